@@ -1,0 +1,9 @@
+"""Reads the whole body and says how long it was."""
+
+
+def application(environ, start_response):
+    length = len(environ["wsgi.input"].read())
+    if length != int(environ["CONTENT_LENGTH"]):
+        raise OSError(f"the body has {length} bytes")
+    start_response("200 OK", [("Content-Type", "text/plain")])
+    return [b"%d" % length]

@@ -1,0 +1,252 @@
+//! The environ dictionary (PEP 3333), made as a copy of a template plus the request's variables.
+//!
+//! A web server sends much the same variables in the same order, request after request. So the last request's
+//! block is kept, with the Python strings made of it, and where a variable's bytes are equal they serve again.
+
+use std::collections::HashMap;
+
+use pyo3::exceptions::PyMemoryError;
+use pyo3::ffi;
+use pyo3::prelude::*;
+use pyo3::types::{PyBytes, PyDict, PyString};
+use ruwsgi::channel::AppSpec;
+
+use crate::file_wrapper::FileWrapper;
+use crate::request::{Request, Span};
+
+/// Names that are kept: more would let a client fill the memory.
+const NAMES: usize = 2048;
+/// The last request is not kept if its block is longer than this.
+const BLOCK: usize = 8192;
+
+/// The last request's variables: their bytes in one piece, and the objects that were made of them.
+#[derive(Default)]
+struct Last {
+    text: Vec<u8>,
+    vars: Vec<(Span, Span)>,
+    objects: Vec<(Py<PyString>, Py<PyString>)>,
+}
+
+/// Makes environs; one per thread.
+pub struct Environs {
+    template: Py<PyDict>,
+    names: HashMap<Vec<u8>, Py<PyString>>,
+    last: Last,
+    keys: Keys,
+    https: Py<PyString>,
+}
+
+struct Keys {
+    input: Py<PyString>,
+    scheme: Py<PyString>,
+    script_name: Py<PyString>,
+    path_info: Py<PyString>,
+}
+
+/// The application's place in the path, where the server decides it.
+#[derive(Clone, Copy)]
+pub struct Split<'a> {
+    /// Becomes SCRIPT_NAME.
+    pub script_name: &'a [u8],
+    /// Becomes PATH_INFO.
+    pub path_info: &'a [u8],
+}
+
+impl Environs {
+    /// For the thread with this number.
+    ///
+    /// # Errors
+    /// Those of the interpreter, above all out of memory.
+    pub fn new(py: Python<'_>, spec: &AppSpec, core: u32, errors: &Py<PyAny>) -> PyResult<Self> {
+        let dict = PyDict::new(py);
+        let serving = &spec.serving;
+        dict.set_item("wsgi.version", (1, 0))?;
+        dict.set_item("wsgi.url_scheme", "http")?;
+        dict.set_item("wsgi.errors", errors)?;
+        dict.set_item("wsgi.multithread", serving.threads > 1)?;
+        dict.set_item("wsgi.multiprocess", serving.processes > 1)?;
+        dict.set_item("wsgi.run_once", false)?;
+        dict.set_item("wsgi.file_wrapper", py.get_type::<FileWrapper>())?;
+        dict.set_item("wsgi.input_terminated", true)?;
+        dict.set_item(
+            "uwsgi.version",
+            PyBytes::new(py, env!("CARGO_PKG_VERSION").as_bytes()),
+        )?;
+        dict.set_item(
+            "uwsgi.node",
+            PyBytes::new(py, ruwsgi::sys::thread::hostname().as_bytes()),
+        )?;
+        dict.set_item("SCRIPT_NAME", "")?;
+        if serving.threads > 1 {
+            dict.set_item("uwsgi.core", core)?;
+        }
+        let key = |name: &str| PyString::intern(py, name).unbind();
+        Ok(Self {
+            template: dict.unbind(),
+            names: HashMap::new(),
+            last: Last::default(),
+            keys: Keys {
+                input: key("wsgi.input"),
+                scheme: key("wsgi.url_scheme"),
+                script_name: key("SCRIPT_NAME"),
+                path_info: key("PATH_INFO"),
+            },
+            https: key("https"),
+        })
+    }
+
+    /// The environ of a request.
+    ///
+    /// # Errors
+    /// Those of the interpreter, above all out of memory.
+    pub fn make<'py>(
+        &mut self,
+        py: Python<'py>,
+        request: &Request,
+        input: &Bound<'py, PyAny>,
+        split: Option<Split<'_>>,
+    ) -> PyResult<Bound<'py, PyDict>> {
+        let dict = self.template.bind(py).copy()?;
+        if let Err(error) = self.set_vars(py, &dict, request) {
+            // the objects are not those of the kept block any more
+            self.last = Last::default();
+            return Err(error);
+        }
+        set(&dict, &self.keys.input, input)?;
+        if is_https(request) {
+            set(&dict, &self.keys.scheme, self.https.bind(py))?;
+        }
+        if let Some(split) = split {
+            let (script_name, path_info) =
+                (latin1(py, split.script_name)?, latin1(py, split.path_info)?);
+            set(&dict, &self.keys.script_name, &script_name)?;
+            set(&dict, &self.keys.path_info, &path_info)?;
+        }
+        Ok(dict)
+    }
+
+    fn set_vars(
+        &mut self,
+        py: Python<'_>,
+        dict: &Bound<'_, PyDict>,
+        request: &Request,
+    ) -> PyResult<()> {
+        let (text, vars) = (&request.text, &request.vars);
+        let same = common_prefix(text, &self.last.text);
+        let whole = same == text.len() && self.last.vars == *vars;
+        for (at, var) in vars.iter().enumerate() {
+            // the same bytes at the same place, or the same bytes after all
+            let known = match self.last.vars.get(at) {
+                Some(last) if var == last && var.0.end().max(var.1.end()) <= same => (true, true),
+                Some((name, value)) => {
+                    let old = &self.last.text;
+                    (
+                        name.of(old) == var.0.of(text),
+                        value.of(old) == var.1.of(text),
+                    )
+                }
+                None => (false, false),
+            };
+            self.set_var(py, dict, at, text, *var, known)?;
+        }
+        if !whole {
+            self.remember(text, vars);
+        }
+        Ok(())
+    }
+
+    /// Sets one variable, whose name and value may be `known` from the last request, and notes its objects.
+    fn set_var(
+        &mut self,
+        py: Python<'_>,
+        dict: &Bound<'_, PyDict>,
+        at: usize,
+        text: &[u8],
+        (name, value): (Span, Span),
+        known: (bool, bool),
+    ) -> PyResult<()> {
+        if let (Some((name_object, value_object)), true) = (self.last.objects.get_mut(at), known.0)
+        {
+            if !known.1 {
+                *value_object = latin1(py, value.of(text))?.unbind();
+            }
+            return set(dict, name_object, value_object.bind(py));
+        }
+        let objects = (
+            self.name(py, name.of(text))?,
+            latin1(py, value.of(text))?.unbind(),
+        );
+        set(dict, &objects.0, objects.1.bind(py))?;
+        match self.last.objects.get_mut(at) {
+            Some(old) => *old = objects,
+            None => self.last.objects.push(objects),
+        }
+        Ok(())
+    }
+
+    fn remember(&mut self, text: &[u8], vars: &[(Span, Span)]) {
+        let last = &mut self.last;
+        last.text.clear();
+        last.vars.clear();
+        last.objects.truncate(vars.len());
+        if text.len() <= BLOCK {
+            last.text.extend_from_slice(text);
+            last.vars.extend_from_slice(vars);
+        } else {
+            last.objects.clear();
+        }
+    }
+
+    fn name(&mut self, py: Python<'_>, name: &[u8]) -> PyResult<Py<PyString>> {
+        if let Some(object) = self.names.get(name) {
+            return Ok(object.clone_ref(py));
+        }
+        let object = latin1(py, name)?;
+        let object = match object.to_str() {
+            // interned, it is the very object that the application's own literals are
+            Ok(text) => PyString::intern(py, text).unbind(),
+            Err(_) => object.unbind(),
+        };
+        if self.names.len() < NAMES {
+            self.names.insert(name.to_vec(), object.clone_ref(py));
+        }
+        Ok(object)
+    }
+}
+
+/// How many bytes the two begin with in common, or fewer: it is told in steps of eight.
+fn common_prefix(one: &[u8], other: &[u8]) -> usize {
+    if one == other {
+        return one.len();
+    }
+    let words = one.chunks_exact(8).zip(other.chunks_exact(8));
+    words.take_while(|(one, other)| one == other).count() * 8
+}
+
+fn is_https(request: &Request) -> bool {
+    if request.marks.scheme.is_some() {
+        return request.mark(request.marks.scheme) == b"https";
+    }
+    let https = request.mark(request.marks.https);
+    https == b"1"
+        || https
+            .get(..2)
+            .is_some_and(|on| on.eq_ignore_ascii_case(b"on"))
+}
+
+fn set(dict: &Bound<'_, PyDict>, key: &Py<PyString>, value: &Bound<'_, PyAny>) -> PyResult<()> {
+    // SAFETY: three live objects; the dictionary takes its own references.
+    match unsafe { ffi::PyDict_SetItem(dict.as_ptr(), key.as_ptr(), value.as_ptr()) } {
+        0 => Ok(()),
+        _ => Err(PyErr::fetch(dict.py())),
+    }
+}
+
+fn latin1<'py>(py: Python<'py>, bytes: &[u8]) -> PyResult<Bound<'py, PyString>> {
+    let len = isize::try_from(bytes.len()).map_err(|_| PyMemoryError::new_err(()))?;
+    // SAFETY: `len` bytes are readable; the result is a new reference to a str, or null with an exception set.
+    unsafe {
+        let object = ffi::PyUnicode_DecodeLatin1(bytes.as_ptr().cast(), len, std::ptr::null());
+        Ok(Bound::from_owned_ptr_or_err(py, object)?.cast_into_unchecked())
+    }
+}

@@ -1,0 +1,91 @@
+//! `wsgi.file_wrapper` (PEP 3333): an iterable over a file-like object, which the kernel sends where it can.
+
+use std::fs::File;
+use std::os::fd::BorrowedFd;
+
+use pyo3::prelude::*;
+
+/// What the application returns for a file.
+#[pyclass(frozen, module = "_ruwsgi", name = "FileWrapper")]
+pub struct FileWrapper {
+    /// The file-like object.
+    #[pyo3(get)]
+    filelike: Py<PyAny>,
+    /// How much is read at once where the kernel cannot send it.
+    #[pyo3(get)]
+    blksize: usize,
+}
+
+#[pymethods]
+impl FileWrapper {
+    #[new]
+    #[pyo3(signature = (filelike, blksize=65536))]
+    fn new(py: Python<'_>, filelike: Py<PyAny>, blksize: usize) -> PyResult<Self> {
+        filelike.getattr(py, pyo3::intern!(py, "read"))?;
+        Ok(Self {
+            filelike,
+            blksize: blksize.max(1),
+        })
+    }
+
+    fn __iter__(slf: PyRef<'_, Self>) -> PyRef<'_, Self> {
+        slf
+    }
+
+    fn __next__(&self, py: Python<'_>) -> PyResult<Option<Py<PyAny>>> {
+        let block = self
+            .filelike
+            .call_method1(py, pyo3::intern!(py, "read"), (self.blksize,))?;
+        Ok(block.is_truthy(py)?.then_some(block))
+    }
+
+    /// Closes the file-like object if it can be closed.
+    fn close(&self, py: Python<'_>) -> PyResult<()> {
+        match self.filelike.bind(py).getattr_opt("close")? {
+            Some(close) => close.call0().map(drop),
+            None => Ok(()),
+        }
+    }
+}
+
+/// A stretch of a regular file.
+pub struct Stretch {
+    /// A descriptor of our own, so that the application may close its file.
+    pub file: File,
+    /// From where.
+    pub offset: u64,
+    /// How many bytes.
+    pub len: u64,
+}
+
+impl FileWrapper {
+    /// What the kernel can send: the file's rest from its position, if there is a regular file behind the object.
+    pub fn stretch(&self, py: Python<'_>) -> Option<Stretch> {
+        let filelike = self.filelike.bind(py);
+        let attempt = || -> PyResult<Option<Stretch>> {
+            // text files read str, which must fail as any other block that is not bytes
+            if filelike.hasattr("encoding")? {
+                return Ok(None);
+            }
+            let fd: i32 = filelike
+                .call_method0(pyo3::intern!(py, "fileno"))?
+                .extract()?;
+            let offset: u64 = filelike
+                .call_method0(pyo3::intern!(py, "tell"))?
+                .extract()?;
+            if fd < 0 {
+                return Ok(None);
+            }
+            // SAFETY: the application's file holds the descriptor open during this call.
+            let file = File::from(unsafe { BorrowedFd::borrow_raw(fd) }.try_clone_to_owned()?);
+            let meta = file.metadata()?;
+            Ok((meta.is_file() && meta.len() >= offset).then(|| Stretch {
+                len: meta.len() - offset,
+                offset,
+                file,
+            }))
+        };
+        // an object that has no descriptor or no position is read like any other iterable
+        attempt().ok().flatten()
+    }
+}

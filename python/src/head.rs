@@ -1,0 +1,128 @@
+//! The head of an answer, as `start_response` gives it.
+
+use ruwsgi::protocol::{response, uwsgi};
+
+/// Status and headers, checked; kept for the next answer's.
+#[derive(Default)]
+pub struct Head {
+    /// `200 OK`.
+    pub status: Vec<u8>,
+    /// The headers' lines.
+    pub lines: Vec<u8>,
+    /// How many.
+    pub count: u32,
+    /// The declared Content-Length.
+    pub content_length: Option<u64>,
+    /// There is a Date among them.
+    pub has_date: bool,
+    /// `start_response` was called.
+    pub started: bool,
+    /// The application wants the connection closed.
+    pub closes: bool,
+    http: bool,
+}
+
+impl Head {
+    /// Empty, for HTTP or for the uwsgi protocol.
+    pub fn restart(&mut self, http: bool) {
+        self.http = http;
+        self.forget();
+    }
+
+    /// Undoes what the application said.
+    pub fn forget(&mut self) {
+        self.status.clear();
+        self.lines.clear();
+        self.count = 0;
+        self.content_length = None;
+        self.has_date = false;
+        self.started = false;
+        self.closes = false;
+    }
+
+    /// The status code; 0 while there is none.
+    pub fn code(&self) -> u16 {
+        let digits = std::str::from_utf8(self.status.get(..3).unwrap_or_default());
+        digits
+            .ok()
+            .and_then(|digits| digits.parse().ok())
+            .unwrap_or(0)
+    }
+
+    /// Takes a status line's rest (`200 OK`; `404` alone gets its phrase).
+    ///
+    /// # Errors
+    /// What is wrong with it.
+    pub fn start(&mut self, status: &[u8]) -> Result<(), &'static str> {
+        self.forget();
+        self.status.extend_from_slice(status);
+        if let [digits @ .., b' '] = status {
+            self.status.truncate(digits.len());
+        }
+        if self.status.len() == 3 {
+            let phrase = response::reason(self.code());
+            self.status.push(b' ');
+            self.status.extend_from_slice(phrase.as_bytes());
+        }
+        // an informational status is no answer, and a client would wait for one after it
+        if !response::status_is_valid(&self.status) || self.status.starts_with(b"1") {
+            self.status.clear();
+            return Err("must be three digits, a space and a phrase without control characters");
+        }
+        self.started = true;
+        Ok(())
+    }
+
+    /// Takes one header.
+    ///
+    /// # Errors
+    /// What is wrong with it.
+    pub fn add(&mut self, name: &[u8], value: &[u8]) -> Result<(), &'static str> {
+        if !response::header_name_is_valid(name) {
+            return Err("has a name that is not a token");
+        }
+        if !response::header_value_is_valid(value) {
+            return Err("has a value with a control character (a line break would forge a header)");
+        }
+        match name.len() {
+            14 if name.eq_ignore_ascii_case(b"content-length") => {
+                return self.add_length(name, value);
+            }
+            17 if self.http && name.eq_ignore_ascii_case(b"transfer-encoding") => {
+                return Err("is the server's: the body is framed here");
+            }
+            10 if self.http && name.eq_ignore_ascii_case(b"connection") => {
+                // hop-by-hop: understood, not passed on
+                if value.eq_ignore_ascii_case(b"close") {
+                    self.closes = true;
+                }
+                return Ok(());
+            }
+            4 if name.eq_ignore_ascii_case(b"date") => self.has_date = true,
+            _ => {}
+        }
+        self.append(name, value);
+        Ok(())
+    }
+
+    fn add_length(&mut self, name: &[u8], value: &[u8]) -> Result<(), &'static str> {
+        let length =
+            uwsgi::content_length(value.trim_ascii()).map_err(|_| "is not a number of bytes")?;
+        if value.is_empty() || self.content_length.is_some_and(|earlier| earlier != length) {
+            return Err("must be one number");
+        }
+        if self.content_length.replace(length).is_none() {
+            self.append(name, value.trim_ascii());
+        }
+        Ok(())
+    }
+
+    /// Appends a header that is known to be valid.
+    pub fn append(&mut self, name: &[u8], value: &[u8]) {
+        self.lines.extend_from_slice(name);
+        self.lines.extend_from_slice(b": ");
+        self.lines.extend_from_slice(value);
+        self.lines.extend_from_slice(b"\r\n");
+        self.count += 1;
+    }
+}

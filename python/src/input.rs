@@ -1,0 +1,448 @@
+//! `wsgi.input`: a request's body as a file-like object that agrees with `io.BytesIO`.
+//!
+//! The body is complete before the application is called, so reading never waits for the peer: a
+//! small body is a buffer, a large one a spooled file that is read in pieces.
+
+use std::fs::File;
+use std::os::fd::{AsFd, AsRawFd, BorrowedFd, RawFd};
+use std::os::unix::fs::FileExt;
+use std::sync::{Arc, Mutex, MutexGuard, PoisonError};
+
+use pyo3::exceptions::{PyOverflowError, PyTypeError, PyValueError};
+use pyo3::intern;
+use pyo3::prelude::*;
+use pyo3::sync::MutexExt;
+use pyo3::types::{PyBytes, PyList, PyMemoryView, PySlice};
+
+/// How much of a spooled file is read at once, bytes. Reads of at least this size go past the window.
+const WINDOW: u64 = 64 * 1024;
+
+/// A request's body, complete.
+#[derive(Default)]
+pub enum Body {
+    /// There is none.
+    #[default]
+    Empty,
+    /// It is in memory.
+    Memory(Vec<u8>),
+    /// It was spooled: the first `len` bytes of the file, whatever the file's own position.
+    File {
+        /// The file; nobody writes to it any more.
+        file: File,
+        /// The body's length, bytes.
+        len: u64,
+    },
+}
+
+/// The file-like object. Threads may share it; a call sees one consistent position.
+#[pyclass(name = "Input", module = "_ruwsgi")]
+pub struct Input {
+    // Locked only for moments in which nothing gives up or takes the GIL: a thread that waited for
+    // the GIL with the lock in hand would block one that waits for the lock with the GIL in hand.
+    state: Mutex<State>,
+    /// For a spooled body: whose turn it is to read, from the position it finds to the one it
+    /// leaves. Waited for without the GIL, so it may be held while the GIL is given up and taken.
+    turn: Option<Mutex<()>>,
+}
+
+struct State {
+    source: Source,
+    /// The position, which may be past the end.
+    at: u64,
+    window: Window,
+}
+
+enum Source {
+    Memory(Vec<u8>),
+    File { file: Arc<File>, len: u64 },
+    Closed,
+}
+
+/// The part of a spooled file that was read last.
+#[derive(Default)]
+struct Window {
+    start: u64,
+    bytes: Vec<u8>,
+}
+
+impl Window {
+    /// What it holds from `at` on.
+    fn from(&self, at: u64) -> &[u8] {
+        at.checked_sub(self.start)
+            .and_then(|skip| self.bytes.get(usize::try_from(skip).ok()?..))
+            .unwrap_or_default()
+    }
+}
+
+/// A stretch of a file that has to be read, outside of the lock.
+struct Stretch {
+    file: Arc<File>,
+    start: u64,
+    len: u64,
+}
+
+impl Stretch {
+    fn read(&self, py: Python<'_>, buffer: &mut [u8]) -> PyResult<()> {
+        Ok(py.detach(|| self.file.read_exact_at(buffer, self.start))?)
+    }
+}
+
+impl State {
+    fn len(&self) -> u64 {
+        match &self.source {
+            Source::Memory(bytes) => bytes.len() as u64,
+            Source::File { len, .. } => *len,
+            Source::Closed => 0,
+        }
+    }
+
+    /// Bytes between the position and the end, at most `size` (negative: no limit).
+    fn left(&self, size: isize) -> u64 {
+        let left = self.len().saturating_sub(self.at);
+        u64::try_from(size).map_or(left, |size| size.min(left))
+    }
+
+    /// What is at hand from `at` on without reading a file.
+    fn at_hand(&self, at: u64) -> &[u8] {
+        match &self.source {
+            Source::Memory(bytes) => usize::try_from(at)
+                .ok()
+                .and_then(|at| bytes.get(at..))
+                .unwrap_or_default(),
+            _ => self.window.from(at),
+        }
+    }
+
+    /// The next `n` bytes (which exist), if they are at hand; the position moves past them.
+    fn take<'py>(&mut self, py: Python<'py>, n: u64) -> Option<Bound<'py, PyBytes>> {
+        let bytes = self.at_hand(self.at).get(..usize::try_from(n).ok()?)?;
+        let bytes = PyBytes::new(py, bytes);
+        self.at += n;
+        Some(bytes)
+    }
+
+    fn stretch(&self, start: u64, len: u64) -> PyResult<Stretch> {
+        match &self.source {
+            Source::File { file, .. } => Ok(Stretch {
+                file: file.clone(),
+                start,
+                len,
+            }),
+            _ => Err(closed()),
+        }
+    }
+}
+
+impl Input {
+    /// The input of a request without a body.
+    pub fn empty() -> Self {
+        Self::of(Source::Memory(Vec::new()))
+    }
+
+    /// The input of a request with this body.
+    pub fn new(body: Body) -> Self {
+        match body {
+            Body::Empty => Self::empty(),
+            Body::Memory(bytes) => Self::of(Source::Memory(bytes)),
+            Body::File { file, len } => Self::of(Source::File {
+                file: Arc::new(file),
+                len,
+            }),
+        }
+    }
+
+    fn of(source: Source) -> Self {
+        let turn = matches!(source, Source::File { .. }).then(Mutex::default);
+        Self {
+            state: Mutex::new(State {
+                source,
+                at: 0,
+                window: Window::default(),
+            }),
+            turn,
+        }
+    }
+
+    fn lock(&self) -> MutexGuard<'_, State> {
+        self.state.lock().unwrap_or_else(PoisonError::into_inner)
+    }
+
+    fn open(&self) -> PyResult<MutexGuard<'_, State>> {
+        let state = self.lock();
+        match state.source {
+            Source::Closed => Err(closed()),
+            _ => Ok(state),
+        }
+    }
+
+    fn turn(&self, py: Python<'_>) -> Option<MutexGuard<'_, ()>> {
+        let turn = self.turn.as_ref()?;
+        Some(
+            turn.lock_py_attached(py)
+                .unwrap_or_else(PoisonError::into_inner),
+        )
+    }
+
+    fn read_bytes<'py>(&self, py: Python<'py>, size: isize) -> PyResult<Bound<'py, PyBytes>> {
+        let _turn = self.turn(py);
+        let stretch = {
+            let mut state = self.open()?;
+            let n = state.left(size);
+            if let Some(bytes) = state.take(py, n) {
+                return Ok(bytes);
+            }
+            state.stretch(state.at, n)?
+        };
+        let end = stretch.start + stretch.len;
+        let bytes = if stretch.len < WINDOW {
+            let window = self.slide(py, stretch.start)?;
+            let len = usize::try_from(stretch.len)?;
+            let bytes = PyBytes::new(py, window.bytes.get(..len).unwrap_or_default());
+            self.lock().window = window;
+            bytes
+        } else {
+            PyBytes::new_with(py, usize::try_from(stretch.len)?, |buffer| {
+                stretch.read(py, buffer)
+            })?
+        };
+        self.lock().at = end;
+        Ok(bytes)
+    }
+
+    /// A window of the spooled file that begins at `start`; empty at its end.
+    fn slide(&self, py: Python<'_>, start: u64) -> PyResult<Window> {
+        let (mut window, stretch) = {
+            let mut state = self.open()?;
+            let len = state.len().saturating_sub(start).min(WINDOW);
+            (
+                std::mem::take(&mut state.window),
+                state.stretch(start, len)?,
+            )
+        };
+        window.start = start;
+        window.bytes.resize(usize::try_from(stretch.len)?, 0);
+        stretch.read(py, &mut window.bytes)?;
+        Ok(window)
+    }
+
+    fn read_line<'py>(&self, py: Python<'py>, size: isize) -> PyResult<Bound<'py, PyBytes>> {
+        let _turn = self.turn(py);
+        let mut line = Vec::new();
+        let (start, limit) = {
+            let mut state = self.open()?;
+            let limit = state.left(size);
+            let (n, whole) = line_length(state.at_hand(state.at), limit);
+            if whole && let Some(bytes) = state.take(py, n) {
+                return Ok(bytes);
+            }
+            (state.at, limit)
+        };
+        loop {
+            let at = start + line.len() as u64;
+            let window = self.slide(py, at)?;
+            let (n, whole) = line_length(&window.bytes, limit - line.len() as u64);
+            line.extend_from_slice(window.bytes.get(..usize::try_from(n)?).unwrap_or_default());
+            let mut state = self.lock();
+            state.window = window;
+            if whole || n == 0 {
+                state.at = start + line.len() as u64;
+                break;
+            }
+        }
+        Ok(PyBytes::new(py, &line))
+    }
+}
+
+#[pymethods]
+impl Input {
+    /// A body from `bytes`, or from an open file (all of it, whatever its position).
+    #[new]
+    #[pyo3(signature = (body = None, /))]
+    fn from_python(body: Option<&Bound<'_, PyAny>>) -> PyResult<Self> {
+        let Some(body) = body else {
+            return Ok(Self::empty());
+        };
+        if let Ok(bytes) = body.cast::<PyBytes>() {
+            return Ok(Self::new(Body::Memory(bytes.as_bytes().to_vec())));
+        }
+        let fd: RawFd = body
+            .call_method0("fileno")
+            .map_err(|_| PyTypeError::new_err("Input() takes bytes or an open file"))?
+            .extract()?;
+        if fd < 0 {
+            return Err(PyValueError::new_err(format!(
+                "{fd} is not a file descriptor"
+            )));
+        }
+        // SAFETY: `body` owns the descriptor, is alive during this call, and the clone is ours.
+        let file = File::from(unsafe { BorrowedFd::borrow_raw(fd) }.try_clone_to_owned()?);
+        let len = file.metadata()?.len();
+        Ok(Self::new(Body::File { file, len }))
+    }
+
+    #[pyo3(signature = (size = None, /))]
+    fn read<'py>(&self, py: Python<'py>, size: Option<isize>) -> PyResult<Bound<'py, PyBytes>> {
+        self.read_bytes(py, size.unwrap_or(-1))
+    }
+
+    #[pyo3(signature = (size = None, /))]
+    fn read1<'py>(&self, py: Python<'py>, size: Option<isize>) -> PyResult<Bound<'py, PyBytes>> {
+        self.read_bytes(py, size.unwrap_or(-1))
+    }
+
+    #[pyo3(signature = (size = None, /))]
+    fn readline<'py>(&self, py: Python<'py>, size: Option<isize>) -> PyResult<Bound<'py, PyBytes>> {
+        self.read_line(py, size.unwrap_or(-1))
+    }
+
+    #[pyo3(signature = (hint = None, /))]
+    fn readlines<'py>(&self, py: Python<'py>, hint: Option<isize>) -> PyResult<Bound<'py, PyList>> {
+        let enough = hint
+            .and_then(|hint| usize::try_from(hint).ok())
+            .filter(|hint| *hint > 0);
+        let lines = PyList::empty(py);
+        let mut total = 0_usize;
+        loop {
+            let line = self.read_line(py, -1)?;
+            let len = line.as_bytes().len();
+            if len == 0 {
+                return Ok(lines);
+            }
+            lines.append(line)?;
+            total += len;
+            if enough.is_some_and(|enough| total >= enough) {
+                return Ok(lines);
+            }
+        }
+    }
+
+    #[pyo3(signature = (buffer, /))]
+    fn readinto(&self, py: Python<'_>, buffer: &Bound<'_, PyAny>) -> PyResult<usize> {
+        drop(self.open()?);
+        let view = PyMemoryView::from(buffer)?;
+        if view.getattr(intern!(py, "readonly"))?.extract()? {
+            return Err(PyTypeError::new_err("readinto() needs a writable buffer"));
+        }
+        let view = view.call_method1(intern!(py, "cast"), (intern!(py, "B"),))?;
+        let bytes = self.read_bytes(py, view.len()?.try_into()?)?;
+        let n = bytes.as_bytes().len();
+        view.set_item(PySlice::new(py, 0, n.try_into()?, 1), bytes)?;
+        Ok(n)
+    }
+
+    #[pyo3(signature = (buffer, /))]
+    fn readinto1(&self, py: Python<'_>, buffer: &Bound<'_, PyAny>) -> PyResult<usize> {
+        self.readinto(py, buffer)
+    }
+
+    fn __iter__(slf: Bound<'_, Self>) -> Bound<'_, Self> {
+        slf
+    }
+
+    fn __next__<'py>(&self, py: Python<'py>) -> PyResult<Option<Bound<'py, PyBytes>>> {
+        let line = self.read_line(py, -1)?;
+        Ok((!line.as_bytes().is_empty()).then_some(line))
+    }
+
+    #[pyo3(signature = (offset, whence = 0, /))]
+    fn seek(&self, offset: isize, whence: i32) -> PyResult<u64> {
+        let mut state = self.open()?;
+        let from = match whence {
+            0 if offset < 0 => {
+                return Err(PyValueError::new_err(format!(
+                    "negative seek value {offset}"
+                )));
+            }
+            0 => 0,
+            1 => state.at,
+            2 => state.len(),
+            _ => {
+                return Err(PyValueError::new_err(format!(
+                    "invalid whence ({whence}, should be 0, 1 or 2)"
+                )));
+            }
+        };
+        let to = isize::try_from(from)
+            .ok()
+            .and_then(|from| from.checked_add(offset))
+            .ok_or_else(|| PyOverflowError::new_err("new position too large"))?;
+        state.at = u64::try_from(to).unwrap_or(0);
+        Ok(state.at)
+    }
+
+    fn tell(&self) -> PyResult<u64> {
+        Ok(self.open()?.at)
+    }
+
+    fn readable(&self) -> PyResult<bool> {
+        self.open().map(|_| true)
+    }
+
+    fn seekable(&self) -> PyResult<bool> {
+        self.open().map(|_| true)
+    }
+
+    fn writable(&self) -> PyResult<bool> {
+        self.open().map(|_| false)
+    }
+
+    fn isatty(&self) -> PyResult<bool> {
+        self.open().map(|_| false)
+    }
+
+    fn flush(&self) -> PyResult<()> {
+        self.open().map(|_| ())
+    }
+
+    /// The spooled file's descriptor; its own position means nothing here.
+    fn fileno(&self, py: Python<'_>) -> PyResult<RawFd> {
+        if let Source::File { file, .. } = &self.open()?.source {
+            return Ok(file.as_fd().as_raw_fd());
+        }
+        let unsupported = py.import("io")?.getattr("UnsupportedOperation")?;
+        Err(PyErr::from_value(unsupported.call1(("fileno",))?))
+    }
+
+    fn close(&self) {
+        let mut state = self.lock();
+        state.source = Source::Closed;
+        state.window = Window::default();
+    }
+
+    #[getter]
+    fn closed(&self) -> bool {
+        matches!(self.lock().source, Source::Closed)
+    }
+
+    fn __enter__(slf: Bound<'_, Self>) -> PyResult<Bound<'_, Self>> {
+        drop(slf.borrow().open()?);
+        Ok(slf)
+    }
+
+    #[pyo3(signature = (*_exception))]
+    fn __exit__(&self, _exception: &Bound<'_, PyAny>) {
+        self.close();
+    }
+}
+
+fn closed() -> PyErr {
+    PyValueError::new_err("I/O operation on closed file.")
+}
+
+/// How many of these bytes, at most `limit`, belong to the line that begins here, and whether they
+/// are all of it.
+fn line_length(bytes: &[u8], limit: u64) -> (u64, bool) {
+    let limited = bytes
+        .get(..usize::try_from(limit).unwrap_or(usize::MAX))
+        .unwrap_or(bytes);
+    match newline(limited) {
+        Some(at) => (at as u64 + 1, true),
+        None => (limited.len() as u64, limited.len() as u64 == limit),
+    }
+}
+
+fn newline(bytes: &[u8]) -> Option<usize> {
+    // SAFETY: memchr reads at most `bytes.len()` bytes from the start of the slice.
+    let found = unsafe { libc::memchr(bytes.as_ptr().cast(), i32::from(b'\n'), bytes.len()) };
+    (!found.is_null()).then(|| found.addr() - bytes.as_ptr().addr())
+}

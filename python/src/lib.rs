@@ -1,0 +1,55 @@
+//! The extension module `_ruwsgi`: the part of ruwsgi that the application's own interpreter loads.
+//!
+//! The master starts that interpreter with a line of Python that calls `_ruwsgi.main`, and from there on it is a
+//! zygote; see docs/architecture.md.
+
+mod deadline;
+mod diagnose;
+mod environ;
+mod exchange;
+mod file_wrapper;
+mod fork;
+mod gate;
+mod head;
+mod http_vars;
+mod idle;
+mod input;
+mod intake;
+mod load;
+mod mounts;
+mod outlet;
+mod parked;
+mod porter;
+mod python;
+mod refusal;
+mod request;
+mod request_log;
+mod responder;
+mod spool;
+mod thread;
+mod uwsgi_module;
+mod warmup;
+mod whereabouts;
+mod worker;
+mod wsgi;
+mod zygote;
+
+use pyo3::prelude::*;
+
+#[pymodule]
+mod _ruwsgi {
+    use pyo3::prelude::*;
+
+    #[pymodule_export]
+    use crate::file_wrapper::FileWrapper;
+    #[pymodule_export]
+    use crate::input::Input;
+
+    /// Lives as a zygote on the channel with this descriptor, or as a worker forked from it, and exits.
+    #[pyfunction]
+    fn main(py: Python<'_>, channel: i32) {
+        let status = crate::zygote::main(py, channel);
+        crate::python::wind_up(py);
+        ruwsgi::sys::thread::exit_now(status)
+    }
+}

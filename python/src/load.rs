@@ -1,0 +1,384 @@
+//! Loading the application: `sys.path` and `sys.argv`, `import`, then `module` or `wsgi-file`, then
+//! the mounts.
+
+use pyo3::prelude::*;
+use pyo3::types::{PyDict, PyList, PyString};
+use ruwsgi::channel::{AppSpec, LoadFailure};
+
+use crate::diagnose::{self, failure};
+pub use crate::mounts::Apps;
+
+/// What is looked up where no `callable` is named.
+const USUAL_CALLABLE: &str = "application";
+
+/// Where code is taken from.
+#[derive(Clone, Copy, PartialEq)]
+pub enum Origin<'a> {
+    /// A module, and what follows its colon.
+    Module {
+        /// Its dotted name.
+        name: &'a str,
+        /// The callable's.
+        callable: Option<&'a str>,
+    },
+    /// A Python file.
+    File {
+        /// As configured.
+        path: &'a str,
+    },
+}
+
+impl<'a> Origin<'a> {
+    fn module(text: &'a str) -> Self {
+        match text.split_once(':') {
+            Some((name, callable)) => Self::Module {
+                name: name.trim(),
+                callable: Some(callable.trim()),
+            },
+            None => Self::Module {
+                name: text.trim(),
+                callable: None,
+            },
+        }
+    }
+
+    fn file_or_module(text: &'a str) -> Self {
+        if text.ends_with(".py") || text.ends_with(".wsgi") {
+            Self::File { path: text }
+        } else {
+            Self::module(text)
+        }
+    }
+}
+
+/// Loads everything that is configured, in the process that calls, and enters `chdir2`.
+///
+/// Without `need-app` an application that fails is left out, with a warning in [`Apps::warnings`].
+///
+/// # Errors
+/// The first thing that fails: in one sentence and with Python's traceback.
+pub fn load(py: Python<'_>, spec: &AppSpec) -> Result<Apps, LoadFailure> {
+    prepare(py, spec).map_err(|error| diagnose::raised(py, "the interpreter", &error))?;
+    for import in &spec.imports {
+        fetch(
+            py,
+            &format!("import = {import}"),
+            Origin::file_or_module(import),
+        )?;
+    }
+    let mut loading = Loading {
+        py,
+        spec,
+        apps: Apps::new(spec.manage_script_name),
+    };
+    loading.main_app()?;
+    for (point, what) in &spec.mounts {
+        let loaded = loading.mounted_app(point, what);
+        loading.unless_needed(loaded)?;
+    }
+    if let Some(directory) = &spec.chdir2 {
+        std::env::set_current_dir(directory)
+            .map_err(|error| failure(format!("chdir2 = {directory} cannot be entered: {error}")))?;
+    }
+    if spec.need_app && loading.apps.is_empty() {
+        return Err(failure(
+            "no application is configured: name one with `module = package.module` or `wsgi-file = file.py` \
+             (or set `need-app = false` to start without)",
+        ));
+    }
+    Ok(loading.apps)
+}
+
+struct Loading<'py, 'a> {
+    py: Python<'py>,
+    spec: &'a AppSpec,
+    apps: Apps,
+}
+
+impl<'py> Loading<'py, '_> {
+    fn main_app(&mut self) -> Result<(), LoadFailure> {
+        let (what, origin) = match (&self.spec.module, &self.spec.wsgi_file) {
+            (Some(module), file) => {
+                if let Some(file) = file {
+                    self.apps.warn(failure(format!(
+                        "wsgi-file = {file} is not used, because module = {module} is set too: remove one of them"
+                    )));
+                }
+                (format!("module = {module}"), Origin::module(module))
+            }
+            (None, Some(file)) => (format!("wsgi-file = {file}"), Origin::File { path: file }),
+            (None, None) => return Ok(()),
+        };
+        let loaded = self.app_and_table(&what, origin);
+        self.unless_needed(loaded)
+    }
+
+    /// With `need-app = false` a failure is a warning.
+    fn unless_needed(&mut self, loaded: Result<(), LoadFailure>) -> Result<(), LoadFailure> {
+        match loaded {
+            Err(failure) if !self.spec.need_app => {
+                self.apps.warn(failure);
+                Ok(())
+            }
+            loaded => loaded,
+        }
+    }
+
+    fn app_and_table(&mut self, what: &str, origin: Origin<'_>) -> Result<(), LoadFailure> {
+        let module = fetch(self.py, what, origin)?;
+        if let Some(table) = self.table(&module, origin) {
+            return self.mount_table(what, &module, &table);
+        }
+        let app = self.callable(what, &module, origin)?;
+        self.mount(what, "", app);
+        Ok(())
+    }
+
+    fn mounted_app(&mut self, point: &str, what: &str) -> Result<(), LoadFailure> {
+        let option = format!("mount = {point}={what}");
+        if !point.is_empty() && !point.starts_with('/') {
+            return Err(failure(format!(
+                "{option}: a mount point begins with a slash: write mount = /{point}={what}"
+            )));
+        }
+        if what.ends_with(".ini") {
+            return Err(failure(format!(
+                "{option}: PasteDeploy files are not supported: write a small Python file that calls \
+                 paste.deploy.loadapp() and mount that"
+            )));
+        }
+        let origin = Origin::file_or_module(what);
+        let module = fetch(self.py, &option, origin)?;
+        let app = self.callable(&option, &module, origin)?;
+        self.mount(&option, point, app);
+        Ok(())
+    }
+
+    fn mount(&mut self, what: &str, point: &str, app: Bound<'py, PyAny>) {
+        if !self.apps.mount(point, app.unbind()) {
+            let point = if point.trim_matches('/').is_empty() {
+                "/"
+            } else {
+                point
+            };
+            self.apps.warn(failure(format!(
+                "{what} is not used, because another application is already at {point}"
+            )));
+        }
+    }
+
+    /// The table `applications` (mount point: callable, or its name) of the module or of `uwsgi`,
+    /// where no callable is named.
+    fn table(&self, module: &Bound<'py, PyAny>, origin: Origin<'_>) -> Option<Bound<'py, PyDict>> {
+        if !matches!(origin, Origin::Module { callable: None, .. }) || self.spec.callable.is_some()
+        {
+            return None;
+        }
+        let uwsgi = self.py.import("uwsgi").ok().map(Bound::into_any);
+        [Some(module.clone()), uwsgi]
+            .into_iter()
+            .flatten()
+            .filter_map(|owner| {
+                owner
+                    .getattr("applications")
+                    .ok()?
+                    .cast_into::<PyDict>()
+                    .ok()
+            })
+            .find(|table| !table.is_empty())
+    }
+
+    fn mount_table(
+        &mut self,
+        what: &str,
+        module: &Bound<'py, PyAny>,
+        table: &Bound<'py, PyDict>,
+    ) -> Result<(), LoadFailure> {
+        for (point, value) in table {
+            let point = point.to_string();
+            let what = format!("{what}, applications['{point}']");
+            if !point.is_empty() && !point.starts_with('/') {
+                return Err(failure(format!(
+                    "{what}: a mount point begins with a slash"
+                )));
+            }
+            let app = match value.cast::<PyString>() {
+                Err(_) => diagnose::checked(&what, value)?,
+                Ok(name) => {
+                    let name = name.to_string();
+                    if name.contains(':') {
+                        let origin = Origin::module(&name);
+                        let module = fetch(self.py, &what, origin)?;
+                        self.callable(&what, &module, origin)?
+                    } else {
+                        named(&what, module, &name)?
+                    }
+                }
+            };
+            self.mount(&what, &point, app);
+        }
+        Ok(())
+    }
+
+    fn callable(
+        &self,
+        what: &str,
+        module: &Bound<'py, PyAny>,
+        origin: Origin<'_>,
+    ) -> Result<Bound<'py, PyAny>, LoadFailure> {
+        let own = match origin {
+            Origin::Module { callable, .. } => callable,
+            Origin::File { .. } => None,
+        };
+        named(
+            what,
+            module,
+            own.or(self.spec.callable.as_deref())
+                .unwrap_or(USUAL_CALLABLE),
+        )
+    }
+}
+
+/// `callable`, `dotted.callable` or `factory()` of a module, checked to be callable.
+fn named<'py>(
+    what: &str,
+    module: &Bound<'py, PyAny>,
+    name: &str,
+) -> Result<Bound<'py, PyAny>, LoadFailure> {
+    let (path, is_factory) = match name.strip_suffix("()") {
+        Some(path) => (path, true),
+        None => (name, false),
+    };
+    if path.is_empty() || path.contains(['(', ')', '[', ' ']) {
+        return Err(failure(format!(
+            "{what}: `{name}` names no callable: write `name`, `object.attribute` or `factory()`, \
+             and give a factory its arguments in Python"
+        )));
+    }
+    let mut found = module.clone();
+    for part in path.split('.') {
+        found = found
+            .getattr(part)
+            .map_err(|error| diagnose::no_callable(what, module, path, &error))?;
+    }
+    if is_factory {
+        let factory = diagnose::called(&format!("{what}: the factory {path}"), found)?;
+        found = factory
+            .call0()
+            .map_err(|error| diagnose::raised(module.py(), what, &error))?;
+        return diagnose::checked(&format!("{what}: what {path}() returned"), found);
+    }
+    diagnose::checked(&format!("{what}: {path}"), found)
+}
+
+/// Imports a module, or executes a file as one.
+fn fetch<'py>(
+    py: Python<'py>,
+    what: &str,
+    origin: Origin<'_>,
+) -> Result<Bound<'py, PyAny>, LoadFailure> {
+    match origin {
+        Origin::Module { name: "", .. } => Err(failure(format!(
+            "{what} names no module: write `module.name:callable`"
+        ))),
+        Origin::Module { name, .. } => match py.import(name) {
+            Ok(module) => Ok(module.into_any()),
+            Err(error) => Err(diagnose::import_failed(py, what, origin, &error)),
+        },
+        Origin::File { path } => {
+            if let Some(sentence) = diagnose::unreadable_file(what, path) {
+                return Err(failure(sentence));
+            }
+            execute(py, path).map_err(|error| diagnose::import_failed(py, what, origin, &error))
+        }
+    }
+}
+
+/// Executes a file as a module of its own, compiled from its source each time: a compiled copy is
+/// believed when size and second agree, which two quick edits can.
+fn execute<'py>(py: Python<'py>, path: &str) -> PyResult<Bound<'py, PyAny>> {
+    let name = module_name_of(path);
+    let path = py
+        .import("os")?
+        .getattr("path")?
+        .call_method1("abspath", (path,))?;
+    let util = py.import("importlib.util")?;
+    let loader = py
+        .import("importlib.machinery")?
+        .getattr("SourceFileLoader")?
+        .call1((&name, &path))?;
+    let keywords = PyDict::new(py);
+    keywords.set_item("loader", &loader)?;
+    let spec = util.call_method("spec_from_file_location", (&name, &path), Some(&keywords))?;
+    // compiled here, not by the loader, whose frames would stand in the traceback
+    let source = loader.call_method1("get_data", (&path,))?;
+    let compile = py.import("builtins")?.getattr("compile")?;
+    let code = compile.call1((source, &path, "exec", 0, true))?;
+    let module = util.call_method1("module_from_spec", (spec,))?;
+    let modules = py.import("sys")?.getattr("modules")?;
+    modules.set_item(&name, &module)?;
+    let executed = py
+        .import("builtins")?
+        .call_method1("exec", (code, module.getattr("__dict__")?));
+    if let Err(error) = executed {
+        modules.del_item(&name)?;
+        return Err(error);
+    }
+    Ok(module)
+}
+
+/// `uwsgi_file_` and the path with `_` for `/` and `.`, without its `.py`.
+fn module_name_of(path: &str) -> String {
+    let path = path.strip_suffix(".py").unwrap_or(path);
+    format!("uwsgi_file_{}", path.replace(['/', '.'], "_"))
+}
+
+/// `sys.path` and `sys.argv`.
+fn prepare(py: Python<'_>, spec: &AppSpec) -> PyResult<()> {
+    let sys = py.import("sys")?;
+    let path = sys.getattr("path")?.cast_into::<PyList>()?;
+    let here = match &spec.chdir2 {
+        // the empty entry would follow the process to its second directory
+        Some(_) => py
+            .import("os")?
+            .call_method0("getcwd")?
+            .extract::<String>()?,
+        None => String::new(),
+    };
+    // `python -c` has put it there already
+    let is_there = path
+        .get_item(0)
+        .and_then(|first| first.eq(&here))
+        .unwrap_or(false);
+    if !is_there {
+        path.insert(0, here)?;
+    }
+    // not where it is not needed: `glob` brings `re` along
+    if !spec.pythonpath.is_empty() {
+        add_pythonpath(py, &path, &spec.pythonpath)?;
+    }
+    let argv = PyList::new(
+        py,
+        std::iter::once("uwsgi").chain(spec.pyargv.iter().map(String::as_str)),
+    )?;
+    sys.setattr("argv", argv)
+}
+
+/// Puts each entry in front of `sys.path`, patterns being expanded.
+fn add_pythonpath(py: Python<'_>, path: &Bound<'_, PyList>, entries: &[String]) -> PyResult<()> {
+    let glob = py.import("glob")?;
+    let os_path = py.import("os.path")?;
+    for pattern in entries {
+        let matches = glob
+            .call_method1("glob", (pattern,))?
+            .cast_into::<PyList>()?;
+        matches.sort()?;
+        if matches.is_empty() {
+            path.insert(0, pattern)?;
+        }
+        for directory in matches {
+            path.insert(0, os_path.call_method1("abspath", (directory,))?)?;
+        }
+    }
+    Ok(())
+}

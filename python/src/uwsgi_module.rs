@@ -1,0 +1,220 @@
+//! The module `uwsgi` that applications import, and `uwsgidecorators`: what of them is true here.
+//! The rest is absent, so that an application which looks for it finds out.
+
+use std::ffi::CString;
+use std::io::Write;
+use std::sync::OnceLock;
+use std::sync::atomic::{AtomicI32, AtomicU32, Ordering};
+use std::time::{SystemTime, UNIX_EPOCH};
+
+use pyo3::exceptions::{PyAttributeError, PyRuntimeError};
+use pyo3::prelude::*;
+use pyo3::types::{PyBytes, PyDict, PyList, PyModule};
+use ruwsgi::channel::AppSpec;
+
+/// The version, as `uwsgi.version` (there as bytes) and the log have it.
+pub const VERSION: &str = env!("CARGO_PKG_VERSION");
+
+/// `uwsgi.worker_id()`: the slot of this worker, 0 in the zygote. To be set after each fork.
+pub static WORKER: AtomicU32 = AtomicU32::new(0);
+
+/// `uwsgi.masterpid()`: set by [`install`] to the parent of the zygote.
+pub static MASTER_PID: AtomicI32 = AtomicI32::new(0);
+
+/// The counters behind `uwsgi.total_requests()` and `uwsgi.request_id()`; until they are set both
+/// are 0. Called with the GIL held, so they must not wait.
+pub static COUNTERS: OnceLock<Counters> = OnceLock::new();
+
+/// Where requests are counted.
+pub struct Counters {
+    /// Requests of all workers.
+    pub total: Box<dyn Fn() -> u64 + Send + Sync>,
+    /// Requests of this worker, the current one included.
+    pub own: Box<dyn Fn() -> u64 + Send + Sync>,
+}
+
+/// `uwsgidecorators`, in Python.
+const DECORATORS: &str = include_str!("uwsgidecorators.py");
+
+/// Puts `uwsgi` and `uwsgidecorators` into `sys.modules`, before the application is imported.
+/// `is_a_reload`: this is not the instance's first generation.
+///
+/// # Errors
+/// What Python raises, which is only lack of memory.
+pub fn install(py: Python<'_>, spec: &AppSpec, is_a_reload: bool) -> PyResult<()> {
+    // SAFETY: getppid has no preconditions and cannot fail.
+    MASTER_PID.store(unsafe { libc::getppid() }, Ordering::Relaxed);
+    let uwsgi = PyModule::new(py, "uwsgi")?;
+    add_facts(&uwsgi, spec, is_a_reload)?;
+    crate::deadline::add_exception(py, &uwsgi)?;
+    for function in [
+        wrap_pyfunction!(worker_id, &uwsgi)?,
+        wrap_pyfunction!(mule_id, &uwsgi)?,
+        wrap_pyfunction!(masterpid, &uwsgi)?,
+        wrap_pyfunction!(total_requests, &uwsgi)?,
+        wrap_pyfunction!(request_id, &uwsgi)?,
+        wrap_pyfunction!(log, &uwsgi)?,
+        wrap_pyfunction!(setprocname, &uwsgi)?,
+        wrap_pyfunction!(reload, &uwsgi)?,
+        wrap_pyfunction!(stop, &uwsgi)?,
+        wrap_pyfunction!(__getattr__, &uwsgi)?,
+    ] {
+        uwsgi.add_function(function)?;
+    }
+    let modules = py.import("sys")?.getattr("modules")?;
+    modules.set_item("uwsgi", uwsgi)?;
+    let code = CString::new(DECORATORS)?;
+    let decorators = PyModule::from_code(
+        py,
+        &code,
+        c"<ruwsgi>/uwsgidecorators.py",
+        c"uwsgidecorators",
+    )?;
+    modules.set_item("uwsgidecorators", decorators)
+}
+
+/// Calls `uwsgi.post_fork_hook`, if the application has set it; in the worker, after each fork.
+///
+/// # Errors
+/// What the hook raises.
+pub fn call_post_fork_hook(py: Python<'_>) -> PyResult<()> {
+    call_hook(py, "post_fork_hook")
+}
+
+/// Calls `uwsgi.atexit`, if the application has set it; in a worker that is about to exit.
+///
+/// # Errors
+/// What the hook raises.
+pub fn call_atexit(py: Python<'_>) -> PyResult<()> {
+    call_hook(py, "atexit")
+}
+
+fn call_hook(py: Python<'_>, name: &str) -> PyResult<()> {
+    let hook = py
+        .import("uwsgi")?
+        .getattr("__dict__")?
+        .cast_into::<PyDict>()?
+        .get_item(name)?;
+    match hook {
+        Some(hook) if !hook.is_none() => hook.call0().map(drop),
+        _ => Ok(()),
+    }
+}
+
+fn add_facts(uwsgi: &Bound<'_, PyModule>, spec: &AppSpec, is_a_reload: bool) -> PyResult<()> {
+    let py = uwsgi.py();
+    let mut numbers = VERSION
+        .split(['.', '-'])
+        .map(|number| number.parse::<u32>().unwrap_or(0));
+    let mut number = || numbers.next().unwrap_or(0);
+    let started_on = SystemTime::now()
+        .duration_since(UNIX_EPOCH)
+        .map_or(0, |since| since.as_secs());
+    let hostname = ruwsgi::sys::thread::hostname();
+    uwsgi.add("version", PyBytes::new(py, VERSION.as_bytes()))?;
+    uwsgi.add(
+        "version_info",
+        (number(), number(), number(), 0, PyBytes::new(py, b"")),
+    )?;
+    uwsgi.add("hostname", PyBytes::new(py, hostname.as_bytes()))?;
+    uwsgi.add("numproc", spec.serving.processes)?;
+    uwsgi.add("cores", spec.serving.threads)?;
+    uwsgi.add("has_threads", 1)?;
+    uwsgi.add("buffer_size", spec.serving.buffer_size)?;
+    uwsgi.add("started_on", started_on)?;
+    uwsgi.add("is_a_reload", is_a_reload)?;
+    uwsgi.add("applications", py.None())?;
+    uwsgi.add("opt", options(py, spec)?)
+}
+
+/// Name to bytes, to a list of them where an option is repeated, to True where it has no value.
+fn options<'py>(py: Python<'py>, spec: &AppSpec) -> PyResult<Bound<'py, PyDict>> {
+    let opt = PyDict::new(py);
+    for (name, values) in &spec.options {
+        let bytes = |value: &String| PyBytes::new(py, value.as_bytes());
+        match values.as_slice() {
+            [] => opt.set_item(name, true)?,
+            [value] => opt.set_item(name, bytes(value))?,
+            values => opt.set_item(name, PyList::new(py, values.iter().map(bytes))?)?,
+        }
+    }
+    Ok(opt)
+}
+
+/// The worker's number, from 1; 0 outside of workers.
+#[pyfunction]
+fn worker_id() -> u32 {
+    WORKER.load(Ordering::Relaxed)
+}
+
+/// 0: there are no mules.
+#[pyfunction]
+fn mule_id() -> u32 {
+    0
+}
+
+/// The master's process id.
+#[pyfunction]
+fn masterpid() -> i32 {
+    MASTER_PID.load(Ordering::Relaxed)
+}
+
+/// Requests that the instance has begun.
+#[pyfunction]
+fn total_requests() -> u64 {
+    COUNTERS.get().map_or(0, |counters| (counters.total)())
+}
+
+/// Requests that this worker has begun.
+#[pyfunction]
+fn request_id() -> u64 {
+    COUNTERS.get().map_or(0, |counters| (counters.own)())
+}
+
+/// Writes a line to the log.
+#[pyfunction]
+fn log(py: Python<'_>, message: &str) -> bool {
+    let line = format!("{message}\n");
+    py.detach(|| std::io::stderr().lock().write_all(line.as_bytes()))
+        .is_ok()
+}
+
+/// Sets this process's title in `ps`.
+#[pyfunction]
+fn setprocname(name: &str) {
+    ruwsgi::sys::process::set_title(name);
+}
+
+/// Asks the master for a graceful reload.
+#[pyfunction]
+fn reload() -> PyResult<bool> {
+    signal_master(libc::SIGHUP)
+}
+
+/// Asks the master to stop the instance.
+#[pyfunction]
+fn stop() -> PyResult<bool> {
+    signal_master(libc::SIGINT)
+}
+
+fn signal_master(signal: i32) -> PyResult<bool> {
+    let pid = masterpid();
+    if pid <= 1 {
+        return Err(PyRuntimeError::new_err(
+            "the master's process id is not known",
+        ));
+    }
+    // SAFETY: kill only takes numbers; the pid is that of the process that started this one.
+    match unsafe { libc::kill(pid, signal) } {
+        0 => Ok(true),
+        _ => Err(std::io::Error::last_os_error().into()),
+    }
+}
+
+#[pyfunction]
+fn __getattr__(name: &str) -> PyResult<Py<PyAny>> {
+    Err(PyAttributeError::new_err(match name.starts_with("__") {
+        true => format!("module 'uwsgi' has no attribute '{name}'"),
+        false => format!("uwsgi.{name} is not available in ruwsgi"),
+    }))
+}

@@ -1,0 +1,163 @@
+//! Where a module that was not found might be: what the sentences of `diagnose` suggest.
+
+use std::path::{Path, PathBuf};
+
+use pyo3::prelude::*;
+use pyo3::types::PyList;
+
+/// At most so many entries of a directory are looked at.
+const MANY: usize = 500;
+
+/// What is known about a module that Python does not find.
+pub enum Whereabouts {
+    /// A directory of `sys.path` that this process may not read.
+    Forbidden(PathBuf),
+    /// It lies in this directory, which is not in `sys.path`.
+    Elsewhere(PathBuf),
+    /// Nothing.
+    Unknown,
+}
+
+impl Whereabouts {
+    /// Looks for a top-level module in and around the working directory, `sys.path`, and the
+    /// file that needs it.
+    pub fn of(py: Python<'_>, module: &str, file: Option<&Path>) -> Self {
+        let searched = searched_directories(py);
+        if let Some(directory) = searched.iter().find(|directory| is_forbidden(directory)) {
+            return Self::Forbidden(directory.clone());
+        }
+        let Ok(here) = std::env::current_dir() else {
+            return Self::Unknown;
+        };
+        let file = file.map(|file| here.join(file)).unwrap_or_default();
+        let around = file
+            .ancestors()
+            .skip(1)
+            .take(3)
+            .chain(here.parent())
+            .map(Path::to_path_buf);
+        around
+            .chain(subdirectories(&here))
+            .find(|directory| !searched.contains(directory) && holds(directory, module))
+            .map_or(Self::Unknown, Self::Elsewhere)
+    }
+}
+
+/// The names of the modules in a package that is imported already; empty: it is no package.
+pub fn modules_in_package(py: Python<'_>, package: &str) -> Option<Vec<String>> {
+    let package = py
+        .import("sys")
+        .ok()?
+        .getattr("modules")
+        .ok()?
+        .get_item(package)
+        .ok()?;
+    let Ok(path) = package.getattr("__path__") else {
+        return Some(Vec::new());
+    };
+    let mut names: Vec<String> = path
+        .try_iter()
+        .ok()?
+        .filter_map(|directory| directory.ok()?.extract::<PathBuf>().ok())
+        .flat_map(|directory| entries(&directory))
+        .filter_map(|file| {
+            let name = file.file_name()?.to_str()?.strip_suffix(".py")?;
+            (name != "__init__" && name != "__main__").then(|| name.to_owned())
+        })
+        .collect();
+    names.sort();
+    names.truncate(6);
+    (!names.is_empty()).then_some(names)
+}
+
+/// A virtualenv in the working directory or the one above it.
+pub fn virtualenv_nearby() -> Option<PathBuf> {
+    let here = std::env::current_dir().ok()?;
+    let above = here.parent().map(Path::to_path_buf);
+    [Some(here), above]
+        .into_iter()
+        .flatten()
+        .flat_map(|directory| entries(&directory))
+        .find(|directory| directory.join("pyvenv.cfg").is_file())
+}
+
+/// Whether the interpreter is a virtualenv's.
+pub fn is_virtualenv(py: Python<'_>) -> bool {
+    let differs = || -> PyResult<bool> {
+        let sys = py.import("sys")?;
+        sys.getattr("prefix")?.ne(sys.getattr("base_prefix")?)
+    };
+    differs().unwrap_or(false)
+}
+
+/// The interpreter's path.
+pub fn executable(py: Python<'_>) -> String {
+    let path = || py.import("sys")?.getattr("executable")?.extract::<String>();
+    path()
+        .ok()
+        .filter(|path| !path.is_empty())
+        .unwrap_or_else(|| "this Python".to_owned())
+}
+
+/// The user this process runs as: `user www-data`.
+pub fn user() -> String {
+    // SAFETY: geteuid has no preconditions and cannot fail.
+    let uid = unsafe { libc::geteuid() };
+    format!("user {}", ruwsgi::sys::user::name_of(uid))
+}
+
+/// The working directory, for a message.
+pub fn working_directory() -> String {
+    std::env::current_dir().map_or_else(
+        |_| "the working directory".to_owned(),
+        |path| path.display().to_string(),
+    )
+}
+
+/// The directories of `sys.path`, complete paths, the working directory for the empty one.
+fn searched_directories(py: Python<'_>) -> Vec<PathBuf> {
+    let path = py
+        .import("sys")
+        .and_then(|sys| Ok(sys.getattr("path")?.cast_into::<PyList>()?));
+    let here = std::env::current_dir().unwrap_or_default();
+    path.into_iter()
+        .flatten()
+        .filter_map(|entry| entry.extract::<PathBuf>().ok())
+        .map(|entry| {
+            if entry.as_os_str().is_empty() {
+                here.clone()
+            } else {
+                here.join(entry)
+            }
+        })
+        .collect()
+}
+
+/// Whether the path may be there but cannot be listed.
+fn is_forbidden(directory: &Path) -> bool {
+    std::fs::read_dir(directory)
+        .is_err_and(|error| error.kind() == std::io::ErrorKind::PermissionDenied)
+}
+
+fn holds(directory: &Path, module: &str) -> bool {
+    directory.join(module).join("__init__.py").is_file()
+        || directory.join(format!("{module}.py")).is_file()
+}
+
+fn subdirectories(directory: &Path) -> Vec<PathBuf> {
+    let mut found: Vec<_> = entries(directory)
+        .into_iter()
+        .filter(|entry| entry.is_dir())
+        .collect();
+    found.sort();
+    found
+}
+
+fn entries(directory: &Path) -> Vec<PathBuf> {
+    std::fs::read_dir(directory)
+        .into_iter()
+        .flatten()
+        .take(MANY)
+        .filter_map(|entry| Some(entry.ok()?.path()))
+        .collect()
+}

@@ -1,0 +1,261 @@
+//! Typed messages between the processes, over `SOCK_SEQPACKET` pairs: one message is one packet of
+//! JSON, with the descriptors it carries beside it. End of file means that the other side is gone.
+//!
+//! ```text
+//! master ── ToZygote ──▶ zygote      master ── ToWorker ──▶ worker
+//!        ◀─ FromZygote ─                    ◀─ FromWorker ─    (the worker's end is its leash)
+//! emperor ── ToVassal ──▶ master
+//!         ◀─ FromVassal ─
+//! ```
+
+use std::io;
+use std::os::fd::{BorrowedFd, OwnedFd};
+
+use serde::de::DeserializeOwned;
+use serde::{Deserialize, Serialize};
+
+use crate::sys::packet;
+
+/// What a vassal's master is told by the emperor.
+#[derive(Serialize, Deserialize, Debug, Clone, Copy, PartialEq, Eq)]
+pub enum ToVassal {
+    /// Read the configuration and load the application anew, as by SIGHUP.
+    Reload,
+    /// Finish the requests in flight and stop.
+    Stop,
+    /// Stop at once.
+    StopNow,
+    /// Say how you are: [`FromVassal::Report`].
+    Report,
+}
+
+/// What a vassal's master says to the emperor.
+#[derive(Serialize, Deserialize, Debug, Clone, PartialEq)]
+pub enum FromVassal {
+    /// The first generation serves.
+    Ready,
+    /// A reload is complete: the new generation serves.
+    Reloaded,
+    /// A reload is given up, for this reason; the generation before serves on.
+    ReloadFailed(String),
+    /// It cannot start, or cannot go on, for this reason; it exits after this.
+    Failed(String),
+    /// How it is.
+    Report(Report),
+}
+
+/// How a vassal is.
+#[derive(Serialize, Deserialize, Debug, Clone, Copy, PartialEq, Eq, Default)]
+pub struct Report {
+    /// Workers that serve.
+    pub workers: u32,
+    /// Requests that the generations there are have served.
+    pub requests: u64,
+    /// The memory of all its processes, shared pages counted in part (PSS), KiB.
+    pub memory_kib: u64,
+}
+
+/// What a zygote is told.
+#[derive(Serialize, Deserialize, Debug, Clone, PartialEq)]
+pub enum ToZygote {
+    /// Import the application. Carries the scoreboard's descriptor, then one per listener.
+    Load(Box<AppSpec>),
+    /// Fork a worker into this slot. Carries the worker's end of its leash.
+    Fork {
+        /// The slot, from 1.
+        slot: u32,
+        /// The worker's row of the scoreboard, from 1: one that leaves and its successor have the same slot.
+        row: u32,
+        /// The worker waits for [`ToWorker::Serve`] before it accepts.
+        hold: bool,
+    },
+}
+
+/// What a zygote says.
+#[derive(Serialize, Deserialize, Debug, Clone, PartialEq)]
+pub enum FromZygote {
+    /// The application is imported and warmed up; workers can be forked.
+    Loaded,
+    /// The application cannot be loaded; the zygote exits after this.
+    Failed(LoadFailure),
+    /// A worker was forked.
+    Forked {
+        /// Its row of the scoreboard.
+        row: u32,
+        /// Its process id.
+        pid: i32,
+    },
+    /// A worker could not be forked.
+    ForkFailed {
+        /// The row of the scoreboard that stays empty.
+        row: u32,
+        /// The error number.
+        errno: i32,
+    },
+}
+
+/// What a worker is told over its leash.
+#[derive(Serialize, Deserialize, Debug, Clone, Copy, PartialEq, Eq)]
+pub enum ToWorker {
+    /// Start accepting (it was forked with `hold`).
+    Serve,
+    /// Accept no more, finish what was begun, exit. Idle connections get their usual time.
+    Retire,
+    /// The same in a hurry, because the instance stops: idle connections are closed at once.
+    Stop,
+    /// A request has run for too long: its client is answered, and its thread gets an exception.
+    Expire {
+        /// The thread that serves it, from 0.
+        thread: u32,
+        /// When it began: its `busy_since` on the scoreboard.
+        since: u64,
+    },
+}
+
+/// What a worker says over its leash.
+#[derive(Serialize, Deserialize, Debug, Clone, PartialEq)]
+pub enum FromWorker {
+    /// The application is there; the worker accepts, or waits for [`ToWorker::Serve`].
+    Ready,
+    /// The application cannot be loaded (`lazy-apps`); the worker exits after this.
+    Failed(LoadFailure),
+    /// The worker accepts no more, on its own account (it got a signal); it exits soon.
+    Retiring,
+}
+
+/// Why an application could not be loaded.
+#[derive(Serialize, Deserialize, Debug, Clone, PartialEq)]
+pub struct LoadFailure {
+    /// One sentence: what failed and what to do.
+    pub sentence: String,
+    /// Python's traceback, as `traceback.format_exception` gives it; empty if there is none.
+    pub traceback: String,
+}
+
+/// What a listening socket speaks.
+#[derive(Serialize, Deserialize, Debug, Clone, Copy, PartialEq, Eq)]
+pub enum Protocol {
+    /// The binary uwsgi protocol.
+    Uwsgi,
+    /// HTTP/1.1.
+    Http,
+}
+
+/// A listening socket, as the workers know it; its descriptor travels beside the message.
+#[derive(Serialize, Deserialize, Debug, Clone, PartialEq)]
+pub struct Listener {
+    /// What it speaks.
+    pub protocol: Protocol,
+    /// Its address as configured, for the log.
+    pub name: String,
+    /// Port for SERVER_PORT of HTTP requests, 0 for a Unix socket.
+    pub port: u16,
+}
+
+/// All that the interpreter's side needs to know.
+#[derive(Serialize, Deserialize, Debug, Clone, PartialEq)]
+pub struct AppSpec {
+    /// The instance's name for process titles and the log (the configuration file's name).
+    pub name: String,
+    /// This is not the instance's first generation (`uwsgi.is_a_reload`).
+    pub is_a_reload: bool,
+    /// `module`: `pkg.mod`, `pkg.mod:callable` or `pkg.mod:factory()`.
+    pub module: Option<String>,
+    /// `wsgi-file`: a path to a Python file.
+    pub wsgi_file: Option<String>,
+    /// `callable`: the name looked up where `module` gives none.
+    pub callable: Option<String>,
+    /// `mount`: mount point and what is mounted there, in the file's order.
+    pub mounts: Vec<(String, String)>,
+    /// `manage-script-name`.
+    pub manage_script_name: bool,
+    /// `need-app`: without an application the start fails.
+    pub need_app: bool,
+    /// `lazy-apps`: import in the worker, after the fork.
+    pub lazy: bool,
+    /// `pythonpath`, in order; each goes in front of `sys.path`.
+    pub pythonpath: Vec<String>,
+    /// `chdir2`: entered after the application is loaded.
+    pub chdir2: Option<String>,
+    /// `pyargv`: what follows `sys.argv[0]`.
+    pub pyargv: Vec<String>,
+    /// `pyimport`: modules (or `.py` files) imported before the application.
+    pub imports: Vec<String>,
+    /// `warmup`: paths requested once in the zygote before it forks.
+    pub warmup: Vec<String>,
+    /// Every configured option, for `uwsgi.opt`.
+    pub options: Vec<(String, Vec<String>)>,
+    /// The listening sockets, in the order of their descriptors.
+    pub listeners: Vec<Listener>,
+    /// The request path's settings.
+    pub serving: Serving,
+}
+
+/// Settings of the request path.
+#[derive(Serialize, Deserialize, Debug, Clone, PartialEq)]
+pub struct Serving {
+    /// Worker processes.
+    pub processes: u32,
+    /// Rows of the scoreboard: more than processes, so that a worker and its successor can be there together.
+    pub rows: u32,
+    /// Requests have a deadline (`harakiri`).
+    pub harakiri: bool,
+    /// Threads per worker.
+    pub threads: u32,
+    /// `buffer-size`: the largest block of request variables, bytes.
+    pub buffer_size: u32,
+    /// `post-buffering`: bodies of at least this many bytes are spooled to a file.
+    pub post_buffering: u64,
+    /// `limit-post`: larger bodies are refused; 0: no limit.
+    pub limit_post: u64,
+    /// `socket-timeout`, milliseconds: how long a peer may be silent in mid-request or mid-response.
+    pub socket_timeout_ms: u64,
+    /// Idle HTTP connections are kept this long, milliseconds.
+    pub http_keepalive_ms: u64,
+    /// `worker-reload-mercy`, milliseconds: how long a worker whose master is gone may go on with its requests.
+    pub mercy_ms: u64,
+    /// Write a line for each request.
+    pub log_requests: bool,
+    /// The process titles: `auto-procname` and its kin, resolved; `None`: the usual ones.
+    pub procname: Procname,
+}
+
+/// How processes are named in `ps`.
+#[derive(Serialize, Deserialize, Debug, Clone, PartialEq, Default)]
+pub struct Procname {
+    /// Put before each title (`procname-prefix`, `procname-prefix-spaced`).
+    pub prefix: String,
+    /// Put after each title (`procname-append`).
+    pub append: String,
+    /// `procname`: the whole title of every process.
+    pub all: Option<String>,
+    /// `procname-master`: the whole title of the master.
+    pub master: Option<String>,
+}
+
+/// Sends one message and the descriptors that go with it.
+///
+/// # Errors
+/// Those of sendmsg(2): `EPIPE` when the other side is gone, `EMSGSIZE` when the message is too large.
+pub fn send<M: Serialize>(
+    fd: BorrowedFd<'_>,
+    message: &M,
+    fds: &[BorrowedFd<'_>],
+) -> io::Result<()> {
+    packet::send(fd, &serde_json::to_vec(message)?, fds)
+}
+
+/// Receives one message and its descriptors, blocking if there is none yet; `None` when the other side is gone.
+///
+/// # Errors
+/// Those of recvmsg(2); `InvalidData` for what is no such message.
+pub fn receive<M: DeserializeOwned>(fd: BorrowedFd<'_>) -> io::Result<Option<(M, Vec<OwnedFd>)>> {
+    let (mut bytes, mut fds) = (Vec::new(), Vec::new());
+    match packet::recv(fd, &mut bytes, &mut fds) {
+        Ok(0) => Ok(None),
+        // a side that dies with unread messages resets the pair: gone all the same
+        Err(error) if error.kind() == io::ErrorKind::ConnectionReset => Ok(None),
+        Ok(_) => Ok(Some((serde_json::from_slice(&bytes)?, fds))),
+        Err(error) => Err(error),
+    }
+}

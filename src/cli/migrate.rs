@@ -1,0 +1,29 @@
+//! `ruwsgi migrate`: another configuration as one of ruwsgi's, on standard output.
+
+use std::process::ExitCode;
+
+use crate::config::Invocation;
+use crate::config::migrate::{Origin, migrate};
+
+use super::{complain, say};
+
+/// Writes the ini file for a configuration; gunicorn's may be a file or a command line.
+pub(super) fn run(invocation: &Invocation, from: Option<&str>, words: &[String]) -> ExitCode {
+    let joined = words.join(" ");
+    let file = invocation.cwd.join(&joined);
+    let origin = match (from, file.is_file()) {
+        (None | Some("uwsgi"), _) => Origin::Uwsgi,
+        (Some("gunicorn"), true) => Origin::GunicornFile,
+        (Some("gunicorn"), false) => return say(&migrate(Origin::GunicornCommand, &joined)),
+        (Some("supervisor"), _) => Origin::Supervisor,
+        (Some(other), _) => {
+            return complain(&format!(
+                "nothing is known about {other}; write --from uwsgi, gunicorn or supervisor"
+            ));
+        }
+    };
+    match std::fs::read(&file) {
+        Ok(bytes) => say(&migrate(origin, &String::from_utf8_lossy(&bytes))),
+        Err(error) => complain(&format!("{joined} cannot be read: {error}")),
+    }
+}

@@ -1,0 +1,101 @@
+//! Files that a configuration names.
+
+use std::fs;
+use std::path::{Path, PathBuf};
+
+use super::finding::{Fault, shortened};
+use super::invocation::Invocation;
+
+/// The largest configuration file, in bytes.
+pub(super) const LARGEST_FILE: u64 = 4 << 20;
+
+/// How a configuration file is written.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub(super) enum Format {
+    Ini,
+    Yaml,
+    Json,
+    Toml,
+    Xml,
+}
+
+impl Format {
+    /// The format a file's extension stands for.
+    pub(super) fn of_file(path: &str) -> Option<Format> {
+        match path.rsplit_once('.')?.1 {
+            "ini" => Some(Format::Ini),
+            "yaml" | "yml" => Some(Format::Yaml),
+            "json" | "js" => Some(Format::Json),
+            "toml" => Some(Format::Toml),
+            "xml" => Some(Format::Xml),
+            _ => None,
+        }
+    }
+
+    /// The format a directive stands for; those that take any file go by its extension.
+    pub(super) fn of_directive(name: &str, path: &str) -> Format {
+        match name {
+            "yaml" | "yml" => Format::Yaml,
+            "json" | "js" => Format::Json,
+            "toml" => Format::Toml,
+            "xml" | "xmlconfig" => Format::Xml,
+            "ini" => Format::Ini,
+            _ => Format::of_file(path).unwrap_or(Format::Ini),
+        }
+    }
+
+    /// The directive that reads such a file.
+    pub(super) fn directive(self) -> &'static str {
+        match self {
+            Format::Ini => "ini",
+            Format::Yaml => "yaml",
+            Format::Json => "json",
+            Format::Toml => "toml",
+            Format::Xml => "xml",
+        }
+    }
+}
+
+/// `file:section` in its parts; a path may hold a colon before its last slash.
+pub(super) fn split_section(name: &str) -> (&str, &str) {
+    match name.rsplit_once(':') {
+        Some((file, section)) if !section.contains('/') => (file, section),
+        _ => (name, ""),
+    }
+}
+
+/// The bytes of a regular file; devices and pipes might never end.
+pub(super) fn read_file(path: &PathBuf, name: &str) -> Result<Vec<u8>, Fault> {
+    let fault = |why: String| Fault::new(format!("{} cannot be read: {why}", shortened(name)));
+    if name.contains("://") {
+        return Err(fault("only files are read".to_owned())
+            .hint("fetch it before the start, and name the file"));
+    }
+    let metadata = fs::metadata(path).map_err(|error| fault(plain(&error)))?;
+    if !metadata.is_file() {
+        let what = if metadata.is_dir() {
+            "it is a directory"
+        } else {
+            "it is not a regular file"
+        };
+        return Err(fault(what.to_owned()));
+    }
+    if metadata.len() > LARGEST_FILE {
+        return Err(fault(format!("it has more than {LARGEST_FILE} bytes")));
+    }
+    fs::read(path).map_err(|error| fault(plain(&error)))
+}
+
+/// An error of the system in plain words.
+fn plain(error: &std::io::Error) -> String {
+    match error.kind() {
+        std::io::ErrorKind::NotFound => "there is no such file".to_owned(),
+        std::io::ErrorKind::PermissionDenied => "permission denied".to_owned(),
+        _ => error.to_string(),
+    }
+}
+
+/// Whether something is at this path, which counts from the directory ruwsgi was started in.
+pub(super) fn path_of(invocation: &Invocation, name: &str) -> PathBuf {
+    Path::new(&invocation.cwd).join(name)
+}

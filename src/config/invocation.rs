@@ -1,0 +1,116 @@
+//! What was typed: the command line, the environment, the directory. A reload reads the configuration from it anew.
+
+use std::fs;
+use std::io::Read;
+use std::os::unix::fs::MetadataExt;
+use std::path::PathBuf;
+use std::sync::{Arc, OnceLock};
+use std::time::{Duration, SystemTime, UNIX_EPOCH};
+
+use super::accounts;
+
+/// Everything a configuration is made from, but for the files.
+#[derive(Debug, Clone)]
+pub(crate) struct Invocation {
+    /// The command line, the program's name first.
+    pub(crate) argv: Vec<String>,
+    /// The environment.
+    pub(crate) env: Vec<(String, String)>,
+    /// The directory ruwsgi was started in; relative names of configuration files count from it.
+    pub(crate) cwd: PathBuf,
+    /// Whether the instance is being reloaded, for `if-reload`.
+    pub(crate) reloading: bool,
+    pub(super) host: Host,
+    /// Standard input is read once, however often the configuration is.
+    stdin: Arc<OnceLock<Vec<u8>>>,
+}
+
+impl Invocation {
+    /// What this process was started with. Bytes that are not UTF-8 are replaced.
+    pub(crate) fn from_process() -> Invocation {
+        let text = |os: std::ffi::OsString| os.to_string_lossy().into_owned();
+        Invocation::new(
+            std::env::args_os().map(text).collect(),
+            std::env::vars_os()
+                .map(|(name, value)| (text(name), text(value)))
+                .collect(),
+            std::env::current_dir().unwrap_or_else(|_| PathBuf::from("/")),
+        )
+    }
+
+    /// What a process would have been started with.
+    pub(crate) fn new(argv: Vec<String>, env: Vec<(String, String)>, cwd: PathBuf) -> Invocation {
+        Invocation {
+            argv,
+            env,
+            cwd,
+            reloading: false,
+            host: Host::here(),
+            stdin: Arc::default(),
+        }
+    }
+
+    /// The value of a variable of the environment.
+    pub(crate) fn variable(&self, name: &str) -> Option<&str> {
+        self.env
+            .iter()
+            .find(|(known, _)| known == name)
+            .map(|(_, value)| value.as_str())
+    }
+
+    /// What stands on standard input, read the first time it is asked for.
+    pub(super) fn standard_input(&self) -> &[u8] {
+        self.stdin.get_or_init(|| {
+            let mut bytes = Vec::new();
+            // an input that cannot be read is an empty one; the missing section is reported
+            let _ = std::io::stdin()
+                .take(super::file::LARGEST_FILE)
+                .read_to_end(&mut bytes);
+            bytes
+        })
+    }
+}
+
+/// The machine and the user, for the magic variables.
+#[derive(Debug, Clone)]
+pub(crate) struct Host {
+    pub(super) name: String,
+    pub(super) cpus: usize,
+    pub(super) uid: u32,
+    pub(super) gid: u32,
+    pub(super) user: String,
+    pub(super) group: String,
+    pub(super) binary: PathBuf,
+    pub(super) started: Duration,
+}
+
+impl Host {
+    fn here() -> Host {
+        let (uid, gid) =
+            fs::metadata("/proc/self").map_or((0, 0), |metadata| (metadata.uid(), metadata.gid()));
+        Host {
+            name: fs::read_to_string("/proc/sys/kernel/hostname")
+                .map(|name| name.trim_end().to_owned())
+                .unwrap_or_default(),
+            cpus: std::thread::available_parallelism().map_or(1, usize::from),
+            uid,
+            gid,
+            user: accounts::name_of("/etc/passwd", uid),
+            group: accounts::name_of("/etc/group", gid),
+            binary: std::env::current_exe().unwrap_or_default(),
+            started: SystemTime::now()
+                .duration_since(UNIX_EPOCH)
+                .unwrap_or_default(),
+        }
+    }
+
+    #[cfg(test)]
+    pub(super) fn sample() -> Host {
+        Host {
+            cpus: 2,
+            uid: 33,
+            user: "www-data".into(),
+            ..Host::here()
+        }
+    }
+}

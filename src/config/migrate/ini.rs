@@ -1,0 +1,130 @@
+//! uWSGI's own ini file, cleaned up: what has no effect goes, what is misspelled is put right, what is not here is a comment.
+
+use std::collections::HashSet;
+
+use super::super::ini::{Line, line};
+use super::super::options::{self, Config};
+use super::super::parse::inline_comment;
+use super::super::row::{Row, State};
+use super::super::suggest::{self, Guess};
+
+/// The file, line by line, with a comment above each line that changed.
+pub(super) fn clean(text: &str) -> String {
+    let text = text.trim_start_matches('\u{feff}');
+    let referenced = references(text);
+    let mut cleaned = String::new();
+    for original in text.lines() {
+        let original = original.trim_end();
+        match line(original) {
+            Some(Line::Pair(key, value)) => {
+                cleaned.push_str(&pair(original, key, value, &referenced))
+            }
+            _ => cleaned.push_str(&format!("{original}\n")),
+        }
+    }
+    cleaned
+}
+
+/// The names that placeholders and conditions refer to.
+fn references(text: &str) -> HashSet<&str> {
+    let placeholders = text
+        .split("%(")
+        .skip(1)
+        .filter_map(|rest| rest.split(')').next());
+    let words = placeholders.flat_map(|inside| inside.split(' ').chain([inside]));
+    let conditions = text.lines().filter_map(line).filter_map(|line| match line {
+        Line::Pair("if-opt" | "if-not-opt", value) => value.split('=').next().map(str::trim),
+        _ => None,
+    });
+    words.chain(conditions).collect()
+}
+
+fn pair(original: &str, key: &str, value: &str, referenced: &HashSet<&str>) -> String {
+    match options::find(key) {
+        Some(row) => match row.state {
+            State::Accepted(why) if referenced.contains(key) => {
+                format!("# {key} has no effect: {why}\n{original}\n")
+            }
+            State::Accepted(why) => format!("# taken out, because {why}: {original}\n"),
+            State::Absent(instead) => format!("# not supported, {instead}: {original}\n"),
+            State::Directive => format!("{original}\n"),
+            State::Served => served(original, row, key, value, referenced),
+        },
+        None if referenced.contains(key) => format!("{original}\n"),
+        None => unknown(original, key, value),
+    }
+}
+
+fn served(original: &str, row: &Row, key: &str, value: &str, referenced: &HashSet<&str>) -> String {
+    if value.contains("%(") || value.contains("$(") || value.contains("@(") || value.contains('%') {
+        return format!("{original}\n");
+    }
+    let is_default = !row.many
+        && Some(normal(value)) == row.default.map(str::to_owned)
+        && !referenced.contains(key);
+    if is_default {
+        return format!("# taken out, because it is so anyway: {original}\n");
+    }
+    if row.name() == "die-on-term" && normal(value) == "true" {
+        return format!("# taken out, because SIGTERM stops the instance anyway: {original}\n");
+    }
+    match Config::defaults().set(row.name(), value) {
+        Ok(None) => format!("{original}\n"),
+        Ok(Some(remark)) => match inline_comment(value) {
+            Some(bare) => format!(
+                "# the comment has its own line now: {}\n{key} = {bare}\n",
+                value[bare.len()..].trim()
+            ),
+            None => format!(
+                "# {}{}\n{original}\n",
+                remark.what,
+                remark
+                    .hint
+                    .map(|hint| format!("; {hint}"))
+                    .unwrap_or_default()
+            ),
+        },
+        Err(fault) => match inline_comment(value)
+            .filter(|bare| Config::defaults().set(row.name(), bare).is_ok())
+        {
+            Some(bare) => format!(
+                "# the comment has its own line now: {}\n{key} = {bare}\n",
+                value[bare.len()..].trim()
+            ),
+            None => format!(
+                "# mend this, {}{}:\n{original}\n",
+                fault.what,
+                fault
+                    .hint
+                    .map(|hint| format!("; {hint}"))
+                    .unwrap_or_default()
+            ),
+        },
+    }
+}
+
+/// A switch's value as the table writes it.
+fn normal(value: &str) -> String {
+    match value.to_ascii_lowercase().as_str() {
+        "" | "true" | "yes" | "on" | "1" => "true".to_owned(),
+        _ => value.to_owned(),
+    }
+}
+
+fn unknown(original: &str, key: &str, value: &str) -> String {
+    match suggest::guess(key) {
+        Some(Guess::Surely(known)) => {
+            format!(
+                "# {known} was written {key}, which uWSGI ignores: if it was meant, take the # away\n# {known} = {value}\n"
+            )
+        }
+        _ => {
+            let fault = suggest::unknown_key(key, value);
+            let hint = fault
+                .hint
+                .map(|hint| format!("; {hint}"))
+                .unwrap_or_default();
+            format!("# {}{hint}\n# {original}\n", fault.what)
+        }
+    }
+}

@@ -1,0 +1,111 @@
+//! The plain assignments of a Python file: texts, numbers, lists of texts. Nothing is run.
+
+/// A value that can be understood without running anything.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub(super) enum Literal {
+    /// A text, a number, True, False or None as it is written.
+    Word(String),
+    /// A list or a tuple of them.
+    List(Vec<String>),
+    /// Anything else, as it is written.
+    Other(String),
+}
+
+/// The names a file assigns at its top level and their values, in order.
+pub(super) fn assignments(text: &str) -> Vec<(String, Literal)> {
+    let mut found = Vec::new();
+    let mut lines = text.lines().peekable();
+    while let Some(line) = lines.next() {
+        let Some((name, value)) = line.split_once('=') else {
+            continue;
+        };
+        let name = name.trim_end();
+        let plain = !name.is_empty()
+            && name.chars().all(|c| c.is_ascii_alphanumeric() || c == '_')
+            && !value.starts_with('=');
+        if !plain {
+            continue;
+        }
+        let mut value = without_comment(value);
+        while open_brackets(&value) > 0 {
+            let Some(more) = lines.next() else { break };
+            value.push(' ');
+            value.push_str(&without_comment(more));
+        }
+        found.push((name.to_owned(), literal(value.trim())));
+    }
+    found
+}
+
+fn literal(text: &str) -> Literal {
+    if let Some(word) = word(text) {
+        return Literal::Word(word);
+    }
+    let inner = [('[', ']'), ('(', ')')]
+        .iter()
+        .find_map(|(open, close)| text.strip_prefix(*open)?.strip_suffix(*close));
+    let items = inner.map(|inner| {
+        parts(inner)
+            .iter()
+            .map(|part| word(part.trim()))
+            .collect::<Option<Vec<_>>>()
+    });
+    match items {
+        Some(Some(items)) => Literal::List(items),
+        _ => Literal::Other(text.to_owned()),
+    }
+}
+
+/// A text without its quotes, a number, or one of Python's constants.
+fn word(text: &str) -> Option<String> {
+    let quoted = ["\"", "'"].iter().find_map(|quote| {
+        let inner = text.strip_prefix(*quote)?.strip_suffix(*quote)?;
+        (!inner.contains(*quote)).then(|| inner.replace("\\\\", "\\"))
+    });
+    let bare = !text.is_empty()
+        && text
+            .chars()
+            .all(|c| c.is_ascii_digit() || c == '.' || c == '_');
+    let constant = matches!(text, "True" | "False" | "None");
+    quoted.or_else(|| (bare || constant).then(|| text.replace('_', "")))
+}
+
+/// What stands between commas that are in no quotes; a comma at the end adds nothing.
+fn parts(text: &str) -> Vec<String> {
+    let mut parts = vec![String::new()];
+    let mut quote = None;
+    for c in text.chars() {
+        match (c, quote) {
+            ('"' | '\'', None) => quote = Some(c),
+            (c, Some(open)) if c == open => quote = None,
+            _ => {}
+        }
+        match parts.last_mut() {
+            Some(_) if c == ',' && quote.is_none() => parts.push(String::new()),
+            Some(part) => part.push(c),
+            None => {}
+        }
+    }
+    parts.retain(|part| !part.trim().is_empty());
+    parts
+}
+
+fn without_comment(text: &str) -> String {
+    let mut quote = None;
+    let mut kept = String::new();
+    for c in text.chars() {
+        match (c, quote) {
+            ('#', None) => break,
+            ('"' | '\'', None) => quote = Some(c),
+            (c, Some(open)) if c == open => quote = None,
+            _ => {}
+        }
+        kept.push(c);
+    }
+    kept
+}
+
+fn open_brackets(text: &str) -> usize {
+    let count = |wanted: &[char]| text.chars().filter(|c| wanted.contains(c)).count();
+    count(&['[', '(', '{']).saturating_sub(count(&[']', ')', '}']))
+}

@@ -1,0 +1,131 @@
+//! What is written can be read: every migrated file is a configuration.
+#![allow(clippy::unwrap_used)]
+
+use proptest::prelude::*;
+
+use super::super::{Config, Invocation, Report, load};
+use super::*;
+
+fn read(text: &str) -> Result<Config, Report> {
+    let directory = tempfile::tempdir().unwrap();
+    std::fs::write(directory.path().join("a.ini"), text).unwrap();
+    load(&Invocation::new(
+        vec!["ruwsgi".into(), "a.ini".into()],
+        vec![],
+        directory.path().to_owned(),
+    ))
+}
+
+fn good(text: &str) -> Config {
+    read(text).unwrap_or_else(|report| panic!("{text}\n{report}"))
+}
+
+#[test]
+fn a_command_line_of_gunicorn_becomes_a_vassal() {
+    let written = migrate(
+        Origin::GunicornCommand,
+        "/venv/bin/gunicorn -w4 --threads 2 -b unix:/run/site.sock --bind=127.0.0.1:8000 --chdir /srv/site -e A=1 --graceful-timeout 30 site.wsgi:application --user www-data --log-file - --max-requests 1000",
+    );
+    let config = good(&written);
+    assert_eq!((config.processes(), config.threads()), (4, 2));
+    assert_eq!(config.http_socket().len(), 2);
+    assert_eq!(config.module(), Some("site.wsgi:application"));
+    assert_eq!(
+        (config.chdir(), config.uid()),
+        (Some("/srv/site"), Some("www-data"))
+    );
+    assert_eq!(config.worker_reload_mercy().as_secs(), 30);
+    assert!(written.contains("max-requests = 1000"), "{written}");
+}
+
+#[test]
+fn a_configuration_file_of_gunicorn_becomes_a_vassal() {
+    let written = migrate(
+        Origin::GunicornFile,
+        "import multiprocessing\n\nbind = '0.0.0.0:8000'  # everywhere\nworkers = multiprocessing.cpu_count() * 2 + 1\nthreads = 4\nraw_env = [\n    'A=1, 2',\n    \"B=x%y\",\n]\n\
+         errorlog = '/var/log/site.log'\nreload = False\npidfile = None\ndef when_ready(server):\n    x = 3\nwsgi_app = 'site:app'\nforwarded_allow_ips = '*'\n",
+    );
+    let config = good(&written);
+    assert!(config.processes() >= 3 && config.processes() % 2 == 1);
+    assert_eq!(config.threads(), 4);
+    assert_eq!(
+        config.env(),
+        [
+            ("A".to_owned(), "1, 2".to_owned()),
+            ("B".to_owned(), "x%y".to_owned())
+        ]
+    );
+    assert_eq!(
+        (config.module(), config.logto(), config.pidfile()),
+        (Some("site:app"), Some("/var/log/site.log"), None)
+    );
+}
+
+#[test]
+fn programs_of_supervisor_become_vassals() {
+    let written = migrate(
+        Origin::Supervisor,
+        "[supervisord]\nlogfile=/x\n[program:blog]\ncommand=/venv/bin/gunicorn blog.wsgi:application\n    --bind 127.0.0.1:8001 --workers 3 ; three\ndirectory=/srv/blog\nuser=www-data\nautostart=true\n\
+         stopsignal=INT\nstopwaitsecs=20\nenvironment=A=\"1,2\",B='x',C=3\nstdout_logfile=/var/log/%(program_name)s.log\nstdout_logfile_maxbytes=20MB\n",
+    );
+    let config = good(&written);
+    assert_eq!(config.home(), Some("/venv"));
+    assert_eq!(config.processes(), 3);
+    assert_eq!(config.module(), Some("blog.wsgi:application"));
+    assert_eq!(
+        (config.chdir(), config.uid(), config.logto()),
+        (
+            Some("/srv/blog"),
+            Some("www-data"),
+            Some("/var/log/blog.log")
+        )
+    );
+    assert_eq!(config.env().len(), 3);
+    assert_eq!(config.env()[0], ("A".to_owned(), "1,2".to_owned()));
+    let two = migrate(
+        Origin::Supervisor,
+        "[program:a]\ncommand=uwsgi --ini a.ini -p 2\n[program:b]\ncommand=sleep 5\n",
+    );
+    assert!(
+        two.contains("processes = 2\n") && two.contains("# b.ini, from"),
+        "{two}"
+    );
+}
+
+#[test]
+fn a_file_of_uwsgi_is_cleaned_with_a_comment_for_each_change() {
+    let written = migrate(
+        Origin::Uwsgi,
+        "\u{feff}# my site\r\n[uwsgi]\r\nmaster = true\nbase = /srv\nchdir = %(base)/app\nmodule = a # the app\nprocesses = 4 ; all\nvacuum = true\ndie-on-term = true\nvaccum = true\n\
+         chmod_socket = 666\nthreads = 2\nsocket = /run/a.sock\nlegion = x\nthreads = many\n",
+    );
+    for line in [
+        "# my site",
+        "# taken out, because there is always a master: master = true",
+        "chdir = %(base)/app",
+        "# the comment has its own line now: ; all\nprocesses = 4",
+        "# taken out, because it is so anyway: vacuum = true",
+        "# taken out, because SIGTERM stops the instance anyway: die-on-term = true",
+        "did you mean vacuum?\n# vaccum = true",
+        "# chmod-socket = 666",
+        "# not supported, there is no cluster of instances: legion = x",
+        "# mend this, it is not a whole number",
+    ] {
+        assert!(written.contains(line), "{line}\n---\n{written}");
+    }
+    let config = good(&written.replace("threads = many\n", ""));
+    assert_eq!(config.warnings(), []);
+    assert_eq!((config.processes(), config.chdir()), (4, Some("/srv/app")));
+}
+
+proptest! {
+    #[test]
+    fn nothing_that_is_migrated_panics_or_smuggles_a_section(text in "(\\[program:[a-z]{1,3}\\]|command=gunicorn|environment=|bind = |[a-z_]{1,8} ?= ?|-[bwk]|[\\[\\]()'\",%=# ;\\\\éa-z0-9\\n\\r]{1,6}){0,12}") {
+        for origin in [Origin::Uwsgi, Origin::GunicornFile, Origin::GunicornCommand, Origin::Supervisor] {
+            let written = migrate(origin, &text);
+            if matches!(origin, Origin::GunicornFile | Origin::GunicornCommand) {
+                prop_assert_eq!(written.lines().filter(|line| line.starts_with('[')).count(), 1);
+            }
+        }
+    }
+}

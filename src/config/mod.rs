@@ -1,0 +1,135 @@
+//! Words to a checked [`Config`]: the table of options, their sources, and everything that is wrong, said at once.
+//!
+//! The way of an option: [`source`] gathers environment, flags and files into one ordered list, obeying the
+//! directives on the way; [`expand`] replaces what stands for something else; [`check`] reads the values by the
+//! [table](options) and reports.
+
+mod absent;
+mod accepted;
+mod accounts;
+mod address;
+mod check;
+pub(crate) mod compat;
+mod directive;
+pub(crate) mod docs;
+mod expand;
+mod file;
+mod finding;
+mod flags;
+mod formats;
+mod glob;
+mod ini;
+mod invocation;
+mod logic;
+mod magic;
+pub(crate) mod migrate;
+mod options;
+mod parse;
+mod reading;
+mod row;
+mod setting;
+mod source;
+mod suggest;
+mod traps;
+mod value;
+
+pub(crate) use address::Address;
+pub(crate) use finding::{Finding, Place, Report, Severity};
+pub(crate) use invocation::Invocation;
+pub(crate) use options::Config;
+pub(crate) use value::Wire;
+
+/// Reads the whole configuration anew; called at the start and for every reload.
+///
+/// # Errors
+/// All findings, when at least one of them keeps the instance from starting.
+pub(crate) fn load(invocation: &Invocation) -> Result<Config, Report> {
+    check::check(source::gather(invocation))
+}
+
+/// Everything there is to say about a configuration, beyond what keeps it from being used: [`load`] and its traps.
+pub(crate) fn examine(invocation: &Invocation) -> Report {
+    match load(invocation) {
+        Err(report) => report,
+        Ok(config) => {
+            let mut report = Report {
+                findings: config.warnings.clone(),
+            };
+            traps::find(&config, invocation)
+                .into_iter()
+                .for_each(|finding| report.add(finding));
+            report
+                .findings
+                .sort_by(|one, other| one.place.cmp(&other.place));
+            report
+        }
+    }
+}
+
+/// Whether a file of this name is read as a configuration, by its extension.
+pub(crate) fn reads(name: &str) -> bool {
+    file::Format::of_file(name).is_some()
+}
+
+/// The paths that match a shell pattern, sorted; a relative pattern counts from `cwd` and yields relative paths.
+pub(crate) fn matching(cwd: &std::path::Path, pattern: &str) -> Vec<String> {
+    glob::paths(cwd, pattern)
+}
+
+impl Config {
+    /// What the operator should look at although the instance starts.
+    pub(crate) fn warnings(&self) -> &[Finding] {
+        &self.warnings
+    }
+
+    /// The effective options in their order, after expansion: name, value and place.
+    pub(crate) fn entries(&self) -> &[(String, String, Option<Place>)] {
+        &self.entries
+    }
+
+    /// The options that count, without those that a later one overruled and without directives.
+    pub(crate) fn effective(&self) -> Vec<&(String, String, Option<Place>)> {
+        let overruled = |at: usize, name: &str| match options::find(name) {
+            Some(row) if row.many => false,
+            Some(row) => self
+                .entries
+                .iter()
+                .skip(at + 1)
+                .any(|(later, ..)| row.names.contains(&later.as_str())),
+            None => self
+                .entries
+                .iter()
+                .take(at)
+                .any(|(earlier, ..)| earlier == name),
+        };
+        let entries = self.entries.iter().enumerate();
+        entries
+            .filter(|(at, (name, ..))| directive::act(name).is_none() && !overruled(*at, name))
+            .map(|(_, entry)| entry)
+            .collect()
+    }
+
+    /// The options that were not given, with their defaults.
+    pub(crate) fn defaulted(&self) -> Vec<(&'static str, &'static str)> {
+        let given = |row: &row::Row| {
+            self.entries
+                .iter()
+                .any(|(name, ..)| row.names.contains(&name.as_str()))
+        };
+        options::SERVED
+            .iter()
+            .filter(|row| !given(row))
+            .filter_map(|row| Some((row.name(), row.default?)))
+            .collect()
+    }
+
+    /// The configuration file's base name without extension, else the application's name.
+    pub(crate) fn name(&self) -> &str {
+        &self.name
+    }
+}
+
+#[cfg(test)]
+mod corpus_tests;
+#[cfg(test)]
+mod tests;

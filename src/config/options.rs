@@ -1,0 +1,342 @@
+//! THE TABLE: one row makes an option a key, a flag, a variable, a line of the help and a page.
+//!
+//! A served row makes a private field of [`Config`] and its getter, so that an option no code reads is a compiler
+//! warning. Rows without effect are in `accepted.rs`, what uWSGI has and we have not in `absent.rs`.
+
+use std::collections::HashMap;
+use std::sync::LazyLock;
+
+use super::finding::{Fault, Finding, Place};
+use super::row::{Row, State};
+use super::setting::{Many, Maybe, One, Setting};
+use super::value::{
+    Assignment, BlockSize, Buffering, Bytes, Count, Era, Keepalive, Listening, Mask, Megabytes,
+    Mount, Names, Number, OptionalSwitch, Ownership, Path, Protocol, Seconds, SocketMode, Switch,
+    Text, Words,
+};
+
+/// Makes the configuration and the table's served rows.
+macro_rules! options {
+    ($( $section:literal {
+        $( $field:ident $name:literal $([$($alias:literal),+])? $(-$short:literal)? : $kind:ty $(= $default:literal)?, $doc:literal; )+
+    } )+) => {
+        /// The checked configuration of one instance.
+        #[derive(Debug, Clone)]
+        pub(crate) struct Config {
+            pub(super) entries: Vec<(String, String, Option<Place>)>,
+            pub(super) name: String,
+            pub(super) warnings: Vec<Finding>,
+            $($( $field: <$kind as Setting>::Stored, )+)+
+        }
+
+        impl Config {
+            /// A configuration in which every option has its default.
+            pub(super) fn defaults() -> Config {
+                #[allow(unused_mut)]
+                let mut config = Config {
+                    entries: Vec::new(),
+                    name: String::new(),
+                    warnings: Vec::new(),
+                    $($( $field: <$kind as Setting>::unset(), )+)+
+                };
+                // a default is read like any other text; a test holds that each of them parses
+                $($( $( let _ = <$kind as Setting>::set(&mut config.$field, $default); )? )+)+
+                config
+            }
+
+            /// Gives one option a value; a remark is something to tell the operator about it.
+            pub(super) fn set(&mut self, name: &str, text: &str) -> Result<Option<Fault>, Fault> {
+                match name {
+                    $($( $name => <$kind as Setting>::set(&mut self.$field, text), )+)+
+                    _ => Ok(None),
+                }
+            }
+
+            $($(
+                #[doc = $doc]
+                pub(crate) fn $field(&self) -> <$kind as Setting>::Got<'_> {
+                    <$kind as Setting>::get(&self.$field)
+                }
+            )+)+
+        }
+
+        /// The options that work, in the order of the help.
+        pub(crate) static SERVED: &[Row] = &[
+            $($( Row {
+                names: &[$name $(, $($alias),+)?],
+                short: options!(@short $($short)?),
+                takes: <$kind as Setting>::TAKES,
+                arg: <$kind as Setting>::ARG,
+                many: <$kind as Setting>::MANY,
+                default: options!(@default $($default)?),
+                section: $section,
+                state: State::Served,
+                doc: $doc,
+            }, )+)+
+        ];
+
+        /// Each served option's name and field.
+        #[cfg(test)]
+        pub(super) static FIELDS: &[(&str, &str)] = &[$($( ($name, stringify!($field)), )+)+];
+    };
+    (@short) => { None };
+    (@short $short:literal) => { Some($short) };
+    (@default) => { None };
+    (@default $default:literal) => { Some($default) };
+}
+
+options! {
+    "Sockets" {
+        socket "socket" ["uwsgi-socket"] -'s': Many<Listening>,
+            "Listen here and speak the uwsgi protocol: a path, @name, :port, host:port, [v6]:port or fd://number.";
+        http_socket "http-socket": Many<Listening>,
+            "Listen here and speak HTTP.";
+        http "http" ["httprouter"]: Many<Listening>,
+            "Listen here and speak HTTP; the workers do it themselves, there is no router process.";
+        protocol "protocol" ["socket-protocol"]: One<Protocol> = "uwsgi",
+            "The protocol of socket and of inherited sockets: uwsgi or http.";
+        listen "listen" -'l': Maybe<Number>,
+            "How many connections may wait to be accepted; without it as many as the kernel allows.";
+        chmod_socket "chmod-socket" ["chmod"] -'C': Maybe<SocketMode>,
+            "The permissions of Unix sockets, three octal digits; bare it means 666.";
+        chown_socket "chown-socket": Maybe<Ownership>,
+            "The owner of Unix sockets, user:group, by name or number.";
+        vacuum "vacuum": One<Switch> = "true",
+            "Remove sockets and pid files when the instance stops.";
+        so_keepalive "so-keepalive": One<Switch>,
+            "Let the kernel probe TCP connections that are silent.";
+        reuse_port "reuse-port": One<Switch>,
+            "Bind with SO_REUSEPORT, so that several instances can share a TCP port.";
+    }
+    "Requests" {
+        buffer_size "buffer-size" -'b': One<BlockSize> = "65535",
+            "The largest block of request variables, in bytes.";
+        post_buffering "post-buffering": Maybe<Buffering>,
+            "Bodies of more bytes than this are read into a temporary file before the application is called.";
+        limit_post "limit-post": One<Bytes> = "0",
+            "The largest request body in bytes; 0 is no limit.";
+        socket_timeout "socket-timeout" -'z': One<Seconds> = "4",
+            "How long a peer may be silent in the middle of a request or an answer.";
+        http_keepalive "http-keepalive": One<Keepalive> = "5",
+            "How long an idle HTTP connection is kept open; 0 closes it after each answer, bare or 1 means 5.";
+    }
+    "Processes" {
+        processes "processes" ["workers"] -'p': One<Count> = "1",
+            "How many workers serve requests.";
+        threads "threads": One<Count> = "1",
+            "How many threads each worker serves requests with.";
+        lazy_apps "lazy-apps": One<Switch>,
+            "Load the application in each worker instead of once before they are forked.";
+        lazy "lazy": One<Switch>,
+            "As lazy-apps.";
+        worker_reload_mercy "worker-reload-mercy": One<Seconds> = "60",
+            "How long a worker may take to finish its requests when it is asked to leave; then it is killed.";
+        harakiri "harakiri" -'t': Maybe<Seconds>,
+            "How long a request may take: then its client gets a 504, its thread an exception, and if that does not help its worker is replaced.";
+        max_requests "max-requests" -'R': Maybe<Number>,
+            "Replace a worker after so many requests; each further worker is allowed a little more.";
+        max_requests_delta "max-requests-delta": Maybe<Number>,
+            "How many requests each further worker is allowed more than the one before.";
+        min_worker_lifetime "min-worker-lifetime": One<Seconds> = "10",
+            "No younger worker is replaced because of max-requests, reload-on-rss or reload-on-as.";
+        max_worker_lifetime "max-worker-lifetime": Maybe<Seconds>,
+            "Replace a worker after this time; each further worker is allowed a little more.";
+        max_worker_lifetime_delta "max-worker-lifetime-delta": Maybe<Seconds>,
+            "How much longer each further worker may live than the one before.";
+        reload_on_rss "reload-on-rss": Maybe<Megabytes>,
+            "Replace a worker that has so much resident memory, in MiB, or is about to.";
+        reload_on_as "reload-on-as": Maybe<Megabytes>,
+            "Replace a worker that has so much address space, in MiB.";
+        evil_reload_on_rss "evil-reload-on-rss": Maybe<Megabytes>,
+            "Kill a worker that has so much resident memory, in MiB, with the requests it works on.";
+        evil_reload_on_as "evil-reload-on-as": Maybe<Megabytes>,
+            "Kill a worker that has so much address space, in MiB, with the requests it works on.";
+        die_on_term "die-on-term": Maybe<Switch>,
+            "SIGTERM stops the instance, which is so anyway; false makes SIGTERM reload it as in uWSGI.";
+        auto_procname "auto-procname": One<Switch>,
+            "Name the processes after what they do.";
+        procname "procname": Maybe<Words>,
+            "The name of every process.";
+        procname_master "procname-master": Maybe<Words>,
+            "The name of the master.";
+        procname_prefix "procname-prefix": Maybe<Words>,
+            "Put this before the names of processes.";
+        procname_prefix_spaced "procname-prefix-spaced": Maybe<Words>,
+            "Put this and a space before the names of processes.";
+        procname_append "procname-append": Maybe<Words>,
+            "Put this behind the names of processes.";
+        limit_as "limit-as": Maybe<Megabytes>,
+            "The most address space a process may have, in MiB.";
+    }
+    "Application" {
+        module "module" ["wsgi"] -'w': Maybe<Text>,
+            "The module of the application, as package.module, package.module:callable or package.module:factory().";
+        wsgi_file "wsgi-file" ["file"]: Maybe<Path>,
+            "The Python file of the application.";
+        callable "callable": Maybe<Text>,
+            "The name of the application in its module or file; without it application.";
+        mount "mount": Many<Mount>,
+            "Serve another application below a path: /point=module:callable or /point=file.py.";
+        manage_script_name "manage-script-name": One<Switch>,
+            "Move the mount point from PATH_INFO to SCRIPT_NAME.";
+        need_app "need-app": One<OptionalSwitch> = "true",
+            "Stop with status 22 when the application cannot be loaded; false answers 500 instead.";
+        chdir "chdir": Maybe<Path>,
+            "Change to this directory before binding and loading.";
+        chdir2 "chdir2": Maybe<Path>,
+            "Change to this directory after loading.";
+        pythonpath "pythonpath" ["python-path", "pp"]: Many<Path>,
+            "Put this directory first in sys.path; the last one given comes first.";
+        home "home" ["virtualenv", "venv", "pyhome"] -'H': Maybe<Path>,
+            "The virtual environment of the application.";
+        python "python": Maybe<Path>,
+            "The interpreter that runs the application; without it that of home, else python3 from PATH.";
+        pyargv "pyargv": Maybe<Words>,
+            "What follows the program's name in sys.argv, separated by spaces.";
+        pyimport "pyimport" ["import", "py-import", "python-import"]: Many<Text>,
+            "Import this module as well.";
+        warmup "warmup": Many<Text>,
+            "Request this path once before workers are forked, so that they share what it loads.";
+        env "env": Many<Assignment>,
+            "Set an environment variable: NAME=value.";
+        unenv "unenv": Many<Text>,
+            "Remove an environment variable.";
+    }
+    "Privileges" {
+        uid "uid": Maybe<Text>,
+            "The user to become after binding, by name or number.";
+        gid "gid": Maybe<Text>,
+            "The group to become after binding, by name or number.";
+        add_gid "add-gid": Many<Text>,
+            "A supplementary group, by name or number.";
+        no_initgroups "no-initgroups": One<Switch>,
+            "Do not take the supplementary groups of uid.";
+        cap "cap": Many<Names>,
+            "Capabilities to keep when privileges are dropped, separated by commas.";
+        umask "umask": Maybe<Mask>,
+            "The mask for new files, in octal.";
+        chroot "chroot": Maybe<Path>,
+            "Confine the instance to this directory.";
+    }
+    "Running" {
+        daemonize "daemonize" -'d': Maybe<Path>,
+            "Go to the background and log to this file.";
+        daemonize2 "daemonize2": Maybe<Path>,
+            "As daemonize, but only after the application is loaded, with its exit status.";
+        pidfile "pidfile": Maybe<Path>,
+            "Write the master's process id here, before privileges are dropped.";
+        pidfile2 "pidfile2": Maybe<Path>,
+            "Write the master's process id here, after privileges are dropped.";
+        safe_pidfile "safe-pidfile": Maybe<Path>,
+            "Write the master's process id here once the instance is ready.";
+        safe_pidfile2 "safe-pidfile2": Maybe<Path>,
+            "As safe-pidfile, after privileges are dropped.";
+        logto "logto": Maybe<Path>,
+            "Log to this file.";
+        logto2 "logto2": Maybe<Path>,
+            "As logto, opened after privileges are dropped.";
+        disable_logging "disable-logging" -'L': One<Switch>,
+            "Write no line per request.";
+        touch_reload "touch-reload": Many<Path>,
+            "Reload when this file is touched, made or removed.";
+        touch_workers_reload "touch-workers-reload": Many<Path>,
+            "As touch-reload: a reload never interrupts service.";
+        touch_chain_reload "touch-chain-reload": Many<Path>,
+            "As touch-reload: a reload never interrupts service.";
+        stop "stop": Maybe<Path>,
+            "Stop the instance whose process id is in this file.";
+        reload "reload": Maybe<Path>,
+            "Reload the instance whose process id is in this file.";
+        show_config "show-config": One<Switch>,
+            "Print the effective configuration and exit.";
+        compat "compat": Maybe<Era>,
+            "Whose defaults hold: uwsgi brings back those of uWSGI that ruwsgi changes.";
+        strict "strict": One<Switch>,
+            "Make an unknown name an error.";
+    }
+    "Emperor" {
+        emperor "emperor": Many<Text>,
+            "Keep an instance running for each configuration file in this directory, or that matches this pattern.";
+        emperor_freq "emperor-freq": One<Seconds> = "3",
+            "How often the emperor looks for itself, where the kernel does not tell it of changes.";
+        emperor_throttle "emperor-throttle": One<Number> = "1000",
+            "Milliseconds before a vassal that failed is started again; doubled with each further failure.";
+        emperor_max_throttle "emperor-max-throttle": One<Number> = "180000",
+            "The longest such pause, in milliseconds.";
+        emperor_tyrant "emperor-tyrant": One<Switch>,
+            "Run each vassal as the owner of its file; the emperor must be root.";
+        emperor_tyrant_nofollow "emperor-tyrant-nofollow": One<Switch>,
+            "Of a symbolic link, the link's own owner counts for emperor-tyrant.";
+        emperor_tyrant_root "emperor-tyrant-root": One<Switch>,
+            "Let emperor-tyrant also run files that belong to root or to root's group, as root.";
+        emperor_nofollow "emperor-nofollow": One<Switch>,
+            "Symbolic links are no vassals.";
+        emperor_extra_extension "emperor-extra-extension" ["emperor-extra-ext"]: Many<Text>,
+            "Files that end in this are vassals too, for example .conf; they are read as ini.";
+        emperor_pidfile "emperor-pidfile": Maybe<Path>,
+            "Write the emperor's process id here.";
+        emperor_procname "emperor-procname": Maybe<Words>,
+            "The emperor's name in ps.";
+        emperor_wrapper "emperor-wrapper": Maybe<Path>,
+            "Start vassals by this program, which gets ruwsgi's own arguments.";
+        emperor_no_orphans "emperor-no-orphans": One<OptionalSwitch> = "true",
+            "Vassals stop when their emperor is gone; false lets them serve on without it.";
+        emperor_control "emperor-control": Maybe<Path>,
+            "The socket by which ruwsgi ls and its kin reach the emperor; without it one in the runtime directory.";
+        vassal_set "vassal-set" ["vassals-set"]: Many<Assignment>,
+            "Set an option of every vassal: name=value.";
+        vassals_include "vassals-include": Many<Path>,
+            "Every vassal reads this file after its own.";
+        vassals_include_before "vassals-include-before": Many<Path>,
+            "Every vassal reads this file before its own.";
+        vassals_inherit "vassals-inherit": Many<Path>,
+            "Every vassal inherits from this file.";
+        vassals_inherit_before "vassals-inherit-before": Many<Path>,
+            "Every vassal inherits from this file, asked for before its own is read.";
+        vassals_start_hook "vassals-start-hook": Maybe<Path>,
+            "A program to run before a vassal is started; it gets the vassal's name.";
+        vassals_stop_hook "vassals-stop-hook": Maybe<Path>,
+            "A program to run after a vassal has stopped; it gets the vassal's name.";
+    }
+}
+
+/// Every row, by each of its names.
+static BY_NAME: LazyLock<HashMap<&'static str, &'static Row>> = LazyLock::new(|| {
+    let mut names = HashMap::new();
+    for row in rows() {
+        for name in row.names {
+            names.entry(*name).or_insert(row);
+        }
+    }
+    names
+});
+
+/// All rows: served, directives, accepted and absent.
+pub(crate) fn rows() -> impl Iterator<Item = &'static Row> {
+    SERVED
+        .iter()
+        .chain(super::directive::DIRECTIVES)
+        .chain(super::accepted::ACCEPTED)
+        .chain(super::absent::ABSENT)
+}
+
+/// The row with this name.
+pub(crate) fn find(name: &str) -> Option<&'static Row> {
+    BY_NAME.get(name).copied()
+}
+
+/// The row with this short flag.
+pub(crate) fn find_short(short: char) -> Option<&'static Row> {
+    rows().find(|row| row.short == Some(short))
+}
+
+/// The rows one of whose names begins with this; for the abbreviations of flags.
+pub(crate) fn beginning_with(prefix: &str) -> Vec<&'static str> {
+    let mut names: Vec<&'static str> = BY_NAME
+        .keys()
+        .copied()
+        .filter(|name| name.starts_with(prefix))
+        .collect();
+    names.sort_unstable();
+    names
+}

@@ -1,0 +1,278 @@
+//! Where options come from: environment, command line and files, gathered into one ordered list.
+
+use std::collections::HashSet;
+
+use super::directive::{self, Act};
+use super::expand;
+use super::file::{Format, split_section};
+use super::finding::{Fault, Finding, Place, Report, shortened};
+use super::flags::{self, Typed};
+use super::invocation::Invocation;
+use super::logic::{Block, is_reserved_variable};
+use super::magic::FileFacts;
+use super::options;
+
+/// The most text that options may hold together, in bytes.
+pub(super) const MOST_TEXT: usize = 16 << 20;
+const MOST_ENTRIES: usize = 10_000;
+
+/// One option as it was given.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub(crate) struct Entry {
+    /// The name as it was written.
+    pub(crate) name: String,
+    /// The value, after expansion once loading is complete.
+    pub(crate) value: String,
+    /// Where it was written.
+    pub(crate) place: Place,
+    /// A placeholder made by `set-placeholder`, never an option.
+    pub(crate) placeholder: bool,
+}
+
+/// Everything that was gathered.
+pub(super) struct Gathered {
+    pub(super) entries: Vec<Entry>,
+    /// Names that some `%(...)` or condition refers to.
+    pub(super) referenced: HashSet<String>,
+    /// The first configuration file.
+    pub(super) outermost: Option<FileFacts>,
+    pub(super) report: Report,
+}
+
+/// Gathers all options of an invocation and expands their values.
+pub(super) fn gather(invocation: &Invocation) -> Gathered {
+    let mut source = Source::new(invocation);
+    source.environment();
+    source.command_line();
+    source.finish();
+    expand::expand(&mut source.entries, invocation, &mut source.report);
+    Gathered {
+        entries: source.entries,
+        referenced: source.referenced,
+        outermost: source.outermost,
+        report: source.report,
+    }
+}
+
+pub(super) struct Source<'a> {
+    pub(super) invocation: &'a Invocation,
+    pub(super) entries: Vec<Entry>,
+    pub(super) report: Report,
+    referenced: HashSet<String>,
+    pub(super) outermost: Option<FileFacts>,
+    /// The file `:section` speaks of.
+    pub(super) last_ini: Option<String>,
+    inherited: Vec<(String, Place)>,
+    block: Option<Block>,
+    pub(super) depth: usize,
+    pub(super) files: usize,
+    text: usize,
+    full: bool,
+}
+
+impl<'a> Source<'a> {
+    fn new(invocation: &'a Invocation) -> Source<'a> {
+        Source {
+            invocation,
+            entries: Vec::new(),
+            report: Report::default(),
+            referenced: HashSet::new(),
+            outermost: None,
+            last_ini: None,
+            inherited: Vec::new(),
+            block: None,
+            depth: 0,
+            files: 0,
+            text: 0,
+            full: false,
+        }
+    }
+
+    fn environment(&mut self) {
+        let invocation = self.invocation;
+        for (variable, value) in &invocation.env {
+            let name = ["UWSGI_", "RUWSGI_"]
+                .iter()
+                .find_map(|prefix| variable.strip_prefix(prefix));
+            if let Some(name) = name.filter(|_| !is_reserved_variable(variable)) {
+                let name = name.to_ascii_lowercase().replace('_', "-");
+                self.add(&name, value, &Place::Environment);
+            }
+        }
+    }
+
+    fn command_line(&mut self) {
+        let invocation = self.invocation;
+        for typed in flags::read(invocation.argv.get(1..).unwrap_or_default()) {
+            match typed {
+                Typed::Flag(name, value) => self.add(name, &value, &Place::CommandLine),
+                Typed::File(file) => self.positional(&file),
+                Typed::Mistake(fault) => self.error(&Place::CommandLine, fault),
+            }
+        }
+    }
+
+    /// A file that was named without a flag; its extension says what it is.
+    fn positional(&mut self, file: &str) {
+        let (path, _) = split_section(file);
+        if let Some(format) = Format::of_file(path) {
+            return self.add(format.directive(), file, &Place::CommandLine);
+        }
+        let fault = Fault::new(format!("{} is not a configuration file", shortened(file)));
+        let hint = match path.rsplit_once('.') {
+            Some((_, "py" | "wsgi")) => format!(
+                "to serve this Python file write --wsgi-file {}",
+                shortened(file)
+            ),
+            _ => "a configuration file ends in .ini; see ruwsgi --help".to_owned(),
+        };
+        self.error(&Place::CommandLine, fault.hint(hint));
+    }
+
+    /// Adds an option where the reading has come to; within a block it may not count, or count several times.
+    pub(super) fn add(&mut self, name: &str, value: &str, place: &Place) {
+        self.refer(value);
+        let act = directive::act(name);
+        if act == Some(Act::End) {
+            self.block = None;
+            return self.push(name, value, place, false);
+        }
+        let Some(block) = self.block.take() else {
+            return self.add_here(name, value, place);
+        };
+        if matches!(act, Some(Act::If | Act::For)) {
+            self.error(
+                place,
+                Fault::new(format!("{name} stands inside {}", block.name)).hint(format!(
+                    "end that with {} first: blocks do not nest",
+                    block.end()
+                )),
+            );
+            self.block = Some(block);
+            return;
+        }
+        for item in block.items(self) {
+            if self.full {
+                break;
+            }
+            self.add_here(name, &value.replace("%(_)", &item), place);
+        }
+        // a file read within the block may have ended it; uWSGI has one block at a time
+        self.block = Some(block);
+    }
+
+    fn add_here(&mut self, name: &str, value: &str, place: &Place) {
+        if self.full {
+            return;
+        }
+        self.push(name, value, place, false);
+        let Some(act) = directive::act(name) else {
+            return;
+        };
+        let known = expand::known(value, &self.entries, self.invocation);
+        match act {
+            Act::Load => self.load(name, &known, place),
+            Act::Inherit => self.inherited.push((known, place.clone())),
+            Act::Set => self.set(name, value, place, false),
+            Act::SetPlaceholder => self.set(name, value, place, true),
+            Act::If | Act::For => {
+                self.block = Some(Block {
+                    name: name.to_owned(),
+                    argument: known,
+                    place: place.clone(),
+                })
+            }
+            Act::End | Act::Print => {}
+        }
+    }
+
+    fn set(&mut self, directive: &str, text: &str, place: &Place, placeholder: bool) {
+        let Some((name, value)) = text
+            .split_once('=')
+            .map(|(name, value)| (name.trim(), value.trim()))
+        else {
+            return self.error(
+                place,
+                Fault::new("there is no = in it")
+                    .hint("write name=value")
+                    .of(directive, text),
+            );
+        };
+        if !placeholder {
+            return self.add_here(name, value, place);
+        }
+        if options::find(name).is_some() {
+            return self.error(
+                place,
+                Fault::new(format!("{name} is an option, not a placeholder"))
+                    .hint("write set instead")
+                    .of(directive, text),
+            );
+        }
+        self.push(name, value, place, true);
+    }
+
+    fn push(&mut self, name: &str, value: &str, place: &Place, placeholder: bool) {
+        self.text += name.len() + value.len() + size_of::<Entry>();
+        if self.text > MOST_TEXT || self.entries.len() >= MOST_ENTRIES {
+            if !self.full {
+                self.full = true;
+                self.error(
+                    place,
+                    Fault::new("the configuration is too large")
+                        .hint("look for a loop that repeats too much"),
+                );
+            }
+            return;
+        }
+        self.entries.push(Entry {
+            name: name.to_owned(),
+            value: value.to_owned(),
+            place: place.clone(),
+            placeholder,
+        });
+    }
+
+    /// Remembers the names a text refers to, so that they are not taken for typos.
+    fn refer(&mut self, text: &str) {
+        for (_, after) in text
+            .match_indices("%(")
+            .map(|(at, _)| text.split_at(at + 2))
+        {
+            let inside = after.split(')').next().unwrap_or_default();
+            for word in inside.split_whitespace().chain([inside]) {
+                if word.len() < 200 && !self.referenced.contains(word) {
+                    self.referenced.insert(word.to_owned());
+                }
+            }
+        }
+    }
+
+    pub(super) fn refer_to(&mut self, name: &str) {
+        self.referenced.insert(name.to_owned());
+    }
+
+    pub(super) fn error(&mut self, place: &Place, fault: Fault) {
+        self.report.add(Finding::error(Some(place.clone()), fault));
+    }
+
+    pub(super) fn warn(&mut self, place: Option<Place>, fault: Fault) {
+        self.report.add(Finding::warning(place, fault));
+    }
+
+    fn finish(&mut self) {
+        let mut at = 0;
+        while let Some((file, place)) = self.inherited.get(at).cloned() {
+            at += 1;
+            self.load("inherit", &file, &place);
+        }
+        if let Some(block) = self.block.take() {
+            let fault = Fault::new(format!(
+                "{} is never ended, so everything behind it belongs to it",
+                block.name
+            ))
+            .hint(format!("write {} where it ends", block.end()));
+            self.warn(Some(block.place), fault);
+        }
+    }
+}

@@ -1,0 +1,461 @@
+//! The table against itself and the whole against bytes of all kinds.
+#![allow(clippy::unwrap_used, clippy::expect_used)]
+
+use std::collections::HashSet;
+use std::fs;
+use std::time::Duration;
+
+use proptest::prelude::*;
+
+use super::row::State;
+use super::value::Owner;
+use super::*;
+
+/// The configuration of an ini file, or what is wrong with it.
+fn ini(content: impl AsRef<[u8]>) -> Result<Config, Report> {
+    let directory = tempfile::tempdir().unwrap();
+    fs::write(directory.path().join("site.ini"), content).unwrap();
+    load(&typed(directory.path(), &["--ini", "site.ini"]))
+}
+
+fn typed(cwd: &std::path::Path, arguments: &[&str]) -> Invocation {
+    let argv = std::iter::once("ruwsgi")
+        .chain(arguments.iter().copied())
+        .map(str::to_owned)
+        .collect();
+    Invocation::new(argv, vec![("HOME".into(), "/root".into())], cwd.to_owned())
+}
+
+fn good(content: &str) -> Config {
+    ini(content).unwrap_or_else(|report| panic!("{report}"))
+}
+
+fn bad(content: &str) -> String {
+    ini(content)
+        .expect_err("a mistake was not noticed")
+        .to_string()
+}
+
+#[test]
+fn names_are_unique_and_fields_are_named_after_them() {
+    let mut names = HashSet::new();
+    let mut shorts = HashSet::new();
+    for row in options::rows() {
+        for name in row.names {
+            assert!(names.insert(*name), "{name} is there twice");
+        }
+        if let Some(short) = row.short {
+            assert!(shorts.insert(short), "-{short} is there twice");
+        }
+    }
+    for (name, field) in options::FIELDS {
+        assert_eq!(name.replace('-', "_"), *field);
+    }
+}
+
+#[test]
+fn every_default_parses() {
+    for row in options::SERVED {
+        if let Some(default) = row.default {
+            assert_eq!(
+                Config::defaults().set(row.name(), default),
+                Ok(None),
+                "{}",
+                row.name()
+            );
+        }
+    }
+}
+
+#[test]
+fn every_name_of_uwsgi_is_in_the_table() {
+    for name in include_str!("../../tests/config/names-of-uwsgi.txt").lines() {
+        assert!(
+            options::find(name).is_some() || ["help", "usage", "version"].contains(&name),
+            "{name} is not known"
+        );
+    }
+}
+
+#[test]
+fn what_is_not_here_says_what_to_do_and_what_is_accepted_says_why() {
+    for row in options::rows() {
+        match row.state {
+            State::Accepted(text) | State::Absent(text) => {
+                assert!(!text.is_empty(), "{}", row.name())
+            }
+            State::Served | State::Directive => assert!(row.doc.ends_with('.'), "{}", row.name()),
+        }
+    }
+}
+
+#[test]
+fn without_options_everything_has_its_default() {
+    let config = good("[uwsgi]\n");
+    assert_eq!(
+        (config.processes(), config.threads(), config.buffer_size()),
+        (1, 1, 65535)
+    );
+    assert_eq!(config.socket_timeout(), Duration::from_secs(4));
+    assert_eq!(config.worker_reload_mercy(), Duration::from_secs(60));
+    assert_eq!(config.http_keepalive(), Duration::from_secs(5));
+    assert!(config.vacuum() && config.need_app() && !config.lazy_apps());
+    assert_eq!(
+        (config.die_on_term(), config.listen(), config.chdir()),
+        (None, None, None)
+    );
+    assert_eq!((config.protocol(), config.limit_post()), (Wire::Uwsgi, 0));
+    assert!(config.socket().is_empty() && config.env().is_empty());
+    assert_eq!(config.name(), "site");
+}
+
+#[test]
+fn the_tutorials_file_is_read_as_it_stands() {
+    let config = good(
+        "# mysite_uwsgi.ini file\n[uwsgi]\n\n# Django-related settings\n# the base directory (full path)\nchdir           = /path/to/your/project\n\
+         # Django's wsgi file\nmodule          = project.wsgi\n# the virtualenv (full path)\nhome            = /path/to/virtualenv\n\n\
+         # process-related settings\n# master\nmaster          = true\n# maximum number of worker processes\nprocesses       = 10\n\
+         # the socket (use the full path to be safe\nsocket          = /path/to/your/project/mysite.sock\n\
+         # ... with appropriate permissions - may be needed\n# chmod-socket    = 664\n# clear environment on exit\nvacuum          = true\n",
+    );
+    assert_eq!(config.warnings(), []);
+    assert_eq!(config.module(), Some("project.wsgi"));
+    assert_eq!(config.home(), Some("/path/to/virtualenv"));
+    assert_eq!(config.processes(), 10);
+    assert_eq!(
+        config.socket(),
+        [Address::Unix("/path/to/your/project/mysite.sock".into())]
+    );
+}
+
+#[test]
+fn values_are_read_by_their_types() {
+    let config = good(
+        "[uwsgi]\nhttp = :80,127.0.0.1:81\nsocket = @a\nuwsgi-socket = b.sock\nchmod-socket = 0660\nchown-socket = www-data:\nlimit-as = 128\n\
+         umask = 022\ncap = setuid, net_bind_service\nenv = A=b=c\nenv=D= e\nmount = /x/=a.py\nmount = /=b:c\nhttp-keepalive = 1\npost-buffering = 4096\ndie-on-term = false\n",
+    );
+    assert_eq!(config.http().len(), 2);
+    assert_eq!(config.socket().len(), 2);
+    assert_eq!(config.chmod_socket(), Some(0o660));
+    assert_eq!(
+        config.chown_socket(),
+        Some(Owner {
+            user: Some("www-data".into()),
+            group: None
+        })
+    );
+    assert_eq!(config.limit_as(), Some(128 << 20));
+    assert_eq!(config.umask(), Some(0o22));
+    assert_eq!(config.cap(), ["setuid", "net_bind_service"]);
+    assert_eq!(
+        config.env(),
+        [
+            ("A".to_owned(), "b=c".to_owned()),
+            ("D".to_owned(), "e".to_owned())
+        ]
+    );
+    assert_eq!(
+        config.mount(),
+        [
+            ("/x".to_owned(), "a.py".to_owned()),
+            ("/".to_owned(), "b:c".to_owned())
+        ]
+    );
+    assert_eq!(config.http_keepalive(), Duration::from_secs(5));
+    assert_eq!(config.post_buffering(), Some(4096));
+    assert_eq!(config.die_on_term(), Some(false));
+}
+
+#[test]
+fn a_value_that_does_not_parse_is_an_error_with_the_way_out() {
+    for (line, part) in [
+        ("processes = auto", "%k"),
+        ("processes = -1", "negative"),
+        ("processes = \"4\"", "quotes"),
+        ("processes =", "no value"),
+        ("socket-timeout = 5m", "whole seconds"),
+        ("buffer-size = 32k", "write 32768"),
+        ("buffer-size = 0", "more than 0"),
+        ("vacuum = n", "neither true nor false"),
+        ("vacuum = disable", "neither true nor false"),
+        ("vacuum = false # no", "a line of its own"),
+        ("chmod-socket = 8", "octal"),
+        ("chmod-socket = 1777", "three octal digits"),
+        ("mount = app.py", "="),
+        ("mount = x=app.py", "/x=app.py"),
+        ("env = NAME", "NAME=value"),
+        ("protocol = fastcgi", "not here"),
+        ("umask = 9", "octal"),
+        ("module =", "no value"),
+        ("= 3", "no name"),
+        ("limit-post = 99999999999999999999", "too large"),
+        ("socket = unix:/run/a.sock", "write /run/a.sock"),
+    ] {
+        let said = bad(&format!("[uwsgi]\n{line}\n"));
+        assert!(
+            said.starts_with("site.ini:2: error: ") && said.contains(part),
+            "{line}: {said}"
+        );
+    }
+}
+
+#[test]
+fn what_uwsgi_understands_by_luck_is_accepted_with_a_warning() {
+    for line in [
+        "socket-timeout = 30 ; seconds",
+        "socket-timeout = 30s",
+        "threads = 0",
+        "vacuum = true # yes",
+        "buffer-size = 70000",
+        "post-buffering = true",
+        "http = 8000",
+    ] {
+        assert_eq!(
+            good(&format!("[uwsgi]\n{line}\n")).warnings().len(),
+            1,
+            "{line}"
+        );
+    }
+    assert_eq!(good("[uwsgi]\nbuffer-size = 70000\n").buffer_size(), 65535);
+}
+
+#[test]
+fn compat_brings_the_defaults_of_uwsgi_back_and_what_is_given_wins() {
+    let config = good("[uwsgi]\nvacuum = true\ncompat = uwsgi\n");
+    assert_eq!((config.buffer_size(), config.listen()), (4096, Some(100)));
+    assert_eq!(
+        (config.need_app(), config.die_on_term()),
+        (false, Some(false))
+    );
+    assert!(config.vacuum());
+    assert!(bad("[uwsgi]\ncompat = gunicorn\n").contains("write compat = uwsgi"));
+}
+
+#[test]
+fn a_reload_reads_the_files_again() {
+    let directory = tempfile::tempdir().unwrap();
+    let file = directory.path().join("a.ini");
+    fs::write(&file, "[uwsgi]\nthreads = 2").unwrap();
+    let invocation = typed(directory.path(), &["a.ini"]);
+    assert_eq!(load(&invocation).unwrap().threads(), 2);
+    fs::write(&file, "[uwsgi]\nthreads = 3").unwrap();
+    assert_eq!(load(&invocation).unwrap().threads(), 3);
+}
+
+#[test]
+fn an_instance_without_a_file_is_named_after_its_application() {
+    let name = |arguments: &[&str]| {
+        load(&typed("/".as_ref(), arguments))
+            .unwrap()
+            .name()
+            .to_owned()
+    };
+    assert_eq!(name(&["--module", "mysite.wsgi:app"]), "mysite");
+    assert_eq!(name(&["--wsgi-file", "/srv/test.py"]), "test");
+    assert_eq!(name(&["--http", ":80"]), "ruwsgi");
+}
+
+#[test]
+fn a_block_that_is_never_ended_is_said_and_blocks_do_not_nest() {
+    assert!(
+        good("[uwsgi]\nif-env = NOPE\nthreads = 3\n").warnings()[0]
+            .what
+            .contains("never ended")
+    );
+    assert!(bad("[uwsgi]\nif-env = HOME\nif-env = HOME\nendif =\n").contains("do not nest"));
+}
+
+#[test]
+fn loops_and_placeholders_that_explode_are_errors() {
+    assert!(bad("[uwsgi]\nfor-times = 4000000000\nenv = A=%(_)\nendfor =\n").contains("too large"));
+    assert!(bad("[uwsgi]\na = %(a)\nchdir = %(a)\n").contains("itself"));
+    assert!(
+        bad("[uwsgi]\nfor-times = 1000\nini = site.ini\nendfor =\n").contains("again and again")
+    );
+}
+
+#[test]
+fn text_that_is_not_utf8_counts_in_values_only() {
+    assert!(ini(b"[uwsgi]\n# caf\xe9\nthreads = 2\n").is_ok());
+    assert!(
+        ini(b"[uwsgi]\nprocname = caf\xe9\n")
+            .unwrap_err()
+            .to_string()
+            .contains("UTF-8")
+    );
+    assert!(
+        ini(b"[uwsgi]\nprocname = a\0b\n")
+            .unwrap_err()
+            .to_string()
+            .contains("UTF-8")
+    );
+}
+
+#[test]
+fn unresolved_placeholders_are_pointed_out() {
+    let warnings = good("[uwsgi]\nchdir = %(bsae)/x\nhome = $(VENV)\n")
+        .warnings()
+        .to_vec();
+    assert!(
+        warnings[0].what.contains("nothing defines bsae"),
+        "{warnings:?}"
+    );
+    assert!(
+        warnings[1].what.contains("no variable VENV"),
+        "{warnings:?}"
+    );
+}
+
+/// Lines as they occur in real files, to be torn and mixed.
+const LINES: &[&str] = &[
+    "[uwsgi]",
+    "[uwsgi",
+    "[",
+    "]",
+    "[base]",
+    "master = true",
+    "processes = %k",
+    "processes = %(a * 2)",
+    "a = 4",
+    "a = %(b)",
+    "b = %(a)",
+    "chdir = %d/app",
+    "module = %n.wsgi:application",
+    "socket = /run/%(a).sock",
+    "socket = 127.0.0.1:8000",
+    "chmod-socket = 664 ; x",
+    "for = a b c",
+    "for-times = 9",
+    "endfor =",
+    "if-env = HOME",
+    "if-not-opt = a=4",
+    "endif",
+    "ini = :base",
+    "ini = site.ini",
+    "set = a=b",
+    "set-ph = c=d",
+    "env = A=$(HOME)",
+    "mount = /a/=b.py",
+    "x = @(site.ini)",
+    "http = [::1]:80,@x,fd://3",
+    "logto = %%(a)%",
+    "plugins = python,php",
+    "strict",
+    "umask = 022",
+    "for-glob = /*/*",
+    "if-exists = %p",
+    "\u{feff}",
+    "e = é%é",
+];
+
+/// Pieces of the other formats.
+const PARTS: &[&str] = &[
+    "uwsgi:\n",
+    "  processes: 2\n",
+    "  env: [A=1, B=2]\n",
+    "  - x\n",
+    "&a ",
+    "*a ",
+    "? ",
+    "---\n",
+    "|\n",
+    "{",
+    "}",
+    "[",
+    "]",
+    ",",
+    "\"",
+    "'",
+    "\"uwsgi\": ",
+    "\"a\": 1",
+    "[uwsgi]\n",
+    "a = 1\n",
+    "b = [1, 'x']\n",
+    "c.d = 2\n",
+    "<uwsgi>",
+    "</uwsgi>",
+    "<a>",
+    "</a>",
+    "<b/>",
+    "&lt;",
+    "&x;",
+    "<!--",
+    "-->",
+    "<![CDATA[",
+    "]]>",
+    "%(a)",
+    "%",
+    "\t",
+    "\u{feff}",
+    "é",
+];
+
+fn mutated() -> impl Strategy<Value = Vec<u8>> {
+    let line = prop_oneof![
+        8 => proptest::sample::select(LINES).prop_map(|line| line.as_bytes().to_vec()),
+        1 => proptest::collection::vec(any::<u8>(), 0..40),
+        1 => "[%$@(){}a-z =/:;#\\[\\]]{0,30}".prop_map(String::into_bytes),
+    ];
+    (
+        proptest::collection::vec(line, 0..25),
+        any::<bool>(),
+        proptest::collection::vec((any::<proptest::sample::Index>(), any::<u8>()), 0..4),
+    )
+        .prop_map(|(lines, headed, changes)| {
+            let mut bytes = if headed {
+                b"[uwsgi]\n".to_vec()
+            } else {
+                Vec::new()
+            };
+            bytes.extend(lines.join(&b'\n'));
+            for (index, byte) in changes {
+                if !bytes.is_empty() {
+                    let at = index.index(bytes.len());
+                    bytes[at] = byte;
+                }
+            }
+            bytes
+        })
+}
+
+proptest! {
+
+    #[test]
+    fn no_file_whatever_panics_or_hangs(content in mutated()) {
+        let _ = ini(content);
+    }
+
+    #[test]
+    fn no_file_of_another_kind_panics_or_hangs(
+        kind in proptest::sample::select(&["yaml", "json", "toml", "xml"]),
+        parts in proptest::collection::vec(proptest::sample::select(PARTS), 0..30),
+        noise in proptest::collection::vec(any::<u8>(), 0..6),
+    ) {
+        let mut content = parts.concat().into_bytes();
+        content.extend(noise);
+        let directory = tempfile::tempdir().unwrap();
+        let name = format!("site.{kind}");
+        fs::write(directory.path().join(&name), content).unwrap();
+        let _ = load(&typed(directory.path(), &[&name]));
+    }
+
+    #[test]
+    fn no_command_line_whatever_panics(arguments in proptest::collection::vec("(--?)?[a-z=:%()$@\\[\\]0-9 é-]{0,12}", 0..8)) {
+        let arguments: Vec<&str> = arguments.iter().map(String::as_str).filter(|argument| *argument != "-").collect();
+        let _ = load(&typed("/nonexistent".as_ref(), &arguments)).map(|config| config.name().len());
+    }
+
+    #[test]
+    fn every_option_takes_every_value_without_a_panic(value in "\\PC{0,30}") {
+        for row in options::SERVED {
+            let _ = Config::defaults().set(row.name(), &value);
+        }
+    }
+
+    #[test]
+    fn an_address_that_is_read_is_written_as_it_was(text in "[a-z0-9:./@\\[\\]]{1,20}") {
+        if let Ok(address) = Address::parse(&text) {
+            prop_assert_eq!(Address::parse(&address.to_string()), Ok(address));
+        }
+    }
+}

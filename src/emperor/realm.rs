@@ -1,0 +1,336 @@
+//! The vassals: what is known of each, and what is done to it.
+
+mod hear;
+
+use std::collections::{BTreeMap, HashMap};
+use std::os::fd::{AsFd, BorrowedFd, OwnedFd};
+use std::path::{Path, PathBuf};
+use std::time::Instant;
+
+use crate::channel::{self, Report, ToVassal};
+use crate::sys::process::{self, Identity, Pid};
+use crate::sys::user;
+
+use super::source::{Found, Stamp};
+use super::spawn::Recipe;
+use super::vassal::{self, Action, Event, Limits, Reload, State};
+
+/// One vassal.
+pub(super) struct Vassal {
+    pub(super) found: Found,
+    pub(super) state: State,
+    /// Of the file that it was last told of.
+    stamp: Option<Stamp>,
+    /// Since when the file is missing.
+    missing: Option<Instant>,
+    channel: Option<OwnedFd>,
+    /// What is wrong with it: why it failed, or why its last edit has no effect.
+    pub(super) trouble: Option<String>,
+    /// What its process said before it left.
+    last_words: Option<String>,
+    pub(super) report: Report,
+    /// It was asked how it is, and has not answered yet.
+    asked: bool,
+}
+
+/// What holds for all vassals.
+pub(super) struct Rule {
+    pub(super) limits: Limits,
+    pub(super) recipe: Recipe,
+    /// Starts and reloads that may be under way at once.
+    pub(super) turns: usize,
+    /// Each vassal runs as the owner of its file.
+    pub(super) tyrant: bool,
+    /// Also as root.
+    pub(super) tyrant_root: bool,
+}
+
+/// All vassals.
+pub(super) struct Realm {
+    rule: Rule,
+    vassals: BTreeMap<PathBuf, Vassal>,
+    /// Hooks that run, and whose they are.
+    hooks: HashMap<Pid, String>,
+}
+
+/// What a look at a file showed.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub(super) enum Seen {
+    /// All is known.
+    Settled,
+    /// It is missing, which may be for a moment only.
+    Missing,
+    /// It was missing long enough.
+    Removed,
+}
+
+/// So long a file must be missing before its vassal is stopped.
+const ABSENCE: std::time::Duration = std::time::Duration::from_millis(190);
+
+impl Realm {
+    pub(super) fn new(rule: Rule) -> Self {
+        Self {
+            rule,
+            vassals: BTreeMap::new(),
+            hooks: HashMap::new(),
+        }
+    }
+
+    /// Takes note of a file as it is now.
+    pub(super) fn look(&mut self, found: Found, stamp: Stamp, now: Instant) {
+        let Some(vassal) = self.vassals.get_mut(&found.path) else {
+            tracing::info!("vassal {}: found", found.name);
+            let vassal = Vassal::new(found, stamp, now);
+            self.vassals.insert(vassal.found.path.clone(), vassal);
+            return;
+        };
+        vassal.missing = None;
+        let before = vassal.stamp.replace(stamp);
+        let owner_changed = before.is_some_and(|before| before.owner != stamp.owner);
+        if self.rule.tyrant && owner_changed {
+            tracing::info!("vassal {}: has another owner", vassal.found.name);
+            vassal.step(Event::Replace, now, &self.rule);
+        } else if before != Some(stamp) {
+            if before.is_some() {
+                tracing::info!("vassal {}: has changed", vassal.found.name);
+            }
+            vassal.step(Event::Changed, now, &self.rule);
+        }
+    }
+
+    /// Takes note that there is no file at this path.
+    pub(super) fn look_at_nothing(&mut self, path: &Path, now: Instant) -> Seen {
+        let Some(vassal) = self.vassals.get_mut(path) else {
+            return Seen::Settled;
+        };
+        let since = *vassal.missing.get_or_insert(now);
+        if vassal.stamp.is_none() {
+            return Seen::Settled;
+        }
+        if now.duration_since(since) < ABSENCE {
+            return Seen::Missing;
+        }
+        tracing::info!("vassal {}: its file is gone", vassal.found.name);
+        vassal.stamp = None;
+        vassal.step(Event::Remove, now, &self.rule);
+        Seen::Removed
+    }
+
+    /// Does what is due, and what it is somebody's turn to do.
+    pub(super) fn tick(&mut self, now: Instant) {
+        let under_way = |vassal: &&Vassal| vassal.state.turn_ends().is_some_and(|end| end > now);
+        let mut busy = self.vassals.values().filter(under_way).count();
+        for vassal in self.vassals.values_mut() {
+            let turn = busy < self.rule.turns && vassal.state.wants_turn(now);
+            busy += usize::from(turn);
+            vassal.step(Event::Tick { turn }, now, &self.rule);
+        }
+        self.vassals.retain(|_, vassal| vassal.state != State::Gone);
+    }
+
+    /// When [`Realm::tick`] has something to do, if nothing is heard before.
+    pub(super) fn deadline(&self, now: Instant) -> Option<Instant> {
+        let deadlines = self
+            .vassals
+            .values()
+            .map(|vassal| vassal.state.deadline(now));
+        deadlines.flatten().min()
+    }
+
+    /// The same for every vassal.
+    pub(super) fn all(&mut self, event: Event, now: Instant) {
+        for vassal in self.vassals.values_mut() {
+            vassal.step(event, now, &self.rule);
+        }
+    }
+
+    /// For one vassal.
+    pub(super) fn one(&mut self, path: &Path, event: Event, now: Instant) {
+        if let Some(vassal) = self.vassals.get_mut(path) {
+            vassal.step(event, now, &self.rule);
+        }
+    }
+
+    /// How long it takes at the most until all have stopped.
+    pub(super) fn longest_stop(&self) -> std::time::Duration {
+        self.rule.limits.mercy + vassal::HURRY
+    }
+
+    /// Whether no vassal and no hook is left.
+    pub(super) fn is_empty(&self) -> bool {
+        self.vassals.is_empty() && self.hooks.is_empty()
+    }
+
+    /// The vassals, by their paths.
+    pub(super) fn vassals(&self) -> impl Iterator<Item = &Vassal> {
+        self.vassals.values()
+    }
+
+    /// One of them.
+    pub(super) fn get(&self, path: &Path) -> Option<&Vassal> {
+        self.vassals.get(path)
+    }
+
+    /// Asks those that serve how they are.
+    pub(super) fn ask(&mut self) {
+        for vassal in self.vassals.values_mut() {
+            if matches!(vassal.state, State::Ready { .. }) && !vassal.asked {
+                vassal.asked = vassal.tell(ToVassal::Report);
+            }
+        }
+    }
+
+    /// Whether all have answered.
+    pub(super) fn has_answered(&self) -> bool {
+        !self.vassals.values().any(|vassal| vassal.asked)
+    }
+
+    /// The descriptors to wait for, each with the vassal it belongs to.
+    pub(super) fn descriptors(&self) -> impl Iterator<Item = (&Path, BorrowedFd<'_>)> {
+        self.vassals.iter().filter_map(|(path, vassal)| {
+            let channel = vassal.channel.as_ref()?;
+            Some((path.as_path(), channel.as_fd()))
+        })
+    }
+}
+
+impl Vassal {
+    fn new(found: Found, stamp: Stamp, now: Instant) -> Self {
+        Self {
+            found,
+            state: State::new(now),
+            stamp: Some(stamp),
+            missing: None,
+            channel: None,
+            trouble: None,
+            last_words: None,
+            report: Report::default(),
+            asked: false,
+        }
+    }
+
+    /// The owner of its file.
+    pub(super) fn owner(&self) -> Option<u32> {
+        self.stamp.map(|stamp| stamp.owner.0)
+    }
+
+    /// Whether it is called so: its name, that without the extension, or its path.
+    pub(super) fn is_called(&self, name: &str) -> bool {
+        let own = &self.found.name;
+        let stem = own.rsplit_once('.').map_or(own.as_str(), |(stem, _)| stem);
+        own == name || stem == name || self.found.path == Path::new(name)
+    }
+
+    /// How it is, in a line of the log.
+    pub(super) fn line(&self, now: Instant) -> String {
+        let name = &self.found.name;
+        let state = match self.state {
+            State::Due { .. } => format!("no process{}", self.next_try(now)),
+            State::Starting { pid, .. } => format!("starting (pid {pid})"),
+            State::Ready { pid, .. } => format!("ready (pid {pid})"),
+            State::Leaving { pid, .. } => format!("stopping (pid {pid})"),
+            State::Stopped => "stopped".to_owned(),
+            State::Refused => "not started".to_owned(),
+            State::Gone => "gone".to_owned(),
+        };
+        match &self.trouble {
+            Some(trouble) => format!("vassal {name}: {state}: {trouble}"),
+            None => format!("vassal {name}: {state}"),
+        }
+    }
+
+    fn step(&mut self, event: Event, now: Instant, rule: &Rule) {
+        let (state, action) = vassal::step(self.state, event, now, &rule.limits);
+        self.state = state;
+        match action {
+            Action::Nothing => {}
+            Action::Spawn => self.spawn(now, rule),
+            Action::Tell(word) => {
+                if word == ToVassal::StopNow && !matches!(event, Event::Hurry) {
+                    let mercy = rule.limits.mercy.as_secs();
+                    let name = &self.found.name;
+                    tracing::warn!(
+                        "vassal {name}: has not stopped within {mercy} s, and is told to stop at once"
+                    );
+                }
+                self.tell(word);
+            }
+            Action::Kill(pid) => {
+                let name = &self.found.name;
+                tracing::warn!("vassal {name} (pid {pid}): killed, because it does not stop");
+                if let Err(error) = process::kill_hard(pid) {
+                    tracing::error!("vassal {name} (pid {pid}): cannot be killed: {error}");
+                }
+            }
+        }
+    }
+
+    fn spawn(&mut self, now: Instant, rule: &Rule) {
+        self.last_words = None;
+        self.asked = false;
+        let identity = match self.identity(rule) {
+            Ok(identity) => identity,
+            Err(reason) => {
+                tracing::error!("vassal {}: is not started: {reason}", self.found.name);
+                self.trouble = Some(reason);
+                return self.step(Event::Refuse, now, rule);
+            }
+        };
+        match rule.recipe.spawn(&self.found, identity.as_ref()) {
+            Ok((pid, channel)) => {
+                self.channel = Some(channel);
+                self.step(Event::Spawned(pid), now, rule);
+            }
+            Err(error) => {
+                let reason = format!("its process cannot be started: {error}");
+                self.step(Event::NotSpawned, now, rule);
+                let name = &self.found.name;
+                tracing::error!("vassal {name}: {reason}{}", self.next_try(now));
+                self.trouble = Some(reason);
+            }
+        }
+    }
+
+    /// Who it runs as; `None`: as the emperor does.
+    fn identity(&self, rule: &Rule) -> Result<Option<Identity>, String> {
+        let Some(stamp) = self.stamp.filter(|_| rule.tyrant) else {
+            return Ok(None);
+        };
+        let (uid, gid) = stamp.owner;
+        if (uid == 0 || gid == 0) && !rule.tyrant_root {
+            return Err(format!(
+                "its file belongs to uid {uid} and gid {gid}, and would run as root; give it to another user and group, or set emperor-tyrant-root"
+            ));
+        }
+        let groups = user::groups_of_user(uid, gid).map_err(|error| error.to_string())?;
+        Ok(Some(Identity { uid, gid, groups }))
+    }
+
+    fn tell(&self, word: ToVassal) -> bool {
+        // one that cannot be told is gone: its exit tells the rest
+        let channel = self.channel.as_ref();
+        channel.is_some_and(|channel| channel::send(channel.as_fd(), &word, &[]).is_ok())
+    }
+
+    /// `; it is tried again …`, if it is.
+    fn next_try(&self, now: Instant) -> String {
+        match self.state {
+            State::Due { due, .. } if due > now => {
+                let pause = due.duration_since(now).as_secs_f64();
+                format!("; it is tried again in {pause:.1} s, or when its file changes")
+            }
+            State::Due { .. } => "; it is started again at once".to_owned(),
+            _ => String::new(),
+        }
+    }
+
+    /// Whether what it was told to do is over.
+    pub(super) fn is_settled(&self) -> bool {
+        match self.state {
+            State::Ready { reload, .. } => reload == Reload::None,
+            State::Due { failures, .. } => failures > 0,
+            State::Starting { .. } | State::Leaving { .. } => false,
+            State::Stopped | State::Refused | State::Gone => true,
+        }
+    }
+}

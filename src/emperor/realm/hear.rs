@@ -1,0 +1,123 @@
+//! What vassals say, and how they end.
+
+use std::io;
+use std::os::fd::AsFd;
+use std::path::Path;
+use std::time::Instant;
+
+use crate::channel::{self, FromVassal};
+use crate::emperor::vassal::{Event, State};
+use crate::sys::poll;
+use crate::sys::process::{Exit, Pid};
+
+use super::{Realm, Rule, Vassal};
+
+impl Realm {
+    /// Reads what the vassal says; call when its channel is readable.
+    pub(in crate::emperor) fn hear(&mut self, path: &Path, now: Instant) {
+        if let Some(vassal) = self.vassals.get_mut(path) {
+            vassal.hear(now, &self.rule);
+        }
+    }
+
+    /// A child of the emperor has ended.
+    pub(in crate::emperor) fn ended(&mut self, pid: Pid, exit: Exit, now: Instant) {
+        if let Some(name) = self.hooks.remove(&pid) {
+            if exit != Exit::Status(0) {
+                tracing::warn!("vassal {name}: the stop hook (pid {pid}) {exit}");
+            }
+            return;
+        }
+        // one that is nobody's belonged to a vassal that is gone
+        let mut all = self.vassals.values_mut();
+        let Some(vassal) = all.find(|vassal| vassal.state.pid() == Some(pid)) else {
+            return;
+        };
+        vassal.ended(pid, exit, now, &self.rule);
+        match self.rule.recipe.run_stop_hook(&vassal.found) {
+            Ok(None) => {}
+            Ok(Some(hook)) => {
+                self.hooks.insert(hook, vassal.found.name.clone());
+            }
+            Err(error) => {
+                let name = &vassal.found.name;
+                tracing::error!("vassal {name}: the stop hook cannot be run: {error}");
+            }
+        }
+    }
+}
+
+impl Vassal {
+    fn hear(&mut self, now: Instant, rule: &Rule) {
+        let Some(channel) = &self.channel else { return };
+        match channel::receive::<FromVassal>(channel.as_fd()) {
+            Ok(Some((message, _))) => self.heard(message, now, rule),
+            // from a program of another version
+            Err(error) if error.kind() == io::ErrorKind::InvalidData => {}
+            // it has gone or is about to: its exit tells the rest
+            Ok(None) | Err(_) => {
+                self.channel = None;
+                self.asked = false;
+            }
+        }
+    }
+
+    fn heard(&mut self, message: FromVassal, now: Instant, rule: &Rule) {
+        let name = &self.found.name;
+        match message {
+            FromVassal::Ready => {
+                if let State::Starting { pid, since, .. } = self.state {
+                    let took = now.duration_since(since).as_secs_f64();
+                    tracing::info!("vassal {name} (pid {pid}): ready after {took:.2} s");
+                }
+                self.trouble = None;
+                self.step(Event::Ready, now, rule);
+            }
+            FromVassal::Reloaded => {
+                tracing::info!("vassal {name}: reloaded");
+                self.trouble = None;
+                self.step(Event::Reloaded, now, rule);
+            }
+            FromVassal::ReloadFailed(reason) => {
+                tracing::error!(
+                    "vassal {name}: its reload is given up, and it serves as before: {reason}"
+                );
+                self.trouble = Some(format!("serves as before its last change: {reason}"));
+                self.step(Event::Reloaded, now, rule);
+            }
+            FromVassal::Failed(reason) => self.last_words = Some(reason),
+            FromVassal::Report(report) => {
+                self.report = report;
+                self.asked = false;
+            }
+        }
+    }
+
+    fn ended(&mut self, pid: Pid, exit: Exit, now: Instant, rule: &Rule) {
+        while self
+            .channel
+            .as_ref()
+            .is_some_and(|channel| poll::readable(channel.as_fd()))
+        {
+            self.hear(now, rule);
+        }
+        self.channel = None;
+        self.asked = false;
+        self.report = channel::Report::default();
+        let before = self.state;
+        self.step(Event::Exited, now, rule);
+        let name = &self.found.name;
+        if let State::Leaving { .. } = before {
+            tracing::info!("vassal {name} (pid {pid}): stopped");
+            self.trouble = None;
+            return;
+        }
+        let reason = match (self.last_words.take(), before) {
+            (Some(words), _) => words,
+            (None, State::Starting { .. }) => format!("{exit} before it was ready"),
+            (None, _) => format!("{exit} without being asked to"),
+        };
+        tracing::error!("vassal {name} (pid {pid}): {reason}{}", self.next_try(now));
+        self.trouble = Some(reason);
+    }
+}

@@ -1,0 +1,293 @@
+//! Where vassals come from: directories and patterns, and what a file there looks like.
+
+use std::ffi::OsStr;
+use std::fs;
+use std::io;
+use std::os::unix::fs::MetadataExt;
+use std::path::{Path, PathBuf};
+
+use crate::config;
+
+/// The longest name of a file that is a vassal, as in uWSGI.
+const LONGEST_NAME: usize = 254;
+
+/// A directory or a pattern.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub(super) enum Source {
+    /// Every configuration file of a directory, which need not exist yet.
+    Directory(PathBuf),
+    /// Every file that matches; counted from `cwd`.
+    Pattern { pattern: String, cwd: PathBuf },
+}
+
+/// Which files are vassals.
+#[derive(Debug, Clone, Default)]
+pub(super) struct Rules {
+    /// Symbolic links are none.
+    pub(super) nofollow: bool,
+    /// Endings beside those of configurations.
+    pub(super) extensions: Vec<String>,
+    /// A link's own owner counts, not its target's.
+    pub(super) link_owner: bool,
+}
+
+/// A file that is a vassal.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub(super) struct Found {
+    /// Its absolute path, by which it is known.
+    pub(super) path: PathBuf,
+    /// How it is called and how its process is told to read it.
+    pub(super) name: String,
+    /// Where its process is started.
+    pub(super) directory: PathBuf,
+}
+
+/// What tells one state of a file from another.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub(super) struct Stamp {
+    file: Version,
+    link: Option<Version>,
+    /// The owner, user and group.
+    pub(super) owner: (u32, u32),
+}
+
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+struct Version {
+    device: u64,
+    inode: u64,
+    size: u64,
+    changed: (i64, i64),
+}
+
+impl Source {
+    /// What `emperor = TEXT` means, as uWSGI has it.
+    ///
+    /// # Errors
+    /// A sentence about a kind of source that is not here.
+    pub(super) fn parse(text: &str, cwd: &Path) -> Result<Source, String> {
+        let pattern = |pattern: &str| Source::Pattern {
+            pattern: pattern.to_owned(),
+            cwd: cwd.to_owned(),
+        };
+        if let Some(directory) = text.strip_prefix("dir://") {
+            return Ok(Source::Directory(cwd.join(directory)));
+        }
+        if let Some(text) = text.strip_prefix("glob://") {
+            return Ok(pattern(text));
+        }
+        if let Some((scheme, _)) = text.split_once("://") {
+            return Err(format!(
+                "emperor = {text}: vassals come from directories and patterns only, not from {scheme}"
+            ));
+        }
+        let path = cwd.join(text);
+        if path.is_file() || (text.contains(['*', '?', '[']) && !path.is_dir()) {
+            return Ok(pattern(text));
+        }
+        Ok(Source::Directory(path))
+    }
+
+    /// The vassals that are there now.
+    ///
+    /// # Errors
+    /// When the directory cannot be read; that it is missing is no error.
+    pub(super) fn list(&self, rules: &Rules) -> io::Result<Vec<Found>> {
+        match self {
+            Source::Directory(directory) => {
+                let entries = match fs::read_dir(directory) {
+                    Err(error) if error.kind() == io::ErrorKind::NotFound => return Ok(Vec::new()),
+                    other => other?,
+                };
+                let mut found = Vec::new();
+                for entry in entries {
+                    found.extend(self.accept(&entry?.file_name(), rules));
+                }
+                found.sort_by(|one, other| one.path.cmp(&other.path));
+                Ok(found)
+            }
+            Source::Pattern { pattern, cwd } => Ok(matched(pattern, cwd, rules).collect()),
+        }
+    }
+
+    /// The vassal that a file of this name in the directory may be.
+    pub(super) fn accept(&self, name: &OsStr, rules: &Rules) -> Option<Found> {
+        let Source::Directory(directory) = self else {
+            return None;
+        };
+        let name = name.to_str()?;
+        is_vassal(name, rules).then(|| Found {
+            path: directory.join(name),
+            name: name.to_owned(),
+            directory: directory.clone(),
+        })
+    }
+
+    /// The vassal that the file at this path may be.
+    pub(super) fn find(&self, path: &Path, rules: &Rules) -> Option<Found> {
+        match self {
+            Source::Directory(directory) => {
+                (path.parent()? == directory).then(|| self.accept(path.file_name()?, rules))?
+            }
+            Source::Pattern { pattern, cwd } => {
+                matched(pattern, cwd, rules).find(|found| found.path == path)
+            }
+        }
+    }
+
+    /// Whether the file at this path could be one of its vassals, by its name.
+    pub(super) fn might_hold(&self, path: &Path, rules: &Rules) -> bool {
+        let name = path.file_name().and_then(OsStr::to_str);
+        name.is_some_and(|name| is_vassal(name, rules))
+            && match self {
+                Source::Directory(directory) => path.parent() == Some(directory),
+                Source::Pattern { .. } => true,
+            }
+    }
+
+    /// The directory that tells of new files; a pattern over several directories has none.
+    pub(super) fn directory(&self) -> Option<PathBuf> {
+        match self {
+            Source::Directory(directory) => Some(directory.clone()),
+            Source::Pattern { pattern, cwd } => {
+                let parent = Path::new(pattern).parent()?;
+                let wild = parent.to_str()?.contains(['*', '?', '[']);
+                (!wild).then(|| cwd.join(parent))
+            }
+        }
+    }
+}
+
+fn matched<'a>(pattern: &str, cwd: &'a Path, rules: &'a Rules) -> impl Iterator<Item = Found> + 'a {
+    let is_vassal = |name: &String| is_vassal(name.rsplit('/').next().unwrap_or(name), rules);
+    let names = config::matching(cwd, pattern).into_iter().filter(is_vassal);
+    names.map(|name| Found {
+        path: cwd.join(&name),
+        name,
+        directory: cwd.to_owned(),
+    })
+}
+
+/// Whether a name is that of a vassal: editors' hidden and temporary files are none.
+fn is_vassal(name: &str, rules: &Rules) -> bool {
+    let more = |ending: &String| name.len() > ending.len() && name.ends_with(ending.as_str());
+    !name.starts_with('.')
+        && name.len() <= LONGEST_NAME
+        && !name.contains(char::is_control)
+        && (config::reads(name) || rules.extensions.iter().any(more))
+}
+
+impl Stamp {
+    /// The state of the file at a path; nothing where it is missing or no file.
+    pub(super) fn of(path: &Path, rules: &Rules) -> Option<Stamp> {
+        let link = fs::symlink_metadata(path).ok()?;
+        let is_link = link.is_symlink();
+        if is_link && rules.nofollow {
+            return None;
+        }
+        let file = fs::metadata(path).ok()?;
+        if !file.is_file() {
+            return None;
+        }
+        let owned = if rules.link_owner { &link } else { &file };
+        Some(Stamp {
+            file: Version::of(&file),
+            link: is_link.then(|| Version::of(&link)),
+            owner: (owned.uid(), owned.gid()),
+        })
+    }
+
+    /// Whether it is reached over a symbolic link.
+    pub(super) fn is_link(&self) -> bool {
+        self.link.is_some()
+    }
+}
+
+impl Version {
+    fn of(metadata: &fs::Metadata) -> Version {
+        Version {
+            device: metadata.dev(),
+            inode: metadata.ino(),
+            size: metadata.size(),
+            changed: (metadata.mtime(), metadata.mtime_nsec()),
+        }
+    }
+}
+
+#[cfg(test)]
+#[allow(clippy::unwrap_used)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn hidden_temporary_and_other_files_are_no_vassals() {
+        let rules = Rules::default();
+        for name in ["blog.ini", "a b.ini", "é.ini", "x:y.ini"] {
+            assert!(is_vassal(name, &rules), "{name}");
+        }
+        for name in [
+            ".blog.ini",
+            "blog.ini~",
+            "blog.INI",
+            "blog.ini.skip",
+            "#blog.ini#",
+            "blog.ini.swp",
+            "blog",
+            "4913",
+            "a\nb.ini",
+            ".ini",
+        ] {
+            assert!(!is_vassal(name, &rules), "{name:?}");
+        }
+        let rules = Rules {
+            extensions: vec![".conf".into()],
+            ..Rules::default()
+        };
+        assert!(is_vassal("blog.conf", &rules));
+    }
+
+    #[test]
+    fn sources_are_told_apart_as_uwsgi_does() {
+        let directory = tempfile::tempdir().unwrap();
+        let cwd = directory.path();
+        assert_eq!(
+            Source::parse("missing", cwd),
+            Ok(Source::Directory(cwd.join("missing")))
+        );
+        assert!(matches!(
+            Source::parse("*.ini", cwd),
+            Ok(Source::Pattern { .. })
+        ));
+        assert!(matches!(
+            Source::parse("glob://a", cwd),
+            Ok(Source::Pattern { .. })
+        ));
+        assert!(Source::parse("pg://host", cwd).is_err());
+    }
+
+    #[test]
+    fn a_touch_a_replacement_and_another_target_change_the_stamp() {
+        let directory = tempfile::tempdir().unwrap();
+        let at = |name: &str| directory.path().join(name);
+        fs::write(at("one"), "text").unwrap();
+        fs::write(at("two"), "text").unwrap();
+        std::os::unix::fs::symlink(at("one"), at("a.ini")).unwrap();
+        let rules = Rules::default();
+        let stamp = || Stamp::of(&at("a.ini"), &rules).unwrap();
+        let first = stamp();
+        assert_eq!(first, stamp());
+        let file = fs::File::options().append(true).open(at("one")).unwrap();
+        file.set_modified(std::time::SystemTime::UNIX_EPOCH)
+            .unwrap();
+        let touched = stamp();
+        assert_ne!(first, touched);
+        fs::remove_file(at("a.ini")).unwrap();
+        assert_eq!(Stamp::of(&at("a.ini"), &rules), None);
+        std::os::unix::fs::symlink(at("two"), at("a.ini")).unwrap();
+        assert_ne!(touched, stamp());
+        let rules = Rules {
+            nofollow: true,
+            ..Rules::default()
+        };
+        assert_eq!(Stamp::of(&at("a.ini"), &rules), None);
+    }
+}

@@ -1,0 +1,205 @@
+//! Starting a vassal: ruwsgi executed afresh, with a channel to its emperor and nothing else of ours.
+
+use std::ffi::OsString;
+use std::io;
+use std::os::fd::{AsFd, AsRawFd, OwnedFd};
+use std::path::{Path, PathBuf};
+use std::process::{Command, Stdio};
+
+use crate::config::{Config, Invocation};
+use crate::sys::process::{self, Apart, Identity, Pid};
+use crate::sys::{packet, user};
+
+use super::source::Found;
+
+/// How every vassal is started.
+pub(super) struct Recipe {
+    /// Our own program, resolved once: an upgrade in place takes effect with the next start.
+    program: PathBuf,
+    before: Vec<OsString>,
+    after: Vec<OsString>,
+    environment: Vec<(OsString, OsString)>,
+    /// How many descriptors a vassal may open.
+    descriptors: Option<u64>,
+    stop_hook: Option<PathBuf>,
+}
+
+impl Recipe {
+    /// What the emperor's configuration says of all vassals.
+    ///
+    /// # Errors
+    /// When our own program cannot be found.
+    pub(super) fn new(
+        config: &Config,
+        invocation: &Invocation,
+        descriptors: Option<u64>,
+    ) -> io::Result<Self> {
+        let program = match config.emperor_wrapper() {
+            Some(wrapper) => invocation.cwd.join(wrapper),
+            None => std::env::current_exe()?,
+        };
+        let (mut before, mut after) = (Vec::new(), Vec::new());
+        let flag = |to: &mut Vec<OsString>, flag: &str, values: &[String]| {
+            for value in values {
+                to.extend([flag.into(), value.into()]);
+            }
+        };
+        flag(&mut before, "--inherit", config.vassals_inherit_before());
+        flag(&mut before, "--include", config.vassals_include_before());
+        for (name, value) in config.vassal_set() {
+            before.extend(["--set".into(), format!("{name}={value}").into()]);
+        }
+        flag(&mut after, "--inherit", config.vassals_inherit());
+        flag(&mut after, "--include", config.vassals_include());
+        let mut environment = environment(std::env::vars_os());
+        if !config.emperor_no_orphans() {
+            environment.push(("RUWSGI_EMPEROR_KEEP".into(), "1".into()));
+        }
+        if let Some(hook) = config.vassals_start_hook() {
+            environment.push(("RUWSGI_EMPEROR_HOOK".into(), hook.into()));
+        }
+        Ok(Self {
+            program,
+            before,
+            after,
+            environment,
+            descriptors,
+            stop_hook: config.vassals_stop_hook().map(PathBuf::from),
+        })
+    }
+
+    /// Starts a vassal, as another user if that is asked for; returns our end of its channel too.
+    ///
+    /// # Errors
+    /// Those of [`process::spawn_apart`].
+    pub(super) fn spawn(
+        &self,
+        found: &Found,
+        identity: Option<&Identity>,
+    ) -> io::Result<(Pid, OwnedFd)> {
+        let (ours, theirs) = packet::pair()?;
+        let mut command = Command::new(&self.program);
+        command
+            .args(&self.before)
+            .args(arguments(&found.name))
+            .args(&self.after)
+            .current_dir(&found.directory)
+            .env_clear()
+            .envs(self.environment.iter().map(|(name, value)| (name, value)))
+            .env("RUWSGI_EMPEROR_FD", theirs.as_raw_fd().to_string())
+            .env("RUWSGI_VASSAL", &found.name)
+            .stdin(Stdio::null());
+        if let Some((name, home)) = identity.and_then(|it| user::name_and_home(it.uid)) {
+            command
+                .env("USER", &name)
+                .env("LOGNAME", name)
+                .env("HOME", home);
+        }
+        let apart = Apart {
+            inherited: vec![theirs.as_fd()],
+            identity,
+            descriptors: self.descriptors,
+        };
+        let pid = process::spawn_apart(command, &apart)?;
+        Ok((pid, ours))
+    }
+
+    /// Runs the hook of a vassal that has stopped, if there is one.
+    ///
+    /// # Errors
+    /// Those of [`process::spawn_apart`].
+    pub(super) fn run_stop_hook(&self, found: &Found) -> io::Result<Option<Pid>> {
+        let Some(hook) = &self.stop_hook else {
+            return Ok(None);
+        };
+        let mut command = Command::new(hook);
+        command
+            .arg(&found.name)
+            .current_dir(&found.directory)
+            .env_clear()
+            .envs(self.environment.iter().map(|(name, value)| (name, value)))
+            .env("UWSGI_VASSALS_DIR", &found.directory)
+            .stdin(Stdio::null());
+        let apart = Apart {
+            descriptors: self.descriptors,
+            ..Apart::default()
+        };
+        process::spawn_apart(command, &apart).map(Some)
+    }
+}
+
+/// How a vassal is told which file it is.
+fn arguments(name: &str) -> [OsString; 2] {
+    let flag = match Path::new(name).extension().and_then(|it| it.to_str()) {
+        Some("ini") | None => "--ini",
+        Some(_) => "--include",
+    };
+    // a colon in a name would be read as the beginning of a section's
+    let name = match name.contains(':') {
+        true => format!("{name}:uwsgi"),
+        false => name.to_owned(),
+    };
+    [flag.into(), name.into()]
+}
+
+/// The environment of the vassals: ours, without what was meant for us; `UWSGI_VASSAL_X` is a vassal's `UWSGI_X`.
+fn environment(ours: impl Iterator<Item = (OsString, OsString)>) -> Vec<(OsString, OsString)> {
+    const MANAGERS: [&str; 9] = [
+        "NOTIFY_SOCKET",
+        "LISTEN_FDS",
+        "LISTEN_PID",
+        "LISTEN_FDNAMES",
+        "WATCHDOG_USEC",
+        "WATCHDOG_PID",
+        "MAINPID",
+        "INVOCATION_ID",
+        "RUNTIME_DIRECTORY",
+    ];
+    let mut environment = Vec::new();
+    for (name, value) in ours {
+        let Some(text) = name.to_str() else {
+            environment.push((name, value));
+            continue;
+        };
+        if let Some(option) = text.strip_prefix("UWSGI_VASSAL_") {
+            environment.push((format!("UWSGI_{option}").into(), value));
+            continue;
+        }
+        let for_processes = ["RUWSGI_LOG", "RUWSGI_MODULE"].contains(&text);
+        let option = text.starts_with("UWSGI_") || text.starts_with("RUWSGI_");
+        if for_processes || !(option || MANAGERS.contains(&text)) {
+            environment.push((name, value));
+        }
+    }
+    environment
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn the_emperors_own_variables_stay_with_it() {
+        let given = [
+            ("PATH", "/bin"),
+            ("UWSGI_EMPEROR", "/etc/uwsgi"),
+            ("UWSGI_VASSAL_SOCKET", ":3031"),
+            ("RUWSGI_LOG", "debug"),
+            ("NOTIFY_SOCKET", "/run/x"),
+        ];
+        let kept = environment(
+            given
+                .iter()
+                .map(|(name, value)| (name.into(), value.into())),
+        );
+        let kept: Vec<&str> = kept.iter().filter_map(|(name, _)| name.to_str()).collect();
+        assert_eq!(kept, ["PATH", "UWSGI_SOCKET", "RUWSGI_LOG"]);
+    }
+
+    #[test]
+    fn a_colon_in_a_name_begins_no_section() {
+        assert_eq!(arguments("a.ini"), ["--ini", "a.ini"]);
+        assert_eq!(arguments("a:b.ini"), ["--ini", "a:b.ini:uwsgi"]);
+        assert_eq!(arguments("a.conf"), ["--include", "a.conf"]);
+    }
+}

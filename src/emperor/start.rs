@@ -1,0 +1,288 @@
+//! From a configuration to an emperor: the steps of its start, in their order.
+
+use std::fs;
+use std::os::unix::fs::{DirBuilderExt, MetadataExt};
+use std::path::{Path, PathBuf};
+use std::time::Duration;
+
+use anyhow::{Context, Result, bail};
+
+use crate::config::{Config, Invocation};
+use crate::sys::notify::Notify;
+use crate::sys::process::{self, Pid};
+use crate::sys::signal::Signals;
+use crate::sys::unix_socket::PlaceError;
+use crate::sys::{daemon, environment, pidfile, stdio, user};
+
+use super::control::Control;
+use super::realm::{Realm, Rule};
+use super::run::{Emperor, READ};
+use super::settle::Settle;
+use super::source::{Rules, Source};
+use super::spawn::Recipe;
+use super::talk;
+use super::vassal::Limits;
+use super::watch::Watch;
+
+/// How long vassals may take to stop, as uWSGI's `reload-mercy`.
+const MERCY: Duration = Duration::from_secs(30);
+
+/// What the emperor has to take away when it leaves.
+#[derive(Default)]
+pub(super) struct Way {
+    pidfiles: Vec<PathBuf>,
+    parent: Option<daemon::Parent>,
+}
+
+impl Way {
+    /// Who waits for the start hears that it went well.
+    pub(super) fn started(&mut self) {
+        if let Some(parent) = self.parent.take()
+            && let Err(error) = parent.ready()
+        {
+            tracing::warn!("nobody waited for the start to end: {error}");
+        }
+    }
+
+    /// Takes everything away; who still waits for the start hears why it failed.
+    pub(super) fn undo(&mut self, status: i32, sentence: &str) {
+        for path in self.pidfiles.drain(..) {
+            if let Err(error) = pidfile::remove(&path, Pid::own()) {
+                // as usual where root owns the directory and the emperor is no longer root
+                tracing::info!("the pidfile {} stays: {error}", path.display());
+            }
+        }
+        if let Some(parent) = self.parent.take() {
+            parent.failed(u8::try_from(status).unwrap_or(1), sentence);
+        }
+    }
+
+    fn write_pidfile(&mut self, path: Option<&str>) -> Result<()> {
+        let Some(path) = path else { return Ok(()) };
+        let path = std::path::absolute(path)?;
+        pidfile::write(&path, Pid::own())?;
+        self.pidfiles.push(path);
+        Ok(())
+    }
+}
+
+/// Makes this process an emperor.
+///
+/// # Errors
+/// Whatever the configuration or the environment does not allow.
+pub(super) fn start(config: &Config, invocation: &Invocation, way: &mut Way) -> Result<Emperor> {
+    check(config)?;
+    let sources = sources(config, invocation)?;
+    if let Some(log) = config.daemonize2() {
+        way.parent = Some(daemon::detach_later(Path::new(log))?);
+    } else if let Some(log) = config.daemonize() {
+        daemon::daemonize(Path::new(log))?;
+    }
+    redirect(config.logto())?;
+    let signals = Signals::block(&READ).context("signals cannot be blocked")?;
+    process::set_child_subreaper().context("vassals' workers cannot be adopted")?;
+    let notify = Notify::from_environment();
+    let watchdog = watchdog();
+    if let Some(mask) = config.umask() {
+        process::set_umask(mask);
+    }
+    // it holds a channel to each vassal, and each may have as few as we had
+    let descriptors = process::raise_descriptors().ok();
+    for path in [config.pidfile(), config.emperor_pidfile()] {
+        way.write_pidfile(path)?;
+    }
+    let control = control(config, invocation)?;
+    drop_privileges(config)?;
+    redirect(config.logto2())?;
+    for path in [
+        config.pidfile2(),
+        config.safe_pidfile(),
+        config.safe_pidfile2(),
+    ] {
+        way.write_pidfile(path)?;
+    }
+    if let Some(title) = title(config) {
+        process::set_title(&title);
+    }
+    let recipe =
+        Recipe::new(config, invocation, descriptors).context("our own program cannot be found")?;
+    let every = config.emperor_freq().max(Duration::from_secs(1));
+    Ok(Emperor {
+        sources,
+        rules: rules(config),
+        realm: Realm::new(rule(config, recipe)),
+        signals,
+        watch: Watch::new().context("files cannot be watched")?,
+        settle: Settle::default(),
+        control,
+        notify,
+        every,
+        watchdog,
+        unread: Vec::new(),
+        status: String::new(),
+    })
+}
+
+/// What an emperor's configuration must not hold.
+fn check(config: &Config) -> Result<()> {
+    let serves = !config.socket().is_empty()
+        || !config.http().is_empty()
+        || !config.http_socket().is_empty();
+    if serves
+        || config.module().is_some()
+        || config.wsgi_file().is_some()
+        || !config.mount().is_empty()
+    {
+        bail!(
+            "an emperor serves no application itself: put sockets and application into a file among its vassals"
+        );
+    }
+    if config.chroot().is_some() {
+        bail!("an emperor cannot be confined by chroot: set chroot in the vassals");
+    }
+    let tyrant = config.emperor_tyrant() || config.emperor_tyrant_nofollow();
+    if tyrant && !user::is_root() {
+        bail!("emperor-tyrant needs root, to run each vassal as the owner of its file");
+    }
+    if tyrant && (config.uid().is_some() || config.gid().is_some()) {
+        bail!("emperor-tyrant runs each vassal as the owner of its file: take uid and gid out");
+    }
+    Ok(())
+}
+
+fn sources(config: &Config, invocation: &Invocation) -> Result<Vec<Source>> {
+    let mut sources = Vec::new();
+    for text in config.emperor() {
+        let source = Source::parse(text, &invocation.cwd).map_err(anyhow::Error::msg)?;
+        if let Source::Directory(directory) = &source
+            && !directory.is_dir()
+        {
+            tracing::warn!(
+                "there is no directory {} (yet): its vassals are started when it comes",
+                directory.display()
+            );
+        }
+        if !sources.contains(&source) {
+            sources.push(source);
+        }
+    }
+    Ok(sources)
+}
+
+fn redirect(log: Option<&str>) -> Result<()> {
+    let Some(log) = log else { return Ok(()) };
+    stdio::redirect_output(Path::new(log))
+        .with_context(|| format!("the log {log} cannot be written"))
+}
+
+/// How often systemd wants to hear from this very process.
+fn watchdog() -> Option<Duration> {
+    let micros = environment::take("WATCHDOG_USEC")?;
+    let pid = environment::take("WATCHDOG_PID");
+    let ours = pid.is_none_or(|pid| pid.to_str() == Some(&std::process::id().to_string()));
+    let micros: u64 = micros.to_str()?.parse().ok()?;
+    (ours && micros > 0).then(|| Duration::from_micros(micros))
+}
+
+fn control(config: &Config, invocation: &Invocation) -> Result<Option<Control>> {
+    let path = talk::socket_path(config, invocation);
+    let owner = config
+        .uid()
+        .map(user::find_user)
+        .transpose()?
+        .map(|user| user.uid);
+    let owner = owner.filter(|_| user::is_root());
+    if config.emperor_control().is_none()
+        && let Some(directory) = path.parent()
+        && let Err(reason) = make_directory(directory)
+    {
+        tracing::warn!("ruwsgi ls and its kin cannot be served: {reason}");
+        return Ok(None);
+    }
+    match Control::open(&path, owner) {
+        Ok(control) => Ok(Some(control)),
+        Err(PlaceError::Live) => bail!(
+            "another emperor has the same vassals: it listens at {}",
+            path.display()
+        ),
+        Err(error) if config.emperor_control().is_some() => {
+            Err(error).with_context(|| format!("emperor-control = {}", path.display()))
+        }
+        Err(error) => {
+            let path = path.display();
+            tracing::warn!("ruwsgi ls and its kin cannot be served at {path}: {error}");
+            Ok(None)
+        }
+    }
+}
+
+/// Makes the directory of control sockets; one that others could write to is not taken.
+fn make_directory(directory: &Path) -> Result<(), String> {
+    let mode = if user::is_root() { 0o755 } else { 0o700 };
+    let made = fs::DirBuilder::new()
+        .mode(mode)
+        .recursive(true)
+        .create(directory);
+    let about = made.and_then(|()| fs::symlink_metadata(directory));
+    let shown = directory.display();
+    let about = about.map_err(|error| format!("{shown} cannot be made: {error}"))?;
+    if !about.is_dir() || about.uid() != user::current_uid() || about.mode() & 0o022 != 0 {
+        return Err(format!(
+            "{shown} is not a directory of {} alone",
+            user::current_name()
+        ));
+    }
+    Ok(())
+}
+
+fn drop_privileges(config: &Config) -> Result<()> {
+    let dropped = user::drop_privileges(
+        config.uid(),
+        config.gid(),
+        config.add_gid(),
+        config.no_initgroups(),
+        config.cap(),
+    )?;
+    if dropped.changed {
+        tracing::info!("{dropped}, and so do the vassals");
+    }
+    let tyrant = config.emperor_tyrant() || config.emperor_tyrant_nofollow();
+    if user::is_root() && !tyrant {
+        tracing::warn!(
+            "the vassals run as root unless their files say otherwise: set uid and gid, or emperor-tyrant"
+        );
+    }
+    Ok(())
+}
+
+fn title(config: &Config) -> Option<String> {
+    let own = config
+        .emperor_procname()
+        .or(config.procname())
+        .map(str::to_owned);
+    own.or_else(|| config.auto_procname().then(|| "ruwsgi emperor".to_owned()))
+}
+
+fn rules(config: &Config) -> Rules {
+    Rules {
+        nofollow: config.emperor_nofollow(),
+        extensions: config.emperor_extra_extension().to_vec(),
+        link_owner: config.emperor_tyrant_nofollow(),
+    }
+}
+
+fn rule(config: &Config, recipe: Recipe) -> Rule {
+    let milliseconds = |number: u32| Duration::from_millis(u64::from(number));
+    let throttle = milliseconds(config.emperor_throttle());
+    Rule {
+        limits: Limits {
+            throttle,
+            longest: milliseconds(config.emperor_max_throttle()).max(throttle),
+            mercy: MERCY,
+        },
+        recipe,
+        turns: std::thread::available_parallelism().map_or(2, |cpus| cpus.get() * 2),
+        tyrant: config.emperor_tyrant() || config.emperor_tyrant_nofollow(),
+        tyrant_root: config.emperor_tyrant_root(),
+    }
+}

@@ -1,0 +1,14 @@
+//! ruwsgi: an application server for Python that speaks uWSGI's configuration and protocol.
+//!
+//! The map of the crate; docs/architecture.md says how the parts belong together.
+
+pub mod channel;
+pub mod cli;
+mod config;
+mod emperor;
+pub mod exit;
+pub mod log;
+mod master;
+pub mod protocol;
+pub mod scoreboard;
+pub mod sys;

@@ -1,0 +1,4 @@
+//! The `ruwsgi` binary; everything is in the library.
+fn main() -> std::process::ExitCode {
+    ruwsgi::cli::main()
+}

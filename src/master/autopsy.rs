@@ -1,0 +1,159 @@
+//! One record for each worker's death, by which a crash, an exit, a kill from outside and one of ours can be told
+//! apart; and the lines of the request log that the worker cannot write any more.
+
+use std::fmt::Write as _;
+use std::time::Instant;
+
+use crate::exit;
+use crate::log;
+use crate::sys::clock::LocalTime;
+use crate::sys::process::{End, Exit};
+use crate::sys::signal::Signal;
+use crate::sys::stdio;
+
+use super::crew::Doom;
+use super::report::{Lost, counted, what_next};
+use super::slot::Slot;
+
+/// What is known of a death.
+pub(super) struct Death {
+    /// The worker's number.
+    pub(super) number: u32,
+    /// Its slot before and after.
+    pub(super) before: Slot,
+    pub(super) after: Slot,
+    pub(super) end: End,
+    /// Requests it had begun.
+    pub(super) requests: u64,
+    pub(super) doom: Option<Doom>,
+    /// Requests it was working on.
+    pub(super) lost: Vec<Lost>,
+}
+
+/// How a death is judged.
+#[derive(Clone, Copy, PartialEq, Eq, Debug)]
+enum Kind {
+    /// It was told to leave, and left.
+    Left,
+    /// It was told to leave, and something else ended it.
+    WhileLeaving,
+    /// We killed it because of a request.
+    Harakiri,
+    /// We killed it because of its size.
+    Evil,
+    /// It never served.
+    Stillborn,
+    /// By itself or by somebody else.
+    Sudden,
+}
+
+fn kind(death: &Death) -> Kind {
+    let asked = matches!(death.before, Slot::Leaving { .. } | Slot::Killed { .. });
+    let killed = matches!(death.before, Slot::Killed { .. });
+    match death.end.exit {
+        _ if killed && death.doom == Some(Doom::Harakiri) => Kind::Harakiri,
+        _ if killed && matches!(death.doom, Some(Doom::Evil(_))) => Kind::Evil,
+        Exit::Status(exit::OK | exit::RETIRED) if asked => Kind::Left,
+        _ if asked => Kind::WhileLeaving,
+        _ if matches!(death.before, Slot::Starting { .. }) => Kind::Stillborn,
+        _ => Kind::Sudden,
+    }
+}
+
+/// Writes the record.
+pub(super) fn record(death: &Death, now: Instant) {
+    let Some(worker) = death.before.worker() else {
+        return;
+    };
+    let kind = kind(death);
+    let mut line = format!("worker {} (pid {}): ", death.number, worker.pid);
+    // writing to a string cannot fail
+    let _ = write!(
+        line,
+        "{} {} {:.1} s and {}, with {} MiB at most",
+        match kind {
+            Kind::Left => "left as asked".to_owned(),
+            _ => death.end.exit.to_string(),
+        },
+        if kind == Kind::Stillborn {
+            "before it could serve, after"
+        } else {
+            "after"
+        },
+        now.duration_since(worker.since).as_secs_f64(),
+        counted(death.requests),
+        death.end.peak >> 20,
+    );
+    line.push_str(reason(kind, death.end.exit));
+    for (index, lost) in death.lost.iter().enumerate() {
+        line.push_str(if index == 0 {
+            "; it was in "
+        } else {
+            " and in "
+        });
+        let _ = write!(
+            line,
+            "{lost} ({:.1} s, thread {})",
+            lost.age.as_secs_f64(),
+            lost.thread
+        );
+    }
+    line.push_str(&what_next(&death.after, now));
+    match kind {
+        Kind::Left | Kind::WhileLeaving if death.lost.is_empty() => tracing::info!("{line}"),
+        Kind::WhileLeaving => tracing::warn!("{line}"),
+        _ => tracing::error!("{line}"),
+    }
+}
+
+fn reason(kind: Kind, exit: Exit) -> &'static str {
+    let signal = match exit {
+        Exit::Signal(number) => Signal::try_from(number).ok(),
+        Exit::Status(_) => None,
+    };
+    match (kind, signal) {
+        (Kind::Left, _) => "",
+        (Kind::WhileLeaving, _) => ", as it had to leave",
+        (Kind::Harakiri, _) => ", by its master, because a request did not end (harakiri)",
+        (Kind::Evil, _) => {
+            ", by its master, because it had grown too large (evil-reload-on-rss, evil-reload-on-as)"
+        }
+        (_, Some(Signal::SIGKILL)) => {
+            ", not by its master: somebody else's kill, or the kernel for want of memory (see dmesg)"
+        }
+        (_, Some(Signal::SIGSEGV | Signal::SIGBUS | Signal::SIGILL | Signal::SIGFPE)) => {
+            ": native code crashed, an extension module most likely"
+        }
+        (_, Some(Signal::SIGABRT)) => ": native code gave up",
+        (_, Some(_)) => "",
+        (_, None) => ": the application ended it",
+    }
+}
+
+/// Writes the request log's lines for the requests that died with the worker.
+pub(super) fn log_requests(death: &Death, total: u64) {
+    let Some(worker) = death.before.worker() else {
+        return;
+    };
+    for lost in &death.lost {
+        let (request, client) = lost.parts();
+        let status = if lost.expired { 504 } else { 502 };
+        let line = format!(
+            "[pid: {}|app: 0|req: {}/{total}] {} () {{0 vars in 0 bytes}} [{}] {} => generated 0 bytes in {} msecs (HTTP/1.1 {status}) 0 headers in 0 bytes (0 switches on core {}) killed: the worker {}{}\n",
+            worker.pid,
+            death.requests,
+            log::escape(client),
+            LocalTime::now().ctime(),
+            log::escape(request),
+            lost.age.as_millis(),
+            lost.thread,
+            death.end.exit,
+            if kind(death) == Kind::Harakiri {
+                " (harakiri)"
+            } else {
+                ""
+            },
+        );
+        stdio::write_stderr(line.as_bytes());
+    }
+}

@@ -1,0 +1,32 @@
+//! How long to wait before a start is tried again.
+
+use std::time::Duration;
+
+const FIRST: Duration = Duration::from_millis(100);
+const LONGEST: Duration = Duration::from_secs(30);
+
+/// The pause after so many starts that failed, one after the other: none, 0.1 s, 0.2 s, 0.4 s … 30 s.
+pub(super) fn pause(failures: u32) -> Duration {
+    match failures {
+        0 | 1 => Duration::ZERO,
+        more => FIRST.saturating_mul(1 << (more - 2).min(16)).min(LONGEST),
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn the_pause_grows_to_half_a_minute() {
+        let pauses: Vec<u128> = [0, 1, 2, 3, 4, 5, 9, 10, 11, 12, u32::MAX]
+            .map(|failures| pause(failures).as_millis())
+            .to_vec();
+        assert_eq!(
+            pauses,
+            [
+                0, 0, 100, 200, 400, 800, 12_800, 25_600, 30_000, 30_000, 30_000
+            ]
+        );
+    }
+}

@@ -1,0 +1,76 @@
+//! The sockets that this process was started with.
+
+use std::os::fd::{AsFd, RawFd};
+use std::rc::Rc;
+
+use crate::channel::Protocol;
+use crate::config::{Address, Config};
+use crate::sys::environment;
+use crate::sys::socket::{self, LocalAddress};
+
+use super::error::BindError;
+use super::place::Place;
+use super::wishes::Wishes;
+use super::{Bound, Origin, describe};
+
+/// Takes over the sockets that this process was started with: systemd's (`LISTEN_FDS`), descriptor 0 if it
+/// listens, and those that the configuration names as `fd://`. To be called once, before there are threads
+/// and before anything else is opened.
+pub(crate) fn inherit(config: &Config) -> Result<Vec<Rc<Bound>>, BindError> {
+    inherit_wished(&Wishes::of(config)?, systemd_numbers())
+}
+
+pub(super) fn inherit_wished(
+    wishes: &Wishes,
+    mut numbers: Vec<RawFd>,
+) -> Result<Vec<Rc<Bound>>, BindError> {
+    let from_systemd = numbers.len();
+    for (address, _) in &wishes.addresses {
+        match address {
+            Address::Fd(number) if !numbers.contains(number) => numbers.push(*number),
+            _ => {}
+        }
+    }
+    if from_systemd > 0 {
+        tracing::info!("systemd passed {from_systemd} socket(s)");
+    }
+    if !numbers.contains(&0) && socket::check_listening(0).is_ok() {
+        numbers.push(0);
+    }
+    numbers
+        .into_iter()
+        .map(|number| adopt(number, wishes.protocol))
+        .collect()
+}
+
+/// The descriptors that systemd passed to this very process. The variables go, since children must not
+/// believe them.
+fn systemd_numbers() -> Vec<RawFd> {
+    let [pid, count, _names] =
+        ["LISTEN_PID", "LISTEN_FDS", "LISTEN_FDNAMES"].map(environment::take);
+    let number = |text: Option<std::ffi::OsString>| text?.to_str()?.parse::<u32>().ok();
+    match (number(pid), number(count)) {
+        (Some(pid), Some(count)) if pid == std::process::id() => {
+            (3..).take(count as usize).collect()
+        }
+        _ => Vec::new(),
+    }
+}
+
+fn adopt(number: RawFd, protocol: Protocol) -> Result<Rc<Bound>, BindError> {
+    let named = |e| BindError::Descriptor(format!("fd://{number}"), e);
+    let fd = socket::adopt(number).map_err(named)?;
+    let place = match socket::local_address(fd.as_fd()) {
+        Ok(LocalAddress::Unix(path)) => Place::Unix(path),
+        Ok(LocalAddress::Abstract(name)) => Place::Abstract(name),
+        Ok(LocalAddress::Tcp(address)) => Place::Tcp(address),
+        Ok(LocalAddress::Other) | Err(_) => Place::Number(number),
+    };
+    let listener = describe(fd.as_fd(), &place, protocol);
+    Ok(Rc::new(Bound {
+        fd,
+        listener,
+        place,
+        origin: Origin::Given(number),
+    }))
+}

@@ -1,0 +1,252 @@
+//! The processes of one generation: its zygote, its workers, and what they are heard and told.
+//!
+//! The decisions are `slot.rs`'s and `generation.rs`'s; here they are performed.
+
+mod hear;
+mod judge;
+mod perform;
+mod recycle;
+
+use std::collections::VecDeque;
+use std::io;
+use std::os::fd::{AsFd, BorrowedFd, OwnedFd};
+use std::time::Instant;
+
+use crate::channel::{LoadFailure, ToWorker};
+use crate::scoreboard::Scoreboard;
+use crate::sys::process::End;
+
+use super::deadline::Watch;
+use super::generation::{self, Mishap, Standing, Zygote};
+use super::limits::Reason;
+use super::plan::Plan;
+use super::slot::{self, Slot};
+use super::zygote;
+
+/// Children of the application that are remembered while a fork is under way.
+const MOST_STRAYS: usize = 256;
+
+/// One generation's processes.
+pub(super) struct Crew {
+    /// 1 for the first generation of the instance.
+    pub(super) number: u32,
+    pub(super) standing: Standing,
+    pub(super) plan: Plan,
+    pub(super) begun: Instant,
+    pub(super) zygote: Zygote,
+    channel: Option<OwnedFd>,
+    seats: Vec<Seat>,
+    scoreboard: Scoreboard,
+    /// Children that ended and were nobody's, while a fork was under way whose worker was not known yet.
+    strays: Vec<End>,
+    /// A worker was told to serve.
+    served: bool,
+    /// The zygote has said why it goes.
+    failed: bool,
+    /// When the workers are to be looked at again.
+    next_look: Option<Instant>,
+    mishaps: VecDeque<(Mishap, Option<LoadFailure>)>,
+}
+
+/// A worker's place, and the master's end of its leash. Its index is one less than its row of the scoreboard.
+struct Seat {
+    slot: Slot,
+    /// The worker's number, from 1: several places have the same while one worker takes over from another.
+    number: u32,
+    leash: Option<OwnedFd>,
+    /// What is known of the requests of each thread.
+    watches: Vec<Watch>,
+    /// Why the worker has to go.
+    doom: Option<Doom>,
+    /// When its memory was looked at last, and what it had resident, bytes.
+    memory: Option<(Instant, u64)>,
+}
+
+/// Why a worker has to go.
+#[derive(Clone, Copy, Debug, PartialEq)]
+pub(super) enum Doom {
+    /// A request did not end after its deadline.
+    Harakiri,
+    /// It leaves when its successor serves.
+    Recycled(Reason),
+    /// It is too large to go on.
+    Evil(Reason),
+}
+
+impl Crew {
+    /// A generation without processes; the first tick spawns its zygote.
+    ///
+    /// # Errors
+    /// Those of [`Scoreboard::create`].
+    pub(super) fn new(
+        number: u32,
+        standing: Standing,
+        plan: Plan,
+        now: Instant,
+    ) -> io::Result<Self> {
+        let serving = &plan.app.serving;
+        let scoreboard = Scoreboard::create(serving.rows, serving.threads)?;
+        let seats = (0..serving.rows)
+            .map(|index| Seat {
+                slot: if index < serving.processes {
+                    Slot::new(now)
+                } else {
+                    Slot::Vacant
+                },
+                number: index % serving.processes + 1,
+                leash: None,
+                watches: vec![Watch::InTime; serving.threads as usize],
+                doom: None,
+                memory: None,
+            })
+            .collect();
+        Ok(Self {
+            number,
+            standing,
+            begun: now,
+            zygote: Zygote::new(now),
+            channel: None,
+            seats,
+            scoreboard,
+            strays: Vec::new(),
+            served: false,
+            failed: false,
+            next_look: None,
+            mishaps: VecDeque::new(),
+            plan,
+        })
+    }
+
+    /// What went wrong and has not been judged yet, the oldest.
+    pub(super) fn mishap(&mut self) -> Option<(Mishap, Option<LoadFailure>)> {
+        self.mishaps.pop_front()
+    }
+
+    /// Whether every slot has a worker that can serve.
+    pub(super) fn is_ready(&self) -> bool {
+        (1..=self.plan.app.serving.processes).all(|number| {
+            self.seats.iter().any(|seat| {
+                seat.number == number
+                    && matches!(seat.slot, Slot::Held { .. } | Slot::Serving { .. })
+            })
+        })
+    }
+
+    /// Whether nothing of it is left.
+    pub(super) fn is_gone(&self) -> bool {
+        self.zygote == Zygote::Gone && self.seats.iter().all(|seat| seat.slot == Slot::Vacant)
+    }
+
+    /// Whether a worker was ever told to serve.
+    pub(super) fn has_served(&self) -> bool {
+        self.served
+    }
+
+    /// Slots and what is in them, with the requests of each.
+    pub(super) fn slots(&self) -> impl Iterator<Item = (u32, &Slot, u64)> {
+        let used = self
+            .seats
+            .iter()
+            .zip(1..)
+            .filter(|(seat, _)| seat.slot != Slot::Vacant);
+        used.map(|(seat, row)| {
+            (
+                seat.number,
+                &seat.slot,
+                self.scoreboard.worker_requests(row),
+            )
+        })
+    }
+
+    /// The ids of its processes.
+    pub(super) fn pids(&self) -> impl Iterator<Item = i32> {
+        let workers = self.seats.iter().filter_map(|seat| seat.slot.worker());
+        let zygote = self.zygote.pid().into_iter();
+        zygote
+            .chain(workers.map(|worker| worker.pid))
+            .map(|pid| pid.get())
+    }
+
+    /// Requests of all its workers, dead ones included.
+    pub(super) fn requests(&self) -> u64 {
+        self.scoreboard.total_requests()
+    }
+
+    /// When [`Crew::tick`] has something to do, if nothing is heard before.
+    pub(super) fn deadline(&self) -> Option<Instant> {
+        let can_fork = self.zygote.forks();
+        let slots = self.seats.iter().map(|seat| seat.slot.deadline(can_fork));
+        slots
+            .chain([self.zygote.deadline(), self.next_look])
+            .flatten()
+            .min()
+    }
+
+    /// The descriptors to wait for: each with the seat it belongs to, `None` for the zygote's channel.
+    pub(super) fn descriptors(&self) -> impl Iterator<Item = (Option<usize>, BorrowedFd<'_>)> {
+        // what a worker says is heard only once the zygote has said who it is
+        let leashes = self.seats.iter().enumerate().filter_map(|(seat, it)| {
+            let leash = it.leash.as_ref()?;
+            it.slot.worker()?;
+            Some((Some(seat), leash.as_fd()))
+        });
+        let channel = self.channel.as_ref().map(|channel| (None, channel.as_fd()));
+        channel.into_iter().chain(leashes)
+    }
+
+    /// Does what is due.
+    pub(super) fn tick(&mut self, now: Instant) {
+        let forking = self.is_forking();
+        self.step_zygote(generation::Event::Tick { forking }, now);
+        self.settle_slots(now);
+        for seat in 0..self.seats.len() {
+            if self.zygote.forks() || !matches!(self.seats[seat].slot, Slot::Empty { .. }) {
+                self.step_slot(seat, slot::Event::Tick, now);
+            }
+        }
+        if !self.is_forking() {
+            self.strays = Vec::new();
+        }
+        self.look(now);
+    }
+
+    /// Every held worker is told to serve.
+    pub(super) fn take_over(&mut self, now: Instant) {
+        self.standing = Standing::Current;
+        for seat in 0..self.seats.len() {
+            self.step_slot(seat, slot::Event::TakeOver, now);
+        }
+    }
+
+    /// Lets everything go: the zygote at once, the workers when they have finished, or when the mercy is over.
+    pub(super) fn dismiss(&mut self, word: ToWorker, now: Instant) {
+        let deadline = now + self.plan.mercy;
+        self.standing = Standing::Old;
+        self.close_zygote(deadline, now);
+        for seat in 0..self.seats.len() {
+            self.step_slot(seat, slot::Event::Dismiss { word, deadline }, now);
+        }
+    }
+
+    /// Ends everything at once.
+    pub(super) fn kill(&mut self, now: Instant) {
+        self.standing = Standing::Old;
+        self.close_zygote(now + zygote::FORK_TIME, now);
+        for seat in 0..self.seats.len() {
+            self.step_slot(seat, slot::Event::Kill, now);
+        }
+    }
+
+    fn close_zygote(&mut self, deadline: Instant, now: Instant) {
+        // nothing is spawned any more: where no other generation listens there, clients are to be refused
+        self.plan.sockets = Vec::new();
+        let forking = self.is_forking();
+        self.step_zygote(generation::Event::Close { forking, deadline }, now);
+    }
+
+    fn is_forking(&self) -> bool {
+        self.seats
+            .iter()
+            .any(|seat| matches!(seat.slot, Slot::Forking { .. }))
+    }
+}

@@ -1,0 +1,206 @@
+//! What zygotes and workers say, and how they end.
+
+use std::io;
+use std::os::fd::AsFd;
+use std::time::Instant;
+
+use crate::channel::{self, FromWorker, FromZygote};
+use crate::master::autopsy::{self, Death};
+use crate::master::generation::{self, Mishap, Standing, Zygote};
+use crate::master::slot::{self, Slot};
+use crate::master::{report, zygote};
+use crate::sys::poll;
+use crate::sys::process::{End, Exit, Pid};
+
+use super::{Crew, MOST_STRAYS};
+
+impl Crew {
+    /// Reads what the zygote says; call when its channel is readable.
+    pub(in crate::master) fn hear_zygote(&mut self, now: Instant) {
+        let Some(channel) = &self.channel else { return };
+        match channel::receive::<FromZygote>(channel.as_fd()) {
+            Ok(Some((message, _))) => self.heard_zygote(message, now),
+            Ok(None) => self.lose_zygote(None, now),
+            Err(error) => self.lose_zygote(Some(error), now),
+        }
+    }
+
+    fn heard_zygote(&mut self, message: FromZygote, now: Instant) {
+        match message {
+            FromZygote::Loaded => self.step_zygote(generation::Event::Loaded, now),
+            FromZygote::Failed(failure) => {
+                self.failed = true;
+                self.mishaps.push_back((Mishap::NotLoaded, Some(failure)));
+                self.step_zygote(generation::Event::Ending, now);
+            }
+            FromZygote::Forked { row, pid } => {
+                if let (Some(seat), Some(pid)) = (self.seat_of(row), Pid::new(pid)) {
+                    self.step_slot(seat, slot::Event::Forked(pid), now);
+                    self.bury_stray(pid, now);
+                }
+            }
+            FromZygote::ForkFailed { row, errno } => {
+                if let Some(seat) = self.seat_of(row) {
+                    self.seats[seat].leash = None;
+                    self.step_slot(seat, slot::Event::NotForked, now);
+                    report::not_forked(
+                        self.seats[seat].number,
+                        &io::Error::from_raw_os_error(errno),
+                        &self.seats[seat].slot,
+                        now,
+                    );
+                }
+            }
+        }
+    }
+
+    fn seat_of(&self, row: u32) -> Option<usize> {
+        let seat = (row as usize).checked_sub(1)?;
+        (seat < self.seats.len()).then_some(seat)
+    }
+
+    /// The worker may have ended before it was known.
+    fn bury_stray(&mut self, pid: Pid, now: Instant) {
+        if let Some(index) = self.strays.iter().position(|stray| stray.pid == pid) {
+            let end = self.strays.swap_remove(index);
+            self.ended(end, now);
+        }
+    }
+
+    /// The channel ended or broke: the zygote's exit tells the rest.
+    pub(super) fn lose_zygote(&mut self, error: Option<io::Error>, now: Instant) {
+        self.channel = None;
+        if let Some(error) = error {
+            tracing::error!(
+                "{}: its channel is broken: {error}",
+                report::zygote_of(self.number)
+            );
+        }
+        self.step_zygote(generation::Event::Ending, now);
+    }
+
+    /// Forks of a zygote that is gone will not be reported; a worker that was forked sees its leash end.
+    fn end_forks(&mut self, now: Instant) {
+        for seat in 0..self.seats.len() {
+            if matches!(self.seats[seat].slot, Slot::Forking { .. }) {
+                self.seats[seat].leash = None;
+                self.step_slot(seat, slot::Event::NotForked, now);
+            }
+        }
+    }
+
+    /// Reads what the worker in `seat` says; call when its leash is readable.
+    pub(in crate::master) fn hear_worker(&mut self, seat: usize, now: Instant) {
+        let Some(leash) = &self.seats[seat].leash else {
+            return;
+        };
+        match channel::receive::<FromWorker>(leash.as_fd()) {
+            Ok(Some((message, _))) => self.heard_worker(seat, message, now),
+            // it has gone or is about to: its exit tells the rest
+            Ok(None) | Err(_) => self.seats[seat].leash = None,
+        }
+    }
+
+    fn heard_worker(&mut self, seat: usize, message: FromWorker, now: Instant) {
+        match message {
+            FromWorker::Ready => {
+                let hold = self.standing == Standing::Next;
+                self.step_slot(seat, slot::Event::Ready { hold }, now);
+            }
+            FromWorker::Failed(failure) => {
+                let served = self.served;
+                self.mishaps
+                    .push_back((Mishap::NotLoadedInWorker { served }, Some(failure)));
+            }
+            FromWorker::Retiring => {
+                let deadline = now + self.plan.mercy;
+                self.step_slot(seat, slot::Event::Leaves { deadline }, now);
+            }
+        }
+    }
+
+    /// A child of the master has ended; `false` when it is none of this generation's.
+    pub(in crate::master) fn ended(&mut self, end: End, now: Instant) -> bool {
+        let pid = end.pid;
+        if self.zygote.pid() == Some(pid) {
+            self.zygote_ended(pid, end.exit, now);
+            return true;
+        }
+        let seat = self
+            .seats
+            .iter()
+            .position(|seat| seat.slot.worker().is_some_and(|worker| worker.pid == pid));
+        if let Some(seat) = seat {
+            self.worker_ended(seat, end, now);
+            return true;
+        }
+        if self.is_forking() && self.strays.len() < MOST_STRAYS {
+            self.strays.push(end);
+        }
+        false
+    }
+
+    fn zygote_ended(&mut self, pid: Pid, exit: Exit, now: Instant) {
+        // its last words first: they may name workers, or say why it went
+        while self
+            .channel
+            .as_ref()
+            .is_some_and(|channel| poll::readable(channel.as_fd()))
+        {
+            self.hear_zygote(now);
+        }
+        self.channel = None;
+        let before = self.zygote;
+        self.step_zygote(generation::Event::Exited, now);
+        self.end_forks(now);
+        let loaded = match before {
+            Zygote::Loading { .. } => false,
+            Zygote::Ending { loaded, .. } => loaded,
+            Zygote::Loaded { .. } => true,
+            _ => return,
+        };
+        if self.failed {
+            return;
+        }
+        if loaded {
+            report::zygote_died(self.number, pid, exit, &self.zygote, now);
+        } else {
+            let failure = zygote::died_while_loading(&self.plan, pid, exit);
+            self.mishaps.push_back((Mishap::NotLoaded, Some(failure)));
+        }
+    }
+
+    fn worker_ended(&mut self, seat: usize, end: End, now: Instant) {
+        while self.seats[seat]
+            .leash
+            .as_ref()
+            .is_some_and(|leash| poll::readable(leash.as_fd()))
+        {
+            self.hear_worker(seat, now);
+        }
+        self.seats[seat].leash = None;
+        let requests = self.scoreboard.worker_requests(seat as u32 + 1);
+        let before = self.seats[seat].slot;
+        self.step_slot(seat, slot::Event::Exited { requests }, now);
+        self.settle_slots(now);
+        let after = self.seats[seat].slot;
+        let death = Death {
+            number: self.seats[seat].number,
+            before,
+            after,
+            end,
+            requests,
+            doom: self.seats[seat].doom,
+            lost: self.requests_in_flight(seat),
+        };
+        autopsy::record(&death, now);
+        if self.plan.app.serving.log_requests {
+            autopsy::log_requests(&death, self.requests());
+        }
+        if matches!(before, Slot::Starting { .. }) {
+            let failures = after.failures();
+            self.mishaps
+                .push_back((Mishap::FailedStart { failures }, None));
+        }
+    }
+}

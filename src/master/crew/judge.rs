@@ -1,0 +1,184 @@
+//! The workers are looked at: requests that run for too long, and what else ends a worker's life.
+
+use std::sync::atomic::Ordering::Relaxed;
+use std::time::{Duration, Instant};
+
+use crate::channel::ToWorker;
+use crate::master::deadline::{self, Verdict, Watch};
+use crate::master::generation::Standing;
+use crate::master::report::{self, Lost};
+use crate::master::slot::{self, Slot};
+use crate::sys::clock::monotonic_micros;
+
+use super::{Crew, Doom};
+
+/// How often a condemned worker is asked whether its last good thread has finished.
+const DOOMED_LOOK: Duration = Duration::from_millis(50);
+
+impl Crew {
+    /// Judges all workers, and notes when it has to be done again.
+    pub(super) fn look(&mut self, now: Instant) {
+        self.next_look = None;
+        self.judge_limits(now);
+        if self.plan.harakiri.is_some() {
+            self.judge_requests(now);
+            self.end_doomed(now);
+        }
+    }
+
+    pub(super) fn look_by(&mut self, when: Instant) {
+        self.next_look = Some(self.next_look.map_or(when, |known| known.min(when)));
+    }
+
+    /// A place whose worker another one has taken over is given up.
+    pub(super) fn settle_slots(&mut self, now: Instant) {
+        for seat in 0..self.seats.len() {
+            if matches!(self.seats[seat].slot, Slot::Empty { .. }) && self.is_covered(seat) {
+                let release = slot::Event::Dismiss {
+                    word: ToWorker::Retire,
+                    deadline: now,
+                };
+                self.step_slot(seat, release, now);
+            }
+        }
+    }
+
+    /// Whether another place has, or will have, the worker of this number.
+    pub(super) fn is_covered(&self, seat: usize) -> bool {
+        let number = self.seats[seat].number;
+        self.seats
+            .iter()
+            .enumerate()
+            .any(|(other, it)| other != seat && it.number == number && it.slot.covers())
+    }
+
+    /// A worker is wanted in a free place, beside the one in `seat`; where there is none it will follow it.
+    pub(super) fn want_successor(&mut self, seat: usize, now: Instant) {
+        if self.standing == Standing::Old || self.is_covered(seat) {
+            return;
+        }
+        let number = self.seats[seat].number;
+        let free = self
+            .seats
+            .iter()
+            .position(|it| it.number == number && it.slot == Slot::Vacant);
+        if let Some(free) = free {
+            self.step_slot(free, slot::Event::Want, now);
+            if self.zygote.forks() {
+                self.step_slot(free, slot::Event::Tick, now);
+            }
+        }
+    }
+
+    /// Deadlines of requests.
+    fn judge_requests(&mut self, now: Instant) {
+        let Some(limit) = self.plan.harakiri else {
+            return;
+        };
+        let limit = u64::try_from(limit.as_micros()).unwrap_or(u64::MAX);
+        let clock = monotonic_micros();
+        let mut next = clock.saturating_add(limit);
+        for seat in 0..self.seats.len() {
+            if !matches!(
+                self.seats[seat].slot,
+                Slot::Serving { .. } | Slot::Leaving { .. }
+            ) {
+                continue;
+            }
+            for thread in 0..self.seats[seat].watches.len() {
+                let busy_since = self.busy_since(seat, thread);
+                let (watch, verdict) =
+                    deadline::judge(self.seats[seat].watches[thread], busy_since, limit, clock);
+                self.seats[seat].watches[thread] = watch;
+                next = next.min(deadline::due(watch, busy_since, limit, clock));
+                match verdict {
+                    Verdict::Nothing => {}
+                    Verdict::Expire => self.expire(seat, thread, busy_since),
+                    Verdict::Condemn => self.condemn(seat, thread, now),
+                }
+            }
+        }
+        self.look_by(now + Duration::from_micros(next.saturating_sub(clock)));
+    }
+
+    fn busy_since(&self, seat: usize, thread: usize) -> u64 {
+        self.scoreboard
+            .thread(seat as u32 + 1, thread as u32)
+            .map_or(0, |row| row.busy_since.load(Relaxed))
+    }
+
+    fn expire(&mut self, seat: usize, thread: usize, since: u64) {
+        if let (Some(worker), Some(lost)) =
+            (self.seats[seat].slot.worker(), self.request(seat, thread))
+        {
+            let limit = self.plan.harakiri.unwrap_or_default();
+            report::expired(self.seats[seat].number, worker, &lost, limit);
+        }
+        let word = ToWorker::Expire {
+            thread: thread as u32,
+            since,
+        };
+        self.tell(seat, word);
+    }
+
+    /// A thread has not come back: the worker takes no more requests, and another one is forked at once.
+    fn condemn(&mut self, seat: usize, thread: usize, now: Instant) {
+        let deadline = now + self.plan.mercy;
+        if self.seats[seat].doom.replace(Doom::Harakiri) == Some(Doom::Harakiri) {
+            return;
+        }
+        if let (Some(worker), Some(lost)) =
+            (self.seats[seat].slot.worker(), self.request(seat, thread))
+        {
+            report::condemned(self.seats[seat].number, worker, &lost);
+        }
+        self.step_slot(seat, slot::Event::Retire { deadline }, now);
+        self.want_successor(seat, now);
+    }
+
+    /// Condemned workers are killed when none of their requests can end well any more.
+    fn end_doomed(&mut self, now: Instant) {
+        for seat in 0..self.seats.len() {
+            let waits = self.seats[seat].doom == Some(Doom::Harakiri)
+                && matches!(self.seats[seat].slot, Slot::Leaving { .. });
+            if !waits {
+                continue;
+            }
+            let busy = |thread: &usize| self.busy_since(seat, *thread) != 0;
+            let (mut stuck, mut hopeful) = (0, 0);
+            for thread in (0..self.seats[seat].watches.len()).filter(busy) {
+                match self.seats[seat].watches[thread] {
+                    Watch::Hopeless { .. } => stuck += 1,
+                    _ => hopeful += 1,
+                }
+            }
+            if stuck > 0 && hopeful == 0 {
+                self.step_slot(seat, slot::Event::Condemn, now);
+            } else {
+                self.look_by(now + DOOMED_LOOK);
+            }
+        }
+    }
+
+    /// The request that a thread works on.
+    pub(super) fn request(&self, seat: usize, thread: usize) -> Option<Lost> {
+        let row = self.scoreboard.thread(seat as u32 + 1, thread as u32)?;
+        let since = row.busy_since.load(Relaxed);
+        (since != 0).then(|| Lost {
+            thread: thread as u32,
+            note: row.read_note(),
+            age: Duration::from_micros(monotonic_micros().saturating_sub(since)),
+            expired: matches!(
+                self.seats[seat].watches.get(thread),
+                Some(Watch::Expired { .. } | Watch::Hopeless { .. })
+            ),
+        })
+    }
+
+    /// The requests that the worker in this seat works on.
+    pub(super) fn requests_in_flight(&self, seat: usize) -> Vec<Lost> {
+        (0..self.seats[seat].watches.len())
+            .filter_map(|thread| self.request(seat, thread))
+            .collect()
+    }
+}

@@ -1,0 +1,116 @@
+//! The master's end of its emperor's channel: what it says of itself, and the orders that it hears.
+
+use std::io;
+use std::os::fd::{AsFd, BorrowedFd, OwnedFd};
+
+use crate::channel::{self, FromVassal, Report, ToVassal};
+use crate::sys::{environment, memory, packet};
+
+/// The descriptor's number stands in this variable.
+const DESCRIPTOR: &str = "RUWSGI_EMPEROR_FD";
+/// Set where a vassal goes on although its emperor is gone (`emperor-no-orphans = false`).
+const KEEP: &str = "RUWSGI_EMPEROR_KEEP";
+
+/// The way to the emperor; silent where there is none.
+#[derive(Debug, Default)]
+pub(crate) struct EmperorLink {
+    channel: Option<OwnedFd>,
+    /// The instance is a vassal, also when its emperor is gone.
+    vassal: bool,
+    keep: bool,
+}
+
+/// What was heard.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub(super) enum Heard {
+    /// An order.
+    Order(ToVassal),
+    /// The emperor is gone; `stop` unless vassals outlive it.
+    Gone { stop: bool },
+}
+
+impl EmperorLink {
+    /// Takes the channel that this process was started with, if an emperor did. To be called once, before there are
+    /// threads.
+    pub(crate) fn from_environment() -> Self {
+        let number = environment::take(DESCRIPTOR);
+        let keep = environment::take(KEEP).is_some();
+        let number = number.and_then(|text| text.to_str()?.parse().ok());
+        let channel = number.and_then(|number| match packet::adopt(number) {
+            Ok(channel) => Some(channel),
+            Err(error) => {
+                tracing::warn!("{DESCRIPTOR} is no emperor's channel: {error}");
+                None
+            }
+        });
+        let vassal = channel.is_some();
+        Self {
+            channel,
+            vassal,
+            keep,
+        }
+    }
+
+    /// Whether this instance was started by an emperor.
+    pub(crate) fn is_vassal(&self) -> bool {
+        self.vassal
+    }
+
+    /// The instance cannot start or go on, for this reason.
+    pub(crate) fn failed(&self, sentence: &str) {
+        self.say(&FromVassal::Failed(sentence.to_owned()));
+    }
+
+    pub(super) fn ready(&self) {
+        self.say(&FromVassal::Ready);
+    }
+
+    pub(super) fn reloaded(&self) {
+        self.say(&FromVassal::Reloaded);
+    }
+
+    pub(super) fn reload_failed(&self, sentence: &str) {
+        self.say(&FromVassal::ReloadFailed(sentence.to_owned()));
+    }
+
+    /// Answers [`ToVassal::Report`]; `pids` are the processes of the instance beside this one.
+    pub(super) fn report(&self, workers: u32, requests: u64, pids: &[i32]) {
+        let own = std::process::id().cast_signed();
+        let memory_kib = pids
+            .iter()
+            .chain([&own])
+            .filter_map(|pid| memory::proportional_kib(*pid))
+            .sum();
+        self.say(&FromVassal::Report(Report {
+            workers,
+            requests,
+            memory_kib,
+        }));
+    }
+
+    /// What to wait for.
+    pub(super) fn descriptor(&self) -> Option<BorrowedFd<'_>> {
+        self.channel.as_ref().map(AsFd::as_fd)
+    }
+
+    /// Hears the emperor; call when the descriptor is readable.
+    pub(super) fn hear(&mut self) -> Option<Heard> {
+        let channel = self.channel.as_ref()?;
+        match channel::receive::<ToVassal>(channel.as_fd()) {
+            Ok(Some((order, _))) => Some(Heard::Order(order)),
+            // an order that this version does not know
+            Err(error) if error.kind() == io::ErrorKind::InvalidData => None,
+            Ok(None) | Err(_) => {
+                self.channel = None;
+                Some(Heard::Gone { stop: !self.keep })
+            }
+        }
+    }
+
+    fn say(&self, message: &FromVassal) {
+        if let Some(channel) = &self.channel {
+            // an emperor that cannot be told is gone, which is heard
+            let _ = channel::send(channel.as_fd(), message, &[]);
+        }
+    }
+}

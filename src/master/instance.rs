@@ -1,0 +1,290 @@
+//! What outlives generations: where the configuration comes from, the sockets, the files that tell others of the
+//! instance, the service manager.
+
+use std::io;
+use std::path::{Path, PathBuf};
+use std::rc::Rc;
+use std::time::Duration;
+
+use anyhow::{Context, Result};
+
+use crate::config::{self, Config};
+use crate::sys::notify::Notify;
+use crate::sys::process::{self, Pid};
+use crate::sys::{daemon, pidfile};
+
+use super::bind::{self, Bound};
+use super::crew::Crew;
+use super::emperor_link::EmperorLink;
+use super::interpreter::Interpreters;
+use super::module::Module;
+use super::plan::{self, Plan};
+use super::report;
+use super::start;
+
+/// What a start leaves behind on its way, and has to take away when the instance ends.
+#[derive(Default)]
+pub(super) struct Way {
+    pub(super) notify: Notify,
+    pub(super) emperor: EmperorLink,
+    /// The process that was started, while it waits to hear how the start went (`daemonize2`).
+    pub(super) parent: Option<daemon::Parent>,
+    /// Absolute paths.
+    pub(super) pidfiles: Vec<PathBuf>,
+    /// What the generation that serves listens on.
+    pub(super) sockets: Vec<Rc<Bound>>,
+    /// Their files are removed at the end.
+    pub(super) vacuum: bool,
+}
+
+impl Way {
+    /// Takes everything away; who waits is told that the instance did not start.
+    pub(super) fn undo(&mut self, status: i32, sentence: &str) {
+        if self.vacuum {
+            bind::vacuum(&self.sockets);
+        }
+        self.sockets.clear();
+        for path in self.pidfiles.drain(..) {
+            match pidfile::remove(&path, Pid::own()) {
+                Err(error) if error.kind() == io::ErrorKind::PermissionDenied => {
+                    // as usual where root owns the directory and the instance is no longer root
+                    tracing::info!("the pidfile {} stays: {error}", path.display());
+                }
+                Err(error) => {
+                    tracing::warn!("the pidfile {} cannot be removed: {error}", path.display())
+                }
+                Ok(_) => {}
+            }
+        }
+        if status != crate::exit::OK {
+            self.emperor.failed(sentence);
+        }
+        if let Some(parent) = self.parent.take() {
+            parent.failed(u8::try_from(status).unwrap_or(1), sentence);
+        }
+    }
+}
+
+/// An instance, apart from its processes.
+pub(super) struct Instance {
+    invocation: config::Invocation,
+    config: Config,
+    /// What a reload that is under way will serve with.
+    next: Option<(Config, Vec<Rc<Bound>>)>,
+    module: Rc<Module>,
+    interpreters: Interpreters,
+    way: Way,
+}
+
+impl Instance {
+    pub(super) fn new(
+        config: Config,
+        invocation: config::Invocation,
+        module: Rc<Module>,
+        way: Way,
+    ) -> Self {
+        Self {
+            invocation,
+            config,
+            next: None,
+            module,
+            interpreters: Interpreters::default(),
+            way,
+        }
+    }
+
+    /// The configuration of the generation that serves.
+    pub(super) fn config(&self) -> &Config {
+        &self.config
+    }
+
+    pub(super) fn way(&self) -> &Way {
+        &self.way
+    }
+
+    pub(super) fn way_mut(&mut self) -> &mut Way {
+        &mut self.way
+    }
+
+    pub(super) fn into_way(self) -> Way {
+        self.way
+    }
+
+    /// Whether SIGTERM stops the instance.
+    pub(super) fn term_stops(&self) -> bool {
+        self.config.die_on_term() != Some(false)
+    }
+
+    /// `chdir`, resolved anew.
+    pub(super) fn enter_directory(&self) -> Result<()> {
+        enter(&self.config, &self.invocation)
+    }
+
+    /// The files whose change asks for a reload.
+    pub(super) fn touched_files(&self) -> impl Iterator<Item = &String> {
+        let config = &self.config;
+        let lists = [
+            config.touch_reload(),
+            config.touch_workers_reload(),
+            config.touch_chain_reload(),
+        ];
+        lists.into_iter().flatten()
+    }
+
+    /// Binds what the first generation listens on.
+    pub(super) fn bind(&mut self) -> Result<()> {
+        self.way.vacuum = self.config.vacuum();
+        self.way.sockets = bind::bind_all(&self.config, &self.way.sockets)?;
+        Ok(())
+    }
+
+    /// Names the master, if that is asked for.
+    pub(super) fn name_process(&self) {
+        if let Some(title) = plan::master_title(&self.config) {
+            process::set_title(&title);
+        }
+    }
+
+    /// What the first generation is made of.
+    pub(super) fn plan(&mut self) -> Result<Plan> {
+        self.way.notify.status("loading the application");
+        let sockets = self.way.sockets.clone();
+        Plan::new(
+            &self.config,
+            false,
+            sockets,
+            Rc::clone(&self.module),
+            &mut self.interpreters,
+        )
+    }
+
+    /// Reads everything anew and prepares the next generation; nothing that serves is touched.
+    pub(super) fn renew(&mut self) -> Result<Plan> {
+        let mut invocation = self.invocation.clone();
+        invocation.reloading = true;
+        let config = config::load(&invocation).map_err(|report| anyhow::anyhow!("{report}"))?;
+        for warning in config.warnings() {
+            tracing::warn!("{warning}");
+        }
+        self.warn_of_what_stays(&config);
+        enter(&config, &invocation)?;
+        let sockets = bind::bind_all(&config, &self.way.sockets)?;
+        if let Some(module) = self.module.reopened() {
+            self.module = Rc::new(module);
+        }
+        let module = Rc::clone(&self.module);
+        let plan = Plan::new(
+            &config,
+            true,
+            sockets.clone(),
+            module,
+            &mut self.interpreters,
+        );
+        self.next = Some((config, sockets));
+        plan
+    }
+
+    fn warn_of_what_stays(&self, next: &Config) {
+        let now = &self.config;
+        let changed = [
+            ("uid", now.uid() != next.uid()),
+            ("gid", now.gid() != next.gid()),
+            ("add-gid", now.add_gid() != next.add_gid()),
+            ("cap", now.cap() != next.cap()),
+            ("chroot", now.chroot() != next.chroot()),
+            ("umask", now.umask() != next.umask()),
+            ("logto", now.logto() != next.logto()),
+            ("logto2", now.logto2() != next.logto2()),
+            ("pidfile", now.pidfile() != next.pidfile()),
+        ];
+        for (name, _) in changed.iter().filter(|(_, changed)| *changed) {
+            tracing::warn!(
+                "{name} has changed, which a reload does not apply: stop and start the instance"
+            );
+        }
+    }
+
+    /// The first generation serves.
+    pub(super) fn started(&mut self, crew: &Crew, took: Duration) {
+        for path in [self.config.safe_pidfile(), self.config.safe_pidfile2()] {
+            if let Err(error) = start::write_pidfile(path, &mut self.way) {
+                tracing::error!("{error:#}");
+            }
+        }
+        let workers = report::workers(&crew.plan);
+        tracing::info!("ready: {workers} in {:.2} s", took.as_secs_f64());
+        self.way.notify.ready(&serving(crew));
+        self.way.emperor.ready();
+        if let Some(parent) = self.way.parent.take()
+            && let Err(error) = parent.ready()
+        {
+            tracing::warn!("nobody waited for the start to end: {error}");
+        }
+    }
+
+    /// A reload begins.
+    pub(super) fn reload_begins(&self) {
+        self.way.notify.reloading();
+    }
+
+    /// The generation that a reload prepared serves.
+    pub(super) fn reloaded(&mut self, crew: &Crew, took: Duration) {
+        if let Some((config, sockets)) = self.next.take() {
+            let before = std::mem::replace(&mut self.way.sockets, sockets);
+            bind::vacuum_dropped(&before, &self.way.sockets);
+            self.way.vacuum = config.vacuum();
+            self.config = config;
+        }
+        let workers = report::workers(&crew.plan);
+        let number = crew.number;
+        tracing::info!(
+            "reloaded: generation {number} serves, {workers} in {:.2} s",
+            took.as_secs_f64()
+        );
+        self.way.notify.ready(&serving(crew));
+        self.way.emperor.reloaded();
+    }
+
+    /// The reload is given up, for this reason.
+    pub(super) fn reload_failed(&mut self, reason: &str) {
+        self.way.emperor.reload_failed(reason);
+        if let Some((_, sockets)) = self.next.take() {
+            bind::vacuum_dropped(&sockets, &self.way.sockets);
+        }
+        self.way
+            .notify
+            .ready("a reload failed, the generation before serves on; see the log");
+    }
+
+    /// The stop begins.
+    pub(super) fn stop_begins(&mut self) {
+        if let Some((_, sockets)) = self.next.take() {
+            bind::vacuum_dropped(&sockets, &self.way.sockets);
+        }
+        self.way.notify.stopping();
+    }
+
+    /// The instance is over: takes away what it left outside. Who still waits for the start is told why it failed.
+    pub(super) fn leave(&mut self, status: i32, reason: &str) {
+        self.way.undo(status, reason);
+    }
+}
+
+fn serving(crew: &Crew) -> String {
+    format!("{} serving", report::workers(&crew.plan))
+}
+
+/// Enters the directory of the application.
+fn enter(config: &Config, invocation: &config::Invocation) -> Result<()> {
+    let base = match config.chroot() {
+        Some(_) => Path::new("/"),
+        None => &invocation.cwd,
+    };
+    let directory = base.join(config.chdir().unwrap_or_default());
+    std::env::set_current_dir(&directory).with_context(|| {
+        format!(
+            "the directory {} cannot be entered (chdir)",
+            directory.display()
+        )
+    })
+}

@@ -1,0 +1,53 @@
+//! The master: it owns the listening sockets, and judges and replaces what serves on them. It knows no Python.
+//!
+//! `start.rs` makes the process what it has to be, in order; then `run.rs` loops. Decisions are pure functions
+//! (`slot.rs`, `generation.rs`, `order.rs`); a generation's processes are a `crew.rs`; what outlives generations
+//! is the `instance.rs`.
+
+mod autopsy;
+mod backoff;
+mod bind;
+mod crew;
+mod deadline;
+pub(crate) mod emperor_link;
+mod generation;
+mod instance;
+mod interpreter;
+mod limits;
+mod module;
+mod order;
+mod plan;
+mod report;
+mod run;
+mod slot;
+mod start;
+mod touch;
+mod zygote;
+
+use crate::config::{self, Config};
+use crate::{exit, log};
+
+/// Runs an instance in this process until it stops; returns the exit status.
+///
+/// `config` is what `invocation` was read as; a reload reads it again.
+pub(crate) fn run(
+    config: Config,
+    invocation: config::Invocation,
+    emperor: emperor_link::EmperorLink,
+) -> i32 {
+    log::start("master");
+    let (instance, signals, first) = match start::start(config, invocation, emperor) {
+        Ok(started) => started,
+        Err(error) => {
+            tracing::error!("cannot start: {error:#}");
+            return exit::FAILED;
+        }
+    };
+    let mut master = run::Master::new(instance, signals);
+    let status = master.run(first).unwrap_or_else(|error| {
+        tracing::error!("the master cannot go on: {error}");
+        exit::FAILED
+    });
+    master.leave_the_place(status);
+    status
+}

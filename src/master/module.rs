@@ -1,0 +1,103 @@
+//! The extension module's file: found before privileges are dropped, and kept open.
+
+use std::fs::File;
+use std::io;
+use std::os::fd::{AsFd, BorrowedFd};
+use std::path::{Path, PathBuf};
+
+/// Where the environment may say that the module is.
+const VARIABLE: &str = "RUWSGI_MODULE";
+/// Its name as installed, and as cargo builds it.
+const NAMES: [&str; 2] = ["_ruwsgi.abi3.so", "lib_ruwsgi.so"];
+
+/// The open file of the extension module `_ruwsgi`.
+#[derive(Debug)]
+pub(super) struct Module {
+    path: PathBuf,
+    file: File,
+}
+
+/// The extension module cannot be opened.
+#[derive(Debug, thiserror::Error)]
+pub(super) enum ModuleError {
+    /// Nowhere to be found.
+    #[error(
+        "the extension module {} was not found in {}: install it there, or set {VARIABLE} to its path",
+        NAMES[0],
+        .0.iter().map(|path| path.display().to_string()).collect::<Vec<_>>().join(", ")
+    )]
+    Missing(Vec<PathBuf>),
+    /// Found, but not to be opened.
+    #[error("the extension module {} cannot be opened: {error}", path.display())]
+    Unreadable {
+        /// Its path.
+        path: PathBuf,
+        /// Why not.
+        error: io::Error,
+    },
+}
+
+impl Module {
+    /// Finds and opens the module: where `$RUWSGI_MODULE` says, next to the binary, or in `../lib/ruwsgi`.
+    pub(super) fn find() -> Result<Self, ModuleError> {
+        let said = std::env::var_os(VARIABLE).filter(|path| !path.is_empty());
+        let candidates = match said {
+            Some(path) => vec![PathBuf::from(path)],
+            None => candidates_of(&std::env::current_exe().unwrap_or_default()),
+        };
+        for path in &candidates {
+            match Self::open(path) {
+                Err(ModuleError::Unreadable { error, .. })
+                    if error.kind() == io::ErrorKind::NotFound => {}
+                decided => return decided,
+            }
+        }
+        Err(ModuleError::Missing(candidates))
+    }
+
+    fn open(path: &Path) -> Result<Self, ModuleError> {
+        let path = std::path::absolute(path).unwrap_or_else(|_| path.to_owned());
+        match File::open(&path) {
+            Ok(file) => Ok(Self { path, file }),
+            Err(error) => Err(ModuleError::Unreadable { path, error }),
+        }
+    }
+
+    /// The file that stands at the path now; `None` when it cannot be reached any more, so that this one is kept.
+    pub(super) fn reopened(&self) -> Option<Self> {
+        Self::open(&self.path).ok()
+    }
+
+    /// Its open file.
+    pub(super) fn file(&self) -> BorrowedFd<'_> {
+        self.file.as_fd()
+    }
+}
+
+/// The places for a binary at `binary`, the first that exists counts.
+fn candidates_of(binary: &Path) -> Vec<PathBuf> {
+    let Some(directory) = binary.parent() else {
+        return Vec::new();
+    };
+    let beside = NAMES.iter().map(|name| directory.join(name));
+    let installed = directory
+        .parent()
+        .map(|prefix| prefix.join("lib/ruwsgi").join(NAMES[0]));
+    beside.chain(installed).collect()
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn the_module_is_looked_for_beside_the_binary_and_in_its_prefix() {
+        let places = candidates_of(Path::new("/usr/local/bin/ruwsgi"));
+        let expected = [
+            "/usr/local/bin/_ruwsgi.abi3.so",
+            "/usr/local/bin/lib_ruwsgi.so",
+            "/usr/local/lib/ruwsgi/_ruwsgi.abi3.so",
+        ];
+        assert_eq!(places, expected.map(PathBuf::from));
+    }
+}

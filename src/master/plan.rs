@@ -1,0 +1,218 @@
+//! What a generation is made of: everything of the configuration that its processes need, resolved.
+
+use std::ffi::OsString;
+use std::path::PathBuf;
+use std::rc::Rc;
+use std::time::Duration;
+
+use anyhow::{Context, Result};
+
+use crate::channel::{AppSpec, Procname, Serving};
+use crate::config::Config;
+
+use super::bind::Bound;
+use super::interpreter::Interpreters;
+use super::limits::Limits;
+use super::module::Module;
+
+/// Bodies of this size go to a file where `post-buffering` says nothing: 1 MiB.
+const POST_BUFFERING: u64 = 1 << 20;
+
+/// Places for each worker: itself, its successor, and one that lingers.
+const PLACES: u32 = 3;
+
+/// The description of a generation.
+pub(super) struct Plan {
+    /// What the interpreter's side is told.
+    pub(super) app: AppSpec,
+    pub(super) interpreter: PathBuf,
+    pub(super) module: Rc<Module>,
+    /// The zygote's working directory, resolved.
+    pub(super) directory: PathBuf,
+    /// The zygote's environment, all of it.
+    pub(super) environment: Vec<(OsString, OsString)>,
+    /// `limit-as`, bytes.
+    pub(super) address_space: Option<u64>,
+    /// `worker-reload-mercy`.
+    pub(super) mercy: Duration,
+    /// `harakiri`.
+    pub(super) harakiri: Option<Duration>,
+    pub(super) limits: Limits,
+    /// What the workers listen on, in the order of `app.listeners`; shared with the generation before.
+    pub(super) sockets: Vec<Rc<Bound>>,
+}
+
+impl Plan {
+    /// What a configuration, read in the application's directory, makes of a generation.
+    ///
+    /// # Errors
+    /// When the interpreter cannot be found.
+    pub(super) fn new(
+        config: &Config,
+        is_a_reload: bool,
+        sockets: Vec<Rc<Bound>>,
+        module: Rc<Module>,
+        interpreters: &mut Interpreters,
+    ) -> Result<Self> {
+        let directory = std::env::current_dir().context("the current directory is gone")?;
+        let environment = environment(config, std::env::vars_os());
+        let interpreter = interpreters.find(config, &environment)?;
+        Ok(Self {
+            app: app(config, is_a_reload, &sockets),
+            interpreter,
+            module,
+            directory,
+            environment,
+            address_space: config.limit_as(),
+            mercy: config.worker_reload_mercy(),
+            harakiri: harakiri(config),
+            limits: limits(config),
+            sockets,
+        })
+    }
+}
+
+/// The environment of the application: ours, without what was meant for us, as `unenv` and `env` change it.
+fn environment(
+    config: &Config,
+    ours: impl Iterator<Item = (OsString, OsString)>,
+) -> Vec<(OsString, OsString)> {
+    let mut environment: Vec<(OsString, OsString)> =
+        ours.filter(|(name, _)| !is_for_us(name)).collect();
+    for name in config.unenv() {
+        environment.retain(|(known, _)| known != name.as_str());
+    }
+    for (name, value) in config.env() {
+        environment.retain(|(known, _)| known != name.as_str());
+        environment.push((name.into(), value.into()));
+    }
+    environment
+}
+
+/// Whether a variable was meant for the master alone.
+fn is_for_us(name: &OsString) -> bool {
+    let Some(name) = name.to_str() else {
+        return false;
+    };
+    // the interpreter's side logs as we do
+    let option = (name.starts_with("UWSGI_") || name.starts_with("RUWSGI_"))
+        && !["RUWSGI_LOG", "RUWSGI_VASSAL"].contains(&name);
+    option
+        || [
+            "LISTEN_FDS",
+            "LISTEN_PID",
+            "LISTEN_FDNAMES",
+            "NOTIFY_SOCKET",
+        ]
+        .contains(&name)
+}
+
+fn app(config: &Config, is_a_reload: bool, sockets: &[Rc<Bound>]) -> AppSpec {
+    let owned = |text: Option<&str>| text.map(str::to_owned);
+    AppSpec {
+        name: config.name().to_owned(),
+        module: owned(config.module()),
+        wsgi_file: owned(config.wsgi_file()),
+        callable: owned(config.callable()),
+        mounts: config.mount().to_vec(),
+        manage_script_name: config.manage_script_name(),
+        need_app: config.need_app(),
+        lazy: config.lazy_apps() || config.lazy(),
+        pythonpath: config.pythonpath().to_vec(),
+        chdir2: owned(config.chdir2()),
+        pyargv: config
+            .pyargv()
+            .unwrap_or_default()
+            .split_whitespace()
+            .map(str::to_owned)
+            .collect(),
+        imports: config.pyimport().to_vec(),
+        warmup: config.warmup().to_vec(),
+        options: options(config),
+        is_a_reload,
+        listeners: sockets
+            .iter()
+            .map(|socket| socket.listener.clone())
+            .collect(),
+        serving: serving(config),
+    }
+}
+
+/// Every configured option once, with all its values.
+fn options(config: &Config) -> Vec<(String, Vec<String>)> {
+    let mut options: Vec<(String, Vec<String>)> = Vec::new();
+    for (name, value, _) in config.entries() {
+        match options.iter_mut().find(|(known, _)| known == name) {
+            Some((_, values)) => values.push(value.clone()),
+            None => options.push((name.clone(), vec![value.clone()])),
+        }
+    }
+    options
+}
+
+fn serving(config: &Config) -> Serving {
+    Serving {
+        processes: config.processes(),
+        rows: config.processes().saturating_mul(PLACES),
+        harakiri: harakiri(config).is_some(),
+        threads: config.threads(),
+        buffer_size: config.buffer_size(),
+        post_buffering: config
+            .post_buffering()
+            .filter(|bytes| *bytes > 0)
+            .unwrap_or(POST_BUFFERING),
+        limit_post: config.limit_post(),
+        socket_timeout_ms: milliseconds(config.socket_timeout()),
+        http_keepalive_ms: milliseconds(config.http_keepalive()),
+        mercy_ms: milliseconds(config.worker_reload_mercy()),
+        log_requests: !config.disable_logging(),
+        procname: procname(config),
+    }
+}
+
+fn limits(config: &Config) -> Limits {
+    let number = |number: Option<u32>| number.filter(|number| *number > 0).map(u64::from);
+    let size = |bytes: Option<u64>| bytes.filter(|bytes| *bytes > 0);
+    let time = |time: Option<Duration>| time.filter(|time| !time.is_zero());
+    Limits {
+        requests: number(config.max_requests()),
+        requests_delta: config.max_requests_delta().map(u64::from),
+        lifetime: time(config.max_worker_lifetime()),
+        lifetime_delta: config.max_worker_lifetime_delta(),
+        min_lifetime: config.min_worker_lifetime(),
+        resident: size(config.reload_on_rss()),
+        address_space: size(config.reload_on_as()),
+        evil_resident: size(config.evil_reload_on_rss()),
+        evil_address_space: size(config.evil_reload_on_as()),
+    }
+}
+
+fn harakiri(config: &Config) -> Option<Duration> {
+    config.harakiri().filter(|limit| !limit.is_zero())
+}
+
+fn milliseconds(time: Duration) -> u64 {
+    u64::try_from(time.as_millis()).unwrap_or(u64::MAX)
+}
+
+fn procname(config: &Config) -> Procname {
+    let spaced = config
+        .procname_prefix_spaced()
+        .map(|prefix| format!("{prefix} "));
+    let prefix = config.procname_prefix().map(str::to_owned).or(spaced);
+    Procname {
+        prefix: prefix.unwrap_or_default(),
+        append: config.procname_append().unwrap_or_default().to_owned(),
+        all: config.procname().map(str::to_owned),
+        master: config.procname_master().map(str::to_owned),
+    }
+}
+
+/// How the master is named in `ps`; `None`: by its command line, because nothing else is asked for.
+pub(super) fn master_title(config: &Config) -> Option<String> {
+    let procname = procname(config);
+    let asked = config.auto_procname() || procname != Procname::default();
+    let title = procname.master.or(procname.all);
+    let title = title.as_deref().unwrap_or("ruwsgi master");
+    asked.then(|| format!("{}{title}{}", procname.prefix, procname.append))
+}

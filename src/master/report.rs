@@ -1,0 +1,214 @@
+//! The lines that tell an operator how processes fare; those about a worker's death are in `autopsy.rs`.
+
+use std::fmt;
+use std::io;
+use std::time::{Duration, Instant};
+
+use crate::channel::LoadFailure;
+use crate::log;
+use crate::sys::process::{Exit, Pid};
+
+use super::crew::Crew;
+use super::generation::{Standing, Zygote};
+use super::limits::Reason;
+use super::plan::Plan;
+use super::slot::{Slot, Worker};
+
+/// How a generation's zygote is called.
+pub(super) fn zygote_of(generation: u32) -> String {
+    format!("zygote of generation {generation}")
+}
+
+/// A zygote has died that had loaded its application.
+pub(super) fn zygote_died(generation: u32, pid: Pid, exit: Exit, after: &Zygote, now: Instant) {
+    let next = match after {
+        Zygote::Absent { due, .. } => format!("; another one is started {}", when(*due, now)),
+        _ => String::new(),
+    };
+    tracing::error!(
+        "{} (pid {pid}): {exit}; the workers serve on{next}",
+        zygote_of(generation)
+    );
+}
+
+/// A worker could not be forked.
+pub(super) fn not_forked(slot: u32, error: &io::Error, after: &Slot, now: Instant) {
+    tracing::error!(
+        "worker {slot}: cannot be forked: {error}{}",
+        what_next(after, now)
+    );
+}
+
+/// A request that a worker works on, as the scoreboard knows it.
+pub(super) struct Lost {
+    /// From 0.
+    pub(super) thread: u32,
+    /// Method, URI and the client's address.
+    pub(super) note: Vec<u8>,
+    pub(super) age: Duration,
+    /// Its deadline has passed: its client was answered.
+    pub(super) expired: bool,
+}
+
+impl Lost {
+    /// Method and URI, and the client's address.
+    pub(super) fn parts(&self) -> (&[u8], &[u8]) {
+        match self.note.iter().rposition(|byte| *byte == b' ') {
+            Some(at) => (&self.note[..at], &self.note[at + 1..]),
+            None => (&self.note, b""),
+        }
+    }
+}
+
+impl fmt::Display for Lost {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        let (request, client) = self.parts();
+        write!(f, "{}", log::escape(request))?;
+        if !client.is_empty() {
+            write!(f, " from {}", log::escape(client))?;
+        }
+        Ok(())
+    }
+}
+
+/// A request has reached its deadline.
+pub(super) fn expired(slot: u32, worker: &Worker, lost: &Lost, limit: Duration) {
+    tracing::error!(
+        "worker {slot} (pid {}): {lost} is given up after {:.1} s in thread {} (harakiri = {}); its client gets a 504 unless the answer has begun",
+        worker.pid,
+        lost.age.as_secs_f64(),
+        lost.thread,
+        limit.as_secs(),
+    );
+}
+
+/// The thread of such a request is stuck.
+pub(super) fn condemned(slot: u32, worker: &Worker, lost: &Lost) {
+    tracing::error!(
+        "worker {slot} (pid {}): thread {} does not come back from {lost}; the worker takes no more requests and is replaced",
+        worker.pid,
+        lost.thread,
+    );
+}
+
+/// A worker is to be replaced.
+pub(super) fn recycled(slot: u32, worker: &Worker, requests: u64, reason: Reason, now: Instant) {
+    tracing::info!(
+        "worker {slot} (pid {}): another one takes over from it after {:.1} s and {} ({reason})",
+        worker.pid,
+        now.duration_since(worker.since).as_secs_f64(),
+        counted(requests),
+    );
+}
+
+/// A worker did not leave in time.
+pub(super) fn overdue(slot: u32, worker: &Worker, mercy: Duration) {
+    tracing::warn!(
+        "worker {slot} (pid {}): killed, because it has not finished within {} s of being told to leave (worker-reload-mercy)",
+        worker.pid,
+        mercy.as_secs()
+    );
+}
+
+pub(super) fn what_next(after: &Slot, now: Instant) -> String {
+    match after {
+        Slot::Empty { due, .. } => format!("; another one is forked {}", when(*due, now)),
+        _ => String::new(),
+    }
+}
+
+/// `at once`, or the pause until `due`.
+pub(super) fn when(due: Instant, now: Instant) -> String {
+    let pause = due.saturating_duration_since(now);
+    if pause.is_zero() {
+        "at once".to_owned()
+    } else {
+        format!("in {:.1} s", pause.as_secs_f64())
+    }
+}
+
+/// `1 request`, `7 requests`.
+pub(super) fn counted(requests: u64) -> String {
+    let plural = if requests == 1 { "" } else { "s" };
+    format!("{requests} request{plural}")
+}
+
+/// `1 worker`, `4 workers of 2 threads`.
+pub(super) fn workers(plan: &Plan) -> String {
+    let serving = &plan.app.serving;
+    let plural = if serving.processes == 1 { "" } else { "s" };
+    let threads = match serving.threads {
+        0 | 1 => String::new(),
+        threads => format!(" of {threads} threads"),
+    };
+    format!("{} worker{plural}{threads}", serving.processes)
+}
+
+/// An application could not be loaded: the sentence, and the traceback below it if that is wanted.
+pub(super) fn not_loaded(failure: &LoadFailure, next: &str, with_traceback: bool) {
+    let heading = format!("{}{next}", failure.sentence);
+    let traceback = failure.traceback.trim_end();
+    if with_traceback && !traceback.is_empty() {
+        log::block(tracing::Level::ERROR, &heading, traceback);
+    } else {
+        tracing::error!("{heading}");
+    }
+}
+
+/// A reload could not begin.
+pub(super) fn reload_refused(reason: &anyhow::Error) {
+    let heading = "the reload is given up and everything stays as it was";
+    let reason = format!("{reason:#}");
+    match reason.lines().count() {
+        0 | 1 => tracing::error!("{heading}: {reason}"),
+        _ => log::block(tracing::Level::ERROR, heading, &reason),
+    }
+}
+
+/// The state of a generation, a line for it and one for each slot.
+pub(super) fn crew(crew: &Crew, now: Instant) {
+    let standing = match crew.standing {
+        Standing::First => "being started",
+        Standing::Current => "serving",
+        Standing::Next => "being prepared by a reload",
+        Standing::Old => "leaving",
+    };
+    let zygote = match (&crew.zygote, crew.zygote.pid()) {
+        (Zygote::Loading { .. }, Some(pid)) => format!("zygote pid {pid}, loading"),
+        (_, Some(pid)) => format!("zygote pid {pid}"),
+        (_, None) => "no zygote".to_owned(),
+    };
+    let number = crew.number;
+    tracing::info!(
+        "generation {number}: {standing}, {zygote}, {}",
+        counted(crew.requests())
+    );
+    for (slot, state, requests) in crew.slots() {
+        let (Some(worker), requests) = (state.worker(), counted(requests)) else {
+            tracing::info!(
+                "generation {number}, worker {slot}: {}{}",
+                name(state),
+                what_next(state, now)
+            );
+            continue;
+        };
+        let age = now.duration_since(worker.since).as_secs();
+        let pid = worker.pid;
+        tracing::info!(
+            "generation {number}, worker {slot} (pid {pid}): {}, {age} s old, {requests}",
+            name(state)
+        );
+    }
+}
+
+fn name(slot: &Slot) -> &'static str {
+    match slot {
+        Slot::Empty { .. } | Slot::Vacant => "empty",
+        Slot::Forking { .. } => "being forked",
+        Slot::Starting { .. } => "starting",
+        Slot::Held { .. } => "ready, waiting for its generation",
+        Slot::Serving { .. } => "serving",
+        Slot::Leaving { .. } => "leaving",
+        Slot::Killed { .. } => "killed",
+    }
+}

@@ -1,0 +1,403 @@
+//! The master's loop: it waits in one place, hears what happened, and has the generations act on it.
+
+use std::fmt::Display;
+use std::io;
+use std::os::fd::AsFd;
+use std::time::{Duration, Instant};
+
+use crate::channel::{LoadFailure, ToVassal, ToWorker};
+use crate::exit;
+use crate::sys::poll;
+use crate::sys::process;
+use crate::sys::signal::Signals;
+
+use super::crew::Crew;
+use super::emperor_link::Heard;
+use super::generation::{self, Mishap, Standing, Verdict};
+use super::instance::Instance;
+use super::order::{self, Manner, Order};
+use super::plan::Plan;
+use super::report;
+use super::slot::Slot;
+use super::touch::Touches;
+
+/// How long requests in flight may take when the emperor is gone: nobody would end them otherwise.
+const ORPHAN_TIME: Duration = Duration::from_secs(4);
+
+/// Where the instance is in its life.
+#[derive(Clone, Copy, Debug, PartialEq)]
+enum Phase {
+    /// The first generation is not complete yet.
+    Starting,
+    Running,
+    /// Everything is let go; then the master leaves with this status.
+    Leaving {
+        status: i32,
+    },
+}
+
+/// The master of an instance.
+pub(super) struct Master {
+    instance: Instance,
+    signals: Signals,
+    phase: Phase,
+    /// At most one is first or current, at most one next, any number old.
+    crews: Vec<Crew>,
+    /// Generations begun.
+    generations: u32,
+    /// A reload that is asked for and not begun.
+    wanted: Option<Manner>,
+    /// How the reload that is running treats the old workers.
+    manner: Manner,
+    /// The last failure that was logged, so that its traceback is not repeated.
+    told: Option<LoadFailure>,
+    /// The emperor is gone: until then requests may be finished.
+    orphaned: Option<Instant>,
+    /// Files whose change asks for a reload.
+    touches: Touches,
+}
+
+impl Master {
+    pub(super) fn new(instance: Instance, signals: Signals) -> Self {
+        Self {
+            instance,
+            signals,
+            phase: Phase::Starting,
+            crews: Vec::new(),
+            generations: 0,
+            wanted: None,
+            manner: Manner::Graceful,
+            told: None,
+            orphaned: None,
+            touches: Touches::default(),
+        }
+    }
+
+    /// Runs the instance, beginning with the generation that `first` describes, until it stops; returns the exit
+    /// status.
+    ///
+    /// # Errors
+    /// When the kernel refuses what the master cannot be without.
+    pub(super) fn run(&mut self, first: Plan) -> io::Result<i32> {
+        let now = Instant::now();
+        let first = self.crew(Standing::First, first, now)?;
+        self.crews.push(first);
+        loop {
+            self.act(Instant::now());
+            if let Phase::Leaving { status } = self.phase
+                && self.crews.is_empty()
+            {
+                return Ok(status);
+            }
+            self.hear()?;
+            self.obey()?;
+        }
+    }
+
+    /// Does what is due, and what has become possible.
+    fn act(&mut self, now: Instant) {
+        for crew in &mut self.crews {
+            crew.tick(now);
+        }
+        self.judge(now);
+        self.crews.retain(|crew| !crew.is_gone());
+        if self.orphaned.is_some_and(|due| due <= now) {
+            self.orphaned = None;
+            self.kill_all(exit::OK, now);
+        }
+        if self.phase == Phase::Starting {
+            self.finish_start(now);
+        }
+        // not else: a reload may have been asked for while the first generation was starting
+        if self.phase == Phase::Running {
+            self.finish_reload(now);
+            self.look_at_files(now);
+            self.begin_reload(now);
+        }
+    }
+
+    /// Follows the emperor.
+    fn hear_emperor(&mut self, now: Instant) {
+        match self.instance.way_mut().emperor.hear() {
+            Some(Heard::Order(ToVassal::Reload)) => {
+                self.wanted = self.wanted.max(Some(Manner::Graceful));
+            }
+            // a second word to stop would mean: at once
+            Some(Heard::Order(ToVassal::Stop)) if matches!(self.phase, Phase::Leaving { .. }) => {}
+            Some(Heard::Order(ToVassal::Stop)) => self.stop("the emperor", now),
+            Some(Heard::Order(ToVassal::StopNow)) => {
+                self.instance.stop_begins();
+                self.kill_all(exit::OK, now);
+            }
+            Some(Heard::Order(ToVassal::Report)) => self.report_to_emperor(),
+            Some(Heard::Gone { stop: true }) => {
+                tracing::warn!("the emperor is gone, and so this vassal stops");
+                self.orphaned = Some(now + ORPHAN_TIME);
+                if !matches!(self.phase, Phase::Leaving { .. }) {
+                    self.stop("the emperor's end", now);
+                }
+            }
+            Some(Heard::Gone { stop: false }) => {
+                tracing::warn!("the emperor is gone; this vassal serves on, as it was told to");
+            }
+            None => {}
+        }
+    }
+
+    fn report_to_emperor(&mut self) {
+        let serving = self
+            .crews
+            .iter()
+            .flat_map(Crew::slots)
+            .filter(|(_, slot, _)| matches!(slot, Slot::Serving { .. }))
+            .count();
+        let requests = self.crews.iter().map(Crew::requests).sum();
+        let pids: Vec<i32> = self.crews.iter().flat_map(Crew::pids).collect();
+        let workers = u32::try_from(serving).unwrap_or(u32::MAX);
+        self.instance.way().emperor.report(workers, requests, &pids);
+    }
+
+    /// Waits until something is heard or due, and listens to zygotes and workers.
+    fn hear(&mut self) -> io::Result<()> {
+        let mut sources = Vec::new();
+        let mut fds = vec![self.signals.as_fd()];
+        for (index, crew) in self.crews.iter().enumerate() {
+            for (seat, fd) in crew.descriptors() {
+                sources.push((index, seat));
+                fds.push(fd);
+            }
+        }
+        if let Some(emperor) = self.instance.way().emperor.descriptor() {
+            fds.push(emperor);
+        }
+        let emperor = sources.len();
+        let ready = poll::wait(&fds, self.time_left())?;
+        let now = Instant::now();
+        for index in ready.into_iter().filter_map(|index| index.checked_sub(1)) {
+            if index == emperor {
+                self.hear_emperor(now);
+                continue;
+            }
+            match sources[index] {
+                (crew, None) => self.crews[crew].hear_zygote(now),
+                (crew, Some(seat)) => self.crews[crew].hear_worker(seat, now),
+            }
+        }
+        Ok(())
+    }
+
+    /// Time until the next deadline.
+    fn time_left(&self) -> Option<Duration> {
+        let crews = self.crews.iter().filter_map(Crew::deadline);
+        let touches = self.touches.deadline();
+        let touches = touches.filter(|_| self.phase == Phase::Running);
+        let next = crews.chain(self.orphaned).chain(touches).min()?;
+        Some(next.saturating_duration_since(Instant::now()))
+    }
+
+    /// Follows the signals that have arrived.
+    fn obey(&mut self) -> io::Result<()> {
+        while let Some(signal) = self.signals.take()? {
+            let now = Instant::now();
+            match order::of(signal, self.instance.term_stops()) {
+                Some(Order::Stop) => self.stop(signal, now),
+                Some(Order::Reload(manner)) => self.wanted = self.wanted.max(Some(manner)),
+                Some(Order::Report) => self.report(now),
+                Some(Order::Reap) => self.reap(now)?,
+                None => {}
+            }
+        }
+        Ok(())
+    }
+
+    fn reap(&mut self, now: Instant) -> io::Result<()> {
+        while let Some(end) = process::reap()? {
+            // one that is nobody's was left behind by the application
+            for crew in &mut self.crews {
+                if crew.ended(end, now) {
+                    break;
+                }
+            }
+        }
+        Ok(())
+    }
+
+    /// Judges what went wrong since the last time.
+    fn judge(&mut self, now: Instant) {
+        for index in 0..self.crews.len() {
+            while let Some((mishap, failure)) = self.crews[index].mishap() {
+                if !matches!(self.phase, Phase::Leaving { .. }) {
+                    self.judge_one(index, mishap, failure, now);
+                }
+            }
+        }
+    }
+
+    fn judge_one(
+        &mut self,
+        index: usize,
+        mishap: Mishap,
+        failure: Option<LoadFailure>,
+        now: Instant,
+    ) {
+        let crew = &mut self.crews[index];
+        let number = crew.number;
+        if crew.standing == Standing::Old {
+            return;
+        }
+        match generation::judge(crew.standing, mishap) {
+            Verdict::TryAgain => {
+                if let Some(failure) = failure {
+                    let next = crew.zygote.deadline().map_or_else(String::new, |due| {
+                        format!("; it is tried again {}", report::when(due, now))
+                    });
+                    report::not_loaded(&failure, &next, self.told.as_ref() != Some(&failure));
+                    self.told = Some(failure);
+                }
+            }
+            Verdict::GiveUp => {
+                crew.kill(now);
+                let reason = failure
+                    .as_ref()
+                    .map_or("its workers died at their start", |it| it.sentence.as_str())
+                    .to_owned();
+                if let Some(failure) = failure {
+                    report::not_loaded(&failure, "", true);
+                }
+                tracing::error!(
+                    "the reload is given up: generation {number} cannot serve; the workers of the one before serve on"
+                );
+                self.instance.reload_failed(&reason);
+            }
+            Verdict::Fatal => {
+                if let Some(failure) = failure {
+                    report::not_loaded(&failure, "", true);
+                    self.told = Some(failure);
+                }
+                self.leave(exit::NO_APP, now);
+            }
+        }
+    }
+
+    fn finish_start(&mut self, now: Instant) {
+        let Some(first) = self.crews.iter_mut().find(|crew| crew.is_ready()) else {
+            return;
+        };
+        first.take_over(now);
+        self.phase = Phase::Running;
+        self.instance
+            .started(first, now.duration_since(first.begun));
+        self.touches.watch(self.instance.touched_files(), now);
+    }
+
+    fn begin_reload(&mut self, now: Instant) {
+        if self
+            .crews
+            .iter()
+            .any(|crew| crew.standing == Standing::Next)
+        {
+            return;
+        }
+        let Some(manner) = self.wanted.take() else {
+            return;
+        };
+        self.instance.reload_begins();
+        let renewed = self.instance.renew();
+        let next = renewed.and_then(|plan| Ok(self.crew(Standing::Next, plan, now)?));
+        match next {
+            Ok(crew) => {
+                tracing::info!(
+                    "reloading: generation {} is started beside the one that serves",
+                    crew.number
+                );
+                self.manner = manner;
+                self.crews.push(crew);
+            }
+            Err(reason) => {
+                report::reload_refused(&reason);
+                self.instance.reload_failed(&format!("{reason:#}"));
+            }
+        }
+    }
+
+    fn finish_reload(&mut self, now: Instant) {
+        let ready = |crew: &Crew| crew.standing == Standing::Next && crew.is_ready();
+        let Some(next) = self.crews.iter().position(ready) else {
+            return;
+        };
+        self.crews[next].take_over(now);
+        let took = now.duration_since(self.crews[next].begun);
+        self.instance.reloaded(&self.crews[next], took);
+        for (index, crew) in self.crews.iter_mut().enumerate() {
+            match (crew.standing, self.manner) {
+                (Standing::Current, Manner::Graceful) if index != next => {
+                    crew.dismiss(ToWorker::Retire, now);
+                }
+                (Standing::Current, Manner::Brutal) if index != next => crew.kill(now),
+                _ => {}
+            }
+        }
+        self.told = None;
+        self.touches.watch(self.instance.touched_files(), now);
+    }
+
+    fn look_at_files(&mut self, now: Instant) {
+        if let Some(path) = self.touches.changed(now) {
+            tracing::info!("{} was touched: reloading", path.display());
+            self.wanted = self.wanted.max(Some(Manner::Graceful));
+        }
+    }
+
+    fn crew(&mut self, standing: Standing, plan: Plan, now: Instant) -> io::Result<Crew> {
+        self.generations += 1;
+        Crew::new(self.generations, standing, plan, now)
+    }
+
+    fn stop(&mut self, who: impl Display, now: Instant) {
+        match self.phase {
+            Phase::Leaving { status } => {
+                tracing::warn!("{who}: stopping at once, because it is the second time");
+                self.kill_all(status, now);
+            }
+            Phase::Starting if !self.crews.iter().any(Crew::has_served) => {
+                tracing::info!("{who}: stopping; nothing was served yet");
+                self.leave(exit::OK, now);
+            }
+            Phase::Starting | Phase::Running => {
+                tracing::info!("{who}: stopping; the requests in flight are finished first");
+                self.instance.stop_begins();
+                self.phase = Phase::Leaving { status: exit::OK };
+                for crew in &mut self.crews {
+                    crew.dismiss(ToWorker::Stop, now);
+                }
+            }
+        }
+    }
+
+    fn leave(&mut self, status: i32, now: Instant) {
+        self.instance.stop_begins();
+        self.kill_all(status, now);
+    }
+
+    fn kill_all(&mut self, status: i32, now: Instant) {
+        self.phase = Phase::Leaving { status };
+        for crew in &mut self.crews {
+            crew.kill(now);
+        }
+    }
+
+    /// Takes away what the instance left outside; the last thing that the master does.
+    pub(super) fn leave_the_place(&mut self, status: i32) {
+        let reason = match &self.told {
+            Some(failure) => &failure.sentence,
+            None => "it was stopped before the start was complete",
+        };
+        self.instance.leave(status, reason);
+    }
+
+    fn report(&self, now: Instant) {
+        for crew in &self.crews {
+            report::crew(crew, now);
+        }
+    }
+}

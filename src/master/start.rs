@@ -1,0 +1,167 @@
+//! From a configuration to an instance that can begin: the steps of the start, in their order.
+
+use std::path::Path;
+use std::rc::Rc;
+
+use anyhow::{Context, Result};
+
+use crate::config::{self, Config};
+use crate::sys::notify::Notify;
+use crate::sys::process::{self, Pid};
+use crate::sys::signal::Signals;
+use crate::sys::{daemon, pidfile, stdio, user};
+
+use super::bind;
+use super::emperor_link::EmperorLink;
+use super::instance::{Instance, Way};
+use super::module::Module;
+use super::order;
+use super::plan::Plan;
+
+/// Makes this process the master of an instance, up to the first generation, which it describes.
+///
+/// # Errors
+/// Whatever the configuration or the environment does not allow; what was begun is undone.
+pub(super) fn start(
+    config: Config,
+    invocation: config::Invocation,
+    emperor: EmperorLink,
+) -> Result<(Instance, Signals, Plan)> {
+    // systemd names this very process, not the daemon that it may become
+    let sockets = bind::inherit(&config)?;
+    let parent = detach(&config, &emperor)?;
+    let mut way = Way {
+        sockets,
+        parent,
+        emperor,
+        ..Way::default()
+    };
+    match prepare(config, invocation, &mut way) {
+        Ok(started) => Ok(started),
+        Err(error) => {
+            way.undo(crate::exit::FAILED, &format!("cannot start: {error:#}"));
+            Err(error)
+        }
+    }
+}
+
+fn prepare(
+    config: Config,
+    invocation: config::Invocation,
+    way: &mut Way,
+) -> Result<(Instance, Signals, Plan)> {
+    if let Some(log) = config.logto() {
+        redirect(log)?;
+    }
+    // who has started it has read them already; the log of a daemon is for somebody else
+    if [config.logto(), config.daemonize(), config.daemonize2()]
+        .iter()
+        .any(Option::is_some)
+    {
+        for warning in config.warnings() {
+            tracing::warn!("{warning}");
+        }
+    }
+    let signals = Signals::block(&order::READ).context("signals cannot be blocked")?;
+    process::set_child_subreaper().context("workers cannot be adopted")?;
+    way.notify = Notify::from_environment();
+    if let Some(mask) = config.umask() {
+        process::set_umask(mask);
+    }
+    let module = Rc::new(Module::find()?);
+    write_pidfile(config.pidfile(), way)?;
+    if let Some(root) = config.chroot() {
+        user::chroot(Path::new(root))?;
+    }
+    let mut instance = Instance::new(config, invocation, module, std::mem::take(way));
+    match finish(&mut instance) {
+        Ok(plan) => Ok((instance, signals, plan)),
+        Err(error) => {
+            *way = instance.into_way();
+            Err(error)
+        }
+    }
+}
+
+/// The steps that a reload takes again, and the drop of privileges in their midst.
+fn finish(instance: &mut Instance) -> Result<Plan> {
+    instance.enter_directory()?;
+    instance.bind()?;
+    drop_privileges(instance)?;
+    if let Some(log) = instance.config().logto2() {
+        redirect(log)?;
+    }
+    let pidfile = instance.config().pidfile2().map(str::to_owned);
+    write_pidfile(pidfile.as_deref(), instance.way_mut())?;
+    instance.name_process();
+    instance.plan()
+}
+
+/// Goes to the background, if asked; returns the process that waits to hear how the start went.
+fn detach(config: &Config, emperor: &EmperorLink) -> Result<Option<daemon::Parent>> {
+    if emperor.is_vassal() {
+        // a vassal stays its emperor's child; as in uWSGI the log goes where it was meant to
+        return match config.daemonize().or(config.daemonize2()) {
+            Some(log) => redirect(log).map(|()| None),
+            None => Ok(None),
+        };
+    }
+    if let Some(log) = config.daemonize2() {
+        return Ok(Some(daemon::detach_later(Path::new(log))?));
+    }
+    if let Some(log) = config.daemonize() {
+        daemon::daemonize(Path::new(log))?;
+    }
+    Ok(None)
+}
+
+fn redirect(log: &str) -> Result<()> {
+    stdio::redirect_output(Path::new(log))
+        .with_context(|| format!("the log {log} cannot be written"))
+}
+
+pub(super) fn write_pidfile(path: Option<&str>, way: &mut Way) -> Result<()> {
+    let Some(path) = path else { return Ok(()) };
+    let path = std::path::absolute(path)?;
+    pidfile::write(&path, Pid::own())?;
+    way.pidfiles.push(path);
+    Ok(())
+}
+
+fn drop_privileges(instance: &mut Instance) -> Result<()> {
+    let vassal = instance.way().emperor.is_vassal();
+    let config = instance.config();
+    if vassal && !user::is_root() && !is_already(config) {
+        tracing::warn!(
+            "the uid and gid of this file have no effect: the emperor runs as {}, and so do its vassals",
+            user::current_name()
+        );
+        return Ok(());
+    }
+    let dropped = user::drop_privileges(
+        config.uid(),
+        config.gid(),
+        config.add_gid(),
+        config.no_initgroups(),
+        config.cap(),
+    )?;
+    if dropped.changed {
+        tracing::info!("{dropped}");
+    }
+    if user::is_root() {
+        tracing::warn!("the application runs as root: set uid (and gid) to a user of its own");
+    }
+    Ok(())
+}
+
+/// Whether this process is what the configuration wants it to become.
+fn is_already(config: &Config) -> bool {
+    let dropped = user::drop_privileges(
+        config.uid(),
+        config.gid(),
+        config.add_gid(),
+        config.no_initgroups(),
+        &[],
+    );
+    !matches!(dropped, Err(user::DropError::NotRoot { .. }))
+}

@@ -1,0 +1,115 @@
+//! Spawning a zygote: the application's own interpreter, told to load our module and to listen to us.
+
+use std::io;
+use std::os::fd::{AsFd, AsRawFd, OwnedFd};
+use std::process::{Command, Stdio};
+use std::time::Duration;
+
+use crate::channel::LoadFailure;
+use crate::sys::process::{self, Child, Exit, Pid};
+use crate::sys::{interpreter, packet};
+
+use super::plan::Plan;
+
+/// How long a fork under way is waited for when everything has to end at once.
+pub(super) const FORK_TIME: Duration = Duration::from_secs(1);
+
+/// The status by which an interpreter says that it is Python 3.0; 3.1 is one more, Python 2 one less.
+const TOO_OLD: i32 = 40;
+
+/// What the interpreter runs: any Python, however old, must be able to read it.
+///
+/// Its arguments are the descriptor of the module's file and that of the channel. The file is loaded by its
+/// descriptor, because a user whose privileges were dropped may not reach its path.
+const BOOTSTRAP: &str = "\
+import sys
+if sys.version_info < (3, 10):
+    raise SystemExit(39 if sys.version_info < (3,) else 40 + sys.version_info[1])
+from importlib.machinery import ExtensionFileLoader, ModuleSpec
+from importlib.util import module_from_spec
+file = '/proc/self/fd/' + sys.argv[1]
+loader = ExtensionFileLoader('_ruwsgi', file)
+module = module_from_spec(ModuleSpec('_ruwsgi', loader, origin=file))
+loader.exec_module(module)
+sys.modules['_ruwsgi'] = module
+channel = int(sys.argv[2])
+sys.argv[1:] = []
+del file, loader, ExtensionFileLoader, ModuleSpec, module_from_spec
+module.main(channel)
+";
+
+/// Spawns a zygote; returns the master's end of its channel.
+///
+/// # Errors
+/// When the channel cannot be made or the interpreter cannot be executed.
+pub(super) fn spawn(plan: &Plan) -> io::Result<(Pid, OwnedFd)> {
+    let (ours, theirs) = packet::pair()?;
+    let module = plan.module.file();
+    let mut command = Command::new(&plan.interpreter);
+    command
+        .arg("-c")
+        .arg(BOOTSTRAP)
+        .arg(module.as_raw_fd().to_string())
+        .arg(theirs.as_raw_fd().to_string())
+        .current_dir(&plan.directory)
+        .env_clear()
+        .envs(plan.environment.iter().map(|(name, value)| (name, value)))
+        .stdin(Stdio::null());
+    let child = Child {
+        inherited: vec![module, theirs.as_fd()],
+        address_space: plan.address_space,
+    };
+    let pid = process::spawn(command, &child)?;
+    Ok((pid, ours))
+}
+
+/// Why a zygote could not be spawned.
+pub(super) fn not_spawned(plan: &Plan, error: &io::Error) -> LoadFailure {
+    let interpreter = plan.interpreter.display();
+    let directory = plan.directory.display();
+    LoadFailure {
+        sentence: format!(
+            "the interpreter {interpreter} cannot be started in {directory}: {error}"
+        ),
+        traceback: String::new(),
+    }
+}
+
+/// What is known of a zygote that died, without a word, before it had loaded the application.
+pub(super) fn died_while_loading(plan: &Plan, pid: Pid, exit: Exit) -> LoadFailure {
+    let interpreter = plan.interpreter.display().to_string();
+    let sentence = match too_old(exit) {
+        Some(version) => interpreter::too_old_sentence(&version, &interpreter),
+        None => format!(
+            "the interpreter {interpreter} (pid {pid}) {exit} while it loaded the application"
+        ),
+    };
+    LoadFailure {
+        sentence,
+        traceback: String::new(),
+    }
+}
+
+/// The version of an interpreter that left because it is too old.
+fn too_old(exit: Exit) -> Option<String> {
+    match exit {
+        Exit::Status(status) if status == TOO_OLD - 1 => Some("2".to_owned()),
+        Exit::Status(status) if (TOO_OLD..TOO_OLD + 10).contains(&status) => {
+            Some(format!("3.{}", status - TOO_OLD))
+        }
+        _ => None,
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn an_interpreter_says_by_its_status_how_old_it_is() {
+        assert_eq!(too_old(Exit::Status(39)).as_deref(), Some("2"));
+        assert_eq!(too_old(Exit::Status(49)).as_deref(), Some("3.9"));
+        assert_eq!(too_old(Exit::Status(50)), None);
+        assert_eq!(too_old(Exit::Signal(9)), None);
+    }
+}

@@ -1,0 +1,312 @@
+//! Chunked bodies (RFC 9112 7.1): a strict decoder for requests, and the framing of a response's blocks.
+//!
+//! The decoder goes through the framing byte by byte and keeps nothing of it, so it does not matter how the input is
+//! cut, and an extension or a trailer can fill no memory.
+
+use super::http::Refusal;
+use super::text;
+
+/// Ends a chunked response: the last chunk, without trailers.
+pub const LAST_CHUNK: &[u8] = b"0\r\n\r\n";
+
+/// Ends the data of each chunk.
+pub const CHUNK_END: &[u8] = b"\r\n";
+
+/// Digits in a chunk's size, leading zeros included.
+const SIZE_DIGITS: u8 = 16;
+
+/// Bytes of extensions in a whole body. Nothing uses them, so many of them are an attack.
+const EXTENSIONS: usize = 8 * 1024;
+
+/// Bytes of trailers.
+const TRAILERS: usize = 8 * 1024;
+
+/// The longest chunk: with a size above that of the largest file no sum of sizes can be trusted.
+const LONGEST: u64 = i64::MAX as u64;
+
+/// Appends the head of a chunk of `len` bytes; the data and [`CHUNK_END`] follow it.
+///
+/// An empty block must not be sent at all: a chunk of no bytes is the last one, so for `len` 0 nothing is appended.
+pub fn chunk_head(len: usize, out: &mut Vec<u8>) {
+    const HEX: &[u8; 16] = b"0123456789abcdef";
+    if len == 0 {
+        return;
+    }
+    let digits = (usize::BITS - len.leading_zeros()).div_ceil(4);
+    out.extend(
+        (0..digits)
+            .rev()
+            .map(|digit| HEX[(len >> (4 * digit)) & 0xf]),
+    );
+    out.extend_from_slice(b"\r\n");
+}
+
+/// What [`ChunkDecoder::next`] found.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub enum Piece<'a> {
+    /// These bytes of the input belong to the body; never empty.
+    Data(&'a [u8]),
+    /// The input is used up and the body is not complete.
+    More,
+    /// The body is complete; what follows in the input belongs to the next request.
+    Done,
+}
+
+/// How far [`ChunkDecoder::decode`] came.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub struct Progress {
+    /// Bytes of the input that were used; all of them unless the body ended within it.
+    pub consumed: usize,
+    /// Whether the body is complete.
+    pub done: bool,
+}
+
+/// Takes the chunks off a request's body.
+///
+/// After a refusal the decoder refuses everything that follows, for the end of the body is not known any more.
+#[derive(Debug, Clone)]
+pub struct ChunkDecoder {
+    state: State,
+    /// The size being read, then the bytes of data still to come.
+    left: u64,
+    digits: u8,
+    extensions: usize,
+    trailers: usize,
+}
+
+/// Where in the grammar the next byte stands.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+enum State {
+    Size,
+    /// White space after the size or after an extension: only another extension may follow.
+    Space,
+    /// After `;`.
+    NameStart,
+    Name,
+    /// White space after an extension's name.
+    NameSpace,
+    /// After `=`.
+    ValueStart,
+    Value,
+    Quoted,
+    QuotedPair,
+    /// After the closing quote.
+    QuotedEnd,
+    SizeLf,
+    Data,
+    DataCr,
+    DataLf,
+    TrailerStart,
+    TrailerName,
+    TrailerValue,
+    TrailerLf,
+    FinalLf,
+    Done,
+    Refused(Refusal),
+}
+
+const BAD_SIZE: Refusal = Refusal::bad("bad chunk size");
+const BAD_EXTENSION: Refusal = Refusal::bad("bad chunk extension");
+const BAD_END: Refusal = Refusal::bad("chunk data not followed by CRLF");
+const BAD_TRAILER: Refusal = Refusal::bad("bad trailer");
+const EXTENSIONS_TOO_LARGE: Refusal = Refusal::bad("chunk extensions too large");
+const TRAILERS_TOO_LARGE: Refusal = Refusal {
+    status: 431,
+    reason: "trailers too large",
+};
+
+impl Default for ChunkDecoder {
+    fn default() -> Self {
+        Self::new()
+    }
+}
+
+impl ChunkDecoder {
+    /// A decoder that stands before the first chunk.
+    pub fn new() -> ChunkDecoder {
+        ChunkDecoder {
+            state: State::Size,
+            left: 0,
+            digits: 0,
+            extensions: 0,
+            trailers: 0,
+        }
+    }
+
+    /// Whether the whole body has been read.
+    pub fn is_done(&self) -> bool {
+        self.state == State::Done
+    }
+
+    /// Reads up to the next piece of data: how many bytes of `input` were used (framing and data), and what was found.
+    ///
+    /// Call it again with the rest of the input until it says [`Piece::More`] or [`Piece::Done`].
+    ///
+    /// # Errors
+    /// A body that is not framed as the RFC says.
+    pub fn next<'a>(&mut self, input: &'a [u8]) -> Result<(usize, Piece<'a>), Refusal> {
+        let mut used = 0;
+        let mut rest = input;
+        loop {
+            match self.state {
+                State::Done => return Ok((used, Piece::Done)),
+                State::Refused(refusal) => return Err(refusal),
+                State::Data if !rest.is_empty() => {
+                    let take = usize::try_from(self.left)
+                        .unwrap_or(usize::MAX)
+                        .min(rest.len());
+                    self.left = self.left.saturating_sub(take as u64);
+                    if self.left == 0 {
+                        self.state = State::DataCr;
+                    }
+                    return Ok((
+                        used + take,
+                        Piece::Data(rest.get(..take).unwrap_or_default()),
+                    ));
+                }
+                _ => {}
+            }
+            let Some((&byte, after)) = rest.split_first() else {
+                return Ok((used, Piece::More));
+            };
+            self.state = match self.step(byte) {
+                Ok(state) => state,
+                Err(refusal) => State::Refused(refusal),
+            };
+            used += 1;
+            rest = after;
+        }
+    }
+
+    /// Reads all of `input` that belongs to the body and hands the data to `sink`, in pieces and in order.
+    ///
+    /// # Errors
+    /// A body that is not framed as the RFC says; data before the mistake may have reached the sink.
+    pub fn decode(
+        &mut self,
+        input: &[u8],
+        sink: &mut dyn FnMut(&[u8]),
+    ) -> Result<Progress, Refusal> {
+        let mut consumed = 0;
+        loop {
+            let (used, piece) = self.next(input.get(consumed..).unwrap_or_default())?;
+            consumed += used;
+            match piece {
+                Piece::Data(data) => sink(data),
+                Piece::More => {
+                    return Ok(Progress {
+                        consumed,
+                        done: false,
+                    });
+                }
+                Piece::Done => {
+                    return Ok(Progress {
+                        consumed,
+                        done: true,
+                    });
+                }
+            }
+        }
+    }
+
+    /// The state after a byte of framing.
+    fn step(&mut self, byte: u8) -> Result<State, Refusal> {
+        match self.state {
+            State::Size => self.size(byte),
+            State::SizeLf => self.size_line_end(byte),
+            State::DataCr if byte == b'\r' => Ok(State::DataLf),
+            State::DataLf if byte == b'\n' => {
+                (self.left, self.digits) = (0, 0);
+                Ok(State::Size)
+            }
+            State::DataCr | State::DataLf => Err(BAD_END),
+            State::TrailerStart
+            | State::TrailerName
+            | State::TrailerValue
+            | State::TrailerLf
+            | State::FinalLf => self.trailer(byte),
+            // the loop of `next` handles these before it takes a byte
+            State::Data | State::Done | State::Refused(_) => Ok(self.state),
+            _ => self.extension(byte),
+        }
+    }
+
+    fn size(&mut self, byte: u8) -> Result<State, Refusal> {
+        if let Some(digit) = text::hex_digit(byte) {
+            let size = self
+                .left
+                .checked_mul(16)
+                .and_then(|size| size.checked_add(u64::from(digit)));
+            self.left = size.filter(|&size| size <= LONGEST).ok_or(BAD_SIZE)?;
+            self.digits += 1;
+            return if self.digits <= SIZE_DIGITS {
+                Ok(State::Size)
+            } else {
+                Err(BAD_SIZE)
+            };
+        }
+        match byte {
+            _ if self.digits == 0 => Err(BAD_SIZE),
+            b'\r' => Ok(State::SizeLf),
+            b';' | b' ' | b'\t' => self.extension(byte),
+            _ => Err(BAD_SIZE),
+        }
+    }
+
+    fn size_line_end(&mut self, byte: u8) -> Result<State, Refusal> {
+        match byte {
+            b'\n' if self.left == 0 => Ok(State::TrailerStart),
+            b'\n' => Ok(State::Data),
+            _ => Err(BAD_SIZE),
+        }
+    }
+
+    /// `*( BWS ";" BWS name [ BWS "=" BWS ( token / quoted-string ) ] )`
+    fn extension(&mut self, byte: u8) -> Result<State, Refusal> {
+        use State::{
+            Name, NameSpace, NameStart, Quoted, QuotedEnd, QuotedPair, Size, SizeLf, Space, Value,
+            ValueStart,
+        };
+        self.extensions += 1;
+        if self.extensions > EXTENSIONS {
+            return Err(EXTENSIONS_TOO_LARGE);
+        }
+        Ok(match (self.state, byte) {
+            (Quoted, b'"') => QuotedEnd,
+            (Quoted, b'\\') => QuotedPair,
+            (Quoted | QuotedPair, _) if !text::is_control(byte) => Quoted,
+            (NameStart | Name, _) if text::is_token_byte(byte) => Name,
+            (ValueStart | Value, _) if text::is_token_byte(byte) => Value,
+            (ValueStart, b'"') => Quoted,
+            (NameStart | ValueStart, b' ' | b'\t') => self.state,
+            (Name | NameSpace, b'=') => ValueStart,
+            (Name | NameSpace, b' ' | b'\t') => NameSpace,
+            (Size | Space | Value | QuotedEnd, b' ' | b'\t') => Space,
+            (Size | Space | Name | NameSpace | Value | QuotedEnd, b';') => NameStart,
+            (Name | Value | QuotedEnd, b'\r') => SizeLf,
+            _ => return Err(BAD_EXTENSION),
+        })
+    }
+
+    fn trailer(&mut self, byte: u8) -> Result<State, Refusal> {
+        self.trailers += 1;
+        if self.trailers > TRAILERS {
+            return Err(TRAILERS_TOO_LARGE);
+        }
+        Ok(match (self.state, byte) {
+            (State::TrailerStart, b'\r') => State::FinalLf,
+            (State::FinalLf, b'\n') => State::Done,
+            (State::TrailerStart | State::TrailerName, _) if text::is_token_byte(byte) => {
+                State::TrailerName
+            }
+            (State::TrailerName, b':') => State::TrailerValue,
+            (State::TrailerValue, b'\r') => State::TrailerLf,
+            (State::TrailerValue, _) if !text::is_control(byte) => State::TrailerValue,
+            (State::TrailerLf, b'\n') => State::TrailerStart,
+            _ => return Err(BAD_TRAILER),
+        })
+    }
+}
+
+#[cfg(test)]
+mod tests;

@@ -1,0 +1,198 @@
+//! The request target (RFC 9112 3.2) and the path in it.
+
+use std::borrow::Cow;
+
+use super::Refusal;
+use crate::protocol::text;
+
+const FRAGMENT: Refusal = Refusal::bad("fragment in the request target");
+const BAD_TARGET: Refusal = Refusal::bad("request target is neither a path nor an http URL");
+const BAD_AUTHORITY: Refusal = Refusal::bad("bad host in the request target");
+const BAD_ESCAPE: Refusal = Refusal::bad("bad percent-encoding in the path");
+const NUL: Refusal = Refusal::bad("%00 in the path");
+const CONNECT: Refusal = Refusal {
+    status: 501,
+    reason: "CONNECT is for proxies",
+};
+
+/// The parts of a request target.
+pub(super) struct Target<'a> {
+    /// Resolved and decoded; empty when the target names the whole server.
+    pub(super) path: Cow<'a, [u8]>,
+    pub(super) query: &'a [u8],
+    /// The authority of a target in absolute form.
+    pub(super) authority: Option<&'a [u8]>,
+}
+
+/// Takes a target apart. Neither space nor control characters are left in it.
+///
+/// Other characters that a URL should have encoded (`|`, `{`, bytes above ASCII) are accepted: browsers send them in
+/// queries, they end nothing, and in the path they mean themselves.
+pub(super) fn resolve<'a>(method: &[u8], target: &'a [u8]) -> Result<Target<'a>, Refusal> {
+    if method == b"CONNECT" {
+        return Err(CONNECT);
+    }
+    if target.contains(&b'#') {
+        return Err(FRAGMENT);
+    }
+    if target == b"*" && method == b"OPTIONS" {
+        return Ok(Target {
+            path: Cow::Borrowed(b""),
+            query: b"",
+            authority: None,
+        });
+    }
+    if target.starts_with(b"/") {
+        let (raw, query) = split_query(target);
+        return Ok(Target {
+            path: path(raw)?,
+            query,
+            authority: None,
+        });
+    }
+    let rest = after_scheme(target).ok_or(BAD_TARGET)?;
+    let end = rest
+        .iter()
+        .position(|&byte| matches!(byte, b'/' | b'?'))
+        .unwrap_or(rest.len());
+    let (authority, rest) = rest.split_at_checked(end).ok_or(BAD_TARGET)?;
+    if !authority_is_valid(authority) {
+        return Err(BAD_AUTHORITY);
+    }
+    let (raw, query) = split_query(rest);
+    let path = match raw {
+        // without a path, OPTIONS is for the server as a whole (RFC 9112 3.2.4)
+        b"" if rest.is_empty() && method == b"OPTIONS" => Cow::Borrowed(&b""[..]),
+        b"" => Cow::Borrowed(&b"/"[..]),
+        raw => path(raw)?,
+    };
+    Ok(Target {
+        path,
+        query,
+        authority: Some(authority),
+    })
+}
+
+fn after_scheme(target: &[u8]) -> Option<&[u8]> {
+    [&b"http://"[..], b"https://"]
+        .into_iter()
+        .find_map(|scheme| {
+            let (start, rest) = target.split_at_checked(scheme.len())?;
+            start.eq_ignore_ascii_case(scheme).then_some(rest)
+        })
+}
+
+fn split_query(target: &[u8]) -> (&[u8], &[u8]) {
+    let mut parts = target.splitn(2, |&byte| byte == b'?');
+    (
+        parts.next().unwrap_or_default(),
+        parts.next().unwrap_or_default(),
+    )
+}
+
+/// Whether `authority` is a host and perhaps a port: a name, an IPv4 address or a bracketed IPv6 address.
+///
+/// User information is refused, and so is a comma: the grammar allows it in a name, no name has one, and two joined
+/// Host headers do.
+pub(super) fn authority_is_valid(authority: &[u8]) -> bool {
+    let (host_is_valid, rest) = if let [b'[', rest @ ..] = authority {
+        let mut parts = rest.splitn(2, |&byte| byte == b']');
+        let address = parts.next().map(std::str::from_utf8);
+        let good = matches!(address, Some(Ok(text)) if text.parse::<std::net::Ipv6Addr>().is_ok());
+        let Some(rest) = parts.next() else {
+            return false;
+        };
+        (good, rest)
+    } else {
+        let end = authority
+            .iter()
+            .position(|&byte| byte == b':')
+            .unwrap_or(authority.len());
+        let (name, rest) = authority.split_at_checked(end).unwrap_or_default();
+        (name_is_valid(name), rest)
+    };
+    let port_is_valid = match rest {
+        [] | [b':'] => true,
+        [b':', port @ ..] => text::decimal(port).is_some_and(|port| port <= u64::from(u16::MAX)),
+        _ => false,
+    };
+    host_is_valid && port_is_valid
+}
+
+fn name_is_valid(name: &[u8]) -> bool {
+    let allowed = |byte: u8| byte.is_ascii_alphanumeric() || b"-._~!$&'()*+;=%".contains(&byte);
+    !name.is_empty()
+        && name.iter().all(|&byte| allowed(byte))
+        && escapes(name).all(|escape| escape.is_some())
+}
+
+/// The path an application sees of the raw path, which begins with a slash.
+fn path(raw: &[u8]) -> Result<Cow<'_, [u8]>, Refusal> {
+    let mut encoded = false;
+    for escape in escapes(raw) {
+        encoded = true;
+        match escape {
+            None => return Err(BAD_ESCAPE),
+            Some(0) => return Err(NUL),
+            Some(_) => {}
+        }
+    }
+    let dotted = raw.windows(2).any(|pair| pair == b"/.");
+    if !encoded && !dotted {
+        return Ok(Cow::Borrowed(raw));
+    }
+    // in this order: an encoded slash or dot is part of its segment, so it separates and climbs nothing
+    let resolved = if dotted {
+        resolve_dots(raw)
+    } else {
+        raw.to_vec()
+    };
+    Ok(Cow::Owned(if encoded {
+        decode(&resolved)
+    } else {
+        resolved
+    }))
+}
+
+/// The byte that each `%` of `text` stands for; `None` for one without two hexadecimal digits.
+fn escapes(text: &[u8]) -> impl Iterator<Item = Option<u8>> + '_ {
+    text.split(|&byte| byte == b'%')
+        .skip(1)
+        .map(|after| match after {
+            [high, low, ..] => Some(text::hex_digit(*high)? << 4 | text::hex_digit(*low)?),
+            _ => None,
+        })
+}
+
+/// Decodes once; every escape is known to be good.
+fn decode(text: &[u8]) -> Vec<u8> {
+    let mut parts = text.split(|&byte| byte == b'%');
+    let mut out = Vec::with_capacity(text.len());
+    out.extend_from_slice(parts.next().unwrap_or_default());
+    for (part, byte) in parts.zip(escapes(text)) {
+        out.extend(byte);
+        out.extend_from_slice(part.get(2..).unwrap_or_default());
+    }
+    out
+}
+
+/// Removes `.` segments, and with each `..` the segment before it, never above the root; empty segments are kept.
+fn resolve_dots(raw: &[u8]) -> Vec<u8> {
+    let mut out: Vec<u8> = Vec::with_capacity(raw.len());
+    let mut segments = raw.split(|&byte| byte == b'/').skip(1).peekable();
+    while let Some(segment) = segments.next() {
+        match segment {
+            b"." => {}
+            b".." => out.truncate(out.iter().rposition(|&byte| byte == b'/').unwrap_or(0)),
+            segment => {
+                out.push(b'/');
+                out.extend_from_slice(segment);
+                continue;
+            }
+        }
+        if segments.peek().is_none() {
+            out.push(b'/');
+        }
+    }
+    out
+}

@@ -1,0 +1,296 @@
+#![allow(clippy::unwrap_used, clippy::panic, clippy::indexing_slicing)]
+//! The parser through every way of cutting its input.
+
+mod invalid;
+mod valid;
+
+use super::*;
+use proptest::prelude::*;
+
+const LIMITS: Limits = Limits {
+    head: 65_535,
+    headers: 100,
+};
+
+/// A request with nothing borrowed, to compare.
+#[derive(Debug, Clone, PartialEq, Eq)]
+struct Told {
+    head_len: usize,
+    method: String,
+    target: String,
+    path: Vec<u8>,
+    query: String,
+    version: Version,
+    headers: Vec<(String, String)>,
+    host: Option<String>,
+    framing: Framing,
+    keep_alive: bool,
+    expect_continue: bool,
+}
+
+fn text(bytes: &[u8]) -> String {
+    bytes.iter().map(|&byte| char::from(byte)).collect()
+}
+
+fn told(request: &Request<'_>) -> Told {
+    Told {
+        head_len: request.head_len,
+        method: text(request.method),
+        target: text(request.target),
+        path: request.path.to_vec(),
+        query: text(request.query),
+        version: request.version,
+        headers: request
+            .headers
+            .iter()
+            .map(|(name, value)| (text(name), text(value)))
+            .collect(),
+        host: request.host.map(text),
+        framing: request.framing,
+        keep_alive: request.keep_alive,
+        expect_continue: request.expect_continue,
+    }
+}
+
+/// `None` is a head that is not complete.
+type Outcome = Result<Option<Told>, Refusal>;
+
+fn once(buf: &[u8], limits: &Limits, scan: &mut Scan) -> Outcome {
+    Ok(match parse(buf, limits, scan)? {
+        Parsed::Partial => None,
+        Parsed::Complete(request) => Some(told(&request)),
+    })
+}
+
+fn whole(bytes: &[u8]) -> Outcome {
+    once(bytes, &LIMITS, &mut Scan::default())
+}
+
+/// What comes of `bytes` when they arrive up to each of `cuts` and then entirely: the first verdict counts.
+fn cut(bytes: &[u8], cuts: impl IntoIterator<Item = usize>, limits: &Limits) -> Outcome {
+    let mut scan = Scan::default();
+    for end in cuts.into_iter().chain([bytes.len()]) {
+        match once(&bytes[..end], limits, &mut scan)? {
+            None => {}
+            complete => return Ok(complete),
+        }
+    }
+    Ok(None)
+}
+
+/// Checks that every split in two and the byte-by-byte arrival end as the whole does, and returns that.
+fn every_way(bytes: &[u8], limits: &Limits) -> Outcome {
+    let expected = once(bytes, limits, &mut Scan::default());
+    for at in 0..bytes.len() {
+        assert_eq!(
+            cut(bytes, [at], limits),
+            expected,
+            "cut at {at}: {:?}",
+            text(bytes)
+        );
+    }
+    assert_eq!(
+        cut(bytes, 0..bytes.len(), limits),
+        expected,
+        "{:?}",
+        text(bytes)
+    );
+    expected
+}
+
+fn request(bytes: &[u8]) -> Told {
+    match every_way(bytes, &LIMITS) {
+        Ok(Some(told)) => told,
+        other => panic!("{:?}: {other:?}", text(bytes)),
+    }
+}
+
+/// Pieces that a request is made of, rightly or not.
+fn piece() -> impl Strategy<Value = &'static [u8]> {
+    prop::sample::select(
+        [
+            "GET ",
+            "POST ",
+            "OPTIONS ",
+            "/",
+            "/a/../b",
+            "%41",
+            "%zz",
+            "*",
+            "http://h/",
+            " HTTP/1.1",
+            " HTTP/1.0",
+            "\r\n",
+            "\r\n\r\n",
+            "\n",
+            "\r",
+            " ",
+            "\t",
+            ":",
+            "Host: h\r\n",
+            "Host:",
+            "Content-Length: 5\r\n",
+            "Content-Length:",
+            "7",
+            "Transfer-Encoding: chunked\r\n",
+            "Transfer-Encoding:",
+            "Connection: close\r\n",
+            "Expect: 100-continue\r\n",
+            "X_Y: z\r\n",
+            "X: y\r\n",
+            "\0",
+            "\u{e9}",
+            "GET / HTTP/1.1\r\nHost: h\r\n",
+        ]
+        .map(str::as_bytes)
+        .to_vec(),
+    )
+}
+
+proptest! {
+    #[test]
+    fn any_bytes_are_judged_alike_however_they_are_cut(
+        bytes in prop::collection::vec(any::<u8>(), 0..200),
+        cuts in prop::collection::vec(0.0..1.0_f64, 0..6),
+    ) {
+        let mut ends: Vec<usize> = cuts.iter().map(|part| (part * bytes.len() as f64) as usize).collect();
+        ends.sort_unstable();
+        prop_assert_eq!(cut(&bytes, ends, &LIMITS), whole(&bytes));
+    }
+
+    #[test]
+    fn anything_like_a_request_is_judged_alike_however_it_is_cut(
+        pieces in prop::collection::vec(piece(), 0..14),
+        head in 1..200_usize,
+        headers in 0..4_usize,
+    ) {
+        let bytes = pieces.concat();
+        every_way(&bytes, &LIMITS).ok();
+        every_way(&bytes, &Limits { head, headers }).ok();
+    }
+
+    #[test]
+    fn a_spoiled_request_never_panics_and_a_served_one_can_be_told_apart_from_its_successor(
+        at in 0..120_usize, byte in any::<u8>(),
+    ) {
+        let mut bytes = b"POST /a%20b/../c?d HTTP/1.1\r\nHost: example.org:80\r\nContent-Length: 5\r\nConnection: close\r\n\
+            Expect: 100-continue\r\nX-Foo: bar\r\n\r\n".to_vec();
+        let at = at % bytes.len();
+        bytes[at] = byte;
+        if let Ok(Some(told)) = every_way(&bytes, &LIMITS) {
+            prop_assert_eq!(told.head_len, bytes.len());
+            prop_assert!(told.headers.iter().all(|(_, value)| !value.contains(['\r', '\n', '\0'])));
+        }
+    }
+
+    #[test]
+    fn a_path_encoded_in_any_way_is_decoded_once(
+        bytes in prop::collection::vec(1..=255_u8, 0..40), plain in prop::collection::vec(any::<bool>(), 40),
+    ) {
+        let mut target = b"/".to_vec();
+        for (&byte, &plain) in bytes.iter().zip(&plain) {
+            if plain && byte.is_ascii_alphanumeric() {
+                target.push(byte);
+            } else {
+                target.extend(format!("%{byte:02x}").bytes());
+            }
+        }
+        let line = [b"GET ", &target[..], b" HTTP/1.0\r\n\r\n"].concat();
+        let told = whole(&line).unwrap().unwrap();
+        prop_assert_eq!(&told.path[1..], &bytes[..]);
+    }
+}
+
+#[test]
+fn a_head_that_trickles_in_is_looked_at_once() {
+    let mut bytes = b"GET / HTTP/1.0\r\nX: ".to_vec();
+    let mut scan = Scan::default();
+    for _ in 0..5000 {
+        assert_eq!(once(&bytes, &LIMITS, &mut scan), Ok(None));
+        // a NUL among what was seen would be refused if it were seen again
+        bytes.fill(0);
+        bytes.push(b'y');
+    }
+}
+
+#[test]
+fn a_refused_connection_stays_refused() {
+    let mut scan = Scan::default();
+    let bad = b"GET / HTTP/1.1\r\nHost: h\r\nBad Name: x\r\nX: y\r\n\r\n";
+    let refusal = parse(bad, &LIMITS, &mut scan).unwrap_err();
+    let good = b"GET / HTTP/1.1\r\nHost: h\r\n\r\n";
+    for _ in 0..2 {
+        assert_eq!(parse(bad, &LIMITS, &mut scan).unwrap_err(), refusal);
+        assert_eq!(parse(good, &LIMITS, &mut scan).unwrap_err(), refusal);
+    }
+    let mut scan = Scan::default();
+    assert!(parse(b"GET / HTTP/1.1\r\n\r\n", &LIMITS, &mut scan).is_err());
+    assert!(parse(good, &LIMITS, &mut scan).is_err());
+}
+
+#[test]
+fn requests_that_follow_each_other_are_read_one_by_one() {
+    let bytes = b"GET /1 HTTP/1.1\r\nHost: a\r\n\r\nPOST /2 HTTP/1.1\r\nHost: b\r\nContent-Length: 0\r\n\r\n";
+    let mut scan = Scan::default();
+    let first = once(bytes, &LIMITS, &mut scan).unwrap().unwrap();
+    assert_eq!(
+        (&first.path[..], first.framing),
+        (&b"/1"[..], Framing::None)
+    );
+    let second = once(&bytes[first.head_len..], &LIMITS, &mut scan)
+        .unwrap()
+        .unwrap();
+    assert_eq!(
+        (&second.path[..], second.framing),
+        (&b"/2"[..], Framing::Length(0))
+    );
+    assert_eq!(first.head_len + second.head_len, bytes.len());
+}
+
+#[test]
+fn a_buffer_that_shrank_is_looked_at_from_its_start() {
+    let mut scan = Scan::default();
+    assert!(matches!(
+        parse(b"GET / HTTP/1.1\r\nHost: a", &LIMITS, &mut scan),
+        Ok(Parsed::Partial)
+    ));
+    assert!(matches!(
+        parse(b"GET / HTTP/1", &LIMITS, &mut scan),
+        Ok(Parsed::Partial)
+    ));
+    let told = once(b"GET / HTTP/1.0\r\n\r\n", &LIMITS, &mut scan)
+        .unwrap()
+        .unwrap();
+    assert_eq!(told.version, Version::Http10);
+}
+
+#[test]
+fn a_head_may_be_exactly_as_large_as_the_limit() {
+    let bytes = b"GET / HTTP/1.1\r\nHost: h\r\nX: y\r\n\r\n";
+    let exact = Limits {
+        head: bytes.len(),
+        headers: 2,
+    };
+    assert!(every_way(bytes, &exact).unwrap().is_some());
+    for head in 0..bytes.len() {
+        let refusal = every_way(bytes, &Limits { head, headers: 2 }).unwrap_err();
+        let status = match head {
+            0..4 => 400,
+            4..16 => 414,
+            _ => 431,
+        };
+        assert_eq!(refusal.status, status, "head = {head}");
+    }
+    assert_eq!(
+        every_way(
+            bytes,
+            &Limits {
+                headers: 1,
+                ..exact
+            }
+        )
+        .unwrap_err()
+        .status,
+        431
+    );
+}

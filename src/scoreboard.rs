@@ -1,0 +1,299 @@
+//! What every worker is doing, in memory that it shares with its master.
+//!
+//! One memfd per generation: a header, one [`WorkerRow`] per worker slot, one [`ThreadRow`] per thread.
+//! A row has one writer (the worker, or the thread it belongs to) and any number of readers; a request
+//! costs a few relaxed stores and no system call. The master judges deadlines and limits from here.
+
+use std::io;
+use std::os::fd::{AsFd, AsRawFd, BorrowedFd, OwnedFd};
+use std::ptr::NonNull;
+use std::sync::atomic::{AtomicI32, AtomicU32, AtomicU64, Ordering::Relaxed, Ordering::Release};
+
+use nix::sys::memfd::{MFdFlags, memfd_create};
+
+const MAGIC: u64 = 0x7275_7773_6769_0001;
+/// Bytes of the request line a thread row holds.
+pub const NOTE: usize = 256;
+
+#[repr(C, align(128))]
+struct Header {
+    magic: AtomicU64,
+    processes: AtomicU32,
+    threads: AtomicU32,
+    retired_requests: AtomicU64,
+}
+
+/// What is known of the worker in a slot.
+#[repr(C, align(128))]
+#[derive(Default)]
+pub struct WorkerRow {
+    /// Its process id, 0 while the slot is empty.
+    pub pid: AtomicI32,
+    /// Requests refused before the application saw them.
+    pub refused: AtomicU64,
+}
+
+/// What a thread of a worker is doing.
+#[repr(C, align(128))]
+pub struct ThreadRow {
+    /// Requests begun.
+    pub requests: AtomicU64,
+    /// Requests whose application raised an exception.
+    pub exceptions: AtomicU64,
+    /// Bytes of answers, heads included.
+    pub sent: AtomicU64,
+    /// Microseconds spent in requests.
+    pub running_us: AtomicU64,
+    /// When the current request began, microseconds of the monotonic clock; 0 while there is none.
+    pub busy_since: AtomicU64,
+    /// Answers that could not be written.
+    pub write_errors: AtomicU64,
+    note_len: AtomicU64,
+    note: [AtomicU64; NOTE / 8],
+}
+
+impl ThreadRow {
+    /// Notes the request that the thread works on (`GET /path` and the client), cut to [`NOTE`] bytes.
+    pub fn note(&self, text: &[u8]) {
+        let text = &text[..text.len().min(NOTE)];
+        self.note_len.store(0, Release);
+        for (word, bytes) in self.note.iter().zip(text.chunks(8)) {
+            let mut buffer = [0u8; 8];
+            buffer[..bytes.len()].copy_from_slice(bytes);
+            word.store(u64::from_ne_bytes(buffer), Relaxed);
+        }
+        self.note_len.store(text.len() as u64, Release);
+    }
+
+    /// The last request noted. Torn if the thread writes at this moment: a hint for a log line.
+    pub fn read_note(&self) -> Vec<u8> {
+        let len = (self.note_len.load(Relaxed) as usize).min(NOTE);
+        let mut text: Vec<u8> = self
+            .note
+            .iter()
+            .take(len.div_ceil(8))
+            .flat_map(|word| word.load(Relaxed).to_ne_bytes())
+            .collect();
+        text.truncate(len);
+        text
+    }
+
+    fn reset(&self) {
+        for counter in [
+            &self.requests,
+            &self.exceptions,
+            &self.sent,
+            &self.running_us,
+            &self.busy_since,
+            &self.write_errors,
+            &self.note_len,
+        ] {
+            counter.store(0, Relaxed);
+        }
+    }
+}
+
+/// The shared rows of one generation.
+pub struct Scoreboard {
+    memory: NonNull<u8>,
+    len: usize,
+    fd: OwnedFd,
+    processes: usize,
+    threads: usize,
+}
+
+// SAFETY: the mapping holds atomics only and lives as long as the value.
+unsafe impl Send for Scoreboard {}
+// SAFETY: as above; every access goes through `&Atomic*`.
+unsafe impl Sync for Scoreboard {}
+
+impl Scoreboard {
+    /// A fresh scoreboard for `processes` slots of `threads` threads.
+    ///
+    /// # Errors
+    /// Those of memfd_create(2), ftruncate(2) and mmap(2).
+    pub fn create(processes: u32, threads: u32) -> io::Result<Self> {
+        let fd = memfd_create(c"ruwsgi-scoreboard", MFdFlags::MFD_CLOEXEC)?;
+        nix::unistd::ftruncate(&fd, size(processes as usize, threads as usize) as i64)?;
+        let board = Self::map(fd, processes as usize, threads as usize)?;
+        let header = board.header();
+        header.processes.store(processes, Relaxed);
+        header.threads.store(threads, Relaxed);
+        header.magic.store(MAGIC, Release);
+        Ok(board)
+    }
+
+    /// The scoreboard behind a descriptor that came over the channel.
+    ///
+    /// # Errors
+    /// `InvalidData` when it is not one; those of fstat(2) and mmap(2).
+    pub fn open(fd: OwnedFd, processes: u32, threads: u32) -> io::Result<Self> {
+        let (processes, threads) = (processes as usize, threads as usize);
+        let length = nix::sys::stat::fstat(&fd)?.st_size;
+        if usize::try_from(length).ok() != Some(size(processes, threads)) {
+            return Err(io::ErrorKind::InvalidData.into());
+        }
+        let board = Self::map(fd, processes, threads)?;
+        if board.header().magic.load(Relaxed) != MAGIC {
+            return Err(io::ErrorKind::InvalidData.into());
+        }
+        Ok(board)
+    }
+
+    fn map(fd: OwnedFd, processes: usize, threads: usize) -> io::Result<Self> {
+        let len = size(processes, threads);
+        // SAFETY: a new shared mapping of a file that we own and have sized; null lets the kernel choose the place.
+        let memory = unsafe {
+            libc::mmap(
+                std::ptr::null_mut(),
+                len,
+                libc::PROT_READ | libc::PROT_WRITE,
+                libc::MAP_SHARED,
+                fd.as_raw_fd(),
+                0,
+            )
+        };
+        if memory == libc::MAP_FAILED {
+            return Err(io::Error::last_os_error());
+        }
+        let memory = NonNull::new(memory.cast()).ok_or(io::ErrorKind::OutOfMemory)?;
+        Ok(Self {
+            memory,
+            len,
+            fd,
+            processes,
+            threads,
+        })
+    }
+
+    /// Its descriptor, to be sent to the zygote.
+    pub fn fd(&self) -> BorrowedFd<'_> {
+        self.fd.as_fd()
+    }
+
+    /// Slots.
+    pub fn processes(&self) -> u32 {
+        self.processes as u32
+    }
+
+    /// Threads per worker.
+    pub fn threads(&self) -> u32 {
+        self.threads as u32
+    }
+
+    fn header(&self) -> &Header {
+        // SAFETY: the mapping begins with a Header (`size`), is page aligned, zero is valid for atomics.
+        unsafe { &*self.memory.as_ptr().cast::<Header>() }
+    }
+
+    /// The row of a slot, from 1; `None` outside.
+    pub fn worker(&self, slot: u32) -> Option<&WorkerRow> {
+        let index = (slot as usize).checked_sub(1)?;
+        (index < self.processes).then(|| {
+            let offset = size_of::<Header>() + index * size_of::<WorkerRow>();
+            // SAFETY: within the mapping (`size`), aligned because all parts are multiples of 128 bytes.
+            unsafe { &*self.memory.as_ptr().add(offset).cast::<WorkerRow>() }
+        })
+    }
+
+    /// The row of a thread (from 0) of a slot (from 1); `None` outside.
+    pub fn thread(&self, slot: u32, thread: u32) -> Option<&ThreadRow> {
+        let index = (slot as usize).checked_sub(1)?;
+        (index < self.processes && (thread as usize) < self.threads).then(|| {
+            let offset = size_of::<Header>()
+                + self.processes * size_of::<WorkerRow>()
+                + (index * self.threads + thread as usize) * size_of::<ThreadRow>();
+            // SAFETY: as in `worker`.
+            unsafe { &*self.memory.as_ptr().add(offset).cast::<ThreadRow>() }
+        })
+    }
+
+    fn threads_of(&self, slot: u32) -> impl Iterator<Item = &ThreadRow> {
+        (0..self.threads()).filter_map(move |thread| self.thread(slot, thread))
+    }
+
+    /// Requests that the worker in this slot has begun.
+    pub fn worker_requests(&self, slot: u32) -> u64 {
+        self.threads_of(slot)
+            .map(|row| row.requests.load(Relaxed))
+            .sum()
+    }
+
+    /// Requests of all workers of the generation, dead ones included.
+    pub fn total_requests(&self) -> u64 {
+        self.header().retired_requests.load(Relaxed)
+            + (1..=self.processes())
+                .map(|slot| self.worker_requests(slot))
+                .sum::<u64>()
+    }
+
+    /// Clears a slot for its next worker. Only while no worker is in it.
+    pub fn reset_worker(&self, slot: u32) {
+        self.header()
+            .retired_requests
+            .fetch_add(self.worker_requests(slot), Relaxed);
+        if let Some(row) = self.worker(slot) {
+            row.pid.store(0, Relaxed);
+            row.refused.store(0, Relaxed);
+        }
+        self.threads_of(slot).for_each(ThreadRow::reset);
+    }
+}
+
+impl Drop for Scoreboard {
+    fn drop(&mut self) {
+        // SAFETY: our own mapping, and no reference into it outlives `self`.
+        unsafe { libc::munmap(self.memory.as_ptr().cast(), self.len) };
+    }
+}
+
+fn size(processes: usize, threads: usize) -> usize {
+    size_of::<Header>()
+        + processes * size_of::<WorkerRow>()
+        + processes * threads * size_of::<ThreadRow>()
+}
+
+#[cfg(test)]
+#[allow(clippy::unwrap_used)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn what_one_side_writes_the_other_reads() {
+        let ours = Scoreboard::create(2, 3).unwrap();
+        let theirs = Scoreboard::open(ours.fd().try_clone_to_owned().unwrap(), 2, 3).unwrap();
+        let row = theirs.thread(2, 1).unwrap();
+        row.requests.fetch_add(7, Relaxed);
+        row.note(b"GET /a/rather/long/path 127.0.0.1");
+        assert_eq!(ours.worker_requests(2), 7);
+        assert_eq!(
+            ours.thread(2, 1).unwrap().read_note(),
+            b"GET /a/rather/long/path 127.0.0.1"
+        );
+        ours.reset_worker(2);
+        assert_eq!((ours.worker_requests(2), ours.total_requests()), (0, 7));
+    }
+
+    #[test]
+    fn rows_outside_are_none() {
+        let board = Scoreboard::create(1, 1).unwrap();
+        assert!(
+            board.worker(0).is_none() && board.worker(2).is_none() && board.thread(1, 1).is_none()
+        );
+    }
+
+    #[test]
+    fn a_descriptor_of_another_size_is_refused() {
+        let board = Scoreboard::create(1, 1).unwrap();
+        let fd = board.fd().try_clone_to_owned().unwrap();
+        assert!(Scoreboard::open(fd, 2, 1).is_err());
+    }
+
+    #[test]
+    fn a_note_is_cut_to_its_row() {
+        let board = Scoreboard::create(1, 1).unwrap();
+        let row = board.thread(1, 0).unwrap();
+        row.note(&[b'x'; 1000]);
+        assert_eq!(row.read_note().len(), NOTE);
+    }
+}

@@ -1,0 +1,155 @@
+//! The clocks: local time for people, monotonic time for systemd.
+
+use std::fmt;
+use std::mem;
+use std::time::{SystemTime, UNIX_EPOCH};
+
+/// A moment, broken down in local time. Displayed as `2026-11-21 06:18:00.123`.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub struct LocalTime {
+    /// The year, as 2026.
+    pub year: i32,
+    /// The month, 1 to 12.
+    pub month: u8,
+    /// The day of the month, 1 to 31.
+    pub day: u8,
+    /// The day of the week, 0 (Sunday) to 6.
+    pub weekday: u8,
+    /// 0 to 23.
+    pub hour: u8,
+    /// 0 to 59.
+    pub minute: u8,
+    /// 0 to 60.
+    pub second: u8,
+    /// 0 to 999.
+    pub millisecond: u16,
+    /// Seconds east of UTC.
+    pub offset: i32,
+}
+
+impl LocalTime {
+    /// Now.
+    pub fn now() -> Self {
+        Self::at(SystemTime::now())
+    }
+
+    /// That moment; a moment before 1970 counts as 1970.
+    pub fn at(moment: SystemTime) -> Self {
+        let since = moment.duration_since(UNIX_EPOCH).unwrap_or_default();
+        let seconds = since.as_secs() as libc::time_t;
+        // SAFETY: a tm of zeros is valid (its zone pointer may be null).
+        let mut tm: libc::tm = unsafe { mem::zeroed() };
+        // SAFETY: both pointers are to locals; localtime_r keeps neither.
+        unsafe { libc::localtime_r(&seconds, &mut tm) };
+        LocalTime {
+            year: tm.tm_year + 1900,
+            month: tm.tm_mon as u8 + 1,
+            day: tm.tm_mday as u8,
+            weekday: tm.tm_wday as u8,
+            hour: tm.tm_hour as u8,
+            minute: tm.tm_min as u8,
+            second: tm.tm_sec as u8,
+            millisecond: since.subsec_millis() as u16,
+            offset: tm.tm_gmtoff as i32,
+        }
+    }
+}
+
+impl fmt::Display for LocalTime {
+    fn fmt(&self, f: &mut fmt::Formatter) -> fmt::Result {
+        let LocalTime {
+            year,
+            month,
+            day,
+            hour,
+            minute,
+            second,
+            millisecond,
+            ..
+        } = self;
+        write!(
+            f,
+            "{year:04}-{month:02}-{day:02} {hour:02}:{minute:02}:{second:02}.{millisecond:03}"
+        )
+    }
+}
+
+/// Microseconds of `CLOCK_MONOTONIC`.
+pub fn monotonic_micros() -> u64 {
+    let mut now = libc::timespec {
+        tv_sec: 0,
+        tv_nsec: 0,
+    };
+    // SAFETY: the pointer is to a local; CLOCK_MONOTONIC cannot fail.
+    unsafe { libc::clock_gettime(libc::CLOCK_MONOTONIC, &mut now) };
+    now.tv_sec as u64 * 1_000_000 + now.tv_nsec as u64 / 1_000
+}
+
+const DAYS: [&str; 7] = ["Sun", "Mon", "Tue", "Wed", "Thu", "Fri", "Sat"];
+const MONTHS: [&str; 12] = [
+    "Jan", "Feb", "Mar", "Apr", "May", "Jun", "Jul", "Aug", "Sep", "Oct", "Nov", "Dec",
+];
+
+impl LocalTime {
+    /// As ctime(3) writes it, without the newline: `Fri Nov 20 11:32:16 2026`.
+    pub fn ctime(&self) -> String {
+        format!(
+            "{} {} {:2} {:02}:{:02}:{:02} {}",
+            DAYS[usize::from(self.weekday) % 7],
+            MONTHS[usize::from(self.month.saturating_sub(1)) % 12],
+            self.day,
+            self.hour,
+            self.minute,
+            self.second,
+            self.year
+        )
+    }
+}
+
+/// A moment as HTTP writes it (RFC 9110, 5.6.7): `Fri, 20 Nov 2026 11:32:16 GMT`; `epoch` in seconds.
+pub fn http_date(epoch: i64) -> String {
+    // SAFETY: a tm of zeros is valid (its zone pointer may be null).
+    let mut tm: libc::tm = unsafe { mem::zeroed() };
+    // SAFETY: both pointers are to locals; gmtime_r keeps neither.
+    unsafe { libc::gmtime_r(&epoch, &mut tm) };
+    format!(
+        "{}, {:02} {} {} {:02}:{:02}:{:02} GMT",
+        DAYS[tm.tm_wday.rem_euclid(7) as usize],
+        tm.tm_mday,
+        MONTHS[tm.tm_mon.rem_euclid(12) as usize],
+        i64::from(tm.tm_year) + 1900,
+        tm.tm_hour,
+        tm.tm_min,
+        tm.tm_sec,
+    )
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+    use std::time::Duration;
+
+    #[test]
+    fn http_and_ctime_dates_are_written_as_their_readers_expect() {
+        assert_eq!(http_date(1_795_174_336), "Fri, 20 Nov 2026 11:32:16 GMT");
+        assert_eq!(
+            LocalTime::at(UNIX_EPOCH).ctime().len(),
+            "Thu Jan  1 00:00:00 1970".len()
+        );
+    }
+
+    #[test]
+    fn a_moment_reads_as_date_and_time() {
+        // shifted so that the text is the same in every zone
+        let noon = UNIX_EPOCH + Duration::from_millis(1_795_219_200_123);
+        let local = LocalTime::at(noon);
+        let shifted = if local.offset >= 0 {
+            noon - Duration::from_secs(local.offset as u64)
+        } else {
+            noon + Duration::from_secs(-local.offset as u64)
+        };
+        let local = LocalTime::at(shifted);
+        assert_eq!(local.to_string(), "2026-11-21 00:00:00.123");
+        assert_eq!(local.weekday, 6);
+    }
+}

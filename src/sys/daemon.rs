@@ -1,0 +1,232 @@
+//! Leaving the terminal.
+
+use std::fs::File;
+use std::io::{self, Read, Write};
+use std::path::{Path, PathBuf};
+
+use nix::unistd::{self, ForkResult};
+
+use super::stdio;
+
+/// Why this process cannot become a daemon; nothing was changed.
+#[derive(thiserror::Error, Debug)]
+pub enum DaemonError {
+    /// The log cannot be written.
+    #[error("cannot write the log {path}: {reason}", path = .0.display(), reason = .1)]
+    Log(PathBuf, io::Error),
+    /// The kernel refused.
+    #[error("cannot leave the terminal: {0}")]
+    Kernel(#[from] io::Error),
+}
+
+/// Becomes a daemon: a process of no terminal and no session leader, that reads `/dev/null` and writes to `log`
+/// (appended; created with mode 0640). Returns in the daemon only; the process that was started exits with 0.
+/// The umask and the directory stay.
+///
+/// Only for a process that has no second thread yet.
+pub fn daemonize(log: &Path) -> Result<(), DaemonError> {
+    let log = open(log)?;
+    if let Role::Parent = leave()? {
+        exit_now(0);
+    }
+    take_descriptors(&log)?;
+    Ok(())
+}
+
+/// As [`daemonize`], but the process that was started waits, and exits as the daemon tells it over the
+/// [`Parent`]: 0 when it serves, or the failure's status.
+pub fn detach_later(log: &Path) -> Result<Parent, DaemonError> {
+    let path = log;
+    let log = open(path)?;
+    let (read, write) = io::pipe()?;
+    if let Role::Parent = leave()? {
+        drop(write);
+        exit_now(wait_for_verdict(read, path));
+    }
+    drop(read);
+    take_descriptors(&log)?;
+    Ok(Parent { pipe: write })
+}
+
+/// The process that was started, waiting. Dropped (or died with), it exits with 1.
+#[derive(Debug)]
+pub struct Parent {
+    pipe: io::PipeWriter,
+}
+
+impl Parent {
+    /// We serve: the parent exits with 0. An error says that somebody stopped it in the meantime, who surely
+    /// meant us.
+    pub fn ready(mut self) -> io::Result<()> {
+        self.pipe.write_all(&[0])
+    }
+
+    /// We cannot start: the parent writes the sentence to its terminal and exits with that status.
+    pub fn failed(mut self, status: u8, sentence: &str) {
+        let mut verdict = vec![status];
+        verdict.extend_from_slice(sentence.as_bytes());
+        // a parent that is gone needs no verdict
+        let _ = self.pipe.write_all(&verdict);
+    }
+}
+
+fn wait_for_verdict(mut pipe: io::PipeReader, log: &Path) -> i32 {
+    let mut status = [1];
+    if let Ok(0) | Err(_) = pipe.read(&mut status) {
+        let log = log.display();
+        stdio::write_stderr(
+            format!("ruwsgi: died while starting; the log {log} may say why\n").as_bytes(),
+        );
+        return 1;
+    }
+    let mut sentence = String::new();
+    let _ = pipe.read_to_string(&mut sentence);
+    if !sentence.is_empty() {
+        let log = log.display();
+        stdio::write_stderr(format!("ruwsgi: {sentence} (log: {log})\n").as_bytes());
+    }
+    i32::from(status[0])
+}
+
+fn open(log: &Path) -> Result<File, DaemonError> {
+    stdio::open_log(log).map_err(|e| DaemonError::Log(log.to_owned(), e))
+}
+
+enum Role {
+    Parent,
+    Daemon,
+}
+
+/// Forks twice with a new session between: the daemon leads no session, so that no terminal it opens can
+/// become its own.
+fn leave() -> io::Result<Role> {
+    // SAFETY: by the callers' contract there is no second thread, so the child may do anything.
+    if let ForkResult::Parent { .. } = unsafe { unistd::fork() }? {
+        return Ok(Role::Parent);
+    }
+    let session = unistd::setsid();
+    // SAFETY: as above.
+    match session.and_then(|_| unsafe { unistd::fork() }) {
+        Ok(ForkResult::Child) => Ok(Role::Daemon),
+        Ok(ForkResult::Parent { .. }) => exit_now(0),
+        Err(e) => {
+            let reason = io::Error::from(e);
+            stdio::write_stderr(
+                format!("ruwsgi: cannot leave the terminal: {reason}\n").as_bytes(),
+            );
+            exit_now(1)
+        }
+    }
+}
+
+fn take_descriptors(log: &File) -> io::Result<()> {
+    stdio::close_input()?;
+    stdio::write_output_to(log)
+}
+
+/// Exits without the handlers that belong to the process that goes on.
+fn exit_now(status: i32) -> ! {
+    // SAFETY: _exit does not return and touches no memory.
+    unsafe { libc::_exit(status) }
+}
+
+#[cfg(test)]
+#[allow(clippy::unwrap_used)]
+mod tests {
+    use super::*;
+    use std::process::{Command, Output};
+    use std::time::{Duration, Instant};
+
+    const HOW: &str = "RUWSGI_TEST_DAEMON";
+
+    /// Runs in a process of its own (see `start`).
+    #[test]
+    fn child_that_becomes_a_daemon() {
+        let Ok(how) = std::env::var(HOW) else {
+            return;
+        };
+        let (how, log) = how.split_once('/').unwrap();
+        let log = Path::new("/").join(log);
+        let said = match how {
+            "at-once" => daemonize(&log),
+            _ => detach_later(&log).map(|parent| {
+                eprintln!("starting");
+                match how {
+                    "ready" => parent.ready().unwrap(),
+                    "failed" => parent.failed(22, "no such application"),
+                    _ => {}
+                }
+            }),
+        };
+        if let Err(error) = said {
+            stdio::write_stderr(format!("{error}\n").as_bytes());
+            std::process::exit(1);
+        }
+        let ids = (unistd::getpid(), unistd::getsid(None).unwrap());
+        let input = std::fs::read_link("/proc/self/fd/0").unwrap();
+        stdio::write_stderr(
+            format!("leads {} input {} done\n", ids.0 == ids.1, input.display()).as_bytes(),
+        );
+        std::process::exit(0);
+    }
+
+    fn start(how: &str, log: &Path) -> Output {
+        Command::new(std::env::current_exe().unwrap())
+            .args(["--exact", "--nocapture", "--test-threads=1"])
+            .arg("sys::daemon::tests::child_that_becomes_a_daemon")
+            .env(HOW, format!("{how}{}", log.display()))
+            .output()
+            .unwrap()
+    }
+
+    fn log_once_done(log: &Path) -> String {
+        let start = Instant::now();
+        loop {
+            let text = std::fs::read_to_string(log).unwrap_or_default();
+            if text.contains("done\n") || start.elapsed() > Duration::from_secs(10) {
+                return text;
+            }
+            std::thread::yield_now();
+        }
+    }
+
+    #[test]
+    fn a_daemon_has_no_session_of_its_own_and_writes_its_log() {
+        let dir = tempfile::tempdir().unwrap();
+        let log = dir.path().join("log");
+        std::fs::write(&log, "before\n").unwrap();
+        assert!(start("at-once", &log).status.success());
+        assert_eq!(
+            log_once_done(&log),
+            "before\nleads false input /dev/null done\n"
+        );
+    }
+
+    #[test]
+    fn a_log_that_cannot_be_written_is_an_error_in_the_foreground() {
+        let output = start("at-once", Path::new("/nonexistent/dir/log"));
+        assert_eq!(output.status.code(), Some(1));
+        let said = String::from_utf8(output.stderr).unwrap();
+        assert!(
+            said.contains("cannot write the log /nonexistent/dir/log: No such file"),
+            "{said}"
+        );
+    }
+
+    #[test]
+    fn the_parent_exits_as_the_daemon_tells() {
+        let dir = tempfile::tempdir().unwrap();
+        let log = dir.path().join("log");
+        assert_eq!(start("ready", &log).status.code(), Some(0));
+        assert!(log_once_done(&log).starts_with("starting\n"));
+        let failed = start("failed", &log);
+        assert_eq!(failed.status.code(), Some(22));
+        let said = String::from_utf8(failed.stderr).unwrap();
+        assert!(
+            said.contains("ruwsgi: no such application (log: "),
+            "{said}"
+        );
+        let died = start("died", &log);
+        assert_eq!(died.status.code(), Some(1));
+    }
+}

@@ -1,0 +1,144 @@
+//! Telling systemd how we are (`Type=notify`).
+
+use std::ffi::OsStr;
+use std::io;
+use std::os::linux::net::SocketAddrExt;
+use std::os::unix::ffi::OsStrExt;
+use std::os::unix::net::{SocketAddr, UnixDatagram};
+
+use crate::sys::{clock, environment};
+
+/// The way to the service manager; silent when there is none.
+#[derive(Debug, Default)]
+pub(crate) struct Notify {
+    to: Option<(SocketAddr, UnixDatagram)>,
+}
+
+impl Notify {
+    /// Takes `NOTIFY_SOCKET` out of the environment, so that no child speaks in our name. To be called before
+    /// there are threads, and before a chroot hides the socket.
+    pub(crate) fn from_environment() -> Self {
+        let to = environment::take("NOTIFY_SOCKET").and_then(|name| match connect(&name) {
+            Ok(to) => Some(to),
+            Err(e) => {
+                tracing::warn!(
+                    "cannot notify the service manager on {}: {e}",
+                    name.display()
+                );
+                None
+            }
+        });
+        Notify { to }
+    }
+
+    /// The start, or a reload, is complete.
+    pub(crate) fn ready(&self, status: &str) {
+        self.send(&format!("READY=1\nSTATUS={}\n", one_line(status)));
+    }
+
+    /// One line about what is going on, for `systemctl status`.
+    pub(crate) fn status(&self, status: &str) {
+        self.send(&format!("STATUS={}\n", one_line(status)));
+    }
+
+    /// A reload begins; [`Notify::ready`] ends it, whether it succeeded or not.
+    pub(crate) fn reloading(&self) {
+        self.send(&format!(
+            "RELOADING=1\nMONOTONIC_USEC={}\n",
+            clock::monotonic_micros()
+        ));
+    }
+
+    /// We are alive (`WatchdogSec`).
+    pub(crate) fn watchdog(&self) {
+        self.send("WATCHDOG=1\n");
+    }
+
+    /// The stop begins.
+    pub(crate) fn stopping(&self) {
+        self.send("STOPPING=1\n");
+    }
+
+    fn send(&self, message: &str) {
+        let Some((address, socket)) = &self.to else {
+            return;
+        };
+        let mut sent = socket.send(message.as_bytes());
+        if sent.is_err() && socket.connect_addr(address).is_ok() {
+            // the service manager has a new socket since it restarted itself
+            sent = socket.send(message.as_bytes());
+        }
+        if let Err(e) = sent {
+            tracing::debug!("the service manager could not be notified: {e}");
+        }
+    }
+}
+
+fn connect(name: &OsStr) -> io::Result<(SocketAddr, UnixDatagram)> {
+    let address = match name.as_bytes() {
+        [b'@', rest @ ..] => SocketAddr::from_abstract_name(rest)?,
+        [b'/', ..] => SocketAddr::from_pathname(name)?,
+        _ => {
+            return Err(io::Error::other(
+                "the name begins neither with / nor with @",
+            ));
+        }
+    };
+    let socket = UnixDatagram::unbound()?;
+    socket.set_nonblocking(true)?;
+    socket.connect_addr(&address)?;
+    Ok((address, socket))
+}
+
+fn one_line(text: &str) -> String {
+    text.replace(char::is_control, " ")
+}
+
+#[cfg(test)]
+#[allow(clippy::unwrap_used)]
+mod tests {
+    use super::*;
+
+    fn received(socket: &UnixDatagram) -> String {
+        let mut buf = [0; 500];
+        let n = socket.recv(&mut buf).unwrap();
+        String::from_utf8(buf[..n].to_vec()).unwrap()
+    }
+
+    #[test]
+    fn the_service_manager_is_told_also_after_it_restarted() {
+        let dir = tempfile::tempdir().unwrap();
+        let path = dir.path().join("notify");
+        let manager = UnixDatagram::bind(&path).unwrap();
+        let notify = Notify {
+            to: Some(connect(path.as_os_str()).unwrap()),
+        };
+        notify.ready("2 workers\nREADY=0");
+        assert_eq!(received(&manager), "READY=1\nSTATUS=2 workers READY=0\n");
+        drop(manager);
+        std::fs::remove_file(&path).unwrap();
+        let manager = UnixDatagram::bind(&path).unwrap();
+        notify.stopping();
+        assert_eq!(received(&manager), "STOPPING=1\n");
+    }
+
+    #[test]
+    fn an_abstract_name_and_a_reload_are_understood() {
+        let name = format!("ruwsgi-notify-{}", std::process::id());
+        let address = SocketAddr::from_abstract_name(&name).unwrap();
+        let manager = UnixDatagram::bind_addr(&address).unwrap();
+        let notify = Notify {
+            to: Some(connect(OsStr::new(&format!("@{name}"))).unwrap()),
+        };
+        notify.reloading();
+        assert!(received(&manager).starts_with("RELOADING=1\nMONOTONIC_USEC="));
+        notify.status("draining");
+        assert_eq!(received(&manager), "STATUS=draining\n");
+    }
+
+    #[test]
+    fn nothing_happens_without_a_service_manager() {
+        Notify::default().ready("serving");
+        assert!(connect(OsStr::new("relative")).is_err());
+    }
+}

@@ -1,0 +1,87 @@
+//! Waiting for descriptors.
+
+use std::io;
+use std::os::fd::BorrowedFd;
+use std::time::Duration;
+
+use nix::errno::Errno;
+use nix::poll::{PollFd, PollFlags, PollTimeout, poll};
+
+/// Waits until one of `fds` is readable (or at its end), or `timeout` has passed; `None` waits for ever.
+///
+/// Returns the indices of those that are ready. A time-out is rounded up to milliseconds, so that what
+/// was due is due when this returns. A signal ends the wait early, with nothing ready.
+///
+/// # Errors
+/// Those of poll(2).
+pub fn wait(fds: &[BorrowedFd<'_>], timeout: Option<Duration>) -> io::Result<Vec<usize>> {
+    let mut polled: Vec<PollFd<'_>> = fds
+        .iter()
+        .map(|fd| PollFd::new(*fd, PollFlags::POLLIN))
+        .collect();
+    match poll(&mut polled, in_milliseconds(timeout)) {
+        Ok(0) | Err(Errno::EINTR) => Ok(Vec::new()),
+        Ok(_) => Ok(polled
+            .iter()
+            .enumerate()
+            .filter(|(_, fd)| fd.any().unwrap_or(true))
+            .map(|(index, _)| index)
+            .collect()),
+        Err(error) => Err(error.into()),
+    }
+}
+
+/// Whether `fd` has something to read, or is at its end, right now.
+pub fn readable(fd: BorrowedFd<'_>) -> bool {
+    wait(&[fd], Some(Duration::ZERO)).is_ok_and(|ready| !ready.is_empty())
+}
+
+fn in_milliseconds(timeout: Option<Duration>) -> PollTimeout {
+    let Some(timeout) = timeout else {
+        return PollTimeout::NONE;
+    };
+    let milliseconds = timeout.as_nanos().div_ceil(1_000_000);
+    i32::try_from(milliseconds)
+        .ok()
+        .and_then(|milliseconds| PollTimeout::try_from(milliseconds).ok())
+        .unwrap_or(PollTimeout::MAX)
+}
+
+#[cfg(test)]
+#[allow(clippy::unwrap_used)]
+mod tests {
+    use std::io::Write;
+    use std::os::fd::AsFd;
+    use std::os::unix::net::UnixStream;
+    use std::time::Instant;
+
+    use super::*;
+
+    #[test]
+    fn only_those_with_something_to_read_are_reported() {
+        let (quiet, _kept) = UnixStream::pair().unwrap();
+        let (spoken_to, mut speaker) = UnixStream::pair().unwrap();
+        speaker.write_all(b"x").unwrap();
+        assert_eq!(
+            wait(&[quiet.as_fd(), spoken_to.as_fd()], None).unwrap(),
+            [1]
+        );
+        assert!(readable(spoken_to.as_fd()) && !readable(quiet.as_fd()));
+    }
+
+    #[test]
+    fn the_end_of_a_stream_is_reported() {
+        let (stream, other) = UnixStream::pair().unwrap();
+        drop(other);
+        assert!(readable(stream.as_fd()));
+    }
+
+    #[test]
+    fn a_time_out_is_never_short() {
+        let (quiet, _kept) = UnixStream::pair().unwrap();
+        let begun = Instant::now();
+        let timeout = Duration::from_micros(1_200);
+        assert!(wait(&[quiet.as_fd()], Some(timeout)).unwrap().is_empty());
+        assert!(begun.elapsed() >= timeout);
+    }
+}

@@ -1,0 +1,54 @@
+//! Signals as something to read: blocked, and delivered through a signalfd.
+
+use std::io;
+use std::os::fd::{AsFd, BorrowedFd};
+
+use nix::errno::Errno;
+use nix::sys::signal::SigSet;
+use nix::sys::signalfd::{SfdFlags, SignalFd};
+
+pub use nix::sys::signal::Signal;
+
+/// A set of blocked signals and the descriptor they are read from.
+#[derive(Debug)]
+pub struct Signals {
+    fd: SignalFd,
+}
+
+impl Signals {
+    /// Blocks `signals` in this thread and opens a descriptor that reports them.
+    ///
+    /// # Errors
+    /// Those of sigprocmask(2) and signalfd(2).
+    pub fn block(signals: &[Signal]) -> io::Result<Self> {
+        let set: SigSet = signals.iter().copied().collect();
+        set.thread_block()?;
+        let fd = SignalFd::with_flags(&set, SfdFlags::SFD_NONBLOCK | SfdFlags::SFD_CLOEXEC)?;
+        Ok(Self { fd })
+    }
+
+    /// The next signal that has arrived; `None` when there is none.
+    ///
+    /// # Errors
+    /// Those of read(2).
+    pub fn take(&mut self) -> io::Result<Option<Signal>> {
+        loop {
+            match self.fd.read_signal() {
+                Ok(None) => return Ok(None),
+                Ok(Some(arrived)) => {
+                    if let Ok(signal) = Signal::try_from(arrived.ssi_signo as i32) {
+                        return Ok(Some(signal));
+                    }
+                }
+                Err(Errno::EINTR) => {}
+                Err(error) => return Err(error.into()),
+            }
+        }
+    }
+}
+
+impl AsFd for Signals {
+    fn as_fd(&self) -> BorrowedFd<'_> {
+        self.fd.as_fd()
+    }
+}

@@ -1,0 +1,87 @@
+"""Does what ends workers: runs for too long, grows, crashes, leaves."""
+import ctypes
+import os
+import re
+import signal
+import socket
+import sys
+import threading
+import time
+
+kept = []
+born = time.monotonic()
+
+
+def sleep(seconds):
+    time.sleep(float(seconds or 30))
+    return "slept"
+
+
+def loop(_):
+    while True:
+        pass
+
+
+def regex(_):
+    """Backtracks for hours in one C call that keeps the interpreter."""
+    return str(re.match(r"(a+)+$", "a" * 60 + "b"))
+
+
+def blocked(_):
+    one, other = socket.socketpair()
+    with one, other:
+        one.recv(1)
+
+
+def stubborn(_):
+    """Catches whatever ends it."""
+    while True:
+        try:
+            time.sleep(0.05)
+        except BaseException:
+            pass
+
+
+def grow(mebibytes):
+    kept.append(bytearray(int(mebibytes) << 20))
+    return "%d" % len(kept)
+
+
+def children(_):
+    if not os.fork():
+        os._exit(0)
+    return "forked"
+
+
+PATHS = {
+    "/": lambda _: "hello",
+    "/pid": lambda _: "%d" % os.getpid(),
+    "/sleep": sleep,
+    "/loop": loop,
+    "/regex": regex,
+    "/blocked": blocked,
+    "/stubborn": stubborn,
+    "/grow": grow,
+    "/children": children,
+    "/segfault": lambda _: ctypes.string_at(0),
+    "/exit": lambda code: os._exit(int(code)),
+    "/sysexit": lambda code: sys.exit(int(code)),
+    "/abort": lambda _: os.abort(),
+    "/kill": lambda _: os.kill(os.getpid(), signal.SIGKILL),
+    "/threads": lambda _: "%d" % threading.active_count(),
+}
+
+
+def application(environ, start_response):
+    if environ["PATH_INFO"] == "/stream":
+        start_response("200 OK", [("Content-Type", "text/plain")])
+        return iter_slowly()
+    answer = PATHS[environ["PATH_INFO"]](environ["QUERY_STRING"])
+    start_response("200 OK", [("Content-Type", "text/plain")])
+    return [answer.encode()]
+
+
+def iter_slowly():
+    yield b"begun\n"
+    time.sleep(30)
+    yield b"ended\n"

@@ -1,0 +1,508 @@
+//! The configuration as an operator meets it: the built binary, its flags, files and messages.
+
+#![allow(clippy::unwrap_used, clippy::expect_used)]
+
+use std::fs;
+use std::path::Path;
+use std::process::{Command, Output, Stdio};
+
+use tempfile::TempDir;
+
+/// Runs ruwsgi in a directory with nothing of the tests' own environment that it would take for options.
+fn ruwsgi(directory: &Path, arguments: &[&str]) -> Command {
+    let mut command = Command::new(env!("CARGO_BIN_EXE_ruwsgi"));
+    command
+        .args(arguments)
+        .current_dir(directory)
+        .stdin(Stdio::null());
+    for (name, _) in std::env::vars_os() {
+        if name.to_string_lossy().starts_with("UWSGI_")
+            || name.to_string_lossy().starts_with("RUWSGI_")
+        {
+            command.env_remove(name);
+        }
+    }
+    command
+}
+
+fn text(bytes: &[u8]) -> String {
+    String::from_utf8(bytes.to_vec()).unwrap()
+}
+
+/// A directory with these files.
+fn directory(files: &[(&str, &str)]) -> TempDir {
+    let directory = tempfile::tempdir().unwrap();
+    for (name, content) in files {
+        fs::write(directory.path().join(name), content).unwrap();
+    }
+    directory
+}
+
+fn output(files: &[(&str, &str)], arguments: &[&str]) -> Output {
+    let directory = directory(files);
+    ruwsgi(directory.path(), arguments).output().unwrap()
+}
+
+/// What `check` says about a file that names an application and a socket beside this, and whether it is content.
+fn check(content: &str) -> (String, bool) {
+    const REST: &str = "\n[uwsgi]\nmodule = a\nsocket = 127.0.0.1:1\nuid = www-data\n";
+    let content = format!("{content}{REST}");
+    let output = output(&[("site.ini", &content)], &["check", "site.ini"]);
+    assert_eq!(text(&output.stderr), "");
+    (text(&output.stdout), output.status.success())
+}
+
+/// The lines of `--show-config`, without its frame.
+fn shown(files: &[(&str, &str)], arguments: &[&str]) -> Vec<String> {
+    let arguments: Vec<&str> = ["--show-config"]
+        .into_iter()
+        .chain(arguments.iter().copied())
+        .collect();
+    let output = output(files, &arguments);
+    assert!(output.status.success(), "{}", text(&output.stderr));
+    let text = text(&output.stdout);
+    let lines = text
+        .strip_prefix(";uWSGI instance configuration\n[uwsgi]\nshow-config = true\n")
+        .unwrap();
+    lines
+        .strip_suffix(";end of configuration\n")
+        .unwrap()
+        .lines()
+        .map(str::to_owned)
+        .collect()
+}
+
+#[test]
+fn the_version_is_printed() {
+    let output = output(&[], &["--version"]);
+    assert_eq!(
+        text(&output.stdout),
+        format!("ruwsgi {}\n", env!("CARGO_PKG_VERSION"))
+    );
+    assert!(output.status.success());
+}
+
+#[test]
+fn the_help_names_every_served_option() {
+    let output = output(&[], &["--help"]);
+    let help = text(&output.stdout);
+    for flag in [
+        "--socket",
+        "-s",
+        "--processes",
+        "--virtualenv",
+        "--ini",
+        "--if-env",
+        "check",
+    ] {
+        assert!(help.contains(flag), "{flag} is not in the help");
+    }
+    assert!(output.status.success());
+}
+
+#[test]
+fn docs_options_md_is_what_the_table_says() {
+    let output = output(&[], &["options-page"]);
+    let page =
+        fs::read_to_string(Path::new(env!("CARGO_MANIFEST_DIR")).join("docs/options.md")).unwrap();
+    assert!(
+        text(&output.stdout) == page,
+        "write it anew: ruwsgi options-page > docs/options.md"
+    );
+}
+
+#[test]
+fn docs_differences_defaults_md_is_what_the_table_says() {
+    let output = output(&[], &["defaults-page"]);
+    let path = Path::new(env!("CARGO_MANIFEST_DIR")).join("docs/differences-defaults.md");
+    assert!(
+        text(&output.stdout) == fs::read_to_string(path).unwrap(),
+        "write it anew: ruwsgi defaults-page > docs/differences-defaults.md"
+    );
+}
+
+#[test]
+fn the_examples_of_the_migration_page_are_configurations() {
+    let page = fs::read_to_string(Path::new(env!("CARGO_MANIFEST_DIR")).join("docs/migration.md"))
+        .unwrap();
+    let mut blocks = page
+        .split("```")
+        .skip(1)
+        .step_by(2)
+        .map(|block| block.split_once('\n').unwrap());
+    let mut example = |language: &str| blocks.find(|(found, _)| *found == language).unwrap().1;
+    for (name, from, content) in [
+        ("site.ini", "uwsgi", example("ini")),
+        ("gunicorn.conf.py", "gunicorn", example("python")),
+        ("blog.conf", "supervisor", example("conf")),
+    ] {
+        let directory = directory(&[(name, content)]);
+        let written = ruwsgi(directory.path(), &["migrate", "--from", from, name])
+            .output()
+            .unwrap();
+        assert!(written.status.success(), "{}", text(&written.stderr));
+        fs::write(directory.path().join("new.ini"), &written.stdout).unwrap();
+        let read = ruwsgi(directory.path(), &["show-config", "new.ini"])
+            .output()
+            .unwrap();
+        assert_eq!(text(&read.stderr), "", "{name}:\n{}", text(&written.stdout));
+        assert!(
+            text(&read.stdout).contains("module = blog.wsgi"),
+            "{}",
+            text(&read.stdout)
+        );
+    }
+}
+
+#[test]
+fn all_mistakes_are_reported_at_once_with_their_lines() {
+    let (said, content) = check(
+        "[uwsgi]\nprocesses = auto\nvaccum = true\n\nhttp = :99999\nharakiri-queue-threshold = 3\n",
+    );
+    assert!(!content);
+    let lines: Vec<&str> = said.lines().collect();
+    assert_eq!(
+        lines[0],
+        "site.ini:2: error: processes = auto: it is not a whole number; write a number, or %k in a file for one per CPU core"
+    );
+    assert_eq!(
+        lines[1],
+        "site.ini:3: warning: there is no option vaccum, and no %(vaccum) uses it; did you mean vacuum?"
+    );
+    assert_eq!(
+        lines[2],
+        "site.ini:5: error: http = :99999: there is no port 99999; ports go from 0 to 65535"
+    );
+    assert!(
+        lines[3].starts_with("site.ini:6: error: harakiri-queue-threshold is not supported; "),
+        "{}",
+        lines[3]
+    );
+    assert_eq!(lines.len(), 4);
+}
+
+#[test]
+fn warnings_alone_do_not_fail_a_check() {
+    let (said, content) = check("[uwsgi]\nvaccum = true\n");
+    assert!(content, "{said}");
+    assert_eq!(
+        check("[uwsgi]\nmaster\n"),
+        ("site.ini: nothing is wrong\n".to_owned(), true)
+    );
+}
+
+#[test]
+fn a_mistake_keeps_the_instance_from_starting_and_is_told_on_standard_error() {
+    let output = output(
+        &[(
+            "site.ini",
+            "[uwsgi]\nchmod-socket = 664 # group\nthreads = many",
+        )],
+        &["--ini", "site.ini"],
+    );
+    assert_eq!(output.status.code(), Some(1));
+    let said = text(&output.stderr);
+    assert_eq!(said.lines().count(), 2, "{said}");
+    assert!(
+        said.lines()
+            .all(|line| line.starts_with("ruwsgi: site.ini:")),
+        "{said}"
+    );
+    assert!(said.contains("write 664"), "{said}");
+}
+
+#[test]
+fn a_placeholder_that_is_used_is_no_typo() {
+    assert_eq!(
+        check("[uwsgi]\nproject = blog\nprocname = %(project)\n").0,
+        "site.ini: nothing is wrong\n"
+    );
+    let (said, content) =
+        check("[uwsgi]\nstrict = true\nproject = blog\nchdir = /srv/%(project)\n");
+    assert!(!content);
+    assert!(said.contains("set-placeholder = project=..."), "{said}");
+}
+
+#[test]
+fn the_last_value_wins_and_the_first_is_what_a_placeholder_means() {
+    let files = [(
+        "site.ini",
+        "[uwsgi]\nworkers = 2\nworkers = 3\npidfile = /run/%(workers).pid\n",
+    )];
+    assert_eq!(
+        shown(&files, &["site.ini"])[1..],
+        ["workers = 2", "workers = 3", "pidfile = /run/2.pid"]
+    );
+    let files = [(
+        "site.ini",
+        "[uwsgi]\nname = a\npidfile = /run/%(name).pid\n",
+    )];
+    assert_eq!(
+        shown(&files, &["--set", "name=b", "--ini", "site.ini"])
+            .last()
+            .unwrap(),
+        "pidfile = /run/b.pid"
+    );
+}
+
+#[test]
+fn the_environment_comes_first() {
+    let directory = directory(&[("site.ini", "[uwsgi]\nthreads = 2\n")]);
+    let output = ruwsgi(directory.path(), &["--show-config", "--ini", "site.ini"])
+        .env("UWSGI_HTTP_SOCKET", ":80")
+        .env("RUWSGI_THREADS", "9")
+        .env("UWSGI_RELOADS", "1")
+        .output()
+        .unwrap();
+    let said = text(&output.stdout);
+    assert!(
+        said.contains("[uwsgi]\nhttp-socket = :80\nthreads = 9\n")
+            || said.contains("[uwsgi]\nthreads = 9\nhttp-socket = :80\n"),
+        "{said}"
+    );
+    assert!(
+        said.ends_with("ini = site.ini\nthreads = 2\n;end of configuration\n"),
+        "{said}"
+    );
+    assert!(!said.contains("reloads"), "{said}");
+}
+
+#[test]
+fn sections_includes_and_conditions_are_followed() {
+    let files = [
+        (
+            "site.ini",
+            "ignored = 1\n[uwsgi]\nini = :base\ninclude = %d/more.ini\ninherit = last.ini\nif-env = HOME\nthreads = 2\nendif =\n[base]\nthreads = 1\n[other]\nthreads = 9\n",
+        ),
+        ("more.ini", "[uwsgi]\nprocname = %n-%N\n"),
+        ("last.ini", "[uwsgi]\nthreads = 5\n"),
+    ];
+    let lines = shown(&files, &["--ini", "site.ini"]);
+    let threads: Vec<&str> = lines
+        .iter()
+        .filter_map(|line| line.strip_prefix("threads = "))
+        .collect();
+    assert_eq!(threads, ["1", "2", "5"]);
+    assert!(
+        lines.contains(&"procname = more-site".to_owned()),
+        "{lines:?}"
+    );
+}
+
+#[test]
+fn standard_input_is_a_configuration_too() {
+    use std::io::Write;
+    let directory = directory(&[]);
+    let mut child = ruwsgi(directory.path(), &["--show-config", "--ini", "-"])
+        .stdin(Stdio::piped())
+        .stdout(Stdio::piped())
+        .spawn()
+        .unwrap();
+    child
+        .stdin
+        .take()
+        .unwrap()
+        .write_all(b"[uwsgi]\nthreads = 3")
+        .unwrap();
+    let output = child.wait_with_output().unwrap();
+    assert!(text(&output.stdout).contains("threads = 3\n"));
+}
+
+#[test]
+fn a_file_that_is_missing_or_is_no_configuration_is_named() {
+    let said = |arguments: &[&str]| {
+        let output = output(&[("app.py", "")], arguments);
+        assert_eq!(output.status.code(), Some(1));
+        text(&output.stderr)
+    };
+    assert_eq!(
+        said(&["none.ini"]),
+        "ruwsgi: command line: error: none.ini cannot be read: there is no such file\n"
+    );
+    assert!(said(&["app.py"]).contains("write --wsgi-file app.py"));
+    assert!(said(&["--ini", "/dev/zero"]).contains("not a regular file"));
+    assert!(said(&[]).contains("nothing to serve"));
+}
+
+#[test]
+fn a_file_that_includes_itself_is_an_error_and_no_endless_loop() {
+    let (said, content) = check("[uwsgi]\nini = site.ini\nini = site.ini\n");
+    assert!(!content);
+    assert!(said.contains("again and again"), "{said}");
+}
+
+#[test]
+fn a_section_that_is_missing_is_said() {
+    let said = text(
+        &output(
+            &[("site.ini", "[uwsgi ]\nthreads = 3\n")],
+            &["check", "site.ini"],
+        )
+        .stdout,
+    );
+    assert!(
+        said.contains("site.ini:1: warning: there is no section [uwsgi] in site.ini, so nothing is read from it; the line must be exactly [uwsgi]\n"),
+        "{said}"
+    );
+}
+
+#[test]
+fn a_check_for_machines_is_json() {
+    let files = [(
+        "site.ini",
+        "[uwsgi]\nuid = www-data\nmodule = a\nsocket = :99999\n",
+    )];
+    let output = output(&files, &["check", "--json", "site.ini"]);
+    assert_eq!(output.status.code(), Some(1));
+    let findings: serde_json::Value = serde_json::from_slice(&output.stdout).unwrap();
+    let first = &findings[0];
+    assert_eq!(
+        (first["file"].as_str(), first["line"].as_u64()),
+        (Some("site.ini"), Some(4))
+    );
+    assert_eq!(first["severity"], "error");
+    assert_eq!(first["hint"], "ports go from 0 to 65535");
+}
+
+#[test]
+fn the_effective_configuration_says_where_each_value_comes_from() {
+    let directory = directory(&[(
+        "site.ini",
+        "[uwsgi]\nworkers = 2\nini = :more\nprocesses = 3\n[more]\nenv = A=1\n",
+    )]);
+    let output = ruwsgi(
+        directory.path(),
+        &[
+            "show-config",
+            "--origin",
+            "--ini",
+            "site.ini",
+            "--env",
+            "B=2",
+        ],
+    )
+    .env("UWSGI_THREADS", "2")
+    .output()
+    .unwrap();
+    let said = text(&output.stdout);
+    let given: Vec<&str> = said
+        .lines()
+        .take_while(|line| !line.starts_with("default\t"))
+        .collect();
+    assert_eq!(
+        given,
+        [
+            "environment\tthreads = 2",
+            "site.ini:6\tenv = A=1",
+            "site.ini:4\tprocesses = 3",
+            "command line\tenv = B=2"
+        ]
+    );
+    assert!(said.contains("default\tbuffer-size = 65535\n"));
+    assert!(!said.contains("default\tprocesses"));
+}
+
+#[test]
+fn every_kind_of_file_says_the_same() {
+    for (name, content) in [
+        (
+            "site.ini",
+            "[uwsgi]\nbase = %n\nprocesses = 2\nenv = A=%(base)\nenv = B=2\n",
+        ),
+        (
+            "site.yaml",
+            "uwsgi:\n  base: '%n'\n  processes: 2\n  env: [A=%(base), B=2]\n",
+        ),
+        (
+            "site.json",
+            "{\"uwsgi\": {\"base\": \"%n\", \"processes\": 2, \"env\": [\"A=%(base)\", \"B=2\"]}}",
+        ),
+        (
+            "site.toml",
+            "[uwsgi]\nbase = '%n'\nprocesses = 2\nenv = ['A=%(base)', 'B=2']\n",
+        ),
+        (
+            "site.xml",
+            "<uwsgi><base>%n</base><processes>2</processes><env>A=%(base)</env><env>B=2</env></uwsgi>",
+        ),
+    ] {
+        let output = output(&[(name, content)], &["show-config", name]);
+        let said = text(&output.stdout);
+        assert_eq!(
+            said,
+            "[uwsgi]\nbase = site\nprocesses = 2\nenv = A=site\nenv = B=2\n",
+            "{name}: {}",
+            text(&output.stderr)
+        );
+    }
+}
+
+#[test]
+fn a_plugin_for_another_language_is_refused() {
+    assert_eq!(
+        check("[uwsgi]\nplugins = python3,http,router_static\nplugin = 0:python\n").0,
+        "site.ini: nothing is wrong\n"
+    );
+    let (said, content) = check("[uwsgi]\nplugins = php\n");
+    assert!(!content);
+    assert!(
+        said.contains("the plugin php has no counterpart here"),
+        "{said}"
+    );
+}
+
+#[test]
+fn stop_and_reload_say_what_is_wrong_with_a_pid_file() {
+    let files = [
+        ("empty.pid", ""),
+        ("garbage.pid", "abc\n"),
+        ("dead.pid", "999999999\n"),
+        ("everyone.pid", "-1\n"),
+    ];
+    for file in [
+        "none.pid",
+        "empty.pid",
+        "garbage.pid",
+        "dead.pid",
+        "everyone.pid",
+    ] {
+        for flag in ["--stop", "--reload"] {
+            let output = output(&files, &[flag, file]);
+            assert_eq!(output.status.code(), Some(1), "{flag} {file}");
+            assert!(
+                text(&output.stderr).contains(file),
+                "{flag} {file}: {}",
+                text(&output.stderr)
+            );
+        }
+    }
+}
+
+#[test]
+fn stop_and_reload_signal_the_process_of_the_pid_file() {
+    for (flag, signal) in [("--stop", 2), ("--reload", 1)] {
+        // where the tests run in the background, the shell has them ignore SIGINT
+        let mut child = Command::new("env")
+            .args(["--default-signal=INT,HUP", "sleep", "60"])
+            .spawn()
+            .unwrap();
+        while !std::fs::read_to_string(format!("/proc/{}/comm", child.id()))
+            .is_ok_and(|name| name.trim() == "sleep")
+        {
+            std::thread::yield_now();
+        }
+        let output = output(&[("a.pid", &format!("{}\n", child.id()))], &[flag, "a.pid"]);
+        assert!(output.status.success(), "{}", text(&output.stderr));
+        let status = child.wait().unwrap();
+        assert_eq!(
+            std::os::unix::process::ExitStatusExt::signal(&status),
+            Some(signal)
+        );
+    }
+}
+
+#[test]
+fn a_message_cannot_be_forged_by_a_file() {
+    let (said, _) = check("[uwsgi]\nsocket = :1\u{1b}[2J\rfake.ini:1\n");
+    assert!(!said.contains('\u{1b}') && !said.contains('\r'), "{said:?}");
+}

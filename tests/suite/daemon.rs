@@ -1,0 +1,320 @@
+//! Daemons: `daemonize`, pidfiles, `--stop` and `--reload`, log files, `sd_notify`, request lines.
+
+use std::fs;
+use std::os::unix::fs::PermissionsExt;
+use std::os::unix::net::UnixDatagram;
+use std::path::Path;
+use std::process::Command;
+use std::time::Duration;
+
+use nix::sys::signal::Signal;
+
+use crate::kit::*;
+
+/// Starts a daemon that logs to `daemon.log` and writes its id to `pid`, and waits until it answers.
+fn daemon(site: &Site, option: &str) -> Server {
+    let launch = site
+        .server()
+        .set(option, site.at("daemon.log"))
+        .set("safe-pidfile", site.at("pid"));
+    let mut server = launch.logging_to("daemon.log").spawn();
+    let status = server.wait_for_exit().unwrap();
+    assert!(status.success(), "{status}: {}", server.log());
+    server.eventually("the pidfile is there", || site.read("pid").ends_with('\n'));
+    server.now_is(site.read("pid").trim().parse().unwrap());
+    server.eventually("it answers", || {
+        server.connect().put(&[100, 0, 0, 0]).rest().0.len() == 4
+    });
+    server
+}
+
+#[test]
+fn a_daemon_is_left_alone_and_logs_to_its_file() {
+    for option in ["daemonize", "daemonize2"] {
+        let site = Site::with("hello");
+        let server = daemon(&site, option);
+        server.get("/x").says("hello\n");
+        server.eventually("the request is in the file", || {
+            site.read("daemon.log").contains("GET /x")
+        });
+        let master = proc::process(server.master).unwrap();
+        assert_eq!(
+            fs::read_link(format!("/proc/{}/fd/0", master.pid)).unwrap(),
+            Path::new("/dev/null")
+        );
+        assert_ne!(master.session, std::process::id().cast_signed());
+        let mode = fs::metadata(site.file("daemon.log"))
+            .unwrap()
+            .permissions()
+            .mode();
+        assert_eq!(mode & 0o007, 0, "{option}: {mode:o}");
+    }
+}
+
+#[test]
+fn daemonize2_fails_if_the_application_cannot_be_loaded() {
+    let site = Site::of("raise RuntimeError('my own words')\n");
+    let launch = site
+        .server()
+        .set("daemonize2", site.at("daemon.log"))
+        .logging_to("daemon.log");
+    let refusal = launch.refused();
+    assert!(
+        refusal.code.is_some_and(|code| code != 0),
+        "{:?}",
+        refusal.code
+    );
+    assert!(refusal.log.contains("my own words"), "{}", refusal.log);
+}
+
+#[test]
+fn a_daemon_does_not_hold_its_starters_output() {
+    let site = Site::with("hello");
+    let server = daemon(&site, "daemonize");
+    for pid in server.processes().iter().map(|process| process.pid) {
+        for fd in [1, 2] {
+            let target = fs::read_link(format!("/proc/{pid}/fd/{fd}")).unwrap();
+            assert!(
+                !target.to_string_lossy().starts_with("pipe:"),
+                "{pid} writes to {}",
+                target.display()
+            );
+        }
+    }
+}
+
+#[test]
+fn pidfiles_hold_the_masters_id() {
+    for option in ["pidfile", "pidfile2", "safe-pidfile", "safe-pidfile2"] {
+        let site = Site::with("hello");
+        let server = site.server().set(option, site.at("pid")).start();
+        let expected = format!("{}\n", server.master);
+        server.eventually("the pidfile is there", || site.read("pid") == expected);
+        server.signal(Signal::SIGHUP);
+        server.get("/").says("hello\n");
+        assert_eq!(site.read("pid"), expected);
+        server.stop();
+        assert!(!site.has("pid"), "{option} is removed");
+    }
+}
+
+#[test]
+fn a_pidfile_that_cannot_be_written_is_refused() {
+    let refusal = Site::with("hello")
+        .server()
+        .set("pidfile", "/nowhere/pid")
+        .refused();
+    assert_eq!(refusal.code, Some(1), "{}", refusal.log);
+    assert!(refusal.log.contains("/nowhere/pid"), "{}", refusal.log);
+}
+
+/// Runs `ruwsgi --stop PIDFILE` or the like.
+fn command(option: &str, pidfile: &str) -> std::process::Output {
+    Command::new(binary())
+        .args([option, pidfile])
+        .output()
+        .unwrap()
+}
+
+#[test]
+fn stop_stops_what_a_pidfile_names() {
+    let site = Site::with("hello");
+    let mut server = site.server().set("pidfile", site.at("pid")).start();
+    server.get("/").says("hello\n");
+    assert!(command("--stop", &site.at("pid")).status.success());
+    assert!(server.wait_for_exit().unwrap().success());
+}
+
+#[test]
+fn reload_reloads_what_a_pidfile_names() {
+    let site = Site::with("generation");
+    let mut server = site.server().set("pidfile", site.at("pid")).start();
+    if under_uwsgi() {
+        server.leaves_its_socket();
+    }
+    let first = server.get("/").text();
+    assert!(command("--reload", &site.at("pid")).status.success());
+    server.eventually("the new generation answers", || {
+        server.get("/").text() != first
+    });
+}
+
+#[test]
+fn stop_of_what_is_not_there_fails() {
+    let site = Site::empty();
+    let output = command("--stop", &site.at("nosuch"));
+    assert_eq!(output.status.code(), Some(1), "{output:?}");
+    let mut gone = Command::new("true").spawn().unwrap();
+    gone.wait().unwrap();
+    site.write("pid", &format!("{}\n", gone.id()));
+    let output = command("--stop", &site.at("pid"));
+    assert!(!output.status.success());
+    let said = String::from_utf8_lossy(&output.stderr).into_owned()
+        + &String::from_utf8_lossy(&output.stdout);
+    if !under_uwsgi() {
+        assert!(said.contains(&gone.id().to_string()), "{said}");
+    }
+}
+
+#[test]
+fn the_log_goes_to_a_file() {
+    for option in ["logto", "logto2"] {
+        let site = Site::with("hello");
+        site.write("my.log", "an earlier line\n");
+        let server = site
+            .server()
+            .set(option, site.at("my.log"))
+            .logging_to("my.log")
+            .start();
+        server.get("/x").says("hello\n");
+        server.eventually("the request is in the file", || {
+            site.read("my.log").contains("GET /x")
+        });
+        assert!(
+            site.read("my.log").starts_with("an earlier line\n"),
+            "the file is appended to"
+        );
+    }
+}
+
+#[test]
+fn a_request_is_logged_in_uwsgis_format() {
+    let site = Site::with("environ");
+    let server = site.server().start();
+    let worker = server.wait_for_workers(1)[0];
+    let request = get("/a?b=c").var("REMOTE_USER", "me");
+    let answer = server.send(&request).expect(200);
+    server.get("/second").expect(200);
+    server.wait_for_log("GET /second");
+    let line = server.log_lines("GET /a?b=c").remove(0);
+    let head = answer.raw.len() - answer.body.len();
+    let begin = format!(
+        "[pid: {worker}|app: 0|req: 1/1] 127.0.0.1 (me) {{{} vars in {} bytes}} [",
+        request.vars.len() * 2,
+        request.block().len()
+    );
+    assert!(line.starts_with(&begin), "{line}\n{begin}");
+    let (date, rest) = line[begin.len()..].split_once("] ").unwrap();
+    assert!(is_ctime(date), "{date}");
+    let middle = format!("GET /a?b=c => generated {} bytes in ", answer.body.len());
+    let rest = rest
+        .strip_prefix(&middle)
+        .unwrap_or_else(|| panic!("{rest}"));
+    let (time, rest) = rest.split_once(" msecs").unwrap();
+    assert!(time.parse::<u32>().is_ok(), "{time}");
+    let headers = answer.headers.len();
+    let middle = format!(" (HTTP/1.1 200) {headers} headers in {head} bytes (");
+    let rest = rest
+        .strip_prefix(&middle)
+        .unwrap_or_else(|| panic!("{rest}"));
+    let switches = rest.strip_suffix(" switches on core 0)");
+    assert!(
+        switches.is_some_and(|count| count.parse::<u32>().is_ok()),
+        "{rest}"
+    );
+    assert!(server.log_lines("GET /second")[0].contains("|req: 2/2]"));
+}
+
+/// `Fri Nov 20 11:32:16 2026`
+fn is_ctime(text: &str) -> bool {
+    let words: Vec<&str> = text.split_whitespace().collect();
+    text.len() == 24 && words.len() == 5 && words[3].len() == 8 && words[4].parse::<u32>().is_ok()
+}
+
+#[test]
+fn a_file_is_logged_as_sent_by_sendfile() {
+    let site = Site::with("files");
+    site.write("data", &"x".repeat(100_000));
+    let server = site.server().start();
+    server.get("/whole").expect(200);
+    server.wait_for_log("via sendfile()");
+    assert!(
+        server.log_lines("via sendfile()")[0].contains("generated 100000 bytes"),
+        "{}",
+        server.log()
+    );
+}
+
+#[test]
+fn requests_are_not_logged_with_disable_logging() {
+    let server = Site::with("hello")
+        .server()
+        .set("disable-logging", "true")
+        .start();
+    for n in 0..5 {
+        server.get(&format!("/{n}")).says("hello\n");
+    }
+    let log = server.log();
+    server.stop();
+    assert!(!log.contains("generated"), "{log}");
+}
+
+#[test]
+fn systemd_is_told_of_readiness_and_stop() {
+    let site = Site::with("hello");
+    let socket = UnixDatagram::bind(site.file("notify")).unwrap();
+    socket
+        .set_read_timeout(Some(Duration::from_secs(20)))
+        .unwrap();
+    let message = || {
+        let mut bytes = [0; 4096];
+        let size = socket.recv(&mut bytes).expect("a message for systemd");
+        String::from_utf8_lossy(&bytes[..size]).into_owned()
+    };
+    let mut server = site
+        .server()
+        .envvar("NOTIFY_SOCKET", &site.at("notify"))
+        .start();
+    while !message().lines().any(|line| line == "READY=1") {}
+    server.get("/").says("hello\n");
+    if differs("systemd is told STOPPING=1; uWSGI tells only READY=1.") {
+        return;
+    }
+    server.signal(Signal::SIGTERM);
+    while !message().lines().any(|line| line == "STOPPING=1") {}
+    assert!(server.wait_for_exit().unwrap().success());
+}
+
+#[test]
+fn systemd_is_not_told_of_readiness_before_the_application_is_there() {
+    if differs(
+        "systemd is told READY=1 when workers accept; uWSGI tells it before they are forked.",
+    ) {
+        return;
+    }
+    let app = "import os, time\nwhile not os.path.exists('gate'):\n    time.sleep(0.005)\n";
+    let site = Site::of(&format!("{app}{}", include_str!("../apps/hello/app.py")));
+    let socket = UnixDatagram::bind(site.file("notify")).unwrap();
+    let mut server = site
+        .server()
+        .envvar("NOTIFY_SOCKET", &site.at("notify"))
+        .spawn();
+    server.eventually("the socket is bound", || site.has("app.sock"));
+    socket.set_nonblocking(true).unwrap();
+    let mut bytes = [0; 4096];
+    let mut ready = || matches!(socket.recv(&mut bytes), Ok(n) if String::from_utf8_lossy(&bytes[..n]).contains("READY=1"));
+    assert!((0..10).all(|_| !ready()), "it is not ready");
+    site.write("gate", "");
+    server.eventually("it is ready", &mut ready);
+    assert!(server.exited().is_none());
+}
+
+#[test]
+fn limit_as_bounds_the_applications_memory() {
+    let site = Site::of(
+        "def application(environ, start_response):\n    \
+             try:\n        \
+                 block = bytearray(1 << 30)\n        \
+                 answer = b'got it'\n    \
+             except MemoryError:\n        \
+                 answer = b'refused'\n    \
+             start_response('200 OK', [])\n    \
+             return [answer]\n",
+    );
+    site.server()
+        .set("limit-as", 512)
+        .start()
+        .get("/")
+        .says("refused");
+    site.server().start().get("/").says("got it");
+}

@@ -1,0 +1,602 @@
+//! The emperor: vassals that come, change, fail and go, each by itself, and the emperor's own end.
+
+use std::fs;
+use std::os::unix::fs::{MetadataExt, chown, symlink};
+use std::process::{Command, Output};
+use std::time::{Duration, Instant};
+
+use nix::sys::signal::Signal;
+
+use crate::kit::proc::{self, descriptors};
+use crate::kit::server::send;
+use crate::kit::wait::within;
+use crate::kit::*;
+
+const WWW_DATA: u32 = 33;
+
+/// An emperor over `vassals/` of a site, whose control socket is `control`.
+struct Emperor {
+    server: Server,
+    site: Site,
+}
+
+/// An application that answers with a text.
+fn app(text: &str) -> String {
+    format!(
+        "def application(environ, start_response):\n    start_response('200 OK', [])\n    return [b'{text}']\n"
+    )
+}
+
+fn site() -> Site {
+    let site = Site::empty();
+    fs::create_dir(site.file("vassals")).unwrap();
+    site
+}
+
+impl Emperor {
+    fn over(site: &Site) -> Self {
+        Self::with(site, &[])
+    }
+
+    fn with(site: &Site, options: &[&str]) -> Self {
+        let control = site.at("control");
+        let mut words = vec!["--emperor", "vassals", "--emperor-control", &control];
+        words.extend(options);
+        let mut server = site.server().only(&words).spawn();
+        server.ends_otherwise();
+        server.wait_for_log("the emperor rules over");
+        Self {
+            server,
+            site: site.clone(),
+        }
+    }
+
+    /// The answer of a vassal, empty while it does not serve.
+    fn ask(&self, name: &str) -> String {
+        ask(&self.site, name)
+    }
+
+    #[track_caller]
+    fn says(&self, name: &str, text: &str) {
+        self.server
+            .eventually(&format!("{name} says {text}"), || self.ask(name) == text);
+    }
+
+    fn command(&self, words: &[&str]) -> Output {
+        Command::new(binary())
+            .args(words)
+            .args(["--control", &self.site.at("control")])
+            .output()
+            .unwrap()
+    }
+
+    /// The state and the reason that `ruwsgi ls` tells of a vassal.
+    fn state(&self, name: &str) -> (String, String) {
+        let output = self.command(&["ls", "--json"]);
+        let rows: serde_json::Value = serde_json::from_slice(&output.stdout).unwrap_or_default();
+        let rows = rows.as_array().cloned().unwrap_or_default();
+        let row = rows
+            .into_iter()
+            .find(|row| row["name"] == format!("{name}.ini"));
+        let text = |key: &str| {
+            let row = row.as_ref();
+            row.and_then(|row| row[key].as_str())
+                .unwrap_or_default()
+                .to_owned()
+        };
+        (text("state"), text("reason"))
+    }
+
+    fn pid(&self, name: &str) -> i32 {
+        let output = self.command(&["ls", "--json"]);
+        let rows: serde_json::Value = serde_json::from_slice(&output.stdout).unwrap();
+        let rows = rows.as_array().unwrap();
+        let row = rows
+            .iter()
+            .find(|row| row["name"] == format!("{name}.ini"))
+            .unwrap();
+        i32::try_from(row["pid"].as_i64().unwrap()).unwrap()
+    }
+}
+
+fn ask(site: &Site, name: &str) -> String {
+    use std::io::Write;
+    let address = Address::Unix(site.file(&format!("{name}.sock")));
+    let Ok(mut connection) = address.try_connect() else {
+        return String::new();
+    };
+    let sent = connection.write_all(&get("/").bytes());
+    sent.map(|()| connection.answer().text())
+        .unwrap_or_default()
+}
+
+/// The text of a vassal whose application is `NAME.py` of the site.
+fn ini(site: &Site, name: &str) -> String {
+    let python = system_python();
+    format!(
+        "[uwsgi]\nsocket = {}\nchmod-socket = 666\nchdir = {}\nwsgi-file = {name}.py\npython = {}\n",
+        site.at(&format!("{name}.sock")),
+        site.path().display(),
+        python.display()
+    )
+}
+
+/// Writes an application and drops its vassal into the directory.
+fn drop_in(site: &Site, name: &str, text: &str) {
+    site.write(&format!("{name}.py"), &app(text));
+    site.write(&format!("vassals/{name}.ini"), &ini(site, name));
+}
+
+#[test]
+fn a_file_that_is_dropped_in_serves_and_is_gone_when_it_is_removed() {
+    if differs(
+        "A vassal is started, reloaded or stopped within a fraction of a second of the change of its file.",
+    ) {
+        return;
+    }
+    let site = site();
+    let emperor = Emperor::over(&site);
+    drop_in(&site, "a", "one");
+    emperor.says("a", "one");
+    drop_in(&site, "b", "two");
+    emperor.says("b", "two");
+    let removed = Instant::now();
+    fs::remove_file(site.file("vassals/a.ini")).unwrap();
+    emperor
+        .server
+        .eventually("the socket is gone", || !site.has("a.sock"));
+    assert!(removed.elapsed() < Duration::from_secs(5));
+    fs::rename(site.file("vassals/b.ini"), site.file("vassals/b.ini.skip")).unwrap();
+    emperor
+        .server
+        .eventually("the socket is gone", || !site.has("b.sock"));
+    emperor.server.stop();
+}
+
+#[test]
+fn each_way_of_saving_a_file_is_one_reload() {
+    if differs("An edit within the same second as the last one is noticed.") {
+        return;
+    }
+    let site = site();
+    let emperor = Emperor::over(&site);
+    drop_in(&site, "a", "0");
+    emperor.says("a", "0");
+    let file = site.file("vassals/a.ini");
+    let text = ini(&site, "a");
+    let ways: [(&str, &dyn Fn()); 4] = [
+        ("written in place", &|| fs::write(&file, &text).unwrap()),
+        ("renamed over", &|| site.write("vassals/a.ini", &text)),
+        ("deleted and created", &|| {
+            fs::rename(&file, site.file("vassals/a.ini~")).unwrap();
+            fs::write(&file, &text).unwrap();
+        }),
+        ("touched", &|| {
+            let file = fs::File::options().append(true).open(&file).unwrap();
+            file.set_modified(std::time::SystemTime::now()).unwrap();
+        }),
+    ];
+    for (number, (way, save)) in (1..).zip(ways) {
+        site.write("a.py", &app(&number.to_string()));
+        save();
+        emperor.says("a", &number.to_string());
+        emperor
+            .server
+            .wait_for_lines("vassal a.ini: reloaded", number);
+        assert_eq!(
+            emperor.server.log_lines("vassal a.ini: has changed").len(),
+            number,
+            "{way}"
+        );
+    }
+    emperor.server.stop();
+}
+
+#[test]
+fn a_broken_edit_keeps_the_old_application_and_is_reported() {
+    if differs(
+        "An edit of a vassal that makes it unusable leaves the application before serving, and ruwsgi ls says so.",
+    ) {
+        return;
+    }
+    let site = site();
+    let mut emperor = Emperor::over(&site);
+    drop_in(&site, "a", "old");
+    emperor.says("a", "old");
+    site.write("vassals/a.ini", &(ini(&site, "a") + "processes = many\n"));
+    emperor.server.expect_log("serves as before");
+    let (state, reason) = emperor.state("a");
+    assert_eq!(state, "ready");
+    assert!(reason.contains("processes = many"), "{reason}");
+    emperor.says("a", "old");
+    drop_in(&site, "a", "new");
+    emperor.says("a", "new");
+    assert_eq!(emperor.state("a").1, "");
+    emperor.server.stop();
+}
+
+#[test]
+fn a_links_target_counts_and_so_does_where_it_leads() {
+    if differs("A change behind a symbolic link is noticed, also of a link on the way.") {
+        return;
+    }
+    let site = site();
+    for release in ["one", "two"] {
+        fs::create_dir(site.file(release)).unwrap();
+        site.write(&format!("{release}/site.ini"), &ini(&site, release));
+        site.write(&format!("{release}.py"), &app(release));
+    }
+    symlink(site.file("one"), site.file("current")).unwrap();
+    symlink(site.file("current/site.ini"), site.file("vassals/a.ini")).unwrap();
+    let emperor = Emperor::over(&site);
+    emperor.says("one", "one");
+    site.write("one.py", &app("edited"));
+    site.write("one/site.ini", &ini(&site, "one"));
+    emperor.says("one", "edited");
+    symlink(site.file("two"), site.file("next")).unwrap();
+    fs::rename(site.file("next"), site.file("current")).unwrap();
+    emperor.says("two", "two");
+    emperor
+        .server
+        .eventually("the old socket is gone", || !site.has("one.sock"));
+    emperor.server.stop();
+}
+
+#[test]
+fn one_that_cannot_start_disturbs_nobody_and_is_tried_at_once_when_it_is_mended() {
+    if differs(
+        "A vassal that fails is retried after a pause of its own, which doubles, and at once when its file changes.",
+    ) {
+        return;
+    }
+    let site = site();
+    drop_in(&site, "good", "good");
+    site.write("vassals/bad.ini", "[uwsgi]\nprocesses = many\n");
+    site.write("raises.py", "raise RuntimeError('my own words')\n");
+    site.write("vassals/raises.ini", &ini(&site, "raises"));
+    let mut emperor = Emperor::with(
+        &site,
+        &[
+            "--emperor-throttle",
+            "600000",
+            "--emperor-max-throttle",
+            "600000",
+        ],
+    );
+    emperor.server.expect_log("tried again in 600");
+    emperor.says("good", "good");
+    emperor.server.eventually("both back off", || {
+        ["bad", "raises"]
+            .iter()
+            .all(|name| emperor.state(name).0 == "backing off")
+    });
+    assert!(emperor.state("bad").1.contains("processes = many"));
+    assert!(
+        emperor.state("raises").1.contains("my own words"),
+        "{:?}",
+        emperor.state("raises")
+    );
+    drop_in(&site, "bad", "mended");
+    emperor.says("bad", "mended");
+    site.write("raises.py", &app("mended too"));
+    let output = emperor.command(&["retry", "raises", "--wait"]);
+    assert!(output.status.success(), "{output:?}");
+    emperor.says("raises", "mended too");
+    emperor.server.stop();
+}
+
+#[test]
+fn the_verbs_tell_and_do() {
+    if differs("ruwsgi ls, status, reload, stop, start and retry speak with the emperor.") {
+        return;
+    }
+    let site = site();
+    drop_in(&site, "a", "one");
+    let emperor = Emperor::over(&site);
+    emperor.says("a", "one");
+    let listed = String::from_utf8(emperor.command(&["ls"]).stdout).unwrap();
+    assert!(listed.contains("a.ini  ready"), "{listed}");
+    let status = String::from_utf8(emperor.command(&["status", "a"]).stdout).unwrap();
+    assert!(status.contains("requests  1"), "{status}");
+    site.write("a.py", &app("two"));
+    assert!(
+        emperor
+            .command(&["reload", "a.ini", "--wait"])
+            .status
+            .success()
+    );
+    // a worker of the old generation may have accepted just before it was told to retire
+    emperor.says("a", "two");
+    assert!(emperor.command(&["stop", "a", "--wait"]).status.success());
+    assert_eq!(emperor.state("a").0, "stopped");
+    assert!(!site.has("a.sock"));
+    assert!(emperor.command(&["start", "a", "--wait"]).status.success());
+    assert_eq!(emperor.ask("a"), "two");
+    let missing = emperor.command(&["status", "b"]);
+    assert!(!missing.status.success());
+    emperor.server.stop();
+}
+
+#[test]
+fn nothing_of_a_vassal_outlives_a_killed_emperor() {
+    if under_uwsgi() {
+        return;
+    }
+    let site = site();
+    drop_in(&site, "a", "one");
+    drop_in(&site, "b", "two");
+    let mut emperor = Emperor::over(&site);
+    emperor.says("a", "one");
+    emperor.says("b", "two");
+    send(emperor.server.master, Signal::SIGKILL);
+    emperor.server.wait_for_exit();
+    emperor.server.stop();
+    assert!(!site.has("a.sock") && !site.has("b.sock"));
+}
+
+#[test]
+fn one_whose_master_is_killed_is_back() {
+    if under_uwsgi() {
+        return;
+    }
+    let site = site();
+    drop_in(&site, "a", "one");
+    let mut emperor = Emperor::with(&site, &["--emperor-throttle", "10"]);
+    emperor.says("a", "one");
+    let before = emperor.pid("a");
+    send(before, Signal::SIGKILL);
+    emperor.server.expect_log("without being asked to");
+    emperor.says("a", "one");
+    assert_ne!(emperor.pid("a"), before);
+    emperor.server.stop();
+}
+
+#[test]
+fn hup_reloads_all_and_loses_no_descriptor() {
+    if under_uwsgi() {
+        return;
+    }
+    let site = site();
+    for name in ["a", "b", "c"] {
+        drop_in(&site, name, "1");
+    }
+    let emperor = Emperor::over(&site);
+    ["a", "b", "c"]
+        .iter()
+        .for_each(|name| emperor.says(name, "1"));
+    let before = descriptors(emperor.server.master);
+    for round in 2..5 {
+        ["a", "b", "c"]
+            .iter()
+            .for_each(|name| site.write(&format!("{name}.py"), &app(&round.to_string())));
+        emperor.server.signal(Signal::SIGHUP);
+        ["a", "b", "c"]
+            .iter()
+            .for_each(|name| emperor.says(name, &round.to_string()));
+        emperor.server.wait_for_lines(": reloaded", 3 * (round - 1));
+    }
+    assert_eq!(descriptors(emperor.server.master), before);
+    emperor.server.stop();
+}
+
+/// How many sockets a process has, and other things that no shell leaves to its children.
+fn kinds(pid: i32) -> (usize, usize) {
+    let entries = fs::read_dir(format!("/proc/{pid}/fd"))
+        .into_iter()
+        .flatten()
+        .flatten();
+    let (mut sockets, mut others) = (0, 0);
+    for target in entries.filter_map(|entry| fs::read_link(entry.path()).ok()) {
+        let target = target.to_string_lossy().into_owned();
+        sockets += usize::from(target.starts_with("socket:"));
+        others += usize::from(
+            ["anon_inode:", "/memfd:"]
+                .iter()
+                .any(|it| target.starts_with(it)),
+        );
+    }
+    (sockets, others)
+}
+
+#[test]
+fn nothing_of_the_emperor_leaks_into_a_vassal() {
+    if under_uwsgi() {
+        return;
+    }
+    let site = site();
+    let launch = site.server().envvar("UWSGI_VASSAL_SET_PLACEHOLDER", "x=y");
+    let launch = launch.envvar("UWSGI_EMPEROR_FREQ", "2");
+    site.write(
+        "a.py",
+        "import json, os\n\
+         def application(environ, start_response):\n\
+         \x20   start_response('200 OK', [])\n\
+         \x20   names = [n for n in os.environ if 'UWSGI' in n or 'NOTIFY' in n]\n\
+         \x20   return [json.dumps(sorted(names)).encode()]\n",
+    );
+    site.write("vassals/a.ini", &ini(&site, "a"));
+    let control = site.at("control");
+    let server = launch
+        .only(&["--emperor", "vassals", "--emperor-control", &control])
+        .spawn();
+    server.eventually("it answers", || ask(&site, "a") == r#"["RUWSGI_VASSAL"]"#);
+    let emperor = Emperor {
+        server,
+        site: site.clone(),
+    };
+    let vassal = kinds(emperor.pid("a"));
+    emperor.server.stop();
+    let mut alone = site.server().only(&["--ini", "vassals/a.ini"]).spawn();
+    alone.ends_otherwise();
+    alone.eventually("it answers", || ask(&site, "a") == "[]");
+    // the channel to the emperor is all that a vassal's master has more
+    alone.eventually("both have the same beside it", || {
+        let alone = kinds(alone.master);
+        (alone.0 + 1, alone.1) == vassal
+    });
+    alone.stop();
+}
+
+#[test]
+fn a_directory_may_come_later() {
+    if differs(
+        "A directory that does not exist is told of, and its vassals are started when it comes.",
+    ) {
+        return;
+    }
+    let site = Site::empty();
+    let emperor = Emperor::with(&site, &["--emperor-freq", "1"]);
+    assert_eq!(emperor.server.log_lines("there is no directory").len(), 1);
+    drop_in(&site, "a", "one");
+    emperor.says("a", "one");
+    fs::remove_dir_all(site.file("vassals")).unwrap();
+    emperor
+        .server
+        .eventually("the socket is gone", || !site.has("a.sock"));
+    drop_in(&site, "a", "two");
+    emperor.says("a", "two");
+    emperor.server.stop();
+}
+
+#[test]
+fn options_for_all_vassals_and_hooks_reach_each() {
+    if under_uwsgi() {
+        return;
+    }
+    let site = site();
+    for hook in ["started", "stopped"] {
+        site.write(
+            hook,
+            &format!(
+                "#!/bin/sh\necho \"$1\" >> {}\n",
+                site.at(&format!("{hook}.txt"))
+            ),
+        );
+        let mode = <fs::Permissions as std::os::unix::fs::PermissionsExt>::from_mode(0o755);
+        fs::set_permissions(site.file(hook), mode).unwrap();
+    }
+    site.write(
+        "a.py",
+        "import os\ndef application(environ, start_response):\n    start_response('200 OK', [])\n    return [os.environ['ONE'].encode(), os.environ['TWO'].encode()]\n",
+    );
+    site.write("all.ini", "[uwsgi]\nenv = TWO=2\n");
+    site.write("vassals/a.ini", &ini(&site, "a"));
+    let (started, stopped, all) = (site.at("started"), site.at("stopped"), site.at("all.ini"));
+    let options = [
+        "--vassal-set",
+        "env=ONE=1",
+        "--vassals-include",
+        &all,
+        "--vassals-start-hook",
+        &started,
+        "--vassals-stop-hook",
+        &stopped,
+    ];
+    let emperor = Emperor::with(&site, &options);
+    emperor.says("a", "12");
+    assert_eq!(site.read("started.txt"), "a.ini\n");
+    emperor.server.stop();
+    assert_eq!(site.read("stopped.txt"), "a.ini\n");
+}
+
+#[test]
+fn two_emperors_do_not_share_vassals() {
+    if differs("A second emperor over the same directories is refused.") {
+        return;
+    }
+    let site = site();
+    let emperor = Emperor::over(&site);
+    let control = site.at("control");
+    let words = ["--emperor", "vassals", "--emperor-control", &control];
+    let refusal = site.server().only(&words).refused();
+    assert_eq!(refusal.code, Some(1));
+    assert!(refusal.log.contains("another emperor"), "{}", refusal.log);
+    emperor.server.stop();
+}
+
+#[test]
+fn vassals_run_as_the_emperors_user_and_what_their_files_say_is_told() {
+    if needs_root()
+        || differs("A vassal's own uid that its emperor cannot give it is told of, not ignored.")
+    {
+        return;
+    }
+    let site = site();
+    fs::create_dir(site.file("run")).unwrap();
+    chown(site.path(), Some(WWW_DATA), Some(WWW_DATA)).unwrap();
+    site.write(
+        "a.py",
+        &fs::read_to_string(format!(
+            "{}/tests/apps/privileges/app.py",
+            env!("CARGO_MANIFEST_DIR")
+        ))
+        .unwrap(),
+    );
+    site.write("vassals/a.ini", &(ini(&site, "a") + "uid = nobody\n"));
+    let emperor = Emperor::with(&site, &["--uid", "www-data", "--gid", "www-data"]);
+    emperor.server.wait_for_log("have no effect");
+    emperor
+        .server
+        .eventually("it answers", || emperor.ask("a").contains("uids"));
+    let told: serde_json::Value = serde_json::from_str(&emperor.ask("a")).unwrap();
+    assert_eq!(
+        told["now"]["uids"],
+        serde_json::json!([WWW_DATA, WWW_DATA, WWW_DATA])
+    );
+    assert_eq!(fs::metadata(site.file("a.sock")).unwrap().uid(), WWW_DATA);
+    assert_eq!(proc::status(emperor.server.master, "Uid"), "33 33 33 33");
+    emperor.server.stop();
+}
+
+#[test]
+fn a_tyrant_runs_each_vassal_as_its_owner_and_none_as_root() {
+    if needs_root() || under_uwsgi() {
+        return;
+    }
+    let site = site();
+    let owners = [("a", WWW_DATA), ("b", 65_534), ("c", 0)];
+    let facts = fs::read_to_string(format!(
+        "{}/tests/apps/privileges/app.py",
+        env!("CARGO_MANIFEST_DIR")
+    ))
+    .unwrap();
+    for (name, owner) in owners {
+        fs::create_dir(site.file(name)).unwrap();
+        chown(site.file(name), Some(owner), Some(owner)).unwrap();
+        site.write(&format!("{name}.py"), &facts);
+        let text = ini(&site, name).replace(&format!("{name}.sock"), &format!("{name}/app.sock"));
+        site.write(&format!("{name}.ini"), &text);
+        chown(site.file(&format!("{name}.ini")), Some(owner), Some(owner)).unwrap();
+        fs::rename(
+            site.file(&format!("{name}.ini")),
+            site.file(&format!("vassals/{name}.ini")),
+        )
+        .unwrap();
+    }
+    let mut emperor = Emperor::with(&site, &["--emperor-tyrant"]);
+    emperor.server.expect_log("would run as root");
+    for (name, owner) in &owners[..2] {
+        let at = format!("{name}/app");
+        emperor
+            .server
+            .eventually("it answers", || emperor.ask(&at).contains("uids"));
+        let told: serde_json::Value = serde_json::from_str(&emperor.ask(&at)).unwrap();
+        assert_eq!(
+            told["now"]["uids"],
+            serde_json::json!([owner, owner, owner])
+        );
+        assert_eq!(
+            told["now"]["gids"],
+            serde_json::json!([owner, owner, owner])
+        );
+        assert_eq!(
+            fs::metadata(site.file(&format!("{at}.sock")))
+                .unwrap()
+                .uid(),
+            *owner
+        );
+    }
+    assert_eq!(emperor.state("c").0, "failed");
+    assert!(!within(Duration::from_millis(300), || site.has("c/app.sock")));
+    emperor.server.stop();
+}

@@ -1,0 +1,385 @@
+//! HTTP, plainly: keep-alive, lengths and chunks, what is refused.
+
+use crate::kit::*;
+
+fn server() -> Server {
+    on("http-socket")
+}
+
+fn on(option: &str) -> Server {
+    Site::with("environ")
+        .server()
+        .set(option, format!("127.0.0.1:{}", free_port()))
+        .start()
+}
+
+const CHUNKED: &str = "POST /c HTTP/1.1\r\nHost: x\r\nTransfer-Encoding: chunked\r\n\r\n";
+
+#[test]
+fn a_request_gets_the_environ_of_a_web_server() {
+    for option in ["http", "http-socket"] {
+        let server = on(option);
+        let request = "GET /caf%C3%A9/x%20y?q=%41&b HTTP/1.1\r\nHost: example.com:81\r\nX-Own: one\r\n\
+                       User-Agent: kit\r\nAccept: */*\r\nConnection: close\r\n\r\n";
+        let answer = server.http().put(request).answer().expect(200).json();
+        for (key, value) in [
+            ("REQUEST_METHOD", "GET"),
+            ("PATH_INFO", "/caf\u{c3}\u{a9}/x y"),
+            ("REQUEST_URI", "/caf%C3%A9/x%20y?q=%41&b"),
+            ("QUERY_STRING", "q=%41&b"),
+            ("SERVER_PROTOCOL", "HTTP/1.1"),
+            ("REMOTE_ADDR", "127.0.0.1"),
+            ("HTTP_HOST", "example.com:81"),
+            ("HTTP_X_OWN", "one"),
+            ("HTTP_USER_AGENT", "kit"),
+            ("SCRIPT_NAME", ""),
+            ("wsgi.url_scheme", "http"),
+        ] {
+            assert_eq!(answer[key], value, "{option}: {key}");
+        }
+        let port = answer["SERVER_PORT"].as_str().unwrap();
+        assert!(!answer["SERVER_NAME"].as_str().unwrap().is_empty());
+        assert!(port.parse::<u16>().is_ok(), "{port}");
+    }
+}
+
+#[test]
+fn a_body_with_a_length_arrives() {
+    let server = server();
+    let body = "z".repeat(100_000);
+    let head = format!(
+        "POST / HTTP/1.1\r\nHost: x\r\nContent-Length: {}\r\nConnection: close\r\n\r\n",
+        body.len()
+    );
+    let answer = server
+        .http()
+        .put(head)
+        .put(&body)
+        .answer()
+        .expect(200)
+        .json();
+    assert_eq!(answer["body"], body);
+    assert_eq!(answer["CONTENT_LENGTH"], "100000");
+}
+
+#[test]
+fn a_connection_is_kept() {
+    if differs(
+        "http and http-socket keep connections (HTTP/1.1); uWSGI closes them after one request.",
+    ) {
+        return;
+    }
+    for option in ["http", "http-socket"] {
+        let server = on(option);
+        let mut http = server.http();
+        for n in 0..20 {
+            assert_eq!(
+                http.get(&format!("/{n}")).expect(200).json()["PATH_INFO"],
+                format!("/{n}")
+            );
+        }
+        let length = "POST /l HTTP/1.1\r\nHost: x\r\nContent-Length: 4\r\n\r\nbody";
+        assert_eq!(http.put(length).answer().expect(200).json()["body"], "body");
+        assert_eq!(http.get("/after").expect(200).json()["PATH_INFO"], "/after");
+        http.put("GET /last HTTP/1.1\r\nHost: x\r\nConnection: close\r\n\r\n")
+            .answer()
+            .expect(200);
+        assert!(http.is_closed());
+    }
+}
+
+#[test]
+fn a_kept_connection_does_not_hold_the_single_worker() {
+    if under_uwsgi() {
+        return; // connections are not kept
+    }
+    let server = server();
+    let mut kept: Vec<_> = (0..50).map(|_| server.http()).collect();
+    for http in &mut kept {
+        http.get("/").expect(200);
+    }
+    for http in kept.iter_mut().rev() {
+        http.get("/again").expect(200);
+    }
+}
+
+#[test]
+fn version_1_0_closes_and_gets_no_chunks() {
+    let server = server();
+    let mut http = server.http();
+    let answer = http.put("GET / HTTP/1.0\r\n\r\n").answer().expect(200);
+    assert_eq!(answer.header("Transfer-Encoding"), None);
+    assert!(!answer.body.is_empty() && http.is_closed());
+}
+
+#[test]
+fn a_chunked_body_arrives() {
+    if differs("A chunked request body is decoded into wsgi.input; uWSGI hides it there.") {
+        return;
+    }
+    let server = server();
+    let mut http = server.http();
+    for chunks in [
+        "4\r\nwiki\r\n5\r\npedia\r\n0\r\n\r\n",
+        "9;ext=1\r\nwikipedia\r\n0\r\nTrailer: x\r\n\r\n",
+        "09\r\nwikipedia\r\n000\r\n\r\n",
+    ] {
+        let answer = http.put(CHUNKED).put(chunks).answer().expect(200).json();
+        assert_eq!(answer["body"], "wikipedia");
+    }
+    let mut http = server.http();
+    http.put(CHUNKED);
+    for byte in "4\r\nwiki\r\n5\r\npedia\r\n0\r\n\r\n".bytes() {
+        http.put([byte]);
+    }
+    assert_eq!(http.answer().expect(200).json()["body"], "wikipedia");
+}
+
+#[test]
+fn an_empty_chunked_body_is_empty() {
+    let server = server();
+    let mut http = server.http();
+    let request = CHUNKED.replace("\r\n\r\n", "\r\nConnection: close\r\n\r\n");
+    assert_eq!(
+        http.put(request)
+            .put("0\r\n\r\n")
+            .answer()
+            .expect(200)
+            .json()["body"],
+        ""
+    );
+}
+
+#[test]
+fn a_body_of_unknown_length_is_chunked() {
+    if differs(
+        "A response without a length is chunked to an HTTP/1.1 client; uWSGI closes the connection after it.",
+    ) {
+        return;
+    }
+    let server = Site::with("iteration")
+        .server()
+        .set("http-socket", format!("127.0.0.1:{}", free_port()))
+        .start();
+    let mut http = server.http();
+    let answer = http.get("/generator").says("one two three");
+    assert_eq!(answer.header("Transfer-Encoding"), Some("chunked"));
+    http.get("/list").says("one two three");
+    let answer = http
+        .put("GET /generator HTTP/1.0\r\n\r\n")
+        .answer()
+        .says("one two three");
+    assert_eq!(answer.header("Transfer-Encoding"), None);
+}
+
+#[test]
+fn an_exception_in_a_chunked_body_cuts_it() {
+    if under_uwsgi() {
+        return; // nothing is chunked
+    }
+    let launch = Site::with("iteration")
+        .server()
+        .set("http-socket", format!("127.0.0.1:{}", free_port()));
+    let mut server = launch.start();
+    let mut http = server.http();
+    http.put("GET /raise-later HTTP/1.1\r\nHost: x\r\n\r\n");
+    http.connection.until("\r\n\r\n");
+    let (rest, _) = http.connection.rest();
+    assert!(
+        !String::from_utf8_lossy(&rest).contains("\r\n0\r\n"),
+        "no last chunk: {rest:?}"
+    );
+    server.expect_log("the application's own words");
+}
+
+#[test]
+fn a_client_that_asks_is_told_to_continue() {
+    if differs(
+        "Expect: 100-continue is answered when the body is wanted; uWSGI ignores it on http-socket.",
+    ) {
+        return;
+    }
+    let server = server();
+    let mut http = server.http();
+    http.put("POST / HTTP/1.1\r\nHost: x\r\nContent-Length: 4\r\nExpect: 100-continue\r\n\r\n");
+    assert_eq!(http.answer().status, 100);
+    assert_eq!(http.put("body").answer().expect(200).json()["body"], "body");
+    http.get("/kept").expect(200);
+}
+
+#[test]
+fn a_head_request_has_a_head_only() {
+    if differs("A HEAD request over HTTP gets no body; uWSGI sends it.") {
+        return;
+    }
+    let server = server();
+    let mut http = server.http();
+    http.put("HEAD / HTTP/1.1\r\nHost: x\r\n\r\n");
+    assert_eq!(http.answer_to("HEAD").expect(200).body, b"");
+    http.get("/after").expect(200);
+}
+
+#[test]
+fn pipelined_requests_are_answered_in_order() {
+    if differs("Pipelined HTTP requests are answered in order; uWSGI answers the first and closes.")
+    {
+        return;
+    }
+    let server = server();
+    let mut http = server.http();
+    let request =
+        |n: usize| format!("POST /{n} HTTP/1.1\r\nHost: x\r\nContent-Length: 1\r\n\r\n{n}");
+    http.put((0..8).map(request).collect::<String>());
+    for n in 0..8 {
+        let answer = http.answer().expect(200).json();
+        assert_eq!(
+            (answer["PATH_INFO"].clone(), answer["body"].clone()),
+            (format!("/{n}").into(), n.to_string().into())
+        );
+    }
+}
+
+#[test]
+fn an_unread_body_does_not_become_the_next_request() {
+    if under_uwsgi() {
+        return; // connections are not kept
+    }
+    let launch = Site::with("bodies")
+        .server()
+        .set("http-socket", format!("127.0.0.1:{}", free_port()));
+    let server = launch.start();
+    let mut http = server.http();
+    for _ in 0..3 {
+        let smuggled = "GET /sum HTTP/1.1\r\nHost: x\r\n\r\n";
+        let head = format!(
+            "POST /ignore HTTP/1.1\r\nHost: x\r\nContent-Length: {}\r\n\r\n",
+            smuggled.len()
+        );
+        http.put(head).put(smuggled).answer().says("ignored");
+    }
+    http.get("/sum").says("0 00000000");
+}
+
+#[test]
+fn what_is_no_http_is_refused() {
+    if differs(
+        "Malformed HTTP gets 400 and the connection is closed; uWSGI lets much of it pass to the application.",
+    ) {
+        return;
+    }
+    let server = server();
+    for request in [
+        "asdf\r\n\r\n",
+        "GET\r\n\r\n",
+        "GET /\r\n\r\n",
+        "GET / HTTP/1.1\nHost: x\n\n",
+        "GET / HTTP/1.1\r\n\r\n",
+        "GET / HTTP/1.1\r\nHost: x\r\nHost: y\r\n\r\n",
+        "GET / HTTP/1.1\r\nHost : x\r\n\r\n",
+        "GET / HTTP/1.1\r\n Host: x\r\n\r\n",
+        "GET / HTTP/1.1\r\nHost: x\r\nA: b\r\n c\r\n\r\n",
+        "GET / HTTP/1.1\r\nHost: x\r\nA: b\rc\r\n\r\n",
+        "GET / HTTP/1.1\r\nHost: x\r\nA: b\0c\r\n\r\n",
+        "GET / HTTP/1.1\r\nHost: x\r\n: c\r\n\r\n",
+        "GET / HTTP/1.1\r\nHost: x\r\nno colon\r\n\r\n",
+        "G<T / HTTP/1.1\r\nHost: x\r\n\r\n",
+        "GET / x HTTP/1.1\r\nHost: x\r\n\r\n",
+        "GET / HTTP/1.1x\r\nHost: x\r\n\r\n",
+        "POST / HTTP/1.1\r\nHost: x\r\nContent-Length: -1\r\n\r\n",
+        "POST / HTTP/1.1\r\nHost: x\r\nContent-Length: +5\r\n\r\nhello",
+        "POST / HTTP/1.1\r\nHost: x\r\nContent-Length: 5\r\nContent-Length: 7\r\n\r\nhello",
+        "POST / HTTP/1.1\r\nHost: x\r\nContent-Length: 5\r\nTransfer-Encoding: chunked\r\n\r\n0\r\n\r\n",
+        "POST / HTTP/1.0\r\nHost: x\r\nTransfer-Encoding: chunked\r\n\r\n0\r\n\r\n",
+        "POST / HTTP/1.1\r\nHost: x\r\nTransfer-Encoding: chunked, chunked\r\n\r\n0\r\n\r\n",
+        "POST / HTTP/1.1\r\nHost: x\r\nTransfer-Encoding:\x0bchunked\r\n\r\n0\r\n\r\n",
+        "POST / HTTP/1.1\r\nHost: x\r\nTransfer-Encoding: chunked\r\n\r\n5 x\r\nhello\r\n0\r\n\r\n",
+        "POST / HTTP/1.1\r\nHost: x\r\nTransfer-Encoding: chunked\r\n\r\n-5\r\nhello\r\n0\r\n\r\n",
+        "POST / HTTP/1.1\r\nHost: x\r\nTransfer-Encoding: chunked\r\n\r\n5\r\nhelloworld\r\n0\r\n\r\n",
+    ] {
+        let mut http = server.http();
+        let answer = http.put(request).answer();
+        assert_eq!(
+            answer.status,
+            400,
+            "{request:?} got {:?}",
+            String::from_utf8_lossy(&answer.raw)
+        );
+        assert!(http.is_closed(), "{request:?}");
+    }
+    let mut http = server.http();
+    http.put("POST / HTTP/1.1\r\nHost: x\r\nTransfer-Encoding: gzip, chunked\r\n\r\n0\r\n\r\n");
+    assert!(matches!(http.answer().status, 400 | 501));
+    server.http().get("/").expect(200);
+}
+
+#[test]
+fn a_head_over_buffer_size_is_refused() {
+    if differs("An HTTP head over buffer-size gets 431; uWSGI hangs up.") {
+        return;
+    }
+    let server = Site::with("environ")
+        .server()
+        .set("http-socket", format!("127.0.0.1:{}", free_port()))
+        .set("buffer-size", 4096)
+        .start();
+    let request = format!(
+        "GET / HTTP/1.1\r\nHost: x\r\nX-Long: {}\r\n\r\n",
+        "v".repeat(10_000)
+    );
+    server.http().put(request).answer().expect(431);
+    server.http().get("/").expect(200);
+}
+
+#[test]
+fn a_header_with_an_underscore_is_not_taken_for_one_with_a_dash() {
+    if differs(
+        "A header whose name holds an underscore is dropped, like in nginx; uWSGI takes X_User for X-User.",
+    ) {
+        return;
+    }
+    let server = server();
+    let request = "GET / HTTP/1.1\r\nHost: x\r\nX_User: evil\r\nProxy: http://evil/\r\n\r\n";
+    let answer = server.http().put(request).answer().expect(200).json();
+    assert!(answer["HTTP_X_USER"].is_null() && answer["HTTP_PROXY"].is_null());
+}
+
+#[test]
+fn repeated_headers_are_joined() {
+    let server = server();
+    let request = "GET / HTTP/1.1\r\nHost: x\r\nX-A: 1\r\nX-A: 2\r\nConnection: close\r\n\r\n";
+    assert_eq!(
+        server.http().put(request).answer().expect(200).json()["HTTP_X_A"],
+        "1, 2"
+    );
+    if differs(
+        "Repeated Cookie headers are joined by a semicolon, as browsers write them; uWSGI joins by a comma.",
+    ) {
+        return;
+    }
+    let request = "GET / HTTP/1.1\r\nHost: x\r\nCookie: a=1\r\nCookie: b=2\r\n\r\n";
+    assert_eq!(
+        server.http().put(request).answer().expect(200).json()["HTTP_COOKIE"],
+        "a=1; b=2"
+    );
+}
+
+#[test]
+fn an_unfinished_head_does_not_hold_the_single_worker() {
+    if differs(
+        "An HTTP request that is not complete holds no worker; with http-socket uWSGI's only worker waits for it.",
+    ) {
+        return;
+    }
+    let server = server();
+    let mut slow: Vec<_> = (0..20).map(|_| server.http()).collect();
+    for http in &mut slow {
+        http.put("GET /slow HTTP/1.1\r\nHo");
+    }
+    server.http().get("/").expect(200);
+    for http in &mut slow {
+        assert_eq!(
+            http.put("st: x\r\n\r\n").answer().expect(200).json()["PATH_INFO"],
+            "/slow"
+        );
+    }
+}

@@ -1,0 +1,163 @@
+//! The WSGI input and error streams: `wsgi.input` against `io.BytesIO`, `wsgi.errors`.
+
+use crate::kit::*;
+
+/// Bodies whose lines are short, long, empty, endless.
+fn bodies() -> Vec<Vec<u8>> {
+    let lines = |count: usize, length: usize| {
+        (0..count)
+            .flat_map(|n| {
+                [
+                    vec![b'a' + (n % 26) as u8; (n * 7) % length.max(1)],
+                    b"\n".to_vec(),
+                ]
+                .concat()
+            })
+            .collect()
+    };
+    vec![
+        b"".to_vec(),
+        b"\n".to_vec(),
+        b"one line".to_vec(),
+        b"one\ntwo\n\nfour".to_vec(),
+        lines(200, 90),
+        lines(3000, 40),
+        vec![b'x'; 200_000],
+        (0..100_000u32)
+            .map(|n| (n.wrapping_mul(n) / 7) as u8)
+            .collect(),
+    ]
+}
+
+fn agrees(server: &Server, path: &str, seeds: std::ops::Range<u32>) {
+    for body in bodies() {
+        for seed in seeds.clone() {
+            let answer = server
+                .send(&post(&format!("{path}?{seed}"), body.clone()))
+                .expect(200);
+            assert_eq!(answer.text(), "agreed", "seed {seed}, {} bytes", body.len());
+        }
+    }
+}
+
+#[test]
+fn random_calls_give_what_bytesio_gives() {
+    agrees(&Site::with("input").server().start(), "/", 0..30);
+}
+
+#[test]
+fn random_calls_give_what_bytesio_gives_with_post_buffering() {
+    agrees(
+        &Site::with("input")
+            .server()
+            .set("post-buffering", 1000)
+            .start(),
+        "/",
+        30..40,
+    );
+}
+
+#[test]
+fn random_calls_with_every_kind_of_size_give_what_bytesio_gives() {
+    if differs(
+        "wsgi.input's read(0), read(-1), readline(n) and readlines(n) give what files give; uWSGI's read more or fail.",
+    ) {
+        return;
+    }
+    for launch in [
+        Site::with("input").server(),
+        Site::with("input").server().set("post-buffering", 1000),
+    ] {
+        agrees(&launch.start(), "/every", 0..20);
+    }
+}
+
+#[test]
+fn the_input_can_be_read_after_start_response() {
+    let site = Site::of(
+        "def application(environ, start_response):\n    \
+             start_response('200 OK', [])\n    \
+             yield environ['wsgi.input'].read(3)\n    \
+             yield environ['wsgi.input'].read()\n    \
+             yield environ['wsgi.input'].read()\n",
+    );
+    site.server()
+        .start()
+        .send(&post("/", "abcdef"))
+        .says("abcdef");
+}
+
+#[test]
+fn the_input_of_another_thread_is_readable() {
+    let site = Site::of(
+        "import threading\n\
+         def application(environ, start_response):\n    \
+             got = []\n    \
+             reader = threading.Thread(target=lambda: got.append(environ['wsgi.input'].read()))\n    \
+             reader.start()\n    \
+             reader.join()\n    \
+             start_response('200 OK', [])\n    \
+             return got\n",
+    );
+    site.server()
+        .set("enable-threads", "true")
+        .start()
+        .send(&post("/", "from afar"))
+        .says("from afar");
+}
+
+#[test]
+fn an_input_kept_beyond_its_request_is_harmless() {
+    if under_uwsgi() {
+        return; // it reads the next request's body
+    }
+    let site = Site::of(
+        "kept = []\n\
+         def application(environ, start_response):\n    \
+             kept.append(environ['wsgi.input'])\n    \
+             start_response('200 OK', [])\n    \
+             try:\n        \
+                 return [repr(kept[0].read()).encode()]\n    \
+             except (OSError, ValueError):\n        \
+                 return [b'closed']\n",
+    );
+    let server = site.server().start();
+    server.send(&post("/", "mine")).says("b'mine'");
+    let second = server.send(&post("/", "other")).expect(200).text();
+    assert!(second == "b''" || second == "closed", "{second}");
+}
+
+#[test]
+fn wsgi_errors_goes_to_the_log() {
+    let site = Site::of(
+        "def application(environ, start_response):\n    \
+             errors = environ['wsgi.errors']\n    \
+             errors.write('written h\\u00e9\\n')\n    \
+             errors.writelines(['line one\\n', 'line two\\n'])\n    \
+             print('printed', file=errors)\n    \
+             errors.flush()\n    \
+             start_response('200 OK', [])\n    \
+             return [b'done']\n",
+    );
+    let server = site.server().start();
+    server.get("/").says("done");
+    for text in ["written h\u{e9}", "line one", "line two", "printed"] {
+        server.wait_for_log(text);
+    }
+}
+
+#[test]
+fn what_the_application_prints_goes_to_the_log_at_once() {
+    let site = Site::of(
+        "import sys\n\
+         def application(environ, start_response):\n    \
+             print('to stdout', flush=True)\n    \
+             print('to stderr', file=sys.stderr)\n    \
+             start_response('200 OK', [])\n    \
+             return [b'done']\n",
+    );
+    let server = site.server().start();
+    server.get("/").says("done");
+    server.wait_for_log("to stdout");
+    server.wait_for_log("to stderr");
+}

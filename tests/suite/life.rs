@@ -1,0 +1,268 @@
+//! How workers live and die: deadlines of requests, and the records of deaths.
+
+use std::collections::BTreeSet;
+use std::sync::atomic::{AtomicBool, AtomicUsize, Ordering};
+use std::time::{Duration, Instant};
+
+use nix::sys::signal::Signal;
+
+use crate::kit::server::send;
+use crate::kit::*;
+
+fn server(threads: usize, options: &[(&str, &str)]) -> Server {
+    let mut launch = Site::with("life").server().set("threads", threads);
+    for (name, value) in options {
+        launch = launch.set(name, value);
+    }
+    launch.start()
+}
+
+/// The original cannot be asked: its client sees a closed connection, and one second is all its clock knows.
+fn only_here() -> bool {
+    differs(
+        "A request over its harakiri gets a 504, also with threads, and the other requests of its worker go on; uWSGI cuts all of them off.",
+    )
+}
+
+/// What is stuck on the main thread is brought back, whatever it does, and its worker lives on.
+#[test]
+fn a_request_over_its_deadline_gets_a_504_and_its_worker_lives_on() {
+    if only_here() {
+        return;
+    }
+    let mut server = server(1, &[("harakiri", "1")]);
+    let pid = server.get("/pid").expect(200).text();
+    for path in ["/sleep", "/loop", "/regex", "/blocked"] {
+        let begun = Instant::now();
+        server.get(path).expect(504);
+        assert!(begun.elapsed() < Duration::from_secs(3), "{path}");
+        server.get("/pid").says(&pid);
+        server.expect_log(&format!("GET {path} from 127.0.0.1 is given up"));
+    }
+    assert!(server.log().contains("in blocked"), "{}", server.log());
+}
+
+#[test]
+fn an_answer_that_has_begun_is_cut_off_at_its_deadline() {
+    if only_here() {
+        return;
+    }
+    let mut server = server(1, &[("harakiri", "1")]);
+    let answer = server.get("/stream");
+    assert!(!answer.text().contains("ended"));
+    server.expect_log("GET /stream from 127.0.0.1 is given up");
+    server.get("/").says("hello");
+}
+
+#[test]
+fn the_other_threads_of_a_stuck_worker_finish_their_requests() {
+    if only_here() {
+        return;
+    }
+    let mut server = server(4, &[("harakiri", "2")]);
+    let first = server.wait_for_workers(1);
+    let mut stuck = server.ask(&get("/sleep?30"));
+    let begun = Instant::now();
+    let mut others = Vec::new();
+    while begun.elapsed() < Duration::from_secs(6) {
+        others.push(server.ask(&get("/sleep?1")));
+        std::thread::sleep(Duration::from_millis(400));
+        if others.len() == 7 {
+            stuck.answer().expect(504);
+            assert!(begun.elapsed() < Duration::from_secs(4));
+        }
+    }
+    for mut other in others {
+        other.answer().says("slept");
+    }
+    server.expect_log("/sleep?30 => generated");
+    let log = server.log();
+    let line = server.log_lines("/sleep?30 => generated").remove(0);
+    assert!(line.contains("(HTTP/1.1 504)"), "{log}");
+    // the main thread is brought back, another one only with its worker
+    assert_eq!(
+        line.contains("killed"),
+        log.contains("does not come back"),
+        "{log}"
+    );
+    assert_eq!(
+        server.wait_for_workers(1) != first,
+        line.contains("killed"),
+        "{log}"
+    );
+}
+
+#[test]
+fn a_thread_that_keeps_the_interpreter_costs_its_worker() {
+    if only_here() {
+        return;
+    }
+    let mut server = server(4, &[("harakiri", "1")]);
+    let before = server.get("/pid").expect(200).text();
+    // one of the threads beside the main one has to take it: only that one can do what this asks
+    server.get("/regex").expect(504);
+    server.expect_log("GET /regex from 127.0.0.1 is given up");
+    server.eventually("the worker serves again or is replaced", || {
+        let mut connection = server.connect();
+        connection.patience(Duration::from_secs(5));
+        std::io::Write::write_all(&mut connection, &get("/pid").bytes()).is_ok()
+            && connection.answer().status == 200
+    });
+    let log = server.log();
+    let replaced = server.get("/pid").expect(200).text() != before;
+    assert_eq!(replaced, log.contains("does not come back"), "{log}");
+    assert!(log.contains("in regex"), "{log}");
+}
+
+#[test]
+fn each_death_has_a_record_that_tells_it_from_others() {
+    if differs(
+        "One line says how a worker died, after how long and in which requests; uWSGI says DAMN.",
+    ) {
+        return;
+    }
+    let mut server = server(1, &[]);
+    for (path, record) in [
+        ("/segfault", "killed by signal 11 (SIGSEGV)"),
+        ("/exit?3", "exited with status 3"),
+        ("/abort", "killed by signal 6 (SIGABRT)"),
+        ("/kill", "not by its master"),
+    ] {
+        let answer = server.get(path);
+        assert_eq!(answer.status, 0, "{path}");
+        server.expect_log(record);
+        let lines = server.log_lines(record);
+        assert!(
+            lines
+                .iter()
+                .any(|line| line.contains(&format!("it was in GET {path}"))),
+            "{lines:?}"
+        );
+        server.get("/").says("hello");
+    }
+}
+
+#[test]
+fn a_frozen_worker_with_a_deadline_is_replaced() {
+    if only_here() {
+        return;
+    }
+    let mut server = server(1, &[("harakiri", "1")]);
+    let worker = server.wait_for_workers(1)[0];
+    let mut asked = server.ask(&get("/sleep?1"));
+    std::thread::sleep(Duration::from_millis(200));
+    send(worker, Signal::SIGSTOP);
+    server.expect_log("because a request did not end (harakiri)");
+    assert_eq!(asked.answer().status, 0);
+    server.get("/").says("hello");
+}
+
+/// The ids of workers that a stream of requests meets until there were so many; every request must succeed.
+fn met(server: &Server, path: &str, count: usize) -> BTreeSet<String> {
+    let mut met = BTreeSet::new();
+    server.eventually(&format!("{count} workers were met"), || {
+        server.get(path).expect(200);
+        met.insert(server.get("/pid").expect(200).text());
+        met.len() >= count
+    });
+    met
+}
+
+#[test]
+fn workers_are_replaced_after_so_many_requests_and_none_is_missing_meanwhile() {
+    let server = Site::with("life")
+        .server()
+        .set("processes", 2)
+        .set("max-requests", 50)
+        .set("min-worker-lifetime", 1)
+        .start();
+    server.wait_for_workers(2);
+    let (ended, counted) = (AtomicBool::new(false), AtomicUsize::new(usize::MAX));
+    std::thread::scope(|scope| {
+        scope.spawn(|| {
+            while !ended.load(Ordering::Relaxed) {
+                // a look at /proc takes its time, and may miss a worker that goes and the one that has come for it
+                let looks = [(); 3].map(|()| server.workers().len());
+                counted.fetch_min(looks.into_iter().max().unwrap_or(0), Ordering::Relaxed);
+            }
+        });
+        met(&server, "/", 4);
+        ended.store(true, Ordering::Relaxed);
+    });
+    assert!(
+        under_uwsgi() || counted.load(Ordering::Relaxed) >= 2,
+        "only {counted:?} workers were there"
+    );
+}
+
+#[test]
+fn a_worker_that_grows_is_replaced_before_it_is_too_large() {
+    if differs(
+        "A worker that grows is replaced before it reaches reload-on-rss; in uWSGI after that.",
+    ) {
+        return;
+    }
+    let server = server(1, &[("reload-on-rss", "80"), ("min-worker-lifetime", "1")]);
+    let mut largest = 0;
+    let mut pids = BTreeSet::new();
+    server.eventually("three workers were met", || {
+        server.get("/grow?1").expect(200);
+        std::thread::sleep(Duration::from_millis(20));
+        for pid in server.workers() {
+            let size = proc::status(pid, "VmRSS");
+            let kib: u64 = size.trim_end_matches(" kB").parse().unwrap_or(0);
+            largest = largest.max(kib);
+            pids.insert(pid);
+        }
+        pids.len() >= 3
+    });
+    assert!(largest <= 81 << 10, "{largest} KiB");
+}
+
+#[test]
+fn a_worker_lives_for_its_time_and_no_longer() {
+    let server = server(
+        1,
+        &[("max-worker-lifetime", "2"), ("min-worker-lifetime", "1")],
+    );
+    let first = server.wait_for_workers(1);
+    server.eventually("it is replaced", || {
+        let now = server.workers();
+        now.len() == 1 && now != first
+    });
+    server.get("/").says("hello");
+}
+
+#[test]
+fn a_worker_over_the_evil_limit_is_killed() {
+    let mut server = server(1, &[("evil-reload-on-rss", "90")]);
+    server.get("/grow?100");
+    if !under_uwsgi() {
+        server.expect_log("by its master, because it had grown too large");
+    }
+    server.eventually("it serves again", || server.get("/").status == 200);
+}
+
+#[test]
+fn a_touched_file_reloads_the_application() {
+    let site = Site::with("life");
+    let option = if under_uwsgi() {
+        "touch-reload"
+    } else {
+        "touch-chain-reload"
+    };
+    let server = site
+        .server()
+        .set("touch-reload", "again")
+        .set(option, "too")
+        .start();
+    for name in ["again", "too"] {
+        let first = server.wait_for_workers(1);
+        server.site.write(name, "");
+        server.eventually("another worker serves", || {
+            let now = server.workers();
+            server.get("/").says("hello");
+            now.len() == 1 && now != first
+        });
+    }
+}

@@ -1,0 +1,427 @@
+//! Loading applications: modules, files, callables, paths, environment.
+
+use crate::kit::*;
+
+/// A module that answers with an expression.
+fn answering(expression: &str) -> String {
+    format!(
+        "import os, sys\n\
+         def application(environ, start_response):\n    \
+             start_response('200 OK', [])\n    \
+             return [str(({expression})).encode()]\n"
+    )
+}
+
+fn saying(expression: &str) -> Site {
+    Site::of(&answering(expression))
+}
+
+#[test]
+fn a_module_is_served() {
+    let site = saying("__name__");
+    site.server()
+        .set("module", "app")
+        .start()
+        .get("/")
+        .says("app");
+}
+
+#[test]
+fn a_module_in_a_package_is_served() {
+    let site = Site::empty();
+    site.write("project/__init__.py", "");
+    site.write("project/wsgi.py", &answering("__name__"));
+    site.server()
+        .set("module", "project.wsgi")
+        .start()
+        .get("/")
+        .says("project.wsgi");
+    site.server()
+        .set("wsgi", "project.wsgi:application")
+        .start()
+        .get("/")
+        .says("project.wsgi");
+}
+
+#[test]
+fn a_callable_may_be_named_in_three_ways() {
+    let site = Site::empty();
+    site.write(
+        "app.py",
+        &answering("'called'").replace("def application", "def app"),
+    );
+    site.server()
+        .set("module", "app:app")
+        .start()
+        .get("/")
+        .says("called");
+    site.server()
+        .set("module", "app")
+        .set("callable", "app")
+        .start()
+        .get("/")
+        .says("called");
+    site.server()
+        .set("wsgi-file", "app.py")
+        .set("callable", "app")
+        .start()
+        .get("/")
+        .says("called");
+}
+
+#[test]
+fn a_factory_is_called_once() {
+    let site = Site::empty();
+    let app = answering("'made'").replace("def application", "def inner");
+    let app = app + "def make():\n    open('made', 'a').write('x')\n    return inner\n";
+    site.write("app.py", &app);
+    let server = site.server().set("module", "app:make()").start();
+    server.get("/").says("made");
+    server.get("/").says("made");
+    server.stop();
+    assert_eq!(site.read("made"), "x");
+}
+
+#[test]
+fn a_callable_object_is_served() {
+    let site = Site::of(
+        "class Application:\n    \
+             def __call__(self, environ, start_response):\n        \
+                 start_response('200 OK', [])\n        \
+                 return [b'object']\n\
+         application = Application()\n",
+    );
+    site.server().start().get("/").says("object");
+}
+
+#[test]
+fn a_file_anywhere_is_served() {
+    let site = Site::empty();
+    site.write(
+        "deep/odd-name.wsgi",
+        &answering("os.path.basename(__file__)"),
+    );
+    let file = site.at("deep/odd-name.wsgi");
+    site.server()
+        .set("wsgi-file", &file)
+        .start()
+        .get("/")
+        .says("odd-name.wsgi");
+    site.server()
+        .set("file", "deep/odd-name.wsgi")
+        .start()
+        .get("/")
+        .says("odd-name.wsgi");
+}
+
+#[test]
+fn the_working_directory_is_on_the_path() {
+    let site = saying("__import__('beside').WORD");
+    site.write("beside.py", "WORD = 'beside'");
+    site.server().start().get("/").says("beside");
+    site.server()
+        .set("module", "app")
+        .start()
+        .get("/")
+        .says("beside");
+}
+
+#[test]
+fn chdir_comes_before_the_application() {
+    let site = Site::empty();
+    site.write("project/app.py", &answering("os.getcwd()"));
+    let launch = site
+        .server()
+        .set("socket", site.at("app.sock"))
+        .set("chdir", "project")
+        .set("module", "app");
+    launch.start().get("/").says(&site.at("project"));
+}
+
+#[test]
+fn chdir2_comes_after_the_application() {
+    let site = Site::empty();
+    site.write("after/x", "");
+    site.write(
+        "app.py",
+        &format!(
+            "import os\nBORN = os.getcwd()\n{}",
+            answering("(BORN, os.getcwd())")
+        ),
+    );
+    let expected = format!(
+        "('{}', '{}')",
+        site.at("").trim_end_matches('/'),
+        site.at("after")
+    );
+    site.server()
+        .set("socket", site.at("app.sock"))
+        .set("chdir2", site.at("after"))
+        .start()
+        .get("/")
+        .says(&expected);
+}
+
+#[test]
+fn a_directory_that_is_not_there_is_refused() {
+    let refusal = saying("1")
+        .server()
+        .set("chdir", "/nowhere/at/all")
+        .refused();
+    assert_eq!(refusal.code, Some(1), "{}", refusal.log);
+    if !under_uwsgi() {
+        assert!(refusal.log.contains("/nowhere/at/all"), "{}", refusal.log);
+    }
+}
+
+#[test]
+fn of_several_pythonpaths_the_last_is_first() {
+    let site = saying("__import__('which').WORD, [p.rstrip('/') for p in sys.path[:2]]");
+    site.write("one/which.py", "WORD = 'one'");
+    site.write("two/which.py", "WORD = 'two'");
+    let launch = site
+        .server()
+        .set("pythonpath", site.at("one"))
+        .set("python-path", site.at("two"));
+    let expected = format!("('two', ['{}', '{}'])", site.at("two"), site.at("one"));
+    launch.start().get("/").says(&expected);
+}
+
+#[test]
+fn a_pythonpath_may_be_a_pattern() {
+    let site = saying("__import__('found').WORD");
+    site.write("libs/a/found.py", "WORD = 'found'");
+    site.write("libs/b/other.py", "");
+    site.server()
+        .set("pp", site.at("libs/*"))
+        .start()
+        .get("/")
+        .says("found");
+}
+
+#[test]
+fn variables_are_set_and_unset_before_the_application() {
+    let site = Site::of(&format!(
+        "import os\nBORN = os.environ.get('KIT_SET'), os.environ.get('KIT_UNSET')\n{}",
+        answering("BORN, os.environ['KIT_SET'], os.environ['KIT_SPACED']")
+    ));
+    let launch = site
+        .server()
+        .envvar("KIT_UNSET", "x")
+        .set("env", "KIT_SET=a=b")
+        .set("unenv", "KIT_UNSET");
+    launch
+        .set("env", "KIT_SPACED=c d")
+        .start()
+        .get("/")
+        .says("(('a=b', None), 'a=b', 'c d')");
+}
+
+#[test]
+fn the_servers_environment_reaches_the_application() {
+    let site = saying("os.environ['KIT_GIVEN']");
+    site.server()
+        .envvar("KIT_GIVEN", "given")
+        .start()
+        .get("/")
+        .says("given");
+}
+
+#[test]
+fn pyargv_is_in_sys_argv() {
+    let site = saying("sys.argv[1:]");
+    site.server()
+        .set("pyargv", "one --two 3")
+        .start()
+        .get("/")
+        .says("['one', '--two', '3']");
+}
+
+#[test]
+fn imports_come_with_the_application() {
+    let site = saying("sorted(m for m in sys.modules if m.startswith('extra'))");
+    site.write("extra_one.py", "");
+    site.write("extra_two.py", "");
+    let launch = site
+        .server()
+        .set("import", "extra_one")
+        .set("pyimport", "extra_two");
+    launch.start().get("/").says("['extra_one', 'extra_two']");
+}
+
+#[test]
+fn a_warmup_path_is_requested_before_the_first_fork() {
+    if differs(
+        "warmup = PATH requests that path once before the workers are forked; uWSGI has nothing like it.",
+    ) {
+        return;
+    }
+    let site = Site::of(
+        "import os\n\
+         seen = []\n\
+         def application(environ, start_response):\n    \
+             start_response('200 OK', [])\n    \
+             seen.append((environ['PATH_INFO'], environ['REQUEST_METHOD'], os.getpid()))\n    \
+             return [' '.join('%s%s' % (p, '' if pid == os.getpid() else '!') for p, m, pid in seen).encode()]\n",
+    );
+    let server = site
+        .server()
+        .set("warmup", "/one?x=1")
+        .set("warmup", "/two")
+        .start();
+    server.get("/here").says("/one! /two! /here");
+}
+
+#[test]
+fn with_lazy_apps_each_worker_loads_for_itself() {
+    for (option, loads) in [("threads", 1), ("lazy-apps", 2)] {
+        let site = Site::of(&format!(
+            "import os\nopen('loads', 'a').write('%d\\n' % os.getpid())\n{}",
+            answering("os.getpid()")
+        ));
+        let server = site
+            .server()
+            .set("processes", 2)
+            .set(option, if loads == 1 { "1" } else { "true" })
+            .start();
+        server.get("/").expect(200);
+        server.eventually("it is loaded", || {
+            site.read("loads").lines().count() >= loads
+        });
+        let workers = server.wait_for_workers(2);
+        server.stop();
+        let pids: Vec<i32> = site
+            .read("loads")
+            .lines()
+            .map(|pid| pid.parse().unwrap())
+            .collect();
+        assert_eq!(pids.len(), loads);
+        assert_eq!(
+            pids.iter().all(|pid| workers.contains(pid)),
+            loads == 2,
+            "{option}"
+        );
+    }
+}
+
+#[test]
+fn the_interpreter_is_itself() {
+    if differs(
+        "sys.executable is the interpreter, as multiprocessing needs it; in uWSGI it is uwsgi.",
+    ) {
+        return;
+    }
+    let site = saying("os.path.realpath(sys.executable) == os.path.realpath('/proc/self/exe')");
+    site.server().start().get("/").says("True");
+}
+
+#[test]
+fn applications_may_use_multiprocessing() {
+    if under_uwsgi() {
+        return; // sys.executable is not Python
+    }
+    let site = Site::of(
+        "import multiprocessing, worker_side\n\
+         def application(environ, start_response):\n    \
+             with multiprocessing.get_context('spawn').Pool(1) as pool:\n        \
+                 answer = pool.map(worker_side.double, [21])\n    \
+             start_response('200 OK', [])\n    \
+             return [str(answer).encode()]\n",
+    );
+    site.write("worker_side.py", "def double(n):\n    return 2 * n\n");
+    site.server().start().get("/").says("[42]");
+}
+
+#[test]
+fn applications_are_mounted_by_path() {
+    let site = Site::empty();
+    let shown = "environ['SCRIPT_NAME'], environ['PATH_INFO']";
+    site.write("one.py", &answering(&format!("'one', {shown}")));
+    site.write("two.py", &answering(&format!("'two', {shown}")));
+    let launch = site.server().set("manage-script-name", "true");
+    let server = launch
+        .set("mount", "/one=one.py")
+        .set("mount", "/one/two=two:application")
+        .start();
+    server.get("/one/x").says("('one', '/one', '/x')");
+    server.get("/one").says("('one', '/one', '')");
+    server
+        .get("/one/two/x/y")
+        .says("('two', '/one/two', '/x/y')");
+    server
+        .get("/one/twofold")
+        .says("('one', '/one', '/twofold')");
+}
+
+#[test]
+fn an_application_mounted_at_the_root_gets_the_rest() {
+    let site = Site::empty();
+    let shown = "environ['SCRIPT_NAME'], environ['PATH_INFO']";
+    site.write("one.py", &answering(&format!("'one', {shown}")));
+    site.write("all.py", &answering(&format!("'all', {shown}")));
+    let launch = site.server().set("manage-script-name", "true");
+    let server = launch
+        .set("mount", "/=all.py")
+        .set("mount", "/one=one.py")
+        .start();
+    server.get("/one/x").says("('one', '/one', '/x')");
+    server.get("/other/x").says("('all', '', '/other/x')");
+    server.get("/onex").says("('all', '', '/onex')");
+}
+
+#[test]
+fn a_path_that_no_application_is_mounted_at_is_not_found() {
+    if differs("A path below no mount point gets 404; uWSGI lets the first application answer.") {
+        return;
+    }
+    let site = Site::empty();
+    site.write("one.py", &answering("'one'"));
+    let server = site
+        .server()
+        .set("manage-script-name", "true")
+        .set("mount", "/one=one.py")
+        .start();
+    server.get("/one").says("one");
+    server.get("/other").expect(404);
+}
+
+#[test]
+fn a_mount_point_with_a_trailing_slash_is_taken_without_it() {
+    if differs(
+        "A mount point with a trailing slash means the same without it; uWSGI reads past its buffer.",
+    ) {
+        return;
+    }
+    let site = Site::empty();
+    site.write(
+        "one.py",
+        &answering("environ['SCRIPT_NAME'], environ['PATH_INFO']"),
+    );
+    let server = site
+        .server()
+        .set("manage-script-name", "true")
+        .set("mount", "/one/=one.py")
+        .start();
+    server.get("/one").says("('/one', '')");
+    server.get("/one/x").says("('/one', '/x')");
+}
+
+#[test]
+fn without_manage_script_name_the_web_servers_script_name_chooses() {
+    let site = Site::empty();
+    site.write(
+        "one.py",
+        &answering("'one', environ['SCRIPT_NAME'], environ['PATH_INFO']"),
+    );
+    site.write(
+        "two.py",
+        &answering("'two', environ['SCRIPT_NAME'], environ['PATH_INFO']"),
+    );
+    let server = site
+        .server()
+        .set("mount", "/one=one.py")
+        .set("mount", "/two=two.py")
+        .start();
+    let request = get("/two/x").var("SCRIPT_NAME", "/two");
+    server.send(&request).says("('two', '/two', '/two/x')");
+}

@@ -1,0 +1,30 @@
+//! The black-box suite: each test starts a real server, asks it something, and leaves nothing behind.
+//! `RUWSGI_UNDER_TEST=/path/to/uwsgi cargo test --test suite` runs it against the original.
+#![allow(clippy::unwrap_used, clippy::expect_used)]
+
+#[path = "../kit/mod.rs"]
+mod kit;
+
+mod bodies;
+mod daemon;
+mod differences;
+mod django;
+mod emperor;
+mod environ;
+mod files;
+mod http;
+mod input;
+mod iteration;
+mod life;
+mod load;
+mod loading;
+mod packets;
+mod privileges;
+mod processes;
+mod refusals;
+mod responses;
+mod serve;
+mod signals;
+mod tutorial;
+mod uwsgi_module;
+mod venvs;

@@ -1,0 +1,415 @@
+//! The uwsgi protocol: what a packet may be, and what a broken one gets.
+
+use std::io::{Read, Write};
+
+use serde_json::json;
+
+use crate::kit::packet::packet;
+use crate::kit::*;
+
+/// A server that answers with its environ, as JSON.
+fn environ_server() -> Server {
+    Site::with("environ").server().start()
+}
+
+#[test]
+fn a_packet_split_at_any_byte_is_understood() {
+    let server = environ_server();
+    let bytes = post("/split", "body").var("HTTP_X_LAST", "z").bytes();
+    let step = 13;
+    for at in (1..bytes.len()).filter(|at| *at < 12 || at % step == 0 || *at > bytes.len() - 8) {
+        let mut connection = server.connect();
+        connection.put(&bytes[..at]);
+        // the server has to have read the first part alone: its queue is empty again
+        std::thread::yield_now();
+        connection.put(&bytes[at..]);
+        let answer = connection.answer().expect(200).json();
+        assert_eq!(answer["HTTP_X_LAST"], "z", "split at {at}");
+        assert_eq!(answer["body"], "body", "split at {at}");
+    }
+}
+
+#[test]
+fn a_packet_may_come_byte_by_byte() {
+    let server = environ_server();
+    let mut connection = server.connect();
+    for byte in get("/slow").bytes() {
+        connection.put(&[byte]);
+    }
+    assert_eq!(connection.answer().expect(200).json()["PATH_INFO"], "/slow");
+}
+
+#[test]
+fn the_bare_minimum_is_served() {
+    let server = environ_server();
+    let request = Request::bare().and("REQUEST_METHOD", "GET");
+    let answer = server.send(&request).expect(200);
+    assert_eq!(answer.json()["REQUEST_METHOD"], "GET");
+    assert_eq!(answer.version, "HTTP/1.0");
+}
+
+#[test]
+fn the_answer_speaks_the_requests_protocol() {
+    let server = environ_server();
+    assert_eq!(server.get("/").expect(200).version, "HTTP/1.1");
+    assert_eq!(
+        server
+            .send(&get("/").var("SERVER_PROTOCOL", "HTTP/1.0"))
+            .expect(200)
+            .version,
+        "HTTP/1.0"
+    );
+}
+
+#[test]
+fn an_empty_value_is_an_empty_string() {
+    let server = environ_server();
+    assert_eq!(
+        server.send(&get("/").var("HTTP_X_EMPTY", "")).json()["HTTP_X_EMPTY"],
+        ""
+    );
+}
+
+#[test]
+fn of_duplicate_variables_the_last_wins() {
+    let server = environ_server();
+    let answer = server.send(
+        &get("/")
+            .and("HTTP_X_TWICE", "first")
+            .and("HTTP_X_TWICE", "last"),
+    );
+    assert_eq!(answer.json()["HTTP_X_TWICE"], "last");
+}
+
+#[test]
+fn bytes_are_decoded_as_latin_1() {
+    let server = environ_server();
+    let answer = server.send(&get("/").var("HTTP_X_BYTES", b"\x80caf\xc3\xa9\xff"));
+    assert_eq!(answer.json()["HTTP_X_BYTES"], "\u{80}caf\u{c3}\u{a9}\u{ff}");
+}
+
+#[test]
+fn several_hundred_variables_are_served() {
+    if differs("A request may have any number of variables; uWSGI drops one with more than 128.") {
+        return;
+    }
+    let server = environ_server();
+    let request = (0..700).fold(get("/"), |request, n| {
+        request.and(&format!("HTTP_X_{n}"), n.to_string())
+    });
+    let answer = server.send(&request).expect(200).json();
+    assert!((0..700).all(|n| answer[format!("HTTP_X_{n}")] == json!(n.to_string())));
+}
+
+#[test]
+fn variables_of_64_kib_are_served() {
+    let server = environ_server();
+    let request = get("/").filled_to(65_535);
+    assert_eq!(request.block().len(), 65_535);
+    server.send(&request).expect(200);
+}
+
+#[test]
+fn a_packet_over_buffer_size_is_answered_and_names_its_largest_variable() {
+    if differs(
+        "A packet over buffer-size gets 431 and a log line that names the largest variable; uWSGI hangs up.",
+    ) {
+        return;
+    }
+    let server = Site::with("environ")
+        .server()
+        .set("buffer-size", 4096)
+        .start();
+    server.send(&get("/").filled_to(4096)).expect(200);
+    server
+        .send(&get("/").var("HTTP_COOKIE", vec![b'c'; 5000]))
+        .expect(431);
+    server.wait_for_log("HTTP_COOKIE");
+    let lines = server.log_lines("HTTP_COOKIE");
+    assert_eq!(lines.len(), 1, "{lines:?}");
+    assert!(lines[0].contains("buffer-size"), "{lines:?}");
+}
+
+#[test]
+fn an_empty_packet_costs_nothing() {
+    let server = environ_server();
+    for _ in 0..3 {
+        server.connect().put(&[0, 0, 0, 0]).rest();
+    }
+    server.get("/").expect(200);
+    server.wait_for_workers(1);
+}
+
+#[test]
+fn a_malformed_packet_is_dropped_with_one_log_line() {
+    let blocks: [&[u8]; 5] = [
+        b"\xff\xffREQUEST_METHOD\x03\x00GET",
+        b"\x0e\x00REQUEST_METHOD\xff\x00GET",
+        b"\x0e\x00REQUEST_METHOD\x03\x00GE",
+        b"\x0e\x00REQUEST_METHOD\x03",
+        b"\x01",
+    ];
+    let mut server = environ_server();
+    let workers = server.wait_for_workers(1);
+    for block in blocks {
+        let before = server.log().lines().count();
+        let (bytes, _) = server.connect().put(&packet(0, block)).rest();
+        if !under_uwsgi() {
+            let status = answer::Answer::parse(bytes, true).status;
+            assert!(status == 0 || status == 400, "{status}");
+            server.eventually("there is one log line more", || {
+                server.log().lines().count() > before
+            });
+        }
+    }
+    server.get("/").expect(200);
+    assert_eq!(server.workers(), workers, "no worker was lost");
+    assert!(server.exited().is_none());
+}
+
+#[test]
+fn a_peer_that_leaves_in_mid_packet_costs_nothing() {
+    let server = environ_server();
+    let workers = server.wait_for_workers(1);
+    let bytes = get("/").bytes();
+    for at in [0, 1, 3, 4, 5, 40, bytes.len() - 1] {
+        server.connect().put(&bytes[..at]);
+        let (answer, _) = server.connect().put(&bytes[..at]).end().rest();
+        assert!(
+            answer.is_empty() || answer.starts_with(b"HTTP/1.0 400"),
+            "cut at {at}: {answer:?}"
+        );
+    }
+    server.get("/").expect(200);
+    assert_eq!(server.workers(), workers);
+}
+
+#[test]
+fn a_stalled_packet_is_given_up_after_socket_timeout() {
+    let server = Site::with("environ")
+        .server()
+        .set("socket-timeout", 1)
+        .start();
+    let mut stalled = server.connect();
+    stalled.put(&get("/").bytes()[..50]);
+    let (answer, _) = stalled.rest();
+    assert!(
+        answer.is_empty() || answer.starts_with(b"HTTP/1.0 408"),
+        "{answer:?}"
+    );
+    server.get("/").expect(200);
+}
+
+#[test]
+fn a_stalled_packet_does_not_hold_the_single_worker() {
+    if differs("A request that is not complete holds no worker; uWSGI's only worker waits for it.")
+    {
+        return;
+    }
+    let server = Site::with("environ")
+        .server()
+        .set("socket-timeout", 60)
+        .start();
+    let bytes = get("/late").bytes();
+    let mut stalled: Vec<Connection> = (0..20).map(|_| server.connect()).collect();
+    for (n, connection) in stalled.iter_mut().enumerate() {
+        connection.put(&bytes[..n * 3]);
+    }
+    for _ in 0..20 {
+        server.get("/").expect(200);
+    }
+    for (n, connection) in stalled.iter_mut().enumerate() {
+        connection.put(&bytes[n * 3..]);
+        assert_eq!(connection.answer().expect(200).json()["PATH_INFO"], "/late");
+    }
+}
+
+#[test]
+fn http_on_a_uwsgi_socket_is_told_so() {
+    if differs(
+        "HTTP on a uwsgi socket gets a 400 page that says so, and a log line; uWSGI hangs up.",
+    ) {
+        return;
+    }
+    let server = environ_server();
+    for line in [
+        "GET / HTTP/1.1",
+        "POST /x HTTP/1.0",
+        "HEAD / HTTP/1.1",
+        "OPTIONS * HTTP/1.1",
+        "DELETE /a HTTP/1.1",
+    ] {
+        let request = format!("{line}\r\nHost: localhost\r\n\r\n");
+        let answer = server
+            .connect()
+            .put(request.as_bytes())
+            .answer()
+            .expect(400);
+        assert!(answer.orderly, "{line}");
+        if !line.starts_with("HEAD") {
+            assert!(answer.text().contains("uwsgi"), "{}", answer.text());
+        }
+    }
+    server.wait_for_log("HTTP");
+    server.get("/").expect(200);
+}
+
+#[test]
+fn a_tls_greeting_on_a_uwsgi_socket_costs_nothing() {
+    let server = environ_server();
+    let hello = b"\x16\x03\x01\x02\x00\x01\x00\x01\xfc\x03\x03abcdefghijklmnopqrstuvwxyz012345";
+    let mut connection = server.connect();
+    connection.put(hello).end().rest();
+    server.get("/").expect(200);
+}
+
+#[test]
+fn a_second_packet_on_the_connection_is_not_read() {
+    let server = environ_server();
+    let mut bytes = get("/first").bytes();
+    bytes.extend(get("/second").bytes());
+    let mut connection = server.connect();
+    let _ = connection.write_all(&bytes);
+    let mut all = Vec::new();
+    let _ = connection.read_to_end(&mut all);
+    let text = String::from_utf8_lossy(&all);
+    assert_eq!(text.matches("HTTP/1.1 200").count(), 1, "{text}");
+    assert!(
+        text.contains("/first") && !text.contains("/second"),
+        "{text}"
+    );
+}
+
+#[test]
+fn a_ping_is_answered() {
+    let server = environ_server();
+    let (reply, orderly) = server.connect().put(&[100, 0, 0, 0]).rest();
+    assert_eq!(reply, [100, 0, 0, 1]);
+    assert!(orderly);
+}
+
+#[test]
+fn other_modifiers_are_refused() {
+    if differs(
+        "Modifiers other than 0, 30 and 100 get 501 and are logged once; uWSGI runs or drops them.",
+    ) {
+        return;
+    }
+    let server = environ_server();
+    for modifier in [5, 5, 5, 9, 17, 18, 22, 110, 111, 173, 224, 250, 255] {
+        server.send(&get("/").modifier(modifier)).expect(501);
+    }
+    server.wait_for_log("modifier");
+    let lines = server.log_lines("modifier 5 ").len() + server.log_lines("modifier 5,").len();
+    assert!(lines <= 1, "logged once: {}", server.log());
+    server.get("/").expect(200);
+}
+
+#[test]
+fn modifier_30_takes_the_script_name_off_the_path() {
+    if differs(
+        "Modifier 30 strips SCRIPT_NAME from PATH_INFO, as it was meant; in uWSGI it has no effect on Python 3.",
+    ) {
+        return;
+    }
+    let server = environ_server();
+    let request = get("/app/page").var("SCRIPT_NAME", "/app").modifier(30);
+    let answer = server.send(&request).expect(200).json();
+    assert_eq!(answer["SCRIPT_NAME"], "/app");
+    assert_eq!(answer["PATH_INFO"], "/page");
+    // only where it is a prefix
+    let answer = server
+        .send(&get("/apple").var("SCRIPT_NAME", "/app").modifier(30))
+        .expect(200)
+        .json();
+    assert_eq!(answer["PATH_INFO"], "/apple");
+}
+
+#[test]
+fn variables_that_choose_code_are_refused() {
+    if differs(
+        "UWSGI_FILE, UWSGI_SCRIPT, UWSGI_MODULE, UWSGI_CALLABLE, UWSGI_CHDIR, UWSGI_PYHOME, UWSGI_SETENV and the like \
+         get 403 and are logged once; uWSGI obeys them.",
+    ) {
+        return;
+    }
+    let server = environ_server();
+    let site = &server.site;
+    site.write("evil.py", "open('evil', 'w').close()\ndef application(e, s):\n    s('200 OK', [])\n    return [b'evil']\n");
+    for (name, value) in [
+        ("UWSGI_FILE", site.at("evil.py")),
+        ("UWSGI_FILE", format!("exec://touch {}", site.at("evil"))),
+        ("UWSGI_SCRIPT", "evil".into()),
+        ("UWSGI_MODULE", "evil".into()),
+        ("UWSGI_CALLABLE", "application".into()),
+        ("UWSGI_CHDIR", "/".into()),
+        ("UWSGI_PYHOME", "/tmp".into()),
+        ("UWSGI_HOME", "/tmp".into()),
+        ("UWSGI_SETENV", "PATH=/tmp".into()),
+        ("UWSGI_APPID", "/x".into()),
+        ("UWSGI_TOUCH_RELOAD", site.at("evil.py")),
+    ] {
+        for _ in 0..2 {
+            server.send(&get("/").and(name, &value)).expect(403);
+        }
+        server.wait_for_log(name);
+        assert_eq!(
+            server.log_lines(name).len(),
+            1,
+            "{name} is logged once:\n{}",
+            server.log()
+        );
+    }
+    assert!(!site.has("evil"));
+    server.get("/").expect(200);
+}
+
+#[test]
+fn nothing_in_a_request_forges_a_log_line() {
+    let server = environ_server();
+    let evil = "/x\n[pid: 1|app: 0|req: 1/1] forged\r\x1b[31mred\0end";
+    let request = get("/")
+        .var("REQUEST_URI", evil)
+        .var("REMOTE_ADDR", "1.2.3.4\nforged")
+        .var("REMOTE_USER", "me\nforged");
+    server.send(&request.var("REQUEST_METHOD", "GET\nforged"));
+    server.get("/done").expect(200);
+    server.wait_for_log("/done");
+    if differs(
+        "Control characters of a request are escaped in the log; uWSGI writes them as they are.",
+    ) {
+        return;
+    }
+    let log = server.log();
+    assert!(
+        !log.lines()
+            .any(|line| line.trim_start().starts_with("forged") || line.starts_with("[pid: 1|")),
+        "{log}"
+    );
+    assert!(
+        !log.contains('\x1b') && !log.contains('\0') && !log.contains('\r'),
+        "{log}"
+    );
+}
+
+#[test]
+fn a_forged_variable_cannot_forge_a_refusals_line() {
+    if under_uwsgi() {
+        return;
+    }
+    let server = environ_server();
+    server.send(
+        &get("/")
+            .var("REQUEST_URI", "/a\nforged")
+            .and("UWSGI_FILE", "x\nforged"),
+    );
+    server.send(&get("/").and("HTTP_A\nforged", "x").modifier(9));
+    server.send(&get("/").var("CONTENT_LENGTH", "5\nforged"));
+    server.get("/done").expect(200);
+    server.wait_for_log("/done");
+    assert!(
+        !server.log().lines().any(|line| line.starts_with("forged")),
+        "{}",
+        server.log()
+    );
+}

@@ -1,0 +1,393 @@
+//! Processes: workers and threads, and what happens when one of them dies.
+
+use std::collections::{BTreeMap, BTreeSet};
+use std::io::Write;
+use std::time::Duration;
+
+use nix::sys::signal::Signal;
+
+use crate::kit::server::send;
+use crate::kit::*;
+
+/// A server with so many workers and threads.
+fn server(processes: usize, threads: usize) -> Server {
+    let launch = Site::with("processes").server().set("processes", processes);
+    let server = launch
+        .set("threads", threads)
+        .set("enable-threads", "true")
+        .start();
+    server.wait_for_workers(processes);
+    server
+}
+
+/// Requests that are held by the application until they are let go.
+struct Held {
+    site: Site,
+    connections: Vec<Connection>,
+}
+
+impl Held {
+    /// Sends `count` requests at once and waits until all are in the application.
+    #[track_caller]
+    fn all(server: &Server, count: usize) -> Self {
+        let site = server.site.clone();
+        let connections = (0..count).map(|_| server.ask(&get("/hold?gate"))).collect();
+        server.eventually(&format!("{count} requests are held"), || {
+            site.read("held").lines().count() == count
+        });
+        Self { site, connections }
+    }
+
+    /// The ids of the processes that hold them.
+    fn pids(&self) -> BTreeSet<i32> {
+        self.site
+            .read("held")
+            .lines()
+            .map(|line| line.split_once(' ').unwrap().1.parse().unwrap())
+            .collect()
+    }
+
+    fn let_go(&self) {
+        self.site.write("gate", "");
+    }
+
+    /// Lets them go; all must be answered.
+    #[track_caller]
+    fn answered(self) {
+        self.let_go();
+        for mut connection in self.connections {
+            connection.answer().says("held by generation 1");
+        }
+    }
+}
+
+#[test]
+fn so_many_workers_serve_at_once() {
+    for option in ["processes", "workers"] {
+        let server = Site::with("processes").server().set(option, 3).start();
+        let workers: BTreeSet<i32> = server.wait_for_workers(3).into_iter().collect();
+        let held = Held::all(&server, 3);
+        assert_eq!(held.pids(), workers);
+        held.answered();
+    }
+}
+
+#[test]
+fn threads_serve_at_once() {
+    let server = server(1, 4);
+    let held = Held::all(&server, 4);
+    assert_eq!(held.pids().len(), 1);
+    held.answered();
+}
+
+#[test]
+fn threads_of_several_workers_serve_at_once() {
+    let server = server(2, 3);
+    let held = Held::all(&server, 6);
+    assert_eq!(held.pids().len(), 2);
+    held.answered();
+}
+
+#[test]
+fn workers_are_children_of_the_master() {
+    let server = server(2, 1);
+    server.get("/parent").says(&server.master.to_string());
+}
+
+#[test]
+fn workers_draw_different_random_numbers() {
+    if differs(
+        "Two workers never draw the same random.random(); uWSGI's forks share the generator's state.",
+    ) {
+        return;
+    }
+    let server = server(4, 1);
+    let mut drawn = BTreeMap::new();
+    server.eventually("every worker has drawn", || {
+        let mut connections: Vec<_> = (0..8).map(|_| server.ask(&get("/random"))).collect();
+        for connection in &mut connections {
+            let answer = connection.answer().expect(200).text();
+            let (pid, number) = answer.split_once(' ').unwrap();
+            drawn.entry(pid.to_owned()).or_insert(number.to_owned());
+        }
+        drawn.len() == 4
+    });
+    let numbers: BTreeSet<_> = drawn.values().collect();
+    assert_eq!(numbers.len(), 4, "{drawn:?}");
+}
+
+#[test]
+fn thread_locals_survive_from_request_to_request() {
+    let server = server(1, 1);
+    for n in 1..10 {
+        server.get("/kept").says(&n.to_string());
+    }
+    let threaded = self::server(1, 2);
+    let mut last = 0;
+    threaded.eventually("a thread's count grows", || {
+        last = threaded.get("/kept").expect(200).text().parse().unwrap();
+        last == 10
+    });
+}
+
+#[test]
+fn with_one_thread_the_application_runs_on_the_main_thread() {
+    server(1, 1).get("/signal").says("True");
+}
+
+#[test]
+fn signals_are_not_blocked_in_the_application() {
+    if differs(
+        "The application runs with no signal blocked, so that its children can be stopped; uWSGI's threads block some.",
+    ) {
+        return;
+    }
+    server(1, 1).get("/sigmask").says("[]");
+}
+
+#[test]
+fn the_applications_children_are_its_own() {
+    let server = server(1, 1);
+    for _ in 0..3 {
+        server.get("/child").says("from a child\n");
+        server.get("/fork").says("7");
+    }
+    let worker = server.workers()[0];
+    assert!(proc::children(worker).is_empty(), "no zombie is left");
+}
+
+#[test]
+fn a_worker_that_is_killed_is_replaced() {
+    let server = server(2, 1);
+    for signal in [Signal::SIGKILL, Signal::SIGSEGV, Signal::SIGABRT] {
+        let before = server.wait_for_workers(2);
+        send(before[0], signal);
+        server.eventually("another is in its place", || {
+            let now = server.workers();
+            now.len() == 2 && !now.contains(&before[0]) && now.contains(&before[1])
+        });
+        server.get("/pid").expect(200);
+    }
+    server.wait_for_log("worker");
+    // a report of faulthandler's is no concern here
+    let zombies = proc::children(server.master)
+        .into_iter()
+        .filter(|p| p.state == 'Z');
+    assert_eq!(zombies.count(), 0);
+}
+
+#[test]
+fn a_killed_worker_costs_only_its_own_requests() {
+    let server = server(2, 1);
+    let held = Held::all(&server, 2);
+    let victim = *held.pids().first().unwrap();
+    send(victim, Signal::SIGKILL);
+    server.get("/pid").expect(200);
+    held.let_go();
+    let answers: Vec<_> = held
+        .connections
+        .into_iter()
+        .map(|mut c| c.rest().0.is_empty())
+        .collect();
+    assert_eq!(answers.iter().filter(|&&empty| empty).count(), 1);
+}
+
+#[test]
+fn a_replaced_worker_serves_the_same_application_without_loading_it_again() {
+    let site = Site::with("generation");
+    let server = site.server().start();
+    let before = server.get("/").text();
+    let worker = server.wait_for_workers(1)[0];
+    send(worker, Signal::SIGKILL);
+    server.eventually("another is in its place", || {
+        !server.workers().contains(&worker) && server.workers().len() == 1
+    });
+    server.get("/").says(&before);
+}
+
+#[test]
+fn descriptors_do_not_leak_over_many_deaths() {
+    let server = server(2, 1);
+    let before = proc::descriptors(server.master);
+    for _ in 0..10 {
+        let workers = server.wait_for_workers(2);
+        send(workers[0], Signal::SIGKILL);
+        server.eventually("it is replaced", || {
+            server.workers().len() == 2 && !server.workers().contains(&workers[0])
+        });
+    }
+    server.eventually("as many descriptors are open as before", || {
+        proc::descriptors(server.master) == before
+    });
+}
+
+#[test]
+fn a_zygote_that_is_killed_is_replaced() {
+    if under_uwsgi() {
+        return; // it has none
+    }
+    let server = server(2, 1);
+    let before = server.wait_for_workers(2);
+    let zygotes = server.zygotes();
+    assert_eq!(zygotes.len(), 1);
+    send(zygotes[0], Signal::SIGKILL);
+    server.get("/pid").expect(200);
+    server.eventually("there is another", || {
+        server.zygotes().len() == 1 && server.zygotes() != zygotes
+    });
+    server.eventually("and it can fork", || {
+        let workers = server.workers();
+        let Some(worker) = workers.iter().find(|pid| before.contains(pid)) else {
+            return workers.len() == 2;
+        };
+        send(*worker, Signal::SIGKILL);
+        false
+    });
+    server.get("/pid").expect(200);
+}
+
+#[test]
+fn when_the_master_is_killed_everything_goes() {
+    let mut server = server(3, 2);
+    server.leaves_its_socket();
+    server.ends_otherwise();
+    server.signal(Signal::SIGKILL);
+    server.wait_for_exit();
+    server.eventually("no process is left", || server.processes().is_empty());
+}
+
+#[test]
+fn when_the_master_is_killed_requests_in_flight_are_finished() {
+    let mut server = server(2, 1);
+    server.leaves_its_socket();
+    server.ends_otherwise();
+    let held = Held::all(&server, 2);
+    server.signal(Signal::SIGKILL);
+    server.wait_for_exit();
+    held.answered();
+    server.eventually("no process is left", || server.processes().is_empty());
+}
+
+#[test]
+fn a_worker_that_keeps_dying_at_its_start_is_retried_with_a_pause() {
+    if differs(
+        "A worker that keeps dying at its start is retried with a growing pause; uWSGI sleeps two seconds at times.",
+    ) {
+        return;
+    }
+    let site = Site::of(
+        "import os\n\
+         open('starts', 'a').write('x')\n\
+         if os.path.exists('broken'):\n    \
+             os._exit(9)\n\
+         def application(environ, start_response):\n    \
+             start_response('200 OK', [])\n    \
+             return [b'%d' % os.getpid()]\n",
+    );
+    let mut server = site.server().set("lazy-apps", "true").start();
+    let worker = server.wait_for_workers(1)[0];
+    site.write("broken", "");
+    let starts = site.read("starts").len();
+    send(worker, Signal::SIGKILL);
+    server.eventually("it was retried", || site.read("starts").len() >= starts + 3);
+    // had it spun, there would be hundreds before the next condition is seen
+    assert!(
+        site.read("starts").len() < starts + 30,
+        "{} starts",
+        site.read("starts").len()
+    );
+    assert!(server.exited().is_none(), "the master is there");
+    std::fs::remove_file(site.file("broken")).unwrap();
+    server.get("/").expect(200);
+    server.expect_log("");
+}
+
+#[test]
+fn a_worker_that_is_told_to_stop_finishes_its_request() {
+    if differs(
+        "A worker that gets SIGTERM finishes its requests and is replaced; uWSGI's drops them.",
+    ) {
+        return;
+    }
+    let server = server(1, 1);
+    let held = Held::all(&server, 1);
+    let worker = *held.pids().first().unwrap();
+    send(worker, Signal::SIGTERM);
+    held.answered();
+    server.eventually("another is in its place", || {
+        server.workers().len() == 1 && !server.workers().contains(&worker)
+    });
+    server.get("/pid").expect(200);
+}
+
+#[test]
+fn processes_have_names_that_tell_what_they_are() {
+    let server = Site::with("processes")
+        .server()
+        .set("auto-procname", "true")
+        .set("processes", 2)
+        .start();
+    server.wait_for_workers(2);
+    let title =
+        |pid: i32| proc::command_line(pid) + &proc::process(pid).map_or(String::new(), |p| p.name);
+    server.eventually("the names are there", || {
+        title(server.master).contains("master")
+            && server
+                .workers()
+                .iter()
+                .all(|&pid| title(pid).contains("worker"))
+    });
+}
+
+#[test]
+fn killed_processes_under_load_lose_only_what_they_held() {
+    let server = server(3, 1);
+    let lost = std::thread::scope(|scope| {
+        let asking: Vec<_> = (0..2)
+            .map(|_| {
+                scope.spawn(|| {
+                    // A worker's death breaks the connection while the request is sent, or before the answer.
+                    let ask = |_| {
+                        let mut connection = server.connect();
+                        let sent = connection.write_all(&get("/pid").bytes());
+                        usize::from(sent.is_err() || connection.rest().0.is_empty())
+                    };
+                    (0..300).map(ask).sum::<usize>()
+                })
+            })
+            .collect();
+        for _ in 0..5 {
+            let workers = server.wait_for_workers(3);
+            send(workers[1], Signal::SIGKILL);
+            server.eventually("it is replaced", || !server.workers().contains(&workers[1]));
+        }
+        asking
+            .into_iter()
+            .map(|thread| thread.join().unwrap())
+            .sum::<usize>()
+    });
+    assert!(lost <= 5, "{lost} requests were lost by 5 deaths");
+    server.wait_for_workers(3);
+}
+
+#[test]
+fn an_idle_server_does_nothing() {
+    let server = server(2, 2);
+    server.get("/pid").expect(200);
+    let ticks = |pid: i32| -> u64 {
+        let stat = std::fs::read_to_string(format!("/proc/{pid}/stat")).unwrap_or_default();
+        let fields: Vec<&str> = stat
+            .rsplit_once(')')
+            .map_or(Vec::new(), |(_, tail)| tail.split_whitespace().collect());
+        [11, 12]
+            .iter()
+            .filter_map(|&n| fields.get(n)?.parse::<u64>().ok())
+            .sum()
+    };
+    let all = || server.processes().iter().map(|p| ticks(p.pid)).sum::<u64>();
+    // the one place where time has to pass: nothing must happen in it
+    let before = all();
+    std::thread::sleep(Duration::from_millis(1500));
+    let spent = all() - before;
+    assert!(spent <= 10, "{spent} ticks of CPU in 1.5 s of idleness");
+}

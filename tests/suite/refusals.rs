@@ -1,0 +1,253 @@
+//! Starts that cannot work: what cannot be loaded is said in a sentence, with the traceback.
+
+use std::fs;
+use std::os::unix::fs::PermissionsExt;
+
+use crate::kit::launch::Refusal;
+use crate::kit::*;
+
+/// Fails unless the start was refused with a status that says so, all the words in its log.
+#[track_caller]
+fn refused(launch: Launch, words: &[&str]) -> Refusal {
+    let refusal = launch.refused();
+    assert!(
+        refusal.code.is_some_and(|code| code != 0),
+        "{:?}: {}",
+        refusal.code,
+        refusal.log
+    );
+    for word in words {
+        assert!(
+            refusal.log.contains(word),
+            "{word:?} is not in the log:\n{}",
+            refusal.log
+        );
+    }
+    refusal
+}
+
+#[test]
+fn a_module_that_is_not_there_is_refused() {
+    let site = Site::with("hello");
+    let refusal = refused(
+        site.server().set("module", "nosuch.wsgi"),
+        &["nosuch", "ModuleNotFoundError"],
+    );
+    assert_eq!(refusal.code, Some(22));
+    assert!(!site.has("app.sock"), "the socket is gone again");
+}
+
+#[test]
+fn a_file_that_is_not_there_is_refused() {
+    let refusal = refused(
+        Site::empty().server().set("wsgi-file", "nosuch.py"),
+        &["nosuch.py"],
+    );
+    assert_eq!(refusal.code, Some(22));
+}
+
+#[test]
+fn a_callable_that_is_not_there_is_refused() {
+    let site = Site::with("hello");
+    let refusal = refused(site.server().set("module", "app:nosuch"), &[]);
+    assert_eq!(refusal.code, Some(22));
+    refused(
+        site.server()
+            .set("wsgi-file", "app.py")
+            .set("callable", "nosuch"),
+        &["app.py"],
+    );
+    if !under_uwsgi() {
+        assert!(refusal.log.contains("nosuch"), "{}", refusal.log);
+        refused(site.server().set("module", "os"), &["application", "os"]);
+    }
+}
+
+#[test]
+fn a_callable_that_cannot_be_called_is_refused() {
+    let site = Site::of("application = 7\n");
+    refused(site.server().set("wsgi-file", "app.py"), &["application"]);
+    if differs(
+        "A callable that cannot be called is refused at the start; with module uWSGI fails at each request.",
+    ) {
+        return;
+    }
+    refused(site.server().set("module", "app"), &["application"]);
+}
+
+#[test]
+fn a_syntax_error_is_refused_with_its_place() {
+    let site = Site::of("def application(environ start_response):\n    pass\n");
+    refused(site.server(), &["SyntaxError", "app.py"]);
+    refused(
+        site.server().set("module", "app"),
+        &["SyntaxError", "app.py"],
+    );
+}
+
+#[test]
+fn an_exception_at_import_is_refused_with_its_traceback() {
+    let site = Site::of("def inner():\n    raise RuntimeError('my own words')\ninner()\n");
+    let refusal = refused(
+        site.server(),
+        &["RuntimeError: my own words", "line 2, in inner"],
+    );
+    let tracebacks = refusal
+        .log
+        .matches("Traceback (most recent call last)")
+        .count();
+    assert_eq!(tracebacks, 1, "{}", refusal.log);
+}
+
+#[test]
+fn a_system_exit_at_import_is_refused() {
+    let site = Site::of("import sys\nsys.exit('my own words')\n");
+    refused(site.server(), &["my own words"]);
+}
+
+#[test]
+fn an_import_that_fails_is_refused() {
+    if differs(
+        "import of a module that cannot be imported is refused; uWSGI prints the traceback and goes on.",
+    ) {
+        return;
+    }
+    refused(
+        Site::with("hello").server().set("import", "nosuch"),
+        &["nosuch", "ModuleNotFoundError"],
+    );
+}
+
+#[test]
+fn a_mounted_application_that_is_not_there_is_refused() {
+    refused(
+        Site::empty().server().set("mount", "/one=nosuch.py"),
+        &["nosuch"],
+    );
+}
+
+#[test]
+fn with_lazy_apps_a_failure_is_refused_too() {
+    let refusal = refused(
+        Site::with("hello")
+            .server()
+            .set("module", "nosuch")
+            .set("lazy-apps", "true"),
+        &["nosuch"],
+    );
+    assert_eq!(refusal.code, Some(22));
+}
+
+#[test]
+fn nothing_to_load_is_refused() {
+    if differs(
+        "Without need-app a start with an application that cannot be loaded is refused; uWSGI serves 500s.",
+    ) {
+        return;
+    }
+    let site = Site::empty();
+    let launch = site
+        .server()
+        .only(&["--socket", "app.sock", "--module", "nosuch"]);
+    refused(launch, &["nosuch"]);
+}
+
+#[test]
+fn a_virtual_environment_that_is_not_there_is_refused() {
+    let refusal = refused(
+        Site::with("hello").server().set("home", "/nowhere/venv"),
+        &["/nowhere/venv"],
+    );
+    assert_eq!(refusal.code, Some(1));
+}
+
+#[test]
+fn a_broken_virtual_environment_is_refused() {
+    if differs(
+        "A virtual environment whose interpreter is gone is refused with a sentence; uWSGI does not need it.",
+    ) {
+        return;
+    }
+    let site = Site::with("hello");
+    site.write("venv/pyvenv.cfg", "home = /gone/bin\nversion = 3.11.2\n");
+    fs::create_dir(site.file("venv/bin")).unwrap();
+    std::os::unix::fs::symlink("/gone/bin/python3", site.file("venv/bin/python")).unwrap();
+    let refusal = refused(
+        site.server().set("virtualenv", site.at("venv")),
+        &[&site.at("venv")],
+    );
+    assert_eq!(refusal.code, Some(1));
+    refused(
+        site.server().set("home", site.at("nothing-in-it")),
+        &["nothing-in-it"],
+    );
+}
+
+#[test]
+fn a_python_that_is_too_old_is_refused() {
+    if differs(
+        "A Python older than 3.10 is refused with a sentence; uWSGI is bound to the one it was built for.",
+    ) {
+        return;
+    }
+    let site = Site::with("hello");
+    let Some(python) = crate::kit::venv::another_python(&["3.8", "3.9"]) else {
+        eprintln!("left out: there is no old Python here");
+        return;
+    };
+    refused(site.server().set("python", python.display()), &["3.10"]);
+}
+
+#[test]
+fn a_python_that_cannot_be_run_is_refused() {
+    if under_uwsgi() {
+        return; // it has no such option
+    }
+    let site = Site::with("hello");
+    refused(
+        site.server().set("python", "/nowhere/python3"),
+        &["/nowhere/python3"],
+    );
+    site.write("python3", "no program");
+    fs::set_permissions(site.file("python3"), fs::Permissions::from_mode(0o755)).unwrap();
+    refused(
+        site.server().set("python", site.at("python3")),
+        &["python3"],
+    );
+}
+
+#[test]
+fn a_file_that_is_no_configuration_is_refused() {
+    let site = Site::empty();
+    let refusal = refused(
+        site.server().only(&["--ini", "nosuch.ini"]),
+        &["nosuch.ini"],
+    );
+    assert_eq!(refusal.code, Some(1));
+}
+
+#[test]
+fn an_option_that_is_not_known_is_refused_on_the_command_line() {
+    let site = Site::with("hello");
+    let refusal = refused(
+        site.server()
+            .only(&["--socket", "app.sock", "--no-such-option"]),
+        &["no-such-option"],
+    );
+    assert_eq!(refusal.code, Some(1));
+}
+
+#[test]
+fn a_misspelt_option_in_a_file_is_said() {
+    if differs("An unknown option in a file is reported with a suggestion; uWSGI ignores it.") {
+        return;
+    }
+    let server = Site::with("hello").server().set("harakari", 30).start();
+    server.get("/").says("hello\n");
+    let lines = server.log_lines("harakari");
+    assert!(
+        lines.len() == 1 && lines[0].contains("harakiri") && lines[0].contains("site.ini"),
+        "{}",
+        server.log()
+    );
+}

@@ -1,0 +1,333 @@
+//! Stopping and reloading: what happens to requests in flight, and to new code.
+
+use std::time::{Duration, Instant};
+
+use nix::sys::signal::Signal;
+
+use crate::kit::*;
+
+/// A server with so many workers, and a request held in it.
+fn holding(launch: Launch) -> (Server, Connection) {
+    let server = launch.start();
+    let connection = server.ask(&get("/hold?gate"));
+    let site = server.site.clone();
+    server.eventually("the request is in", || site.has("held"));
+    (server, connection)
+}
+
+/// Replaces the application's generation.
+fn renew(site: &Site, generation: &str) {
+    let app = include_str!("../apps/processes/app.py");
+    site.write(
+        "app.py",
+        &app.replace(
+            "GENERATION = \"1\"",
+            &format!("GENERATION = \"{generation}\""),
+        ),
+    );
+}
+
+#[test]
+fn term_int_and_quit_finish_the_requests_in_flight() {
+    if differs(
+        "SIGTERM, SIGINT and SIGQUIT finish the requests in flight, then stop; uWSGI drops them, or reloads.",
+    ) {
+        return;
+    }
+    for signal in [Signal::SIGTERM, Signal::SIGINT, Signal::SIGQUIT] {
+        let (mut server, mut held) = holding(Site::with("processes").server().set("processes", 2));
+        server.signal(signal);
+        server.eventually("nobody is let in any more", || server.workers().len() <= 1);
+        server.site.write("gate", "");
+        held.answer().says("held by generation 1");
+        assert!(server.wait_for_exit().unwrap().success(), "{signal}");
+    }
+}
+
+#[test]
+fn an_idle_server_stops_at_once() {
+    for signal in [Signal::SIGTERM, Signal::SIGINT] {
+        let mut server = Site::with("processes")
+            .server()
+            .set("processes", 2)
+            .set("threads", 2)
+            .start();
+        server.get("/pid").expect(200);
+        let begun = Instant::now();
+        server.signal(signal);
+        assert!(server.wait_for_exit().unwrap().success());
+        // uWSGI waits a second, or for the mercy
+        assert!(
+            under_uwsgi() || begun.elapsed() < Duration::from_secs(6),
+            "{:?}",
+            begun.elapsed()
+        );
+    }
+}
+
+#[test]
+fn idle_connections_do_not_delay_the_stop() {
+    if under_uwsgi() {
+        return; // its worker waits for them
+    }
+    let mut server = Site::with("processes")
+        .server()
+        .set("socket-timeout", 60)
+        .set("socket", "app.sock")
+        .set("http-socket", format!("127.0.0.1:{}", free_port()))
+        .start();
+    let idle = server.connect();
+    let mut half = server.connect();
+    half.put(&get("/pid").bytes()[..20]);
+    let mut kept = server.http();
+    kept.get("/pid").expect(200);
+    let begun = Instant::now();
+    server.signal(Signal::SIGTERM);
+    assert!(server.wait_for_exit().unwrap().success());
+    assert!(
+        begun.elapsed() < Duration::from_secs(10),
+        "{:?}",
+        begun.elapsed()
+    );
+    drop((idle, half, kept));
+}
+
+#[test]
+fn a_second_signal_stops_at_once() {
+    if differs("A second SIGTERM, SIGINT or SIGQUIT stops without waiting for requests.") {
+        return;
+    }
+    let (mut server, mut held) = holding(Site::with("processes").server());
+    server.signal(Signal::SIGTERM);
+    server.wait_for_log("stopping");
+    server.ends_otherwise();
+    server.signal(Signal::SIGTERM);
+    server.wait_for_exit();
+    assert!(held.rest().0.is_empty());
+}
+
+#[test]
+fn a_stop_waits_no_longer_than_the_mercy() {
+    if differs(
+        "worker-reload-mercy bounds the wait for requests when stopping, too; uWSGI does not wait there.",
+    ) {
+        return;
+    }
+    let (mut server, mut held) = holding(
+        Site::with("processes")
+            .server()
+            .set("worker-reload-mercy", 1),
+    );
+    server.signal(Signal::SIGTERM);
+    server.ends_otherwise();
+    server.wait_for_exit();
+    assert!(held.rest().0.is_empty());
+    assert!(server.log().contains("mercy"), "{}", server.log());
+}
+
+#[test]
+fn signals_that_the_shell_has_it_ignore_are_heard() {
+    let mut server = Site::with("processes")
+        .server()
+        .under(&["env", "--ignore-signal=INT,HUP"])
+        .start();
+    if !under_uwsgi() {
+        server.signal(Signal::SIGHUP);
+        server.wait_for_log("generation 2 serves");
+    }
+    server.ends_otherwise();
+    server.signal(Signal::SIGINT);
+    server.wait_for_exit();
+}
+
+#[test]
+fn hup_during_the_start_reloads_once_it_is_complete() {
+    if differs("A SIGHUP during the start is kept until the start is complete; uWSGI ignores it.") {
+        return;
+    }
+    let app = "import os, time\nwhile not os.path.exists('gate'):\n    time.sleep(0.005)\n";
+    let site = Site::of(&format!("{app}{}", include_str!("../apps/hello/app.py")));
+    let mut server = site.server().set("processes", 2).spawn();
+    server.eventually("the socket is bound", || site.has("app.sock"));
+    server.signal(Signal::SIGHUP);
+    site.write("gate", "");
+    server.wait_for_log("generation 2 serves");
+    assert!(server.exited().is_none());
+}
+
+#[test]
+fn hup_brings_new_code_and_finishes_the_requests_in_flight() {
+    let (server, mut held) = holding(Site::with("processes").server().set("processes", 2));
+    renew(&server.site, "2");
+    server.signal(Signal::SIGHUP);
+    if !under_uwsgi() {
+        server.eventually("the new generation answers", || {
+            server.get("/generation").text() == "2"
+        });
+    }
+    server.site.write("gate", "");
+    held.answer().says("held by generation 1");
+    server.eventually("the new generation answers", || {
+        server.get("/generation").text() == "2"
+    });
+}
+
+#[test]
+fn the_master_keeps_its_process_over_reloads() {
+    let server = Site::with("processes").server().start();
+    for generation in ["2", "3"] {
+        renew(&server.site, generation);
+        server.signal(Signal::SIGHUP);
+        server.eventually("the new generation answers", || {
+            server.get("/generation").text() == generation
+        });
+        server.get("/parent").says(&server.master.to_string());
+    }
+}
+
+#[test]
+fn broken_code_leaves_the_old_generation_serving() {
+    if differs(
+        "A reload to code that cannot be loaded leaves the old workers serving; uWSGI is gone.",
+    ) {
+        return;
+    }
+    let mut server = Site::with("processes").server().set("processes", 2).start();
+    let workers = server.wait_for_workers(2);
+    server
+        .site
+        .write("app.py", "def application(environ start_response):\n");
+    server.signal(Signal::SIGHUP);
+    server.expect_log("SyntaxError");
+    server.get("/generation").says("1");
+    server.eventually("the failed generation is gone", || {
+        server.zygotes().len() == 1
+    });
+    assert_eq!(server.workers(), workers);
+    assert_eq!(server.log_lines("SyntaxError").len(), 1, "{}", server.log());
+    renew(&server.site, "2");
+    server.signal(Signal::SIGHUP);
+    server.eventually("the mended code answers", || {
+        server.get("/generation").text() == "2"
+    });
+}
+
+#[test]
+fn many_reloads_leave_nothing_behind() {
+    let server = Site::with("generation")
+        .server()
+        .set("processes", 2)
+        .start();
+    server.wait_for_workers(2);
+    let before = proc::descriptors(server.master);
+    let mut last = server.get("/").text();
+    for _ in 0..5 {
+        server.signal(Signal::SIGHUP);
+        server.eventually("the new generation answers", || {
+            server.get("/").text() != last
+        });
+        last = server.get("/").text();
+    }
+    server.eventually("the old generations are gone", || {
+        server.workers().len() == 2 && proc::descriptors(server.master) <= before
+    });
+}
+
+#[test]
+fn a_reload_during_a_reload_brings_the_newest_code() {
+    if under_uwsgi() {
+        return; // signals in mid-reload are lost there
+    }
+    let server = Site::with("processes").server().start();
+    for generation in 2..8 {
+        renew(&server.site, &generation.to_string());
+        server.signal(Signal::SIGHUP);
+    }
+    server.eventually("the newest generation answers", || {
+        server.get("/generation").text() == "7"
+    });
+}
+
+#[test]
+fn a_stop_during_a_reload_stops() {
+    if under_uwsgi() {
+        return; // signals in mid-reload are lost there
+    }
+    let site = Site::with("processes");
+    let mut server = site.server().start();
+    let app = include_str!("../apps/processes/app.py");
+    site.write(
+        "app.py",
+        &format!("import time\nopen('loading', 'w')\ntime.sleep(30)\n{app}"),
+    );
+    server.signal(Signal::SIGHUP);
+    server.eventually("the new generation loads", || site.has("loading"));
+    server.get("/generation").says("1");
+    server.signal(Signal::SIGTERM);
+    assert!(server.wait_for_exit().unwrap().success());
+}
+
+#[test]
+fn a_link_to_the_current_release_is_followed_anew() {
+    let site = Site::empty();
+    for release in ["1", "2"] {
+        let app = include_str!("../apps/processes/app.py")
+            .replace("GENERATION = \"1\"", &format!("GENERATION = \"{release}\""));
+        site.write(&format!("release-{release}/app.py"), &app);
+    }
+    let link = |release: &str| {
+        let _ = std::fs::remove_file(site.file("current"));
+        std::os::unix::fs::symlink(site.file(release), site.file("current")).unwrap();
+    };
+    link("release-1");
+    let launch = site
+        .server()
+        .set("socket", site.at("app.sock"))
+        .set("chdir", site.at("current"));
+    let server = launch.set("module", "app").start();
+    server.get("/generation").says("1");
+    link("release-2");
+    server.signal(Signal::SIGHUP);
+    server.eventually("the new release answers", || {
+        server.get("/generation").text() == "2"
+    });
+}
+
+#[test]
+fn die_on_term_off_makes_term_a_reload() {
+    if under_uwsgi() {
+        return; // the kit sets it there
+    }
+    let server = Site::with("generation")
+        .server()
+        .set("die-on-term", "false")
+        .start();
+    let first = server.get("/").text();
+    server.signal(Signal::SIGTERM);
+    server.eventually("the new generation answers", || {
+        server.get("/").text() != first
+    });
+    let mut server = server;
+    server.signal(Signal::SIGINT);
+    assert!(server.wait_for_exit().unwrap().success());
+}
+
+#[test]
+fn stray_signals_do_not_end_the_master() {
+    if differs("SIGUSR2 and SIGALRM do not end the master; uWSGI's dies of them.") {
+        return;
+    }
+    let server = Site::with("processes").server().start();
+    for signal in [
+        Signal::SIGUSR1,
+        Signal::SIGUSR2,
+        Signal::SIGALRM,
+        Signal::SIGWINCH,
+        Signal::SIGPIPE,
+        Signal::SIGCONT,
+    ] {
+        server.signal(signal);
+        server.get("/pid").expect(200);
+    }
+    assert!(proc::lives(server.master));
+}
