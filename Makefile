@@ -38,7 +38,7 @@ run: ## serve the example site on http://127.0.0.1:$PORT/ (installs what is miss
 test: ## every test (installs what is missing: nginx, python3-venv ...)
 	@scripts/need test
 	$(CARGO) build --workspace
-	KIT_PYTHON="$${KIT_PYTHON:-$$(scripts/python)}" $(CARGO) test --workspace $(ARGS)
+	KIT_PYTHON="$${KIT_PYTHON:-$$(scripts/python)}" CARGO="$(CARGO)" scripts/test $(ARGS)
 
 lint: ## the formatting and clippy's opinion, warnings being errors
 	@scripts/need lint
