@@ -46,6 +46,7 @@ const CASES: &[Case] = &[
     Case { name: "chunks100", about: "a generator of 100 pieces", app: "chunks.py", arguments: QUIET, body: 0, clients: (1, 32), traced: 500 },
     Case { name: "post8k", about: "a body of 8 KiB, read", app: "post.py", arguments: QUIET, body: 8192, clients: (1, 32), traced: 2000 },
     Case { name: "post1m", about: "a body of 1 MiB, read", app: "post.py", arguments: QUIET, body: MEBIBYTE, clients: (8, 1), traced: 200 },
+    Case { name: "django", about: "a page of Django's", app: "django_page.py", arguments: QUIET, body: 0, clients: (1, 8), traced: 500 },
     Case { name: "bytes10m", about: "10 MiB answered as bytes", app: "big.py", arguments: QUIET, body: 0, clients: (4, 1), traced: 50 },
     Case { name: "file10m", about: "10 MiB answered from a file", app: "file.py", arguments: QUIET, body: 0, clients: (4, 1), traced: 50 },
 ];
