@@ -5,6 +5,7 @@
 pub mod channel;
 pub mod cli;
 mod config;
+mod control;
 mod emperor;
 pub mod exit;
 pub mod log;

@@ -5,7 +5,7 @@ use std::process::{Command as Program, ExitCode, Stdio};
 use clap::{Arg, ArgAction, ArgMatches, Command};
 
 use crate::config::{Finding, Severity};
-use crate::emperor::client::{self, Question};
+use crate::control::client::{self, Question};
 use crate::sys::environment;
 
 use super::{complain, say};

@@ -1,303 +1,139 @@
-//! The control socket: who asks, what he may ask, and his answer.
+//! What the emperor is asked over its control socket: who may ask for what, and the answer.
 
-use std::io::{self, IoSlice};
-use std::os::fd::{AsFd, AsRawFd, BorrowedFd, OwnedFd};
 use std::path::{Path, PathBuf};
 use std::time::{Duration, Instant};
 
-use crate::sys::socket::{self, FileId};
-use crate::sys::unix_socket::{self, Access, PlaceError};
-use crate::sys::{stream, user};
+use crate::control::desk::{Desk, Host, Next};
+use crate::control::talk::{Answer, Request, Row, Verb};
+use crate::sys::unix_socket::{Access, PlaceError};
+use crate::sys::user;
 
 use super::realm::{Realm, Vassal};
-use super::talk::{Answer, Request, Row, Verb};
 use super::vassal::{Event, Reload, State};
 
-/// Those who ask at the same time; more wait.
-const MOST_CLIENTS: usize = 32;
-/// The longest request, bytes.
-const LONGEST_REQUEST: usize = 8192;
-/// How long a client may take to ask, or to take its answer.
-const PATIENCE: Duration = Duration::from_secs(5);
 /// How long vassals may take to say how they are.
 const REPORT_TIME: Duration = Duration::from_secs(2);
 
-/// The control socket and those who are connected.
-pub(super) struct Control {
-    listener: OwnedFd,
-    path: PathBuf,
-    id: FileId,
-    clients: Vec<Client>,
-}
+/// The emperor's control socket.
+pub(super) type Control = Desk<Pending>;
 
-struct Client {
-    connection: OwnedFd,
-    uid: u32,
-    deadline: Instant,
-    stage: Stage,
-}
-
-enum Stage {
-    /// It has not said all of its request.
-    Asking(Vec<u8>),
-    /// The vassals are asked how they are.
-    Reporting(Request),
+/// What a client waits for.
+pub(super) enum Pending {
+    /// The vassals are asked how they are; then this one is told, or all.
+    Report(Option<String>),
     /// The vassal does what it was told to.
-    Waiting(PathBuf),
-    /// So much of the answer is to be sent yet.
-    Answering(Vec<u8>),
-    Done,
+    Settled(PathBuf),
 }
 
-impl Control {
-    /// Listens at a path; the socket is everybody's, since it is the user at the other end who counts.
-    ///
-    /// # Errors
-    /// When the socket cannot be put there: another emperor has the same vassals, say.
-    pub(super) fn open(path: &Path, owner: Option<u32>) -> Result<Self, PlaceError> {
-        let access = Access {
-            mode: Some(0o666),
-            uid: owner,
-            gid: None,
-        };
-        let (listener, id) = unix_socket::place(path, access, 16)?;
-        socket::set_nonblocking(&listener, true)?;
-        Ok(Self {
-            listener,
-            path: path.to_owned(),
-            id,
-            clients: Vec::new(),
-        })
-    }
-
-    /// What to wait for: the socket itself, then the clients that may say something.
-    pub(super) fn descriptors(&self) -> Vec<BorrowedFd<'_>> {
-        let mut descriptors = Vec::new();
-        if self.clients.len() < MOST_CLIENTS {
-            descriptors.push(self.listener.as_fd());
-        }
-        let clients = self.clients.iter();
-        let speaking =
-            clients.filter(|client| matches!(client.stage, Stage::Asking(_) | Stage::Waiting(_)));
-        descriptors.extend(speaking.map(|client| client.connection.as_fd()));
-        descriptors
-    }
-
-    /// When there is something to do, if nothing is heard before.
-    pub(super) fn deadline(&self, now: Instant) -> Option<Instant> {
-        let clients = self.clients.iter();
-        let deadlines = clients.filter_map(|client| match client.stage {
-            // what a client does not take at once is offered again soon
-            Stage::Answering(_) => Some(now + Duration::from_millis(20)),
-            Stage::Waiting(_) => None,
-            _ => Some(client.deadline),
-        });
-        deadlines.min()
-    }
-
-    /// Hears who has come, what they ask, and serves them.
-    pub(super) fn serve(&mut self, realm: &mut Realm, now: Instant) {
-        while self.clients.len() < MOST_CLIENTS
-            && let Ok(connection) = stream::accept(self.listener.as_raw_fd())
-        {
-            let ready = socket::set_nonblocking(&connection, true);
-            if let (Ok(()), Ok(uid)) = (ready, socket::peer_user(connection.as_fd())) {
-                self.clients.push(Client {
-                    connection,
-                    uid,
-                    deadline: now + PATIENCE,
-                    stage: Stage::Asking(Vec::new()),
-                });
-            }
-        }
-        for client in &mut self.clients {
-            client.serve(realm, now);
-        }
-        self.clients
-            .retain(|client| !matches!(client.stage, Stage::Done));
-    }
+/// Listens at a path; the socket is everybody's, since it is the user at the other end who counts.
+///
+/// # Errors
+/// When the socket cannot be put there: another emperor has the same vassals, say.
+pub(super) fn open(path: &Path, owner: Option<u32>) -> Result<Control, PlaceError> {
+    let access = Access {
+        mode: Some(0o666),
+        uid: owner,
+        gid: None,
+    };
+    Desk::open(path, access)
 }
 
-impl Drop for Control {
-    fn drop(&mut self) {
-        // one that cannot be removed is replaced by the next emperor of these vassals
-        let _ = unix_socket::remove(&self.path, self.id);
-    }
-}
+impl Host for Realm {
+    type Pending = Pending;
 
-impl Client {
-    fn serve(&mut self, realm: &mut Realm, now: Instant) {
-        if let Stage::Asking(_) = self.stage {
-            self.read(now);
-            if let Stage::Reporting(request) = &self.stage {
-                let request = request.clone();
-                self.begin(request, realm, now);
-            }
-        }
-        if let Stage::Reporting(request) = &self.stage
-            && (realm.has_answered() || self.deadline <= now)
-        {
-            let rows = self.rows(realm, request.name.as_deref(), now);
-            self.answer(rows, now);
-        }
-        if let Stage::Waiting(path) = &self.stage {
-            let answer = match realm.get(path) {
-                None => Some(Answer::default()),
-                Some(vassal) if vassal.is_settled() => Some(Answer {
-                    error: None,
-                    vassals: vec![row(vassal, now)],
-                }),
-                Some(_) if self.has_left() => Some(Answer::default()),
-                Some(_) => None,
-            };
-            if let Some(answer) = answer {
-                self.answer(Ok(answer.vassals), now);
-            }
-        }
-        if let Stage::Answering(_) = self.stage {
-            self.write(now);
-        }
-    }
-
-    fn read(&mut self, now: Instant) {
-        let Stage::Asking(text) = &mut self.stage else {
-            return;
-        };
-        let over = match stream::recv_into(self.connection.as_raw_fd(), text, LONGEST_REQUEST) {
-            Ok(0) => true,
-            Ok(_) => false,
-            Err(error) => error.kind() != io::ErrorKind::WouldBlock,
-        };
-        let Some(end) = text.iter().position(|byte| *byte == b'\n') else {
-            if over || text.len() >= LONGEST_REQUEST || self.deadline <= now {
-                self.stage = Stage::Done;
-            }
-            return;
-        };
-        match serde_json::from_slice::<Request>(&text[..end]) {
-            Ok(request) => self.stage = Stage::Reporting(request),
-            Err(_) => self.answer(
-                Err("this is no request; is the ruwsgi that asks of the same version?".into()),
-                now,
-            ),
-        }
-    }
-
-    fn begin(&mut self, request: Request, realm: &mut Realm, now: Instant) {
+    fn begin(&mut self, uid: u32, request: Request, now: Instant) -> Next<Pending> {
         let event = match request.verb {
             Verb::List => {
-                realm.ask();
-                self.deadline = now + REPORT_TIME;
-                return;
+                self.ask();
+                return Next::Wait(Pending::Report(request.name), Some(now + REPORT_TIME));
             }
             Verb::Reload => Event::Reload,
             Verb::Stop => Event::Stop,
             Verb::Start | Verb::Retry => Event::Start,
         };
-        let path = match self.choose(realm, request.name.as_deref().unwrap_or_default()) {
-            Ok(path) => path,
-            Err(sentence) => return self.answer(Err(sentence), now),
+        let path = match choose(self, uid, request.name.as_deref().unwrap_or_default()) {
+            Ok(vassal) => vassal.found.path.clone(),
+            Err(sentence) => return Next::Answer(Answer::refusal(sentence)),
         };
         tracing::info!(
             "vassal {}: {:?} is asked for by {}",
-            realm
-                .get(&path)
+            self.get(&path)
                 .map_or("", |vassal| vassal.found.name.as_str()),
             request.verb,
-            user::name_of(self.uid)
+            user::name_of(uid)
         );
-        realm.one(&path, event, now);
-        realm.tick(now);
+        self.one(&path, event, now);
+        self.tick(now);
         match request.wait {
-            true => self.stage = Stage::Waiting(path),
-            false => {
-                let rows = realm.get(&path).map(|vassal| row(vassal, now));
-                self.answer(Ok(rows.into_iter().collect()), now);
+            true => Next::Wait(Pending::Settled(path), None),
+            false => Next::Answer(told(self.get(&path), now)),
+        }
+    }
+
+    fn go_on(
+        &mut self,
+        uid: u32,
+        pending: &Pending,
+        overdue: bool,
+        now: Instant,
+    ) -> Option<Answer> {
+        match pending {
+            Pending::Report(name) => {
+                let known = self.has_answered() || overdue;
+                known.then(|| report(self, uid, name.as_deref(), now))
             }
-        }
-    }
-
-    /// Root and the emperor's own user may do everything, others what is their own.
-    fn may(&self, vassal: &Vassal) -> bool {
-        self.uid == 0 || self.uid == user::current_uid() || vassal.owner() == Some(self.uid)
-    }
-
-    fn choose(&self, realm: &Realm, name: &str) -> Result<PathBuf, String> {
-        let called: Vec<&Vassal> = realm
-            .vassals()
-            .filter(|vassal| vassal.is_called(name))
-            .collect();
-        match called.as_slice() {
-            [] => Err(format!(
-                "there is no vassal {name}; ruwsgi ls names them all"
-            )),
-            [vassal] if self.may(vassal) => Ok(vassal.found.path.clone()),
-            [_] => Err(format!(
-                "the vassal {name} is not yours: only its owner, the emperor's user and root may do that"
-            )),
-            _ => Err(format!(
-                "several vassals are called {name}: write the path of the one that is meant"
-            )),
-        }
-    }
-
-    fn rows(&self, realm: &Realm, name: Option<&str>, now: Instant) -> Result<Vec<Row>, String> {
-        match name {
-            None => Ok(realm
-                .vassals()
-                .filter(|vassal| self.may(vassal))
-                .map(|vassal| row(vassal, now))
-                .collect()),
-            Some(name) => {
-                let path = self.choose(realm, name)?;
-                Ok(realm
-                    .get(&path)
-                    .map(|vassal| row(vassal, now))
-                    .into_iter()
-                    .collect())
-            }
-        }
-    }
-
-    fn answer(&mut self, rows: Result<Vec<Row>, String>, now: Instant) {
-        let answer = match rows {
-            Ok(vassals) => Answer {
-                error: None,
-                vassals,
+            Pending::Settled(path) => match self.get(path) {
+                Some(vassal) if !vassal.is_settled() => None,
+                settled => Some(told(settled, now)),
             },
-            Err(error) => Answer {
-                error: Some(error),
-                vassals: Vec::new(),
-            },
-        };
-        let mut text = serde_json::to_vec(&answer).unwrap_or_default();
-        text.push(b'\n');
-        self.deadline = now + PATIENCE;
-        self.stage = Stage::Answering(text);
-    }
-
-    fn write(&mut self, now: Instant) {
-        let Stage::Answering(text) = &mut self.stage else {
-            return;
-        };
-        match stream::send(self.connection.as_raw_fd(), &[IoSlice::new(text)]) {
-            Ok(sent) => drop(text.drain(..sent)),
-            Err(error) if error.kind() == io::ErrorKind::WouldBlock => {}
-            Err(_) => text.clear(),
-        }
-        if text.is_empty() || self.deadline <= now {
-            self.stage = Stage::Done;
         }
     }
+}
 
-    /// Whether it waits no longer.
-    fn has_left(&self) -> bool {
-        let mut more = Vec::new();
-        match stream::recv_into(self.connection.as_raw_fd(), &mut more, LONGEST_REQUEST) {
-            Ok(0) => true,
-            Ok(_) => false,
-            Err(error) => error.kind() != io::ErrorKind::WouldBlock,
-        }
+/// Root and the emperor's own user may do everything, others what is their own.
+fn may(uid: u32, vassal: &Vassal) -> bool {
+    uid == 0 || uid == user::current_uid() || vassal.owner() == Some(uid)
+}
+
+/// The one vassal that is called so, if this user may do something with it.
+fn choose<'a>(realm: &'a Realm, uid: u32, name: &str) -> Result<&'a Vassal, String> {
+    let called: Vec<&Vassal> = realm
+        .vassals()
+        .filter(|vassal| vassal.is_called(name))
+        .collect();
+    match called.as_slice() {
+        [] => Err(format!(
+            "there is no vassal {name}; ruwsgi ls names them all"
+        )),
+        [vassal] if may(uid, vassal) => Ok(vassal),
+        [_] => Err(format!(
+            "the vassal {name} is not yours: only its owner, the emperor's user and root may do that"
+        )),
+        _ => Err(format!(
+            "several vassals are called {name}: write the path of the one that is meant"
+        )),
+    }
+}
+
+fn report(realm: &Realm, uid: u32, name: Option<&str>, now: Instant) -> Answer {
+    let Some(name) = name else {
+        let vassals = realm.vassals().filter(|vassal| may(uid, vassal));
+        return Answer {
+            error: None,
+            vassals: vassals.map(|vassal| row(vassal, now)).collect(),
+        };
+    };
+    match choose(realm, uid, name) {
+        Ok(vassal) => told(Some(vassal), now),
+        Err(sentence) => Answer::refusal(sentence),
+    }
+}
+
+/// How one vassal is; nothing if it is gone.
+fn told(vassal: Option<&Vassal>, now: Instant) -> Answer {
+    Answer {
+        error: None,
+        vassals: vassal.map(|vassal| row(vassal, now)).into_iter().collect(),
     }
 }
 

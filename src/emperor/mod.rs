@@ -4,7 +4,6 @@
 //! `watch.rs` and `settle.rs` when one has changed; what follows from that is decided by the pure function in
 //! `vassal.rs` and done in `realm.rs`. It only ever executes masters; it knows nothing of sockets and applications.
 
-pub(crate) mod client;
 mod control;
 mod realm;
 mod run;
@@ -12,7 +11,6 @@ mod settle;
 mod source;
 mod spawn;
 mod start;
-mod talk;
 mod vassal;
 mod watch;
 

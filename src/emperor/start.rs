@@ -1,26 +1,24 @@
 //! From a configuration to an emperor: the steps of its start, in their order.
 
-use std::fs;
-use std::os::unix::fs::{DirBuilderExt, MetadataExt};
 use std::path::{Path, PathBuf};
 use std::time::Duration;
 
 use anyhow::{Context, Result, bail};
 
 use crate::config::{Config, Invocation};
+use crate::control::place;
 use crate::sys::notify::Notify;
 use crate::sys::process::{self, Pid};
 use crate::sys::signal::Signals;
 use crate::sys::unix_socket::PlaceError;
 use crate::sys::{daemon, environment, pidfile, stdio, user};
 
-use super::control::Control;
+use super::control::{self, Control};
 use super::realm::{Realm, Rule};
 use super::run::{Emperor, READ};
 use super::settle::Settle;
 use super::source::{Rules, Source};
 use super::spawn::Recipe;
-use super::talk;
 use super::vassal::Limits;
 use super::watch::Watch;
 
@@ -91,7 +89,7 @@ pub(super) fn start(config: &Config, invocation: &Invocation, way: &mut Way) -> 
     for path in [config.pidfile(), config.emperor_pidfile()] {
         way.write_pidfile(path)?;
     }
-    let control = control(config, invocation)?;
+    let control = open_control(config, invocation)?;
     drop_privileges(config)?;
     redirect(config.logto2())?;
     for path in [
@@ -184,8 +182,8 @@ fn watchdog() -> Option<Duration> {
     (ours && micros > 0).then(|| Duration::from_micros(micros))
 }
 
-fn control(config: &Config, invocation: &Invocation) -> Result<Option<Control>> {
-    let path = talk::socket_path(config, invocation);
+fn open_control(config: &Config, invocation: &Invocation) -> Result<Option<Control>> {
+    let path = socket_path(config, invocation);
     let owner = config
         .uid()
         .map(user::find_user)
@@ -194,12 +192,12 @@ fn control(config: &Config, invocation: &Invocation) -> Result<Option<Control>> 
     let owner = owner.filter(|_| user::is_root());
     if config.emperor_control().is_none()
         && let Some(directory) = path.parent()
-        && let Err(reason) = make_directory(directory)
+        && let Err(reason) = place::make_directory(directory)
     {
         tracing::warn!("ruwsgi ls and its kin cannot be served: {reason}");
         return Ok(None);
     }
-    match Control::open(&path, owner) {
+    match control::open(&path, owner) {
         Ok(control) => Ok(Some(control)),
         Err(PlaceError::Live) => bail!(
             "another emperor has the same vassals: it listens at {}",
@@ -216,23 +214,21 @@ fn control(config: &Config, invocation: &Invocation) -> Result<Option<Control>> 
     }
 }
 
-/// Makes the directory of control sockets; one that others could write to is not taken.
-fn make_directory(directory: &Path) -> Result<(), String> {
-    let mode = if user::is_root() { 0o755 } else { 0o700 };
-    let made = fs::DirBuilder::new()
-        .mode(mode)
-        .recursive(true)
-        .create(directory);
-    let about = made.and_then(|()| fs::symlink_metadata(directory));
-    let shown = directory.display();
-    let about = about.map_err(|error| format!("{shown} cannot be made: {error}"))?;
-    if !about.is_dir() || about.uid() != user::current_uid() || about.mode() & 0o022 != 0 {
-        return Err(format!(
-            "{shown} is not a directory of {} alone",
-            user::current_name()
-        ));
+/// The control socket of an emperor: one for each list of sources, so that two emperors do not share one.
+fn socket_path(config: &Config, invocation: &Invocation) -> PathBuf {
+    if let Some(path) = config.emperor_control() {
+        return invocation.cwd.join(path);
     }
-    Ok(())
+    // systemd makes one for the service
+    let given = invocation.variable("RUNTIME_DIRECTORY").map(PathBuf::from);
+    let directory = given.or_else(|| place::directories().into_iter().next());
+    let sources = config.emperor().iter();
+    let sources: Vec<String> = sources
+        .map(|source| invocation.cwd.join(source).display().to_string())
+        .collect();
+    directory
+        .unwrap_or_default()
+        .join(place::file_name(&sources.join(" ")))
 }
 
 fn drop_privileges(config: &Config) -> Result<()> {

@@ -5,7 +5,8 @@ use std::io::{self, Read, Write};
 use std::os::unix::net::UnixStream;
 use std::path::{Path, PathBuf};
 
-use super::talk::{self, Answer, Request, Row, Verb};
+use super::place;
+use super::talk::{Answer, Request, Row, Verb};
 
 /// What to ask.
 pub(crate) struct Question {
@@ -102,7 +103,7 @@ fn failed(request: &Request, rows: &[Row]) -> Result<(), String> {
 
 fn sockets() -> Vec<PathBuf> {
     let mut found = Vec::new();
-    for directory in talk::directories() {
+    for directory in place::directories() {
         let entries = std::fs::read_dir(directory).into_iter().flatten().flatten();
         found.extend(
             entries
