@@ -40,6 +40,9 @@ pub enum FromVassal {
     ReloadFailed(String),
     /// It cannot start, or cannot go on, for this reason; it exits after this.
     Failed(String),
+    /// It has had no request for so long that it leaves (`die-on-idle`), with status 0, when its workers have gone. What
+    /// arrives from now on is for the next one to serve.
+    Idle,
     /// How it is.
     Report(Report),
 }

@@ -188,7 +188,6 @@ pub(crate) static ABSENT: &[Row] = &[
     Row::absent(&["log-x-forwarded-for"], Nothing, "let nginx pass the address as REMOTE_ADDR"),
     Row::absent(&["master-as-root", "drop-after-init", "drop-after-apps"], Nothing, "privileges are dropped before application code runs"),
     Row::absent(&["force-cwd"], Value, "use chdir"),
-    Row::absent(&["cheap", "die-on-idle"], Nothing, "workers are always kept; take it out"),
     Row::absent(&[
         "cheaper", "cheaper-initial", "cheaper-algo", "cheaper-step", "cheaper-overload", "cheaper-rss-limit-soft",
         "cheaper-rss-limit-hard", "cheaper-busyness-max", "cheaper-busyness-min", "cheaper-busyness-multiplier",
@@ -198,7 +197,6 @@ pub(crate) static ABSENT: &[Row] = &[
     Row::absent(&[
         "cheaper-algo-list", "cheaper-algos-list", "cheaper-list", "cheaper-busyness-verbose",
     ], Nothing, "the number of workers is fixed: set processes"),
-    Row::absent(&["idle"], Value, "workers are always kept; take it out"),
     Row::absent(&["worker-mount"], Value, "use mount"),
     Row::absent(&[
         "thread-stacksize", "threads-stacksize", "thread-stack-size", "threads-stack-size",

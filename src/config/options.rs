@@ -151,6 +151,12 @@ options! {
             "Kill a worker that has so much resident memory, in MiB, with the requests it works on.";
         evil_reload_on_as "evil-reload-on-as": Maybe<Megabytes>,
             "Kill a worker that has so much address space, in MiB, with the requests it works on.";
+        cheap "cheap": One<Switch>,
+            "Start without workers; the first connection brings them.";
+        idle "idle": Maybe<Seconds>,
+            "Let the workers go when there was no request for so long; the next connection brings them back.";
+        die_on_idle "die-on-idle": One<Switch>,
+            "After idle seconds without a request the whole instance ends, with status 0.";
         die_on_term "die-on-term": Maybe<Switch>,
             "SIGTERM stops the instance, which is so anyway; false makes SIGTERM reload it as in uWSGI.";
         auto_procname "auto-procname": One<Switch>,

@@ -21,6 +21,7 @@ pub(super) fn find(config: &Config, invocation: &Invocation) -> Vec<Finding> {
     traps.two_applications();
     traps.open_sockets();
     traps.threads();
+    traps.idleness();
     traps.secrets();
     traps.environment();
     traps.socket_permissions();
@@ -161,6 +162,17 @@ impl Traps<'_> {
                 "threads",
                 format!("{module} replaces threads by its own"),
                 "set threads = 1",
+            );
+        }
+    }
+
+    fn idleness(&mut self) {
+        let limit = self.config.idle().unwrap_or_default();
+        if self.config.die_on_idle() && limit.is_zero() {
+            self.warn(
+                "die-on-idle",
+                "die-on-idle does nothing without idle",
+                "set idle to the seconds without a request after which the instance ends",
             );
         }
     }
@@ -447,6 +459,7 @@ mod tests {
             ("daemonize = true", "a file named true"),
             ("master = true", "no application is named"),
             ("die-on-term = false", "systemd cannot stop it"),
+            ("die-on-idle = true", "does nothing without idle"),
         ] {
             assert!(
                 says(&format!("[uwsgi]\n{content}\n"), part),

@@ -6,6 +6,7 @@ mod hear;
 mod judge;
 mod perform;
 mod recycle;
+mod scale;
 
 use std::collections::VecDeque;
 use std::io;
@@ -37,6 +38,10 @@ pub(super) struct Crew {
     channel: Option<OwnedFd>,
     seats: Vec<Seat>,
     scoreboard: Scoreboard,
+    /// Workers that are wanted: those with the numbers 1 to this.
+    wanted: u32,
+    /// Some of them have no place yet.
+    unplaced: bool,
     /// Children that ended and were nobody's, while a fork was under way whose worker was not known yet.
     strays: Vec<End>,
     /// A worker was told to serve.
@@ -74,7 +79,7 @@ pub(super) enum Doom {
 }
 
 impl Crew {
-    /// A generation without processes; the first tick spawns its zygote.
+    /// A generation without processes; the first tick spawns its zygote. `wanted`: how many workers it begins with.
     ///
     /// # Errors
     /// Those of [`Scoreboard::create`].
@@ -82,13 +87,15 @@ impl Crew {
         number: u32,
         standing: Standing,
         plan: Plan,
+        wanted: u32,
         now: Instant,
     ) -> io::Result<Self> {
         let serving = &plan.app.serving;
+        let wanted = wanted.min(serving.processes);
         let scoreboard = Scoreboard::create(serving.rows, serving.threads)?;
         let seats = (0..serving.rows)
             .map(|index| Seat {
-                slot: if index < serving.processes {
+                slot: if index < wanted {
                     Slot::new(now)
                 } else {
                     Slot::Vacant
@@ -108,6 +115,8 @@ impl Crew {
             channel: None,
             seats,
             scoreboard,
+            wanted,
+            unplaced: false,
             strays: Vec::new(),
             served: false,
             failed: false,
@@ -122,14 +131,15 @@ impl Crew {
         self.mishaps.pop_front()
     }
 
-    /// Whether every slot has a worker that can serve.
+    /// Whether every worker that is wanted can serve; where none is, one could be forked.
     pub(super) fn is_ready(&self) -> bool {
-        (1..=self.plan.app.serving.processes).all(|number| {
+        let all = (1..=self.wanted).all(|number| {
             self.seats.iter().any(|seat| {
                 seat.number == number
                     && matches!(seat.slot, Slot::Held { .. } | Slot::Serving { .. })
             })
-        })
+        });
+        all && (self.wanted > 0 || self.zygote.forks())
     }
 
     /// Whether nothing of it is left.
@@ -199,6 +209,7 @@ impl Crew {
         let forking = self.is_forking();
         self.step_zygote(generation::Event::Tick { forking }, now);
         self.settle_slots(now);
+        self.place_wanted(now);
         for seat in 0..self.seats.len() {
             if self.zygote.forks() || !matches!(self.seats[seat].slot, Slot::Empty { .. }) {
                 self.step_slot(seat, slot::Event::Tick, now);

@@ -73,6 +73,11 @@ impl EmperorLink {
         self.say(&FromVassal::ReloadFailed(sentence.to_owned()));
     }
 
+    /// The instance leaves because nobody asks for it.
+    pub(super) fn idle(&self) {
+        self.say(&FromVassal::Idle);
+    }
+
     /// Answers [`ToVassal::Report`]; `pids` are the processes of the instance beside this one.
     pub(super) fn report(&self, workers: u32, requests: u64, pids: &[i32]) {
         let own = std::process::id().cast_signed();

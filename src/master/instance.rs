@@ -211,7 +211,7 @@ impl Instance {
                 tracing::error!("{error:#}");
             }
         }
-        let workers = report::workers(&crew.plan);
+        let workers = report::workers(crew);
         tracing::info!("ready: {workers} in {:.2} s", took.as_secs_f64());
         self.way.notify.ready(&serving(crew));
         self.way.emperor.ready();
@@ -220,6 +220,11 @@ impl Instance {
         {
             tracing::warn!("nobody waited for the start to end: {error}");
         }
+    }
+
+    /// Tells the service manager how the instance is.
+    pub(super) fn status(&self, text: &str) {
+        self.way.notify.status(text);
     }
 
     /// A reload begins.
@@ -235,7 +240,7 @@ impl Instance {
             self.way.vacuum = config.vacuum();
             self.config = config;
         }
-        let workers = report::workers(&crew.plan);
+        let workers = report::workers(crew);
         let number = crew.number;
         tracing::info!(
             "reloaded: generation {number} serves, {workers} in {:.2} s",
@@ -271,7 +276,10 @@ impl Instance {
 }
 
 fn serving(crew: &Crew) -> String {
-    format!("{} serving", report::workers(&crew.plan))
+    match crew.wanted() {
+        0 => "idle: the first connection brings the workers".to_owned(),
+        _ => format!("{} serving", report::workers(crew)),
+    }
 }
 
 /// Enters the directory of the application.

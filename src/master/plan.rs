@@ -14,6 +14,7 @@ use super::bind::Bound;
 use super::interpreter::Interpreters;
 use super::limits::Limits;
 use super::module::Module;
+use super::scale::Scale;
 
 /// Bodies of this size go to a file where `post-buffering` says nothing: 1 MiB.
 const POST_BUFFERING: u64 = 1 << 20;
@@ -38,6 +39,7 @@ pub(super) struct Plan {
     /// `harakiri`.
     pub(super) harakiri: Option<Duration>,
     pub(super) limits: Limits,
+    pub(super) scale: Scale,
     /// What the workers listen on, in the order of `app.listeners`; shared with the generation before.
     pub(super) sockets: Vec<Rc<Bound>>,
 }
@@ -67,6 +69,7 @@ impl Plan {
             mercy: config.worker_reload_mercy(),
             harakiri: harakiri(config),
             limits: limits(config),
+            scale: scale(config),
             sockets,
         })
     }
@@ -184,6 +187,14 @@ fn limits(config: &Config) -> Limits {
         address_space: size(config.reload_on_as()),
         evil_resident: size(config.evil_reload_on_rss()),
         evil_address_space: size(config.evil_reload_on_as()),
+    }
+}
+
+fn scale(config: &Config) -> Scale {
+    Scale {
+        cheap: config.cheap(),
+        initial: config.processes(),
+        most: config.processes(),
     }
 }
 

@@ -11,7 +11,6 @@ use crate::sys::process::{Exit, Pid};
 use super::crew::Crew;
 use super::generation::{Standing, Zygote};
 use super::limits::Reason;
-use super::plan::Plan;
 use super::slot::{Slot, Worker};
 
 /// How a generation's zygote is called.
@@ -133,15 +132,18 @@ pub(super) fn counted(requests: u64) -> String {
     format!("{requests} request{plural}")
 }
 
-/// `1 worker`, `4 workers of 2 threads`.
-pub(super) fn workers(plan: &Plan) -> String {
-    let serving = &plan.app.serving;
-    let plural = if serving.processes == 1 { "" } else { "s" };
-    let threads = match serving.threads {
+/// `1 worker`, `4 workers of 2 threads`, `no worker until a connection comes`.
+pub(super) fn workers(crew: &Crew) -> String {
+    let plural = match crew.wanted() {
+        0 => return "no worker until a connection comes".to_owned(),
+        1 => "",
+        _ => "s",
+    };
+    let threads = match crew.plan.app.serving.threads {
         0 | 1 => String::new(),
         threads => format!(" of {threads} threads"),
     };
-    format!("{} worker{plural}{threads}", serving.processes)
+    format!("{} worker{plural}{threads}", crew.wanted())
 }
 
 /// An application could not be loaded: the sentence, and the traceback below it if that is wanted.

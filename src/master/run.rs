@@ -1,8 +1,10 @@
 //! The master's loop: it waits in one place, hears what happened, and has the generations act on it.
 
+mod cheap;
+
 use std::fmt::Display;
 use std::io;
-use std::os::fd::AsFd;
+use std::os::fd::{AsFd, BorrowedFd};
 use std::time::{Duration, Instant};
 
 use crate::channel::{LoadFailure, ToVassal, ToWorker};
@@ -14,6 +16,7 @@ use crate::sys::signal::Signals;
 use super::crew::Crew;
 use super::emperor_link::Heard;
 use super::generation::{self, Mishap, Standing, Verdict};
+use super::idle::Idle;
 use super::instance::Instance;
 use super::order::{self, Manner, Order};
 use super::plan::Plan;
@@ -55,6 +58,21 @@ pub(super) struct Master {
     orphaned: Option<Instant>,
     /// Files whose change asks for a reload.
     touches: Touches,
+    /// How long nobody has asked for anything, under `idle`.
+    idle: Option<Idle>,
+}
+
+/// What the master waits for.
+#[derive(Clone, Copy, Debug)]
+enum Source {
+    Signals,
+    /// The zygote of the generation at this index.
+    Zygote(usize),
+    /// A worker of the generation at this index, and its seat.
+    Worker(usize, usize),
+    Emperor,
+    /// A connection, while there are no workers to accept it.
+    Socket,
 }
 
 impl Master {
@@ -70,6 +88,7 @@ impl Master {
             told: None,
             orphaned: None,
             touches: Touches::default(),
+            idle: None,
         }
     }
 
@@ -112,6 +131,7 @@ impl Master {
         if self.phase == Phase::Running {
             self.finish_reload(now);
             self.look_at_files(now);
+            self.look_at_idleness(now);
             self.begin_reload(now);
         }
     }
@@ -159,31 +179,33 @@ impl Master {
 
     /// Waits until something is heard or due, and listens to zygotes and workers.
     fn hear(&mut self) -> io::Result<()> {
-        let mut sources = Vec::new();
-        let mut fds = vec![self.signals.as_fd()];
-        for (index, crew) in self.crews.iter().enumerate() {
-            for (seat, fd) in crew.descriptors() {
-                sources.push((index, seat));
-                fds.push(fd);
-            }
-        }
-        if let Some(emperor) = self.instance.way().emperor.descriptor() {
-            fds.push(emperor);
-        }
-        let emperor = sources.len();
+        let (sources, fds): (Vec<Source>, Vec<BorrowedFd<'_>>) = self.sources().into_iter().unzip();
         let ready = poll::wait(&fds, self.time_left())?;
         let now = Instant::now();
-        for index in ready.into_iter().filter_map(|index| index.checked_sub(1)) {
-            if index == emperor {
-                self.hear_emperor(now);
-                continue;
-            }
+        for index in ready {
             match sources[index] {
-                (crew, None) => self.crews[crew].hear_zygote(now),
-                (crew, Some(seat)) => self.crews[crew].hear_worker(seat, now),
+                Source::Signals => {}
+                Source::Zygote(crew) => self.crews[crew].hear_zygote(now),
+                Source::Worker(crew, seat) => self.crews[crew].hear_worker(seat, now),
+                Source::Emperor => self.hear_emperor(now),
+                Source::Socket => self.awaken(now),
             }
         }
         Ok(())
+    }
+
+    fn sources(&self) -> Vec<(Source, BorrowedFd<'_>)> {
+        let mut sources = vec![(Source::Signals, self.signals.as_fd())];
+        for (index, crew) in self.crews.iter().enumerate() {
+            sources.extend(crew.descriptors().map(|(seat, fd)| {
+                let source = seat.map_or(Source::Zygote(index), |seat| Source::Worker(index, seat));
+                (source, fd)
+            }));
+        }
+        let emperor = self.instance.way().emperor.descriptor();
+        sources.extend(emperor.map(|fd| (Source::Emperor, fd)));
+        sources.extend(self.watched_sockets().map(|fd| (Source::Socket, fd)));
+        sources
     }
 
     /// Time until the next deadline.
@@ -191,7 +213,8 @@ impl Master {
         let crews = self.crews.iter().filter_map(Crew::deadline);
         let touches = self.touches.deadline();
         let touches = touches.filter(|_| self.phase == Phase::Running);
-        let next = crews.chain(self.orphaned).chain(touches).min()?;
+        let others = [self.orphaned, touches, self.idle_deadline()];
+        let next = crews.chain(others.into_iter().flatten()).min()?;
         Some(next.saturating_duration_since(Instant::now()))
     }
 
@@ -287,6 +310,7 @@ impl Master {
         self.phase = Phase::Running;
         self.instance
             .started(first, now.duration_since(first.begun));
+        self.begin_idle(now);
         self.touches.watch(self.instance.touched_files(), now);
     }
 
@@ -338,6 +362,7 @@ impl Master {
             }
         }
         self.told = None;
+        self.begin_idle(now);
         self.touches.watch(self.instance.touched_files(), now);
     }
 
@@ -350,7 +375,8 @@ impl Master {
 
     fn crew(&mut self, standing: Standing, plan: Plan, now: Instant) -> io::Result<Crew> {
         self.generations += 1;
-        Crew::new(self.generations, standing, plan, now)
+        let wanted = self.first_count(&plan);
+        Crew::new(self.generations, standing, plan, wanted, now)
     }
 
     fn stop(&mut self, who: impl Display, now: Instant) {
@@ -367,10 +393,15 @@ impl Master {
                 tracing::info!("{who}: stopping; the requests in flight are finished first");
                 self.instance.stop_begins();
                 self.phase = Phase::Leaving { status: exit::OK };
-                for crew in &mut self.crews {
-                    crew.dismiss(ToWorker::Stop, now);
-                }
+                self.let_go(now);
             }
+        }
+    }
+
+    /// Every worker may finish what it began.
+    fn let_go(&mut self, now: Instant) {
+        for crew in &mut self.crews {
+            crew.dismiss(ToWorker::Stop, now);
         }
     }
 

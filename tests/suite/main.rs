@@ -13,6 +13,7 @@ mod emperor;
 mod environ;
 mod files;
 mod http;
+mod idle;
 mod input;
 mod iteration;
 mod life;

@@ -86,6 +86,10 @@ impl Vassal {
                 self.step(Event::Reloaded, now, rule);
             }
             FromVassal::Failed(reason) => self.last_words = Some(reason),
+            FromVassal::Idle => {
+                self.last_words =
+                    Some("left, because nobody asked for it (die-on-idle)".to_owned());
+            }
             FromVassal::Report(report) => {
                 self.report = report;
                 self.asked = false;

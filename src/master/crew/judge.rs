@@ -54,20 +54,25 @@ impl Crew {
 
     /// A worker is wanted in a free place, beside the one in `seat`; where there is none it will follow it.
     pub(super) fn want_successor(&mut self, seat: usize, now: Instant) {
-        if self.standing == Standing::Old || self.is_covered(seat) {
+        let number = self.seats[seat].number;
+        if self.standing == Standing::Old || number > self.wanted || self.is_covered(seat) {
             return;
         }
-        let number = self.seats[seat].number;
+        self.place(number, now);
+    }
+
+    /// A free place, if there is one, is to have the worker of this number.
+    pub(super) fn place(&mut self, number: u32, now: Instant) -> bool {
         let free = self
             .seats
             .iter()
             .position(|it| it.number == number && it.slot == Slot::Vacant);
-        if let Some(free) = free {
-            self.step_slot(free, slot::Event::Want, now);
-            if self.zygote.forks() {
-                self.step_slot(free, slot::Event::Tick, now);
-            }
+        let Some(free) = free else { return false };
+        self.step_slot(free, slot::Event::Want, now);
+        if self.zygote.forks() {
+            self.step_slot(free, slot::Event::Tick, now);
         }
+        true
     }
 
     /// Deadlines of requests.

@@ -17,7 +17,9 @@ impl Crew {
         if self.standing == Standing::Old || !self.plan.limits.any() {
             return;
         }
-        self.look_by(now + USUAL);
+        if self.has_workers() {
+            self.look_by(now + USUAL);
+        }
         for seat in 0..self.seats.len() {
             let serves = matches!(self.seats[seat].slot, Slot::Serving { .. });
             if !serves || self.seats[seat].doom.is_some() {

@@ -75,13 +75,13 @@ PATHS = {
 def application(environ, start_response):
     if environ["PATH_INFO"] == "/stream":
         start_response("200 OK", [("Content-Type", "text/plain")])
-        return iter_slowly()
+        return iter_slowly(float(environ["QUERY_STRING"] or 30))
     answer = PATHS[environ["PATH_INFO"]](environ["QUERY_STRING"])
     start_response("200 OK", [("Content-Type", "text/plain")])
     return [answer.encode()]
 
 
-def iter_slowly():
+def iter_slowly(seconds):
     yield b"begun\n"
-    time.sleep(30)
+    time.sleep(seconds)
     yield b"ended\n"

@@ -1,0 +1,128 @@
+//! An instance without workers (`cheap`, `idle`): the master keeps the sockets and waits for the first connection, the
+//! zygote keeps the application loaded. With `die-on-idle` the instance ends instead.
+
+use std::os::fd::BorrowedFd;
+use std::time::Instant;
+
+use crate::exit;
+use crate::master::crew::Crew;
+use crate::master::generation::Standing;
+use crate::master::idle::Idle;
+use crate::master::plan::Plan;
+use crate::master::scale;
+use crate::sys::poll;
+
+use super::{Master, Phase};
+
+impl Master {
+    /// The generation that serves.
+    fn current(&self) -> Option<&Crew> {
+        self.crews
+            .iter()
+            .find(|crew| crew.standing == Standing::Current)
+    }
+
+    fn current_mut(&mut self) -> Option<&mut Crew> {
+        self.crews
+            .iter_mut()
+            .find(|crew| crew.standing == Standing::Current)
+    }
+
+    /// Whether the sockets are the master's to watch.
+    fn is_cheap(&self) -> bool {
+        self.phase == Phase::Running && self.current().is_some_and(|crew| crew.wanted() == 0)
+    }
+
+    /// The sockets to wait for: those of an instance without workers.
+    pub(super) fn watched_sockets(&self) -> impl Iterator<Item = BorrowedFd<'_>> {
+        let cheap = self.is_cheap();
+        self.current()
+            .filter(|_| cheap)
+            .into_iter()
+            .flat_map(|crew| crew.plan.sockets.iter().map(|socket| socket.fd()))
+    }
+
+    /// How many workers a generation begins with, the first one or the next.
+    pub(super) fn first_count(&self, plan: &Plan) -> u32 {
+        let serving = self
+            .current()
+            .map(|crew| (crew.wanted(), crew.plan.app.serving.processes));
+        scale::first_count(&plan.scale, serving, plan.app.lazy)
+    }
+
+    /// The clock of `idle` begins, for a generation that serves from now on.
+    pub(super) fn begin_idle(&mut self, now: Instant) {
+        let limit = self.instance.config().idle();
+        self.idle = limit
+            .filter(|limit| !limit.is_zero())
+            .map(|limit| Idle::new(limit, now));
+    }
+
+    /// When [`Master::look_at_idleness`] has something to do.
+    pub(super) fn idle_deadline(&self) -> Option<Instant> {
+        let idle = self
+            .idle
+            .as_ref()
+            .filter(|_| self.phase == Phase::Running)?;
+        // once cheap, time changes nothing; only an end is still to come
+        (!self.is_cheap() || self.may_die()).then_some(idle.deadline())
+    }
+
+    /// Whether the end of the workers is to be the end of the instance.
+    fn may_die(&self) -> bool {
+        self.instance.config().die_on_idle()
+    }
+
+    /// Lets the workers go when nobody has asked for anything for so long; with `die-on-idle` the instance ends when
+    /// they are gone and nothing waits.
+    pub(super) fn look_at_idleness(&mut self, now: Instant) {
+        let only_one = !self
+            .crews
+            .iter()
+            .any(|crew| crew.standing == Standing::Next);
+        let Some(crew) = self.current() else { return };
+        let (requests, busy) = (crew.requests_seen(), crew.is_busy());
+        let (wanted, has_workers) = (crew.wanted(), crew.has_workers());
+        let Some(idle) = &mut self.idle else { return };
+        let seconds = idle.seconds();
+        if !idle.look(requests, busy, now) || !only_one {
+            return;
+        }
+        if wanted > 0 {
+            tracing::info!(
+                "no request for {seconds} s (idle): the workers leave until the next connection"
+            );
+            if let Some(crew) = self.current_mut() {
+                crew.scale(0, now);
+            }
+            self.instance
+                .status("idle: the next connection brings the workers back");
+        } else if self.may_die() && !has_workers && !self.somebody_waits() {
+            tracing::info!("no request for {seconds} s: the instance ends (die-on-idle)");
+            self.instance.way().emperor.idle();
+            self.instance.stop_begins();
+            self.phase = Phase::Leaving { status: exit::OK };
+            self.let_go(now);
+        }
+    }
+
+    fn somebody_waits(&self) -> bool {
+        self.watched_sockets().any(poll::readable)
+    }
+
+    /// A connection waits at a socket of an instance without workers.
+    pub(super) fn awaken(&mut self, now: Instant) {
+        if !self.is_cheap() {
+            return;
+        }
+        tracing::info!("a connection waits: the workers are started");
+        if let Some(idle) = &mut self.idle {
+            idle.awaken(now);
+        }
+        // a generation that is about to take over, too
+        for crew in &mut self.crews {
+            crew.scale(crew.plan.scale.initial, now);
+        }
+        self.instance.status("serving again after it was idle");
+    }
+}

@@ -1,0 +1,156 @@
+//! Instances without workers: before the first request, and after a time without one.
+
+use std::time::Duration;
+
+use crate::kit::server::send;
+use crate::kit::*;
+use nix::sys::signal::Signal;
+
+/// Waits until no worker is left; the zygote stays.
+fn wait_until_cheap(server: &Server) {
+    server.wait_for_workers(0);
+    assert!(under_uwsgi() || server.zygotes().len() == 1);
+}
+
+#[test]
+fn after_idle_seconds_the_workers_leave_and_the_next_connection_brings_them_back() {
+    let server = Site::with("life")
+        .server()
+        .set("processes", 2)
+        .set("idle", 1)
+        .start();
+    for _ in 0..2 {
+        server.get("/").says("hello");
+        wait_until_cheap(&server);
+        server.get("/").says("hello");
+    }
+    if !under_uwsgi() {
+        server.wait_for_lines("no request for 1 s (idle)", 2);
+        server.wait_for_workers(2);
+        wait_until_cheap(&server);
+    }
+}
+
+/// A request of more than the idle time is not the end of its worker.
+#[test]
+fn a_request_under_way_keeps_the_workers() {
+    let server = Site::with("life").server().set("idle", 1).start();
+    let mut asked = server.ask(&get("/stream?3"));
+    asked.until("begun");
+    let leaving = "no request for 1 s (idle)";
+    let before = server.log_lines(leaving).len();
+    asked.until("ended");
+    assert_eq!(server.log_lines(leaving).len(), before, "{}", server.log());
+    wait_until_cheap(&server);
+}
+
+/// Connections come again and again at about the moment at which the last worker leaves.
+#[test]
+fn no_connection_is_lost_in_the_switch() {
+    for processes in [1, 2] {
+        let server = Site::with("life")
+            .server()
+            .set("processes", processes)
+            .set("idle", 1)
+            .set("socket", "app.sock")
+            .set("http-socket", format!("127.0.0.1:{}", free_port()))
+            .start();
+        for round in 0..6 {
+            server.get("/").says("hello");
+            let mut client = server.http();
+            client.get("/").says("hello");
+            // as it depends on the machine's load when the workers leave, the moments are spread
+            std::thread::sleep(Duration::from_millis(970 + 20 * round));
+            server.get("/").says("hello");
+        }
+    }
+}
+
+#[test]
+fn a_cheap_instance_has_no_worker_until_the_first_request() {
+    let server = Site::with("life")
+        .server()
+        .set("processes", 2)
+        .set("cheap", true)
+        .spawn();
+    server.wait_for_log(if under_uwsgi() {
+        "cheap mode"
+    } else {
+        "ready: no worker until a connection comes"
+    });
+    assert_eq!(server.workers().len(), 0);
+    server.get("/").says("hello");
+    server.wait_for_workers(2);
+}
+
+#[test]
+fn an_idle_instance_reloads_without_workers_and_serves_the_new_code() {
+    if differs("An instance whose workers have left for want of requests is reloaded without them.")
+    {
+        return;
+    }
+    let mut server = Site::with("life").server().set("idle", 1).start();
+    server.get("/pid").expect(200);
+    wait_until_cheap(&server);
+    let life = server.site.read("app.py");
+    server.site.write("app.py", &life.replace("hello", "news"));
+    server.signal(Signal::SIGHUP);
+    server.wait_for_log("reloaded: generation 2 serves, no worker until a connection comes");
+    server.get("/").says("news");
+    wait_until_cheap(&server);
+    server.site.write("app.py", "nonsense(");
+    server.signal(Signal::SIGHUP);
+    server.expect_log("the reload is given up");
+    server.get("/").says("news");
+}
+
+#[test]
+fn a_zygote_that_dies_while_there_are_no_workers_is_replaced() {
+    if differs(
+        "While there are no workers the application stays loaded in the zygote, which is kept alive.",
+    ) {
+        return;
+    }
+    let mut server = Site::with("life").server().set("idle", 1).start();
+    wait_until_cheap(&server);
+    send(server.zygotes()[0], Signal::SIGKILL);
+    server.expect_log("the workers serve on");
+    server.get("/").says("hello");
+}
+
+#[test]
+fn with_die_on_idle_the_instance_ends_with_status_0() {
+    let mut server = Site::with("life")
+        .server()
+        .set("idle", 1)
+        .set("die-on-idle", true)
+        .spawn();
+    let status = server.wait_for_exit().unwrap();
+    assert!(status.success(), "{status}");
+    if !under_uwsgi() {
+        server.wait_for_log("(die-on-idle)");
+    }
+}
+
+#[test]
+fn die_on_idle_finishes_what_an_upload_has_begun() {
+    if differs(
+        "A request that is still arriving when the instance leaves for want of requests is served.",
+    ) {
+        return;
+    }
+    let mut server = Site::with("life")
+        .server()
+        .set("idle", 4)
+        .set("die-on-idle", true)
+        .set("socket-timeout", 30)
+        .start();
+    let bytes = get("/").bytes();
+    let mut connection = server.connect();
+    connection.put(&bytes[..10]);
+    server.wait_for_log("no request for 4 s (idle)");
+    connection.put(&bytes[10..]);
+    connection.answer().says("hello");
+    let status = server.wait_for_exit().unwrap();
+    assert!(status.success(), "{status}");
+}
