@@ -14,6 +14,7 @@ use std::os::fd::{BorrowedFd, OwnedFd};
 use serde::de::DeserializeOwned;
 use serde::{Deserialize, Serialize};
 
+use crate::request_line::RequestLines;
 use crate::sys::packet;
 
 /// What a vassal's master is told by the emperor.
@@ -217,8 +218,8 @@ pub struct Serving {
     pub http_keepalive_ms: u64,
     /// `worker-reload-mercy`, milliseconds: how long a worker whose master is gone may go on with its requests.
     pub mercy_ms: u64,
-    /// Write a line for each request.
-    pub log_requests: bool,
+    /// The lines of the request log.
+    pub request_lines: RequestLines,
     /// The process titles: `auto-procname` and its kin, resolved; `None`: the usual ones.
     pub procname: Procname,
 }

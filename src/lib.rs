@@ -11,5 +11,6 @@ pub mod exit;
 pub mod log;
 mod master;
 pub mod protocol;
+pub mod request_line;
 pub mod scoreboard;
 pub mod sys;

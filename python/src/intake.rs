@@ -277,6 +277,7 @@ impl Intake {
             return Step::Refused(Refusal::bad("the uwsgi packet holds no variables"));
         }
         self.request.modifier1 = head.modifier1;
+        self.request.modifier2 = head.modifier2;
         match self.request.read_block(uwsgi::HEADER, head.size) {
             Ok(()) => self.uwsgi_body(end, serving),
             Err(Refused::Malformed(why)) => Step::Refused(Refusal::bad(&format!(

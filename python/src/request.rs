@@ -89,6 +89,8 @@ pub struct Request {
     pub marks: Marks,
     /// uwsgi's first modifier.
     pub modifier1: u8,
+    /// uwsgi's second modifier.
+    pub modifier2: u8,
     /// Bytes of the block, for the log.
     pub block_len: usize,
     /// The body, complete.
@@ -110,6 +112,7 @@ impl Request {
         self.vars.clear();
         self.marks = Marks::default();
         self.modifier1 = 0;
+        self.modifier2 = 0;
         self.block_len = 0;
         self.body = Body::Empty;
     }
@@ -117,6 +120,13 @@ impl Request {
     /// The bytes of a mark; empty when it is absent.
     pub fn mark(&self, mark: Option<Span>) -> &[u8] {
         mark.map_or(&[], |span| span.of(&self.text))
+    }
+
+    /// The value of a variable; of duplicates the last counts.
+    pub fn variable(&self, name: &[u8]) -> Option<&[u8]> {
+        let found = self.vars.iter().rev();
+        let mut found = found.filter(|(key, _)| key.of(&self.text) == name);
+        found.next().map(|(_, value)| value.of(&self.text))
     }
 
     /// Notes the variables of the uwsgi block that stands at `start` in the text.

@@ -31,7 +31,7 @@ pub fn run(py: Python<'_>, worker: &Worker, apps: &Apps, core: u32, errors: &Py<
         }
     };
     let mut gate = Gate::new(worker, core);
-    let mut log = worker.spec.serving.log_requests.then(RequestLog::new);
+    let mut log = RequestLog::new(&worker.spec.serving.request_lines);
     let mut settling = None;
     loop {
         let next = py.detach(|| {
@@ -146,6 +146,17 @@ fn write_log(
     outcome: Outcome,
     started: u64,
 ) {
+    let result = ruwsgi::request_line::Outcome {
+        status: exchange.head.code(),
+        micros: monotonic_micros().saturating_sub(started),
+        head: exchange.head_len,
+        body: exchange.body_len,
+        sendfile: exchange.by_sendfile,
+        broken: exchange.broken,
+    };
+    if !log.picks(&result) {
+        return;
+    }
     let peer = connection
         .peer
         .map(|peer| peer.ip().to_string())
@@ -154,15 +165,12 @@ fn write_log(
         &gate.intake.request,
         &Served {
             app: outcome.app,
+            worker: worker.slot,
             worker_requests: worker.board.worker_requests(worker.row),
             total_requests: worker.board.total_requests(),
             remote_addr: peer.as_bytes(),
-            body: exchange.body_len,
-            msecs: monotonic_micros().saturating_sub(started) / 1000,
-            sendfile: exchange.by_sendfile,
-            status: exchange.head.code(),
+            outcome: result,
             headers: exchange.head.count,
-            head: exchange.head_len,
             blocks: exchange.blocks,
             core,
         },

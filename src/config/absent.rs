@@ -46,7 +46,6 @@ pub(crate) static ABSENT: &[Row] = &[
         "clocks-list", "plugins-list", "plugin-list", "dump-options", "cflags", "dot-h", "config-py",
     ], Nothing, "take it out"),
     Row::absent(&["pause", "suspend", "resume"], Value, "stop the instance instead"),
-    Row::absent(&["memory-report"], Nothing, "memory is not in the log yet; take it out").short('m'),
     Row::absent(&["cgi-mode"], Nothing, "ruwsgi serves Python applications only").short('c'),
     Row::absent(&["abstract-socket"], Nothing, "write the name as @name").short('a'),
     Row::absent(&[
@@ -170,8 +169,7 @@ pub(crate) static ABSENT: &[Row] = &[
     Row::absent(&[
         "async", "loop", "asyncio", "coroae", "goroutines", "gevent", "tornado", "ugreen-stacksize",
     ], Value, "requests are served by threads: set threads"),
-    Row::absent(&["log-format", "logformat"], Value, "request lines have a fixed format yet; take it out"),
-    Row::absent(&["logformat-strftime", "log-format-strftime"], Nothing, "request lines have a fixed format yet; take it out"),
+    Row::absent(&["logformat-strftime", "log-format-strftime"], Nothing, "write the times of log-format as %(ltime), %(ctime) or %(time); take it out"),
     Row::absent(&["logfile-chown"], Nothing, "create the log file beforehand with the owner and permissions it shall have"),
     Row::absent(&["logfile-chmod"], Value, "create the log file beforehand with the owner and permissions it shall have"),
     Row::absent(&["log-syslog"], Maybe, "use logto, or let systemd take standard error"),
@@ -183,9 +181,6 @@ pub(crate) static ABSENT: &[Row] = &[
     Row::absent(&["log-reopen", "log-truncate"], Nothing, "the log is not rotated here yet: use logrotate with copytruncate"),
     Row::absent(&["log-maxsize", "log-backupname"], Value, "the log is not rotated here yet: use logrotate with copytruncate"),
     Row::absent(&["logdate", "log-date", "log-prefix"], Maybe, "lines have no date of their own yet: let systemd write the time"),
-    Row::absent(&["log-zero", "log-4xx", "log-5xx", "log-micros"], Nothing, "request lines are all or none (disable-logging)"),
-    Row::absent(&["log-slow", "log-big", "log-sendfile", "log-ioerror"], Value, "request lines are all or none (disable-logging)"),
-    Row::absent(&["log-x-forwarded-for"], Nothing, "let nginx pass the address as REMOTE_ADDR"),
     Row::absent(&["master-as-root", "drop-after-init", "drop-after-apps"], Nothing, "privileges are dropped before application code runs"),
     Row::absent(&["force-cwd"], Value, "use chdir"),
     Row::absent(&[

@@ -10,9 +10,9 @@ use super::finding::{Fault, Finding, Place};
 use super::row::{Row, State};
 use super::setting::{Many, Maybe, One, Setting};
 use super::value::{
-    Assignment, BlockSize, Buffering, Bytes, Count, Era, Keepalive, Listening, Mask, Megabytes,
-    Mount, Names, Number, OptionalSwitch, Ownership, Path, Protocol, Seconds, SocketMode, Switch,
-    Text, Words,
+    Assignment, BlockSize, Buffering, Bytes, Count, Era, Keepalive, LineFormat, Listening, Mask,
+    Megabytes, Mount, Names, Number, OptionalSwitch, Ownership, Path, Protocol, Seconds,
+    SocketMode, Switch, Text, Words,
 };
 
 /// Makes the configuration and the table's served rows.
@@ -242,7 +242,29 @@ options! {
         logto2 "logto2": Maybe<Path>,
             "As logto, opened after privileges are dropped.";
         disable_logging "disable-logging" -'L': One<Switch>,
-            "Write no line per request.";
+            "Write no line per request, except for those that the options below name.";
+        log_4xx "log-4xx": One<Switch>,
+            "With disable-logging: log requests answered with a status of 400 to 499.";
+        log_5xx "log-5xx": One<Switch>,
+            "With disable-logging: log requests answered with a status of 500 to 599.";
+        log_slow "log-slow": Maybe<Number>,
+            "With disable-logging: log requests that took so many milliseconds or longer.";
+        log_big "log-big": Maybe<Bytes>,
+            "With disable-logging: log requests whose answer is larger than this, in bytes.";
+        log_zero "log-zero": One<Switch>,
+            "With disable-logging: log requests whose answer has no body.";
+        log_sendfile "log-sendfile": One<OptionalSwitch>,
+            "With disable-logging: log requests answered by sendfile.";
+        log_ioerror "log-ioerror": One<OptionalSwitch>,
+            "With disable-logging: log requests whose client was gone before it had the whole answer.";
+        log_format "log-format" ["logformat"]: Maybe<LineFormat>,
+            "What the line of a request holds: text with %(name) for what docs/configuration.md lists, %(var.NAME) for a variable.";
+        log_micros "log-micros": One<Switch>,
+            "Count microseconds in the line of a request.";
+        log_x_forwarded_for "log-x-forwarded-for": One<Switch>,
+            "Log the address that X-Forwarded-For holds as the client's.";
+        memory_report "memory-report" -'m': One<Switch>,
+            "Begin the line of a request with the worker's memory.";
         touch_reload "touch-reload": Many<Path>,
             "Reload when this file is touched, made or removed.";
         touch_workers_reload "touch-workers-reload": Many<Path>,

@@ -2,6 +2,8 @@
 
 use std::time::Duration;
 
+use crate::request_line::{self, Piece};
+
 use super::finding::Fault;
 use super::parse::*;
 use super::row::Takes;
@@ -159,6 +161,28 @@ impl Value for Listening {
     }
 
     fn got(is: &super::Address) -> &super::Address {
+        is
+    }
+}
+
+/// What the line of a request holds.
+pub(crate) struct LineFormat;
+
+impl Value for LineFormat {
+    type Is = Vec<Piece>;
+    type Got<'a> = &'a [Piece];
+    const ARG: &'static str = "FORMAT";
+
+    fn parse(text: &str) -> Read<Vec<Piece>> {
+        let (pieces, unknown) = request_line::parse(text);
+        let remark = (!unknown.is_empty()).then(|| {
+            Fault::new(format!("nothing stands for %({})", unknown.join("), %(")))
+                .hint("a dash is logged; docs/configuration.md lists the names")
+        });
+        Ok((pieces, remark))
+    }
+
+    fn got(is: &Vec<Piece>) -> &[Piece] {
         is
     }
 }

@@ -6,6 +6,7 @@ use std::time::Instant;
 
 use crate::exit;
 use crate::log;
+use crate::request_line::{Chosen, Outcome};
 use crate::sys::clock::LocalTime;
 use crate::sys::process::{End, Exit};
 use crate::sys::signal::Signal;
@@ -130,14 +131,22 @@ fn reason(kind: Kind, exit: Exit) -> &'static str {
     }
 }
 
-/// Writes the request log's lines for the requests that died with the worker.
-pub(super) fn log_requests(death: &Death, total: u64) {
+/// Writes the request log's lines for the requests that died with the worker, as far as it is to have them.
+pub(super) fn log_requests(death: &Death, total: u64, chosen: &Chosen) {
     let Some(worker) = death.before.worker() else {
         return;
     };
     for lost in &death.lost {
         let (request, client) = lost.parts();
         let status = if lost.expired { 504 } else { 502 };
+        let outcome = Outcome {
+            status,
+            micros: u64::try_from(lost.age.as_micros()).unwrap_or(u64::MAX),
+            ..Outcome::default()
+        };
+        if !chosen.picks(&outcome) {
+            continue;
+        }
         let line = format!(
             "[pid: {}|app: 0|req: {}/{total}] {} () {{0 vars in 0 bytes}} [{}] {} => generated 0 bytes in {} msecs (HTTP/1.1 {status}) 0 headers in 0 bytes (0 switches on core {}) killed: the worker {}{}\n",
             worker.pid,

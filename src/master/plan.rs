@@ -9,6 +9,7 @@ use anyhow::{Context, Result};
 
 use crate::channel::{AppSpec, Procname, Serving};
 use crate::config::Config;
+use crate::request_line::{Chosen, RequestLines};
 
 use super::bind::Bound;
 use super::interpreter::Interpreters;
@@ -168,8 +169,27 @@ fn serving(config: &Config) -> Serving {
         socket_timeout_ms: milliseconds(config.socket_timeout()),
         http_keepalive_ms: milliseconds(config.http_keepalive()),
         mercy_ms: milliseconds(config.worker_reload_mercy()),
-        log_requests: !config.disable_logging(),
+        request_lines: request_lines(config),
         procname: procname(config),
+    }
+}
+
+fn request_lines(config: &Config) -> RequestLines {
+    RequestLines {
+        chosen: Chosen {
+            all: !config.disable_logging(),
+            client_errors: config.log_4xx(),
+            server_errors: config.log_5xx(),
+            slow_ms: config.log_slow().map(u64::from),
+            big: config.log_big(),
+            zero: config.log_zero(),
+            sendfile: config.log_sendfile(),
+            broken: config.log_ioerror(),
+        },
+        format: config.log_format().map(<[_]>::to_vec),
+        micros: config.log_micros(),
+        forwarded_for: config.log_x_forwarded_for(),
+        memory: config.memory_report(),
     }
 }
 

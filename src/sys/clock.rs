@@ -106,6 +106,25 @@ impl LocalTime {
     }
 }
 
+impl LocalTime {
+    /// As the common log format writes it: `21/Nov/2026:11:56:45 +0000`.
+    pub fn common_log(&self) -> String {
+        let offset = self.offset.abs() / 60;
+        format!(
+            "{:02}/{}/{}:{:02}:{:02}:{:02} {}{:02}{:02}",
+            self.day,
+            MONTHS[usize::from(self.month.saturating_sub(1)) % 12],
+            self.year,
+            self.hour,
+            self.minute,
+            self.second,
+            if self.offset < 0 { '-' } else { '+' },
+            offset / 60,
+            offset % 60
+        )
+    }
+}
+
 /// A moment as HTTP writes it (RFC 9110, 5.6.7): `Fri, 20 Nov 2026 11:32:16 GMT`; `epoch` in seconds.
 pub fn http_date(epoch: i64) -> String {
     // SAFETY: a tm of zeros is valid (its zone pointer may be null).

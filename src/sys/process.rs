@@ -96,7 +96,7 @@ pub fn set_umask(mask: u32) {
 }
 
 /// How much memory a process has, bytes.
-#[derive(Clone, Copy, PartialEq, Eq, Debug)]
+#[derive(Clone, Copy, PartialEq, Eq, Debug, Default)]
 pub struct Memory {
     /// Address space.
     pub address_space: u64,

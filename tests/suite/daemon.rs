@@ -1,4 +1,4 @@
-//! Daemons: `daemonize`, pidfiles, `--stop` and `--reload`, log files, `sd_notify`, request lines.
+//! Daemons: `daemonize`, pidfiles, `--stop` and `--reload`, log files, `sd_notify`.
 
 use std::fs;
 use std::os::unix::fs::PermissionsExt;
@@ -175,78 +175,6 @@ fn the_log_goes_to_a_file() {
             "the file is appended to"
         );
     }
-}
-
-#[test]
-fn a_request_is_logged_in_uwsgis_format() {
-    let site = Site::with("environ");
-    let server = site.server().start();
-    let worker = server.wait_for_workers(1)[0];
-    let request = get("/a?b=c").var("REMOTE_USER", "me");
-    let answer = server.send(&request).expect(200);
-    server.get("/second").expect(200);
-    server.wait_for_log("GET /second");
-    let line = server.log_lines("GET /a?b=c").remove(0);
-    let head = answer.raw.len() - answer.body.len();
-    let begin = format!(
-        "[pid: {worker}|app: 0|req: 1/1] 127.0.0.1 (me) {{{} vars in {} bytes}} [",
-        request.vars.len() * 2,
-        request.block().len()
-    );
-    assert!(line.starts_with(&begin), "{line}\n{begin}");
-    let (date, rest) = line[begin.len()..].split_once("] ").unwrap();
-    assert!(is_ctime(date), "{date}");
-    let middle = format!("GET /a?b=c => generated {} bytes in ", answer.body.len());
-    let rest = rest
-        .strip_prefix(&middle)
-        .unwrap_or_else(|| panic!("{rest}"));
-    let (time, rest) = rest.split_once(" msecs").unwrap();
-    assert!(time.parse::<u32>().is_ok(), "{time}");
-    let headers = answer.headers.len();
-    let middle = format!(" (HTTP/1.1 200) {headers} headers in {head} bytes (");
-    let rest = rest
-        .strip_prefix(&middle)
-        .unwrap_or_else(|| panic!("{rest}"));
-    let switches = rest.strip_suffix(" switches on core 0)");
-    assert!(
-        switches.is_some_and(|count| count.parse::<u32>().is_ok()),
-        "{rest}"
-    );
-    assert!(server.log_lines("GET /second")[0].contains("|req: 2/2]"));
-}
-
-/// `Fri Nov 20 11:32:16 2026`
-fn is_ctime(text: &str) -> bool {
-    let words: Vec<&str> = text.split_whitespace().collect();
-    text.len() == 24 && words.len() == 5 && words[3].len() == 8 && words[4].parse::<u32>().is_ok()
-}
-
-#[test]
-fn a_file_is_logged_as_sent_by_sendfile() {
-    let site = Site::with("files");
-    site.write("data", &"x".repeat(100_000));
-    let server = site.server().start();
-    server.get("/whole").expect(200);
-    server.wait_for_log("via sendfile()");
-    assert!(
-        server.log_lines("via sendfile()")[0].contains("generated 100000 bytes"),
-        "{}",
-        server.log()
-    );
-}
-
-#[test]
-fn requests_are_not_logged_with_disable_logging() {
-    let server = Site::with("hello")
-        .server()
-        .set("disable-logging", "true")
-        .start();
-    for n in 0..5 {
-        server.get(&format!("/{n}")).says("hello\n");
-    }
-    let log = server.log();
-    server.stop();
-    assert!(!log.contains("generated"), "{log}");
 }
 
 #[test]

@@ -23,6 +23,7 @@ mod packets;
 mod privileges;
 mod processes;
 mod refusals;
+mod request_log;
 mod responses;
 mod serve;
 mod signals;

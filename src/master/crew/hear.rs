@@ -194,9 +194,8 @@ impl Crew {
             lost: self.requests_in_flight(seat),
         };
         autopsy::record(&death, now);
-        if self.plan.app.serving.log_requests {
-            autopsy::log_requests(&death, self.requests());
-        }
+        let chosen = &self.plan.app.serving.request_lines.chosen;
+        autopsy::log_requests(&death, self.requests(), chosen);
         if matches!(before, Slot::Starting { .. }) {
             let failures = after.failures();
             self.mishaps
