@@ -51,6 +51,7 @@ bench: ## speed and memory beside uWSGI's (ARGS="--case post8k --rounds 5")
 	@scripts/bench-venv "$(TARGET)/bench-venv"
 	$(CARGO) bench --bench hello -- $(ARGS)
 	$(CARGO) bench --bench memory
+	$(CARGO) bench --bench emperor
 
 install: ## bin/ruwsgi and lib/ruwsgi/ below $DESTDIR$PREFIX, safe while a ruwsgi runs from there
 	@scripts/install "$(DESTDIR)$(PREFIX)" "$(TARGET)/release" "$(PREFIX)"

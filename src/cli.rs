@@ -67,9 +67,10 @@ fn command() -> Command {
 
 fn verb(invocation: &Invocation) -> Option<ExitCode> {
     let first = invocation.argv.get(1).map(String::as_str)?;
-    if command()
-        .get_subcommands()
-        .any(|verb| verb.get_name() == first)
+    if !first.starts_with('-')
+        && command()
+            .get_subcommands()
+            .any(|verb| verb.get_name() == first)
     {
         return Some(run_verb(invocation));
     }

@@ -9,7 +9,9 @@ use std::time::{Duration, Instant};
 
 use anyhow::{Context, Result, ensure};
 use nix::sched::{CpuSet, sched_getaffinity, sched_setaffinity};
+use nix::sys::resource::{UsageWho, getrusage};
 use nix::sys::signal::{Signal, kill};
+use nix::sys::time::TimeVal;
 use nix::unistd::Pid;
 
 /// `/proc` counts CPU time in hundredths of a second (`USER_HZ`) on every architecture.
@@ -82,21 +84,47 @@ pub fn cpu_time(root: i32) -> CpuTime {
 
 /// Memory of the tree in KiB, what is shared being counted in parts (PSS).
 pub fn memory(root: i32) -> Result<u64> {
-    let mut sum = 0;
+    tree(root).into_iter().map(memory_of).sum()
+}
+
+/// Memory of one process in KiB, what is shared being counted in parts (PSS).
+pub fn memory_of(pid: i32) -> Result<u64> {
+    let path = format!("/proc/{pid}/smaps_rollup");
+    let text = fs::read_to_string(&path).with_context(|| format!("cannot read {path}"))?;
+    let line = text
+        .lines()
+        .find_map(|line| line.strip_prefix("Pss:"))
+        .unwrap_or("0 kB");
+    line.trim()
+        .trim_end_matches(" kB")
+        .parse::<u64>()
+        .with_context(|| format!("{path}: {line}"))
+}
+
+/// CPU time in seconds that the threads of the tree have had, precisely; what has ended is not counted.
+pub fn time_on_cpu(root: i32) -> f64 {
+    let mut nanoseconds = 0.0;
     for pid in tree(root) {
-        let path = format!("/proc/{pid}/smaps_rollup");
-        let text = fs::read_to_string(&path).with_context(|| format!("cannot read {path}"))?;
-        let line = text
-            .lines()
-            .find_map(|line| line.strip_prefix("Pss:"))
-            .unwrap_or("0 kB");
-        sum += line
-            .trim()
-            .trim_end_matches(" kB")
-            .parse::<u64>()
-            .with_context(|| format!("{path}: {line}"))?;
+        let threads = fs::read_dir(format!("/proc/{pid}/task"));
+        for thread in threads.into_iter().flatten().flatten() {
+            let text = fs::read_to_string(thread.path().join("schedstat")).unwrap_or_default();
+            let first = text.split(' ').next().and_then(|text| text.parse().ok());
+            nanoseconds += first.unwrap_or(0.0);
+        }
     }
-    Ok(sum)
+    nanoseconds / 1e9
+}
+
+/// CPU time in seconds, precisely, of all descendants that were waited for.
+pub fn time_of_the_dead() -> Result<f64> {
+    let usage = getrusage(UsageWho::RUSAGE_CHILDREN)?;
+    let seconds = |time: TimeVal| time.tv_sec() as f64 + time.tv_usec() as f64 / 1e6;
+    Ok(seconds(usage.user_time()) + seconds(usage.system_time()))
+}
+
+/// Whether the process is there, and is no zombie.
+pub fn runs(pid: i32) -> bool {
+    stat(pid).is_some_and(|fields| fields.first().is_some_and(|state| state != "Z"))
 }
 
 /// Puts this thread, and what it starts from now on, on the first or the second half of the machine's

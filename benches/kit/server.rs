@@ -194,7 +194,7 @@ impl Server {
 }
 
 /// The program, to be stopped by the kernel if the bench is killed (where util-linux's setpriv is there).
-fn leashed(path: &Path) -> Command {
+pub fn leashed(path: &Path) -> Command {
     let setpriv = Path::new("/usr/bin/setpriv");
     if !setpriv.exists() {
         return Command::new(path);

@@ -4,6 +4,7 @@
 //! zygote; see docs/architecture.md.
 
 mod deadline;
+mod decorators;
 mod diagnose;
 mod environ;
 mod exchange;

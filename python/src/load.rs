@@ -302,19 +302,21 @@ fn execute<'py>(py: Python<'py>, path: &str) -> PyResult<Bound<'py, PyAny>> {
         .import("os")?
         .getattr("path")?
         .call_method1("abspath", (path,))?;
-    let util = py.import("importlib.util")?;
-    let loader = py
-        .import("importlib.machinery")?
+    // where importlib's public names come from: `importlib.util` would bring `contextlib` and `collections` along
+    let machinery = py.import("_frozen_importlib_external")?;
+    let loader = machinery
         .getattr("SourceFileLoader")?
         .call1((&name, &path))?;
     let keywords = PyDict::new(py);
     keywords.set_item("loader", &loader)?;
-    let spec = util.call_method("spec_from_file_location", (&name, &path), Some(&keywords))?;
+    let spec = machinery.call_method("spec_from_file_location", (&name, &path), Some(&keywords))?;
     // compiled here, not by the loader, whose frames would stand in the traceback
     let source = loader.call_method1("get_data", (&path,))?;
     let compile = py.import("builtins")?.getattr("compile")?;
     let code = compile.call1((source, &path, "exec", 0, true))?;
-    let module = util.call_method1("module_from_spec", (spec,))?;
+    let module = py
+        .import("_frozen_importlib")?
+        .call_method1("module_from_spec", (spec,))?;
     let modules = py.import("sys")?.getattr("modules")?;
     modules.set_item(&name, &module)?;
     let executed = py

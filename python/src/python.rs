@@ -81,11 +81,16 @@ pub fn log_warnings(apps: &Apps) {
 /// the kernel frees at once, and meets daemon threads in the middle of their work.
 pub fn wind_up(py: Python<'_>) {
     let steps: [(&str, &str); 2] = [("threading", "_shutdown"), ("atexit", "_run_exitfuncs")];
+    let imported = |name: &str| {
+        let modules = py.import("sys")?.getattr("modules")?;
+        modules.get_item(name)
+    };
     for (module, function) in steps {
-        if let Err(error) = py
-            .import(module)
-            .and_then(|module| module.call_method0(function))
-        {
+        // where nobody has imported the module, nobody has given it anything to do
+        let Ok(module) = imported(module) else {
+            continue;
+        };
+        if let Err(error) = module.call_method0(function) {
             tracing::warn!("at exit: {error}");
         }
     }

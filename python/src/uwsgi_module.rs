@@ -1,7 +1,6 @@
 //! The module `uwsgi` that applications import, and `uwsgidecorators`: what of them is true here.
 //! The rest is absent, so that an application which looks for it finds out.
 
-use std::ffi::CString;
 use std::io::Write;
 use std::sync::OnceLock;
 use std::sync::atomic::{AtomicI32, AtomicU32, Ordering};
@@ -33,10 +32,7 @@ pub struct Counters {
     pub own: Box<dyn Fn() -> u64 + Send + Sync>,
 }
 
-/// `uwsgidecorators`, in Python.
-const DECORATORS: &str = include_str!("uwsgidecorators.py");
-
-/// Puts `uwsgi` and `uwsgidecorators` into `sys.modules`, before the application is imported.
+/// Puts `uwsgi` into `sys.modules` and lets `uwsgidecorators` be found, before the application is imported.
 /// `is_a_reload`: this is not the instance's first generation.
 ///
 /// # Errors
@@ -63,14 +59,7 @@ pub fn install(py: Python<'_>, spec: &AppSpec, is_a_reload: bool) -> PyResult<()
     }
     let modules = py.import("sys")?.getattr("modules")?;
     modules.set_item("uwsgi", uwsgi)?;
-    let code = CString::new(DECORATORS)?;
-    let decorators = PyModule::from_code(
-        py,
-        &code,
-        c"<ruwsgi>/uwsgidecorators.py",
-        c"uwsgidecorators",
-    )?;
-    modules.set_item("uwsgidecorators", decorators)
+    crate::decorators::install(py)
 }
 
 /// Calls `uwsgi.post_fork_hook`, if the application has set it; in the worker, after each fork.

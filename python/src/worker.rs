@@ -408,6 +408,10 @@ fn start_threads(
     apps: &Arc<Apps>,
     errors: &Py<PyAny>,
 ) -> PyResult<Vec<Py<PyAny>>> {
+    if worker.spec.serving.threads < 2 {
+        // `threading` brings more along than a small application has
+        return Ok(Vec::new());
+    }
     let class = py.import("threading")?.getattr("Thread")?;
     (1..worker.spec.serving.threads)
         .map(|core| {

@@ -213,6 +213,7 @@ pub(super) fn is_reserved_variable(name: &str) -> bool {
         "RUWSGI_EMPEROR_FD",
         "RUWSGI_EMPEROR_KEEP",
         "RUWSGI_EMPEROR_HOOK",
+        "RUWSGI_SHIM",
     ];
     let ours = OURS.contains(&name) || name.starts_with("RUWSGI_TEST_");
     ours || UWSGIS.contains(&name) || name.starts_with("UWSGI_VASSAL_")

@@ -5,12 +5,17 @@ use std::io;
 use std::os::fd::{AsFd, AsRawFd, OwnedFd};
 use std::path::{Path, PathBuf};
 use std::process::{Command, Stdio};
+use std::time::{Duration, Instant};
 
 use crate::config::{Config, Invocation};
+use crate::sys::interpreter::Shim;
 use crate::sys::process::{self, Apart, Identity, Pid};
 use crate::sys::{packet, user};
 
 use super::source::Found;
+
+/// So long the vassals are told what the shim on PATH stands for: later it may stand for something else.
+const SHIM_TIME: Duration = Duration::from_secs(300);
 
 /// How every vassal is started.
 pub(super) struct Recipe {
@@ -22,6 +27,8 @@ pub(super) struct Recipe {
     /// How many descriptors a vassal may open.
     descriptors: Option<u64>,
     stop_hook: Option<PathBuf>,
+    /// What the shim on PATH stands for, and since when that is known.
+    shim: Option<(Shim, Instant)>,
 }
 
 impl Recipe {
@@ -65,6 +72,7 @@ impl Recipe {
             environment,
             descriptors,
             stop_hook: config.vassals_stop_hook().map(PathBuf::from),
+            shim: shim(config),
         })
     }
 
@@ -89,6 +97,10 @@ impl Recipe {
             .env("RUWSGI_EMPEROR_FD", theirs.as_raw_fd().to_string())
             .env("RUWSGI_VASSAL", &found.name)
             .stdin(Stdio::null());
+        let is_fresh = |(_, since): &&(Shim, Instant)| since.elapsed() < SHIM_TIME;
+        if let Some((shim, _)) = self.shim.as_ref().filter(is_fresh) {
+            command.env("RUWSGI_SHIM", shim.to_text());
+        }
         if let Some((name, home)) = identity.and_then(|it| user::name_and_home(it.uid)) {
             command
                 .env("USER", &name)
@@ -126,6 +138,14 @@ impl Recipe {
         };
         process::spawn_apart(command, &apart).map(Some)
     }
+}
+
+/// What the shim on PATH stands for: asked once, because each vassal without `home` and `python` would wait for it.
+/// Not for other users, who may have another answer.
+fn shim(config: &Config) -> Option<(Shim, Instant)> {
+    let tyrant = config.emperor_tyrant() || config.emperor_tyrant_nofollow();
+    let path = std::env::var_os("PATH").filter(|_| !tyrant)?;
+    Some((Shim::on_path(&path)?, Instant::now()))
 }
 
 /// How a vassal is told which file it is.

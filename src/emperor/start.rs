@@ -1,5 +1,6 @@
 //! From a configuration to an emperor: the steps of its start, in their order.
 
+use std::num::NonZero;
 use std::path::{Path, PathBuf};
 use std::time::Duration;
 
@@ -24,6 +25,10 @@ use super::watch::Watch;
 
 /// How long vassals may take to stop, as uWSGI's `reload-mercy`.
 const MERCY: Duration = Duration::from_secs(30);
+
+/// Starts that may be under way at once, for each CPU: enough to keep it busy while others wait for the disk, and to
+/// have a share of a machine on which others work too.
+const TURNS_PER_CPU: usize = 4;
 
 /// What the emperor has to take away when it leaves.
 #[derive(Default)]
@@ -277,7 +282,7 @@ fn rule(config: &Config, recipe: Recipe) -> Rule {
             mercy: MERCY,
         },
         recipe,
-        turns: std::thread::available_parallelism().map_or(2, |cpus| cpus.get() * 2),
+        turns: std::thread::available_parallelism().map_or(1, NonZero::get) * TURNS_PER_CPU,
         tyrant: config.emperor_tyrant() || config.emperor_tyrant_nofollow(),
         tyrant_root: config.emperor_tyrant_root(),
     }

@@ -88,7 +88,7 @@ impl Instance {
             config,
             next: None,
             module,
-            interpreters: Interpreters::default(),
+            interpreters: Interpreters::from_environment(),
             way,
         }
     }

@@ -4,15 +4,19 @@ use std::ffi::OsString;
 use std::path::PathBuf;
 
 use crate::config::Config;
-use crate::sys::interpreter::{self, NotFound};
+use crate::sys::environment;
+use crate::sys::interpreter::{self, NotFound, Shim};
 
 /// Where commands are when the environment does not say.
 const DEFAULT_PATH: &str = "/usr/local/bin:/usr/bin:/bin";
 
+/// What the emperor knows of the shim on PATH stands in this variable.
+const KNOWN_SHIM: &str = "RUWSGI_SHIM";
+
 /// The interpreter found last, and what it was found for.
-#[derive(Default)]
 pub(super) struct Interpreters {
     last: Option<(Wanted, PathBuf)>,
+    known: Option<Shim>,
 }
 
 #[derive(PartialEq)]
@@ -23,6 +27,15 @@ struct Wanted {
 }
 
 impl Interpreters {
+    /// None found yet. To be called once, before there are threads.
+    pub(super) fn from_environment() -> Self {
+        let known = environment::take(KNOWN_SHIM);
+        Self {
+            last: None,
+            known: known.and_then(|text| Shim::from_text(&text)),
+        }
+    }
+
     /// The interpreter for a configuration and the application's environment.
     ///
     /// It is looked for again only when something else is wanted, or when the one found last is gone. A `home`
@@ -54,6 +67,8 @@ impl Interpreters {
             wanted.home.as_deref(),
             wanted.python.as_deref(),
             &wanted.path,
+            // it says how things were at the start
+            self.known.take().as_ref(),
         )?
         .path;
         self.last = Some((wanted, found.clone()));

@@ -20,13 +20,15 @@ const TOO_OLD: i32 = 40;
 /// What the interpreter runs: any Python, however old, must be able to read it.
 ///
 /// Its arguments are the descriptor of the module's file and that of the channel. The file is loaded by its
-/// descriptor, because a user whose privileges were dropped may not reach its path.
+/// descriptor, because a user whose privileges were dropped may not reach its path. The names come from where
+/// `importlib.util` and `importlib.machinery` have them, because those import `contextlib`, `collections` and more,
+/// which each vassal would pay for.
 const BOOTSTRAP: &str = "\
 import sys
 if sys.version_info < (3, 10):
     raise SystemExit(39 if sys.version_info < (3,) else 40 + sys.version_info[1])
-from importlib.machinery import ExtensionFileLoader, ModuleSpec
-from importlib.util import module_from_spec
+from _frozen_importlib import ModuleSpec, module_from_spec
+from _frozen_importlib_external import ExtensionFileLoader
 file = '/proc/self/fd/' + sys.argv[1]
 loader = ExtensionFileLoader('_ruwsgi', file)
 module = module_from_spec(ModuleSpec('_ruwsgi', loader, origin=file))

@@ -6,23 +6,23 @@
 use std::ffi::OsStr;
 use std::fs::{self, File};
 use std::io::{self, Read};
-use std::os::fd::AsFd;
 use std::os::unix::ffi::OsStrExt;
-use std::os::unix::process::CommandExt;
 use std::path::{Path, PathBuf};
-use std::process::{Child, Command, Stdio};
-use std::time::{Duration, Instant};
 
-use nix::fcntl::{AT_FDCWD, AtFlags, FcntlArg, OFlag, fcntl};
+use nix::fcntl::{AT_FDCWD, AtFlags};
 use nix::unistd::{AccessFlags, faccessat, geteuid};
 
 use super::user;
 
-/// How long a shim may take to answer.
-const PATIENCE: Duration = Duration::from_secs(10);
+mod shim;
 
-/// The names under which a virtualenv or PATH has an interpreter.
+pub use shim::Shim;
+
+/// The names under which a virtualenv has an interpreter.
 const NAMES: [&str; 2] = ["python", "python3"];
+
+/// The names that are looked up on PATH where none is configured.
+const USUAL: [&str; 2] = ["python3", "python"];
 
 /// A Python interpreter that this process can execute.
 #[derive(Debug, Clone, PartialEq, Eq)]
@@ -37,7 +37,8 @@ pub struct Interpreter {
 pub struct NotFound(String);
 
 /// Finds the interpreter: `home` is a virtualenv (or a Python's prefix), `python` a path or a name
-/// to look up in `path_env`, the value of PATH. Relative paths start at the working directory.
+/// to look up in `path_env`, the value of PATH. Relative paths start at the working directory. What is `known` of a
+/// script on PATH is believed where it holds.
 ///
 /// # Errors
 /// When there is none, or none that the user of this process may execute.
@@ -45,16 +46,17 @@ pub fn find(
     home: Option<&Path>,
     python: Option<&str>,
     path_env: &OsStr,
+    known: Option<&Shim>,
 ) -> Result<Interpreter, NotFound> {
     match (home, python) {
         (Some(home), _) => in_home(&complete(home)),
         (None, Some(python)) if python.contains('/') => by_path(&complete(Path::new(python))),
-        (None, Some(python)) => on_path(&[python], path_env).map_err(|tried| {
+        (None, Some(python)) => on_path(&[python], path_env, known).map_err(|tried| {
             NotFound(format!(
                 "python = {python} was not found on PATH{tried}: give the interpreter's complete path, or `home`"
             ))
         }),
-        (None, None) => on_path(&["python3", "python"], path_env).map_err(|tried| {
+        (None, None) => on_path(&USUAL, path_env, known).map_err(|tried| {
             NotFound(format!(
                 "no usable python3 was found on PATH{tried}: install Python 3.10 or newer, or set `home` to a \
                  virtualenv or `python` to an interpreter"
@@ -188,29 +190,39 @@ fn last_of_chain(link: &Path) -> PathBuf {
 }
 
 /// The first usable one of these names on PATH; else what was tried, as the tail of a sentence.
-fn on_path(names: &[&str], path_env: &OsStr) -> Result<Interpreter, String> {
+fn on_path(names: &[&str], path_env: &OsStr, known: Option<&Shim>) -> Result<Interpreter, String> {
     let mut tried = Vec::new();
-    for name in names {
-        let directories = path_env
-            .as_bytes()
-            .split(|byte| *byte == b':')
-            .filter(|directory| !directory.is_empty());
-        for directory in directories {
-            let candidate = complete(&Path::new(OsStr::from_bytes(directory)).join(name));
-            match fs::symlink_metadata(&candidate) {
-                Err(error) if error.kind() != io::ErrorKind::PermissionDenied => continue,
-                _ => {}
-            }
-            match resolve(&candidate) {
-                Ok(interpreter) => return Ok(interpreter),
-                Err(why) => tried.push(format!("{} {why}", candidate.display())),
-            }
+    for candidate in candidates(names, path_env) {
+        if let Some(shim) = known.filter(|shim| shim.holds_for(&candidate)) {
+            return Ok(Interpreter {
+                path: shim.interpreter.clone(),
+            });
+        }
+        match resolve(&candidate) {
+            Ok(interpreter) => return Ok(interpreter),
+            Err(why) => tried.push(format!("{} {why}", candidate.display())),
         }
     }
     match tried.is_empty() {
         true => Err(String::new()),
         false => Err(format!(" ({})", tried.join("; "))),
     }
+}
+
+/// The files of these names on PATH, those of the first name first.
+fn candidates(names: &[&str], path_env: &OsStr) -> impl Iterator<Item = PathBuf> {
+    let directories = path_env
+        .as_bytes()
+        .split(|byte| *byte == b':')
+        .filter(|directory| !directory.is_empty());
+    let paths = names.iter().flat_map(move |name| {
+        let in_each = directories.clone();
+        in_each.map(move |directory| complete(&Path::new(OsStr::from_bytes(directory)).join(name)))
+    });
+    paths.filter(|path| match fs::symlink_metadata(path) {
+        Ok(_) => true,
+        Err(error) => error.kind() == io::ErrorKind::PermissionDenied,
+    })
 }
 
 /// The interpreter that a path stands for; else why there is none, to follow the path's name.
@@ -221,7 +233,7 @@ fn resolve(path: &Path) -> Result<Interpreter, String> {
             path: path.to_path_buf(),
         });
     }
-    let real = ask(path, PATIENCE)?;
+    let real = shim::ask(path, None, shim::PATIENCE)?;
     check_executable(&real).map_err(|why| {
         format!(
             "is a script that stands for {}, which {why}",
@@ -288,90 +300,6 @@ fn is_script(path: &Path) -> io::Result<bool> {
     }
 }
 
-/// Asks a script for the interpreter that it runs.
-fn ask(script: &Path, patience: Duration) -> Result<PathBuf, String> {
-    let mut command = Command::new(script);
-    command
-        .args(["-c", "import sys; print(sys.executable)"])
-        .stdin(Stdio::null())
-        .stdout(Stdio::piped())
-        .stderr(Stdio::piped())
-        // its own group, so that what it starts can be ended with it
-        .process_group(0);
-    let mut child =
-        start(&mut command).map_err(|error| format!("is a script that does not start: {error}"))?;
-    let Some(succeeded) = wait(&mut child, patience) else {
-        return Err(format!(
-            "is a script that did not name its interpreter within {} s",
-            patience.as_secs()
-        ));
-    };
-    let (answer, complaint) = (
-        first_line(child.stdout.take()),
-        first_line(child.stderr.take()),
-    );
-    match answer {
-        Some(path) if succeeded && path.starts_with('/') => Ok(PathBuf::from(path)),
-        _ => {
-            let complaint =
-                complaint.map_or_else(String::new, |line| format!(" (it says: {line})"));
-            Err(format!("is a script that names no interpreter{complaint}"))
-        }
-    }
-}
-
-/// Starts a command; a file that is just being written gets a moment.
-fn start(command: &mut Command) -> io::Result<Child> {
-    let deadline = Instant::now() + Duration::from_secs(1);
-    loop {
-        match command.spawn() {
-            Err(error)
-                if error.kind() == io::ErrorKind::ExecutableFileBusy
-                    && Instant::now() < deadline =>
-            {
-                std::thread::sleep(Duration::from_millis(5));
-            }
-            started => return started,
-        }
-    }
-}
-
-/// Waits for a child and says whether it succeeded; ends it and its group when patience is over.
-fn wait(child: &mut Child, patience: Duration) -> Option<bool> {
-    let deadline = Instant::now() + patience;
-    loop {
-        match child.try_wait() {
-            Ok(Some(status)) => return Some(status.success()),
-            // reaped by another hand: its answer tells
-            Err(_) => return Some(true),
-            Ok(None) if Instant::now() < deadline => std::thread::sleep(Duration::from_millis(2)),
-            Ok(None) => break,
-        }
-    }
-    if let Ok(group) = i32::try_from(child.id()) {
-        let _ = nix::sys::signal::killpg(
-            nix::unistd::Pid::from_raw(group),
-            nix::sys::signal::Signal::SIGKILL,
-        );
-    }
-    let _ = child.wait();
-    None
-}
-
-/// The first line with something in it of what a pipe holds now, however long others keep it open.
-fn first_line<P: Read + AsFd>(pipe: Option<P>) -> Option<String> {
-    let pipe = pipe?;
-    fcntl(&pipe, FcntlArg::F_SETFL(OFlag::O_NONBLOCK)).ok()?;
-    let mut bytes = Vec::new();
-    // ends with an error where a process in the background has kept the pipe; what was read stays
-    let _ = pipe.take(4096).read_to_end(&mut bytes);
-    let text = String::from_utf8_lossy(&bytes);
-    text.lines()
-        .map(str::trim)
-        .find(|line| !line.is_empty())
-        .map(str::to_owned)
-}
-
 fn complete(path: &Path) -> PathBuf {
     std::path::absolute(path).unwrap_or_else(|_| path.to_path_buf())
 }
@@ -412,13 +340,18 @@ mod tests {
         let home = dir.path().join("venv");
         fs::create_dir_all(home.join("bin")).unwrap();
         symlink(&real, home.join("bin/python3")).unwrap();
-        let found = find(Some(&home), Some("ignored"), no_path()).unwrap();
+        let found = find(Some(&home), Some("ignored"), no_path(), None).unwrap();
         assert_eq!(found.path, home.join("bin/python3"));
     }
 
     #[test]
     fn a_missing_home_is_said_with_the_command_that_makes_it() {
-        let text = sentence(find(Some(Path::new("/nowhere/venv")), None, no_path()));
+        let text = sentence(find(
+            Some(Path::new("/nowhere/venv")),
+            None,
+            no_path(),
+            None,
+        ));
         assert!(text.contains("/nowhere/venv does not exist"), "{text}");
         assert!(text.contains("python3 -m venv /nowhere/venv"), "{text}");
     }
@@ -428,7 +361,7 @@ mod tests {
         let dir = tempfile::tempdir().unwrap();
         let python = dir.path().join("venv/bin/python");
         program(&python);
-        let text = sentence(find(Some(&python), None, no_path()));
+        let text = sentence(find(Some(&python), None, no_path(), None));
         assert!(
             text.ends_with(&format!(
                 "did you mean home = {}?",
@@ -442,7 +375,7 @@ mod tests {
     fn a_home_that_holds_the_virtualenv_is_corrected() {
         let dir = tempfile::tempdir().unwrap();
         file(&dir.path().join(".venv/pyvenv.cfg"), "", 0o644);
-        let text = sentence(find(Some(dir.path()), None, no_path()));
+        let text = sentence(find(Some(dir.path()), None, no_path(), None));
         assert!(text.contains("has no bin/python: did you mean"), "{text}");
         assert!(text.contains("/.venv?"), "{text}");
     }
@@ -450,7 +383,7 @@ mod tests {
     #[test]
     fn a_home_without_an_interpreter_is_asked_whether_it_is_a_virtualenv() {
         let dir = tempfile::tempdir().unwrap();
-        let text = sentence(find(Some(dir.path()), None, no_path()));
+        let text = sentence(find(Some(dir.path()), None, no_path(), None));
         assert!(
             text.contains("has no bin/python: is it a virtualenv?"),
             "{text}"
@@ -463,7 +396,7 @@ mod tests {
         fs::create_dir(home.path().join("bin")).unwrap();
         symlink("python3", home.path().join("bin/python")).unwrap();
         symlink("/nowhere/python3.9", home.path().join("bin/python3")).unwrap();
-        let text = sentence(find(Some(home.path()), None, no_path()));
+        let text = sentence(find(Some(home.path()), None, no_path(), None));
         assert!(
             text.contains("broken, because /nowhere/python3.9"),
             "{text}"
@@ -475,7 +408,7 @@ mod tests {
     fn an_interpreter_that_is_not_executable_names_the_user() {
         let home = tempfile::tempdir().unwrap();
         file(&home.path().join("bin/python"), "", 0o644);
-        let text = sentence(find(Some(home.path()), None, no_path()));
+        let text = sentence(find(Some(home.path()), None, no_path(), None));
         assert!(
             text.contains(&format!(
                 "its bin/python is not executable by {}",
@@ -493,14 +426,14 @@ mod tests {
         program(&dir.path().join("b/python3"));
         let path = std::env::join_paths([dir.path().join("a"), dir.path().join("b")]).unwrap();
         assert_eq!(
-            find(None, None, &path).unwrap().path,
+            find(None, None, &path, None).unwrap().path,
             dir.path().join("b/python3")
         );
     }
 
     #[test]
     fn an_empty_path_says_what_to_install() {
-        let text = sentence(find(None, None, no_path()));
+        let text = sentence(find(None, None, no_path(), None));
         assert!(
             text.starts_with("no usable python3 was found on PATH: install"),
             "{text}"
@@ -512,7 +445,7 @@ mod tests {
         let dir = tempfile::tempdir().unwrap();
         let candidate = dir.path().join("python3.99");
         file(&candidate, "", 0o644);
-        let text = sentence(find(None, Some("python3.99"), dir.path().as_os_str()));
+        let text = sentence(find(None, Some("python3.99"), dir.path().as_os_str(), None));
         assert!(
             text.contains(&format!("({} is not executable", candidate.display())),
             "{text}"
@@ -529,7 +462,7 @@ mod tests {
             &format!("#!/bin/sh\nsleep 5 & echo {}\n", real.display()),
             0o755,
         );
-        let found = find(None, None, dir.path().join("shims").as_os_str()).unwrap();
+        let found = find(None, None, dir.path().join("shims").as_os_str(), None).unwrap();
         assert_eq!(found.path, real);
     }
 
@@ -542,25 +475,16 @@ mod tests {
             "#!/bin/sh\necho 'version 3.12 is not installed' >&2\nexit 127\n",
             0o755,
         );
-        let text = sentence(find(None, None, dir.path().as_os_str()));
+        let text = sentence(find(None, None, dir.path().as_os_str(), None));
         assert!(
             text.contains("names no interpreter (it says: version 3.12 is not installed)"),
             "{text}"
         );
         program(&dir.path().join("python"));
         assert_eq!(
-            find(None, None, dir.path().as_os_str()).unwrap().path,
+            find(None, None, dir.path().as_os_str(), None).unwrap().path,
             dir.path().join("python")
         );
-    }
-
-    #[test]
-    fn a_shim_that_hangs_is_ended() {
-        let dir = tempfile::tempdir().unwrap();
-        let shim = dir.path().join("python3");
-        file(&shim, "#!/bin/sh\nsleep 60\n", 0o755);
-        let why = ask(&shim, Duration::from_millis(50)).unwrap_err();
-        assert!(why.contains("did not name its interpreter"), "{why}");
     }
 
     #[test]

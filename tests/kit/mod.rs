@@ -11,6 +11,7 @@
 
 pub mod answer;
 pub mod connection;
+pub mod emperor;
 pub mod http;
 pub mod launch;
 pub mod log;

@@ -2,130 +2,17 @@
 
 use std::fs;
 use std::os::unix::fs::{MetadataExt, chown, symlink};
-use std::process::{Command, Output};
 use std::time::{Duration, Instant};
 
 use nix::sys::signal::Signal;
 
+use crate::kit::emperor::{Emperor, app, ask, drop_in, ini, site};
 use crate::kit::proc::{self, descriptors};
 use crate::kit::server::send;
 use crate::kit::wait::within;
 use crate::kit::*;
 
 const WWW_DATA: u32 = 33;
-
-/// An emperor over `vassals/` of a site, whose control socket is `control`.
-struct Emperor {
-    server: Server,
-    site: Site,
-}
-
-/// An application that answers with a text.
-fn app(text: &str) -> String {
-    format!(
-        "def application(environ, start_response):\n    start_response('200 OK', [])\n    return [b'{text}']\n"
-    )
-}
-
-fn site() -> Site {
-    let site = Site::empty();
-    fs::create_dir(site.file("vassals")).unwrap();
-    site
-}
-
-impl Emperor {
-    fn over(site: &Site) -> Self {
-        Self::with(site, &[])
-    }
-
-    fn with(site: &Site, options: &[&str]) -> Self {
-        let control = site.at("control");
-        let mut words = vec!["--emperor", "vassals", "--emperor-control", &control];
-        words.extend(options);
-        let mut server = site.server().only(&words).spawn();
-        server.ends_otherwise();
-        server.wait_for_log("the emperor rules over");
-        Self {
-            server,
-            site: site.clone(),
-        }
-    }
-
-    /// The answer of a vassal, empty while it does not serve.
-    fn ask(&self, name: &str) -> String {
-        ask(&self.site, name)
-    }
-
-    #[track_caller]
-    fn says(&self, name: &str, text: &str) {
-        self.server
-            .eventually(&format!("{name} says {text}"), || self.ask(name) == text);
-    }
-
-    fn command(&self, words: &[&str]) -> Output {
-        Command::new(binary())
-            .args(words)
-            .args(["--control", &self.site.at("control")])
-            .output()
-            .unwrap()
-    }
-
-    /// The state and the reason that `ruwsgi ls` tells of a vassal.
-    fn state(&self, name: &str) -> (String, String) {
-        let output = self.command(&["ls", "--json"]);
-        let rows: serde_json::Value = serde_json::from_slice(&output.stdout).unwrap_or_default();
-        let rows = rows.as_array().cloned().unwrap_or_default();
-        let row = rows
-            .into_iter()
-            .find(|row| row["name"] == format!("{name}.ini"));
-        let text = |key: &str| {
-            let row = row.as_ref();
-            row.and_then(|row| row[key].as_str())
-                .unwrap_or_default()
-                .to_owned()
-        };
-        (text("state"), text("reason"))
-    }
-
-    fn pid(&self, name: &str) -> i32 {
-        let output = self.command(&["ls", "--json"]);
-        let rows: serde_json::Value = serde_json::from_slice(&output.stdout).unwrap();
-        let rows = rows.as_array().unwrap();
-        let row = rows
-            .iter()
-            .find(|row| row["name"] == format!("{name}.ini"))
-            .unwrap();
-        i32::try_from(row["pid"].as_i64().unwrap()).unwrap()
-    }
-}
-
-fn ask(site: &Site, name: &str) -> String {
-    use std::io::Write;
-    let address = Address::Unix(site.file(&format!("{name}.sock")));
-    let Ok(mut connection) = address.try_connect() else {
-        return String::new();
-    };
-    let sent = connection.write_all(&get("/").bytes());
-    sent.map(|()| connection.answer().text())
-        .unwrap_or_default()
-}
-
-/// The text of a vassal whose application is `NAME.py` of the site.
-fn ini(site: &Site, name: &str) -> String {
-    let python = system_python();
-    format!(
-        "[uwsgi]\nsocket = {}\nchmod-socket = 666\nchdir = {}\nwsgi-file = {name}.py\npython = {}\n",
-        site.at(&format!("{name}.sock")),
-        site.path().display(),
-        python.display()
-    )
-}
-
-/// Writes an application and drops its vassal into the directory.
-fn drop_in(site: &Site, name: &str, text: &str) {
-    site.write(&format!("{name}.py"), &app(text));
-    site.write(&format!("vassals/{name}.ini"), &ini(site, name));
-}
 
 #[test]
 fn a_file_that_is_dropped_in_serves_and_is_gone_when_it_is_removed() {
@@ -435,6 +322,49 @@ fn nothing_of_the_emperor_leaks_into_a_vassal() {
         (alone.0 + 1, alone.1) == vassal
     });
     alone.stop();
+}
+
+/// Makes an executable script of a site.
+fn script(site: &Site, name: &str, text: &str) {
+    site.write(name, text);
+    let mode = <fs::Permissions as std::os::unix::fs::PermissionsExt>::from_mode(0o755);
+    fs::set_permissions(site.file(name), mode).unwrap();
+}
+
+#[test]
+fn a_shim_on_path_is_asked_once_for_all_vassals_but_where_a_directory_chooses() {
+    if under_uwsgi() {
+        return;
+    }
+    let site = site();
+    let shim = format!(
+        "#!/bin/sh\npwd >> {}\necho {}\n",
+        site.at("asked"),
+        system_python().display()
+    );
+    fs::create_dir(site.file("shims")).unwrap();
+    script(&site, "shims/python3", &shim);
+    for name in ["a", "b", "c"] {
+        site.write(&format!("{name}/{name}.py"), &app(name));
+        let own = format!("chdir = {}/{name}\n", site.path().display());
+        let text = ini(&site, name).lines().fold(own, |text, line| {
+            let left_out = ["chdir", "python", "["]
+                .iter()
+                .any(|key| line.starts_with(key));
+            if left_out { text } else { text + line + "\n" }
+        });
+        site.write(&format!("vassals/{name}.ini"), &format!("[uwsgi]\n{text}"));
+    }
+    site.write("c/.python-version", "3.12\n");
+    let path = format!("{}:/usr/bin:/bin", site.at("shims"));
+    let control = site.at("control");
+    let words = ["--emperor", "vassals", "--emperor-control", &control];
+    let server = site.server().envvar("PATH", &path).only(&words).spawn();
+    for name in ["a", "b", "c"] {
+        server.eventually(&format!("{name} answers"), || ask(&site, name) == name);
+    }
+    assert_eq!(site.read("asked"), format!("/\n{}\n", site.at("c")));
+    server.stop();
 }
 
 #[test]

@@ -1,0 +1,256 @@
+//! An emperor over a directory of hello worlds, one worker each, beside uWSGI's: the time until all are ready, the CPU
+//! time of a vassal's whole life, memory per vassal (PSS of its processes) and of the emperor itself, the CPU time of
+//! a while in which nothing happens, and the time until all have stopped.
+//!
+//! `cargo bench --bench emperor -- --vassals 300 --rounds 3 --idle 60`
+
+mod kit;
+
+use std::fs::{self, File};
+use std::path::{Path, PathBuf};
+use std::process::{Child, ExitCode, Stdio};
+use std::thread::sleep;
+use std::time::{Duration, Instant};
+
+use anyhow::{Context, Result, bail, ensure};
+use clap::{Arg, ArgMatches, value_parser};
+use nix::sys::signal::{Signal, kill};
+use nix::unistd::Pid;
+
+use kit::server::{self, Program};
+use kit::{load, median, number, packet, processes, ratio};
+
+/// How long all vassals may take to be ready, or to stop.
+const PATIENCE: Duration = Duration::from_secs(300);
+
+/// How often those that are not ready are asked again.
+const PAUSE: Duration = Duration::from_millis(10);
+
+/// One server's figures in one round.
+struct Figures {
+    /// Seconds until every vassal has answered a request.
+    ready: f64,
+    /// Milliseconds of CPU time per vassal, of all its processes from its start to its stop.
+    cpu: f64,
+    /// MiB per vassal.
+    memory: f64,
+    /// MiB of the emperor's own process.
+    emperor: f64,
+    /// CPU time of all processes while nothing happens, in percent of one core.
+    idle: f64,
+    /// Seconds until no process is left.
+    stop: f64,
+}
+
+fn main() -> ExitCode {
+    kit::finish(bench())
+}
+
+fn bench() -> Result<()> {
+    let figure = |name: &'static str, help: &'static str| {
+        Arg::new(name)
+            .long(name)
+            .value_name("N")
+            .help(help)
+            .value_parser(value_parser!(u64).range(1..))
+    };
+    let flags = clap::Command::new("emperor")
+        .about("Measures an emperor over many small vassals beside uWSGI's")
+        .arg(figure("vassals", "vassals [default: 300]"))
+        .arg(figure("rounds", "turns of each server [default: 3]"))
+        .arg(figure("idle", "seconds of idling [default: 10]"))
+        .args(server::flags())
+        .get_matches();
+    let programs = server::programs(&flags)?;
+    let rounds = number(&flags, "rounds", 3);
+    let idle = Duration::from_secs(number(&flags, "idle", 10));
+    let realm = Realm::prepare(&flags)?;
+    println!(
+        "\nemperor: {} vassals of one worker each ({rounds} rounds, {} s of idling)",
+        realm.sockets.len(),
+        idle.as_secs()
+    );
+    let mut figures: Vec<Vec<Figures>> = programs.iter().map(|_| Vec::new()).collect();
+    for _ in 0..rounds {
+        for (program, figures) in programs.iter().zip(&mut figures) {
+            figures.push(realm.measure(program, idle)?);
+        }
+    }
+    print_table(&programs, &figures);
+    Ok(())
+}
+
+/// The directory of vassals, and where they listen.
+struct Realm {
+    scratch: tempfile::TempDir,
+    vassals: PathBuf,
+    sockets: Vec<PathBuf>,
+}
+
+impl Realm {
+    fn prepare(flags: &ArgMatches) -> Result<Self> {
+        let scratch = tempfile::tempdir()?;
+        let vassals = scratch.path().join("vassals");
+        fs::create_dir(&vassals)?;
+        let home = kit::venv(flags)
+            .map_or_else(String::new, |venv| format!("home = {}\n", venv.display()));
+        let mut sockets = Vec::new();
+        for vassal in 1..=number(flags, "vassals", 300) {
+            let socket = scratch.path().join(format!("{vassal}.sock"));
+            let text = format!(
+                "[uwsgi]\nsocket = {}\nchdir = {}\nwsgi-file = hello.py\nmaster = true\nprocesses = 1\n\
+                 vacuum = true\ndisable-logging = true\n{home}",
+                socket.display(),
+                kit::apps().display()
+            );
+            fs::write(vassals.join(format!("{vassal}.ini")), text)?;
+            sockets.push(socket);
+        }
+        Ok(Self {
+            scratch,
+            vassals,
+            sockets,
+        })
+    }
+
+    fn measure(&self, program: &Program, idle: Duration) -> Result<Figures> {
+        let dead = processes::time_of_the_dead()?;
+        let begun = Instant::now();
+        let mut emperor = Emperor::start(program, &self.vassals, self.scratch.path())?;
+        self.wait(&mut emperor)?;
+        let ready = begun.elapsed().as_secs_f64();
+        let all = self.sockets.len() as f64;
+        let own = processes::memory_of(emperor.pid())? as f64 / 1024.0;
+        let memory = processes::memory(emperor.pid())? as f64 / 1024.0;
+        let before = processes::time_on_cpu(emperor.pid());
+        let asleep = Instant::now();
+        sleep(idle);
+        let spent = processes::time_on_cpu(emperor.pid()) - before;
+        let slept = asleep.elapsed().as_secs_f64();
+        let stop = emperor.stop()?.as_secs_f64();
+        Ok(Figures {
+            ready,
+            cpu: (processes::time_of_the_dead()? - dead) * 1000.0 / all,
+            memory: (memory - own) / all,
+            emperor: own,
+            idle: spent / slept * 100.0,
+            stop,
+        })
+    }
+
+    /// Waits until every vassal has answered a request.
+    fn wait(&self, emperor: &mut Emperor) -> Result<()> {
+        let deadline = Instant::now() + PATIENCE;
+        let mut waiting: Vec<&PathBuf> = self.sockets.iter().collect();
+        loop {
+            // one that listens and is not ready holds the question until it is
+            waiting.retain(|socket| !socket.exists() || load::ask(socket, &packet::get()).is_err());
+            if waiting.is_empty() {
+                return Ok(());
+            }
+            let alive = emperor.child.try_wait()?.is_none();
+            ensure!(
+                alive && Instant::now() < deadline,
+                "{} vassals of {} are not ready; see {}",
+                waiting.len(),
+                emperor.name,
+                self.keep_log(&emperor.log)?.display()
+            );
+            sleep(PAUSE);
+        }
+    }
+
+    /// The log, at a place where it outlives the bench.
+    fn keep_log(&self, log: &Path) -> Result<PathBuf> {
+        let kept = std::env::temp_dir().join("emperor-bench.log");
+        fs::copy(log, &kept).context("the log cannot be kept")?;
+        Ok(kept)
+    }
+}
+
+/// A running emperor; it is stopped when this is dropped.
+struct Emperor {
+    name: String,
+    log: PathBuf,
+    child: Child,
+}
+
+impl Emperor {
+    fn start(program: &Program, vassals: &Path, scratch: &Path) -> Result<Self> {
+        let log = scratch.join("emperor.log");
+        let output = File::create(&log)?;
+        let child = server::leashed(&program.path)
+            .arg("--emperor")
+            .arg(vassals)
+            .stdin(Stdio::null())
+            .stderr(output.try_clone()?)
+            .stdout(output)
+            .spawn()
+            .with_context(|| format!("cannot start {}", program.path.display()))?;
+        Ok(Self {
+            name: program.name.clone(),
+            log,
+            child,
+        })
+    }
+
+    fn pid(&self) -> i32 {
+        self.child.id().cast_signed()
+    }
+
+    /// Stops it; how long it took until no process was left.
+    fn stop(&mut self) -> Result<Duration> {
+        let everyone = processes::tree(self.pid());
+        let begun = Instant::now();
+        kill(Pid::from_raw(self.pid()), Signal::SIGINT)?;
+        while self.child.try_wait()?.is_none() || everyone.iter().any(|pid| processes::runs(*pid)) {
+            if begun.elapsed() > PATIENCE {
+                bail!("{} does not stop", self.name);
+            }
+            sleep(PAUSE);
+        }
+        Ok(begun.elapsed())
+    }
+}
+
+impl Drop for Emperor {
+    fn drop(&mut self) {
+        if matches!(self.child.try_wait(), Ok(None)) && self.stop().is_err() {
+            for pid in processes::tree(self.pid()) {
+                // what is gone already needs no stopping
+                let _ = kill(Pid::from_raw(pid), Signal::SIGKILL);
+            }
+            let _ = self.child.wait();
+        }
+    }
+}
+
+fn print_table(programs: &[Program], figures: &[Vec<Figures>]) {
+    /// A column: its head, its unit and its figure.
+    type Column = (&'static str, &'static str, fn(&Figures) -> f64);
+    let columns: [Column; 6] = [
+        ("all ready", "s", |figures| figures.ready),
+        ("CPU/vassal", "ms", |figures| figures.cpu),
+        ("PSS/vassal", "MiB", |figures| figures.memory),
+        ("emperor", "MiB", |figures| figures.emperor),
+        ("idle", "% CPU", |figures| figures.idle),
+        ("all stopped", "s", |figures| figures.stop),
+    ];
+    let heads = columns.map(|(head, _, _)| format!("{head:>17}"));
+    println!("  {:<14}{}", "", heads.concat());
+    for (program, figures) in programs.iter().zip(figures) {
+        let cells = columns.map(|(_, unit, pick)| {
+            let middle = median(figures.iter().map(pick).collect());
+            format!("{:>17}", format!("{middle:.2} {unit}"))
+        });
+        println!("  {:<14}{}", program.name, cells.concat());
+    }
+    if let [ours, theirs] = figures {
+        let cells = columns.map(|(_, _, pick)| format!("{:>17.2}", ratio(ours, theirs, pick)));
+        println!(
+            "  {:<14}{}    (median of the rounds)",
+            "ratio",
+            cells.concat()
+        );
+    }
+}
