@@ -18,7 +18,6 @@ pub(crate) static ABSENT: &[Row] = &[
         "http-use-code-string", "http-gracetime", "http-quiet", "http-stats", "http-stats-server", "http-ss", "http-stud-prefix",
         "http-uid", "http-gid", "http-resubscribe", "http-buffer-size", "http-server-name-as-http-host",
     ], Value, "there is no router process: http is spoken by the workers"),
-    Row::absent(&["http11-socket"], Value, "use http-socket, which keeps connections open"),
     Row::absent(&[
         "fastcgi-socket", "fastcgi-nph-socket", "fastcgi-modifier1", "fastcgi-modifier2", "scgi-socket", "scgi-nph-socket",
         "scgi-modifier1", "scgi-modifier2", "raw-socket", "raw-modifier1", "raw-modifier2", "puwsgi-socket",
@@ -118,7 +117,7 @@ pub(crate) static ABSENT: &[Row] = &[
     Row::absent(&[
         "socket-sndbuf", "socket-rcvbuf", "tcp-fast-open", "tcp-fastopen",
     ], Value, "the kernel's own settings apply; take it out"),
-    Row::absent(&["limit-nproc", "prio", "cpu-affinity", "max-fd"], Value, "use systemd: LimitNPROC=, LimitNOFILE=, Nice=, CPUAffinity="),
+    Row::absent(&["limit-nproc", "prio", "cpu-affinity"], Value, "use systemd: LimitNPROC=, Nice=, CPUAffinity="),
     Row::absent(&["reload-on-fd", "brutal-reload-on-fd"], Value, "workers are not replaced by open descriptors; take it out"),
     Row::absent(&["ksm"], Maybe, "use systemd: LimitNPROC=, LimitNOFILE=, Nice=, CPUAffinity="),
     Row::absent(&["never-swap"], Nothing, "use systemd: LimitNPROC=, LimitNOFILE=, Nice=, CPUAffinity="),
@@ -180,7 +179,7 @@ pub(crate) static ABSENT: &[Row] = &[
     Row::absent(&["logger-list", "loggers-list", "rsyslog-split-messages"], Nothing, "use logto, or let systemd take standard error"),
     Row::absent(&["log-reopen", "log-truncate"], Nothing, "the log is not rotated here yet: use logrotate with copytruncate"),
     Row::absent(&["log-maxsize", "log-backupname"], Value, "the log is not rotated here yet: use logrotate with copytruncate"),
-    Row::absent(&["logdate", "log-date", "log-prefix"], Maybe, "lines have no date of their own yet: let systemd write the time"),
+    Row::absent(&["log-prefix"], Maybe, "every line names the process that wrote it"),
     Row::absent(&["master-as-root", "drop-after-init", "drop-after-apps"], Nothing, "privileges are dropped before application code runs"),
     Row::absent(&["force-cwd"], Value, "use chdir"),
     Row::absent(&[
@@ -303,7 +302,6 @@ pub(crate) static ABSENT: &[Row] = &[
         "sslrouter-use-socket", "tuntap-use-credentials",
     ], Maybe, "there are no routers: let nginx do it"),
     Row::absent(&["http-use-cache", "http-use-socket"], Maybe, "there is no router process: http is spoken by the workers"),
-    Row::absent(&["http-timeout", "http-headers-timeout", "http-connect-timeout"], Value, "use socket-timeout"),
     Row::absent(&["http-manage-expect"], Maybe, "let nginx do it"),
     Row::absent(&["http-auto-gzip", "http-websockets"], Nothing, "let nginx do it"),
     Row::absent(&[

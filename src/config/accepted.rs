@@ -1,6 +1,6 @@
 //! What uWSGI needs to be told and ruwsgi does anyway: taken without effect, each with the reason.
 
-use super::row::{Row, Takes::Nothing, Takes::Value};
+use super::row::{Row, Takes::Maybe, Takes::Nothing, Takes::Value};
 
 /// The rows.
 pub(crate) static ACCEPTED: &[Row] = &[
@@ -171,6 +171,20 @@ pub(crate) static ACCEPTED: &[Row] = &[
         &["http-processes", "http-workers"],
         Value,
         "the workers speak HTTP themselves",
+    ),
+    Row::accepted(
+        &[
+            "http-timeout",
+            "http-headers-timeout",
+            "http-connect-timeout",
+        ],
+        Value,
+        "there is no router between client and worker: socket-timeout bounds a silent client, harakiri a slow application",
+    ),
+    Row::accepted(
+        &["log-date", "logdate"],
+        Maybe,
+        "every line of the log has its date",
     ),
     Row::accepted(
         &["http-auto-chunked"],

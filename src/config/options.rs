@@ -89,7 +89,7 @@ options! {
     "Sockets" {
         socket "socket" ["uwsgi-socket"] -'s': Many<Listening>,
             "Listen here and speak the uwsgi protocol: a path, @name, :port, host:port, [v6]:port or fd://number.";
-        http_socket "http-socket": Many<Listening>,
+        http_socket "http-socket" ["http11-socket"]: Many<Listening>,
             "Listen here and speak HTTP.";
         http "http" ["httprouter"]: Many<Listening>,
             "Listen here and speak HTTP; the workers do it themselves, there is no router process.";
@@ -171,6 +171,8 @@ options! {
             "Put this and a space before the names of processes.";
         procname_append "procname-append": Maybe<Words>,
             "Put this behind the names of processes.";
+        max_fd "max-fd": Maybe<Number>,
+            "How many descriptors each process may have open; more than the system's hard limit needs root.";
         limit_as "limit-as": Maybe<Megabytes>,
             "The most address space a process may have, in MiB.";
     }

@@ -68,6 +68,13 @@ fn prepare(
     if let Some(mask) = config.umask() {
         process::set_umask(mask);
     }
+    if let Some(most) = config.max_fd().filter(|most| *most > 0)
+        && let Err(error) = process::limit_descriptors(u64::from(most))
+    {
+        tracing::warn!(
+            "max-fd = {most} cannot be set: {error}; the limit stays, and only root may raise it further"
+        );
+    }
     let module = Rc::new(Module::find()?);
     write_pidfile(config.pidfile(), way)?;
     if let Some(root) = config.chroot() {

@@ -273,6 +273,16 @@ pub fn raise_descriptors() -> io::Result<u64> {
     Ok(soft)
 }
 
+/// Sets how many descriptors this process and its children may open; the hard limit is raised where it is lower.
+///
+/// # Errors
+/// Those of setrlimit(2): only root may raise the hard limit.
+pub fn limit_descriptors(most: u64) -> io::Result<()> {
+    let (_, hard) = getrlimit(Resource::RLIMIT_NOFILE)?;
+    setrlimit(Resource::RLIMIT_NOFILE, most, hard.max(most))?;
+    Ok(())
+}
+
 /// Gives every signal its default disposition and unblocks all.
 fn default_signals() -> io::Result<()> {
     for number in 1..=libc::SIGRTMAX() {

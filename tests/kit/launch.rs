@@ -179,7 +179,7 @@ impl Launch {
             child,
             log,
             uwsgi,
-            addresses(&["http", "http-socket"]),
+            addresses(&["http", "http-socket", "http11-socket"]),
         )
     }
 

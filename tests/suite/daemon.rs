@@ -246,3 +246,17 @@ fn limit_as_bounds_the_applications_memory() {
         .says("refused");
     site.server().start().get("/").says("got it");
 }
+
+#[test]
+fn max_fd_bounds_the_descriptors_of_every_process() {
+    let server = Site::with("hello").server().set("max-fd", 777).start();
+    let limits = |pid: i32| fs::read_to_string(format!("/proc/{pid}/limits")).unwrap();
+    for pid in [server.master, server.wait_for_workers(1)[0]] {
+        let limits = limits(pid);
+        let line = limits
+            .lines()
+            .find(|line| line.starts_with("Max open files"));
+        let soft = line.and_then(|line| line.split_whitespace().nth(3));
+        assert_eq!(soft, Some("777"), "{limits}");
+    }
+}

@@ -17,7 +17,7 @@ const CHUNKED: &str = "POST /c HTTP/1.1\r\nHost: x\r\nTransfer-Encoding: chunked
 
 #[test]
 fn a_request_gets_the_environ_of_a_web_server() {
-    for option in ["http", "http-socket"] {
+    for option in ["http", "http-socket", "http11-socket"] {
         let server = on(option);
         let request = "GET /caf%C3%A9/x%20y?q=%41&b HTTP/1.1\r\nHost: example.com:81\r\nX-Own: one\r\n\
                        User-Agent: kit\r\nAccept: */*\r\nConnection: close\r\n\r\n";
