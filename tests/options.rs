@@ -157,13 +157,13 @@ fn the_examples_of_the_migration_page_are_configurations() {
 #[test]
 fn all_mistakes_are_reported_at_once_with_their_lines() {
     let (said, content) = check(
-        "[uwsgi]\nprocesses = auto\nvaccum = true\n\nhttp = :99999\nharakiri-queue-threshold = 3\n",
+        "[uwsgi]\nthreads = auto\nvaccum = true\n\nhttp = :99999\nharakiri-queue-threshold = 3\n",
     );
     assert!(!content);
     let lines: Vec<&str> = said.lines().collect();
     assert_eq!(
         lines[0],
-        "site.ini:2: error: processes = auto: it is not a whole number; write a number, or %k in a file for one per CPU core"
+        "site.ini:2: error: threads = auto: it is not a whole number; write a number, or %k in a file for one per CPU core"
     );
     assert_eq!(
         lines[1],

@@ -182,15 +182,6 @@ pub(crate) static ABSENT: &[Row] = &[
     Row::absent(&["log-prefix"], Maybe, "every line names the process that wrote it"),
     Row::absent(&["master-as-root", "drop-after-init", "drop-after-apps"], Nothing, "privileges are dropped before application code runs"),
     Row::absent(&["force-cwd"], Value, "use chdir"),
-    Row::absent(&[
-        "cheaper", "cheaper-initial", "cheaper-algo", "cheaper-step", "cheaper-overload", "cheaper-rss-limit-soft",
-        "cheaper-rss-limit-hard", "cheaper-busyness-max", "cheaper-busyness-min", "cheaper-busyness-multiplier",
-        "cheaper-busyness-penalty", "cheaper-busyness-backlog-alert", "cheaper-busyness-backlog-multiplier",
-        "cheaper-busyness-backlog-step", "cheaper-busyness-backlog-nonzero",
-    ], Value, "the number of workers is fixed: set processes"),
-    Row::absent(&[
-        "cheaper-algo-list", "cheaper-algos-list", "cheaper-list", "cheaper-busyness-verbose",
-    ], Nothing, "the number of workers is fixed: set processes"),
     Row::absent(&["worker-mount"], Value, "use mount"),
     Row::absent(&[
         "thread-stacksize", "threads-stacksize", "thread-stack-size", "threads-stack-size",

@@ -67,6 +67,16 @@ pub(crate) static ACCEPTED: &[Row] = &[
         "harakiri always says all it knows: the request, its client and the stacks of all threads",
     ),
     Row::accepted(
+        &["cheaper-algo-list", "cheaper-algos-list", "cheaper-list"],
+        Nothing,
+        "the algorithms are spare, backlog, busyness and manual",
+    ),
+    Row::accepted(
+        &["cheaper-busyness-verbose"],
+        Nothing,
+        "each change of the number of workers is logged with its reason",
+    ),
+    Row::accepted(
         &["mem-collector-freq"],
         Value,
         "memory is looked at the more often the faster it grows",

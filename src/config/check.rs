@@ -3,6 +3,7 @@
 use std::collections::HashSet;
 
 use super::compat;
+use super::conflicts;
 use super::finding::{Fault, Finding, Report, shortened};
 use super::logic::has_counterpart;
 use super::options::{self, Config};
@@ -36,6 +37,9 @@ pub(super) fn check(gathered: Gathered) -> Result<Config, Report> {
         mut report,
         ..
     } = check;
+    for finding in conflicts::find(&config, &entries) {
+        report.add(finding);
+    }
     report
         .findings
         .sort_by(|one, other| one.place.cmp(&other.place));

@@ -10,6 +10,7 @@ mod accounts;
 mod address;
 mod check;
 pub(crate) mod compat;
+mod conflicts;
 mod directive;
 pub(crate) mod docs;
 mod expand;
@@ -37,7 +38,7 @@ pub(crate) use address::Address;
 pub(crate) use finding::{Finding, Place, Report, Severity};
 pub(crate) use invocation::Invocation;
 pub(crate) use options::Config;
-pub(crate) use value::Wire;
+pub(crate) use value::{ScalingAlgorithm, Wire};
 
 /// Reads the whole configuration anew; called at the start and for every reload.
 ///

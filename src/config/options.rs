@@ -11,8 +11,8 @@ use super::row::{Row, State};
 use super::setting::{Many, Maybe, One, Setting};
 use super::value::{
     Assignment, BlockSize, Buffering, Bytes, Count, Era, Keepalive, LineFormat, Listening, Mask,
-    Megabytes, Mount, Names, Number, OptionalSwitch, Ownership, Path, Protocol, Seconds,
-    SocketMode, Switch, Text, Words,
+    Megabytes, Mount, Names, Number, OptionalSwitch, Ownership, Path, Percent, Protocol, Scaling,
+    Seconds, SocketMode, Switch, Text, Words, Workers,
 };
 
 /// Makes the configuration and the table's served rows.
@@ -121,8 +121,8 @@ options! {
             "How long an idle HTTP connection is kept open; 0 closes it after each answer, bare or 1 means 5.";
     }
     "Processes" {
-        processes "processes" ["workers"] -'p': One<Count> = "1",
-            "How many workers serve requests.";
+        processes "processes" ["workers"] -'p': One<Workers> = "1",
+            "How many workers serve requests; auto is one for each CPU that the instance may use.";
         threads "threads": One<Count> = "1",
             "How many threads each worker serves requests with.";
         lazy_apps "lazy-apps": One<Switch>,
@@ -151,6 +151,36 @@ options! {
             "Kill a worker that has so much resident memory, in MiB, with the requests it works on.";
         evil_reload_on_as "evil-reload-on-as": Maybe<Megabytes>,
             "Kill a worker that has so much address space, in MiB, with the requests it works on.";
+        cheaper "cheaper": Maybe<Number>,
+            "Let the number of workers follow the load, from this up to processes; 0 is off.";
+        cheaper_algo "cheaper-algo": One<Scaling> = "spare",
+            "What cheaper goes by: spare, backlog, busyness, or manual for the operator's word alone.";
+        cheaper_initial "cheaper-initial": Maybe<Number>,
+            "How many workers there are at the start under cheaper; without it as many as cheaper says.";
+        cheaper_step "cheaper-step": One<Count> = "1",
+            "How many workers cheaper adds at once.";
+        cheaper_overload "cheaper-overload": One<Number> = "3",
+            "Seconds of full or little load before spare acts, waiting connections before backlog does, or seconds of a cycle of busyness.";
+        cheaper_busyness_max "cheaper-busyness-max": One<Percent> = "50",
+            "Above this percentage of busy threads, on average of a cycle, busyness adds workers.";
+        cheaper_busyness_min "cheaper-busyness-min": One<Percent> = "25",
+            "Below this percentage a cycle counts as idle.";
+        cheaper_busyness_multiplier "cheaper-busyness-multiplier": One<Count> = "10",
+            "After so many idle cycles busyness lets a worker go.";
+        cheaper_busyness_penalty "cheaper-busyness-penalty": One<Number> = "2",
+            "So many more cycles, each time that a worker was missed soon after it went.";
+        cheaper_busyness_backlog_alert "cheaper-busyness-backlog-alert": One<Number> = "33",
+            "When more connections wait, busyness adds workers at once.";
+        cheaper_busyness_backlog_step "cheaper-busyness-backlog-step": One<Number> = "1",
+            "How many it adds then; 0 is none.";
+        cheaper_busyness_backlog_multiplier "cheaper-busyness-backlog-multiplier": One<Count> = "3",
+            "After so many idle cycles such a worker may go again.";
+        cheaper_busyness_backlog_nonzero "cheaper-busyness-backlog-nonzero": One<Number> = "60",
+            "They come as well when any connection has waited for so many seconds on end; 0 is never.";
+        cheaper_rss_limit_soft "cheaper-rss-limit-soft": Maybe<Bytes>,
+            "Under cheaper no worker is added while all have so much resident memory together, in bytes.";
+        cheaper_rss_limit_hard "cheaper-rss-limit-hard": Maybe<Bytes>,
+            "Under cheaper a worker leaves each second while all have so much resident memory together, in bytes.";
         cheap "cheap": One<Switch>,
             "Start without workers; the first connection brings them.";
         idle "idle": Maybe<Seconds>,

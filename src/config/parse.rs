@@ -4,7 +4,7 @@ use std::time::Duration;
 
 use super::finding::Fault;
 use super::setting::Read;
-use super::value::{Compat, Owner, Wire};
+use super::value::{Compat, Owner, ScalingAlgorithm, Wire};
 
 /// The value without an inline comment, and a remark when there was one.
 pub(super) fn without_comment(text: &str) -> (&str, Option<Fault>) {
@@ -124,6 +124,43 @@ pub(super) fn count(text: &str) -> Read<u32> {
         (0, _) => Ok((1, Some(Fault::new("0 is read as 1")))),
         read => Ok(read),
     }
+}
+
+/// As [`count`]; `auto` counts the CPUs that this process may use: its affinity and the quota of its cgroup, rounded
+/// down.
+pub(super) fn workers(text: &str) -> Read<u32> {
+    let (bare, remark) = without_comment(text);
+    if bare != "auto" {
+        return count(text);
+    }
+    let cpus = std::thread::available_parallelism().map_or(1, usize::from);
+    Ok((u32::try_from(cpus).unwrap_or(1), remark))
+}
+
+pub(super) fn percent(text: &str) -> Read<u32> {
+    match small(text, &["%"])? {
+        (101.., _) => Err(Fault::new("it is more than 100 percent")),
+        read => Ok(read),
+    }
+}
+
+pub(super) fn scaling(text: &str) -> Read<ScalingAlgorithm> {
+    let (bare, remark) = without_comment(text);
+    let algorithm = match bare {
+        "spare" => ScalingAlgorithm::Spare,
+        "backlog" => ScalingAlgorithm::Backlog,
+        "busyness" => ScalingAlgorithm::Busyness,
+        "manual" => ScalingAlgorithm::Manual,
+        "spare2" | "backlog2" => {
+            return Err(Fault::new("this algorithm is not here").hint("write spare or busyness"));
+        }
+        _ => {
+            return Err(
+                Fault::new("it is no algorithm").hint("write spare, backlog, busyness or manual")
+            );
+        }
+    };
+    Ok((algorithm, remark))
 }
 
 pub(super) fn seconds(text: &str) -> Read<Duration> {

@@ -169,7 +169,7 @@ fn values_are_read_by_their_types() {
 #[test]
 fn a_value_that_does_not_parse_is_an_error_with_the_way_out() {
     for (line, part) in [
-        ("processes = auto", "%k"),
+        ("threads = auto", "%k"),
         ("processes = -1", "negative"),
         ("processes = \"4\"", "quotes"),
         ("processes =", "no value"),

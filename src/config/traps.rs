@@ -29,6 +29,25 @@ pub(super) fn find(config: &Config, invocation: &Invocation) -> Vec<Finding> {
     traps.found
 }
 
+/// Options that only tell how `cheaper` works.
+const CHEAPERS: [&str; 15] = [
+    "cheaper-algo",
+    "cheaper-initial",
+    "cheaper-step",
+    "cheaper-overload",
+    "cheaper-busyness-max",
+    "cheaper-busyness-min",
+    "cheaper-busyness-multiplier",
+    "cheaper-busyness-penalty",
+    "cheaper-busyness-backlog-alert",
+    "cheaper-busyness-backlog-step",
+    "cheaper-busyness-backlog-multiplier",
+    "cheaper-busyness-backlog-nonzero",
+    "cheaper-busyness-verbose",
+    "cheaper-rss-limit-soft",
+    "cheaper-rss-limit-hard",
+];
+
 struct Traps<'a> {
     config: &'a Config,
     invocation: &'a Invocation,
@@ -167,6 +186,21 @@ impl Traps<'_> {
     }
 
     fn idleness(&mut self) {
+        let belongs = |name: &&&str| {
+            self.config
+                .entries
+                .iter()
+                .any(|(given, ..)| given == **name)
+        };
+        if self.config.cheaper().unwrap_or_default() == 0
+            && let Some(name) = CHEAPERS.iter().find(belongs)
+        {
+            self.warn(
+                name,
+                format!("{name} does nothing without cheaper"),
+                "set cheaper to the smallest number of workers, below processes",
+            );
+        }
         let limit = self.config.idle().unwrap_or_default();
         if self.config.die_on_idle() && limit.is_zero() {
             self.warn(
@@ -460,6 +494,7 @@ mod tests {
             ("master = true", "no application is named"),
             ("die-on-term = false", "systemd cannot stop it"),
             ("die-on-idle = true", "does nothing without idle"),
+            ("cheaper-step = 2", "does nothing without cheaper"),
         ] {
             assert!(
                 says(&format!("[uwsgi]\n{content}\n"), part),

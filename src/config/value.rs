@@ -71,8 +71,20 @@ copied!(
     Count: u32, "COUNT", Takes::Value, count
 );
 copied!(
+    /// A number of workers, at least one, or `auto`.
+    Workers: u32, "COUNT", Takes::Value, workers
+);
+copied!(
     /// A number that may be 0.
     Number: u32, "NUMBER", Takes::Value, |text| small(text, &[])
+);
+copied!(
+    /// A share, from 0 to 100.
+    Percent: u32, "PERCENT", Takes::Value, percent
+);
+copied!(
+    /// How the number of workers follows the load.
+    Scaling: ScalingAlgorithm, "ALGORITHM", Takes::Value, scaling
 );
 copied!(
     /// A time in whole seconds.
@@ -253,6 +265,20 @@ impl Value for Mount {
 pub(crate) enum Compat {
     /// uWSGI's.
     Uwsgi,
+}
+
+/// How the number of workers follows the load.
+#[derive(Debug, Clone, Copy, PartialEq, Eq, Default)]
+pub(crate) enum ScalingAlgorithm {
+    /// There is to be a thread to spare.
+    #[default]
+    Spare,
+    /// Few connections are to wait.
+    Backlog,
+    /// The average load is to lie between two bounds.
+    Busyness,
+    /// Only the operator changes it.
+    Manual,
 }
 
 /// A protocol spoken on a socket.

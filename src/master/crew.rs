@@ -24,6 +24,8 @@ use super::plan::Plan;
 use super::slot::{self, Slot};
 use super::zygote;
 
+use scale::Load;
+
 /// Children of the application that are remembered while a fork is under way.
 const MOST_STRAYS: usize = 256;
 
@@ -42,6 +44,8 @@ pub(super) struct Crew {
     wanted: u32,
     /// Some of them have no place yet.
     unplaced: bool,
+    /// What their number has followed until now.
+    load: Load,
     /// Children that ended and were nobody's, while a fork was under way whose worker was not known yet.
     strays: Vec<End>,
     /// A worker was told to serve.
@@ -65,6 +69,8 @@ struct Seat {
     doom: Option<Doom>,
     /// When its memory was looked at last, and what it had resident, bytes.
     memory: Option<(Instant, u64)>,
+    /// The time its threads had been busy at the last look, added up, microseconds.
+    busy: u64,
 }
 
 /// Why a worker has to go.
@@ -105,6 +111,7 @@ impl Crew {
                 watches: vec![Watch::InTime; serving.threads as usize],
                 doom: None,
                 memory: None,
+                busy: 0,
             })
             .collect();
         Ok(Self {
@@ -117,6 +124,7 @@ impl Crew {
             scoreboard,
             wanted,
             unplaced: false,
+            load: Load::default(),
             strays: Vec::new(),
             served: false,
             failed: false,
@@ -227,6 +235,7 @@ impl Crew {
         for seat in 0..self.seats.len() {
             self.step_slot(seat, slot::Event::TakeOver, now);
         }
+        self.look(now);
     }
 
     /// Lets everything go: the zygote at once, the workers when they have finished, or when the mercy is over.

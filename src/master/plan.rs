@@ -8,14 +8,14 @@ use std::time::Duration;
 use anyhow::{Context, Result};
 
 use crate::channel::{AppSpec, Procname, Serving};
-use crate::config::Config;
+use crate::config::{Config, ScalingAlgorithm};
 use crate::request_line::{Chosen, RequestLines};
 
 use super::bind::Bound;
 use super::interpreter::Interpreters;
 use super::limits::Limits;
 use super::module::Module;
-use super::scale::Scale;
+use super::scale::{Algorithm, Busyness, Scale};
 
 /// Bodies of this size go to a file where `post-buffering` says nothing: 1 MiB.
 const POST_BUFFERING: u64 = 1 << 20;
@@ -211,10 +211,38 @@ fn limits(config: &Config) -> Limits {
 }
 
 fn scale(config: &Config) -> Scale {
+    let most = config.processes();
+    let least = config.cheaper().filter(|least| *least > 0);
     Scale {
         cheap: config.cheap(),
-        initial: config.processes(),
-        most: config.processes(),
+        initial: least.map_or(most, |least| {
+            config.cheaper_initial().unwrap_or(least).max(least)
+        }),
+        least: least.unwrap_or(most),
+        most,
+        step: config.cheaper_step(),
+        overload: config.cheaper_overload(),
+        algorithm: algorithm(config),
+        soft_limit: config.cheaper_rss_limit_soft().filter(|bytes| *bytes > 0),
+        hard_limit: config.cheaper_rss_limit_hard().filter(|bytes| *bytes > 0),
+    }
+}
+
+fn algorithm(config: &Config) -> Algorithm {
+    match config.cheaper_algo() {
+        ScalingAlgorithm::Spare => Algorithm::Spare,
+        ScalingAlgorithm::Backlog => Algorithm::Backlog,
+        ScalingAlgorithm::Manual => Algorithm::Manual,
+        ScalingAlgorithm::Busyness => Algorithm::Busyness(Busyness {
+            max: config.cheaper_busyness_max(),
+            min: config.cheaper_busyness_min(),
+            multiplier: config.cheaper_busyness_multiplier(),
+            penalty: config.cheaper_busyness_penalty(),
+            backlog_alert: config.cheaper_busyness_backlog_alert(),
+            backlog_step: config.cheaper_busyness_backlog_step(),
+            backlog_multiplier: config.cheaper_busyness_backlog_multiplier(),
+            backlog_nonzero: config.cheaper_busyness_backlog_nonzero(),
+        }),
     }
 }
 

@@ -143,7 +143,11 @@ pub(super) fn workers(crew: &Crew) -> String {
         0 | 1 => String::new(),
         threads => format!(" of {threads} threads"),
     };
-    format!("{} worker{plural}{threads}", crew.wanted())
+    let most = match crew.plan.scale.most {
+        most if most > crew.wanted() => format!(" (at most {most})"),
+        _ => String::new(),
+    };
+    format!("{} worker{plural}{threads}{most}", crew.wanted())
 }
 
 /// An application could not be loaded: the sentence, and the traceback below it if that is wanted.

@@ -349,6 +349,7 @@ impl Master {
         let Some(next) = self.crews.iter().position(ready) else {
             return;
         };
+        self.keep_count(next, now);
         self.crews[next].take_over(now);
         let took = now.duration_since(self.crews[next].begun);
         self.instance.reloaded(&self.crews[next], took);

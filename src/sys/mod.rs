@@ -1,5 +1,6 @@
 //! The kernel: the only caller of nix and libc.
 
+pub mod backlog;
 pub mod clock;
 pub mod daemon;
 pub mod environment;

@@ -25,6 +25,7 @@ mod processes;
 mod refusals;
 mod request_log;
 mod responses;
+mod scale;
 mod serve;
 mod signals;
 mod tutorial;

@@ -20,6 +20,7 @@ impl Crew {
     pub(super) fn look(&mut self, now: Instant) {
         self.next_look = None;
         self.judge_limits(now);
+        self.follow_load(now);
         if self.plan.harakiri.is_some() {
             self.judge_requests(now);
             self.end_doomed(now);

@@ -90,6 +90,7 @@ impl Crew {
         self.seats[seat].watches.fill(Watch::InTime);
         self.seats[seat].doom = None;
         self.seats[seat].memory = None;
+        self.seats[seat].busy = 0;
         let (ours, theirs) = packet::pair()?;
         self.seats[seat].leash = Some(ours);
         let channel = self.channel.as_ref().ok_or(io::ErrorKind::BrokenPipe)?;

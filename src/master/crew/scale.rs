@@ -1,13 +1,30 @@
 //! How many workers there are to be: further ones are begun, or the last ones told to leave.
 
 use std::sync::atomic::Ordering::Relaxed;
-use std::time::Instant;
+use std::time::{Duration, Instant};
 
 use crate::channel::ToWorker;
 use crate::master::generation::Standing;
+use crate::master::scale::{self, Memory, Reading};
 use crate::master::slot::{self, Slot};
+use crate::sys::clock::monotonic_micros;
+use crate::sys::{backlog, process};
 
 use super::Crew;
+
+/// How often the load is looked at.
+const PAUSE: Duration = Duration::from_secs(1);
+/// How long a worker that is one too many may finish what it works on: nobody waits for its place.
+const PATIENCE: Duration = Duration::from_secs(24 * 60 * 60);
+
+/// What the number of workers has followed until now (`cheaper`).
+#[derive(Default)]
+pub(super) struct Load {
+    memory: Memory,
+    looked: Option<Instant>,
+    /// That the queue of a socket cannot be had has been said.
+    queue_missed: bool,
+}
 
 impl Crew {
     /// How many workers are wanted: those with the numbers from 1 to this.
@@ -16,13 +33,13 @@ impl Crew {
     }
 
     /// From now on so many workers are wanted, at most `processes`. Those with higher numbers accept no more; what they
-    /// work on they may finish (`worker-reload-mercy`).
+    /// work on they may finish, however long it takes: only a stop or a reload sets them a nearer end.
     pub(in crate::master) fn scale(&mut self, wanted: u32, now: Instant) {
         if self.standing == Standing::Old {
             return;
         }
         self.wanted = wanted.min(self.plan.app.serving.processes);
-        let deadline = now + self.plan.mercy;
+        let deadline = now + PATIENCE;
         for seat in 0..self.seats.len() {
             let release = slot::Event::Dismiss {
                 word: ToWorker::Retire,
@@ -55,6 +72,103 @@ impl Crew {
                 self.unplaced = true;
             }
         }
+    }
+
+    /// Lets the number follow the load, once a second.
+    pub(super) fn follow_load(&mut self, now: Instant) {
+        if self.standing != Standing::Current || !self.plan.scale.follows() {
+            return;
+        }
+        if self.wanted == 0 {
+            self.load = Load::default();
+            return;
+        }
+        let due = self.load.looked.map_or(now, |looked| looked + PAUSE);
+        if now < due {
+            return self.look_by(due);
+        }
+        self.look_by(now + PAUSE);
+        let busy = self.busy_time();
+        let Some(looked) = self.load.looked.replace(now) else {
+            return;
+        };
+        let serving = self.serving().count();
+        let reading = Reading {
+            wanted: self.wanted,
+            serving: u32::try_from(serving).unwrap_or(u32::MAX),
+            threads: self.plan.app.serving.threads,
+            busy: busy.as_secs_f64() / now.duration_since(looked).as_secs_f64().max(0.001),
+            queue: self.queue(),
+            resident: self.resident(),
+        };
+        let wanted = scale::judge(&self.plan.scale, &mut self.load.memory, &reading);
+        if wanted != self.wanted {
+            tracing::info!(
+                "cheaper: {wanted} workers are wanted, {} until now ({:.1} of {} threads were busy, {} connections wait)",
+                self.wanted,
+                reading.busy,
+                reading.serving * reading.threads,
+                reading.queue,
+            );
+            self.scale(wanted, now);
+        }
+    }
+
+    fn serving(&self) -> impl Iterator<Item = usize> {
+        (0..self.seats.len()).filter(|seat| matches!(self.seats[*seat].slot, Slot::Serving { .. }))
+    }
+
+    /// How long the threads of the workers that serve were busy since this was asked last, added up.
+    fn busy_time(&mut self) -> Duration {
+        let clock = monotonic_micros();
+        let mut total = 0;
+        for seat in self.serving().collect::<Vec<_>>() {
+            let threads = (0..self.plan.app.serving.threads)
+                .filter_map(|thread| self.scoreboard.thread(seat as u32 + 1, thread));
+            let busy = threads
+                .map(|row| match row.busy_since.load(Relaxed) {
+                    0 => row.running_us.load(Relaxed),
+                    since => row.running_us.load(Relaxed) + clock.saturating_sub(since),
+                })
+                .sum::<u64>();
+            total += busy.saturating_sub(self.seats[seat].busy);
+            self.seats[seat].busy = busy;
+        }
+        Duration::from_micros(total)
+    }
+
+    /// Connections that wait at its sockets, as far as an algorithm wants to know.
+    fn queue(&mut self) -> u32 {
+        if !self.plan.scale.needs_queue() {
+            return 0;
+        }
+        let mut total = 0u32;
+        for socket in &self.plan.sockets {
+            match backlog::waiting(socket.fd()) {
+                Ok(waiting) => total = total.saturating_add(waiting),
+                Err(_) if self.load.queue_missed => {}
+                Err(error) => {
+                    self.load.queue_missed = true;
+                    tracing::warn!(
+                        "how many connections wait at {} cannot be had: {error}; cheaper-algo goes without",
+                        socket.listener.name
+                    );
+                }
+            }
+        }
+        total
+    }
+
+    /// The resident memory of its workers, as far as a limit wants to know, bytes.
+    fn resident(&self) -> u64 {
+        if !self.plan.scale.needs_memory() {
+            return 0;
+        }
+        let workers = self.seats.iter().filter_map(|seat| seat.slot.worker());
+        workers
+            .filter_map(|worker| process::memory(worker.pid))
+            .map(|memory| memory.resident)
+            .sum()
     }
 
     /// Whether it has workers, of whatever kind.

@@ -50,6 +50,14 @@ impl Master {
         scale::first_count(&plan.scale, serving, plan.app.lazy)
     }
 
+    /// The load may have brought workers while the next generation was made ready.
+    pub(super) fn keep_count(&mut self, next: usize, now: Instant) {
+        let serving = self.current().map_or(0, Crew::wanted);
+        if serving > self.crews[next].wanted() {
+            self.crews[next].scale(serving, now);
+        }
+    }
+
     /// The clock of `idle` begins, for a generation that serves from now on.
     pub(super) fn begin_idle(&mut self, now: Instant) {
         let limit = self.instance.config().idle();

@@ -1,0 +1,162 @@
+//! How many connections wait at a listening socket: of TCP by `TCP_INFO`, of Unix sockets by sock_diag(7).
+
+use std::io;
+use std::mem::MaybeUninit;
+use std::os::fd::{AsRawFd, BorrowedFd, OwnedFd};
+
+use nix::sys::socket::{
+    AddressFamily, MsgFlags, SockFlag, SockProtocol, SockType, SockaddrLike, SockaddrStorage,
+    getsockname, recv, send, socket,
+};
+
+/// linux/sock_diag.h, linux/unix_diag.h and linux/netlink.h, which libc does not have whole.
+const SOCK_DIAG_BY_FAMILY: u16 = 20;
+const NLM_F_REQUEST: u16 = 1;
+const UDIAG_SHOW_RQLEN: u32 = 1 << 4;
+const UNIX_DIAG_RQLEN: u16 = 4;
+/// The lengths of `nlmsghdr`, `unix_diag_req` and `unix_diag_msg`, bytes.
+const HEADER: usize = 16;
+const REQUEST: usize = 24;
+const MESSAGE: usize = 16;
+
+/// Connections that are established and not accepted yet.
+///
+/// # Errors
+/// Those of getsockopt(2) and of sock_diag(7); `Unsupported` for a socket of another family.
+pub fn waiting(listener: BorrowedFd<'_>) -> io::Result<u32> {
+    let address: SockaddrStorage = getsockname(listener.as_raw_fd())?;
+    match address.family() {
+        Some(AddressFamily::Inet | AddressFamily::Inet6) => tcp(listener),
+        Some(AddressFamily::Unix) => unix(listener),
+        _ => Err(io::ErrorKind::Unsupported.into()),
+    }
+}
+
+fn tcp(listener: BorrowedFd<'_>) -> io::Result<u32> {
+    let mut info = MaybeUninit::<libc::tcp_info>::zeroed();
+    let mut len = size_of::<libc::tcp_info>() as libc::socklen_t;
+    // SAFETY: the memory is as large as its length says, and the kernel writes no more than that.
+    let result = unsafe {
+        libc::getsockopt(
+            listener.as_raw_fd(),
+            libc::IPPROTO_TCP,
+            libc::TCP_INFO,
+            info.as_mut_ptr().cast(),
+            &raw mut len,
+        )
+    };
+    if result != 0 {
+        return Err(io::Error::last_os_error());
+    }
+    // SAFETY: all of it is plain numbers, zeroed before.
+    // the kernel's tcp_get_info: of a socket that listens this is the queue of connections
+    Ok(unsafe { info.assume_init() }.tcpi_unacked)
+}
+
+fn unix(listener: BorrowedFd<'_>) -> io::Result<u32> {
+    // the kernel knows a socket by its inode
+    let inode = nix::sys::stat::fstat(listener)?.st_ino as u32;
+    let diag: OwnedFd = socket(
+        AddressFamily::Netlink,
+        SockType::Datagram,
+        SockFlag::SOCK_CLOEXEC,
+        SockProtocol::NetlinkSockDiag,
+    )?;
+    send(diag.as_raw_fd(), &request(inode), MsgFlags::empty())?;
+    let mut answer = [0; 512];
+    let len = recv(diag.as_raw_fd(), &mut answer, MsgFlags::MSG_DONTWAIT)?;
+    queue_of(&answer[..len.min(answer.len())])
+}
+
+/// Asks for the queue of one Unix socket.
+fn request(inode: u32) -> Vec<u8> {
+    let mut bytes = Vec::with_capacity(HEADER + REQUEST);
+    bytes.extend(((HEADER + REQUEST) as u32).to_ne_bytes());
+    bytes.extend(SOCK_DIAG_BY_FAMILY.to_ne_bytes());
+    bytes.extend(NLM_F_REQUEST.to_ne_bytes());
+    // sequence number and port: there is one question on this socket
+    bytes.extend([0; 8]);
+    bytes.extend([libc::AF_UNIX as u8, 0, 0, 0]);
+    // of every state
+    bytes.extend(u32::MAX.to_ne_bytes());
+    bytes.extend(inode.to_ne_bytes());
+    bytes.extend(UDIAG_SHOW_RQLEN.to_ne_bytes());
+    // no cookie
+    bytes.extend([0xff; 8]);
+    bytes
+}
+
+/// The length of the queue in an answer of sock_diag(7).
+fn queue_of(answer: &[u8]) -> io::Result<u32> {
+    let half = |at: usize| {
+        let bytes = answer.get(at..at + 2)?;
+        Some(u16::from_ne_bytes(bytes.try_into().ok()?))
+    };
+    let word = |at: usize| {
+        let bytes = answer.get(at..at + 4)?;
+        Some(u32::from_ne_bytes(bytes.try_into().ok()?))
+    };
+    let invalid = || io::Error::from(io::ErrorKind::InvalidData);
+    let kind = half(4).ok_or_else(invalid)?;
+    if i32::from(kind) == libc::NLMSG_ERROR {
+        let error = word(HEADER).ok_or_else(invalid)?.cast_signed();
+        return Err(io::Error::from_raw_os_error(error.wrapping_neg()));
+    }
+    if kind != SOCK_DIAG_BY_FAMILY {
+        return Err(invalid());
+    }
+    // attributes: length, type, value; each begins at a multiple of four
+    let mut at = HEADER + MESSAGE;
+    while let (Some(len), Some(kind)) = (half(at), half(at + 2)) {
+        if kind == UNIX_DIAG_RQLEN {
+            return word(at + 4).ok_or_else(invalid);
+        }
+        if len < 4 {
+            break;
+        }
+        at += usize::from(len).next_multiple_of(4);
+    }
+    Err(invalid())
+}
+
+#[cfg(test)]
+#[allow(clippy::unwrap_used)]
+mod tests {
+    use std::net::{TcpListener, TcpStream};
+    use std::os::fd::AsFd;
+    use std::os::unix::net::{UnixListener, UnixStream};
+
+    use super::*;
+
+    #[test]
+    fn what_waits_at_a_tcp_socket_is_counted() {
+        let listener = TcpListener::bind("127.0.0.1:0").unwrap();
+        assert_eq!(waiting(listener.as_fd()).unwrap(), 0);
+        let address = listener.local_addr().unwrap();
+        let clients = [(); 3].map(|()| TcpStream::connect(address).unwrap());
+        assert_eq!(waiting(listener.as_fd()).unwrap(), 3);
+        drop(listener.accept().unwrap());
+        assert_eq!(waiting(listener.as_fd()).unwrap(), 2);
+        drop(clients);
+    }
+
+    #[test]
+    fn what_waits_at_a_unix_socket_is_counted() {
+        let directory = tempfile::tempdir().unwrap();
+        let path = directory.path().join("socket");
+        let listener = UnixListener::bind(&path).unwrap();
+        assert_eq!(waiting(listener.as_fd()).unwrap(), 0);
+        let clients = [(); 3].map(|()| UnixStream::connect(&path).unwrap());
+        assert_eq!(waiting(listener.as_fd()).unwrap(), 3);
+        drop(listener.accept().unwrap());
+        assert_eq!(waiting(listener.as_fd()).unwrap(), 2);
+        drop(clients);
+    }
+
+    #[test]
+    fn what_is_no_answer_is_none() {
+        for bytes in [&b""[..], &[0; 3], &[0; 64], &[0xff; 64], &request(1)] {
+            assert!(queue_of(bytes).is_err());
+        }
+    }
+}
