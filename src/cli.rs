@@ -8,9 +8,11 @@ use clap::{Arg, ArgAction, Command};
 use nix::sys::signal::Signal;
 
 use crate::config::{self, Config, Finding, Invocation};
+use crate::exit;
 use crate::master::emperor_link::EmperorLink;
 
 mod check;
+mod fallback;
 mod migrate;
 mod vassals;
 
@@ -174,11 +176,11 @@ fn serve(invocation: Invocation) -> ExitCode {
         emperor.failed(&sentence);
         return complain(&sentence);
     }
-    let config = match config::load(&invocation) {
-        Ok(config) => config,
-        Err(report) => {
-            emperor.failed(&vassals::sentence(&report.findings));
-            return complain_of(&report.findings);
+    let (config, invocation, second) = match load(invocation) {
+        Ok(loaded) => loaded,
+        Err(findings) => {
+            emperor.failed(&vassals::sentence(&findings));
+            return complain_of(&findings);
         }
     };
     complain_of(config.warnings());
@@ -203,6 +205,11 @@ fn serve(invocation: Invocation) -> ExitCode {
     say(&printed
         .map(|(_, value, _)| format!("{value}\n"))
         .collect::<String>());
+    // an emperor sees a vassal fail, and has its own way with it
+    let fallback = config
+        .fallback()
+        .filter(|_| !second && !emperor.is_vassal());
+    let fallback = fallback.map(|file| (invocation.clone(), file.to_owned()));
     let status = if config.emperor().is_empty() {
         crate::master::run(config, invocation, emperor)
     } else if emperor.is_vassal() {
@@ -212,7 +219,31 @@ fn serve(invocation: Invocation) -> ExitCode {
     } else {
         crate::emperor::run(&config, &invocation)
     };
+    if let Some((invocation, file)) = fallback.filter(|_| status == exit::FAILED) {
+        complain(&format!("starting with {file} instead (fallback-config)"));
+        let error = fallback::exec(&invocation, &file);
+        return complain(&format!("cannot start anew: {error}"));
+    }
     ExitCode::from(u8::try_from(status).unwrap_or(1))
+}
+
+/// The configuration to serve with, what it was read from, and whether it is the second try: its fallback.
+fn load(invocation: Invocation) -> Result<(Config, Invocation, bool), Vec<Finding>> {
+    let second = !fallback::is_left();
+    let report = match config::load(&invocation) {
+        Ok(config) => return Ok((config, invocation, second)),
+        Err(report) => report,
+    };
+    let Some(other) = fallback::of(&invocation).filter(|_| !second) else {
+        return Err(report.findings);
+    };
+    complain_of(&report.findings);
+    let file = other.argv.last().map_or("", String::as_str);
+    complain(&format!("starting with {file} instead (fallback-config)"));
+    match config::load(&other) {
+        Ok(config) => Ok((config, other, true)),
+        Err(report) => Err(report.findings),
+    }
 }
 
 /// The effective configuration as uWSGI prints it. Unlike uWSGI, which goes on to serve, ruwsgi then exits.

@@ -506,3 +506,159 @@ fn a_message_cannot_be_forged_by_a_file() {
     let (said, _) = check("[uwsgi]\nsocket = :1\u{1b}[2J\rfake.ini:1\n");
     assert!(!said.contains('\u{1b}') && !said.contains('\r'), "{said:?}");
 }
+
+#[test]
+fn an_option_of_ones_own_stands_for_others() {
+    let said = shown(
+        &[(
+            "a.ini",
+            "[uwsgi]\nstrict =\nblog = 4\ndeclare-option = site = chdir=%(base)/$1 ; processes=$2;vacuum\nset-ph = base=/srv\n\
+             site = shop 8\ndeclare-option = blog=site=blog $1\n",
+        )],
+        &["a.ini"],
+    );
+    let made = |line: &str| said.iter().filter(|said| *said == line).count();
+    for line in [
+        "chdir = /srv/shop",
+        "processes = 8",
+        "chdir = /srv/blog",
+        "processes = 4",
+    ] {
+        assert_eq!(made(line), 1, "{line} of {said:#?}");
+    }
+    // what is declared later stands where the option stands
+    let at = |line: &str| said.iter().position(|said| said == line);
+    assert!(at("processes = 4") < at("processes = 8"));
+    assert_eq!(made("vacuum = "), 2);
+    for (line, part) in [
+        ("declare-option = a", "no ="),
+        ("declare-option = threads=b=c", "an option already"),
+        ("declare-option = a=a=$1\na = 1", "leads back to itself"),
+    ] {
+        let (said, content) = check(&format!("[uwsgi]\n{line}\n"));
+        assert!(!content && said.contains(part), "{said}");
+    }
+}
+
+#[test]
+fn lists_say_which_options_may_be_given() {
+    for (content, forbidden) in [
+        (
+            "blacklist = threads uid\nthreads = 2\nend-blacklist =\nuid = 1\n",
+            "site.ini:3: error: threads is forbidden by blacklist",
+        ),
+        (
+            "blacklist = threads\nset = threads=2\nend-blacklist =\n",
+            "site.ini:3: error: threads is forbidden",
+        ),
+        (
+            "blacklist = threads\nini = inner.ini\nend-blacklist =\n",
+            "inner.ini:2: error: threads is forbidden",
+        ),
+        (
+            "blacklist = threads\ndeclare-option = a=threads=$1\na = 2\nend-blacklist =\n",
+            "threads is forbidden",
+        ),
+        (
+            "whitelist = uid module\nuid = 1\nmaster = true\n",
+            "site.ini:4: error: master is forbidden by whitelist",
+        ),
+        (
+            "whitelist = uid\nuid = 1\nend-whitelist =\n",
+            "site.ini:4: error: end-whitelist is forbidden by whitelist",
+        ),
+    ] {
+        let files = [
+            ("site.ini", format!("[uwsgi]\n{content}")),
+            ("inner.ini", "[uwsgi]\nthreads = 3\n".to_owned()),
+        ];
+        let files: Vec<(&str, &str)> = files
+            .iter()
+            .map(|(name, text)| (*name, text.as_str()))
+            .collect();
+        let output = output(&files, &["check", "site.ini"]);
+        assert!(
+            text(&output.stdout).contains(forbidden),
+            "{}",
+            text(&output.stdout)
+        );
+        assert!(!output.status.success());
+    }
+    let allowed = "[uwsgi]\ndeclare-option = a=threads=$1\nwhitelist = a processes end-whitelist\na = 2\nprocesses = 2\nend-whitelist =\nvacuum = true\n";
+    let (said, content) = check(allowed);
+    assert!(content, "{said}");
+}
+
+#[test]
+fn commands_give_values_and_files_and_other_places_are_refused() {
+    let said = shown(
+        &[
+            (
+                "a.ini",
+                "[uwsgi]\nprocesses = @(exec://expr 1 + 2)\nini = exec://cat more.txt\nini = exec://cat more.txt:other\n",
+            ),
+            (
+                "more.txt",
+                "[uwsgi]\nthreads = 2\nprocname = %n\n[other]\nlisten = 7\n",
+            ),
+        ],
+        &["a.ini"],
+    );
+    for line in ["processes = 3", "threads = 2", "procname = a", "listen = 7"] {
+        assert!(said.iter().any(|said| said == line), "{line} of {said:#?}");
+    }
+    for (line, part) in [
+        (
+            "threads = @(exec://echo 2; exit 3)",
+            "it failed (exit status: 3)",
+        ),
+        (
+            "ini = http://127.0.0.1/a.ini",
+            "write exec://curl -fsS http://127.0.0.1/a.ini",
+        ),
+        ("ini = fd://3", "only files and exec:// are read"),
+        ("a = @(data://0)", "only files and exec:// are read"),
+        ("if-hostname-match = ^web\nendif =", "use if-hostname"),
+    ] {
+        let (said, content) = check(&format!("[uwsgi]\n{line}\n"));
+        assert!(!content && said.contains(part), "{said}");
+    }
+}
+
+#[test]
+fn a_fallback_takes_the_place_of_a_configuration_that_is_wrong_or_does_not_start() {
+    const SECOND: &str =
+        "[uwsgi]\nprint = second\nshow-config = true\nfallback-config = second.ini\n";
+    for (first, why) in [
+        (
+            "threads = many\n",
+            "threads = many: it is not a whole number",
+        ),
+        (
+            "socket = /nonexistent/a.sock\nmodule = a\n",
+            "/nonexistent does not exist",
+        ),
+    ] {
+        let first = format!("[uwsgi]\nfallback-config = second.ini\n{first}");
+        let files = [("first.ini", first.as_str()), ("second.ini", SECOND)];
+        let output = output(&files, &["--ini", "first.ini"]);
+        let (out, err) = (text(&output.stdout), text(&output.stderr));
+        assert!(
+            err.contains(why) && err.contains("starting with second.ini instead"),
+            "{err}"
+        );
+        assert!(
+            out.contains("print = second") && output.status.success(),
+            "{out}"
+        );
+    }
+    let broken = "[uwsgi]\nthreads = many\nfallback-config = first.ini\n";
+    let output = output(&[("first.ini", broken)], &["--ini", "first.ini"]);
+    let err = text(&output.stderr);
+    assert_eq!(
+        err.matches("starting with first.ini instead").count(),
+        1,
+        "{err}"
+    );
+    assert_eq!(output.status.code(), Some(1));
+}

@@ -36,10 +36,12 @@ pub(crate) static ABSENT: &[Row] = &[
         "allowed-modifiers", "remap-modifier", "binary-append-data", "build-plugin",
     ], Value, "take it out"),
     Row::absent(&[
-        "fallback-config", "declare-option", "declare-option2", "resolve", "if-hostname-match", "if-not-hostname-match", "blacklist",
-        "whitelist", "inject-before", "inject-after",
+        "resolve", "inject-before", "inject-after",
     ], Value, "write the file without it"),
-    Row::absent(&["skip-zero", "end-blacklist", "end-whitelist"], Nothing, "write the file without it"),
+    Row::absent(&[
+        "if-hostname-match", "if-not-hostname-match",
+    ], Value, "use if-hostname, or if-env with a variable that is set where the host is known"),
+    Row::absent(&["skip-zero"], Nothing, "write the file without it"),
     Row::absent(&[
         "skip-atexit", "skip-atexit-teardown", "force-gateway", "no-fd-passing", "no-server", "command-mode", "use-abort", "clock-list",
         "clocks-list", "plugins-list", "plugin-list", "dump-options", "cflags", "dot-h", "config-py",

@@ -19,6 +19,7 @@ pub(super) fn check(gathered: Gathered) -> Result<Config, Report> {
     let Gathered {
         entries,
         referenced,
+        customs,
         outermost,
         report,
     } = gathered;
@@ -27,6 +28,7 @@ pub(super) fn check(gathered: Gathered) -> Result<Config, Report> {
         config,
         report,
         referenced,
+        customs,
         strict,
     };
     for entry in &entries {
@@ -95,12 +97,13 @@ struct Check {
     config: Config,
     report: Report,
     referenced: HashSet<String>,
+    customs: HashSet<String>,
     strict: bool,
 }
 
 impl Check {
     fn entry(&mut self, entry: &Entry) {
-        if entry.placeholder {
+        if entry.placeholder || self.customs.contains(&entry.name) {
             return;
         }
         let Some(row) = options::find(&entry.name) else {
@@ -202,7 +205,7 @@ impl Check {
             };
             return self.error(entry, fault);
         }
-        if !referenced {
+        if !referenced && !self.report.is_full() {
             self.warn(entry, suggest::unknown_key(&entry.name, &entry.value));
         }
     }

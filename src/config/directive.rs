@@ -21,6 +21,12 @@ pub(crate) enum Act {
     End,
     /// Print the value.
     Print,
+    /// Define an option of one's own.
+    Declare,
+    /// Permit or forbid options.
+    Permit,
+    /// Name another configuration, for when this one cannot be used.
+    Fallback,
 }
 
 /// The rows; what each does is in [`act`].
@@ -82,6 +88,32 @@ pub(crate) static DIRECTIVES: &[Row] = &[
         Value,
         "NAME=VALUE",
         "Define a placeholder, to be used as %(NAME).",
+    ),
+    Row::directive(
+        &["declare-option", "declare-option2"],
+        Value,
+        "NAME=OPTION=VALUE;...",
+        "Define an option of your own: NAME = A B adds these options, in whose values $1 is A and $2 is B.",
+    ),
+    Row::directive(
+        &["blacklist"],
+        Value,
+        "NAME ...",
+        "These options may not be given until end-blacklist; another blacklist takes the place of this one.",
+    ),
+    Row::directive(&["end-blacklist"], Nothing, "", "Ends the blacklist."),
+    Row::directive(
+        &["whitelist"],
+        Value,
+        "NAME ...",
+        "Only these options may be given until end-whitelist, which has to be one of them.",
+    ),
+    Row::directive(&["end-whitelist"], Nothing, "", "Ends the whitelist."),
+    Row::directive(
+        &["fallback-config"],
+        Value,
+        "FILE[:SECTION]",
+        "Start with this configuration instead if this one is wrong or the start fails with status 1. In a vassal, only if it is wrong.",
     ),
     Row::directive(
         &["print", "iprint"],
@@ -222,6 +254,9 @@ pub(crate) fn act(name: &str) -> Option<Act> {
         "set" => Some(Act::Set),
         "set-placeholder" | "set-ph" => Some(Act::SetPlaceholder),
         "print" | "iprint" => Some(Act::Print),
+        "declare-option" | "declare-option2" => Some(Act::Declare),
+        "blacklist" | "end-blacklist" | "whitelist" | "end-whitelist" => Some(Act::Permit),
+        "fallback-config" => Some(Act::Fallback),
         "endif" | "end-if" | "endfor" | "end-for" => Some(Act::End),
         "for" | "for-glob" | "for-times" | "for-readline" => Some(Act::For),
         "ifenv" | "ifexists" | "ifdir" | "ifplugin" => Some(Act::If),

@@ -5,21 +5,23 @@
 use std::collections::HashMap;
 
 use super::directive::{self, Act};
-use super::file::{path_of, read_file};
-use super::finding::{Fault, Finding, Report};
+use super::file::contents;
+use super::finding::{Fault, Finding, Report, shortened};
 use super::invocation::Invocation;
-use super::source::{Entry, MOST_TEXT};
+use super::source::{Entry, LONGEST, MOST_TEXT, too_long};
 
-/// The most text one value may grow to, in bytes.
-const LONGEST: usize = 64 << 10;
 /// How deep placeholders may refer to placeholders.
 const DEEPEST: usize = 64;
+/// How many files and commands values may take their text from.
+const MOST_FILES: usize = 1000;
 
 /// Expands all values in place; directives have acted already and stay as they are.
 pub(super) fn expand(entries: &mut [Entry], invocation: &Invocation, report: &mut Report) {
+    let mut read = 0;
     for entry in entries.iter_mut().filter(|entry| is_expanded(entry)) {
-        entry.value = environment(&entry.value, invocation);
-        match files(&entry.value, invocation) {
+        let value = environment(&entry.value, invocation)
+            .and_then(|value| files(&value, invocation, &mut read));
+        match value {
             Ok(value) => entry.value = value,
             Err(fault) => report.add(Finding::error(
                 Some(entry.place.clone()),
@@ -36,46 +38,54 @@ pub(super) fn known(value: &str, entries: &[Entry], invocation: &Invocation) -> 
         return value.to_owned();
     }
     let mut lookup = Lookup::new(entries);
-    let value = environment(value, invocation);
+    let value = environment(value, invocation).unwrap_or_else(|_| value.to_owned());
     lookup.expand(&value, 0).unwrap_or(value)
 }
 
+/// The value with what a block found for `%(_)`; nothing when that is more than a value can be.
+pub(super) fn with_item(value: &str, item: &str) -> Option<String> {
+    let places = value.matches("%(_)").count();
+    let size = value.len().checked_add(places.checked_mul(item.len())?)?;
+    (size <= LONGEST).then(|| value.replace("%(_)", item))
+}
+
 fn is_expanded(entry: &Entry) -> bool {
-    matches!(directive::act(&entry.name), None | Some(Act::Print))
+    matches!(
+        directive::act(&entry.name),
+        None | Some(Act::Print | Act::Fallback)
+    )
 }
 
 /// Replaces `$(NAME)` where the variable is set.
-fn environment(text: &str, invocation: &Invocation) -> String {
+fn environment(text: &str, invocation: &Invocation) -> Result<String, Fault> {
     replace(text, "$(", |name| {
-        Ok::<_, ()>(invocation.variable(name).map(str::to_owned))
+        Ok(invocation.variable(name).map(str::to_owned))
     })
-    .unwrap_or_else(|()| text.to_owned())
 }
 
-/// Replaces `@(file)` by the file's content without its last line feed.
-fn files(text: &str, invocation: &Invocation) -> Result<String, Fault> {
+/// Replaces `@(file)` by what the file holds, or the command prints, without its last line feed; `read` counts them.
+fn files(text: &str, invocation: &Invocation, read: &mut usize) -> Result<String, Fault> {
     replace(text, "@(", |name| {
-        let bytes = read_file(&path_of(invocation, name), name)?;
-        if bytes.len() > LONGEST {
-            return Err(Fault::new(format!("{name} is too long for a value")));
+        *read += 1;
+        if *read > MOST_FILES {
+            return Err(Fault::new("too many values stand in files of their own"));
         }
-        let content = String::from_utf8(bytes)
-            .map_err(|_| Fault::new(format!("{name} is not UTF-8 text")))?;
-        Ok(Some(
-            content
-                .strip_suffix('\n')
-                .map(str::to_owned)
-                .unwrap_or(content),
-        ))
+        let content = String::from_utf8(contents(invocation, name)?)
+            .map_err(|_| Fault::new(format!("{} is not UTF-8 text", shortened(name))))?;
+        let bare = content.strip_suffix('\n').map(str::to_owned);
+        Ok(Some(bare.unwrap_or(content)))
     })
 }
 
 /// Replaces each `open...)` by what `value` says; without a value it stays as it is.
-fn replace<E>(
+///
+/// # Errors
+/// Those of `value`, and when the text grows too long.
+fn replace(
     text: &str,
     open: &str,
-    mut value: impl FnMut(&str) -> Result<Option<String>, E>,
-) -> Result<String, E> {
+    mut value: impl FnMut(&str) -> Result<Option<String>, Fault>,
+) -> Result<String, Fault> {
     let mut expanded = String::with_capacity(text.len());
     let mut rest = text;
     while let Some((before, after)) = rest.split_once(open) {
@@ -86,12 +96,15 @@ fn replace<E>(
             return Ok(expanded);
         };
         match value(inside)? {
-            Some(value) if expanded.len() + value.len() <= 4 * LONGEST => expanded.push_str(&value),
-            _ => {
+            Some(value) => expanded.push_str(&value),
+            None => {
                 expanded.push_str(open);
                 expanded.push_str(inside);
                 expanded.push(')');
             }
+        }
+        if expanded.len() > LONGEST {
+            return Err(too_long());
         }
         rest = behind;
     }
@@ -152,13 +165,7 @@ impl<'a> Lookup<'a> {
     }
 
     fn expand(&mut self, text: &str, depth: usize) -> Result<String, Fault> {
-        let expanded = replace(text, "%(", |inside| self.evaluate(inside, depth))?;
-        if expanded.len() > LONGEST {
-            return Err(Fault::new(format!(
-                "the value grows to more than {LONGEST} bytes"
-            )));
-        }
-        Ok(expanded)
+        replace(text, "%(", |inside| self.evaluate(inside, depth))
     }
 
     /// The value of the first option of this name.
@@ -200,6 +207,9 @@ impl<'a> Lookup<'a> {
                     let operand = self.operand(word, depth)?;
                     result = calculate(&result, operator.take(), &operand);
                 }
+            }
+            if result.len() > LONGEST {
+                return Err(too_long());
             }
         }
         Ok(Some(result))

@@ -3,6 +3,7 @@
 use std::fs;
 use std::path::{Path, PathBuf};
 
+use super::command;
 use super::finding::{Fault, shortened};
 use super::invocation::Invocation;
 
@@ -64,14 +65,26 @@ pub(super) fn split_section(name: &str) -> (&str, &str) {
     }
 }
 
-/// The bytes of a regular file; devices and pipes might never end.
-pub(super) fn read_file(path: &PathBuf, name: &str) -> Result<Vec<u8>, Fault> {
-    let fault = |why: String| Fault::new(format!("{} cannot be read: {why}", shortened(name)));
-    if name.contains("://") {
-        return Err(fault("only files are read".to_owned())
-            .hint("fetch it before the start, and name the file"));
+/// What stands in a file, or what `exec://command` prints.
+///
+/// # Errors
+/// Says why it cannot be had, also of the other places that uWSGI reads from.
+pub(super) fn contents(invocation: &Invocation, name: &str) -> Result<Vec<u8>, Fault> {
+    if let Some(command) = name.strip_prefix("exec://") {
+        return command::output(command, &invocation.cwd);
     }
-    let metadata = fs::metadata(path).map_err(|error| fault(plain(&error)))?;
+    let fault = |why: String| Fault::new(format!("{} cannot be read: {why}", shortened(name)));
+    if let Some((scheme, rest)) = name.split_once("://") {
+        let hint = match scheme {
+            "http" | "https" => format!("write exec://curl -fsS {}", shortened(name)),
+            "file" => format!("write {}", shortened(rest)),
+            _ => "write the text to a file, and name that".to_owned(),
+        };
+        return Err(fault("only files and exec:// are read".to_owned()).hint(hint));
+    }
+    let path = path_of(invocation, name);
+    let metadata = fs::metadata(&path).map_err(|error| fault(plain(&error)))?;
+    // devices and pipes might never end
     if !metadata.is_file() {
         let what = if metadata.is_dir() {
             "it is a directory"

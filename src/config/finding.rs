@@ -160,6 +160,9 @@ pub(crate) fn shortened(value: &str) -> String {
     }
 }
 
+/// The most findings that are reported.
+const MOST: usize = 1000;
+
 /// Why a configuration cannot be used: everything that was found, warnings included.
 #[derive(Debug, Clone, PartialEq, Eq, Default)]
 pub(crate) struct Report {
@@ -175,11 +178,19 @@ impl Report {
             .any(|finding| finding.severity == Severity::Error)
     }
 
-    /// Adds a finding unless the very same one is there.
+    /// Adds a finding unless the very same one is there. Beyond [`MOST`] only the first error counts.
     pub(crate) fn add(&mut self, finding: Finding) {
+        if self.is_full() && (finding.severity == Severity::Warning || self.has_errors()) {
+            return;
+        }
         if !self.findings.contains(&finding) {
             self.findings.push(finding);
         }
+    }
+
+    /// Whether there are so many findings that more say nothing more.
+    pub(crate) fn is_full(&self) -> bool {
+        self.findings.len() >= MOST
     }
 }
 

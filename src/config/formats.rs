@@ -170,32 +170,42 @@ fn pair(name: &str, value: &str, line: u32) -> Pair {
     }
 }
 
-/// The line of a byte.
-fn line_at(text: &str, at: usize) -> u32 {
-    let before = text.as_bytes().get(..at).unwrap_or_default();
-    number(1 + before.iter().filter(|byte| **byte == b'\n').count())
+/// Where the lines of a text begin.
+struct Lines(Vec<usize>);
+
+impl Lines {
+    fn of(text: &str) -> Lines {
+        let feeds = text.bytes().enumerate().filter(|(_, byte)| *byte == b'\n');
+        Lines(feeds.map(|(at, _)| at).collect())
+    }
+
+    /// The line of a byte.
+    fn at(&self, byte: usize) -> u32 {
+        number(1 + self.0.partition_point(|feed| *feed < byte))
+    }
 }
 
 fn toml(text: &str, section: &str) -> Result<Option<Vec<Pair>>, Broken> {
     use toml::de::{DeTable, DeValue};
+    let lines = Lines::of(text);
     let document = DeTable::parse(text).map_err(|error| {
         let at = error.span().map_or(0, |span| span.start);
-        broken(line_at(text, at) as usize, "TOML", error.message())
+        broken(lines.at(at) as usize, "TOML", error.message())
     })?;
     let Some(options) = document.get_ref().get(section) else {
         return Ok(None);
     };
     let DeValue::Table(options) = options.get_ref() else {
-        return Err(too_deep(line_at(text, options.span().start), "the section"));
+        return Err(too_deep(lines.at(options.span().start), "the section"));
     };
     let mut pairs = Vec::new();
     for (name, value) in options {
-        let line = line_at(text, name.span().start);
+        let line = lines.at(name.span().start);
         let name = name.get_ref();
         match value.get_ref() {
             DeValue::Array(list) => {
                 for item in list.iter() {
-                    let line = line_at(text, item.span().start);
+                    let line = lines.at(item.span().start);
                     let value = scalar(item.get_ref()).ok_or_else(|| too_deep(line, name))?;
                     pairs.push(pair(name, &value, line));
                 }
@@ -241,11 +251,12 @@ fn xml(text: &str, section: &str) -> Result<Option<Vec<Pair>>, Broken> {
     let Some(options) = wanted else {
         return Ok(None);
     };
+    let lines = Lines::of(text);
     let pairs = options
         .children()
         .filter(|node| node.is_element())
         .map(|node| {
-            let line = document.text_pos_at(node.range().start).row;
+            let line = lines.at(node.range().start);
             let name = node.tag_name().name();
             if node.children().any(|child| child.is_element()) {
                 return Err(too_deep(line, name));

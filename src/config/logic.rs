@@ -1,9 +1,9 @@
 //! Conditions and loops of configuration files.
 
-use super::file::{path_of, read_file};
+use super::file::{contents, path_of};
 use super::finding::{Fault, Place};
 use super::glob;
-use super::source::Source;
+use super::source::{MOST_ENTRIES, Source};
 
 /// A condition or a loop that was begun and not yet ended.
 #[derive(Debug, Clone)]
@@ -14,30 +14,78 @@ pub(super) struct Block {
     pub(super) argument: String,
     /// Where it began.
     pub(super) place: Place,
+    /// What a loop goes through; a condition is tested anew for every option, as in uWSGI.
+    items: Vec<String>,
 }
 
-/// The most rounds of `for-times`.
-const MOST_ROUNDS: u64 = 10_000;
-
 impl Block {
+    /// Begins a block.
+    pub(super) fn new(
+        name: &str,
+        argument: String,
+        place: &Place,
+        source: &mut Source<'_>,
+    ) -> Block {
+        let mut block = Block {
+            name: name.to_owned(),
+            argument,
+            place: place.clone(),
+            items: Vec::new(),
+        };
+        block.items = block.loops_over(source);
+        block
+    }
+
     /// The directive that ends it.
     pub(super) fn end(&self) -> &'static str {
-        if self.name.starts_with("for") {
-            "endfor"
-        } else {
-            "endif"
-        }
+        if self.loops() { "endfor" } else { "endif" }
+    }
+
+    fn loops(&self) -> bool {
+        self.name.starts_with("for")
     }
 
     /// What `%(_)` is for each time an option inside counts: nothing for a condition that does not hold.
     ///
-    /// uWSGI tests the condition anew for every option inside, and so does this.
-    pub(super) fn items(&self, source: &mut Source<'_>) -> Vec<String> {
+    /// A loop lends its items, which [`Block::give_back`] returns.
+    pub(super) fn rounds(&mut self, source: &mut Source<'_>) -> Vec<String> {
+        if self.loops() {
+            std::mem::take(&mut self.items)
+        } else {
+            self.tested(source).into_iter().collect()
+        }
+    }
+
+    /// Takes back what was lent.
+    pub(super) fn give_back(&mut self, rounds: Vec<String>) {
+        if self.loops() {
+            self.items = rounds;
+        }
+    }
+
+    /// What the condition found, when it holds.
+    fn tested(&self, source: &mut Source<'_>) -> Option<String> {
+        let argument = self.argument.as_str();
+        let name = self.name.as_str();
+        let (test, wanted) = match name.strip_prefix("if-not-") {
+            Some(test) => (test, false),
+            None => (name.trim_start_matches("if").trim_start_matches('-'), true),
+        };
+        match condition(test, argument, source) {
+            Some(tested) if wanted => Some(tested),
+            None if !wanted => Some(argument.to_owned()),
+            _ => None,
+        }
+    }
+
+    /// The items of a loop; one more than can count is enough to be noticed.
+    fn loops_over(&self, source: &mut Source<'_>) -> Vec<String> {
         let argument = self.argument.as_str();
         match self.name.as_str() {
             "for" => argument
                 .split(' ')
                 .filter(|item| !item.is_empty())
+                .take(MOST_ENTRIES + 1)
                 .map(str::to_owned)
                 .collect(),
             "for-glob" => match glob::paths(&source.invocation.cwd, argument) {
@@ -45,25 +93,15 @@ impl Block {
                 none if none.is_empty() => vec![argument.to_owned()],
                 paths => paths,
             },
-            "for-times" => self.rounds(source),
+            "for-times" => self.times(source),
             "for-readline" => self.lines(source),
-            name => {
-                let (test, wanted) = match name.strip_prefix("if-not-") {
-                    Some(test) => (test, false),
-                    None => (name.trim_start_matches("if").trim_start_matches('-'), true),
-                };
-                match condition(test, argument, source) {
-                    Some(tested) if wanted => vec![tested],
-                    None if !wanted => vec![argument.to_owned()],
-                    _ => Vec::new(),
-                }
-            }
+            _ => Vec::new(),
         }
     }
 
-    fn rounds(&self, source: &mut Source<'_>) -> Vec<String> {
+    fn times(&self, source: &mut Source<'_>) -> Vec<String> {
         match self.argument.parse::<u64>() {
-            Ok(times) => (1..=times.min(MOST_ROUNDS))
+            Ok(times) => (1..=times.min(MOST_ENTRIES as u64 + 1))
                 .map(|round| round.to_string())
                 .collect(),
             Err(_) => {
@@ -77,9 +115,10 @@ impl Block {
     }
 
     fn lines(&self, source: &mut Source<'_>) -> Vec<String> {
-        match read_file(&path_of(source.invocation, &self.argument), &self.argument) {
+        match contents(source.invocation, &self.argument) {
             Ok(bytes) => String::from_utf8_lossy(&bytes)
                 .lines()
+                .take(MOST_ENTRIES + 1)
                 .map(str::to_owned)
                 .collect(),
             Err(fault) => {
@@ -206,6 +245,7 @@ pub(super) fn is_reserved_variable(name: &str) -> bool {
     ];
     // these tell a process of ours something that is no option
     const OURS: &[&str] = &[
+        "RUWSGI_FALLBACK",
         "RUWSGI_LOG",
         "RUWSGI_MODULE",
         "RUWSGI_UNDER_TEST",

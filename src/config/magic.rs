@@ -39,6 +39,15 @@ impl FileFacts {
         }
     }
 
+    /// The same file under another name.
+    pub(crate) fn naming(&self, given: &str, section: &str) -> FileFacts {
+        FileFacts {
+            given: given.to_owned(),
+            section: section.to_owned(),
+            ..self.clone()
+        }
+    }
+
     fn base(&self) -> &str {
         self.path.rsplit('/').next().unwrap_or_default()
     }

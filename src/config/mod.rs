@@ -9,8 +9,10 @@ mod accepted;
 mod accounts;
 mod address;
 mod check;
+mod command;
 pub(crate) mod compat;
 mod conflicts;
+mod custom;
 mod directive;
 pub(crate) mod docs;
 mod expand;
@@ -26,6 +28,7 @@ mod magic;
 pub(crate) mod migrate;
 mod options;
 mod parse;
+mod permitted;
 mod reading;
 mod row;
 mod setting;
@@ -46,6 +49,20 @@ pub(crate) use value::{ScalingAlgorithm, Wire};
 /// All findings, when at least one of them keeps the instance from starting.
 pub(crate) fn load(invocation: &Invocation) -> Result<Config, Report> {
     check::check(source::gather(invocation))
+}
+
+/// The `fallback-config` of a configuration that cannot be used.
+pub(crate) fn fallback(invocation: &Invocation) -> Option<String> {
+    let entries = source::gather(invocation).entries;
+    let named = entries
+        .into_iter()
+        .rev()
+        .find(|entry| is_fallback(&entry.name));
+    named.map(|entry| entry.value)
+}
+
+fn is_fallback(name: &str) -> bool {
+    directive::act(name) == Some(directive::Act::Fallback)
 }
 
 /// Everything there is to say about a configuration, beyond what keeps it from being used: [`load`] and its traps.
@@ -124,6 +141,13 @@ impl Config {
             .collect()
     }
 
+    /// The configuration to start with if the start fails with this one.
+    pub(crate) fn fallback(&self) -> Option<&str> {
+        let mut entries = self.entries.iter().rev();
+        let named = entries.find(|(name, ..)| is_fallback(name));
+        named.map(|(_, file, _)| file.as_str())
+    }
+
     /// The configuration file's base name without extension, else the application's name.
     pub(crate) fn name(&self) -> &str {
         &self.name
@@ -132,5 +156,7 @@ impl Config {
 
 #[cfg(test)]
 mod corpus_tests;
+#[cfg(test)]
+mod noise_tests;
 #[cfg(test)]
 mod tests;

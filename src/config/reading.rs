@@ -2,7 +2,7 @@
 
 use std::sync::Arc;
 
-use super::file::{Format, read_file, split_section};
+use super::file::{Format, contents, split_section};
 use super::finding::{Fault, Place, shortened};
 use super::formats;
 use super::ini;
@@ -40,7 +40,12 @@ impl Source<'_> {
             Err(fault) => return self.error(place, fault),
         };
         let format = Format::of_directive(directive, &file);
-        let facts = FileFacts::new(&file, &self.invocation.cwd, section);
+        let facts = match &self.here {
+            // what a command prints is no file: the variables still speak of the one that names it
+            Some(here) if file.contains("://") => here.naming(&file, section),
+            _ => FileFacts::new(&file, &self.invocation.cwd, section),
+        };
+        let before = self.here.replace(facts.clone());
         self.outermost.get_or_insert_with(|| facts.clone());
         self.last_ini = Some(file);
         self.depth += 1;
@@ -50,6 +55,7 @@ impl Source<'_> {
             format => self.read_other(format, &bytes, &facts, section),
         }
         self.depth -= 1;
+        self.here = before;
     }
 
     /// Reads a file that is not ini; its values may hold the same variables.
@@ -94,7 +100,7 @@ impl Source<'_> {
     fn read(&self, file: &str) -> Result<Vec<u8>, Fault> {
         match file {
             "-" => Ok(self.invocation.standard_input().to_vec()),
-            file => read_file(&self.invocation.cwd.join(file), file),
+            file => contents(self.invocation, file),
         }
     }
 

@@ -2,6 +2,7 @@
 
 use std::collections::HashSet;
 
+use super::custom::Template;
 use super::directive::{self, Act};
 use super::expand;
 use super::file::{Format, split_section};
@@ -11,10 +12,16 @@ use super::invocation::Invocation;
 use super::logic::{Block, is_reserved_variable};
 use super::magic::FileFacts;
 use super::options;
+use super::permitted::Permitted;
 
 /// The most text that options may hold together, in bytes.
 pub(super) const MOST_TEXT: usize = 16 << 20;
-const MOST_ENTRIES: usize = 10_000;
+/// The most text one value may hold, in bytes, before and after expansion.
+pub(super) const LONGEST: usize = 64 << 10;
+/// The most options, repeated ones counted each time.
+pub(super) const MOST_ENTRIES: usize = 10_000;
+/// The most lines that are looked at, those in conditions that do not hold included.
+const MOST_LINES: usize = 100_000;
 
 /// One option as it was given.
 #[derive(Debug, Clone, PartialEq, Eq)]
@@ -34,6 +41,8 @@ pub(super) struct Gathered {
     pub(super) entries: Vec<Entry>,
     /// Names that some `%(...)` or condition refers to.
     pub(super) referenced: HashSet<String>,
+    /// Names that `declare-option` made options.
+    pub(super) customs: HashSet<String>,
     /// The first configuration file.
     pub(super) outermost: Option<FileFacts>,
     pub(super) report: Report,
@@ -49,6 +58,11 @@ pub(super) fn gather(invocation: &Invocation) -> Gathered {
     Gathered {
         entries: source.entries,
         referenced: source.referenced,
+        customs: source
+            .customs
+            .into_iter()
+            .map(Template::into_name)
+            .collect(),
         outermost: source.outermost,
         report: source.report,
     }
@@ -60,13 +74,20 @@ pub(super) struct Source<'a> {
     pub(super) report: Report,
     referenced: HashSet<String>,
     pub(super) outermost: Option<FileFacts>,
+    /// The file being read.
+    pub(super) here: Option<FileFacts>,
     /// The file `:section` speaks of.
     pub(super) last_ini: Option<String>,
     inherited: Vec<(String, Place)>,
+    pub(super) customs: Vec<Template>,
+    pub(super) permitted: Permitted,
     block: Option<Block>,
     pub(super) depth: usize,
     pub(super) files: usize,
+    /// How many custom options stand inside each other.
+    pub(super) nested: usize,
     text: usize,
+    lines: usize,
     full: bool,
 }
 
@@ -78,12 +99,17 @@ impl<'a> Source<'a> {
             report: Report::default(),
             referenced: HashSet::new(),
             outermost: None,
+            here: None,
             last_ini: None,
             inherited: Vec::new(),
+            customs: Vec::new(),
+            permitted: Permitted::default(),
             block: None,
             depth: 0,
             files: 0,
+            nested: 0,
             text: 0,
+            lines: 0,
             full: false,
         }
     }
@@ -131,13 +157,26 @@ impl<'a> Source<'a> {
 
     /// Adds an option where the reading has come to; within a block it may not count, or count several times.
     pub(super) fn add(&mut self, name: &str, value: &str, place: &Place) {
+        self.lines += 1;
+        if self.lines > MOST_LINES {
+            self.stop(place);
+        }
+        if self.full {
+            return;
+        }
+        if value.len() > LONGEST {
+            return self.error(place, too_long().of(name, value));
+        }
+        if let Some(fault) = self.permitted.forbids(name) {
+            return self.error(place, fault);
+        }
         self.refer(value);
         let act = directive::act(name);
         if act == Some(Act::End) {
             self.block = None;
             return self.push(name, value, place, false);
         }
-        let Some(block) = self.block.take() else {
+        let Some(mut block) = self.block.take() else {
             return self.add_here(name, value, place);
         };
         if matches!(act, Some(Act::If | Act::For)) {
@@ -151,39 +190,47 @@ impl<'a> Source<'a> {
             self.block = Some(block);
             return;
         }
-        for item in block.items(self) {
+        let rounds = block.rounds(self);
+        for item in &rounds {
             if self.full {
                 break;
             }
-            self.add_here(name, &value.replace("%(_)", &item), place);
+            match expand::with_item(value, item) {
+                Some(value) => self.add_here(name, &value, place),
+                None => self.error(place, too_long().of(name, value)),
+            }
         }
+        block.give_back(rounds);
         // a file read within the block may have ended it; uWSGI has one block at a time
         self.block = Some(block);
     }
 
-    fn add_here(&mut self, name: &str, value: &str, place: &Place) {
+    pub(super) fn add_here(&mut self, name: &str, value: &str, place: &Place) {
         if self.full {
             return;
         }
         self.push(name, value, place, false);
         let Some(act) = directive::act(name) else {
-            return;
+            return self.custom(name, value, place);
         };
-        let known = expand::known(value, &self.entries, self.invocation);
         match act {
-            Act::Load => self.load(name, &known, place),
-            Act::Inherit => self.inherited.push((known, place.clone())),
+            Act::Load => self.load(name, &self.known(value), place),
+            Act::Inherit => self.inherited.push((self.known(value), place.clone())),
             Act::Set => self.set(name, value, place, false),
             Act::SetPlaceholder => self.set(name, value, place, true),
             Act::If | Act::For => {
-                self.block = Some(Block {
-                    name: name.to_owned(),
-                    argument: known,
-                    place: place.clone(),
-                })
+                let block = Block::new(name, self.known(value), place, self);
+                self.block = Some(block);
             }
-            Act::End | Act::Print => {}
+            Act::Declare => self.declare(value, place),
+            Act::Permit => self.permitted.apply(name, value),
+            Act::End | Act::Print | Act::Fallback => {}
         }
+    }
+
+    /// A directive's argument with what is known so far.
+    fn known(&self, value: &str) -> String {
+        expand::known(value, &self.entries, self.invocation)
     }
 
     fn set(&mut self, directive: &str, text: &str, place: &Place, placeholder: bool) {
@@ -198,6 +245,9 @@ impl<'a> Source<'a> {
                     .of(directive, text),
             );
         };
+        if let Some(fault) = self.permitted.forbids(name) {
+            return self.error(place, fault);
+        }
         if !placeholder {
             return self.add_here(name, value, place);
         }
@@ -215,15 +265,7 @@ impl<'a> Source<'a> {
     fn push(&mut self, name: &str, value: &str, place: &Place, placeholder: bool) {
         self.text += name.len() + value.len() + size_of::<Entry>();
         if self.text > MOST_TEXT || self.entries.len() >= MOST_ENTRIES {
-            if !self.full {
-                self.full = true;
-                self.error(
-                    place,
-                    Fault::new("the configuration is too large")
-                        .hint("look for a loop that repeats too much"),
-                );
-            }
-            return;
+            return self.stop(place);
         }
         self.entries.push(Entry {
             name: name.to_owned(),
@@ -233,18 +275,27 @@ impl<'a> Source<'a> {
         });
     }
 
+    /// Takes nothing more, and says so once.
+    fn stop(&mut self, place: &Place) {
+        if !std::mem::replace(&mut self.full, true) {
+            let fault = Fault::new("the configuration is too large");
+            self.error(place, fault.hint("look for a loop that repeats too much"));
+        }
+    }
+
     /// Remembers the names a text refers to, so that they are not taken for typos.
     fn refer(&mut self, text: &str) {
-        for (_, after) in text
-            .match_indices("%(")
-            .map(|(at, _)| text.split_at(at + 2))
+        let mut rest = text;
+        while let Some((inside, behind)) = rest
+            .split_once("%(")
+            .and_then(|(_, after)| after.split_once(')'))
         {
-            let inside = after.split(')').next().unwrap_or_default();
             for word in inside.split_whitespace().chain([inside]) {
                 if word.len() < 200 && !self.referenced.contains(word) {
                     self.referenced.insert(word.to_owned());
                 }
             }
+            rest = behind;
         }
     }
 
@@ -275,4 +326,10 @@ impl<'a> Source<'a> {
             self.warn(Some(block.place), fault);
         }
     }
+}
+
+/// What is said about a value that is more than a value can be.
+pub(super) fn too_long() -> Fault {
+    Fault::new(format!("the value has more than {LONGEST} bytes"))
+        .hint("look for placeholders that multiply each other")
 }

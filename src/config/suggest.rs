@@ -89,11 +89,14 @@ pub(crate) fn guess(name: &str) -> Option<Guess> {
             .map(Guess::Surely);
     }
     let typed: Vec<char> = plain.chars().collect();
+    let letters = letters_of(plain.chars());
     let furthest = if typed.len() < 4 { 1 } else { 2 };
     let mut near: Vec<(usize, u8, &'static str)> = Vec::new();
     for row in options::rows() {
         for known in row.names {
-            if typed.len().abs_diff(known.len()) > furthest {
+            if typed.len().abs_diff(known.len()) > furthest
+                || foreign(letters, letters_of(known.chars())) > furthest
+            {
                 continue;
             }
             let distance = distance(&typed, known);
@@ -122,26 +125,46 @@ fn rank(state: State) -> u8 {
     }
 }
 
+/// The letters that occur, a bit for each; all that are no small letters share one.
+fn letters_of(name: impl Iterator<Item = char>) -> u32 {
+    name.fold(0, |letters, letter| match letter {
+        'a'..='z' => letters | 1 << (letter as u32 - 'a' as u32),
+        _ => letters | 1 << 26,
+    })
+}
+
+/// How many letters occur in one of two names only: at least so many, on either side, were changed.
+fn foreign(one: u32, other: u32) -> usize {
+    let missing = (one & !other).count_ones().max((other & !one).count_ones());
+    missing as usize
+}
+
 /// How many letters were added, left out, changed or swapped with their neighbour.
 fn distance(typed: &[char], known: &str) -> usize {
-    let known: Vec<char> = known.chars().collect();
-    let width = known.len() + 1;
-    let mut before_last: Vec<usize> = vec![0; width];
-    let mut last: Vec<usize> = (0..width).collect();
+    // what is compared is at most two letters longer than the longest name
+    const WIDEST: usize = LONGEST + 4;
+    let (mut before_last, mut last) = ([0; WIDEST], [0; WIDEST]);
+    last.iter_mut()
+        .enumerate()
+        .for_each(|(at, cell)| *cell = at);
+    let mut previous = None;
     for (row, &letter) in typed.iter().enumerate() {
-        let mut current = vec![row + 1; width];
-        for (column, &other) in known.iter().enumerate() {
+        let mut current = [0; WIDEST];
+        current[0] = row + 1;
+        let mut left = None;
+        for (column, other) in known.chars().take(WIDEST - 1).enumerate() {
             let changed = last[column] + usize::from(letter != other);
             let mut best = changed.min(last[column + 1] + 1).min(current[column] + 1);
-            if row > 0 && column > 0 && letter == known[column - 1] && typed[row - 1] == other {
+            if row > 0 && column > 0 && Some(letter) == left && previous == Some(other) {
                 best = best.min(before_last[column - 1] + 1);
             }
             current[column + 1] = best;
+            left = Some(other);
         }
-        before_last = last;
-        last = current;
+        (before_last, last) = (last, current);
+        previous = Some(letter);
     }
-    last[width - 1]
+    last[known.chars().count().min(WIDEST - 1)]
 }
 
 #[cfg(test)]

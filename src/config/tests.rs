@@ -5,8 +5,6 @@ use std::collections::HashSet;
 use std::fs;
 use std::time::Duration;
 
-use proptest::prelude::*;
-
 use super::row::State;
 use super::value::Owner;
 use super::*;
@@ -18,7 +16,7 @@ fn ini(content: impl AsRef<[u8]>) -> Result<Config, Report> {
     load(&typed(directory.path(), &["--ini", "site.ini"]))
 }
 
-fn typed(cwd: &std::path::Path, arguments: &[&str]) -> Invocation {
+pub(super) fn typed(cwd: &std::path::Path, arguments: &[&str]) -> Invocation {
     let argv = std::iter::once("ruwsgi")
         .chain(arguments.iter().copied())
         .map(str::to_owned)
@@ -304,158 +302,4 @@ fn unresolved_placeholders_are_pointed_out() {
         warnings[1].what.contains("no variable VENV"),
         "{warnings:?}"
     );
-}
-
-/// Lines as they occur in real files, to be torn and mixed.
-const LINES: &[&str] = &[
-    "[uwsgi]",
-    "[uwsgi",
-    "[",
-    "]",
-    "[base]",
-    "master = true",
-    "processes = %k",
-    "processes = %(a * 2)",
-    "a = 4",
-    "a = %(b)",
-    "b = %(a)",
-    "chdir = %d/app",
-    "module = %n.wsgi:application",
-    "socket = /run/%(a).sock",
-    "socket = 127.0.0.1:8000",
-    "chmod-socket = 664 ; x",
-    "for = a b c",
-    "for-times = 9",
-    "endfor =",
-    "if-env = HOME",
-    "if-not-opt = a=4",
-    "endif",
-    "ini = :base",
-    "ini = site.ini",
-    "set = a=b",
-    "set-ph = c=d",
-    "env = A=$(HOME)",
-    "mount = /a/=b.py",
-    "x = @(site.ini)",
-    "http = [::1]:80,@x,fd://3",
-    "logto = %%(a)%",
-    "plugins = python,php",
-    "strict",
-    "umask = 022",
-    "for-glob = /*/*",
-    "if-exists = %p",
-    "\u{feff}",
-    "e = é%é",
-];
-
-/// Pieces of the other formats.
-const PARTS: &[&str] = &[
-    "uwsgi:\n",
-    "  processes: 2\n",
-    "  env: [A=1, B=2]\n",
-    "  - x\n",
-    "&a ",
-    "*a ",
-    "? ",
-    "---\n",
-    "|\n",
-    "{",
-    "}",
-    "[",
-    "]",
-    ",",
-    "\"",
-    "'",
-    "\"uwsgi\": ",
-    "\"a\": 1",
-    "[uwsgi]\n",
-    "a = 1\n",
-    "b = [1, 'x']\n",
-    "c.d = 2\n",
-    "<uwsgi>",
-    "</uwsgi>",
-    "<a>",
-    "</a>",
-    "<b/>",
-    "&lt;",
-    "&x;",
-    "<!--",
-    "-->",
-    "<![CDATA[",
-    "]]>",
-    "%(a)",
-    "%",
-    "\t",
-    "\u{feff}",
-    "é",
-];
-
-fn mutated() -> impl Strategy<Value = Vec<u8>> {
-    let line = prop_oneof![
-        8 => proptest::sample::select(LINES).prop_map(|line| line.as_bytes().to_vec()),
-        1 => proptest::collection::vec(any::<u8>(), 0..40),
-        1 => "[%$@(){}a-z =/:;#\\[\\]]{0,30}".prop_map(String::into_bytes),
-    ];
-    (
-        proptest::collection::vec(line, 0..25),
-        any::<bool>(),
-        proptest::collection::vec((any::<proptest::sample::Index>(), any::<u8>()), 0..4),
-    )
-        .prop_map(|(lines, headed, changes)| {
-            let mut bytes = if headed {
-                b"[uwsgi]\n".to_vec()
-            } else {
-                Vec::new()
-            };
-            bytes.extend(lines.join(&b'\n'));
-            for (index, byte) in changes {
-                if !bytes.is_empty() {
-                    let at = index.index(bytes.len());
-                    bytes[at] = byte;
-                }
-            }
-            bytes
-        })
-}
-
-proptest! {
-
-    #[test]
-    fn no_file_whatever_panics_or_hangs(content in mutated()) {
-        let _ = ini(content);
-    }
-
-    #[test]
-    fn no_file_of_another_kind_panics_or_hangs(
-        kind in proptest::sample::select(&["yaml", "json", "toml", "xml"]),
-        parts in proptest::collection::vec(proptest::sample::select(PARTS), 0..30),
-        noise in proptest::collection::vec(any::<u8>(), 0..6),
-    ) {
-        let mut content = parts.concat().into_bytes();
-        content.extend(noise);
-        let directory = tempfile::tempdir().unwrap();
-        let name = format!("site.{kind}");
-        fs::write(directory.path().join(&name), content).unwrap();
-        let _ = load(&typed(directory.path(), &[&name]));
-    }
-
-    #[test]
-    fn no_command_line_whatever_panics(arguments in proptest::collection::vec("(--?)?[a-z=:%()$@\\[\\]0-9 é-]{0,12}", 0..8)) {
-        let arguments: Vec<&str> = arguments.iter().map(String::as_str).filter(|argument| *argument != "-").collect();
-        let _ = load(&typed("/nonexistent".as_ref(), &arguments)).map(|config| config.name().len());
-    }
-
-    #[test]
-    fn every_option_takes_every_value_without_a_panic(value in "\\PC{0,30}") {
-        for row in options::SERVED {
-            let _ = Config::defaults().set(row.name(), &value);
-        }
-    }
-
-    #[test]
-    fn an_address_that_is_read_is_written_as_it_was(text in "[a-z0-9:./@\\[\\]]{1,20}") {
-        if let Ok(address) = Address::parse(&text) {
-            prop_assert_eq!(Address::parse(&address.to_string()), Ok(address));
-        }
-    }
 }

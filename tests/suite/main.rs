@@ -19,6 +19,7 @@ mod iteration;
 mod life;
 mod load;
 mod loading;
+mod migration;
 mod packets;
 mod privileges;
 mod processes;
