@@ -1,14 +1,14 @@
 //! What is no mistake in itself and yet goes wrong: conflicts, permissions, things that are not where they are said to be.
 
 use std::fs;
-use std::os::unix::fs::{MetadataExt, PermissionsExt};
-use std::path::{Path, PathBuf};
+use std::os::unix::fs::PermissionsExt;
+use std::path::PathBuf;
 
-use super::accounts::{self, Account};
-use super::address::Address;
 use super::finding::{Fault, Finding, Place};
 use super::invocation::Invocation;
 use super::options::{self, Config};
+
+mod places;
 
 /// Looks for traps; every finding is a warning.
 pub(super) fn find(config: &Config, invocation: &Invocation) -> Vec<Finding> {
@@ -24,6 +24,7 @@ pub(super) fn find(config: &Config, invocation: &Invocation) -> Vec<Finding> {
     traps.idleness();
     traps.secrets();
     traps.environment();
+    traps.accounts();
     traps.socket_permissions();
     traps.habits();
     traps.found
@@ -246,160 +247,6 @@ impl Traps<'_> {
         }
     }
 
-    /// The directories and the interpreter.
-    fn environment(&mut self) {
-        let config = self.config;
-        if let Some(chdir) = config
-            .chdir()
-            .filter(|chdir| !self.invocation.cwd.join(chdir).is_dir())
-        {
-            self.warn(
-                "chdir",
-                format!("{chdir} is no directory here"),
-                "create it, or mend the path",
-            );
-        }
-        if let Some(file) = config.wsgi_file().filter(|file| !self.path(file).is_file()) {
-            self.warn(
-                "wsgi-file",
-                format!("there is no file {file}"),
-                "mend the path; it counts from chdir",
-            );
-        }
-        let Some(home) = config.home() else { return };
-        let path = self.path(home);
-        if !path.is_dir() {
-            return self.warn(
-                "home",
-                format!("there is no virtual environment {home}"),
-                format!("python3 -m venv {home}"),
-            );
-        }
-        if !path.join("bin/python").exists() {
-            return self.warn(
-                "home",
-                format!("{home}/bin/python is missing or leads nowhere"),
-                format!("make it anew: python3 -m venv --clear {home}"),
-            );
-        }
-        let version = venv_version(&path);
-        if let Some((major, minor)) = version.filter(|version| *version < (3, 10)) {
-            self.warn("home", format!("the virtual environment is of Python {major}.{minor}, and 3.10 is the oldest that works"), "make it anew with a newer Python");
-        }
-    }
-
-    fn socket_permissions(&mut self) {
-        let config = self.config;
-        for address in config
-            .socket()
-            .iter()
-            .chain(config.http_socket())
-            .chain(config.http())
-        {
-            if let Address::Unix(path) = address {
-                let path = self.path(&path.to_string_lossy());
-                self.socket_directory(&path);
-                self.nginx(&path);
-            }
-        }
-    }
-
-    fn socket_directory(&mut self, socket: &Path) {
-        let directory = socket.parent().unwrap_or(Path::new("/"));
-        let shown = directory.display();
-        let Ok(metadata) = fs::metadata(directory) else {
-            return self.warn(
-                "socket",
-                format!("the socket's directory {shown} does not exist"),
-                format!("create {shown}, or use RuntimeDirectory= of systemd"),
-            );
-        };
-        // bound before privileges are dropped, removed at the end with what is left of them
-        let Some(user) = self
-            .config
-            .uid()
-            .and_then(Account::find)
-            .filter(|_| self.config.vacuum())
-        else {
-            return;
-        };
-        if !user.may(2, metadata.uid(), metadata.gid(), metadata.mode()) {
-            let what = format!(
-                "{} may not write to {shown}, so it cannot remove the socket at the end",
-                user.name
-            );
-            self.warn(
-                "uid",
-                what,
-                format!(
-                    "chown {} {shown}, or choose a directory of its own",
-                    user.name
-                ),
-            );
-        }
-    }
-
-    fn nginx(&mut self, socket: &Path) {
-        let Some(nginx) = accounts::nginx() else {
-            return;
-        };
-        let config = self.config;
-        let closed = socket.ancestors().skip(1).find(|directory| {
-            fs::metadata(directory).is_ok_and(|metadata| {
-                !nginx.may(1, metadata.uid(), metadata.gid(), metadata.mode())
-            })
-        });
-        if let Some(directory) = closed {
-            let what = format!(
-                "nginx runs as {}, which cannot pass through {} to the socket",
-                nginx.name,
-                directory.display()
-            );
-            return self.warn(
-                "socket",
-                what,
-                format!(
-                    "chmod o+x {}, or put the socket below /run",
-                    directory.display()
-                ),
-            );
-        }
-        let (user, group) = match config.chown_socket() {
-            Some(owner) => (owner.user, owner.group),
-            None => (
-                config.uid().map(str::to_owned),
-                config.gid().map(str::to_owned),
-            ),
-        };
-        let host = &self.invocation.host;
-        let uid = user
-            .as_deref()
-            .and_then(Account::find)
-            .map_or(host.uid, |user| user.uid);
-        let gid = group
-            .as_deref()
-            .and_then(accounts::gid_of)
-            .unwrap_or(host.gid);
-        let mode = config
-            .chmod_socket()
-            .unwrap_or(0o777 & !config.umask().unwrap_or(0o022));
-        if !nginx.may(2, uid, gid, mode) {
-            let what = format!(
-                "nginx runs as {}, which may not write to the socket {}",
-                nginx.name,
-                socket.display()
-            );
-            self.warn(
-                "socket",
-                what,
-                format!(
-                    "write chmod-socket = 660 and chown-socket = :{}",
-                    nginx.name
-                ),
-            );
-        }
-    }
-
     fn habits(&mut self) {
         let config = self.config;
         for (option, file) in [
@@ -430,17 +277,6 @@ impl Traps<'_> {
     }
 }
 
-/// The Python version in a virtual environment's pyvenv.cfg.
-fn venv_version(home: &Path) -> Option<(u32, u32)> {
-    let text = fs::read_to_string(home.join("pyvenv.cfg")).ok()?;
-    let version = text.lines().find_map(|line| {
-        let (name, value) = line.split_once('=')?;
-        matches!(name.trim(), "version" | "version_info").then(|| value.trim().to_owned())
-    })?;
-    let mut numbers = version.split('.').map(str::parse);
-    Some((numbers.next()?.ok()?, numbers.next()?.ok()?))
-}
-
 #[cfg(test)]
 mod tests {
     #![allow(clippy::unwrap_used)]
@@ -458,6 +294,11 @@ mod tests {
         fs::create_dir_all(old.join("bin")).unwrap();
         fs::write(old.join("bin/python"), "").unwrap();
         fs::write(old.join("pyvenv.cfg"), "home = /usr\nversion = 3.8.1\n").unwrap();
+        let moved = directory.path().join("moved");
+        fs::create_dir_all(moved.join("bin")).unwrap();
+        fs::write(directory.path().join("python3.11"), "").unwrap();
+        std::os::unix::fs::symlink("../../python3.11", moved.join("bin/python")).unwrap();
+        fs::write(moved.join("pyvenv.cfg"), "version = 3.12.1\n").unwrap();
         let argv = ["ruwsgi", "site.ini"].map(str::to_owned).to_vec();
         let invocation = Invocation::new(argv, Vec::new(), directory.path().to_owned());
         let config = super::super::load(&invocation).unwrap();
@@ -485,6 +326,12 @@ mod tests {
             ),
             ("home = nowhere", "no virtual environment nowhere"),
             ("home = old", "Python 3.8"),
+            (
+                "home = moved",
+                "of Python 3.12, and its bin/python leads to",
+            ),
+            ("uid = nobody-of-this-name", "no user nobody-of-this-name"),
+            ("chown-socket = :no-such-group", "no group no-such-group"),
             ("chdir = /nowhere", "/nowhere is no directory"),
             ("socket = /nowhere/a.sock", "does not exist"),
             ("threads = 64", "one of them at a time"),
