@@ -10,6 +10,7 @@
 
 use std::io;
 use std::os::fd::{BorrowedFd, OwnedFd};
+use std::path::PathBuf;
 
 use serde::de::DeserializeOwned;
 use serde::{Deserialize, Serialize};
@@ -40,12 +41,44 @@ pub enum FromVassal {
     /// A reload is given up, for this reason; the generation before serves on.
     ReloadFailed(String),
     /// It cannot start, or cannot go on, for this reason; it exits after this.
-    Failed(String),
+    Failed {
+        /// One sentence.
+        reason: String,
+        /// It stands in the log that the emperor writes to, too.
+        told: bool,
+    },
     /// It has had no request for so long that it leaves (`die-on-idle`), with status 0, when its workers have gone. What
     /// arrives from now on is for the next one to serve.
     Idle,
+    /// The emperor is to keep these sockets from now on, in the place of those that it kept. Carries their descriptors.
+    Sockets {
+        /// The sockets, in the order of the descriptors.
+        kept: Vec<Kept>,
+        /// The sender leaves after this, and is to be started again when somebody connects.
+        waits: bool,
+    },
     /// How it is.
     Report(Report),
+}
+
+/// A listening socket that the emperor keeps for a vassal.
+#[derive(Serialize, Deserialize, Debug, Clone, PartialEq)]
+pub struct Kept {
+    /// Its address, for the log.
+    pub name: String,
+    /// A Unix socket's file.
+    pub file: Option<KeptFile>,
+}
+
+/// The file of a Unix socket: its path and what makes it itself.
+#[derive(Serialize, Deserialize, Debug, Clone, PartialEq)]
+pub struct KeptFile {
+    /// Absolute.
+    pub path: PathBuf,
+    /// The device.
+    pub device: u64,
+    /// The inode.
+    pub inode: u64,
 }
 
 /// How a vassal is.

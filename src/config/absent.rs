@@ -55,8 +55,6 @@ pub(crate) static ABSENT: &[Row] = &[
     Row::absent(&["emperor-broodlord", "vassal-sos", "vassal-sos-backlog"], Value,
         "an emperor starts no reinforcements: give the busy site more processes"),
     Row::absent(&["emperor-proxy-socket"], Value, "let nginx pass requests to each vassal's own socket"),
-    Row::absent(&["emperor-on-demand-extension", "emperor-on-demand-ext", "emperor-on-demand-directory", "emperor-on-demand-dir",
-        "emperor-on-demand-exec"], Value, "vassals run always; take it out"),
     Row::absent(&["emperor-required-heartbeat", "heartbeat"], Value,
         "a master always answers its emperor, however busy its workers are; take it out"),
     Row::absent(&["emperor-use-clone", "emperor-cap", "vassals-cap", "vassal-cap"], Value,

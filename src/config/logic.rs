@@ -253,6 +253,9 @@ pub(super) fn is_reserved_variable(name: &str) -> bool {
         "RUWSGI_EMPEROR_FD",
         "RUWSGI_EMPEROR_KEEP",
         "RUWSGI_EMPEROR_HOOK",
+        "RUWSGI_EMPEROR_KEEPS",
+        "RUWSGI_EMPEROR_SOCKETS",
+        "RUWSGI_EMPEROR_ADDRESS",
         "RUWSGI_SHIM",
     ];
     let ours = OURS.contains(&name) || name.starts_with("RUWSGI_TEST_");

@@ -343,6 +343,14 @@ options! {
             "Vassals stop when their emperor is gone; false lets them serve on without it.";
         emperor_control "emperor-control": Maybe<Path>,
             "The socket by which ruwsgi ls and its kin reach the emperor; without it one in the runtime directory.";
+        on_demand "on-demand": One<Switch>,
+            "In a vassal's file: the emperor listens for it, and starts it when somebody connects; idle with die-on-idle lets it go again.";
+        emperor_on_demand_extension "emperor-on-demand-extension" ["emperor-on-demand-ext"]: Maybe<Text>,
+            "A vassal beside whose file there is one with this added to its name is on demand; that file's first line is its address.";
+        emperor_on_demand_directory "emperor-on-demand-directory" ["emperor-on-demand-dir"]: Maybe<Path>,
+            "All vassals are on demand, each at a socket of its name in this directory.";
+        emperor_on_demand_exec "emperor-on-demand-exec": Maybe<Text>,
+            "A command that prints the address of the vassal whose name it gets; one with an address is on demand.";
         vassal_set "vassal-set" ["vassals-set"]: Many<Assignment>,
             "Set an option of every vassal: name=value.";
         vassals_include "vassals-include": Many<Path>,

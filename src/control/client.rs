@@ -86,12 +86,12 @@ pub(crate) fn ask(question: &Question) -> Result<String, String> {
 
 /// Whether the order that was waited for failed.
 fn failed(request: &Request, rows: &[Row]) -> Result<(), String> {
-    let wanted = match request.verb {
-        Verb::Stop => "stopped",
-        _ => "ready",
+    let wanted: &[&str] = match request.verb {
+        Verb::Stop => &["stopped"],
+        _ => &["ready", "on demand"],
     };
     match rows.first() {
-        Some(row) if row.state != wanted || row.reason.is_some() => Err(format!(
+        Some(row) if !wanted.contains(&row.state.as_str()) || row.reason.is_some() => Err(format!(
             "{} is {}: {}",
             row.name,
             row.state,

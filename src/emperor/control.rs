@@ -173,6 +173,7 @@ fn row(vassal: &Vassal, now: Instant) -> Row {
             }
         }
         State::Leaving { .. } => "stopping",
+        State::OnDemand => "on demand",
         State::Stopped => "stopped",
         State::Refused => "failed",
         State::Gone => "gone",

@@ -2,9 +2,11 @@
 //!
 //! `start.rs` makes the process what it has to be; then `run.rs` loops. `source.rs` knows which files are vassals,
 //! `watch.rs` and `settle.rs` when one has changed; what follows from that is decided by the pure function in
-//! `vassal.rs` and done in `realm.rs`. It only ever executes masters; it knows nothing of sockets and applications.
+//! `vassal.rs` and done in `realm.rs`. It only ever executes masters. Of those on demand it keeps the sockets (`keep.rs`), which they
+//! bind themselves; it knows nothing of configurations and applications.
 
 mod control;
+mod keep;
 mod realm;
 mod run;
 mod settle;

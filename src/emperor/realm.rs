@@ -11,8 +11,9 @@ use crate::channel::{self, Report, ToVassal};
 use crate::sys::process::{self, Identity, Pid};
 use crate::sys::user;
 
+use super::keep::Keep;
 use super::source::{Found, Stamp};
-use super::spawn::Recipe;
+use super::spawn::{Lending, Recipe};
 use super::vassal::{self, Action, Event, Limits, Reload, State};
 
 /// One vassal.
@@ -24,10 +25,20 @@ pub(super) struct Vassal {
     /// Since when the file is missing.
     missing: Option<Instant>,
     channel: Option<OwnedFd>,
+    /// The sockets that are kept for it.
+    keep: Keep,
+    /// It is, or is to be, started to serve; else only to see whether it is on demand.
+    wanted: bool,
+    /// It leaves because nobody asks for anything.
+    rests: bool,
+    /// Who its process is; `None`: as the emperor.
+    identity: Option<Identity>,
     /// What is wrong with it: why it failed, or why its last edit has no effect.
     pub(super) trouble: Option<String>,
     /// What its process said before it left.
     last_words: Option<String>,
+    /// They stand in the log already.
+    told: bool,
     pub(super) report: Report,
     /// It was asked how it is, and has not answered yet.
     asked: bool,
@@ -51,6 +62,15 @@ pub(super) struct Realm {
     vassals: BTreeMap<PathBuf, Vassal>,
     /// Hooks that run, and whose they are.
     hooks: HashMap<Pid, String>,
+}
+
+/// What it means that a descriptor is ready.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub(super) enum Sign {
+    /// The vassal says something, or has gone.
+    Word,
+    /// Somebody connects.
+    Connection,
 }
 
 /// What a look at a file showed.
@@ -185,12 +205,30 @@ impl Realm {
         !self.vassals.values().any(|vassal| vassal.asked)
     }
 
-    /// The descriptors to wait for, each with the vassal it belongs to.
-    pub(super) fn descriptors(&self) -> impl Iterator<Item = (&Path, BorrowedFd<'_>)> {
-        self.vassals.iter().filter_map(|(path, vassal)| {
-            let channel = vassal.channel.as_ref()?;
-            Some((path.as_path(), channel.as_fd()))
+    /// The descriptors to wait for, each with the vassal it belongs to and what it means.
+    pub(super) fn descriptors(&self) -> impl Iterator<Item = (&Path, Sign, BorrowedFd<'_>)> {
+        self.vassals.iter().flat_map(|(path, vassal)| {
+            let waits = vassal.state == State::OnDemand;
+            let sockets = vassal.keep.descriptors().filter(move |_| waits);
+            let sockets = sockets.map(|fd| (path.as_path(), Sign::Connection, fd));
+            let channel = vassal.channel.as_ref();
+            let channel = channel.map(|fd| (path.as_path(), Sign::Word, fd.as_fd()));
+            channel.into_iter().chain(sockets)
         })
+    }
+
+    /// Somebody connects to a vassal on demand.
+    pub(super) fn wanted(&mut self, path: &Path, now: Instant) {
+        if let Some(vassal) = self.vassals.get_mut(path) {
+            // its other sockets may have told already
+            if vassal.state == State::OnDemand {
+                tracing::info!(
+                    "vassal {}: somebody connects: it is started",
+                    vassal.found.name
+                );
+                vassal.step(Event::Wanted, now, &self.rule);
+            }
+        }
     }
 }
 
@@ -202,8 +240,13 @@ impl Vassal {
             stamp: Some(stamp),
             missing: None,
             channel: None,
+            keep: Keep::default(),
+            wanted: false,
+            rests: false,
+            identity: None,
             trouble: None,
             last_words: None,
+            told: false,
             report: Report::default(),
             asked: false,
         }
@@ -229,6 +272,7 @@ impl Vassal {
             State::Starting { pid, .. } => format!("starting (pid {pid})"),
             State::Ready { pid, .. } => format!("ready (pid {pid})"),
             State::Leaving { pid, .. } => format!("stopping (pid {pid})"),
+            State::OnDemand => format!("on demand at {}", self.keep.names()),
             State::Stopped => "stopped".to_owned(),
             State::Refused => "not started".to_owned(),
             State::Gone => "gone".to_owned(),
@@ -240,8 +284,17 @@ impl Vassal {
     }
 
     fn step(&mut self, event: Event, now: Instant, rule: &Rule) {
+        match event {
+            Event::Wanted | Event::Start => self.wanted = true,
+            Event::Waits | Event::Rested | Event::Replace => self.wanted = false,
+            _ if self.state == State::OnDemand => self.wanted = false,
+            _ => {}
+        }
         let (state, action) = vassal::step(self.state, event, now, &rule.limits);
         self.state = state;
+        if matches!(state, State::Gone | State::Stopped) {
+            self.release();
+        }
         match action {
             Action::Nothing => {}
             Action::Spawn => self.spawn(now, rule),
@@ -267,7 +320,9 @@ impl Vassal {
 
     fn spawn(&mut self, now: Instant, rule: &Rule) {
         self.last_words = None;
+        self.told = false;
         self.asked = false;
+        self.rests = false;
         let identity = match self.identity(rule) {
             Ok(identity) => identity,
             Err(reason) => {
@@ -276,7 +331,14 @@ impl Vassal {
                 return self.step(Event::Refuse, now, rule);
             }
         };
-        match rule.recipe.spawn(&self.found, identity.as_ref()) {
+        let lending = Lending {
+            keep: &self.keep,
+            // without sockets there is nothing to be wanted for
+            serve: self.wanted && !self.keep.is_empty(),
+        };
+        let spawned = rule.recipe.spawn(&self.found, identity.as_ref(), &lending);
+        self.identity = identity;
+        match spawned {
             Ok((pid, channel)) => {
                 self.channel = Some(channel);
                 self.step(Event::Spawned(pid), now, rule);
@@ -306,6 +368,12 @@ impl Vassal {
         Ok(Some(Identity { uid, gid, groups }))
     }
 
+    /// Keeps no sockets any more, and removes their files.
+    fn release(&mut self) {
+        let name = &self.found.name;
+        self.keep.release(name, self.identity.as_ref());
+    }
+
     fn tell(&self, word: ToVassal) -> bool {
         // one that cannot be told is gone: its exit tells the rest
         let channel = self.channel.as_ref();
@@ -330,7 +398,7 @@ impl Vassal {
             State::Ready { reload, .. } => reload == Reload::None,
             State::Due { failures, .. } => failures > 0,
             State::Starting { .. } | State::Leaving { .. } => false,
-            State::Stopped | State::Refused | State::Gone => true,
+            State::OnDemand | State::Stopped | State::Refused | State::Gone => true,
         }
     }
 }

@@ -12,7 +12,7 @@ use crate::sys::signal::{Signal, Signals};
 use crate::sys::{poll, process};
 
 use super::control::Control;
-use super::realm::{Realm, Seen};
+use super::realm::{Realm, Seen, Sign};
 use super::settle::Settle;
 use super::source::{Found, Rules, Source, Stamp};
 use super::vassal::{Event, State};
@@ -134,9 +134,9 @@ impl Emperor {
         let next = deadlines.into_iter().flatten().min();
         let mut fds = vec![self.signals.as_fd(), self.watch.as_fd()];
         let first = fds.len();
-        let mut paths = Vec::new();
-        for (path, fd) in self.realm.descriptors() {
-            paths.push(path.to_owned());
+        let mut signs = Vec::new();
+        for (path, sign, fd) in self.realm.descriptors() {
+            signs.push((path, sign));
             fds.push(fd);
         }
         if let Some(control) = &self.control {
@@ -146,13 +146,20 @@ impl Emperor {
         let timeout = next.map(|next| next.saturating_duration_since(Instant::now()));
         let ready = poll::wait(&fds, timeout)?;
         let now = Instant::now();
-        for index in ready {
-            match index.checked_sub(first) {
-                Some(vassal) if vassal < paths.len() => self.realm.hear(&paths[vassal], now),
-                Some(_) => {}
-                None if index == 1 => self.hear_news(now)?,
-                None => {}
+        let sign = |index: &usize| signs.get(index.checked_sub(first)?);
+        let told: Vec<(PathBuf, Sign)> = ready
+            .iter()
+            .filter_map(sign)
+            .map(|(path, sign)| ((*path).to_owned(), *sign))
+            .collect();
+        for (path, sign) in told {
+            match sign {
+                Sign::Word => self.realm.hear(&path, now),
+                Sign::Connection => self.realm.wanted(&path, now),
             }
+        }
+        if ready.contains(&1) {
+            self.hear_news(now)?;
         }
         Ok(())
     }
@@ -274,21 +281,22 @@ impl Emperor {
 
     /// One line for systemd, when it has changed.
     fn tell_status(&mut self, leaving: bool) {
-        let mut counts = [0; 4];
+        let mut counts = [0; 5];
         for vassal in self.realm.vassals() {
             counts[match vassal.state {
                 State::Ready { .. } => 0,
                 State::Starting { .. } | State::Due { failures: 0, .. } => 1,
                 State::Stopped | State::Leaving { .. } | State::Gone => 2,
                 State::Due { .. } | State::Refused => 3,
+                State::OnDemand => 4,
             }] += 1;
         }
-        let [ready, starting, stopped, failed] = counts;
+        let [ready, starting, stopped, failed, on_demand] = counts;
         let all: usize = counts.iter().sum();
         let status = match leaving {
             true => format!("stopping: {all} vassals left"),
             false => format!(
-                "{all} vassals: {ready} ready, {starting} starting, {failed} failed, {stopped} stopped"
+                "{all} vassals: {ready} ready, {on_demand} on demand, {starting} starting, {failed} failed, {stopped} stopped"
             ),
         };
         if status != self.status {

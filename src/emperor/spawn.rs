@@ -12,10 +12,19 @@ use crate::sys::interpreter::Shim;
 use crate::sys::process::{self, Apart, Identity, Pid};
 use crate::sys::{packet, user};
 
+use super::keep::Keep;
 use super::source::Found;
 
 /// So long the vassals are told what the shim on PATH stands for: later it may stand for something else.
 const SHIM_TIME: Duration = Duration::from_secs(300);
+
+/// What is lent to a vassal that is started.
+pub(super) struct Lending<'a> {
+    /// The sockets that are kept for it.
+    pub(super) keep: &'a Keep,
+    /// It is to serve on them; else only to say whether it is on demand.
+    pub(super) serve: bool,
+}
 
 /// How every vassal is started.
 pub(super) struct Recipe {
@@ -27,6 +36,8 @@ pub(super) struct Recipe {
     /// How many descriptors a vassal may open.
     descriptors: Option<u64>,
     stop_hook: Option<PathBuf>,
+    /// How the address of a vassal on demand is found, if not in its configuration.
+    address: Option<OsString>,
     /// What the shim on PATH stands for, and since when that is known.
     shim: Option<(Shim, Instant)>,
 }
@@ -72,6 +83,7 @@ impl Recipe {
             environment,
             descriptors,
             stop_hook: config.vassals_stop_hook().map(PathBuf::from),
+            address: address_rule(config, invocation),
             shim: shim(config),
         })
     }
@@ -84,6 +96,7 @@ impl Recipe {
         &self,
         found: &Found,
         identity: Option<&Identity>,
+        lending: &Lending<'_>,
     ) -> io::Result<(Pid, OwnedFd)> {
         let (ours, theirs) = packet::pair()?;
         let mut command = Command::new(&self.program);
@@ -96,7 +109,17 @@ impl Recipe {
             .envs(self.environment.iter().map(|(name, value)| (name, value)))
             .env("RUWSGI_EMPEROR_FD", theirs.as_raw_fd().to_string())
             .env("RUWSGI_VASSAL", &found.name)
+            .env(
+                "RUWSGI_EMPEROR_KEEPS",
+                if lending.serve { "0" } else { "1" },
+            )
             .stdin(Stdio::null());
+        if !lending.keep.is_empty() {
+            command.env("RUWSGI_EMPEROR_SOCKETS", lending.keep.numbers());
+        }
+        if let Some(rule) = &self.address {
+            command.env("RUWSGI_EMPEROR_ADDRESS", rule);
+        }
         let is_fresh = |(_, since): &&(Shim, Instant)| since.elapsed() < SHIM_TIME;
         if let Some((shim, _)) = self.shim.as_ref().filter(is_fresh) {
             command.env("RUWSGI_SHIM", shim.to_text());
@@ -108,7 +131,7 @@ impl Recipe {
                 .env("HOME", home);
         }
         let apart = Apart {
-            inherited: vec![theirs.as_fd()],
+            inherited: lending.keep.descriptors().chain([theirs.as_fd()]).collect(),
             identity,
             descriptors: self.descriptors,
         };
@@ -138,6 +161,24 @@ impl Recipe {
         };
         process::spawn_apart(command, &apart).map(Some)
     }
+}
+
+/// How a vassal finds its address on demand, told in a variable.
+fn address_rule(config: &Config, invocation: &Invocation) -> Option<OsString> {
+    let rule = |what: &str, of: OsString| {
+        let mut rule = OsString::from(format!("{what} "));
+        rule.push(of);
+        rule
+    };
+    let extension = config.emperor_on_demand_extension().map(OsString::from);
+    let directory = config
+        .emperor_on_demand_directory()
+        .map(|directory| invocation.cwd.join(directory).into_os_string());
+    let command = config.emperor_on_demand_exec().map(OsString::from);
+    extension
+        .map(|it| rule("extension", it))
+        .or(directory.map(|it| rule("directory", it)))
+        .or(command.map(|it| rule("exec", it)))
 }
 
 /// What the shim on PATH stands for: asked once, because each vassal without `home` and `python` would wait for it.

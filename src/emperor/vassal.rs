@@ -44,6 +44,8 @@ pub(super) enum State {
         failures: u32,
         reload: Reload,
     },
+    /// No process; the emperor waits at its sockets.
+    OnDemand,
     /// It was told to stop, and has until `deadline`.
     Leaving {
         pid: Pid,
@@ -105,6 +107,12 @@ pub(super) enum Event {
     Refuse,
     /// It serves.
     Ready,
+    /// It has handed its sockets over and leaves: it is to be started when somebody connects.
+    Waits,
+    /// Somebody connects.
+    Wanted,
+    /// Its process has ended, because nobody asked for anything.
+    Rested,
     /// Its reload is over, well or not.
     Reloaded,
     /// Its process has ended.
@@ -173,7 +181,9 @@ impl State {
             State::Starting { pid, .. } | State::Ready { pid, .. } | State::Leaving { pid, .. } => {
                 Some(pid)
             }
-            State::Due { .. } | State::Stopped | State::Refused | State::Gone => None,
+            State::Due { .. } | State::OnDemand | State::Stopped | State::Refused | State::Gone => {
+                None
+            }
         }
     }
 
@@ -240,10 +250,27 @@ pub(super) fn step(state: State, event: Event, now: Instant, limits: &Limits) ->
             Event::Changed | Event::Reload | Event::Replace | Event::Start,
         )
         | (State::Stopped, Event::Start) => (due_now, Action::Nothing),
-        (State::Due { .. } | State::Stopped | State::Refused, Event::Remove) => {
+        // a process to serve, or one that reads the file anew and hands its sockets over again
+        (
+            State::OnDemand,
+            Event::Wanted | Event::Start | Event::Changed | Event::Reload | Event::Replace,
+        ) => (due_now, Action::Nothing),
+        (State::Due { .. } | State::OnDemand | State::Stopped | State::Refused, Event::Remove) => {
             (State::Gone, Action::Nothing)
         }
-        (State::Due { .. } | State::Refused, Event::Stop) => (State::Stopped, Action::Nothing),
+        (State::Due { .. } | State::OnDemand | State::Refused, Event::Stop) => {
+            (State::Stopped, Action::Nothing)
+        }
+        (State::Starting { changed, .. }, Event::Waits) => match changed {
+            // it may have read the file before the change
+            true => (due_now, Action::Nothing),
+            false => (State::OnDemand, Action::Nothing),
+        },
+        (State::Ready { reload, .. }, Event::Rested) => match reload {
+            Reload::None => (State::OnDemand, Action::Nothing),
+            _ => (due_now, Action::Nothing),
+        },
+        (_, Event::Rested) => step(state, Event::Exited, now, limits),
 
         (State::Starting { .. } | State::Ready { .. }, Event::Remove) => {
             leave(state, Then::Gone, now, limits)

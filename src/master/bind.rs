@@ -12,8 +12,8 @@ use std::os::fd::{AsFd, AsRawFd, BorrowedFd, OwnedFd, RawFd};
 use std::path::Path;
 use std::rc::Rc;
 
-use crate::channel::{Listener, Protocol};
-use crate::config::Config;
+use crate::channel::{Kept, KeptFile, Listener, Protocol};
+use crate::config::{Address, Config};
 use crate::sys::socket::{self, FileId, LocalAddress, TcpSettings};
 use crate::sys::unix_socket::{self, Access, Removal};
 
@@ -40,6 +40,8 @@ enum Origin {
     Ours(Option<FileId>),
     /// Whoever started us bound it, and passed it as that descriptor.
     Given(RawFd),
+    /// An instance of before bound it, and the emperor has kept it; a Unix socket's file is that one.
+    Lent(Option<FileId>),
 }
 
 impl Bound {
@@ -51,8 +53,22 @@ impl Bound {
     /// Its path and file, if we made one.
     fn own_file(&self) -> Option<(&Path, FileId)> {
         match (&self.place, self.origin) {
-            (Place::Unix(path), Origin::Ours(Some(id))) => Some((path, id)),
+            (Place::Unix(path), Origin::Ours(Some(id)) | Origin::Lent(Some(id))) => {
+                Some((path, id))
+            }
             _ => None,
+        }
+    }
+
+    /// What the emperor has to know to keep it.
+    pub(crate) fn kept(&self) -> Kept {
+        Kept {
+            name: self.listener.name.clone(),
+            file: self.own_file().map(|(path, id)| KeptFile {
+                path: path.to_owned(),
+                device: id.device,
+                inode: id.inode,
+            }),
         }
     }
 
@@ -93,8 +109,13 @@ impl Bound {
 /// An address among `held` (what was inherited, or what the instance listened on before a reload) is kept, with
 /// its backlog and mode brought up to date. Nothing of `held` is harmed when this fails; what was newly
 /// bound is then gone again. What is no longer configured is the caller's to close, after [`vacuum_dropped`].
-pub(crate) fn bind_all(config: &Config, held: &[Rc<Bound>]) -> Result<Vec<Rc<Bound>>, BindError> {
-    bind_wished(&Wishes::of(config)?, held)
+/// `besides` is an address that the emperor wants the instance to have.
+pub(crate) fn bind_all(
+    config: &Config,
+    besides: Option<&Address>,
+    held: &[Rc<Bound>],
+) -> Result<Vec<Rc<Bound>>, BindError> {
+    bind_wished(&Wishes::of(config)?.and(besides), held)
 }
 
 fn bind_wished(wishes: &Wishes, held: &[Rc<Bound>]) -> Result<Vec<Rc<Bound>>, BindError> {
@@ -148,7 +169,7 @@ fn keep(
 ) -> Result<Rc<Bound>, BindError> {
     let name = &bound.listener.name;
     let failed = |e: io::Error| BindError::Other(name.clone(), e.to_string());
-    if wishes.backlog.is_some() || matches!(bound.origin, Origin::Ours(_)) {
+    if wishes.backlog.is_some() || !matches!(bound.origin, Origin::Given(_)) {
         socket::listen(bound.fd(), backlog).map_err(failed)?;
     }
     if let (Some((path, id)), true) = (bound.own_file(), wishes.access != Access::default()) {

@@ -3,8 +3,10 @@
 use std::io;
 use std::os::fd::{AsFd, BorrowedFd, OwnedFd};
 
-use crate::channel::{self, FromVassal, Report, ToVassal};
+use crate::channel::{self, FromVassal, Kept, Report, ToVassal};
 use crate::sys::{environment, memory, packet};
+
+use super::loan::Loan;
 
 /// The descriptor's number stands in this variable.
 const DESCRIPTOR: &str = "RUWSGI_EMPEROR_FD";
@@ -18,6 +20,10 @@ pub(crate) struct EmperorLink {
     /// The instance is a vassal, also when its emperor is gone.
     vassal: bool,
     keep: bool,
+    /// The instance's log is not the emperor's.
+    pub(super) logs_elsewhere: bool,
+    /// What the emperor offers and lends.
+    pub(super) loan: Loan,
 }
 
 /// What was heard.
@@ -44,10 +50,13 @@ impl EmperorLink {
             }
         });
         let vassal = channel.is_some();
+        let loan = Loan::from_environment();
         Self {
             channel,
             vassal,
             keep,
+            logs_elsewhere: false,
+            loan: if vassal { loan } else { Loan::default() },
         }
     }
 
@@ -56,9 +65,21 @@ impl EmperorLink {
         self.vassal
     }
 
-    /// The instance cannot start or go on, for this reason.
+    /// The instance cannot start or go on, for this reason, which its own log does not tell.
     pub(crate) fn failed(&self, sentence: &str) {
-        self.say(&FromVassal::Failed(sentence.to_owned()));
+        self.say_failed(sentence, false);
+    }
+
+    /// The same where the log tells it.
+    pub(super) fn failed_as_logged(&self, sentence: &str) {
+        self.say_failed(sentence, !self.logs_elsewhere);
+    }
+
+    fn say_failed(&self, sentence: &str, told: bool) {
+        self.say(&FromVassal::Failed {
+            reason: sentence.to_owned(),
+            told,
+        });
     }
 
     pub(super) fn ready(&self) {
@@ -71,6 +92,25 @@ impl EmperorLink {
 
     pub(super) fn reload_failed(&self, sentence: &str) {
         self.say(&FromVassal::ReloadFailed(sentence.to_owned()));
+    }
+
+    /// Gives the emperor these sockets to keep; `waits`: until somebody connects, because this process leaves.
+    ///
+    /// # Errors
+    /// When it cannot be told.
+    pub(super) fn keep(
+        &self,
+        kept: Vec<Kept>,
+        sockets: &[BorrowedFd<'_>],
+        waits: bool,
+    ) -> io::Result<()> {
+        match &self.channel {
+            Some(channel) => {
+                let message = FromVassal::Sockets { kept, waits };
+                channel::send(channel.as_fd(), &message, sockets)
+            }
+            None => Err(io::ErrorKind::NotConnected.into()),
+        }
     }
 
     /// The instance leaves because nobody asks for it.

@@ -6,7 +6,7 @@ use std::path::{Path, PathBuf};
 use std::rc::Rc;
 use std::time::Duration;
 
-use anyhow::{Context, Result};
+use anyhow::{Context, Result, bail};
 
 use crate::config::{self, Config};
 use crate::sys::notify::Notify;
@@ -57,7 +57,7 @@ impl Way {
             }
         }
         if status != crate::exit::OK {
-            self.emperor.failed(sentence);
+            self.emperor.failed_as_logged(sentence);
         }
         if let Some(parent) = self.parent.take() {
             parent.failed(u8::try_from(status).unwrap_or(1), sentence);
@@ -133,9 +133,60 @@ impl Instance {
 
     /// Binds what the first generation listens on.
     pub(super) fn bind(&mut self) -> Result<()> {
-        self.way.vacuum = self.config.vacuum();
-        self.way.sockets = bind::bind_all(&self.config, &self.way.sockets)?;
+        let address = self.way.emperor.loan.address.as_ref();
+        let sockets = bind::bind_all(&self.config, address, &self.way.sockets)?;
+        let lent = std::mem::replace(&mut self.way.sockets, sockets);
+        bind::vacuum_dropped(&lent, &self.way.sockets);
+        // what the emperor keeps stays when this start fails
+        self.way.vacuum = self.config.vacuum() && !self.way.emperor.loan.kept;
         Ok(())
+    }
+
+    /// Hands the sockets to the emperor, where the instance is to run only when somebody connects and nobody has.
+    pub(super) fn waits_for_demand(&mut self) -> Result<bool> {
+        if self.config.on_demand() && !self.way.emperor.is_vassal() {
+            tracing::warn!(
+                "on-demand has no effect here: only an emperor can wait for connections"
+            );
+        }
+        if !self.way.emperor.loan.is_to_wait(&self.config) {
+            return Ok(false);
+        }
+        if self.way.sockets.is_empty() {
+            bail!("on-demand = true needs a socket at which somebody can ask for it");
+        }
+        self.give_sockets_to_keep(true)
+            .context("the emperor does not take the sockets")?;
+        self.way.vacuum = false;
+        Ok(true)
+    }
+
+    fn give_sockets_to_keep(&self, waits: bool) -> io::Result<()> {
+        let sockets = &self.way.sockets;
+        let kept = sockets.iter().map(|socket| socket.kept()).collect();
+        let fds: Vec<_> = sockets.iter().map(|socket| socket.fd()).collect();
+        self.way.emperor.keep(kept, &fds, waits)
+    }
+
+    /// Tells the emperor which sockets it is to keep from now on: those of an instance on demand, also when this
+    /// process ends; else none, and whoever wants them gone has to remove them here.
+    fn settle_who_keeps_sockets(&mut self) {
+        let keep = self.way.emperor.loan.is_on_demand(&self.config);
+        self.way.vacuum = self.config.vacuum() && !keep;
+        let told = match (keep, self.way.emperor.loan.kept) {
+            (true, _) => self.give_sockets_to_keep(false),
+            (false, true) => self.way.emperor.keep(Vec::new(), &[], false),
+            (false, false) => Ok(()),
+        };
+        self.way.emperor.loan.kept = keep;
+        if let Err(error) = told {
+            tracing::error!("the emperor cannot be told which sockets to keep: {error}");
+        }
+    }
+
+    /// The emperor wants the instance gone, or is gone itself: nobody keeps the sockets.
+    pub(super) fn keeps_no_sockets(&mut self) {
+        self.way.vacuum = self.config.vacuum();
     }
 
     /// Names the master, if that is asked for.
@@ -168,7 +219,8 @@ impl Instance {
         }
         self.warn_of_what_stays(&config);
         enter(&config, &invocation)?;
-        let sockets = bind::bind_all(&config, &self.way.sockets)?;
+        let address = self.way.emperor.loan.address.as_ref();
+        let sockets = bind::bind_all(&config, address, &self.way.sockets)?;
         if let Some(module) = self.module.reopened() {
             self.module = Rc::new(module);
         }
@@ -214,6 +266,7 @@ impl Instance {
         let workers = report::workers(crew);
         tracing::info!("ready: {workers} in {:.2} s", took.as_secs_f64());
         self.way.notify.ready(&serving(crew));
+        self.settle_who_keeps_sockets();
         self.way.emperor.ready();
         if let Some(parent) = self.way.parent.take()
             && let Err(error) = parent.ready()
@@ -237,8 +290,8 @@ impl Instance {
         if let Some((config, sockets)) = self.next.take() {
             let before = std::mem::replace(&mut self.way.sockets, sockets);
             bind::vacuum_dropped(&before, &self.way.sockets);
-            self.way.vacuum = config.vacuum();
             self.config = config;
+            self.settle_who_keeps_sockets();
         }
         let workers = report::workers(crew);
         let number = crew.number;

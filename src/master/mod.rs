@@ -15,6 +15,7 @@ mod idle;
 mod instance;
 mod interpreter;
 mod limits;
+mod loan;
 mod module;
 mod order;
 mod plan;
@@ -39,7 +40,8 @@ pub(crate) fn run(
 ) -> i32 {
     log::start("master");
     let (instance, signals, first) = match start::start(config, invocation, emperor) {
-        Ok(started) => started,
+        Ok(Some(started)) => started,
+        Ok(None) => return exit::OK,
         Err(error) => {
             tracing::error!("cannot start: {error:#}");
             return exit::FAILED;

@@ -144,14 +144,19 @@ impl Master {
             }
             // a second word to stop would mean: at once
             Some(Heard::Order(ToVassal::Stop)) if matches!(self.phase, Phase::Leaving { .. }) => {}
-            Some(Heard::Order(ToVassal::Stop)) => self.stop("the emperor", now),
+            Some(Heard::Order(ToVassal::Stop)) => {
+                self.instance.keeps_no_sockets();
+                self.stop("the emperor", now);
+            }
             Some(Heard::Order(ToVassal::StopNow)) => {
+                self.instance.keeps_no_sockets();
                 self.instance.stop_begins();
                 self.kill_all(exit::OK, now);
             }
             Some(Heard::Order(ToVassal::Report)) => self.report_to_emperor(),
             Some(Heard::Gone { stop: true }) => {
                 tracing::warn!("the emperor is gone, and so this vassal stops");
+                self.instance.keeps_no_sockets();
                 self.orphaned = Some(now + ORPHAN_TIME);
                 if !matches!(self.phase, Phase::Leaving { .. }) {
                     self.stop("the emperor's end", now);
@@ -159,6 +164,7 @@ impl Master {
             }
             Some(Heard::Gone { stop: false }) => {
                 tracing::warn!("the emperor is gone; this vassal serves on, as it was told to");
+                self.instance.keeps_no_sockets();
             }
             None => {}
         }

@@ -18,17 +18,19 @@ use super::module::Module;
 use super::order;
 use super::plan::Plan;
 
-/// Makes this process the master of an instance, up to the first generation, which it describes.
+/// Makes this process the master of an instance, up to the first generation, which it describes. `None` where it is not
+/// needed yet: its emperor waits at its sockets.
 ///
 /// # Errors
 /// Whatever the configuration or the environment does not allow; what was begun is undone.
 pub(super) fn start(
     config: Config,
     invocation: config::Invocation,
-    emperor: EmperorLink,
-) -> Result<(Instance, Signals, Plan)> {
+    mut emperor: EmperorLink,
+) -> Result<Option<(Instance, Signals, Plan)>> {
     // systemd names this very process, not the daemon that it may become
-    let sockets = bind::inherit(&config)?;
+    let sockets = bind::inherit(&config, &emperor.loan.numbers)?;
+    emperor.loan.find_address()?;
     let parent = detach(&config, &emperor)?;
     let mut way = Way {
         sockets,
@@ -36,8 +38,20 @@ pub(super) fn start(
         emperor,
         ..Way::default()
     };
+    way.emperor.logs_elsewhere = [
+        config.logto(),
+        config.logto2(),
+        config.daemonize(),
+        config.daemonize2(),
+    ]
+    .iter()
+    .any(Option::is_some);
     match prepare(config, invocation, &mut way) {
-        Ok(started) => Ok(started),
+        Ok(Some(started)) => Ok(Some(started)),
+        Ok(None) => {
+            way.undo(crate::exit::OK, "");
+            Ok(None)
+        }
         Err(error) => {
             way.undo(crate::exit::FAILED, &format!("cannot start: {error:#}"));
             Err(error)
@@ -49,7 +63,7 @@ fn prepare(
     config: Config,
     invocation: config::Invocation,
     way: &mut Way,
-) -> Result<(Instance, Signals, Plan)> {
+) -> Result<Option<(Instance, Signals, Plan)>> {
     if let Some(log) = config.logto() {
         redirect(log)?;
     }
@@ -82,7 +96,11 @@ fn prepare(
     }
     let mut instance = Instance::new(config, invocation, module, std::mem::take(way));
     match finish(&mut instance) {
-        Ok(plan) => Ok((instance, signals, plan)),
+        Ok(Some(plan)) => Ok(Some((instance, signals, plan))),
+        Ok(None) => {
+            *way = instance.into_way();
+            Ok(None)
+        }
         Err(error) => {
             *way = instance.into_way();
             Err(error)
@@ -91,9 +109,12 @@ fn prepare(
 }
 
 /// The steps that a reload takes again, and the drop of privileges in their midst.
-fn finish(instance: &mut Instance) -> Result<Plan> {
+fn finish(instance: &mut Instance) -> Result<Option<Plan>> {
     instance.enter_directory()?;
     instance.bind()?;
+    if instance.waits_for_demand()? {
+        return Ok(None);
+    }
     drop_privileges(instance)?;
     if let Some(log) = instance.config().logto2() {
         redirect(log)?;
@@ -101,7 +122,7 @@ fn finish(instance: &mut Instance) -> Result<Plan> {
     let pidfile = instance.config().pidfile2().map(str::to_owned);
     write_pidfile(pidfile.as_deref(), instance.way_mut())?;
     instance.name_process();
-    instance.plan()
+    instance.plan().map(Some)
 }
 
 /// Goes to the background, if asked; returns the process that waits to hear how the start went.

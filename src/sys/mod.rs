@@ -1,6 +1,7 @@
 //! The kernel: the only caller of nix and libc.
 
 pub mod backlog;
+pub mod borrowed_rights;
 pub mod clock;
 pub mod daemon;
 pub mod environment;

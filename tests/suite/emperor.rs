@@ -163,6 +163,9 @@ fn one_that_cannot_start_disturbs_nobody_and_is_tried_at_once_when_it_is_mended(
         "{:?}",
         emperor.state("raises")
     );
+    // the traceback tells it, and the line that the vassal itself writes; the emperor does not say it again
+    let emperors = emperor.server.log_lines("emperor[");
+    assert!(!emperors.iter().any(|line| line.contains("my own words")));
     drop_in(&site, "bad", "mended");
     emperor.says("bad", "mended");
     site.write("raises.py", &app("mended too"));

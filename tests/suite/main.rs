@@ -20,6 +20,7 @@ mod life;
 mod load;
 mod loading;
 mod migration;
+mod on_demand;
 mod packets;
 mod privileges;
 mod processes;

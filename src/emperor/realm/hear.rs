@@ -10,7 +10,7 @@ use crate::emperor::vassal::{Event, State};
 use crate::sys::poll;
 use crate::sys::process::{Exit, Pid};
 
-use super::{Realm, Rule, Vassal};
+use super::{Keep, Realm, Rule, Vassal};
 
 impl Realm {
     /// Reads what the vassal says; call when its channel is readable.
@@ -51,6 +51,17 @@ impl Vassal {
     fn hear(&mut self, now: Instant, rule: &Rule) {
         let Some(channel) = &self.channel else { return };
         match channel::receive::<FromVassal>(channel.as_fd()) {
+            Ok(Some((FromVassal::Sockets { kept, waits }, fds))) => {
+                self.keep = Keep::of(kept, fds);
+                if waits {
+                    let (name, at) = (&self.found.name, self.keep.names());
+                    tracing::info!(
+                        "vassal {name}: on demand: it is started when somebody connects to {at}"
+                    );
+                    self.trouble = None;
+                    self.step(Event::Waits, now, rule);
+                }
+            }
             Ok(Some((message, _))) => self.heard(message, now, rule),
             // from a program of another version
             Err(error) if error.kind() == io::ErrorKind::InvalidData => {}
@@ -85,11 +96,17 @@ impl Vassal {
                 self.trouble = Some(format!("serves as before its last change: {reason}"));
                 self.step(Event::Reloaded, now, rule);
             }
-            FromVassal::Failed(reason) => self.last_words = Some(reason),
+            FromVassal::Failed { reason, told } => {
+                self.last_words = Some(reason);
+                self.told = told;
+            }
             FromVassal::Idle => {
+                self.rests = true;
                 self.last_words =
                     Some("left, because nobody asked for it (die-on-idle)".to_owned());
             }
+            // heard already, because of its descriptors
+            FromVassal::Sockets { .. } => {}
             FromVassal::Report(report) => {
                 self.report = report;
                 self.asked = false;
@@ -109,10 +126,20 @@ impl Vassal {
         self.asked = false;
         self.report = channel::Report::default();
         let before = self.state;
-        self.step(Event::Exited, now, rule);
+        if let State::Leaving { .. } = before {
+            // one that was killed has not removed them
+            self.release();
+        }
+        let rests = self.rests && exit == Exit::Status(0) && !self.keep.is_empty();
+        self.step(if rests { Event::Rested } else { Event::Exited }, now, rule);
         let name = &self.found.name;
         if let State::Leaving { .. } = before {
             tracing::info!("vassal {name} (pid {pid}): stopped");
+            self.trouble = None;
+            return;
+        }
+        if rests {
+            tracing::info!("vassal {name} (pid {pid}): nobody asked for anything: on demand again");
             self.trouble = None;
             return;
         }
@@ -121,7 +148,11 @@ impl Vassal {
             (None, State::Starting { .. }) => format!("{exit} before it was ready"),
             (None, _) => format!("{exit} without being asked to"),
         };
-        tracing::error!("vassal {name} (pid {pid}): {reason}{}", self.next_try(now));
+        let said = match self.told {
+            true => "failed, as it has told",
+            false => reason.as_str(),
+        };
+        tracing::error!("vassal {name} (pid {pid}): {said}{}", self.next_try(now));
         self.trouble = Some(reason);
     }
 }

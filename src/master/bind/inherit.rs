@@ -6,7 +6,7 @@ use std::rc::Rc;
 use crate::channel::Protocol;
 use crate::config::{Address, Config};
 use crate::sys::environment;
-use crate::sys::socket::{self, LocalAddress};
+use crate::sys::socket::{self, FileId, LocalAddress};
 
 use super::error::BindError;
 use super::place::Place;
@@ -14,10 +14,22 @@ use super::wishes::Wishes;
 use super::{Bound, Origin, describe};
 
 /// Takes over the sockets that this process was started with: systemd's (`LISTEN_FDS`), descriptor 0 if it
-/// listens, and those that the configuration names as `fd://`. To be called once, before there are threads
-/// and before anything else is opened.
-pub(crate) fn inherit(config: &Config) -> Result<Vec<Rc<Bound>>, BindError> {
-    inherit_wished(&Wishes::of(config)?, systemd_numbers())
+/// listens, those that the configuration names as `fd://`, and those that the emperor has `lent`. To be called once,
+/// before there are threads and before anything else is opened.
+pub(crate) fn inherit(config: &Config, lent: &[RawFd]) -> Result<Vec<Rc<Bound>>, BindError> {
+    let wishes = Wishes::of(config)?;
+    let mut all = Vec::new();
+    for number in lent {
+        let bound = adopt(*number, wishes.protocol)?;
+        let origin = Origin::Lent(match &bound.place {
+            // one that is gone or another is found out of reach
+            Place::Unix(path) => FileId::of(path).ok(),
+            _ => None,
+        });
+        all.push(Rc::new(Bound { origin, ..bound }));
+    }
+    all.extend(inherit_wished(&wishes, systemd_numbers())?);
+    Ok(all)
 }
 
 pub(super) fn inherit_wished(
@@ -39,7 +51,7 @@ pub(super) fn inherit_wished(
     }
     numbers
         .into_iter()
-        .map(|number| adopt(number, wishes.protocol))
+        .map(|number| adopt(number, wishes.protocol).map(Rc::new))
         .collect()
 }
 
@@ -57,7 +69,7 @@ fn systemd_numbers() -> Vec<RawFd> {
     }
 }
 
-fn adopt(number: RawFd, protocol: Protocol) -> Result<Rc<Bound>, BindError> {
+fn adopt(number: RawFd, protocol: Protocol) -> Result<Bound, BindError> {
     let named = |e| BindError::Descriptor(format!("fd://{number}"), e);
     let fd = socket::adopt(number).map_err(named)?;
     let place = match socket::local_address(fd.as_fd()) {
@@ -67,10 +79,10 @@ fn adopt(number: RawFd, protocol: Protocol) -> Result<Rc<Bound>, BindError> {
         Ok(LocalAddress::Other) | Err(_) => Place::Number(number),
     };
     let listener = describe(fd.as_fd(), &place, protocol);
-    Ok(Rc::new(Bound {
+    Ok(Bound {
         fd,
         listener,
         place,
         origin: Origin::Given(number),
-    }))
+    })
 }

@@ -53,6 +53,18 @@ impl Wishes {
         })
     }
 
+    /// These, and an address that the emperor gives the instance: everybody may connect there unless the configuration
+    /// says otherwise, as in uWSGI.
+    pub(super) fn and(mut self, address: Option<&Address>) -> Self {
+        if let Some(address) = address {
+            self.access.mode = self.access.mode.or(Some(0o666));
+            if !self.addresses.iter().any(|(known, _)| known == address) {
+                self.addresses.push((address.clone(), self.protocol));
+            }
+        }
+        self
+    }
+
     /// The backlog, which the machine limits.
     pub(super) fn backlog(&self) -> u32 {
         let most = socket::somaxconn();

@@ -1,0 +1,70 @@
+//! The sockets that the emperor keeps for vassals on demand.
+
+use std::os::fd::{AsFd, AsRawFd, BorrowedFd, OwnedFd};
+
+use crate::channel::Kept;
+use crate::sys::process::Identity;
+use crate::sys::socket::FileId;
+use crate::sys::{borrowed_rights, unix_socket};
+
+/// The sockets of one vassal.
+#[derive(Debug, Default)]
+pub(super) struct Keep {
+    sockets: Vec<(OwnedFd, Kept)>,
+}
+
+impl Keep {
+    /// What a vassal has handed over.
+    pub(super) fn of(kept: Vec<Kept>, fds: Vec<OwnedFd>) -> Self {
+        Self {
+            sockets: fds.into_iter().zip(kept).collect(),
+        }
+    }
+
+    /// Whether there is none.
+    pub(super) fn is_empty(&self) -> bool {
+        self.sockets.is_empty()
+    }
+
+    /// What to wait for, or to lend.
+    pub(super) fn descriptors(&self) -> impl Iterator<Item = BorrowedFd<'_>> {
+        self.sockets.iter().map(|(fd, _)| fd.as_fd())
+    }
+
+    /// Their numbers, separated by commas.
+    pub(super) fn numbers(&self) -> String {
+        let numbers: Vec<String> = self
+            .sockets
+            .iter()
+            .map(|(fd, _)| fd.as_raw_fd().to_string())
+            .collect();
+        numbers.join(",")
+    }
+
+    /// Their addresses, for the log.
+    pub(super) fn names(&self) -> String {
+        let names: Vec<&str> = self
+            .sockets
+            .iter()
+            .map(|(_, kept)| kept.name.as_str())
+            .collect();
+        names.join(", ")
+    }
+
+    /// Closes them and removes their files, with no more right than the vassal has, who chose the paths.
+    pub(super) fn release(&mut self, vassal: &str, identity: Option<&Identity>) {
+        let sockets = std::mem::take(&mut self.sockets);
+        for file in sockets.into_iter().filter_map(|(_, kept)| kept.file) {
+            let id = FileId {
+                device: file.device,
+                inode: file.inode,
+            };
+            let removed =
+                borrowed_rights::as_identity(identity, || unix_socket::remove(&file.path, id));
+            if let Err(error) = removed {
+                let path = file.path.display();
+                tracing::warn!("vassal {vassal}: its socket {path} cannot be removed: {error}");
+            }
+        }
+    }
+}

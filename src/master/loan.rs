@@ -1,0 +1,134 @@
+//! Sockets that the emperor keeps while no process serves on them (`on-demand`), and lends to one that does.
+
+use std::ffi::OsString;
+use std::fs;
+use std::io;
+use std::os::fd::RawFd;
+use std::path::Path;
+use std::process::{Command, Stdio};
+
+use anyhow::{Context, Result, bail};
+
+use crate::config::{Address, Config};
+use crate::sys::environment;
+
+/// Set where the emperor keeps the sockets of vassals that are on demand.
+const OFFER: &str = "RUWSGI_EMPEROR_KEEPS";
+/// The numbers of the descriptors that it lends, separated by commas.
+const LENT: &str = "RUWSGI_EMPEROR_SOCKETS";
+/// Where a vassal's address comes from if not from its configuration: `extension`, `directory` or `exec`, and what of it.
+const RULE: &str = "RUWSGI_EMPEROR_ADDRESS";
+/// The vassal's name.
+const NAME: &str = "RUWSGI_VASSAL";
+
+/// What the emperor offers and lends.
+#[derive(Debug, Default)]
+pub(crate) struct Loan {
+    /// The descriptors.
+    pub(super) numbers: Vec<RawFd>,
+    /// An address that is not in the configuration.
+    pub(super) address: Option<Address>,
+    /// The emperor keeps the sockets of now.
+    pub(super) kept: bool,
+    offered: Option<Offer>,
+    rule: Option<OsString>,
+}
+
+/// What the emperor wants of a vassal that is on demand.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+enum Offer {
+    /// To hand over its sockets and leave.
+    Keep,
+    /// To serve.
+    Serve,
+}
+
+impl Loan {
+    /// What this process was started with. To be called once, before there are threads.
+    pub(super) fn from_environment() -> Self {
+        let numbers = environment::take(LENT);
+        let numbers = numbers.as_deref().and_then(|text| text.to_str());
+        let offered = match environment::take(OFFER) {
+            Some(word) if word == "1" => Some(Offer::Keep),
+            Some(_) => Some(Offer::Serve),
+            None => None,
+        };
+        let numbers: Vec<RawFd> = numbers
+            .unwrap_or_default()
+            .split(',')
+            .filter_map(|number| number.parse().ok())
+            .collect();
+        Self {
+            kept: !numbers.is_empty(),
+            numbers,
+            address: None,
+            offered,
+            rule: environment::take(RULE),
+        }
+    }
+
+    /// Finds the address that the emperor's own options give this vassal.
+    ///
+    /// # Errors
+    /// When it cannot be found out, or is none.
+    pub(super) fn find_address(&mut self) -> Result<()> {
+        let Some(rule) = self.rule.take() else {
+            return Ok(());
+        };
+        let rule = rule.to_string_lossy();
+        let name = std::env::var(NAME).unwrap_or_default();
+        let text = match rule.split_once(' ') {
+            Some(("extension", extension)) => {
+                first_line_of(Path::new(&format!("{name}{extension}")))?
+            }
+            Some(("directory", directory)) => {
+                let stem = Path::new(&name).file_stem().unwrap_or_default();
+                Some(format!("{directory}/{}.socket", stem.to_string_lossy()))
+            }
+            Some(("exec", command)) => output_of(command, &name)?,
+            _ => None,
+        };
+        if let Some(text) = text.filter(|text| !text.is_empty()) {
+            let address = Address::parse(&text).map_err(|fault| {
+                anyhow::anyhow!("its address on demand, {text}, is none: {}", fault.what)
+            })?;
+            self.address = Some(address);
+        }
+        Ok(())
+    }
+
+    /// Whether the emperor keeps the sockets of an instance with this configuration while it does not run.
+    pub(super) fn is_on_demand(&self, config: &Config) -> bool {
+        self.offered.is_some() && (config.on_demand() || self.address.is_some())
+    }
+
+    /// Whether it shall only hand its sockets over, and leave.
+    pub(super) fn is_to_wait(&self, config: &Config) -> bool {
+        self.offered == Some(Offer::Keep) && self.is_on_demand(config)
+    }
+}
+
+fn first_line_of(file: &Path) -> Result<Option<String>> {
+    match fs::read_to_string(file) {
+        Ok(text) => Ok(Some(
+            text.lines().next().unwrap_or_default().trim().to_owned(),
+        )),
+        Err(error) if error.kind() == io::ErrorKind::NotFound => Ok(None),
+        Err(error) => Err(error).with_context(|| format!("{} cannot be read", file.display())),
+    }
+}
+
+/// What a shell's command prints when the vassal's name is put behind it, as uWSGI does.
+fn output_of(command: &str, name: &str) -> Result<Option<String>> {
+    let output = Command::new("/bin/sh")
+        .args(["-c", &format!("{command} \"$1\""), "sh", name])
+        .stdin(Stdio::null())
+        .stderr(Stdio::inherit())
+        .output()
+        .with_context(|| format!("emperor-on-demand-exec = {command} cannot be run"))?;
+    if !output.status.success() {
+        bail!("emperor-on-demand-exec = {command}: {}", output.status);
+    }
+    let text = String::from_utf8_lossy(&output.stdout);
+    Ok(text.lines().next().map(|line| line.trim().to_owned()))
+}

@@ -1,0 +1,313 @@
+//! Vassals on demand: the emperor waits at their sockets, the first connection starts them, and they go again.
+
+use std::fs;
+use std::os::unix::fs::{MetadataExt, PermissionsExt, chown};
+use std::path::Path;
+use std::time::Duration;
+
+use nix::sys::signal::Signal;
+
+use crate::kit::emperor::{Emperor, app, drop_in, ini, site};
+use crate::kit::server::send;
+use crate::kit::wait::within;
+use crate::kit::*;
+
+/// What makes a vassal one that comes and goes.
+const COMES_AND_GOES: &str = "on-demand = true\nidle = 1\ndie-on-idle = true\n";
+
+/// Drops a vassal on demand into the directory.
+fn drop_in_on_demand(site: &Site, name: &str, text: &str) {
+    site.write(&format!("{name}.py"), &app(text));
+    let text = ini(site, name) + COMES_AND_GOES;
+    site.write(&format!("vassals/{name}.ini"), &text);
+}
+
+/// Waits until a vassal has this state.
+#[track_caller]
+fn is(emperor: &Emperor, name: &str, state: &str) {
+    emperor
+        .server
+        .eventually(&format!("{name} is {state}"), || {
+            emperor.state(name).0 == state
+        });
+}
+
+#[test]
+fn the_first_connection_starts_the_application_and_idleness_lets_it_go() {
+    if differs(
+        "A vassal says in its own file that it is on demand (on-demand = true); its socket is configured as usual.",
+    ) {
+        return;
+    }
+    let site = site();
+    drop_in_on_demand(&site, "a", "one");
+    let emperor = Emperor::over(&site);
+    is(&emperor, "a", "on demand");
+    let socket = fs::metadata(site.file("a.sock")).unwrap();
+    assert_eq!(socket.mode() & 0o777, 0o666);
+    assert_eq!(emperor.server.log_lines("zygote").len(), 0);
+    for _ in 0..2 {
+        assert_eq!(emperor.ask("a"), "one");
+        is(&emperor, "a", "on demand");
+        assert!(site.has("a.sock"));
+    }
+    let kept = fs::metadata(site.file("a.sock")).unwrap();
+    assert_eq!(
+        kept.ino(),
+        socket.ino(),
+        "it is the same socket all the time"
+    );
+    emperor.server.stop();
+    assert!(!site.has("a.sock"));
+}
+
+#[test]
+fn a_change_while_on_demand_is_taken_over_without_a_start() {
+    if under_uwsgi() {
+        return;
+    }
+    let site = site();
+    drop_in_on_demand(&site, "a", "one");
+    let emperor = Emperor::over(&site);
+    is(&emperor, "a", "on demand");
+    let moved = (ini(&site, "a") + COMES_AND_GOES).replace("a.sock", "b.sock");
+    site.write("vassals/a.ini", &moved);
+    emperor
+        .server
+        .eventually("it has moved", || site.has("b.sock") && !site.has("a.sock"));
+    assert_eq!(emperor.server.log_lines("ready after").len(), 0);
+    assert_eq!(emperor.ask("b"), "one");
+    is(&emperor, "a", "on demand");
+    // one that is on demand no more runs, on the socket that was kept
+    let always = ini(&site, "a").replace("a.sock", "b.sock");
+    site.write("vassals/a.ini", &always);
+    is(&emperor, "a", "ready");
+    assert_eq!(emperor.ask("b"), "one");
+    fs::remove_file(site.file("vassals/a.ini")).unwrap();
+    emperor
+        .server
+        .eventually("the socket is gone", || !site.has("b.sock"));
+    emperor.server.stop();
+}
+
+#[test]
+fn a_change_while_it_serves_is_kept_when_it_goes() {
+    if under_uwsgi() {
+        return;
+    }
+    let site = site();
+    site.write("a.py", &app("one"));
+    let text = ini(&site, "a") + "on-demand = true\n";
+    site.write("vassals/a.ini", &text);
+    let emperor = Emperor::over(&site);
+    is(&emperor, "a", "on demand");
+    assert_eq!(emperor.ask("a"), "one");
+    is(&emperor, "a", "ready");
+    let moved = (ini(&site, "a") + COMES_AND_GOES).replace("a.sock", "b.sock");
+    site.write("vassals/a.ini", &moved);
+    is(&emperor, "a", "on demand");
+    assert!(site.has("b.sock") && !site.has("a.sock"));
+    assert_eq!(emperor.ask("b"), "one");
+    is(&emperor, "a", "on demand");
+    emperor.server.stop();
+    assert!(!site.has("b.sock"));
+}
+
+#[test]
+fn one_that_goes_is_removed_with_its_socket_and_a_stopped_one_waits_for_nobody() {
+    if under_uwsgi() {
+        return;
+    }
+    let site = site();
+    for name in ["a", "b"] {
+        drop_in_on_demand(&site, name, name);
+    }
+    let emperor = Emperor::over(&site);
+    is(&emperor, "a", "on demand");
+    is(&emperor, "b", "on demand");
+    fs::remove_file(site.file("vassals/a.ini")).unwrap();
+    emperor
+        .server
+        .eventually("the socket is gone", || !site.has("a.sock"));
+    assert!(emperor.command(&["stop", "b", "--wait"]).status.success());
+    assert_eq!(emperor.state("b").0, "stopped");
+    assert!(!site.has("b.sock"));
+    assert!(emperor.command(&["start", "b", "--wait"]).status.success());
+    assert!(emperor.command(&["reload", "b", "--wait"]).status.success());
+    emperor.says("b", "b");
+    emperor.server.stop();
+}
+
+#[test]
+fn one_that_crashes_leaves_its_clients_waiting_for_the_next() {
+    if under_uwsgi() {
+        return;
+    }
+    let site = site();
+    site.write("a.py", &app("one"));
+    site.write("vassals/a.ini", &(ini(&site, "a") + "on-demand = true\n"));
+    let mut emperor = Emperor::with(&site, &["--emperor-throttle", "10"]);
+    is(&emperor, "a", "on demand");
+    assert_eq!(emperor.ask("a"), "one");
+    is(&emperor, "a", "ready");
+    let socket = fs::metadata(site.file("a.sock")).unwrap().ino();
+    send(emperor.pid("a"), Signal::SIGKILL);
+    emperor.server.expect_log("without being asked to");
+    emperor.says("a", "one");
+    assert_eq!(fs::metadata(site.file("a.sock")).unwrap().ino(), socket);
+    emperor.server.stop();
+}
+
+#[test]
+fn an_application_that_cannot_be_loaded_is_told_of_when_it_is_asked_for() {
+    if under_uwsgi() {
+        return;
+    }
+    let site = site();
+    site.write("a.py", "raise RuntimeError('my own words')\n");
+    site.write("vassals/a.ini", &(ini(&site, "a") + COMES_AND_GOES));
+    let mut emperor = Emperor::with(&site, &["--emperor-throttle", "600000"]);
+    is(&emperor, "a", "on demand");
+    let client = Address::Unix(site.file("a.sock")).try_connect().unwrap();
+    is(&emperor, "a", "backing off");
+    emperor.server.expect_log("my own words");
+    drop(client);
+    assert!(site.has("a.sock"));
+    site.write("a.py", &app("mended"));
+    assert!(emperor.command(&["retry", "a"]).status.success());
+    emperor.says("a", "mended");
+    emperor.server.stop();
+}
+
+/// A vassal without a socket of its own.
+fn without_socket(site: &Site, name: &str) -> String {
+    let text = ini(site, name);
+    let lines = text.lines().filter(|line| !line.starts_with("socket"));
+    lines.map(|line| line.to_owned() + "\n").collect::<String>() + "idle = 1\ndie-on-idle = true\n"
+}
+
+#[test]
+fn the_emperors_own_options_give_addresses_as_in_uwsgi() {
+    if under_uwsgi() {
+        return;
+    }
+    let site = site();
+    for name in ["a", "b"] {
+        site.write(&format!("{name}.py"), &app(name));
+        site.write(&format!("vassals/{name}.ini"), &without_socket(&site, name));
+    }
+    site.write("vassals/b.ini", &ini(&site, "b"));
+    site.write("vassals/a.ini.at", &format!("{}\n", site.at("a.sock")));
+    site.write(
+        "where",
+        "#!/bin/sh\ncase $2 in a.ini) echo $1/a.sock;; esac\n",
+    );
+    fs::set_permissions(site.file("where"), fs::Permissions::from_mode(0o755)).unwrap();
+    let command = format!("{} {}", site.at("where"), site.path().display());
+    for options in [
+        ["--emperor-on-demand-extension", ".at"],
+        ["--emperor-on-demand-exec", &command],
+    ] {
+        let emperor = Emperor::with(&site, &options);
+        is(&emperor, "a", "on demand");
+        is(&emperor, "b", "ready");
+        let mode = fs::metadata(site.file("a.sock")).unwrap().mode();
+        assert_eq!(mode & 0o777, 0o666, "{options:?}");
+        assert_eq!(emperor.ask("a"), "a", "{options:?}");
+        is(&emperor, "a", "on demand");
+        emperor.server.stop();
+        assert!(!site.has("a.sock"), "{options:?}");
+    }
+    fs::create_dir(site.file("sockets")).unwrap();
+    let emperor = Emperor::with(&site, &["--emperor-on-demand-directory", "sockets"]);
+    is(&emperor, "a", "on demand");
+    is(&emperor, "b", "on demand");
+    fs::rename(site.file("sockets/a.socket"), site.file("a.sock")).unwrap();
+    assert_eq!(emperor.ask("a"), "a");
+    assert!(
+        Path::new(&site.at("b.sock")).exists(),
+        "its own address too"
+    );
+    emperor.server.stop();
+}
+
+#[test]
+fn under_a_tyrant_each_owner_has_his_sockets_and_removes_no_others() {
+    if needs_root() || under_uwsgi() {
+        return;
+    }
+    const NOBODY: u32 = 65_534;
+    let site = site();
+    fs::create_dir(site.file("own")).unwrap();
+    chown(site.file("own"), Some(NOBODY), Some(NOBODY)).unwrap();
+    drop_in_on_demand(&site, "a", "one");
+    let text = ini(&site, "a").replace("a.sock", "own/a.sock") + COMES_AND_GOES;
+    site.write("a.ini", &text);
+    fs::remove_file(site.file("vassals/a.ini")).unwrap();
+    chown(site.file("a.ini"), Some(NOBODY), Some(NOBODY)).unwrap();
+    fs::rename(site.file("a.ini"), site.file("vassals/a.ini")).unwrap();
+    let emperor = Emperor::with(&site, &["--emperor-tyrant"]);
+    is(&emperor, "a", "on demand");
+    let socket = fs::metadata(site.file("own/a.sock")).unwrap();
+    assert_eq!((socket.uid(), socket.gid()), (NOBODY, NOBODY));
+    assert_eq!(emperor.ask("own/a"), "one");
+    is(&emperor, "a", "on demand");
+    // where its user may not remove the file, the emperor does not either
+    chown(site.file("own"), Some(0), Some(0)).unwrap();
+    fs::remove_file(site.file("vassals/a.ini")).unwrap();
+    emperor.server.wait_for_log("cannot be removed");
+    assert!(site.has("own/a.sock"));
+    emperor.server.stop();
+}
+
+#[test]
+fn many_wait_for_almost_nothing_and_each_is_served() {
+    if under_uwsgi() {
+        return;
+    }
+    let many: usize = match std::env::var_os("KIT_BIG") {
+        Some(_) => 1000,
+        None => 40,
+    };
+    let site = site();
+    site.write("all.py", &app("here"));
+    for number in 0..many {
+        let text = ini(&site, "all").replace("all.sock", &format!("{number}.sock"));
+        site.write(&format!("vassals/{number}.ini"), &(text + COMES_AND_GOES));
+    }
+    let emperor = Emperor::over(&site);
+    let on_demand = || {
+        let output = emperor.command(&["ls", "--json"]);
+        let rows: serde_json::Value = serde_json::from_slice(&output.stdout).unwrap_or_default();
+        let rows = rows.as_array().cloned().unwrap_or_default();
+        rows.iter()
+            .filter(|row| row["state"] == "on demand")
+            .count()
+    };
+    let patience = Duration::from_secs(300);
+    assert!(
+        within(patience, || on_demand() == many),
+        "{}",
+        emperor.server.log()
+    );
+    let mut asked: Vec<usize> = (0..many).step_by(many / 20).collect();
+    asked.push(many - 1);
+    for number in asked {
+        assert_eq!(emperor.ask(&number.to_string()), "here");
+    }
+    emperor.server.stop();
+    assert!(!site.has("0.sock") && !site.has(&format!("{}.sock", many - 1)));
+}
+
+#[test]
+fn outside_an_emperor_it_has_no_effect_which_is_told() {
+    if under_uwsgi() {
+        return;
+    }
+    let site = site();
+    drop_in(&site, "app", "one");
+    let server = site.server().set("on-demand", "true").start();
+    server.wait_for_log("on-demand has no effect here");
+    assert_eq!(server.get("/").text(), "one");
+    server.stop();
+}
