@@ -63,7 +63,6 @@ pub(crate) static ABSENT: &[Row] = &[
     Row::absent(&["emperor-magic-exec"], Nothing, "write the vassal's configuration to a file"),
     Row::absent(&["imperial-monitor-list", "imperial-monitors-list"], Nothing,
         "an emperor watches directories and patterns of paths"),
-    Row::absent(&["emperor-stats", "emperor-stats-server"], Value, "use ruwsgi ls"),
     Row::absent(&["reload-mercy"], Value, "use worker-reload-mercy"),
     Row::absent(&[
         "mule-reload-mercy", "locks", "cache", "cache-blocksize", "cache-store", "cache-store-sync", "cache-expire-freq",

@@ -343,6 +343,8 @@ options! {
             "Vassals stop when their emperor is gone; false lets them serve on without it.";
         emperor_control "emperor-control": Maybe<Path>,
             "The socket by which ruwsgi ls and its kin reach the emperor; without it one in the runtime directory.";
+        emperor_stats "emperor-stats" ["emperor-stats-server"]: Maybe<Listening>,
+            "Tell everyone who connects to this address how the vassals are, as JSON in uWSGI's form.";
         on_demand "on-demand": One<Switch>,
             "In a vassal's file: the emperor listens for it, and starts it when somebody connects; idle with die-on-idle lets it go again.";
         emperor_on_demand_extension "emperor-on-demand-extension" ["emperor-on-demand-ext"]: Maybe<Text>,

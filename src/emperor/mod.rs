@@ -13,6 +13,7 @@ mod settle;
 mod source;
 mod spawn;
 mod start;
+mod stats;
 mod vassal;
 mod watch;
 

@@ -42,6 +42,20 @@ pub(super) struct Vassal {
     pub(super) report: Report,
     /// It was asked how it is, and has not answered yet.
     asked: bool,
+    pub(super) history: History,
+}
+
+/// What befell a vassal, and when.
+pub(super) struct History {
+    /// Its file was found.
+    pub(super) born: Instant,
+    /// A process was started, for the first time and the last.
+    pub(super) first_run: Option<Instant>,
+    pub(super) last_run: Option<Instant>,
+    /// It was ready.
+    pub(super) last_ready: Option<Instant>,
+    /// Processes that were started.
+    pub(super) runs: u32,
 }
 
 /// What holds for all vassals.
@@ -181,6 +195,11 @@ impl Realm {
         self.vassals.is_empty() && self.hooks.is_empty()
     }
 
+    /// The times that hold for all.
+    pub(super) fn limits(&self) -> &Limits {
+        &self.rule.limits
+    }
+
     /// The vassals, by their paths.
     pub(super) fn vassals(&self) -> impl Iterator<Item = &Vassal> {
         self.vassals.values()
@@ -249,12 +268,34 @@ impl Vassal {
             told: false,
             report: Report::default(),
             asked: false,
+            history: History {
+                born: now,
+                first_run: None,
+                last_run: None,
+                last_ready: None,
+                runs: 0,
+            },
         }
     }
 
     /// The owner of its file.
     pub(super) fn owner(&self) -> Option<u32> {
-        self.stamp.map(|stamp| stamp.owner.0)
+        self.owners().map(|(user, _)| user)
+    }
+
+    /// The owner of its file, user and group.
+    pub(super) fn owners(&self) -> Option<(u32, u32)> {
+        self.stamp.map(|stamp| stamp.owner)
+    }
+
+    /// When its file was changed, seconds since 1970; 0 where there is none.
+    pub(super) fn modified(&self) -> i64 {
+        self.stamp.map_or(0, |stamp| stamp.modified())
+    }
+
+    /// Where the emperor waits for it, or would.
+    pub(super) fn kept_names(&self) -> String {
+        self.keep.names()
     }
 
     /// Whether it is called so: its name, that without the extension, or its path.
@@ -340,6 +381,9 @@ impl Vassal {
         self.identity = identity;
         match spawned {
             Ok((pid, channel)) => {
+                self.history.first_run.get_or_insert(now);
+                self.history.last_run = Some(now);
+                self.history.runs = self.history.runs.saturating_add(1);
                 self.channel = Some(channel);
                 self.step(Event::Spawned(pid), now, rule);
             }

@@ -15,6 +15,7 @@ use super::control::Control;
 use super::realm::{Realm, Seen, Sign};
 use super::settle::Settle;
 use super::source::{Found, Rules, Source, Stamp};
+use super::stats::Stats;
 use super::vassal::{Event, State};
 use super::watch::{News, Watch};
 
@@ -43,6 +44,7 @@ pub(super) struct Emperor {
     pub(super) watch: Watch,
     pub(super) settle: Settle,
     pub(super) control: Option<Control>,
+    pub(super) stats: Option<Stats>,
     pub(super) notify: Notify,
     /// How often everything is looked at, told or not.
     pub(super) every: Duration,
@@ -111,6 +113,9 @@ impl Emperor {
         if let Some(control) = &mut self.control {
             control.serve(&mut self.realm, now);
         }
+        if let Some(stats) = &mut self.stats {
+            stats.serve(&self.realm, now);
+        }
         self.tell_status(times.leave.is_some());
     }
 
@@ -124,9 +129,11 @@ impl Emperor {
             .control
             .as_ref()
             .and_then(|control| control.deadline(now));
+        let stats = self.stats.as_ref().and_then(|stats| stats.deadline(now));
         let deadlines = [
             settled,
             control,
+            stats,
             self.realm.deadline(now),
             times.watchdog,
             times.leave,
@@ -143,6 +150,7 @@ impl Emperor {
             // what they say is heard when they are served
             fds.extend(control.descriptors());
         }
+        fds.extend(self.stats.as_ref().and_then(Stats::descriptor));
         let timeout = next.map(|next| next.saturating_duration_since(Instant::now()));
         let ready = poll::wait(&fds, timeout)?;
         let now = Instant::now();

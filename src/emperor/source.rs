@@ -196,6 +196,11 @@ impl Stamp {
         })
     }
 
+    /// When the file was changed, seconds since 1970.
+    pub(super) fn modified(&self) -> i64 {
+        self.file.changed.0
+    }
+
     /// Whether it is reached over a symbolic link.
     pub(super) fn is_link(&self) -> bool {
         self.link.is_some()

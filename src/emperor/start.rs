@@ -20,6 +20,7 @@ use super::run::{Emperor, READ};
 use super::settle::Settle;
 use super::source::{Rules, Source};
 use super::spawn::Recipe;
+use super::stats::Stats;
 use super::vassal::Limits;
 use super::watch::Watch;
 
@@ -95,6 +96,10 @@ pub(super) fn start(config: &Config, invocation: &Invocation, way: &mut Way) -> 
         way.write_pidfile(path)?;
     }
     let control = open_control(config, invocation)?;
+    let stats = config.emperor_stats();
+    let stats = stats
+        .map(|address| Stats::open(address, config.emperor(), is_tyrant(config)))
+        .transpose()?;
     drop_privileges(config)?;
     redirect(config.logto2())?;
     for path in [
@@ -118,6 +123,7 @@ pub(super) fn start(config: &Config, invocation: &Invocation, way: &mut Way) -> 
         watch: Watch::new().context("files cannot be watched")?,
         settle: Settle::default(),
         control,
+        stats,
         notify,
         every,
         watchdog,
@@ -143,7 +149,7 @@ fn check(config: &Config) -> Result<()> {
     if config.chroot().is_some() {
         bail!("an emperor cannot be confined by chroot: set chroot in the vassals");
     }
-    let tyrant = config.emperor_tyrant() || config.emperor_tyrant_nofollow();
+    let tyrant = is_tyrant(config);
     if tyrant && !user::is_root() {
         bail!("emperor-tyrant needs root, to run each vassal as the owner of its file");
     }
@@ -247,13 +253,16 @@ fn drop_privileges(config: &Config) -> Result<()> {
     if dropped.changed {
         tracing::info!("{dropped}, and so do the vassals");
     }
-    let tyrant = config.emperor_tyrant() || config.emperor_tyrant_nofollow();
-    if user::is_root() && !tyrant {
+    if user::is_root() && !is_tyrant(config) {
         tracing::warn!(
             "the vassals run as root unless their files say otherwise: set uid and gid, or emperor-tyrant"
         );
     }
     Ok(())
+}
+
+fn is_tyrant(config: &Config) -> bool {
+    config.emperor_tyrant() || config.emperor_tyrant_nofollow()
 }
 
 fn title(config: &Config) -> Option<String> {
@@ -283,7 +292,7 @@ fn rule(config: &Config, recipe: Recipe) -> Rule {
         },
         recipe,
         turns: std::thread::available_parallelism().map_or(1, NonZero::get) * TURNS_PER_CPU,
-        tyrant: config.emperor_tyrant() || config.emperor_tyrant_nofollow(),
+        tyrant: is_tyrant(config),
         tyrant_root: config.emperor_tyrant_root(),
     }
 }

@@ -533,3 +533,45 @@ fn a_tyrant_runs_each_vassal_as_its_owner_and_none_as_root() {
     assert!(!within(Duration::from_millis(300), || site.has("c/app.sock")));
     emperor.server.stop();
 }
+
+#[test]
+fn the_statistics_are_uwsgis() {
+    if under_uwsgi() {
+        return;
+    }
+    let site = site();
+    drop_in(&site, "a", "one");
+    site.write("vassals/bad.ini", "[uwsgi]\nprocesses = many\n");
+    let at = site.at("stats.sock");
+    let options = ["--emperor-stats", &at, "--emperor-throttle", "600000"];
+    let mut emperor = Emperor::with(&site, &options);
+    emperor.says("a", "one");
+    emperor.server.expect_log("tried again in 600");
+    let told = || {
+        use std::io::Read;
+        let mut text = String::new();
+        let address = Address::Unix(site.file("stats.sock"));
+        let mut connection = address.try_connect().unwrap();
+        connection.read_to_string(&mut text).unwrap();
+        serde_json::from_str::<serde_json::Value>(&text).unwrap()
+    };
+    let pid = emperor.pid("a");
+    let told = told();
+    assert_eq!(told["pid"], emperor.server.master);
+    let vassals = told["vassals"].as_array().unwrap();
+    assert_eq!(vassals.len(), 2);
+    let vassal = &vassals[0];
+    assert_eq!(vassal["id"], "a.ini");
+    assert_eq!(vassal["pid"], pid);
+    for key in ["loyal", "ready", "accepting"] {
+        assert_eq!(vassal[key], 1, "{vassal}");
+    }
+    for key in ["born", "last_mod", "first_run", "last_run", "last_ready"] {
+        assert!(vassal[key].as_u64().unwrap() > 1_700_000_000, "{vassal}");
+    }
+    assert_eq!(vassal["respawns"], 0);
+    assert_eq!(told["blacklist"][0]["id"], "bad.ini");
+    assert_eq!(told["blacklist"][0]["attempt"], 1);
+    emperor.server.stop();
+    assert!(!site.has("stats.sock"));
+}

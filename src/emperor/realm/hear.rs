@@ -82,6 +82,7 @@ impl Vassal {
                     tracing::info!("vassal {name} (pid {pid}): ready after {took:.2} s");
                 }
                 self.trouble = None;
+                self.history.last_ready = Some(now);
                 self.step(Event::Ready, now, rule);
             }
             FromVassal::Reloaded => {
