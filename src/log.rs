@@ -65,6 +65,19 @@ pub fn block(level: Level, heading: &str, text: &str) {
     stdio::write_stderr(out.as_bytes());
 }
 
+/// Logs a line that another program wrote, under that program's name and id.
+pub fn line_of(who: &str, pid: i32, line: &[u8]) {
+    let setup = setup();
+    if Level::INFO > setup.max {
+        return;
+    }
+    let mut out = String::with_capacity(line.len() + 96);
+    Head::now(Level::INFO, setup).begin_as(&mut out, who, pid.unsigned_abs());
+    push_escaped(&mut out, &String::from_utf8_lossy(line));
+    out.push('\n');
+    stdio::write_stderr(out.as_bytes());
+}
+
 /// Bytes that came from outside, fit for a line of the log: control bytes, quotes, backslashes and all that is
 /// not ASCII are shown as `\xNN`, so that nothing a client sends can end a line or a quoted field.
 pub fn escape(bytes: &[u8]) -> Escaped<'_> {
@@ -184,12 +197,16 @@ impl Head {
     fn begin(&self, out: &mut String) {
         let who = WHO.read().unwrap_or_else(PoisonError::into_inner);
         let who = if who.is_empty() { "ruwsgi" } else { &who };
+        self.begin_as(out, who, std::process::id());
+    }
+
+    fn begin_as(&self, out: &mut String, who: &str, pid: u32) {
         let who = format!("{}{who}", setup().vassal);
         match &self.time {
             Some(time) => {
                 let _ = write!(out, "{time} [{}] ", word(self.level));
                 push_escaped(out, &who);
-                let _ = write!(out, "[{}]: ", std::process::id());
+                let _ = write!(out, "[{pid}]: ");
             }
             None => {
                 let _ = write!(out, "<{}>", priority(self.level));

@@ -26,8 +26,8 @@ pub(crate) static ABSENT: &[Row] = &[
         "shared-socket", "undeferred-shared-socket", "map-socket",
     ], Value, "give the address to socket itself: it is bound before privileges are dropped"),
     Row::absent(&[
-        "harakiri-graceful-signal", "harakiri-queue-threshold", "mule-harakiri", "spooler-harakiri", "cron-harakiri",
-        "fastrouter-harakiri", "forkptyrouter-harakiri", "rawrouter-harakiri", "sslrouter-harakiri",
+        "harakiri-graceful-signal", "harakiri-queue-threshold", "mule-harakiri", "spooler-harakiri", "fastrouter-harakiri",
+        "forkptyrouter-harakiri", "rawrouter-harakiri", "sslrouter-harakiri",
     ], Value, "harakiri is the deadline of every request; take it out"),
     Row::absent(&[
         "backtrace-depth", "get", "connect-and-read", "extract", "profiler", "print-sym", "print-symbol", "check-mountpoint",
@@ -81,12 +81,9 @@ pub(crate) static ABSENT: &[Row] = &[
     Row::absent(&["spooler"], Value, "use a task queue or a cache of its own, for example Celery or Redis").short('Q'),
     Row::absent(&["mule", "mule-msg-size", "check-cache"], Maybe, "use a task queue or a cache of its own, for example Celery or Redis"),
     Row::absent(&[
-        "flock", "flock-wait", "flock2", "flock-wait2", "hook-asap", "hook-pre-jail", "hook-post-jail", "hook-in-jail", "hook-as-root",
-        "hook-as-user", "hook-as-user-atexit", "hook-pre-app", "hook-post-app", "hook-post-fork", "hook-accepting", "hook-accepting1",
-        "hook-accepting-once", "hook-accepting1-once", "hook-master-start", "hook-touch", "hook-emperor-start", "hook-emperor-stop",
-        "hook-emperor-reload", "hook-emperor-lost", "hook-as-vassal", "hook-as-emperor", "hook-as-mule", "hook-as-gateway",
-        "after-request-hook", "after-request-call", "exec-asap", "exec-pre-jail", "exec-post-jail", "exec-in-jail", "exec-as-root",
-        "exec-as-user", "exec-as-user-atexit", "exec-pre-app", "exec-post-app", "exec-as-vassal", "exec-as-emperor", "mount-asap",
+        "flock", "flock-wait", "flock2", "flock-wait2", "hook-emperor-start", "hook-emperor-stop", "hook-emperor-reload",
+        "hook-emperor-lost", "hook-as-vassal", "hook-as-emperor", "hook-as-mule", "hook-as-gateway",
+        "after-request-hook", "after-request-call", "exec-as-vassal", "exec-as-emperor", "mount-asap",
         "mount-pre-jail", "mount-post-jail", "mount-in-jail", "mount-as-root", "mount-as-vassal", "mount-as-emperor", "umount-asap",
         "umount-pre-jail", "umount-post-jail", "umount-in-jail", "umount-as-root", "umount-as-vassal", "umount-as-emperor",
         "wait-for-interface", "wait-for-interface-timeout", "wait-interface", "wait-interface-timeout", "wait-for-iface",
@@ -247,17 +244,14 @@ pub(crate) static ABSENT: &[Row] = &[
         "rawrouter-xclient", "sslrouter-cheap", "sslrouter-sni",
     ], Nothing, "there are no routers: let nginx do it"),
     Row::absent(&[
-        "cron", "cron2", "unique-cron", "legion-cron", "cron-legion", "unique-legion-cron", "unique-cron-legion", "curl-cron",
+        "legion-cron", "cron-legion", "unique-legion-cron", "unique-cron-legion", "curl-cron",
         "cron-curl", "legion-curl-cron", "legion-cron-curl", "curl-cron-legion", "cron-curl-legion",
-    ], Value, "use cron or a systemd timer"),
+    ], Value, "use cron"),
     Row::absent(&[
         "loop-list", "loops-list", "fiber", "gevent-monkey-patch", "gevent-early-monkey-patch", "gevent-wait-for-hub", "greenlet",
         "rbthreads", "rb-threads", "rbthread", "rb-thread", "stackless", "ugreen",
     ], Nothing, "requests are served by threads: set threads"),
-    Row::absent(&[
-        "attach-daemon", "attach-control-daemon", "smart-attach-daemon", "smart-attach-daemon2", "attach-daemon2",
-    ], Value, "let systemd run what belongs to the site"),
-    Row::absent(&["daemons-honour-stdin"], Nothing, "let systemd run what belongs to the site"),
+    Row::absent(&["daemons-honour-stdin"], Nothing, "write stdin=true in attach-daemon2"),
     Row::absent(&["exit"], Maybe, "take it out"),
     Row::absent(&[
         "cgi", "cgi-map-helper", "cgi-helper", "cgi-buffer-size", "cgi-timeout", "cgi-index", "cgi-allowed-ext", "cgi-unset",

@@ -6,8 +6,11 @@
 use std::collections::HashMap;
 use std::sync::LazyLock;
 
+use super::companion::{Attached, Controlling, Keyed, Smart, Smart2};
 use super::finding::{Fault, Finding, Place};
+use super::hook::{AppHook, Exec, LiveHook, LoadedHook, MasterHook, StartHook, TouchHook};
 use super::row::{Row, State};
+use super::schedule::{Cron, Cron2, UniqueCron};
 use super::setting::{Many, Maybe, One, Setting};
 use super::value::{
     Assignment, BlockSize, Buffering, Bytes, Count, Era, Keepalive, LineFormat, Listening, Mask,
@@ -313,6 +316,76 @@ options! {
             "Whose defaults hold: uwsgi brings back those of uWSGI that ruwsgi changes.";
         strict "strict": One<Switch>,
             "Make an unknown name an error.";
+    }
+    "Helpers" {
+        attach_daemon "attach-daemon": Many<Attached>,
+            "Keep this command running beside the workers; it must stay in the foreground.";
+        attach_control_daemon "attach-control-daemon": Many<Controlling>,
+            "As attach-daemon, and the instance stops when the command ends.";
+        smart_attach_daemon "smart-attach-daemon": Many<Smart>,
+            "A pidfile and a command that writes it: started unless that process runs, and left running when the instance ends.";
+        smart_attach_daemon2 "smart-attach-daemon2": Many<Smart2>,
+            "As smart-attach-daemon for a command that stays in the foreground and writes no pidfile.";
+        attach_daemon2 "attach-daemon2": Many<Keyed>,
+            "A command to keep running, by keys: cmd, name, pidfile, daemonize, freq, control, touch, stopsignal, reloadsignal, notifypid, stdin, uid, gid, chdir, max_throttle, mercy.";
+        cron "cron": Many<Cron>,
+            "Run a command at certain times: minute hour day month week command, with -1 for any and -5 for every fifth, or @daily command and its like.";
+        unique_cron "unique-cron": Many<UniqueCron>,
+            "As cron, but not while the command still runs.";
+        cron2 "cron2": Many<Cron2>,
+            "As cron, by keys: minute, hour, day, month, week, unique, harakiri, name.";
+        cron_harakiri "cron-harakiri": Maybe<Seconds>,
+            "How long a command of cron may run; then it is killed.";
+        exec_asap "exec-asap": Many<Exec>,
+            "Run this command as soon as the configuration is read, before the instance goes to the background.";
+        exec_pre_jail "exec-pre-jail": Many<Exec>,
+            "Run this command before chroot, while the instance is still what started it.";
+        exec_post_jail "exec-post-jail": Many<Exec>,
+            "Run this command as in-jail, before it.";
+        exec_in_jail "exec-in-jail": Many<Exec>,
+            "Run this command after chroot, before privileges are dropped.";
+        exec_as_root "exec-as-root": Many<Exec>,
+            "Run this command last before privileges are dropped; left out unless the instance is started by root.";
+        exec_as_user "exec-as-user": Many<Exec>,
+            "Run this command when privileges have been dropped.";
+        exec_pre_app "exec-pre-app": Many<Exec>,
+            "Run this command before the application is loaded, for each generation.";
+        exec_post_app "exec-post-app": Many<Exec>,
+            "Run this command when the application is loaded, before it serves, for each generation.";
+        exec_as_user_atexit "exec-as-user-atexit": Many<Exec>,
+            "Run this command when everything else of the instance has stopped.";
+        hook_asap "hook-asap": Many<StartHook>,
+            "Do this as soon as the configuration is read, before the instance goes to the background.";
+        hook_pre_jail "hook-pre-jail": Many<StartHook>,
+            "Do this before chroot, while the instance is still what started it.";
+        hook_post_jail "hook-post-jail": Many<StartHook>,
+            "Do this as in-jail, before it.";
+        hook_in_jail "hook-in-jail": Many<StartHook>,
+            "Do this after chroot, before privileges are dropped.";
+        hook_as_root "hook-as-root": Many<StartHook>,
+            "Do this last before privileges are dropped; left out unless the instance is started by root.";
+        hook_as_user "hook-as-user": Many<StartHook>,
+            "Do this when privileges have been dropped.";
+        hook_pre_app "hook-pre-app": Many<AppHook>,
+            "Do this before the application is loaded, for each generation.";
+        hook_post_app "hook-post-app": Many<LoadedHook>,
+            "Do this when the application is loaded, before it serves, for each generation.";
+        hook_as_user_atexit "hook-as-user-atexit": Many<LiveHook>,
+            "Do this when everything else of the instance has stopped.";
+        hook_master_start "hook-master-start": Many<MasterHook>,
+            "Do this when the first generation serves; unix_signal:15 gracefully_kill_them_all gives a signal a meaning.";
+        hook_post_fork "hook-post-fork": Many<LiveHook>,
+            "Do this in the master for each worker that is forked.";
+        hook_accepting "hook-accepting": Many<LiveHook>,
+            "Do this in the master for each worker that begins to accept requests.";
+        hook_accepting_once "hook-accepting-once": Many<LiveHook>,
+            "As hook-accepting, but not for workers that replace another one of their generation.";
+        hook_accepting1 "hook-accepting1": Many<LiveHook>,
+            "As hook-accepting, for worker 1 alone.";
+        hook_accepting1_once "hook-accepting1-once": Many<LiveHook>,
+            "As hook-accepting-once, for worker 1 alone.";
+        hook_touch "hook-touch": Many<TouchHook>,
+            "A file, and what is done in the master when it is touched, made or removed.";
     }
     "Emperor" {
         emperor "emperor": Many<Text>,

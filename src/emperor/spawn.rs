@@ -134,6 +134,7 @@ impl Recipe {
             inherited: lending.keep.descriptors().chain([theirs.as_fd()]).collect(),
             identity,
             descriptors: self.descriptors,
+            ..Apart::default()
         };
         let pid = process::spawn_apart(command, &apart)?;
         Ok((pid, ours))

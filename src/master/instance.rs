@@ -16,6 +16,7 @@ use crate::sys::{daemon, pidfile};
 use super::bind::{self, Bound};
 use super::crew::Crew;
 use super::emperor_link::EmperorLink;
+use super::helpers::{self, Wanted};
 use super::interpreter::Interpreters;
 use super::module::Module;
 use super::plan::{self, Plan};
@@ -65,12 +66,21 @@ impl Way {
     }
 }
 
+/// What a reload prepares.
+struct Next {
+    config: Config,
+    sockets: Vec<Rc<Bound>>,
+    companions: Vec<Wanted>,
+}
+
 /// An instance, apart from its processes.
 pub(super) struct Instance {
     invocation: config::Invocation,
     config: Config,
     /// What a reload that is under way will serve with.
-    next: Option<(Config, Vec<Rc<Bound>>)>,
+    next: Option<Next>,
+    /// The companions of the generation that serves.
+    companions: Vec<Wanted>,
     module: Rc<Module>,
     interpreters: Interpreters,
     way: Way,
@@ -87,6 +97,7 @@ impl Instance {
             invocation,
             config,
             next: None,
+            companions: Vec::new(),
             module,
             interpreters: Interpreters::from_environment(),
             way,
@@ -96,6 +107,16 @@ impl Instance {
     /// The configuration of the generation that serves.
     pub(super) fn config(&self) -> &Config {
         &self.config
+    }
+
+    /// The configuration of the generation that a reload prepares, else of the one that serves.
+    pub(super) fn next_config(&self) -> &Config {
+        self.next.as_ref().map_or(&self.config, |next| &next.config)
+    }
+
+    /// The companions of the generation that serves.
+    pub(super) fn companions(&self) -> Vec<Wanted> {
+        self.companions.clone()
     }
 
     pub(super) fn way(&self) -> &Way {
@@ -199,6 +220,7 @@ impl Instance {
     /// What the first generation is made of.
     pub(super) fn plan(&mut self) -> Result<Plan> {
         self.way.notify.status("loading the application");
+        self.companions = helpers::wanted(&self.config)?;
         let sockets = self.way.sockets.clone();
         Plan::new(
             &self.config,
@@ -209,8 +231,8 @@ impl Instance {
         )
     }
 
-    /// Reads everything anew and prepares the next generation; nothing that serves is touched.
-    pub(super) fn renew(&mut self) -> Result<Plan> {
+    /// Reads everything anew for the next generation; nothing that serves is touched.
+    pub(super) fn renew(&mut self) -> Result<()> {
         let mut invocation = self.invocation.clone();
         invocation.reloading = true;
         let config = config::load(&invocation).map_err(|report| anyhow::anyhow!("{report}"))?;
@@ -219,21 +241,30 @@ impl Instance {
         }
         self.warn_of_what_stays(&config);
         enter(&config, &invocation)?;
+        let companions = helpers::wanted(&config)?;
         let address = self.way.emperor.loan.address.as_ref();
         let sockets = bind::bind_all(&config, address, &self.way.sockets)?;
         if let Some(module) = self.module.reopened() {
             self.module = Rc::new(module);
         }
-        let module = Rc::clone(&self.module);
-        let plan = Plan::new(
-            &config,
+        self.next = Some(Next {
+            config,
+            sockets,
+            companions,
+        });
+        Ok(())
+    }
+
+    /// What the generation that [`Instance::renew`] prepared is made of.
+    pub(super) fn next_plan(&mut self) -> Result<Plan> {
+        let next = self.next.as_ref().context("no reload is prepared")?;
+        Plan::new(
+            &next.config,
             true,
-            sockets.clone(),
-            module,
+            next.sockets.clone(),
+            Rc::clone(&self.module),
             &mut self.interpreters,
-        );
-        self.next = Some((config, sockets));
-        plan
+        )
     }
 
     fn warn_of_what_stays(&self, next: &Config) {
@@ -287,10 +318,11 @@ impl Instance {
 
     /// The generation that a reload prepared serves.
     pub(super) fn reloaded(&mut self, crew: &Crew, took: Duration) {
-        if let Some((config, sockets)) = self.next.take() {
-            let before = std::mem::replace(&mut self.way.sockets, sockets);
+        if let Some(next) = self.next.take() {
+            let before = std::mem::replace(&mut self.way.sockets, next.sockets);
             bind::vacuum_dropped(&before, &self.way.sockets);
-            self.config = config;
+            self.config = next.config;
+            self.companions = next.companions;
             self.settle_who_keeps_sockets();
         }
         let workers = report::workers(crew);
@@ -306,8 +338,8 @@ impl Instance {
     /// The reload is given up, for this reason.
     pub(super) fn reload_failed(&mut self, reason: &str) {
         self.way.emperor.reload_failed(reason);
-        if let Some((_, sockets)) = self.next.take() {
-            bind::vacuum_dropped(&sockets, &self.way.sockets);
+        if let Some(next) = self.next.take() {
+            bind::vacuum_dropped(&next.sockets, &self.way.sockets);
         }
         self.way
             .notify
@@ -316,8 +348,8 @@ impl Instance {
 
     /// The stop begins.
     pub(super) fn stop_begins(&mut self) {
-        if let Some((_, sockets)) = self.next.take() {
-            bind::vacuum_dropped(&sockets, &self.way.sockets);
+        if let Some(next) = self.next.take() {
+            bind::vacuum_dropped(&next.sockets, &self.way.sockets);
         }
         self.way.notify.stopping();
     }

@@ -11,6 +11,7 @@ mod crew;
 mod deadline;
 pub(crate) mod emperor_link;
 mod generation;
+mod helpers;
 mod idle;
 mod instance;
 mod interpreter;
@@ -43,11 +44,15 @@ pub(crate) fn run(
         Ok(Some(started)) => started,
         Ok(None) => return exit::OK,
         Err(error) => {
+            if let Some(helpers::Asked(status)) = error.downcast_ref() {
+                tracing::info!("{error:#}");
+                return *status;
+            }
             tracing::error!("cannot start: {error:#}");
             return exit::FAILED;
         }
     };
-    let mut master = run::Master::new(instance, signals);
+    let mut master = run::Master::new(instance, signals, &first);
     let status = master.run(first).unwrap_or_else(|error| {
         tracing::error!("the master cannot go on: {error}");
         exit::FAILED

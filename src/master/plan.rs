@@ -12,6 +12,7 @@ use crate::config::{Config, ScalingAlgorithm};
 use crate::request_line::{Chosen, RequestLines};
 
 use super::bind::Bound;
+use super::helpers;
 use super::interpreter::Interpreters;
 use super::limits::Limits;
 use super::module::Module;
@@ -40,6 +41,8 @@ pub(super) struct Plan {
     /// `harakiri`.
     pub(super) harakiri: Option<Duration>,
     pub(super) limits: Limits,
+    /// Something is to be done when the application is loaded, before it serves.
+    pub(super) hooks_after_load: bool,
     pub(super) scale: Scale,
     /// What the workers listen on, in the order of `app.listeners`; shared with the generation before.
     pub(super) sockets: Vec<Rc<Bound>>,
@@ -70,6 +73,7 @@ impl Plan {
             mercy: config.worker_reload_mercy(),
             harakiri: harakiri(config),
             limits: limits(config),
+            hooks_after_load: !helpers::Phase::PostApp.is_empty(config),
             scale: scale(config),
             sockets,
         })
@@ -77,7 +81,7 @@ impl Plan {
 }
 
 /// The environment of the application: ours, without what was meant for us, as `unenv` and `env` change it.
-fn environment(
+pub(super) fn environment(
     config: &Config,
     ours: impl Iterator<Item = (OsString, OsString)>,
 ) -> Vec<(OsString, OsString)> {

@@ -1,31 +1,29 @@
 //! The master's loop: it waits in one place, hears what happened, and has the generations act on it.
 
 mod cheap;
+mod emperor;
+mod helpers;
 
 use std::fmt::Display;
 use std::io;
 use std::os::fd::{AsFd, BorrowedFd};
 use std::time::{Duration, Instant};
 
-use crate::channel::{LoadFailure, ToVassal, ToWorker};
+use crate::channel::{LoadFailure, ToWorker};
 use crate::exit;
 use crate::sys::poll;
 use crate::sys::process;
 use crate::sys::signal::Signals;
 
 use super::crew::Crew;
-use super::emperor_link::Heard;
 use super::generation::{self, Mishap, Standing, Verdict};
+use super::helpers::Helpers;
 use super::idle::Idle;
 use super::instance::Instance;
 use super::order::{self, Manner, Order};
 use super::plan::Plan;
 use super::report;
-use super::slot::Slot;
 use super::touch::Touches;
-
-/// How long requests in flight may take when the emperor is gone: nobody would end them otherwise.
-const ORPHAN_TIME: Duration = Duration::from_secs(4);
 
 /// Where the instance is in its life.
 #[derive(Clone, Copy, Debug, PartialEq)]
@@ -60,6 +58,10 @@ pub(super) struct Master {
     touches: Touches,
     /// How long nobody has asked for anything, under `idle`.
     idle: Option<Idle>,
+    /// What runs beside the workers.
+    helpers: Helpers,
+    /// A reload that waits for its hooks, before there is a generation.
+    preparing: Option<Manner>,
 }
 
 /// What the master waits for.
@@ -73,10 +75,12 @@ enum Source {
     Emperor,
     /// A connection, while there are no workers to accept it.
     Socket,
+    /// The output of a helper, at this place.
+    Helper(usize),
 }
 
 impl Master {
-    pub(super) fn new(instance: Instance, signals: Signals) -> Self {
+    pub(super) fn new(instance: Instance, signals: Signals, first: &Plan) -> Self {
         Self {
             instance,
             signals,
@@ -89,6 +93,8 @@ impl Master {
             orphaned: None,
             touches: Touches::default(),
             idle: None,
+            helpers: Helpers::new(first),
+            preparing: None,
         }
     }
 
@@ -105,6 +111,7 @@ impl Master {
             self.act(Instant::now());
             if let Phase::Leaving { status } = self.phase
                 && self.crews.is_empty()
+                && self.helpers.leave(self.instance.config(), Instant::now())
             {
                 return Ok(status);
             }
@@ -134,53 +141,7 @@ impl Master {
             self.look_at_idleness(now);
             self.begin_reload(now);
         }
-    }
-
-    /// Follows the emperor.
-    fn hear_emperor(&mut self, now: Instant) {
-        match self.instance.way_mut().emperor.hear() {
-            Some(Heard::Order(ToVassal::Reload)) => {
-                self.wanted = self.wanted.max(Some(Manner::Graceful));
-            }
-            // a second word to stop would mean: at once
-            Some(Heard::Order(ToVassal::Stop)) if matches!(self.phase, Phase::Leaving { .. }) => {}
-            Some(Heard::Order(ToVassal::Stop)) => {
-                self.instance.keeps_no_sockets();
-                self.stop("the emperor", now);
-            }
-            Some(Heard::Order(ToVassal::StopNow)) => {
-                self.instance.keeps_no_sockets();
-                self.instance.stop_begins();
-                self.kill_all(exit::OK, now);
-            }
-            Some(Heard::Order(ToVassal::Report)) => self.report_to_emperor(),
-            Some(Heard::Gone { stop: true }) => {
-                tracing::warn!("the emperor is gone, and so this vassal stops");
-                self.instance.keeps_no_sockets();
-                self.orphaned = Some(now + ORPHAN_TIME);
-                if !matches!(self.phase, Phase::Leaving { .. }) {
-                    self.stop("the emperor's end", now);
-                }
-            }
-            Some(Heard::Gone { stop: false }) => {
-                tracing::warn!("the emperor is gone; this vassal serves on, as it was told to");
-                self.instance.keeps_no_sockets();
-            }
-            None => {}
-        }
-    }
-
-    fn report_to_emperor(&mut self) {
-        let serving = self
-            .crews
-            .iter()
-            .flat_map(Crew::slots)
-            .filter(|(_, slot, _)| matches!(slot, Slot::Serving { .. }))
-            .count();
-        let requests = self.crews.iter().map(Crew::requests).sum();
-        let pids: Vec<i32> = self.crews.iter().flat_map(Crew::pids).collect();
-        let workers = u32::try_from(serving).unwrap_or(u32::MAX);
-        self.instance.way().emperor.report(workers, requests, &pids);
+        self.tend_helpers(now);
     }
 
     /// Waits until something is heard or due, and listens to zygotes and workers.
@@ -188,6 +149,7 @@ impl Master {
         let (sources, fds): (Vec<Source>, Vec<BorrowedFd<'_>>) = self.sources().into_iter().unzip();
         let ready = poll::wait(&fds, self.time_left())?;
         let now = Instant::now();
+        let mut written = Vec::new();
         for index in ready {
             match sources[index] {
                 Source::Signals => {}
@@ -195,8 +157,10 @@ impl Master {
                 Source::Worker(crew, seat) => self.crews[crew].hear_worker(seat, now),
                 Source::Emperor => self.hear_emperor(now),
                 Source::Socket => self.awaken(now),
+                Source::Helper(place) => written.push(place),
             }
         }
+        self.helpers.read(&written);
         Ok(())
     }
 
@@ -211,6 +175,8 @@ impl Master {
         let emperor = self.instance.way().emperor.descriptor();
         sources.extend(emperor.map(|fd| (Source::Emperor, fd)));
         sources.extend(self.watched_sockets().map(|fd| (Source::Socket, fd)));
+        let outputs = self.helpers.descriptors().enumerate();
+        sources.extend(outputs.map(|(place, fd)| (Source::Helper(place), fd)));
         sources
     }
 
@@ -219,7 +185,12 @@ impl Master {
         let crews = self.crews.iter().filter_map(Crew::deadline);
         let touches = self.touches.deadline();
         let touches = touches.filter(|_| self.phase == Phase::Running);
-        let others = [self.orphaned, touches, self.idle_deadline()];
+        let others = [
+            self.orphaned,
+            touches,
+            self.idle_deadline(),
+            self.helpers.deadline(),
+        ];
         let next = crews.chain(others.into_iter().flatten()).min()?;
         Some(next.saturating_duration_since(Instant::now()))
     }
@@ -228,7 +199,8 @@ impl Master {
     fn obey(&mut self) -> io::Result<()> {
         while let Some(signal) = self.signals.take()? {
             let now = Instant::now();
-            match order::of(signal, self.instance.term_stops()) {
+            let meant = self.helpers.order(signal);
+            match meant.or_else(|| order::of(signal, self.instance.term_stops())) {
                 Some(Order::Stop) => self.stop(signal, now),
                 Some(Order::Reload(manner)) => self.wanted = self.wanted.max(Some(manner)),
                 Some(Order::Report) => self.report(now),
@@ -241,6 +213,9 @@ impl Master {
 
     fn reap(&mut self, now: Instant) -> io::Result<()> {
         while let Some(end) = process::reap()? {
+            if self.helpers.ended(end, now) {
+                continue;
+            }
             // one that is nobody's was left behind by the application
             for crew in &mut self.crews {
                 if crew.ended(end, now) {
@@ -309,13 +284,23 @@ impl Master {
     }
 
     fn finish_start(&mut self, now: Instant) {
-        let Some(first) = self.crews.iter_mut().find(|crew| crew.is_ready()) else {
+        let Some(first) = self.crews.iter().position(Crew::is_ready) else {
             return;
         };
+        if !self.passes_start(first, now) {
+            return;
+        }
+        let first = &mut self.crews[first];
         first.take_over(now);
         self.phase = Phase::Running;
         self.instance
             .started(first, now.duration_since(first.begun));
+        self.helpers.settle(
+            self.instance.config(),
+            self.instance.companions(),
+            first,
+            now,
+        );
         self.begin_idle(now);
         self.touches.watch(self.instance.touched_files(), now);
     }
@@ -328,14 +313,15 @@ impl Master {
         {
             return;
         }
-        let Some(manner) = self.wanted.take() else {
+        let Some(next) = self.prepare_reload(now) else {
             return;
         };
-        self.instance.reload_begins();
-        let renewed = self.instance.renew();
-        let next = renewed.and_then(|plan| Ok(self.crew(Standing::Next, plan, now)?));
+        let next = next.and_then(|manner| {
+            let plan = self.instance.next_plan()?;
+            Ok((manner, self.crew(Standing::Next, plan, now)?))
+        });
         match next {
-            Ok(crew) => {
+            Ok((manner, crew)) => {
                 tracing::info!(
                     "reloading: generation {} is started beside the one that serves",
                     crew.number
@@ -355,10 +341,19 @@ impl Master {
         let Some(next) = self.crews.iter().position(ready) else {
             return;
         };
+        if !self.passes_reloaded(next, now) {
+            return;
+        }
         self.keep_count(next, now);
         self.crews[next].take_over(now);
         let took = now.duration_since(self.crews[next].begun);
         self.instance.reloaded(&self.crews[next], took);
+        self.helpers.settle(
+            self.instance.config(),
+            self.instance.companions(),
+            &self.crews[next],
+            now,
+        );
         for (index, crew) in self.crews.iter_mut().enumerate() {
             match (crew.standing, self.manner) {
                 (Standing::Current, Manner::Graceful) if index != next => {
@@ -422,6 +417,7 @@ impl Master {
         for crew in &mut self.crews {
             crew.kill(now);
         }
+        self.helpers.kill(now);
     }
 
     /// Takes away what the instance left outside; the last thing that the master does.

@@ -13,6 +13,7 @@ use crate::sys::{daemon, pidfile, stdio, user};
 
 use super::bind;
 use super::emperor_link::EmperorLink;
+use super::helpers::{Phase, run_phase};
 use super::instance::{Instance, Way};
 use super::module::Module;
 use super::order;
@@ -31,6 +32,7 @@ pub(super) fn start(
     // systemd names this very process, not the daemon that it may become
     let sockets = bind::inherit(&config, &emperor.loan.numbers)?;
     emperor.loan.find_address()?;
+    run_phase(Phase::Asap, &config, None)?;
     let parent = detach(&config, &emperor)?;
     let mut way = Way {
         sockets,
@@ -76,7 +78,7 @@ fn prepare(
             tracing::warn!("{warning}");
         }
     }
-    let signals = Signals::block(&order::READ).context("signals cannot be blocked")?;
+    let mut signals = Signals::block(&order::READ).context("signals cannot be blocked")?;
     process::set_child_subreaper().context("workers cannot be adopted")?;
     way.notify = Notify::from_environment();
     if let Some(mask) = config.umask() {
@@ -91,11 +93,15 @@ fn prepare(
     }
     let module = Rc::new(Module::find()?);
     write_pidfile(config.pidfile(), way)?;
+    run_phase(Phase::PreJail, &config, Some(&mut signals))?;
     if let Some(root) = config.chroot() {
         user::chroot(Path::new(root))?;
     }
+    for phase in [Phase::PostJail, Phase::InJail] {
+        run_phase(phase, &config, Some(&mut signals))?;
+    }
     let mut instance = Instance::new(config, invocation, module, std::mem::take(way));
-    match finish(&mut instance) {
+    match finish(&mut instance, &mut signals) {
         Ok(Some(plan)) => Ok(Some((instance, signals, plan))),
         Ok(None) => {
             *way = instance.into_way();
@@ -109,19 +115,26 @@ fn prepare(
 }
 
 /// The steps that a reload takes again, and the drop of privileges in their midst.
-fn finish(instance: &mut Instance) -> Result<Option<Plan>> {
+fn finish(instance: &mut Instance, signals: &mut Signals) -> Result<Option<Plan>> {
+    if user::is_root() {
+        run_phase(Phase::AsRoot, instance.config(), Some(signals))?;
+    } else if !Phase::AsRoot.is_empty(instance.config()) {
+        tracing::warn!("what is to be done as root is left out: this process does not run as root");
+    }
     instance.enter_directory()?;
     instance.bind()?;
     if instance.waits_for_demand()? {
         return Ok(None);
     }
     drop_privileges(instance)?;
+    run_phase(Phase::AsUser, instance.config(), Some(signals))?;
     if let Some(log) = instance.config().logto2() {
         redirect(log)?;
     }
     let pidfile = instance.config().pidfile2().map(str::to_owned);
     write_pidfile(pidfile.as_deref(), instance.way_mut())?;
     instance.name_process();
+    run_phase(Phase::PreApp, instance.config(), Some(signals))?;
     instance.plan().map(Some)
 }
 

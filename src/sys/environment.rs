@@ -12,3 +12,11 @@ pub fn take(name: &str) -> Option<OsString> {
     unsafe { std::env::remove_var(name) };
     Some(value)
 }
+
+/// Sets a variable of this process and of the children it will have.
+///
+/// Only for a process that has no second thread: C code of another thread might be reading the environment.
+pub fn set(name: &str, value: &str) {
+    // SAFETY: by the rule above no other thread exists.
+    unsafe { std::env::set_var(name, value) };
+}

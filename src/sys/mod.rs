@@ -11,6 +11,7 @@ pub(crate) mod memory;
 pub(crate) mod notify;
 pub mod packet;
 pub(crate) mod pidfile;
+pub mod pipe;
 pub mod poll;
 pub mod process;
 pub mod signal;

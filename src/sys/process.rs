@@ -81,6 +81,28 @@ pub fn kill_hard(pid: Pid) -> io::Result<()> {
     }
 }
 
+/// Sends a signal to all processes of the group that `leader` leads, or led; that none is left is no error.
+///
+/// # Errors
+/// Those of kill(2).
+pub fn signal_group(leader: Pid, signal: Signal) -> io::Result<()> {
+    match nix::sys::signal::killpg(nix::unistd::Pid::from_raw(leader.0), signal) {
+        Ok(()) | Err(Errno::ESRCH) => Ok(()),
+        Err(error) => Err(error.into()),
+    }
+}
+
+/// Whether there is a process with this id that has not ended.
+pub fn lives(pid: Pid) -> bool {
+    // asked first, since /proc may show this user's processes only
+    if nix::sys::signal::kill(nix::unistd::Pid::from_raw(pid.0), None) == Err(Errno::ESRCH) {
+        return false;
+    }
+    let stat = fs::read_to_string(format!("/proc/{pid}/stat"));
+    let state = stat.as_deref().ok().and_then(|stat| stat.rsplit_once(") "));
+    state.is_none_or(|(_, state)| !state.starts_with(['Z', 'X']))
+}
+
 /// Makes this process the parent of all its descendants whose own parent has gone.
 ///
 /// # Errors
@@ -188,12 +210,7 @@ pub fn spawn(mut command: Command, child: &Child<'_>) -> io::Result<Pid> {
         if let Some(limit) = address_space {
             setrlimit(Resource::RLIMIT_AS, limit, limit)?;
         }
-        nix::sys::prctl::set_pdeathsig(Signal::SIGKILL)?;
-        // the parent may have died before the request above was in place
-        if nix::unistd::getppid().as_raw() != parent.0 {
-            return Err(Errno::ESRCH.into());
-        }
-        Ok(())
+        die_with(parent, Signal::SIGKILL)
     };
     // SAFETY: `set_up` makes system calls only; it neither allocates nor takes a lock.
     unsafe { command.pre_exec(set_up) };
@@ -221,9 +238,14 @@ pub struct Apart<'a> {
     pub identity: Option<&'a Identity>,
     /// How many descriptors it may open, where that is not what this process may.
     pub descriptors: Option<u64>,
+    /// The signal it gets when this process dies; without one it outlives this process.
+    pub death: Option<Signal>,
+    /// It leads a session of its own, so that it has no terminal to lose.
+    pub session: bool,
 }
 
-/// Spawns `command` as a child in a process group of its own, with default signals, that outlives this process.
+/// Spawns `command` as a child in a process group of its own, with default signals, that outlives this process
+/// unless `death` is set. Where that is set, only the thread that calls this stands for this process.
 ///
 /// # Errors
 /// Those of fork(2), execve(2) and of what is set up between them.
@@ -239,11 +261,17 @@ pub fn spawn_apart(mut command: Command, apart: &Apart<'_>) -> io::Result<Pid> {
         )
     });
     let descriptors = apart.descriptors;
+    let (death, session) = (apart.death, apart.session);
+    let parent = Pid::own();
     let set_up = move || {
         default_signals()?;
         close_others(&inherited)?;
         // a Ctrl-C is for this process, which then tells its children in order
-        nix::unistd::setpgid(nix::unistd::Pid::from_raw(0), nix::unistd::Pid::from_raw(0))?;
+        if session {
+            nix::unistd::setsid()?;
+        } else {
+            nix::unistd::setpgid(nix::unistd::Pid::from_raw(0), nix::unistd::Pid::from_raw(0))?;
+        }
         if let Some(soft) = descriptors {
             let (_, hard) = getrlimit(Resource::RLIMIT_NOFILE)?;
             setrlimit(Resource::RLIMIT_NOFILE, soft.min(hard), hard)?;
@@ -253,12 +281,26 @@ pub fn spawn_apart(mut command: Command, apart: &Apart<'_>) -> io::Result<Pid> {
             nix::unistd::setresgid(*gid, *gid, *gid)?;
             nix::unistd::setresuid(*uid, *uid, *uid)?;
         }
+        // after the change of the user, which makes the kernel forget it
+        if let Some(signal) = death {
+            die_with(parent, signal)?;
+        }
         Ok(())
     };
     // SAFETY: `set_up` makes system calls only; it neither allocates nor takes a lock.
     unsafe { command.pre_exec(set_up) };
     let spawned = command.spawn()?;
     Pid::new(spawned.id().cast_signed()).ok_or_else(|| io::ErrorKind::InvalidData.into())
+}
+
+/// Asks for `signal` when the parent dies; fails if it has died already.
+fn die_with(parent: Pid, signal: Signal) -> io::Result<()> {
+    nix::sys::prctl::set_pdeathsig(signal)?;
+    // the parent may have died before the request above was in place
+    if nix::unistd::getppid().as_raw() != parent.0 {
+        return Err(Errno::ESRCH.into());
+    }
+    Ok(())
 }
 
 /// Lets this process open as many descriptors as it ever may; returns how many it could before.

@@ -2,6 +2,7 @@
 
 use std::fs::{File, OpenOptions};
 use std::io;
+use std::os::fd::{AsFd, OwnedFd};
 use std::os::unix::fs::OpenOptionsExt;
 use std::path::Path;
 
@@ -12,6 +13,11 @@ use nix::unistd;
 /// reader of the log must not hold or end a server.
 pub fn write_stderr(bytes: &[u8]) {
     while let Err(Errno::EINTR) = unistd::write(io::stderr(), bytes) {}
+}
+
+/// Another descriptor for what descriptor 2 writes to.
+pub fn stderr_again() -> io::Result<OwnedFd> {
+    io::stderr().as_fd().try_clone_to_owned()
 }
 
 /// Device and inode of descriptor 2.

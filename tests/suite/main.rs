@@ -6,12 +6,15 @@
 mod kit;
 
 mod bodies;
+mod cron;
 mod daemon;
+mod daemons;
 mod differences;
 mod django;
 mod emperor;
 mod environ;
 mod files;
+mod hooks;
 mod http;
 mod idle;
 mod input;

@@ -104,7 +104,11 @@ impl Crew {
     fn heard_worker(&mut self, seat: usize, message: FromWorker, now: Instant) {
         match message {
             FromWorker::Ready => {
-                let hold = self.standing == Standing::Next;
+                let hold = match self.standing {
+                    Standing::Next => true,
+                    Standing::First => self.plan.hooks_after_load,
+                    _ => false,
+                };
                 self.step_slot(seat, slot::Event::Ready { hold }, now);
             }
             FromWorker::Failed(failure) => {

@@ -1,0 +1,64 @@
+//! A vassal's master: what the emperor says, and what it is told.
+
+use std::time::{Duration, Instant};
+
+use crate::channel::ToVassal;
+use crate::exit;
+use crate::master::crew::Crew;
+use crate::master::emperor_link::Heard;
+use crate::master::order::Manner;
+use crate::master::slot::Slot;
+
+use super::{Master, Phase};
+
+/// How long requests in flight may take when the emperor is gone: nobody would end them otherwise.
+const ORPHAN_TIME: Duration = Duration::from_secs(4);
+
+impl Master {
+    /// Follows the emperor.
+    pub(super) fn hear_emperor(&mut self, now: Instant) {
+        match self.instance.way_mut().emperor.hear() {
+            Some(Heard::Order(ToVassal::Reload)) => {
+                self.wanted = self.wanted.max(Some(Manner::Graceful));
+            }
+            // a second word to stop would mean: at once
+            Some(Heard::Order(ToVassal::Stop)) if matches!(self.phase, Phase::Leaving { .. }) => {}
+            Some(Heard::Order(ToVassal::Stop)) => {
+                self.instance.keeps_no_sockets();
+                self.stop("the emperor", now);
+            }
+            Some(Heard::Order(ToVassal::StopNow)) => {
+                self.instance.keeps_no_sockets();
+                self.instance.stop_begins();
+                self.kill_all(exit::OK, now);
+            }
+            Some(Heard::Order(ToVassal::Report)) => self.report_to_emperor(),
+            Some(Heard::Gone { stop: true }) => {
+                tracing::warn!("the emperor is gone, and so this vassal stops");
+                self.instance.keeps_no_sockets();
+                self.orphaned = Some(now + ORPHAN_TIME);
+                if !matches!(self.phase, Phase::Leaving { .. }) {
+                    self.stop("the emperor's end", now);
+                }
+            }
+            Some(Heard::Gone { stop: false }) => {
+                tracing::warn!("the emperor is gone; this vassal serves on, as it was told to");
+                self.instance.keeps_no_sockets();
+            }
+            None => {}
+        }
+    }
+
+    fn report_to_emperor(&mut self) {
+        let serving = self
+            .crews
+            .iter()
+            .flat_map(Crew::slots)
+            .filter(|(_, slot, _)| matches!(slot, Slot::Serving { .. }))
+            .count();
+        let requests = self.crews.iter().map(Crew::requests).sum();
+        let pids: Vec<i32> = self.crews.iter().flat_map(Crew::pids).collect();
+        let workers = u32::try_from(serving).unwrap_or(u32::MAX);
+        self.instance.way().emperor.report(workers, requests, &pids);
+    }
+}

@@ -1,0 +1,117 @@
+//! The master and its helpers: what they ask of it, and the hooks that a generation waits for.
+
+use std::time::Instant;
+
+use anyhow::{Result, bail};
+
+use crate::channel::LoadFailure;
+use crate::exit;
+use crate::master::helpers::{Outcome, Phase as Moment, Surroundings};
+use crate::master::order::Manner;
+
+use super::{Master, Phase};
+
+impl Master {
+    /// Does what is due of helpers, and follows one that has the instance in its hands.
+    pub(super) fn tend_helpers(&mut self, now: Instant) {
+        if matches!(self.phase, Phase::Leaving { .. }) {
+            self.helpers.wind_down();
+        }
+        self.helpers.tick(&self.crews, now);
+        if let Some(sentence) = self.helpers.last_word()
+            && !matches!(self.phase, Phase::Leaving { .. })
+        {
+            self.stop(format!("{sentence}, and the instance with it"), now);
+        }
+    }
+
+    /// Whether the hooks are done that the first generation waits for; a failure ends the instance.
+    pub(super) fn passes_start(&mut self, crew: usize, now: Instant) -> bool {
+        match self.after_load(crew, now) {
+            Outcome::Busy => false,
+            Outcome::Done => true,
+            Outcome::Failed(sentence) => {
+                tracing::error!("cannot start: {sentence}");
+                self.told = Some(LoadFailure {
+                    sentence,
+                    traceback: String::new(),
+                });
+                self.leave(exit::FAILED, now);
+                false
+            }
+            Outcome::Exit(status) => {
+                tracing::info!("a hook asked for the end, with status {status}");
+                self.leave(status, now);
+                false
+            }
+        }
+    }
+
+    /// Reads the configuration of the next generation, if one is wanted, and waits for the hooks before it; `None`
+    /// if there is nothing to go on with yet.
+    pub(super) fn prepare_reload(&mut self, now: Instant) -> Option<Result<Manner>> {
+        let manner = match self.preparing.take() {
+            Some(manner) => manner,
+            None => {
+                let manner = self.wanted.take()?;
+                self.instance.reload_begins();
+                if let Err(error) = self.instance.renew() {
+                    return Some(Err(error));
+                }
+                manner
+            }
+        };
+        match self.passes_reload(now) {
+            Ok(true) => Some(Ok(manner)),
+            Ok(false) => {
+                self.preparing = Some(manner);
+                None
+            }
+            Err(error) => Some(Err(error)),
+        }
+    }
+
+    /// Whether the hooks are done that the next generation waits for before it is begun.
+    fn passes_reload(&mut self, now: Instant) -> Result<bool> {
+        let config = self.instance.next_config();
+        if Moment::PreApp.is_empty(config) {
+            return Ok(true);
+        }
+        let around = Surroundings::here(config);
+        let generation = self.generations + 1;
+        match self
+            .helpers
+            .pass(Moment::PreApp, generation, config, &around, now)
+        {
+            Outcome::Busy => Ok(false),
+            Outcome::Done => Ok(true),
+            Outcome::Failed(sentence) => bail!(sentence),
+            Outcome::Exit(status) => bail!("a hook asked for the end, with status {status}"),
+        }
+    }
+
+    /// Whether the hooks are done that the next generation waits for before it serves; a failure ends the reload.
+    pub(super) fn passes_reloaded(&mut self, crew: usize, now: Instant) -> bool {
+        let reason = match self.after_load(crew, now) {
+            Outcome::Busy => return false,
+            Outcome::Done => return true,
+            Outcome::Failed(sentence) => sentence,
+            Outcome::Exit(status) => format!("a hook asked for the end, with status {status}"),
+        };
+        let number = self.crews[crew].number;
+        self.crews[crew].kill(now);
+        tracing::error!(
+            "the reload is given up: {reason}; generation {number} does not serve, the workers of the one before do"
+        );
+        self.instance.reload_failed(&reason);
+        false
+    }
+
+    fn after_load(&mut self, crew: usize, now: Instant) -> Outcome {
+        let crew = &self.crews[crew];
+        let around = Surroundings::of(&crew.plan);
+        let config = self.instance.next_config();
+        self.helpers
+            .pass(Moment::PostApp, crew.number, config, &around, now)
+    }
+}

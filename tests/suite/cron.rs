@@ -1,0 +1,164 @@
+//! Commands at certain times: `cron` and its kin. What runs every minute runs in the minute of the start too, as in
+//! uWSGI, so that no test waits for the clock; when a minute is due is tested beside the function that decides it.
+
+use crate::kit::*;
+
+#[test]
+fn a_command_runs_in_the_applications_surroundings() {
+    let site = Site::with("hello");
+    let server = site
+        .server()
+        .set("env", "COLOUR=green")
+        .set("cron", "-1 -1 -1 -1 -1 echo $COLOUR > ran; pwd >> ran")
+        .start();
+    let directory = site.path().canonicalize().unwrap();
+    let expected = format!("green\n{}\n", directory.display());
+    server.eventually("the command has run", || site.read("ran") == expected);
+    server.get("/").says("hello\n");
+}
+
+#[test]
+fn the_log_tells_of_start_output_and_end() {
+    if differs("The log tells how a command of cron ended and how long it took.") {
+        return;
+    }
+    let server = Site::with("hello")
+        .server()
+        .set("cron2", "name=greet echo hello from cron")
+        .set("cron2", "name=break exit 3")
+        .start();
+    server.wait_for_log("greet is started (pid ");
+    server.wait_for_log("]: hello from cron");
+    assert!(server.log_lines("]: hello from cron")[0].contains("[info] greet["));
+    server.wait_for_log(") ended well after 0.");
+    server.wait_for_log(") exited with status 3 after 0.");
+    assert!(server.log_lines("exited with status 3")[0].contains("[warn]"));
+}
+
+#[test]
+fn a_command_of_another_time_does_not_run() {
+    let site = Site::with("hello");
+    // in a month that is neither this one nor the next
+    let month = (this_month() + 5) % 12 + 1;
+    let server = site
+        .server()
+        .set("cron", format!("-1 -1 -1 {month} -1 echo wrong > wrong"))
+        .set("cron", "-1 -1 -1 -1 -1 echo right > right")
+        .start();
+    server.eventually("the other one has run", || site.has("right"));
+    assert!(!site.has("wrong"), "{}", server.log());
+}
+
+fn this_month() -> u32 {
+    let output = std::process::Command::new("date")
+        .arg("+%m")
+        .output()
+        .unwrap();
+    String::from_utf8(output.stdout)
+        .unwrap()
+        .trim()
+        .parse()
+        .unwrap()
+}
+
+#[test]
+fn a_command_that_takes_too_long_is_killed_with_its_children() {
+    let site = Site::with("hello");
+    let value = "harakiri=1 echo $$ > id; sleep 1000 & echo $! > child; wait";
+    let server = site.server().set("cron2", value).start();
+    server.eventually("it runs", || site.read("child").ends_with('\n'));
+    let ids = [site.read("id"), site.read("child")].map(|id| id.trim().parse().unwrap());
+    if under_uwsgi() {
+        server.eventually("it is gone", || !proc::lives(ids[0]));
+        return;
+    }
+    server.wait_for_log("it takes too long");
+    server.eventually("both are gone", || !ids.iter().any(|id| proc::lives(*id)));
+    server.wait_for_log("killed by signal 9 (SIGKILL) after ");
+}
+
+#[test]
+fn cron_harakiri_is_for_all_but_those_with_their_own() {
+    if under_uwsgi() {
+        return;
+    }
+    let server = Site::with("hello")
+        .server()
+        .set("cron-harakiri", 1)
+        .set("cron2", "name=short sleep 1000")
+        .set("cron2", "name=free,harakiri=0 sleep 3; echo still there")
+        .start();
+    server.wait_for_log("short (pid ");
+    server.wait_for_log("it takes too long");
+    server.wait_for_log("still there");
+    assert_eq!(server.log_lines("it takes too long").len(), 1);
+}
+
+#[test]
+fn what_still_runs_stops_with_the_instance() {
+    let site = Site::with("hello");
+    let command = "trap 'echo asked > said; exit' TERM; echo > runs; while :; do sleep 0.1; done";
+    let server = site
+        .server()
+        .set("cron", format!("-1 -1 -1 -1 -1 {command}"))
+        .start();
+    server.eventually("it runs", || site.has("runs"));
+    if differs(
+        "A command of cron that runs when the instance stops is asked to stop by SIGTERM, and killed after 10 s.",
+    ) {
+        return;
+    }
+    server.stop();
+    assert_eq!(site.read("said"), "asked\n");
+}
+
+#[test]
+fn a_reload_lets_run_what_runs_and_repeats_nothing() {
+    if differs(
+        "A reload lets commands of cron run on, and does not run them again in the same minute.",
+    ) {
+        return;
+    }
+    let site = Site::with("generation");
+    let server = site
+        .server()
+        .set("cron", "-1 -1 -1 -1 -1 echo >> runs; while ! test -e go; do sleep 0.05; done; echo done > done")
+        .start();
+    server.eventually("it runs", || site.has("runs"));
+    let minute = || {
+        std::time::SystemTime::now()
+            .duration_since(std::time::UNIX_EPOCH)
+            .unwrap()
+            .as_secs()
+            / 60
+    };
+    let begun = minute();
+    let before = server.get("/").text();
+    server.signal(nix::sys::signal::Signal::SIGHUP);
+    server.wait_for_log("reloaded: generation 2 serves");
+    server.eventually("the next generation answers", || {
+        server.get("/").text() != before
+    });
+    let lines = site.read("runs").lines().count();
+    assert!(lines == 1 || minute() != begun, "{}", server.log());
+    site.write("go", "");
+    server.eventually("it ran on", || site.has("done"));
+}
+
+#[test]
+fn a_time_that_never_comes_is_refused_with_its_place() {
+    if differs("A time of cron that never comes is refused; uWSGI waits for it.") {
+        return;
+    }
+    let refusal = Site::with("hello")
+        .server()
+        .set("cron", "75 3 -1 -1 -1 true")
+        .refused();
+    assert_eq!(refusal.code, Some(1));
+    assert!(
+        refusal.log.contains("there is no minute 75"),
+        "{}",
+        refusal.log
+    );
+    assert!(refusal.log.contains("site.ini:"), "{}", refusal.log);
+}

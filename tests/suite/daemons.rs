@@ -1,0 +1,633 @@
+//! Companion processes: `attach-daemon` and its kin.
+
+use std::fs;
+
+use nix::sys::signal::Signal;
+
+use crate::kit::*;
+
+/// A command that leaves its process id in a file of the site, and stays.
+fn sleeper(file: &str) -> String {
+    format!("echo $$ >> {file}; exec sleep 1000")
+}
+
+/// The ids that commands have left in a file.
+fn pids(site: &Site, file: &str) -> Vec<i32> {
+    let text = site.read(file);
+    text.lines().filter_map(|line| line.parse().ok()).collect()
+}
+
+/// Waits until a file has so many process ids, and gives the last one.
+#[track_caller]
+fn wait_for_pid(server: &Server, file: &str, count: usize) -> i32 {
+    server.eventually(&format!("{file} has {count} ids"), || {
+        pids(&server.site, file).len() >= count
+    });
+    pids(&server.site, file)[count - 1]
+}
+
+#[track_caller]
+fn is_gone(server: &Server, pid: i32) {
+    server.eventually(&format!("process {pid} is gone"), || !proc::lives(pid));
+}
+
+#[test]
+fn a_daemon_runs_beside_the_workers_and_stops_with_the_instance() {
+    let site = Site::with("hello");
+    let server = site.server().set("attach-daemon", sleeper("ids")).start();
+    let pid = wait_for_pid(&server, "ids", 1);
+    server.get("/").says("hello\n");
+    assert!(proc::lives(pid));
+    server.stop();
+    assert!(!proc::lives(pid));
+}
+
+#[test]
+fn a_daemon_has_the_applications_surroundings_and_nothing_of_ours() {
+    if differs(
+        "A companion process inherits no listening socket, no limit-as, no signal that is ignored or blocked; uWSGI's has its \
+         master's.",
+    ) {
+        return;
+    }
+    let site = Site::with("hello");
+    let server = site
+        .server()
+        .set("env", "COLOUR=green")
+        .set("limit-as", 4096)
+        .set("attach-daemon", sleeper("ids"))
+        .start();
+    let pid = wait_for_pid(&server, "ids", 1);
+    server.eventually("it is the command itself", || {
+        proc::command_line(pid).starts_with("sleep")
+    });
+    let link = |what: &str| fs::read_link(format!("/proc/{pid}/{what}")).unwrap();
+    assert_eq!(link("cwd"), site.path().canonicalize().unwrap());
+    let environment = fs::read(format!("/proc/{pid}/environ")).unwrap();
+    let environment = String::from_utf8_lossy(&environment).into_owned();
+    assert!(environment.contains("COLOUR=green"), "{environment}");
+    // the dynamic loader may be at work yet
+    server.eventually("it has stdin, stdout and stderr alone", || {
+        proc::descriptors(pid) == 3
+    });
+    assert_eq!(link("fd/0").to_str(), Some("/dev/null"));
+    for set in ["SigBlk", "SigIgn", "SigCgt"] {
+        // 32 and 33 are the C library's own
+        let signals = u64::from_str_radix(&proc::status(pid, set), 16).unwrap();
+        assert_eq!(signals & !(0b11 << 31), 0, "{set}: {signals:x}");
+    }
+    let limits = fs::read_to_string(format!("/proc/{pid}/limits")).unwrap();
+    let memory = limits
+        .lines()
+        .find(|line| line.starts_with("Max address space"));
+    assert!(
+        memory.is_some_and(|line| line.contains("unlimited")),
+        "{limits}"
+    );
+}
+
+#[test]
+fn what_a_daemon_writes_is_in_the_log_under_its_name() {
+    if differs("What helpers write is in the log under their names.") {
+        return;
+    }
+    let command = r"printf 'first\nsecond \033[1mbold\n' >&2; printf unfinished; exec sleep 1000";
+    let server = Site::with("hello")
+        .server()
+        .set(
+            "attach-daemon2",
+            format!("cmd={},name=queue", command.replace(',', "\\,")),
+        )
+        .start();
+    server.wait_for_log("second");
+    for text in ["first", r"second \x1b[1mbold"] {
+        let lines = server.log_lines(text);
+        assert!(
+            lines.iter().any(|line| line.contains("[info] queue[")),
+            "{lines:?}"
+        );
+    }
+    let log = server.log();
+    server.stop();
+    assert!(!log.contains("unfinished"), "{log}");
+}
+
+#[test]
+fn a_line_without_end_is_broken() {
+    if differs("What helpers write is in the log under their names.") {
+        return;
+    }
+    let command = "head -c 100000 /dev/zero | tr '\\0' x; echo; echo behind it; exec sleep 1000";
+    let server = Site::with("hello")
+        .server()
+        .set("attach-daemon", command)
+        .start();
+    server.wait_for_log("behind it");
+    let pieces = server.log_lines("xxxxxxxxxx");
+    assert_eq!(pieces.len(), 13);
+    assert!(pieces.iter().all(|line| line.len() < 9000));
+}
+
+#[test]
+fn a_daemon_that_dies_is_started_again() {
+    let site = Site::with("hello");
+    let server = site.server().set("attach-daemon", sleeper("ids")).start();
+    let first = wait_for_pid(&server, "ids", 1);
+    kit_kill(first);
+    let second = wait_for_pid(&server, "ids", 2);
+    assert!(proc::lives(second));
+    server.get("/").says("hello\n");
+}
+
+fn kit_kill(pid: i32) {
+    server::send(pid, Signal::SIGKILL);
+}
+
+#[test]
+fn one_that_dies_at_once_is_started_again_with_growing_pauses() {
+    if differs(
+        "A companion process that keeps dying is started again after growing pauses, up to half a minute; uWSGI's after one second.",
+    ) {
+        return;
+    }
+    let site = Site::with("hello");
+    let server = site
+        .server()
+        .set("attach-daemon", "echo x >> starts; exit 3")
+        .start();
+    server.wait_for_log("exited with status 3");
+    server.wait_for_log("it is started again in 0.8 s");
+    let starts = site.read("starts").lines().count();
+    assert!(
+        (4..=6).contains(&starts),
+        "{starts} starts:\n{}",
+        server.log()
+    );
+    server.get("/").says("hello\n");
+}
+
+#[test]
+fn one_that_goes_to_the_background_is_explained() {
+    if differs("A companion process that goes to the background is told of in the log.") {
+        return;
+    }
+    let server = Site::with("hello")
+        .server()
+        .set("attach-daemon", "true")
+        .start();
+    server.wait_for_log("a companion has to stay in the foreground");
+}
+
+#[test]
+fn what_a_daemon_left_behind_is_gone_before_it_is_started_again() {
+    if differs(
+        "What a companion process leaves of its process group is killed before it is started again.",
+    ) {
+        return;
+    }
+    let site = Site::with("hello");
+    let command = "sleep 1000 & echo $! >> children; echo $$ >> ids; wait";
+    let server = site.server().set("attach-daemon", command).start();
+    let first = wait_for_pid(&server, "ids", 1);
+    let child = wait_for_pid(&server, "children", 1);
+    kit_kill(first);
+    wait_for_pid(&server, "ids", 2);
+    is_gone(&server, child);
+}
+
+#[test]
+fn a_daemon_is_stopped_by_its_signal() {
+    let site = Site::with("hello");
+    let command = "trap 'echo bye > said; exit 0' INT; echo $$ > ids; while :; do sleep 0.1; done";
+    let server = site
+        .server()
+        .set("attach-daemon2", format!("cmd={command},stopsignal=2"))
+        .start();
+    wait_for_pid(&server, "ids", 1);
+    server.stop();
+    assert_eq!(site.read("said"), "bye\n");
+}
+
+#[test]
+fn a_daemon_that_does_not_stop_is_killed() {
+    if differs(
+        "A companion process may take 10 s to stop, or mercy= seconds; uWSGI's has 3 s, or reload-mercy.",
+    ) {
+        return;
+    }
+    let site = Site::with("hello");
+    let command = "trap '' TERM; echo $$ > ids; while :; do sleep 0.1; done";
+    let mut server = site
+        .server()
+        .set("attach-daemon2", format!("cmd={command},mercy=1"))
+        .start();
+    let pid = wait_for_pid(&server, "ids", 1);
+    server.signal(Signal::SIGTERM);
+    assert!(server.wait_for_exit().unwrap().success());
+    assert!(!proc::lives(pid));
+    server.wait_for_log("has not stopped in time");
+}
+
+#[test]
+fn a_second_signal_does_not_wait_for_daemons() {
+    if under_uwsgi() {
+        return;
+    }
+    let site = Site::with("hello");
+    let command = "trap '' TERM; echo $$ > ids; while :; do sleep 0.1; done";
+    let mut server = site
+        .server()
+        .set("attach-daemon2", format!("cmd={command},mercy=1000"))
+        .start();
+    let pid = wait_for_pid(&server, "ids", 1);
+    server.signal(Signal::SIGTERM);
+    server.wait_for_log("is asked to stop by SIGTERM");
+    server.signal(Signal::SIGTERM);
+    assert!(server.wait_for_exit().unwrap().success());
+    assert!(!proc::lives(pid));
+}
+
+#[test]
+fn a_reload_starts_daemons_anew() {
+    let site = Site::with("generation");
+    let command =
+        "trap 'echo reloading > said; exit 0' USR1; echo $$ >> ids; while :; do sleep 0.1; done";
+    let server = site
+        .server()
+        .set("attach-daemon2", format!("cmd={command},reloadsignal=10"))
+        .start();
+    let first = wait_for_pid(&server, "ids", 1);
+    server.signal(Signal::SIGHUP);
+    let second = wait_for_pid(&server, "ids", 2);
+    assert_ne!(first, second);
+    is_gone(&server, first);
+    assert_eq!(site.read("said"), "reloading\n");
+}
+
+#[test]
+fn a_reload_that_fails_leaves_daemons_alone() {
+    if differs("A reload that fails leaves companion processes as they are.") {
+        return;
+    }
+    let site = Site::with("hello");
+    let mut server = site.server().set("attach-daemon", sleeper("ids")).start();
+    let pid = wait_for_pid(&server, "ids", 1);
+    site.write("app.py", "raise RuntimeError('my own words')\n");
+    server.signal(Signal::SIGHUP);
+    server.expect_log("the reload is given up");
+    assert!(proc::lives(pid));
+    assert_eq!(pids(&site, "ids").len(), 1);
+}
+
+#[test]
+fn a_reload_follows_the_file() {
+    if under_uwsgi() {
+        return;
+    }
+    let site = Site::with("hello");
+    let server = site.server().set("attach-daemon", sleeper("old")).start();
+    let old = wait_for_pid(&server, "old", 1);
+    let ini = site.read("site.ini");
+    site.write("site.ini", &ini.replace(">> old", ">> new"));
+    server.signal(Signal::SIGHUP);
+    wait_for_pid(&server, "new", 1);
+    is_gone(&server, old);
+    site.write(
+        "site.ini",
+        &ini.lines()
+            .filter(|line| !line.starts_with("attach-daemon"))
+            .collect::<Vec<_>>()
+            .join("\n"),
+    );
+    let new = wait_for_pid(&server, "new", 1);
+    server.signal(Signal::SIGHUP);
+    is_gone(&server, new);
+}
+
+#[test]
+fn one_that_takes_the_place_of_another_waits_for_its_end() {
+    if under_uwsgi() {
+        return;
+    }
+    let site = Site::with("hello");
+    // as if it held a port: it goes when it may, and another one fails while it is there
+    let command = "test -e port && exit 1; echo > port; trap 'while ! test -e go; do sleep 0.05; done; rm port; exit' TERM; \
+                   echo $$ >> ids; while :; do sleep 0.05; done";
+    let server = site.server().set("attach-daemon", command).start();
+    let old = wait_for_pid(&server, "ids", 1);
+    let ini = site.read("site.ini");
+    site.write(
+        "site.ini",
+        &ini.replace("sleep 0.05; done\n", "sleep 0.06; done\n"),
+    );
+    server.signal(Signal::SIGHUP);
+    server.wait_for_log("is asked to stop by SIGTERM");
+    site.write("go", "");
+    wait_for_pid(&server, "ids", 2);
+    is_gone(&server, old);
+    assert!(
+        server.log_lines("exited with status 1 ").is_empty(),
+        "{}",
+        server.log()
+    );
+}
+
+#[test]
+fn the_end_of_a_controlling_daemon_is_the_instances() {
+    let site = Site::with("hello");
+    let command = "echo $$ > ids; while ! test -e end; do sleep 0.05; done";
+    for option in ["attach-control-daemon", "attach-daemon2"] {
+        let value = match option {
+            "attach-daemon2" => format!("cmd={command},control=1"),
+            _ => command.to_owned(),
+        };
+        let mut server = site.server().set(option, value).start();
+        wait_for_pid(&server, "ids", 1);
+        server.get("/").says("hello\n");
+        site.write("end", "");
+        assert!(server.wait_for_exit().unwrap().success());
+        fs::remove_file(site.file("end")).unwrap();
+    }
+}
+
+#[test]
+fn a_touched_file_starts_a_daemon_again() {
+    let site = Site::with("hello");
+    site.write("touched", "1");
+    let value = format!("cmd={},touch={}", sleeper("ids"), site.at("touched"));
+    let server = site.server().set("attach-daemon2", value).start();
+    let first = wait_for_pid(&server, "ids", 1);
+    if under_uwsgi() {
+        // whole seconds
+        return;
+    }
+    site.write("touched", "2");
+    wait_for_pid(&server, "ids", 2);
+    is_gone(&server, first);
+}
+
+#[test]
+fn a_killed_master_leaves_no_daemon_behind() {
+    if differs(
+        "A companion process and all of its process group end when the master is killed; uWSGI's stay.",
+    ) {
+        return;
+    }
+    let site = Site::with("hello");
+    let command =
+        "sleep 1000 & echo $! > children; echo $$ > ids; trap 'echo asked > said; exit' TERM; wait";
+    let mut server = site.server().set("attach-daemon", command).start();
+    let pid = wait_for_pid(&server, "ids", 1);
+    let child = wait_for_pid(&server, "children", 1);
+    server.ends_otherwise();
+    server.leaves_its_socket();
+    server.signal(Signal::SIGKILL);
+    server.wait_for_exit();
+    is_gone(&server, pid);
+    is_gone(&server, child);
+    server.eventually("it was asked first", || site.read("said") == "asked\n");
+}
+
+#[test]
+fn a_killed_master_leaves_no_daemon_that_does_not_listen() {
+    if under_uwsgi() {
+        return;
+    }
+    let site = Site::with("hello");
+    let command = "trap '' TERM; echo $$ > ids; while :; do sleep 0.1; done";
+    let mut server = site.server().set("attach-daemon", command).start();
+    let pid = wait_for_pid(&server, "ids", 1);
+    server.ends_otherwise();
+    server.leaves_its_socket();
+    server.signal(Signal::SIGKILL);
+    server.wait_for_exit();
+    is_gone(&server, pid);
+}
+
+/// A process that is not the server's any more ends with its test.
+struct Stray(i32);
+
+impl Drop for Stray {
+    fn drop(&mut self) {
+        let _ = nix::sys::signal::kill(nix::unistd::Pid::from_raw(self.0), Signal::SIGKILL);
+        wait::within(wait::DEADLINE, || {
+            let _ = nix::sys::wait::waitpid(nix::unistd::Pid::from_raw(self.0), None);
+            !proc::lives(self.0)
+        });
+    }
+}
+
+#[test]
+fn a_daemon_with_a_pidfile_outlives_reloads_and_the_instance() {
+    let site = Site::with("generation");
+    let pidfile = site.at("daemon.pid");
+    // it goes to the background and writes its pidfile, as daemons do
+    let command =
+        format!("setsid sleep 1000 > /dev/null 2>&1 & echo $! > {pidfile}; echo $! >> ids");
+    let server = site
+        .server()
+        .set(
+            "attach-daemon2",
+            format!("cmd={command},pidfile={pidfile},freq=1"),
+        )
+        .start();
+    let pid = wait_for_pid(&server, "ids", 1);
+    let _stray = Stray(pid);
+    let before = server.get("/").text();
+    server.signal(Signal::SIGHUP);
+    server.eventually("the next generation answers", || {
+        server.get("/").text() != before
+    });
+    server.stop();
+    assert!(proc::lives(pid));
+    // the next instance finds it
+    let server = site
+        .server()
+        .set(
+            "attach-daemon2",
+            format!("cmd={command},pidfile={pidfile},freq=1"),
+        )
+        .start();
+    if !under_uwsgi() {
+        server.wait_for_log(&format!("runs already (pid {pid})"));
+    }
+    assert_eq!(pids(&site, "ids"), [pid]);
+    // and starts it when it is gone
+    kit_kill(pid);
+    let next = wait_for_pid(&server, "ids", 2);
+    let _next = Stray(next);
+    assert!(proc::lives(next));
+    server.stop();
+}
+
+#[test]
+fn the_pidfile_of_a_foreground_command_is_written_for_it() {
+    let site = Site::with("hello");
+    let value = format!("{} {}", site.at("daemon.pid"), sleeper("ids"));
+    let server = site.server().set("smart-attach-daemon2", value).start();
+    let pid = wait_for_pid(&server, "ids", 1);
+    let _stray = Stray(pid);
+    if differs("smart-attach-daemon2 writes the pidfile of its command.") {
+        return;
+    }
+    server.eventually("the pidfile is there", || {
+        pids(&site, "daemon.pid") == [pid]
+    });
+    server.stop();
+    assert!(proc::lives(pid));
+}
+
+#[test]
+fn one_that_wants_to_know_is_told_of_reloads() {
+    let site = Site::with("hello");
+    let command = "trap 'echo reloaded >> said' HUP; echo $$ >> ids; while :; do sleep 0.1; done";
+    let value = format!(
+        "cmd={command},pidfile={},notifypid=1,daemonize=1",
+        site.at("daemon.pid")
+    );
+    if under_uwsgi() {
+        return;
+    }
+    let mut server = site.server().set("attach-daemon2", value).start();
+    let pid = wait_for_pid(&server, "ids", 1);
+    let _stray = Stray(pid);
+    server.signal(Signal::SIGHUP);
+    server.eventually("it was told", || site.read("said") == "reloaded\n");
+    assert!(proc::lives(pid));
+    server.signal(Signal::SIGTERM);
+    is_gone(&server, pid);
+    assert!(server.wait_for_exit().unwrap().success());
+}
+
+#[test]
+fn a_daemon_can_have_a_user_of_its_own() {
+    if needs_root() || under_uwsgi() {
+        return;
+    }
+    let command = "echo I am $(id -un):$(id -gn) of $(id -G); exec sleep 1000";
+    let server = Site::with("hello")
+        .server()
+        .set(
+            "attach-daemon2",
+            format!("cmd={command},uid=nobody,chdir=/tmp"),
+        )
+        .start();
+    server.wait_for_log("I am nobody:nogroup of");
+    let lines = server.log_lines("I am nobody:nogroup of");
+    assert!(
+        !lines[0].ends_with(" 0") && !lines[0].contains(" 0 "),
+        "{lines:?}"
+    );
+}
+
+#[test]
+fn a_user_of_its_own_needs_root() {
+    if needs_root() || under_uwsgi() {
+        return;
+    }
+    let site = Site::with("hello");
+    let refusal = site
+        .server()
+        .set("uid", "www-data")
+        .set("socket", "127.0.0.1:0")
+        .set("attach-daemon2", "cmd=sleep 1000,uid=nobody")
+        .refused();
+    assert_eq!(refusal.code, Some(1), "{}", refusal.log);
+    let sentence = "the companion sleep cannot be started: uid and gid of a companion need a master that runs as root";
+    assert!(refusal.log.contains(sentence), "{}", refusal.log);
+}
+
+#[test]
+fn a_key_that_is_not_served_is_refused() {
+    if differs(
+        "A key of attach-daemon2 or cron2 that is not served is refused; uWSGI ignores those it does not know.",
+    ) {
+        return;
+    }
+    let refusal = Site::with("hello")
+        .server()
+        .set("attach-daemon2", "cmd=sleep 1000,ns_pid=1")
+        .refused();
+    assert_eq!(refusal.code, Some(1));
+    assert!(refusal.log.contains("ns_pid"), "{}", refusal.log);
+}
+
+/// Something like Redis: it answers PING on a Unix socket, one connection after the other.
+const STORE: &str = r#"
+import os, socket
+listener = socket.socket(socket.AF_UNIX)
+if os.path.exists("store.sock"):
+    os.remove("store.sock")
+listener.bind("store.new")
+listener.listen(100)
+os.rename("store.new", "store.sock")
+while True:
+    peer = listener.accept()[0]
+    if peer.recv(100) == b"PING\r\n":
+        peer.sendall(b"+PONG\r\n")
+    peer.close()
+"#;
+
+/// An application that asks the store; `/wait` does so only when the file `go` is there.
+const CLIENT: &str = r#"
+import os, socket, time
+
+def application(environ, start_response):
+    if environ["PATH_INFO"] == "/wait":
+        open("waiting", "w").close()
+        while not os.path.exists("go"):
+            time.sleep(0.01)
+    peer = socket.socket(socket.AF_UNIX)
+    peer.connect("store.sock")
+    peer.sendall(b"PING\r\n")
+    answer = peer.recv(100)
+    start_response("200 OK", [])
+    return [answer]
+"#;
+
+#[test]
+fn an_application_uses_its_companion_until_its_last_request() {
+    let site = Site::of(CLIENT);
+    site.write("store.py", STORE);
+    let python = system_python();
+    let command = format!("exec {} store.py", python.display());
+    let mut server = site.server().set("attach-daemon", command).start();
+    server.eventually("the store listens", || site.has("store.sock"));
+    server.get("/").says("+PONG\r\n");
+    if differs(
+        "Companion processes stop after the last request is finished; uWSGI stops them first.",
+    ) {
+        return;
+    }
+    let mut pending = server.ask(&get("/wait"));
+    server.eventually("the request runs", || site.has("waiting"));
+    server.signal(Signal::SIGTERM);
+    server.wait_for_log("stopping");
+    site.write("go", "");
+    assert!(pending.answer().expect(200).text().contains("PONG"));
+    assert!(server.wait_for_exit().unwrap().success());
+}
+
+#[test]
+fn helpers_leave_no_descriptor_in_the_master() {
+    if under_uwsgi() {
+        return;
+    }
+    let site = Site::with("hello");
+    let server = site.server().set("attach-daemon", sleeper("ids")).start();
+    let mut last = wait_for_pid(&server, "ids", 1);
+    server.wait_for_log("echo is started");
+    let (before, workers) = server.descriptors();
+    assert_eq!(workers.len(), 1);
+    for round in 2..6 {
+        kit_kill(last);
+        last = wait_for_pid(&server, "ids", round);
+    }
+    server.eventually("it has as many as before", || {
+        server.descriptors().0 == before
+    });
+    let without = Site::with("hello").server().start();
+    server.eventually("workers have none of it", || {
+        server.descriptors().1 == without.descriptors().1
+    });
+}

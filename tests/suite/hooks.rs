@@ -1,0 +1,475 @@
+//! Hooks: `exec-*` and `hook-*`.
+
+use std::fs;
+use std::os::unix::fs::PermissionsExt;
+
+use nix::sys::signal::Signal;
+
+use crate::kit::*;
+
+/// The lines of a file of the site.
+fn lines(site: &Site, file: &str) -> Vec<String> {
+    site.read(file).lines().map(str::to_owned).collect()
+}
+
+#[test]
+fn the_moments_of_a_start_come_in_their_order() {
+    let site = Site::with("hello");
+    let mut launch = site.server();
+    let moments = [
+        "asap", "pre-jail", "in-jail", "as-root", "as-user", "pre-app", "post-app",
+    ];
+    for moment in moments {
+        launch = launch
+            .set(
+                &format!("exec-{moment}"),
+                format!("echo exec {moment} >> order"),
+            )
+            .set(
+                &format!("hook-{moment}"),
+                format!("exec:echo hook {moment} >> order"),
+            );
+    }
+    let server = launch.start();
+    server.get("/").says("hello\n");
+    server.stop();
+    if differs(
+        "The hooks of each moment of the start run once: uWSGI repeats as-root and as-user for root without uid, and leaves \
+         as-user out for everybody else.",
+    ) {
+        return;
+    }
+    let moments = moments
+        .iter()
+        .filter(|moment| is_root() || **moment != "as-root");
+    let expected: Vec<String> = moments
+        .flat_map(|moment| [format!("hook {moment}"), format!("exec {moment}")])
+        .collect();
+    assert_eq!(lines(&site, "order"), expected);
+}
+
+#[test]
+fn a_command_that_fails_ends_the_start() {
+    for moment in ["asap", "pre-jail", "as-user", "pre-app", "post-app"] {
+        if under_uwsgi() && moment == "as-user" && !is_root() {
+            continue;
+        }
+        let site = Site::with("hello");
+        let refusal = site
+            .server()
+            .set(&format!("exec-{moment}"), "echo my own words; exit 3")
+            .set("attach-daemon", "echo > started; exec sleep 1000")
+            .refused();
+        assert_eq!(refusal.code, Some(1), "{moment}: {}", refusal.log);
+        assert!(refusal.log.contains("my own words"), "{}", refusal.log);
+        assert!(!site.has("started"), "{moment}");
+        if !under_uwsgi() {
+            assert!(
+                refusal.log.contains("exited with status 3"),
+                "{}",
+                refusal.log
+            );
+            assert!(!site.has("app.sock"), "{moment}: nothing is left");
+        }
+    }
+}
+
+#[test]
+fn safeexec_may_fail() {
+    let site = Site::with("hello");
+    let server = site
+        .server()
+        .set("hook-asap", "safeexec:exit 3")
+        .set("hook-asap", "exec:echo > behind")
+        .start();
+    server.get("/").says("hello\n");
+    assert!(site.has("behind"));
+}
+
+#[test]
+fn commands_have_the_applications_environment_and_their_output_in_the_log() {
+    let site = Site::with("hello");
+    let server = site
+        .server()
+        .set("env", "COLOUR=green")
+        .set("exec-asap", "echo the colour is $COLOUR")
+        .start();
+    server.wait_for_log("the colour is green");
+    if !under_uwsgi() {
+        assert!(server.log_lines("the colour is")[0].contains("[info] asap["));
+    }
+}
+
+#[test]
+fn actions_change_files() {
+    let site = Site::with("hello");
+    let mut launch = site.server();
+    for action in [
+        "mkdir:made",
+        "write:made/f one",
+        "append:made/f two",
+        "appendn:made/f three",
+        "chmod:made/f 604",
+        "creat:made/g",
+        "writen:made/h line",
+        "unlink:made/g",
+        "sticky:made",
+        "print:all is done",
+    ] {
+        launch = launch.set("hook-asap", action);
+    }
+    let server = launch.start();
+    server.wait_for_log("all is done");
+    assert_eq!(site.read("made/f"), "onetwothree\n");
+    assert_eq!(site.read("made/h"), "line\n");
+    assert!(!site.has("made/g"));
+    let mode = |name: &str| fs::metadata(site.file(name)).unwrap().permissions().mode();
+    assert_eq!(mode("made/f") & 0o777, 0o604);
+    assert_eq!(mode("made") & 0o1000, 0o1000);
+}
+
+#[test]
+fn a_directory_that_is_there_may_be_made_again() {
+    let site = Site::with("hello");
+    site.server().set("hook-asap", "mkdir:made").start().stop();
+    if differs("mkdir of a directory that is there is no failure.") {
+        return;
+    }
+    site.server().set("hook-asap", "mkdir:made").start().stop();
+}
+
+#[test]
+fn the_owner_of_a_file_is_changed_by_name_or_number() {
+    if needs_root() {
+        return;
+    }
+    use std::os::unix::fs::MetadataExt;
+    let site = Site::with("hello");
+    let server = site
+        .server()
+        .set("hook-asap", "creat:f")
+        .set("hook-asap", "creat:g")
+        .set("hook-asap", "chown:f nobody daemon")
+        .set("hook-asap", "chown2:g 7 8")
+        .start();
+    let owner = |name: &str| {
+        let file = fs::metadata(site.file(name)).unwrap();
+        (file.uid(), file.gid())
+    };
+    assert_eq!(owner("f"), (65534, 1));
+    assert_eq!(owner("g"), (7, 8));
+    server.stop();
+}
+
+#[test]
+fn a_hook_can_change_what_the_application_starts_with() {
+    let app = "import os\n\
+        SEEN = (os.getcwd().rsplit('/')[-1] + ' ' + os.environ.get('COLOUR', 'none')).encode()\n\
+        def application(environ, start_response):\n    \
+            start_response('200 OK', [])\n    \
+            return [SEEN]\n";
+    let site = Site::of(app);
+    fs::create_dir(site.file("below")).unwrap();
+    let server = site
+        .server()
+        .set("wsgi-file", site.at("app.py"))
+        .set("hook-pre-app", format!("cd:{}", site.at("below")))
+        .set("hook-pre-app", "putenv:COLOUR=green")
+        .start();
+    server.get("/").says("below green");
+}
+
+#[test]
+fn a_hook_can_wait_for_what_it_needs() {
+    let site = Site::with("hello");
+    let mut server = site
+        .server()
+        .set(
+            "hook-pre-app",
+            format!("wait_for_file:{}", site.at("awaited")),
+        )
+        .spawn();
+    server.wait_for_log("waiting for");
+    assert!(server.exited().is_none() && server.workers().is_empty());
+    site.write("awaited", "");
+    server.eventually("it answers", || {
+        server.address().try_connect().is_ok_and(|mut connection| {
+            connection.put(&get("/").bytes());
+            connection.answer().text() == "hello\n"
+        })
+    });
+    server.stop();
+}
+
+#[test]
+fn a_hook_can_end_the_instance_with_a_status() {
+    let refusal = Site::with("hello")
+        .server()
+        .set("hook-asap", "exit:17")
+        .refused();
+    assert_eq!(refusal.code, Some(17), "{}", refusal.log);
+    let refusal = Site::with("hello")
+        .server()
+        .set("hook-post-app", "exit:18")
+        .refused();
+    assert_eq!(refusal.code, Some(18), "{}", refusal.log);
+}
+
+#[test]
+fn a_stop_in_the_middle_of_a_hook_leaves_nothing_behind() {
+    if differs(
+        "SIGTERM ends the start in the middle of a hook; uWSGI does not hear it until the hook is done.",
+    ) {
+        return;
+    }
+    let site = Site::with("hello");
+    for moment in ["pre-app", "post-app"] {
+        let mut server = site
+            .server()
+            .set(&format!("exec-{moment}"), "echo the hook runs; sleep 1000")
+            .spawn();
+        server.wait_for_log("the hook runs");
+        server.ends_otherwise();
+        server.signal(Signal::SIGTERM);
+        server.wait_for_exit();
+        assert!(!site.has("app.sock"));
+    }
+}
+
+#[test]
+fn nothing_is_served_before_the_hooks_after_loading_are_done() {
+    let app = "def application(environ, start_response):\n    \
+            open('served', 'w').close()\n    \
+            start_response('200 OK', [])\n    \
+            return [b'hello']\n";
+    let site = Site::of(app);
+    let hook = "echo > begun; while ! test -e asked; do sleep 0.02; done; sleep 0.3; test -e served && echo > early; true";
+    let mut server = site.server().set("exec-post-app", hook).spawn();
+    server.eventually("the hook runs", || site.has("begun"));
+    let mut pending = server.ask(&get("/"));
+    site.write("asked", "");
+    pending.answer().says("hello");
+    assert!(!site.has("early"), "{}", server.log());
+    assert!(server.exited().is_none());
+    server.stop();
+}
+
+#[test]
+fn a_reload_repeats_the_hooks_of_the_application() {
+    let site = Site::with("generation");
+    let server = site
+        .server()
+        .set("exec-asap", "echo >> asap")
+        .set("exec-as-user", "echo >> as-user")
+        .set("exec-pre-app", "echo >> pre-app")
+        .set("exec-post-app", "echo >> post-app")
+        .start();
+    let before = server.get("/").text();
+    server.signal(Signal::SIGHUP);
+    server.eventually("the next generation answers", || {
+        server.get("/").text() != before
+    });
+    let count = |file: &str| lines(&site, file).len();
+    assert_eq!((count("pre-app"), count("post-app")), (2, 2));
+    if differs(
+        "A reload runs the hooks pre-app and post-app of the new generation; the master is not started anew, so that those \
+         before and hook-master-start run once, and as-user-atexit at the end alone.",
+    ) {
+        return;
+    }
+    assert_eq!((count("asap"), count("as-user")), (1, 1));
+}
+
+#[test]
+fn a_hook_that_fails_in_a_reload_leaves_the_old_generation_serving() {
+    if differs("A hook that fails in a reload ends the reload, not the instance.") {
+        return;
+    }
+    for moment in ["pre-app", "post-app"] {
+        let site = Site::with("generation");
+        let server = site
+            .server()
+            .set(&format!("exec-{moment}"), "test ! -e broken")
+            .start();
+        let before = server.get("/").text();
+        site.write("broken", "");
+        server.signal(Signal::SIGHUP);
+        server.wait_for_log("exited with status 1");
+        server.get("/").says(&before);
+        fs::remove_file(site.file("broken")).unwrap();
+        server.signal(Signal::SIGHUP);
+        server.eventually("the next generation answers", || {
+            server.get("/").text() != before
+        });
+    }
+}
+
+#[test]
+fn requests_are_served_while_a_reload_waits_for_its_hooks() {
+    if under_uwsgi() {
+        return;
+    }
+    let site = Site::with("generation");
+    let server = site
+        .server()
+        .set(
+            "exec-pre-app",
+            "echo >> begun; while test -e hold; do sleep 0.02; done",
+        )
+        .start();
+    let before = server.get("/").text();
+    site.write("hold", "");
+    server.signal(Signal::SIGHUP);
+    server.eventually("the hook runs", || lines(&site, "begun").len() == 2);
+    server.get("/").says(&before);
+    fs::remove_file(site.file("hold")).unwrap();
+    server.eventually("the next generation answers", || {
+        server.get("/").text() != before
+    });
+}
+
+#[test]
+fn a_signal_can_be_given_a_meaning() {
+    let app = "import os, time\n\
+        def application(environ, start_response):\n    \
+            open('begun', 'w').close()\n    \
+            while not os.path.exists('go'):\n        \
+                time.sleep(0.01)\n    \
+            start_response('200 OK', [])\n    \
+            return [b'finished']\n";
+    let site = Site::of(app);
+    let mut server = site
+        .server()
+        .set("die-on-term", "false")
+        .set(
+            "hook-master-start",
+            "unix_signal:15 gracefully_kill_them_all",
+        )
+        .start();
+    let mut pending = server.ask(&get("/"));
+    server.eventually("the request runs", || site.has("begun"));
+    server.signal(Signal::SIGTERM);
+    if !under_uwsgi() {
+        server.wait_for_log("stopping");
+    }
+    site.write("go", "");
+    pending.answer().says("finished");
+    assert!(server.wait_for_exit().unwrap().success());
+}
+
+#[test]
+fn each_worker_that_accepts_has_its_hook() {
+    let site = Site::with("hello");
+    let mut launch = site.server().set("processes", 2);
+    for moment in [
+        "post-fork",
+        "accepting",
+        "accepting-once",
+        "accepting1",
+        "accepting1-once",
+    ] {
+        launch = launch.set(&format!("hook-{moment}"), format!("exec:echo >> {moment}"));
+    }
+    let server = launch.start();
+    let counts = || {
+        [
+            "post-fork",
+            "accepting",
+            "accepting-once",
+            "accepting1",
+            "accepting1-once",
+        ]
+        .map(|file| lines(&site, file).len())
+    };
+    server.eventually("all of them ran", || counts() == [2, 2, 2, 1, 1]);
+    for worker in server.wait_for_workers(2) {
+        server::send(worker, Signal::SIGKILL);
+    }
+    server.eventually("those for each worker ran again", || {
+        counts() == [4, 4, 2, 2, 1]
+    });
+}
+
+#[test]
+fn a_touched_file_has_its_hook() {
+    let site = Site::with("hello");
+    site.write("touched", "1");
+    let server = site
+        .server()
+        .set(
+            "hook-touch",
+            format!("{} exec:echo >> ran", site.at("touched")),
+        )
+        .start();
+    server.get("/").says("hello\n");
+    if under_uwsgi() {
+        // whole seconds
+        return;
+    }
+    assert!(!site.has("ran"));
+    site.write("touched", "2");
+    server.eventually("the hook ran", || lines(&site, "ran").len() == 1);
+}
+
+#[test]
+fn the_last_hooks_run_when_nothing_else_is_left() {
+    let site = Site::with("hello");
+    let server = site
+        .server()
+        .set("attach-daemon", "echo $$ > id; exec sleep 1000")
+        .set(
+            "exec-as-user-atexit",
+            "kill -0 $(cat id) && echo too early > early; echo goodbye > said",
+        )
+        .start();
+    server.eventually("the daemon runs", || site.read("id").ends_with('\n'));
+    server.stop();
+    assert_eq!(site.read("said"), "goodbye\n");
+    assert!(!site.has("early"));
+}
+
+#[test]
+fn the_last_hooks_also_run_after_a_start_that_failed() {
+    if under_uwsgi() {
+        return;
+    }
+    let site = Site::of("raise RuntimeError('my own words')\n");
+    let refusal = site
+        .server()
+        .set("exec-as-user-atexit", "echo goodbye > said")
+        .refused();
+    assert_eq!(refusal.code, Some(22));
+    assert_eq!(site.read("said"), "goodbye\n");
+}
+
+#[test]
+fn what_is_not_served_is_refused_by_name() {
+    if differs(
+        "Hooks that mount, call C functions or name the host are refused; an unknown action is refused with those there are.",
+    ) {
+        return;
+    }
+    for (option, value, part) in [
+        (
+            "hook-as-root",
+            "mount:proc none /proc",
+            "there is no action mount",
+        ),
+        (
+            "hook-post-app",
+            "call:uwsgi_log x",
+            "there is no action call",
+        ),
+        ("hook-asap", "exce:true", "there is no action exce"),
+        ("hook-accepting", "cd:/", "too late"),
+        (
+            "hook-asap",
+            "unix_signal:15 kill_them_all",
+            "use hook-master-start",
+        ),
+    ] {
+        let refusal = Site::with("hello").server().set(option, value).refused();
+        assert_eq!(refusal.code, Some(1), "{option}");
+        assert!(refusal.log.contains(part), "{}", refusal.log);
+    }
+}
