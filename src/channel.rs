@@ -15,12 +15,13 @@ use std::path::PathBuf;
 use serde::de::DeserializeOwned;
 use serde::{Deserialize, Serialize};
 
+use crate::control::talk::{Answer, Request};
 use crate::request_line::RequestLines;
 use crate::sys::packet;
 
 /// What a vassal's master is told by the emperor.
 #[derive(Serialize, Deserialize, Debug, Clone, Copy, PartialEq, Eq)]
-pub enum ToVassal {
+pub(crate) enum ToVassal {
     /// Read the configuration and load the application anew, as by SIGHUP.
     Reload,
     /// Finish the requests in flight and stop.
@@ -31,15 +32,33 @@ pub enum ToVassal {
     Report,
 }
 
+/// What somebody asks of a vassal by way of the emperor; answered by [`FromVassal::Answer`].
+#[derive(Serialize, Deserialize, Debug, Clone, PartialEq, Eq)]
+pub(crate) struct Question {
+    /// By which the answer is known.
+    pub(crate) ticket: u32,
+    /// Who asks: a user's number. He may.
+    pub(crate) uid: u32,
+    pub(crate) request: Request,
+}
+
+/// Everything that a vassal's master hears from the emperor.
+#[derive(Deserialize, Debug, Clone, PartialEq, Eq)]
+#[serde(untagged)]
+pub(crate) enum FromEmperor {
+    Order(ToVassal),
+    Question(Question),
+}
+
 /// What a vassal's master says to the emperor.
 #[derive(Serialize, Deserialize, Debug, Clone, PartialEq)]
-pub enum FromVassal {
+pub(crate) enum FromVassal {
     /// The first generation serves.
     Ready,
     /// A reload is complete: the new generation serves.
     Reloaded,
     /// A reload is given up, for this reason; the generation before serves on.
-    ReloadFailed(String),
+    ReloadFailed(LoadFailure),
     /// It cannot start, or cannot go on, for this reason; it exits after this.
     Failed {
         /// One sentence.
@@ -59,6 +78,13 @@ pub enum FromVassal {
     },
     /// How it is.
     Report(Report),
+    /// The answer to a [`Question`].
+    Answer {
+        /// The question's.
+        ticket: u32,
+        /// What is said to who has asked.
+        answer: Answer,
+    },
 }
 
 /// A listening socket that the emperor keeps for a vassal.
@@ -83,13 +109,13 @@ pub struct KeptFile {
 
 /// How a vassal is.
 #[derive(Serialize, Deserialize, Debug, Clone, Copy, PartialEq, Eq, Default)]
-pub struct Report {
+pub(crate) struct Report {
     /// Workers that serve.
-    pub workers: u32,
+    pub(crate) workers: u32,
     /// Requests that the generations there are have served.
-    pub requests: u64,
+    pub(crate) requests: u64,
     /// The memory of all its processes, shared pages counted in part (PSS), KiB.
-    pub memory_kib: u64,
+    pub(crate) memory_kib: u64,
 }
 
 /// What a zygote is told.
@@ -158,6 +184,8 @@ pub enum FromWorker {
     Failed(LoadFailure),
     /// The worker accepts no more, on its own account (it got a signal); it exits soon.
     Retiring,
+    /// A worker that leaves has accepted its last connection.
+    Closed,
 }
 
 /// Why an application could not be loaded.

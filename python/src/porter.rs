@@ -203,11 +203,14 @@ impl Porter {
         let out =
             worker.epoll.is_some() || worker.seats.iter().all(|seat| !seat.waiting.load(SeqCst));
         if leaving && out {
-            worker
+            let listeners = &mut *worker
                 .listeners
                 .lock()
-                .unwrap_or_else(PoisonError::into_inner)
-                .clear();
+                .unwrap_or_else(PoisonError::into_inner);
+            if !std::mem::take(listeners).is_empty() {
+                // a master that is gone is noticed on the leash
+                let _ = channel::send(worker.leash.as_fd(), &FromWorker::Closed, &[]);
+            }
         }
     }
 

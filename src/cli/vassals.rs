@@ -1,61 +1,88 @@
-//! The verbs that ask an emperor about its vassals, and what a vassal does before it reads its file.
+//! The verbs that ask emperors and masters, and what a vassal does before it reads its file.
 
 use std::process::{Command as Program, ExitCode, Stdio};
 
-use clap::{Arg, ArgAction, ArgMatches, Command};
+use clap::{Arg, ArgAction, ArgMatches, Command, value_parser};
 
 use crate::config::{Finding, Severity};
-use crate::control::client::{self, Question};
+use crate::control::client::{self, Failure, Question};
+use crate::control::talk::Verb;
 use crate::sys::environment;
 
 use super::{complain, say};
 
-const VERBS: [(&str, &str); 6] = [
-    ("ls", "List the vassals of the emperors that run here."),
-    ("status", "Tell everything about a vassal."),
+const VERBS: [(&str, Verb, &str); 7] = [
+    (
+        "ls",
+        Verb::List,
+        "List the vassals and instances that run here.",
+    ),
+    (
+        "status",
+        Verb::Status,
+        "Tell everything about one: its workers, what they do, its sockets.",
+    ),
     (
         "reload",
-        "Load a vassal's configuration and application anew.",
+        Verb::Reload,
+        "Load its configuration and application anew.",
     ),
-    ("stop", "Stop a vassal until it is started again."),
-    ("start", "Start a vassal that was stopped."),
-    ("retry", "Start a vassal that failed at once."),
+    (
+        "stop",
+        Verb::Stop,
+        "Stop it; a vassal until it is started again.",
+    ),
+    ("start", Verb::Start, "Start a vassal that was stopped."),
+    ("retry", Verb::Retry, "Start a vassal that failed at once."),
+    (
+        "kill-worker",
+        Verb::KillWorker,
+        "Put another worker in the place of one.",
+    ),
 ];
 
 /// The verbs, described.
 pub(super) fn commands() -> impl Iterator<Item = Command> {
-    VERBS.into_iter().map(|(verb, about)| {
-        let control = Arg::new("control")
-            .long("control")
-            .value_name("SOCKET")
-            .help("The emperor's control socket (emperor-control); without it all emperors that are found are asked.");
-        let flag = |name, help| {
-            Arg::new(name)
-                .long(name)
-                .action(ArgAction::SetTrue)
-                .help(help)
-        };
-        let name = Arg::new("name")
+    VERBS.into_iter().map(|(name, verb, about)| {
+        let command = Command::new(name).about(about).args([
+            Arg::new("control")
+                .long("control")
+                .value_name("SOCKET")
+                .help("The control socket (control-socket, emperor-control); without it all that are found are asked."),
+            flag("json", "Write what is answered as JSON."),
+        ]);
+        let wait = flag("wait", "Come back when it is done, and fail if it failed.");
+        let who = Arg::new("name")
             .value_name("NAME")
-            .required(true)
-            .help("The vassal: its file's name, also without the extension, or its path.");
-        let command = Command::new(verb)
-            .about(about)
-            .arg(control)
-            .arg(flag("json", "Write what the emperor says as JSON."));
+            .help("The vassal or instance: its file's name, also without the extension, its file, its pidfile, or its control socket.");
         match verb {
-            "ls" => command,
-            "status" => command.arg(name),
-            _ => command
-                .arg(name)
-                .arg(flag("wait", "Come back when it is done, and fail if it failed.")),
+            Verb::List => command,
+            Verb::Status => command.arg(who),
+            Verb::KillWorker => command.args([
+                who.required(true),
+                Arg::new("worker")
+                    .value_name("N")
+                    .required(true)
+                    .value_parser(value_parser!(u32).range(1..))
+                    .help("The worker's number, from 1."),
+                flag("now", "Kill it at once, with its requests."),
+                wait,
+            ]),
+            _ => command.args([who, wait]),
         }
     })
 }
 
+fn flag(name: &'static str, help: &'static str) -> Arg {
+    Arg::new(name)
+        .long(name)
+        .action(ArgAction::SetTrue)
+        .help(help)
+}
+
 /// Whether this is one of them.
 pub(super) fn is_verb(verb: &str) -> bool {
-    VERBS.iter().any(|(known, _)| *known == verb)
+    VERBS.iter().any(|(known, ..)| *known == verb)
 }
 
 /// Asks, and prints the answer.
@@ -68,16 +95,29 @@ pub(super) fn run(verb: &str, arguments: &ArgMatches) -> ExitCode {
             .cloned()
     };
     let flag = |name: &str| matches!(arguments.try_get_one::<bool>(name), Ok(Some(true)));
+    let known = VERBS.iter().find(|(known, ..)| *known == verb);
+    let (name, control) = (text("name"), text("control").map(Into::into));
+    let verb = match known.map_or(Verb::List, |(_, verb, _)| *verb) {
+        // of everything that runs
+        Verb::Status if name.is_none() && control.is_none() => Verb::List,
+        verb => verb,
+    };
     let question = Question {
-        verb: verb.to_owned(),
-        name: text("name"),
+        verb,
+        name,
         wait: flag("wait"),
-        control: text("control").map(Into::into),
+        worker: arguments.try_get_one("worker").ok().flatten().copied(),
+        now: flag("now"),
+        control,
         json: flag("json"),
     };
     match client::ask(&question) {
         Ok(text) => say(&text),
-        Err(sentence) => complain(&sentence),
+        Err(Failure::Said(sentence)) => complain(&sentence),
+        Err(Failure::Answered(text)) => {
+            say(&text);
+            ExitCode::FAILURE
+        }
     }
 }
 

@@ -300,6 +300,8 @@ options! {
             "Log the address that X-Forwarded-For holds as the client's.";
         memory_report "memory-report" -'m': One<Switch>,
             "Begin the line of a request with the worker's memory.";
+        control_socket "control-socket": Maybe<Path>,
+            "The socket by which ruwsgi status and its kin reach this instance; without it one in the runtime directory.";
         touch_reload "touch-reload": Many<Path>,
             "Reload when this file is touched, made or removed.";
         touch_workers_reload "touch-workers-reload": Many<Path>,

@@ -177,8 +177,7 @@ impl<P> Client<P> {
             return;
         };
         let Ok(request) = serde_json::from_slice::<Request>(&text[..end]) else {
-            let refusal = "this is no request; is the ruwsgi that asks of the same version?";
-            return self.answer(&Answer::refusal(refusal), now);
+            return self.answer(&Answer::not_understood(), now);
         };
         match host.begin(self.uid, request, now) {
             Next::Answer(answer) => self.answer(&answer, now),

@@ -6,21 +6,50 @@ use serde::{Deserialize, Serialize};
 #[derive(Serialize, Deserialize, Debug, Clone, PartialEq, Eq)]
 pub(crate) struct Request {
     pub(crate) verb: Verb,
-    /// Which vassal; none for all.
+    /// Who is meant: a name or an absolute path; none for all, or for whoever answers.
     pub(crate) name: Option<String>,
+    /// Who is meant: its master's process id.
+    #[serde(default)]
+    pub(crate) pid: Option<i32>,
     /// Answer only when the order is carried out.
     pub(crate) wait: bool,
+    /// The worker that is meant.
+    #[serde(default)]
+    pub(crate) worker: Option<u32>,
+    /// At once, whatever it costs.
+    #[serde(default)]
+    pub(crate) now: bool,
 }
 
 /// What is asked for.
 #[derive(Serialize, Deserialize, Debug, Clone, Copy, PartialEq, Eq)]
-#[serde(rename_all = "lowercase")]
+#[serde(rename_all = "kebab-case")]
 pub(crate) enum Verb {
+    /// How all are, or one is.
     List,
+    /// Who is called so.
+    Find,
+    /// Everything about one.
+    Status,
     Reload,
     Stop,
     Start,
     Retry,
+    KillWorker,
+}
+
+impl Request {
+    /// A request about all, or about whoever answers.
+    pub(crate) fn to_all(verb: Verb) -> Self {
+        Self {
+            verb,
+            name: None,
+            pid: None,
+            wait: false,
+            worker: None,
+            now: false,
+        }
+    }
 }
 
 /// The answer.
@@ -28,11 +57,24 @@ pub(crate) enum Verb {
 pub(crate) struct Answer {
     /// Why nothing was done.
     pub(crate) error: Option<String>,
-    /// The vassals that were asked about.
+    /// The vassals and instances that were asked about.
     pub(crate) vassals: Vec<Row>,
 }
 
+/// What is said to bytes that are no request.
+const NO_REQUEST: &str = "this is no request; is the ruwsgi that asks of the same version?";
+
 impl Answer {
+    /// The answer to bytes that are no request.
+    pub(crate) fn not_understood() -> Self {
+        Self::refusal(NO_REQUEST)
+    }
+
+    /// Whether the request was not understood, by a ruwsgi of another version.
+    pub(crate) fn is_not_understood(&self) -> bool {
+        self.error.as_deref() == Some(NO_REQUEST)
+    }
+
     /// Nothing was done, for this reason.
     pub(crate) fn refusal(sentence: impl Into<String>) -> Self {
         Self {
@@ -40,9 +82,17 @@ impl Answer {
             ..Self::default()
         }
     }
+
+    /// How one is.
+    pub(crate) fn of(row: Row) -> Self {
+        Self {
+            error: None,
+            vassals: vec![row],
+        }
+    }
 }
 
-/// How a vassal is.
+/// How a vassal or an instance is.
 #[derive(Serialize, Deserialize, Debug, Clone, PartialEq, Default)]
 pub(crate) struct Row {
     pub(crate) name: String,
@@ -51,6 +101,9 @@ pub(crate) struct Row {
     pub(crate) state: String,
     /// What is wrong with it.
     pub(crate) reason: Option<String>,
+    /// Python's, for the same.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub(crate) traceback: Option<String>,
     /// Seconds until it is tried again.
     pub(crate) next_try: Option<f64>,
     pub(crate) failures: u32,
@@ -60,4 +113,67 @@ pub(crate) struct Row {
     pub(crate) workers: Option<u32>,
     pub(crate) requests: Option<u64>,
     pub(crate) memory_kib: Option<u64>,
+    /// What is in it, where that was asked for.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub(crate) instance: Option<Instance>,
+}
+
+/// What an instance consists of.
+#[derive(Serialize, Deserialize, Debug, Clone, PartialEq, Default)]
+pub(crate) struct Instance {
+    pub(crate) generations: Vec<Generation>,
+    pub(crate) sockets: Vec<Socket>,
+}
+
+/// A zygote and its workers.
+#[derive(Serialize, Deserialize, Debug, Clone, PartialEq, Default)]
+pub(crate) struct Generation {
+    pub(crate) number: u32,
+    /// being started, serving, being prepared by a reload, leaving.
+    pub(crate) state: String,
+    /// Its zygote's process id.
+    pub(crate) zygote: Option<i32>,
+    /// Of all its workers, those that are gone included.
+    pub(crate) requests: u64,
+    pub(crate) workers: Vec<Worker>,
+}
+
+/// A worker's slot.
+#[derive(Serialize, Deserialize, Debug, Clone, PartialEq, Default)]
+pub(crate) struct Worker {
+    pub(crate) slot: u32,
+    pub(crate) pid: Option<i32>,
+    /// empty, being forked, starting, ready, serving, leaving, killed.
+    pub(crate) state: String,
+    pub(crate) requests: u64,
+    /// Seconds since it was forked.
+    pub(crate) age: Option<f64>,
+    /// Its memory, what it shares counted in part (PSS).
+    pub(crate) memory_kib: Option<u64>,
+    /// The requests that it works on.
+    pub(crate) doing: Vec<Doing>,
+}
+
+/// A request in flight.
+#[derive(Serialize, Deserialize, Debug, Clone, PartialEq, Default)]
+pub(crate) struct Doing {
+    /// From 0.
+    pub(crate) thread: u32,
+    /// Method and URI.
+    pub(crate) request: String,
+    pub(crate) client: String,
+    /// Seconds.
+    pub(crate) age: f64,
+}
+
+/// A listening socket.
+#[derive(Serialize, Deserialize, Debug, Clone, PartialEq, Default)]
+pub(crate) struct Socket {
+    pub(crate) name: String,
+    /// uwsgi or http.
+    pub(crate) protocol: String,
+    /// Connections that wait to be accepted; none where the kernel does not say.
+    pub(crate) queue: Option<u32>,
+    /// As many may wait.
+    pub(crate) longest_queue: Option<u32>,
 }

@@ -5,6 +5,7 @@ use std::time::{Duration, Instant};
 
 use crate::control::desk::{Desk, Host, Next};
 use crate::control::talk::{Answer, Request, Row, Verb};
+use crate::sys::process::Pid;
 use crate::sys::unix_socket::{Access, PlaceError};
 use crate::sys::user;
 
@@ -19,10 +20,16 @@ pub(super) type Control = Desk<Pending>;
 
 /// What a client waits for.
 pub(super) enum Pending {
-    /// The vassals are asked how they are; then this one is told, or all.
-    Report(Option<String>),
+    /// The vassals are asked how they are; then those that are meant are told.
+    Report(Request),
     /// The vassal does what it was told to.
     Settled(PathBuf),
+    /// The vassal, this process of it, was asked with this ticket.
+    Passed {
+        path: PathBuf,
+        pid: Option<Pid>,
+        ticket: u32,
+    },
 }
 
 /// Listens at a path; the socket is everybody's, since it is the user at the other end who counts.
@@ -45,13 +52,15 @@ impl Host for Realm {
         let event = match request.verb {
             Verb::List => {
                 self.ask();
-                return Next::Wait(Pending::Report(request.name), Some(now + REPORT_TIME));
+                return Next::Wait(Pending::Report(request), Some(now + REPORT_TIME));
             }
+            Verb::Find => return Next::Answer(find(self, uid, &request, now)),
+            Verb::Status | Verb::KillWorker => return self.ask_vassal(uid, request, now),
             Verb::Reload => Event::Reload,
             Verb::Stop => Event::Stop,
             Verb::Start | Verb::Retry => Event::Start,
         };
-        let path = match choose(self, uid, request.name.as_deref().unwrap_or_default()) {
+        let path = match choose(self, uid, &request) {
             Ok(vassal) => vassal.found.path.clone(),
             Err(sentence) => return Next::Answer(Answer::refusal(sentence)),
         };
@@ -78,16 +87,69 @@ impl Host for Realm {
         now: Instant,
     ) -> Option<Answer> {
         match pending {
-            Pending::Report(name) => {
+            Pending::Report(request) => {
                 let known = self.has_answered() || overdue;
-                known.then(|| report(self, uid, name.as_deref(), now))
+                known.then(|| report(self, uid, request, now))
             }
             Pending::Settled(path) => match self.get(path) {
                 Some(vassal) if !vassal.is_settled() => None,
                 settled => Some(told(settled, now)),
             },
+            Pending::Passed { path, pid, ticket } => {
+                if let Some(answer) = self.take_answer(path, *ticket) {
+                    return Some(passed_back(self.get(path), answer, now));
+                }
+                let vassal = self.get(path);
+                let gone = vassal.is_none_or(|vassal| vassal.state.pid() != *pid);
+                (gone || overdue).then(|| Answer::refusal(match gone {
+                    true => "it ended before it answered",
+                    false => "it does not answer; a ruwsgi of an earlier version does not know the question",
+                }))
+            }
         }
     }
+}
+
+impl Realm {
+    /// What only the vassal itself can answer or do.
+    fn ask_vassal(&mut self, uid: u32, request: Request, now: Instant) -> Next<Pending> {
+        let vassal = match choose(self, uid, &request) {
+            Ok(vassal) => vassal,
+            Err(sentence) => return Next::Answer(Answer::refusal(sentence)),
+        };
+        let (path, pid) = (vassal.found.path.clone(), vassal.state.pid());
+        let verb = request.verb;
+        if verb != Verb::Status && !matches!(vassal.state, State::Ready { .. }) {
+            let sentence = format!("the vassal {} does not serve now", vassal.found.name);
+            return Next::Answer(Answer::refusal(sentence));
+        }
+        // one that waits may take as long as it takes
+        let until = (!request.wait).then(|| now + REPORT_TIME);
+        let request = Request {
+            name: None,
+            pid: None,
+            ..request
+        };
+        match self.pass_on(&path, uid, request) {
+            Some(ticket) => Next::Wait(Pending::Passed { path, pid, ticket }, until),
+            None if verb == Verb::Status => Next::Answer(told(self.get(&path), now)),
+            None => Next::Answer(Answer::refusal("the vassal cannot be told")),
+        }
+    }
+}
+
+/// A vassal's own answer, under the name that it has here, with what only the emperor knows.
+fn passed_back(vassal: Option<&Vassal>, mut answer: Answer, now: Instant) -> Answer {
+    let (Some(vassal), Some(told)) = (vassal, answer.vassals.pop()) else {
+        return answer;
+    };
+    Answer::of(Row {
+        workers: told.workers,
+        requests: told.requests,
+        memory_kib: told.memory_kib,
+        instance: told.instance,
+        ..row(vassal, now)
+    })
 }
 
 /// Root and the emperor's own user may do everything, others what is their own.
@@ -95,13 +157,18 @@ fn may(uid: u32, vassal: &Vassal) -> bool {
     uid == 0 || uid == user::current_uid() || vassal.owner() == Some(uid)
 }
 
-/// The one vassal that is called so, if this user may do something with it.
-fn choose<'a>(realm: &'a Realm, uid: u32, name: &str) -> Result<&'a Vassal, String> {
-    let called: Vec<&Vassal> = realm
+/// The one vassal that is meant, if this user may do something with it.
+fn choose<'a>(realm: &'a Realm, uid: u32, request: &Request) -> Result<&'a Vassal, String> {
+    let meant: Vec<&Vassal> = realm
         .vassals()
-        .filter(|vassal| vassal.is_called(name))
+        .filter(|vassal| vassal.is_meant(request))
         .collect();
-    match called.as_slice() {
+    let name = match (&request.name, request.pid) {
+        (Some(name), _) => name.clone(),
+        (None, Some(pid)) => format!("with process {pid}"),
+        (None, None) => return Err("say which vassal is meant; ruwsgi ls names them".into()),
+    };
+    match meant.as_slice() {
         [] => Err(format!(
             "there is no vassal {name}; ruwsgi ls names them all"
         )),
@@ -115,15 +182,31 @@ fn choose<'a>(realm: &'a Realm, uid: u32, name: &str) -> Result<&'a Vassal, Stri
     }
 }
 
-fn report(realm: &Realm, uid: u32, name: Option<&str>, now: Instant) -> Answer {
-    let Some(name) = name else {
+/// Those that are meant and that this user may do something with.
+fn find(realm: &Realm, uid: u32, request: &Request, now: Instant) -> Answer {
+    let meant = |vassal: &&Vassal| vassal.is_meant(request);
+    let (yours, others): (Vec<_>, Vec<_>) = realm
+        .vassals()
+        .filter(meant)
+        .partition(|vassal| may(uid, vassal));
+    let refusal = (yours.is_empty() && !others.is_empty())
+        .then(|| choose(realm, uid, request).err())
+        .flatten();
+    Answer {
+        error: refusal,
+        vassals: yours.into_iter().map(|vassal| row(vassal, now)).collect(),
+    }
+}
+
+fn report(realm: &Realm, uid: u32, request: &Request, now: Instant) -> Answer {
+    if request.name.is_none() && request.pid.is_none() {
         let vassals = realm.vassals().filter(|vassal| may(uid, vassal));
         return Answer {
             error: None,
             vassals: vassals.map(|vassal| row(vassal, now)).collect(),
         };
-    };
-    match choose(realm, uid, name) {
+    }
+    match choose(realm, uid, request) {
         Ok(vassal) => told(Some(vassal), now),
         Err(sentence) => Answer::refusal(sentence),
     }
@@ -143,6 +226,7 @@ fn row(vassal: &Vassal, now: Instant) -> Row {
         name: vassal.found.name.clone(),
         path: vassal.found.path.display().to_string(),
         reason: vassal.trouble.clone(),
+        traceback: vassal.traceback.clone(),
         pid: vassal.state.pid().map(|pid| pid.get()),
         ..Row::default()
     };

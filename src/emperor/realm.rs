@@ -1,13 +1,15 @@
 //! The vassals: what is known of each, and what is done to it.
 
 mod hear;
+mod pass;
 
-use std::collections::{BTreeMap, HashMap};
+use std::collections::{BTreeMap, HashMap, VecDeque};
 use std::os::fd::{AsFd, BorrowedFd, OwnedFd};
 use std::path::{Path, PathBuf};
 use std::time::Instant;
 
 use crate::channel::{self, Report, ToVassal};
+use crate::control::talk::Answer;
 use crate::sys::process::{self, Identity, Pid};
 use crate::sys::user;
 
@@ -35,6 +37,8 @@ pub(super) struct Vassal {
     identity: Option<Identity>,
     /// What is wrong with it: why it failed, or why its last edit has no effect.
     pub(super) trouble: Option<String>,
+    /// Python's traceback of that, if there is one.
+    pub(super) traceback: Option<String>,
     /// What its process said before it left.
     last_words: Option<String>,
     /// They stand in the log already.
@@ -42,6 +46,8 @@ pub(super) struct Vassal {
     pub(super) report: Report,
     /// It was asked how it is, and has not answered yet.
     asked: bool,
+    /// Answers to what others asked of it, which nobody has taken yet.
+    answers: VecDeque<(u32, Answer)>,
     pub(super) history: History,
 }
 
@@ -76,6 +82,8 @@ pub(super) struct Realm {
     vassals: BTreeMap<PathBuf, Vassal>,
     /// Hooks that run, and whose they are.
     hooks: HashMap<Pid, String>,
+    /// Questions passed on to vassals until now.
+    tickets: u32,
 }
 
 /// What it means that a descriptor is ready.
@@ -107,6 +115,7 @@ impl Realm {
             rule,
             vassals: BTreeMap::new(),
             hooks: HashMap::new(),
+            tickets: 0,
         }
     }
 
@@ -210,20 +219,6 @@ impl Realm {
         self.vassals.get(path)
     }
 
-    /// Asks those that serve how they are.
-    pub(super) fn ask(&mut self) {
-        for vassal in self.vassals.values_mut() {
-            if matches!(vassal.state, State::Ready { .. }) && !vassal.asked {
-                vassal.asked = vassal.tell(ToVassal::Report);
-            }
-        }
-    }
-
-    /// Whether all have answered.
-    pub(super) fn has_answered(&self) -> bool {
-        !self.vassals.values().any(|vassal| vassal.asked)
-    }
-
     /// The descriptors to wait for, each with the vassal it belongs to and what it means.
     pub(super) fn descriptors(&self) -> impl Iterator<Item = (&Path, Sign, BorrowedFd<'_>)> {
         self.vassals.iter().flat_map(|(path, vassal)| {
@@ -264,10 +259,12 @@ impl Vassal {
             rests: false,
             identity: None,
             trouble: None,
+            traceback: None,
             last_words: None,
             told: false,
             report: Report::default(),
             asked: false,
+            answers: VecDeque::new(),
             history: History {
                 born: now,
                 first_run: None,

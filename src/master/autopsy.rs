@@ -42,6 +42,8 @@ enum Kind {
     Harakiri,
     /// We killed it because of its size.
     Evil,
+    /// We killed it because an operator wanted it.
+    Unwanted,
     /// It never served.
     Stillborn,
     /// By itself or by somebody else.
@@ -54,6 +56,7 @@ fn kind(death: &Death) -> Kind {
     match death.end.exit {
         _ if killed && death.doom == Some(Doom::Harakiri) => Kind::Harakiri,
         _ if killed && matches!(death.doom, Some(Doom::Evil(_))) => Kind::Evil,
+        _ if killed && death.doom == Some(Doom::Unwanted) => Kind::Unwanted,
         Exit::Status(exit::OK | exit::RETIRED) if asked => Kind::Left,
         _ if asked => Kind::WhileLeaving,
         _ if matches!(death.before, Slot::Starting { .. }) => Kind::Stillborn,
@@ -102,7 +105,7 @@ pub(super) fn record(death: &Death, now: Instant) {
     line.push_str(&what_next(&death.after, now));
     match kind {
         Kind::Left | Kind::WhileLeaving if death.lost.is_empty() => tracing::info!("{line}"),
-        Kind::WhileLeaving => tracing::warn!("{line}"),
+        Kind::WhileLeaving | Kind::Unwanted => tracing::warn!("{line}"),
         _ => tracing::error!("{line}"),
     }
 }
@@ -119,6 +122,7 @@ fn reason(kind: Kind, exit: Exit) -> &'static str {
         (Kind::Evil, _) => {
             ", by its master, because it had grown too large (evil-reload-on-rss, evil-reload-on-as)"
         }
+        (Kind::Unwanted, _) => ", by its master, because that was asked for (kill-worker)",
         (_, Some(Signal::SIGKILL)) => {
             ", not by its master: somebody else's kill, or the kernel for want of memory (see dmesg)"
         }

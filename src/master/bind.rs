@@ -14,6 +14,8 @@ use std::rc::Rc;
 
 use crate::channel::{Kept, KeptFile, Listener, Protocol};
 use crate::config::{Address, Config};
+use crate::control::talk;
+use crate::sys::backlog;
 use crate::sys::socket::{self, FileId, LocalAddress, TcpSettings};
 use crate::sys::unix_socket::{self, Access, Removal};
 
@@ -48,6 +50,21 @@ impl Bound {
     /// The descriptor, to pass on.
     pub(crate) fn fd(&self) -> BorrowedFd<'_> {
         self.fd.as_fd()
+    }
+
+    /// How it is, for those who ask.
+    pub(crate) fn told(&self) -> talk::Socket {
+        let queue = backlog::queue(self.fd()).ok();
+        let protocol = match self.listener.protocol {
+            Protocol::Uwsgi => "uwsgi",
+            Protocol::Http => "http",
+        };
+        talk::Socket {
+            name: self.listener.name.clone(),
+            protocol: protocol.to_owned(),
+            queue: queue.map(|queue| queue.waiting),
+            longest_queue: queue.map(|queue| queue.longest),
+        }
     }
 
     /// Its path and file, if we made one.

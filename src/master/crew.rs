@@ -7,6 +7,7 @@ mod judge;
 mod perform;
 mod recycle;
 mod scale;
+mod tell;
 
 use std::collections::VecDeque;
 use std::io;
@@ -67,6 +68,8 @@ struct Seat {
     watches: Vec<Watch>,
     /// Why the worker has to go.
     doom: Option<Doom>,
+    /// It leaves, and accepts no more.
+    closed: bool,
     /// When its memory was looked at last, and what it had resident, bytes.
     memory: Option<(Instant, u64)>,
     /// The time its threads had been busy at the last look, added up, microseconds.
@@ -82,6 +85,8 @@ pub(super) enum Doom {
     Recycled(Reason),
     /// It is too large to go on.
     Evil(Reason),
+    /// An operator wants it to go at once.
+    Unwanted,
 }
 
 impl Crew {
@@ -110,6 +115,7 @@ impl Crew {
                 leash: None,
                 watches: vec![Watch::InTime; serving.threads as usize],
                 doom: None,
+                closed: false,
                 memory: None,
                 busy: 0,
             })

@@ -3,7 +3,10 @@
 use std::io;
 use std::os::fd::{AsFd, BorrowedFd, OwnedFd};
 
-use crate::channel::{self, FromVassal, Kept, Report, ToVassal};
+use crate::channel::{
+    self, FromEmperor, FromVassal, Kept, LoadFailure, Question, Report, ToVassal,
+};
+use crate::control::talk::Answer;
 use crate::sys::{environment, memory, packet};
 
 use super::loan::Loan;
@@ -27,10 +30,12 @@ pub(crate) struct EmperorLink {
 }
 
 /// What was heard.
-#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+#[derive(Debug, Clone, PartialEq, Eq)]
 pub(super) enum Heard {
     /// An order.
     Order(ToVassal),
+    /// What somebody asks by way of the emperor.
+    Question(Question),
     /// The emperor is gone; `stop` unless vassals outlive it.
     Gone { stop: bool },
 }
@@ -90,8 +95,18 @@ impl EmperorLink {
         self.say(&FromVassal::Reloaded);
     }
 
-    pub(super) fn reload_failed(&self, sentence: &str) {
-        self.say(&FromVassal::ReloadFailed(sentence.to_owned()));
+    pub(super) fn reload_failed(&self, failure: &LoadFailure) {
+        self.say(&FromVassal::ReloadFailed(failure.clone()));
+    }
+
+    /// Answers the question with this ticket.
+    pub(super) fn answer(&self, ticket: u32, answer: Answer) {
+        let Some(channel) = &self.channel else { return };
+        let sent = channel::send(channel.as_fd(), &FromVassal::Answer { ticket, answer }, &[]);
+        if sent.is_err_and(|error| error.raw_os_error() == Some(libc::EMSGSIZE)) {
+            let answer = Answer::refusal("the answer is too long to be passed on");
+            self.say(&FromVassal::Answer { ticket, answer });
+        }
     }
 
     /// Gives the emperor these sockets to keep; `waits`: until somebody connects, because this process leaves.
@@ -141,8 +156,9 @@ impl EmperorLink {
     /// Hears the emperor; call when the descriptor is readable.
     pub(super) fn hear(&mut self) -> Option<Heard> {
         let channel = self.channel.as_ref()?;
-        match channel::receive::<ToVassal>(channel.as_fd()) {
-            Ok(Some((order, _))) => Some(Heard::Order(order)),
+        match channel::receive::<FromEmperor>(channel.as_fd()) {
+            Ok(Some((FromEmperor::Order(order), _))) => Some(Heard::Order(order)),
+            Ok(Some((FromEmperor::Question(question), _))) => Some(Heard::Question(question)),
             // an order that this version does not know
             Err(error) if error.kind() == io::ErrorKind::InvalidData => None,
             Ok(None) | Err(_) => {

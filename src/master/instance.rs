@@ -8,6 +8,7 @@ use std::time::Duration;
 
 use anyhow::{Context, Result, bail};
 
+use crate::channel::LoadFailure;
 use crate::config::{self, Config};
 use crate::sys::notify::Notify;
 use crate::sys::process::{self, Pid};
@@ -21,6 +22,7 @@ use super::interpreter::Interpreters;
 use super::module::Module;
 use super::plan::{self, Plan};
 use super::report;
+use super::run::Control;
 use super::start;
 
 /// What a start leaves behind on its way, and has to take away when the instance ends.
@@ -36,6 +38,8 @@ pub(super) struct Way {
     pub(super) sockets: Vec<Rc<Bound>>,
     /// Their files are removed at the end.
     pub(super) vacuum: bool,
+    /// By which operators reach the instance.
+    pub(super) control: Option<Control>,
 }
 
 impl Way {
@@ -63,6 +67,8 @@ impl Way {
         if let Some(parent) = self.parent.take() {
             parent.failed(u8::try_from(status).unwrap_or(1), sentence);
         }
+        // last, because who waits for the stop sees it end
+        self.control = None;
     }
 }
 
@@ -102,6 +108,25 @@ impl Instance {
             interpreters: Interpreters::from_environment(),
             way,
         }
+    }
+
+    /// The files that the configuration was read from, absolute, the first first.
+    pub(super) fn files(&self) -> Vec<PathBuf> {
+        let mut files: Vec<PathBuf> = Vec::new();
+        for (.., place) in self.config.entries() {
+            if let Some(config::Place::File { file, .. }) = place {
+                let file = self.invocation.cwd.join(&**file);
+                if !files.contains(&file) {
+                    files.push(file);
+                }
+            }
+        }
+        files
+    }
+
+    /// How the instance was started.
+    pub(super) fn invocation(&self) -> &config::Invocation {
+        &self.invocation
     }
 
     /// The configuration of the generation that serves.
@@ -332,12 +357,11 @@ impl Instance {
             took.as_secs_f64()
         );
         self.way.notify.ready(&serving(crew));
-        self.way.emperor.reloaded();
     }
 
     /// The reload is given up, for this reason.
-    pub(super) fn reload_failed(&mut self, reason: &str) {
-        self.way.emperor.reload_failed(reason);
+    pub(super) fn reload_failed(&mut self, failure: &LoadFailure) {
+        self.way.emperor.reload_failed(failure);
         if let Some(next) = self.next.take() {
             bind::vacuum_dropped(&next.sockets, &self.way.sockets);
         }

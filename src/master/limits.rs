@@ -51,6 +51,8 @@ pub(super) enum Reason {
     AddressSpace(u64),
     EvilResident(u64),
     EvilAddressSpace(u64),
+    /// An operator wants it.
+    Asked,
 }
 
 impl fmt::Display for Reason {
@@ -62,6 +64,7 @@ impl fmt::Display for Reason {
             Self::AddressSpace(limit) => write!(f, "reload-on-as = {}", limit >> 20),
             Self::EvilResident(limit) => write!(f, "evil-reload-on-rss = {}", limit >> 20),
             Self::EvilAddressSpace(limit) => write!(f, "evil-reload-on-as = {}", limit >> 20),
+            Self::Asked => f.write_str("kill-worker"),
         }
     }
 }

@@ -173,12 +173,7 @@ pub(super) fn reload_refused(reason: &anyhow::Error) {
 
 /// The state of a generation, a line for it and one for each slot.
 pub(super) fn crew(crew: &Crew, now: Instant) {
-    let standing = match crew.standing {
-        Standing::First => "being started",
-        Standing::Current => "serving",
-        Standing::Next => "being prepared by a reload",
-        Standing::Old => "leaving",
-    };
+    let standing = standing(crew.standing);
     let zygote = match (&crew.zygote, crew.zygote.pid()) {
         (Zygote::Loading { .. }, Some(pid)) => format!("zygote pid {pid}, loading"),
         (_, Some(pid)) => format!("zygote pid {pid}"),
@@ -207,7 +202,18 @@ pub(super) fn crew(crew: &Crew, now: Instant) {
     }
 }
 
-fn name(slot: &Slot) -> &'static str {
+/// Where a generation stands, in words.
+pub(super) fn standing(standing: Standing) -> &'static str {
+    match standing {
+        Standing::First => "being started",
+        Standing::Current => "serving",
+        Standing::Next => "being prepared by a reload",
+        Standing::Old => "leaving",
+    }
+}
+
+/// What a slot is doing, in words.
+pub(super) fn name(slot: &Slot) -> &'static str {
     match slot {
         Slot::Empty { .. } | Slot::Vacant => "empty",
         Slot::Forking { .. } => "being forked",

@@ -1,8 +1,10 @@
 //! The master's loop: it waits in one place, hears what happened, and has the generations act on it.
 
 mod cheap;
+mod control;
 mod emperor;
 mod helpers;
+mod reload;
 
 use std::fmt::Display;
 use std::io;
@@ -24,6 +26,8 @@ use super::order::{self, Manner, Order};
 use super::plan::Plan;
 use super::report;
 use super::touch::Touches;
+
+pub(super) use control::Control;
 
 /// Where the instance is in its life.
 #[derive(Clone, Copy, Debug, PartialEq)]
@@ -62,6 +66,12 @@ pub(super) struct Master {
     helpers: Helpers,
     /// A reload that waits for its hooks, before there is a generation.
     preparing: Option<Manner>,
+    /// When the instance began to serve.
+    ready_since: Option<Instant>,
+    /// Reloads begun, and how the last one that is over went.
+    reloads: reload::Reloads,
+    /// What was asked by way of the emperor and is not answered yet.
+    questions: Vec<control::Question>,
 }
 
 /// What the master waits for.
@@ -77,6 +87,8 @@ enum Source {
     Socket,
     /// The output of a helper, at this place.
     Helper(usize),
+    /// The control socket, or one who is connected to it.
+    Control,
 }
 
 impl Master {
@@ -95,6 +107,9 @@ impl Master {
             idle: None,
             helpers: Helpers::new(first),
             preparing: None,
+            ready_since: None,
+            reloads: reload::Reloads::default(),
+            questions: Vec::new(),
         }
     }
 
@@ -137,11 +152,13 @@ impl Master {
         // not else: a reload may have been asked for while the first generation was starting
         if self.phase == Phase::Running {
             self.finish_reload(now);
+            self.finish_hand_over();
             self.look_at_files(now);
             self.look_at_idleness(now);
             self.begin_reload(now);
         }
         self.tend_helpers(now);
+        self.serve_control(now);
     }
 
     /// Waits until something is heard or due, and listens to zygotes and workers.
@@ -152,7 +169,8 @@ impl Master {
         let mut written = Vec::new();
         for index in ready {
             match sources[index] {
-                Source::Signals => {}
+                // they are heard when they are obeyed, and served
+                Source::Signals | Source::Control => {}
                 Source::Zygote(crew) => self.crews[crew].hear_zygote(now),
                 Source::Worker(crew, seat) => self.crews[crew].hear_worker(seat, now),
                 Source::Emperor => self.hear_emperor(now),
@@ -172,8 +190,10 @@ impl Master {
                 (source, fd)
             }));
         }
-        let emperor = self.instance.way().emperor.descriptor();
-        sources.extend(emperor.map(|fd| (Source::Emperor, fd)));
+        let way = self.instance.way();
+        sources.extend(way.emperor.descriptor().map(|fd| (Source::Emperor, fd)));
+        let control = way.control.iter().flat_map(Control::descriptors);
+        sources.extend(control.map(|fd| (Source::Control, fd)));
         sources.extend(self.watched_sockets().map(|fd| (Source::Socket, fd)));
         let outputs = self.helpers.descriptors().enumerate();
         sources.extend(outputs.map(|(place, fd)| (Source::Helper(place), fd)));
@@ -185,14 +205,21 @@ impl Master {
         let crews = self.crews.iter().filter_map(Crew::deadline);
         let touches = self.touches.deadline();
         let touches = touches.filter(|_| self.phase == Phase::Running);
+        if self.may_reload() {
+            return Some(Duration::ZERO);
+        }
+        let now = Instant::now();
+        let control = self.instance.way().control.as_ref();
+        let control = control.and_then(|control| control.deadline(now));
         let others = [
             self.orphaned,
             touches,
+            control,
             self.idle_deadline(),
             self.helpers.deadline(),
         ];
         let next = crews.chain(others.into_iter().flatten()).min()?;
-        Some(next.saturating_duration_since(Instant::now()))
+        Some(next.saturating_duration_since(now))
     }
 
     /// Follows the signals that have arrived.
@@ -261,17 +288,16 @@ impl Master {
             }
             Verdict::GiveUp => {
                 crew.kill(now);
-                let reason = failure
-                    .as_ref()
-                    .map_or("its workers died at their start", |it| it.sentence.as_str())
-                    .to_owned();
-                if let Some(failure) = failure {
-                    report::not_loaded(&failure, "", true);
+                if let Some(failure) = &failure {
+                    report::not_loaded(failure, "", true);
                 }
                 tracing::error!(
                     "the reload is given up: generation {number} cannot serve; the workers of the one before serve on"
                 );
-                self.instance.reload_failed(&reason);
+                self.reload_failed(failure.unwrap_or_else(|| LoadFailure {
+                    sentence: "its workers died at their start".to_owned(),
+                    traceback: String::new(),
+                }));
             }
             Verdict::Fatal => {
                 if let Some(failure) = failure {
@@ -293,6 +319,7 @@ impl Master {
         let first = &mut self.crews[first];
         first.take_over(now);
         self.phase = Phase::Running;
+        self.ready_since = Some(now);
         self.instance
             .started(first, now.duration_since(first.begun));
         self.helpers.settle(
@@ -303,76 +330,6 @@ impl Master {
         );
         self.begin_idle(now);
         self.touches.watch(self.instance.touched_files(), now);
-    }
-
-    fn begin_reload(&mut self, now: Instant) {
-        if self
-            .crews
-            .iter()
-            .any(|crew| crew.standing == Standing::Next)
-        {
-            return;
-        }
-        let Some(next) = self.prepare_reload(now) else {
-            return;
-        };
-        let next = next.and_then(|manner| {
-            let plan = self.instance.next_plan()?;
-            Ok((manner, self.crew(Standing::Next, plan, now)?))
-        });
-        match next {
-            Ok((manner, crew)) => {
-                tracing::info!(
-                    "reloading: generation {} is started beside the one that serves",
-                    crew.number
-                );
-                self.manner = manner;
-                self.crews.push(crew);
-            }
-            Err(reason) => {
-                report::reload_refused(&reason);
-                self.instance.reload_failed(&format!("{reason:#}"));
-            }
-        }
-    }
-
-    fn finish_reload(&mut self, now: Instant) {
-        let ready = |crew: &Crew| crew.standing == Standing::Next && crew.is_ready();
-        let Some(next) = self.crews.iter().position(ready) else {
-            return;
-        };
-        if !self.passes_reloaded(next, now) {
-            return;
-        }
-        self.keep_count(next, now);
-        self.crews[next].take_over(now);
-        let took = now.duration_since(self.crews[next].begun);
-        self.instance.reloaded(&self.crews[next], took);
-        self.helpers.settle(
-            self.instance.config(),
-            self.instance.companions(),
-            &self.crews[next],
-            now,
-        );
-        for (index, crew) in self.crews.iter_mut().enumerate() {
-            match (crew.standing, self.manner) {
-                (Standing::Current, Manner::Graceful) if index != next => {
-                    crew.dismiss(ToWorker::Retire, now);
-                }
-                (Standing::Current, Manner::Brutal) if index != next => crew.kill(now),
-                _ => {}
-            }
-        }
-        self.told = None;
-        self.begin_idle(now);
-        self.touches.watch(self.instance.touched_files(), now);
-    }
-
-    fn look_at_files(&mut self, now: Instant) {
-        if let Some(path) = self.touches.changed(now) {
-            tracing::info!("{} was touched: reloading", path.display());
-            self.wanted = self.wanted.max(Some(Manner::Graceful));
-        }
     }
 
     fn crew(&mut self, standing: Standing, plan: Plan, now: Instant) -> io::Result<Crew> {

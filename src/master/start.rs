@@ -1,14 +1,16 @@
 //! From a configuration to an instance that can begin: the steps of the start, in their order.
 
-use std::path::Path;
+use std::path::{Path, PathBuf};
 use std::rc::Rc;
 
 use anyhow::{Context, Result};
 
 use crate::config::{self, Config};
+use crate::control::place;
 use crate::sys::notify::Notify;
 use crate::sys::process::{self, Pid};
 use crate::sys::signal::Signals;
+use crate::sys::unix_socket::{Access, PlaceError};
 use crate::sys::{daemon, pidfile, stdio, user};
 
 use super::bind;
@@ -18,6 +20,7 @@ use super::instance::{Instance, Way};
 use super::module::Module;
 use super::order;
 use super::plan::Plan;
+use super::run::Control;
 
 /// Makes this process the master of an instance, up to the first generation, which it describes. `None` where it is not
 /// needed yet: its emperor waits at its sockets.
@@ -94,6 +97,7 @@ fn prepare(
     let module = Rc::new(Module::find()?);
     write_pidfile(config.pidfile(), way)?;
     run_phase(Phase::PreJail, &config, Some(&mut signals))?;
+    let directory = control_directory(&config, &invocation, &way.emperor);
     if let Some(root) = config.chroot() {
         user::chroot(Path::new(root))?;
     }
@@ -101,7 +105,7 @@ fn prepare(
         run_phase(phase, &config, Some(&mut signals))?;
     }
     let mut instance = Instance::new(config, invocation, module, std::mem::take(way));
-    match finish(&mut instance, &mut signals) {
+    match finish(&mut instance, directory, &mut signals) {
         Ok(Some(plan)) => Ok(Some((instance, signals, plan))),
         Ok(None) => {
             *way = instance.into_way();
@@ -115,7 +119,11 @@ fn prepare(
 }
 
 /// The steps that a reload takes again, and the drop of privileges in their midst.
-fn finish(instance: &mut Instance, signals: &mut Signals) -> Result<Option<Plan>> {
+fn finish(
+    instance: &mut Instance,
+    directory: Option<PathBuf>,
+    signals: &mut Signals,
+) -> Result<Option<Plan>> {
     if user::is_root() {
         run_phase(Phase::AsRoot, instance.config(), Some(signals))?;
     } else if !Phase::AsRoot.is_empty(instance.config()) {
@@ -134,8 +142,75 @@ fn finish(instance: &mut Instance, signals: &mut Signals) -> Result<Option<Plan>
     let pidfile = instance.config().pidfile2().map(str::to_owned);
     write_pidfile(pidfile.as_deref(), instance.way_mut())?;
     instance.name_process();
+    instance.way_mut().control = open_control(instance, directory)?;
     run_phase(Phase::PreApp, instance.config(), Some(signals))?;
     instance.plan().map(Some)
+}
+
+/// Where the control socket will be: decided while this process may still make the directory. A vassal's operators
+/// ask the emperor, who passes on what it cannot answer: hundreds of vassals need no sockets for it.
+fn control_directory(
+    config: &Config,
+    invocation: &config::Invocation,
+    emperor: &EmperorLink,
+) -> Option<PathBuf> {
+    if emperor.is_vassal() || config.chroot().is_some() || config.control_socket().is_some() {
+        return None;
+    }
+    let user = config
+        .uid()
+        .filter(|_| user::is_root())
+        .map(user::find_user);
+    let uid = match user {
+        // that is reported when privileges are dropped
+        Some(Err(_)) => return None,
+        Some(Ok(user)) => user.uid,
+        None => user::current_uid(),
+    };
+    // systemd makes one for the service
+    let given = invocation.variable("RUNTIME_DIRECTORY");
+    let given = given.and_then(|list| list.split(':').next());
+    match place::for_instance(given.map(PathBuf::from), uid) {
+        Ok(directory) => Some(directory),
+        Err(reason) => {
+            tracing::debug!("there is no control socket: {reason}");
+            None
+        }
+    }
+}
+
+/// Opens the control socket. Without one that was asked for, there is simply none where none can be.
+fn open_control(instance: &Instance, directory: Option<PathBuf>) -> Result<Option<Control>> {
+    let access = Access {
+        mode: Some(0o600),
+        ..Access::default()
+    };
+    let invocation = instance.invocation();
+    if let Some(path) = instance.config().control_socket() {
+        let path = invocation.cwd.join(path);
+        return Control::open(&path, access)
+            .map(Some)
+            .with_context(|| format!("control-socket = {}", path.display()));
+    }
+    let Some(directory) = directory else {
+        return Ok(None);
+    };
+    let arguments = invocation.argv.get(1..).unwrap_or_default();
+    let identity = format!("{} {}", invocation.cwd.display(), arguments.join(" "));
+    let name = instance.config().name();
+    let mut opened = Control::open(&directory.join(place::named(name, &identity)), access);
+    if let Err(PlaceError::Live) = opened {
+        // the same command in the same directory, made another one by its environment
+        let identity = format!("{identity} {}", Pid::own());
+        opened = Control::open(&directory.join(place::named(name, &identity)), access);
+    }
+    match opened {
+        Ok(control) => Ok(Some(control)),
+        Err(reason) => {
+            tracing::debug!("there is no control socket: {reason}");
+            Ok(None)
+        }
+    }
 }
 
 /// Goes to the background, if asked; returns the process that waits to hear how the start went.

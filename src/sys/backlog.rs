@@ -19,11 +19,28 @@ const HEADER: usize = 16;
 const REQUEST: usize = 24;
 const MESSAGE: usize = 16;
 
+/// The queue of a listening socket.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub struct Queue {
+    /// Connections that are established and not accepted yet.
+    pub waiting: u32,
+    /// As many may wait.
+    pub longest: u32,
+}
+
 /// Connections that are established and not accepted yet.
 ///
 /// # Errors
-/// Those of getsockopt(2) and of sock_diag(7); `Unsupported` for a socket of another family.
+/// Those of [`queue`].
 pub fn waiting(listener: BorrowedFd<'_>) -> io::Result<u32> {
+    queue(listener).map(|queue| queue.waiting)
+}
+
+/// The queue of a socket that listens.
+///
+/// # Errors
+/// Those of getsockopt(2) and of sock_diag(7); `Unsupported` for a socket of another family.
+pub fn queue(listener: BorrowedFd<'_>) -> io::Result<Queue> {
     let address: SockaddrStorage = getsockname(listener.as_raw_fd())?;
     match address.family() {
         Some(AddressFamily::Inet | AddressFamily::Inet6) => tcp(listener),
@@ -32,7 +49,7 @@ pub fn waiting(listener: BorrowedFd<'_>) -> io::Result<u32> {
     }
 }
 
-fn tcp(listener: BorrowedFd<'_>) -> io::Result<u32> {
+fn tcp(listener: BorrowedFd<'_>) -> io::Result<Queue> {
     let mut info = MaybeUninit::<libc::tcp_info>::zeroed();
     let mut len = size_of::<libc::tcp_info>() as libc::socklen_t;
     // SAFETY: the memory is as large as its length says, and the kernel writes no more than that.
@@ -49,11 +66,15 @@ fn tcp(listener: BorrowedFd<'_>) -> io::Result<u32> {
         return Err(io::Error::last_os_error());
     }
     // SAFETY: all of it is plain numbers, zeroed before.
-    // the kernel's tcp_get_info: of a socket that listens this is the queue of connections
-    Ok(unsafe { info.assume_init() }.tcpi_unacked)
+    let info = unsafe { info.assume_init() };
+    // the kernel's tcp_get_info: of a socket that listens these are the queue of connections and its limit
+    Ok(Queue {
+        waiting: info.tcpi_unacked,
+        longest: info.tcpi_sacked,
+    })
 }
 
-fn unix(listener: BorrowedFd<'_>) -> io::Result<u32> {
+fn unix(listener: BorrowedFd<'_>) -> io::Result<Queue> {
     // the kernel knows a socket by its inode
     let inode = nix::sys::stat::fstat(listener)?.st_ino as u32;
     let diag: OwnedFd = socket(
@@ -86,8 +107,8 @@ fn request(inode: u32) -> Vec<u8> {
     bytes
 }
 
-/// The length of the queue in an answer of sock_diag(7).
-fn queue_of(answer: &[u8]) -> io::Result<u32> {
+/// The queue in an answer of sock_diag(7).
+fn queue_of(answer: &[u8]) -> io::Result<Queue> {
     let half = |at: usize| {
         let bytes = answer.get(at..at + 2)?;
         Some(u16::from_ne_bytes(bytes.try_into().ok()?))
@@ -109,7 +130,10 @@ fn queue_of(answer: &[u8]) -> io::Result<u32> {
     let mut at = HEADER + MESSAGE;
     while let (Some(len), Some(kind)) = (half(at), half(at + 2)) {
         if kind == UNIX_DIAG_RQLEN {
-            return word(at + 4).ok_or_else(invalid);
+            return match (word(at + 4), word(at + 8)) {
+                (Some(waiting), Some(longest)) => Ok(Queue { waiting, longest }),
+                _ => Err(invalid()),
+            };
         }
         if len < 4 {
             break;

@@ -3,7 +3,7 @@
 use std::fmt;
 use std::fs;
 use std::io;
-use std::os::fd::{AsRawFd, BorrowedFd, RawFd};
+use std::os::fd::{AsRawFd, BorrowedFd, FromRawFd, OwnedFd, RawFd};
 use std::os::unix::process::CommandExt;
 use std::process::Command;
 
@@ -68,6 +68,20 @@ impl fmt::Display for Exit {
 pub fn signal(pid: Pid, signal: Signal) -> io::Result<()> {
     nix::sys::signal::kill(nix::unistd::Pid::from_raw(pid.0), signal)?;
     Ok(())
+}
+
+/// A descriptor of a process that becomes readable when the process has ended.
+///
+/// # Errors
+/// Those of pidfd_open(2): `ESRCH` when there is no such process.
+pub fn handle(pid: Pid) -> io::Result<OwnedFd> {
+    // SAFETY: pidfd_open takes two numbers and touches no memory.
+    let fd = unsafe { libc::syscall(libc::SYS_pidfd_open, pid.0, 0) };
+    match i32::try_from(fd) {
+        // SAFETY: the kernel has just made this descriptor for us alone.
+        Ok(fd) if fd >= 0 => Ok(unsafe { OwnedFd::from_raw_fd(fd) }),
+        _ => Err(io::Error::last_os_error()),
+    }
 }
 
 /// Ends a process at once; that it is gone already is no error.

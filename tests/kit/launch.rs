@@ -62,6 +62,9 @@ pub struct Refusal {
     pub log: String,
 }
 
+/// Where the control socket of a site's server is.
+pub const RUNTIME_DIRECTORY: &str = ".run";
+
 impl Launch {
     /// A server for this site: a uwsgi socket `app.sock` and `app.py`, unless options say otherwise.
     pub fn on(site: &Site) -> Self {
@@ -262,6 +265,10 @@ impl Launch {
             if name.starts_with("UWSGI_") || ours.contains(&&*name) {
                 command.env_remove(&*name);
             }
+        }
+        if !under_uwsgi() {
+            // control sockets are not to be seen from outside
+            command.env("RUNTIME_DIRECTORY", self.site.file(RUNTIME_DIRECTORY));
         }
         let child = command
             .envs(self.environment.iter().map(|(key, value)| (key, value)))

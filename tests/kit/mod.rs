@@ -14,6 +14,7 @@ pub mod connection;
 pub mod emperor;
 pub mod http;
 pub mod launch;
+pub mod load;
 pub mod log;
 pub mod nginx;
 pub mod packet;

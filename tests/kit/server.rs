@@ -1,7 +1,7 @@
 //! A running server, and what must hold when it has ended.
 
 use std::path::PathBuf;
-use std::process::{Child, ExitStatus};
+use std::process::{Child, ExitStatus, Output};
 use std::sync::atomic::{AtomicBool, Ordering};
 use std::time::Duration;
 
@@ -207,6 +207,11 @@ impl Server {
         self.reloaded
             .fetch_or(signal == Signal::SIGHUP, Ordering::Relaxed);
         send(self.master, signal);
+    }
+
+    /// What `ruwsgi WORDS` says to the operator of this site.
+    pub fn operator(&self, words: &[&str]) -> Output {
+        self.site.operator(words)
     }
 
     /// All processes of the server that live.

@@ -3,9 +3,11 @@
 use std::fs;
 use std::os::unix::fs::PermissionsExt;
 use std::path::{Path, PathBuf};
+use std::process::{Command, Output};
 use std::sync::Arc;
 
 use super::Launch;
+use super::launch::RUNTIME_DIRECTORY;
 
 /// A directory that goes away with its last owner.
 #[derive(Clone)]
@@ -79,6 +81,16 @@ impl Site {
     /// Whether a file is there.
     pub fn has(&self, name: &str) -> bool {
         self.file(name).exists()
+    }
+
+    /// What `ruwsgi WORDS` says to the operator of this site.
+    pub fn operator(&self, words: &[&str]) -> Output {
+        let mut command = Command::new(super::binary());
+        command
+            .args(words)
+            .env("RUNTIME_DIRECTORY", self.file(RUNTIME_DIRECTORY))
+            .current_dir(self.path());
+        command.output().unwrap()
     }
 
     /// A server to be started on this site.

@@ -1,60 +1,22 @@
 //! Under load: deaths and reloads while requests come in. `KIT_BIG=1` runs them at full length.
 
-use std::sync::atomic::{AtomicBool, AtomicUsize, Ordering};
+use std::sync::atomic::{AtomicUsize, Ordering};
 use std::time::{Duration, Instant};
 
 use nix::sys::signal::Signal;
 
+use crate::kit::load::times;
 use crate::kit::server::send;
-use crate::kit::*;
+use crate::kit::{self, *};
 
-/// How often something is done: more with `KIT_BIG`.
-fn times(usually: usize, big: usize) -> usize {
-    if std::env::var_os("KIT_BIG").is_some() {
-        big
-    } else {
-        usually
-    }
-}
-
-/// Sends requests from several threads while `meanwhile` runs; gives how many were answered, and how many
-/// were not.
+/// Three clients; gives how many requests were answered, and how many were not.
 fn load(server: &Server, meanwhile: impl FnOnce(&AtomicUsize)) -> (usize, usize) {
-    let (over, answered, lost) = (
-        AtomicBool::new(false),
-        AtomicUsize::new(0),
-        AtomicUsize::new(0),
-    );
-    std::thread::scope(|scope| {
-        for _ in 0..3 {
-            scope.spawn(|| {
-                while !over.load(Ordering::Relaxed) {
-                    let count = if asked(server) { &answered } else { &lost };
-                    count.fetch_add(1, Ordering::Relaxed);
-                }
-            });
-        }
-        // also when it fails, or the threads would go on for ever
-        let outcome =
-            std::panic::catch_unwind(std::panic::AssertUnwindSafe(|| meanwhile(&answered)));
-        over.store(true, Ordering::Relaxed);
-        if let Err(failure) = outcome {
-            std::panic::resume_unwind(failure);
-        }
-    });
-    (answered.into_inner(), lost.into_inner())
+    let outcome = kit::load::load(server, 3, "/pid", meanwhile);
+    (outcome.answered, outcome.lost)
 }
 
-/// Whether a request was answered with 200.
 fn asked(server: &Server) -> bool {
-    use std::io::{Read, Write};
-    let mut answer = Vec::new();
-    let mut exchange = || -> std::io::Result<()> {
-        let mut connection = server.address().try_connect()?;
-        connection.write_all(&get("/pid").bytes())?;
-        connection.read_to_end(&mut answer).map(drop)
-    };
-    exchange().is_ok() && answer.starts_with(b"HTTP/1.1 200")
+    kit::load::asked(server, "/pid")
 }
 
 fn server(processes: usize) -> Server {

@@ -6,6 +6,7 @@
 mod kit;
 
 mod bodies;
+mod control;
 mod cron;
 mod daemon;
 mod daemons;
@@ -28,6 +29,7 @@ mod packets;
 mod privileges;
 mod processes;
 mod refusals;
+mod reloads;
 mod request_log;
 mod responses;
 mod scale;

@@ -12,6 +12,9 @@ use crate::sys::process::{Exit, Pid};
 
 use super::{Keep, Realm, Rule, Vassal};
 
+/// Answers that are kept for those who asked: as many as may ask at once.
+const MOST_ANSWERS: usize = 32;
+
 impl Realm {
     /// Reads what the vassal says; call when its channel is readable.
     pub(in crate::emperor) fn hear(&mut self, path: &Path, now: Instant) {
@@ -83,18 +86,22 @@ impl Vassal {
                 }
                 self.trouble = None;
                 self.history.last_ready = Some(now);
+                self.traceback = None;
                 self.step(Event::Ready, now, rule);
             }
             FromVassal::Reloaded => {
                 tracing::info!("vassal {name}: reloaded");
                 self.trouble = None;
+                self.traceback = None;
                 self.step(Event::Reloaded, now, rule);
             }
-            FromVassal::ReloadFailed(reason) => {
+            FromVassal::ReloadFailed(failure) => {
+                let reason = failure.sentence;
                 tracing::error!(
                     "vassal {name}: its reload is given up, and it serves as before: {reason}"
                 );
                 self.trouble = Some(format!("serves as before its last change: {reason}"));
+                self.traceback = Some(failure.traceback).filter(|text| !text.is_empty());
                 self.step(Event::Reloaded, now, rule);
             }
             FromVassal::Failed { reason, told } => {
@@ -111,6 +118,13 @@ impl Vassal {
             FromVassal::Report(report) => {
                 self.report = report;
                 self.asked = false;
+            }
+            FromVassal::Answer { ticket, answer } => {
+                // whoever asked may have left
+                if self.answers.len() >= MOST_ANSWERS {
+                    self.answers.pop_front();
+                }
+                self.answers.push_back((ticket, answer));
             }
         }
     }
@@ -137,11 +151,13 @@ impl Vassal {
         if let State::Leaving { .. } = before {
             tracing::info!("vassal {name} (pid {pid}): stopped");
             self.trouble = None;
+            self.traceback = None;
             return;
         }
         if rests {
             tracing::info!("vassal {name} (pid {pid}): nobody asked for anything: on demand again");
             self.trouble = None;
+            self.traceback = None;
             return;
         }
         let reason = match (self.last_words.take(), before) {
@@ -155,5 +171,6 @@ impl Vassal {
         };
         tracing::error!("vassal {name} (pid {pid}): {said}{}", self.next_try(now));
         self.trouble = Some(reason);
+        self.traceback = None;
     }
 }

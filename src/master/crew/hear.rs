@@ -116,6 +116,7 @@ impl Crew {
                 self.mishaps
                     .push_back((Mishap::NotLoadedInWorker { served }, Some(failure)));
             }
+            FromWorker::Closed => self.seats[seat].closed = true,
             FromWorker::Retiring => {
                 let deadline = now + self.plan.mercy;
                 self.step_slot(seat, slot::Event::Leaves { deadline }, now);

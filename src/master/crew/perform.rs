@@ -89,6 +89,7 @@ impl Crew {
         self.scoreboard.reset_worker(row);
         self.seats[seat].watches.fill(Watch::InTime);
         self.seats[seat].doom = None;
+        self.seats[seat].closed = false;
         self.seats[seat].memory = None;
         self.seats[seat].busy = 0;
         let (ours, theirs) = packet::pair()?;

@@ -6,7 +6,7 @@ use crate::master::generation::Standing;
 use crate::master::limits::{Look, Reason, USUAL, Verdict};
 use crate::master::report;
 use crate::master::slot::{self, Slot};
-use crate::sys::process;
+use crate::sys::process::{self, Pid};
 
 use super::{Crew, Doom};
 
@@ -70,14 +70,66 @@ impl Crew {
         if self.seats.iter().any(waiting) {
             return;
         }
+        self.supersede(seat, reason, now);
+    }
+
+    /// Another worker is born for this one's number, and takes over when it serves; `false` when there is no place
+    /// for it.
+    fn supersede(&mut self, seat: usize, reason: Reason, now: Instant) -> bool {
         self.want_successor(seat, now);
-        if self.is_covered(seat)
-            && let Some(worker) = self.seats[seat].slot.worker()
-        {
+        if !self.is_covered(seat) {
+            return false;
+        }
+        if let Some(worker) = self.seats[seat].slot.worker() {
             let requests = self.scoreboard.worker_requests(seat as u32 + 1);
             report::recycled(self.seats[seat].number, worker, requests, reason, now);
             self.seats[seat].doom = Some(Doom::Recycled(reason));
         }
+        true
+    }
+
+    /// Replaces the worker of this number, because an operator wants it: by a successor that takes over from it, or
+    /// `at_once` by a kill. Gives the process that goes.
+    ///
+    /// # Errors
+    /// A sentence about a worker that is not there, or goes already.
+    pub(in crate::master) fn replace(
+        &mut self,
+        number: u32,
+        at_once: bool,
+        now: Instant,
+    ) -> Result<Pid, String> {
+        let most = self.plan.app.serving.processes;
+        if number == 0 || number > most {
+            return Err(format!("there is no worker {number}: they are 1 to {most}"));
+        }
+        let of_number = |seat: &usize| self.seats[*seat].number == number;
+        let goes = |seat: &usize| match self.seats[*seat].slot {
+            Slot::Serving { .. } => at_once || self.seats[*seat].doom.is_none(),
+            Slot::Starting { .. } | Slot::Leaving { .. } => at_once,
+            _ => false,
+        };
+        let mut seats = (0..self.seats.len()).filter(of_number);
+        let found = seats.clone().find(goes);
+        let Some((seat, pid)) = found.and_then(|seat| {
+            let worker = self.seats[seat].slot.worker()?;
+            Some((seat, worker.pid))
+        }) else {
+            let is_going = seats.any(|seat| self.seats[seat].slot.worker().is_some());
+            return Err(match is_going {
+                true => format!("worker {number} is being replaced already; --now kills it"),
+                false => format!("worker {number} has no process now"),
+            });
+        };
+        if at_once {
+            self.seats[seat].doom = Some(Doom::Unwanted);
+            self.step_slot(seat, slot::Event::Condemn, now);
+        } else if !self.supersede(seat, Reason::Asked, now) {
+            return Err(format!(
+                "worker {number} cannot be replaced before its last predecessor has gone; --now kills it"
+            ));
+        }
+        Ok(pid)
     }
 
     /// A worker whose successor serves is told to leave.

@@ -1,4 +1,4 @@
-//! A vassal's master: what the emperor says, and what it is told.
+//! What the emperor wants of a vassal's master.
 
 use std::time::{Duration, Instant};
 
@@ -7,7 +7,6 @@ use crate::exit;
 use crate::master::crew::Crew;
 use crate::master::emperor_link::Heard;
 use crate::master::order::Manner;
-use crate::master::slot::Slot;
 
 use super::{Master, Phase};
 
@@ -33,6 +32,7 @@ impl Master {
                 self.kill_all(exit::OK, now);
             }
             Some(Heard::Order(ToVassal::Report)) => self.report_to_emperor(),
+            Some(Heard::Question(question)) => self.hear_question(question, now),
             Some(Heard::Gone { stop: true }) => {
                 tracing::warn!("the emperor is gone, and so this vassal stops");
                 self.instance.keeps_no_sockets();
@@ -50,12 +50,7 @@ impl Master {
     }
 
     fn report_to_emperor(&mut self) {
-        let serving = self
-            .crews
-            .iter()
-            .flat_map(Crew::slots)
-            .filter(|(_, slot, _)| matches!(slot, Slot::Serving { .. }))
-            .count();
+        let serving: usize = self.crews.iter().map(Crew::serving_count).sum();
         let requests = self.crews.iter().map(Crew::requests).sum();
         let pids: Vec<i32> = self.crews.iter().flat_map(Crew::pids).collect();
         let workers = u32::try_from(serving).unwrap_or(u32::MAX);

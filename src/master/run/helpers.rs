@@ -54,6 +54,7 @@ impl Master {
             Some(manner) => manner,
             None => {
                 let manner = self.wanted.take()?;
+                self.reloads.begun += 1;
                 self.instance.reload_begins();
                 if let Err(error) = self.instance.renew() {
                     return Some(Err(error));
@@ -103,7 +104,10 @@ impl Master {
         tracing::error!(
             "the reload is given up: {reason}; generation {number} does not serve, the workers of the one before do"
         );
-        self.instance.reload_failed(&reason);
+        self.reload_failed(LoadFailure {
+            sentence: reason,
+            traceback: String::new(),
+        });
         false
     }
 

@@ -1,0 +1,181 @@
+//! What was answered, for people.
+
+use std::fmt::Write as _;
+
+use super::talk::{Doing, Instance, Row, Worker};
+
+/// All vassals and instances, one to a line.
+pub(super) fn all(rows: &[Row]) -> String {
+    let mut lines = vec![
+        [
+            "NAME", "STATE", "PID", "UPTIME", "WORKERS", "REQUESTS", "MEMORY", "",
+        ]
+        .map(str::to_owned),
+    ];
+    for row in rows {
+        let number =
+            |number: Option<u64>| number.map_or_else(|| "-".to_owned(), |it| it.to_string());
+        lines.push([
+            row.name.clone(),
+            row.state.clone(),
+            number(row.pid.map(|pid| u64::from(pid.unsigned_abs()))),
+            row.uptime.map_or_else(|| "-".to_owned(), age),
+            number(row.workers.map(u64::from)),
+            number(row.requests),
+            row.memory_kib.map_or_else(|| "-".to_owned(), memory),
+            remark(row),
+        ]);
+    }
+    let mut text = String::new();
+    let width = |column: usize| lines.iter().map(|line| line[column].chars().count()).max();
+    let widths: Vec<usize> = (0..7).map(|column| width(column).unwrap_or(0)).collect();
+    for line in &lines {
+        let mut told = String::new();
+        for (cell, width) in line.iter().zip(&widths) {
+            let _ = write!(told, "{cell:width$}  ");
+        }
+        told.push_str(&line[7]);
+        let _ = writeln!(text, "{}", told.trim_end());
+    }
+    text
+}
+
+/// What is wrong, and when it is tried again.
+fn remark(row: &Row) -> String {
+    let reason = row.reason.clone().unwrap_or_default();
+    match row.next_try {
+        Some(left) => format!("next try in {left:.0} s: {reason}"),
+        None => reason,
+    }
+}
+
+/// Everything of one.
+pub(super) fn details(row: &Row) -> String {
+    let mut text = format!("{}: {}\n", row.name, row.state);
+    let mut line = |what: &str, value: Option<String>| {
+        if let Some(value) = value {
+            let _ = writeln!(text, "  {what:<9} {value}");
+        }
+    };
+    line("file", Some(row.path.clone()));
+    line("pid", row.pid.map(|pid| pid.to_string()));
+    line("ready for", row.uptime.map(age));
+    line("workers", row.workers.map(|count| count.to_string()));
+    line("requests", row.requests.map(|count| count.to_string()));
+    line("memory", row.memory_kib.map(memory));
+    line(
+        "failures",
+        (row.failures > 0).then(|| row.failures.to_string()),
+    );
+    line(
+        "next try",
+        row.next_try.map(|left| format!("in {left:.1} s")),
+    );
+    line("reason", row.reason.clone());
+    if let Some(instance) = &row.instance {
+        describe(&mut text, instance);
+    }
+    text
+}
+
+/// The sockets, the generations and their workers. Writing to a string cannot fail.
+fn describe(text: &mut String, instance: &Instance) {
+    for socket in &instance.sockets {
+        let queue = match (socket.queue, socket.longest_queue) {
+            (Some(queue), Some(longest)) => format!(", {queue} of {longest} wait"),
+            _ => String::new(),
+        };
+        let _ = writeln!(text, "  {} on {}{queue}", socket.protocol, socket.name);
+    }
+    for generation in &instance.generations {
+        let zygote = match generation.zygote {
+            Some(pid) => format!("zygote {pid}"),
+            None => "no zygote".to_owned(),
+        };
+        let (number, state) = (generation.number, &generation.state);
+        let requests = generation.requests;
+        let _ = writeln!(
+            text,
+            "  generation {number}: {state}, {zygote}, {requests} requests"
+        );
+        for worker in &generation.workers {
+            let _ = writeln!(text, "    worker {}", worker_line(worker));
+            for doing in &worker.doing {
+                let _ = writeln!(text, "      {}", doing_line(doing));
+            }
+        }
+    }
+}
+
+fn worker_line(worker: &Worker) -> String {
+    let mut line = format!("{}: {}", worker.slot, worker.state);
+    let Some(pid) = worker.pid else { return line };
+    let age = worker.age.unwrap_or_default() as u64;
+    let _ = write!(
+        line,
+        ", pid {pid}, {} requests, {} old",
+        worker.requests,
+        self::age(age)
+    );
+    if let Some(kib) = worker.memory_kib {
+        let _ = write!(line, ", {}", memory(kib));
+    }
+    line
+}
+
+fn doing_line(doing: &Doing) -> String {
+    let client = match doing.client.as_str() {
+        "" => String::new(),
+        client => format!(" from {client}"),
+    };
+    format!(
+        "{}{client} for {:.1} s (thread {})",
+        doing.request, doing.age, doing.thread
+    )
+}
+
+/// `12 s`, `5 min`, `3 h`, `40 d`.
+fn age(seconds: u64) -> String {
+    match seconds {
+        0..=119 => format!("{seconds} s"),
+        120..=7_199 => format!("{} min", seconds / 60),
+        7_200..=172_799 => format!("{} h", seconds / 3_600),
+        _ => format!("{} d", seconds / 86_400),
+    }
+}
+
+fn memory(kib: u64) -> String {
+    format!("{:.1} MiB", kib as f64 / 1024.0)
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn the_table_is_aligned_and_tells_what_is_wrong() {
+        let ready = Row {
+            name: "blog.ini".into(),
+            state: "ready".into(),
+            pid: Some(7),
+            uptime: Some(200),
+            workers: Some(2),
+            requests: Some(12),
+            memory_kib: Some(2048),
+            ..Row::default()
+        };
+        let failed = Row {
+            name: "a.ini".into(),
+            state: "backing off".into(),
+            reason: Some("no module named b".into()),
+            next_try: Some(3.6),
+            ..Row::default()
+        };
+        let expected = "\
+NAME      STATE        PID  UPTIME  WORKERS  REQUESTS  MEMORY
+blog.ini  ready        7    3 min   2        12        2.0 MiB
+a.ini     backing off  -    -       -        -         -        next try in 4 s: no module named b
+";
+        assert_eq!(all(&[ready, failed]), expected);
+    }
+}

@@ -1,0 +1,148 @@
+//! Reloads: a generation is prepared beside the one that serves, and takes over when it can serve.
+
+use std::collections::VecDeque;
+use std::time::Instant;
+
+use crate::channel::{LoadFailure, ToWorker};
+use crate::master::crew::Crew;
+use crate::master::generation::Standing;
+use crate::master::order::Manner;
+use crate::master::report;
+
+use super::{Master, Phase};
+
+/// Ends of reloads that are remembered for those who wait for one.
+const REMEMBERED: usize = 8;
+
+/// The reloads of an instance, numbered from 1.
+#[derive(Debug, Default)]
+pub(super) struct Reloads {
+    /// How many were begun.
+    pub(super) begun: u64,
+    /// The one whose generation serves while workers of the generation before may still accept.
+    handing_over: Option<u64>,
+    /// The last ones that are over, and why each was given up, if it was.
+    over: VecDeque<(u64, Option<LoadFailure>)>,
+}
+
+impl Reloads {
+    fn end(&mut self, number: u64, failure: Option<LoadFailure>) {
+        if self.over.len() >= REMEMBERED {
+            self.over.pop_front();
+        }
+        self.over.push_back((number, failure));
+    }
+
+    /// How the reload of this number ended, if it has: why it was given up, or not.
+    pub(super) fn end_of(&self, number: u64) -> Option<Option<&LoadFailure>> {
+        let mut over = self.over.iter();
+        let (_, failure) = over.find(|(known, _)| *known == number)?;
+        Some(failure.as_ref())
+    }
+}
+
+impl Master {
+    /// Whether a reload is asked for that can begin at once.
+    pub(super) fn may_reload(&self) -> bool {
+        self.wanted.is_some()
+            && self.preparing.is_none()
+            && self.phase == Phase::Running
+            && !self.is_reloading()
+    }
+
+    /// Whether a generation is being prepared beside the one that serves.
+    pub(super) fn is_reloading(&self) -> bool {
+        self.crews
+            .iter()
+            .any(|crew| crew.standing == Standing::Next)
+    }
+
+    pub(super) fn begin_reload(&mut self, now: Instant) {
+        if self.is_reloading() {
+            return;
+        }
+        let Some(next) = self.prepare_reload(now) else {
+            return;
+        };
+        let next = next.and_then(|manner| {
+            let plan = self.instance.next_plan()?;
+            Ok((manner, self.crew(Standing::Next, plan, now)?))
+        });
+        match next {
+            Ok((manner, crew)) => {
+                tracing::info!(
+                    "reloading: generation {} is started beside the one that serves",
+                    crew.number
+                );
+                self.manner = manner;
+                self.crews.push(crew);
+            }
+            Err(reason) => {
+                report::reload_refused(&reason);
+                self.reload_failed(LoadFailure {
+                    sentence: format!("{reason:#}"),
+                    traceback: String::new(),
+                });
+            }
+        }
+    }
+
+    pub(super) fn finish_reload(&mut self, now: Instant) {
+        let ready = |crew: &Crew| crew.standing == Standing::Next && crew.is_ready();
+        let Some(next) = self.crews.iter().position(ready) else {
+            return;
+        };
+        if !self.passes_reloaded(next, now) {
+            return;
+        }
+        self.keep_count(next, now);
+        self.crews[next].take_over(now);
+        let took = now.duration_since(self.crews[next].begun);
+        self.instance.reloaded(&self.crews[next], took);
+        self.helpers.settle(
+            self.instance.config(),
+            self.instance.companions(),
+            &self.crews[next],
+            now,
+        );
+        let number = self.reloads.begun;
+        if let Some(earlier) = self.reloads.handing_over.replace(number) {
+            self.reloads.end(earlier, None);
+        }
+        for (index, crew) in self.crews.iter_mut().enumerate() {
+            match (crew.standing, self.manner) {
+                (Standing::Current, Manner::Graceful) if index != next => {
+                    crew.dismiss(ToWorker::Retire, now);
+                }
+                (Standing::Current, Manner::Brutal) if index != next => crew.kill(now),
+                _ => {}
+            }
+        }
+        self.told = None;
+        self.begin_idle(now);
+        self.touches.watch(self.instance.touched_files(), now);
+    }
+
+    /// A reload is over when only the new generation accepts.
+    pub(super) fn finish_hand_over(&mut self) {
+        let accepts = |crew: &Crew| crew.standing == Standing::Old && crew.accepts();
+        if !self.crews.iter().any(accepts)
+            && let Some(number) = self.reloads.handing_over.take()
+        {
+            self.reloads.end(number, None);
+            self.instance.way().emperor.reloaded();
+        }
+    }
+
+    pub(super) fn reload_failed(&mut self, failure: LoadFailure) {
+        self.instance.reload_failed(&failure);
+        self.reloads.end(self.reloads.begun, Some(failure));
+    }
+
+    pub(super) fn look_at_files(&mut self, now: Instant) {
+        if let Some(path) = self.touches.changed(now) {
+            tracing::info!("{} was touched: reloading", path.display());
+            self.wanted = self.wanted.max(Some(Manner::Graceful));
+        }
+    }
+}

@@ -1,0 +1,171 @@
+//! Reloads by each of the ways there are, of an application that takes its time to be imported, while clients ask all
+//! the time. `KIT_BIG=1`: an import of 5 s, 16 clients, and the times of answers are compared.
+
+use std::sync::atomic::Ordering;
+use std::time::Duration;
+
+use nix::sys::signal::Signal;
+
+use crate::kit::load::{Outcome, load, times};
+use crate::kit::*;
+
+/// Slow to import; says which import answers.
+fn write_app(site: &Site, broken: bool) {
+    let seconds = times(1, 5);
+    let fault = if broken {
+        "raise RuntimeError('broken on purpose')"
+    } else {
+        ""
+    };
+    site.write(
+        "app.py",
+        &format!(
+            "import time, uwsgi\ntime.sleep({seconds})\n{fault}\nBORN = b'%d' % time.time_ns()\n\
+             def application(environ, start_response):\n\
+             \x20   if environ['PATH_INFO'] == '/reload':\n\
+             \x20       uwsgi.reload()\n\
+             \x20   start_response('200 OK', [])\n\
+             \x20   return [BORN]\n"
+        ),
+    );
+}
+
+fn server() -> Server {
+    let site = Site::empty();
+    write_app(&site, false);
+    for file in ["touched", "workers", "chained"] {
+        site.write(file, "");
+    }
+    site.server()
+        .set("processes", 4)
+        .set("disable-logging", "true")
+        .set("touch-reload", site.at("touched"))
+        .set("touch-workers-reload", site.at("workers"))
+        .set("touch-chain-reload", site.at("chained"))
+        .start()
+}
+
+fn clients() -> usize {
+    times(4, 16)
+}
+
+/// The generation that answers.
+fn born(server: &Server) -> String {
+    server.get("/").expect(200).text()
+}
+
+/// Waits until nothing but a generation after `before` is there.
+#[track_caller]
+fn wait_for_another(server: &Server, before: &str, old: &[i32]) {
+    server.eventually("the new generation alone is there", || {
+        let workers = server.workers();
+        workers.len() == 4 && workers.iter().all(|pid| !old.contains(pid))
+    });
+    assert_ne!(born(server), before);
+}
+
+/// How long 99 of 100 requests took at the most.
+fn p99(outcome: &Outcome) -> Duration {
+    outcome.times[outcome.times.len() * 99 / 100]
+}
+
+/// Asks as often as this, all in all.
+fn steadily(server: &Server, requests: usize) -> Outcome {
+    load(server, clients(), "/", |answered| {
+        server.eventually("requests are answered", || {
+            answered.load(Ordering::Relaxed) >= requests
+        });
+    })
+}
+
+/// Reloads under load in one way; no request may be lost.
+fn reloads_by(way: &str, order: impl Fn(&Server)) {
+    if under_uwsgi() {
+        return; // it stalls for as long as the import takes
+    }
+    let server = server();
+    server.wait_for_workers(4);
+    let quiet = steadily(&server, times(200, 20_000));
+    let (before, old) = (born(&server), server.workers());
+    let reload = load(&server, clients(), "/", |_| {
+        order(&server);
+        wait_for_another(&server, &before, &old);
+    });
+    assert_eq!(reload.lost, 0, "{way}: of {}", reload.answered);
+    assert_eq!(quiet.lost, 0);
+    if std::env::var_os("KIT_BIG").is_some() {
+        let (usual, then) = (p99(&quiet), p99(&reload));
+        eprintln!(
+            "{way}: {} answered, none lost; p99 {usual:?} before, {then:?} during the reload, at most {:?}",
+            reload.answered,
+            reload.times.last().copied().unwrap_or_default()
+        );
+        assert!(
+            then < usual * 2 + Duration::from_millis(5),
+            "{way}: p99 {usual:?} before, {then:?} during the reload"
+        );
+    }
+    server.stop();
+}
+
+#[test]
+fn by_a_signal() {
+    reloads_by("SIGHUP", |server| server.signal(Signal::SIGHUP));
+}
+
+#[test]
+fn by_the_application() {
+    reloads_by("uwsgi.reload()", |server| drop(server.get("/reload")));
+}
+
+#[test]
+fn by_an_operator_who_waits() {
+    reloads_by("ruwsgi reload --wait", |server| {
+        let output = server.operator(&["reload", "site", "--wait"]);
+        assert!(output.status.success(), "{output:?}");
+    });
+}
+
+#[test]
+fn by_a_touched_file() {
+    reloads_by("touch-reload", |server| {
+        server.site.write("touched", "again");
+    });
+}
+
+#[test]
+fn by_the_touched_files_of_other_names() {
+    reloads_by("touch-workers-reload", |server| {
+        server.site.write("workers", "again");
+    });
+    reloads_by("touch-chain-reload", |server| {
+        server.site.write("chained", "again");
+    });
+}
+
+#[test]
+fn a_broken_reload_then_a_mended_one_lose_no_request_and_are_told_apart() {
+    if differs(
+        "A reload whose application cannot be loaded is given up: the old generation serves on, and ruwsgi reload --wait fails with the traceback.",
+    ) {
+        return;
+    }
+    let mut server = server();
+    let (before, old) = (born(&server), server.wait_for_workers(4));
+    let outcome = load(&server, clients(), "/", |_| {
+        write_app(&server.site, true);
+        let output = server.operator(&["reload", "site", "--wait"]);
+        assert!(!output.status.success());
+        let told = String::from_utf8_lossy(&output.stderr).into_owned();
+        assert!(told.contains("broken on purpose"), "{told}");
+        assert_eq!(born(&server), before);
+        write_app(&server.site, false);
+        let output = server.operator(&["reload", "site", "--wait"]);
+        assert!(output.status.success(), "{output:?}");
+        assert_ne!(born(&server), before);
+        wait_for_another(&server, &before, &old);
+    });
+    assert_eq!(outcome.lost, 0, "of {}", outcome.answered);
+    server.expect_log("broken on purpose");
+    server.stop();
+}
