@@ -141,6 +141,8 @@ pub enum FromZygote {
     Loaded,
     /// The application cannot be loaded; the zygote exits after this.
     Failed(LoadFailure),
+    /// Files of the application, to be watched.
+    Files(Vec<String>),
     /// A worker was forked.
     Forked {
         /// Its row of the scoreboard.
@@ -184,6 +186,8 @@ pub enum FromWorker {
     Failed(LoadFailure),
     /// The worker accepts no more, on its own account (it got a signal); it exits soon.
     Retiring,
+    /// Files of the application that were loaded since the last time, to be watched.
+    Files(Vec<String>),
     /// A worker that leaves has accepted its last connection.
     Closed,
 }
@@ -252,8 +256,19 @@ pub struct AppSpec {
     pub options: Vec<(String, Vec<String>)>,
     /// The listening sockets, in the order of their descriptors.
     pub listeners: Vec<Listener>,
+    /// `py-autoreload`: the master watches the application's files.
+    pub watching: Option<Watching>,
     /// The request path's settings.
     pub serving: Serving,
+}
+
+/// What the master wants to know of the application's files.
+#[derive(Serialize, Deserialize, Debug, Clone, PartialEq)]
+pub struct Watching {
+    /// How often it looks at them, milliseconds.
+    pub every_ms: u64,
+    /// Modules whose files it is not to be told of.
+    pub ignored: Vec<String>,
 }
 
 /// Settings of the request path.

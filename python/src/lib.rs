@@ -3,6 +3,7 @@
 //! The master starts that interpreter with a line of Python that calls `_ruwsgi.main`, and from there on it is a
 //! zygote; see docs/architecture.md.
 
+mod autoreload;
 mod deadline;
 mod decorators;
 mod diagnose;
@@ -10,6 +11,7 @@ mod environ;
 mod exchange;
 mod file_wrapper;
 mod fork;
+mod fork_safety;
 mod gate;
 mod head;
 mod http_vars;

@@ -142,6 +142,11 @@ impl Worker {
         self.changed.notify_all();
     }
 
+    /// Says something to the master; `false` when it is gone, which is noticed on the leash.
+    pub fn say(&self, message: &FromWorker) -> bool {
+        channel::send(std::os::fd::AsFd::as_fd(&self.leash), message, &[]).is_ok()
+    }
+
     /// Hands a connection to the porter.
     pub fn park(&self, parked: Parked) {
         if matches!(parked, Parked::Reading(_)) {
@@ -355,15 +360,10 @@ fn serve(py: Python<'_>, worker: Arc<Worker>, apps: Arc<Apps>, errors: &Py<PyAny
             return ruwsgi::exit::FAILED;
         }
     };
-    if channel::send(
-        std::os::fd::AsFd::as_fd(&worker.leash),
-        &FromWorker::Ready,
-        &[],
-    )
-    .is_err()
-    {
+    if !worker.say(&FromWorker::Ready) {
         return ruwsgi::exit::FAILED;
     }
+    crate::autoreload::start(&worker);
     thread::run(py, &worker, &apps, 0, errors);
     for other in threads {
         // only an interrupt (KeyboardInterrupt of the application's own making) ends this early

@@ -3,6 +3,7 @@
 //! It runs on the main thread of `python -c`, and blocks in one place: the channel to its master. End of file there
 //! means that the master has no more use for it, or is gone; either way it exits.
 
+use std::collections::HashSet;
 use std::io;
 use std::os::fd::{AsFd, FromRawFd, OwnedFd};
 
@@ -15,7 +16,7 @@ use crate::fork::{self, Side};
 use crate::load::{self, Apps};
 use crate::python;
 use crate::worker::{self, Birth};
-use crate::{uwsgi_module, warmup};
+use crate::{autoreload, fork_safety, uwsgi_module, warmup};
 
 /// What the master sends first.
 struct Orders {
@@ -46,7 +47,12 @@ fn live(py: Python<'_>, channel: OwnedFd) -> io::Result<i32> {
         return Ok(ruwsgi::exit::OK);
     };
     python::set_title(&orders.spec, "zygote");
-    let (apps, errors) = match prepare(py, &orders.spec) {
+    let prepared = prepare(py, &orders.spec);
+    // also when it failed: the file that has to be mended may be known to nobody else
+    for files in autoreload::files(py, &orders.spec, &mut HashSet::new()) {
+        channel::send(channel.as_fd(), &FromZygote::Files(files), &[])?;
+    }
+    let (apps, errors) = match prepared {
         Ok(prepared) => prepared,
         Err(failure) => {
             channel::send(channel.as_fd(), &FromZygote::Failed(failure), &[])?;
@@ -121,6 +127,7 @@ fn prepare(py: Python<'_>, spec: &AppSpec) -> Result<(Option<Apps>, Py<PyAny>), 
     let apps = load::load(py, spec)?;
     python::log_warnings(&apps);
     warmup::run(py, spec, &apps, &errors);
+    fork_safety::warn(py);
     python::freeze(py).map_err(failed)?;
     Ok((Some(apps), errors))
 }

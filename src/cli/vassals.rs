@@ -6,12 +6,12 @@ use clap::{Arg, ArgAction, ArgMatches, Command, value_parser};
 
 use crate::config::{Finding, Severity};
 use crate::control::client::{self, Failure, Question};
-use crate::control::talk::Verb;
+use crate::control::talk::{Count, Verb};
 use crate::sys::environment;
 
 use super::{complain, say};
 
-const VERBS: [(&str, Verb, &str); 7] = [
+const VERBS: [(&str, Verb, &str); 8] = [
     (
         "ls",
         Verb::List,
@@ -34,6 +34,11 @@ const VERBS: [(&str, Verb, &str); 7] = [
     ),
     ("start", Verb::Start, "Start a vassal that was stopped."),
     ("retry", Verb::Retry, "Start a vassal that failed at once."),
+    (
+        "scale",
+        Verb::Scale,
+        "Set the number of workers, up to processes.",
+    ),
     (
         "kill-worker",
         Verb::KillWorker,
@@ -58,6 +63,16 @@ pub(super) fn commands() -> impl Iterator<Item = Command> {
         match verb {
             Verb::List => command,
             Verb::Status => command.arg(who),
+            Verb::Scale => command.args([
+                who.required(true),
+                Arg::new("count")
+                    .value_name("N|+N|-N")
+                    .required(true)
+                    .allow_hyphen_values(true)
+                    .value_parser(Count::parse)
+                    .help("So many, or so many more or fewer; 0: none until the next connection."),
+                wait,
+            ]),
             Verb::KillWorker => command.args([
                 who.required(true),
                 Arg::new("worker")
@@ -107,6 +122,7 @@ pub(super) fn run(verb: &str, arguments: &ArgMatches) -> ExitCode {
         name,
         wait: flag("wait"),
         worker: arguments.try_get_one("worker").ok().flatten().copied(),
+        count: arguments.try_get_one("count").ok().flatten().copied(),
         now: flag("now"),
         control,
         json: flag("json"),

@@ -63,7 +63,6 @@ pub(crate) static ABSENT: &[Row] = &[
     Row::absent(&["emperor-magic-exec"], Nothing, "write the vassal's configuration to a file"),
     Row::absent(&["imperial-monitor-list", "imperial-monitors-list"], Nothing,
         "an emperor watches directories and patterns of paths"),
-    Row::absent(&["reload-mercy"], Value, "use worker-reload-mercy"),
     Row::absent(&[
         "mule-reload-mercy", "locks", "cache", "cache-blocksize", "cache-store", "cache-store-sync", "cache-expire-freq",
         "cache-udp-server", "cache-udp-node", "cache-sync", "add-cache-item", "load-file-in-cache", "load-file-in-cache-gzip", "cache2",
@@ -118,10 +117,11 @@ pub(crate) static ABSENT: &[Row] = &[
     Row::absent(&["ksm"], Maybe, "use systemd: LimitNPROC=, LimitNOFILE=, Nice=, CPUAffinity="),
     Row::absent(&["never-swap"], Nothing, "use systemd: LimitNPROC=, LimitNOFILE=, Nice=, CPUAffinity="),
     Row::absent(&[
-        "touch-mules-reload", "touch-spoolers-reload", "touch-exec", "touch-signal", "fs-reload", "fs-brutal-reload", "fs-signal",
-    ], Value, "files are not watched; send SIGHUP to the master"),
+        "touch-mules-reload", "touch-spoolers-reload", "touch-signal", "fs-signal",
+    ], Value, "there are no mules, spoolers and uWSGI signals; touch-reload and fs-reload reload the instance"),
+    Row::absent(&["touch-exec"], Value, "use a systemd path unit, which runs a command when a file changes"),
     Row::absent(&["touch-logrotate", "touch-logreopen"], Value, "send the log to a program that rotates it"),
-    Row::absent(&["propagate-touch"], Nothing, "files are not watched; send SIGHUP to the master"),
+    Row::absent(&["propagate-touch"], Nothing, "name the file with touch-reload in each vassal"),
     Row::absent(&["no-default-app", "ignore-script-name", "vhost", "vhost-host"], Nothing, "use mount, or one instance per site"),
     Row::absent(&[
         "catch-exceptions", "reload-on-exception",
@@ -146,7 +146,6 @@ pub(crate) static ABSENT: &[Row] = &[
     Row::absent(&[
         "stats-http", "stats-minified", "stats-min", "stats-no-cores", "stats-no-metrics",
     ], Nothing, "statistics are not served yet; take it out"),
-    Row::absent(&["master-fifo"], Value, "send signals to the master: SIGHUP reloads, SIGTERM stops"),
     Row::absent(&[
         "legion", "legion-mcast", "legion-node", "legion-freq", "legion-tolerance", "legion-death-on-lord-error",
         "legion-skew-tolerance", "legion-lord", "legion-unlord", "legion-setup", "legion-death", "legion-join", "legion-node-joined",
@@ -306,7 +305,7 @@ pub(crate) static ABSENT: &[Row] = &[
     Row::absent(&["py", "pyrun"], Value, "run the interpreter itself"),
     Row::absent(&["py-tracebacker"], Value, "tracebacks of all threads are not served on a socket; take it out"),
     Row::absent(&[
-        "py-auto-reload", "py-autoreload", "python-auto-reload", "python-autoreload", "py-auto-reload-ignore",
+       
     ], Value, "code is not watched yet; send SIGHUP to the master"),
     Row::absent(&["python-version"], Nothing, "ask the interpreter itself"),
     Row::absent(&["zabbix-template"], Maybe, "metrics and alarms are not here; take it out"),

@@ -132,6 +132,8 @@ options! {
             "Load the application in each worker instead of once before they are forked.";
         lazy "lazy": One<Switch>,
             "As lazy-apps.";
+        reload_mercy "reload-mercy": Maybe<Seconds>,
+            "A stop or a reload is over after so many seconds: what then still works is killed. Of an emperor: how long vassals may take to stop (30).";
         worker_reload_mercy "worker-reload-mercy": One<Seconds> = "60",
             "How long a worker may take to finish its requests when it is asked to leave; then it is killed.";
         harakiri "harakiri" -'t': Maybe<Seconds>,
@@ -302,6 +304,16 @@ options! {
             "Begin the line of a request with the worker's memory.";
         control_socket "control-socket": Maybe<Path>,
             "The socket by which ruwsgi status and its kin reach this instance; without it one in the runtime directory.";
+        master_fifo "master-fifo": Many<Path>,
+            "A named pipe; letters written to it tell the master what to do (docs/workers.md). Several: the first is read, a digit chooses another one.";
+        fs_reload "fs-reload": Many<Path>,
+            "Reload when this file, or a file in this directory, changes; the kernel tells of it at once.";
+        fs_brutal_reload "fs-brutal-reload": Many<Path>,
+            "As fs-reload, and the old workers are killed with their requests.";
+        py_autoreload "py-autoreload" ["py-auto-reload", "python-autoreload", "python-auto-reload"]: Maybe<Seconds>,
+            "For development: look so often at the files of the modules that are loaded, and reload when one has changed.";
+        py_auto_reload_ignore "py-auto-reload-ignore": Many<Text>,
+            "py-autoreload leaves this module out.";
         touch_reload "touch-reload": Many<Path>,
             "Reload when this file is touched, made or removed.";
         touch_workers_reload "touch-workers-reload": Many<Path>,

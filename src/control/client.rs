@@ -13,7 +13,7 @@ use crate::sys::signal::Signal;
 
 use super::place;
 use super::table;
-use super::talk::{Answer, Request, Row, Verb};
+use super::talk::{Answer, Count, Request, Row, Verb};
 
 /// The longest answer, bytes: who listens at a socket may be anybody.
 const LONGEST_ANSWER: u64 = 16 << 20;
@@ -27,6 +27,8 @@ pub(crate) struct Question {
     pub(crate) wait: bool,
     /// The worker that is meant.
     pub(crate) worker: Option<u32>,
+    /// How many workers there are to be.
+    pub(crate) count: Option<Count>,
     /// At once.
     pub(crate) now: bool,
     /// The control socket; without it all that are found are asked.
@@ -77,6 +79,7 @@ pub(crate) fn ask(question: &Question) -> Result<String, Failure> {
     let request = Request {
         wait: question.wait,
         worker: question.worker,
+        count: question.count,
         now: question.now,
         ..Request::to_all(question.verb)
     };
@@ -358,6 +361,7 @@ mod tests {
             name: Some("blog".into()),
             wait: true,
             worker: None,
+            count: None,
             now: false,
             control: None,
             json: false,

@@ -16,6 +16,9 @@ pub(crate) struct Request {
     /// The worker that is meant.
     #[serde(default)]
     pub(crate) worker: Option<u32>,
+    /// How many workers there are to be.
+    #[serde(default)]
+    pub(crate) count: Option<Count>,
     /// At once, whatever it costs.
     #[serde(default)]
     pub(crate) now: bool,
@@ -36,6 +39,38 @@ pub(crate) enum Verb {
     Start,
     Retry,
     KillWorker,
+    Scale,
+}
+
+/// A number of workers.
+#[derive(Serialize, Deserialize, Debug, Clone, Copy, PartialEq, Eq)]
+#[serde(rename_all = "lowercase")]
+pub(crate) enum Count {
+    /// So many.
+    To(u32),
+    /// So many more, or fewer.
+    By(i32),
+}
+
+impl Count {
+    /// Reads `4`, `+2` or `-1`.
+    pub(crate) fn parse(text: &str) -> Result<Self, String> {
+        let number = text.parse::<i32>();
+        let count = match (text.starts_with(['+', '-']), number) {
+            (true, Ok(number)) => Some(Self::By(number)),
+            (false, Ok(number)) => u32::try_from(number).ok().map(Self::To),
+            (_, Err(_)) => None,
+        };
+        count.ok_or_else(|| format!("{text} is no number of workers: write 4, +1 or -1"))
+    }
+
+    /// The number, where it is `now` until now.
+    pub(crate) fn of(self, now: u32) -> i64 {
+        match self {
+            Self::To(number) => i64::from(number),
+            Self::By(more) => i64::from(now) + i64::from(more),
+        }
+    }
 }
 
 impl Request {
@@ -47,6 +82,7 @@ impl Request {
             pid: None,
             wait: false,
             worker: None,
+            count: None,
             now: false,
         }
     }
@@ -176,4 +212,19 @@ pub(crate) struct Socket {
     pub(crate) queue: Option<u32>,
     /// As many may wait.
     pub(crate) longest_queue: Option<u32>,
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn a_count_is_absolute_or_relative() {
+        assert_eq!(Count::parse("4"), Ok(Count::To(4)));
+        assert_eq!(Count::parse("+2").map(|count| count.of(3)), Ok(5));
+        assert_eq!(Count::parse("-4").map(|count| count.of(3)), Ok(-1));
+        for text in ["", "many", "1.5", "99999999999"] {
+            assert!(Count::parse(text).is_err(), "{text}");
+        }
+    }
 }

@@ -55,7 +55,9 @@ impl Host for Realm {
                 return Next::Wait(Pending::Report(request), Some(now + REPORT_TIME));
             }
             Verb::Find => return Next::Answer(find(self, uid, &request, now)),
-            Verb::Status | Verb::KillWorker => return self.ask_vassal(uid, request, now),
+            Verb::Status | Verb::KillWorker | Verb::Scale => {
+                return self.ask_vassal(uid, request, now);
+            }
             Verb::Reload => Event::Reload,
             Verb::Stop => Event::Stop,
             Verb::Start | Verb::Retry => Event::Start,

@@ -24,7 +24,7 @@ use super::stats::Stats;
 use super::vassal::Limits;
 use super::watch::Watch;
 
-/// How long vassals may take to stop, as uWSGI's `reload-mercy`.
+/// How long vassals may take to stop where `reload-mercy` says nothing, as in uWSGI.
 const MERCY: Duration = Duration::from_secs(30);
 
 /// Starts that may be under way at once, for each CPU: enough to keep it busy while others wait for the disk, and to
@@ -288,7 +288,7 @@ fn rule(config: &Config, recipe: Recipe) -> Rule {
         limits: Limits {
             throttle,
             longest: milliseconds(config.emperor_max_throttle()).max(throttle),
-            mercy: MERCY,
+            mercy: config.reload_mercy().unwrap_or(MERCY),
         },
         recipe,
         turns: std::thread::available_parallelism().map_or(1, NonZero::get) * TURNS_PER_CPU,

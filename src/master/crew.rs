@@ -12,7 +12,7 @@ mod tell;
 use std::collections::VecDeque;
 use std::io;
 use std::os::fd::{AsFd, BorrowedFd, OwnedFd};
-use std::time::Instant;
+use std::time::{Instant, SystemTime};
 
 use crate::channel::{LoadFailure, ToWorker};
 use crate::scoreboard::Scoreboard;
@@ -56,6 +56,10 @@ pub(super) struct Crew {
     /// When the workers are to be looked at again.
     next_look: Option<Instant>,
     mishaps: VecDeque<(Mishap, Option<LoadFailure>)>,
+    /// Files of the application that are to be watched, and that nobody has asked for yet.
+    files: Vec<String>,
+    /// The same moment as `begun`, by the clock of files.
+    begun_at: SystemTime,
 }
 
 /// A worker's place, and the master's end of its leash. Its index is one less than its row of the scoreboard.
@@ -136,8 +140,18 @@ impl Crew {
             failed: false,
             next_look: None,
             mishaps: VecDeque::new(),
+            files: Vec::new(),
+            begun_at: SystemTime::now(),
             plan,
         })
+    }
+
+    /// Files of the application that became known, and since when they may have been read.
+    pub(super) fn take_files(&mut self) -> Option<(Vec<String>, SystemTime)> {
+        match self.files.is_empty() {
+            true => None,
+            false => Some((std::mem::take(&mut self.files), self.begun_at)),
+        }
     }
 
     /// What went wrong and has not been judged yet, the oldest.

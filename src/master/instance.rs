@@ -17,9 +17,11 @@ use crate::sys::{daemon, pidfile};
 use super::bind::{self, Bound};
 use super::crew::Crew;
 use super::emperor_link::EmperorLink;
+use super::fifo::Fifos;
 use super::helpers::{self, Wanted};
 use super::interpreter::Interpreters;
 use super::module::Module;
+use super::order::Manner;
 use super::plan::{self, Plan};
 use super::report;
 use super::run::Control;
@@ -38,6 +40,8 @@ pub(super) struct Way {
     pub(super) sockets: Vec<Rc<Bound>>,
     /// Their files are removed at the end.
     pub(super) vacuum: bool,
+    /// By which letters reach the instance (`master-fifo`).
+    pub(super) fifos: Option<Fifos>,
     /// By which operators reach the instance.
     pub(super) control: Option<Control>,
 }
@@ -47,6 +51,7 @@ impl Way {
     pub(super) fn undo(&mut self, status: i32, sentence: &str) {
         if self.vacuum {
             bind::vacuum(&self.sockets);
+            self.fifos.iter().for_each(Fifos::remove);
         }
         self.sockets.clear();
         for path in self.pidfiles.drain(..) {
@@ -177,6 +182,17 @@ impl Instance {
         lists.into_iter().flatten()
     }
 
+    /// The paths that the kernel watches, and how a change of each is reloaded.
+    pub(super) fn watched_paths(&self) -> Vec<(PathBuf, Manner)> {
+        let with = |paths: &[String], manner| {
+            let paths = paths.iter().map(PathBuf::from);
+            paths.map(|path| (path, manner)).collect::<Vec<_>>()
+        };
+        let mut all = with(self.config.fs_reload(), Manner::Graceful);
+        all.extend(with(self.config.fs_brutal_reload(), Manner::Brutal));
+        all
+    }
+
     /// Binds what the first generation listens on.
     pub(super) fn bind(&mut self) -> Result<()> {
         let address = self.way.emperor.loan.address.as_ref();
@@ -304,6 +320,11 @@ impl Instance {
             ("logto", now.logto() != next.logto()),
             ("logto2", now.logto2() != next.logto2()),
             ("pidfile", now.pidfile() != next.pidfile()),
+            ("master-fifo", now.master_fifo() != next.master_fifo()),
+            (
+                "control-socket",
+                now.control_socket() != next.control_socket(),
+            ),
         ];
         for (name, _) in changed.iter().filter(|(_, changed)| *changed) {
             tracing::warn!(

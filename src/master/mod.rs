@@ -10,6 +10,7 @@ mod bind;
 mod crew;
 mod deadline;
 pub(crate) mod emperor_link;
+mod fifo;
 mod generation;
 mod helpers;
 mod idle;
@@ -26,6 +27,7 @@ mod scale;
 mod slot;
 mod start;
 mod touch;
+mod watch;
 mod zygote;
 
 use crate::config::{self, Config};

@@ -7,7 +7,7 @@ use std::time::Duration;
 
 use anyhow::{Context, Result};
 
-use crate::channel::{AppSpec, Procname, Serving};
+use crate::channel::{AppSpec, Procname, Serving, Watching};
 use crate::config::{Config, ScalingAlgorithm};
 use crate::request_line::{Chosen, RequestLines};
 
@@ -70,7 +70,7 @@ impl Plan {
             directory,
             environment,
             address_space: config.limit_as(),
-            mercy: config.worker_reload_mercy(),
+            mercy: mercy(config),
             harakiri: harakiri(config),
             limits: limits(config),
             hooks_after_load: !helpers::Phase::PostApp.is_empty(config),
@@ -142,6 +142,7 @@ fn app(config: &Config, is_a_reload: bool, sockets: &[Rc<Bound>]) -> AppSpec {
             .iter()
             .map(|socket| socket.listener.clone())
             .collect(),
+        watching: watching(config),
         serving: serving(config),
     }
 }
@@ -172,7 +173,7 @@ fn serving(config: &Config) -> Serving {
         limit_post: config.limit_post(),
         socket_timeout_ms: milliseconds(config.socket_timeout()),
         http_keepalive_ms: milliseconds(config.http_keepalive()),
-        mercy_ms: milliseconds(config.worker_reload_mercy()),
+        mercy_ms: milliseconds(mercy(config)),
         request_lines: request_lines(config),
         procname: procname(config),
     }
@@ -195,6 +196,21 @@ fn request_lines(config: &Config) -> RequestLines {
         forwarded_for: config.log_x_forwarded_for(),
         memory: config.memory_report(),
     }
+}
+
+/// How long workers may take to leave.
+fn mercy(config: &Config) -> Duration {
+    let worker = config.worker_reload_mercy();
+    config.reload_mercy().map_or(worker, |all| all.min(worker))
+}
+
+/// What the interpreter's side is to tell of the application's files.
+fn watching(config: &Config) -> Option<Watching> {
+    let every = config.py_autoreload().filter(|every| !every.is_zero())?;
+    Some(Watching {
+        every_ms: milliseconds(every),
+        ignored: config.py_auto_reload_ignore().to_vec(),
+    })
 }
 
 fn limits(config: &Config) -> Limits {

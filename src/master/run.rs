@@ -3,6 +3,7 @@
 mod cheap;
 mod control;
 mod emperor;
+mod fifo;
 mod helpers;
 mod reload;
 
@@ -26,6 +27,7 @@ use super::order::{self, Manner, Order};
 use super::plan::Plan;
 use super::report;
 use super::touch::Touches;
+use super::watch::Watched;
 
 pub(super) use control::Control;
 
@@ -60,6 +62,10 @@ pub(super) struct Master {
     orphaned: Option<Instant>,
     /// Files whose change asks for a reload.
     touches: Touches,
+    /// Files of the application, whose change does so too (`py-autoreload`).
+    modules: Touches,
+    /// Files and directories that the kernel watches (`fs-reload`).
+    watched: Option<Watched>,
     /// How long nobody has asked for anything, under `idle`.
     idle: Option<Idle>,
     /// What runs beside the workers.
@@ -89,6 +95,9 @@ enum Source {
     Helper(usize),
     /// The control socket, or one who is connected to it.
     Control,
+    Fifo,
+    /// The kernel has something to tell of files.
+    Files,
 }
 
 impl Master {
@@ -104,6 +113,8 @@ impl Master {
             told: None,
             orphaned: None,
             touches: Touches::default(),
+            modules: Touches::default(),
+            watched: None,
             idle: None,
             helpers: Helpers::new(first),
             preparing: None,
@@ -174,6 +185,8 @@ impl Master {
                 Source::Zygote(crew) => self.crews[crew].hear_zygote(now),
                 Source::Worker(crew, seat) => self.crews[crew].hear_worker(seat, now),
                 Source::Emperor => self.hear_emperor(now),
+                Source::Fifo => self.hear_fifo(now),
+                Source::Files => self.watched.iter_mut().for_each(|it| it.hear(now)),
                 Source::Socket => self.awaken(now),
                 Source::Helper(place) => written.push(place),
             }
@@ -194,6 +207,8 @@ impl Master {
         sources.extend(way.emperor.descriptor().map(|fd| (Source::Emperor, fd)));
         let control = way.control.iter().flat_map(Control::descriptors);
         sources.extend(control.map(|fd| (Source::Control, fd)));
+        sources.extend(way.fifos.iter().map(|it| (Source::Fifo, it.as_fd())));
+        sources.extend(self.watched.iter().map(|it| (Source::Files, it.as_fd())));
         sources.extend(self.watched_sockets().map(|fd| (Source::Socket, fd)));
         let outputs = self.helpers.descriptors().enumerate();
         sources.extend(outputs.map(|(place, fd)| (Source::Helper(place), fd)));
@@ -203,8 +218,7 @@ impl Master {
     /// Time until the next deadline.
     fn time_left(&self) -> Option<Duration> {
         let crews = self.crews.iter().filter_map(Crew::deadline);
-        let touches = self.touches.deadline();
-        let touches = touches.filter(|_| self.phase == Phase::Running);
+        let touches = self.files_due();
         if self.may_reload() {
             return Some(Duration::ZERO);
         }
@@ -329,7 +343,7 @@ impl Master {
             now,
         );
         self.begin_idle(now);
-        self.touches.watch(self.instance.touched_files(), now);
+        self.watch_files(now);
     }
 
     fn crew(&mut self, standing: Standing, plan: Plan, now: Instant) -> io::Result<Crew> {

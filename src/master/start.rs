@@ -15,6 +15,7 @@ use crate::sys::{daemon, pidfile, stdio, user};
 
 use super::bind;
 use super::emperor_link::EmperorLink;
+use super::fifo::Fifos;
 use super::helpers::{Phase, run_phase};
 use super::instance::{Instance, Way};
 use super::module::Module;
@@ -142,9 +143,25 @@ fn finish(
     let pidfile = instance.config().pidfile2().map(str::to_owned);
     write_pidfile(pidfile.as_deref(), instance.way_mut())?;
     instance.name_process();
+    instance.way_mut().fifos = open_fifos(instance.config())?;
     instance.way_mut().control = open_control(instance, directory)?;
     run_phase(Phase::PreApp, instance.config(), Some(signals))?;
     instance.plan().map(Some)
+}
+
+/// Makes the first `master-fifo`.
+fn open_fifos(config: &Config) -> Result<Option<Fifos>> {
+    let Some(first) = config.master_fifo().first() else {
+        return Ok(None);
+    };
+    let absolute = config.master_fifo().iter().map(std::path::absolute);
+    let paths = absolute.collect::<std::io::Result<Vec<_>>>()?;
+    Fifos::open(paths).with_context(|| format!("master-fifo = {first}"))
+}
+
+/// Writes a pidfile that was written before.
+pub(super) fn rewrite_pidfile(path: &Path) -> Result<()> {
+    Ok(pidfile::write(path, Pid::own())?)
 }
 
 /// Where the control socket will be: decided while this process may still make the directory. A vassal's operators

@@ -5,6 +5,7 @@ pub mod borrowed_rights;
 pub mod clock;
 pub mod daemon;
 pub mod environment;
+pub mod fifo;
 pub mod inotify;
 pub mod interpreter;
 pub(crate) mod memory;

@@ -184,6 +184,26 @@ pub fn peer_user(socket: BorrowedFd) -> io::Result<u32> {
     Ok(nix::sys::socket::getsockopt(&socket, sockopt::PeerCredentials)?.uid())
 }
 
+/// Who is at the other end of a stream socket; `None` for one that is not connected, for another kind of socket, and for a
+/// peer without a name, as in a pair.
+pub fn stream_peer(fd: RawFd) -> Option<String> {
+    // SAFETY: only looked at, for the time of the call; a number that is no descriptor is an error.
+    let socket = unsafe { BorrowedFd::borrow_raw(fd) };
+    let kind = getsockopt(&socket, sockopt::SockType).ok()?;
+    if !matches!(kind, SockType::Stream | SockType::SeqPacket) {
+        return None;
+    }
+    let peer: SockaddrStorage = socket::getpeername(fd).ok()?;
+    match peer.as_unix_addr() {
+        Some(address) => {
+            let path = address.path().map(|path| path.display().to_string());
+            let name = address.as_abstract();
+            path.or_else(|| name.map(|name| format!("@{}", name.escape_ascii())))
+        }
+        None => Some(peer.to_string()),
+    }
+}
+
 /// What stands at a path where a Unix socket shall be.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 pub enum Probe {

@@ -479,3 +479,37 @@ fn a_pidfile_of_what_has_no_control_socket_is_signalled() {
     fine(server.operator(&["stop", "the.pid", "--wait"]));
     assert!(server.wait_for_exit().unwrap().success());
 }
+
+#[test]
+fn the_number_of_workers_is_set_without_losing_a_request() {
+    if only_here() {
+        return;
+    }
+    let server = server(&[("processes", "3")]);
+    server.wait_for_workers(3);
+    let outcome = load(&server, 3, "/pid", |answered| {
+        for (count, workers) in [("1", 1), ("+1", 2), ("3", 3), ("-2", 1)] {
+            fine(server.operator(&["scale", "site", count, "--wait"]));
+            server.wait_for_workers(workers);
+            let enough = answered.load(Ordering::Relaxed) + 20;
+            server.eventually("requests are answered", || {
+                answered.load(Ordering::Relaxed) >= enough
+            });
+        }
+        // a reload reads the number again
+        fine(server.operator(&["reload", "site", "--wait"]));
+        server.wait_for_workers(3);
+    });
+    assert_eq!(outcome.lost, 0, "of {}", outcome.answered);
+    let told = refused(server.operator(&["scale", "site", "4"]));
+    assert!(told.contains("3 workers at the most (processes)"), "{told}");
+    let told = refused(server.operator(&["scale", "site", "-4"]));
+    assert!(told.contains("fewer workers than none"), "{told}");
+    let told = refused(server.operator(&["scale", "site", "many"]));
+    assert!(told.contains("many is no number of workers"), "{told}");
+    // none, until somebody comes
+    fine(server.operator(&["scale", "site", "0", "--wait"]));
+    server.wait_for_workers(0);
+    server.get("/pid").expect(200);
+    server.stop();
+}

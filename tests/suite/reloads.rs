@@ -33,7 +33,7 @@ fn write_app(site: &Site, broken: bool) {
 fn server() -> Server {
     let site = Site::empty();
     write_app(&site, false);
-    for file in ["touched", "workers", "chained"] {
+    for file in ["touched", "workers", "chained", "watched"] {
         site.write(file, "");
     }
     site.server()
@@ -42,6 +42,9 @@ fn server() -> Server {
         .set("touch-reload", site.at("touched"))
         .set("touch-workers-reload", site.at("workers"))
         .set("touch-chain-reload", site.at("chained"))
+        .set("master-fifo", site.at("fifo"))
+        .set("fs-reload", site.at("watched"))
+        .set("py-autoreload", 1)
         .start()
 }
 
@@ -131,6 +134,25 @@ fn by_a_touched_file() {
     reloads_by("touch-reload", |server| {
         server.site.write("touched", "again");
     });
+}
+
+#[test]
+fn by_a_letter_in_the_fifo() {
+    reloads_by("master-fifo r", |server| {
+        std::fs::write(server.site.file("fifo"), "r").unwrap();
+    });
+}
+
+#[test]
+fn by_a_watched_file() {
+    reloads_by("fs-reload", |server| {
+        server.site.write("watched", "again");
+    });
+}
+
+#[test]
+fn by_an_edit_of_the_application() {
+    reloads_by("py-autoreload", |server| write_app(&server.site, false));
 }
 
 #[test]

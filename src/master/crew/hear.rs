@@ -28,6 +28,7 @@ impl Crew {
     fn heard_zygote(&mut self, message: FromZygote, now: Instant) {
         match message {
             FromZygote::Loaded => self.step_zygote(generation::Event::Loaded, now),
+            FromZygote::Files(files) => self.files.extend(files),
             FromZygote::Failed(failure) => {
                 self.failed = true;
                 self.mishaps.push_back((Mishap::NotLoaded, Some(failure)));
@@ -116,6 +117,7 @@ impl Crew {
                 self.mishaps
                     .push_back((Mishap::NotLoadedInWorker { served }, Some(failure)));
             }
+            FromWorker::Files(files) => self.files.extend(files),
             FromWorker::Closed => self.seats[seat].closed = true,
             FromWorker::Retiring => {
                 let deadline = now + self.plan.mercy;

@@ -4,7 +4,7 @@ use std::time::Instant;
 
 use crate::channel;
 use crate::control::desk::{Desk, Host, Next};
-use crate::control::talk::{Answer, Instance, Request, Row, Verb};
+use crate::control::talk::{Answer, Count, Instance, Request, Row, Verb};
 use crate::master::crew::Crew;
 use crate::master::generation::Standing;
 use crate::master::order::Manner;
@@ -24,6 +24,8 @@ pub(in crate::master) enum Pending {
     Reload { number: u64 },
     /// The end of everything, which ends the connection.
     Stop,
+    /// So many workers, or another wish.
+    Scaled(u32),
     /// The end of a worker's process, and the start of another one.
     Replaced { number: u32, pid: Pid },
 }
@@ -142,10 +144,47 @@ impl Master {
                 }
             }
             Verb::KillWorker => self.replace_worker(request, now),
+            Verb::Scale => {
+                let Some(count) = request.count else {
+                    return refuse("say how many workers there are to be");
+                };
+                match self.scale(count, now) {
+                    Err(sentence) => refuse(sentence),
+                    Ok(wanted) if request.wait => Next::Wait(Pending::Scaled(wanted), None),
+                    Ok(_) => Next::Answer(Answer::of(self.row())),
+                }
+            }
             Verb::Start | Verb::Retry => {
                 refuse("only an emperor starts what does not run; this is an instance of its own")
             }
         }
+    }
+
+    /// Sets the number of workers; gives it.
+    pub(super) fn scale(&mut self, count: Count, now: Instant) -> Result<u32, String> {
+        let mut crews = self.crews.iter_mut();
+        let current = crews.find(|crew| crew.standing == Standing::Current);
+        let crew = current.ok_or("the instance does not serve yet")?;
+        if crew.plan.scale.follows() {
+            return Err(
+                "the number of workers follows the load (cheaper): set cheaper-algo = manual to choose it"
+                    .to_owned(),
+            );
+        }
+        let most = crew.plan.app.serving.processes;
+        let wanted = count.of(crew.wanted());
+        let wanted = match u32::try_from(wanted) {
+            Ok(wanted) if wanted <= most => wanted,
+            Ok(_) => {
+                return Err(format!(
+                    "there are {most} workers at the most (processes): set it higher and reload"
+                ));
+            }
+            Err(_) => return Err("there cannot be fewer workers than none".to_owned()),
+        };
+        tracing::info!("{wanted} workers are wanted, {} until now", crew.wanted());
+        crew.scale(wanted, now);
+        Ok(wanted)
     }
 
     fn replace_worker(&mut self, request: &Request, now: Instant) -> Next<Pending> {
@@ -183,6 +222,14 @@ impl Master {
                 }
                 None => None,
             },
+            Pending::Scaled(wanted) => {
+                let mut crews = self.crews.iter();
+                let current = crews.find(|crew| crew.standing == Standing::Current);
+                let waits = current.is_some_and(|crew| {
+                    crew.wanted() == wanted && crew.serving_count() != wanted as usize
+                });
+                (!waits).then(|| Answer::of(self.counted_row()))
+            }
             Pending::Replaced { number, pid } => {
                 let there = self
                     .crews

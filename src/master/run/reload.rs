@@ -1,18 +1,22 @@
 //! Reloads: a generation is prepared beside the one that serves, and takes over when it can serve.
 
 use std::collections::VecDeque;
-use std::time::Instant;
+use std::time::{Duration, Instant};
 
 use crate::channel::{LoadFailure, ToWorker};
 use crate::master::crew::Crew;
 use crate::master::generation::Standing;
 use crate::master::order::Manner;
 use crate::master::report;
+use crate::master::watch::Watched;
 
 use super::{Master, Phase};
 
 /// Ends of reloads that are remembered for those who wait for one.
 const REMEMBERED: usize = 8;
+
+/// `py-autoreload` looks at files no more often.
+const SHORTEST_PAUSE: Duration = Duration::from_millis(200);
 
 /// The reloads of an instance, numbered from 1.
 #[derive(Debug, Default)]
@@ -120,7 +124,7 @@ impl Master {
         }
         self.told = None;
         self.begin_idle(now);
-        self.touches.watch(self.instance.touched_files(), now);
+        self.watch_files(now);
     }
 
     /// A reload is over when only the new generation accepts.
@@ -136,13 +140,58 @@ impl Master {
 
     pub(super) fn reload_failed(&mut self, failure: LoadFailure) {
         self.instance.reload_failed(&failure);
+        // what was exchanged for the reload is another file now
+        if let Some(watched) = &mut self.watched {
+            watched.watch(&self.instance.watched_paths());
+        }
         self.reloads.end(self.reloads.begun, Some(failure));
     }
 
+    /// Watches the files of the configuration that serves, the same or others.
+    pub(super) fn watch_files(&mut self, now: Instant) {
+        self.touches.watch(self.instance.touched_files(), now);
+        let paths = self.instance.watched_paths();
+        if paths.is_empty() {
+            self.watched = None;
+        } else if self.watched.is_none() {
+            match Watched::new() {
+                Ok(watched) => self.watched = Some(watched),
+                Err(error) => tracing::error!("fs-reload: files cannot be watched: {error}"),
+            }
+        }
+        if let Some(watched) = &mut self.watched {
+            watched.watch(&paths);
+        }
+    }
+
+    /// When [`Master::look_at_files`] has something to do.
+    pub(super) fn files_due(&self) -> Option<Instant> {
+        let watched = self.watched.as_ref().and_then(Watched::deadline);
+        let polled = [self.touches.deadline(), self.modules.deadline()];
+        let due = polled.into_iter().flatten().chain(watched).min();
+        due.filter(|_| self.phase == Phase::Running)
+    }
+
+    /// A change of a file asks for a reload.
     pub(super) fn look_at_files(&mut self, now: Instant) {
+        let every = self.instance.config().py_autoreload();
+        for crew in &mut self.crews {
+            if let (Some(every), Some((files, since))) = (every, crew.take_files()) {
+                let pause = every.max(SHORTEST_PAUSE);
+                self.modules.add(files.into_iter(), since, pause, now);
+            }
+        }
         if let Some(path) = self.touches.changed(now) {
             tracing::info!("{} was touched: reloading", path.display());
             self.wanted = self.wanted.max(Some(Manner::Graceful));
+        }
+        if let Some(path) = self.modules.changed(now) {
+            tracing::info!("{} was changed: reloading", path.display());
+            self.wanted = self.wanted.max(Some(Manner::Graceful));
+        }
+        if let Some((path, manner)) = self.watched.as_mut().and_then(|it| it.due(now)) {
+            tracing::info!("{} has changed: reloading", path.display());
+            self.wanted = self.wanted.max(Some(manner));
         }
     }
 }

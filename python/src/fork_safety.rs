@@ -1,0 +1,79 @@
+//! What the application has left behind in the zygote and what does not survive a fork: threads, connections, held
+//! locks. Told in one warning, because what follows from it shows up much later, and elsewhere.
+
+use std::ffi::CString;
+use std::fs;
+use std::os::fd::RawFd;
+
+use pyo3::prelude::*;
+use pyo3::types::PyModule;
+use ruwsgi::sys::socket;
+
+/// Describes threads and locks, in Python; only run where there are threads.
+const DESCRIBE: &str = include_str!("fork_safety.py");
+
+/// So many things are named.
+const NAMED: usize = 12;
+
+/// Looks at this process, after the import. Costs a look at /proc as long as there is nothing to tell.
+pub fn warn(py: Python<'_>) {
+    let mut found = Vec::new();
+    if threads() > 1 {
+        found = describe(py).unwrap_or_default();
+        if found.is_empty() {
+            // such as those of numerical libraries, which know of forks
+            tracing::info!(
+                "native threads run in the process that forks the workers ({} of them); they do not go on in the workers",
+                threads() - 1
+            );
+        }
+    }
+    found.extend(connections());
+    if found.is_empty() {
+        return;
+    }
+    let more = match found.len().saturating_sub(NAMED) {
+        0 => String::new(),
+        more => format!("; {more} more"),
+    };
+    found.truncate(NAMED);
+    tracing::warn!(
+        "after the import, the process that forks the workers has {}{more}. Threads do not go on in the workers, a connection is shared by all of them, and a lock that is held stays so: open them in a function with @uwsgidecorators.postfork, or set lazy-apps",
+        found.join("; ")
+    );
+}
+
+fn threads() -> usize {
+    fs::read_dir("/proc/self/task").map_or(1, Iterator::count)
+}
+
+fn describe(py: Python<'_>) -> PyResult<Vec<String>> {
+    let code = CString::new(DESCRIBE)?;
+    let module = PyModule::from_code(
+        py,
+        &code,
+        c"<ruwsgi>/fork_safety.py",
+        c"_ruwsgi_fork_safety",
+    )?;
+    module.getattr("describe")?.call0()?.extract()
+}
+
+/// Streams that are connected to somebody who has a name. What listens, pairs and datagrams are harmless, or ours.
+fn connections() -> Vec<String> {
+    let entries = fs::read_dir("/proc/self/fd")
+        .into_iter()
+        .flatten()
+        .flatten();
+    let sockets = entries.filter(|entry| {
+        fs::read_link(entry.path()).is_ok_and(|to| to.to_string_lossy().starts_with("socket:"))
+    });
+    let numbers = sockets.filter_map(|entry| entry.file_name().to_str()?.parse::<RawFd>().ok());
+    // the first three are the log
+    let mut numbers: Vec<RawFd> = numbers.filter(|number| *number > 2).collect();
+    numbers.sort_unstable();
+    numbers
+        .into_iter()
+        .filter_map(socket::stream_peer)
+        .map(|peer| format!("a connection to {peer}"))
+        .collect()
+}

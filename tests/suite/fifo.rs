@@ -1,0 +1,167 @@
+//! `master-fifo`: letters written to a file tell the master what to do.
+
+use std::fs;
+use std::io::Write;
+use std::os::unix::fs::{FileTypeExt, PermissionsExt};
+
+use crate::kit::*;
+
+fn server(options: &[(&str, &str)]) -> Server {
+    let mut launch = Site::with("processes").server();
+    for (name, value) in options {
+        launch = launch.set(name, value);
+    }
+    let server = launch.start();
+    server.eventually("the fifo is there", || is_fifo(&server.site, "fifo"));
+    server
+}
+
+fn is_fifo(site: &Site, name: &str) -> bool {
+    fs::symlink_metadata(site.file(name)).is_ok_and(|it| it.file_type().is_fifo())
+}
+
+#[track_caller]
+fn write(server: &Server, name: &str, letters: &str) {
+    let mut fifo = fs::File::options()
+        .write(true)
+        .open(server.site.file(name))
+        .unwrap();
+    fifo.write_all(letters.as_bytes()).unwrap();
+}
+
+#[test]
+fn letters_reload_gracefully_and_stop() {
+    let mut server = server(&[("master-fifo", "fifo")]);
+    let mode = fs::metadata(server.site.file("fifo"))
+        .unwrap()
+        .permissions();
+    assert_eq!(mode.mode() & 0o777, 0o600);
+    for letter in ["r\n", "r"] {
+        let before = server.workers();
+        write(&server, "fifo", letter);
+        server.eventually("there is another worker", || {
+            let workers = server.workers();
+            workers.len() == 1 && workers != before
+        });
+        server.eventually("it answers", || kit_asked(&server));
+    }
+    write(&server, "fifo", "q");
+    server.wait_for_exit();
+}
+
+fn kit_asked(server: &Server) -> bool {
+    crate::kit::load::asked(server, "/pid")
+}
+
+#[test]
+fn each_letter_is_followed_or_answered_with_a_line() {
+    if differs("A letter in master-fifo that is not served, or not known, gets a line in the log.")
+    {
+        return;
+    }
+    let server = server(&[
+        ("master-fifo", "fifo"),
+        ("processes", "2"),
+        ("pidfile", "the.pid"),
+    ]);
+    for (letter, line) in [
+        ("p", "master-fifo: p is not here; workers cannot be paused"),
+        ("l", "master-fifo: l is not here; send the log to a program"),
+        (
+            "E",
+            "master-fifo: E is not here; send SIGWINCH to the emperor",
+        ),
+        ("z", "master-fifo: z means nothing"),
+        ("\u{1b}", "means nothing"),
+        ("s", "generation 1: serving"),
+    ] {
+        write(&server, "fifo", letter);
+        server.wait_for_log(line);
+    }
+    fs::remove_file(server.site.file("the.pid")).unwrap();
+    write(&server, "fifo", "P");
+    server.eventually("the pidfile is written", || {
+        server.site.read("the.pid").trim() == server.master.to_string()
+    });
+    write(&server, "fifo", "w");
+    server.wait_for_log("generation 2 serves");
+    write(&server, "fifo", "c");
+    server.wait_for_log("generation 3 serves");
+    write(&server, "fifo", "-");
+    server.wait_for_workers(1);
+    write(&server, "fifo", "+");
+    server.wait_for_workers(2);
+    write(&server, "fifo", "+");
+    server.wait_for_log("master-fifo: there are 2 workers at the most (processes)");
+    let site = server.site.clone();
+    server.stop();
+    assert!(!site.has("fifo"));
+}
+
+#[test]
+fn a_brutal_reload_and_a_brutal_stop_wait_for_nobody() {
+    if under_uwsgi() {
+        return; // its clients see the same a second later
+    }
+    let mut server = server(&[("master-fifo", "fifo")]);
+    for letter in ["R", "Q"] {
+        let _held = server.ask(&get("/hold?never"));
+        server.eventually("the request is in the application", || {
+            let held = server.site.read("held");
+            held.lines().count() == if letter == "R" { 1 } else { 2 }
+        });
+        let before = server.workers();
+        write(&server, "fifo", letter);
+        if letter == "R" {
+            server.eventually("there is another worker", || {
+                let workers = server.workers();
+                workers.len() == 1 && workers != before
+            });
+        }
+    }
+    assert!(server.wait_for_exit().unwrap().success());
+    server.expect_log("generation 2 serves");
+}
+
+#[test]
+fn one_fifo_of_several_is_read_at_a_time() {
+    let site = Site::with("processes");
+    let launch = site
+        .server()
+        .set("master-fifo", "fifo")
+        .set("master-fifo", "other");
+    let server = launch.start();
+    server.eventually("the first one is there", || is_fifo(&site, "fifo"));
+    assert!(!site.has("other"));
+    write(&server, "fifo", "1");
+    server.eventually("the second one is there", || is_fifo(&site, "other"));
+    let before = server.workers();
+    write(&server, "other", "r");
+    server.eventually("there is another worker", || {
+        let workers = server.workers();
+        workers.len() == 1 && workers != before
+    });
+    server.eventually("it answers", || kit_asked(&server));
+    server.stop();
+}
+
+#[test]
+fn a_stale_fifo_is_replaced_and_another_file_stays() {
+    if differs("A file at the place of master-fifo that is no fifo stays, and is an error.") {
+        return;
+    }
+    let site = Site::with("processes");
+    nix::unistd::mkfifo(&site.file("fifo"), nix::sys::stat::Mode::S_IRUSR).unwrap();
+    let server = site.server().set("master-fifo", "fifo").start();
+    write(&server, "fifo", "s");
+    server.wait_for_log("generation 1: serving");
+    server.stop();
+    site.write("fifo", "precious");
+    let refusal = site.server().set("master-fifo", "fifo").refused();
+    assert!(
+        refusal.log.contains("master-fifo = fifo") && refusal.log.contains("is left alone"),
+        "{}",
+        refusal.log
+    );
+    assert_eq!(site.read("fifo"), "precious");
+}
