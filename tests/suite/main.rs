@@ -13,6 +13,7 @@ mod daemons;
 mod differences;
 mod django;
 mod emperor;
+mod emperor_troubles;
 mod environ;
 mod fifo;
 mod files;

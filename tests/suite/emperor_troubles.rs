@@ -1,0 +1,183 @@
+//! One bad vassal never touches another: a directory in which much goes wrong, and those beside it lose nothing.
+//!
+//! With `KIT_BIG=1` a hundred vassals for five minutes, else twelve for a few rounds.
+
+use std::collections::BTreeMap;
+use std::fs;
+use std::os::unix::fs::symlink;
+use std::sync::atomic::{AtomicBool, Ordering};
+use std::time::{Duration, Instant};
+
+use crate::kit::emperor::{Emperor, app, ask, ini, site};
+use crate::kit::*;
+
+/// How many of each kind there are, how many are in order, and for how long.
+struct Extent {
+    troubled: usize,
+    good: usize,
+    time: Duration,
+}
+
+impl Extent {
+    fn asked_for() -> Self {
+        match std::env::var_os("KIT_BIG") {
+            Some(_) => Self {
+                troubled: 10,
+                good: 50,
+                time: Duration::from_secs(300),
+            },
+            None => Self {
+                troubled: 1,
+                good: 3,
+                time: Duration::from_secs(3),
+            },
+        }
+    }
+}
+
+/// An application that ends its process now and then.
+const CRASHES: &str = "import os, threading, random\n\
+    threading.Timer(random.uniform(0.2, 3), os.abort).start()\n\
+    def application(environ, start_response):\n    start_response('200 OK', [])\n    return [b'here']\n";
+
+/// Makes the vassals of one kind.
+fn make(site: &Site, kind: &str, count: usize, text: impl Fn(&str) -> String) {
+    for number in 0..count {
+        let name = format!("{kind}{number}");
+        site.write(&format!("vassals/{name}.ini"), &text(&name));
+    }
+}
+
+fn populate(site: &Site, extent: &Extent) {
+    site.write("good.py", &app("here"));
+    site.write("raises.py", "raise RuntimeError('no such luck')\n");
+    site.write("crashes.py", CRASHES);
+    let with = |name: &str, module: &str| {
+        ini(site, name).replace(&format!("{name}.py"), &format!("{module}.py"))
+    };
+    make(site, "good", extent.good, |name| with(name, "good"));
+    make(site, "edited", extent.troubled, |name| with(name, "good"));
+    make(site, "raises", extent.troubled, |name| with(name, "raises"));
+    make(site, "crashes", extent.troubled, |name| {
+        with(name, "crashes") + "lazy-apps = true\n"
+    });
+    make(site, "malformed", extent.troubled, |_| {
+        "[uwsgi]\nprocesses = many\n".to_owned()
+    });
+    for number in 0..extent.troubled {
+        let name = format!("linked{number}");
+        for release in ["one", "two"] {
+            site.write(&format!("{release}/{name}.ini"), &with(&name, "good"));
+        }
+        let vassal = site.file(&format!("vassals/{name}.ini"));
+        symlink(site.file(&format!("one/{name}.ini")), vassal).unwrap();
+    }
+}
+
+/// Edits those that are edited, and re-points those that are links.
+fn disturb(site: &Site, extent: &Extent, round: usize) {
+    for number in 0..extent.troubled {
+        let edited = format!("vassals/edited{number}.ini");
+        let text = site.read(&edited);
+        site.write(&edited, &format!("{}\n; {round}\n", text.trim_end()));
+        let name = format!("linked{number}.ini");
+        let release = if round % 2 == 0 { "two" } else { "one" };
+        let aside = site.file(&format!("aside-{name}"));
+        symlink(site.file(&format!("{release}/{name}")), &aside).unwrap();
+        fs::rename(aside, site.file(&format!("vassals/{name}"))).unwrap();
+    }
+}
+
+/// Asks each that is in order, again and again; the requests, and those that were lost.
+fn ask_the_good(site: &Site, extent: &Extent, over: &AtomicBool) -> (usize, Vec<String>) {
+    let (mut asked, mut lost) = (0, Vec::new());
+    while !over.load(Ordering::Relaxed) {
+        for number in 0..extent.good {
+            asked += 1;
+            let answer = ask(site, &format!("good{number}"));
+            if answer != "here" {
+                lost.push(format!("request {asked} to good{number}: {answer:?}"));
+            }
+        }
+        // two cores have others to serve as well
+        std::thread::sleep(Duration::from_millis(10));
+    }
+    (asked, lost)
+}
+
+/// How the vassals of each kind are, by what `ruwsgi ls` says.
+fn states(emperor: &Emperor) -> BTreeMap<String, Vec<String>> {
+    let output = emperor.command(&["ls", "--json"]);
+    let rows: serde_json::Value = serde_json::from_slice(&output.stdout).unwrap_or_default();
+    let mut states: BTreeMap<String, Vec<String>> = BTreeMap::new();
+    for row in rows.as_array().into_iter().flatten() {
+        let name = row["name"].as_str().unwrap_or_default();
+        let kind = name
+            .trim_end_matches(".ini")
+            .trim_end_matches(char::is_numeric);
+        let state = row["state"].as_str().unwrap_or_default();
+        states
+            .entry(kind.to_owned())
+            .or_default()
+            .push(state.to_owned());
+    }
+    states
+}
+
+#[test]
+fn the_troubles_of_some_cost_the_others_no_request() {
+    if under_uwsgi() {
+        return;
+    }
+    let extent = Extent::asked_for();
+    let site = site();
+    populate(&site, &extent);
+    let mut emperor = Emperor::with(&site, &["--emperor-throttle", "500"]);
+    for number in 0..extent.good {
+        emperor.says(&format!("good{number}"), "here");
+    }
+    let over = AtomicBool::new(false);
+    let (asked, lost) = std::thread::scope(|scope| {
+        let client = scope.spawn(|| ask_the_good(&site, &extent, &over));
+        let end = Instant::now() + extent.time;
+        for round in 0.. {
+            disturb(&site, &extent, round);
+            std::thread::sleep(Duration::from_millis(200));
+            if Instant::now() > end {
+                break;
+            }
+        }
+        over.store(true, Ordering::Relaxed);
+        client.join().unwrap()
+    });
+    assert!(
+        lost.is_empty(),
+        "{} of {asked} are lost: {lost:?}",
+        lost.len()
+    );
+    assert!(asked > extent.good);
+    emperor.server.expect_log("no such luck");
+    // once nobody edits any more, each is as it should be, and ls says so
+    emperor.server.eventually("ls tells the truth", || {
+        let states = states(&emperor);
+        let all = |kind: &str, count: usize, expected: &[&str]| {
+            let told = states.get(kind).map_or(&[][..], Vec::as_slice);
+            told.len() == count && told.iter().all(|state| expected.contains(&state.as_str()))
+        };
+        let again = ["backing off", "starting", "waiting"];
+        all("good", extent.good, &["ready"])
+            && all("edited", extent.troubled, &["ready"])
+            && all("linked", extent.troubled, &["ready"])
+            && all("malformed", extent.troubled, &again)
+            && all("raises", extent.troubled, &again)
+            && all(
+                "crashes",
+                extent.troubled,
+                &["ready", "starting", "backing off"],
+            )
+    });
+    for number in 0..extent.good {
+        assert_eq!(emperor.state(&format!("good{number}")).1, "");
+    }
+    emperor.server.stop();
+}
