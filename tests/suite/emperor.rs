@@ -572,3 +572,39 @@ fn the_statistics_are_uwsgis() {
     emperor.server.stop();
     assert!(!site.has("stats.sock"));
 }
+
+#[test]
+fn the_tutorials_line_runs_an_emperor_in_the_background() {
+    if needs_root() || under_uwsgi() {
+        return;
+    }
+    let site = site();
+    chown(site.path(), Some(WWW_DATA), Some(WWW_DATA)).unwrap();
+    drop_in(&site, "a", "one");
+    let (control, pid) = (site.at("control"), site.at("pid"));
+    let words = [
+        "--emperor",
+        "vassals",
+        "--uid",
+        "www-data",
+        "--gid",
+        "www-data",
+        "--daemonize",
+        &site.at("log"),
+        "--emperor-control",
+        &control,
+        "--pidfile",
+        &pid,
+    ];
+    let launch = site.server().logging_to("log").only(&words);
+    let mut server = launch.spawn();
+    let status = server.wait_for_exit();
+    assert_eq!(status.and_then(|status| status.code()), Some(0));
+    server.eventually("its pid is told", || site.read("pid").ends_with('\n'));
+    server.now_is(site.read("pid").trim().parse().unwrap());
+    server.eventually("it answers", || ask(&site, "a") == "one");
+    assert_eq!(proc::status(server.master, "Uid"), "33 33 33 33");
+    assert_eq!(fs::metadata(site.file("a.sock")).unwrap().uid(), WWW_DATA);
+    server.stop();
+    assert!(!site.has("a.sock"));
+}

@@ -187,3 +187,44 @@ fn a_start_that_takes_long_gives_its_turn_away() {
     let end = life.state.turn_ends().unwrap();
     assert_eq!(end - life.now, TURN);
 }
+
+#[test]
+fn one_on_demand_hands_its_sockets_over_and_is_started_for_a_client() {
+    let life = Life::new().started().then(Event::Waits);
+    assert_eq!(life.state, State::OnDemand);
+    // its process goes, which changes nothing
+    let life = life.then(Event::Exited).then(Event::Tick { turn: true });
+    assert_eq!(
+        (life.state, life.action),
+        (State::OnDemand, Action::Nothing)
+    );
+    let life = life.then(Event::Wanted).started().then(Event::Ready);
+    assert!(matches!(life.state, State::Ready { failures: 0, .. }));
+    let life = life.after(60_000).then(Event::Rested);
+    assert_eq!(life.state, State::OnDemand);
+}
+
+#[test]
+fn a_change_is_read_before_one_on_demand_waits_again() {
+    let changed = Life::new().started().then(Event::Changed);
+    assert_eq!(changed.then(Event::Waits).pause(), 0);
+    let waiting = Life::new().started().then(Event::Waits);
+    assert_eq!(waiting.then(Event::Changed).pause(), 0);
+    let reload = Life::ready().then(Event::Changed);
+    assert_eq!(reload.then(Event::Rested).pause(), 0);
+}
+
+#[test]
+fn one_on_demand_ends_without_a_process() {
+    let waiting = || Life::new().started().then(Event::Waits);
+    assert_eq!(waiting().then(Event::Remove).state, State::Gone);
+    assert_eq!(waiting().then(Event::Stop).state, State::Stopped);
+    let leaving = Life::ready().then(Event::Remove).then(Event::Rested);
+    assert_eq!(leaving.state, State::Gone);
+}
+
+#[test]
+fn one_on_demand_that_crashes_is_tried_again_like_any_other() {
+    let life = Life::new().started().then(Event::Waits).then(Event::Wanted);
+    assert_eq!(life.started().then(Event::Exited).pause(), 1_000);
+}
