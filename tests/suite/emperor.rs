@@ -542,7 +542,9 @@ fn the_statistics_are_uwsgis() {
     let at = site.at("stats.sock");
     let options = ["--emperor-stats", &at, "--emperor-throttle", "600000"];
     let mut emperor = Emperor::with(&site, &options);
-    emperor.says("a", "one");
+    // a worker may answer before the emperor has heard that it is ready
+    let server = &emperor.server;
+    server.eventually("it is ready", || emperor.state("a").0 == "ready");
     emperor.server.expect_log("tried again in 600");
     let told = || {
         use std::io::Read;

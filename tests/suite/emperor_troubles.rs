@@ -81,7 +81,11 @@ fn disturb(site: &Site, extent: &Extent, round: usize) {
         let text = site.read(&edited);
         site.write(&edited, &format!("{}\n; {round}\n", text.trim_end()));
         let name = format!("linked{number}.ini");
-        let release = if round % 2 == 0 { "two" } else { "one" };
+        let release = if round.is_multiple_of(2) {
+            "two"
+        } else {
+            "one"
+        };
         let aside = site.file(&format!("aside-{name}"));
         symlink(site.file(&format!("{release}/{name}")), &aside).unwrap();
         fs::rename(aside, site.file(&format!("vassals/{name}"))).unwrap();
