@@ -106,6 +106,12 @@ pub fn signal_group(leader: Pid, signal: Signal) -> io::Result<()> {
     }
 }
 
+/// Whether a process of the group that `leader` leads, or led, has not ended.
+pub fn group_lives(leader: Pid) -> bool {
+    let group = nix::unistd::Pid::from_raw(leader.0);
+    nix::sys::signal::killpg(group, None) != Err(Errno::ESRCH)
+}
+
 /// Whether there is a process with this id that has not ended.
 pub fn lives(pid: Pid) -> bool {
     // asked first, since /proc may show this user's processes only

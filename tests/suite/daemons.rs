@@ -208,6 +208,78 @@ fn a_daemon_is_stopped_by_its_signal() {
     assert_eq!(site.read("said"), "bye\n");
 }
 
+/// A program with a child that has work to do, for which it waits when it is told to stop, as Celery does.
+const BOSS: &str = r#"
+import os, signal, sys, time
+child = os.fork()
+if child == 0:
+    open("works", "w").close()
+    while not os.path.exists("told"):
+        time.sleep(0.01)
+    time.sleep(0.3)
+    open("finished", "w").close()
+    os._exit(0)
+def stop(*_):
+    open("told", "w").close()
+    os.waitpid(child, 0)
+    sys.exit(0)
+signal.signal(signal.SIGTERM, stop)
+open("ready", "w").close()
+while True:
+    time.sleep(1)
+"#;
+
+#[test]
+fn a_program_that_waits_for_its_children_at_the_end_is_waited_for() {
+    if differs(
+        "The stop signal goes to a companion's program alone, which may wait for its children; uWSGI sends it to the whole \
+         process group, so that a Celery worker's tasks are lost.",
+    ) {
+        return;
+    }
+    let site = Site::with("hello");
+    site.write("boss.py", BOSS);
+    let python = system_python();
+    let server = site
+        .server()
+        .set("attach-daemon", format!("{} boss.py", python.display()))
+        .start();
+    server.eventually("both run", || site.has("works") && site.has("ready"));
+    server.stop();
+    assert!(site.has("finished"));
+}
+
+#[test]
+fn what_a_shell_started_may_finish_although_the_shell_is_gone() {
+    if differs(
+        "A companion has stopped when its whole process group has; uWSGI waits for its first process only.",
+    ) {
+        return;
+    }
+    let site = Site::with("hello");
+    let slow = "import signal, sys, time\n\
+        def stop(*_):\n    \
+            time.sleep(0.3)\n    \
+            open('finished', 'w').close()\n    \
+            sys.exit(0)\n\
+        signal.signal(signal.SIGTERM, stop)\n\
+        open('ready', 'w').close()\n\
+        while True:\n    \
+            time.sleep(1)\n";
+    site.write("slow.py", slow);
+    let python = system_python();
+    let server = site
+        .server()
+        .set(
+            "attach-daemon",
+            format!("cd . && {} slow.py", python.display()),
+        )
+        .start();
+    server.eventually("it runs", || site.has("ready"));
+    server.stop();
+    assert!(site.has("finished"));
+}
+
 #[test]
 fn a_daemon_that_does_not_stop_is_killed() {
     if differs(
@@ -452,6 +524,9 @@ fn a_daemon_with_a_pidfile_outlives_reloads_and_the_instance() {
         server.wait_for_log(&format!("runs already (pid {pid})"));
     }
     assert_eq!(pids(&site, "ids"), [pid]);
+    if differs("A companion with a pidfile that was found running is started when it ends.") {
+        return;
+    }
     // and starts it when it is gone
     kit_kill(pid);
     let next = wait_for_pid(&server, "ids", 2);

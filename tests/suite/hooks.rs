@@ -169,6 +169,11 @@ fn a_hook_can_change_what_the_application_starts_with() {
             start_response('200 OK', [])\n    \
             return [SEEN]\n";
     let site = Site::of(app);
+    if differs(
+        "The application sees what hook-pre-app sets by putenv; in uWSGI Python has read the environment before.",
+    ) {
+        return;
+    }
     fs::create_dir(site.file("below")).unwrap();
     let server = site
         .server()

@@ -1,5 +1,6 @@
 //! Helper processes: spawned by the shell, their output in our log, none left behind.
 
+use std::borrow::Cow;
 use std::ffi::OsString;
 use std::io::{self, ErrorKind, PipeReader, PipeWriter, Read, Write};
 use std::os::fd::{AsFd, BorrowedFd};
@@ -23,10 +24,10 @@ const AT_ONCE: usize = 32 << 10;
 const MOST_LEFT_OPEN: usize = 64;
 
 /// What outlives a killed master only to end the processes of a helper: it reads its leash, and when that ends without
-/// a word it sends the helper's group the stop signal and, after a while, SIGKILL.
+/// a word it sends the helper the stop signal and, after a while, its group SIGKILL.
 const KEEPER: &str = "\
 read -r word && exit 0
-kill -s \"$2\" -- \"-$1\" || exit 0
+kill -s \"$2\" -- \"$3\" || exit 0
 for second in 1 2 3; do
   sleep 1
   kill -s 0 -- \"-$1\" || exit 0
@@ -90,7 +91,7 @@ impl<'a> Errand<'a> {
     fn shell(&self, around: &Surroundings) -> Command {
         let mut shell = Command::new("/bin/sh");
         shell
-            .args(["-c", self.command])
+            .args(["-c", &executed(self.command)])
             .env_clear()
             .envs(around.environment.iter().map(|(name, value)| (name, value)));
         let directory = around
@@ -146,14 +147,46 @@ impl<'a> Errand<'a> {
     }
 }
 
+/// What a shell would take for itself, if it stood first.
+const BUILT_IN: &[&str] = &[
+    ".", ":", "!", "[", "[[", "alias", "case", "cd", "command", "eval", "exec", "exit", "export",
+    "for", "if", "read", "readonly", "set", "source", "test", "trap", "ulimit", "umask", "unset",
+    "until", "wait", "while",
+];
+
+/// A command whose shell makes room for it where it can, so that signals reach the program itself.
+fn executed(command: &str) -> Cow<'_, str> {
+    if is_simple(command) {
+        Cow::Owned(format!("exec {command}"))
+    } else {
+        Cow::Borrowed(command)
+    }
+}
+
+/// Whether a command is one program with its arguments.
+fn is_simple(command: &str) -> bool {
+    let first = command.split_whitespace().next().unwrap_or_default();
+    // 2>&1 is no second command
+    let bare = command.replace(">&", ">");
+    !bare.contains([';', '&', '|', '(', ')', '{', '}', '`', '\n'])
+        && !first.is_empty()
+        && !first.contains('=')
+        && !BUILT_IN.contains(&first)
+}
+
+/// Whether the first process of a command's group is the program that the signals are meant for.
+pub(super) fn leads(command: &str) -> bool {
+    is_simple(command) || command.split_whitespace().any(|word| word == "exec")
+}
+
 /// What ends a helper's processes should the master be killed; dropped, it lets them be.
 #[derive(Debug)]
 pub(super) struct Leash(Option<PipeWriter>);
 
 impl Leash {
     /// Watches over the group that `leader` leads.
-    pub(super) fn new(leader: Pid, stop: Signal) -> Self {
-        match Self::keeper(leader, stop) {
+    pub(super) fn new(leader: Pid, stop: Signal, command: &str) -> Self {
+        match Self::keeper(leader, stop, leads(command)) {
             Ok(leash) => Self(Some(leash)),
             Err(error) => {
                 tracing::warn!(
@@ -164,13 +197,14 @@ impl Leash {
         }
     }
 
-    fn keeper(leader: Pid, stop: Signal) -> io::Result<PipeWriter> {
+    fn keeper(leader: Pid, stop: Signal, leads: bool) -> io::Result<PipeWriter> {
         let (theirs, ours) = io::pipe()?;
         let mut shell = Command::new("/bin/sh");
         shell
             .args(["-c", KEEPER, "ruwsgi-keeper"])
             .arg(leader.to_string())
             .arg((stop as i32).to_string())
+            .arg(format!("{}{leader}", if leads { "" } else { "-" }))
             .stdin(theirs)
             .stdout(Stdio::null())
             .stderr(Stdio::null());
@@ -333,6 +367,27 @@ mod tests {
         assert!(output.begun.is_empty());
         output.take(&vec![b'x'; LONGEST_LINE * 2 + 5]);
         assert_eq!(output.begun.len(), 5);
+    }
+
+    #[test]
+    fn one_program_takes_the_place_of_its_shell() {
+        for command in ["celery -A site worker", "x > log 2>&1", "x \"$HOME\" *.py"] {
+            assert_eq!(executed(command), format!("exec {command}"));
+            assert!(leads(command));
+        }
+        for command in [
+            "cd a && b",
+            "a; b",
+            "A=1 b",
+            "exec b",
+            "test -e a",
+            "a | b",
+            "a &",
+            "",
+        ] {
+            assert_eq!(executed(command), command);
+        }
+        assert!(leads("cd a && exec b") && !leads("cd a && b"));
     }
 
     #[test]

@@ -11,7 +11,7 @@ use crate::sys::process::{self, End, Exit, Identity, Pid};
 use crate::sys::signal::Signal;
 use crate::sys::{pidfile, user};
 
-use super::child::{Errand, Leash, Outputs, Surroundings, signal};
+use super::child::{Errand, Leash, Outputs, Surroundings, leads, signal};
 use super::daemon::{self, Action, Event, Nature, State};
 
 /// One that ends well sooner than this has probably gone to the background.
@@ -206,12 +206,17 @@ impl Attached {
             self.stop = signal_of(self.wanted.spec.stop_signal);
             self.act(Event::Restart, now);
         }
+        if self.state.child().is_none() && !matches!(self.state, State::Lingering { .. }) {
+            self.leash = None;
+        }
         let mut action = self.step(Event::Tick, now);
         if action == Action::Look {
             let seen = self.look(around);
             action = self.step(Event::Seen(seen), now);
         }
         match action {
+            Action::Probe(pid) if process::group_lives(pid) => self.act(Event::Left, now),
+            Action::Probe(_) => self.act(Event::Ended(Exit::Status(0)), now),
             Action::Spawn => self.spawn(around, outputs, now),
             other => self.perform(other),
         }
@@ -225,18 +230,21 @@ impl Attached {
 
     fn perform(&self, action: Action) {
         match action {
-            Action::Nothing | Action::Spawn | Action::Look => {}
+            Action::Nothing | Action::Spawn | Action::Look | Action::Probe(_) => {}
             Action::Tell(pid) => {
                 tracing::info!(
                     "{} (pid {pid}) is asked to stop by {}",
                     self.name(),
                     self.stop
                 );
-                if matches!(self.state, State::Watched { .. }) {
+                match self.state {
+                    // what it left has nobody else to tell it
+                    State::Lingering { .. } => signal(self.name(), pid, self.stop),
                     // it is in a group that we did not make
-                    self.send(pid, self.stop);
-                } else {
-                    signal(self.name(), pid, self.stop);
+                    State::Watched { .. } => self.send(pid, self.stop),
+                    // its own children are its own affair: a Celery worker's finish their tasks
+                    _ if leads(&self.wanted.spec.command) => self.send(pid, self.stop),
+                    _ => signal(self.name(), pid, self.stop),
                 }
             }
             Action::Kill(pid) => {
@@ -271,7 +279,7 @@ impl Attached {
         match spawned {
             Ok(pid) => {
                 if self.wanted.spec.pidfile.is_none() {
-                    self.leash = Some(Leash::new(pid, stop));
+                    self.leash = Some(Leash::new(pid, stop, &self.wanted.spec.command));
                 }
                 tracing::info!("{} is started (pid {pid})", self.name());
                 self.write_pidfile(pid, around);
@@ -329,13 +337,23 @@ impl Attached {
             return (false, None);
         }
         outputs.ended(end.pid);
-        if self.wanted.spec.pidfile.is_none() {
-            // what it left of its group is nobody's any more
-            signal(self.name(), end.pid, Signal::SIGKILL);
-            self.leash = None;
-        }
+        let may_finish = matches!(
+            self.state,
+            State::Stopping {
+                deadline: Some(_),
+                ..
+            }
+        );
         let asked = matches!(self.state, State::Stopping { .. });
-        self.act(Event::Ended(end.exit), now);
+        if may_finish && process::group_lives(end.pid) {
+            self.act(Event::Left, now);
+        } else {
+            if self.wanted.spec.pidfile.is_none() {
+                // what it left of its group is nobody's any more
+                signal(self.name(), end.pid, Signal::SIGKILL);
+            }
+            self.act(Event::Ended(end.exit), now);
+        }
         let age = now - self.since;
         let sentence = format!(
             "{} (pid {}) {} after {:.1} s",

@@ -16,6 +16,9 @@ use crate::sys::process::{Exit, Pid};
 /// One that lived at least this long had a good start.
 const GOOD_START: Duration = Duration::from_secs(10);
 
+/// How often what is left of a group is looked for.
+const PROBE: Duration = Duration::from_millis(50);
+
 /// What the configuration says of a companion, as far as its life depends on it.
 #[derive(Clone, Copy, Debug, PartialEq)]
 pub(super) struct Nature {
@@ -50,6 +53,15 @@ pub(super) enum State {
         /// Another one is started when it is gone.
         again: bool,
     },
+    /// Its first process has ended as it was told, and others of its group have not yet.
+    Lingering {
+        pid: Pid,
+        /// Then they are killed.
+        deadline: Instant,
+        again: bool,
+        /// When they are looked for next.
+        look: Instant,
+    },
     /// Nothing is left of it, as far as we care.
     Gone,
 }
@@ -65,8 +77,10 @@ pub(super) enum Event {
     NotSpawned,
     /// The pidfile names this process, which lives; or no such.
     Seen(Option<Pid>),
-    /// This child has ended.
+    /// This child has ended, and all of its group.
     Ended(Exit),
+    /// This child has ended, as it was told, but not all of its group.
+    Left,
     /// It is to stop and to be started again.
     Restart,
     /// It is not wanted any more.
@@ -87,6 +101,8 @@ pub(super) enum Action {
     Tell(Pid),
     /// Kill its processes.
     Kill(Pid),
+    /// Look whether processes of its group live.
+    Probe(Pid),
 }
 
 impl State {
@@ -108,7 +124,10 @@ impl State {
 
     /// Whether it has been told to stop for good and has not done so yet.
     pub(super) fn is_leaving(&self) -> bool {
-        matches!(self, Self::Stopping { again: false, .. })
+        matches!(
+            self,
+            Self::Stopping { again: false, .. } | Self::Lingering { again: false, .. }
+        )
     }
 
     /// Whether nothing runs of it, but something will.
@@ -121,6 +140,7 @@ impl State {
         match *self {
             Self::Waiting { due, .. } | Self::Watched { due, .. } => Some(due),
             Self::Stopping { deadline, .. } => deadline,
+            Self::Lingering { deadline, look, .. } => Some(deadline.min(look)),
             Self::Running { .. } | Self::Gone => None,
         }
     }
@@ -166,8 +186,7 @@ pub(super) fn step(state: State, event: Event, now: Instant, nature: &Nature) ->
         ),
         // the process of the pidfile was adopted by us: it is not to be waited for until the next look
         (S::Watched { pid, .. }, E::Ended(_)) => (S::Watched { pid, due: now }, Action::Nothing),
-        (S::Stopping { again: true, .. }, E::Ended(_)) => (S::new(now), Action::Nothing),
-        (S::Stopping { again: false, .. }, E::Ended(_)) => (S::Gone, Action::Nothing),
+        (S::Stopping { again, .. }, E::Ended(_)) => (gone(again, now), Action::Nothing),
         (
             S::Stopping {
                 pid,
@@ -189,6 +208,53 @@ pub(super) fn step(state: State, event: Event, now: Instant, nature: &Nature) ->
         (S::Running { pid, .. }, E::Restart) => {
             (stopping(pid, true, now, nature), Action::Tell(pid))
         }
+        (
+            S::Stopping {
+                pid,
+                deadline: Some(deadline),
+                again,
+            },
+            E::Left,
+        ) => (lingering(pid, deadline, again, now), Action::Tell(pid)),
+        (
+            S::Lingering {
+                pid,
+                deadline,
+                again,
+                ..
+            },
+            E::Left,
+        ) => (lingering(pid, deadline, again, now), Action::Nothing),
+        (
+            S::Lingering {
+                pid,
+                deadline,
+                again,
+                ..
+            },
+            E::Tick,
+        ) if deadline <= now => (gone(again, now), Action::Kill(pid)),
+        (S::Lingering { pid, look, .. }, E::Tick) if look <= now => (state, Action::Probe(pid)),
+        (S::Lingering { again, .. }, E::Ended(_)) => (gone(again, now), Action::Nothing),
+        (
+            S::Lingering {
+                pid,
+                deadline,
+                look,
+                ..
+            },
+            E::Stop,
+        ) => {
+            let again = false;
+            let state = S::Lingering {
+                pid,
+                deadline,
+                again,
+                look,
+            };
+            (state, Action::Nothing)
+        }
+        (S::Lingering { pid, .. }, E::Kill) => (S::Gone, Action::Kill(pid)),
         // its end is seen, or looked for as usual
         (S::Watched { pid, .. }, E::Restart) => (state, Action::Tell(pid)),
         (S::Waiting { .. }, E::Restart) => (S::new(now), Action::Nothing),
@@ -231,6 +297,20 @@ fn waiting(failures: u32, now: Instant, nature: &Nature) -> State {
         due: now + pause,
         failures,
     }
+}
+
+fn lingering(pid: Pid, deadline: Instant, again: bool, now: Instant) -> State {
+    State::Lingering {
+        pid,
+        deadline,
+        again,
+        look: now + PROBE,
+    }
+}
+
+/// What comes after the end of one that was asked to stop.
+fn gone(again: bool, now: Instant) -> State {
+    if again { State::new(now) } else { State::Gone }
 }
 
 fn stopping(pid: Pid, again: bool, now: Instant, nature: &Nature) -> State {
@@ -324,6 +404,25 @@ mod tests {
         assert_eq!((action, state.deadline()), (Action::Kill(pid(7)), None));
         let ended = Event::Ended(Exit::Signal(9));
         assert_eq!(step(state, ended, over, &DUMB).0, State::Gone);
+    }
+
+    #[test]
+    fn what_its_first_process_leaves_behind_may_finish_too() {
+        let now = Instant::now();
+        let (state, _) = step(running(now, &DUMB), Event::Stop, now, &DUMB);
+        let (state, action) = step(state, Event::Left, now, &DUMB);
+        assert_eq!(action, Action::Tell(pid(7)));
+        let look = state.deadline().unwrap();
+        assert_eq!(look, now + PROBE);
+        assert_eq!(
+            step(state, Event::Tick, look, &DUMB).1,
+            Action::Probe(pid(7))
+        );
+        let ended = Event::Ended(Exit::Status(0));
+        assert_eq!(step(state, ended, look, &DUMB).0, State::Gone);
+        let over = now + DUMB.mercy;
+        let end = step(state, Event::Tick, over, &DUMB);
+        assert_eq!(end, (State::Gone, Action::Kill(pid(7))));
     }
 
     #[test]

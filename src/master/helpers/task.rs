@@ -132,7 +132,7 @@ impl Tasks {
                     since: now,
                     deadline: harakiri.map(|limit| now + limit),
                     late: harakiri.is_some(),
-                    _leash: Leash::new(pid, Signal::SIGTERM),
+                    _leash: Leash::new(pid, Signal::SIGTERM, &task.command),
                 });
             }
             Err(error) => tracing::error!("{} cannot be started: {error}", task.name),
