@@ -122,7 +122,7 @@ fn a_stop_waits_no_longer_than_the_mercy() {
     server.ends_otherwise();
     server.wait_for_exit();
     assert!(held.rest().0.is_empty());
-    assert!(server.log().contains("mercy"), "{}", server.log());
+    server.wait_for_log("mercy");
 }
 
 #[test]
