@@ -180,7 +180,8 @@ pub enum ToWorker {
 /// What a worker says over its leash.
 #[derive(Serialize, Deserialize, Debug, Clone, PartialEq)]
 pub enum FromWorker {
-    /// The application is there; the worker accepts, or waits for [`ToWorker::Serve`].
+    /// The application is there; the worker accepts, or waits for [`ToWorker::Serve`]. Carries the file in memory where
+    /// the stacks of its threads are written, if there is one.
     Ready,
     /// The application cannot be loaded (`lazy-apps`); the worker exits after this.
     Failed(LoadFailure),
@@ -190,6 +191,13 @@ pub enum FromWorker {
     Files(Vec<String>),
     /// A worker that leaves has accepted its last connection.
     Closed,
+    /// The worker has reached `reload-on-rss`: it accepts no more and exits soon.
+    Large,
+    /// A thread over its deadline cannot be reached: native code keeps the interpreter. The worker accepts no more.
+    Stuck {
+        /// From 0.
+        thread: u32,
+    },
 }
 
 /// Why an application could not be loaded.
@@ -278,6 +286,10 @@ pub struct Serving {
     pub processes: u32,
     /// Rows of the scoreboard: more than processes, so that a worker and its successor can be there together.
     pub rows: u32,
+    /// `reload-on-rss`, bytes: a worker that has so much resident memory accepts no more.
+    pub resident_limit: Option<u64>,
+    /// `min-worker-lifetime`, milliseconds: no younger worker minds it.
+    pub min_lifetime_ms: u64,
     /// Requests have a deadline (`harakiri`).
     pub harakiri: bool,
     /// Threads per worker.

@@ -31,6 +31,8 @@ pub struct WorkerRow {
     pub pid: AtomicI32,
     /// Requests refused before the application saw them.
     pub refused: AtomicU64,
+    /// Connections that a worker which leaves still sends to or reads from, beside those of its threads.
+    pub parked: AtomicU32,
 }
 
 /// What a thread of a worker is doing.
@@ -48,6 +50,10 @@ pub struct ThreadRow {
     pub busy_since: AtomicU64,
     /// Answers that could not be written.
     pub write_errors: AtomicU64,
+    /// Variables of the current request.
+    pub vars: AtomicU32,
+    /// The bytes of their block.
+    pub block: AtomicU32,
     note_len: AtomicU64,
     note: [AtomicU64; NOTE / 8],
 }
@@ -235,6 +241,7 @@ impl Scoreboard {
         if let Some(row) = self.worker(slot) {
             row.pid.store(0, Relaxed);
             row.refused.store(0, Relaxed);
+            row.parked.store(0, Relaxed);
         }
         self.threads_of(slot).for_each(ThreadRow::reset);
     }

@@ -5,30 +5,26 @@
 //! other threads by `PyThreadState_SetAsyncExc`, which reaches them only at their next step in Python. The stacks
 //! of all threads go to the log. What that does not bring back, the master kills.
 
-use std::fs::File;
-use std::io::{Read, Seek, SeekFrom};
-use std::os::fd::AsRawFd;
 use std::sync::atomic::{AtomicU64, Ordering::SeqCst};
-use std::sync::{Arc, Mutex, OnceLock, PoisonError, mpsc};
+use std::sync::{Arc, OnceLock, mpsc};
 use std::time::Duration;
 
 use pyo3::exceptions::PyBaseException;
 use pyo3::ffi;
 use pyo3::prelude::*;
 use pyo3::sync::PyOnceLock;
-use pyo3::types::{PyCFunction, PyDict, PyModule, PyType};
+use pyo3::types::{PyCFunction, PyModule, PyType};
 use ruwsgi::sys::clock::monotonic_micros;
 use ruwsgi::sys::{stream, thread};
 
 use crate::exchange::Exchange;
 use crate::outlet::Flow;
 use crate::responder::Responder;
+use crate::stacks;
 use crate::worker::Worker;
 
 /// The exception, `uwsgi.Harakiri`.
 static HARAKIRI: PyOnceLock<Py<PyType>> = PyOnceLock::new();
-/// Where faulthandler writes.
-static DUMP: OnceLock<Mutex<File>> = OnceLock::new();
 /// When the stacks were written last, microseconds of the monotonic clock.
 static LAST_STACKS: AtomicU64 = AtomicU64::new(0);
 
@@ -36,8 +32,6 @@ static LAST_STACKS: AtomicU64 = AtomicU64::new(0);
 const WAIT_FOR_INTERPRETER: Duration = Duration::from_millis(400);
 /// The stacks are not written again within this time, microseconds.
 const STACKS_PAUSE: u64 = 1_000_000;
-/// The most of them that is written, bytes.
-const STACKS_MOST: u64 = 64 << 10;
 
 /// Formats the stacks of all threads; called attached.
 const STACKS: &str = r#"
@@ -147,22 +141,12 @@ pub fn is_harakiri(py: Python<'_>, error: &PyErr) -> bool {
 /// Sets up what the end of a request needs; on the worker's main thread.
 ///
 /// # Errors
-/// Those of the interpreter and of memfd_create(2).
+/// Those of the interpreter.
 pub fn prepare(py: Python<'_>, worker: &Arc<Worker>) -> PyResult<()> {
     if !worker.spec.serving.harakiri {
         return Ok(());
     }
-    let file = ruwsgi::sys::stream::memory_file("ruwsgi-stacks")?;
-    let dump = DUMP.get_or_init(|| Mutex::new(file));
-    let options = PyDict::new(py);
-    let fd = dump
-        .lock()
-        .unwrap_or_else(PoisonError::into_inner)
-        .as_raw_fd();
-    options.set_item("file", fd)?;
-    options.set_item("all_threads", true)?;
-    py.import("faulthandler")?
-        .call_method("register", (dump_signal(),), Some(&options))?;
+    stacks::write_upon(py, dump_signal())?;
     let on_main = worker.clone();
     let handler = PyCFunction::new_closure(py, None, None, move |args, _| -> PyResult<()> {
         let py = args.py();
@@ -239,7 +223,7 @@ fn end(worker: &Arc<Worker>, core: u32, since: u64) {
     let attached = worker.clone();
     let started = std::thread::Builder::new().spawn(move || {
         Python::try_attach(|py| {
-            let text = wanted.then(|| stacks(py, &attached, core));
+            let text = wanted.then(|| formatted(py, &attached, core));
             raise(py, &attached, core, since);
             // who waited no longer has written them already
             let _ = teller.send(text);
@@ -249,21 +233,39 @@ fn end(worker: &Arc<Worker>, core: u32, since: u64) {
         return;
     }
     match told.recv_timeout(WAIT_FOR_INTERPRETER) {
-        Ok(Some(Ok(text))) => write(worker, "the stacks of its threads", &text),
+        Ok(Some(Ok(text))) => {
+            stacks::keep(&text);
+            write(worker, "the stacks of its threads", &text);
+        }
         Ok(Some(Err(error))) => {
             tracing::warn!("the stacks of the threads could not be had: {error}");
         }
         Ok(None) => {}
-        Err(_) if wanted => write(
-            worker,
-            "the stacks of its threads, one of which keeps the interpreter to itself in native code (most recent call first)",
-            &dump().unwrap_or_else(|| "they could not be had".to_owned()),
-        ),
-        Err(_) => {}
+        Err(_) => {
+            if wanted {
+                write(
+                    worker,
+                    "the stacks of its threads, one of which keeps the interpreter to itself in native code (most recent call first)",
+                    &stacks::dump(dump_signal())
+                        .unwrap_or_else(|| "they could not be had".to_owned()),
+                );
+            }
+            give_up(worker, core);
+        }
     }
     let seat = &worker.seats[core as usize];
     if by_signal(core) && seat.sentence.serving.load(SeqCst) == since {
         thread::signal(seat.tid.load(SeqCst), raise_signal());
+    }
+}
+
+/// Nobody reaches the interpreter: whatever the other threads accepted now would wait with the one that keeps it. Only if
+/// it is the main thread, a signal may end that yet.
+fn give_up(worker: &Worker, core: u32) {
+    let main = &worker.seats[0].sentence;
+    if core != 0 && !(by_signal(0) && main.serving.load(SeqCst) != 0) {
+        worker.stuck.store(core, SeqCst);
+        worker.bell.ring();
     }
 }
 
@@ -281,7 +283,7 @@ fn write(worker: &Worker, what: &str, text: &str) {
     ruwsgi::log::block(tracing::Level::ERROR, &heading, text);
 }
 
-fn stacks(py: Python<'_>, worker: &Worker, core: u32) -> PyResult<String> {
+fn formatted(py: Python<'_>, worker: &Worker, core: u32) -> PyResult<String> {
     let code = std::ffi::CString::new(STACKS)?;
     let module = PyModule::from_code(py, &code, c"<ruwsgi>/stacks.py", c"_ruwsgi_stacks")?;
     let marked = worker.seats[core as usize].sentence.ident.load(SeqCst);
@@ -302,20 +304,4 @@ fn raise(py: Python<'_>, worker: &Worker, core: u32, since: u64) {
     // out of a system call that an exception cannot end
     let tid = worker.seats[core as usize].tid.load(SeqCst);
     thread::signal(tid, crate::worker::KICK);
-}
-
-/// The stacks as faulthandler writes them, into memory. The thread that keeps the interpreter is in native code, so
-/// the frames of none are changing.
-fn dump() -> Option<String> {
-    let mut file = DUMP.get()?.lock().unwrap_or_else(PoisonError::into_inner);
-    if !thread::handles(dump_signal()) {
-        return None;
-    }
-    file.set_len(0).ok()?;
-    file.seek(SeekFrom::Start(0)).ok()?;
-    thread::receive(dump_signal());
-    file.seek(SeekFrom::Start(0)).ok()?;
-    let mut text = Vec::new();
-    (&mut *file).take(STACKS_MOST).read_to_end(&mut text).ok()?;
-    Some(String::from_utf8_lossy(&text).into_owned())
 }

@@ -29,6 +29,7 @@ mod request;
 mod request_log;
 mod responder;
 mod spool;
+mod stacks;
 mod thread;
 mod uwsgi_module;
 mod warmup;

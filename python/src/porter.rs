@@ -99,6 +99,16 @@ impl Porter {
             self.take_in();
             self.sweep();
             self.call_threads();
+            self.count_parked();
+        }
+    }
+
+    /// The master kills no worker that still has somebody to talk to.
+    fn count_parked(&self) {
+        if self.worker.is_leaving()
+            && let Some(row) = self.worker.board.worker(self.worker.row)
+        {
+            row.parked.store(self.count as u32, SeqCst);
         }
     }
 
@@ -148,6 +158,19 @@ impl Porter {
 
     fn answer_bell(&mut self) {
         self.worker.bell.hush();
+        if self.worker.large.swap(false, SeqCst) {
+            let _ = channel::send(self.worker.leash.as_fd(), &FromWorker::Large, &[]);
+            self.retire(Phase::Retiring);
+        }
+        let thread = self.worker.stuck.swap(0, SeqCst);
+        if thread != 0 && !self.worker.is_leaving() {
+            let _ = channel::send(
+                self.worker.leash.as_fd(),
+                &FromWorker::Stuck { thread },
+                &[],
+            );
+            self.retire(Phase::Retiring);
+        }
         let asked = self.worker.exit_asked.swap(false, SeqCst) | thread::take_asked();
         if asked && !self.worker.is_leaving() {
             // a master that is gone is noticed on the leash

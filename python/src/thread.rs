@@ -1,10 +1,10 @@
 //! A serving thread: waits at the gate for a complete request, gives it to the application, settles the answer.
 
-use std::sync::atomic::Ordering::Relaxed;
+use std::sync::atomic::Ordering::{Relaxed, SeqCst};
 
 use pyo3::prelude::*;
 use ruwsgi::sys::clock::monotonic_micros;
-use ruwsgi::sys::stream;
+use ruwsgi::sys::{process, stream};
 
 use crate::exchange::Exchange;
 use crate::gate::{Gate, Next};
@@ -13,7 +13,7 @@ use crate::load::Apps;
 use crate::outlet::Flow;
 use crate::parked::Parked;
 use crate::request_log::{RequestLog, Served};
-use crate::worker::Worker;
+use crate::worker::{Phase, Worker};
 use crate::wsgi::{Outcome, Server};
 
 /// Serves until the worker has retired. Enters the interpreter once for each request.
@@ -39,6 +39,7 @@ pub fn run(py: Python<'_>, worker: &Worker, apps: &Apps, core: u32, errors: &Py<
                 settle(
                     worker, core, &server, &mut gate, &mut log, connection, outcome,
                 );
+                mind_size(worker);
             }
             let next = gate.next();
             if let Next::Request(connection) = &next {
@@ -114,6 +115,28 @@ fn settle(
     }
 }
 
+/// The last request may have made the worker as large as `reload-on-rss` allows: it begins no other one. The master sees
+/// most growth coming and has another worker ready before; a fast leak it does not.
+fn mind_size(worker: &Worker) {
+    let serving = &worker.spec.serving;
+    let Some(limit) = serving.resident_limit else {
+        return;
+    };
+    // the peak costs one system call, and says whether the size is worth the three it takes to read it
+    if process::own_peak() < limit
+        || monotonic_micros() < worker.born + serving.min_lifetime_ms * 1000
+        || worker.is_leaving()
+    {
+        return;
+    }
+    let size = process::memory(process::Pid::own()).map_or(0, |memory| memory.resident);
+    if size >= limit {
+        worker.advance(Phase::Retiring);
+        worker.large.store(true, SeqCst);
+        worker.bell.ring();
+    }
+}
+
 /// Writes the request off on the scoreboard; returns when it began.
 fn account(worker: &Worker, core: u32, exchange: &Exchange) -> u64 {
     let Some(row) = worker.board.thread(worker.row, core) else {
@@ -186,5 +209,7 @@ pub fn begin(worker: &Worker, core: u32, gate_request: &crate::request::Request)
     let mut note = [0u8; ruwsgi::scoreboard::NOTE];
     let len = gate_request.describe(&mut note);
     row.note(&note[..len]);
+    row.vars.store(gate_request.vars.len() as u32, Relaxed);
+    row.block.store(gate_request.block_len as u32, Relaxed);
     row.busy_since.store(monotonic_micros(), Relaxed);
 }

@@ -3,9 +3,9 @@
 
 use std::collections::{HashSet, VecDeque};
 use std::io;
-use std::os::fd::{AsRawFd, OwnedFd, RawFd};
+use std::os::fd::{AsFd, AsRawFd, OwnedFd, RawFd};
 use std::sync::atomic::{
-    AtomicBool, AtomicI32, AtomicU8, AtomicUsize, Ordering::Relaxed, Ordering::SeqCst,
+    AtomicBool, AtomicI32, AtomicU8, AtomicU32, AtomicUsize, Ordering::Relaxed, Ordering::SeqCst,
 };
 use std::sync::{Arc, Condvar, Mutex, MutexGuard, PoisonError};
 use std::time::Duration;
@@ -108,6 +108,12 @@ pub struct Worker {
     pub seats: Vec<Seat>,
     /// The application asked for the worker's end.
     pub exit_asked: AtomicBool,
+    /// It has grown too large, which the porter has not said yet.
+    pub large: AtomicBool,
+    /// When it was born, microseconds of the monotonic clock.
+    pub born: u64,
+    /// The number of a thread that cannot be reached, while the porter has not said so yet; 0: none.
+    pub stuck: AtomicU32,
     /// The porter waits without a time-out.
     porter_sleeps: AtomicBool,
     /// What the log has been told and is not to be told again.
@@ -144,7 +150,7 @@ impl Worker {
 
     /// Says something to the master; `false` when it is gone, which is noticed on the leash.
     pub fn say(&self, message: &FromWorker) -> bool {
-        channel::send(std::os::fd::AsFd::as_fd(&self.leash), message, &[]).is_ok()
+        channel::send(self.leash.as_fd(), message, &[]).is_ok()
     }
 
     /// Hands a connection to the porter.
@@ -318,6 +324,9 @@ impl Worker {
             changed: Condvar::new(),
             phase: AtomicU8::new(phase as u8),
             exit_asked: AtomicBool::new(false),
+            stuck: AtomicU32::new(0),
+            large: AtomicBool::new(false),
+            born: ruwsgi::sys::clock::monotonic_micros(),
             porter_sleeps: AtomicBool::new(false),
             said: Mutex::default(),
         })
@@ -336,6 +345,12 @@ fn serve(py: Python<'_>, worker: Arc<Worker>, apps: Arc<Apps>, errors: &Py<PyAny
     ruwsgi::sys::thread::interrupt_by(KICK);
     ruwsgi::sys::thread::note_signals(worker.bell.fd(), &LEAVE);
     count_for_application(&worker);
+    if let Err(error) = crate::stacks::prepare(py) {
+        tracing::warn!(
+            "worker {slot}: a crash will not show its stacks: {error}",
+            slot = worker.slot
+        );
+    }
     if let Err(error) = crate::deadline::prepare(py, &worker) {
         tracing::warn!(
             "worker {slot}: harakiri cannot interrupt requests: {error}",
@@ -360,7 +375,10 @@ fn serve(py: Python<'_>, worker: Arc<Worker>, apps: Arc<Apps>, errors: &Py<PyAny
             return ruwsgi::exit::FAILED;
         }
     };
-    if !worker.say(&FromWorker::Ready) {
+    let told = crate::stacks::with_descriptor(|stacks| {
+        channel::send(worker.leash.as_fd(), &FromWorker::Ready, stacks.as_slice())
+    });
+    if told.is_err() {
         return ruwsgi::exit::FAILED;
     }
     crate::autoreload::start(&worker);

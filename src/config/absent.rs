@@ -26,9 +26,13 @@ pub(crate) static ABSENT: &[Row] = &[
         "shared-socket", "undeferred-shared-socket", "map-socket",
     ], Value, "give the address to socket itself: it is bound before privileges are dropped"),
     Row::absent(&[
-        "harakiri-graceful-signal", "harakiri-queue-threshold", "mule-harakiri", "spooler-harakiri", "fastrouter-harakiri",
-        "forkptyrouter-harakiri", "rawrouter-harakiri", "sslrouter-harakiri",
+        "fastrouter-harakiri", "forkptyrouter-harakiri", "rawrouter-harakiri", "sslrouter-harakiri",
     ], Value, "harakiri is the deadline of every request; take it out"),
+    Row::absent(&["harakiri-graceful-signal"], Value,
+        "a request over its deadline gets the exception uwsgi.Harakiri, which an application can catch; take it out"),
+    Row::absent(&["harakiri-queue-threshold"], Value, "harakiri holds however many connections wait; take it out"),
+    Row::absent(&["mule-harakiri"], Value, "there are no mules; take it out"),
+    Row::absent(&["spooler-harakiri"], Value, "there is no spooler; take it out"),
     Row::absent(&[
         "backtrace-depth", "get", "connect-and-read", "extract", "profiler", "print-sym", "print-symbol", "check-mountpoint",
         "mountpoint-check", "check-mount", "post-buffering-bufsize", "body-read-warning", "upload-progress", "privileged-binary-patch",

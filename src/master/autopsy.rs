@@ -2,12 +2,15 @@
 //! apart; and the lines of the request log that the worker cannot write any more.
 
 use std::fmt::Write as _;
+use std::fs::File;
+use std::io::{Read, Seek, SeekFrom};
 use std::time::Instant;
 
 use crate::exit;
 use crate::log;
 use crate::request_line::{Chosen, Outcome};
 use crate::sys::clock::LocalTime;
+use crate::sys::oom::Want;
 use crate::sys::process::{End, Exit};
 use crate::sys::signal::Signal;
 use crate::sys::stdio;
@@ -29,6 +32,21 @@ pub(super) struct Death {
     pub(super) doom: Option<Doom>,
     /// Requests it was working on.
     pub(super) lost: Vec<Lost>,
+    /// Whether the kernel has killed for want of memory meanwhile.
+    pub(super) want: Want,
+    /// The stacks of its threads, as they were written last.
+    pub(super) stacks: Option<String>,
+}
+
+/// The most that is shown of stacks, bytes.
+const STACKS_MOST: u64 = 64 << 10;
+
+/// Reads what a worker has written of its stacks.
+pub(super) fn stacks(mut file: File) -> Option<String> {
+    file.seek(SeekFrom::Start(0)).ok()?;
+    let mut text = Vec::new();
+    file.take(STACKS_MOST).read_to_end(&mut text).ok()?;
+    Some(String::from_utf8_lossy(&text).into_owned()).filter(|text| !text.trim().is_empty())
 }
 
 /// How a death is judged.
@@ -88,7 +106,7 @@ pub(super) fn record(death: &Death, now: Instant) {
         counted(death.requests),
         death.end.peak >> 20,
     );
-    line.push_str(reason(kind, death.end.exit));
+    line.push_str(reason(kind, death.end.exit, death.want));
     for (index, lost) in death.lost.iter().enumerate() {
         line.push_str(if index == 0 {
             "; it was in "
@@ -103,6 +121,10 @@ pub(super) fn record(death: &Death, now: Instant) {
         );
     }
     line.push_str(&what_next(&death.after, now));
+    if let Some(stacks) = telling_stacks(kind, death) {
+        line.push_str("; the stacks of its threads:");
+        return log::block(tracing::Level::ERROR, &line, stacks);
+    }
     match kind {
         Kind::Left | Kind::WhileLeaving if death.lost.is_empty() => tracing::info!("{line}"),
         Kind::WhileLeaving | Kind::Unwanted => tracing::warn!("{line}"),
@@ -110,7 +132,18 @@ pub(super) fn record(death: &Death, now: Instant) {
     }
 }
 
-fn reason(kind: Kind, exit: Exit) -> &'static str {
+/// The stacks, where they belong to this death: to a request that did not end, or to a crash.
+fn telling_stacks(kind: Kind, death: &Death) -> Option<&str> {
+    let stacks = death.stacks.as_deref()?;
+    let crash = stacks.rfind("Fatal Python error");
+    match (kind, death.end.exit) {
+        (Kind::Harakiri, _) => Some(stacks),
+        (_, Exit::Signal(_)) => crash.map(|at| &stacks[at..]),
+        _ => None,
+    }
+}
+
+fn reason(kind: Kind, exit: Exit, want: Want) -> &'static str {
     let signal = match exit {
         Exit::Signal(number) => Signal::try_from(number).ok(),
         Exit::Status(_) => None,
@@ -123,9 +156,18 @@ fn reason(kind: Kind, exit: Exit) -> &'static str {
             ", by its master, because it had grown too large (evil-reload-on-rss, evil-reload-on-as)"
         }
         (Kind::Unwanted, _) => ", by its master, because that was asked for (kill-worker)",
-        (_, Some(Signal::SIGKILL)) => {
-            ", not by its master: somebody else's kill, or the kernel for want of memory (see dmesg)"
-        }
+        (_, Some(Signal::SIGKILL)) => match want {
+            Want::Cgroup => {
+                ", not by its master: the kernel's kill, because the memory of its cgroup was used up"
+            }
+            Want::Machine => {
+                ", not by its master: the kernel's kill, it seems, because the machine's memory was used up (see dmesg)"
+            }
+            Want::None => ", not by its master: somebody else's kill",
+            Want::Unknown => {
+                ", not by its master: somebody else's kill, or the kernel for want of memory (see dmesg)"
+            }
+        },
         (_, Some(Signal::SIGSEGV | Signal::SIGBUS | Signal::SIGILL | Signal::SIGFPE)) => {
             ": native code crashed, an extension module most likely"
         }
@@ -152,10 +194,12 @@ pub(super) fn log_requests(death: &Death, total: u64, chosen: &Chosen) {
             continue;
         }
         let line = format!(
-            "[pid: {}|app: 0|req: {}/{total}] {} () {{0 vars in 0 bytes}} [{}] {} => generated 0 bytes in {} msecs (HTTP/1.1 {status}) 0 headers in 0 bytes (0 switches on core {}) killed: the worker {}{}\n",
+            "[pid: {}|app: 0|req: {}/{total}] {} () {{{} vars in {} bytes}} [{}] {} => generated 0 bytes in {} msecs (HTTP/1.1 {status}) 0 headers in 0 bytes (0 switches on core {}) killed: the worker {}{}\n",
             worker.pid,
             death.requests,
             log::escape(client),
+            u64::from(lost.vars) * 2,
+            lost.block,
             LocalTime::now().ctime(),
             log::escape(request),
             lost.age.as_millis(),

@@ -10,12 +10,14 @@ mod scale;
 mod tell;
 
 use std::collections::VecDeque;
+use std::fs::File;
 use std::io;
 use std::os::fd::{AsFd, BorrowedFd, OwnedFd};
 use std::time::{Instant, SystemTime};
 
 use crate::channel::{LoadFailure, ToWorker};
 use crate::scoreboard::Scoreboard;
+use crate::sys::oom::Kills;
 use crate::sys::process::End;
 
 use super::deadline::Watch;
@@ -49,6 +51,8 @@ pub(super) struct Crew {
     load: Load,
     /// Children that ended and were nobody's, while a fork was under way whose worker was not known yet.
     strays: Vec<End>,
+    /// How often the kernel had killed for want of memory when it was asked last.
+    oom: Kills,
     /// A worker was told to serve.
     served: bool,
     /// The zygote has said why it goes.
@@ -70,10 +74,14 @@ struct Seat {
     leash: Option<OwnedFd>,
     /// What is known of the requests of each thread.
     watches: Vec<Watch>,
+    /// Where the worker writes the stacks of its threads.
+    stacks: Option<File>,
     /// Why the worker has to go.
     doom: Option<Doom>,
     /// It leaves, and accepts no more.
     closed: bool,
+    /// Since when nothing is left in it that could end well.
+    hopeless: Option<Instant>,
     /// When its memory was looked at last, and what it had resident, bytes.
     memory: Option<(Instant, u64)>,
     /// The time its threads had been busy at the last look, added up, microseconds.
@@ -118,8 +126,10 @@ impl Crew {
                 number: index % serving.processes + 1,
                 leash: None,
                 watches: vec![Watch::InTime; serving.threads as usize],
+                stacks: None,
                 doom: None,
                 closed: false,
+                hopeless: None,
                 memory: None,
                 busy: 0,
             })
@@ -136,6 +146,7 @@ impl Crew {
             unplaced: false,
             load: Load::default(),
             strays: Vec::new(),
+            oom: Kills::now(),
             served: false,
             failed: false,
             next_look: None,

@@ -163,6 +163,8 @@ fn serving(config: &Config) -> Serving {
     Serving {
         processes: config.processes(),
         rows: config.processes().saturating_mul(PLACES),
+        resident_limit: config.reload_on_rss().filter(|bytes| *bytes > 0),
+        min_lifetime_ms: milliseconds(config.min_worker_lifetime()),
         harakiri: harakiri(config).is_some(),
         threads: config.threads(),
         buffer_size: config.buffer_size(),

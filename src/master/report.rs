@@ -44,6 +44,9 @@ pub(super) struct Lost {
     pub(super) thread: u32,
     /// Method, URI and the client's address.
     pub(super) note: Vec<u8>,
+    /// Its variables, and the bytes of their block.
+    pub(super) vars: u32,
+    pub(super) block: u32,
     pub(super) age: Duration,
     /// Its deadline has passed: its client was answered.
     pub(super) expired: bool,
@@ -85,6 +88,15 @@ pub(super) fn expired(slot: u32, worker: &Worker, lost: &Lost, limit: Duration) 
 pub(super) fn condemned(slot: u32, worker: &Worker, lost: &Lost) {
     tracing::error!(
         "worker {slot} (pid {}): thread {} does not come back from {lost}; the worker takes no more requests and is replaced",
+        worker.pid,
+        lost.thread,
+    );
+}
+
+/// Such a request, or another one, keeps the interpreter to itself.
+pub(super) fn stuck(slot: u32, worker: &Worker, lost: &Lost) {
+    tracing::error!(
+        "worker {slot} (pid {}): {lost} in thread {} cannot be ended, because native code keeps the interpreter to itself; the worker takes no more requests and is replaced",
         worker.pid,
         lost.thread,
     );

@@ -10,6 +10,7 @@ pub mod inotify;
 pub mod interpreter;
 pub(crate) mod memory;
 pub(crate) mod notify;
+pub(crate) mod oom;
 pub mod packet;
 pub(crate) mod pidfile;
 pub mod pipe;

@@ -36,6 +36,12 @@ pub fn readable(fd: BorrowedFd<'_>) -> bool {
     wait(&[fd], Some(Duration::ZERO)).is_ok_and(|ready| !ready.is_empty())
 }
 
+/// Whether `fd` takes something now, or within this time; one that is broken does: the write will tell.
+pub fn writable(fd: BorrowedFd<'_>, patience: Duration) -> bool {
+    let mut polled = [PollFd::new(fd, PollFlags::POLLOUT)];
+    poll(&mut polled, in_milliseconds(Some(patience))).is_ok_and(|ready| ready > 0)
+}
+
 fn in_milliseconds(timeout: Option<Duration>) -> PollTimeout {
     let Some(timeout) = timeout else {
         return PollTimeout::NONE;

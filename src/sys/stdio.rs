@@ -5,19 +5,74 @@ use std::io;
 use std::os::fd::{AsFd, OwnedFd};
 use std::os::unix::fs::OpenOptionsExt;
 use std::path::Path;
+use std::sync::atomic::{AtomicU8, AtomicU64, Ordering::Relaxed};
+use std::time::Duration;
 
 use nix::errno::Errno;
 use nix::unistd;
 
-/// Writes to descriptor 2 in one `write(2)`. What cannot be written is dropped: a full pipe or a gone
-/// reader of the log must not hold or end a server.
+use super::poll;
+
+/// What descriptor 2 is: not known yet, a file whose writes never wait for anybody, or something that is read.
+static KIND: AtomicU8 = AtomicU8::new(UNKNOWN);
+const UNKNOWN: u8 = 0;
+const FILE: u8 = 1;
+const READ_BY_SOMEBODY: u8 = 2;
+
+/// Writes that were dropped, one after the other, because nobody reads what was written before.
+static DROPPED: AtomicU64 = AtomicU64::new(0);
+
+/// A reader that falls behind is waited for so long, once.
+const PATIENCE: Duration = Duration::from_millis(100);
+
+/// Writes to descriptor 2 in one `write(2)`, a pipe in pieces that it takes whole. What cannot be written is dropped, and
+/// how much it was is said later: a full pipe or a gone reader of the log must not hold or end a server.
 pub fn write_stderr(bytes: &[u8]) {
+    if !is_read_by_somebody() {
+        return write_once(bytes);
+    }
+    for piece in bytes.chunks(libc::PIPE_BUF) {
+        let dropped = DROPPED.load(Relaxed);
+        let patience = if dropped == 0 {
+            PATIENCE
+        } else {
+            Duration::ZERO
+        };
+        if !poll::writable(io::stderr().as_fd(), patience) {
+            DROPPED.fetch_add(1, Relaxed);
+            return;
+        }
+        if dropped > 0 && DROPPED.swap(0, Relaxed) > 0 {
+            write_once(
+                format!("({dropped} lines of the log were dropped, because nobody read it)\n")
+                    .as_bytes(),
+            );
+        }
+        write_once(piece);
+    }
+}
+
+fn write_once(bytes: &[u8]) {
     while let Err(Errno::EINTR) = unistd::write(io::stderr(), bytes) {}
 }
 
 /// Another descriptor for what descriptor 2 writes to.
 pub fn stderr_again() -> io::Result<OwnedFd> {
     io::stderr().as_fd().try_clone_to_owned()
+}
+
+/// Whether descriptor 2 leads to another process, which may be slow.
+fn is_read_by_somebody() -> bool {
+    let known = KIND.load(Relaxed);
+    if known != UNKNOWN {
+        return known == READ_BY_SOMEBODY;
+    }
+    let kind = nix::sys::stat::fstat(io::stderr())
+        .map(|stat| stat.st_mode & libc::S_IFMT)
+        .unwrap_or_default();
+    let read = [libc::S_IFIFO, libc::S_IFSOCK].contains(&kind);
+    KIND.store(if read { READ_BY_SOMEBODY } else { FILE }, Relaxed);
+    read
 }
 
 /// Device and inode of descriptor 2.
@@ -44,6 +99,7 @@ pub fn open_log(path: &Path) -> io::Result<File> {
 pub fn write_output_to(log: &File) -> io::Result<()> {
     unistd::dup2_stdout(log)?;
     unistd::dup2_stderr(log)?;
+    KIND.store(UNKNOWN, Relaxed);
     Ok(())
 }
 

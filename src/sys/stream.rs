@@ -368,3 +368,13 @@ pub fn memory_file(name: &str) -> io::Result<std::fs::File> {
     let fd = nix::sys::memfd::memfd_create(name, nix::sys::memfd::MFdFlags::MFD_CLOEXEC)?;
     Ok(fd.into())
 }
+
+/// Has every write to a file go to its end.
+///
+/// # Errors
+/// Those of fcntl(2).
+pub fn append_only(file: &std::fs::File) -> io::Result<()> {
+    use nix::fcntl::{FcntlArg, OFlag, fcntl};
+    fcntl(file, FcntlArg::F_SETFL(OFlag::O_APPEND))?;
+    Ok(())
+}

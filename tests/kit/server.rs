@@ -90,6 +90,14 @@ impl Server {
             .all(|address| address.try_connect().is_ok())
     }
 
+    /// Waits until every worker has said that it is ready: until then the master's descriptors are not all there.
+    #[track_caller]
+    pub fn wait_until_complete(&self) {
+        if !under_uwsgi() {
+            self.wait_for_log("ready: ");
+        }
+    }
+
     /// Takes over what became a daemon: its master is the process of this id, which is to be stopped too.
     pub fn now_is(&mut self, master: i32) {
         let daemon = proc::process(master).expect("the daemon is there");

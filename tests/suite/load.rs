@@ -11,12 +11,17 @@ use crate::kit::{self, *};
 
 /// Three clients; gives how many requests were answered, and how many were not.
 fn load(server: &Server, meanwhile: impl FnOnce(&AtomicUsize)) -> (usize, usize) {
-    let outcome = kit::load::load(server, 3, "/pid", meanwhile);
+    load_of(server, "/pid", meanwhile)
+}
+
+/// The same with requests of this path.
+fn load_of(server: &Server, path: &str, meanwhile: impl FnOnce(&AtomicUsize)) -> (usize, usize) {
+    let outcome = kit::load::load(server, 3, path, meanwhile);
     (outcome.answered, outcome.lost)
 }
 
-fn asked(server: &Server) -> bool {
-    kit::load::asked(server, "/pid")
+fn asked(server: &Server, path: &str) -> bool {
+    kit::load::asked(server, path)
 }
 
 fn server(processes: usize) -> Server {
@@ -62,6 +67,7 @@ fn reloads_lose_no_request_of_many() {
 fn workers_that_are_killed_cost_at_most_their_own_request() {
     let server = server(2);
     let deaths = times(5, 20);
+    server.wait_until_complete();
     let descriptors = proc::descriptors(server.master);
     let (answered, lost) = load(&server, |_| {
         for n in 0..deaths {
@@ -156,9 +162,148 @@ fn a_stop_under_load_finishes_what_was_begun() {
                 }
             });
         }
-        server.eventually("requests are answered", || asked(&server));
+        server.eventually("requests are answered", || asked(&server, "/pid"));
         server.signal(Signal::SIGTERM);
     });
     assert!(server.wait_for_exit().unwrap().success());
     assert_eq!(cut.into_inner(), 0);
+}
+
+#[test]
+fn workers_that_are_replaced_cost_no_request_and_none_is_missing() {
+    if differs(
+        "A worker that has served max-requests serves on until another one can; uWSGI's is missing meanwhile.",
+    ) {
+        return;
+    }
+    let requests = times(4000, 500_000);
+    let server = Site::with("processes")
+        .server()
+        .set("processes", 4)
+        .set("max-requests", times(200, 5000))
+        .set("min-worker-lifetime", 1)
+        .set("disable-logging", true)
+        .start();
+    server.wait_for_workers(4);
+    let (mut least, mut replaced) = (usize::MAX, 0);
+    let (answered, lost) = load(&server, |answered| {
+        let begun = Instant::now();
+        let replacements = times(2, 20);
+        while (answered.load(Ordering::Relaxed) < requests || replaced < replacements)
+            && begun.elapsed() < Duration::from_secs(900)
+        {
+            // a look at /proc takes its time, and may miss a worker that goes and the one that has come for it
+            let looks = [(); 3].map(|()| server.workers().len());
+            least = least.min(looks.into_iter().max().unwrap_or(0));
+            replaced = server.log_lines("(max-requests = ").len();
+        }
+    });
+    eprintln!("{answered} requests, {replaced} workers replaced, never fewer than {least}");
+    assert_eq!(lost, 0, "of {answered}");
+    assert!(
+        answered >= requests && replaced > 0,
+        "{answered}, {replaced}"
+    );
+    assert!(least >= 4, "only {least} workers were there");
+}
+
+#[test]
+fn a_fast_leak_is_held_below_its_limit_and_costs_no_request() {
+    if differs(
+        "A worker that has reached reload-on-rss takes no other request, however fast it grows.",
+    ) {
+        return;
+    }
+    const LIMIT: u64 = 100;
+    let requests = times(600, 20_000);
+    let server = Site::with("life")
+        .server()
+        .set("processes", 2)
+        .set("reload-on-rss", LIMIT)
+        .set("min-worker-lifetime", 0)
+        .set("disable-logging", true)
+        .start();
+    server.wait_for_workers(2);
+    let mut largest = 0;
+    let (answered, lost) = load_of(&server, "/grow?1", |answered| {
+        let begun = Instant::now();
+        while answered.load(Ordering::Relaxed) < requests
+            && begun.elapsed() < Duration::from_secs(600)
+        {
+            for pid in server.workers() {
+                let size = proc::status(pid, "VmHWM");
+                let kib: u64 = size.trim_end_matches(" kB").parse().unwrap_or(0);
+                largest = largest.max(kib);
+            }
+        }
+    });
+    let replaced = server.log_lines("(reload-on-rss = ").len();
+    eprintln!("{answered} requests, {replaced} workers replaced, {largest} KiB at most");
+    assert_eq!(lost, 0, "of {answered}");
+    assert!(
+        answered >= requests && replaced > 2,
+        "{answered}, {replaced}"
+    );
+    // the limit, one request's worth, and what the kernel counts late
+    assert!(largest <= (LIMIT + 3) << 10, "{largest} KiB");
+}
+
+/// Answers of a steady stream of requests that sleep for a second, with their number of 200s, beside one that is stuck.
+fn beside_a_stuck_one(server: &Server, path: &str) -> (u16, Duration, usize, usize) {
+    let begun = Instant::now();
+    let mut stuck = server.ask(&get(path));
+    let (mut good, mut bad) = (0, 0);
+    let mut took = Duration::ZERO;
+    let status = std::thread::scope(|scope| {
+        let answer = scope.spawn(|| (stuck.answer().status, begun.elapsed()));
+        let others: Vec<_> = (0..8)
+            .map(|_| {
+                std::thread::sleep(Duration::from_millis(700));
+                scope.spawn(|| asked(server, "/sleep?2"))
+            })
+            .collect();
+        for other in others {
+            match other.join().unwrap() {
+                true => good += 1,
+                false => bad += 1,
+            }
+        }
+        let status;
+        (status, took) = answer.join().unwrap();
+        status
+    });
+    (status, took, good, bad)
+}
+
+#[test]
+fn a_stuck_request_costs_no_other_one() {
+    if differs(
+        "A request over its deadline costs no other one of its worker, unless native code keeps the interpreter.",
+    ) {
+        return;
+    }
+    for _ in 0..times(1, 10) {
+        for path in ["/sleep?30", "/hog?30"] {
+            let mut server = Site::with("life")
+                .server()
+                .set("threads", 4)
+                .set("harakiri", 3)
+                .start();
+            let (status, took, good, bad) = beside_a_stuck_one(&server, path);
+            eprintln!("{path}: {status} after {took:?}, {good} others answered, {bad} not");
+            if path == "/sleep?30" {
+                assert_eq!((status, bad), (504, 0), "{}", server.log());
+                assert!(took < Duration::from_secs(8), "{took:?}");
+            }
+            server.expect_log("");
+            // every request that could not be finished is named
+            let named = server.log_lines("is given up after").len();
+            let lost = bad + usize::from(status != 200);
+            assert!(
+                named >= lost,
+                "{lost} lost, {named} named: {}",
+                server.log()
+            );
+        }
+    }
 }

@@ -7,6 +7,7 @@ mod kit;
 
 mod bodies;
 mod control;
+mod crashes;
 mod cron;
 mod daemon;
 mod daemons;

@@ -208,6 +208,7 @@ fn a_replaced_worker_serves_the_same_application_without_loading_it_again() {
 #[test]
 fn descriptors_do_not_leak_over_many_deaths() {
     let server = server(2, 1);
+    server.wait_until_complete();
     let before = proc::descriptors(server.master);
     for _ in 0..10 {
         let workers = server.wait_for_workers(2);

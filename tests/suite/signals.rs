@@ -219,6 +219,7 @@ fn many_reloads_leave_nothing_behind() {
         .set("processes", 2)
         .start();
     server.wait_for_workers(2);
+    server.wait_until_complete();
     let before = proc::descriptors(server.master);
     let mut last = server.get("/").text();
     for _ in 0..5 {

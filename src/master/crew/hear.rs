@@ -9,8 +9,10 @@ use crate::master::autopsy::{self, Death};
 use crate::master::generation::{self, Mishap, Standing, Zygote};
 use crate::master::slot::{self, Slot};
 use crate::master::{report, zygote};
+use crate::sys::oom::{Kills, Want};
 use crate::sys::poll;
 use crate::sys::process::{End, Exit, Pid};
+use crate::sys::signal::Signal;
 
 use super::{Crew, MOST_STRAYS};
 
@@ -96,7 +98,12 @@ impl Crew {
             return;
         };
         match channel::receive::<FromWorker>(leash.as_fd()) {
-            Ok(Some((message, _))) => self.heard_worker(seat, message, now),
+            Ok(Some((message, fds))) => {
+                if let Some(stacks) = fds.into_iter().next() {
+                    self.seats[seat].stacks = Some(stacks.into());
+                }
+                self.heard_worker(seat, message, now);
+            }
             // it has gone or is about to: its exit tells the rest
             Ok(None) | Err(_) => self.seats[seat].leash = None,
         }
@@ -121,9 +128,24 @@ impl Crew {
             FromWorker::Closed => self.seats[seat].closed = true,
             FromWorker::Retiring => {
                 let deadline = now + self.plan.mercy;
+                let good = self.had_good_start(seat, now);
                 self.step_slot(seat, slot::Event::Leaves { deadline }, now);
+                // one that leaves as soon as it has come is followed with a pause, when it has gone
+                if good {
+                    self.want_successor(seat, now);
+                }
             }
+            FromWorker::Large => self.follow_large(seat, now),
+            FromWorker::Stuck { thread } => self.condemn_stuck(seat, thread as usize, now),
         }
+    }
+
+    fn had_good_start(&self, seat: usize, now: Instant) -> bool {
+        let requests = self.scoreboard.worker_requests(seat as u32 + 1);
+        let worker = self.seats[seat].slot.worker();
+        worker.is_some_and(|worker| {
+            requests > 0 || now.duration_since(worker.since) >= slot::GOOD_START
+        })
     }
 
     /// A child of the master has ended; `false` when it is none of this generation's.
@@ -177,6 +199,15 @@ impl Crew {
         }
     }
 
+    /// Whether a worker that was killed was killed for want of memory.
+    fn want_of_memory(&mut self, exit: Exit) -> Want {
+        if exit != Exit::Signal(Signal::SIGKILL as i32) {
+            return Want::None;
+        }
+        let kills = Kills::now();
+        std::mem::replace(&mut self.oom, kills).until(kills)
+    }
+
     fn worker_ended(&mut self, seat: usize, end: End, now: Instant) {
         while self.seats[seat]
             .leash
@@ -199,6 +230,8 @@ impl Crew {
             requests,
             doom: self.seats[seat].doom,
             lost: self.requests_in_flight(seat),
+            want: self.want_of_memory(end.exit),
+            stacks: self.seats[seat].stacks.take().and_then(autopsy::stacks),
         };
         autopsy::record(&death, now);
         let chosen = &self.plan.app.serving.request_lines.chosen;

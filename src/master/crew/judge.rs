@@ -95,7 +95,10 @@ impl Crew {
                 let busy_since = self.busy_since(seat, thread);
                 let (watch, verdict) =
                     deadline::judge(self.seats[seat].watches[thread], busy_since, limit, clock);
-                self.seats[seat].watches[thread] = watch;
+                let before = std::mem::replace(&mut self.seats[seat].watches[thread], watch);
+                if before != Watch::InTime && watch == Watch::InTime {
+                    self.forget_stacks(seat);
+                }
                 next = next.min(deadline::due(watch, busy_since, limit, clock));
                 match verdict {
                     Verdict::Nothing => {}
@@ -125,6 +128,33 @@ impl Crew {
             since,
         };
         self.tell(seat, word);
+    }
+
+    /// A thread has come back: the stacks that were taken say nothing of a later death.
+    fn forget_stacks(&self, seat: usize) {
+        let expired = |watch: &Watch| *watch != Watch::InTime;
+        if let Some(stacks) = &self.seats[seat].stacks
+            && !self.seats[seat].watches.iter().any(expired)
+        {
+            // what cannot be emptied is old, which its text tells
+            let _ = stacks.set_len(0);
+        }
+    }
+
+    /// A thread cannot be reached, because one of them keeps the interpreter in native code: another worker is forked at
+    /// once. This one accepts no more and has until its requests are over their own deadlines.
+    pub(super) fn condemn_stuck(&mut self, seat: usize, thread: usize, now: Instant) {
+        let deadline = now + self.plan.mercy;
+        if self.seats[seat].doom.replace(Doom::Harakiri) == Some(Doom::Harakiri) {
+            return;
+        }
+        if let (Some(worker), Some(lost)) =
+            (self.seats[seat].slot.worker(), self.request(seat, thread))
+        {
+            report::stuck(self.seats[seat].number, worker, &lost);
+        }
+        self.step_slot(seat, slot::Event::Leaves { deadline }, now);
+        self.want_successor(seat, now);
     }
 
     /// A thread has not come back: the worker takes no more requests, and another one is forked at once.
@@ -158,11 +188,19 @@ impl Crew {
                     _ => hopeful += 1,
                 }
             }
-            if stuck > 0 && hopeful == 0 {
-                self.step_slot(seat, slot::Event::Condemn, now);
-            } else {
-                self.look_by(now + DOOMED_LOOK);
+            let row = self.scoreboard.worker(seat as u32 + 1);
+            let parked = row.map_or(0, |row| row.parked.load(Relaxed));
+            let lost = stuck > 0 && hopeful == 0 && parked == 0;
+            // twice, because an answer may be on its way from a thread to the porter
+            let before = self.seats[seat].hopeless.take();
+            match before.filter(|_| lost) {
+                Some(since) if now >= since + DOOMED_LOOK => {
+                    self.step_slot(seat, slot::Event::Condemn, now);
+                    continue;
+                }
+                since => self.seats[seat].hopeless = lost.then(|| since.unwrap_or(now)),
             }
+            self.look_by(now + DOOMED_LOOK);
         }
     }
 
@@ -173,6 +211,8 @@ impl Crew {
         (since != 0).then(|| Lost {
             thread: thread as u32,
             note: row.read_note(),
+            vars: row.vars.load(Relaxed),
+            block: row.block.load(Relaxed),
             age: Duration::from_micros(monotonic_micros().saturating_sub(since)),
             expired: matches!(
                 self.seats[seat].watches.get(thread),

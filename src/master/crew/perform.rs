@@ -88,8 +88,10 @@ impl Crew {
         let (slot, row) = (self.seats[seat].number, seat as u32 + 1);
         self.scoreboard.reset_worker(row);
         self.seats[seat].watches.fill(Watch::InTime);
+        self.seats[seat].stacks = None;
         self.seats[seat].doom = None;
         self.seats[seat].closed = false;
+        self.seats[seat].hopeless = None;
         self.seats[seat].memory = None;
         self.seats[seat].busy = 0;
         let (ours, theirs) = packet::pair()?;

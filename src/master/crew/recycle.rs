@@ -132,6 +132,22 @@ impl Crew {
         Ok(pid)
     }
 
+    /// A worker has reached `reload-on-rss` before that was seen coming: it accepts no more, and another one follows.
+    pub(super) fn follow_large(&mut self, seat: usize, now: Instant) {
+        let deadline = now + self.plan.mercy;
+        let limit = self.plan.limits.resident.unwrap_or_default();
+        let reason = Reason::Resident(limit);
+        if self.seats[seat].doom.is_none()
+            && let Some(worker) = self.seats[seat].slot.worker()
+        {
+            let requests = self.scoreboard.worker_requests(seat as u32 + 1);
+            report::recycled(self.seats[seat].number, worker, requests, reason, now);
+            self.seats[seat].doom = Some(Doom::Recycled(reason));
+        }
+        self.step_slot(seat, slot::Event::Leaves { deadline }, now);
+        self.want_successor(seat, now);
+    }
+
     /// A worker whose successor serves is told to leave.
     fn hand_over(&mut self, now: Instant) {
         for seat in 0..self.seats.len() {

@@ -53,6 +53,33 @@ def children(_):
     return "forked"
 
 
+def linger(seconds):
+    """Starts a thread that is no daemon and outlives its request."""
+    def live():
+        time.sleep(float(seconds))
+        with open("lingered", "w") as file:
+            file.write("to the end")
+
+    threading.Thread(target=live).start()
+    return "started"
+
+
+def balloon(_):
+    try:
+        block = bytearray(1 << 30)
+    except MemoryError:
+        return "MemoryError"
+    return "%d" % len(block)
+
+
+def hog(seconds):
+    """Keeps the interpreter in one C call, unless it is on the main thread."""
+    if threading.current_thread() is threading.main_thread():
+        return "on the main thread"
+    ctypes.PyDLL(None).sleep(int(seconds))
+    return "hogged"
+
+
 PATHS = {
     "/": lambda _: "hello",
     "/pid": lambda _: "%d" % os.getpid(),
@@ -63,6 +90,9 @@ PATHS = {
     "/stubborn": stubborn,
     "/grow": grow,
     "/children": children,
+    "/linger": linger,
+    "/balloon": balloon,
+    "/hog": hog,
     "/segfault": lambda _: ctypes.string_at(0),
     "/exit": lambda code: os._exit(int(code)),
     "/sysexit": lambda code: sys.exit(int(code)),

@@ -1,0 +1,333 @@
+//! Crashes and other misery: what it costs, and what the log says of it.
+
+use std::io::{BufRead, Read, Write};
+use std::process::{Command, Stdio};
+use std::sync::atomic::{AtomicBool, Ordering};
+use std::time::{Duration, Instant};
+
+use nix::sys::signal::Signal;
+
+use crate::kit::server::send;
+use crate::kit::*;
+
+fn server(options: &[(&str, &str)]) -> Server {
+    let mut launch = Site::with("life").server();
+    for (name, value) in options {
+        launch = launch.set(name, value);
+    }
+    launch.start()
+}
+
+/// The lines of the log from the one with this text on, as long as they belong to it.
+fn record(server: &Server, text: &str) -> String {
+    let log = server.log();
+    let mut lines = log.lines().skip_while(|line| !line.contains(text));
+    let first = lines.next().unwrap_or_default();
+    let more = lines.take_while(|line| !line.contains("] master[") || line.contains("]:   "));
+    [first]
+        .into_iter()
+        .chain(more)
+        .collect::<Vec<_>>()
+        .join("\n")
+}
+
+#[test]
+fn a_crash_in_native_code_shows_the_python_stacks_in_its_record() {
+    if differs(
+        "The record of a crash shows the Python stacks of all threads; uWSGI shows those of C.",
+    ) {
+        return;
+    }
+    let mut server = server(&[]);
+    for (path, name) in [("/segfault", "SIGSEGV"), ("/abort", "SIGABRT")] {
+        assert_eq!(server.get(path).status, 0);
+        server.expect_log(&format!("({name})"));
+        server.eventually("the stacks are there", || {
+            let record = record(&server, &format!("({name})"));
+            record.contains("Fatal Python error") && record.contains("app.py")
+        });
+        server.get("/").says("hello");
+    }
+    // what is no crash shows none
+    assert_eq!(server.get("/exit?3").status, 0);
+    server.expect_log("exited with status 3");
+    assert!(!record(&server, "exited with status 3").contains("Fatal"));
+}
+
+#[test]
+fn a_system_exit_in_a_request_ends_the_worker_in_order() {
+    if differs("sys.exit in a request is answered and ends the worker in order.") {
+        return;
+    }
+    let mut server = server(&[]);
+    let before = server.wait_for_workers(1);
+    let answer = server.get("/sysexit?4");
+    assert!(
+        answer.status == 500 || answer.status == 0,
+        "{}",
+        answer.status
+    );
+    server.eventually("another worker serves", || {
+        let now = server.workers();
+        now.len() == 1 && now != before
+    });
+    server.get("/").says("hello");
+    server.expect_log("left as asked");
+}
+
+#[test]
+fn twenty_crashes_in_a_row_are_borne() {
+    let mut server = server(&[]);
+    for _ in 0..20 {
+        assert_eq!(server.get("/exit?3").status, 0);
+    }
+    let begun = Instant::now();
+    server.get("/").says("hello");
+    assert!(
+        begun.elapsed() < Duration::from_secs(10),
+        "{:?}",
+        begun.elapsed()
+    );
+    server.expect_log("");
+}
+
+#[test]
+fn a_worker_that_is_in_a_loop_holds_a_reload_and_a_stop_no_longer_than_the_mercy() {
+    if differs("worker-reload-mercy bounds what a request in an endless loop holds up.") {
+        return;
+    }
+    let mut server = server(&[("worker-reload-mercy", "1"), ("threads", "2")]);
+    let before = server.wait_for_workers(1);
+    let mut looping = server.ask(&get("/loop"));
+    server.get("/").says("hello");
+    server.signal(Signal::SIGHUP);
+    server.wait_for_log("reloaded: generation 2");
+    server.get("/").says("hello");
+    server.expect_log("(worker-reload-mercy)");
+    assert!(looping.rest().0.is_empty());
+    server.eventually("only the new worker is there", || {
+        server.workers().len() == 1 && server.workers() != before
+    });
+    let mut looping = server.ask(&get("/loop"));
+    server.get("/").says("hello");
+    server.signal(Signal::SIGTERM);
+    assert!(server.wait_for_exit().unwrap().success());
+    assert!(looping.rest().0.is_empty());
+}
+
+#[test]
+fn a_thread_that_is_no_daemon_is_waited_for_within_the_mercy() {
+    if differs(
+        "A worker that leaves waits for the application's non-daemon threads, for as long as worker-reload-mercy.",
+    ) {
+        return;
+    }
+    let mut quick = server(&[]);
+    quick.get("/linger?0.5").says("started");
+    quick.signal(Signal::SIGTERM);
+    assert!(quick.wait_for_exit().unwrap().success());
+    assert_eq!(quick.site.read("lingered"), "to the end");
+
+    let mut endless = server(&[("worker-reload-mercy", "1")]);
+    endless.get("/linger?600").says("started");
+    endless.signal(Signal::SIGTERM);
+    assert!(endless.wait_for_exit().unwrap().success());
+    endless.expect_log("(worker-reload-mercy)");
+}
+
+#[test]
+fn children_that_the_application_never_waits_for_go_with_their_worker() {
+    let mut server = server(&[]);
+    let worker = server.wait_for_workers(1)[0];
+    for _ in 0..5 {
+        server.get("/children").says("forked");
+    }
+    send(worker, Signal::SIGKILL);
+    server.eventually("no zombie is left", || {
+        let left = proc::of_session(server.master);
+        left.iter().all(|process| process.state != 'Z')
+    });
+    server.get("/").says("hello");
+    server.expect_log("");
+}
+
+#[test]
+fn a_request_that_wants_too_much_memory_gets_a_memory_error_and_its_worker_lives() {
+    let server = server(&[("limit-as", "900")]);
+    let pid = server.get("/pid").expect(200).text();
+    for _ in 0..3 {
+        server.get("/balloon").says("MemoryError");
+    }
+    server.get("/pid").says(&pid);
+}
+
+#[test]
+fn five_hups_in_a_second_lose_no_request() {
+    if differs("Reloads that are asked for one after the other lose no request.") {
+        return;
+    }
+    let server = server(&[("processes", "2")]);
+    for _ in 0..5 {
+        server.signal(Signal::SIGHUP);
+        for _ in 0..10 {
+            server.get("/").says("hello");
+        }
+    }
+    server.wait_for_log("reloaded: generation");
+    server.eventually("one generation is left", || {
+        server.get("/").says("hello");
+        server.workers().len() == 2 && server.zygotes().len() == 1
+    });
+}
+
+#[test]
+fn a_terminals_stop_and_go_do_the_master_no_harm() {
+    if differs(
+        "SIGTSTP stops the master itself until SIGCONT, while its workers serve; uWSGI pauses the workers.",
+    ) {
+        return;
+    }
+    let server = server(&[]);
+    server.signal(Signal::SIGTSTP);
+    server.get("/").says("hello");
+    server.signal(Signal::SIGCONT);
+    let worker = server.wait_for_workers(1);
+    server.signal(Signal::SIGHUP);
+    server.eventually("it hears again", || {
+        let now = server.workers();
+        now.len() == 1 && now != worker
+    });
+}
+
+#[test]
+fn a_server_that_runs_out_of_descriptors_serves_again_when_clients_have_gone() {
+    if differs(
+        "Connections that say nothing are let go after socket-timeout, also when no descriptor is left.",
+    ) {
+        return;
+    }
+    let launch = Site::with("life").server().set("socket-timeout", 1);
+    let mut server = launch
+        .under(&["sh", "-c", "ulimit -n 64; exec \"$@\"", "sh"])
+        .start();
+    let worker = server.wait_for_workers(1);
+    let clients: Vec<_> = (0..200)
+        .filter_map(|_| server.address().try_connect().ok())
+        .collect();
+    server.expect_log("cannot accept a connection");
+    drop(clients);
+    server.get("/").says("hello");
+    assert_eq!(server.workers(), worker);
+}
+
+/// A server whose output nobody reads: the master's process, its pipe, and the address of its socket.
+fn unread(site: &Site) -> (std::process::Child, Address) {
+    site.write(
+        "site.ini",
+        "[uwsgi]\nsocket = app.sock\nwsgi-file = app.py\nprocesses = 2\n",
+    );
+    let mut command = Command::new(binary());
+    command.args(["--ini", "site.ini"]).current_dir(site.path());
+    if let Some(python) = std::env::var_os("KIT_PYTHON") {
+        command.arg("--python").arg(python);
+    }
+    let child = command
+        .stdin(Stdio::null())
+        .stdout(Stdio::null())
+        .stderr(Stdio::piped())
+        .spawn()
+        .unwrap();
+    (child, Address::Unix(site.file("app.sock")))
+}
+
+fn ask(address: &Address) -> Option<u16> {
+    let mut connection = address.try_connect().ok()?;
+    connection.write_all(&get("/").bytes()).ok()?;
+    Some(connection.answer().status)
+}
+
+fn end(mut child: std::process::Child) {
+    send(child.id().cast_signed(), Signal::SIGTERM);
+    let mut status = None;
+    wait::eventually("the server ends", || {
+        status = child.try_wait().unwrap();
+        status.is_some()
+    });
+    assert!(status.unwrap().success(), "{status:?}");
+}
+
+#[test]
+fn a_log_whose_reader_is_gone_or_has_stopped_holds_nothing_up() {
+    if differs(
+        "A log that nobody reads loses lines and holds nothing up; uWSGI waits for its reader.",
+    ) {
+        return;
+    }
+    let site = Site::with("life");
+    let (mut child, address) = unread(&site);
+    wait::eventually("it serves", || ask(&address) == Some(200));
+    drop(child.stderr.take());
+    for _ in 0..50 {
+        assert_eq!(ask(&address), Some(200));
+    }
+    end(child);
+
+    let site = Site::with("life");
+    let (mut child, address) = unread(&site);
+    wait::eventually("it serves", || ask(&address) == Some(200));
+    // a line has some 200 bytes, a pipe 64 KiB
+    for _ in 0..1000 {
+        assert_eq!(ask(&address), Some(200));
+    }
+    let pipe = std::io::BufReader::new(child.stderr.take().unwrap());
+    let said = std::sync::Arc::new(AtomicBool::new(false));
+    let heard = said.clone();
+    let reader = std::thread::spawn(move || {
+        for line in pipe.lines().map_while(Result::ok) {
+            let dropped = line.contains("lines of the log were dropped");
+            heard.fetch_or(dropped, Ordering::Relaxed);
+        }
+    });
+    wait::eventually("the log says what it lacks", || {
+        assert_eq!(ask(&address), Some(200));
+        said.load(Ordering::Relaxed)
+    });
+    end(child);
+    reader.join().unwrap();
+}
+
+#[test]
+fn a_thread_that_keeps_the_interpreter_is_left_behind_at_once() {
+    if differs(
+        "When native code keeps the interpreter of a request over its deadline, another worker takes over at once.",
+    ) {
+        return;
+    }
+    let mut server = server(&[("threads", "4"), ("harakiri", "1")]);
+    let first = server.wait_for_workers(1);
+    let mut hogs = Vec::new();
+    server.eventually("a thread beside the main one has it", || {
+        let mut connection = server.ask(&get("/hog?60"));
+        connection.patience(Duration::from_millis(500));
+        let mut byte = [0];
+        let answered = connection.read(&mut byte).is_ok();
+        hogs.push(connection);
+        !answered
+    });
+    server.expect_log(
+        "native code keeps the interpreter to itself; the worker takes no more requests",
+    );
+    // the next one serves while the first is still there, or has just been killed
+    server.get("/").says("hello");
+    server.expect_log("because a request did not end (harakiri)");
+    let record = record(&server, "because a request did not end (harakiri)");
+    assert!(record.contains("GET /hog?60"), "{record}");
+    assert!(record.contains("in hog"), "{record}");
+    let lines = server.log_lines("/hog?60 => generated");
+    let killed = lines.iter().find(|line| line.contains("(harakiri)"));
+    assert!(
+        killed.is_some_and(|line| !line.contains("{0 vars")),
+        "{lines:?}"
+    );
+    assert_ne!(server.wait_for_workers(1), first);
+}
