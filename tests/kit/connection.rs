@@ -10,7 +10,7 @@ use std::time::Duration;
 use super::answer::Answer;
 
 /// How long a peer may be silent before a test fails.
-pub const SILENCE: Duration = Duration::from_secs(30);
+pub const SILENCE: Duration = Duration::from_secs(45);
 
 /// Where a server listens.
 #[derive(Debug, Clone, PartialEq)]
@@ -81,20 +81,20 @@ impl Connection {
         .unwrap();
     }
 
-    /// Sends all of `bytes`.
+    /// Sends all of `bytes`, or as much as the server takes before it closes: what it answered shows in what is read.
     #[track_caller]
     pub fn put(&mut self, bytes: &[u8]) -> &mut Self {
-        self.write_all(bytes).unwrap();
+        gone_or_done(self.write_all(bytes));
         self
     }
 
     /// Says that nothing more will be sent.
+    #[track_caller]
     pub fn end(&mut self) -> &mut Self {
-        match &self.stream {
+        gone_or_done(match &self.stream {
             Stream::Unix(s) => s.shutdown(Shutdown::Write),
             Stream::Tcp(s) => s.shutdown(Shutdown::Write),
-        }
-        .unwrap();
+        });
         self
     }
 
@@ -131,6 +131,16 @@ impl Connection {
     pub fn answer(&mut self) -> Answer {
         let (bytes, orderly) = self.rest();
         Answer::parse(bytes, orderly)
+    }
+}
+
+/// Fails unless it was done, or the peer is gone.
+#[track_caller]
+fn gone_or_done(outcome: io::Result<()>) {
+    use io::ErrorKind::{BrokenPipe, ConnectionReset, NotConnected};
+    if let Err(error) = outcome {
+        let gone = matches!(error.kind(), BrokenPipe | ConnectionReset | NotConnected);
+        assert!(gone, "{error}");
     }
 }
 

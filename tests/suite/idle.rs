@@ -14,6 +14,14 @@ fn wait_until_cheap(server: &Server) {
     });
 }
 
+/// Waits for so many workers and asks on meanwhile: on a slow machine they are gone again before they were seen.
+pub fn wait_for_workers_by_asking(server: &Server, count: usize) {
+    server.eventually(&format!("there are {count} workers"), || {
+        server.get("/").says("hello");
+        server.workers().len() == count
+    });
+}
+
 #[test]
 fn after_idle_seconds_the_workers_leave_and_the_next_connection_brings_them_back() {
     let server = Site::with("life")
@@ -28,7 +36,7 @@ fn after_idle_seconds_the_workers_leave_and_the_next_connection_brings_them_back
     }
     if !under_uwsgi() {
         server.wait_for_lines("no request for 1 s (idle)", 2);
-        server.wait_for_workers(2);
+        wait_for_workers_by_asking(&server, 2);
         wait_until_cheap(&server);
     }
 }

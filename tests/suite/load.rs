@@ -78,7 +78,7 @@ fn workers_that_are_killed_cost_at_most_their_own_request() {
                 server.workers().len() == 2 && server.workers() != workers
             });
             assert!(
-                under_uwsgi() || begun.elapsed() < Duration::from_secs(5),
+                under_uwsgi() || begun.elapsed() < wait::AT_ONCE,
                 "{:?}",
                 begun.elapsed()
             );

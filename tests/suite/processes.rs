@@ -170,10 +170,10 @@ fn a_worker_that_is_killed_is_replaced() {
     }
     server.wait_for_log("worker");
     // a report of faulthandler's is no concern here
-    let zombies = proc::children(server.master)
-        .into_iter()
-        .filter(|p| p.state == 'Z');
-    assert_eq!(zombies.count(), 0);
+    server.eventually("no zombie is left", || {
+        let children = proc::children(server.master);
+        children.iter().all(|p| p.state != 'Z')
+    });
 }
 
 #[test]
@@ -386,9 +386,10 @@ fn an_idle_server_does_nothing() {
             .sum()
     };
     let all = || server.processes().iter().map(|p| ticks(p.pid)).sum::<u64>();
-    // the one place where time has to pass: nothing must happen in it
-    let before = all();
-    std::thread::sleep(Duration::from_millis(1500));
-    let spent = all() - before;
-    assert!(spent <= 10, "{spent} ticks of CPU in 1.5 s of idleness");
+    // the one place where time has to pass: nothing must happen in it, once all of the start is over
+    server.eventually("next to no CPU time is used in 1.5 s", || {
+        let before = all();
+        std::thread::sleep(Duration::from_millis(1500));
+        all().saturating_sub(before) <= 10
+    });
 }

@@ -127,8 +127,7 @@ fn an_idle_instance_comes_back_with_the_initial_number() {
     ];
     let server = server(&options);
     server.wait_for_workers(0);
-    server.get("/").says("hello");
-    server.wait_for_workers(2);
+    super::idle::wait_for_workers_by_asking(&server, 2);
 }
 
 #[test]
