@@ -275,6 +275,8 @@ impl Server {
             !proc::lives(self.master)
         });
         assert!(gone, "the server did not end; its log:\n{}", self.log());
+        // its last words may still be on their way through the pipe, which workers may hold open for longer
+        within(Duration::from_secs(1), || self.log.has_ended());
         self.ended = true;
         self.exited()
     }

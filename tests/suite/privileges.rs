@@ -224,6 +224,9 @@ fn running_as_root_is_warned_of_once() {
     }
     let server = launch().start();
     server.get("/").expect(200);
+    if !under_uwsgi() {
+        server.wait_for_log("as root");
+    }
     let warnings = server
         .log()
         .lines()

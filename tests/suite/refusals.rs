@@ -244,6 +244,7 @@ fn a_misspelt_option_in_a_file_is_said() {
     }
     let server = Site::with("hello").server().set("harakari", 30).start();
     server.get("/").says("hello\n");
+    server.wait_for_log("harakari");
     let lines = server.log_lines("harakari");
     assert!(
         lines.len() == 1 && lines[0].contains("harakiri") && lines[0].contains("site.ini"),

@@ -1,6 +1,6 @@
 //! Stopping and reloading: what happens to requests in flight, and to new code.
 
-use std::time::{Duration, Instant};
+use std::time::Instant;
 
 use nix::sys::signal::Signal;
 
