@@ -76,6 +76,11 @@ pub(crate) enum FromVassal {
         /// The sender leaves after this, and is to be started again when somebody connects.
         waits: bool,
     },
+    /// Its master is alive (`heartbeat`).
+    Beat {
+        /// The next one follows after so many milliseconds.
+        every_ms: u64,
+    },
     /// How it is.
     Report(Report),
     /// The answer to a [`Question`].

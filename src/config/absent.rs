@@ -59,8 +59,6 @@ pub(crate) static ABSENT: &[Row] = &[
     Row::absent(&["emperor-broodlord", "vassal-sos", "vassal-sos-backlog"], Value,
         "an emperor starts no reinforcements: give the busy site more processes"),
     Row::absent(&["emperor-proxy-socket"], Value, "let nginx pass requests to each vassal's own socket"),
-    Row::absent(&["emperor-required-heartbeat", "heartbeat"], Value,
-        "a master always answers its emperor, however busy its workers are; take it out"),
     Row::absent(&["emperor-use-clone", "emperor-cap", "vassals-cap", "vassal-cap"], Value,
         "confine the vassals by the emperor's systemd unit"),
     Row::absent(&["emperor-wrapper-override", "emperor-wrapper-fallback"], Value, "use emperor-wrapper"),

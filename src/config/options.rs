@@ -426,6 +426,10 @@ options! {
             "The emperor's name in ps.";
         emperor_wrapper "emperor-wrapper": Maybe<Path>,
             "Start vassals by this program, which gets ruwsgi's own arguments.";
+        emperor_required_heartbeat "emperor-required-heartbeat": One<Seconds> = "30",
+            "A vassal that has sent a heartbeat and then none for so long is killed and started again; 0: never.";
+        heartbeat "heartbeat": Maybe<Seconds>,
+            "In a vassal's file: its master tells the emperor so often that it is not frozen.";
         emperor_no_orphans "emperor-no-orphans": One<OptionalSwitch> = "true",
             "Vassals stop when their emperor is gone; false lets them serve on without it.";
         emperor_control "emperor-control": Maybe<Path>,

@@ -1,12 +1,14 @@
 //! The vassals: what is known of each, and what is done to it.
 
+mod facts;
 mod hear;
 mod pass;
+mod pulse;
 
 use std::collections::{BTreeMap, HashMap, VecDeque};
 use std::os::fd::{AsFd, BorrowedFd, OwnedFd};
 use std::path::{Path, PathBuf};
-use std::time::Instant;
+use std::time::{Duration, Instant};
 
 use crate::channel::{self, Report, ToVassal};
 use crate::control::talk::Answer;
@@ -16,7 +18,7 @@ use crate::sys::user;
 use super::keep::Keep;
 use super::source::{Found, Stamp};
 use super::spawn::{Lending, Recipe};
-use super::vassal::{self, Action, Event, Limits, Reload, State};
+use super::vassal::{self, Action, Event, Limits, Pulse, State};
 
 /// One vassal.
 pub(super) struct Vassal {
@@ -27,6 +29,8 @@ pub(super) struct Vassal {
     /// Since when the file is missing.
     missing: Option<Instant>,
     channel: Option<OwnedFd>,
+    /// Its master's beats.
+    pulse: Pulse,
     /// The sockets that are kept for it.
     keep: Keep,
     /// It is, or is to be, started to serve; else only to see whether it is on demand.
@@ -60,6 +64,8 @@ pub(super) struct History {
     pub(super) last_run: Option<Instant>,
     /// It was ready.
     pub(super) last_ready: Option<Instant>,
+    /// Its master sent a beat.
+    pub(super) last_beat: Option<Instant>,
     /// Processes that were started.
     pub(super) runs: u32,
 }
@@ -68,6 +74,8 @@ pub(super) struct History {
 pub(super) struct Rule {
     pub(super) limits: Limits,
     pub(super) recipe: Recipe,
+    /// How long a vassal that has sent a heartbeat may be silent; zero: for ever.
+    pub(super) required_heartbeat: Duration,
     /// Starts and reloads that may be under way at once.
     pub(super) turns: usize,
     /// Each vassal runs as the owner of its file.
@@ -107,7 +115,7 @@ pub(super) enum Seen {
 }
 
 /// So long a file must be missing before its vassal is stopped.
-const ABSENCE: std::time::Duration = std::time::Duration::from_millis(190);
+const ABSENCE: Duration = Duration::from_millis(190);
 
 impl Realm {
     pub(super) fn new(rule: Rule) -> Self {
@@ -167,6 +175,7 @@ impl Realm {
             let turn = busy < self.rule.turns && vassal.state.wants_turn(now);
             busy += usize::from(turn);
             vassal.step(Event::Tick { turn }, now, &self.rule);
+            vassal.feel_pulse(now);
         }
         self.vassals.retain(|_, vassal| vassal.state != State::Gone);
     }
@@ -176,7 +185,7 @@ impl Realm {
         let deadlines = self
             .vassals
             .values()
-            .map(|vassal| vassal.state.deadline(now));
+            .flat_map(|vassal| [vassal.state.deadline(now), vassal.beat_deadline()]);
         deadlines.flatten().min()
     }
 
@@ -195,7 +204,7 @@ impl Realm {
     }
 
     /// How long it takes at the most until all have stopped.
-    pub(super) fn longest_stop(&self) -> std::time::Duration {
+    pub(super) fn longest_stop(&self) -> Duration {
         self.rule.limits.mercy + vassal::HURRY
     }
 
@@ -254,6 +263,7 @@ impl Vassal {
             stamp: Some(stamp),
             missing: None,
             channel: None,
+            pulse: Pulse::default(),
             keep: Keep::default(),
             wanted: false,
             rests: false,
@@ -270,54 +280,9 @@ impl Vassal {
                 first_run: None,
                 last_run: None,
                 last_ready: None,
+                last_beat: None,
                 runs: 0,
             },
-        }
-    }
-
-    /// The owner of its file.
-    pub(super) fn owner(&self) -> Option<u32> {
-        self.owners().map(|(user, _)| user)
-    }
-
-    /// The owner of its file, user and group.
-    pub(super) fn owners(&self) -> Option<(u32, u32)> {
-        self.stamp.map(|stamp| stamp.owner)
-    }
-
-    /// When its file was changed, seconds since 1970; 0 where there is none.
-    pub(super) fn modified(&self) -> i64 {
-        self.stamp.map_or(0, |stamp| stamp.modified())
-    }
-
-    /// Where the emperor waits for it, or would.
-    pub(super) fn kept_names(&self) -> String {
-        self.keep.names()
-    }
-
-    /// Whether it is called so: its name, that without the extension, or its path.
-    pub(super) fn is_called(&self, name: &str) -> bool {
-        let own = &self.found.name;
-        let stem = own.rsplit_once('.').map_or(own.as_str(), |(stem, _)| stem);
-        own == name || stem == name || self.found.path == Path::new(name)
-    }
-
-    /// How it is, in a line of the log.
-    pub(super) fn line(&self, now: Instant) -> String {
-        let name = &self.found.name;
-        let state = match self.state {
-            State::Due { .. } => format!("no process{}", self.next_try(now)),
-            State::Starting { pid, .. } => format!("starting (pid {pid})"),
-            State::Ready { pid, .. } => format!("ready (pid {pid})"),
-            State::Leaving { pid, .. } => format!("stopping (pid {pid})"),
-            State::OnDemand => format!("on demand at {}", self.keep.names()),
-            State::Stopped => "stopped".to_owned(),
-            State::Refused => "not started".to_owned(),
-            State::Gone => "gone".to_owned(),
-        };
-        match &self.trouble {
-            Some(trouble) => format!("vassal {name}: {state}: {trouble}"),
-            None => format!("vassal {name}: {state}"),
         }
     }
 
@@ -361,6 +326,7 @@ impl Vassal {
         self.told = false;
         self.asked = false;
         self.rests = false;
+        self.pulse.forget();
         let identity = match self.identity(rule) {
             Ok(identity) => identity,
             Err(reason) => {
@@ -430,16 +396,6 @@ impl Vassal {
             }
             State::Due { .. } => "; it is started again at once".to_owned(),
             _ => String::new(),
-        }
-    }
-
-    /// Whether what it was told to do is over.
-    pub(super) fn is_settled(&self) -> bool {
-        match self.state {
-            State::Ready { reload, .. } => reload == Reload::None,
-            State::Due { failures, .. } => failures > 0,
-            State::Starting { .. } | State::Leaving { .. } => false,
-            State::OnDemand | State::Stopped | State::Refused | State::Gone => true,
         }
     }
 }

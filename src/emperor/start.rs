@@ -291,6 +291,7 @@ fn rule(config: &Config, recipe: Recipe) -> Rule {
             mercy: config.reload_mercy().unwrap_or(MERCY),
         },
         recipe,
+        required_heartbeat: config.emperor_required_heartbeat(),
         turns: std::thread::available_parallelism().map_or(1, NonZero::get) * TURNS_PER_CPU,
         tyrant: is_tyrant(config),
         tyrant_root: config.emperor_tyrant_root(),

@@ -254,6 +254,7 @@ fn one(vassal: &Vassal, clock: &Clock, tyrant: bool) -> One {
         ready: serves,
         accepting: serves,
         last_loyal: last_ready,
+        last_heartbeat: clock.date(history.last_beat),
         last_ready,
         last_accepting: last_ready,
         first_run: clock.date(history.first_run),

@@ -6,10 +6,14 @@
 //!    └──────────┴──────────┘  an end that nobody asked for: again, after a pause of its own
 //! ```
 
+mod pulse;
+
 use std::time::{Duration, Instant};
 
 use crate::channel::ToVassal;
 use crate::sys::process::Pid;
+
+pub(super) use pulse::Pulse;
 
 /// A vassal that was ready for so long is in order: what befalls it later is its first failure.
 const STEADY: Duration = Duration::from_secs(10);

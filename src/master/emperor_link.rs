@@ -2,6 +2,7 @@
 
 use std::io;
 use std::os::fd::{AsFd, BorrowedFd, OwnedFd};
+use std::time::{Duration, Instant};
 
 use crate::channel::{
     self, FromEmperor, FromVassal, Kept, LoadFailure, Question, Report, ToVassal,
@@ -23,6 +24,8 @@ pub(crate) struct EmperorLink {
     /// The instance is a vassal, also when its emperor is gone.
     vassal: bool,
     keep: bool,
+    /// When the next beat is due (`heartbeat`).
+    next_beat: Option<Instant>,
     /// The instance's log is not the emperor's.
     pub(super) logs_elsewhere: bool,
     /// What the emperor offers and lends.
@@ -60,6 +63,7 @@ impl EmperorLink {
             channel,
             vassal,
             keep,
+            next_beat: None,
             logs_elsewhere: false,
             loan: if vassal { loan } else { Loan::default() },
         }
@@ -91,8 +95,10 @@ impl EmperorLink {
         self.say(&FromVassal::Ready);
     }
 
-    pub(super) fn reloaded(&self) {
+    pub(super) fn reloaded(&mut self) {
         self.say(&FromVassal::Reloaded);
+        // the emperor waits for no beat before there is another first one
+        self.next_beat = None;
     }
 
     pub(super) fn reload_failed(&self, failure: &LoadFailure) {
@@ -131,6 +137,25 @@ impl EmperorLink {
     /// The instance leaves because nobody asks for it.
     pub(super) fn idle(&self) {
         self.say(&FromVassal::Idle);
+    }
+
+    /// Tells the emperor that the master is alive, if it is time: every `every`, beginning at once; `None`: never.
+    pub(super) fn beat(&mut self, every: Option<Duration>, now: Instant) {
+        let every = every.filter(|every| !every.is_zero() && self.channel.is_some());
+        let Some(every) = every else {
+            self.next_beat = None;
+            return;
+        };
+        if self.next_beat.is_none_or(|due| due <= now) {
+            self.next_beat = now.checked_add(every);
+            let every_ms = u64::try_from(every.as_millis()).unwrap_or(u64::MAX);
+            self.say(&FromVassal::Beat { every_ms });
+        }
+    }
+
+    /// When [`EmperorLink::beat`] has to be called.
+    pub(super) fn beat_deadline(&self) -> Option<Instant> {
+        self.next_beat
     }
 
     /// Answers [`ToVassal::Report`]; `pids` are the processes of the instance beside this one.

@@ -170,6 +170,7 @@ impl Master {
         }
         self.tend_helpers(now);
         self.serve_control(now);
+        self.beat(now);
     }
 
     /// Waits until something is heard or due, and listens to zygotes and workers.
@@ -230,6 +231,7 @@ impl Master {
             touches,
             control,
             self.idle_deadline(),
+            self.instance.way().emperor.beat_deadline(),
             self.helpers.deadline(),
         ];
         let next = crews.chain(others.into_iter().flatten()).min()?;

@@ -19,6 +19,7 @@ mod environ;
 mod fifo;
 mod files;
 mod fork_safety;
+mod heartbeat;
 mod hooks;
 mod http;
 mod idle;

@@ -3,7 +3,7 @@
 use std::io;
 use std::os::fd::AsFd;
 use std::path::Path;
-use std::time::Instant;
+use std::time::{Duration, Instant};
 
 use crate::channel::{self, FromVassal};
 use crate::emperor::vassal::{Event, State};
@@ -91,6 +91,8 @@ impl Vassal {
             }
             FromVassal::Reloaded => {
                 tracing::info!("vassal {name}: reloaded");
+                // its file may want none any more
+                self.pulse.forget();
                 self.trouble = None;
                 self.traceback = None;
                 self.step(Event::Reloaded, now, rule);
@@ -115,6 +117,9 @@ impl Vassal {
             }
             // heard already, because of its descriptors
             FromVassal::Sockets { .. } => {}
+            FromVassal::Beat { every_ms } => {
+                self.beats(Duration::from_millis(every_ms), now, rule);
+            }
             FromVassal::Report(report) => {
                 self.report = report;
                 self.asked = false;

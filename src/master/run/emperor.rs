@@ -49,6 +49,12 @@ impl Master {
         }
     }
 
+    /// Tells the emperor, if it is time, that this loop goes round; also while the instance starts or stops.
+    pub(super) fn beat(&mut self, now: Instant) {
+        let every = self.instance.config().heartbeat();
+        self.instance.way_mut().emperor.beat(every, now);
+    }
+
     fn report_to_emperor(&mut self) {
         let serving: usize = self.crews.iter().map(Crew::serving_count).sum();
         let requests = self.crews.iter().map(Crew::requests).sum();
