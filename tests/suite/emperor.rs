@@ -484,7 +484,7 @@ fn a_tyrant_runs_each_vassal_as_its_owner_and_none_as_root() {
         return;
     }
     let site = site();
-    let owners = [("a", WWW_DATA), ("b", 65_534), ("c", 0)];
+    let owners = [("a", WWW_DATA), ("b", 65_534), ("d", 1), ("c", 0)];
     let facts = fs::read_to_string(format!(
         "{}/tests/apps/privileges/app.py",
         env!("CARGO_MANIFEST_DIR")
@@ -505,7 +505,7 @@ fn a_tyrant_runs_each_vassal_as_its_owner_and_none_as_root() {
     }
     let mut emperor = Emperor::with(&site, &["--emperor-tyrant"]);
     emperor.server.expect_log("would run as root");
-    for (name, owner) in &owners[..2] {
+    for (name, owner) in &owners[..3] {
         let at = format!("{name}/app");
         emperor
             .server
