@@ -61,8 +61,8 @@ pub(crate) static ABSENT: &[Row] = &[
     Row::absent(&["emperor-proxy-socket"], Value, "let nginx pass requests to each vassal's own socket"),
     Row::absent(&["emperor-use-clone", "emperor-cap", "vassals-cap", "vassal-cap"], Value,
         "confine the vassals by the emperor's systemd unit"),
-    Row::absent(&["emperor-wrapper-override", "emperor-wrapper-fallback"], Value, "use emperor-wrapper"),
-    Row::absent(&["emperor-magic-exec"], Nothing, "write the vassal's configuration to a file"),
+    Row::absent(&["cgroup-memory-max", "cgroup-cpu-max", "cgroup-pids-max"], Value,
+        "limit each site by MemoryMax, CPUQuota and TasksMax of its systemd unit, ruwsgi@.service"),
     Row::absent(&["imperial-monitor-list", "imperial-monitors-list"], Nothing,
         "an emperor watches directories and patterns of paths"),
     Row::absent(&[

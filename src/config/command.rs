@@ -1,10 +1,10 @@
-//! `exec://command`: what a command prints, as part of a configuration.
+//! `exec://command` and `emperor-magic-exec`: what a command prints, as part of a configuration.
 
 use std::io::Read;
 use std::os::fd::AsFd;
 use std::os::unix::process::CommandExt;
 use std::path::Path;
-use std::process::{Child, Command, Stdio};
+use std::process::{Child, Command, ExitStatus, Stdio};
 use std::time::{Duration, Instant};
 
 use nix::poll::{PollFd, PollFlags, PollTimeout, poll};
@@ -27,32 +27,80 @@ pub(super) fn output(command: &str, cwd: &Path) -> Result<Vec<u8>, Fault> {
     within(LONGEST, command, cwd)
 }
 
+/// Runs a file and returns what it prints, as [`output`] does. One that names no interpreter is a shell's script.
+///
+/// # Errors
+/// The same.
+pub(super) fn output_of_file(file: &Path, cwd: &Path) -> Result<Vec<u8>, Fault> {
+    let mut shell = shell(r#"exec "$0""#);
+    run(LONGEST, shell.arg(file), cwd).map_err(|why| {
+        Fault::new(format!(
+            "{}, which is executable, was run (emperor-magic-exec): {why}",
+            file.display()
+        ))
+    })
+}
+
+/// Whether this process may execute a file.
+pub(super) fn is_executable(file: &Path) -> bool {
+    nix::unistd::access(file, nix::unistd::AccessFlags::X_OK).is_ok()
+}
+
 fn within(limit: Duration, command: &str, cwd: &Path) -> Result<Vec<u8>, Fault> {
-    let fault = |why: String| Fault::new(format!("exec://{}: {why}", shortened(command)));
-    let mut child = Command::new("/bin/sh")
-        .args(["-c", command])
+    run(limit, &mut shell(command), cwd).map_err(|why| {
+        let fault = Fault::new(format!("exec://{}: {why}", shortened(command)));
+        match why {
+            Mishap::Failed(_) => fault
+                .hint("uWSGI takes what it printed all the same; append || true if that is meant"),
+            _ => fault,
+        }
+    })
+}
+
+fn shell(script: &str) -> Command {
+    let mut shell = Command::new("/bin/sh");
+    shell.args(["-c", script]);
+    shell
+}
+
+fn run(limit: Duration, command: &mut Command, cwd: &Path) -> Result<Vec<u8>, Mishap> {
+    let mut child = command
         .current_dir(cwd)
         .stdin(Stdio::null())
         .stdout(Stdio::piped())
         // a group of its own, so that what it started can be ended with it
         .process_group(0)
         .spawn()
-        .map_err(|error| fault(format!("it cannot be run: {error}")))?;
+        .map_err(Mishap::NotRun)?;
     let printed = finished(&mut child, Instant::now() + limit);
     if printed.is_err() {
         end(&mut child);
     }
     let printed = printed.map_err(|why| match why {
-        Unfinished::Late => fault(format!("it took more than {} s", limit.as_secs())),
-        Unfinished::Long => fault(format!("it printed more than {LARGEST_FILE} bytes")),
-        Unfinished::Broken(error) => fault(error.to_string()),
+        Unfinished::Late => Mishap::Late(limit),
+        Unfinished::Long => Mishap::Long,
+        Unfinished::Broken(error) => Mishap::Broken(error),
     })?;
-    let status = child.wait().map_err(|error| fault(error.to_string()))?;
-    if !status.success() {
-        return Err(fault(format!("it failed ({status})"))
-            .hint("uWSGI takes what it printed all the same; append || true if that is meant"));
+    let status = child.wait().map_err(Mishap::Broken)?;
+    match status.success() {
+        true => Ok(printed),
+        false => Err(Mishap::Failed(status)),
     }
-    Ok(printed)
+}
+
+/// Why what a command prints cannot be had.
+#[derive(Debug, thiserror::Error)]
+enum Mishap {
+    #[error("it cannot be run: {0}")]
+    NotRun(std::io::Error),
+    #[error("it took more than {} s", .0.as_secs())]
+    Late(Duration),
+    #[error("it printed more than {LARGEST_FILE} bytes")]
+    Long,
+    #[error("it failed ({0})")]
+    Failed(ExitStatus),
+    #[error("{0}")]
+    Broken(std::io::Error),
 }
 
 /// Why there is no output.

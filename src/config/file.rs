@@ -10,6 +10,9 @@ use super::invocation::Invocation;
 /// The largest configuration file, in bytes.
 pub(super) const LARGEST_FILE: u64 = 4 << 20;
 
+/// Names the file of a vassal whose emperor has it run, if it is executable (`emperor-magic-exec`).
+const MAGIC_EXEC: &str = "RUWSGI_EMPEROR_EXEC";
+
 /// How a configuration file is written.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 pub(super) enum Format {
@@ -95,6 +98,9 @@ pub(super) fn contents(invocation: &Invocation, name: &str) -> Result<Vec<u8>, F
     }
     if metadata.len() > LARGEST_FILE {
         return Err(fault(format!("it has more than {LARGEST_FILE} bytes")));
+    }
+    if invocation.variable(MAGIC_EXEC) == Some(name) && command::is_executable(&path) {
+        return command::output_of_file(&path, &invocation.cwd);
     }
     fs::read(path).map_err(|error| fault(plain(&error)))
 }

@@ -426,6 +426,12 @@ options! {
             "The emperor's name in ps.";
         emperor_wrapper "emperor-wrapper": Maybe<Path>,
             "Start vassals by this program, which gets ruwsgi's own arguments.";
+        emperor_wrapper_override "emperor-wrapper-override": Many<Path>,
+            "As emperor-wrapper; the first of these that can be executed is taken, and the usual program if none can.";
+        emperor_wrapper_fallback "emperor-wrapper-fallback": Many<Path>,
+            "Programs to try where neither these nor the usual one can be executed.";
+        emperor_magic_exec "emperor-magic-exec": One<Switch>,
+            "A vassal's file that is executable is run, as the vassal's user; what it prints is the configuration.";
         emperor_required_heartbeat "emperor-required-heartbeat": One<Seconds> = "30",
             "A vassal that has sent a heartbeat and then none for so long is killed and started again; 0: never.";
         heartbeat "heartbeat": Maybe<Seconds>,

@@ -28,14 +28,17 @@ pub(super) struct Lending<'a> {
 
 /// How every vassal is started.
 pub(super) struct Recipe {
-    /// Our own program, resolved once: an upgrade in place takes effect with the next start.
-    program: PathBuf,
+    /// The programs to try, in their order: wrappers, and our own, resolved once: an upgrade in place takes effect with
+    /// the next start.
+    programs: Vec<PathBuf>,
     before: Vec<OsString>,
     after: Vec<OsString>,
     environment: Vec<(OsString, OsString)>,
     /// How many descriptors a vassal may open.
     descriptors: Option<u64>,
     stop_hook: Option<PathBuf>,
+    /// A vassal's file that is executable is run.
+    magic_exec: bool,
     /// How the address of a vassal on demand is found, if not in its configuration.
     address: Option<OsString>,
     /// What the shim on PATH stands for, and since when that is known.
@@ -52,10 +55,13 @@ impl Recipe {
         invocation: &Invocation,
         descriptors: Option<u64>,
     ) -> io::Result<Self> {
-        let program = match config.emperor_wrapper() {
+        let at = |program: &String| invocation.cwd.join(program);
+        let mut programs: Vec<PathBuf> = config.emperor_wrapper_override().iter().map(at).collect();
+        programs.push(match config.emperor_wrapper() {
             Some(wrapper) => invocation.cwd.join(wrapper),
             None => std::env::current_exe()?,
-        };
+        });
+        programs.extend(config.emperor_wrapper_fallback().iter().map(at));
         let (mut before, mut after) = (Vec::new(), Vec::new());
         let flag = |to: &mut Vec<OsString>, flag: &str, values: &[String]| {
             for value in values {
@@ -77,12 +83,13 @@ impl Recipe {
             environment.push(("RUWSGI_EMPEROR_HOOK".into(), hook.into()));
         }
         Ok(Self {
-            program,
+            programs,
             before,
             after,
             environment,
             descriptors,
             stop_hook: config.vassals_stop_hook().map(PathBuf::from),
+            magic_exec: config.emperor_magic_exec(),
             address: address_rule(config, invocation),
             shim: shim(config),
         })
@@ -99,7 +106,33 @@ impl Recipe {
         lending: &Lending<'_>,
     ) -> io::Result<(Pid, OwnedFd)> {
         let (ours, theirs) = packet::pair()?;
-        let mut command = Command::new(&self.program);
+        let apart = Apart {
+            inherited: lending.keep.descriptors().chain([theirs.as_fd()]).collect(),
+            identity,
+            descriptors: self.descriptors,
+            ..Apart::default()
+        };
+        let mut spawned = Err(io::ErrorKind::NotFound.into());
+        for program in &self.programs {
+            let command = self.command(program, found, identity, lending, &theirs);
+            spawned = process::spawn_apart(command, &apart);
+            match &spawned {
+                Err(error) if is_no_program(error) => {}
+                _ => break,
+            }
+        }
+        spawned.map(|pid| (pid, ours))
+    }
+
+    fn command(
+        &self,
+        program: &Path,
+        found: &Found,
+        identity: Option<&Identity>,
+        lending: &Lending<'_>,
+        channel: &OwnedFd,
+    ) -> Command {
+        let mut command = Command::new(program);
         command
             .args(&self.before)
             .args(arguments(&found.name))
@@ -107,7 +140,7 @@ impl Recipe {
             .current_dir(&found.directory)
             .env_clear()
             .envs(self.environment.iter().map(|(name, value)| (name, value)))
-            .env("RUWSGI_EMPEROR_FD", theirs.as_raw_fd().to_string())
+            .env("RUWSGI_EMPEROR_FD", channel.as_raw_fd().to_string())
             .env("RUWSGI_VASSAL", &found.name)
             .env(
                 "RUWSGI_EMPEROR_KEEPS",
@@ -116,6 +149,9 @@ impl Recipe {
             .stdin(Stdio::null());
         if !lending.keep.is_empty() {
             command.env("RUWSGI_EMPEROR_SOCKETS", lending.keep.numbers());
+        }
+        if self.magic_exec {
+            command.env("RUWSGI_EMPEROR_EXEC", &found.name);
         }
         if let Some(rule) = &self.address {
             command.env("RUWSGI_EMPEROR_ADDRESS", rule);
@@ -130,14 +166,7 @@ impl Recipe {
                 .env("LOGNAME", name)
                 .env("HOME", home);
         }
-        let apart = Apart {
-            inherited: lending.keep.descriptors().chain([theirs.as_fd()]).collect(),
-            identity,
-            descriptors: self.descriptors,
-            ..Apart::default()
-        };
-        let pid = process::spawn_apart(command, &apart)?;
-        Ok((pid, ours))
+        command
     }
 
     /// Runs the hook of a vassal that has stopped, if there is one.
@@ -162,6 +191,15 @@ impl Recipe {
         };
         process::spawn_apart(command, &apart).map(Some)
     }
+}
+
+/// Whether there is no such program for the vassal's user, so that another one is to be tried.
+fn is_no_program(error: &io::Error) -> bool {
+    let kind = error.kind();
+    matches!(
+        kind,
+        io::ErrorKind::NotFound | io::ErrorKind::PermissionDenied
+    ) || error.raw_os_error() == Some(libc::ENOEXEC)
 }
 
 /// How a vassal finds its address on demand, told in a variable.

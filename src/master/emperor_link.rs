@@ -14,6 +14,8 @@ use super::loan::Loan;
 
 /// The descriptor's number stands in this variable.
 const DESCRIPTOR: &str = "RUWSGI_EMPEROR_FD";
+/// What the configuration is read by, beside the file (`emperor-magic-exec`); kept in the invocation.
+const EXEC: &str = "RUWSGI_EMPEROR_EXEC";
 /// Set where a vassal goes on although its emperor is gone (`emperor-no-orphans = false`).
 const KEEP: &str = "RUWSGI_EMPEROR_KEEP";
 
@@ -49,6 +51,7 @@ impl EmperorLink {
     pub(crate) fn from_environment() -> Self {
         let number = environment::take(DESCRIPTOR);
         let keep = environment::take(KEEP).is_some();
+        environment::take(EXEC);
         let number = number.and_then(|text| text.to_str()?.parse().ok());
         let channel = number.and_then(|number| match packet::adopt(number) {
             Ok(channel) => Some(channel),

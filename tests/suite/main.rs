@@ -42,5 +42,6 @@ mod serve;
 mod signals;
 mod tutorial;
 mod uwsgi_module;
+mod vassal_programs;
 mod venvs;
 mod watching;

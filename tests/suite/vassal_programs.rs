@@ -1,0 +1,106 @@
+//! Vassals' files that are run (`emperor-magic-exec`), and the programs by which vassals are started (`emperor-wrapper`).
+
+use std::fs;
+use std::os::unix::fs::PermissionsExt;
+
+use crate::kit::emperor::{Emperor, app, drop_in, ini, site};
+use crate::kit::*;
+
+/// Puts an executable file in its place, whole.
+fn executable(site: &Site, name: &str, text: &str) {
+    let made = site.file("made");
+    fs::write(&made, text).unwrap();
+    fs::set_permissions(&made, fs::Permissions::from_mode(0o755)).unwrap();
+    fs::rename(made, site.file(name)).unwrap();
+}
+
+#[test]
+fn an_executable_vassal_is_run_and_prints_its_configuration() {
+    if differs(
+        "Under emperor-magic-exec a vassal whose file fails when it is run is not started, or serves as before.",
+    ) {
+        return;
+    }
+    let site = site();
+    let script = |name: &str| format!("#!/bin/sh\ncat <<'END'\n{}\nEND\n", ini(&site, name));
+    for name in ["one", "two", "read"] {
+        site.write(&format!("{name}.py"), &app(name));
+    }
+    // what is special to a shell or to the reader of files is not
+    let name = "vassals/it's $(here) a:b.ini";
+    executable(&site, name, &script("one"));
+    drop_in(&site, "read", "read");
+    let mut emperor = Emperor::with(&site, &["--emperor-magic-exec"]);
+    emperor.says("one", "one");
+    emperor.says("read", "read");
+    executable(&site, name, &script("two"));
+    emperor.says("two", "two");
+    executable(&site, name, "#!/bin/sh\nexit 3\n");
+    emperor.server.expect_log("serves as before");
+    emperor.server.expect_log("exit status: 3");
+    emperor.says("two", "two");
+    emperor.server.stop();
+}
+
+#[test]
+fn without_the_option_no_vassal_is_run() {
+    if under_uwsgi() {
+        return;
+    }
+    let site = site();
+    let witness = site.at("witness");
+    let text = format!("#!/bin/sh\n: > {witness}\n{}", ini(&site, "a"));
+    site.write("a.py", &app("a"));
+    executable(&site, "vassals/a.ini", &text);
+    let emperor = Emperor::over(&site);
+    // what stands before the section is nothing to a reader of ini files
+    emperor.says("a", "a");
+    assert!(!site.has("witness"));
+    emperor.server.stop();
+}
+
+#[test]
+fn the_first_wrapper_that_can_be_executed_starts_the_vassals() {
+    if under_uwsgi() {
+        return;
+    }
+    let site = site();
+    drop_in(&site, "a", "one");
+    let wrapper = |name: &str| {
+        let text = format!(
+            "#!/bin/sh\necho {name} >> {}\nexec {} \"$@\"\n",
+            site.at("used"),
+            binary().display()
+        );
+        executable(&site, name, &text);
+        site.at(name)
+    };
+    let (first, second) = (wrapper("first"), wrapper("second"));
+    let missing = site.at("missing");
+    let used = |options: &[&str]| {
+        let _ = fs::remove_file(site.file("used"));
+        let emperor = Emperor::with(&site, options);
+        emperor.says("a", "one");
+        emperor.server.stop();
+        site.has("used").then(|| site.read("used"))
+    };
+    let overrides = [
+        "--emperor-wrapper",
+        &second,
+        "--emperor-wrapper-override",
+        &missing,
+        "--emperor-wrapper-override",
+        &first,
+    ];
+    assert_eq!(used(&overrides).as_deref(), Some("first\n"));
+    let fallbacks = [
+        "--emperor-wrapper",
+        &missing,
+        "--emperor-wrapper-fallback",
+        &missing,
+        "--emperor-wrapper-fallback",
+        &second,
+    ];
+    assert_eq!(used(&fallbacks).as_deref(), Some("second\n"));
+    assert_eq!(used(&["--emperor-wrapper-fallback", &first]), None);
+}
