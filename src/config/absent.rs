@@ -121,7 +121,6 @@ pub(crate) static ABSENT: &[Row] = &[
     Row::absent(&[
         "touch-mules-reload", "touch-spoolers-reload", "touch-signal", "fs-signal",
     ], Value, "there are no mules, spoolers and uWSGI signals; touch-reload and fs-reload reload the instance"),
-    Row::absent(&["touch-exec"], Value, "use a systemd path unit, which runs a command when a file changes"),
     Row::absent(&["touch-logrotate", "touch-logreopen"], Value, "send the log to a program that rotates it"),
     Row::absent(&["propagate-touch"], Nothing, "name the file with touch-reload in each vassal"),
     Row::absent(&["no-default-app", "ignore-script-name", "vhost", "vhost-host"], Nothing, "use mount, or one instance per site"),

@@ -302,6 +302,30 @@ impl Value for TouchHook {
     }
 }
 
+/// A file, and the command that is run when it is touched.
+pub(crate) struct TouchCommand;
+
+impl Value for TouchCommand {
+    type Is = (String, Action);
+    type Got<'a> = &'a (String, Action);
+    const ARG: &'static str = "FILE COMMAND";
+
+    fn parse(text: &str) -> Read<(String, Action)> {
+        match text.split_once(char::is_whitespace) {
+            Some((path, command)) => {
+                let action = Action::Exec(command.trim().to_owned());
+                Ok(((path.to_owned(), action), None))
+            }
+            None => Err(Fault::new("there is no command in it")
+                .hint("write the file, a space and the command")),
+        }
+    }
+
+    fn got(is: &(String, Action)) -> &(String, Action) {
+        is
+    }
+}
+
 #[cfg(test)]
 #[allow(clippy::unwrap_used)]
 mod tests {

@@ -8,7 +8,9 @@ use std::sync::LazyLock;
 
 use super::companion::{Attached, Controlling, Keyed, Smart, Smart2};
 use super::finding::{Fault, Finding, Place};
-use super::hook::{AppHook, Exec, LiveHook, LoadedHook, MasterHook, StartHook, TouchHook};
+use super::hook::{
+    AppHook, Exec, LiveHook, LoadedHook, MasterHook, StartHook, TouchCommand, TouchHook,
+};
 use super::row::{Row, State};
 use super::schedule::{Cron, Cron2, UniqueCron};
 use super::setting::{Many, Maybe, One, Setting};
@@ -398,6 +400,8 @@ options! {
             "As hook-accepting, for worker 1 alone.";
         hook_accepting1_once "hook-accepting1-once": Many<LiveHook>,
             "As hook-accepting-once, for worker 1 alone.";
+        touch_exec "touch-exec": Many<TouchCommand>,
+            "A file, and a command that is run by /bin/sh when it is touched, made or removed.";
         hook_touch "hook-touch": Many<TouchHook>,
             "A file, and what is done in the master when it is touched, made or removed.";
     }

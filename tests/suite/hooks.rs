@@ -396,24 +396,26 @@ fn each_worker_that_accepts_has_its_hook() {
 }
 
 #[test]
-fn a_touched_file_has_its_hook() {
-    let site = Site::with("hello");
-    site.write("touched", "1");
-    let server = site
-        .server()
-        .set(
-            "hook-touch",
-            format!("{} exec:echo >> ran", site.at("touched")),
-        )
-        .start();
-    server.get("/").says("hello\n");
-    if under_uwsgi() {
-        // whole seconds
-        return;
+fn a_touched_file_has_its_hook_or_its_command() {
+    for (option, action) in [
+        ("hook-touch", "exec:echo >> ran"),
+        ("touch-exec", "echo >> ran"),
+    ] {
+        let site = Site::with("hello");
+        site.write("touched", "1");
+        let server = site
+            .server()
+            .set(option, format!("{} {action}", site.at("touched")))
+            .start();
+        server.get("/").says("hello\n");
+        if under_uwsgi() {
+            // whole seconds
+            return;
+        }
+        assert!(!site.has("ran"));
+        site.write("touched", "2");
+        server.eventually("it ran", || lines(&site, "ran").len() == 1);
     }
-    assert!(!site.has("ran"));
-    site.write("touched", "2");
-    server.eventually("the hook ran", || lines(&site, "ran").len() == 1);
 }
 
 #[test]

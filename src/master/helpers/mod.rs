@@ -274,7 +274,7 @@ impl Helpers {
 }
 
 fn watched(config: &Config, now: Instant) -> Vec<(Touches, Action)> {
-    let hooks = config.hook_touch().iter();
+    let hooks = config.hook_touch().iter().chain(config.touch_exec());
     hooks
         .map(|(path, action)| {
             let mut touches = Touches::default();
