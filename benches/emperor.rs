@@ -13,7 +13,7 @@ use std::thread::sleep;
 use std::time::{Duration, Instant};
 
 use anyhow::{Context, Result, bail, ensure};
-use clap::{Arg, ArgMatches, value_parser};
+use clap::ArgMatches;
 use nix::sys::signal::{Signal, kill};
 use nix::unistd::Pid;
 
@@ -47,18 +47,11 @@ fn main() -> ExitCode {
 }
 
 fn bench() -> Result<()> {
-    let figure = |name: &'static str, help: &'static str| {
-        Arg::new(name)
-            .long(name)
-            .value_name("N")
-            .help(help)
-            .value_parser(value_parser!(u64).range(1..))
-    };
     let flags = clap::Command::new("emperor")
         .about("Measures an emperor over many small vassals beside uWSGI's")
-        .arg(figure("vassals", "vassals [default: 300]"))
-        .arg(figure("rounds", "turns of each server [default: 3]"))
-        .arg(figure("idle", "seconds of idling [default: 10]"))
+        .arg(kit::figure("vassals", "vassals [default: 300]"))
+        .arg(kit::figure("rounds", "turns of each server [default: 3]"))
+        .arg(kit::figure("idle", "seconds of idling [default: 10]"))
         .args(server::flags())
         .get_matches();
     let programs = server::programs(&flags)?;

@@ -13,7 +13,7 @@ use std::process::ExitCode;
 use std::time::Duration;
 
 use anyhow::{Result, bail};
-use clap::{Arg, ArgAction, ArgMatches, Command, value_parser};
+use clap::{Arg, ArgAction, ArgMatches, Command};
 
 use kit::load::{self, Load, Until};
 use kit::server::{self, Program, Server};
@@ -87,13 +87,6 @@ fn bench() -> Result<()> {
 }
 
 fn command() -> Command {
-    let figure = |name: &'static str, help: &'static str| {
-        Arg::new(name)
-            .long(name)
-            .value_name("N")
-            .help(help)
-            .value_parser(value_parser!(u64).range(1..))
-    };
     let names = CASES.iter().map(|case| case.name).chain(["all"]);
     let case = Arg::new("case")
         .long("case")
@@ -104,9 +97,9 @@ fn command() -> Command {
             case.action(ArgAction::Append)
                 .value_parser(names.collect::<Vec<_>>()),
         )
-        .arg(figure("rounds", "turns of each server [default: 7]"))
-        .arg(figure("seconds", "length of a turn [default: 2]"))
-        .arg(figure(
+        .arg(kit::figure("rounds", "turns of each server [default: 7]"))
+        .arg(kit::figure("seconds", "length of a turn [default: 2]"))
+        .arg(kit::figure(
             "clients",
             "requests in flight [default: the case's own]",
         ))

@@ -12,7 +12,7 @@ use std::process::{Command, ExitCode};
 use std::time::{Duration, Instant};
 
 use anyhow::{Context, Result, ensure};
-use clap::{Arg, ArgMatches, value_parser};
+use clap::ArgMatches;
 
 use kit::server::{self, Program, Server};
 use kit::{load, median, number, packet, processes, ratio};
@@ -45,17 +45,10 @@ fn main() -> ExitCode {
 }
 
 fn bench() -> Result<()> {
-    let figure = |name: &'static str, help: &'static str| {
-        Arg::new(name)
-            .long(name)
-            .value_name("N")
-            .help(help)
-            .value_parser(value_parser!(u64).range(1..))
-    };
     let flags = clap::Command::new("memory")
         .about("Measures the memory of a Django site's workers, and its start, beside uWSGI's")
-        .arg(figure("rounds", "turns of each server [default: 5]"))
-        .arg(figure(
+        .arg(kit::figure("rounds", "turns of each server [default: 5]"))
+        .arg(kit::figure(
             "pages",
             "pages that each worker must have served [default: 300]",
         ))

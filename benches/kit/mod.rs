@@ -10,7 +10,7 @@ pub mod server;
 use std::path::{Path, PathBuf};
 use std::process::ExitCode;
 
-use clap::ArgMatches;
+use clap::{Arg, ArgMatches, value_parser};
 
 /// The middle value; of an even number, the mean of the two middle ones. 0 for none.
 pub fn median(mut values: Vec<f64>) -> f64 {
@@ -31,6 +31,15 @@ pub fn ratio<F>(ours: &[F], theirs: &[F], pick: impl Fn(&F) -> f64) -> f64 {
             .map(|(ours, theirs)| pick(ours) / pick(theirs))
             .collect(),
     )
+}
+
+/// A flag that takes a number, at least 1.
+pub fn figure(name: &'static str, help: &'static str) -> Arg {
+    Arg::new(name)
+        .long(name)
+        .value_name("N")
+        .help(help)
+        .value_parser(value_parser!(u64).range(1..))
 }
 
 /// A flag's number, or what it is without the flag.

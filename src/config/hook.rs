@@ -281,6 +281,15 @@ fn beside_workers(text: &str) -> Result<Action, Fault> {
     without_signal(while_running(Action::read(text)?)?)
 }
 
+/// A file, and what stands behind it: a `kind`, to be written in this `form`.
+fn after_file<'a>(text: &'a str, kind: &str, form: &str) -> Result<(String, &'a str), Fault> {
+    match text.split_once(char::is_whitespace) {
+        Some((path, rest)) => Ok((path.to_owned(), rest.trim())),
+        None => Err(Fault::new(format!("there is no {kind} in it"))
+            .hint(format!("write the file, a space and {form}"))),
+    }
+}
+
 /// A file, and what is done when it is touched.
 pub(crate) struct TouchHook;
 
@@ -290,11 +299,8 @@ impl Value for TouchHook {
     const ARG: &'static str = "FILE ACTION:ARGUMENTS";
 
     fn parse(text: &str) -> Read<(String, Action)> {
-        match text.split_once(char::is_whitespace) {
-            Some((path, action)) => Ok(((path.to_owned(), beside_workers(action.trim())?), None)),
-            None => Err(Fault::new("there is no action in it")
-                .hint("write the file, a space and action:arguments")),
-        }
+        let (path, action) = after_file(text, "action", "action:arguments")?;
+        Ok(((path, beside_workers(action)?), None))
     }
 
     fn got(is: &(String, Action)) -> &(String, Action) {
@@ -311,14 +317,8 @@ impl Value for TouchCommand {
     const ARG: &'static str = "FILE COMMAND";
 
     fn parse(text: &str) -> Read<(String, Action)> {
-        match text.split_once(char::is_whitespace) {
-            Some((path, command)) => {
-                let action = Action::Exec(command.trim().to_owned());
-                Ok(((path.to_owned(), action), None))
-            }
-            None => Err(Fault::new("there is no command in it")
-                .hint("write the file, a space and the command")),
-        }
+        let (path, command) = after_file(text, "command", "the command")?;
+        Ok(((path, Action::Exec(command.to_owned())), None))
     }
 
     fn got(is: &(String, Action)) -> &(String, Action) {

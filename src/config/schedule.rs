@@ -38,13 +38,16 @@ pub(crate) struct Task {
     pub(crate) harakiri: Option<Duration>,
 }
 
-const ALWAYS: Schedule = Schedule {
-    minute: -1,
-    hour: -1,
-    day: -1,
-    month: -1,
-    week: -1,
-};
+impl Schedule {
+    /// Every minute.
+    pub(crate) const ALWAYS: Schedule = Schedule {
+        minute: -1,
+        hour: -1,
+        day: -1,
+        month: -1,
+        week: -1,
+    };
+}
 
 const KEYS: &[&str] = &[
     "minute", "hour", "day", "month", "week", "unique", "harakiri", "name",
@@ -130,7 +133,7 @@ impl Task {
             })?;
             return Task::new(schedule, command);
         }
-        let mut schedule = ALWAYS;
+        let mut schedule = Schedule::ALWAYS;
         let mut rest = text;
         for name in ["minute", "hour", "day", "month", "week"] {
             let (word, after) = rest.split_once(char::is_whitespace).unwrap_or((rest, ""));
@@ -151,9 +154,9 @@ impl Task {
             .split_once('=')
             .is_some_and(|(key, _)| KEYS.contains(&key) || key == "legion");
         if !has_keys {
-            return Task::new(ALWAYS, text);
+            return Task::new(Schedule::ALWAYS, text);
         }
-        let mut schedule = ALWAYS;
+        let mut schedule = Schedule::ALWAYS;
         let (mut unique, mut harakiri, mut named) = (false, None, None);
         for (key, value) in pairs(first)? {
             match key.as_str() {

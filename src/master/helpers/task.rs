@@ -212,20 +212,12 @@ mod tests {
 
     use super::*;
 
-    const ALWAYS: Schedule = Schedule {
-        minute: -1,
-        hour: -1,
-        day: -1,
-        month: -1,
-        week: -1,
-    };
-
     /// Tasks with one command, which is started `times` times; how many run of it.
     fn running(unique: bool, times: usize) -> usize {
         let task = Task {
             name: "test".to_owned(),
             command: "exec sleep 1000".to_owned(),
-            schedule: ALWAYS,
+            schedule: Schedule::ALWAYS,
             unique,
             harakiri: None,
         };
