@@ -336,6 +336,12 @@ fn log_panic(panic: &std::panic::PanicHookInfo) {
     block(Level::ERROR, &heading, &text);
 }
 
+/// `1 request`, `7 requests`.
+pub(crate) fn counted(count: u64, thing: &str) -> String {
+    let plural = if count == 1 { "" } else { "s" };
+    format!("{count} {thing}{plural}")
+}
+
 #[cfg(test)]
 mod tests {
     use super::*;

@@ -2,6 +2,8 @@
 
 use std::fmt::Write as _;
 
+use crate::log::counted;
+
 use super::talk::{Doing, Instance, Row, Worker};
 
 /// All vassals and instances, one to a line.
@@ -96,7 +98,8 @@ fn describe(text: &mut String, instance: &Instance) {
         let requests = generation.requests;
         let _ = writeln!(
             text,
-            "  generation {number}: {state}, {zygote}, {requests} requests"
+            "  generation {number}: {state}, {zygote}, {}",
+            counted(requests, "request")
         );
         for worker in &generation.workers {
             let _ = writeln!(text, "    worker {}", worker_line(worker));
@@ -113,8 +116,8 @@ fn worker_line(worker: &Worker) -> String {
     let age = worker.age.unwrap_or_default() as u64;
     let _ = write!(
         line,
-        ", pid {pid}, {} requests, {} old",
-        worker.requests,
+        ", pid {pid}, {}, {} old",
+        counted(worker.requests, "request"),
         self::age(age)
     );
     if let Some(kib) = worker.memory_kib {

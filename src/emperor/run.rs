@@ -7,6 +7,7 @@ use std::path::{Path, PathBuf};
 use std::time::{Duration, Instant};
 
 use crate::exit;
+use crate::log::counted;
 use crate::sys::notify::Notify;
 use crate::sys::signal::{Signal, Signals};
 use crate::sys::{poll, process};
@@ -48,8 +49,8 @@ pub(super) struct Emperor {
     pub(super) notify: Notify,
     /// How often everything is looked at, told or not.
     pub(super) every: Duration,
-    /// How often systemd wants to hear that we are alive.
-    pub(super) watchdog: Option<Duration>,
+    /// All vassals are being reloaded, and systemd waits for the end of that.
+    pub(super) reloading: bool,
     /// What could not be read at the last scan, so that it is said once.
     pub(super) unread: Vec<PathBuf>,
     pub(super) status: String,
@@ -58,7 +59,6 @@ pub(super) struct Emperor {
 /// The moments at which something is due.
 struct Times {
     scan: Instant,
-    watchdog: Option<Instant>,
     /// When the emperor leaves although hooks still run.
     leave: Option<Instant>,
 }
@@ -72,13 +72,12 @@ impl Emperor {
         let mut now = Instant::now();
         let mut times = Times {
             scan: now + self.every,
-            watchdog: self.watchdog.map(|every| now + every / 2),
             leave: None,
         };
         self.scan(now);
         self.realm.tick(now);
-        let count = self.realm.vassals().count();
-        tracing::info!("the emperor rules over {count} vassals");
+        let count = self.realm.vassals().count() as u64;
+        tracing::info!("the emperor rules over {}", counted(count, "vassal"));
         self.notify.ready("starting the vassals");
         loop {
             self.act(&mut times, now);
@@ -103,12 +102,7 @@ impl Emperor {
                 self.scan(now);
             }
         }
-        if let (Some(due), Some(every)) = (times.watchdog, self.watchdog)
-            && due <= now
-        {
-            times.watchdog = Some(now + every / 2);
-            self.notify.watchdog();
-        }
+        self.notify.beat(now);
         self.realm.tick(now);
         if let Some(control) = &mut self.control {
             control.serve(&mut self.realm, now);
@@ -135,7 +129,7 @@ impl Emperor {
             control,
             stats,
             self.realm.deadline(now),
-            times.watchdog,
+            self.notify.beat_deadline(),
             times.leave,
         ];
         let next = deadlines.into_iter().flatten().min();
@@ -265,7 +259,7 @@ impl Emperor {
                     tracing::info!("reloading all vassals, some at a time");
                     self.notify.reloading();
                     self.realm.all(Event::Reload, now);
-                    self.notify.ready("reloading the vassals");
+                    self.reloading = true;
                 }
                 Signal::SIGWINCH if times.leave.is_none() => self.scan(now),
                 Signal::SIGUSR1 => self.report(now),
@@ -283,13 +277,14 @@ impl Emperor {
         }
         tracing::info!("stopping all vassals; they finish their requests first");
         self.notify.stopping();
+        self.reloading = false;
         self.realm.all(Event::Remove, now);
         times.leave = Some(now + self.realm.longest_stop() + HOOK_TIME);
     }
 
-    /// One line for systemd, when it has changed.
+    /// One line for systemd, when it has changed, and the end of a reload of all.
     fn tell_status(&mut self, leaving: bool) {
-        let mut counts = [0; 5];
+        let mut counts = [0_u64; 5];
         for vassal in self.realm.vassals() {
             counts[match vassal.state {
                 State::Ready { .. } => 0,
@@ -300,17 +295,26 @@ impl Emperor {
             }] += 1;
         }
         let [ready, starting, stopped, failed, on_demand] = counts;
-        let all: usize = counts.iter().sum();
+        let all: u64 = counts.iter().sum();
         let status = match leaving {
-            true => format!("stopping: {all} vassals left"),
+            true => format!("stopping: {} left", counted(all, "vassal")),
             false => format!(
-                "{all} vassals: {ready} ready, {on_demand} on demand, {starting} starting, {failed} failed, {stopped} stopped"
+                "{}: {ready} ready, {on_demand} on demand, {starting} starting, {failed} failed, {stopped} stopped",
+                counted(all, "vassal")
             ),
         };
-        if status != self.status {
+        if self.reloading
+            && !self
+                .realm
+                .vassals()
+                .any(|vassal| vassal.state.is_reloading())
+        {
+            self.reloading = false;
+            self.notify.ready(&status);
+        } else if status != self.status {
             self.notify.status(&status);
-            self.status = status;
         }
+        self.status = status;
     }
 
     fn report(&self, now: Instant) {

@@ -12,7 +12,7 @@ use crate::sys::notify::Notify;
 use crate::sys::process::{self, Pid};
 use crate::sys::signal::Signals;
 use crate::sys::unix_socket::PlaceError;
-use crate::sys::{daemon, environment, pidfile, stdio, user};
+use crate::sys::{daemon, pidfile, stdio, user};
 
 use super::control::{self, Control};
 use super::realm::{Realm, Rule};
@@ -86,7 +86,6 @@ pub(super) fn start(config: &Config, invocation: &Invocation, way: &mut Way) -> 
     let signals = Signals::block(&READ).context("signals cannot be blocked")?;
     process::set_child_subreaper().context("vassals' workers cannot be adopted")?;
     let notify = Notify::from_environment();
-    let watchdog = watchdog();
     if let Some(mask) = config.umask() {
         process::set_umask(mask);
     }
@@ -126,7 +125,7 @@ pub(super) fn start(config: &Config, invocation: &Invocation, way: &mut Way) -> 
         stats,
         notify,
         every,
-        watchdog,
+        reloading: false,
         unread: Vec::new(),
         status: String::new(),
     })
@@ -182,15 +181,6 @@ fn redirect(log: Option<&str>) -> Result<()> {
     let Some(log) = log else { return Ok(()) };
     stdio::redirect_output(Path::new(log))
         .with_context(|| format!("the log {log} cannot be written"))
-}
-
-/// How often systemd wants to hear from this very process.
-fn watchdog() -> Option<Duration> {
-    let micros = environment::take("WATCHDOG_USEC")?;
-    let pid = environment::take("WATCHDOG_PID");
-    let ours = pid.is_none_or(|pid| pid.to_str() == Some(&std::process::id().to_string()));
-    let micros: u64 = micros.to_str()?.parse().ok()?;
-    (ours && micros > 0).then(|| Duration::from_micros(micros))
 }
 
 fn open_control(config: &Config, invocation: &Invocation) -> Result<Option<Control>> {

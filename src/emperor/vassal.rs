@@ -212,6 +212,11 @@ impl State {
         }
     }
 
+    /// Whether a reload of it waits for its turn or is under way.
+    pub(super) fn is_reloading(&self) -> bool {
+        matches!(*self, State::Ready { reload, .. } if reload != Reload::None)
+    }
+
     /// When there is something to do, if nothing happens before.
     pub(super) fn deadline(&self, now: Instant) -> Option<Instant> {
         match *self {

@@ -7,7 +7,7 @@ use std::io::{Read, Seek, SeekFrom};
 use std::time::Instant;
 
 use crate::exit;
-use crate::log;
+use crate::log::{self, counted};
 use crate::request_line::{Chosen, Outcome};
 use crate::sys::clock::LocalTime;
 use crate::sys::oom::Want;
@@ -16,7 +16,7 @@ use crate::sys::signal::Signal;
 use crate::sys::stdio;
 
 use super::crew::Doom;
-use super::report::{Lost, counted, what_next};
+use super::report::{Lost, what_next};
 use super::slot::Slot;
 
 /// What is known of a death.
@@ -103,7 +103,7 @@ pub(super) fn record(death: &Death, now: Instant) {
             "after"
         },
         now.duration_since(worker.since).as_secs_f64(),
-        counted(death.requests),
+        counted(death.requests, "request"),
         death.end.peak >> 20,
     );
     line.push_str(reason(kind, death.end.exit, death.want));

@@ -5,7 +5,7 @@ use std::io;
 use std::time::{Duration, Instant};
 
 use crate::channel::LoadFailure;
-use crate::log;
+use crate::log::{self, counted};
 use crate::sys::process::{Exit, Pid};
 
 use super::crew::Crew;
@@ -108,7 +108,7 @@ pub(super) fn recycled(slot: u32, worker: &Worker, requests: u64, reason: Reason
         "worker {slot} (pid {}): another one takes over from it after {:.1} s and {} ({reason})",
         worker.pid,
         now.duration_since(worker.since).as_secs_f64(),
-        counted(requests),
+        counted(requests, "request"),
     );
 }
 
@@ -136,12 +136,6 @@ pub(super) fn when(due: Instant, now: Instant) -> String {
     } else {
         format!("in {:.1} s", pause.as_secs_f64())
     }
-}
-
-/// `1 request`, `7 requests`.
-pub(super) fn counted(requests: u64) -> String {
-    let plural = if requests == 1 { "" } else { "s" };
-    format!("{requests} request{plural}")
 }
 
 /// `1 worker`, `4 workers of 2 threads`, `no worker until a connection comes`.
@@ -194,10 +188,10 @@ pub(super) fn crew(crew: &Crew, now: Instant) {
     let number = crew.number;
     tracing::info!(
         "generation {number}: {standing}, {zygote}, {}",
-        counted(crew.requests())
+        counted(crew.requests(), "request")
     );
     for (slot, state, requests) in crew.slots() {
-        let (Some(worker), requests) = (state.worker(), counted(requests)) else {
+        let (Some(worker), requests) = (state.worker(), counted(requests, "request")) else {
             tracing::info!(
                 "generation {number}, worker {slot}: {}{}",
                 name(state),

@@ -232,6 +232,7 @@ impl Master {
             control,
             self.idle_deadline(),
             self.instance.way().emperor.beat_deadline(),
+            self.instance.way().notify.beat_deadline(),
             self.helpers.deadline(),
         ];
         let next = crews.chain(others.into_iter().flatten()).min()?;

@@ -1,10 +1,11 @@
-//! Telling systemd how we are (`Type=notify`).
+//! Telling systemd how we are (`Type=notify`, `WatchdogSec=`): sd_notify(3), sd_watchdog_enabled(3).
 
 use std::ffi::OsStr;
 use std::io;
 use std::os::linux::net::SocketAddrExt;
 use std::os::unix::ffi::OsStrExt;
 use std::os::unix::net::{SocketAddr, UnixDatagram};
+use std::time::{Duration, Instant};
 
 use crate::sys::{clock, environment};
 
@@ -12,11 +13,20 @@ use crate::sys::{clock, environment};
 #[derive(Debug, Default)]
 pub(crate) struct Notify {
     to: Option<(SocketAddr, UnixDatagram)>,
+    watchdog: Option<Watchdog>,
+}
+
+/// How often we are to say that we are alive.
+#[derive(Debug)]
+struct Watchdog {
+    every: Duration,
+    /// When the next time is; not yet known before the first.
+    due: Option<Instant>,
 }
 
 impl Notify {
-    /// Takes `NOTIFY_SOCKET` out of the environment, so that no child speaks in our name. To be called before
-    /// there are threads, and before a chroot hides the socket.
+    /// Takes `NOTIFY_SOCKET` and its kin out of the environment, so that no child speaks in our name. To be called
+    /// before there are threads, and before a chroot hides the socket.
     pub(crate) fn from_environment() -> Self {
         let to = environment::take("NOTIFY_SOCKET").and_then(|name| match connect(&name) {
             Ok(to) => Some(to),
@@ -28,7 +38,8 @@ impl Notify {
                 None
             }
         });
-        Notify { to }
+        let watchdog = watchdog().filter(|_| to.is_some());
+        Notify { to, watchdog }
     }
 
     /// The start, or a reload, is complete.
@@ -49,9 +60,20 @@ impl Notify {
         ));
     }
 
-    /// We are alive (`WatchdogSec`).
-    pub(crate) fn watchdog(&self) {
-        self.send("WATCHDOG=1\n");
+    /// Says that we are alive, if systemd wants to hear that and it is time.
+    pub(crate) fn beat(&mut self, now: Instant) {
+        let Some(watchdog) = &mut self.watchdog else {
+            return;
+        };
+        if watchdog.due.is_none_or(|due| due <= now) {
+            watchdog.due = now.checked_add(watchdog.every);
+            self.send("WATCHDOG=1\n");
+        }
+    }
+
+    /// When [`Notify::beat`] has to be called.
+    pub(crate) fn beat_deadline(&self) -> Option<Instant> {
+        self.watchdog.as_ref()?.due
     }
 
     /// The stop begins.
@@ -72,6 +94,17 @@ impl Notify {
             tracing::debug!("the service manager could not be notified: {e}");
         }
     }
+}
+
+/// How often systemd is to hear from this very process: twice as often as it asks for.
+fn watchdog() -> Option<Watchdog> {
+    let [micros, pid] = ["WATCHDOG_USEC", "WATCHDOG_PID"].map(environment::take);
+    let ours = pid.is_none_or(|pid| pid.to_str() == Some(&std::process::id().to_string()));
+    let micros: u64 = micros?.to_str()?.parse().ok()?;
+    (ours && micros > 0).then(|| Watchdog {
+        every: Duration::from_micros(micros) / 2,
+        due: None,
+    })
 }
 
 fn connect(name: &OsStr) -> io::Result<(SocketAddr, UnixDatagram)> {
@@ -112,6 +145,7 @@ mod tests {
         let manager = UnixDatagram::bind(&path).unwrap();
         let notify = Notify {
             to: Some(connect(path.as_os_str()).unwrap()),
+            watchdog: None,
         };
         notify.ready("2 workers\nREADY=0");
         assert_eq!(received(&manager), "READY=1\nSTATUS=2 workers READY=0\n");
@@ -129,6 +163,7 @@ mod tests {
         let manager = UnixDatagram::bind_addr(&address).unwrap();
         let notify = Notify {
             to: Some(connect(OsStr::new(&format!("@{name}"))).unwrap()),
+            watchdog: None,
         };
         notify.reloading();
         assert!(received(&manager).starts_with("RELOADING=1\nMONOTONIC_USEC="));

@@ -1,11 +1,9 @@
-//! Daemons: `daemonize`, pidfiles, `--stop` and `--reload`, log files, `sd_notify`.
+//! Daemons: `daemonize`, pidfiles, `--stop` and `--reload`, log files.
 
 use std::fs;
 use std::os::unix::fs::PermissionsExt;
-use std::os::unix::net::UnixDatagram;
 use std::path::Path;
 use std::process::Command;
-use std::time::Duration;
 
 use nix::sys::signal::Signal;
 
@@ -175,56 +173,6 @@ fn the_log_goes_to_a_file() {
             "the file is appended to"
         );
     }
-}
-
-#[test]
-fn systemd_is_told_of_readiness_and_stop() {
-    let site = Site::with("hello");
-    let socket = UnixDatagram::bind(site.file("notify")).unwrap();
-    socket
-        .set_read_timeout(Some(Duration::from_secs(20)))
-        .unwrap();
-    let message = || {
-        let mut bytes = [0; 4096];
-        let size = socket.recv(&mut bytes).expect("a message for systemd");
-        String::from_utf8_lossy(&bytes[..size]).into_owned()
-    };
-    let mut server = site
-        .server()
-        .envvar("NOTIFY_SOCKET", &site.at("notify"))
-        .start();
-    while !message().lines().any(|line| line == "READY=1") {}
-    server.get("/").says("hello\n");
-    if differs("systemd is told STOPPING=1; uWSGI tells only READY=1.") {
-        return;
-    }
-    server.signal(Signal::SIGTERM);
-    while !message().lines().any(|line| line == "STOPPING=1") {}
-    assert!(server.wait_for_exit().unwrap().success());
-}
-
-#[test]
-fn systemd_is_not_told_of_readiness_before_the_application_is_there() {
-    if differs(
-        "systemd is told READY=1 when workers accept; uWSGI tells it before they are forked.",
-    ) {
-        return;
-    }
-    let app = "import os, time\nwhile not os.path.exists('gate'):\n    time.sleep(0.005)\n";
-    let site = Site::of(&format!("{app}{}", include_str!("../apps/hello/app.py")));
-    let socket = UnixDatagram::bind(site.file("notify")).unwrap();
-    let mut server = site
-        .server()
-        .envvar("NOTIFY_SOCKET", &site.at("notify"))
-        .spawn();
-    server.eventually("the socket is bound", || site.has("app.sock"));
-    socket.set_nonblocking(true).unwrap();
-    let mut bytes = [0; 4096];
-    let mut ready = || matches!(socket.recv(&mut bytes), Ok(n) if String::from_utf8_lossy(&bytes[..n]).contains("READY=1"));
-    assert!((0..10).all(|_| !ready()), "it is not ready");
-    site.write("gate", "");
-    server.eventually("it is ready", &mut ready);
-    assert!(server.exited().is_none());
 }
 
 #[test]

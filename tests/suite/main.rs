@@ -40,6 +40,7 @@ mod responses;
 mod scale;
 mod serve;
 mod signals;
+mod systemd;
 mod tutorial;
 mod uwsgi_module;
 mod vassal_programs;

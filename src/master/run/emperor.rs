@@ -49,10 +49,12 @@ impl Master {
         }
     }
 
-    /// Tells the emperor, if it is time, that this loop goes round; also while the instance starts or stops.
+    /// Tells the emperor and systemd, if it is time, that this loop goes round; also while the instance starts or stops.
     pub(super) fn beat(&mut self, now: Instant) {
         let every = self.instance.config().heartbeat();
-        self.instance.way_mut().emperor.beat(every, now);
+        let way = self.instance.way_mut();
+        way.emperor.beat(every, now);
+        way.notify.beat(now);
     }
 
     fn report_to_emperor(&mut self) {
