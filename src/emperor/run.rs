@@ -171,6 +171,7 @@ impl Emperor {
             match news {
                 News::Everything => self.scan(now),
                 News::File(path, kind) => {
+                    let path = self.rules.vassal_of(path);
                     if self
                         .sources
                         .iter()

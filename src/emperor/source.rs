@@ -29,6 +29,8 @@ pub(super) struct Rules {
     pub(super) extensions: Vec<String>,
     /// A link's own owner counts, not its target's.
     pub(super) link_owner: bool,
+    /// The ending of the files beside the vassals that hold their addresses on demand.
+    pub(super) beside: Option<String>,
 }
 
 /// A file that is a vassal.
@@ -47,6 +49,8 @@ pub(super) struct Found {
 pub(super) struct Stamp {
     file: Version,
     link: Option<Version>,
+    /// Of the file with its address on demand.
+    beside: Option<Version>,
     /// The owner, user and group.
     pub(super) owner: (u32, u32),
 }
@@ -192,6 +196,7 @@ impl Stamp {
         Some(Stamp {
             file: Version::of(&file),
             link: is_link.then(|| Version::of(&link)),
+            beside: beside(path, rules),
             owner: (owned.uid(), owned.gid()),
         })
     }
@@ -204,6 +209,22 @@ impl Stamp {
     /// Whether it is reached over a symbolic link.
     pub(super) fn is_link(&self) -> bool {
         self.link.is_some()
+    }
+}
+
+/// The state of the file with the address on demand of the vassal at `path`.
+fn beside(path: &Path, rules: &Rules) -> Option<Version> {
+    let mut beside = path.as_os_str().to_owned();
+    beside.push(rules.beside.as_ref()?);
+    fs::metadata(beside).ok().map(|file| Version::of(&file))
+}
+
+impl Rules {
+    /// The vassal to which the file at `path` belongs: the file itself, or the one whose address it holds.
+    pub(super) fn vassal_of(&self, path: PathBuf) -> PathBuf {
+        let ending = self.beside.as_deref().filter(|ending| !ending.is_empty());
+        let stem = ending.and_then(|ending| path.to_str()?.strip_suffix(ending));
+        stem.map(PathBuf::from).unwrap_or(path)
     }
 }
 

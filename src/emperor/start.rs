@@ -268,6 +268,7 @@ fn rules(config: &Config) -> Rules {
         nofollow: config.emperor_nofollow(),
         extensions: config.emperor_extra_extension().to_vec(),
         link_owner: config.emperor_tyrant_nofollow(),
+        beside: config.emperor_on_demand_extension().map(str::to_owned),
     }
 }
 

@@ -9,7 +9,7 @@ use std::time::Duration;
 use anyhow::{Context, Result, bail};
 
 use crate::channel::LoadFailure;
-use crate::config::{self, Config};
+use crate::config::{self, Address, Config};
 use crate::sys::notify::Notify;
 use crate::sys::process::{self, Pid};
 use crate::sys::{daemon, pidfile};
@@ -81,6 +81,8 @@ impl Way {
 struct Next {
     config: Config,
     sockets: Vec<Rc<Bound>>,
+    /// Its address on demand, if that is not in the configuration.
+    address: Option<Address>,
     companions: Vec<Wanted>,
 }
 
@@ -283,14 +285,20 @@ impl Instance {
         self.warn_of_what_stays(&config);
         enter(&config, &invocation)?;
         let companions = helpers::wanted(&config)?;
-        let address = self.way.emperor.loan.address.as_ref();
-        let sockets = bind::bind_all(&config, address, &self.way.sockets)?;
+        let loan = &self.way.emperor.loan;
+        let address = match config.chroot() {
+            None => loan.address_anew(&invocation.cwd)?,
+            // the emperor's files are out of reach
+            Some(_) => loan.address.clone(),
+        };
+        let sockets = bind::bind_all(&config, address.as_ref(), &self.way.sockets)?;
         if let Some(module) = self.module.reopened() {
             self.module = Rc::new(module);
         }
         self.next = Some(Next {
             config,
             sockets,
+            address,
             companions,
         });
         Ok(())
@@ -368,6 +376,7 @@ impl Instance {
             let before = std::mem::replace(&mut self.way.sockets, next.sockets);
             bind::vacuum_dropped(&before, &self.way.sockets);
             self.config = next.config;
+            self.way.emperor.loan.address = next.address;
             self.companions = next.companions;
             self.settle_who_keeps_sockets();
         }

@@ -72,11 +72,11 @@ impl Loan {
     /// # Errors
     /// When it cannot be found out, or is none.
     pub(super) fn find_address(&mut self) -> Result<()> {
-        let Some(rule) = self.rule.take() else {
+        let Some(rule) = &self.rule else {
             return Ok(());
         };
         let rule = rule.to_string_lossy();
-        let name = std::env::var(NAME).unwrap_or_default();
+        let name = name();
         let text = match rule.split_once(' ') {
             Some(("extension", extension)) => {
                 first_line_of(Path::new(&format!("{name}{extension}")))?
@@ -88,13 +88,22 @@ impl Loan {
             Some(("exec", command)) => output_of(command, &name)?,
             _ => None,
         };
-        if let Some(text) = text.filter(|text| !text.is_empty()) {
-            let address = Address::parse(&text).map_err(|fault| {
-                anyhow::anyhow!("its address on demand, {text}, is none: {}", fault.what)
-            })?;
-            self.address = Some(address);
-        }
+        self.address = parse(text)?;
         Ok(())
+    }
+
+    /// The address for a reload of a vassal that was started in `directory`: that of a file may be another one now.
+    ///
+    /// # Errors
+    /// Those of [`Loan::find_address`].
+    pub(super) fn address_anew(&self, directory: &Path) -> Result<Option<Address>> {
+        let rule = self.rule.as_ref().map(|rule| rule.to_string_lossy());
+        match rule.as_deref().and_then(|rule| rule.split_once(' ')) {
+            Some(("extension", extension)) => parse(first_line_of(
+                &directory.join(format!("{}{extension}", name())),
+            )?),
+            _ => Ok(self.address.clone()),
+        }
     }
 
     /// Whether the emperor keeps the sockets of an instance with this configuration while it does not run.
@@ -106,6 +115,21 @@ impl Loan {
     pub(super) fn is_to_wait(&self, config: &Config) -> bool {
         self.offered == Some(Offer::Keep) && self.is_on_demand(config)
     }
+}
+
+fn name() -> String {
+    std::env::var(NAME).unwrap_or_default()
+}
+
+fn parse(text: Option<String>) -> Result<Option<Address>> {
+    let Some(text) = text.filter(|text| !text.is_empty()) else {
+        return Ok(None);
+    };
+    let address = Address::parse(&text);
+    let address = address.map_err(|fault| {
+        anyhow::anyhow!("its address on demand, {text}, is none: {}", fault.what)
+    })?;
+    Ok(Some(address))
 }
 
 fn first_line_of(file: &Path) -> Result<Option<String>> {

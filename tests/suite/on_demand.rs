@@ -232,6 +232,59 @@ fn the_emperors_own_options_give_addresses_as_in_uwsgi() {
 }
 
 #[test]
+fn the_file_with_the_address_counts_like_the_vassals_own() {
+    if under_uwsgi() {
+        return;
+    }
+    let site = site();
+    site.write("a.py", &app("a"));
+    let text = without_socket(&site, "a").replace("idle = 1", "idle = 3600");
+    site.write("vassals/a.ini", &text);
+    drop_in(&site, "b", "b");
+    let at = |name: &str, socket: &str| {
+        site.write(
+            &format!("vassals/{name}.ini.at"),
+            &format!("{}\n", site.at(socket)),
+        );
+    };
+    at("a", "one.sock");
+    // what is seen is told by the kernel
+    let options = [
+        "--emperor-on-demand-extension",
+        ".at",
+        "--emperor-freq",
+        "3600",
+    ];
+    let emperor = Emperor::with(&site, &options);
+    let moved = |to: &str, from: &str| {
+        let there = || site.has(to) && !site.has(from);
+        emperor.server.eventually("the socket has moved", there);
+    };
+    is(&emperor, "a", "on demand");
+    at("a", "two.sock");
+    moved("two.sock", "one.sock");
+    is(&emperor, "a", "on demand");
+    assert_eq!(emperor.ask("two"), "a");
+    is(&emperor, "a", "ready");
+    let pid = emperor.pid("a");
+    at("a", "three.sock");
+    moved("three.sock", "two.sock");
+    assert_eq!(emperor.ask("three"), "a");
+    assert_eq!(emperor.pid("a"), pid, "it was reloaded");
+    // one that ran always gets an address, and loses it
+    is(&emperor, "b", "ready");
+    at("b", "four.sock");
+    emperor.says("four", "b");
+    assert_eq!(emperor.ask("b"), "b");
+    fs::remove_file(site.file("vassals/b.ini.at")).unwrap();
+    emperor
+        .server
+        .eventually("the address is gone", || !site.has("four.sock"));
+    emperor.says("b", "b");
+    emperor.server.stop();
+}
+
+#[test]
 fn under_a_tyrant_each_owner_has_his_sockets_and_removes_no_others() {
     if needs_root() || under_uwsgi() {
         return;
