@@ -31,14 +31,17 @@ impl Keep {
         self.sockets.iter().map(|(fd, _)| fd.as_fd())
     }
 
-    /// Their numbers, separated by commas.
+    /// What a process that they are lent to is told of them, separated by commas: the number of each and, of a Unix
+    /// socket, what makes its file itself.
     pub(super) fn numbers(&self) -> String {
-        let numbers: Vec<String> = self
-            .sockets
-            .iter()
-            .map(|(fd, _)| fd.as_raw_fd().to_string())
-            .collect();
-        numbers.join(",")
+        let sockets = self.sockets.iter().map(|(fd, kept)| {
+            let number = fd.as_raw_fd();
+            match &kept.file {
+                Some(file) => format!("{number}:{}:{}", file.device, file.inode),
+                None => number.to_string(),
+            }
+        });
+        sockets.collect::<Vec<_>>().join(",")
     }
 
     /// Their addresses, for the log.

@@ -293,6 +293,10 @@ impl Vassal {
             _ if self.state == State::OnDemand => self.wanted = false,
             _ => {}
         }
+        if event == Event::Replace && self.state.pid().is_none() {
+            // another user binds others
+            self.release();
+        }
         let (state, action) = vassal::step(self.state, event, now, &rule.limits);
         self.state = state;
         if matches!(state, State::Gone | State::Stopped) {

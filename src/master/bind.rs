@@ -114,9 +114,11 @@ impl Bound {
 
     /// Whether clients still get to it: its file may have been removed or replaced.
     fn is_reachable(&self) -> bool {
-        match self.own_file() {
-            Some((path, id)) => FileId::of(path).is_ok_and(|found| found == id),
-            None => true,
+        match (self.own_file(), &self.place, self.origin) {
+            (Some((path, id)), ..) => FileId::of(path).is_ok_and(|found| found == id),
+            // its file is not known to be there
+            (None, Place::Unix(_), Origin::Lent(None)) => false,
+            (None, ..) => true,
         }
     }
 }
@@ -322,14 +324,14 @@ fn files_not_among<'a>(these: &'a [Rc<Bound>], those: &[Rc<Bound>]) -> Vec<(&'a 
         .collect()
 }
 
-/// Removes the files of our Unix sockets, if they are still ours.
-pub(crate) fn vacuum(sockets: &[Rc<Bound>]) {
-    vacuum_dropped(sockets, &[]);
-}
-
 /// Removes the files of Unix sockets that were `before`, and are not among those of `now`.
 pub(crate) fn vacuum_dropped(before: &[Rc<Bound>], now: &[Rc<Bound>]) {
     for (path, id) in files_not_among(before, now) {
+        // it was bound anew, because the file of before had gone
+        let anew = |bound: &Rc<Bound>| bound.own_file().is_some_and(|(other, _)| other == path);
+        if now.iter().any(anew) {
+            continue;
+        }
         let path_shown = path.display();
         match unix_socket::remove(path, id) {
             Ok(Removal::Removed) => tracing::info!("VACUUM: unix socket {path_shown} removed"),

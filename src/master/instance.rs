@@ -1,12 +1,14 @@
 //! What outlives generations: where the configuration comes from, the sockets, the files that tell others of the
 //! instance, the service manager.
 
+mod sockets;
+
 use std::io;
 use std::path::{Path, PathBuf};
 use std::rc::Rc;
 use std::time::Duration;
 
-use anyhow::{Context, Result, bail};
+use anyhow::{Context, Result};
 
 use crate::channel::LoadFailure;
 use crate::config::{self, Address, Config};
@@ -38,7 +40,9 @@ pub(super) struct Way {
     pub(super) pidfiles: Vec<PathBuf>,
     /// What the generation that serves listens on.
     pub(super) sockets: Vec<Rc<Bound>>,
-    /// Their files are removed at the end.
+    /// What the emperor lends, and keeps as it is until this instance has started.
+    pub(super) lent: Vec<Rc<Bound>>,
+    /// The files of the sockets are removed at the end, but for those that are lent.
     pub(super) vacuum: bool,
     /// By which letters reach the instance (`master-fifo`).
     pub(super) fifos: Option<Fifos>,
@@ -50,7 +54,7 @@ impl Way {
     /// Takes everything away; who waits is told that the instance did not start.
     pub(super) fn undo(&mut self, status: i32, sentence: &str) {
         if self.vacuum {
-            bind::vacuum(&self.sockets);
+            bind::vacuum_dropped(&self.sockets, &self.lent);
             self.fifos.iter().for_each(Fifos::remove);
         }
         self.sockets.clear();
@@ -193,64 +197,6 @@ impl Instance {
         let mut all = with(self.config.fs_reload(), Manner::Graceful);
         all.extend(with(self.config.fs_brutal_reload(), Manner::Brutal));
         all
-    }
-
-    /// Binds what the first generation listens on.
-    pub(super) fn bind(&mut self) -> Result<()> {
-        let address = self.way.emperor.loan.address.as_ref();
-        let sockets = bind::bind_all(&self.config, address, &self.way.sockets)?;
-        let lent = std::mem::replace(&mut self.way.sockets, sockets);
-        bind::vacuum_dropped(&lent, &self.way.sockets);
-        // what the emperor keeps stays when this start fails
-        self.way.vacuum = self.config.vacuum() && !self.way.emperor.loan.kept;
-        Ok(())
-    }
-
-    /// Hands the sockets to the emperor, where the instance is to run only when somebody connects and nobody has.
-    pub(super) fn waits_for_demand(&mut self) -> Result<bool> {
-        if self.config.on_demand() && !self.way.emperor.is_vassal() {
-            tracing::warn!(
-                "on-demand has no effect here: only an emperor can wait for connections"
-            );
-        }
-        if !self.way.emperor.loan.is_to_wait(&self.config) {
-            return Ok(false);
-        }
-        if self.way.sockets.is_empty() {
-            bail!("on-demand = true needs a socket at which somebody can ask for it");
-        }
-        self.give_sockets_to_keep(true)
-            .context("the emperor does not take the sockets")?;
-        self.way.vacuum = false;
-        Ok(true)
-    }
-
-    fn give_sockets_to_keep(&self, waits: bool) -> io::Result<()> {
-        let sockets = &self.way.sockets;
-        let kept = sockets.iter().map(|socket| socket.kept()).collect();
-        let fds: Vec<_> = sockets.iter().map(|socket| socket.fd()).collect();
-        self.way.emperor.keep(kept, &fds, waits)
-    }
-
-    /// Tells the emperor which sockets it is to keep from now on: those of an instance on demand, also when this
-    /// process ends; else none, and whoever wants them gone has to remove them here.
-    fn settle_who_keeps_sockets(&mut self) {
-        let keep = self.way.emperor.loan.is_on_demand(&self.config);
-        self.way.vacuum = self.config.vacuum() && !keep;
-        let told = match (keep, self.way.emperor.loan.kept) {
-            (true, _) => self.give_sockets_to_keep(false),
-            (false, true) => self.way.emperor.keep(Vec::new(), &[], false),
-            (false, false) => Ok(()),
-        };
-        self.way.emperor.loan.kept = keep;
-        if let Err(error) = told {
-            tracing::error!("the emperor cannot be told which sockets to keep: {error}");
-        }
-    }
-
-    /// The emperor wants the instance gone, or is gone itself: nobody keeps the sockets.
-    pub(super) fn keeps_no_sockets(&mut self) {
-        self.way.vacuum = self.config.vacuum();
     }
 
     /// Names the master, if that is asked for.

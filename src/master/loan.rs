@@ -11,10 +11,12 @@ use anyhow::{Context, Result, bail};
 
 use crate::config::{Address, Config};
 use crate::sys::environment;
+use crate::sys::socket::FileId;
 
 /// Set where the emperor keeps the sockets of vassals that are on demand.
 const OFFER: &str = "RUWSGI_EMPEROR_KEEPS";
-/// The numbers of the descriptors that it lends, separated by commas.
+/// The descriptors that it lends, separated by commas: the number of each and, of a Unix socket with a file, that file's
+/// device and inode.
 const LENT: &str = "RUWSGI_EMPEROR_SOCKETS";
 /// Where a vassal's address comes from if not from its configuration: `extension`, `directory` or `exec`, and what of it.
 const RULE: &str = "RUWSGI_EMPEROR_ADDRESS";
@@ -24,14 +26,22 @@ const NAME: &str = "RUWSGI_VASSAL";
 /// What the emperor offers and lends.
 #[derive(Debug, Default)]
 pub(crate) struct Loan {
-    /// The descriptors.
-    pub(super) numbers: Vec<RawFd>,
+    /// The sockets.
+    pub(super) lent: Vec<Lent>,
     /// An address that is not in the configuration.
     pub(super) address: Option<Address>,
     /// The emperor keeps the sockets of now.
     pub(super) kept: bool,
     offered: Option<Offer>,
     rule: Option<OsString>,
+}
+
+/// A listening socket that the emperor lends.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub(super) struct Lent {
+    pub(super) number: RawFd,
+    /// A Unix socket's file, as it was when it was bound.
+    pub(super) file: Option<FileId>,
 }
 
 /// What the emperor wants of a vassal that is on demand.
@@ -46,21 +56,21 @@ enum Offer {
 impl Loan {
     /// What this process was started with. To be called once, before there are threads.
     pub(super) fn from_environment() -> Self {
-        let numbers = environment::take(LENT);
-        let numbers = numbers.as_deref().and_then(|text| text.to_str());
+        let lent = environment::take(LENT);
+        let lent = lent.as_deref().and_then(|text| text.to_str());
+        let lent: Vec<Lent> = lent
+            .unwrap_or_default()
+            .split(',')
+            .filter_map(Lent::parse)
+            .collect();
         let offered = match environment::take(OFFER) {
             Some(word) if word == "1" => Some(Offer::Keep),
             Some(_) => Some(Offer::Serve),
             None => None,
         };
-        let numbers: Vec<RawFd> = numbers
-            .unwrap_or_default()
-            .split(',')
-            .filter_map(|number| number.parse().ok())
-            .collect();
         Self {
-            kept: !numbers.is_empty(),
-            numbers,
+            kept: !lent.is_empty(),
+            lent,
             address: None,
             offered,
             rule: environment::take(RULE),
@@ -114,6 +124,27 @@ impl Loan {
     /// Whether it shall only hand its sockets over, and leave.
     pub(super) fn is_to_wait(&self, config: &Config) -> bool {
         self.offered == Some(Offer::Keep) && self.is_on_demand(config)
+    }
+}
+
+impl Lent {
+    /// Reads `7`, or `7:DEVICE:INODE`.
+    fn parse(text: &str) -> Option<Self> {
+        let (number, file) = match text.split_once(':') {
+            Some((number, file)) => (number, Some(file)),
+            None => (text, None),
+        };
+        let file = file.and_then(|file| {
+            let (device, inode) = file.split_once(':')?;
+            Some(FileId {
+                device: device.parse().ok()?,
+                inode: inode.parse().ok()?,
+            })
+        });
+        Some(Self {
+            number: number.parse().ok()?,
+            file,
+        })
     }
 }
 

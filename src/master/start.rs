@@ -34,7 +34,7 @@ pub(super) fn start(
     mut emperor: EmperorLink,
 ) -> Result<Option<(Instance, Signals, Plan)>> {
     // systemd names this very process, not the daemon that it may become
-    let sockets = bind::inherit(&config, &emperor.loan.numbers)?;
+    let sockets = bind::inherit(&config, &emperor.loan.lent)?;
     emperor.loan.find_address()?;
     run_phase(Phase::Asap, &config, None)?;
     let parent = detach(&config, &emperor)?;

@@ -1,7 +1,8 @@
 //! Vassals on demand: the emperor waits at their sockets, the first connection starts them, and they go again.
 
 use std::fs;
-use std::os::unix::fs::{MetadataExt, PermissionsExt, chown};
+use std::io::Write;
+use std::os::unix::fs::{MetadataExt, PermissionsExt, chown, symlink};
 use std::path::Path;
 use std::time::Duration;
 
@@ -179,6 +180,75 @@ fn an_application_that_cannot_be_loaded_is_told_of_when_it_is_asked_for() {
     emperor.server.stop();
 }
 
+#[test]
+fn a_start_that_fails_leaves_the_socket_that_is_kept_and_no_other() {
+    if under_uwsgi() {
+        return;
+    }
+    let site = site();
+    drop_in_on_demand(&site, "a", "one");
+    let mut emperor = Emperor::with(&site, &["--emperor-throttle", "600000"]);
+    is(&emperor, "a", "on demand");
+    let good = ini(&site, "a") + COMES_AND_GOES;
+    let inode = |name: &str| fs::metadata(site.file(name)).unwrap().ino();
+    let kept = inode("a.sock");
+    let elsewhere = ini(&site, "a").replace("a.sock", "b.sock");
+    let troubles = [
+        // bound elsewhere before it fails, and no more on demand
+        (elsewhere.replace("a.py", "missing.py"), "missing.py"),
+        (good.replace("socket =", "#socket ="), "needs a socket"),
+        (good.replace("a.sock", "missing/b.sock"), "does not exist"),
+        (good.replace("[uwsgi]", "[uwsgi"), "vassal a.ini"),
+    ];
+    for (text, trouble) in troubles {
+        site.write("vassals/a.ini", &text);
+        is(&emperor, "a", "backing off");
+        emperor.server.expect_log(trouble);
+        assert_eq!(inode("a.sock"), kept, "{trouble}");
+        assert!(!site.has("b.sock"), "{trouble}");
+        // somebody who comes now waits until it is mended
+        let mut early = Address::Unix(site.file("a.sock")).try_connect().unwrap();
+        site.write("vassals/a.ini", &good);
+        early.write_all(&get("/").bytes()).unwrap();
+        assert_eq!(early.answer().text(), "one", "{trouble}");
+        is(&emperor, "a", "on demand");
+    }
+    site.write("vassals/a.ini", &good.replace("[uwsgi]", "[uwsgi"));
+    is(&emperor, "a", "backing off");
+    site.write("vassals/a.ini", &good.replace("a.sock", "b.sock"));
+    is(&emperor, "a", "on demand");
+    assert!(!site.has("a.sock"));
+    assert_eq!(emperor.ask("b"), "one");
+    is(&emperor, "a", "on demand");
+    site.write("vassals/a.ini", &good.replace("[uwsgi]", "[uwsgi"));
+    is(&emperor, "a", "backing off");
+    fs::remove_file(site.file("vassals/a.ini")).unwrap();
+    emperor
+        .server
+        .eventually("the socket is gone", || !site.has("b.sock"));
+    emperor.server.stop();
+}
+
+#[test]
+fn a_socket_whose_file_was_removed_is_bound_anew() {
+    if under_uwsgi() {
+        return;
+    }
+    let site = site();
+    drop_in_on_demand(&site, "a", "one");
+    let mut emperor = Emperor::over(&site);
+    is(&emperor, "a", "on demand");
+    fs::remove_file(site.file("a.sock")).unwrap();
+    site.write("vassals/a.ini", &(ini(&site, "a") + COMES_AND_GOES));
+    emperor
+        .server
+        .eventually("it is there again", || site.has("a.sock"));
+    emperor.server.expect_log("was removed or replaced");
+    is(&emperor, "a", "on demand");
+    assert_eq!(emperor.ask("a"), "one");
+    emperor.server.stop();
+}
+
 /// A vassal without a socket of its own.
 fn without_socket(site: &Site, name: &str) -> String {
     let text = ini(site, name);
@@ -222,7 +292,7 @@ fn the_emperors_own_options_give_addresses_as_in_uwsgi() {
     let emperor = Emperor::with(&site, &["--emperor-on-demand-directory", "sockets"]);
     is(&emperor, "a", "on demand");
     is(&emperor, "b", "on demand");
-    fs::rename(site.file("sockets/a.socket"), site.file("a.sock")).unwrap();
+    symlink(site.file("sockets/a.socket"), site.file("a.sock")).unwrap();
     assert_eq!(emperor.ask("a"), "a");
     assert!(
         Path::new(&site.at("b.sock")).exists(),

@@ -6,8 +6,9 @@ use std::rc::Rc;
 use crate::channel::Protocol;
 use crate::config::{Address, Config};
 use crate::sys::environment;
-use crate::sys::socket::{self, FileId, LocalAddress};
+use crate::sys::socket::{self, LocalAddress};
 
+use super::super::loan::Lent;
 use super::error::BindError;
 use super::place::Place;
 use super::wishes::Wishes;
@@ -16,17 +17,15 @@ use super::{Bound, Origin, describe};
 /// Takes over the sockets that this process was started with: systemd's (`LISTEN_FDS`), descriptor 0 if it
 /// listens, those that the configuration names as `fd://`, and those that the emperor has `lent`. To be called once,
 /// before there are threads and before anything else is opened.
-pub(crate) fn inherit(config: &Config, lent: &[RawFd]) -> Result<Vec<Rc<Bound>>, BindError> {
+pub(crate) fn inherit(config: &Config, lent: &[Lent]) -> Result<Vec<Rc<Bound>>, BindError> {
     let wishes = Wishes::of(config)?;
     let mut all = Vec::new();
-    for number in lent {
-        let bound = adopt(*number, wishes.protocol)?;
-        let origin = Origin::Lent(match &bound.place {
-            // one that is gone or another is found out of reach
-            Place::Unix(path) => FileId::of(path).ok(),
-            _ => None,
-        });
-        all.push(Rc::new(Bound { origin, ..bound }));
+    for lent in lent {
+        let bound = adopt(lent.number, wishes.protocol)?;
+        all.push(Rc::new(Bound {
+            origin: Origin::Lent(lent.file),
+            ..bound
+        }));
     }
     all.extend(inherit_wished(&wishes, systemd_numbers())?);
     Ok(all)
