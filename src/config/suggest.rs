@@ -90,7 +90,8 @@ pub(crate) fn guess(name: &str) -> Option<Guess> {
     }
     let typed: Vec<char> = plain.chars().collect();
     let letters = letters_of(plain.chars());
-    let furthest = if typed.len() < 4 { 1 } else { 2 };
+    // two letters of four are half of the name
+    let furthest = if typed.len() < 5 { 1 } else { 2 };
     let mut near: Vec<(usize, u8, &'static str)> = Vec::new();
     for row in options::rows() {
         for known in row.names {
@@ -210,6 +211,16 @@ mod tests {
             "base-dir",
         ] {
             assert_eq!(guess(name), None, "{name}");
+        }
+    }
+
+    #[test]
+    fn short_names_are_near_to_few() {
+        for name in ["pony", "foot", "size", "port"] {
+            assert_eq!(guess(name), None, "{name}");
+        }
+        for (typo, meant) in [("vnev", "venv"), ("chmd", "chmod"), ("mdule", "module")] {
+            assert_eq!(first(typo), Some(meant), "{typo}");
         }
     }
 

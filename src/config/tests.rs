@@ -148,8 +148,8 @@ fn values_are_read_by_their_types() {
     assert_eq!(
         config.env(),
         [
-            ("A".to_owned(), "b=c".to_owned()),
-            ("D".to_owned(), "e".to_owned())
+            ("A".to_owned(), Some("b=c".to_owned())),
+            ("D".to_owned(), Some("e".to_owned()))
         ]
     );
     assert_eq!(
@@ -181,7 +181,7 @@ fn a_value_that_does_not_parse_is_an_error_with_the_way_out() {
         ("chmod-socket = 1777", "three octal digits"),
         ("mount = app.py", "="),
         ("mount = x=app.py", "/x=app.py"),
-        ("env = NAME", "NAME=value"),
+        ("env = =value", "NAME=value"),
         ("protocol = fastcgi", "not here"),
         ("umask = 9", "octal"),
         ("module =", "no value"),

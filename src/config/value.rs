@@ -222,6 +222,30 @@ impl Value for Assignment {
     }
 }
 
+/// What becomes of an environment variable, `NAME=value`; `NAME` alone removes it, as putenv(3) does for uWSGI.
+pub(crate) struct Variable;
+
+impl Value for Variable {
+    type Is = (String, Option<String>);
+    type Got<'a> = &'a (String, Option<String>);
+    const ARG: &'static str = "NAME=VALUE";
+
+    fn parse(text: &str) -> Read<(String, Option<String>)> {
+        let name = text.trim();
+        if !name.is_empty() && !name.contains(|c: char| c == '=' || c.is_whitespace()) {
+            let fault = Fault::new("there is no = in it, and so the variable is removed")
+                .hint(format!("write unenv = {name}, or {name}= for an empty one"));
+            return Ok(((name.to_owned(), None), Some(fault)));
+        }
+        let ((name, value), fault) = Assignment::parse(text)?;
+        Ok(((name, Some(value)), fault))
+    }
+
+    fn got(is: &(String, Option<String>)) -> &(String, Option<String>) {
+        is
+    }
+}
+
 /// A mount point and what serves it, `/point=what`; the point is kept without its trailing slash.
 pub(crate) struct Mount;
 

@@ -92,7 +92,9 @@ pub(super) fn environment(
     }
     for (name, value) in config.env() {
         environment.retain(|(known, _)| known != name.as_str());
-        environment.push((name.into(), value.into()));
+        if let Some(value) = value {
+            environment.push((name.into(), value.into()));
+        }
     }
     environment
 }

@@ -201,6 +201,15 @@ fn a_pythonpath_may_be_a_pattern() {
 
 #[test]
 fn variables_are_set_and_unset_before_the_application() {
+    variables_are_set_and_unset(false);
+}
+
+#[test]
+fn a_variable_without_a_value_is_unset() {
+    variables_are_set_and_unset(true);
+}
+
+fn variables_are_set_and_unset(by_env: bool) {
     let site = Site::of(&format!(
         "import os\nBORN = os.environ.get('KIT_SET'), os.environ.get('KIT_UNSET')\n{}",
         answering("BORN, os.environ['KIT_SET'], os.environ['KIT_SPACED']")
@@ -209,12 +218,13 @@ fn variables_are_set_and_unset_before_the_application() {
         .server()
         .envvar("KIT_UNSET", "x")
         .set("env", "KIT_SET=a=b")
-        .set("unenv", "KIT_UNSET");
-    launch
-        .set("env", "KIT_SPACED=c d")
-        .start()
-        .get("/")
-        .says("(('a=b', None), 'a=b', 'c d')");
+        // without its = it removes the variable
+        .set(if by_env { "env" } else { "unenv" }, "KIT_UNSET");
+    let mut server = launch.set("env", "KIT_SPACED=c d").start();
+    server.get("/").says("(('a=b', None), 'a=b', 'c d')");
+    if by_env && !under_uwsgi() {
+        server.expect_log("env = KIT_UNSET: there is no = in it");
+    }
 }
 
 #[test]

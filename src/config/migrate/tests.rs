@@ -51,8 +51,8 @@ fn a_configuration_file_of_gunicorn_becomes_a_vassal() {
     assert_eq!(
         config.env(),
         [
-            ("A".to_owned(), "1, 2".to_owned()),
-            ("B".to_owned(), "x%y".to_owned())
+            ("A".to_owned(), Some("1, 2".to_owned())),
+            ("B".to_owned(), Some("x%y".to_owned()))
         ]
     );
     assert_eq!(
@@ -81,7 +81,7 @@ fn programs_of_supervisor_become_vassals() {
         )
     );
     assert_eq!(config.env().len(), 3);
-    assert_eq!(config.env()[0], ("A".to_owned(), "1,2".to_owned()));
+    assert_eq!(config.env()[0], ("A".to_owned(), Some("1,2".to_owned())));
     let two = migrate(
         Origin::Supervisor,
         "[program:a]\ncommand=uwsgi --ini a.ini -p 2\n[program:b]\ncommand=sleep 5\n",
