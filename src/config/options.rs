@@ -17,7 +17,7 @@ use super::setting::{Many, Maybe, One, Setting};
 use super::value::{
     Assignment, BlockSize, Buffering, Bytes, Count, Era, Keepalive, LineFormat, Listening, Mask,
     Megabytes, Mount, Names, Number, OptionalSwitch, Ownership, Path, Percent, Protocol, Scaling,
-    Seconds, SocketMode, Switch, Text, Words, Workers,
+    Seconds, SocketMode, Switch, Text, Variable, Words, Workers,
 };
 
 /// Makes the configuration and the table's served rows.
@@ -242,7 +242,7 @@ options! {
             "Import this module as well.";
         warmup "warmup": Many<Text>,
             "Request this path once before workers are forked, so that they share what it loads.";
-        env "env": Many<Assignment>,
+        env "env": Many<Variable>,
             "Set an environment variable: NAME=value.";
         unenv "unenv": Many<Text>,
             "Remove an environment variable.";
@@ -386,6 +386,8 @@ options! {
             "Do this before the application is loaded, for each generation.";
         hook_post_app "hook-post-app": Many<LoadedHook>,
             "Do this when the application is loaded, before it serves, for each generation.";
+        hook_harakiri "hook-harakiri": One<Seconds> = "600",
+            "How long the hooks may take that a reload waits for (pre-app, post-app): then the command is killed and the reload given up; 0: for ever.";
         hook_as_user_atexit "hook-as-user-atexit": Many<LiveHook>,
             "Do this when everything else of the instance has stopped.";
         hook_master_start "hook-master-start": Many<MasterHook>,

@@ -286,6 +286,38 @@ fn a_reload_repeats_the_hooks_of_the_application() {
 }
 
 #[test]
+fn a_hook_that_hangs_in_a_reload_is_killed_and_the_reload_given_up() {
+    if differs("A hook that takes longer than hook-harakiri ends its reload; uWSGI waits for it.") {
+        return;
+    }
+    for moment in ["pre-app", "post-app"] {
+        let site = Site::with("generation");
+        let mut server = site
+            .server()
+            .set("hook-harakiri", "1")
+            .set(
+                &format!("exec-{moment}"),
+                "if test -e hang; then echo $$ > hanging; exec sleep 1000; fi",
+            )
+            .start();
+        let before = server.get("/").text();
+        site.write("hang", "");
+        server.signal(Signal::SIGHUP);
+        server.wait_for_log("has not ended within 1 s (hook-harakiri), and is killed");
+        server.expect_log("hook-harakiri");
+        let pid = site.read("hanging").trim().parse().unwrap();
+        server.eventually("it is gone", || !proc::lives(pid));
+        assert_eq!(server.get("/").text(), before, "{moment}");
+        fs::remove_file(site.file("hang")).unwrap();
+        server.signal(Signal::SIGHUP);
+        server.eventually("the next generation answers", || {
+            server.get("/").text() != before
+        });
+        server.stop();
+    }
+}
+
+#[test]
 fn a_hook_that_fails_in_a_reload_leaves_the_old_generation_serving() {
     if differs("A hook that fails in a reload ends the reload, not the instance.") {
         return;

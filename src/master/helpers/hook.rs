@@ -118,6 +118,8 @@ pub(in crate::master) enum Outcome {
 pub(super) struct Runner {
     jobs: VecDeque<Job>,
     doing: Option<Doing>,
+    /// Then what is being done is given up; and how long it may take altogether.
+    limit: Option<(Instant, Duration)>,
     /// A failure is told and the next action follows.
     tolerant: bool,
     outcome: Option<Outcome>,
@@ -149,6 +151,11 @@ impl Runner {
         self.jobs.extend(jobs);
     }
 
+    /// Gives what is to be done so long, altogether.
+    pub(super) fn limit(&mut self, limit: Option<Duration>, now: Instant) {
+        self.limit = limit.map(|limit| (now + limit, limit));
+    }
+
     /// Whether nothing is being done or to be done.
     pub(super) fn is_idle(&self) -> bool {
         self.jobs.is_empty() && self.doing.is_none()
@@ -156,9 +163,11 @@ impl Runner {
 
     /// When [`Runner::go_on`] has something to do, if no child ends before.
     pub(super) fn deadline(&self) -> Option<Instant> {
+        let limit = self.limit.map(|(due, _)| due);
         match &self.doing {
-            Some(Doing::Waiting { next, .. }) => Some(*next),
-            _ => None,
+            Some(Doing::Waiting { next, .. }) => Some(limit.map_or(*next, |due| due.min(*next))),
+            Some(Doing::Command { .. }) => limit,
+            None => None,
         }
     }
 
@@ -177,6 +186,11 @@ impl Runner {
         outputs: &mut Outputs,
         now: Instant,
     ) -> Outcome {
+        if let Some((due, limit)) = self.limit
+            && due <= now
+        {
+            self.give_up(limit);
+        }
         loop {
             if let Some(outcome) = self.outcome.take() {
                 return outcome;
@@ -197,6 +211,22 @@ impl Runner {
                 },
             }
         }
+    }
+
+    /// What is being done takes too long.
+    fn give_up(&mut self, limit: Duration) {
+        self.limit = None;
+        let (job, killed) = match self.doing.take() {
+            Some(Doing::Command { pid, job, .. }) => {
+                signal(job.moment, pid, Signal::SIGKILL);
+                (job, ", and is killed")
+            }
+            Some(Doing::Waiting { job, .. }) => (job, ""),
+            None => return,
+        };
+        let seconds = limit.as_secs();
+        let why = format!("it has not ended within {seconds} s (hook-harakiri){killed}");
+        self.failed(&job, &why);
     }
 
     fn begin(&mut self, job: Job, around: &Surroundings, outputs: &mut Outputs, now: Instant) {
@@ -463,6 +493,21 @@ mod tests {
         fs::write(&path, "").unwrap();
         now = runner.deadline().unwrap();
         assert_eq!(runner.go_on(&around, &mut outputs, now), Outcome::Done);
+    }
+
+    #[test]
+    fn what_takes_longer_than_it_may_is_given_up() {
+        let mut runner = Runner::default();
+        let never = Action::WaitFor(Awaited::Directory, "/nonexistent".to_owned());
+        runner.add([Job::new("test", never)]);
+        let (around, mut outputs) = (Surroundings::default(), Outputs::default());
+        let now = Instant::now();
+        runner.limit(Some(Duration::from_millis(50)), now);
+        runner.go_on(&around, &mut outputs, now);
+        let due = runner.deadline().unwrap();
+        assert_eq!(due, now + Duration::from_millis(50));
+        let outcome = runner.go_on(&around, &mut outputs, due);
+        assert!(matches!(outcome, Outcome::Failed(why) if why.contains("hook-harakiri")));
     }
 
     #[test]

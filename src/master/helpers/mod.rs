@@ -216,6 +216,11 @@ impl Helpers {
             self.at = Some((phase, generation));
             self.gate.kill();
             self.gate.add(phase.jobs(config));
+            // nothing is held up by a start but the start
+            let reloads = generation > 1;
+            let limit = config.hook_harakiri();
+            let limit = Some(limit).filter(|limit| reloads && !limit.is_zero());
+            self.gate.limit(limit, now);
         }
         let outcome = self.gate.go_on(around, &mut self.outputs, now);
         self.awaited = outcome == Outcome::Busy;
