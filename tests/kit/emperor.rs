@@ -68,31 +68,30 @@ impl Emperor {
 
     /// The state and the reason that `ruwsgi ls` tells of a vassal.
     pub fn state(&self, name: &str) -> (String, String) {
-        let output = self.command(&["ls", "--json"]);
-        let rows: serde_json::Value = serde_json::from_slice(&output.stdout).unwrap_or_default();
-        let rows = rows.as_array().cloned().unwrap_or_default();
-        let row = rows
-            .into_iter()
-            .find(|row| row["name"] == format!("{name}.ini"));
-        let text = |key: &str| {
-            let row = row.as_ref();
-            row.and_then(|row| row[key].as_str())
-                .unwrap_or_default()
-                .to_owned()
-        };
+        let row = self.row(name);
+        let text = |key: &str| row[key].as_str().unwrap_or_default().to_owned();
         (text("state"), text("reason"))
     }
 
-    /// The process id that `ruwsgi ls` tells of a vassal.
-    pub fn pid(&self, name: &str) -> i32 {
+    /// What `ruwsgi ls` tells of a vassal, nothing where there is none.
+    fn row(&self, name: &str) -> serde_json::Value {
         let output = self.command(&["ls", "--json"]);
-        let rows: serde_json::Value = serde_json::from_slice(&output.stdout).unwrap();
-        let rows = rows.as_array().unwrap();
-        let row = rows
-            .iter()
-            .find(|row| row["name"] == format!("{name}.ini"))
-            .unwrap();
-        i32::try_from(row["pid"].as_i64().unwrap()).unwrap()
+        let rows: serde_json::Value = serde_json::from_slice(&output.stdout).unwrap_or_default();
+        let mut rows = rows.as_array().cloned().unwrap_or_default().into_iter();
+        let row = rows.find(|row| row["name"] == format!("{name}.ini"));
+        row.unwrap_or_default()
+    }
+
+    /// The process id that `ruwsgi ls` tells of a vassal; waits for one that has no process yet.
+    #[track_caller]
+    pub fn pid(&self, name: &str) -> i32 {
+        let mut pid = None;
+        self.server
+            .eventually(&format!("{name} has a process"), || {
+                pid = self.row(name)["pid"].as_i64();
+                pid.is_some()
+            });
+        i32::try_from(pid.unwrap()).unwrap()
     }
 }
 

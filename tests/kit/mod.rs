@@ -89,14 +89,33 @@ pub fn reachable(path: &Path) -> bool {
         .all(|part| std::fs::metadata(part).is_ok_and(|it| it.permissions().mode() & 0o1 == 0o1))
 }
 
-/// A loopback port that nobody listens on, never the same twice in a run. Below the range from which
-/// the kernel takes ports for outgoing connections.
+/// A loopback port that nobody listens on. Below the range from which the kernel takes ports for outgoing connections,
+/// and in a block of ports that is this process's own, so that no other run of the suite gets the same one.
 pub fn free_port() -> u16 {
+    use std::os::linux::net::SocketAddrExt;
+    use std::os::unix::net::{SocketAddr, UnixDatagram};
     use std::sync::atomic::{AtomicU16, Ordering};
+    const BLOCK: u16 = 200;
+    const BLOCKS: u16 = 60;
     static NEXT: AtomicU16 = AtomicU16::new(0);
-    let seed = (std::process::id() % 200) as u16 * 60;
+    // whoever has bound the name has the block, until its process ends
+    static OURS: OnceLock<(u16, UnixDatagram)> = OnceLock::new();
+    let claim = |block: u16| {
+        let name = format!("ruwsgi-kit-ports-{block}");
+        let address = SocketAddr::from_abstract_name(name).unwrap();
+        Some((block, UnixDatagram::bind_addr(&address).ok()?))
+    };
+    let (block, _) = OURS.get_or_init(|| {
+        let mut claimed = None;
+        wait::eventually("a block of ports is free", || {
+            claimed = (0..BLOCKS).find_map(claim);
+            claimed.is_some()
+        });
+        claimed.unwrap()
+    });
     loop {
-        let port = 20_000 + (seed + NEXT.fetch_add(1, Ordering::Relaxed)) % 12_000;
+        let next = NEXT.fetch_add(1, Ordering::Relaxed) % BLOCK;
+        let port = 20_000 + block * BLOCK + next;
         if std::net::TcpListener::bind(("127.0.0.1", port)).is_ok() {
             return port;
         }
