@@ -63,6 +63,9 @@ pub(crate) enum FromVassal {
     Failed {
         /// One sentence.
         reason: String,
+        /// Python's traceback; empty if there is none.
+        #[serde(default)]
+        traceback: String,
         /// It stands in the log that the emperor writes to, too.
         told: bool,
     },
@@ -212,6 +215,16 @@ pub struct LoadFailure {
     pub sentence: String,
     /// Python's traceback, as `traceback.format_exception` gives it; empty if there is none.
     pub traceback: String,
+}
+
+impl From<String> for LoadFailure {
+    /// One of which a sentence says all.
+    fn from(sentence: String) -> Self {
+        Self {
+            sentence,
+            traceback: String::new(),
+        }
+    }
 }
 
 /// What a listening socket speaks.

@@ -20,7 +20,7 @@ const VERBS: [(&str, Verb, &str); 8] = [
     (
         "status",
         Verb::Status,
-        "Tell everything about one: its workers, what they do, its sockets.",
+        "Tell everything about one: its workers, what they do, its sockets; without a name, about the emperor.",
     ),
     (
         "reload",
@@ -112,11 +112,7 @@ pub(super) fn run(verb: &str, arguments: &ArgMatches) -> ExitCode {
     let flag = |name: &str| matches!(arguments.try_get_one::<bool>(name), Ok(Some(true)));
     let known = VERBS.iter().find(|(known, ..)| *known == verb);
     let (name, control) = (text("name"), text("control").map(Into::into));
-    let verb = match known.map_or(Verb::List, |(_, verb, _)| *verb) {
-        // of everything that runs
-        Verb::Status if name.is_none() && control.is_none() => Verb::List,
-        verb => verb,
-    };
+    let verb = known.map_or(Verb::List, |(_, verb, _)| *verb);
     let question = Question {
         verb,
         name,

@@ -88,7 +88,7 @@ pub(crate) fn ask(question: &Question) -> Result<String, Failure> {
         named: named.is_some(),
     };
     let answer = match (&target, question.verb) {
-        (Target::Everybody, Verb::List) => asked.all(&request)?,
+        (Target::Everybody, Verb::List | Verb::Status) => asked.all(&request)?,
         (Target::Everybody, _) => match asked.sockets.as_slice() {
             [socket] if asked.named => asked.exchange(socket, &request)?,
             _ => {
@@ -105,7 +105,10 @@ pub(crate) fn ask(question: &Question) -> Result<String, Failure> {
                 };
                 asked.exchange(&socket, &request)?
             }
-            Found::Nobody(pidfile) => return Ok(signal(&pidfile, question)?),
+            Found::Nobody(pidfile) => match asked.emperor(&target, &request) {
+                Some(answer) => answer,
+                None => return Ok(signal(&pidfile, question)?),
+            },
         },
     };
     if let (Some(refusal), true) = (answer.error, answer.vassals.is_empty()) {
@@ -229,6 +232,18 @@ impl Asked {
                 ))
             }
         }
+    }
+
+    /// What the emperor tells of itself whose process is meant.
+    fn emperor(&self, target: &Target, request: &Request) -> Option<Answer> {
+        let Target::Process(pid, _) = target else {
+            return None;
+        };
+        if request.verb != Verb::Status {
+            return None;
+        }
+        let mut all = self.all(request).ok()?.vassals.into_iter();
+        all.find(|row| row.pid == Some(*pid)).map(Answer::of)
     }
 
     /// The names of all, in half a sentence.

@@ -4,7 +4,7 @@ use std::fmt::Write as _;
 
 use crate::log::counted;
 
-use super::talk::{Doing, Instance, Row, Worker};
+use super::talk::{Doing, Emperor, Instance, Row, Worker};
 
 /// All vassals and instances, one to a line.
 pub(super) fn all(rows: &[Row]) -> String {
@@ -59,12 +59,26 @@ pub(super) fn details(row: &Row) -> String {
             let _ = writeln!(text, "  {what:<9} {value}");
         }
     };
-    line("file", Some(row.path.clone()));
+    line(
+        "file",
+        Some(row.path.clone()).filter(|path| !path.is_empty()),
+    );
     line("pid", row.pid.map(|pid| pid.to_string()));
     line("ready for", row.uptime.map(age));
     line("workers", row.workers.map(|count| count.to_string()));
     line("requests", row.requests.map(|count| count.to_string()));
     line("memory", row.memory_kib.map(memory));
+    if let Some(emperor) = &row.emperor {
+        line("version", Some(emperor.version.clone()));
+        line("user", Some(emperor.user.clone()));
+        for source in &emperor.sources {
+            line("source", Some(source.clone()));
+        }
+        line("vassals", Some(vassals(emperor)));
+        for (name, value) in &emperor.options {
+            line("option", Some(format!("{name} = {value}")));
+        }
+    }
     line(
         "failures",
         (row.failures > 0).then(|| row.failures.to_string()),
@@ -78,6 +92,20 @@ pub(super) fn details(row: &Row) -> String {
         describe(&mut text, instance);
     }
     text
+}
+
+/// `3, with 60.0 MiB: 2 ready, 1 backing off`.
+fn vassals(emperor: &Emperor) -> String {
+    let count: u32 = emperor.vassals.values().sum();
+    if count == 0 {
+        return "none".to_owned();
+    }
+    let states = emperor.vassals.iter();
+    let states: Vec<String> = states
+        .map(|(state, count)| format!("{count} {state}"))
+        .collect();
+    let memory = memory(emperor.vassals_kib);
+    format!("{count}, with {memory}: {}", states.join(", "))
 }
 
 /// The sockets, the generations and their workers. Writing to a string cannot fail.

@@ -1,5 +1,7 @@
 //! What `ruwsgi ls` and its kin ask, and what is answered: a line of JSON each, over a control socket.
 
+use std::collections::BTreeMap;
+
 use serde::{Deserialize, Serialize};
 
 /// A question or an order.
@@ -40,6 +42,23 @@ pub(crate) enum Verb {
     Retry,
     KillWorker,
     Scale,
+}
+
+impl Verb {
+    /// As it is typed.
+    pub(crate) fn word(self) -> &'static str {
+        match self {
+            Self::List => "ls",
+            Self::Find => "find",
+            Self::Status => "status",
+            Self::Reload => "reload",
+            Self::Stop => "stop",
+            Self::Start => "start",
+            Self::Retry => "retry",
+            Self::KillWorker => "kill-worker",
+            Self::Scale => "scale",
+        }
+    }
 }
 
 /// A number of workers.
@@ -152,6 +171,25 @@ pub(crate) struct Row {
     /// What is in it, where that was asked for.
     #[serde(default, skip_serializing_if = "Option::is_none")]
     pub(crate) instance: Option<Instance>,
+    /// What it rules over, of an emperor.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub(crate) emperor: Option<Emperor>,
+}
+
+/// What an emperor is and rules over.
+#[derive(Serialize, Deserialize, Debug, Clone, PartialEq, Default)]
+pub(crate) struct Emperor {
+    pub(crate) version: String,
+    /// As whom it runs.
+    pub(crate) user: String,
+    /// Where its vassals come from.
+    pub(crate) sources: Vec<String>,
+    /// How many of those that whoever asks may see are in which state.
+    pub(crate) vassals: BTreeMap<String, u32>,
+    /// The memory of these, KiB; `memory_kib` of the row is the emperor's own.
+    pub(crate) vassals_kib: u64,
+    /// Its options for vassals, with their values.
+    pub(crate) options: Vec<(String, String)>,
 }
 
 /// What an instance consists of.

@@ -49,13 +49,14 @@ impl Host for Realm {
     type Pending = Pending;
 
     fn begin(&mut self, uid: u32, request: Request, now: Instant) -> Next<Pending> {
+        let of_itself = request.name.is_none() && request.pid.is_none();
         let event = match request.verb {
-            Verb::List => {
+            verb if verb == Verb::List || (verb == Verb::Status && of_itself) => {
                 self.ask();
                 return Next::Wait(Pending::Report(request), Some(now + REPORT_TIME));
             }
             Verb::Find => return Next::Answer(find(self, uid, &request, now)),
-            Verb::Status | Verb::KillWorker | Verb::Scale => {
+            Verb::List | Verb::Status | Verb::KillWorker | Verb::Scale => {
                 return self.ask_vassal(uid, request, now);
             }
             Verb::Reload => Event::Reload,
@@ -67,10 +68,10 @@ impl Host for Realm {
             Err(sentence) => return Next::Answer(Answer::refusal(sentence)),
         };
         tracing::info!(
-            "vassal {}: {:?} is asked for by {}",
+            "vassal {}: {} is asked for by {}",
             self.get(&path)
                 .map_or("", |vassal| vassal.found.name.as_str()),
-            request.verb,
+            request.verb.word(),
             user::name_of(uid)
         );
         self.one(&path, event, now);
@@ -156,7 +157,11 @@ fn passed_back(vassal: Option<&Vassal>, mut answer: Answer, now: Instant) -> Ans
 
 /// Root and the emperor's own user may do everything, others what is their own.
 fn may(uid: u32, vassal: &Vassal) -> bool {
-    uid == 0 || uid == user::current_uid() || vassal.owner() == Some(uid)
+    may_all(uid) || vassal.owner() == Some(uid)
+}
+
+fn may_all(uid: u32) -> bool {
+    uid == 0 || uid == user::current_uid()
 }
 
 /// The one vassal that is meant, if this user may do something with it.
@@ -203,9 +208,13 @@ fn find(realm: &Realm, uid: u32, request: &Request, now: Instant) -> Answer {
 fn report(realm: &Realm, uid: u32, request: &Request, now: Instant) -> Answer {
     if request.name.is_none() && request.pid.is_none() {
         let vassals = realm.vassals().filter(|vassal| may(uid, vassal));
-        return Answer {
-            error: None,
-            vassals: vassals.map(|vassal| row(vassal, now)).collect(),
+        let vassals: Vec<Row> = vassals.map(|vassal| row(vassal, now)).collect();
+        return match request.verb {
+            Verb::Status => Answer::of(realm.about.row(vassals.iter(), may_all(uid), now)),
+            _ => Answer {
+                error: None,
+                vassals,
+            },
         };
     }
     match choose(realm, uid, request) {

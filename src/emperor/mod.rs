@@ -5,6 +5,7 @@
 //! `vassal.rs` and done in `realm.rs`. It only ever executes masters. Of those on demand it keeps the sockets (`keep.rs`), which they
 //! bind themselves; it knows nothing of configurations and applications.
 
+mod about;
 mod control;
 mod keep;
 mod realm;

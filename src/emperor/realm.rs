@@ -10,11 +10,12 @@ use std::os::fd::{AsFd, BorrowedFd, OwnedFd};
 use std::path::{Path, PathBuf};
 use std::time::{Duration, Instant};
 
-use crate::channel::{self, Report, ToVassal};
+use crate::channel::{self, LoadFailure, Report, ToVassal};
 use crate::control::talk::Answer;
 use crate::sys::process::{self, Identity, Pid};
 use crate::sys::user;
 
+use super::about::About;
 use super::keep::Keep;
 use super::source::{Found, Stamp};
 use super::spawn::{Lending, Recipe};
@@ -44,7 +45,7 @@ pub(super) struct Vassal {
     /// Python's traceback of that, if there is one.
     pub(super) traceback: Option<String>,
     /// What its process said before it left.
-    last_words: Option<String>,
+    last_words: Option<LoadFailure>,
     /// They stand in the log already.
     told: bool,
     pub(super) report: Report,
@@ -87,6 +88,8 @@ pub(super) struct Rule {
 /// All vassals.
 pub(super) struct Realm {
     rule: Rule,
+    /// What is told of the emperor itself.
+    pub(super) about: About,
     vassals: BTreeMap<PathBuf, Vassal>,
     /// Hooks that run, and whose they are.
     hooks: HashMap<Pid, String>,
@@ -118,9 +121,10 @@ pub(super) enum Seen {
 const ABSENCE: Duration = Duration::from_millis(190);
 
 impl Realm {
-    pub(super) fn new(rule: Rule) -> Self {
+    pub(super) fn new(rule: Rule, about: About) -> Self {
         Self {
             rule,
+            about,
             vassals: BTreeMap::new(),
             hooks: HashMap::new(),
             tickets: 0,

@@ -279,6 +279,7 @@ impl Emperor {
         tracing::info!("stopping all vassals; they finish their requests first");
         self.notify.stopping();
         self.reloading = false;
+        self.realm.about.leaving = true;
         self.realm.all(Event::Remove, now);
         times.leave = Some(now + self.realm.longest_stop() + HOOK_TIME);
     }

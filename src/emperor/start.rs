@@ -14,6 +14,7 @@ use crate::sys::signal::Signals;
 use crate::sys::unix_socket::PlaceError;
 use crate::sys::{daemon, pidfile, stdio, user};
 
+use super::about::About;
 use super::control::{self, Control};
 use super::realm::{Realm, Rule};
 use super::run::{Emperor, READ};
@@ -117,7 +118,7 @@ pub(super) fn start(config: &Config, invocation: &Invocation, way: &mut Way) -> 
     Ok(Emperor {
         sources,
         rules: rules(config),
-        realm: Realm::new(rule(config, recipe)),
+        realm: Realm::new(rule(config, recipe), About::new(config, invocation)),
         signals,
         watch: Watch::new().context("files cannot be watched")?,
         settle: Settle::default(),

@@ -79,17 +79,18 @@ impl EmperorLink {
 
     /// The instance cannot start or go on, for this reason, which its own log does not tell.
     pub(crate) fn failed(&self, sentence: &str) {
-        self.say_failed(sentence, false);
+        self.say_failed(&sentence.to_owned().into(), false);
     }
 
     /// The same where the log tells it.
-    pub(super) fn failed_as_logged(&self, sentence: &str) {
-        self.say_failed(sentence, !self.logs_elsewhere);
+    pub(super) fn failed_as_logged(&self, failure: &LoadFailure) {
+        self.say_failed(failure, !self.logs_elsewhere);
     }
 
-    fn say_failed(&self, sentence: &str, told: bool) {
+    fn say_failed(&self, failure: &LoadFailure, told: bool) {
         self.say(&FromVassal::Failed {
-            reason: sentence.to_owned(),
+            reason: failure.sentence.clone(),
+            traceback: failure.traceback.clone(),
             told,
         });
     }

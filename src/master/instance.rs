@@ -52,7 +52,7 @@ pub(super) struct Way {
 
 impl Way {
     /// Takes everything away; who waits is told that the instance did not start.
-    pub(super) fn undo(&mut self, status: i32, sentence: &str) {
+    pub(super) fn undo(&mut self, status: i32, failure: &LoadFailure) {
         if self.vacuum {
             bind::vacuum_dropped(&self.sockets, &self.lent);
             self.fifos.iter().for_each(Fifos::remove);
@@ -71,10 +71,10 @@ impl Way {
             }
         }
         if status != crate::exit::OK {
-            self.emperor.failed_as_logged(sentence);
+            self.emperor.failed_as_logged(failure);
         }
         if let Some(parent) = self.parent.take() {
-            parent.failed(u8::try_from(status).unwrap_or(1), sentence);
+            parent.failed(u8::try_from(status).unwrap_or(1), &failure.sentence);
         }
         // last, because who waits for the stop sees it end
         self.control = None;
@@ -355,8 +355,8 @@ impl Instance {
     }
 
     /// The instance is over: takes away what it left outside. Who still waits for the start is told why it failed.
-    pub(super) fn leave(&mut self, status: i32, reason: &str) {
-        self.way.undo(status, reason);
+    pub(super) fn leave(&mut self, status: i32, failure: &LoadFailure) {
+        self.way.undo(status, failure);
     }
 }
 

@@ -396,11 +396,10 @@ impl Master {
 
     /// Takes away what the instance left outside; the last thing that the master does.
     pub(super) fn leave_the_place(&mut self, status: i32) {
-        let reason = match &self.told {
-            Some(failure) => &failure.sentence,
-            None => "it was stopped before the start was complete",
-        };
-        self.instance.leave(status, reason);
+        let stopped =
+            || LoadFailure::from("it was stopped before the start was complete".to_owned());
+        let failure = self.told.take().unwrap_or_else(stopped);
+        self.instance.leave(status, &failure);
     }
 
     fn report(&self, now: Instant) {

@@ -55,11 +55,14 @@ pub(super) fn start(
     match prepare(config, invocation, &mut way) {
         Ok(Some(started)) => Ok(Some(started)),
         Ok(None) => {
-            way.undo(crate::exit::OK, "");
+            way.undo(crate::exit::OK, &String::new().into());
             Ok(None)
         }
         Err(error) => {
-            way.undo(crate::exit::FAILED, &format!("cannot start: {error:#}"));
+            way.undo(
+                crate::exit::FAILED,
+                &format!("cannot start: {error:#}").into(),
+            );
             Err(error)
         }
     }

@@ -180,7 +180,7 @@ fn a_stop_that_is_waited_for_comes_back_when_all_have_finished() {
     });
     std::thread::scope(|scope| {
         let stopping = scope.spawn(|| server.operator(&["stop", "site", "--wait"]));
-        server.wait_for_log("the requests in flight are finished first");
+        server.wait_for_log("by ruwsgi stop: stopping; the requests in flight are finished first");
         assert!(!stopping.is_finished());
         server.site.write("go", "");
         held.answer().expect(200);

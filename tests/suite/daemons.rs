@@ -268,7 +268,7 @@ fn what_a_shell_started_may_finish_although_the_shell_is_gone() {
             time.sleep(1)\n";
     site.write("slow.py", slow);
     let python = system_python();
-    let server = site
+    let mut server = site
         .server()
         .set(
             "attach-daemon",
@@ -276,8 +276,11 @@ fn what_a_shell_started_may_finish_although_the_shell_is_gone() {
         )
         .start();
     server.eventually("it runs", || site.has("ready"));
-    server.stop();
+    server.signal(Signal::SIGTERM);
+    assert!(server.wait_for_exit().unwrap().success());
     assert!(site.has("finished"));
+    server.wait_for_log("what is left of its process group");
+    assert_eq!(server.log_lines("is asked to stop by").len(), 1);
 }
 
 #[test]

@@ -208,6 +208,94 @@ fn the_verbs_tell_and_do() {
 }
 
 #[test]
+fn a_start_that_fails_is_told_with_its_traceback() {
+    if under_uwsgi() {
+        return;
+    }
+    let site = site();
+    drop_in(&site, "a", "one");
+    let mut emperor = Emperor::with(&site, &["--emperor-throttle", "600000"]);
+    emperor.says("a", "one");
+    assert!(emperor.command(&["stop", "a", "--wait"]).status.success());
+    site.write("a.py", "raise RuntimeError('my own words')\n");
+    for verb in ["start", "retry"] {
+        let output = emperor.command(&[verb, "a", "--wait"]);
+        assert!(!output.status.success(), "{output:?}");
+        let told = String::from_utf8_lossy(&output.stderr);
+        for part in [
+            "a.ini is backing off: ",
+            "Traceback (most recent call last)",
+            "RuntimeError: my own words",
+        ] {
+            assert!(told.contains(part), "{verb}: {part} is missing in {told}");
+        }
+        emperor.server.expect_log("my own words");
+    }
+    let output = emperor.command(&["retry", "a", "--wait", "--json"]);
+    assert!(!output.status.success(), "{output:?}");
+    let rows: serde_json::Value = serde_json::from_slice(&output.stdout).unwrap();
+    let traceback = rows[0]["traceback"].as_str().unwrap();
+    assert!(traceback.contains("my own words"), "{traceback}");
+    site.write("a.py", &app("mended"));
+    assert!(emperor.command(&["retry", "a", "--wait"]).status.success());
+    emperor.says("a", "mended");
+    emperor.server.stop();
+}
+
+#[test]
+fn the_emperor_tells_of_itself() {
+    if under_uwsgi() {
+        return;
+    }
+    let site = site();
+    for name in ["a", "b", "c"] {
+        drop_in(&site, name, name);
+    }
+    let options = [
+        "--emperor-throttle",
+        "700",
+        "--vassal-set",
+        "key=secret",
+        "--pidfile",
+        "the.pid",
+    ];
+    let emperor = Emperor::with(&site, &options);
+    for name in ["a", "b", "c"] {
+        emperor.says(name, name);
+    }
+    assert!(emperor.command(&["stop", "b", "--wait"]).status.success());
+    let pid = emperor.server.master;
+    let output = emperor.command(&["status"]);
+    assert!(output.status.success(), "{output:?}");
+    let told = String::from_utf8(output.stdout).unwrap();
+    for part in [
+        "emperor: ready\n",
+        &format!("  pid       {pid}\n"),
+        "  ready for ",
+        "  version   ",
+        "  user      ",
+        &format!("  source    {}\n", site.at("vassals")),
+        "2 ready, 1 stopped",
+        "  option    emperor-throttle = 700\n",
+        "  option    emperor-max-throttle = 180000\n",
+        "  option    vassal-set = key=secret\n",
+    ] {
+        assert!(told.contains(part), "{part} is missing in {told}");
+    }
+    let pidfile = site.at("the.pid");
+    for words in [&["status", "--json"][..], &["status", &pidfile, "--json"]] {
+        let output = emperor.command(words);
+        let rows: serde_json::Value = serde_json::from_slice(&output.stdout).unwrap();
+        assert_eq!(rows.as_array().unwrap().len(), 1, "{rows}");
+        let row = &rows[0];
+        assert_eq!(row["pid"], pid, "{row}");
+        assert_eq!(row["emperor"]["vassals"]["ready"], 2, "{row}");
+        assert!(row["emperor"]["vassals_kib"].as_u64() > row["memory_kib"].as_u64());
+    }
+    emperor.server.stop();
+}
+
+#[test]
 fn nothing_of_a_vassal_outlives_a_killed_emperor() {
     if under_uwsgi() {
         return;

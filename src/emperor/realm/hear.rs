@@ -5,7 +5,7 @@ use std::os::fd::AsFd;
 use std::path::Path;
 use std::time::{Duration, Instant};
 
-use crate::channel::{self, FromVassal};
+use crate::channel::{self, FromVassal, LoadFailure};
 use crate::emperor::vassal::{Event, State};
 use crate::sys::poll;
 use crate::sys::process::{Exit, Pid};
@@ -106,14 +106,21 @@ impl Vassal {
                 self.traceback = Some(failure.traceback).filter(|text| !text.is_empty());
                 self.step(Event::Reloaded, now, rule);
             }
-            FromVassal::Failed { reason, told } => {
-                self.last_words = Some(reason);
+            FromVassal::Failed {
+                reason: sentence,
+                traceback,
+                told,
+            } => {
+                self.last_words = Some(LoadFailure {
+                    sentence,
+                    traceback,
+                });
                 self.told = told;
             }
             FromVassal::Idle => {
                 self.rests = true;
-                self.last_words =
-                    Some("left, because nobody asked for it (die-on-idle)".to_owned());
+                let words = "left, because nobody asked for it (die-on-idle)";
+                self.last_words = Some(words.to_owned().into());
             }
             // heard already, because of its descriptors
             FromVassal::Sockets { .. } => {}
@@ -165,10 +172,13 @@ impl Vassal {
             self.traceback = None;
             return;
         }
-        let reason = match (self.last_words.take(), before) {
+        let LoadFailure {
+            sentence: reason,
+            traceback,
+        } = match (self.last_words.take(), before) {
             (Some(words), _) => words,
-            (None, State::Starting { .. }) => format!("{exit} before it was ready"),
-            (None, _) => format!("{exit} without being asked to"),
+            (None, State::Starting { .. }) => format!("{exit} before it was ready").into(),
+            (None, _) => format!("{exit} without being asked to").into(),
         };
         let said = match self.told {
             true => "failed, as it has told",
@@ -176,6 +186,6 @@ impl Vassal {
         };
         tracing::error!("vassal {name} (pid {pid}): {said}{}", self.next_try(now));
         self.trouble = Some(reason);
-        self.traceback = None;
+        self.traceback = Some(traceback).filter(|text| !text.is_empty());
     }
 }

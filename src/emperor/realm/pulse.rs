@@ -37,9 +37,10 @@ impl Vassal {
         self.pulse.forget();
         if let Some(pid) = self.state.pid() {
             let silence = silence.as_secs();
-            self.last_words = Some(format!(
+            let words = format!(
                 "killed, because its master has sent no heartbeat for {silence} s (emperor-required-heartbeat)"
-            ));
+            );
+            self.last_words = Some(words.into());
             self.told = false;
             if let Err(error) = process::kill_hard(pid) {
                 let name = &self.found.name;

@@ -232,11 +232,13 @@ impl Attached {
         match action {
             Action::Nothing | Action::Spawn | Action::Look | Action::Probe(_) => {}
             Action::Tell(pid) => {
-                tracing::info!(
-                    "{} (pid {pid}) is asked to stop by {}",
-                    self.name(),
-                    self.stop
-                );
+                let (name, stop) = (self.name(), self.stop);
+                match self.state {
+                    State::Lingering { .. } => tracing::info!(
+                        "{name}: what is left of its process group {pid} is told too, by {stop}"
+                    ),
+                    _ => tracing::info!("{name} (pid {pid}) is asked to stop by {stop}"),
+                }
                 match self.state {
                     // what it left has nobody else to tell it
                     State::Lingering { .. } => signal(self.name(), pid, self.stop),

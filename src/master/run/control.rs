@@ -116,7 +116,7 @@ impl Master {
 
     /// A user who may has asked for something.
     fn asked(&mut self, uid: u32, request: &Request, now: Instant) -> Next<Pending> {
-        let who = || format!("{}, by ruwsgi {:?}", user::name_of(uid), request.verb);
+        let who = || format!("{}, by ruwsgi {}", user::name_of(uid), request.verb.word());
         let leaving = matches!(self.phase, Phase::Leaving { .. });
         match request.verb {
             Verb::Find => Next::Answer(Answer::of(self.row())),
