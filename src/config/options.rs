@@ -15,9 +15,9 @@ use super::row::{Row, State};
 use super::schedule::{Cron, Cron2, UniqueCron};
 use super::setting::{Many, Maybe, One, Setting};
 use super::value::{
-    Assignment, BlockSize, Buffering, Bytes, Count, Era, Keepalive, LineFormat, Listening, Mask,
-    Megabytes, Mount, Names, Number, OptionalSwitch, Ownership, Path, Percent, Protocol, Scaling,
-    Seconds, SocketMode, Switch, Text, Variable, Words, Workers,
+    Assignment, BlockSize, Buffering, Bytes, Capabilities, Count, Era, Keepalive, LineFormat,
+    Listening, Mask, Megabytes, Mount, Number, OptionalSwitch, Ownership, Path, Percent, Protocol,
+    Scaling, Seconds, SocketMode, Switch, Text, Variable, Words, Workers,
 };
 
 /// Makes the configuration and the table's served rows.
@@ -256,8 +256,8 @@ options! {
             "A supplementary group, by name or number.";
         no_initgroups "no-initgroups": One<Switch>,
             "Do not take the supplementary groups of uid.";
-        cap "cap": Many<Names>,
-            "Capabilities to keep when privileges are dropped, separated by commas.";
+        cap "cap": Many<Capabilities>,
+            "Capabilities to keep when privileges are dropped, and no others; by name or number, separated by commas.";
         umask "umask": Maybe<Mask>,
             "The mask for new files, in octal.";
         chroot "chroot": Maybe<Path>,
@@ -422,6 +422,8 @@ options! {
             "Of a symbolic link, the link's own owner counts for emperor-tyrant.";
         emperor_tyrant_root "emperor-tyrant-root": One<Switch>,
             "Let emperor-tyrant also run files that belong to root or to root's group, as root.";
+        emperor_cap "emperor-cap" ["vassals-cap", "vassal-cap"]: Many<Capabilities>,
+            "Capabilities that every vassal has, and no others: given to one that runs as another user, left to one that runs as root.";
         emperor_nofollow "emperor-nofollow": One<Switch>,
             "Symbolic links are no vassals.";
         emperor_extra_extension "emperor-extra-extension" ["emperor-extra-ext"]: Many<Text>,

@@ -2,7 +2,7 @@
 
 use std::time::Duration;
 
-use super::finding::Fault;
+use super::finding::{Fault, shortened};
 use super::setting::Read;
 use super::value::{Compat, Owner, ScalingAlgorithm, Wire};
 
@@ -53,6 +53,23 @@ pub(super) fn full(text: &str) -> Read<String> {
         inline_comment(text).map(|_| comment_remark())
     };
     Ok((text.to_owned(), remark))
+}
+
+pub(super) fn capability(text: &str) -> Read<caps::Capability> {
+    let (bare, remark) = without_comment(text);
+    let name = bare.to_ascii_uppercase();
+    let name = name.strip_prefix("CAP_").unwrap_or(&name);
+    let same = |known: &caps::Capability| {
+        let number = known.index().to_string();
+        known.to_string().strip_prefix("CAP_") == Some(name) || number == name
+    };
+    match caps::all().into_iter().find(same) {
+        Some(known) => Ok((known, remark)),
+        None => Err(
+            Fault::new(format!("there is no capability {}", shortened(bare)))
+                .hint("they are named like net_bind_service; capabilities(7) lists them"),
+        ),
+    }
 }
 
 pub(super) fn switch(text: &str) -> Read<bool> {

@@ -144,7 +144,8 @@ fn values_are_read_by_their_types() {
     );
     assert_eq!(config.limit_as(), Some(128 << 20));
     assert_eq!(config.umask(), Some(0o22));
-    assert_eq!(config.cap(), ["setuid", "net_bind_service"]);
+    use caps::Capability::{CAP_NET_BIND_SERVICE, CAP_SETUID};
+    assert_eq!(config.cap(), [CAP_SETUID, CAP_NET_BIND_SERVICE]);
     assert_eq!(
         config.env(),
         [

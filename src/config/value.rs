@@ -142,10 +142,27 @@ text!(
     /// Any text, also an empty one.
     Words, "TEXT", |text| vec![text], |text: &str| Ok((text.to_owned(), None))
 );
-text!(
-    /// Names separated by commas.
-    Names, "NAME,...", comma_separated, full
-);
+
+/// Capabilities, by name or number, separated by commas.
+pub(crate) struct Capabilities;
+
+impl Value for Capabilities {
+    type Is = caps::Capability;
+    type Got<'a> = caps::Capability;
+    const ARG: &'static str = "NAME,...";
+
+    fn parse(text: &str) -> Read<caps::Capability> {
+        capability(text)
+    }
+
+    fn split(text: &str) -> Vec<&str> {
+        comma_separated(text)
+    }
+
+    fn got(is: &caps::Capability) -> caps::Capability {
+        *is
+    }
+}
 
 /// A socket's address.
 pub(crate) struct Listening;

@@ -7,6 +7,7 @@
 
 mod about;
 mod control;
+mod grant;
 mod keep;
 mod realm;
 mod run;

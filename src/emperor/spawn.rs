@@ -8,6 +8,7 @@ use std::process::{Command, Stdio};
 use std::time::{Duration, Instant};
 
 use crate::config::{Config, Invocation};
+use crate::sys::capability::Capabilities;
 use crate::sys::interpreter::Shim;
 use crate::sys::process::{self, Apart, Identity, Pid};
 use crate::sys::{packet, user};
@@ -36,6 +37,8 @@ pub(super) struct Recipe {
     environment: Vec<(OsString, OsString)>,
     /// How many descriptors a vassal may open.
     descriptors: Option<u64>,
+    /// The capabilities that a vassal has (`emperor-cap`).
+    capabilities: Option<Capabilities>,
     stop_hook: Option<PathBuf>,
     /// A vassal's file that is executable is run.
     magic_exec: bool,
@@ -54,6 +57,7 @@ impl Recipe {
         config: &Config,
         invocation: &Invocation,
         descriptors: Option<u64>,
+        capabilities: Option<Capabilities>,
     ) -> io::Result<Self> {
         let at = |program: &String| invocation.cwd.join(program);
         let mut programs: Vec<PathBuf> = config.emperor_wrapper_override().iter().map(at).collect();
@@ -88,6 +92,7 @@ impl Recipe {
             after,
             environment,
             descriptors,
+            capabilities,
             stop_hook: config.vassals_stop_hook().map(PathBuf::from),
             magic_exec: config.emperor_magic_exec(),
             address: address_rule(config, invocation),
@@ -109,6 +114,7 @@ impl Recipe {
         let apart = Apart {
             inherited: lending.keep.descriptors().chain([theirs.as_fd()]).collect(),
             identity,
+            capabilities: self.capabilities,
             descriptors: self.descriptors,
             ..Apart::default()
         };

@@ -8,14 +8,17 @@ use anyhow::{Context, Result, bail};
 
 use crate::config::{Config, Invocation};
 use crate::control::place;
+use crate::sys::capability::Capabilities;
 use crate::sys::notify::Notify;
 use crate::sys::process::{self, Pid};
 use crate::sys::signal::Signals;
 use crate::sys::unix_socket::PlaceError;
+use crate::sys::user::Wish;
 use crate::sys::{daemon, pidfile, stdio, user};
 
 use super::about::About;
 use super::control::{self, Control};
+use super::grant;
 use super::realm::{Realm, Rule};
 use super::run::{Emperor, READ};
 use super::settle::Settle;
@@ -77,6 +80,7 @@ impl Way {
 /// Whatever the configuration or the environment does not allow.
 pub(super) fn start(config: &Config, invocation: &Invocation, way: &mut Way) -> Result<Emperor> {
     check(config)?;
+    let capabilities = grant::of(config, is_tyrant(config))?;
     let sources = sources(config, invocation)?;
     if let Some(log) = config.daemonize2() {
         way.parent = Some(daemon::detach_later(Path::new(log))?);
@@ -100,7 +104,7 @@ pub(super) fn start(config: &Config, invocation: &Invocation, way: &mut Way) -> 
     let stats = stats
         .map(|address| Stats::open(address, config.emperor(), is_tyrant(config)))
         .transpose()?;
-    drop_privileges(config)?;
+    drop_privileges(config, capabilities)?;
     redirect(config.logto2())?;
     for path in [
         config.pidfile2(),
@@ -112,8 +116,8 @@ pub(super) fn start(config: &Config, invocation: &Invocation, way: &mut Way) -> 
     if let Some(title) = title(config) {
         process::set_title(&title);
     }
-    let recipe =
-        Recipe::new(config, invocation, descriptors).context("our own program cannot be found")?;
+    let recipe = Recipe::new(config, invocation, descriptors, capabilities)
+        .context("our own program cannot be found")?;
     let every = config.emperor_freq().max(Duration::from_secs(1));
     Ok(Emperor {
         sources,
@@ -233,16 +237,22 @@ fn socket_path(config: &Config, invocation: &Invocation) -> PathBuf {
         .join(place::file_name(&sources.join(" ")))
 }
 
-fn drop_privileges(config: &Config) -> Result<()> {
-    let dropped = user::drop_privileges(
-        config.uid(),
-        config.gid(),
-        config.add_gid(),
-        config.no_initgroups(),
-        config.cap(),
-    )?;
-    if dropped.changed {
-        tracing::info!("{dropped}, and so do the vassals");
+fn drop_privileges(config: &Config, granted: Option<Capabilities>) -> Result<()> {
+    let dropped = user::drop_privileges(&Wish {
+        uid: config.uid(),
+        gid: config.gid(),
+        add_gids: config.add_gid(),
+        no_initgroups: config.no_initgroups(),
+        caps: config.cap(),
+        reserve: config.emperor_cap(),
+    })?;
+    match granted {
+        None if dropped.changed => tracing::info!("{dropped}, and so do the vassals"),
+        None => {}
+        Some(granted) if dropped.changed => {
+            tracing::info!("{dropped}; the vassals are the same user, with just {granted}");
+        }
+        Some(granted) => tracing::info!("each vassal has just the capabilities {granted}"),
     }
     if user::is_root() && !is_tyrant(config) {
         tracing::warn!(

@@ -11,6 +11,7 @@ use crate::sys::notify::Notify;
 use crate::sys::process::{self, Pid};
 use crate::sys::signal::Signals;
 use crate::sys::unix_socket::{Access, PlaceError};
+use crate::sys::user::Wish;
 use crate::sys::{daemon, pidfile, stdio, user};
 
 use super::bind;
@@ -85,6 +86,8 @@ fn prepare(
             tracing::warn!("{warning}");
         }
     }
+    // what cannot end well is not begun
+    wish(&config).check_rights()?;
     let mut signals = Signals::block(&order::READ).context("signals cannot be blocked")?;
     process::set_child_subreaper().context("workers cannot be adopted")?;
     way.notify = Notify::from_environment();
@@ -266,21 +269,18 @@ pub(super) fn write_pidfile(path: Option<&str>, way: &mut Way) -> Result<()> {
 
 fn drop_privileges(instance: &mut Instance) -> Result<()> {
     let vassal = instance.way().emperor.is_vassal();
-    let config = instance.config();
-    if vassal && !user::is_root() && !is_already(config) {
+    let mut wish = wish(instance.config());
+    if vassal && !user::is_root() && !is_already(wish) {
         tracing::warn!(
-            "the uid and gid of this file have no effect: the emperor runs as {}, and so do its vassals",
+            "the uid and gid of this file have no effect: the emperor has started this vassal as {}",
             user::current_name()
         );
-        return Ok(());
+        wish = Wish {
+            caps: wish.caps,
+            ..Wish::default()
+        };
     }
-    let dropped = user::drop_privileges(
-        config.uid(),
-        config.gid(),
-        config.add_gid(),
-        config.no_initgroups(),
-        config.cap(),
-    )?;
+    let dropped = user::drop_privileges(&wish)?;
     if dropped.changed {
         tracing::info!("{dropped}");
     }
@@ -290,14 +290,20 @@ fn drop_privileges(instance: &mut Instance) -> Result<()> {
     Ok(())
 }
 
-/// Whether this process is what the configuration wants it to become.
-fn is_already(config: &Config) -> bool {
-    let dropped = user::drop_privileges(
-        config.uid(),
-        config.gid(),
-        config.add_gid(),
-        config.no_initgroups(),
-        &[],
-    );
+/// What the configuration wants this process to become.
+fn wish(config: &Config) -> Wish<'_> {
+    Wish {
+        uid: config.uid(),
+        gid: config.gid(),
+        add_gids: config.add_gid(),
+        no_initgroups: config.no_initgroups(),
+        caps: config.cap(),
+        reserve: &[],
+    }
+}
+
+/// Whether this process, which is not root's, is what it is wished to become.
+fn is_already(wish: Wish<'_>) -> bool {
+    let dropped = user::drop_privileges(&Wish { caps: &[], ..wish });
     !matches!(dropped, Err(user::DropError::NotRoot { .. }))
 }

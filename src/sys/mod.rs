@@ -2,6 +2,7 @@
 
 pub mod backlog;
 pub mod borrowed_rights;
+pub mod capability;
 pub mod clock;
 pub mod daemon;
 pub mod environment;

@@ -11,6 +11,7 @@ use nix::errno::Errno;
 use nix::sys::resource::{Resource, getrlimit, setrlimit};
 use nix::unistd::{Gid, Uid};
 
+use super::capability::{self, Capabilities};
 use super::signal::Signal;
 
 /// The id of one process: never 0 or negative, so that a signal cannot go to a group by mistake.
@@ -262,6 +263,9 @@ pub struct Apart<'a> {
     pub inherited: Vec<BorrowedFd<'a>>,
     /// The user it becomes for good; only root can ask for it.
     pub identity: Option<&'a Identity>,
+    /// The capabilities that it has, and no others; this process must be permitted to have them. Where they are not
+    /// said, they follow from the user.
+    pub capabilities: Option<Capabilities>,
     /// How many descriptors it may open, where that is not what this process may.
     pub descriptors: Option<u64>,
     /// The signal it gets when this process dies; without one it outlives this process.
@@ -287,6 +291,11 @@ pub fn spawn_apart(mut command: Command, apart: &Apart<'_>) -> io::Result<Pid> {
         )
     });
     let descriptors = apart.descriptors;
+    let granted = apart.capabilities;
+    let becomes_root = match apart.identity {
+        Some(identity) => identity.uid == 0,
+        None => Uid::effective().is_root(),
+    };
     let (death, session) = (apart.death, apart.session);
     let parent = Pid::own();
     let set_up = move || {
@@ -302,10 +311,16 @@ pub fn spawn_apart(mut command: Command, apart: &Apart<'_>) -> io::Result<Pid> {
             let (_, hard) = getrlimit(Resource::RLIMIT_NOFILE)?;
             setrlimit(Resource::RLIMIT_NOFILE, soft.min(hard), hard)?;
         }
+        if let Some(granted) = granted {
+            capability::prepare(granted, becomes_root)?;
+        }
         if let Some((uid, gid, groups)) = &identity {
             nix::unistd::setgroups(groups)?;
             nix::unistd::setresgid(*gid, *gid, *gid)?;
             nix::unistd::setresuid(*uid, *uid, *uid)?;
+        }
+        if let Some(granted) = granted {
+            capability::take(granted, becomes_root)?;
         }
         // after the change of the user, which makes the kernel forget it
         if let Some(signal) = death {

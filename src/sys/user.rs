@@ -4,12 +4,14 @@ use std::ffi::CString;
 use std::fmt;
 use std::io;
 use std::path::Path;
-use std::str::FromStr;
 
-use caps::{CapSet, Capability, CapsHashSet};
 use nix::errno::Errno;
-use nix::sys::prctl;
 use nix::unistd::{self, Gid, Group, Uid, User};
+
+use super::capability::Capabilities;
+
+mod privileges;
+pub use privileges::{Dropped, Wish, drop_privileges};
 
 /// A user, by name or number.
 #[derive(Debug, Clone, PartialEq, Eq)]
@@ -42,12 +44,16 @@ pub enum DropError {
         /// Our effective user.
         uid: u32,
     },
-    /// No such capability.
-    #[error("capability {0} is not known (they are named like net_bind_service)")]
-    NoCapability(String),
-    /// A capability that this process does not have itself.
-    #[error("capability {0} cannot be kept: this process does not have it")]
-    CapabilityMissing(String),
+    /// Capabilities that this process does not have itself.
+    #[error(
+        "cap = {0}: this process does not have that itself; start it as root, or, if it is a vassal, add it to its emperor's emperor-cap"
+    )]
+    CapabilityMissing(Capabilities),
+    /// Root without root's power over users and groups.
+    #[error(
+        "cannot become another user or group: this process is root, but without {0}; if it is a vassal, add that to its emperor's emperor-cap"
+    )]
+    Powerless(Capabilities),
     /// The kernel refused.
     #[error("{call} failed: {reason}")]
     Kernel {
@@ -59,41 +65,6 @@ pub enum DropError {
     /// Everything was set, and yet root could be had back.
     #[error("root could be regained after setuid to {0}; refusing to go on")]
     Regained(u32),
-}
-
-/// What this process is after [`drop_privileges`]. Displayed for the log.
-#[derive(Debug, Clone, PartialEq, Eq)]
-pub struct Dropped {
-    /// Our user now.
-    pub uid: u32,
-    /// Its name, if it has one.
-    pub user: Option<String>,
-    /// Our group now.
-    pub gid: u32,
-    /// Our supplementary groups now.
-    pub groups: Vec<u32>,
-    /// Capabilities kept, named as in the configuration.
-    pub caps: Vec<String>,
-    /// Whether anything was changed.
-    pub changed: bool,
-}
-
-impl fmt::Display for Dropped {
-    fn fmt(&self, f: &mut fmt::Formatter) -> fmt::Result {
-        match &self.user {
-            Some(name) => write!(f, "runs as {name} (uid {}, gid {}", self.uid, self.gid)?,
-            None => write!(f, "runs as uid {} (gid {}", self.uid, self.gid)?,
-        }
-        let groups: Vec<_> = self.groups.iter().map(u32::to_string).collect();
-        match groups.is_empty() {
-            true => write!(f, ", no other groups)")?,
-            false => write!(f, ", groups {})", groups.join(", "))?,
-        }
-        if !self.caps.is_empty() {
-            write!(f, " with the capabilities {}", self.caps.join(", "))?;
-        }
-        Ok(())
-    }
 }
 
 /// Whether this process has root's user id.
@@ -188,166 +159,6 @@ pub fn chroot(path: &Path) -> Result<(), DropError> {
         .map_err(|e| kernel(format!("entering / of the chroot {}", path.display()), e))
 }
 
-/// Becomes another user for good; names or numbers.
-///
-/// `uid` alone takes that user's primary group and its other groups with it; `gid` replaces the primary group;
-/// `add_gids` are added; with `no_initgroups` (or without `uid`) they are the only supplementary groups. `caps`
-/// are kept and pass to programs executed later. Nothing is asked: nothing is changed. Not root, but already
-/// that user: nothing is changed either.
-///
-/// Only for a process that has no second thread yet. The kernel forgets a parent-death signal here.
-pub fn drop_privileges(
-    uid: Option<&str>,
-    gid: Option<&str>,
-    add_gids: &[String],
-    no_initgroups: bool,
-    caps: &[String],
-) -> Result<Dropped, DropError> {
-    let wanted = Wanted::resolve(uid, gid, add_gids, no_initgroups, caps)?;
-    let nothing = uid.is_none() && gid.is_none() && add_gids.is_empty() && caps.is_empty();
-    if nothing {
-        return Ok(current(Vec::new(), false));
-    }
-    if is_root() {
-        wanted.become_it()?;
-    } else {
-        wanted.be_it_already()?;
-    }
-    set_ambient(&wanted.caps)?;
-    let names = wanted.caps.iter().map(|c| short_name(*c)).collect();
-    Ok(current(names, true))
-}
-
-/// What was asked, in numbers.
-struct Wanted {
-    user: Option<UserId>,
-    gid: Option<u32>,
-    groups: Vec<u32>,
-    caps: Vec<Capability>,
-}
-
-impl Wanted {
-    fn resolve(
-        uid: Option<&str>,
-        gid: Option<&str>,
-        add_gids: &[String],
-        no_initgroups: bool,
-        caps: &[String],
-    ) -> Result<Self, DropError> {
-        let user = uid.map(find_user).transpose()?;
-        let gid = match (gid, &user) {
-            (Some(text), _) => Some(find_group(text)?),
-            (
-                None,
-                Some(UserId {
-                    entry: Some((_, primary)),
-                    ..
-                }),
-            ) => Some(*primary),
-            (None, Some(user)) if is_root() => return Err(DropError::NoPrimaryGroup(user.uid)),
-            (None, _) => None,
-        };
-        let mut groups = match (&user, gid) {
-            (
-                Some(UserId {
-                    entry: Some((name, _)),
-                    ..
-                }),
-                Some(gid),
-            ) if !no_initgroups => groups_of(name, gid)?,
-            _ => Vec::new(),
-        };
-        for text in add_gids {
-            groups.push(find_group(text)?);
-        }
-        groups.sort_unstable();
-        groups.dedup();
-        let caps = caps
-            .iter()
-            .map(|name| find_capability(name))
-            .collect::<Result<_, _>>()?;
-        Ok(Wanted {
-            user,
-            gid,
-            groups,
-            caps,
-        })
-    }
-
-    fn become_it(&self) -> Result<(), DropError> {
-        if self.user.is_some() || self.gid.is_some() || !self.groups.is_empty() {
-            let groups: Vec<_> = self.groups.iter().copied().map(Gid::from_raw).collect();
-            unistd::setgroups(&groups)
-                .map_err(|e| kernel(format!("setgroups to {:?}", self.groups), e))?;
-        }
-        if let Some(number) = self.gid {
-            let gid = Gid::from_raw(number);
-            unistd::setresgid(gid, gid, gid)
-                .map_err(|e| kernel(format!("setgid to {number}"), e))?;
-        }
-        let Some(user) = &self.user else {
-            if !self.caps.is_empty() {
-                tracing::warn!("cap takes nothing away from root: set uid too");
-            }
-            return Ok(());
-        };
-        if !self.caps.is_empty() {
-            prctl::set_keepcaps(true).map_err(|e| kernel("keeping capabilities", e))?;
-        }
-        let uid = Uid::from_raw(user.uid);
-        unistd::setresuid(uid, uid, uid)
-            .map_err(|e| kernel(format!("setuid to {}", user.uid), e))?;
-        if !self.caps.is_empty() {
-            limit_to(&self.caps)?;
-        }
-        self.verify(user.uid)
-    }
-
-    /// Trusts the kernel's answers only after asking again.
-    fn verify(&self, uid: u32) -> Result<(), DropError> {
-        let is = unistd::getresuid().map_err(|e| kernel("getresuid", e))?;
-        let same = [is.real, is.effective, is.saved]
-            .iter()
-            .all(|id| id.as_raw() == uid);
-        if !same {
-            return Err(DropError::Regained(uid));
-        }
-        if let Some(gid) = self.gid {
-            let is = unistd::getresgid().map_err(|e| kernel("getresgid", e))?;
-            if [is.real, is.effective, is.saved]
-                .iter()
-                .any(|id| id.as_raw() != gid)
-            {
-                return Err(kernel(format!("setgid to {gid}"), Errno::EPERM));
-            }
-        }
-        let may_change_users = self.caps.contains(&Capability::CAP_SETUID);
-        if uid != 0 && !may_change_users && unistd::setuid(Uid::from_raw(0)).is_ok() {
-            return Err(DropError::Regained(uid));
-        }
-        Ok(())
-    }
-
-    /// Without root: only what we are already can be asked for.
-    fn be_it_already(&self) -> Result<(), DropError> {
-        let me = Uid::effective().as_raw();
-        let refuse = |wanted: String| Err(DropError::NotRoot { wanted, uid: me });
-        match &self.user {
-            Some(user) if user.uid != me => return refuse(format!("user {}", user.describe())),
-            _ => {}
-        }
-        let mut mine: Vec<_> = current_groups();
-        mine.push(Gid::effective().as_raw());
-        let groups = self.groups.iter().copied().chain(self.gid);
-        for gid in groups {
-            if !mine.contains(&gid) {
-                return refuse(format!("a member of group {gid}"));
-            }
-        }
-        Ok(())
-    }
-}
-
 impl UserId {
     fn describe(&self) -> String {
         match &self.entry {
@@ -370,60 +181,6 @@ fn current_groups() -> Vec<u32> {
         .into_iter()
         .map(Gid::as_raw)
         .collect()
-}
-
-fn current(caps: Vec<String>, changed: bool) -> Dropped {
-    let uid = Uid::effective();
-    let user = User::from_uid(uid).ok().flatten().map(|user| user.name);
-    let gid = Gid::effective().as_raw();
-    Dropped {
-        uid: uid.as_raw(),
-        user,
-        gid,
-        groups: current_groups(),
-        caps,
-        changed,
-    }
-}
-
-fn find_capability(name: &str) -> Result<Capability, DropError> {
-    let bare = name.trim().to_ascii_uppercase();
-    let full = if bare.starts_with("CAP_") {
-        bare
-    } else {
-        format!("CAP_{bare}")
-    };
-    Capability::from_str(&full).map_err(|_| DropError::NoCapability(name.to_owned()))
-}
-
-fn short_name(capability: Capability) -> String {
-    let name = capability.to_string().to_ascii_lowercase();
-    name.strip_prefix("cap_").unwrap_or(&name).to_owned()
-}
-
-/// Throws away every capability but these.
-fn limit_to(keep: &[Capability]) -> Result<(), DropError> {
-    let keep: CapsHashSet = keep.iter().copied().collect();
-    // in this order: the effective set must lie within the permitted one all the time
-    for set in [CapSet::Effective, CapSet::Permitted, CapSet::Inheritable] {
-        caps::set(None, set, &keep).map_err(|e| kernel_text("setting capabilities", &e))?;
-    }
-    Ok(())
-}
-
-/// Makes the capabilities pass through `execve` to programs that know nothing of them.
-fn set_ambient(keep: &[Capability]) -> Result<(), DropError> {
-    for capability in keep {
-        let has = caps::has_cap(None, CapSet::Permitted, *capability);
-        if !has.map_err(|e| kernel_text("reading capabilities", &e))? {
-            return Err(DropError::CapabilityMissing(short_name(*capability)));
-        }
-        for set in [CapSet::Inheritable, CapSet::Ambient] {
-            caps::raise(None, set, *capability)
-                .map_err(|e| kernel_text("passing capabilities on", &e))?;
-        }
-    }
-    Ok(())
 }
 
 fn kernel(call: impl Into<String>, errno: Errno) -> DropError {

@@ -14,6 +14,7 @@ mod daemons;
 mod differences;
 mod django;
 mod emperor;
+mod emperor_cap;
 mod emperor_troubles;
 mod environ;
 mod fifo;

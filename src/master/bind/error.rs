@@ -45,7 +45,7 @@ pub(super) fn explain(error: &io::Error, place: &Place) -> String {
             "another process listens on it; stop that one first, or choose another address".into()
         }
         Some(libc::EACCES) if port < 1024 => format!(
-            "ports below 1024 are for root; start as root with uid set, keep the capability net_bind_service, or choose another port than {port}"
+            "ports below 1024 are for root; start as root with uid set, keep the capability net_bind_service (cap, or emperor-cap of its emperor), or choose another port than {port}"
         ),
         Some(libc::EADDRNOTAVAIL) => "this machine has no such address; see ip address".into(),
         _ => error.to_string(),

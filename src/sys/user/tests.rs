@@ -1,6 +1,8 @@
 //! Privileges are dropped in processes of their own, since they do not come back.
 #![allow(clippy::unwrap_used)]
 
+use caps::Capability;
+
 use super::*;
 use std::process::Command;
 
@@ -18,7 +20,16 @@ fn child_that_drops_privileges() {
     };
     let list = |text: &str| -> Vec<String> { text.split_whitespace().map(str::to_owned).collect() };
     let option = |text| Some(text).filter(|text: &&str| !text.is_empty());
-    match drop_privileges(option(uid), option(gid), &list(add), false, &list(caps)) {
+    let [add, caps] = [add, caps].map(list);
+    let caps: Vec<Capability> = caps.iter().map(|name| name.parse().unwrap()).collect();
+    let wish = Wish {
+        uid: option(uid),
+        gid: option(gid),
+        add_gids: &add,
+        caps: &caps,
+        ..Wish::default()
+    };
+    match drop_privileges(&wish) {
         Ok(dropped) => {
             println!("said: {dropped}");
             let status = Command::new("cat")
@@ -86,8 +97,8 @@ fn kept_capabilities_reach_an_executed_program() {
     if !is_root() {
         return;
     }
-    let output = dropped("54321/54321//net_bind_service CAP_KILL");
-    assert_says(&output, "with the capabilities net_bind_service, kill");
+    let output = dropped("54321/54321//CAP_NET_BIND_SERVICE CAP_KILL");
+    assert_says(&output, "with the capabilities kill, net_bind_service");
     assert_says(&output, "CapEff: 0000000000000420");
     assert_says(&output, "CapPrm: 0000000000000420");
 }
@@ -102,7 +113,6 @@ fn unknown_names_are_refused_by_name() {
         &dropped("/nosuchgroup//"),
         "refused: group nosuchgroup not found",
     );
-    assert_says(&dropped("0///fly"), "refused: capability fly is not known");
 }
 
 #[test]

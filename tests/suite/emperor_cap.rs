@@ -1,0 +1,363 @@
+//! The capabilities of vassals (`emperor-cap`). Left out where the tests do not run as root.
+
+use std::fs;
+use std::os::unix::fs::{PermissionsExt, chown};
+
+use nix::sys::signal::Signal;
+
+use crate::kit::emperor::{Emperor, app, drop_in, ini, site};
+use crate::kit::*;
+
+const WWW_DATA: u32 = 33;
+const NOBODY: u32 = 65_534;
+
+const DAC_OVERRIDE: u64 = 1 << 1;
+const KILL: u64 = 1 << 5;
+const SETGID: u64 = 1 << 6;
+const SETUID: u64 = 1 << 7;
+const NET_BIND_SERVICE: u64 = 1 << 10;
+
+/// A port that only root may listen on, and that nobody does.
+fn privileged_port() -> u16 {
+    use std::sync::atomic::{AtomicU16, Ordering};
+    static NEXT: AtomicU16 = AtomicU16::new(0);
+    let seed = (std::process::id() % 40) as u16 * 10;
+    loop {
+        let port = 600 + (seed + NEXT.fetch_add(1, Ordering::Relaxed)) % 400;
+        if std::net::TcpListener::bind(("127.0.0.1", port)).is_ok() {
+            return port;
+        }
+    }
+}
+
+/// One set of a process's capabilities, by its line in /proc; `u64::MAX` where there is no such process.
+fn set(pid: i32, key: &str) -> u64 {
+    u64::from_str_radix(&proc::status(pid, key), 16).unwrap_or(u64::MAX)
+}
+
+/// Whether this process, and what it executes, has just these. Root hands nothing on: it is given all that is possible.
+fn has_just(pid: i32, bits: u64) -> bool {
+    let is_root = proc::status(pid, "Uid") == "0 0 0 0";
+    let handed_on = if is_root { 0 } else { bits };
+    let possible = set(pid, "CapBnd");
+    [set(pid, "CapEff"), set(pid, "CapPrm")] == [bits; 2]
+        && [set(pid, "CapInh"), set(pid, "CapAmb")] == [handed_on; 2]
+        && (!is_root || possible == bits)
+}
+
+/// Waits until a vassal's master, its zygote and its worker have just these capabilities.
+#[track_caller]
+fn all_have_just(emperor: &Emperor, name: &str, bits: u64) {
+    let what = format!("all processes of {name} have {bits:x}");
+    emperor.server.eventually(&what, || {
+        let master = emperor.pid(name);
+        let children = proc::children(master);
+        let children: Vec<i32> = children.iter().map(|child| child.pid).collect();
+        children.len() == 2
+            && has_just(master, bits)
+            && children.iter().all(|child| has_just(*child, bits))
+    });
+}
+
+/// A program that writes what it may do to a file.
+fn witness(site: &Site, name: &str, then: &str) -> String {
+    let file = site.file(name);
+    let told = site.at(&format!("run/{name}.told"));
+    let text =
+        format!("#!/bin/sh\n{{ grep CapEff /proc/self/status > {told}; }} 2> /dev/null\n{then}\n");
+    fs::write(&file, text).unwrap();
+    fs::set_permissions(&file, fs::Permissions::from_mode(0o755)).unwrap();
+    site.at(name)
+}
+
+fn witnessed(site: &Site, name: &str) -> u64 {
+    let told = fs::read_to_string(site.file(&format!("run/{name}.told"))).unwrap_or_default();
+    let bits = told.split_whitespace().nth(1).unwrap_or_default();
+    u64::from_str_radix(bits, 16).unwrap_or(u64::MAX)
+}
+
+/// A site in which somebody may put sockets into `run/`.
+fn site_of(owner: u32) -> Site {
+    let site = site();
+    fs::create_dir(site.file("run")).unwrap();
+    chown(site.file("run"), Some(owner), Some(owner)).unwrap();
+    site
+}
+
+/// Drops a vassal of this owner into the directory whose socket is in `run/`.
+fn drop_in_run(site: &Site, name: &str, owner: u32, more: &str) {
+    site.write(&format!("{name}.py"), &app(name));
+    let text = ini(site, name).replace(&format!("{name}.sock"), &format!("run/{name}.sock"));
+    site.write("new", &(text + more));
+    chown(site.file("new"), Some(owner), Some(owner)).unwrap();
+    fs::rename(site.file("new"), site.file(&format!("vassals/{name}.ini"))).unwrap();
+}
+
+/// Drops a vassal at a TCP port into the directory.
+fn drop_in_at(site: &Site, name: &str, owner: u32, port: u16, more: &str) {
+    site.write(&format!("{name}.py"), &app(name));
+    let text = ini(site, name).replace(
+        &site.at(&format!("{name}.sock")),
+        &format!("127.0.0.1:{port}"),
+    );
+    site.write("new", &(text + more));
+    chown(site.file("new"), Some(owner), Some(owner)).unwrap();
+    fs::rename(site.file("new"), site.file(&format!("vassals/{name}.ini"))).unwrap();
+}
+
+/// What a vassal at a TCP port answers, empty while it does not serve.
+fn answer_at(port: u16) -> String {
+    let Ok(mut connection) = Address::Tcp(format!("127.0.0.1:{port}")).try_connect() else {
+        return String::new();
+    };
+    connection.put(&get("/").bytes());
+    connection.answer().text()
+}
+
+#[test]
+fn a_vassal_that_is_another_user_has_these_capabilities() {
+    if needs_root()
+        || differs(
+            "emperor-cap also gives capabilities to vassals that do not run as root; uWSGI's are for those that do.",
+        )
+    {
+        return;
+    }
+    let site = site_of(WWW_DATA);
+    let port = privileged_port();
+    drop_in_run(&site, "a", WWW_DATA, "");
+    drop_in_at(&site, "b", WWW_DATA, port, "");
+    let (start, stop) = (witness(&site, "start", ""), witness(&site, "stop", ""));
+    let words = [
+        "--uid=www-data",
+        "--gid=www-data",
+        "--emperor-cap=CAP_NET_BIND_SERVICE",
+        "--cap=kill",
+        "--vassals-start-hook",
+        &start,
+        "--vassals-stop-hook",
+        &stop,
+    ];
+    let emperor = Emperor::with(&site, &words);
+    emperor.says("run/a", "a");
+    let server = &emperor.server;
+    server.eventually("the port is served", || answer_at(port) == "b");
+    all_have_just(&emperor, "a", NET_BIND_SERVICE);
+    // the emperor itself can hand them on, and no more
+    let own = emperor.server.master;
+    assert_eq!(set(own, "CapPrm"), KILL | NET_BIND_SERVICE);
+    for key in ["CapEff", "CapInh", "CapAmb"] {
+        assert_eq!(set(own, key), KILL, "{key}");
+    }
+    site.write("a.py", &app("two"));
+    server::send(emperor.pid("a"), Signal::SIGHUP);
+    emperor.says("run/a", "two");
+    all_have_just(&emperor, "a", NET_BIND_SERVICE);
+    assert_eq!(witnessed(&site, "start"), NET_BIND_SERVICE);
+    fs::remove_file(site.file("vassals/a.ini")).unwrap();
+    emperor
+        .server
+        .eventually("the hook has run", || witnessed(&site, "stop") == KILL);
+    emperor.server.stop();
+}
+
+#[test]
+fn under_a_tyrant_each_owner_has_them_also_on_demand_and_by_a_wrapper() {
+    if needs_root() || under_uwsgi() {
+        return;
+    }
+    let site = site_of(NOBODY);
+    let port = privileged_port();
+    drop_in_run(&site, "a", NOBODY, "");
+    drop_in_at(&site, "b", WWW_DATA, port, "on-demand = true\n");
+    let program = format!("exec {} \"$@\"", binary().display());
+    let wrapper = witness(&site, "wrapper", &program);
+    let words = [
+        "--emperor-tyrant",
+        "--vassals-cap=net_bind_service",
+        "--emperor-wrapper",
+        &wrapper,
+    ];
+    let emperor = Emperor::with(&site, &words);
+    emperor.says("run/a", "a");
+    all_have_just(&emperor, "a", NET_BIND_SERVICE);
+    assert_eq!(
+        proc::status(emperor.pid("a"), "Uid"),
+        "65534 65534 65534 65534"
+    );
+    assert_eq!(witnessed(&site, "wrapper"), NET_BIND_SERVICE);
+    // the process that binds it has gone when somebody asks
+    emperor
+        .server
+        .eventually("b waits", || emperor.state("b").0 == "on demand");
+    assert_eq!(answer_at(port), "b");
+    all_have_just(&emperor, "b", NET_BIND_SERVICE);
+    emperor.server.stop();
+}
+
+#[test]
+fn a_vassal_that_is_root_has_no_others_and_gets_none_back() {
+    if needs_root() || under_uwsgi() {
+        return;
+    }
+    let site = site();
+    drop_in(&site, "a", "one");
+    let mut emperor = Emperor::with(&site, &["--emperor-cap=net_bind_service,dac_override"]);
+    emperor.says("a", "one");
+    all_have_just(&emperor, "a", NET_BIND_SERVICE | DAC_OVERRIDE);
+    for process in proc::children(emperor.pid("a")) {
+        assert_eq!(proc::status(process.pid, "Uid"), "0 0 0 0");
+    }
+    // it cannot become anybody else, and does not begin to
+    site.write("b.py", &app("b"));
+    let text = ini(&site, "b") + "uid = www-data\npidfile = b.pid\n";
+    site.write("vassals/b.ini", &text);
+    emperor.server.expect_log("without setgid, setuid");
+    emperor.server.eventually("it is told", || {
+        emperor.state("b").1.contains("emperor-cap")
+    });
+    assert!(!site.has("b.sock") && !site.has("b.pid"));
+    emperor.says("a", "one");
+    emperor.server.stop();
+}
+
+#[test]
+fn a_vassal_that_is_root_may_become_another_user_where_that_is_among_them() {
+    if needs_root() || under_uwsgi() {
+        return;
+    }
+    let site = site();
+    let vassals = [
+        ("a", 0, "uid = www-data\n"),
+        (
+            "b",
+            NET_BIND_SERVICE,
+            "uid = www-data\ncap = net_bind_service\n",
+        ),
+    ];
+    let ports = vassals.map(|(name, _, more)| {
+        let port = privileged_port();
+        drop_in_at(&site, name, 0, port, more);
+        port
+    });
+    let words = ["--emperor-cap=setuid,setgid,net_bind_service"];
+    let emperor = Emperor::with(&site, &words);
+    for ((name, kept, _), port) in vassals.into_iter().zip(ports) {
+        emperor
+            .server
+            .eventually("it serves", || answer_at(port) == name);
+        all_have_just(&emperor, name, kept);
+        let master = emperor.pid(name);
+        assert_eq!(proc::status(master, "Uid"), "33 33 33 33");
+        assert_eq!(set(master, "CapBnd"), SETUID | SETGID | NET_BIND_SERVICE);
+    }
+    emperor.server.stop();
+}
+
+#[test]
+fn a_vassals_own_cap_takes_the_others_away() {
+    if needs_root() || under_uwsgi() {
+        return;
+    }
+    let site = site_of(WWW_DATA);
+    // its uid has no effect, its cap has
+    drop_in_run(&site, "a", WWW_DATA, "uid = nobody\ncap = kill\n");
+    drop_in_run(&site, "b", WWW_DATA, "cap = net_raw\n");
+    let words = [
+        "--uid=www-data",
+        "--gid=www-data",
+        "--emperor-cap=kill,net_bind_service",
+    ];
+    let mut emperor = Emperor::with(&site, &words);
+    emperor.says("run/a", "a");
+    emperor.server.expect_log("have no effect");
+    all_have_just(&emperor, "a", KILL);
+    assert_eq!(proc::status(emperor.pid("a"), "Uid"), "33 33 33 33");
+    emperor.server.expect_log("cap = net_raw");
+    emperor.server.eventually("it is told", || {
+        emperor.state("b").1.contains("emperor-cap")
+    });
+    assert!(!site.has("run/b.sock"));
+    emperor.server.stop();
+}
+
+#[test]
+fn an_emperor_cannot_give_what_it_does_not_have() {
+    if needs_root() || under_uwsgi() {
+        return;
+    }
+    let as_user: &[&str] = &["setpriv", "--reuid=33", "--regid=33", "--clear-groups"];
+    let bounded: &[&str] = &["setpriv", "--bounding-set=-net_raw"];
+    let powerless: &[&str] = &["setpriv", "--bounding-set=-setpcap"];
+    for (under, capability, reason) in [
+        (
+            as_user,
+            "net_bind_service",
+            "emperor-cap = net_bind_service",
+        ),
+        (bounded, "kill,net_raw", "emperor-cap = net_raw"),
+        (powerless, "kill", "without setpcap"),
+    ] {
+        let site = site_of(WWW_DATA);
+        drop_in(&site, "a", "one");
+        let (control, pidfile) = (site.at("run/control"), site.at("run/pid"));
+        let words = [
+            "--emperor",
+            "vassals",
+            "--emperor-control",
+            &control,
+            "--pidfile",
+            &pidfile,
+            "--emperor-cap",
+            capability,
+        ];
+        let refusal = site.server().only(&words).under(under).refused();
+        assert_eq!(refusal.code, Some(1), "{}", refusal.log);
+        assert!(refusal.log.contains(reason), "{}", refusal.log);
+        assert_eq!(refusal.log.lines().count(), 1, "{}", refusal.log);
+        assert!(!site.has("run/pid") && !site.has("run/control"));
+    }
+}
+
+#[test]
+fn without_root_an_emperor_hands_on_what_it_was_started_with() {
+    if needs_root() || under_uwsgi() {
+        return;
+    }
+    let site = site_of(WWW_DATA);
+    drop_in_run(&site, "a", WWW_DATA, "");
+    let control = site.at("run/control");
+    let words = ["--emperor", "vassals", "--emperor-control", &control];
+    let words = [&words[..], &["--emperor-cap=kill"]].concat();
+    let user = ["setpriv", "--reuid=33", "--regid=33", "--clear-groups"];
+    let more = ["--inh-caps=+kill,+chown", "--ambient-caps=+kill,+chown"];
+    let server = site
+        .server()
+        .only(&words)
+        .under(&[&user[..], &more].concat());
+    let mut server = server.spawn();
+    server.ends_otherwise();
+    server.eventually("the vassal serves", || emperor::ask(&site, "run/a") == "a");
+    let children = proc::children(server.master);
+    assert!(has_just(children[0].pid, KILL), "{children:?}");
+    server.stop();
+}
+
+#[test]
+fn a_capability_that_does_not_exist_is_a_mistake_in_its_place() {
+    if under_uwsgi() {
+        return;
+    }
+    let site = site();
+    let text = "[uwsgi]\nemperor = vassals\nemperor-cap = net_bind_service, fly\nvassal-cap = 12\n";
+    site.write("emperor.ini", text);
+    let output = site.operator(&["check", &site.at("emperor.ini")]);
+    let said = String::from_utf8_lossy(&output.stdout).into_owned();
+    assert!(!output.status.success(), "{said}");
+    assert!(
+        said.contains("emperor.ini:3") && said.contains("fly"),
+        "{said}"
+    );
+    let refusal = site.server().only(&["emperor.ini"]).refused();
+    assert!(refusal.log.contains("no capability fly"), "{}", refusal.log);
+}
