@@ -16,6 +16,7 @@ use serde::de::DeserializeOwned;
 use serde::{Deserialize, Serialize};
 
 use crate::control::talk::{Answer, Request};
+use crate::group_limits::GroupLimits;
 use crate::request_line::RequestLines;
 use crate::sys::packet;
 
@@ -42,12 +43,21 @@ pub(crate) struct Question {
     pub(crate) request: Request,
 }
 
+/// The answer to [`FromVassal::Limits`].
+#[derive(Serialize, Deserialize, Debug, Clone, PartialEq, Eq)]
+#[serde(deny_unknown_fields)]
+pub(crate) struct Limited {
+    /// Why the limits do not hold; nothing where they do.
+    pub(crate) limits_refused: Option<String>,
+}
+
 /// Everything that a vassal's master hears from the emperor.
 #[derive(Deserialize, Debug, Clone, PartialEq, Eq)]
 #[serde(untagged)]
 pub(crate) enum FromEmperor {
     Order(ToVassal),
     Question(Question),
+    Limited(Limited),
 }
 
 /// What a vassal's master says to the emperor.
@@ -84,6 +94,8 @@ pub(crate) enum FromVassal {
         /// The next one follows after so many milliseconds.
         every_ms: u64,
     },
+    /// What its own file lets its group take; the emperor's limits hold beside them. Answered by [`Limited`].
+    Limits(GroupLimits),
     /// How it is.
     Report(Report),
     /// The answer to a [`Question`].

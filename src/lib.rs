@@ -8,6 +8,7 @@ mod config;
 mod control;
 mod emperor;
 pub mod exit;
+mod group_limits;
 pub mod log;
 mod master;
 pub mod protocol;

@@ -61,8 +61,6 @@ pub(crate) static ABSENT: &[Row] = &[
     Row::absent(&["emperor-proxy-socket"], Value, "let nginx pass requests to each vassal's own socket"),
     Row::absent(&["emperor-use-clone"], Value,
         "vassals get no namespaces of their own: confine all of them by the emperor's systemd unit, or one by ruwsgi@.service"),
-    Row::absent(&["cgroup-memory-max", "cgroup-cpu-max", "cgroup-pids-max"], Value,
-        "limit each site by MemoryMax, CPUQuota and TasksMax of its systemd unit, ruwsgi@.service"),
     Row::absent(&["imperial-monitor-list", "imperial-monitors-list"], Nothing,
         "an emperor watches directories and patterns of paths"),
     Row::absent(&[
@@ -105,9 +103,11 @@ pub(crate) static ABSENT: &[Row] = &[
     ], Value, "do it before the instance starts, for example in ExecStartPre= of its systemd unit"),
     Row::absent(&[
         "pivot-root", "pivot_root", "unshare", "unshare2", "setns-socket", "setns-socket-skip", "setns-skip", "setns", "jail",
-        "jail-ip4", "jail-ip6", "jidfile", "jid-file", "jail2", "libjail", "jail-attach", "cgroup", "cgroup-opt", "cgroup-dir-mode",
+        "jail-ip4", "jail-ip6", "jidfile", "jid-file", "jail2", "libjail", "jail-attach",
         "namespace", "namespace-keep-mount", "ns", "namespace-net", "ns-net",
     ], Value, "use systemd to confine the instance"),
+    Row::absent(&["cgroup", "cgroup-opt", "cgroup-dir-mode"], Value,
+        "limit vassals by cgroup-memory-max, cgroup-cpu-max and cgroup-pids-max, an instance of its own by its systemd unit"),
     Row::absent(&["immediate-uid"], Value, "use uid"),
     Row::absent(&["immediate-gid"], Value, "use gid"),
     Row::absent(&[

@@ -252,6 +252,7 @@ pub(super) fn is_reserved_variable(name: &str) -> bool {
         "RUWSGI_VASSAL",
         "RUWSGI_EMPEROR_FD",
         "RUWSGI_EMPEROR_KEEP",
+        "RUWSGI_EMPEROR_GROUPS",
         "RUWSGI_EMPEROR_HOOK",
         "RUWSGI_EMPEROR_KEEPS",
         "RUWSGI_EMPEROR_SOCKETS",

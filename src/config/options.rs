@@ -11,6 +11,7 @@ use super::finding::{Fault, Finding, Place};
 use super::hook::{
     AppHook, Exec, LiveHook, LoadedHook, MasterHook, StartHook, TouchCommand, TouchHook,
 };
+use super::limit::{CpuMost, MemoryMost, TasksMost};
 use super::row::{Row, State};
 use super::schedule::{Cron, Cron2, UniqueCron};
 use super::setting::{Many, Maybe, One, Setting};
@@ -468,6 +469,12 @@ options! {
             "Every vassal inherits from this file.";
         vassals_inherit_before "vassals-inherit-before": Many<Path>,
             "Every vassal inherits from this file, asked for before its own is read.";
+        cgroup_memory_max "cgroup-memory-max": Maybe<MemoryMost>,
+            "The most memory of each vassal, with K, M or G, or max; in a vassal's own file: of this one, if that is less.";
+        cgroup_cpu_max "cgroup-cpu-max": Maybe<CpuMost>,
+            "The most CPU time of each vassal, in percent of one CPU (150%), as quota and period in microseconds, or max; in a vassal's own file: of this one, if that is less.";
+        cgroup_pids_max "cgroup-pids-max": Maybe<TasksMost>,
+            "The most processes and threads of each vassal, or max; in a vassal's own file: of this one, if that is less.";
         vassals_start_hook "vassals-start-hook": Maybe<Path>,
             "A program to run before a vassal is started; it gets the vassal's name.";
         vassals_stop_hook "vassals-stop-hook": Maybe<Path>,

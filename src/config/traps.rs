@@ -22,6 +22,7 @@ pub(super) fn find(config: &Config, invocation: &Invocation) -> Vec<Finding> {
     traps.open_sockets();
     traps.threads();
     traps.idleness();
+    traps.groups();
     traps.secrets();
     traps.environment();
     traps.accounts();
@@ -157,6 +158,20 @@ impl Traps<'_> {
                 "die-on-term",
                 "SIGTERM reloads the instance instead of stopping it, so systemd cannot stop it",
                 "take it out, or set KillSignal=SIGINT",
+            );
+        }
+    }
+
+    fn groups(&mut self) {
+        const OPTIONS: [&str; 3] = ["cgroup-memory-max", "cgroup-cpu-max", "cgroup-pids-max"];
+        let given = OPTIONS
+            .into_iter()
+            .find(|option| self.place(option).is_some());
+        if let Some(option) = given.filter(|_| self.config.emperor().is_empty()) {
+            self.warn(
+                option,
+                format!("{option} holds only for a vassal, whose emperor's own configuration limits its vassals too"),
+                "limit an instance of its own by MemoryMax=, CPUQuota= and TasksMax= of its systemd unit (ruwsgi@.service)",
             );
         }
     }

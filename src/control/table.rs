@@ -68,6 +68,7 @@ pub(super) fn details(row: &Row) -> String {
     line("workers", row.workers.map(|count| count.to_string()));
     line("requests", row.requests.map(|count| count.to_string()));
     line("memory", row.memory_kib.map(memory));
+    line("limits", row.limits.clone());
     if let Some(emperor) = &row.emperor {
         line("version", Some(emperor.version.clone()));
         line("user", Some(emperor.user.clone()));

@@ -168,6 +168,9 @@ pub(crate) struct Row {
     pub(crate) workers: Option<u32>,
     pub(crate) requests: Option<u64>,
     pub(crate) memory_kib: Option<u64>,
+    /// What its cgroup takes of what it may, where that was asked for.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub(crate) limits: Option<String>,
     /// What is in it, where that was asked for.
     #[serde(default, skip_serializing_if = "Option::is_none")]
     pub(crate) instance: Option<Instance>,

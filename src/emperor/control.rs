@@ -151,6 +151,7 @@ fn passed_back(vassal: Option<&Vassal>, mut answer: Answer, now: Instant) -> Ans
         requests: told.requests,
         memory_kib: told.memory_kib,
         instance: told.instance,
+        limits: vassal.limits_in_use(),
         ..row(vassal, now)
     })
 }
@@ -227,7 +228,13 @@ fn report(realm: &Realm, uid: u32, request: &Request, now: Instant) -> Answer {
 fn told(vassal: Option<&Vassal>, now: Instant) -> Answer {
     Answer {
         error: None,
-        vassals: vassal.map(|vassal| row(vassal, now)).into_iter().collect(),
+        vassals: vassal
+            .map(|vassal| Row {
+                limits: vassal.limits_in_use(),
+                ..row(vassal, now)
+            })
+            .into_iter()
+            .collect(),
     }
 }
 

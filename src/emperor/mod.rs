@@ -8,6 +8,7 @@
 mod about;
 mod control;
 mod grant;
+mod groups;
 mod keep;
 mod realm;
 mod run;

@@ -1,6 +1,7 @@
 //! The vassals: what is known of each, and what is done to it.
 
 mod facts;
+mod group;
 mod hear;
 mod pass;
 mod pulse;
@@ -12,10 +13,12 @@ use std::time::{Duration, Instant};
 
 use crate::channel::{self, LoadFailure, Report, ToVassal};
 use crate::control::talk::Answer;
+use crate::sys::cgroup::Group;
 use crate::sys::process::{self, Identity, Pid};
 use crate::sys::user;
 
 use super::about::About;
+use super::groups::Groups;
 use super::keep::Keep;
 use super::source::{Found, Stamp};
 use super::spawn::{Lending, Recipe};
@@ -34,6 +37,8 @@ pub(super) struct Vassal {
     pulse: Pulse,
     /// The sockets that are kept for it.
     keep: Keep,
+    /// What its processes are in, if the emperor makes groups.
+    group: Option<Group>,
     /// It is, or is to be, started to serve; else only to see whether it is on demand.
     wanted: bool,
     /// It leaves because nobody asks for anything.
@@ -75,6 +80,8 @@ pub(super) struct History {
 pub(super) struct Rule {
     pub(super) limits: Limits,
     pub(super) recipe: Recipe,
+    /// Each vassal runs in one of its own.
+    pub(super) groups: Option<Groups>,
     /// How long a vassal that has sent a heartbeat may be silent; zero: for ever.
     pub(super) required_heartbeat: Duration,
     /// Starts and reloads that may be under way at once.
@@ -269,6 +276,7 @@ impl Vassal {
             channel: None,
             pulse: Pulse::default(),
             keep: Keep::default(),
+            group: None,
             wanted: false,
             rests: false,
             identity: None,
@@ -343,12 +351,16 @@ impl Vassal {
                 return self.step(Event::Refuse, now, rule);
             }
         };
-        let lending = Lending {
-            keep: &self.keep,
-            // without sockets there is nothing to be wanted for
-            serve: self.wanted && !self.keep.is_empty(),
-        };
-        let spawned = rule.recipe.spawn(&self.found, identity.as_ref(), &lending);
+        let spawned = self.enter_group(rule).and_then(|group| {
+            let lending = Lending {
+                keep: &self.keep,
+                // without sockets there is nothing to be wanted for
+                serve: self.wanted && !self.keep.is_empty(),
+                group,
+            };
+            let recipe = &rule.recipe;
+            recipe.spawn(&self.found, identity.as_ref(), &lending)
+        });
         self.identity = identity;
         match spawned {
             Ok((pid, channel)) => {

@@ -83,6 +83,7 @@ impl Emperor {
             self.act(&mut times, now);
             let out_of_time = times.leave.is_some_and(|leave| leave <= now);
             if times.leave.is_some() && (self.realm.is_empty() || out_of_time) {
+                self.realm.tell_groups_left();
                 return Ok(exit::OK);
             }
             self.hear(&times, now)?;

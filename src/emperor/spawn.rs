@@ -8,6 +8,7 @@ use std::process::{Command, Stdio};
 use std::time::{Duration, Instant};
 
 use crate::config::{Config, Invocation};
+use crate::group_limits::GroupLimits;
 use crate::sys::capability::Capabilities;
 use crate::sys::interpreter::Shim;
 use crate::sys::process::{self, Apart, Identity, Pid};
@@ -25,6 +26,8 @@ pub(super) struct Lending<'a> {
     pub(super) keep: &'a Keep,
     /// It is to serve on them; else only to say whether it is on demand.
     pub(super) serve: bool,
+    /// The entrance of its cgroup, if it has one.
+    pub(super) group: Option<OwnedFd>,
 }
 
 /// How every vassal is started.
@@ -83,6 +86,9 @@ impl Recipe {
         if !config.emperor_no_orphans() {
             environment.push(("RUWSGI_EMPEROR_KEEP".into(), "1".into()));
         }
+        if GroupLimits::of(config).is_some() {
+            environment.push(("RUWSGI_EMPEROR_GROUPS".into(), "1".into()));
+        }
         if let Some(hook) = config.vassals_start_hook() {
             environment.push(("RUWSGI_EMPEROR_HOOK".into(), hook.into()));
         }
@@ -116,6 +122,7 @@ impl Recipe {
             identity,
             capabilities: self.capabilities,
             descriptors: self.descriptors,
+            group: lending.group.as_ref().map(AsFd::as_fd),
             ..Apart::default()
         };
         let mut spawned = Err(io::ErrorKind::NotFound.into());

@@ -19,6 +19,7 @@ use crate::sys::{daemon, pidfile, stdio, user};
 use super::about::About;
 use super::control::{self, Control};
 use super::grant;
+use super::groups::Groups;
 use super::realm::{Realm, Rule};
 use super::run::{Emperor, READ};
 use super::settle::Settle;
@@ -82,6 +83,8 @@ pub(super) fn start(config: &Config, invocation: &Invocation, way: &mut Way) -> 
     check(config)?;
     let capabilities = grant::of(config, is_tyrant(config))?;
     let sources = sources(config, invocation)?;
+    // before there is a second process, which could not be taken along
+    let groups = Groups::prepare(config, &sources)?;
     if let Some(log) = config.daemonize2() {
         way.parent = Some(daemon::detach_later(Path::new(log))?);
     } else if let Some(log) = config.daemonize() {
@@ -116,13 +119,14 @@ pub(super) fn start(config: &Config, invocation: &Invocation, way: &mut Way) -> 
     if let Some(title) = title(config) {
         process::set_title(&title);
     }
+    groups.iter().for_each(Groups::begin);
     let recipe = Recipe::new(config, invocation, descriptors, capabilities)
         .context("our own program cannot be found")?;
     let every = config.emperor_freq().max(Duration::from_secs(1));
     Ok(Emperor {
         sources,
         rules: rules(config),
-        realm: Realm::new(rule(config, recipe), About::new(config, invocation)),
+        realm: Realm::new(rule(config, recipe, groups), About::new(config, invocation)),
         signals,
         watch: Watch::new().context("files cannot be watched")?,
         settle: Settle::default(),
@@ -283,7 +287,7 @@ fn rules(config: &Config) -> Rules {
     }
 }
 
-fn rule(config: &Config, recipe: Recipe) -> Rule {
+fn rule(config: &Config, recipe: Recipe, groups: Option<Groups>) -> Rule {
     let milliseconds = |number: u32| Duration::from_millis(u64::from(number));
     let throttle = milliseconds(config.emperor_throttle());
     Rule {
@@ -293,6 +297,7 @@ fn rule(config: &Config, recipe: Recipe) -> Rule {
             mercy: config.reload_mercy().unwrap_or(MERCY),
         },
         recipe,
+        groups,
         required_heartbeat: config.emperor_required_heartbeat(),
         turns: std::thread::available_parallelism().map_or(1, NonZero::get) * TURNS_PER_CPU,
         tyrant: is_tyrant(config),

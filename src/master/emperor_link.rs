@@ -5,10 +5,11 @@ use std::os::fd::{AsFd, BorrowedFd, OwnedFd};
 use std::time::{Duration, Instant};
 
 use crate::channel::{
-    self, FromEmperor, FromVassal, Kept, LoadFailure, Question, Report, ToVassal,
+    self, FromEmperor, FromVassal, Kept, Limited, LoadFailure, Question, Report, ToVassal,
 };
 use crate::control::talk::Answer;
-use crate::sys::{environment, memory, packet};
+use crate::group_limits::GroupLimits;
+use crate::sys::{environment, memory, packet, poll};
 
 use super::loan::Loan;
 
@@ -18,6 +19,10 @@ const DESCRIPTOR: &str = "RUWSGI_EMPEROR_FD";
 const EXEC: &str = "RUWSGI_EMPEROR_EXEC";
 /// Set where a vassal goes on although its emperor is gone (`emperor-no-orphans = false`).
 const KEEP: &str = "RUWSGI_EMPEROR_KEEP";
+/// Set where the emperor has put this process into a cgroup of its own, and would limit it further.
+const GROUPS: &str = "RUWSGI_EMPEROR_GROUPS";
+/// How long the emperor may take to do so.
+const LIMITS_TIME: Duration = Duration::from_secs(30);
 
 /// The way to the emperor; silent where there is none.
 #[derive(Debug, Default)]
@@ -26,12 +31,25 @@ pub(crate) struct EmperorLink {
     /// The instance is a vassal, also when its emperor is gone.
     vassal: bool,
     keep: bool,
+    /// It runs in a cgroup that the emperor limits.
+    grouped: bool,
     /// When the next beat is due (`heartbeat`).
     next_beat: Option<Instant>,
     /// The instance's log is not the emperor's.
     pub(super) logs_elsewhere: bool,
     /// What the emperor offers and lends.
     pub(super) loan: Loan,
+}
+
+/// What came of asking for limits.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub(super) enum Narrowed {
+    /// They hold.
+    Done,
+    /// They do not, for this reason.
+    Refused(String),
+    /// The emperor does not want this process any more.
+    Stopped,
 }
 
 /// What was heard.
@@ -51,6 +69,7 @@ impl EmperorLink {
     pub(crate) fn from_environment() -> Self {
         let number = environment::take(DESCRIPTOR);
         let keep = environment::take(KEEP).is_some();
+        let grouped = environment::take(GROUPS).is_some();
         environment::take(EXEC);
         let number = number.and_then(|text| text.to_str()?.parse().ok());
         let channel = number.and_then(|number| match packet::adopt(number) {
@@ -66,6 +85,7 @@ impl EmperorLink {
             channel,
             vassal,
             keep,
+            grouped: grouped && vassal,
             next_beat: None,
             logs_elsewhere: false,
             loan: if vassal { loan } else { Loan::default() },
@@ -138,6 +158,57 @@ impl EmperorLink {
         }
     }
 
+    /// Whether the emperor limits this instance's cgroup as it asks.
+    pub(super) fn is_grouped(&self) -> bool {
+        self.grouped
+    }
+
+    /// What the instance's cgroup may take from now on, beside what the emperor allows.
+    pub(super) fn limit(&self, limits: GroupLimits) {
+        if self.grouped {
+            self.say(&FromVassal::Limits(limits));
+        }
+    }
+
+    /// The same at the start: comes back when they hold, or it is known why not.
+    pub(super) fn limit_and_wait(&self, limits: GroupLimits) -> Narrowed {
+        self.limit(limits);
+        let until = Instant::now() + LIMITS_TIME;
+        loop {
+            let gone = || Narrowed::Refused("the emperor is gone".to_owned());
+            let Some(channel) = &self.channel else {
+                return gone();
+            };
+            let left = until.saturating_duration_since(Instant::now());
+            match poll::wait(&[channel.as_fd()], Some(left)) {
+                Ok(ready) if ready.is_empty() && left.is_zero() => {
+                    let seconds = LIMITS_TIME.as_secs();
+                    return Narrowed::Refused(format!(
+                        "the emperor has not answered for {seconds} s"
+                    ));
+                }
+                Ok(ready) if ready.is_empty() => continue,
+                Ok(_) => {}
+                Err(error) => return Narrowed::Refused(error.to_string()),
+            }
+            match channel::receive::<FromEmperor>(channel.as_fd()) {
+                Ok(Some((FromEmperor::Limited(Limited { limits_refused }), _))) => {
+                    return limits_refused.map_or(Narrowed::Done, Narrowed::Refused);
+                }
+                Ok(Some((FromEmperor::Order(ToVassal::Stop | ToVassal::StopNow), _))) => {
+                    return Narrowed::Stopped;
+                }
+                Ok(Some((FromEmperor::Question(question), _))) => {
+                    let answer = Answer::refusal("it has only just been started; ask again");
+                    self.answer(question.ticket, answer);
+                }
+                Ok(Some((FromEmperor::Order(_), _))) => {}
+                Err(error) if error.kind() == io::ErrorKind::InvalidData => {}
+                Ok(None) | Err(_) => return gone(),
+            }
+        }
+    }
+
     /// The instance leaves because nobody asks for it.
     pub(super) fn idle(&self) {
         self.say(&FromVassal::Idle);
@@ -188,6 +259,8 @@ impl EmperorLink {
         match channel::receive::<FromEmperor>(channel.as_fd()) {
             Ok(Some((FromEmperor::Order(order), _))) => Some(Heard::Order(order)),
             Ok(Some((FromEmperor::Question(question), _))) => Some(Heard::Question(question)),
+            // it has told the log what it could not do
+            Ok(Some((FromEmperor::Limited(_), _))) => None,
             // an order that this version does not know
             Err(error) if error.kind() == io::ErrorKind::InvalidData => None,
             Ok(None) | Err(_) => {

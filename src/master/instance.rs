@@ -20,6 +20,7 @@ use super::bind::{self, Bound};
 use super::crew::Crew;
 use super::emperor_link::EmperorLink;
 use super::fifo::Fifos;
+use super::group;
 use super::helpers::{self, Wanted};
 use super::interpreter::Interpreters;
 use super::module::Module;
@@ -228,6 +229,7 @@ impl Instance {
         for warning in config.warnings() {
             tracing::warn!("{warning}");
         }
+        group::check(&config, &self.way.emperor)?;
         self.warn_of_what_stays(&config);
         enter(&config, &invocation)?;
         let companions = helpers::wanted(&config)?;
@@ -241,6 +243,7 @@ impl Instance {
         if let Some(module) = self.module.reopened() {
             self.module = Rc::new(module);
         }
+        group::limit_both(&self.config, &config, &self.way.emperor);
         self.next = Some(Next {
             config,
             sockets,
@@ -335,10 +338,17 @@ impl Instance {
         self.way.notify.ready(&serving(crew));
     }
 
+    /// Only the generation that serves is there any more.
+    pub(super) fn handed_over(&mut self) {
+        group::limit(&self.config, &self.way.emperor);
+        self.way.emperor.reloaded();
+    }
+
     /// The reload is given up, for this reason.
     pub(super) fn reload_failed(&mut self, failure: &LoadFailure) {
         self.way.emperor.reload_failed(failure);
         if let Some(next) = self.next.take() {
+            group::limit(&self.config, &self.way.emperor);
             bind::vacuum_dropped(&next.sockets, &self.way.sockets);
         }
         self.way

@@ -12,6 +12,7 @@ mod deadline;
 pub(crate) mod emperor_link;
 mod fifo;
 mod generation;
+mod group;
 mod helpers;
 mod idle;
 mod instance;

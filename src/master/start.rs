@@ -17,6 +17,7 @@ use crate::sys::{daemon, pidfile, stdio, user};
 use super::bind;
 use super::emperor_link::EmperorLink;
 use super::fifo::Fifos;
+use super::group;
 use super::helpers::{Phase, run_phase};
 use super::instance::{Instance, Way};
 use super::module::Module;
@@ -88,6 +89,9 @@ fn prepare(
     }
     // what cannot end well is not begun
     wish(&config).check_rights()?;
+    if !group::limit_at_start(&config, &way.emperor)? {
+        return Ok(None);
+    }
     let mut signals = Signals::block(&order::READ).context("signals cannot be blocked")?;
     process::set_child_subreaper().context("workers cannot be adopted")?;
     way.notify = Notify::from_environment();

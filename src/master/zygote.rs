@@ -6,6 +6,7 @@ use std::process::{Command, Stdio};
 use std::time::Duration;
 
 use crate::channel::LoadFailure;
+use crate::sys::oom::Want;
 use crate::sys::process::{self, Child, Exit, Pid};
 use crate::sys::{interpreter, packet};
 
@@ -78,12 +79,16 @@ pub(super) fn not_spawned(plan: &Plan, error: &io::Error) -> LoadFailure {
 }
 
 /// What is known of a zygote that died, without a word, before it had loaded the application.
-pub(super) fn died_while_loading(plan: &Plan, pid: Pid, exit: Exit) -> LoadFailure {
+pub(super) fn died_while_loading(plan: &Plan, pid: Pid, exit: Exit, want: Want) -> LoadFailure {
     let interpreter = plan.interpreter.display().to_string();
     let sentence = match too_old(exit) {
         Some(version) => interpreter::too_old_sentence(&version, &interpreter),
         None => format!(
-            "the interpreter {interpreter} (pid {pid}) {exit} while it loaded the application"
+            "the interpreter {interpreter} (pid {pid}) {exit} while it loaded the application{}",
+            match want {
+                Want::Cgroup => ": the kernel's kill, because the memory of its cgroup was used up",
+                _ => "",
+            }
         ),
     };
     LoadFailure {

@@ -3,6 +3,7 @@
 pub mod backlog;
 pub mod borrowed_rights;
 pub mod capability;
+pub(crate) mod cgroup;
 pub mod clock;
 pub mod daemon;
 pub mod environment;

@@ -12,6 +12,7 @@ use nix::sys::resource::{Resource, getrlimit, setrlimit};
 use nix::unistd::{Gid, Uid};
 
 use super::capability::{self, Capabilities};
+use super::cgroup;
 use super::signal::Signal;
 
 /// The id of one process: never 0 or negative, so that a signal cannot go to a group by mistake.
@@ -272,6 +273,8 @@ pub struct Apart<'a> {
     pub death: Option<Signal>,
     /// It leads a session of its own, so that it has no terminal to lose.
     pub session: bool,
+    /// The entrance of the cgroup that it runs in, if not in that of this process.
+    pub group: Option<BorrowedFd<'a>>,
 }
 
 /// Spawns `command` as a child in a process group of its own, with default signals, that outlives this process
@@ -297,8 +300,11 @@ pub fn spawn_apart(mut command: Command, apart: &Apart<'_>) -> io::Result<Pid> {
         None => Uid::effective().is_root(),
     };
     let (death, session) = (apart.death, apart.session);
+    // open until the command is spawned, which is before this function returns
+    let group: Option<RawFd> = apart.group.as_ref().map(AsRawFd::as_raw_fd);
     let parent = Pid::own();
     let set_up = move || {
+        enter_group(group)?;
         default_signals()?;
         close_others(&inherited)?;
         // a Ctrl-C is for this process, which then tells its children in order
@@ -332,6 +338,15 @@ pub fn spawn_apart(mut command: Command, apart: &Apart<'_>) -> io::Result<Pid> {
     unsafe { command.pre_exec(set_up) };
     let spawned = command.spawn()?;
     Pid::new(spawned.id().cast_signed()).ok_or_else(|| io::ErrorKind::InvalidData.into())
+}
+
+/// Enters a cgroup, with the rights of who has opened its entrance.
+fn enter_group(entrance: Option<RawFd>) -> io::Result<()> {
+    let Some(entrance) = entrance else {
+        return Ok(());
+    };
+    // SAFETY: the caller holds the descriptor open for the time of the call.
+    cgroup::enter(unsafe { BorrowedFd::borrow_raw(entrance) })
 }
 
 /// Asks for `signal` when the parent dies; fails if it has died already.

@@ -33,10 +33,15 @@ impl Emperor {
 
     /// The same with more options.
     pub fn with(site: &Site, options: &[&str]) -> Self {
+        Self::under(site, options, &[])
+    }
+
+    /// The same, started by words that execute what follows them.
+    pub fn under(site: &Site, options: &[&str], wrapper: &[&str]) -> Self {
         let control = site.at("control");
         let mut words = vec!["--emperor", "vassals", "--emperor-control", &control];
         words.extend(options);
-        let mut server = site.server().only(&words).spawn();
+        let mut server = site.server().only(&words).under(wrapper).spawn();
         server.ends_otherwise();
         server.wait_for_log("the emperor rules over");
         Self {

@@ -15,6 +15,7 @@ mod differences;
 mod django;
 mod emperor;
 mod emperor_cap;
+mod emperor_cgroup;
 mod emperor_troubles;
 mod environ;
 mod fifo;

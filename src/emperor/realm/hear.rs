@@ -34,6 +34,9 @@ impl Realm {
         // one that is nobody's belonged to a vassal that is gone
         let mut all = self.vassals.values_mut();
         let Some(vassal) = all.find(|vassal| vassal.state.pid() == Some(pid)) else {
+            if let Some(groups) = &self.rule.groups {
+                groups.sweep();
+            }
             return;
         };
         vassal.ended(pid, exit, now, &self.rule);
@@ -127,6 +130,7 @@ impl Vassal {
             FromVassal::Beat { every_ms } => {
                 self.beats(Duration::from_millis(every_ms), now, rule);
             }
+            FromVassal::Limits(asked) => self.limit_group(asked, rule),
             FromVassal::Report(report) => {
                 self.report = report;
                 self.asked = false;
@@ -157,8 +161,10 @@ impl Vassal {
             // one that was killed has not removed them
             self.release();
         }
+        let want = self.want_of_memory(exit);
         let rests = self.rests && exit == Exit::Status(0) && !self.keep.is_empty();
         self.step(if rests { Event::Rested } else { Event::Exited }, now, rule);
+        self.leave_group();
         let name = &self.found.name;
         if let State::Leaving { .. } = before {
             tracing::info!("vassal {name} (pid {pid}): stopped");
@@ -177,8 +183,8 @@ impl Vassal {
             traceback,
         } = match (self.last_words.take(), before) {
             (Some(words), _) => words,
-            (None, State::Starting { .. }) => format!("{exit} before it was ready").into(),
-            (None, _) => format!("{exit} without being asked to").into(),
+            (None, State::Starting { .. }) => format!("{exit} before it was ready{want}").into(),
+            (None, _) => format!("{exit} without being asked to{want}").into(),
         };
         let said = match self.told {
             true => "failed, as it has told",

@@ -194,7 +194,8 @@ impl Crew {
         if loaded {
             report::zygote_died(self.number, pid, exit, &self.zygote, now);
         } else {
-            let failure = zygote::died_while_loading(&self.plan, pid, exit);
+            let want = self.want_of_memory(exit);
+            let failure = zygote::died_while_loading(&self.plan, pid, exit, want);
             self.mishaps.push_back((Mishap::NotLoaded, Some(failure)));
         }
     }

@@ -134,7 +134,7 @@ impl Master {
             && let Some(number) = self.reloads.handing_over.take()
         {
             self.reloads.end(number, None);
-            self.instance.way_mut().emperor.reloaded();
+            self.instance.handed_over();
         }
     }
 
