@@ -4,6 +4,7 @@ use std::fs::{File, OpenOptions};
 use std::io::{self, Read, Write};
 use std::os::unix::fs::{MetadataExt, OpenOptionsExt};
 use std::path::{Path, PathBuf};
+use std::time::{Duration, SystemTime};
 
 use crate::sys::process::{self, Pid};
 use crate::sys::signal::Signal;
@@ -99,6 +100,39 @@ pub(crate) fn read(path: &Path) -> Result<Pid, PidfileError> {
     pid.ok_or_else(|| PidfileError::NoPid(path.to_owned()))
 }
 
+/// A process that began so long after its pidfile was written is another one; a clock may be set back and forth a bit.
+const SLACK: Duration = Duration::from_secs(60);
+
+/// Whether the process with the id that the pidfile holds has got it after another one, whose it was when the file was
+/// written: it began later. One whose command line has `word` in it is believed all the same, since a machine's clock may
+/// have been set right meanwhile.
+pub(crate) fn names_another(path: &Path, pid: Pid, word: &str) -> bool {
+    let written = path.metadata().and_then(|file| file.modified());
+    let (Ok(written), Some(began)) = (written, began(pid)) else {
+        return false;
+    };
+    let command = std::fs::read(format!("/proc/{pid}/cmdline")).unwrap_or_default();
+    let another = began > written + SLACK && !String::from_utf8_lossy(&command).contains(word);
+    if another {
+        let path = path.display();
+        tracing::warn!("process {pid} is another one than that for which {path} was written");
+    }
+    another
+}
+
+/// When the process with this id began, by the clock of now.
+fn began(pid: Pid) -> Option<SystemTime> {
+    let stat = std::fs::read_to_string(format!("/proc/{pid}/stat")).ok()?;
+    let (_, after_name) = stat.rsplit_once(") ")?;
+    // since the machine was started, in ticks
+    let ticks: u64 = after_name.split(' ').nth(19)?.parse().ok()?;
+    let per_second = nix::unistd::sysconf(nix::unistd::SysconfVar::CLK_TCK).ok()??;
+    let began = Duration::from_millis(ticks * 1000 / u64::try_from(per_second).ok()?.max(1));
+    let now = nix::time::clock_gettime(nix::time::ClockId::CLOCK_BOOTTIME).ok()?;
+    let age = Duration::from(now).saturating_sub(began);
+    SystemTime::now().checked_sub(age)
+}
+
 /// Sends a signal to the process that a pidfile names, and says which that was.
 pub(crate) fn signal(path: &Path, signal: Signal) -> Result<Pid, PidfileError> {
     let pid = read(path)?;
@@ -145,6 +179,23 @@ mod tests {
         assert!(remove(&path, me).unwrap());
         assert!(!path.exists());
         assert!(!remove(&path, me).unwrap());
+    }
+
+    #[test]
+    fn a_process_that_began_after_its_pidfile_was_written_is_another() {
+        let dir = tempfile::tempdir().unwrap();
+        let path = dir.path().join("pid");
+        let me = Pid::own();
+        write(&path, me).unwrap();
+        assert!(!names_another(&path, me, "no such word"));
+        let file = File::options().append(true).open(&path).unwrap();
+        let before = SystemTime::now() - Duration::from_secs(3600);
+        file.set_modified(before).unwrap();
+        assert!(names_another(&path, me, "no such word"));
+        let own = std::env::args().next().unwrap();
+        let own = own.rsplit('/').next().unwrap();
+        assert!(!names_another(&path, me, own));
+        assert!(!names_another(&dir.path().join("none"), me, "x"));
     }
 
     #[test]

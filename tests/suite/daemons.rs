@@ -539,6 +539,36 @@ fn a_daemon_with_a_pidfile_outlives_reloads_and_the_instance() {
 }
 
 #[test]
+fn a_process_that_has_only_the_number_of_a_daemon_is_not_taken_for_it() {
+    if differs(
+        "A pidfile of a companion that is older than the process of its number names nobody; uWSGI takes any process for the companion.",
+    ) {
+        return;
+    }
+    let site = Site::with("hello");
+    let mut stranger = std::process::Command::new("tail")
+        .args(["-f", "/dev/null"])
+        .spawn()
+        .unwrap();
+    let _stranger = Stray(i32::try_from(stranger.id()).unwrap());
+    let pidfile = site.at("daemon.pid");
+    site.write("daemon.pid", &format!("{}\n", stranger.id()));
+    let file = fs::File::options().append(true).open(&pidfile).unwrap();
+    let before = std::time::SystemTime::now() - std::time::Duration::from_secs(3600);
+    file.set_modified(before).unwrap();
+    let value = format!("{pidfile} {}", sleeper("ids"));
+    let server = site.server().set("smart-attach-daemon2", value).start();
+    let pid = wait_for_pid(&server, "ids", 1);
+    let _stray = Stray(pid);
+    server.wait_for_log("is another one than that for which");
+    server.eventually("the pidfile is its own", || {
+        pids(&site, "daemon.pid") == [pid]
+    });
+    server.stop();
+    assert!(stranger.try_wait().unwrap().is_none());
+}
+
+#[test]
 fn the_pidfile_of_a_foreground_command_is_written_for_it() {
     let site = Site::with("hello");
     let value = format!("{} {}", site.at("daemon.pid"), sleeper("ids"));

@@ -316,10 +316,13 @@ impl Attached {
 
     /// The process that the pidfile names, if it lives.
     fn look(&self, around: &Surroundings) -> Option<Pid> {
-        let pid = pidfile::read(&self.pidfile(around)?).ok()?;
+        let path = self.pidfile(around)?;
+        let pid = pidfile::read(&path).ok()?;
         let known = matches!(self.state, State::Watched { pid: known, .. } if known == pid);
         // a pidfile of before the machine or the container was started may name us
-        let lives = pid != Pid::own() && process::lives(pid);
+        let lives = pid != Pid::own()
+            && process::lives(pid)
+            && !pidfile::names_another(&path, pid, self.name());
         if lives && !known {
             tracing::info!("{} runs already (pid {pid})", self.name());
         }
