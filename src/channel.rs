@@ -152,6 +152,8 @@ pub enum ToZygote {
         /// The worker waits for [`ToWorker::Serve`] before it accepts.
         hold: bool,
     },
+    /// Write your output to this file. Carries its descriptor.
+    Log,
 }
 
 /// What a zygote says.
@@ -195,6 +197,8 @@ pub enum ToWorker {
         /// When it began: its `busy_since` on the scoreboard.
         since: u64,
     },
+    /// Write your output to this file. Carries its descriptor.
+    Log,
 }
 
 /// What a worker says over its leash.

@@ -144,6 +144,7 @@ impl Porter {
             Ok(Some((ToWorker::Expire { thread, since }, _))) => {
                 deadline::expire(&self.worker, thread, since);
             }
+            Ok(Some((ToWorker::Log, fds))) => ruwsgi::sys::stdio::write_output_to_first(fds),
             Ok(None) => self.lose_master("its master is gone"),
             Err(error) => self.lose_master(&error.to_string()),
         }

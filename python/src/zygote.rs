@@ -66,6 +66,10 @@ fn live(py: Python<'_>, channel: OwnedFd) -> io::Result<i32> {
         else {
             return Ok(ruwsgi::exit::OK);
         };
+        if message == ToZygote::Log {
+            ruwsgi::sys::stdio::write_output_to_first(fds);
+            continue;
+        }
         let (ToZygote::Fork { slot, row, hold }, Some(leash)) = (message, fds.pop()) else {
             return Err(io::ErrorKind::InvalidData.into());
         };

@@ -130,7 +130,7 @@ pub(crate) static ABSENT: &[Row] = &[
     Row::absent(&[
         "touch-mules-reload", "touch-spoolers-reload", "touch-signal", "fs-signal",
     ], Value, "there are no mules, spoolers and uWSGI signals; touch-reload and fs-reload reload the instance"),
-    Row::absent(&["touch-logrotate", "touch-logreopen"], Value, "send the log to a program that rotates it"),
+    Row::absent(&["touch-logrotate"], Value, "let logrotate rename the log, and open it anew with touch-logreopen"),
     Row::absent(&["propagate-touch"], Nothing, "name the file with touch-reload in each vassal"),
     Row::absent(&["no-default-app", "ignore-script-name", "vhost", "vhost-host"], Nothing, "use mount, or one instance per site"),
     Row::absent(&[
@@ -182,8 +182,8 @@ pub(crate) static ABSENT: &[Row] = &[
         "log-req-route", "log-alarm", "log-zeromq", "rsyslog-packet-size",
     ], Value, "use logto, or let systemd take standard error"),
     Row::absent(&["logger-list", "loggers-list", "rsyslog-split-messages"], Nothing, "use logto, or let systemd take standard error"),
-    Row::absent(&["log-reopen", "log-truncate"], Nothing, "the log is not rotated here yet: use logrotate with copytruncate"),
-    Row::absent(&["log-maxsize", "log-backupname"], Value, "the log is not rotated here yet: use logrotate with copytruncate"),
+    Row::absent(&["log-truncate"], Nothing, "use logrotate with copytruncate"),
+    Row::absent(&["log-maxsize", "log-backupname"], Value, "use logrotate, and open the log anew with touch-logreopen"),
     Row::absent(&["log-prefix"], Maybe, "every line names the process that wrote it"),
     Row::absent(&["master-as-root", "drop-after-init", "drop-after-apps"], Nothing, "privileges are dropped before application code runs"),
     Row::absent(&["force-cwd"], Value, "use chdir"),

@@ -281,6 +281,10 @@ options! {
             "Log to this file.";
         logto2 "logto2": Maybe<Path>,
             "As logto, opened after privileges are dropped.";
+        log_reopen "log-reopen": One<Switch>,
+            "Open the log's file anew at each reload.";
+        touch_logreopen "touch-logreopen": Many<Path>,
+            "Open the log's file (logto, logto2, daemonize) anew when this file is touched, made or removed, for logrotate.";
         disable_logging "disable-logging" -'L': One<Switch>,
             "Write no line per request, except for those that the options below name.";
         log_4xx "log-4xx": One<Switch>,

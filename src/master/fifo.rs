@@ -26,6 +26,10 @@ pub(super) enum Letter {
     More(i32),
     /// No workers until the next connection.
     Cheap,
+    /// Accept no more until the same letter comes again.
+    Pause,
+    /// Open the log's file anew.
+    ReopenLog,
     /// uWSGI knows it, and it is not here; what to do instead.
     Absent(&'static str),
     Unknown,
@@ -47,8 +51,9 @@ pub(super) fn letter(byte: u8) -> Letter {
         b'+' => Letter::More(1),
         b'-' => Letter::More(-1),
         b'C' => Letter::Cheap,
-        b'p' => Letter::Absent("workers cannot be paused; stop the instance"),
-        b'l' | b'L' => Letter::Absent("send the log to a program that rotates it"),
+        b'p' => Letter::Pause,
+        b'l' => Letter::ReopenLog,
+        b'L' => Letter::Absent("rename the log's file and write l, as logrotate does"),
         b'E' => Letter::Absent("send SIGWINCH to the emperor"),
         b'B' => Letter::Absent("there is no broodlord"),
         b'S' => Letter::Absent("instances do not announce themselves"),

@@ -39,6 +39,8 @@ pub(super) struct Way {
     pub(super) parent: Option<daemon::Parent>,
     /// Absolute paths.
     pub(super) pidfiles: Vec<PathBuf>,
+    /// The absolute path of the log, if it is a file of our own.
+    pub(super) log: Option<PathBuf>,
     /// What the generation that serves listens on.
     pub(super) sockets: Vec<Rc<Bound>>,
     /// What the emperor lends, and keeps as it is until this instance has started.

@@ -5,6 +5,7 @@ mod control;
 mod emperor;
 mod fifo;
 mod helpers;
+mod log;
 mod reload;
 
 use std::fmt::Display;
@@ -62,12 +63,16 @@ pub(super) struct Master {
     orphaned: Option<Instant>,
     /// Files whose change asks for a reload.
     touches: Touches,
+    /// Files whose change has the log opened anew.
+    log_touches: Touches,
     /// Files of the application, whose change does so too (`py-autoreload`).
     modules: Touches,
     /// Files and directories that the kernel watches (`fs-reload`).
     watched: Option<Watched>,
     /// How long nobody has asked for anything, under `idle`.
     idle: Option<Idle>,
+    /// Workers that are wanted again after a pause.
+    paused: Option<u32>,
     /// What runs beside the workers.
     helpers: Helpers,
     /// A reload that waits for its hooks, before there is a generation.
@@ -113,9 +118,11 @@ impl Master {
             told: None,
             orphaned: None,
             touches: Touches::default(),
+            log_touches: Touches::default(),
             modules: Touches::default(),
             watched: None,
             idle: None,
+            paused: None,
             helpers: Helpers::new(first),
             preparing: None,
             ready_since: None,

@@ -44,6 +44,7 @@ pub(super) fn start(
         sockets,
         parent,
         emperor,
+        log: log_file(&config)?,
         ..Way::default()
     };
     way.emperor.logs_elsewhere = [
@@ -149,6 +150,8 @@ fn finish(
     run_phase(Phase::AsUser, instance.config(), Some(signals))?;
     if let Some(log) = instance.config().logto2() {
         redirect(log)?;
+        let path = std::path::absolute(log)?;
+        instance.way_mut().log = Some(path);
     }
     let pidfile = instance.config().pidfile2().map(str::to_owned);
     write_pidfile(pidfile.as_deref(), instance.way_mut())?;
@@ -256,6 +259,14 @@ fn detach(config: &Config, emperor: &EmperorLink) -> Result<Option<daemon::Paren
         daemon::daemonize(Path::new(log))?;
     }
     Ok(None)
+}
+
+/// Where the log goes before `logto2`; nowhere that could be opened again, where that is outside of `chroot`.
+fn log_file(config: &Config) -> Result<Option<PathBuf>> {
+    let logs = [config.logto(), config.daemonize2(), config.daemonize()];
+    let log = logs.into_iter().flatten().next();
+    let log = log.filter(|_| config.chroot().is_none());
+    Ok(log.map(std::path::absolute).transpose()?)
 }
 
 fn redirect(log: &str) -> Result<()> {

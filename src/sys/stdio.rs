@@ -103,6 +103,15 @@ pub fn write_output_to(log: &File) -> io::Result<()> {
     Ok(())
 }
 
+/// Does so with the log that came with a message.
+pub fn write_output_to_first(logs: Vec<OwnedFd>) {
+    if let Some(log) = logs.into_iter().next()
+        && let Err(error) = write_output_to(&File::from(log))
+    {
+        tracing::error!("the log cannot be written to its new file: {error}");
+    }
+}
+
 /// Opens the log at `path` (see [`open_log`]) and makes it the standard output and error. Nothing is
 /// changed when it cannot be opened.
 pub fn redirect_output(path: &Path) -> io::Result<()> {

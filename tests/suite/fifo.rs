@@ -65,8 +65,8 @@ fn each_letter_is_followed_or_answered_with_a_line() {
         ("pidfile", "the.pid"),
     ]);
     for (letter, line) in [
-        ("p", "master-fifo: p is not here; workers cannot be paused"),
-        ("l", "master-fifo: l is not here; send the log to a program"),
+        ("L", "master-fifo: L is not here; rename the log's file"),
+        ("l", "the log is no file of this instance"),
         (
             "E",
             "master-fifo: E is not here; send SIGWINCH to the emperor",
@@ -121,6 +121,74 @@ fn a_brutal_reload_and_a_brutal_stop_wait_for_nobody() {
     }
     assert!(server.wait_for_exit().unwrap().success());
     server.expect_log("generation 2 serves");
+}
+
+#[test]
+fn a_pause_lets_connections_wait() {
+    if differs(
+        "A pause (p in master-fifo) lets the workers go after their requests, and its end brings others; in uWSGI they stay.",
+    ) {
+        return;
+    }
+    let server = server(&[("master-fifo", "fifo"), ("processes", "2")]);
+    server.wait_for_workers(2);
+    write(&server, "fifo", "p");
+    server.wait_for_log("paused: the workers leave");
+    server.wait_for_workers(0);
+    let mut waiting = server.ask(&get("/pid"));
+    // a reload does not end the pause
+    write(&server, "fifo", "r");
+    server.wait_for_log("generation 2 serves");
+    assert!(server.workers().is_empty());
+    write(&server, "fifo", "p");
+    waiting.answer().expect(200);
+    server.wait_for_workers(2);
+    server.stop();
+}
+
+#[test]
+fn the_log_is_opened_anew_after_it_was_renamed() {
+    let site = Site::of(
+        "import sys\n\
+         def application(environ, start_response):\n    \
+             print('said at', environ['PATH_INFO'], file=sys.stderr, flush=True)\n    \
+             start_response('200 OK', [])\n    \
+             return [b'x']\n",
+    );
+    let server = site
+        .server()
+        .set("master-fifo", "fifo")
+        .set("touch-logreopen", "touched")
+        .set("logto", "own.log")
+        .start();
+    server.eventually("the fifo is there", || is_fifo(&site, "fifo"));
+    for (number, by) in ["fifo", "touch"].into_iter().enumerate() {
+        let old = format!("old-{number}.log");
+        let path = format!("/said-{number}");
+        fs::rename(site.file("own.log"), site.file(&old)).unwrap();
+        match by {
+            "fifo" => write(&server, "fifo", "l"),
+            _ => site.write("touched", ""),
+        }
+        server.eventually("it is there again", || site.has("own.log"));
+        server.eventually("the application writes to it", || {
+            server.get(&path);
+            site.read("own.log").contains(&path)
+        });
+        // so does a worker that is forked from now on
+        let before = site.read(&old).len();
+        server.signal(nix::sys::signal::Signal::SIGHUP);
+        server.eventually("there is another generation", || {
+            site.read("own.log").matches("spawned").count() > 0
+                || site
+                    .read("own.log")
+                    .contains(&format!("generation {} serves", number + 2))
+        });
+        server.get("/after");
+        server.eventually("it was written", || site.read("own.log").contains("/after"));
+        assert_eq!(site.read(&old).len(), before);
+    }
+    server.stop();
 }
 
 #[test]

@@ -106,6 +106,17 @@ impl Crew {
         channel::send(channel.as_fd(), &request, &[theirs.as_fd()])
     }
 
+    /// The zygote and the workers are to write their output to this file from now on.
+    pub(in crate::master) fn tell_log(&self, log: BorrowedFd<'_>) {
+        // those that cannot be told have gone
+        if let Some(channel) = &self.channel {
+            let _ = channel::send(channel.as_fd(), &ToZygote::Log, &[log]);
+        }
+        for leash in self.seats.iter().filter_map(|seat| seat.leash.as_ref()) {
+            let _ = channel::send(leash.as_fd(), &ToWorker::Log, &[log]);
+        }
+    }
+
     pub(super) fn tell(&mut self, seat: usize, word: ToWorker) {
         self.served |= word == ToWorker::Serve;
         if let Some(leash) = &self.seats[seat].leash {

@@ -30,7 +30,37 @@ impl Master {
 
     /// Whether the sockets are the master's to watch.
     fn is_cheap(&self) -> bool {
-        self.phase == Phase::Running && self.current().is_some_and(|crew| crew.wanted() == 0)
+        self.phase == Phase::Running
+            && self.paused.is_none()
+            && self.current().is_some_and(|crew| crew.wanted() == 0)
+    }
+
+    /// Lets the workers go, whoever connects: connections wait until they are brought back in the same way.
+    pub(super) fn pause(&mut self, now: Instant) {
+        if let Some(wanted) = self.paused.take() {
+            tracing::info!("the pause is over: the workers are started");
+            if let Some(idle) = &mut self.idle {
+                idle.awaken(now);
+            }
+            for crew in &mut self.crews {
+                crew.scale(wanted, now);
+            }
+            return;
+        }
+        let Some(crew) = self.current_mut() else {
+            return tracing::warn!("the instance does not serve yet, and so it cannot be paused");
+        };
+        let wanted = crew.wanted();
+        crew.scale(0, now);
+        self.paused = Some(wanted);
+        tracing::info!("paused: the workers leave, and connections wait until p is written again");
+    }
+
+    /// A pause outlives a reload.
+    pub(super) fn keep_pause(&mut self, next: usize, now: Instant) {
+        if self.paused.is_some() {
+            self.crews[next].scale(0, now);
+        }
     }
 
     /// The sockets to wait for: those of an instance without workers.
@@ -71,7 +101,7 @@ impl Master {
         let idle = self
             .idle
             .as_ref()
-            .filter(|_| self.phase == Phase::Running)?;
+            .filter(|_| self.phase == Phase::Running && self.paused.is_none())?;
         // once cheap, time changes nothing; only an end is still to come
         (!self.is_cheap() || self.may_die()).then_some(idle.deadline())
     }
@@ -88,7 +118,9 @@ impl Master {
             .crews
             .iter()
             .any(|crew| crew.standing == Standing::Next);
-        let Some(crew) = self.current() else { return };
+        let Some(crew) = self.current().filter(|_| self.paused.is_none()) else {
+            return;
+        };
         let (requests, busy) = (crew.requests_seen(), crew.is_busy());
         let (wanted, has_workers) = (crew.wanted(), crew.has_workers());
         let Some(idle) = &mut self.idle else { return };

@@ -184,6 +184,7 @@ impl Master {
         };
         tracing::info!("{wanted} workers are wanted, {} until now", crew.wanted());
         crew.scale(wanted, now);
+        self.paused = None;
         Ok(wanted)
     }
 

@@ -48,6 +48,8 @@ impl Master {
             Letter::Pidfiles => self.write_pidfiles(),
             Letter::More(workers) => self.scale_by_letter(Some(workers), now),
             Letter::Cheap => self.scale_by_letter(None, now),
+            Letter::Pause => self.pause(now),
+            Letter::ReopenLog => self.reopen_log(),
             Letter::Nothing | Letter::Absent(_) | Letter::Unknown => {}
         }
     }

@@ -8,6 +8,7 @@ use crate::master::crew::Crew;
 use crate::master::generation::Standing;
 use crate::master::order::Manner;
 use crate::master::report;
+use crate::master::touch::Touches;
 use crate::master::watch::Watched;
 
 use super::{Master, Phase};
@@ -101,6 +102,7 @@ impl Master {
         }
         self.keep_count(next, now);
         self.crews[next].take_over(now);
+        self.keep_pause(next, now);
         let took = now.duration_since(self.crews[next].begun);
         self.instance.reloaded(&self.crews[next], took);
         self.helpers.settle(
@@ -123,6 +125,9 @@ impl Master {
             }
         }
         self.told = None;
+        if self.instance.config().log_reopen() {
+            self.reopen_log();
+        }
         self.begin_idle(now);
         self.watch_files(now);
     }
@@ -150,6 +155,8 @@ impl Master {
     /// Watches the files of the configuration that serves, the same or others.
     pub(super) fn watch_files(&mut self, now: Instant) {
         self.touches.watch(self.instance.touched_files(), now);
+        let logs = self.instance.config().touch_logreopen();
+        self.log_touches.watch(logs.iter(), now);
         let paths = self.instance.watched_paths();
         if paths.is_empty() {
             self.watched = None;
@@ -167,7 +174,7 @@ impl Master {
     /// When [`Master::look_at_files`] has something to do.
     pub(super) fn files_due(&self) -> Option<Instant> {
         let watched = self.watched.as_ref().and_then(Watched::deadline);
-        let polled = [self.touches.deadline(), self.modules.deadline()];
+        let polled = [&self.touches, &self.modules, &self.log_touches].map(Touches::deadline);
         let due = polled.into_iter().flatten().chain(watched).min();
         due.filter(|_| self.phase == Phase::Running)
     }
@@ -180,6 +187,10 @@ impl Master {
                 let pause = every.max(SHORTEST_PAUSE);
                 self.modules.add(files.into_iter(), since, pause, now);
             }
+        }
+        if let Some(path) = self.log_touches.changed(now) {
+            tracing::info!("{} was touched", path.display());
+            self.reopen_log();
         }
         if let Some(path) = self.touches.changed(now) {
             tracing::info!("{} was touched: reloading", path.display());
