@@ -1,6 +1,8 @@
 //! Files that a configuration names.
 
 use std::fs;
+use std::io::Read;
+use std::os::unix::fs::{MetadataExt, OpenOptionsExt};
 use std::path::{Path, PathBuf};
 
 use super::command;
@@ -12,6 +14,11 @@ pub(super) const LARGEST_FILE: u64 = 4 << 20;
 
 /// Names the file of a vassal whose emperor has it run, if it is executable (`emperor-magic-exec`).
 const MAGIC_EXEC: &str = "RUWSGI_EMPEROR_EXEC";
+
+/// The vassal's file.
+const VASSAL: &str = "RUWSGI_VASSAL";
+/// Whom that file belonged to when the emperor made this process his.
+const OWNER: &str = "RUWSGI_EMPEROR_OWNER";
 
 /// How a configuration file is written.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
@@ -86,7 +93,23 @@ pub(super) fn contents(invocation: &Invocation, name: &str) -> Result<Vec<u8>, F
         return Err(fault("only files and exec:// are read".to_owned()).hint(hint));
     }
     let path = path_of(invocation, name);
-    let metadata = fs::metadata(&path).map_err(|error| fault(plain(&error)))?;
+    let mut file = None;
+    let metadata = match invocation.variable(OWNER) {
+        // what is read has to be what is asked: somebody may exchange it
+        Some(owner) if invocation.variable(VASSAL) == Some(name) => {
+            let opened = open(&path).map_err(|error| fault(plain(&error)))?;
+            let metadata = opened.metadata().map_err(|error| fault(plain(&error)))?;
+            let uid = metadata.uid();
+            if uid.to_string() != owner {
+                return Err(fault(format!(
+                    "it belongs to uid {uid} now, and to uid {owner} when the vassal was started"
+                )));
+            }
+            file = Some(opened);
+            metadata
+        }
+        _ => fs::metadata(&path).map_err(|error| fault(plain(&error)))?,
+    };
     // devices and pipes might never end
     if !metadata.is_file() {
         let what = if metadata.is_dir() {
@@ -102,7 +125,21 @@ pub(super) fn contents(invocation: &Invocation, name: &str) -> Result<Vec<u8>, F
     if invocation.variable(MAGIC_EXEC) == Some(name) && command::is_executable(&path) {
         return command::output_of_file(&path, &invocation.cwd);
     }
-    fs::read(path).map_err(|error| fault(plain(&error)))
+    let read = match file {
+        Some(mut file) => {
+            let mut text = Vec::new();
+            file.read_to_end(&mut text).map(|_| text)
+        }
+        None => fs::read(path),
+    };
+    read.map_err(|error| fault(plain(&error)))
+}
+
+/// Opens what may be a pipe without waiting for who writes to it.
+fn open(path: &Path) -> std::io::Result<fs::File> {
+    let mut options = fs::File::options();
+    options.read(true).custom_flags(nix::libc::O_NONBLOCK);
+    options.open(path)
 }
 
 /// An error of the system in plain words.

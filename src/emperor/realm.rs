@@ -148,7 +148,8 @@ impl Realm {
         };
         vassal.missing = None;
         let before = vassal.stamp.replace(stamp);
-        let owner_changed = before.is_some_and(|before| before.owner != stamp.owner);
+        let who = |stamp: Stamp| (stamp.owner, stamp.guide);
+        let owner_changed = before.is_some_and(|before| who(before) != who(stamp));
         if self.rule.tyrant && owner_changed {
             tracing::info!("vassal {}: has another owner", vassal.found.name);
             vassal.step(Event::Replace, now, &self.rule);
@@ -389,6 +390,11 @@ impl Vassal {
         if (uid == 0 || gid == 0) && !rule.tyrant_root {
             return Err(format!(
                 "its file belongs to uid {uid} and gid {gid}, and would run as root; give it to another user and group, or set emperor-tyrant-root"
+            ));
+        }
+        if let Some(guide) = stamp.guide {
+            return Err(format!(
+                "its file belongs to uid {uid}, but a link on the way to it to uid {guide}, who may not choose what runs as another; let root or the owner make the link, or set emperor-tyrant-nofollow"
             ));
         }
         let groups = user::groups_of_user(uid, gid).map_err(|error| error.to_string())?;

@@ -7,6 +7,7 @@ use std::os::unix::fs::MetadataExt;
 use std::path::{Path, PathBuf};
 
 use crate::config;
+use crate::sys::way;
 
 /// The longest name of a file that is a vassal, as in uWSGI.
 const LONGEST_NAME: usize = 254;
@@ -27,6 +28,8 @@ pub(super) struct Rules {
     pub(super) nofollow: bool,
     /// Endings beside those of configurations.
     pub(super) extensions: Vec<String>,
+    /// The owner of a file is the user that its vassal runs as.
+    pub(super) tyrant: bool,
     /// A link's own owner counts, not its target's.
     pub(super) link_owner: bool,
     /// The ending of the files beside the vassals that hold their addresses on demand.
@@ -53,6 +56,8 @@ pub(super) struct Stamp {
     beside: Option<Version>,
     /// The owner, user and group.
     pub(super) owner: (u32, u32),
+    /// Under a tyrant: a user who has made a link on the way to it, and is neither root nor its owner.
+    pub(super) guide: Option<u32>,
 }
 
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
@@ -192,13 +197,23 @@ impl Stamp {
         if !file.is_file() {
             return None;
         }
-        let owned = if rules.link_owner { &link } else { &file };
-        Some(Stamp {
+        let mut stamp = Stamp {
             file: Version::of(&file),
             link: is_link.then(|| Version::of(&link)),
             beside: beside(path, rules),
-            owner: (owned.uid(), owned.gid()),
-        })
+            owner: (file.uid(), file.gid()),
+            guide: None,
+        };
+        if rules.link_owner {
+            stamp.owner = (link.uid(), link.gid());
+        } else if rules.tyrant {
+            // it may be exchanged between two looks: owner and guides have to be of the same way
+            let way = way::follow(path).ok()?;
+            stamp.owner = (way.file.st_uid, way.file.st_gid);
+            let is_foreign = |guide: &u32| ![0, way.file.st_uid].contains(guide);
+            stamp.guide = way.guides.into_iter().find(is_foreign);
+        }
+        Some(stamp)
     }
 
     /// When the file was changed, seconds since 1970.

@@ -45,6 +45,8 @@ pub(super) struct Recipe {
     stop_hook: Option<PathBuf>,
     /// A vassal's file that is executable is run.
     magic_exec: bool,
+    /// A vassal's file has to belong to its user also when it is read.
+    owned: bool,
     /// How the address of a vassal on demand is found, if not in its configuration.
     address: Option<OsString>,
     /// What the shim on PATH stands for, and since when that is known.
@@ -101,6 +103,7 @@ impl Recipe {
             capabilities,
             stop_hook: config.vassals_stop_hook().map(PathBuf::from),
             magic_exec: config.emperor_magic_exec(),
+            owned: !config.emperor_tyrant_nofollow(),
             address: address_rule(config, invocation),
             shim: shim(config),
         })
@@ -165,6 +168,9 @@ impl Recipe {
         }
         if self.magic_exec {
             command.env("RUWSGI_EMPEROR_EXEC", &found.name);
+        }
+        if let Some(identity) = identity.filter(|_| self.owned) {
+            command.env("RUWSGI_EMPEROR_OWNER", identity.uid.to_string());
         }
         if let Some(rule) = &self.address {
             command.env("RUWSGI_EMPEROR_ADDRESS", rule);

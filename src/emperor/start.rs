@@ -282,6 +282,7 @@ fn rules(config: &Config) -> Rules {
     Rules {
         nofollow: config.emperor_nofollow(),
         extensions: config.emperor_extra_extension().to_vec(),
+        tyrant: is_tyrant(config),
         link_owner: config.emperor_tyrant_nofollow(),
         beside: config.emperor_on_demand_extension().map(str::to_owned),
     }

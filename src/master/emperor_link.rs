@@ -17,6 +17,8 @@ use super::loan::Loan;
 const DESCRIPTOR: &str = "RUWSGI_EMPEROR_FD";
 /// What the configuration is read by, beside the file (`emperor-magic-exec`); kept in the invocation.
 const EXEC: &str = "RUWSGI_EMPEROR_EXEC";
+/// Whose the file has to be (`emperor-tyrant`); kept in the invocation too.
+const OWNER: &str = "RUWSGI_EMPEROR_OWNER";
 /// Set where a vassal goes on although its emperor is gone (`emperor-no-orphans = false`).
 const KEEP: &str = "RUWSGI_EMPEROR_KEEP";
 /// Set where the emperor has put this process into a cgroup of its own, and would limit it further.
@@ -71,6 +73,7 @@ impl EmperorLink {
         let keep = environment::take(KEEP).is_some();
         let grouped = environment::take(GROUPS).is_some();
         environment::take(EXEC);
+        environment::take(OWNER);
         let number = number.and_then(|text| text.to_str()?.parse().ok());
         let channel = number.and_then(|number| match packet::adopt(number) {
             Ok(channel) => Some(channel),

@@ -25,3 +25,4 @@ pub mod stream;
 pub mod thread;
 pub mod unix_socket;
 pub mod user;
+pub mod way;

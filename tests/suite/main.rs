@@ -16,6 +16,7 @@ mod django;
 mod emperor;
 mod emperor_cap;
 mod emperor_cgroup;
+mod emperor_hostile;
 mod emperor_troubles;
 mod environ;
 mod fifo;
