@@ -1,5 +1,6 @@
 //! The kernel: the only caller of nix and libc.
 
+pub mod aside;
 pub mod backlog;
 pub mod borrowed_rights;
 pub mod capability;
@@ -10,6 +11,7 @@ pub mod environment;
 pub mod fifo;
 pub mod inotify;
 pub mod interpreter;
+pub(crate) mod launch;
 pub(crate) mod memory;
 pub(crate) mod notify;
 pub(crate) mod oom;

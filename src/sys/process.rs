@@ -13,6 +13,7 @@ use nix::unistd::{Gid, Uid};
 
 use super::capability::{self, Capabilities};
 use super::cgroup;
+use super::launch;
 use super::signal::Signal;
 
 /// The id of one process: never 0 or negative, so that a signal cannot go to a group by mistake.
@@ -336,8 +337,7 @@ pub fn spawn_apart(mut command: Command, apart: &Apart<'_>) -> io::Result<Pid> {
     };
     // SAFETY: `set_up` makes system calls only; it neither allocates nor takes a lock.
     unsafe { command.pre_exec(set_up) };
-    let spawned = command.spawn()?;
-    Pid::new(spawned.id().cast_signed()).ok_or_else(|| io::ErrorKind::InvalidData.into())
+    launch::launch(command)
 }
 
 /// Enters a cgroup, with the rights of who has opened its entrance.
