@@ -124,6 +124,13 @@ fn is_plain(byte: u8) -> bool {
     matches!(byte, b' '..=b'~') && byte != b'"' && byte != b'\\'
 }
 
+/// Text as it is shown in the log.
+pub fn shown(text: &str) -> String {
+    let mut out = String::with_capacity(text.len());
+    push_escaped(&mut out, text);
+    out
+}
+
 /// Appends our own text: what could break or disguise a line is shown as `\xNN`, the rest stays readable.
 fn push_escaped(out: &mut String, text: &str) {
     for c in text.chars() {

@@ -1,9 +1,8 @@
 //! `ruwsgi ls`, `status`, `reload`, `stop` and their kin: asking an emperor or a master.
 
-use std::io::{self, Read, Write};
+use std::io;
 use std::os::fd::AsFd;
 use std::os::unix::fs::FileTypeExt;
-use std::os::unix::net::UnixStream;
 use std::path::{Path, PathBuf};
 
 use crate::sys::pidfile;
@@ -11,12 +10,10 @@ use crate::sys::poll;
 use crate::sys::process;
 use crate::sys::signal::Signal;
 
+use super::exchange::exchange;
 use super::place;
 use super::table;
 use super::talk::{Answer, Count, Request, Row, Verb};
-
-/// The longest answer, bytes: who listens at a socket may be anybody.
-const LONGEST_ANSWER: u64 = 16 << 20;
 
 /// What to ask.
 pub(crate) struct Question {
@@ -331,22 +328,6 @@ fn failed(question: &Question, rows: &[Row]) -> Option<String> {
         text.push_str(traceback.trim_end());
     }
     Some(text)
-}
-
-fn exchange(socket: &Path, request: &Request) -> io::Result<Answer> {
-    let mut stream = UnixStream::connect(socket)?;
-    let mut text = serde_json::to_vec(request)?;
-    text.push(b'\n');
-    stream.write_all(&text)?;
-    let mut answer = Vec::new();
-    stream.take(LONGEST_ANSWER).read_to_end(&mut answer)?;
-    if answer.is_empty() {
-        return Err(io::Error::new(
-            io::ErrorKind::UnexpectedEof,
-            "it ended before it answered",
-        ));
-    }
-    Ok(serde_json::from_slice(&answer)?)
 }
 
 #[cfg(test)]

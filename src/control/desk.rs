@@ -10,15 +10,26 @@ use std::time::{Duration, Instant};
 use crate::sys::socket::{self, FileId};
 use crate::sys::stream;
 use crate::sys::unix_socket::{self, Access, PlaceError};
+use crate::sys::user;
 
 use super::talk::{Answer, Request};
 
 /// Those who ask at the same time; more wait.
 const MOST_CLIENTS: usize = 32;
+/// Of these, so many for root and the user that runs this: nobody else can keep them out.
+const RESERVED: usize = 8;
+/// So many at the same time for each other user.
+const MOST_OF_ONE: usize = 8;
+/// So many are looked at before everything else gets its turn.
+const MOST_AT_ONCE: usize = 64;
 /// The longest request, bytes.
 const LONGEST_REQUEST: usize = 8192;
+/// Those who may wait to be let in.
+const BACKLOG: u32 = 64;
 /// How long a client may take to ask, or to take its answer.
 const PATIENCE: Duration = Duration::from_secs(5);
+/// Nobody is let in for so long when there are no descriptors left.
+const CLOSED: Duration = Duration::from_millis(500);
 /// What a client does not take at once is offered again after this.
 const AGAIN: Duration = Duration::from_millis(20);
 
@@ -54,6 +65,8 @@ pub(crate) struct Desk<P> {
     path: PathBuf,
     id: FileId,
     clients: Vec<Client<P>>,
+    /// Nobody can be let in before, for want of descriptors.
+    closed: Option<Instant>,
 }
 
 struct Client<P> {
@@ -79,20 +92,21 @@ impl<P> Desk<P> {
     /// # Errors
     /// When the socket cannot be put there: somebody else listens at that path, say.
     pub(crate) fn open(path: &Path, access: Access) -> Result<Self, PlaceError> {
-        let (listener, id) = unix_socket::place(path, access, 16)?;
+        let (listener, id) = unix_socket::place(path, access, BACKLOG)?;
         socket::set_nonblocking(&listener, true)?;
         Ok(Self {
             listener,
             path: path.to_owned(),
             id,
             clients: Vec::new(),
+            closed: None,
         })
     }
 
     /// What to wait for: the socket itself, then the clients that may say something.
     pub(crate) fn descriptors(&self) -> Vec<BorrowedFd<'_>> {
         let mut descriptors = Vec::new();
-        if self.clients.len() < MOST_CLIENTS {
+        if self.clients.len() < MOST_CLIENTS && self.closed.is_none() {
             descriptors.push(self.listener.as_fd());
         }
         let speaking =
@@ -110,22 +124,24 @@ impl<P> Desk<P> {
             Stage::Answering(_) => Some(now + AGAIN),
             Stage::Done => None,
         });
-        deadlines.min()
+        deadlines.chain(self.closed).min()
     }
 
     /// Hears who has come, what they ask, and serves them.
     pub(crate) fn serve(&mut self, host: &mut impl Host<Pending = P>, now: Instant) {
-        while self.clients.len() < MOST_CLIENTS
-            && let Ok(connection) = stream::accept(self.listener.as_raw_fd())
-        {
-            let ready = socket::set_nonblocking(&connection, true);
-            if let (Ok(()), Ok(uid)) = (ready, socket::peer_user(connection.as_fd())) {
-                self.clients.push(Client {
-                    connection,
-                    uid,
-                    deadline: now + PATIENCE,
-                    stage: Stage::Asking(Vec::new()),
-                });
+        self.closed = self.closed.filter(|until| *until > now);
+        for _ in 0..MOST_AT_ONCE {
+            if self.clients.len() >= MOST_CLIENTS || self.closed.is_some() {
+                break;
+            }
+            match stream::accept(self.listener.as_raw_fd()) {
+                Ok(connection) => self.admit(connection, now),
+                Err(error) => {
+                    // who waits would make us try again without end
+                    let nobody = error.kind() == io::ErrorKind::WouldBlock;
+                    self.closed = (!nobody).then(|| now + CLOSED);
+                    break;
+                }
             }
         }
         for client in &mut self.clients {
@@ -134,6 +150,34 @@ impl<P> Desk<P> {
         self.clients
             .retain(|client| !matches!(client.stage, Stage::Done));
     }
+}
+
+impl<P> Desk<P> {
+    /// Lets a client in, unless there are too many of its user.
+    fn admit(&mut self, connection: OwnedFd, now: Instant) {
+        let ready = socket::set_nonblocking(&connection, true);
+        let (Ok(()), Ok(uid)) = (ready, socket::peer_user(connection.as_fd())) else {
+            return;
+        };
+        let mut client = Client {
+            connection,
+            uid,
+            deadline: now + PATIENCE,
+            stage: Stage::Asking(Vec::new()),
+        };
+        let of_the_same = self.clients.iter().filter(|other| other.uid == uid).count();
+        let most = MOST_CLIENTS - RESERVED;
+        if !is_privileged(uid) && (of_the_same >= MOST_OF_ONE || self.clients.len() >= most) {
+            client.answer(&Answer::refusal("too many ask at the same time"), now);
+            client.write(now);
+            return;
+        }
+        self.clients.push(client);
+    }
+}
+
+fn is_privileged(uid: u32) -> bool {
+    uid == 0 || uid == user::current_uid()
 }
 
 impl<P> Drop for Desk<P> {

@@ -5,6 +5,7 @@
 
 pub(crate) mod client;
 pub(crate) mod desk;
+mod exchange;
 pub(crate) mod place;
 mod table;
 pub(crate) mod talk;

@@ -7,12 +7,15 @@ use std::io;
 use std::os::fd::{AsFd, AsRawFd, OwnedFd};
 use std::os::unix::ffi::OsStrExt;
 use std::os::unix::fs::PermissionsExt;
+use std::os::unix::net::UnixStream;
 use std::path::{Path, PathBuf};
 use std::time::{Duration, Instant};
 
 use nix::errno::Errno;
 use nix::fcntl::{AT_FDCWD, AtFlags, Flock, FlockArg, OFlag, RenameFlags, open, renameat2};
+use nix::sys::socket::{self, AddressFamily, SockFlag, SockType, UnixAddr, sockopt};
 use nix::sys::stat::{Mode, SFlag, fstat};
+use nix::sys::time::TimeVal;
 use nix::unistd::{Gid, Uid, fchownat, unlink};
 
 use super::socket::{FileId, MAX_UNIX_PATH, Probe, bind_unix, listen, probe_unix};
@@ -95,6 +98,19 @@ pub fn place(path: &Path, access: Access, backlog: u32) -> Result<(OwnedFd, File
             }
             replaced.map(|()| made)
         }
+    }
+}
+
+/// Connects to a listening stream socket; `TimedOut` where nobody accepts in time.
+pub fn connect(path: &Path, patience: Duration) -> io::Result<UnixStream> {
+    let flags = SockFlag::SOCK_CLOEXEC;
+    let socket = socket::socket(AddressFamily::Unix, SockType::Stream, flags, None)?;
+    let seconds = i64::try_from(patience.as_secs().max(1)).unwrap_or(i64::MAX);
+    socket::setsockopt(&socket, sockopt::SendTimeout, &TimeVal::new(seconds, 0))?;
+    match socket::connect(socket.as_raw_fd(), &UnixAddr::new(path)?) {
+        Ok(()) => Ok(UnixStream::from(socket)),
+        Err(Errno::EAGAIN) => Err(io::ErrorKind::TimedOut.into()),
+        Err(error) => Err(error.into()),
     }
 }
 
