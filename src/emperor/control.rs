@@ -52,7 +52,7 @@ impl Host for Realm {
         let of_itself = request.name.is_none() && request.pid.is_none();
         let event = match request.verb {
             verb if verb == Verb::List || (verb == Verb::Status && of_itself) => {
-                self.ask();
+                self.ask(|vassal| may(uid, vassal));
                 return Next::Wait(Pending::Report(request), Some(now + REPORT_TIME));
             }
             Verb::Find => return Next::Answer(find(self, uid, &request, now)),

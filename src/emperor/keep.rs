@@ -5,7 +5,7 @@ use std::os::fd::{AsFd, AsRawFd, BorrowedFd, OwnedFd};
 use crate::channel::Kept;
 use crate::sys::process::Identity;
 use crate::sys::socket::FileId;
-use crate::sys::{borrowed_rights, unix_socket};
+use crate::sys::{aside, borrowed_rights, packet, socket, unix_socket};
 
 /// The sockets of one vassal.
 #[derive(Debug, Default)]
@@ -14,11 +14,19 @@ pub(super) struct Keep {
 }
 
 impl Keep {
-    /// What a vassal has handed over.
-    pub(super) fn of(kept: Vec<Kept>, fds: Vec<OwnedFd>) -> Self {
-        Self {
-            sockets: fds.into_iter().zip(kept).collect(),
+    /// What a vassal has handed over, if it is what it should be.
+    ///
+    /// # Errors
+    /// Gives the descriptors back.
+    pub(super) fn of(kept: Vec<Kept>, fds: Vec<OwnedFd>) -> Result<Self, Vec<OwnedFd>> {
+        let as_many = fds.len() == kept.len() && fds.len() <= packet::MAX_FDS;
+        // anything else may be readable for ever, and a vassal be started again and again
+        if !as_many || !fds.iter().all(|fd| socket::listens(fd.as_fd())) {
+            return Err(fds);
         }
+        Ok(Self {
+            sockets: fds.into_iter().zip(kept).collect(),
+        })
     }
 
     /// Whether there is none.
@@ -57,7 +65,9 @@ impl Keep {
     /// Closes them and removes their files, with no more right than the vassal has, who chose the paths.
     pub(super) fn release(&mut self, vassal: &str, identity: Option<&Identity>) {
         let sockets = std::mem::take(&mut self.sockets);
-        for file in sockets.into_iter().filter_map(|(_, kept)| kept.file) {
+        let (fds, kept): (Vec<_>, Vec<_>) = sockets.into_iter().unzip();
+        aside::close(fds);
+        for file in kept.into_iter().filter_map(|kept| kept.file) {
             let id = FileId {
                 device: file.device,
                 inode: file.inode,
@@ -69,5 +79,12 @@ impl Keep {
                 tracing::warn!("vassal {vassal}: its socket {path} cannot be removed: {error}");
             }
         }
+    }
+}
+
+impl Drop for Keep {
+    fn drop(&mut self) {
+        let sockets = std::mem::take(&mut self.sockets);
+        aside::close(sockets.into_iter().map(|(fd, _)| fd).collect());
     }
 }

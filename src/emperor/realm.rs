@@ -3,8 +3,11 @@
 mod facts;
 mod group;
 mod hear;
+mod pace;
 mod pass;
 mod pulse;
+mod trust;
+mod turns;
 
 use std::collections::{BTreeMap, HashMap, VecDeque};
 use std::os::fd::{AsFd, BorrowedFd, OwnedFd};
@@ -23,6 +26,7 @@ use super::keep::Keep;
 use super::source::{Found, Stamp};
 use super::spawn::{Lending, Recipe};
 use super::vassal::{self, Action, Event, Limits, Pulse, State};
+use pace::{Pace, WAKES, WORDS};
 
 /// One vassal.
 pub(super) struct Vassal {
@@ -56,8 +60,14 @@ pub(super) struct Vassal {
     pub(super) report: Report,
     /// It was asked how it is, and has not answered yet.
     asked: bool,
+    /// Questions of others that it has not answered yet.
+    tickets: VecDeque<u32>,
     /// Answers to what others asked of it, which nobody has taken yet.
     answers: VecDeque<(u32, Answer)>,
+    /// How much it says.
+    words: Pace,
+    /// How often it is started because somebody connects.
+    wakes: Pace,
     pub(super) history: History,
 }
 
@@ -98,6 +108,8 @@ pub(super) struct Realm {
     /// What is told of the emperor itself.
     pub(super) about: About,
     vassals: BTreeMap<PathBuf, Vassal>,
+    /// Who began last of those that had to wait for their turn.
+    last_turn: PathBuf,
     /// Hooks that run, and whose they are.
     hooks: HashMap<Pid, String>,
     /// Questions passed on to vassals until now.
@@ -133,6 +145,7 @@ impl Realm {
             rule,
             about,
             vassals: BTreeMap::new(),
+            last_turn: PathBuf::new(),
             hooks: HashMap::new(),
             tickets: 0,
         }
@@ -179,25 +192,12 @@ impl Realm {
         Seen::Removed
     }
 
-    /// Does what is due, and what it is somebody's turn to do.
-    pub(super) fn tick(&mut self, now: Instant) {
-        let under_way = |vassal: &&Vassal| vassal.state.turn_ends().is_some_and(|end| end > now);
-        let mut busy = self.vassals.values().filter(under_way).count();
-        for vassal in self.vassals.values_mut() {
-            let turn = busy < self.rule.turns && vassal.state.wants_turn(now);
-            busy += usize::from(turn);
-            vassal.step(Event::Tick { turn }, now, &self.rule);
-            vassal.feel_pulse(now);
-        }
-        self.vassals.retain(|_, vassal| vassal.state != State::Gone);
-    }
-
     /// When [`Realm::tick`] has something to do, if nothing is heard before.
     pub(super) fn deadline(&self, now: Instant) -> Option<Instant> {
-        let deadlines = self
-            .vassals
-            .values()
-            .flat_map(|vassal| [vassal.state.deadline(now), vassal.beat_deadline()]);
+        let deadlines = self.vassals.values().flat_map(|vassal| {
+            let (state, beat) = (vassal.state.deadline(now), vassal.beat_deadline());
+            [state, beat, vassal.pause(now)]
+        });
         deadlines.flatten().min()
     }
 
@@ -241,12 +241,16 @@ impl Realm {
     }
 
     /// The descriptors to wait for, each with the vassal it belongs to and what it means.
-    pub(super) fn descriptors(&self) -> impl Iterator<Item = (&Path, Sign, BorrowedFd<'_>)> {
-        self.vassals.iter().flat_map(|(path, vassal)| {
-            let waits = vassal.state == State::OnDemand;
+    pub(super) fn descriptors(
+        &self,
+        now: Instant,
+    ) -> impl Iterator<Item = (&Path, Sign, BorrowedFd<'_>)> {
+        self.vassals.iter().flat_map(move |(path, vassal)| {
+            let waits = vassal.state == State::OnDemand && vassal.wakes.pause(WAKES, now).is_none();
             let sockets = vassal.keep.descriptors().filter(move |_| waits);
             let sockets = sockets.map(|fd| (path.as_path(), Sign::Connection, fd));
             let channel = vassal.channel.as_ref();
+            let channel = channel.filter(|_| vassal.words.pause(WORDS, now).is_none());
             let channel = channel.map(|fd| (path.as_path(), Sign::Word, fd.as_fd()));
             channel.into_iter().chain(sockets)
         })
@@ -261,6 +265,7 @@ impl Realm {
                     "vassal {}: somebody connects: it is started",
                     vassal.found.name
                 );
+                vassal.wakes.note(WAKES, now);
                 vassal.step(Event::Wanted, now, &self.rule);
             }
         }
@@ -287,7 +292,10 @@ impl Vassal {
             told: false,
             report: Report::default(),
             asked: false,
+            tickets: VecDeque::new(),
             answers: VecDeque::new(),
+            words: Pace::default(),
+            wakes: Pace::default(),
             history: History {
                 born: now,
                 first_run: None,
@@ -368,6 +376,7 @@ impl Vassal {
                 self.history.first_run.get_or_insert(now);
                 self.history.last_run = Some(now);
                 self.history.runs = self.history.runs.saturating_add(1);
+                self.hang_up();
                 self.channel = Some(channel);
                 self.step(Event::Spawned(pid), now, rule);
             }
@@ -407,8 +416,16 @@ impl Vassal {
         self.keep.release(name, self.identity.as_ref());
     }
 
+    /// Until when it is not listened to, because it was too busy.
+    fn pause(&self, now: Instant) -> Option<Instant> {
+        match self.state {
+            State::OnDemand => self.wakes.pause(WAKES, now),
+            _ => self.words.pause(WORDS, now),
+        }
+    }
+
     fn tell(&self, word: ToVassal) -> bool {
-        // one that cannot be told is gone: its exit tells the rest
+        // one that cannot be told is gone, and its exit tells the rest, or does not listen, and is killed in the end
         let channel = self.channel.as_ref();
         channel.is_some_and(|channel| channel::send(channel.as_fd(), &word, &[]).is_ok())
     }

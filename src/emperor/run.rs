@@ -137,7 +137,7 @@ impl Emperor {
         let mut fds = vec![self.signals.as_fd(), self.watch.as_fd()];
         let first = fds.len();
         let mut signs = Vec::new();
-        for (path, sign, fd) in self.realm.descriptors() {
+        for (path, sign, fd) in self.realm.descriptors(now) {
             signs.push((path, sign));
             fds.push(fd);
         }

@@ -1,8 +1,10 @@
 //! Starting a vassal: ruwsgi executed afresh, with a channel to its emperor and nothing else of ours.
 
 use std::ffi::OsString;
+use std::fs::File;
 use std::io;
 use std::os::fd::{AsFd, AsRawFd, OwnedFd};
+use std::os::unix::fs::OpenOptionsExt;
 use std::path::{Path, PathBuf};
 use std::process::{Command, Stdio};
 use std::time::{Duration, Instant};
@@ -12,7 +14,7 @@ use crate::group_limits::GroupLimits;
 use crate::sys::capability::Capabilities;
 use crate::sys::interpreter::Shim;
 use crate::sys::process::{self, Apart, Identity, Pid};
-use crate::sys::{packet, user};
+use crate::sys::{packet, socket, user};
 
 use super::keep::Keep;
 use super::source::Found;
@@ -49,6 +51,8 @@ pub(super) struct Recipe {
     owned: bool,
     /// How the address of a vassal on demand is found, if not in its configuration.
     address: Option<OsString>,
+    /// Where other users' vassals write instead of to our terminal, which they could read.
+    terminal: Option<File>,
     /// What the shim on PATH stands for, and since when that is known.
     shim: Option<(Shim, Instant)>,
 }
@@ -105,6 +109,7 @@ impl Recipe {
             magic_exec: config.emperor_magic_exec(),
             owned: !config.emperor_tyrant_nofollow(),
             address: address_rule(config, invocation),
+            terminal: terminal(),
             shim: shim(config),
         })
     }
@@ -120,12 +125,16 @@ impl Recipe {
         lending: &Lending<'_>,
     ) -> io::Result<(Pid, OwnedFd)> {
         let (ours, theirs) = packet::pair()?;
+        // one that does not listen must not hold us up
+        socket::set_nonblocking(&ours, true)?;
         let apart = Apart {
             inherited: lending.keep.descriptors().chain([theirs.as_fd()]).collect(),
             identity,
             capabilities: self.capabilities,
             descriptors: self.descriptors,
             group: lending.group.as_ref().map(AsFd::as_fd),
+            // out of reach of the emperor's terminal
+            session: true,
             ..Apart::default()
         };
         let mut spawned = Err(io::ErrorKind::NotFound.into());
@@ -168,6 +177,11 @@ impl Recipe {
         }
         if self.magic_exec {
             command.env("RUWSGI_EMPEROR_EXEC", &found.name);
+        }
+        if let (Some(_), Some(terminal)) = (identity, &self.terminal) {
+            // none of these can fail for want of rights, only of descriptors: then they have no output
+            let output = || terminal.try_clone().map_or(Stdio::null(), Stdio::from);
+            command.stdout(output()).stderr(output());
         }
         if let Some(identity) = identity.filter(|_| self.owned) {
             command.env("RUWSGI_EMPEROR_OWNER", identity.uid.to_string());
@@ -237,6 +251,15 @@ fn address_rule(config: &Config, invocation: &Invocation) -> Option<OsString> {
         .map(|it| rule("extension", it))
         .or(directory.map(|it| rule("directory", it)))
         .or(command.map(|it| rule("exec", it)))
+}
+
+/// The terminal that our log goes to, for writing only.
+fn terminal() -> Option<File> {
+    let log = std::io::stderr();
+    let is_terminal = std::io::IsTerminal::is_terminal(&log);
+    let mut options = File::options();
+    options.write(true).custom_flags(libc::O_NOCTTY);
+    is_terminal.then(|| options.open("/proc/self/fd/2").ok())?
 }
 
 /// What the shim on PATH stands for: asked once, because each vassal without `home` and `python` would wait for it.

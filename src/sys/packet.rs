@@ -10,6 +10,9 @@ use nix::sys::socket::{self, AddressFamily, SockFlag, SockType, setsockopt, sock
 /// The most descriptors one packet carries.
 pub const MAX_FDS: usize = 64;
 
+/// The most that the kernel lets one packet carry: who does not hold to [`MAX_FDS`] loses none on the way.
+const KERNEL_MOST: usize = 253;
+
 /// Packets of a little more than 1 MiB pass (the kernel doubles the figure for its bookkeeping).
 const SEND_BUFFER: usize = 1 << 20;
 
@@ -57,16 +60,16 @@ pub fn adopt(fd: RawFd) -> io::Result<OwnedFd> {
 #[repr(C)]
 union Control {
     header: libc::cmsghdr,
-    bytes: [u8; 512],
+    bytes: [u8; 1088],
 }
 
 impl Control {
     fn zeroed() -> Self {
-        Control { bytes: [0; 512] }
+        Control { bytes: [0; 1088] }
     }
 }
 
-const FDS_BYTES: u32 = (MAX_FDS * mem::size_of::<RawFd>()) as u32;
+const FDS_BYTES: u32 = (KERNEL_MOST * mem::size_of::<RawFd>()) as u32;
 // SAFETY: CMSG_SPACE only computes.
 const _: () = assert!(unsafe { libc::CMSG_SPACE(FDS_BYTES) } as usize <= mem::size_of::<Control>());
 
@@ -88,7 +91,7 @@ pub fn send(fd: BorrowedFd, bytes: &[u8], fds: &[BorrowedFd]) -> io::Result<()> 
     if !fds.is_empty() {
         let size = mem::size_of_val(fds) as u32;
         message.msg_control = ptr::from_mut(&mut control).cast();
-        // SAFETY: CMSG_SPACE and CMSG_LEN only compute; `control` has room for MAX_FDS descriptors (asserted
+        // SAFETY: CMSG_SPACE and CMSG_LEN only compute; `control` has room for more than MAX_FDS descriptors (asserted
         // above), so the first header and its data lie inside it; BorrowedFd has RawFd's representation.
         unsafe {
             message.msg_controllen = libc::CMSG_SPACE(size) as usize;
@@ -117,7 +120,8 @@ pub fn send(fd: BorrowedFd, bytes: &[u8], fds: &[BorrowedFd]) -> io::Result<()> 
 /// Receives one packet, whole: `buf` is replaced by its bytes, `fds` by its descriptors (close-on-exec).
 ///
 /// Returns the packet's size, 0 when the other end is gone. Packets sent before the other end went
-/// are still received. `EMFILE` says that a descriptor got lost because this process has too many.
+/// are still received. `EMFILE` says that a descriptor got lost because this process has too many. What did arrive is in
+/// `fds` after an error, too.
 pub fn recv(fd: BorrowedFd, buf: &mut Vec<u8>, fds: &mut Vec<OwnedFd>) -> io::Result<usize> {
     buf.clear();
     fds.clear();
@@ -149,7 +153,6 @@ pub fn recv(fd: BorrowedFd, buf: &mut Vec<u8>, fds: &mut Vec<OwnedFd>) -> io::Re
     unsafe { take_fds(&message, fds) };
     if message.msg_flags & libc::MSG_CTRUNC != 0 {
         buf.clear();
-        fds.clear();
         return Err(io::Error::from_raw_os_error(libc::EMFILE));
     }
     Ok(received)

@@ -141,6 +141,12 @@ pub fn check_listening(fd: RawFd) -> Result<(), AdoptError> {
     }
 }
 
+/// Whether it is a listening stream socket. Nothing is asked of a file system, which might keep who asks waiting.
+pub fn listens(fd: BorrowedFd) -> bool {
+    let is_stream = getsockopt(&fd, sockopt::SockType) == Ok(SockType::Stream);
+    is_stream && getsockopt(&fd, sockopt::AcceptConn) == Ok(true)
+}
+
 fn kind_named(kind: SFlag) -> &'static str {
     match kind {
         SFlag::S_IFREG => "a regular file",

@@ -96,7 +96,10 @@ mod tests {
         let way = follow(&root.join("a.ini")).unwrap();
         assert_eq!((way.file.st_ino, way.guides), (file.ino(), guides));
         let straight = follow(&root.join("releases/7/site.ini")).unwrap();
-        assert_eq!((straight.file.st_ino, straight.guides.len()), (file.ino(), 0));
+        assert_eq!(
+            (straight.file.st_ino, straight.guides.len()),
+            (file.ino(), 0)
+        );
     }
 
     #[test]

@@ -1,9 +1,16 @@
 //! A tenant who is hostile: what he says as his vassal, and what he does with his file, harms nobody but himself.
 
 use std::fs;
-use std::os::unix::fs::{chown, lchown, symlink};
+use std::io::{Read, Write};
+use std::os::unix::fs::{PermissionsExt, chown, lchown, symlink};
+use std::os::unix::net::UnixStream;
+use std::process::Stdio;
+use std::time::{Duration, Instant};
 
-use crate::kit::emperor::{Emperor, drop_in, ini, site};
+use nix::sys::signal::Signal;
+
+use crate::kit::emperor::{Emperor, app, drop_in, ini, site};
+use crate::kit::server::send;
 use crate::kit::*;
 
 /// A tenant and one whom he would like to be.
@@ -28,7 +35,7 @@ fn a_link_to_a_file_of_another_is_not_run_as_him() {
         return;
     }
     let site = site();
-    site.write("a.py", &crate::kit::emperor::app("a"));
+    site.write("a.py", &app("a"));
     fs::create_dir(site.file("run")).unwrap();
     chown(site.file("run"), Some(OTHER), Some(OTHER)).unwrap();
     let text = ini(&site, "a").replace("a.sock", "run/a.sock");
@@ -71,4 +78,209 @@ fn a_file_that_is_exchanged_while_its_vassal_starts_is_not_read() {
     assert!(!output.status.success());
     let told = String::from_utf8_lossy(&output.stderr);
     assert!(told.contains(&format!("to uid {OTHER} when")), "{told}");
+}
+
+/// A program in the place of ruwsgi for the vassal `evil`, as a tenant may put one in the place of his master: `c` is the
+/// channel to the emperor, `say` speaks over it.
+fn wrapper(site: &Site, evil: &str) -> String {
+    let (python, binary) = (system_python(), binary());
+    let text = format!(
+        r#"#!{}
+import array, json, os, signal, socket, struct, sys, time
+if os.environ['RUWSGI_VASSAL'] != 'evil.ini':
+    os.execv('{}', ['ruwsgi'] + sys.argv[1:])
+c = socket.socket(fileno=int(os.environ['RUWSGI_EMPEROR_FD']))
+def say(message, *fds):
+    beside = [(socket.SOL_SOCKET, socket.SCM_RIGHTS, array.array('i', fds))] if fds else []
+    c.sendmsg([json.dumps(message).encode()], beside)
+{evil}"#,
+        python.display(),
+        binary.display()
+    );
+    let path = site.file("wrapper");
+    fs::write(&path, text).unwrap();
+    fs::set_permissions(&path, fs::Permissions::from_mode(0o755)).unwrap();
+    site.at("wrapper")
+}
+
+/// An emperor over a vassal that is in order, `good`, and one that is not.
+fn emperor_with(evil: &str) -> Emperor {
+    let site = site();
+    drop_in(&site, "good", "good");
+    site.write("vassals/evil.ini", "[uwsgi]\n");
+    let emperor = Emperor::with(&site, &["--emperor-wrapper", &wrapper(&site, evil)]);
+    emperor.says("good", "good");
+    emperor
+}
+
+/// Ends what does not end by itself, and the emperor.
+fn end(emperor: Emperor) {
+    let evil = emperor.pid("evil");
+    emperor.server.signal(Signal::SIGTERM);
+    send(evil, Signal::SIGKILL);
+    emperor.server.stop();
+}
+
+#[test]
+fn one_who_does_not_listen_holds_nobody_up() {
+    if under_uwsgi() {
+        return;
+    }
+    let emperor = emperor_with("say('Ready')\ntime.sleep(1000)\n");
+    let ready = || emperor.state("evil").0 == "ready";
+    emperor.server.eventually("it is ready", ready);
+    // more than its channel holds
+    for _ in 0..3_200 {
+        let mut client = UnixStream::connect(emperor.site.file("control")).unwrap();
+        let asked = client.write_all(b"{\"verb\":\"status\",\"name\":\"evil\",\"wait\":true}\n");
+        asked.unwrap();
+    }
+    assert_eq!(emperor.state("good").0, "ready");
+    end(emperor);
+}
+
+#[test]
+fn descriptors_that_nobody_wants_are_not_kept_and_their_closing_not_waited_for() {
+    if under_uwsgi() {
+        return;
+    }
+    // a connection whose reader reads nothing, and that waits for him when it is closed
+    let mut emperor = emperor_with(
+        "listener = socket.create_server(('127.0.0.1', 0))\n\
+         one = socket.create_connection(listener.getsockname())\n\
+         other, _ = listener.accept()\n\
+         if os.fork() == 0:\n\
+        \x20   one.close()\n\
+        \x20   c.recv(1)\n\
+        \x20   os._exit(0)\n\
+         one.setblocking(False)\n\
+         try:\n\
+        \x20   while True: one.send(bytes(65536))\n\
+         except BlockingIOError: pass\n\
+         one.setsockopt(socket.SOL_SOCKET, socket.SO_LINGER, struct.pack('ii', 1, 1000))\n\
+         for _ in range(60): say('Ready')\n\
+         say('Ready', one.fileno())\n\
+         one.close()\n\
+         time.sleep(1000)\n",
+    );
+    emperor.server.expect_log("that nobody wants");
+    assert_eq!(emperor.state("good").0, "ready");
+    emperor.server.stop();
+}
+
+#[test]
+fn only_listening_sockets_are_kept() {
+    if under_uwsgi() {
+        return;
+    }
+    let mut emperor = emperor_with(
+        "zero = os.open('/dev/zero', os.O_RDONLY)\n\
+         say({'Sockets': {'kept': [{'name': 'zero', 'file': None}], 'waits': True}}, zero)\n\
+         time.sleep(1000)\n",
+    );
+    emperor.server.expect_log("no listening socket");
+    let (state, reason) = emperor.state("evil");
+    assert!(
+        ["backing off", "starting"].contains(&state.as_str()),
+        "{state}"
+    );
+    assert!(reason.contains("no listening socket"), "{reason}");
+    emperor.server.stop();
+}
+
+#[test]
+fn one_on_demand_that_never_serves_is_not_started_without_end() {
+    if under_uwsgi() {
+        return;
+    }
+    let begin = Instant::now();
+    let emperor = emperor_with(
+        "listener = socket.create_server(('127.0.0.1', 0))\n\
+         client = socket.create_connection(listener.getsockname())\n\
+         kept = [{'name': 'here', 'file': None}]\n\
+         say({'Sockets': {'kept': kept, 'waits': True}}, listener.fileno())\n",
+    );
+    let starts = || {
+        emperor
+            .server
+            .log_lines("evil.ini: somebody connects")
+            .len()
+    };
+    emperor
+        .server
+        .eventually("it is started again after a pause", || starts() > 5);
+    let most = 5 + begin.elapsed().as_secs();
+    assert!(starts() as u64 <= most, "{} of {most}", starts());
+    emperor.server.stop();
+}
+
+#[test]
+fn what_a_vassal_says_commands_no_terminal_and_forges_no_line() {
+    if under_uwsgi() {
+        return;
+    }
+    let mut emperor = emperor_with(
+        "say({'Failed': {'reason': '\\x1b[2J\\ngood.ini  gone' + 'y' * 900000, 'told': False}})\n",
+    );
+    emperor.server.expect_log("\\x1b[2J\\x0agood.ini");
+    let listed = String::from_utf8(emperor.command(&["ls"]).stdout).unwrap();
+    assert_eq!(listed.lines().count(), 3, "{listed}");
+    assert!(
+        listed.len() < 10_000 && !listed.contains('\x1b'),
+        "{listed}"
+    );
+    emperor.server.stop();
+}
+
+#[test]
+fn no_user_keeps_root_from_asking() {
+    if needs_root() || under_uwsgi() {
+        return;
+    }
+    let emperor = emperor_with("say('Failed')\n");
+    let flood = format!(
+        "import os, socket, sys\n\
+         os.setgid({TENANT})\n\
+         os.setuid({TENANT})\n\
+         held = []\n\
+         for _ in range(60):\n\
+        \x20   client = socket.socket(socket.AF_UNIX)\n\
+        \x20   client.connect({:?})\n\
+        \x20   held.append(client)\n\
+         print('held', flush=True)\n\
+         sys.stdin.read()\n",
+        emperor.site.at("control")
+    );
+    let mut tenant = std::process::Command::new(system_python())
+        .args(["-c", &flood])
+        .stdin(Stdio::piped())
+        .stdout(Stdio::piped())
+        .spawn()
+        .unwrap();
+    let mut held = [0; 4];
+    tenant.stdout.take().unwrap().read_exact(&mut held).unwrap();
+    assert_eq!(&held, b"held");
+    let begin = Instant::now();
+    assert_eq!(emperor.state("good").0, "ready");
+    // those who hold the places would be let go after five seconds
+    assert!(begin.elapsed() < Duration::from_secs(4));
+    drop(tenant.stdin.take());
+    tenant.wait().unwrap();
+    emperor.server.stop();
+}
+
+#[test]
+fn a_vassal_has_a_session_of_its_own() {
+    if under_uwsgi() {
+        return;
+    }
+    let site = site();
+    drop_in(&site, "a", "a");
+    let emperor = Emperor::over(&site);
+    emperor.says("a", "a");
+    let pid = emperor.pid("a");
+    let stat = fs::read_to_string(format!("/proc/{pid}/stat")).unwrap();
+    let session = stat.rsplit(") ").next().unwrap().split(' ').nth(3).unwrap();
+    assert_eq!(session, pid.to_string());
+    emperor.server.stop();
 }

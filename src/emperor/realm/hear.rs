@@ -1,19 +1,23 @@
 //! What vassals say, and how they end.
 
-use std::io;
-use std::os::fd::AsFd;
+use std::os::fd::{AsFd, OwnedFd};
 use std::path::Path;
 use std::time::{Duration, Instant};
 
-use crate::channel::{self, FromVassal, LoadFailure};
+use crate::channel::{self, FromVassal, Kept, LoadFailure};
 use crate::emperor::vassal::{Event, State};
-use crate::sys::poll;
 use crate::sys::process::{Exit, Pid};
+use crate::sys::{aside, poll};
 
+use super::pace::WORDS;
+use super::trust::{self, Word};
 use super::{Keep, Realm, Rule, Vassal};
 
-/// Answers that are kept for those who asked: as many as may ask at once.
-const MOST_ANSWERS: usize = 32;
+/// Answers that are kept for those who asked; they take them at once.
+const MOST_ANSWERS: usize = 4;
+
+/// What is heard of one that has ended: whoever it has left the channel to may go on for ever.
+const LAST_WORDS: usize = 64;
 
 impl Realm {
     /// Reads what the vassal says; call when its channel is readable.
@@ -56,26 +60,49 @@ impl Realm {
 impl Vassal {
     fn hear(&mut self, now: Instant, rule: &Rule) {
         let Some(channel) = &self.channel else { return };
-        match channel::receive::<FromVassal>(channel.as_fd()) {
-            Ok(Some((FromVassal::Sockets { kept, waits }, fds))) => {
-                self.keep = Keep::of(kept, fds);
-                if waits {
-                    let (name, at) = (&self.found.name, self.keep.names());
-                    tracing::info!(
-                        "vassal {name}: on demand: it is started when somebody connects to {at}"
-                    );
-                    self.trouble = None;
-                    self.step(Event::Waits, now, rule);
-                }
+        self.words.note(WORDS, now);
+        match trust::receive(channel.as_fd()) {
+            Word::Said(FromVassal::Sockets { kept, waits }, fds) => {
+                self.is_given(kept, fds, waits, now, rule);
             }
-            Ok(Some((message, _))) => self.heard(message, now, rule),
-            // from a program of another version
-            Err(error) if error.kind() == io::ErrorKind::InvalidData => {}
+            Word::Said(message, fds) if fds.is_empty() => self.heard(message, now, rule),
+            Word::Said(_, fds) => {
+                aside::close(fds);
+                self.distrust("has handed over descriptors that nobody wants");
+            }
+            Word::Nothing => {}
             // it has gone or is about to: its exit tells the rest
-            Ok(None) | Err(_) => {
-                self.channel = None;
-                self.asked = false;
+            Word::End => self.hang_up(),
+        }
+    }
+
+    /// It hands its sockets over.
+    fn is_given(
+        &mut self,
+        kept: Vec<Kept>,
+        fds: Vec<OwnedFd>,
+        waits: bool,
+        now: Instant,
+        rule: &Rule,
+    ) {
+        match Keep::of(kept, fds) {
+            Ok(keep) if matches!(self.state, State::Starting { .. } | State::Ready { .. }) => {
+                self.keep = keep;
             }
+            // too late
+            Ok(_) => return,
+            Err(fds) => {
+                aside::close(fds);
+                return self.distrust("has handed over what is no listening socket");
+            }
+        }
+        if waits && matches!(self.state, State::Starting { .. }) {
+            let (name, at) = (&self.found.name, self.keep.names());
+            tracing::info!(
+                "vassal {name}: on demand: it is started when somebody connects to {at}"
+            );
+            self.trouble = None;
+            self.step(Event::Waits, now, rule);
         }
     }
 
@@ -136,6 +163,10 @@ impl Vassal {
                 self.asked = false;
             }
             FromVassal::Answer { ticket, answer } => {
+                let Some(index) = self.tickets.iter().position(|known| *known == ticket) else {
+                    return;
+                };
+                self.tickets.remove(index);
                 // whoever asked may have left
                 if self.answers.len() >= MOST_ANSWERS {
                     self.answers.pop_front();
@@ -146,15 +177,16 @@ impl Vassal {
     }
 
     fn ended(&mut self, pid: Pid, exit: Exit, now: Instant, rule: &Rule) {
-        while self
-            .channel
-            .as_ref()
-            .is_some_and(|channel| poll::readable(channel.as_fd()))
-        {
+        for _ in 0..LAST_WORDS {
+            let channel = self.channel.as_ref();
+            if !channel.is_some_and(|channel| poll::readable(channel.as_fd())) {
+                break;
+            }
             self.hear(now, rule);
         }
-        self.channel = None;
-        self.asked = false;
+        self.hang_up();
+        self.tickets.clear();
+        self.answers.clear();
         self.report = channel::Report::default();
         let before = self.state;
         if let State::Leaving { .. } = before {

@@ -10,11 +10,15 @@ use crate::sys::process::Pid;
 
 use super::{Realm, Vassal};
 
+/// Answers that are waited for: as many as may ask at once.
+const MOST_QUESTIONS: usize = 32;
+
 impl Realm {
-    /// Asks those that serve how they are.
-    pub(in crate::emperor) fn ask(&mut self) {
+    /// Asks those that serve, and are meant, how they are.
+    pub(in crate::emperor) fn ask(&mut self, is_meant: impl Fn(&Vassal) -> bool) {
         for vassal in self.vassals.values_mut() {
-            if matches!(vassal.state, State::Ready { .. }) && !vassal.asked {
+            let serves = matches!(vassal.state, State::Ready { .. });
+            if serves && !vassal.asked && is_meant(vassal) {
                 vassal.asked = vassal.tell(ToVassal::Report);
             }
         }
@@ -39,8 +43,13 @@ impl Realm {
             uid,
             request,
         };
-        let channel = self.vassals.get(path)?.channel.as_ref()?;
+        let vassal = self.vassals.get_mut(path)?;
+        let channel = vassal.channel.as_ref()?;
         channel::send(channel.as_fd(), &question, &[]).ok()?;
+        if vassal.tickets.len() >= MOST_QUESTIONS {
+            vassal.tickets.pop_front();
+        }
+        vassal.tickets.push_back(ticket);
         Some(ticket)
     }
 
