@@ -254,8 +254,8 @@ impl<P> Client<P> {
     fn has_left(&self) -> bool {
         let mut more = Vec::new();
         match stream::recv_into(self.connection.as_raw_fd(), &mut more, LONGEST_REQUEST) {
-            Ok(0) => true,
-            Ok(_) => false,
+            // one that talks on keeps us from our work
+            Ok(_) => true,
             Err(error) => error.kind() != io::ErrorKind::WouldBlock,
         }
     }

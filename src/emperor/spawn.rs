@@ -193,11 +193,20 @@ impl Recipe {
         if let Some((shim, _)) = self.shim.as_ref().filter(is_fresh) {
             command.env("RUWSGI_SHIM", shim.to_text());
         }
-        if let Some((name, home)) = identity.and_then(|it| user::name_and_home(it.uid)) {
-            command
-                .env("USER", &name)
-                .env("LOGNAME", name)
-                .env("HOME", home);
+        match identity.map(|it| user::name_and_home(it.uid)) {
+            Some(Some((name, home))) => {
+                command
+                    .env("USER", &name)
+                    .env("LOGNAME", name)
+                    .env("HOME", home);
+            }
+            // a user without a name has none of ours
+            Some(None) => {
+                for name in ["USER", "LOGNAME", "HOME"] {
+                    command.env_remove(name);
+                }
+            }
+            None => {}
         }
         command
     }

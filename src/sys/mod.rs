@@ -11,6 +11,7 @@ pub mod environment;
 pub mod fifo;
 pub mod inotify;
 pub mod interpreter;
+pub(crate) mod keys;
 pub(crate) mod launch;
 pub(crate) mod memory;
 pub(crate) mod notify;

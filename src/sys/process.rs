@@ -13,6 +13,7 @@ use nix::unistd::{Gid, Uid};
 
 use super::capability::{self, Capabilities};
 use super::cgroup;
+use super::keys;
 use super::launch;
 use super::signal::Signal;
 
@@ -325,6 +326,7 @@ pub fn spawn_apart(mut command: Command, apart: &Apart<'_>) -> io::Result<Pid> {
             nix::unistd::setgroups(groups)?;
             nix::unistd::setresgid(*gid, *gid, *gid)?;
             nix::unistd::setresuid(*uid, *uid, *uid)?;
+            keys::leave();
         }
         if let Some(granted) = granted {
             capability::take(granted, becomes_root)?;

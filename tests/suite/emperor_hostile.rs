@@ -258,7 +258,8 @@ fn no_user_keeps_root_from_asking() {
         .spawn()
         .unwrap();
     let mut held = [0; 4];
-    tenant.stdout.take().unwrap().read_exact(&mut held).unwrap();
+    let mut told = tenant.stdout.take().unwrap();
+    told.read_exact(&mut held).unwrap();
     assert_eq!(&held, b"held");
     let begin = Instant::now();
     assert_eq!(emperor.state("good").0, "ready");
@@ -267,6 +268,51 @@ fn no_user_keeps_root_from_asking() {
     drop(tenant.stdin.take());
     tenant.wait().unwrap();
     emperor.server.stop();
+}
+
+#[test]
+fn another_user_gets_neither_the_keys_nor_the_home_of_the_emperor() {
+    if needs_root() || under_uwsgi() {
+        return;
+    }
+    let site = site();
+    fs::create_dir(site.file("run")).unwrap();
+    chown(site.file("run"), Some(OTHER), Some(OTHER)).unwrap();
+    // the numbers of keyctl(2) are those of each architecture
+    let keys = "import ctypes, os, platform\n\
+        libc = ctypes.CDLL(None)\n\
+        KEYCTL = {'x86_64': 250, 'aarch64': 219}.get(platform.machine(), 219)\n\
+        SESSION = -3\n\
+        own = libc.syscall(KEYCTL, 0, SESSION, 0)\n";
+    let facts = "def application(environ, start_response):\n\
+        \x20   start_response('200 OK', [])\n\
+        \x20   return [f'{own} {\"HOME\" in os.environ}'.encode()]\n";
+    site.write("a.py", &format!("{keys}{facts}"));
+    let text = ini(&site, "a").replace("a.sock", "run/a.sock");
+    own(&site, "vassals/a.ini", OTHER, &text);
+    let emperor = Emperor::with(&site, &["--emperor-tyrant"]);
+    emperor
+        .server
+        .eventually("it answers", || !emperor.ask("run/a").is_empty());
+    let answer = emperor.ask("run/a");
+    let (key, home) = answer.split_once(' ').unwrap();
+    assert_eq!(home, "False");
+    let ours = session_keyring();
+    assert!(ours.is_empty() || ours != key, "{answer}");
+    emperor.server.stop();
+}
+
+/// The number of our own session's keyring, as the emperor has inherited it; empty where there is none.
+fn session_keyring() -> String {
+    let ask = "import ctypes, platform\n\
+        number = {'x86_64': 250, 'aarch64': 219}.get(platform.machine(), 219)\n\
+        print(ctypes.CDLL(None).syscall(number, 0, -3, 0))\n";
+    let output = std::process::Command::new(system_python())
+        .args(["-c", ask])
+        .output()
+        .unwrap();
+    let key = String::from_utf8_lossy(&output.stdout).trim().to_owned();
+    if key == "-1" { String::new() } else { key }
 }
 
 #[test]

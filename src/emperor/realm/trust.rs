@@ -14,6 +14,9 @@ const LONGEST_TRACEBACK: usize = 16_000;
 /// The longest address of a socket that is kept.
 const LONGEST_NAME: usize = 200;
 
+/// The longest path of its file, as in the kernel.
+const LONGEST_PATH: usize = 4_096;
+
 /// What came over a channel.
 pub(super) enum Word {
     /// This, with the descriptors beside it.
@@ -60,8 +63,9 @@ fn shorten(message: &mut FromVassal) {
             clip(&mut failure.traceback, LONGEST_TRACEBACK);
         }
         FromVassal::Sockets { kept, .. } => {
-            for Kept { name, .. } in kept {
+            for Kept { name, file } in kept {
                 clip(name, LONGEST_NAME);
+                file.take_if(|file| file.path.as_os_str().len() > LONGEST_PATH);
             }
         }
         _ => {}
