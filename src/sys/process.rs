@@ -323,10 +323,11 @@ pub fn spawn_apart(mut command: Command, apart: &Apart<'_>) -> io::Result<Pid> {
             capability::prepare(granted, becomes_root)?;
         }
         if let Some((uid, gid, groups)) = &identity {
+            // while it counts among our own keys: he may have used up his
+            keys::leave();
             nix::unistd::setgroups(groups)?;
             nix::unistd::setresgid(*gid, *gid, *gid)?;
             nix::unistd::setresuid(*uid, *uid, *uid)?;
-            keys::leave();
         }
         if let Some(granted) = granted {
             capability::take(granted, becomes_root)?;
