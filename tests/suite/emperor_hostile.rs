@@ -240,8 +240,10 @@ fn no_user_keeps_root_from_asking() {
     let emperor = emperor_with("say('Ready')\ntime.sleep(1000)\n");
     let file = emperor.site.file("vassals/evil.ini");
     chown(file, Some(TENANT), Some(TENANT)).unwrap();
-    let ready = || emperor.state("evil").0 == "ready";
-    emperor.server.eventually("it is ready", ready);
+    // it has changed, and does not say that it has reloaded
+    emperor
+        .server
+        .eventually("it reloads", || emperor.state("evil").0 == "reloading");
     let flood = format!(
         "import os, socket, sys\n\
          os.setgid({TENANT})\n\

@@ -74,7 +74,9 @@ fn shorten(message: &mut FromVassal) {
 
 fn clip(text: &mut String, most: usize) {
     if text.len() > most {
-        text.truncate(text.floor_char_boundary(most));
+        let is_end = |at: &usize| text.is_char_boundary(*at);
+        let end = (0..=most).rev().find(is_end).unwrap_or_default();
+        text.truncate(end);
         text.push('…');
     }
 }
