@@ -218,33 +218,8 @@ impl<'w> Gate<'w> {
     }
 
     fn accept_from(&mut self, index: usize) -> Option<Next> {
-        let protocol = self.worker.ports.get(index)?.1;
-        let accepted = {
-            let listeners = self
-                .worker
-                .listeners
-                .lock()
-                .unwrap_or_else(PoisonError::into_inner);
-            let listener = listeners.get(index)?;
-            stream::accept_from(listener.as_raw_fd())
-        };
-        match accepted {
-            Ok((fd, peer)) => {
-                let mut local = None;
-                if protocol == Protocol::Http && peer.is_some() {
-                    stream::send_at_once(fd.as_raw_fd());
-                    local = stream::local_address(fd.as_fd());
-                }
-                self.receive(Connection {
-                    fd,
-                    listener: index,
-                    protocol,
-                    peer,
-                    local,
-                    served: 0,
-                    token: None,
-                })
-            }
+        match accept(self.worker, index)? {
+            Ok(connection) => self.receive(connection),
             Err(error) if error.kind() == io::ErrorKind::WouldBlock => None,
             Err(error) if error.kind() == io::ErrorKind::Interrupted => Some(Next::Interrupted),
             Err(error) => accept_failed(&error),
@@ -316,6 +291,60 @@ impl<'w> Gate<'w> {
             self.worker.keep(connection);
         }
     }
+}
+
+/// Accepts a connection at the listener with this number; `None` if the worker has let go of it.
+///
+/// # Errors
+/// Those of accept4(2).
+pub fn accept(worker: &Worker, index: usize) -> Option<io::Result<Connection>> {
+    let protocol = worker.ports.get(index)?.1;
+    let accepted = {
+        let listeners = worker
+            .listeners
+            .lock()
+            .unwrap_or_else(PoisonError::into_inner);
+        stream::accept_from(listeners.get(index)?.as_raw_fd())
+    };
+    Some(accepted.map(|(fd, peer)| {
+        let mut local = None;
+        if protocol == Protocol::Http && peer.is_some() {
+            stream::send_at_once(fd.as_raw_fd());
+            local = stream::local_address(fd.as_fd());
+        }
+        Connection {
+            fd,
+            listener: index,
+            protocol,
+            peer,
+            local,
+            served: 0,
+            token: None,
+        }
+    }))
+}
+
+/// Accepts the connections that the kernel may have announced to this worker and to no other; call when it leaves because the
+/// master wants it to, and its epoll has no listeners any more.
+///
+/// Of those that share a listener in an epoll the kernel wakes one, and that one may see that it is to leave before it
+/// accepts: whoever else could accept would sleep on until the next connection. Where a thread waits in accept4 itself, it
+/// comes back with what it was woken for. A worker that leaves on its own account is replaced by one that looks for what
+/// waits.
+pub fn announced(worker: &Worker) -> Vec<Connection> {
+    let mut connections = Vec::new();
+    if worker.epoll.is_none() {
+        return connections;
+    }
+    for index in 0..worker.ports.len() {
+        // if it fails, it is not because of this worker, and the others hear of it
+        let accepted = worker
+            .seats
+            .iter()
+            .map_while(|_| accept(worker, index)?.ok());
+        connections.extend(accepted);
+    }
+    connections
 }
 
 /// A connection could not be accepted. Most reasons pass; none may make the worker spin.

@@ -15,7 +15,7 @@ use ruwsgi::sys::stream::{self, Epoll, Interest};
 use ruwsgi::sys::thread;
 
 use crate::deadline;
-use crate::gate::{gone, refuse};
+use crate::gate::{self, gone, refuse};
 use crate::intake::{Connection, Intake, Step};
 use crate::outlet::Flow;
 use crate::parked::Parked;
@@ -139,7 +139,14 @@ impl Porter {
     fn hear(&mut self) {
         match channel::receive::<ToWorker>(self.worker.leash.as_fd()) {
             Ok(Some((ToWorker::Serve, _))) => self.worker.advance(Phase::Serving),
-            Ok(Some((ToWorker::Retire, _))) => self.retire(Phase::Retiring),
+            Ok(Some((ToWorker::Retire, _))) => {
+                self.retire(Phase::Retiring);
+                for connection in gate::announced(&self.worker) {
+                    let intake = Intake::new(connection.protocol);
+                    let arrival = Box::new(Arrival { connection, intake });
+                    self.worker.park(Parked::Reading(arrival));
+                }
+            }
             Ok(Some((ToWorker::Stop, _))) => self.retire(Phase::Stopping),
             Ok(Some((ToWorker::Expire { thread, since }, _))) => {
                 deadline::expire(&self.worker, thread, since);

@@ -191,3 +191,27 @@ fn a_broken_reload_then_a_mended_one_lose_no_request_and_are_told_apart() {
     server.expect_log("broken on purpose");
     server.stop();
 }
+
+/// A connection that arrives while the old worker leaves, and no other follows, is not forgotten.
+#[test]
+fn a_single_client_waits_for_nobody() {
+    let site = Site::with("hello");
+    let http = format!("127.0.0.1:{}", free_port());
+    // with two sockets the workers wait in an epoll
+    let server = site
+        .server()
+        .set("socket", site.at("app.sock"))
+        .set("http-socket", http)
+        .set("disable-logging", "true")
+        .start();
+    for generation in 2..times(42, 202) {
+        server.signal(Signal::SIGHUP);
+        server.eventually("the next generation serves", || {
+            server.get("/").says("hello\n");
+            server
+                .log()
+                .contains(&format!("generation {generation} serves"))
+        });
+    }
+    server.stop();
+}
