@@ -324,27 +324,28 @@ pub fn accept(worker: &Worker, index: usize) -> Option<io::Result<Connection>> {
     }))
 }
 
-/// Accepts the connections that the kernel may have announced to this worker and to no other; call when it leaves because the
+/// Accepts the connections that the kernel may have announced to this worker and to no other, for the porter; call when it leaves because the
 /// master wants it to, and its epoll has no listeners any more.
 ///
 /// Of those that share a listener in an epoll the kernel wakes one, and that one may see that it is to leave before it
 /// accepts: whoever else could accept would sleep on until the next connection. Where a thread waits in accept4 itself, it
 /// comes back with what it was woken for. A worker that leaves on its own account is replaced by one that looks for what
 /// waits.
-pub fn announced(worker: &Worker) -> Vec<Connection> {
-    let mut connections = Vec::new();
+pub fn take_announced(worker: &Worker) {
     if worker.epoll.is_none() {
-        return connections;
+        return;
     }
     for index in 0..worker.ports.len() {
-        // if it fails, it is not because of this worker, and the others hear of it
-        let accepted = worker
-            .seats
-            .iter()
-            .map_while(|_| accept(worker, index)?.ok());
-        connections.extend(accepted);
+        for _ in &worker.seats {
+            // if it fails, it is not because of this worker, and the others hear of it
+            let Some(Ok(connection)) = accept(worker, index) else {
+                break;
+            };
+            let intake = Intake::new(connection.protocol);
+            let arrival = Box::new(Arrival { connection, intake });
+            worker.park(Parked::Reading(arrival));
+        }
     }
-    connections
 }
 
 /// A connection could not be accepted. Most reasons pass; none may make the worker spin.

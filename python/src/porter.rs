@@ -3,9 +3,8 @@
 
 use std::io;
 use std::os::fd::{AsFd, AsRawFd};
-use std::sync::Arc;
-use std::sync::PoisonError;
 use std::sync::atomic::Ordering::SeqCst;
+use std::sync::{Arc, PoisonError};
 use std::thread::JoinHandle;
 use std::time::{Duration, Instant};
 
@@ -15,7 +14,7 @@ use ruwsgi::sys::stream::{self, Epoll, Interest};
 use ruwsgi::sys::thread;
 
 use crate::deadline;
-use crate::gate::{self, gone, refuse};
+use crate::gate::{gone, refuse, take_announced};
 use crate::intake::{Connection, Intake, Step};
 use crate::outlet::Flow;
 use crate::parked::Parked;
@@ -141,11 +140,7 @@ impl Porter {
             Ok(Some((ToWorker::Serve, _))) => self.worker.advance(Phase::Serving),
             Ok(Some((ToWorker::Retire, _))) => {
                 self.retire(Phase::Retiring);
-                for connection in gate::announced(&self.worker) {
-                    let intake = Intake::new(connection.protocol);
-                    let arrival = Box::new(Arrival { connection, intake });
-                    self.worker.park(Parked::Reading(arrival));
-                }
+                take_announced(&self.worker);
             }
             Ok(Some((ToWorker::Stop, _))) => self.retire(Phase::Stopping),
             Ok(Some((ToWorker::Expire { thread, since }, _))) => {

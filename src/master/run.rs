@@ -107,6 +107,7 @@ enum Source {
 
 impl Master {
     pub(super) fn new(instance: Instance, signals: Signals, first: &Plan) -> Self {
+        let helpers = Helpers::new(instance.config(), first, Instant::now());
         Self {
             instance,
             signals,
@@ -123,7 +124,7 @@ impl Master {
             watched: None,
             idle: None,
             paused: None,
-            helpers: Helpers::new(first),
+            helpers,
             preparing: None,
             ready_since: None,
             reloads: reload::Reloads::default(),
@@ -138,6 +139,8 @@ impl Master {
     /// When the kernel refuses what the master cannot be without.
     pub(super) fn run(&mut self, first: Plan) -> io::Result<i32> {
         let now = Instant::now();
+        // what is touched from now on may be too late for the code that is loaded
+        self.watch_files(now);
         let first = self.crew(Standing::First, first, now)?;
         self.crews.push(first);
         loop {

@@ -215,3 +215,28 @@ fn a_single_client_waits_for_nobody() {
     }
     server.stop();
 }
+
+/// The code may have been read already when the file is touched.
+#[test]
+fn a_file_that_is_touched_during_the_start_counts() {
+    if differs("A file of touch-reload that is touched while the application is loaded counts.") {
+        return;
+    }
+    let wait = "import os, time\nopen('loading', 'w').close()\nwhile not os.path.exists('gate'):\n    time.sleep(0.005)\n";
+    let site = Site::of(&format!("{wait}{}", include_str!("../apps/hello/app.py")));
+    site.write("touched", "1");
+    site.write("also", "1");
+    let server = site
+        .server()
+        .set("touch-reload", site.at("touched"))
+        .set("touch-exec", format!("{} echo >> ran", site.at("also")))
+        .spawn();
+    server.eventually("it is loading", || site.has("loading"));
+    site.write("touched", "2");
+    site.write("also", "2");
+    site.write("gate", "");
+    server.wait_for_log("generation 2 serves");
+    server.eventually("the command ran", || site.has("ran"));
+    server.get("/").says("hello\n");
+    server.stop();
+}

@@ -55,6 +55,8 @@ pub(super) struct Helpers {
     awaited: bool,
     workers: Workers,
     touched: Vec<(Touches, Action)>,
+    /// A generation has begun to serve.
+    settled: bool,
     meanings: Vec<(Signal, Meaning)>,
     leaving: Leaving,
 }
@@ -73,7 +75,7 @@ enum Leaving {
 
 impl Helpers {
     /// Those of an instance whose first generation is made of `plan`; they begin when it serves.
-    pub(super) fn new(plan: &Plan) -> Self {
+    pub(super) fn new(config: &Config, plan: &Plan, now: Instant) -> Self {
         Self {
             around: Surroundings::of(plan),
             outputs: Outputs::default(),
@@ -84,7 +86,8 @@ impl Helpers {
             at: None,
             awaited: false,
             workers: Workers::default(),
-            touched: Vec::new(),
+            touched: watched(config, Vec::new(), now),
+            settled: false,
             meanings: Vec::new(),
             leaving: Leaving::NotYet,
         }
@@ -102,7 +105,8 @@ impl Helpers {
         self.companions.settle(wanted, now);
         self.tasks.settle(config, now);
         self.workers.settle(config, crew.number);
-        self.touched = watched(config, now);
+        self.touched = watched(config, std::mem::take(&mut self.touched), now);
+        self.settled = true;
         self.meanings = meanings(config);
         if crew.number == 1 {
             let hooks = config.hook_master_start().iter().cloned();
@@ -142,6 +146,7 @@ impl Helpers {
         let touched = self
             .touched
             .iter()
+            .filter(|_| self.settled)
             .filter_map(|(touches, _)| touches.deadline());
         [
             farewell,
@@ -169,7 +174,7 @@ impl Helpers {
             // the generation that waited is no more
             self.gate.kill();
         }
-        for (touches, action) in &mut self.touched {
+        for (touches, action) in self.touched.iter_mut().filter(|_| self.settled) {
             if touches.changed(now).is_some() {
                 self.live.add([Job::new("touch", action.clone())]);
             }
@@ -278,11 +283,20 @@ impl Helpers {
     }
 }
 
-fn watched(config: &Config, now: Instant) -> Vec<(Touches, Action)> {
+/// The files of `hook-touch` and `touch-exec`; of those that were watched `before`, what is known of them stays.
+fn watched(
+    config: &Config,
+    before: Vec<(Touches, Action)>,
+    now: Instant,
+) -> Vec<(Touches, Action)> {
     let hooks = config.hook_touch().iter().chain(config.touch_exec());
+    let mut before = before.into_iter();
     hooks
         .map(|(path, action)| {
-            let mut touches = Touches::default();
+            let mut touches = before
+                .next()
+                .map(|(touches, _)| touches)
+                .unwrap_or_default();
             touches.watch([path].into_iter(), now);
             (touches, action.clone())
         })
