@@ -67,14 +67,27 @@ impl Groups {
         );
     }
 
-    /// The group of a vassal, with the emperor's limits.
+    /// The group of a vassal that is about to be started, with the emperor's limits but for that of the CPU: what lives on
+    /// in there could else take all of it, and the emperor would wait long for the vassal's program to begin.
     ///
     /// # Errors
     /// When the kernel refuses it.
     pub(super) fn of(&self, found: &Found) -> std::io::Result<Group> {
         let group = self.subtree.child(&self.name(found))?;
-        self.set(&group, self.own).map_err(std::io::Error::other)?;
+        let limits = GroupLimits {
+            cpu: None,
+            ..self.own
+        };
+        self.set(&group, limits).map_err(std::io::Error::other)?;
         Ok(group)
+    }
+
+    /// Limits the group of a vassal that was started to what the emperor allows.
+    ///
+    /// # Errors
+    /// A sentence about what the kernel refuses.
+    pub(super) fn started(&self, group: &Group) -> Result<(), String> {
+        self.set(group, self.own)
     }
 
     /// Limits a group to what is asked, and to what the emperor allows.

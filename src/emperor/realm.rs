@@ -373,6 +373,7 @@ impl Vassal {
         self.identity = identity;
         match spawned {
             Ok((pid, channel)) => {
+                self.begin_limits(rule);
                 self.history.first_run.get_or_insert(now);
                 self.history.last_run = Some(now);
                 self.history.runs = self.history.runs.saturating_add(1);

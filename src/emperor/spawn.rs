@@ -88,7 +88,7 @@ impl Recipe {
         }
         flag(&mut after, "--inherit", config.vassals_inherit());
         flag(&mut after, "--include", config.vassals_include());
-        let mut environment = environment(std::env::vars_os());
+        let mut environment = environment(std::env::vars_os(), is_tyrant(config));
         if !config.emperor_no_orphans() {
             environment.push(("RUWSGI_EMPEROR_KEEP".into(), "1".into()));
         }
@@ -274,8 +274,7 @@ fn terminal() -> Option<File> {
 /// What the shim on PATH stands for: asked once, because each vassal without `home` and `python` would wait for it.
 /// Not for other users, who may have another answer.
 fn shim(config: &Config) -> Option<(Shim, Instant)> {
-    let tyrant = config.emperor_tyrant() || config.emperor_tyrant_nofollow();
-    let path = std::env::var_os("PATH").filter(|_| !tyrant)?;
+    let path = std::env::var_os("PATH").filter(|_| !is_tyrant(config))?;
     Some((Shim::on_path(&path)?, Instant::now()))
 }
 
@@ -293,8 +292,19 @@ fn arguments(name: &str) -> [OsString; 2] {
     [flag.into(), name.into()]
 }
 
-/// The environment of the vassals: ours, without what was meant for us; `UWSGI_VASSAL_X` is a vassal's `UWSGI_X`.
-fn environment(ours: impl Iterator<Item = (OsString, OsString)>) -> Vec<(OsString, OsString)> {
+/// Whether each vassal runs as another user.
+fn is_tyrant(config: &Config) -> bool {
+    config.emperor_tyrant() || config.emperor_tyrant_nofollow()
+}
+
+/// The environment of the vassals: ours, without what was meant for us; `UWSGI_VASSAL_X` is a vassal's `UWSGI_X`. What we
+/// have may be our operator's secret: vassals of `other_users` get what every login gets, and no more.
+fn environment(
+    ours: impl Iterator<Item = (OsString, OsString)>,
+    other_users: bool,
+) -> Vec<(OsString, OsString)> {
+    // the journal's: how the log is to be written
+    const EVERYBODYS: [&str; 6] = ["PATH", "LANG", "LANGUAGE", "TZ", "TERM", "JOURNAL_STREAM"];
     const MANAGERS: [&str; 9] = [
         "NOTIFY_SOCKET",
         "LISTEN_FDS",
@@ -309,7 +319,9 @@ fn environment(ours: impl Iterator<Item = (OsString, OsString)>) -> Vec<(OsStrin
     let mut environment = Vec::new();
     for (name, value) in ours {
         let Some(text) = name.to_str() else {
-            environment.push((name, value));
+            if !other_users {
+                environment.push((name, value));
+            }
             continue;
         };
         if let Some(option) = text.strip_prefix("UWSGI_VASSAL_") {
@@ -318,7 +330,9 @@ fn environment(ours: impl Iterator<Item = (OsString, OsString)>) -> Vec<(OsStrin
         }
         let for_processes = ["RUWSGI_LOG", "RUWSGI_MODULE"].contains(&text);
         let option = text.starts_with("UWSGI_") || text.starts_with("RUWSGI_");
-        if for_processes || !(option || MANAGERS.contains(&text)) {
+        let everybodys = EVERYBODYS.contains(&text) || text.starts_with("LC_");
+        let ours = option || MANAGERS.contains(&text) || (other_users && !everybodys);
+        if for_processes || !ours {
             environment.push((name, value));
         }
     }
@@ -337,14 +351,22 @@ mod tests {
             ("UWSGI_VASSAL_SOCKET", ":3031"),
             ("RUWSGI_LOG", "debug"),
             ("NOTIFY_SOCKET", "/run/x"),
+            ("DATABASE_PASSWORD", "x"),
+            ("LC_ALL", "C.UTF-8"),
         ];
-        let kept = environment(
-            given
+        let kept = |other_users: bool| {
+            let given = given
                 .iter()
-                .map(|(name, value)| (name.into(), value.into())),
+                .map(|(name, value)| (name.into(), value.into()));
+            let kept = environment(given, other_users);
+            let names = kept.iter().filter_map(|(name, _)| name.to_str());
+            names.map(str::to_owned).collect::<Vec<_>>().join(" ")
+        };
+        assert_eq!(
+            kept(false),
+            "PATH UWSGI_SOCKET RUWSGI_LOG DATABASE_PASSWORD LC_ALL"
         );
-        let kept: Vec<&str> = kept.iter().filter_map(|(name, _)| name.to_str()).collect();
-        assert_eq!(kept, ["PATH", "UWSGI_SOCKET", "RUWSGI_LOG"]);
+        assert_eq!(kept(true), "PATH UWSGI_SOCKET RUWSGI_LOG LC_ALL");
     }
 
     #[test]

@@ -16,7 +16,7 @@ use super::process::{Pid, kill_hard};
 /// How often a child that has not come far is looked at.
 const LOOK: Duration = Duration::from_millis(10);
 /// How long it may take; no machine is so slow.
-const LONGEST: Duration = Duration::from_secs(20);
+const LONGEST: Duration = Duration::from_secs(10);
 
 /// Starts a command, as [`Command::spawn`] does. Between the change of the user and the program a child is a process
 /// that its user may signal: one that is stopped there, so that it would never tell how the start went, is killed.

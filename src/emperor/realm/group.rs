@@ -34,6 +34,15 @@ impl Vassal {
         Ok(Some(entrance))
     }
 
+    /// Its program runs: it has the emperor's limits from now on.
+    pub(super) fn begin_limits(&self, rule: &Rule) {
+        if let (Some(groups), Some(group)) = (&rule.groups, &self.group)
+            && let Err(sentence) = groups.started(group)
+        {
+            tracing::error!("vassal {}: {sentence}", self.found.name);
+        }
+    }
+
     /// Its own file limits it so; it waits for the answer.
     pub(super) fn limit_group(&self, asked: GroupLimits, rule: &Rule) {
         let limited = match (&rule.groups, &self.group) {
