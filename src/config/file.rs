@@ -15,9 +15,9 @@ pub(super) const LARGEST_FILE: u64 = 4 << 20;
 /// Names the file of a vassal whose emperor has it run, if it is executable (`emperor-magic-exec`).
 const MAGIC_EXEC: &str = "RUWSGI_EMPEROR_EXEC";
 
-/// The vassal's file.
-const VASSAL: &str = "RUWSGI_VASSAL";
-/// Whom that file belonged to when the emperor made this process his.
+/// The file of a vassal that runs as its owner.
+const OWNED: &str = "RUWSGI_EMPEROR_FILE";
+/// Whom it belonged to when the emperor made this process his.
 const OWNER: &str = "RUWSGI_EMPEROR_OWNER";
 
 /// How a configuration file is written.
@@ -96,7 +96,7 @@ pub(super) fn contents(invocation: &Invocation, name: &str) -> Result<Vec<u8>, F
     let mut file = None;
     let metadata = match invocation.variable(OWNER) {
         // what is read has to be what is asked: somebody may exchange it
-        Some(owner) if invocation.variable(VASSAL) == Some(name) => {
+        Some(owner) if invocation.variable(OWNED) == Some(name) => {
             let opened = open(&path).map_err(|error| fault(plain(&error)))?;
             let metadata = opened.metadata().map_err(|error| fault(plain(&error)))?;
             let uid = metadata.uid();

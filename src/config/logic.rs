@@ -258,6 +258,7 @@ pub(super) fn is_reserved_variable(name: &str) -> bool {
         "RUWSGI_EMPEROR_SOCKETS",
         "RUWSGI_EMPEROR_ADDRESS",
         "RUWSGI_EMPEROR_EXEC",
+        "RUWSGI_EMPEROR_FILE",
         "RUWSGI_SHIM",
     ];
     let ours = OURS.contains(&name) || name.starts_with("RUWSGI_TEST_");

@@ -53,7 +53,7 @@ impl Groups {
         Ok(Some(Self {
             subtree,
             own,
-            by_name: matches!(sources, [Source::Directory(_)]),
+            by_name: matches!(sources, [source] if source.names_files()),
         }))
     }
 

@@ -211,7 +211,7 @@ impl Emperor {
         }
         self.unread = unread;
         for found in all {
-            if let Some(stamp) = Stamp::of(&found.path, &self.rules) {
+            if let Some(stamp) = Stamp::of(&found.file, &self.rules) {
                 gone.remove(&found.path);
                 self.look_at(found, stamp, now);
             }
@@ -223,26 +223,43 @@ impl Emperor {
 
     /// Looks at the file at one path.
     fn look(&mut self, path: &Path, now: Instant) {
-        let mut sources = self.sources.iter();
-        let found = sources.find_map(|source| source.find(path, &self.rules));
-        match (found, Stamp::of(path, &self.rules)) {
-            (Some(found), Some(stamp)) => self.look_at(found, stamp, now),
-            _ => self.look_at_nothing(path, now),
+        let sources = self.sources.iter();
+        let found: Vec<Found> = sources
+            .filter_map(|source| source.find(path, &self.rules))
+            .collect();
+        match Stamp::of(path, &self.rules) {
+            Some(stamp) if !found.is_empty() => {
+                for found in found {
+                    self.look_at(found, stamp, now);
+                }
+            }
+            _ => {
+                let known = self.realm.vassals().map(|vassal| &vassal.found);
+                let gone = known.filter(|found| found.file == path);
+                let gone: Vec<PathBuf> = gone.map(|found| found.path.clone()).collect();
+                for path in gone {
+                    self.look_at_nothing(&path, now);
+                }
+            }
         }
     }
 
     fn look_at(&mut self, found: Found, stamp: Stamp, now: Instant) {
         match stamp.is_link() {
-            true => self.watch.follow(&found.path),
-            false => self.watch.unfollow(&found.path),
+            true => self.watch.follow(&found.file),
+            false => self.watch.unfollow(&found.file),
         }
         self.realm.look(found, stamp, now);
     }
 
+    /// The file of the vassal that is known by this path is not there.
     fn look_at_nothing(&mut self, path: &Path, now: Instant) {
+        let Some(file) = self.realm.get(path).map(|vassal| vassal.found.file.clone()) else {
+            return;
+        };
         match self.realm.look_at_nothing(path, now) {
-            Seen::Missing => self.settle.missing(path, now),
-            Seen::Removed => self.watch.unfollow(path),
+            Seen::Missing => self.settle.missing(&file, now),
+            Seen::Removed => self.watch.unfollow(&file),
             Seen::Settled => {}
         }
     }

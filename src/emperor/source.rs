@@ -12,9 +12,20 @@ use crate::sys::way;
 /// The longest name of a file that is a vassal, as in uWSGI.
 const LONGEST_NAME: usize = 254;
 
+/// What makes a path a pattern.
+const WILD: [char; 3] = ['*', '?', '['];
+
+/// Where vassals come from.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub(super) struct Source {
+    place: Place,
+    /// The section of its files that each vassal is, if not the usual one.
+    section: Option<String>,
+}
+
 /// A directory or a pattern.
 #[derive(Debug, Clone, PartialEq, Eq)]
-pub(super) enum Source {
+enum Place {
     /// Every configuration file of a directory, which need not exist yet.
     Directory(PathBuf),
     /// Every file that matches; counted from `cwd`.
@@ -39,10 +50,14 @@ pub(super) struct Rules {
 /// A file that is a vassal.
 #[derive(Debug, Clone, PartialEq, Eq)]
 pub(super) struct Found {
-    /// Its absolute path, by which it is known.
+    /// Its absolute path, by which it is known; `:section` behind it if it is one.
     pub(super) path: PathBuf,
-    /// How it is called and how its process is told to read it.
+    /// The file itself.
+    pub(super) file: PathBuf,
+    /// How it is called, and how its process is told to read it: the file and, behind a colon, its section if it is one.
     pub(super) name: String,
+    /// The section.
+    pub(super) section: Option<String>,
     /// Where its process is started.
     pub(super) directory: PathBuf,
 }
@@ -74,26 +89,24 @@ impl Source {
     /// # Errors
     /// A sentence about a kind of source that is not here.
     pub(super) fn parse(text: &str, cwd: &Path) -> Result<Source, String> {
-        let pattern = |pattern: &str| Source::Pattern {
-            pattern: pattern.to_owned(),
-            cwd: cwd.to_owned(),
-        };
-        if let Some(directory) = text.strip_prefix("dir://") {
-            return Ok(Source::Directory(cwd.join(directory)));
+        let (bare, section) = split_section(text, cwd);
+        Ok(Source {
+            place: Place::parse(bare, cwd)?,
+            section: section.map(str::to_owned),
+        })
+    }
+
+    /// Whether its vassals are the files of one directory, and no sections of them: their names tell them apart.
+    pub(super) fn names_files(&self) -> bool {
+        matches!(self.place, Place::Directory(_)) && self.section.is_none()
+    }
+
+    /// Its directory, if it is one that does not exist.
+    pub(super) fn missing_directory(&self) -> Option<&Path> {
+        match &self.place {
+            Place::Directory(directory) if !directory.is_dir() => Some(directory),
+            _ => None,
         }
-        if let Some(text) = text.strip_prefix("glob://") {
-            return Ok(pattern(text));
-        }
-        if let Some((scheme, _)) = text.split_once("://") {
-            return Err(format!(
-                "emperor = {text}: vassals come from directories and patterns only, not from {scheme}"
-            ));
-        }
-        let path = cwd.join(text);
-        if path.is_file() || (text.contains(['*', '?', '[']) && !path.is_dir()) {
-            return Ok(pattern(text));
-        }
-        Ok(Source::Directory(path))
     }
 
     /// The vassals that are there now.
@@ -101,8 +114,8 @@ impl Source {
     /// # Errors
     /// When the directory cannot be read; that it is missing is no error.
     pub(super) fn list(&self, rules: &Rules) -> io::Result<Vec<Found>> {
-        match self {
-            Source::Directory(directory) => {
+        match &self.place {
+            Place::Directory(directory) => {
                 let entries = match fs::read_dir(directory) {
                     Err(error) if error.kind() == io::ErrorKind::NotFound => return Ok(Vec::new()),
                     other => other?,
@@ -114,32 +127,28 @@ impl Source {
                 found.sort_by(|one, other| one.path.cmp(&other.path));
                 Ok(found)
             }
-            Source::Pattern { pattern, cwd } => Ok(matched(pattern, cwd, rules).collect()),
+            Place::Pattern { pattern, cwd } => Ok(self.matched(pattern, cwd, rules).collect()),
         }
     }
 
     /// The vassal that a file of this name in the directory may be.
     pub(super) fn accept(&self, name: &OsStr, rules: &Rules) -> Option<Found> {
-        let Source::Directory(directory) = self else {
+        let Place::Directory(directory) = &self.place else {
             return None;
         };
         let name = name.to_str()?;
-        is_vassal(name, rules).then(|| Found {
-            path: directory.join(name),
-            name: name.to_owned(),
-            directory: directory.clone(),
-        })
+        is_vassal(name, rules).then(|| self.found(name, directory))
     }
 
     /// The vassal that the file at this path may be.
     pub(super) fn find(&self, path: &Path, rules: &Rules) -> Option<Found> {
-        match self {
-            Source::Directory(directory) => {
+        match &self.place {
+            Place::Directory(directory) => {
                 (path.parent()? == directory).then(|| self.accept(path.file_name()?, rules))?
             }
-            Source::Pattern { pattern, cwd } => {
-                matched(pattern, cwd, rules).find(|found| found.path == path)
-            }
+            Place::Pattern { pattern, cwd } => self
+                .matched(pattern, cwd, rules)
+                .find(|found| found.file == path),
         }
     }
 
@@ -147,33 +156,102 @@ impl Source {
     pub(super) fn might_hold(&self, path: &Path, rules: &Rules) -> bool {
         let name = path.file_name().and_then(OsStr::to_str);
         name.is_some_and(|name| is_vassal(name, rules))
-            && match self {
-                Source::Directory(directory) => path.parent() == Some(directory),
-                Source::Pattern { .. } => true,
+            && match &self.place {
+                Place::Directory(directory) => path.parent() == Some(directory),
+                Place::Pattern { .. } => true,
             }
     }
 
     /// The directory that tells of new files; a pattern over several directories has none.
     pub(super) fn directory(&self) -> Option<PathBuf> {
-        match self {
-            Source::Directory(directory) => Some(directory.clone()),
-            Source::Pattern { pattern, cwd } => {
+        match &self.place {
+            Place::Directory(directory) => Some(directory.clone()),
+            Place::Pattern { pattern, cwd } => {
                 let parent = Path::new(pattern).parent()?;
-                let wild = parent.to_str()?.contains(['*', '?', '[']);
+                let wild = parent.to_str()?.contains(WILD);
                 (!wild).then(|| cwd.join(parent))
             }
         }
     }
+
+    fn matched<'a>(
+        &'a self,
+        pattern: &str,
+        cwd: &'a Path,
+        rules: &'a Rules,
+    ) -> impl Iterator<Item = Found> + 'a {
+        let is_vassal = |name: &String| is_vassal(name.rsplit('/').next().unwrap_or(name), rules);
+        let names = config::matching(cwd, pattern).into_iter().filter(is_vassal);
+        names.map(|name| self.found(&name, cwd))
+    }
+
+    /// The vassal of a file, by its name from a directory.
+    fn found(&self, name: &str, directory: &Path) -> Found {
+        let section = self.section.clone();
+        let behind = section.as_ref().map(|section| format!(":{section}"));
+        let behind = behind.unwrap_or_default();
+        let name = name.to_owned();
+        Found {
+            path: directory.join(format!("{name}{behind}")),
+            file: directory.join(&name),
+            name: name + &behind,
+            section,
+            directory: directory.to_owned(),
+        }
+    }
 }
 
-fn matched<'a>(pattern: &str, cwd: &'a Path, rules: &'a Rules) -> impl Iterator<Item = Found> + 'a {
-    let is_vassal = |name: &String| is_vassal(name.rsplit('/').next().unwrap_or(name), rules);
-    let names = config::matching(cwd, pattern).into_iter().filter(is_vassal);
-    names.map(|name| Found {
-        path: cwd.join(&name),
-        name,
-        directory: cwd.to_owned(),
-    })
+impl Place {
+    fn parse(text: &str, cwd: &Path) -> Result<Place, String> {
+        let pattern = |pattern: &str| Place::Pattern {
+            pattern: pattern.to_owned(),
+            cwd: cwd.to_owned(),
+        };
+        if let Some(directory) = text.strip_prefix("dir://") {
+            return Ok(Place::Directory(cwd.join(directory)));
+        }
+        if let Some(text) = text.strip_prefix("glob://") {
+            return Ok(pattern(text));
+        }
+        if let Some((scheme, _)) = text.split_once("://") {
+            return Err(format!(
+                "emperor = {text}: vassals come from directories and patterns only, not from {scheme}"
+            ));
+        }
+        let path = cwd.join(text);
+        if path.is_file() || (text.contains(WILD) && !path.is_dir()) {
+            return Ok(pattern(text));
+        }
+        Ok(Place::Directory(path))
+    }
+}
+
+impl Found {
+    /// The name of its file.
+    pub(super) fn file_name(&self) -> &str {
+        let behind = self.section.as_ref().map_or(0, |section| section.len() + 1);
+        self.name
+            .get(..self.name.len() - behind)
+            .unwrap_or(&self.name)
+    }
+}
+
+/// The section behind a place that has files or may have them, as in `sites.ini:blog` and `*.ini:blog`. A colon may also
+/// be part of a path.
+fn split_section<'a>(text: &'a str, cwd: &Path) -> (&'a str, Option<&'a str>) {
+    let Some((place, section)) = text.rsplit_once(':') else {
+        return (text, None);
+    };
+    let path = cwd.join(place);
+    let has_files = path.is_dir() || path.is_file() || place.contains(WILD) || config::reads(place);
+    let is_section = !section.is_empty()
+        && !section.contains('/')
+        && !section.contains(WILD)
+        && !config::reads(section);
+    match has_files && is_section && !cwd.join(text).exists() {
+        true => (place, Some(section)),
+        false => (text, None),
+    }
 }
 
 /// Whether a name is that of a vassal: editors' hidden and temporary files are none.
@@ -292,17 +370,49 @@ mod tests {
         let cwd = directory.path();
         assert_eq!(
             Source::parse("missing", cwd),
-            Ok(Source::Directory(cwd.join("missing")))
+            Ok(Source {
+                place: Place::Directory(cwd.join("missing")),
+                section: None
+            })
         );
-        assert!(matches!(
-            Source::parse("*.ini", cwd),
-            Ok(Source::Pattern { .. })
-        ));
-        assert!(matches!(
-            Source::parse("glob://a", cwd),
-            Ok(Source::Pattern { .. })
-        ));
+        let is_pattern = |text: &str| {
+            let source = Source::parse(text, cwd).unwrap();
+            matches!(source.place, Place::Pattern { .. })
+        };
+        assert!(is_pattern("*.ini") && is_pattern("glob://a"));
         assert!(Source::parse("pg://host", cwd).is_err());
+    }
+
+    #[test]
+    fn a_section_stands_behind_a_place_with_files() {
+        let directory = tempfile::tempdir().unwrap();
+        let cwd = directory.path();
+        fs::write(cwd.join("sites.ini"), "").unwrap();
+        fs::create_dir(cwd.join("odd:name")).unwrap();
+        let section = |text: &str| Source::parse(text, cwd).unwrap().section;
+        for text in [
+            "sites.ini:blog",
+            "*/uwsgi.ini:blog",
+            "glob://*.ini:blog",
+            ".:blog",
+        ] {
+            assert_eq!(section(text).as_deref(), Some("blog"), "{text}");
+        }
+        for text in [
+            "sites.ini",
+            "a:b/*.ini",
+            "*:b.ini",
+            "odd:name",
+            "missing:name",
+            "*.ini:",
+        ] {
+            assert_eq!(section(text), None, "{text}");
+        }
+        let source = Source::parse("*.ini:blog", cwd).unwrap();
+        let found = source.list(&Rules::default()).unwrap();
+        assert_eq!(found[0].name, "sites.ini:blog");
+        assert_eq!(found[0].file_name(), "sites.ini");
+        assert_eq!(found[0].file, cwd.join("sites.ini"));
     }
 
     #[test]

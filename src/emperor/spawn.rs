@@ -160,7 +160,7 @@ impl Recipe {
         let mut command = Command::new(program);
         command
             .args(&self.before)
-            .args(arguments(&found.name))
+            .args(arguments(found.file_name(), found.section.as_deref()))
             .args(&self.after)
             .current_dir(&found.directory)
             .env_clear()
@@ -176,7 +176,7 @@ impl Recipe {
             command.env("RUWSGI_EMPEROR_SOCKETS", lending.keep.numbers());
         }
         if self.magic_exec {
-            command.env("RUWSGI_EMPEROR_EXEC", &found.name);
+            command.env("RUWSGI_EMPEROR_EXEC", found.file_name());
         }
         if let (Some(_), Some(terminal)) = (identity, &self.terminal) {
             // none of these can fail for want of rights, only of descriptors: then they have no output
@@ -184,7 +184,9 @@ impl Recipe {
             command.stdout(output()).stderr(output());
         }
         if let Some(identity) = identity.filter(|_| self.owned) {
-            command.env("RUWSGI_EMPEROR_OWNER", identity.uid.to_string());
+            command
+                .env("RUWSGI_EMPEROR_OWNER", identity.uid.to_string())
+                .env("RUWSGI_EMPEROR_FILE", found.file_name());
         }
         if let Some(rule) = &self.address {
             command.env("RUWSGI_EMPEROR_ADDRESS", rule);
@@ -279,15 +281,16 @@ fn shim(config: &Config) -> Option<(Shim, Instant)> {
 }
 
 /// How a vassal is told which file it is.
-fn arguments(name: &str) -> [OsString; 2] {
+fn arguments(name: &str, section: Option<&str>) -> [OsString; 2] {
     let flag = match Path::new(name).extension().and_then(|it| it.to_str()) {
         Some("ini") | None => "--ini",
         Some(_) => "--include",
     };
-    // a colon in a name would be read as the beginning of a section's
-    let name = match name.contains(':') {
-        true => format!("{name}:uwsgi"),
-        false => name.to_owned(),
+    let name = match section {
+        Some(section) => format!("{name}:{section}"),
+        // a colon in a name would be read as the beginning of a section's
+        None if name.contains(':') => format!("{name}:uwsgi"),
+        None => name.to_owned(),
     };
     [flag.into(), name.into()]
 }
@@ -371,8 +374,9 @@ mod tests {
 
     #[test]
     fn a_colon_in_a_name_begins_no_section() {
-        assert_eq!(arguments("a.ini"), ["--ini", "a.ini"]);
-        assert_eq!(arguments("a:b.ini"), ["--ini", "a:b.ini:uwsgi"]);
-        assert_eq!(arguments("a.conf"), ["--include", "a.conf"]);
+        assert_eq!(arguments("a.ini", None), ["--ini", "a.ini"]);
+        assert_eq!(arguments("a:b.ini", None), ["--ini", "a:b.ini:uwsgi"]);
+        assert_eq!(arguments("a.conf", None), ["--include", "a.conf"]);
+        assert_eq!(arguments("a.ini", Some("b")), ["--ini", "a.ini:b"]);
     }
 }

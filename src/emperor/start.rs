@@ -171,9 +171,7 @@ fn sources(config: &Config, invocation: &Invocation) -> Result<Vec<Source>> {
     let mut sources = Vec::new();
     for text in config.emperor() {
         let source = Source::parse(text, &invocation.cwd).map_err(anyhow::Error::msg)?;
-        if let Source::Directory(directory) = &source
-            && !directory.is_dir()
-        {
+        if let Some(directory) = source.missing_directory() {
             tracing::warn!(
                 "there is no directory {} (yet): its vassals are started when it comes",
                 directory.display()

@@ -701,3 +701,37 @@ fn the_tutorials_line_runs_an_emperor_in_the_background() {
     server.stop();
     assert!(!site.has("a.sock"));
 }
+
+#[test]
+fn a_source_may_be_a_section_of_files() {
+    if differs("A section of files is a source of vassals: emperor = sites.ini:blog.") {
+        return;
+    }
+    let site = site();
+    for name in ["blog", "shop"] {
+        site.write(&format!("{name}.py"), &app(name));
+    }
+    let section = |name: &str| ini(&site, name).replace("[uwsgi]", &format!("[{name}]"));
+    let both = section("blog") + &section("shop");
+    site.write("sites.ini", &both);
+    let emperor = Emperor::with(
+        &site,
+        &["--emperor", "sites.ini:blog", "--emperor", "*.ini:shop"],
+    );
+    emperor.says("blog", "blog");
+    emperor.says("shop", "shop");
+    assert_eq!(emperor.state("sites").0, "", "they have names of their own");
+    let told = emperor.command(&["status", "blog"]);
+    let told = String::from_utf8_lossy(&told.stdout).into_owned();
+    assert!(told.starts_with("sites.ini:blog: ready"), "{told}");
+    // an edit of the file reloads both, and one that a section is taken from fails alone
+    site.write("shop.py", &app("sale"));
+    site.write("sites.ini", &both.replace("[blog]", "[gone]"));
+    emperor.says("shop", "sale");
+    emperor.says("blog", "blog");
+    fs::remove_file(site.file("sites.ini")).unwrap();
+    emperor.server.eventually("both are gone", || {
+        !site.has("blog.sock") && !site.has("shop.sock")
+    });
+    emperor.server.stop();
+}

@@ -71,7 +71,7 @@ fn a_file_that_is_exchanged_while_its_vassal_starts_is_not_read() {
     let output = std::process::Command::new(binary())
         .args(["--ini", "a.ini"])
         .current_dir(site.file("vassals"))
-        .env("RUWSGI_VASSAL", "a.ini")
+        .env("RUWSGI_EMPEROR_FILE", "a.ini")
         .env("RUWSGI_EMPEROR_OWNER", OTHER.to_string())
         .output()
         .unwrap();

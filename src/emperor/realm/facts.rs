@@ -28,11 +28,14 @@ impl Vassal {
         self.keep.names()
     }
 
-    /// Whether it is called so: its name, that without the extension, or its path.
+    /// Whether it is called so: its name, that without the extension, its section if it is one, or its path.
     pub(in crate::emperor) fn is_called(&self, name: &str) -> bool {
         let own = &self.found.name;
-        let stem = own.rsplit_once('.').map_or(own.as_str(), |(stem, _)| stem);
-        own == name || stem == name || self.found.path == Path::new(name)
+        let short = match &self.found.section {
+            Some(section) => section,
+            None => own.rsplit_once('.').map_or(own.as_str(), |(stem, _)| stem),
+        };
+        own == name || short == name || self.found.path == Path::new(name)
     }
 
     /// How it is, in a line of the log.
