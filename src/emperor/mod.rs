@@ -46,3 +46,8 @@ pub(crate) fn run(config: &Config, invocation: &Invocation) -> i32 {
     }
     status
 }
+
+/// Whether each vassal runs as the owner of its file.
+fn is_tyrant(config: &Config) -> bool {
+    config.emperor_tyrant() || config.emperor_tyrant_nofollow()
+}

@@ -1,6 +1,6 @@
 //! Starting a vassal: ruwsgi executed afresh, with a channel to its emperor and nothing else of ours.
 
-use std::ffi::OsString;
+use std::ffi::{OsStr, OsString};
 use std::fs::File;
 use std::io;
 use std::os::fd::{AsFd, AsRawFd, OwnedFd};
@@ -88,7 +88,7 @@ impl Recipe {
         }
         flag(&mut after, "--inherit", config.vassals_inherit());
         flag(&mut after, "--include", config.vassals_include());
-        let mut environment = environment(std::env::vars_os(), is_tyrant(config));
+        let mut environment = environment(std::env::vars_os());
         if !config.emperor_no_orphans() {
             environment.push(("RUWSGI_EMPEROR_KEEP".into(), "1".into()));
         }
@@ -164,7 +164,7 @@ impl Recipe {
             .args(&self.after)
             .current_dir(&found.directory)
             .env_clear()
-            .envs(self.environment.iter().map(|(name, value)| (name, value)))
+            .envs(self.environment_for(identity))
             .env("RUWSGI_EMPEROR_FD", channel.as_raw_fd().to_string())
             .env("RUWSGI_VASSAL", &found.name)
             .env(
@@ -195,22 +195,24 @@ impl Recipe {
         if let Some((shim, _)) = self.shim.as_ref().filter(is_fresh) {
             command.env("RUWSGI_SHIM", shim.to_text());
         }
-        match identity.map(|it| user::name_and_home(it.uid)) {
-            Some(Some((name, home))) => {
-                command
-                    .env("USER", &name)
-                    .env("LOGNAME", name)
-                    .env("HOME", home);
-            }
-            // a user without a name has none of ours
-            Some(None) => {
-                for name in ["USER", "LOGNAME", "HOME"] {
-                    command.env_remove(name);
-                }
-            }
-            None => {}
+        if let Some((name, home)) = identity.and_then(|it| user::name_and_home(it.uid)) {
+            command
+                .env("USER", &name)
+                .env("LOGNAME", name)
+                .env("HOME", home);
         }
         command
+    }
+
+    /// The environment of a process of this user; `None`: of the emperor's own.
+    fn environment_for(
+        &self,
+        identity: Option<&Identity>,
+    ) -> impl Iterator<Item = (&OsString, &OsString)> {
+        let all = self.environment.iter();
+        let others = identity.is_some();
+        all.filter(move |(name, _)| !others || is_for_others(name))
+            .map(|(name, value)| (name, value))
     }
 
     /// Runs the hook of a vassal that has stopped, if there is one.
@@ -226,7 +228,7 @@ impl Recipe {
             .arg(&found.name)
             .current_dir(&found.directory)
             .env_clear()
-            .envs(self.environment.iter().map(|(name, value)| (name, value)))
+            .envs(self.environment_for(None))
             .env("UWSGI_VASSALS_DIR", &found.directory)
             .stdin(Stdio::null());
         let apart = Apart {
@@ -276,7 +278,7 @@ fn terminal() -> Option<File> {
 /// What the shim on PATH stands for: asked once, because each vassal without `home` and `python` would wait for it.
 /// Not for other users, who may have another answer.
 fn shim(config: &Config) -> Option<(Shim, Instant)> {
-    let path = std::env::var_os("PATH").filter(|_| !is_tyrant(config))?;
+    let path = std::env::var_os("PATH").filter(|_| !super::is_tyrant(config))?;
     Some((Shim::on_path(&path)?, Instant::now()))
 }
 
@@ -295,19 +297,8 @@ fn arguments(name: &str, section: Option<&str>) -> [OsString; 2] {
     [flag.into(), name.into()]
 }
 
-/// Whether each vassal runs as another user.
-fn is_tyrant(config: &Config) -> bool {
-    config.emperor_tyrant() || config.emperor_tyrant_nofollow()
-}
-
-/// The environment of the vassals: ours, without what was meant for us; `UWSGI_VASSAL_X` is a vassal's `UWSGI_X`. What we
-/// have may be our operator's secret: vassals of `other_users` get what every login gets, and no more.
-fn environment(
-    ours: impl Iterator<Item = (OsString, OsString)>,
-    other_users: bool,
-) -> Vec<(OsString, OsString)> {
-    // the journal's: how the log is to be written
-    const EVERYBODYS: [&str; 6] = ["PATH", "LANG", "LANGUAGE", "TZ", "TERM", "JOURNAL_STREAM"];
+/// The environment of the vassals: ours, without what was meant for us; `UWSGI_VASSAL_X` is a vassal's `UWSGI_X`.
+fn environment(ours: impl Iterator<Item = (OsString, OsString)>) -> Vec<(OsString, OsString)> {
     const MANAGERS: [&str; 9] = [
         "NOTIFY_SOCKET",
         "LISTEN_FDS",
@@ -322,9 +313,7 @@ fn environment(
     let mut environment = Vec::new();
     for (name, value) in ours {
         let Some(text) = name.to_str() else {
-            if !other_users {
-                environment.push((name, value));
-            }
+            environment.push((name, value));
             continue;
         };
         if let Some(option) = text.strip_prefix("UWSGI_VASSAL_") {
@@ -333,13 +322,21 @@ fn environment(
         }
         let for_processes = ["RUWSGI_LOG", "RUWSGI_MODULE"].contains(&text);
         let option = text.starts_with("UWSGI_") || text.starts_with("RUWSGI_");
-        let everybodys = EVERYBODYS.contains(&text) || text.starts_with("LC_");
-        let ours = option || MANAGERS.contains(&text) || (other_users && !everybodys);
-        if for_processes || !ours {
+        if for_processes || !(option || MANAGERS.contains(&text)) {
             environment.push((name, value));
         }
     }
     environment
+}
+
+/// Whether a variable of the vassals' environment is for other users too: what every login has, how the log is to be
+/// written, and what is meant for vassals. The rest may be our operator's secret.
+fn is_for_others(name: &OsStr) -> bool {
+    const EVERYBODYS: [&str; 6] = ["PATH", "LANG", "LANGUAGE", "TZ", "TERM", "JOURNAL_STREAM"];
+    const BEGINNINGS: [&str; 3] = ["LC_", "UWSGI_", "RUWSGI_"];
+    name.to_str().is_some_and(|name| {
+        EVERYBODYS.contains(&name) || BEGINNINGS.iter().any(|it| name.starts_with(it))
+    })
 }
 
 #[cfg(test)]
@@ -357,19 +354,20 @@ mod tests {
             ("DATABASE_PASSWORD", "x"),
             ("LC_ALL", "C.UTF-8"),
         ];
-        let kept = |other_users: bool| {
+        let kept = |by: fn(&OsStr) -> bool| {
             let given = given
                 .iter()
                 .map(|(name, value)| (name.into(), value.into()));
-            let kept = environment(given, other_users);
-            let names = kept.iter().filter_map(|(name, _)| name.to_str());
+            let kept = environment(given);
+            let names = kept.iter().filter(|(name, _)| by(name));
+            let names = names.filter_map(|(name, _)| name.to_str());
             names.map(str::to_owned).collect::<Vec<_>>().join(" ")
         };
         assert_eq!(
-            kept(false),
+            kept(|_| true),
             "PATH UWSGI_SOCKET RUWSGI_LOG DATABASE_PASSWORD LC_ALL"
         );
-        assert_eq!(kept(true), "PATH UWSGI_SOCKET RUWSGI_LOG LC_ALL");
+        assert_eq!(kept(is_for_others), "PATH UWSGI_SOCKET RUWSGI_LOG LC_ALL");
     }
 
     #[test]

@@ -20,6 +20,7 @@ use super::about::About;
 use super::control::{self, Control};
 use super::grant;
 use super::groups::Groups;
+use super::is_tyrant;
 use super::realm::{Realm, Rule};
 use super::run::{Emperor, READ};
 use super::settle::Settle;
@@ -262,10 +263,6 @@ fn drop_privileges(config: &Config, granted: Option<Capabilities>) -> Result<()>
         );
     }
     Ok(())
-}
-
-fn is_tyrant(config: &Config) -> bool {
-    config.emperor_tyrant() || config.emperor_tyrant_nofollow()
 }
 
 fn title(config: &Config) -> Option<String> {

@@ -301,7 +301,12 @@ fn another_user_gets_neither_the_keys_nor_the_environment_of_the_emperor() {
     site.write("a.py", &format!("{keys}{facts}"));
     let text = ini(&site, "a").replace("a.sock", "run/a.sock");
     own(&site, "vassals/a.ini", OTHER, &text);
-    let emperor = Emperor::with(&site, &["--emperor-tyrant"]);
+    // the stop hook is the emperor's own
+    let hook = site.file("hook");
+    fs::write(&hook, "#!/bin/sh\necho \"$PASSWORD\" > \"${0%/*}/told\"\n").unwrap();
+    fs::set_permissions(&hook, fs::Permissions::from_mode(0o755)).unwrap();
+    let options = ["--emperor-tyrant", "--vassals-stop-hook", &site.at("hook")];
+    let emperor = Emperor::under(&site, &options, &["env", "PASSWORD=secret"]);
     emperor
         .server
         .eventually("it answers", || !emperor.ask("run/a").is_empty());
@@ -318,6 +323,10 @@ fn another_user_gets_neither_the_keys_nor_the_environment_of_the_emperor() {
     assert!(variables.split(' ').any(|name| name == "PATH"));
     let ours = session_keyring();
     assert!(ours.is_empty() || ours != key, "{answer}");
+    fs::remove_file(site.file("vassals/a.ini")).unwrap();
+    emperor.server.eventually("the hook has run", || {
+        site.has("told") && site.read("told") == "secret\n"
+    });
     emperor.server.stop();
 }
 
