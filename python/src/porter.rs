@@ -159,26 +159,22 @@ impl Porter {
         self.retire(Phase::Stopping);
     }
 
+    /// The worker leaves on its own account: it accepts no more when the master hears of it.
     fn answer_bell(&mut self) {
         self.worker.bell.hush();
         if self.worker.large.swap(false, SeqCst) {
-            let _ = channel::send(self.worker.leash.as_fd(), &FromWorker::Large, &[]);
             self.retire(Phase::Retiring);
+            self.worker.say(&FromWorker::Large);
         }
         let thread = self.worker.stuck.swap(0, SeqCst);
         if thread != 0 && !self.worker.is_leaving() {
-            let _ = channel::send(
-                self.worker.leash.as_fd(),
-                &FromWorker::Stuck { thread },
-                &[],
-            );
             self.retire(Phase::Retiring);
+            self.worker.say(&FromWorker::Stuck { thread });
         }
         let asked = self.worker.exit_asked.swap(false, SeqCst) | thread::take_asked();
         if asked && !self.worker.is_leaving() {
-            // a master that is gone is noticed on the leash
-            let _ = channel::send(self.worker.leash.as_fd(), &FromWorker::Retiring, &[]);
             self.retire(Phase::Retiring);
+            self.worker.say(&FromWorker::Retiring);
         }
     }
 
@@ -234,8 +230,7 @@ impl Porter {
                 .lock()
                 .unwrap_or_else(PoisonError::into_inner);
             if !std::mem::take(listeners).is_empty() {
-                // a master that is gone is noticed on the leash
-                let _ = channel::send(worker.leash.as_fd(), &FromWorker::Closed, &[]);
+                worker.say(&FromWorker::Closed);
             }
         }
     }
