@@ -2,16 +2,16 @@
 //!
 //! The map of the crate; docs/architecture.md says how the parts belong together.
 
-pub mod channel;
 pub mod cli;
 mod config;
 mod control;
 mod emperor;
 pub mod exit;
 mod group_limits;
+pub mod ipc;
 pub mod log;
 mod master;
+mod net;
 pub mod protocol;
-pub mod request_line;
-pub mod scoreboard;
+pub mod shared;
 pub mod sys;

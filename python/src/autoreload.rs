@@ -6,7 +6,7 @@ use std::time::Duration;
 
 use pyo3::prelude::*;
 use pyo3::types::PyDict;
-use ruwsgi::channel::{AppSpec, Watching};
+use ruwsgi::ipc::{AppSpec, Watching};
 
 use crate::worker::Worker;
 
@@ -66,7 +66,7 @@ fn tell(worker: &Worker, pause: Duration) {
     let mut known = HashSet::new();
     while !worker.is_leaving() {
         for files in Python::attach(|py| files(py, &worker.spec, &mut known)) {
-            worker.say(&ruwsgi::channel::FromWorker::Files(files));
+            worker.say(&ruwsgi::ipc::FromWorker::Files(files));
         }
         std::thread::sleep(pause);
     }

@@ -7,7 +7,7 @@ use pyo3::exceptions::{
 };
 use pyo3::prelude::*;
 use pyo3::types::PyDict;
-use ruwsgi::channel::LoadFailure;
+use ruwsgi::ipc::LoadFailure;
 
 use crate::load::Origin;
 use crate::python;

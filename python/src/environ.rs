@@ -9,7 +9,7 @@ use pyo3::exceptions::PyMemoryError;
 use pyo3::ffi;
 use pyo3::prelude::*;
 use pyo3::types::{PyBytes, PyDict, PyString};
-use ruwsgi::channel::AppSpec;
+use ruwsgi::ipc::AppSpec;
 
 use crate::file_wrapper::FileWrapper;
 use crate::request::{Request, Span};

@@ -5,7 +5,7 @@ use std::os::fd::RawFd;
 
 use pyo3::prelude::*;
 use pyo3::types::PyBytes;
-use ruwsgi::channel::Protocol;
+use ruwsgi::ipc::Protocol;
 use ruwsgi::protocol::body::{LAST_CHUNK, chunk_head};
 use ruwsgi::sys::stream;
 

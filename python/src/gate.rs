@@ -10,7 +10,7 @@ use std::sync::PoisonError;
 use std::sync::atomic::Ordering::{Relaxed, SeqCst};
 use std::time::{Duration, Instant};
 
-use ruwsgi::channel::Protocol;
+use ruwsgi::ipc::Protocol;
 use ruwsgi::sys::stream::{self, Epoll, Interest};
 
 use crate::intake::{Connection, Intake, Step};

@@ -4,7 +4,7 @@ use std::io;
 use std::net::SocketAddr;
 use std::os::fd::{AsRawFd, OwnedFd};
 
-use ruwsgi::channel::{Protocol, Serving};
+use ruwsgi::ipc::{Protocol, Serving};
 use ruwsgi::protocol::body::ChunkDecoder;
 use ruwsgi::protocol::http;
 use ruwsgi::protocol::uwsgi::{self, Head};

@@ -3,7 +3,7 @@
 
 use pyo3::prelude::*;
 use pyo3::types::{PyDict, PyList, PyString};
-use ruwsgi::channel::{AppSpec, LoadFailure};
+use ruwsgi::ipc::{AppSpec, LoadFailure};
 
 use crate::diagnose::{self, failure};
 pub use crate::mounts::Apps;

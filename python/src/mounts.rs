@@ -10,7 +10,7 @@
 //! the first mounted application serves, as sites rely on that send all of a server to one mount.
 
 use pyo3::prelude::*;
-use ruwsgi::channel::LoadFailure;
+use ruwsgi::ipc::LoadFailure;
 
 /// The applications of an instance.
 pub struct Apps {

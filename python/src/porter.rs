@@ -8,7 +8,7 @@ use std::sync::{Arc, PoisonError};
 use std::thread::JoinHandle;
 use std::time::{Duration, Instant};
 
-use ruwsgi::channel::{self, FromWorker, ToWorker};
+use ruwsgi::ipc::{self, FromWorker, ToWorker};
 use ruwsgi::sys::clock::monotonic_micros;
 use ruwsgi::sys::stream::{self, Epoll, Interest};
 use ruwsgi::sys::thread;
@@ -136,7 +136,7 @@ impl Porter {
     // ── the leash and the bell ──
 
     fn hear(&mut self) {
-        match channel::receive::<ToWorker>(self.worker.leash.as_fd()) {
+        match ipc::receive::<ToWorker>(self.worker.leash.as_fd()) {
             Ok(Some((ToWorker::Serve, _))) => self.worker.advance(Phase::Serving),
             Ok(Some((ToWorker::Retire, _))) => {
                 self.retire(Phase::Retiring);

@@ -2,7 +2,7 @@
 
 use pyo3::prelude::*;
 use pyo3::types::PyDict;
-use ruwsgi::channel::AppSpec;
+use ruwsgi::ipc::AppSpec;
 
 use crate::load::Apps;
 

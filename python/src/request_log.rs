@@ -4,7 +4,7 @@ use std::io::{self, Write};
 use std::time::{SystemTime, UNIX_EPOCH};
 
 use ruwsgi::log::escape;
-use ruwsgi::request_line::{Field, Outcome, Piece, RequestLines};
+use ruwsgi::log::request_line::{Field, Outcome, Piece, RequestLines};
 use ruwsgi::sys::clock::LocalTime;
 use ruwsgi::sys::process::{self, Memory, Pid};
 

@@ -169,7 +169,7 @@ fn write_log(
     outcome: Outcome,
     started: u64,
 ) {
-    let result = ruwsgi::request_line::Outcome {
+    let result = ruwsgi::log::request_line::Outcome {
         status: exchange.head.code(),
         micros: monotonic_micros().saturating_sub(started),
         head: exchange.head_len,
@@ -206,7 +206,7 @@ pub fn begin(worker: &Worker, core: u32, gate_request: &crate::request::Request)
         return;
     };
     add(&row.requests, 1);
-    let mut note = [0u8; ruwsgi::scoreboard::NOTE];
+    let mut note = [0u8; ruwsgi::shared::scoreboard::NOTE];
     let len = gate_request.describe(&mut note);
     row.note(&note[..len]);
     row.vars.store(gate_request.vars.len() as u32, Relaxed);

@@ -9,7 +9,7 @@ use std::time::{SystemTime, UNIX_EPOCH};
 use pyo3::exceptions::{PyAttributeError, PyRuntimeError};
 use pyo3::prelude::*;
 use pyo3::types::{PyBytes, PyDict, PyList, PyModule};
-use ruwsgi::channel::AppSpec;
+use ruwsgi::ipc::AppSpec;
 
 /// The version, as `uwsgi.version` (there as bytes) and the log have it.
 pub const VERSION: &str = env!("CARGO_PKG_VERSION");

@@ -2,7 +2,7 @@
 
 use pyo3::prelude::*;
 use pyo3::types::{PyBytes, PyDict, PyIterator, PyList};
-use ruwsgi::channel::AppSpec;
+use ruwsgi::ipc::AppSpec;
 
 use crate::environ::{Environs, Split};
 use crate::input::{Body, Input};

@@ -12,8 +12,8 @@ use std::time::Duration;
 
 use pyo3::prelude::*;
 use pyo3::types::PyCFunction;
-use ruwsgi::channel::{self, AppSpec, FromWorker, Protocol};
-use ruwsgi::scoreboard::Scoreboard;
+use ruwsgi::ipc::{self, AppSpec, FromWorker, Protocol};
+use ruwsgi::shared::scoreboard::Scoreboard;
 use ruwsgi::sys::stream::{Bell, Epoll};
 
 use crate::intake::{Connection, Intake};
@@ -150,7 +150,7 @@ impl Worker {
 
     /// Says something to the master; `false` when it is gone, which is noticed on the leash.
     pub fn say(&self, message: &FromWorker) -> bool {
-        channel::send(self.leash.as_fd(), message, &[]).is_ok()
+        ipc::send(self.leash.as_fd(), message, &[]).is_ok()
     }
 
     /// Hands a connection to the porter.
@@ -260,7 +260,7 @@ pub fn run(py: Python<'_>, birth: Birth) -> i32 {
         Ok(apps) => apps,
         Err(failure) => {
             // if the master is gone there is nobody to tell
-            let _ = channel::send(
+            let _ = ipc::send(
                 std::os::fd::AsFd::as_fd(&leash),
                 &FromWorker::Failed(failure),
                 &[],
@@ -376,7 +376,7 @@ fn serve(py: Python<'_>, worker: Arc<Worker>, apps: Arc<Apps>, errors: &Py<PyAny
         }
     };
     let told = crate::stacks::with_descriptor(|stacks| {
-        channel::send(worker.leash.as_fd(), &FromWorker::Ready, stacks.as_slice())
+        ipc::send(worker.leash.as_fd(), &FromWorker::Ready, stacks.as_slice())
     });
     if told.is_err() {
         return ruwsgi::exit::FAILED;

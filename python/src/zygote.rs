@@ -8,8 +8,8 @@ use std::io;
 use std::os::fd::{AsFd, FromRawFd, OwnedFd};
 
 use pyo3::prelude::*;
-use ruwsgi::channel::{self, AppSpec, FromZygote, LoadFailure, ToZygote};
-use ruwsgi::scoreboard::Scoreboard;
+use ruwsgi::ipc::{self, AppSpec, FromZygote, LoadFailure, ToZygote};
+use ruwsgi::shared::scoreboard::Scoreboard;
 use ruwsgi::sys::thread;
 
 use crate::fork::{self, Side};
@@ -50,19 +50,18 @@ fn live(py: Python<'_>, channel: OwnedFd) -> io::Result<i32> {
     let prepared = prepare(py, &orders.spec);
     // also when it failed: the file that has to be mended may be known to nobody else
     for files in autoreload::files(py, &orders.spec, &mut HashSet::new()) {
-        channel::send(channel.as_fd(), &FromZygote::Files(files), &[])?;
+        ipc::send(channel.as_fd(), &FromZygote::Files(files), &[])?;
     }
     let (apps, errors) = match prepared {
         Ok(prepared) => prepared,
         Err(failure) => {
-            channel::send(channel.as_fd(), &FromZygote::Failed(failure), &[])?;
+            ipc::send(channel.as_fd(), &FromZygote::Failed(failure), &[])?;
             return Ok(ruwsgi::exit::NO_APP);
         }
     };
-    channel::send(channel.as_fd(), &FromZygote::Loaded, &[])?;
+    ipc::send(channel.as_fd(), &FromZygote::Loaded, &[])?;
     loop {
-        let Some((message, mut fds)) =
-            py.detach(|| channel::receive::<ToZygote>(channel.as_fd()))?
+        let Some((message, mut fds)) = py.detach(|| ipc::receive::<ToZygote>(channel.as_fd()))?
         else {
             return Ok(ruwsgi::exit::OK);
         };
@@ -75,7 +74,7 @@ fn live(py: Python<'_>, channel: OwnedFd) -> io::Result<i32> {
         };
         match fork::double(py) {
             Ok(Side::Zygote(pid)) => {
-                channel::send(channel.as_fd(), &FromZygote::Forked { row, pid }, &[])?
+                ipc::send(channel.as_fd(), &FromZygote::Forked { row, pid }, &[])?
             }
             Ok(Side::Worker) => {
                 // held here, it would hide the zygote's end from the master
@@ -92,14 +91,14 @@ fn live(py: Python<'_>, channel: OwnedFd) -> io::Result<i32> {
             }
             Err(error) => {
                 let errno = error.raw_os_error().unwrap_or(libc::EIO);
-                channel::send(channel.as_fd(), &FromZygote::ForkFailed { row, errno }, &[])?;
+                ipc::send(channel.as_fd(), &FromZygote::ForkFailed { row, errno }, &[])?;
             }
         }
     }
 }
 
 fn receive_orders(channel: &OwnedFd) -> io::Result<Option<Orders>> {
-    let Some((message, fds)) = channel::receive::<ToZygote>(channel.as_fd())? else {
+    let Some((message, fds)) = ipc::receive::<ToZygote>(channel.as_fd())? else {
         return Ok(None);
     };
     let mut fds = fds.into_iter();

@@ -2,7 +2,7 @@
 
 use std::time::Duration;
 
-use crate::request_line::{self, Piece};
+use crate::log::request_line::{self, Piece};
 
 use super::finding::Fault;
 use super::parse::*;

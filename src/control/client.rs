@@ -10,10 +10,10 @@ use crate::sys::poll;
 use crate::sys::process;
 use crate::sys::signal::Signal;
 
-use super::exchange::exchange;
-use super::place;
+use super::client_io::exchange;
+use super::messages::{Answer, Count, Request, Row, Verb};
+use super::socket_path;
 use super::table;
-use super::talk::{Answer, Count, Request, Row, Verb};
 
 /// What to ask.
 pub(crate) struct Question {
@@ -71,7 +71,7 @@ pub(crate) fn ask(question: &Question) -> Result<String, Failure> {
     let named = question.control.clone().or(socket);
     let sockets = match &named {
         Some(path) => vec![path.clone()],
-        None => place::sockets(),
+        None => socket_path::sockets(),
     };
     let request = Request {
         wait: question.wait,

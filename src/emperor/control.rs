@@ -3,8 +3,8 @@
 use std::path::{Path, PathBuf};
 use std::time::{Duration, Instant};
 
-use crate::control::desk::{Desk, Host, Next};
-use crate::control::talk::{Answer, Request, Row, Verb};
+use crate::control::messages::{Answer, Request, Row, Verb};
+use crate::control::server::{Desk, Host, Next};
 use crate::sys::process::Pid;
 use crate::sys::unix_socket::{Access, PlaceError};
 use crate::sys::user;

@@ -1,23 +1,23 @@
 //! The emperor: it keeps a master running for each configuration file in a directory, and says how each one is.
 //!
 //! `start.rs` makes the process what it has to be; then `run.rs` loops. `source.rs` knows which files are vassals,
-//! `watch.rs` and `settle.rs` when one has changed; what follows from that is decided by the pure function in
-//! `vassal.rs` and done in `realm.rs`. It only ever executes masters. Of those on demand it keeps the sockets (`keep.rs`), which they
+//! `watch.rs` and `debounce.rs` when one has changed; what follows from that is decided by the pure function in
+//! `vassal.rs` and done in `realm.rs`. It only ever executes masters. Of those on demand it keeps the sockets (`on_demand_sockets.rs`), which they
 //! bind themselves; it knows nothing of configurations and applications.
 
-mod about;
 mod control;
-mod grant;
+mod debounce;
 mod groups;
-mod keep;
+mod on_demand_sockets;
 mod realm;
 mod run;
-mod settle;
+mod self_status;
 mod source;
 mod spawn;
 mod start;
 mod stats;
 mod vassal;
+mod vassal_capabilities;
 mod watch;
 
 use crate::config::{Config, Invocation};

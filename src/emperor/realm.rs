@@ -1,32 +1,32 @@
 //! The vassals: what is known of each, and what is done to it.
 
 mod facts;
+mod forward;
 mod group;
 mod hear;
-mod pace;
-mod pass;
 mod pulse;
-mod trust;
-mod turns;
+mod rate_limit;
+mod start_queue;
+mod untrusted_input;
 
 use std::collections::{BTreeMap, HashMap, VecDeque};
 use std::os::fd::{AsFd, BorrowedFd, OwnedFd};
 use std::path::{Path, PathBuf};
 use std::time::{Duration, Instant};
 
-use crate::channel::{self, LoadFailure, Report, ToVassal};
-use crate::control::talk::Answer;
+use crate::control::messages::Answer;
+use crate::ipc::{self, LoadFailure, Report, ToVassal};
 use crate::sys::cgroup::Group;
 use crate::sys::process::{self, Identity, Pid};
 use crate::sys::user;
 
-use super::about::About;
 use super::groups::Groups;
-use super::keep::Keep;
+use super::on_demand_sockets::Keep;
+use super::self_status::About;
 use super::source::{Found, Stamp};
 use super::spawn::{Lending, Recipe};
 use super::vassal::{self, Action, Event, Limits, Pulse, State};
-use pace::{Pace, WAKES, WORDS};
+use rate_limit::{Pace, WAKES, WORDS};
 
 /// One vassal.
 pub(super) struct Vassal {
@@ -428,7 +428,7 @@ impl Vassal {
     fn tell(&self, word: ToVassal) -> bool {
         // one that cannot be told is gone, and its exit tells the rest, or does not listen, and is killed in the end
         let channel = self.channel.as_ref();
-        channel.is_some_and(|channel| channel::send(channel.as_fd(), &word, &[]).is_ok())
+        channel.is_some_and(|channel| ipc::send(channel.as_fd(), &word, &[]).is_ok())
     }
 
     /// `; it is tried again …`, if it is.

@@ -13,8 +13,8 @@ use crate::sys::signal::{Signal, Signals};
 use crate::sys::{poll, process};
 
 use super::control::Control;
+use super::debounce::Settle;
 use super::realm::{Realm, Seen, Sign};
-use super::settle::Settle;
 use super::source::{Found, Rules, Source, Stamp};
 use super::stats::Stats;
 use super::vassal::{Event, State};

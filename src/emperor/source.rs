@@ -7,7 +7,7 @@ use std::os::unix::fs::MetadataExt;
 use std::path::{Path, PathBuf};
 
 use crate::config;
-use crate::sys::way;
+use crate::sys::symlink_walk;
 
 /// The longest name of a file that is a vassal, as in uWSGI.
 const LONGEST_NAME: usize = 254;
@@ -286,7 +286,7 @@ impl Stamp {
             stamp.owner = (link.uid(), link.gid());
         } else if rules.tyrant {
             // it may be exchanged between two looks: owner and guides have to be of the same way
-            let way = way::follow(path).ok()?;
+            let way = symlink_walk::follow(path).ok()?;
             stamp.owner = (way.file.st_uid, way.file.st_gid);
             let is_foreign = |guide: &u32| ![0, way.file.st_uid].contains(guide);
             stamp.guide = way.guides.into_iter().find(is_foreign);

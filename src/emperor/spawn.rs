@@ -16,7 +16,7 @@ use crate::sys::interpreter::Shim;
 use crate::sys::process::{self, Apart, Identity, Pid};
 use crate::sys::{packet, socket, user};
 
-use super::keep::Keep;
+use super::on_demand_sockets::Keep;
 use super::source::Found;
 
 /// So long the vassals are told what the shim on PATH stands for: later it may stand for something else.

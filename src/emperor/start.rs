@@ -7,7 +7,7 @@ use std::time::Duration;
 use anyhow::{Context, Result, bail};
 
 use crate::config::{Config, Invocation};
-use crate::control::place;
+use crate::control::socket_path;
 use crate::sys::capability::Capabilities;
 use crate::sys::notify::Notify;
 use crate::sys::process::{self, Pid};
@@ -16,18 +16,18 @@ use crate::sys::unix_socket::PlaceError;
 use crate::sys::user::Wish;
 use crate::sys::{daemon, pidfile, stdio, user};
 
-use super::about::About;
 use super::control::{self, Control};
-use super::grant;
+use super::debounce::Settle;
 use super::groups::Groups;
 use super::is_tyrant;
 use super::realm::{Realm, Rule};
 use super::run::{Emperor, READ};
-use super::settle::Settle;
+use super::self_status::About;
 use super::source::{Rules, Source};
 use super::spawn::Recipe;
 use super::stats::Stats;
 use super::vassal::Limits;
+use super::vassal_capabilities;
 use super::watch::Watch;
 
 /// How long vassals may take to stop where `reload-mercy` says nothing, as in uWSGI.
@@ -82,7 +82,7 @@ impl Way {
 /// Whatever the configuration or the environment does not allow.
 pub(super) fn start(config: &Config, invocation: &Invocation, way: &mut Way) -> Result<Emperor> {
     check(config)?;
-    let capabilities = grant::of(config, is_tyrant(config))?;
+    let capabilities = vassal_capabilities::of(config, is_tyrant(config))?;
     let sources = sources(config, invocation)?;
     // before there is a second process, which could not be taken along
     let groups = Groups::prepare(config, &sources)?;
@@ -201,7 +201,7 @@ fn open_control(config: &Config, invocation: &Invocation) -> Result<Option<Contr
     let owner = owner.filter(|_| user::is_root());
     if config.emperor_control().is_none()
         && let Some(directory) = path.parent()
-        && let Err(reason) = place::make_directory(directory)
+        && let Err(reason) = socket_path::make_directory(directory)
     {
         tracing::warn!("ruwsgi ls and its kin cannot be served: {reason}");
         return Ok(None);
@@ -230,14 +230,14 @@ fn socket_path(config: &Config, invocation: &Invocation) -> PathBuf {
     }
     // systemd makes one for the service
     let given = invocation.variable("RUNTIME_DIRECTORY").map(PathBuf::from);
-    let directory = given.or_else(|| place::directories().into_iter().next());
+    let directory = given.or_else(|| socket_path::directories().into_iter().next());
     let sources = config.emperor().iter();
     let sources: Vec<String> = sources
         .map(|source| invocation.cwd.join(source).display().to_string())
         .collect();
     directory
         .unwrap_or_default()
-        .join(place::file_name(&sources.join(" ")))
+        .join(socket_path::file_name(&sources.join(" ")))
 }
 
 fn drop_privileges(config: &Config, granted: Option<Capabilities>) -> Result<()> {

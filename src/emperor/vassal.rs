@@ -10,7 +10,7 @@ mod pulse;
 
 use std::time::{Duration, Instant};
 
-use crate::channel::ToVassal;
+use crate::ipc::ToVassal;
 use crate::sys::process::Pid;
 
 pub(super) use pulse::Pulse;

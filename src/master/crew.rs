@@ -15,8 +15,8 @@ use std::io;
 use std::os::fd::{AsFd, BorrowedFd, OwnedFd};
 use std::time::{Instant, SystemTime};
 
-use crate::channel::{LoadFailure, ToWorker};
-use crate::scoreboard::Scoreboard;
+use crate::ipc::{LoadFailure, ToWorker};
+use crate::shared::scoreboard::Scoreboard;
 use crate::sys::oom::Kills;
 use crate::sys::process::End;
 

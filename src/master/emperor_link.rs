@@ -4,14 +4,14 @@ use std::io;
 use std::os::fd::{AsFd, BorrowedFd, OwnedFd};
 use std::time::{Duration, Instant};
 
-use crate::channel::{
+use crate::control::messages::Answer;
+use crate::group_limits::GroupLimits;
+use crate::ipc::{
     self, FromEmperor, FromVassal, Kept, Limited, LoadFailure, Question, Report, ToVassal,
 };
-use crate::control::talk::Answer;
-use crate::group_limits::GroupLimits;
 use crate::sys::{environment, memory, packet, poll};
 
-use super::loan::Loan;
+use super::on_demand_sockets::Loan;
 
 /// The descriptor's number stands in this variable.
 const DESCRIPTOR: &str = "RUWSGI_EMPEROR_FD";
@@ -135,7 +135,7 @@ impl EmperorLink {
     /// Answers the question with this ticket.
     pub(super) fn answer(&self, ticket: u32, answer: Answer) {
         let Some(channel) = &self.channel else { return };
-        let sent = channel::send(channel.as_fd(), &FromVassal::Answer { ticket, answer }, &[]);
+        let sent = ipc::send(channel.as_fd(), &FromVassal::Answer { ticket, answer }, &[]);
         if sent.is_err_and(|error| error.raw_os_error() == Some(libc::EMSGSIZE)) {
             let answer = Answer::refusal("the answer is too long to be passed on");
             self.say(&FromVassal::Answer { ticket, answer });
@@ -155,7 +155,7 @@ impl EmperorLink {
         match &self.channel {
             Some(channel) => {
                 let message = FromVassal::Sockets { kept, waits };
-                channel::send(channel.as_fd(), &message, sockets)
+                ipc::send(channel.as_fd(), &message, sockets)
             }
             None => Err(io::ErrorKind::NotConnected.into()),
         }
@@ -194,7 +194,7 @@ impl EmperorLink {
                 Ok(_) => {}
                 Err(error) => return Narrowed::Refused(error.to_string()),
             }
-            match channel::receive::<FromEmperor>(channel.as_fd()) {
+            match ipc::receive::<FromEmperor>(channel.as_fd()) {
                 Ok(Some((FromEmperor::Limited(Limited { limits_refused }), _))) => {
                     return limits_refused.map_or(Narrowed::Done, Narrowed::Refused);
                 }
@@ -259,7 +259,7 @@ impl EmperorLink {
     /// Hears the emperor; call when the descriptor is readable.
     pub(super) fn hear(&mut self) -> Option<Heard> {
         let channel = self.channel.as_ref()?;
-        match channel::receive::<FromEmperor>(channel.as_fd()) {
+        match ipc::receive::<FromEmperor>(channel.as_fd()) {
             Ok(Some((FromEmperor::Order(order), _))) => Some(Heard::Order(order)),
             Ok(Some((FromEmperor::Question(question), _))) => Some(Heard::Question(question)),
             // it has told the log what it could not do
@@ -276,7 +276,7 @@ impl EmperorLink {
     fn say(&self, message: &FromVassal) {
         if let Some(channel) = &self.channel {
             // an emperor that cannot be told is gone, which is heard
-            let _ = channel::send(channel.as_fd(), message, &[]);
+            let _ = ipc::send(channel.as_fd(), message, &[]);
         }
     }
 }

@@ -6,7 +6,7 @@ use std::path::PathBuf;
 
 use crate::sys::fifo::Fifo;
 
-use super::order::Manner;
+use super::signals::Manner;
 
 /// What a letter asks for.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]

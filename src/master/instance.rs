@@ -10,13 +10,12 @@ use std::time::Duration;
 
 use anyhow::{Context, Result};
 
-use crate::channel::LoadFailure;
 use crate::config::{self, Address, Config};
+use crate::ipc::LoadFailure;
 use crate::sys::notify::Notify;
 use crate::sys::process::{self, Pid};
 use crate::sys::{daemon, pidfile};
 
-use super::bind::{self, Bound};
 use super::crew::Crew;
 use super::emperor_link::EmperorLink;
 use super::fifo::Fifos;
@@ -24,11 +23,12 @@ use super::group;
 use super::helpers::{self, Wanted};
 use super::interpreter::Interpreters;
 use super::module::Module;
-use super::order::Manner;
 use super::plan::{self, Plan};
 use super::report;
 use super::run::Control;
+use super::signals::Manner;
 use super::start;
+use crate::net::{self, Bound};
 
 /// What a start leaves behind on its way, and has to take away when the instance ends.
 #[derive(Default)]
@@ -57,7 +57,7 @@ impl Way {
     /// Takes everything away; who waits is told that the instance did not start.
     pub(super) fn undo(&mut self, status: i32, failure: &LoadFailure) {
         if self.vacuum {
-            bind::vacuum_dropped(&self.sockets, &self.lent);
+            net::vacuum_dropped(&self.sockets, &self.lent);
             self.fifos.iter().for_each(Fifos::remove);
         }
         self.sockets.clear();
@@ -241,7 +241,7 @@ impl Instance {
             // the emperor's files are out of reach
             Some(_) => loan.address.clone(),
         };
-        let sockets = bind::bind_all(&config, address.as_ref(), &self.way.sockets)?;
+        let sockets = net::bind_all(&config, address.as_ref(), &self.way.sockets)?;
         if let Some(module) = self.module.reopened() {
             self.module = Rc::new(module);
         }
@@ -325,7 +325,7 @@ impl Instance {
     pub(super) fn reloaded(&mut self, crew: &Crew, took: Duration) {
         if let Some(next) = self.next.take() {
             let before = std::mem::replace(&mut self.way.sockets, next.sockets);
-            bind::vacuum_dropped(&before, &self.way.sockets);
+            net::vacuum_dropped(&before, &self.way.sockets);
             self.config = next.config;
             self.way.emperor.loan.address = next.address;
             self.companions = next.companions;
@@ -351,7 +351,7 @@ impl Instance {
         self.way.emperor.reload_failed(failure);
         if let Some(next) = self.next.take() {
             group::limit(&self.config, &self.way.emperor);
-            bind::vacuum_dropped(&next.sockets, &self.way.sockets);
+            net::vacuum_dropped(&next.sockets, &self.way.sockets);
         }
         self.way
             .notify
@@ -361,7 +361,7 @@ impl Instance {
     /// The stop begins.
     pub(super) fn stop_begins(&mut self) {
         if let Some(next) = self.next.take() {
-            bind::vacuum_dropped(&next.sockets, &self.way.sockets);
+            net::vacuum_dropped(&next.sockets, &self.way.sockets);
         }
         self.way.notify.stopping();
     }

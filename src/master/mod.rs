@@ -1,14 +1,13 @@
 //! The master: it owns the listening sockets, and judges and replaces what serves on them. It knows no Python.
 //!
 //! `start.rs` makes the process what it has to be, in order; then `run.rs` loops. Decisions are pure functions
-//! (`slot.rs`, `generation.rs`, `order.rs`); a generation's processes are a `crew.rs`; what outlives generations
+//! (`slot.rs`, `generation.rs`, `signals.rs`); a generation's processes are a `crew.rs`; what outlives generations
 //! is the `instance.rs`.
 
-mod autopsy;
 mod backoff;
-mod bind;
 mod crew;
 mod deadline;
+mod death_report;
 pub(crate) mod emperor_link;
 mod fifo;
 mod generation;
@@ -18,13 +17,13 @@ mod idle;
 mod instance;
 mod interpreter;
 mod limits;
-mod loan;
 mod module;
-mod order;
+mod on_demand_sockets;
 mod plan;
 mod report;
 mod run;
 mod scale;
+mod signals;
 mod slot;
 mod start;
 mod touch;

@@ -7,16 +7,16 @@ use std::time::Duration;
 
 use anyhow::{Context, Result};
 
-use crate::channel::{AppSpec, Procname, Serving, Watching};
 use crate::config::{Config, ScalingAlgorithm};
-use crate::request_line::{Chosen, RequestLines};
+use crate::ipc::{AppSpec, Procname, Serving, Watching};
+use crate::log::request_line::{Chosen, RequestLines};
 
-use super::bind::Bound;
 use super::helpers;
 use super::interpreter::Interpreters;
 use super::limits::Limits;
 use super::module::Module;
 use super::scale::{Algorithm, Busyness, Scale};
+use crate::net::Bound;
 
 /// Bodies of this size go to a file where `post-buffering` says nothing: 1 MiB.
 const POST_BUFFERING: u64 = 1 << 20;

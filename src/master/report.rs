@@ -1,10 +1,10 @@
-//! The lines that tell an operator how processes fare; those about a worker's death are in `autopsy.rs`.
+//! The lines that tell an operator how processes fare; those about a worker's death are in `death_report.rs`.
 
 use std::fmt;
 use std::io;
 use std::time::{Duration, Instant};
 
-use crate::channel::LoadFailure;
+use crate::ipc::LoadFailure;
 use crate::log::{self, counted};
 use crate::sys::process::{Exit, Pid};
 

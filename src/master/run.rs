@@ -13,8 +13,8 @@ use std::io;
 use std::os::fd::{AsFd, BorrowedFd};
 use std::time::{Duration, Instant};
 
-use crate::channel::{LoadFailure, ToWorker};
 use crate::exit;
+use crate::ipc::{LoadFailure, ToWorker};
 use crate::sys::poll;
 use crate::sys::process;
 use crate::sys::signal::Signals;
@@ -24,9 +24,9 @@ use super::generation::{self, Mishap, Standing, Verdict};
 use super::helpers::Helpers;
 use super::idle::Idle;
 use super::instance::Instance;
-use super::order::{self, Manner, Order};
 use super::plan::Plan;
 use super::report;
+use super::signals::{self, Manner, Order};
 use super::touch::Touches;
 use super::watch::Watched;
 
@@ -254,7 +254,7 @@ impl Master {
         while let Some(signal) = self.signals.take()? {
             let now = Instant::now();
             let meant = self.helpers.order(signal);
-            match meant.or_else(|| order::of(signal, self.instance.term_stops())) {
+            match meant.or_else(|| signals::of(signal, self.instance.term_stops())) {
                 Some(Order::Stop) => self.stop(signal, now),
                 Some(Order::Reload(manner)) => self.wanted = self.wanted.max(Some(manner)),
                 Some(Order::Report) => self.report(now),

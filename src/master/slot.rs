@@ -11,7 +11,7 @@
 
 use std::time::{Duration, Instant};
 
-use crate::channel::ToWorker;
+use crate::ipc::ToWorker;
 use crate::sys::process::Pid;
 
 use super::backoff;

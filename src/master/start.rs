@@ -6,7 +6,7 @@ use std::rc::Rc;
 use anyhow::{Context, Result};
 
 use crate::config::{self, Config};
-use crate::control::place;
+use crate::control::socket_path;
 use crate::sys::notify::Notify;
 use crate::sys::process::{self, Pid};
 use crate::sys::signal::Signals;
@@ -14,16 +14,16 @@ use crate::sys::unix_socket::{Access, PlaceError};
 use crate::sys::user::Wish;
 use crate::sys::{daemon, pidfile, stdio, user};
 
-use super::bind;
 use super::emperor_link::EmperorLink;
 use super::fifo::Fifos;
 use super::group;
 use super::helpers::{Phase, run_phase};
 use super::instance::{Instance, Way};
 use super::module::Module;
-use super::order;
 use super::plan::Plan;
 use super::run::Control;
+use super::signals;
+use crate::net;
 
 /// Makes this process the master of an instance, up to the first generation, which it describes. `None` where it is not
 /// needed yet: its emperor waits at its sockets.
@@ -36,7 +36,7 @@ pub(super) fn start(
     mut emperor: EmperorLink,
 ) -> Result<Option<(Instance, Signals, Plan)>> {
     // systemd names this very process, not the daemon that it may become
-    let sockets = bind::inherit(&config, &emperor.loan.lent)?;
+    let sockets = net::inherit(&config, &emperor.loan.lent)?;
     emperor.loan.find_address()?;
     run_phase(Phase::Asap, &config, None)?;
     let parent = detach(&config, &emperor)?;
@@ -93,7 +93,7 @@ fn prepare(
     if !group::limit_at_start(&config, &way.emperor)? {
         return Ok(None);
     }
-    let mut signals = Signals::block(&order::READ).context("signals cannot be blocked")?;
+    let mut signals = Signals::block(&signals::READ).context("signals cannot be blocked")?;
     process::set_child_subreaper().context("workers cannot be adopted")?;
     way.notify = Notify::from_environment();
     if let Some(mask) = config.umask() {
@@ -200,7 +200,7 @@ fn control_directory(
     // systemd makes one for the service
     let given = invocation.variable("RUNTIME_DIRECTORY");
     let given = given.and_then(|list| list.split(':').next());
-    match place::for_instance(given.map(PathBuf::from), uid) {
+    match socket_path::for_instance(given.map(PathBuf::from), uid) {
         Ok(directory) => Some(directory),
         Err(reason) => {
             tracing::debug!("there is no control socket: {reason}");
@@ -228,11 +228,11 @@ fn open_control(instance: &Instance, directory: Option<PathBuf>) -> Result<Optio
     let arguments = invocation.argv.get(1..).unwrap_or_default();
     let identity = format!("{} {}", invocation.cwd.display(), arguments.join(" "));
     let name = instance.config().name();
-    let mut opened = Control::open(&directory.join(place::named(name, &identity)), access);
+    let mut opened = Control::open(&directory.join(socket_path::named(name, &identity)), access);
     if let Err(PlaceError::Live) = opened {
         // the same command in the same directory, made another one by its environment
         let identity = format!("{identity} {}", Pid::own());
-        opened = Control::open(&directory.join(place::named(name, &identity)), access);
+        opened = Control::open(&directory.join(socket_path::named(name, &identity)), access);
     }
     match opened {
         Ok(control) => Ok(Some(control)),

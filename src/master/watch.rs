@@ -10,7 +10,7 @@ use std::time::{Duration, Instant};
 
 use crate::sys::inotify::{Extent, Inotify, Kind, WatchDescriptor};
 
-use super::order::Manner;
+use super::signals::Manner;
 
 /// It has to be quiet for so long before a change counts: an editor or a copy does several things.
 const QUIET: Duration = Duration::from_millis(100);

@@ -5,7 +5,7 @@ use std::os::fd::{AsFd, AsRawFd, OwnedFd};
 use std::process::{Command, Stdio};
 use std::time::Duration;
 
-use crate::channel::LoadFailure;
+use crate::ipc::LoadFailure;
 use crate::sys::oom::Want;
 use crate::sys::process::{self, Child, Exit, Pid};
 use crate::sys::{interpreter, packet};

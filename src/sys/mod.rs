@@ -1,17 +1,17 @@
 //! The kernel: the only caller of nix and libc.
 
-pub mod aside;
 pub mod backlog;
 pub mod borrowed_rights;
 pub mod capability;
 pub(crate) mod cgroup;
 pub mod clock;
 pub mod daemon;
+pub mod deferred_close;
 pub mod environment;
 pub mod fifo;
 pub mod inotify;
 pub mod interpreter;
-pub(crate) mod keys;
+pub(crate) mod keyring;
 pub(crate) mod launch;
 pub(crate) mod memory;
 pub(crate) mod notify;
@@ -25,7 +25,7 @@ pub mod signal;
 pub mod socket;
 pub mod stdio;
 pub mod stream;
+pub mod symlink_walk;
 pub mod thread;
 pub mod unix_socket;
 pub mod user;
-pub mod way;

@@ -13,7 +13,7 @@ use nix::unistd::{Gid, Uid};
 
 use super::capability::{self, Capabilities};
 use super::cgroup;
-use super::keys;
+use super::keyring;
 use super::launch;
 use super::signal::Signal;
 
@@ -324,7 +324,7 @@ pub fn spawn_apart(mut command: Command, apart: &Apart<'_>) -> io::Result<Pid> {
         }
         if let Some((uid, gid, groups)) = &identity {
             // while it counts among our own keys: he may have used up his
-            keys::leave();
+            keyring::leave();
             nix::unistd::setgroups(groups)?;
             nix::unistd::setresgid(*gid, *gid, *gid)?;
             nix::unistd::setresuid(*uid, *uid, *uid)?;

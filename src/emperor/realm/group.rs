@@ -3,10 +3,10 @@
 use std::io;
 use std::os::fd::{AsFd, OwnedFd};
 
-use crate::channel::{self, Limited};
 use crate::emperor::groups;
 use crate::emperor::vassal::State;
 use crate::group_limits::GroupLimits;
+use crate::ipc::{self, Limited};
 use crate::sys::process::Exit;
 use crate::sys::signal::Signal;
 
@@ -58,7 +58,7 @@ impl Vassal {
         };
         if let Some(channel) = &self.channel {
             // one that cannot be told is gone: its exit tells the rest
-            let _ = channel::send(channel.as_fd(), &limited, &[]);
+            let _ = ipc::send(channel.as_fd(), &limited, &[]);
         }
     }
 

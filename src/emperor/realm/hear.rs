@@ -4,13 +4,13 @@ use std::os::fd::{AsFd, OwnedFd};
 use std::path::Path;
 use std::time::{Duration, Instant};
 
-use crate::channel::{self, FromVassal, Kept, LoadFailure};
 use crate::emperor::vassal::{Event, State};
+use crate::ipc::{self, FromVassal, Kept, LoadFailure};
 use crate::sys::process::{Exit, Pid};
-use crate::sys::{aside, poll};
+use crate::sys::{deferred_close, poll};
 
-use super::pace::WORDS;
-use super::trust::{self, Word};
+use super::rate_limit::WORDS;
+use super::untrusted_input::{self, Word};
 use super::{Keep, Realm, Rule, Vassal};
 
 /// Answers that are kept for those who asked; they take them at once.
@@ -61,13 +61,13 @@ impl Vassal {
     fn hear(&mut self, now: Instant, rule: &Rule) {
         let Some(channel) = &self.channel else { return };
         self.words.note(WORDS, now);
-        match trust::receive(channel.as_fd()) {
+        match untrusted_input::receive(channel.as_fd()) {
             Word::Said(FromVassal::Sockets { kept, waits }, fds) => {
                 self.is_given(kept, fds, waits, now, rule);
             }
             Word::Said(message, fds) if fds.is_empty() => self.heard(message, now, rule),
             Word::Said(_, fds) => {
-                aside::close(fds);
+                deferred_close::close(fds);
                 self.distrust("has handed over descriptors that nobody wants");
             }
             Word::Nothing => {}
@@ -92,7 +92,7 @@ impl Vassal {
             // too late
             Ok(_) => return,
             Err(fds) => {
-                aside::close(fds);
+                deferred_close::close(fds);
                 return self.distrust("has handed over what is no listening socket");
             }
         }
@@ -187,7 +187,7 @@ impl Vassal {
         self.hang_up();
         self.tickets.clear();
         self.answers.clear();
-        self.report = channel::Report::default();
+        self.report = ipc::Report::default();
         let before = self.state;
         if let State::Leaving { .. } = before {
             // one that was killed has not removed them

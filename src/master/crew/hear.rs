@@ -4,8 +4,8 @@ use std::io;
 use std::os::fd::AsFd;
 use std::time::Instant;
 
-use crate::channel::{self, FromWorker, FromZygote};
-use crate::master::autopsy::{self, Death};
+use crate::ipc::{self, FromWorker, FromZygote};
+use crate::master::death_report::{self, Death};
 use crate::master::generation::{self, Mishap, Standing, Zygote};
 use crate::master::slot::{self, Slot};
 use crate::master::{report, zygote};
@@ -20,7 +20,7 @@ impl Crew {
     /// Reads what the zygote says; call when its channel is readable.
     pub(in crate::master) fn hear_zygote(&mut self, now: Instant) {
         let Some(channel) = &self.channel else { return };
-        match channel::receive::<FromZygote>(channel.as_fd()) {
+        match ipc::receive::<FromZygote>(channel.as_fd()) {
             Ok(Some((message, _))) => self.heard_zygote(message, now),
             Ok(None) => self.lose_zygote(None, now),
             Err(error) => self.lose_zygote(Some(error), now),
@@ -97,7 +97,7 @@ impl Crew {
         let Some(leash) = &self.seats[seat].leash else {
             return;
         };
-        match channel::receive::<FromWorker>(leash.as_fd()) {
+        match ipc::receive::<FromWorker>(leash.as_fd()) {
             Ok(Some((message, fds))) => {
                 if let Some(stacks) = fds.into_iter().next() {
                     self.seats[seat].stacks = Some(stacks.into());
@@ -232,11 +232,14 @@ impl Crew {
             doom: self.seats[seat].doom,
             lost: self.requests_in_flight(seat),
             want: self.want_of_memory(end.exit),
-            stacks: self.seats[seat].stacks.take().and_then(autopsy::stacks),
+            stacks: self.seats[seat]
+                .stacks
+                .take()
+                .and_then(death_report::stacks),
         };
-        autopsy::record(&death, now);
+        death_report::record(&death, now);
         let chosen = &self.plan.app.serving.request_lines.chosen;
-        autopsy::log_requests(&death, self.requests(), chosen);
+        death_report::log_requests(&death, self.requests(), chosen);
         if matches!(before, Slot::Starting { .. }) {
             let failures = after.failures();
             self.mishaps

@@ -3,7 +3,7 @@
 use std::sync::atomic::Ordering::Relaxed;
 use std::time::{Duration, Instant};
 
-use crate::channel::ToWorker;
+use crate::ipc::ToWorker;
 use crate::master::deadline::{self, Verdict, Watch};
 use crate::master::generation::Standing;
 use crate::master::report::{self, Lost};

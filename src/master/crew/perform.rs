@@ -4,7 +4,7 @@ use std::io;
 use std::os::fd::{AsFd, BorrowedFd};
 use std::time::Instant;
 
-use crate::channel::{self, ToWorker, ToZygote};
+use crate::ipc::{self, ToWorker, ToZygote};
 use crate::master::generation::{self, Mishap};
 use crate::master::{report, slot, zygote};
 use crate::sys::packet;
@@ -45,7 +45,7 @@ impl Crew {
     fn send_load(&self, channel: BorrowedFd<'_>) -> io::Result<()> {
         let mut fds = vec![self.scoreboard.fd()];
         fds.extend(self.plan.sockets.iter().map(|socket| socket.fd()));
-        channel::send(
+        ipc::send(
             channel,
             &ToZygote::Load(Box::new(self.plan.app.clone())),
             &fds,
@@ -103,17 +103,17 @@ impl Crew {
             row,
             hold: true,
         };
-        channel::send(channel.as_fd(), &request, &[theirs.as_fd()])
+        ipc::send(channel.as_fd(), &request, &[theirs.as_fd()])
     }
 
     /// The zygote and the workers are to write their output to this file from now on.
     pub(in crate::master) fn tell_log(&self, log: BorrowedFd<'_>) {
         // those that cannot be told have gone
         if let Some(channel) = &self.channel {
-            let _ = channel::send(channel.as_fd(), &ToZygote::Log, &[log]);
+            let _ = ipc::send(channel.as_fd(), &ToZygote::Log, &[log]);
         }
         for leash in self.seats.iter().filter_map(|seat| seat.leash.as_ref()) {
-            let _ = channel::send(leash.as_fd(), &ToWorker::Log, &[log]);
+            let _ = ipc::send(leash.as_fd(), &ToWorker::Log, &[log]);
         }
     }
 
@@ -121,7 +121,7 @@ impl Crew {
         self.served |= word == ToWorker::Serve;
         if let Some(leash) = &self.seats[seat].leash {
             // a worker that cannot be told has gone: its exit tells the rest
-            let _ = channel::send(leash.as_fd(), &word, &[]);
+            let _ = ipc::send(leash.as_fd(), &word, &[]);
         }
     }
 }

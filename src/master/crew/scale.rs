@@ -3,7 +3,7 @@
 use std::sync::atomic::Ordering::Relaxed;
 use std::time::{Duration, Instant};
 
-use crate::channel::ToWorker;
+use crate::ipc::ToWorker;
 use crate::master::generation::Standing;
 use crate::master::scale::{self, Memory, Reading};
 use crate::master::slot::{self, Slot};

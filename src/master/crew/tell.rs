@@ -2,7 +2,7 @@
 
 use std::time::Instant;
 
-use crate::control::talk::{Doing, Generation, Worker};
+use crate::control::messages::{Doing, Generation, Worker};
 use crate::log;
 use crate::master::report;
 use crate::master::slot::Slot;

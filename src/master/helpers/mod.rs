@@ -20,8 +20,8 @@ use crate::sys::process::End;
 use crate::sys::signal::Signal;
 
 use super::crew::Crew;
-use super::order::{Manner, Order};
 use super::plan::Plan;
+use super::signals::{Manner, Order};
 use super::touch::Touches;
 
 pub(super) use child::Surroundings;

@@ -4,7 +4,7 @@ use std::io;
 
 use anyhow::{Context, Result, bail};
 
-use crate::master::bind;
+use crate::net;
 
 use super::Instance;
 
@@ -12,14 +12,14 @@ impl Instance {
     /// Binds what the first generation listens on.
     pub(in crate::master) fn bind(&mut self) -> Result<()> {
         let address = self.way.emperor.loan.address.as_ref();
-        let sockets = bind::bind_all(&self.config, address, &self.way.sockets)?;
+        let sockets = net::bind_all(&self.config, address, &self.way.sockets)?;
         let before = std::mem::replace(&mut self.way.sockets, sockets);
         self.way.vacuum = self.config.vacuum();
         if self.way.emperor.loan.kept {
             // when this start fails they are the emperor's as they were, and only what is new is removed
             self.way.lent = before;
         } else {
-            bind::vacuum_dropped(&before, &self.way.sockets);
+            net::vacuum_dropped(&before, &self.way.sockets);
         }
         Ok(())
     }
@@ -27,7 +27,7 @@ impl Instance {
     /// What was lent and is not in use any more is removed: the emperor keeps other sockets now, or none.
     fn return_loan(&mut self) {
         let lent = std::mem::take(&mut self.way.lent);
-        bind::vacuum_dropped(&lent, &self.way.sockets);
+        net::vacuum_dropped(&lent, &self.way.sockets);
     }
 
     /// Hands the sockets to the emperor, where the instance is to run only when somebody connects and nobody has.

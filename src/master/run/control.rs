@@ -2,12 +2,14 @@
 
 use std::time::Instant;
 
-use crate::channel;
-use crate::control::desk::{Desk, Host, Next};
-use crate::control::talk::{Answer, Count, Instance, Request, Row, Verb};
+use crate::control::messages::{self, Answer, Count, Instance, Request, Row, Verb};
+use crate::control::server::{Desk, Host, Next};
+use crate::ipc::{self, Protocol};
 use crate::master::crew::Crew;
 use crate::master::generation::Standing;
-use crate::master::order::Manner;
+use crate::master::signals::Manner;
+use crate::net::Bound;
+use crate::sys::backlog;
 use crate::sys::memory;
 use crate::sys::process::Pid;
 use crate::sys::user;
@@ -83,7 +85,7 @@ impl Master {
     }
 
     /// The emperor passes on a question.
-    pub(super) fn hear_question(&mut self, question: channel::Question, now: Instant) {
+    pub(super) fn hear_question(&mut self, question: ipc::Question, now: Instant) {
         let ticket = question.ticket;
         match self.asked(question.uid, &question.request, now) {
             Next::Answer(answer) => self.answer(ticket, answer),
@@ -285,7 +287,7 @@ impl Master {
         Row {
             instance: Some(Instance {
                 generations: self.crews.iter().map(|crew| crew.told(now)).collect(),
-                sockets: sockets.map(|socket| socket.told()).collect(),
+                sockets: sockets.map(|socket| socket_status(socket)).collect(),
             }),
             ..self.counted_row()
         }
@@ -294,4 +296,19 @@ impl Master {
 
 fn refuse(sentence: impl Into<String>) -> Next<Pending> {
     Next::Answer(Answer::refusal(sentence))
+}
+
+/// A listening socket as the status shows it.
+fn socket_status(socket: &Bound) -> messages::Socket {
+    let queue = backlog::queue(socket.fd()).ok();
+    let protocol = match socket.listener.protocol {
+        Protocol::Uwsgi => "uwsgi",
+        Protocol::Http => "http",
+    };
+    messages::Socket {
+        name: socket.listener.name.clone(),
+        protocol: protocol.to_owned(),
+        queue: queue.map(|queue| queue.waiting),
+        longest_queue: queue.map(|queue| queue.longest),
+    }
 }

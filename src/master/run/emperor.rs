@@ -2,11 +2,11 @@
 
 use std::time::{Duration, Instant};
 
-use crate::channel::ToVassal;
 use crate::exit;
+use crate::ipc::ToVassal;
 use crate::master::crew::Crew;
 use crate::master::emperor_link::Heard;
-use crate::master::order::Manner;
+use crate::master::signals::Manner;
 
 use super::{Master, Phase};
 

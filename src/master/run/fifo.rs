@@ -73,8 +73,8 @@ impl Master {
 
     fn scale_by_letter(&mut self, more: Option<i32>, now: Instant) {
         let by = match more {
-            Some(more) => crate::control::talk::Count::By(more),
-            None => crate::control::talk::Count::To(0),
+            Some(more) => crate::control::messages::Count::By(more),
+            None => crate::control::messages::Count::To(0),
         };
         if let Err(sentence) = self.scale(by, now) {
             tracing::warn!("master-fifo: {sentence}");

@@ -4,10 +4,10 @@ use std::time::Instant;
 
 use anyhow::{Result, bail};
 
-use crate::channel::LoadFailure;
 use crate::exit;
+use crate::ipc::LoadFailure;
 use crate::master::helpers::{Outcome, Phase as Moment, Surroundings};
-use crate::master::order::Manner;
+use crate::master::signals::Manner;
 
 use super::{Master, Phase};
 

@@ -3,11 +3,11 @@
 use std::collections::VecDeque;
 use std::time::{Duration, Instant};
 
-use crate::channel::{LoadFailure, ToWorker};
+use crate::ipc::{LoadFailure, ToWorker};
 use crate::master::crew::Crew;
 use crate::master::generation::Standing;
-use crate::master::order::Manner;
 use crate::master::report;
+use crate::master::signals::Manner;
 use crate::master::touch::Touches;
 use crate::master::watch::Watched;
 

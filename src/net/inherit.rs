@@ -3,13 +3,13 @@
 use std::os::fd::{AsFd, RawFd};
 use std::rc::Rc;
 
-use crate::channel::Protocol;
 use crate::config::{Address, Config};
+use crate::ipc::Protocol;
 use crate::sys::environment;
 use crate::sys::socket::{self, LocalAddress};
 
-use super::super::loan::Lent;
 use super::error::BindError;
+use super::lent::Lent;
 use super::place::Place;
 use super::wishes::Wishes;
 use super::{Bound, Origin, describe};

@@ -1,7 +1,7 @@
 //! What the configuration says of sockets.
 
-use crate::channel::Protocol;
 use crate::config::{Address, Config, Wire};
+use crate::ipc::Protocol;
 use crate::sys::socket::{self, TcpSettings};
 use crate::sys::unix_socket::Access;
 use crate::sys::user;

@@ -7,8 +7,8 @@ use std::io::{Read, Seek, SeekFrom};
 use std::time::Instant;
 
 use crate::exit;
+use crate::log::request_line::{Chosen, Outcome};
 use crate::log::{self, counted};
-use crate::request_line::{Chosen, Outcome};
 use crate::sys::clock::LocalTime;
 use crate::sys::oom::Want;
 use crate::sys::process::{End, Exit};

@@ -2,6 +2,7 @@
 
 mod error;
 mod inherit;
+mod lent;
 mod place;
 #[cfg(test)]
 mod tests;
@@ -12,15 +13,14 @@ use std::os::fd::{AsFd, AsRawFd, BorrowedFd, OwnedFd, RawFd};
 use std::path::Path;
 use std::rc::Rc;
 
-use crate::channel::{Kept, KeptFile, Listener, Protocol};
 use crate::config::{Address, Config};
-use crate::control::talk;
-use crate::sys::backlog;
+use crate::ipc::{Kept, KeptFile, Listener, Protocol};
 use crate::sys::socket::{self, FileId, LocalAddress, TcpSettings};
 use crate::sys::unix_socket::{self, Access, Removal};
 
 pub(crate) use error::BindError;
 pub(crate) use inherit::inherit;
+pub(crate) use lent::Lent;
 
 use error::explain;
 use place::{Place, has_v4_twin, name_of, places};
@@ -50,21 +50,6 @@ impl Bound {
     /// The descriptor, to pass on.
     pub(crate) fn fd(&self) -> BorrowedFd<'_> {
         self.fd.as_fd()
-    }
-
-    /// How it is, for those who ask.
-    pub(crate) fn told(&self) -> talk::Socket {
-        let queue = backlog::queue(self.fd()).ok();
-        let protocol = match self.listener.protocol {
-            Protocol::Uwsgi => "uwsgi",
-            Protocol::Http => "http",
-        };
-        talk::Socket {
-            name: self.listener.name.clone(),
-            protocol: protocol.to_owned(),
-            queue: queue.map(|queue| queue.waiting),
-            longest_queue: queue.map(|queue| queue.longest),
-        }
     }
 
     /// Its path and file, if we made one.

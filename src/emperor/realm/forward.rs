@@ -3,9 +3,9 @@
 use std::os::fd::AsFd;
 use std::path::Path;
 
-use crate::channel::{self, Question, ToVassal};
-use crate::control::talk::{Answer, Request};
+use crate::control::messages::{Answer, Request};
 use crate::emperor::vassal::State;
+use crate::ipc::{self, Question, ToVassal};
 use crate::sys::process::Pid;
 
 use super::{Realm, Vassal};
@@ -45,7 +45,7 @@ impl Realm {
         };
         let vassal = self.vassals.get_mut(path)?;
         let channel = vassal.channel.as_ref()?;
-        channel::send(channel.as_fd(), &question, &[]).ok()?;
+        ipc::send(channel.as_fd(), &question, &[]).ok()?;
         if vassal.tickets.len() >= MOST_QUESTIONS {
             vassal.tickets.pop_front();
         }

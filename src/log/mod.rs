@@ -8,6 +8,8 @@
 //! The time is local, as in nginx's log. The journal adds time and pid itself, and reads the priority
 //! from the number. `RUWSGI_LOG` (error, warn, info, debug) sets what is logged; info is the default.
 
+pub mod request_line;
+
 use std::fmt::{self, Write};
 use std::sync::{OnceLock, PoisonError, RwLock};
 

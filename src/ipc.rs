@@ -15,9 +15,9 @@ use std::path::PathBuf;
 use serde::de::DeserializeOwned;
 use serde::{Deserialize, Serialize};
 
-use crate::control::talk::{Answer, Request};
+use crate::control::messages::{Answer, Request};
 use crate::group_limits::GroupLimits;
-use crate::request_line::RequestLines;
+use crate::log::request_line::RequestLines;
 use crate::sys::packet;
 
 /// What a vassal's master is told by the emperor.

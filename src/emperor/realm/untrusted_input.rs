@@ -3,9 +3,9 @@
 use std::io;
 use std::os::fd::{BorrowedFd, OwnedFd};
 
-use crate::channel::{FromVassal, Kept};
 use crate::emperor::realm::Vassal;
-use crate::sys::{aside, packet, process};
+use crate::ipc::{FromVassal, Kept};
+use crate::sys::{deferred_close, packet, process};
 
 /// The longest sentence that is kept and told, bytes.
 const LONGEST_SENTENCE: usize = 2_000;
@@ -37,13 +37,13 @@ pub(super) fn receive(channel: BorrowedFd<'_>) -> Word {
                 Word::Said(message, fds)
             }
             Err(_) => {
-                aside::close(fds);
+                deferred_close::close(fds);
                 Word::Nothing
             }
         },
         Err(error) if error.kind() == io::ErrorKind::WouldBlock => Word::Nothing,
         Ok(0) | Err(_) => {
-            aside::close(fds);
+            deferred_close::close(fds);
             Word::End
         }
     }
@@ -97,7 +97,7 @@ impl Vassal {
     /// Hears it no more.
     pub(super) fn hang_up(&mut self) {
         // what it has sent and nobody has received goes with it
-        aside::close(self.channel.take().into_iter().collect());
+        deferred_close::close(self.channel.take().into_iter().collect());
         self.asked = false;
     }
 }

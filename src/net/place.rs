@@ -4,8 +4,8 @@ use std::net::{Ipv4Addr, SocketAddr, ToSocketAddrs};
 use std::os::fd::RawFd;
 use std::path::PathBuf;
 
-use crate::channel::Protocol;
 use crate::config::Address;
+use crate::ipc::Protocol;
 use crate::log::escape;
 
 use super::error::BindError;

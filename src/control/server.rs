@@ -12,7 +12,7 @@ use crate::sys::stream;
 use crate::sys::unix_socket::{self, Access, PlaceError};
 use crate::sys::user;
 
-use super::talk::{Answer, Request};
+use super::messages::{Answer, Request};
 
 /// Those who ask at the same time; more wait.
 const MOST_CLIENTS: usize = 32;

@@ -3,7 +3,7 @@
 use std::time::Instant;
 
 use crate::config::{Config, Invocation};
-use crate::control::talk;
+use crate::control::messages;
 use crate::sys::process::Pid;
 use crate::sys::{memory, user};
 
@@ -51,14 +51,14 @@ impl About {
     /// those who may do `everything`: it may hold secrets.
     pub(super) fn row<'a>(
         &self,
-        vassals: impl Iterator<Item = &'a talk::Row>,
+        vassals: impl Iterator<Item = &'a messages::Row>,
         everything: bool,
         now: Instant,
-    ) -> talk::Row {
-        let mut emperor = talk::Emperor {
+    ) -> messages::Row {
+        let mut emperor = messages::Emperor {
             version: env!("CARGO_PKG_VERSION").to_owned(),
             user: user::current_name(),
-            ..talk::Emperor::default()
+            ..messages::Emperor::default()
         };
         if everything {
             emperor.sources = self.sources.clone();
@@ -69,14 +69,14 @@ impl About {
             emperor.vassals_kib += vassal.memory_kib.unwrap_or_default();
         }
         let pid = Pid::own().get();
-        talk::Row {
+        messages::Row {
             name: "emperor".to_owned(),
             state: if self.leaving { "stopping" } else { "ready" }.to_owned(),
             pid: Some(pid),
             uptime: Some(now.saturating_duration_since(self.since).as_secs()),
             memory_kib: memory::proportional_kib(pid),
             emperor: Some(emperor),
-            ..talk::Row::default()
+            ..messages::Row::default()
         }
     }
 }

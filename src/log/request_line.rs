@@ -212,7 +212,7 @@ mod tests {
 
     #[test]
     fn the_page_lists_every_name() {
-        let page = include_str!("../docs/configuration.md");
+        let page = include_str!("../../docs/configuration.md");
         for (name, about) in Field::ALL {
             let row = format!("| `%({name})` | {about} |");
             assert!(page.contains(&row), "docs/configuration.md has no {row}");

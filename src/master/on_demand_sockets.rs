@@ -3,15 +3,14 @@
 use std::ffi::OsString;
 use std::fs;
 use std::io;
-use std::os::fd::RawFd;
 use std::path::Path;
 use std::process::{Command, Stdio};
 
 use anyhow::{Context, Result, bail};
 
 use crate::config::{Address, Config};
+use crate::net::Lent;
 use crate::sys::environment;
-use crate::sys::socket::FileId;
 
 /// Set where the emperor keeps the sockets of vassals that are on demand.
 const OFFER: &str = "RUWSGI_EMPEROR_KEEPS";
@@ -34,14 +33,6 @@ pub(crate) struct Loan {
     pub(super) kept: bool,
     offered: Option<Offer>,
     rule: Option<OsString>,
-}
-
-/// A listening socket that the emperor lends.
-#[derive(Debug, Clone, Copy, PartialEq, Eq)]
-pub(super) struct Lent {
-    pub(super) number: RawFd,
-    /// A Unix socket's file, as it was when it was bound.
-    pub(super) file: Option<FileId>,
 }
 
 /// What the emperor wants of a vassal that is on demand.
@@ -124,27 +115,6 @@ impl Loan {
     /// Whether it shall only hand its sockets over, and leave.
     pub(super) fn is_to_wait(&self, config: &Config) -> bool {
         self.offered == Some(Offer::Keep) && self.is_on_demand(config)
-    }
-}
-
-impl Lent {
-    /// Reads `7`, or `7:DEVICE:INODE`.
-    fn parse(text: &str) -> Option<Self> {
-        let (number, file) = match text.split_once(':') {
-            Some((number, file)) => (number, Some(file)),
-            None => (text, None),
-        };
-        let file = file.and_then(|file| {
-            let (device, inode) = file.split_once(':')?;
-            Some(FileId {
-                device: device.parse().ok()?,
-                inode: inode.parse().ok()?,
-            })
-        });
-        Some(Self {
-            number: number.parse().ok()?,
-            file,
-        })
     }
 }
 

@@ -2,10 +2,10 @@
 
 use std::os::fd::{AsFd, AsRawFd, BorrowedFd, OwnedFd};
 
-use crate::channel::Kept;
+use crate::ipc::Kept;
 use crate::sys::process::Identity;
 use crate::sys::socket::FileId;
-use crate::sys::{aside, borrowed_rights, packet, socket, unix_socket};
+use crate::sys::{borrowed_rights, deferred_close, packet, socket, unix_socket};
 
 /// The sockets of one vassal.
 #[derive(Debug, Default)]
@@ -66,7 +66,7 @@ impl Keep {
     pub(super) fn release(&mut self, vassal: &str, identity: Option<&Identity>) {
         let sockets = std::mem::take(&mut self.sockets);
         let (fds, kept): (Vec<_>, Vec<_>) = sockets.into_iter().unzip();
-        aside::close(fds);
+        deferred_close::close(fds);
         for file in kept.into_iter().filter_map(|kept| kept.file) {
             let id = FileId {
                 device: file.device,
@@ -85,6 +85,6 @@ impl Keep {
 impl Drop for Keep {
     fn drop(&mut self) {
         let sockets = std::mem::take(&mut self.sockets);
-        aside::close(sockets.into_iter().map(|(fd, _)| fd).collect());
+        deferred_close::close(sockets.into_iter().map(|(fd, _)| fd).collect());
     }
 }

@@ -1,0 +1,3 @@
+//! Memory that the processes of one instance share.
+
+pub mod scoreboard;
