@@ -20,12 +20,12 @@ use super::crew::Crew;
 use super::emperor_link::EmperorLink;
 use super::fifo::Fifos;
 use super::group;
-use super::helpers::{self, Wanted};
 use super::interpreter::Interpreters;
 use super::module::Module;
 use super::plan::{self, Plan};
 use super::report;
 use super::run::Control;
+use super::services::{self, Wanted};
 use super::signals::Manner;
 use super::start;
 use crate::net::{self, Bound};
@@ -212,7 +212,7 @@ impl Instance {
     /// What the first generation is made of.
     pub(super) fn plan(&mut self) -> Result<Plan> {
         self.way.notify.status("loading the application");
-        self.companions = helpers::wanted(&self.config)?;
+        self.companions = services::wanted(&self.config)?;
         let sockets = self.way.sockets.clone();
         Plan::new(
             &self.config,
@@ -234,7 +234,7 @@ impl Instance {
         group::check(&config, &self.way.emperor)?;
         self.warn_of_what_stays(&config);
         enter(&config, &invocation)?;
-        let companions = helpers::wanted(&config)?;
+        let companions = services::wanted(&config)?;
         let loan = &self.way.emperor.loan;
         let address = match config.chroot() {
             None => loan.address_anew(&invocation.cwd)?,

@@ -12,7 +12,7 @@ pub(crate) mod emperor_link;
 mod fifo;
 mod generation;
 mod group;
-mod helpers;
+mod hooks;
 mod idle;
 mod instance;
 mod interpreter;
@@ -23,6 +23,7 @@ mod plan;
 mod report;
 mod run;
 mod scale;
+mod services;
 mod signals;
 mod slot;
 mod start;
@@ -46,7 +47,7 @@ pub(crate) fn run(
         Ok(Some(started)) => started,
         Ok(None) => return exit::OK,
         Err(error) => {
-            if let Some(helpers::Asked(status)) = error.downcast_ref() {
+            if let Some(hooks::ExitRequested(status)) = error.downcast_ref() {
                 tracing::info!("{error:#}");
                 return *status;
             }

@@ -11,7 +11,7 @@ use crate::config::{Config, ScalingAlgorithm};
 use crate::ipc::{AppSpec, Procname, Serving, Watching};
 use crate::log::request_line::{Chosen, RequestLines};
 
-use super::helpers;
+use super::hooks;
 use super::interpreter::Interpreters;
 use super::limits::Limits;
 use super::module::Module;
@@ -73,7 +73,7 @@ impl Plan {
             mercy: mercy(config),
             harakiri: harakiri(config),
             limits: limits(config),
-            hooks_after_load: !helpers::Phase::PostApp.is_empty(config),
+            hooks_after_load: !hooks::Phase::PostApp.is_empty(config),
             scale: scale(config),
             sockets,
         })

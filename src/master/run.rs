@@ -21,11 +21,11 @@ use crate::sys::signal::Signals;
 
 use super::crew::Crew;
 use super::generation::{self, Mishap, Standing, Verdict};
-use super::helpers::Helpers;
 use super::idle::Idle;
 use super::instance::Instance;
 use super::plan::Plan;
 use super::report;
+use super::services::Services;
 use super::signals::{self, Manner, Order};
 use super::touch::Touches;
 use super::watch::Watched;
@@ -74,7 +74,7 @@ pub(super) struct Master {
     /// Workers that are wanted again after a pause.
     paused: Option<u32>,
     /// What runs beside the workers.
-    helpers: Helpers,
+    helpers: Services,
     /// A reload that waits for its hooks, before there is a generation.
     preparing: Option<Manner>,
     /// When the instance began to serve.
@@ -107,7 +107,7 @@ enum Source {
 
 impl Master {
     pub(super) fn new(instance: Instance, signals: Signals, first: &Plan) -> Self {
-        let helpers = Helpers::new(instance.config(), first, Instant::now());
+        let helpers = Services::new(instance.config(), first, Instant::now());
         Self {
             instance,
             signals,

@@ -17,7 +17,7 @@ use crate::sys::{daemon, pidfile, stdio, user};
 use super::emperor_link::EmperorLink;
 use super::fifo::Fifos;
 use super::group;
-use super::helpers::{Phase, run_phase};
+use super::hooks::{Phase, run_phase};
 use super::instance::{Instance, Way};
 use super::module::Module;
 use super::plan::Plan;

@@ -6,7 +6,8 @@ use anyhow::{Result, bail};
 
 use crate::exit;
 use crate::ipc::LoadFailure;
-use crate::master::helpers::{Outcome, Phase as Moment, Surroundings};
+use crate::master::hooks::{Outcome, Phase as Moment};
+use crate::master::services::Surroundings;
 use crate::master::signals::Manner;
 
 use super::{Master, Phase};

@@ -11,8 +11,8 @@ use crate::sys::poll;
 use crate::sys::process;
 use crate::sys::signal::Signals;
 
-use super::child::{Outputs, Surroundings};
-use super::hook::{Outcome, Phase, Runner};
+use super::runner::{Outcome, Phase, Runner};
+use crate::master::services::child::{Outputs, Surroundings};
 
 /// How often children are looked after where their end is not reported.
 const LOOK: Duration = Duration::from_millis(10);
@@ -20,13 +20,13 @@ const LOOK: Duration = Duration::from_millis(10);
 /// A hook asked for the end of the instance.
 #[derive(thiserror::Error, Clone, Copy, Debug, PartialEq, Eq)]
 #[error("a hook asked for the end, with status {0}")]
-pub(in crate::master) struct Asked(pub(in crate::master) i32);
+pub(in crate::master) struct ExitRequested(pub(in crate::master) i32);
 
 /// Runs the hooks of a moment of the start, in the directory that the master is in. `signals` is `None` as long as
 /// they are not blocked: then they have their usual effect.
 ///
 /// # Errors
-/// When an action fails, asks for the end ([`Asked`]), or is interrupted.
+/// When an action fails, asks for the end ([`ExitRequested`]), or is interrupted.
 pub(in crate::master) fn run_phase(
     phase: Phase,
     config: &Config,
@@ -40,7 +40,7 @@ pub(in crate::master) fn run_phase(
             Outcome::Busy => {}
             Outcome::Done => return Ok(()),
             Outcome::Failed(sentence) => return Err(anyhow!(sentence)),
-            Outcome::Exit(status) => return Err(Asked(status).into()),
+            Outcome::Exit(status) => return Err(ExitRequested(status).into()),
         }
         let pause = signals.is_none().then(|| Instant::now() + LOOK);
         let next = runner.deadline().into_iter().chain(pause).min();

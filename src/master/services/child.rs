@@ -64,21 +64,21 @@ impl Surroundings {
 
 /// What is to be run.
 #[derive(Clone, Copy, Debug)]
-pub(super) struct Errand<'a> {
+pub(in crate::master) struct Errand<'a> {
     /// The helper's name in the log.
-    pub(super) name: &'a str,
+    pub(in crate::master) name: &'a str,
     /// The command, for `/bin/sh -c`.
-    pub(super) command: &'a str,
+    pub(in crate::master) command: &'a str,
     /// Its directory, if it has one of its own.
-    pub(super) directory: Option<&'a Path>,
+    pub(in crate::master) directory: Option<&'a Path>,
     /// It reads what the master reads.
-    pub(super) stdin: bool,
+    pub(in crate::master) stdin: bool,
     /// The user it becomes.
-    pub(super) identity: Option<&'a Identity>,
+    pub(in crate::master) identity: Option<&'a Identity>,
 }
 
 impl<'a> Errand<'a> {
-    pub(super) fn new(name: &'a str, command: &'a str) -> Self {
+    pub(in crate::master) fn new(name: &'a str, command: &'a str) -> Self {
         Self {
             name,
             command,
@@ -110,7 +110,7 @@ impl<'a> Errand<'a> {
     ///
     /// # Errors
     /// When a pipe cannot be made or the shell cannot be executed.
-    pub(super) fn run(
+    pub(in crate::master) fn run(
         &self,
         around: &Surroundings,
         death: Signal,
@@ -133,7 +133,7 @@ impl<'a> Errand<'a> {
     ///
     /// # Errors
     /// As [`Errand::run`].
-    pub(super) fn run_for_good(&self, around: &Surroundings) -> io::Result<Pid> {
+    pub(in crate::master) fn run_for_good(&self, around: &Surroundings) -> io::Result<Pid> {
         let mut shell = self.shell(around);
         shell
             .stdout(stdio::stderr_again()?)
@@ -175,17 +175,17 @@ fn is_simple(command: &str) -> bool {
 }
 
 /// Whether the first process of a command's group is the program that the signals are meant for.
-pub(super) fn leads(command: &str) -> bool {
+pub(in crate::master) fn leads(command: &str) -> bool {
     is_simple(command) || command.split_whitespace().any(|word| word == "exec")
 }
 
 /// What ends a helper's processes should the master be killed; dropped, it lets them be.
 #[derive(Debug)]
-pub(super) struct Leash(Option<PipeWriter>);
+pub(in crate::master) struct Leash(Option<PipeWriter>);
 
 impl Leash {
     /// Watches over the group that `leader` leads.
-    pub(super) fn new(leader: Pid, stop: Signal, command: &str) -> Self {
+    pub(in crate::master) fn new(leader: Pid, stop: Signal, command: &str) -> Self {
         match Self::keeper(leader, stop, leads(command)) {
             Ok(leash) => Self(Some(leash)),
             Err(error) => {
@@ -223,7 +223,7 @@ impl Drop for Leash {
 }
 
 /// Sends a signal to all processes of a helper.
-pub(super) fn signal(name: &str, leader: Pid, signal: Signal) {
+pub(in crate::master) fn signal(name: &str, leader: Pid, signal: Signal) {
     if let Err(error) = process::signal_group(leader, signal) {
         tracing::error!("{name} (pid {leader}) cannot be sent {signal}: {error}");
     }
@@ -231,7 +231,7 @@ pub(super) fn signal(name: &str, leader: Pid, signal: Signal) {
 
 /// What helpers write, line by line into the log.
 #[derive(Debug, Default)]
-pub(super) struct Outputs(Vec<Output>);
+pub(in crate::master) struct Outputs(Vec<Output>);
 
 #[derive(Debug)]
 struct Output {
@@ -256,12 +256,12 @@ impl Outputs {
     }
 
     /// What to wait for.
-    pub(super) fn descriptors(&self) -> impl Iterator<Item = BorrowedFd<'_>> {
+    pub(in crate::master) fn descriptors(&self) -> impl Iterator<Item = BorrowedFd<'_>> {
         self.0.iter().map(|output| output.pipe.as_fd())
     }
 
     /// Reads those of these places, in the order of [`Outputs::descriptors`].
-    pub(super) fn read(&mut self, places: &[usize]) {
+    pub(in crate::master) fn read(&mut self, places: &[usize]) {
         let mut place = 0;
         self.0.retain_mut(|output| {
             let stays = !places.contains(&place) || output.read();
@@ -271,7 +271,7 @@ impl Outputs {
     }
 
     /// Reads what the command of this process has left; others may still write.
-    pub(super) fn ended(&mut self, pid: Pid) {
+    pub(in crate::master) fn ended(&mut self, pid: Pid) {
         self.0.retain_mut(|output| {
             output.left_open |= output.pid == pid;
             output.pid != pid || output.read()

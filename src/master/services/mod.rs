@@ -3,14 +3,11 @@
 //! When something is to be done is decided by pure functions (`daemon.rs`, `cron.rs`); `child.rs` has the processes.
 //! An instance that has none of them pays for empty lists.
 
-mod child;
+pub(super) mod child;
 mod companion;
 mod cron;
 mod daemon;
-mod hook;
-mod start;
 mod task;
-mod worker;
 
 use std::os::fd::BorrowedFd;
 use std::time::{Duration, Instant};
@@ -26,21 +23,19 @@ use super::touch::Touches;
 
 pub(super) use child::Surroundings;
 pub(super) use companion::{Wanted, wanted};
-pub(super) use hook::{Outcome, Phase};
-pub(super) use start::{Asked, run_phase};
 
 use child::Outputs;
 use companion::Companions;
-use hook::{Job, Runner};
+
+use super::hooks::{self, Job, Outcome, Phase, Runner, Workers};
 use task::Tasks;
-use worker::Workers;
 
 /// How long the hooks at the end may take altogether.
 const FAREWELL: Duration = Duration::from_secs(10);
 
 /// The helpers of an instance.
 #[derive(Debug)]
-pub(super) struct Helpers {
+pub(super) struct Services {
     around: Surroundings,
     outputs: Outputs,
     companions: Companions,
@@ -73,7 +68,7 @@ enum Leaving {
     },
 }
 
-impl Helpers {
+impl Services {
     /// Those of an instance whose first generation is made of `plan`; they begin when it serves.
     pub(super) fn new(config: &Config, plan: &Plan, now: Instant) -> Self {
         Self {
@@ -130,14 +125,14 @@ impl Helpers {
         self.outputs.descriptors()
     }
 
-    /// Reads from those of these places, in the order of [`Helpers::descriptors`].
+    /// Reads from those of these places, in the order of [`Services::descriptors`].
     pub(super) fn read(&mut self, places: &[usize]) {
         if !places.is_empty() {
             self.outputs.read(places);
         }
     }
 
-    /// When [`Helpers::tick`] has something to do.
+    /// When [`Services::tick`] has something to do.
     pub(super) fn deadline(&self) -> Option<Instant> {
         let farewell = match self.leaving {
             Leaving::Farewell { until } => Some(until),
@@ -180,7 +175,7 @@ impl Helpers {
             }
         }
         if self.workers.any() {
-            let sights = crews.iter().flat_map(worker::sights);
+            let sights = crews.iter().flat_map(hooks::sights);
             self.live.add(self.workers.look(sights));
         }
         if !self.live.is_idle() {

@@ -14,7 +14,7 @@ use crate::sys::process::{End, Exit, Pid};
 use crate::sys::signal::Signal;
 use crate::sys::{environment, pipe, user};
 
-use super::child::{Errand, Outputs, Surroundings, signal};
+use crate::master::services::child::{Errand, Outputs, Surroundings, signal};
 
 /// How long something is waited for, as in uWSGI.
 const PATIENCE: Duration = Duration::from_secs(60);
@@ -74,7 +74,7 @@ impl Phase {
     }
 
     /// What is to be done.
-    pub(super) fn jobs(self, config: &Config) -> Vec<Job> {
+    pub(in crate::master) fn jobs(self, config: &Config) -> Vec<Job> {
         let actions = self.actions(config).into_iter().flatten();
         actions
             .map(|action| Job::new(self.name(), action.clone()))
@@ -84,18 +84,18 @@ impl Phase {
 
 /// An action, and the moment that it belongs to.
 #[derive(Clone, Debug)]
-pub(super) struct Job {
+pub(in crate::master) struct Job {
     moment: &'static str,
     action: Action,
 }
 
 impl Job {
-    pub(super) fn new(moment: &'static str, action: Action) -> Self {
+    pub(in crate::master) fn new(moment: &'static str, action: Action) -> Self {
         Self { moment, action }
     }
 
     #[cfg(test)]
-    pub(super) fn moment(&self) -> &'static str {
+    pub(in crate::master) fn moment(&self) -> &'static str {
         self.moment
     }
 }
@@ -115,7 +115,7 @@ pub(in crate::master) enum Outcome {
 
 /// Does one action after the other, without ever waiting for one.
 #[derive(Debug, Default)]
-pub(super) struct Runner {
+pub(in crate::master) struct Runner {
     jobs: VecDeque<Job>,
     doing: Option<Doing>,
     /// Then what is being done is given up; and how long it may take altogether.
@@ -139,7 +139,7 @@ enum Doing {
 
 impl Runner {
     /// One whose failures end nothing.
-    pub(super) fn tolerant() -> Self {
+    pub(in crate::master) fn tolerant() -> Self {
         Self {
             tolerant: true,
             ..Self::default()
@@ -147,22 +147,22 @@ impl Runner {
     }
 
     /// Adds what is to be done.
-    pub(super) fn add(&mut self, jobs: impl IntoIterator<Item = Job>) {
+    pub(in crate::master) fn add(&mut self, jobs: impl IntoIterator<Item = Job>) {
         self.jobs.extend(jobs);
     }
 
     /// Gives what is to be done so long, altogether.
-    pub(super) fn limit(&mut self, limit: Option<Duration>, now: Instant) {
+    pub(in crate::master) fn limit(&mut self, limit: Option<Duration>, now: Instant) {
         self.limit = limit.map(|limit| (now + limit, limit));
     }
 
     /// Whether nothing is being done or to be done.
-    pub(super) fn is_idle(&self) -> bool {
+    pub(in crate::master) fn is_idle(&self) -> bool {
         self.jobs.is_empty() && self.doing.is_none()
     }
 
     /// When [`Runner::go_on`] has something to do, if no child ends before.
-    pub(super) fn deadline(&self) -> Option<Instant> {
+    pub(in crate::master) fn deadline(&self) -> Option<Instant> {
         let limit = self.limit.map(|(due, _)| due);
         match &self.doing {
             Some(Doing::Waiting { next, .. }) => Some(limit.map_or(*next, |due| due.min(*next))),
@@ -172,7 +172,7 @@ impl Runner {
     }
 
     /// Ends what is being done and forgets the rest.
-    pub(super) fn kill(&mut self) {
+    pub(in crate::master) fn kill(&mut self) {
         self.jobs.clear();
         if let Some(Doing::Command { pid, job, .. }) = self.doing.take() {
             signal(job.moment, pid, Signal::SIGKILL);
@@ -180,7 +180,7 @@ impl Runner {
     }
 
     /// Does what can be done now.
-    pub(super) fn go_on(
+    pub(in crate::master) fn go_on(
         &mut self,
         around: &Surroundings,
         outputs: &mut Outputs,
@@ -278,7 +278,12 @@ impl Runner {
     }
 
     /// Hears of the end of a child; false if it is not one of ours.
-    pub(super) fn ended(&mut self, end: End, outputs: &mut Outputs, now: Instant) -> bool {
+    pub(in crate::master) fn ended(
+        &mut self,
+        end: End,
+        outputs: &mut Outputs,
+        now: Instant,
+    ) -> bool {
         match self.doing.take() {
             Some(Doing::Command { pid, since, job }) if pid == end.pid => {
                 outputs.ended(pid);

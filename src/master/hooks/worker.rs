@@ -7,11 +7,11 @@ use crate::master::crew::Crew;
 use crate::master::slot::Slot;
 use crate::sys::process::Pid;
 
-use super::hook::Job;
+use super::runner::Job;
 
 /// The hooks, and the workers they were run for.
 #[derive(Debug, Default)]
-pub(super) struct Workers {
+pub(in crate::master) struct Workers {
     post_fork: Vec<Action>,
     accepting: Vec<Action>,
     accepting_once: Vec<Action>,
@@ -25,15 +25,15 @@ pub(super) struct Workers {
 
 /// A worker as it is seen.
 #[derive(Clone, Copy, Debug)]
-pub(super) struct Sight<'a> {
-    pub(super) generation: u32,
-    pub(super) number: u32,
-    pub(super) slot: &'a Slot,
+pub(in crate::master) struct Sight<'a> {
+    pub(in crate::master) generation: u32,
+    pub(in crate::master) number: u32,
+    pub(in crate::master) slot: &'a Slot,
 }
 
 impl Workers {
     /// Takes on the hooks of a new generation.
-    pub(super) fn settle(&mut self, config: &Config, generation: u32) {
+    pub(in crate::master) fn settle(&mut self, config: &Config, generation: u32) {
         self.once.retain(|(known, _)| *known >= generation);
         self.post_fork = config.hook_post_fork().to_vec();
         self.accepting = config.hook_accepting().to_vec();
@@ -43,7 +43,7 @@ impl Workers {
     }
 
     /// Whether there are hooks for workers.
-    pub(super) fn any(&self) -> bool {
+    pub(in crate::master) fn any(&self) -> bool {
         let lists = [
             &self.post_fork,
             &self.accepting,
@@ -55,7 +55,10 @@ impl Workers {
     }
 
     /// What is to be done for the workers that are there now and were not before.
-    pub(super) fn look<'a>(&mut self, sights: impl Iterator<Item = Sight<'a>>) -> Vec<Job> {
+    pub(in crate::master) fn look<'a>(
+        &mut self,
+        sights: impl Iterator<Item = Sight<'a>>,
+    ) -> Vec<Job> {
         let mut jobs = Vec::new();
         let mut add = |moment, actions: &[Action]| {
             jobs.extend(
@@ -104,7 +107,7 @@ impl Workers {
 }
 
 /// The workers of a generation.
-pub(super) fn sights(crew: &Crew) -> impl Iterator<Item = Sight<'_>> {
+pub(in crate::master) fn sights(crew: &Crew) -> impl Iterator<Item = Sight<'_>> {
     crew.slots().map(|(number, slot, _)| Sight {
         generation: crew.number,
         number,
