@@ -248,6 +248,7 @@ pub(super) fn is_reserved_variable(name: &str) -> bool {
         "RUWSGI_FALLBACK",
         "RUWSGI_LOG",
         "RUWSGI_MODULE",
+        "RUWSGI_RUNTIME_DIRECTORY",
         "RUWSGI_UNDER_TEST",
         "RUWSGI_VASSAL",
         "RUWSGI_EMPEROR_FD",

@@ -9,8 +9,16 @@ use crate::sys::user;
 /// Below the system's directory: the sockets of the user of this number.
 const OF_USER: &str = "uid-";
 
-/// Where control sockets are: the first is where this user's are made.
+/// Environment variable: the only directory of control sockets, for instances and for clients.
+const ONLY: &str = "RUWSGI_RUNTIME_DIRECTORY";
+
+/// Directories of control sockets; this user's sockets are created in the first one.
+///
+/// `RUWSGI_RUNTIME_DIRECTORY` replaces all of them.
 pub(crate) fn directories() -> Vec<PathBuf> {
+    if let Some(only) = only_directory() {
+        return vec![only];
+    }
     let system = PathBuf::from("/run/ruwsgi");
     if user::is_root() {
         return vec![system];
@@ -22,12 +30,19 @@ pub(crate) fn directories() -> Vec<PathBuf> {
     vec![own, system]
 }
 
+fn only_directory() -> Option<PathBuf> {
+    std::env::var_os(ONLY)
+        .filter(|directory| !directory.is_empty())
+        .map(PathBuf::from)
+}
+
 /// The directory in `base` (or where they usually are) for the socket of an instance that will run as `uid`. A user
 /// who could not remove what he has in the directory of another one gets one in it.
 ///
 /// # Errors
 /// A sentence about a directory that is not there and cannot be made, or is not safe.
 pub(crate) fn for_instance(base: Option<PathBuf>, uid: u32) -> Result<PathBuf, String> {
+    let base = only_directory().or(base);
     let base = base.or_else(|| directories().into_iter().next());
     let base = base.unwrap_or_default();
     make_directory(&base)?;
@@ -53,7 +68,10 @@ pub(crate) fn for_instance(base: Option<PathBuf>, uid: u32) -> Result<PathBuf, S
 /// The sockets that are found, of whomever; some may have been left by those that were killed.
 pub(crate) fn sockets() -> Vec<PathBuf> {
     let mut found = Vec::new();
-    let given = std::env::var_os("RUNTIME_DIRECTORY").map(PathBuf::from);
+    let given = match only_directory() {
+        Some(_) => None,
+        None => std::env::var_os("RUNTIME_DIRECTORY").map(PathBuf::from),
+    };
     for directory in directories().into_iter().chain(given) {
         for path in list(&directory) {
             match is_socket(&path) {

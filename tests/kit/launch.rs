@@ -267,8 +267,11 @@ impl Launch {
             }
         }
         if !under_uwsgi() {
-            // control sockets are not to be seen from outside
-            command.env("RUNTIME_DIRECTORY", self.site.file(RUNTIME_DIRECTORY));
+            // each server and its clients have a runtime directory of their own
+            command.env(
+                "RUWSGI_RUNTIME_DIRECTORY",
+                self.site.file(RUNTIME_DIRECTORY),
+            );
         }
         let child = command
             .envs(self.environment.iter().map(|(key, value)| (key, value)))

@@ -88,7 +88,7 @@ impl Site {
         let mut command = Command::new(super::binary());
         command
             .args(words)
-            .env("RUNTIME_DIRECTORY", self.file(RUNTIME_DIRECTORY))
+            .env("RUWSGI_RUNTIME_DIRECTORY", self.file(RUNTIME_DIRECTORY))
             .current_dir(self.path());
         command.output().unwrap()
     }

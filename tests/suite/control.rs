@@ -354,7 +354,7 @@ fn an_instance_that_has_dropped_its_privileges_is_reached_by_root_and_by_its_use
         .args(["--reuid", "33", "--regid", "33", "--clear-groups"])
         .arg(binary())
         .args(["status", "site"])
-        .env("RUNTIME_DIRECTORY", site.file(".run"))
+        .env("RUWSGI_RUNTIME_DIRECTORY", site.file(".run"))
         .output()
         .unwrap();
     // the binary may stand where that user cannot go
