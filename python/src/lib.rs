@@ -26,7 +26,6 @@ mod porter;
 mod python;
 mod refusal;
 mod request;
-mod request_log;
 mod responder;
 mod spool;
 mod stacks;

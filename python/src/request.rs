@@ -1,5 +1,6 @@
 //! One request as the application's side sees it, whatever the wire spoke: variables and a body.
 
+use ruwsgi::log::request_log::LoggedRequest;
 use ruwsgi::protocol::uwsgi;
 
 use crate::input::Body;
@@ -206,4 +207,46 @@ fn mark(marks: &mut Marks, key: &[u8], value: Span) -> Result<(), Refused> {
     };
     *place = Some(value);
     Ok(())
+}
+
+impl LoggedRequest for Request {
+    fn method(&self) -> &[u8] {
+        self.mark(self.marks.method)
+    }
+
+    fn uri(&self) -> &[u8] {
+        self.mark(self.marks.uri)
+    }
+
+    fn protocol(&self) -> &[u8] {
+        self.mark(self.marks.protocol)
+    }
+
+    fn remote_user(&self) -> &[u8] {
+        self.mark(self.marks.remote_user)
+    }
+
+    fn remote_addr(&self) -> Option<&[u8]> {
+        self.marks.remote_addr.map(|span| span.of(&self.text))
+    }
+
+    fn content_length(&self) -> &[u8] {
+        self.mark(self.marks.content_length)
+    }
+
+    fn variable(&self, name: &[u8]) -> Option<&[u8]> {
+        Request::variable(self, name)
+    }
+
+    fn variable_count(&self) -> usize {
+        self.vars.len()
+    }
+
+    fn block_len(&self) -> usize {
+        self.block_len
+    }
+
+    fn modifiers(&self) -> (u8, u8) {
+        (self.modifier1, self.modifier2)
+    }
 }

@@ -3,6 +3,7 @@
 use std::sync::atomic::Ordering::{Relaxed, SeqCst};
 
 use pyo3::prelude::*;
+use ruwsgi::log::request_log::{RequestLog, Served};
 use ruwsgi::sys::clock::monotonic_micros;
 use ruwsgi::sys::{process, stream};
 
@@ -12,7 +13,6 @@ use crate::intake::Connection;
 use crate::load::Apps;
 use crate::outlet::Flow;
 use crate::parked::Parked;
-use crate::request_log::{RequestLog, Served};
 use crate::worker::{Phase, Worker};
 use crate::wsgi::{Outcome, Server};
 
@@ -31,7 +31,7 @@ pub fn run(py: Python<'_>, worker: &Worker, apps: &Apps, core: u32, errors: &Py<
         }
     };
     let mut gate = Gate::new(worker, core);
-    let mut log = RequestLog::new(&worker.spec.serving.request_lines);
+    let mut log = RequestLog::new(&worker.spec.serving.request_lines, process::Pid::own());
     let mut settling = None;
     loop {
         let next = py.detach(|| {
@@ -196,6 +196,7 @@ fn write_log(
             headers: exchange.head.count,
             blocks: exchange.blocks,
             core,
+            remark: "",
         },
     );
 }

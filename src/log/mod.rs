@@ -9,6 +9,7 @@
 //! from the number. `RUWSGI_LOG` (error, warn, info, debug) sets what is logged; info is the default.
 
 pub mod request_line;
+pub mod request_log;
 
 use std::fmt::{self, Write};
 use std::sync::{OnceLock, PoisonError, RwLock};

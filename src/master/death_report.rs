@@ -7,13 +7,12 @@ use std::io::{Read, Seek, SeekFrom};
 use std::time::Instant;
 
 use crate::exit;
-use crate::log::request_line::{Chosen, Outcome};
+use crate::log::request_line::{Outcome, RequestLines};
+use crate::log::request_log::{LoggedRequest, RequestLog, Served};
 use crate::log::{self, counted};
-use crate::sys::clock::LocalTime;
 use crate::sys::oom::Want;
 use crate::sys::process::{End, Exit};
 use crate::sys::signal::Signal;
-use crate::sys::stdio;
 
 use super::crew::Doom;
 use super::report::{Lost, what_next};
@@ -177,40 +176,89 @@ fn reason(kind: Kind, exit: Exit, want: Want) -> &'static str {
     }
 }
 
-/// Writes the request log's lines for the requests that died with the worker, as far as it is to have them.
-pub(super) fn log_requests(death: &Death, total: u64, chosen: &Chosen) {
+/// Writes the request log's lines of the requests that ended with the worker.
+pub(super) fn log_requests(death: &Death, total: u64, settings: &RequestLines) {
     let Some(worker) = death.before.worker() else {
         return;
     };
+    let Some(mut log) = RequestLog::new(settings, worker.pid) else {
+        return;
+    };
+    let cause = match kind(death) {
+        Kind::Harakiri => " (harakiri)",
+        _ => "",
+    };
+    let remark = format!(" killed: the worker {}{cause}", death.end.exit);
     for lost in &death.lost {
-        let (request, client) = lost.parts();
-        let status = if lost.expired { 504 } else { 502 };
         let outcome = Outcome {
-            status,
+            status: if lost.expired { 504 } else { 502 },
             micros: u64::try_from(lost.age.as_micros()).unwrap_or(u64::MAX),
             ..Outcome::default()
         };
-        if !chosen.picks(&outcome) {
+        if !log.picks(&outcome) {
             continue;
         }
-        let line = format!(
-            "[pid: {}|app: 0|req: {}/{total}] {} () {{{} vars in {} bytes}} [{}] {} => generated 0 bytes in {} msecs (HTTP/1.1 {status}) 0 headers in 0 bytes (0 switches on core {}) killed: the worker {}{}\n",
-            worker.pid,
-            death.requests,
-            log::escape(client),
-            u64::from(lost.vars) * 2,
-            lost.block,
-            LocalTime::now().ctime(),
-            log::escape(request),
-            lost.age.as_millis(),
-            lost.thread,
-            death.end.exit,
-            if kind(death) == Kind::Harakiri {
-                " (harakiri)"
-            } else {
-                ""
-            },
-        );
-        stdio::write_stderr(line.as_bytes());
+        let served = Served {
+            app: 0,
+            worker: death.number,
+            worker_requests: death.requests,
+            total_requests: total,
+            remote_addr: b"",
+            outcome,
+            headers: 0,
+            blocks: 0,
+            core: lost.thread,
+            remark: &remark,
+        };
+        log.write(lost, &served);
+    }
+}
+
+/// The scoreboard holds a request's method, URI and client address; its other variables are lost with the worker.
+impl LoggedRequest for Lost {
+    fn method(&self) -> &[u8] {
+        let (request, _) = self.parts();
+        request
+            .split(|byte| *byte == b' ')
+            .next()
+            .unwrap_or_default()
+    }
+
+    fn uri(&self) -> &[u8] {
+        let (request, _) = self.parts();
+        let space = request.iter().position(|byte| *byte == b' ');
+        space.map_or(&[], |at| &request[at + 1..])
+    }
+
+    fn protocol(&self) -> &[u8] {
+        b"HTTP/1.1"
+    }
+
+    fn remote_user(&self) -> &[u8] {
+        b""
+    }
+
+    fn remote_addr(&self) -> Option<&[u8]> {
+        Some(self.parts().1)
+    }
+
+    fn content_length(&self) -> &[u8] {
+        b""
+    }
+
+    fn variable(&self, _: &[u8]) -> Option<&[u8]> {
+        None
+    }
+
+    fn variable_count(&self) -> usize {
+        self.vars as usize
+    }
+
+    fn block_len(&self) -> usize {
+        self.block as usize
+    }
+
+    fn modifiers(&self) -> (u8, u8) {
+        (0, 0)
     }
 }

@@ -331,3 +331,29 @@ fn a_thread_that_keeps_the_interpreter_is_left_behind_at_once() {
     );
     assert_ne!(server.wait_for_workers(1), first);
 }
+
+#[test]
+fn the_request_of_a_killed_worker_is_logged_in_the_configured_format() {
+    if differs(
+        "The request of a worker killed by harakiri has a line in the request log, in the log-format.",
+    ) {
+        return;
+    }
+    let mut server = server(&[
+        ("harakiri", "2"),
+        (
+            "log-format",
+            "line: %(method) %(uri) %(status) %(rsize) %(addr) %(wid) %(pid) %(core) %(uagent)",
+        ),
+    ]);
+    let worker = server.wait_for_workers(1)[0];
+    let mut asked = server.ask(&get("/stream?600").var("HTTP_USER_AGENT", "an agent"));
+    asked.until("begun");
+    send(worker, Signal::SIGSTOP);
+    server.expect_log("because a request did not end (harakiri)");
+    server.wait_for_log("line: GET /stream");
+    let lines = server.log_lines("line: GET /stream");
+    let expected = format!("line: GET /stream?600 504 0 127.0.0.1 1 {worker} 0 -");
+    assert_eq!(lines, [expected]);
+    assert!(server.log_lines("/stream?600 => generated").is_empty());
+}

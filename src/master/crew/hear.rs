@@ -238,8 +238,8 @@ impl Crew {
                 .and_then(death_report::stacks),
         };
         death_report::record(&death, now);
-        let chosen = &self.plan.app.serving.request_lines.chosen;
-        death_report::log_requests(&death, self.requests(), chosen);
+        let settings = &self.plan.app.serving.request_lines;
+        death_report::log_requests(&death, self.requests(), settings);
         if matches!(before, Slot::Starting { .. }) {
             let failures = after.failures();
             self.mishaps

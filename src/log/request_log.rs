@@ -1,65 +1,94 @@
-//! The line for each request: uWSGI's usual one, or what `log-format` says.
+//! The formatter of the request log: one line per request, in uWSGI's default format or in that of `log-format`.
+//!
+//! Workers write the lines of the requests they finish; the master writes those of requests that ended with their worker.
 
 use std::io::{self, Write};
-use std::time::{SystemTime, UNIX_EPOCH};
+use std::time::{Duration, SystemTime, UNIX_EPOCH};
 
-use ruwsgi::log::escape;
-use ruwsgi::log::request_line::{Field, Outcome, Piece, RequestLines};
-use ruwsgi::sys::clock::LocalTime;
-use ruwsgi::sys::process::{self, Memory, Pid};
+use crate::sys::clock::LocalTime;
+use crate::sys::process::{self, Memory, Pid};
+use crate::sys::stdio;
 
-use crate::request::Request;
+use super::request_line::{Field, Outcome, Piece, RequestLines};
+use super::{escape, escape_into};
 
-/// What the line says beside the request itself.
+/// A request, as the log reads it. An absent variable is empty unless its method returns an `Option`.
+pub trait LoggedRequest {
+    /// REQUEST_METHOD.
+    fn method(&self) -> &[u8];
+    /// REQUEST_URI.
+    fn uri(&self) -> &[u8];
+    /// SERVER_PROTOCOL.
+    fn protocol(&self) -> &[u8];
+    /// REMOTE_USER.
+    fn remote_user(&self) -> &[u8];
+    /// REMOTE_ADDR.
+    fn remote_addr(&self) -> Option<&[u8]>;
+    /// CONTENT_LENGTH.
+    fn content_length(&self) -> &[u8];
+    /// The value of any variable; the last one if the name occurs more than once.
+    fn variable(&self, name: &[u8]) -> Option<&[u8]>;
+    /// Number of variables.
+    fn variable_count(&self) -> usize;
+    /// Bytes of the variables on the wire.
+    fn block_len(&self) -> usize;
+    /// The two modifiers of the uwsgi packet.
+    fn modifiers(&self) -> (u8, u8);
+}
+
+/// Facts about a served request that are not part of the request.
 pub struct Served<'a> {
     /// The application's number, -1 if none was found.
     pub app: i32,
     /// The worker's number.
     pub worker: u32,
-    /// Requests this worker has served.
+    /// Requests served by this worker.
     pub worker_requests: u64,
-    /// Requests the instance has served.
+    /// Requests served by the instance.
     pub total_requests: u64,
-    /// The peer over TCP where no variable names it.
+    /// The address of the TCP peer, used where the request has no REMOTE_ADDR.
     pub remote_addr: &'a [u8],
-    /// How it went.
+    /// Status, sizes and duration.
     pub outcome: Outcome,
-    /// Headers sent.
+    /// Number of headers sent.
     pub headers: u32,
-    /// Blocks the application gave.
+    /// Number of body blocks that the application returned.
     pub blocks: u32,
-    /// The thread's number.
+    /// The thread's number, from 0.
     pub core: u32,
+    /// Appended to a line in the default format; a `log-format` gets no addition.
+    pub remark: &'a str,
 }
 
-/// A thread's line buffer and the second it has formatted last.
+/// Formats and writes request lines; holds the line buffer and the date formatted last.
 pub struct RequestLog {
     settings: RequestLines,
-    pid: u32,
+    /// The worker that served the requests.
+    pid: Pid,
     line: Vec<u8>,
     second: i64,
     date: String,
 }
 
 impl RequestLog {
-    /// One for a thread; `None` if no request is to have a line.
-    pub fn new(settings: &RequestLines) -> Option<Self> {
+    /// A formatter for the requests of the worker `pid`; `None` if the settings select no request.
+    pub fn new(settings: &RequestLines, pid: Pid) -> Option<Self> {
         settings.chosen.any().then(|| Self {
             settings: settings.clone(),
-            pid: std::process::id(),
+            pid,
             line: Vec::with_capacity(512),
             second: -1,
             date: String::new(),
         })
     }
 
-    /// Whether this request gets a line.
+    /// Whether the settings select a request with this outcome.
     pub fn picks(&self, outcome: &Outcome) -> bool {
         self.settings.chosen.picks(outcome)
     }
 
-    /// Writes the line for one request, in one write(2).
-    pub fn write(&mut self, request: &Request, served: &Served<'_>) {
+    /// Writes the line of one request to descriptor 2, in one write(2).
+    pub fn write(&mut self, request: &impl LoggedRequest, served: &Served<'_>) {
         let mut line = std::mem::take(&mut self.line);
         line.clear();
         // writing to a vector cannot fail
@@ -67,18 +96,23 @@ impl RequestLog {
             Some(pieces) => self.format(pieces, &mut line, request, served),
             None => {
                 self.set_date();
-                self.usual(&mut line, request, served)
+                self.default_format(&mut line, request, served)
             }
         };
         line.push(b'\n');
-        ruwsgi::sys::stdio::write_stderr(&line);
+        stdio::write_stderr(&line);
         self.line = line;
     }
 
-    fn usual(&self, line: &mut Vec<u8>, request: &Request, served: &Served<'_>) -> io::Result<()> {
+    fn default_format(
+        &self,
+        line: &mut Vec<u8>,
+        request: &impl LoggedRequest,
+        served: &Served<'_>,
+    ) -> io::Result<()> {
         let outcome = &served.outcome;
         if self.settings.memory {
-            let memory = own_memory();
+            let memory = self.memory();
             write!(
                 line,
                 "{{address space usage: {} bytes/{}MB}} {{rss usage: {} bytes/{}MB}} ",
@@ -96,9 +130,9 @@ impl RequestLog {
             served.worker_requests,
             served.total_requests,
             escape(self.client(request, served)),
-            escape(request.mark(request.marks.remote_user)),
-            request.vars.len() * 2,
-            request.block_len,
+            escape(request.remote_user()),
+            request.variable_count() * 2,
+            request.block_len(),
             self.date,
         )?;
         let (took, unit) = if self.settings.micros {
@@ -108,21 +142,22 @@ impl RequestLog {
         };
         write!(
             line,
-            "{} {} => generated {} bytes in {took} {unit}{} ({} {}) {} headers in {} bytes ({} switches on core {})",
-            escape(request.mark(request.marks.method)),
-            escape(request.mark(request.marks.uri)),
+            "{} {} => generated {} bytes in {took} {unit}{} ({} {}) {} headers in {} bytes ({} switches on core {}){}",
+            escape(request.method()),
+            escape(request.uri()),
             outcome.body,
             if outcome.sendfile {
                 " via sendfile()"
             } else {
                 ""
             },
-            escape(request.mark(request.marks.protocol)),
+            escape(request.protocol()),
             outcome.status,
             served.headers,
             outcome.head,
             served.blocks,
             served.core,
+            served.remark,
         )
     }
 
@@ -130,7 +165,7 @@ impl RequestLog {
         &self,
         pieces: &[Piece],
         line: &mut Vec<u8>,
-        request: &Request,
+        request: &impl LoggedRequest,
         served: &Served<'_>,
     ) -> io::Result<()> {
         for piece in pieces {
@@ -148,27 +183,27 @@ impl RequestLog {
         &self,
         field: Field,
         line: &mut Vec<u8>,
-        request: &Request,
+        request: &impl LoggedRequest,
         served: &Served<'_>,
     ) -> io::Result<()> {
         let outcome = &served.outcome;
         let began = || now().saturating_sub(u128::from(outcome.micros));
-        let local = || LocalTime::at(UNIX_EPOCH + std::time::Duration::from_micros(began() as u64));
+        let local = || LocalTime::at(UNIX_EPOCH + Duration::from_micros(began() as u64));
         let broken = u8::from(outcome.broken);
         match field {
-            Field::Uri => bytes(line, request.mark(request.marks.uri)),
-            Field::Method => bytes(line, request.mark(request.marks.method)),
-            Field::User => bytes(line, request.mark(request.marks.remote_user)),
+            Field::Uri => bytes(line, request.uri()),
+            Field::Method => bytes(line, request.method()),
+            Field::User => bytes(line, request.remote_user()),
             Field::Addr => bytes(line, self.client(request, served)),
             Field::Host => variable(line, request, b"HTTP_HOST"),
-            Field::Proto => bytes(line, request.mark(request.marks.protocol)),
+            Field::Proto => bytes(line, request.protocol()),
             Field::UserAgent => variable(line, request, b"HTTP_USER_AGENT"),
             Field::Referer => variable(line, request, b"HTTP_REFERER"),
             Field::Status => write!(line, "{}", outcome.status),
             Field::BodySize => write!(line, "{}", outcome.body),
             Field::HeadSize => write!(line, "{}", outcome.head),
             Field::Size => write!(line, "{}", outcome.head + outcome.body),
-            Field::ContentLength => match request.mark(request.marks.content_length) {
+            Field::ContentLength => match request.content_length() {
                 b"" => write!(line, "0"),
                 length => bytes(line, length),
             },
@@ -184,32 +219,36 @@ impl RequestLog {
             Field::Pid => write!(line, "{}", self.pid),
             Field::Worker => write!(line, "{}", served.worker),
             Field::Blocks => write!(line, "{}", served.blocks),
-            Field::Variables => write!(line, "{}", request.vars.len() * 2),
+            Field::Variables => write!(line, "{}", request.variable_count() * 2),
             Field::Core => write!(line, "{}", served.core),
-            Field::AddressSpace => write!(line, "{}", own_memory().address_space),
-            Field::Resident => write!(line, "{}", own_memory().resident),
-            Field::AddressSpaceMega => write!(line, "{}", own_memory().address_space >> 20),
-            Field::ResidentMega => write!(line, "{}", own_memory().resident >> 20),
-            Field::PacketSize => write!(line, "{}", request.block_len),
-            Field::Modifier1 => write!(line, "{}", request.modifier1),
-            Field::Modifier2 => write!(line, "{}", request.modifier2),
+            Field::AddressSpace => write!(line, "{}", self.memory().address_space),
+            Field::Resident => write!(line, "{}", self.memory().resident),
+            Field::AddressSpaceMega => write!(line, "{}", self.memory().address_space >> 20),
+            Field::ResidentMega => write!(line, "{}", self.memory().resident >> 20),
+            Field::PacketSize => write!(line, "{}", request.block_len()),
+            Field::Modifier1 => write!(line, "{}", request.modifiers().0),
+            Field::Modifier2 => write!(line, "{}", request.modifiers().1),
             Field::Headers => write!(line, "{}", served.headers),
             Field::ReadErrors => write!(line, "0"),
             Field::WriteErrors | Field::Errors => write!(line, "{broken}"),
         }
     }
 
-    /// Who asked.
-    fn client<'a>(&self, request: &'a Request, served: &Served<'a>) -> &'a [u8] {
+    /// The client's address: X-Forwarded-For (`log-x-forwarded-for`), REMOTE_ADDR, or the TCP peer.
+    fn client<'a>(&self, request: &'a impl LoggedRequest, served: &Served<'a>) -> &'a [u8] {
         let forwarded = || request.variable(b"HTTP_X_FORWARDED_FOR");
         let forwarded = self.settings.forwarded_for.then(forwarded).flatten();
-        forwarded.unwrap_or_else(|| match request.marks.remote_addr {
-            Some(span) => span.of(&request.text),
-            None => served.remote_addr,
-        })
+        forwarded
+            .or_else(|| request.remote_addr())
+            .unwrap_or(served.remote_addr)
     }
 
-    /// `Fri Nov 20 11:32:16 2026`, made anew once in a second.
+    /// The worker's memory; zeros where /proc does not show the process.
+    fn memory(&self) -> Memory {
+        process::memory(self.pid).unwrap_or_default()
+    }
+
+    /// Formats the date (`Fri Nov 20 11:32:16 2026`), once per second.
     fn set_date(&mut self) {
         let second = (now() / 1_000_000) as i64;
         if second != self.second {
@@ -219,27 +258,22 @@ impl RequestLog {
     }
 }
 
-/// What came from outside, a dash if it is empty.
+/// Appends a value that came from the client, escaped; a dash if it is empty.
 fn bytes(line: &mut Vec<u8>, text: &[u8]) -> io::Result<()> {
     match text {
         b"" => line.push(b'-'),
-        text => ruwsgi::log::escape_into(line, text),
+        text => escape_into(line, text),
     }
     Ok(())
 }
 
-fn variable(line: &mut Vec<u8>, request: &Request, name: &[u8]) -> io::Result<()> {
+fn variable(line: &mut Vec<u8>, request: &impl LoggedRequest, name: &[u8]) -> io::Result<()> {
     bytes(line, request.variable(name).unwrap_or_default())
 }
 
-/// Microseconds since 1970.
+/// Microseconds since the Unix epoch.
 fn now() -> u128 {
     SystemTime::now()
         .duration_since(UNIX_EPOCH)
         .map_or(0, |since| since.as_micros())
-}
-
-/// What this worker takes; zeros where /proc does not tell.
-fn own_memory() -> Memory {
-    process::memory(Pid::own()).unwrap_or_default()
 }
