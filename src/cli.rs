@@ -10,6 +10,7 @@ use nix::sys::signal::Signal;
 use crate::config::{self, Config, Finding, Invocation};
 use crate::exit;
 use crate::master::emperor_link::EmperorLink;
+use crate::process::VassalEnvironment;
 
 mod check;
 mod fallback;
@@ -18,10 +19,12 @@ mod vassals;
 
 /// Runs what was asked for and returns the exit status.
 pub fn main() -> ExitCode {
-    let invocation = Invocation::from_process();
+    let vassal = VassalEnvironment::take();
+    let mut invocation = Invocation::from_process();
+    invocation.vassal_file = vassal.file.clone();
     match verb(&invocation) {
         Some(status) => status,
-        None => serve(invocation),
+        None => serve(invocation, &vassal),
     }
 }
 
@@ -170,9 +173,9 @@ fn show_config(invocation: &Invocation, arguments: &[String], origin: bool) -> E
     say(&text)
 }
 
-fn serve(invocation: Invocation) -> ExitCode {
-    let emperor = EmperorLink::from_environment();
-    if let Err(sentence) = vassals::run_start_hook() {
+fn serve(invocation: Invocation, vassal: &VassalEnvironment) -> ExitCode {
+    let emperor = EmperorLink::new(vassal);
+    if let Err(sentence) = vassals::run_start_hook(vassal) {
         emperor.failed(&sentence);
         return complain(&sentence);
     }

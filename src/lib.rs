@@ -12,6 +12,7 @@ pub mod ipc;
 pub mod log;
 mod master;
 mod net;
+mod process;
 pub mod protocol;
 pub mod shared;
 pub mod sys;

@@ -21,11 +21,13 @@ pub(super) fn is_left() -> bool {
 pub(super) fn of(invocation: &Invocation) -> Option<Invocation> {
     let file = config::fallback(invocation)?;
     let argv = invocation.argv.first().cloned().into_iter();
-    Some(Invocation::new(
+    let mut fallback = Invocation::new(
         argv.chain([file]).collect(),
         invocation.env.clone(),
         invocation.cwd.clone(),
-    ))
+    );
+    fallback.vassal_file = invocation.vassal_file.clone();
+    Some(fallback)
 }
 
 /// Makes this process start anew, with another configuration; returns only when that fails.

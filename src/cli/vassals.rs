@@ -7,7 +7,7 @@ use clap::{Arg, ArgAction, ArgMatches, Command, value_parser};
 use crate::config::{Finding, Severity};
 use crate::control::client::{self, Failure, Question};
 use crate::control::messages::{Count, Verb};
-use crate::sys::environment;
+use crate::process::VassalEnvironment;
 
 use super::{complain, say};
 
@@ -137,14 +137,13 @@ pub(super) fn run(verb: &str, arguments: &ArgMatches) -> ExitCode {
 ///
 /// # Errors
 /// A sentence about a hook that failed: then the vassal does not start.
-pub(super) fn run_start_hook() -> Result<(), String> {
-    let Some(hook) = environment::take("RUWSGI_EMPEROR_HOOK") else {
+pub(super) fn run_start_hook(vassal: &VassalEnvironment) -> Result<(), String> {
+    let Some(hook) = &vassal.start_hook else {
         return Ok(());
     };
     let shown = hook.display();
-    let vassal = std::env::var_os("RUWSGI_VASSAL").unwrap_or_default();
-    let status = Program::new(&hook)
-        .arg(vassal)
+    let status = Program::new(hook)
+        .arg(&vassal.name)
         .stdin(Stdio::null())
         .status();
     match status {

@@ -12,14 +12,6 @@ use super::invocation::Invocation;
 /// The largest configuration file, in bytes.
 pub(super) const LARGEST_FILE: u64 = 4 << 20;
 
-/// Names the file of a vassal whose emperor has it run, if it is executable (`emperor-magic-exec`).
-const MAGIC_EXEC: &str = "RUWSGI_EMPEROR_EXEC";
-
-/// The file of a vassal that runs as its owner.
-const OWNED: &str = "RUWSGI_EMPEROR_FILE";
-/// Whom it belonged to when the emperor made this process his.
-const OWNER: &str = "RUWSGI_EMPEROR_OWNER";
-
 /// How a configuration file is written.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 pub(super) enum Format {
@@ -94,13 +86,15 @@ pub(super) fn contents(invocation: &Invocation, name: &str) -> Result<Vec<u8>, F
     }
     let path = path_of(invocation, name);
     let mut file = None;
-    let metadata = match invocation.variable(OWNER) {
-        // what is read has to be what is asked: somebody may exchange it
-        Some(owner) if invocation.variable(OWNED) == Some(name) => {
+    let vassal_file = invocation.vassal_file.as_ref();
+    let vassal_file = vassal_file.filter(|file| file.name == name);
+    let metadata = match vassal_file.and_then(|file| file.owner) {
+        // the owner is checked on the opened file: its path may be replaced meanwhile
+        Some(owner) => {
             let opened = open(&path).map_err(|error| fault(plain(&error)))?;
             let metadata = opened.metadata().map_err(|error| fault(plain(&error)))?;
             let uid = metadata.uid();
-            if uid.to_string() != owner {
+            if uid != owner {
                 return Err(fault(format!(
                     "it belongs to uid {uid} now, and to uid {owner} when the vassal was started"
                 )));
@@ -108,7 +102,7 @@ pub(super) fn contents(invocation: &Invocation, name: &str) -> Result<Vec<u8>, F
             file = Some(opened);
             metadata
         }
-        _ => fs::metadata(&path).map_err(|error| fault(plain(&error)))?,
+        None => fs::metadata(&path).map_err(|error| fault(plain(&error)))?,
     };
     // devices and pipes might never end
     if !metadata.is_file() {
@@ -122,7 +116,7 @@ pub(super) fn contents(invocation: &Invocation, name: &str) -> Result<Vec<u8>, F
     if metadata.len() > LARGEST_FILE {
         return Err(fault(format!("it has more than {LARGEST_FILE} bytes")));
     }
-    if invocation.variable(MAGIC_EXEC) == Some(name) && command::is_executable(&path) {
+    if vassal_file.is_some_and(|file| file.executable) && command::is_executable(&path) {
         return command::output_of_file(&path, &invocation.cwd);
     }
     let read = match file {

@@ -20,9 +20,22 @@ pub(crate) struct Invocation {
     pub(crate) cwd: PathBuf,
     /// Whether the instance is being reloaded, for `if-reload`.
     pub(crate) reloading: bool,
+    /// The configuration file of a vassal; `None`: the process is none.
+    pub(crate) vassal_file: Option<VassalFile>,
     pub(super) host: Host,
     /// Standard input is read once, however often the configuration is.
     stdin: Arc<OnceLock<Vec<u8>>>,
+}
+
+/// The configuration file of a vassal, and how its emperor has it read.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub(crate) struct VassalFile {
+    /// Its name, as the command line names it.
+    pub(crate) name: String,
+    /// If the file is executable, it is run, and its output is the configuration (`emperor-magic-exec`).
+    pub(crate) executable: bool,
+    /// The user id that the file must belong to when it is read (`emperor-tyrant`); `None`: any.
+    pub(crate) owner: Option<u32>,
 }
 
 impl Invocation {
@@ -45,6 +58,7 @@ impl Invocation {
             env,
             cwd,
             reloading: false,
+            vassal_file: None,
             host: Host::here(),
             stdin: Arc::default(),
         }

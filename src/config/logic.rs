@@ -4,6 +4,7 @@ use super::file::{contents, path_of};
 use super::finding::{Fault, Place};
 use super::glob;
 use super::source::{MOST_ENTRIES, Source};
+use crate::log;
 
 /// A condition or a loop that was begun and not yet ended.
 #[derive(Debug, Clone)]
@@ -243,24 +244,14 @@ pub(super) fn is_reserved_variable(name: &str) -> bool {
         "UWSGI_JAIL_PID",
         "UWSGI_ORIGINAL_PROC_NAME",
     ];
-    // these tell a process of ours something that is no option
+    // variables of our own processes; a vassal removes those of its emperor before it reads its configuration
     const OURS: &[&str] = &[
         "RUWSGI_FALLBACK",
         "RUWSGI_LOG",
         "RUWSGI_MODULE",
         "RUWSGI_RUNTIME_DIRECTORY",
         "RUWSGI_UNDER_TEST",
-        "RUWSGI_VASSAL",
-        "RUWSGI_EMPEROR_FD",
-        "RUWSGI_EMPEROR_KEEP",
-        "RUWSGI_EMPEROR_GROUPS",
-        "RUWSGI_EMPEROR_HOOK",
-        "RUWSGI_EMPEROR_KEEPS",
-        "RUWSGI_EMPEROR_SOCKETS",
-        "RUWSGI_EMPEROR_ADDRESS",
-        "RUWSGI_EMPEROR_EXEC",
-        "RUWSGI_EMPEROR_FILE",
-        "RUWSGI_SHIM",
+        log::VASSAL_NAME,
     ];
     let ours = OURS.contains(&name) || name.starts_with("RUWSGI_TEST_");
     ours || UWSGIS.contains(&name) || name.starts_with("UWSGI_VASSAL_")

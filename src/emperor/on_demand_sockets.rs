@@ -3,6 +3,7 @@
 use std::os::fd::{AsFd, AsRawFd, BorrowedFd, OwnedFd};
 
 use crate::ipc::Kept;
+use crate::net::Lent;
 use crate::sys::process::Identity;
 use crate::sys::socket::FileId;
 use crate::sys::{borrowed_rights, deferred_close, packet, socket, unix_socket};
@@ -39,17 +40,16 @@ impl Keep {
         self.sockets.iter().map(|(fd, _)| fd.as_fd())
     }
 
-    /// What a process that they are lent to is told of them, separated by commas: the number of each and, of a Unix
-    /// socket, what makes its file itself.
-    pub(super) fn numbers(&self) -> String {
-        let sockets = self.sockets.iter().map(|(fd, kept)| {
-            let number = fd.as_raw_fd();
-            match &kept.file {
-                Some(file) => format!("{number}:{}:{}", file.device, file.inode),
-                None => number.to_string(),
-            }
+    /// The sockets as the vassal's environment lists them.
+    pub(super) fn lent(&self) -> Vec<Lent> {
+        let lent = self.sockets.iter().map(|(fd, kept)| Lent {
+            number: fd.as_raw_fd(),
+            file: kept.file.as_ref().map(|file| FileId {
+                device: file.device,
+                inode: file.inode,
+            }),
         });
-        sockets.collect::<Vec<_>>().join(",")
+        lent.collect()
     }
 
     /// Their addresses, for the log.

@@ -9,8 +9,9 @@ use std::path::{Path, PathBuf};
 use std::process::{Command, Stdio};
 use std::time::{Duration, Instant};
 
-use crate::config::{Config, Invocation};
+use crate::config::{Config, Invocation, VassalFile};
 use crate::group_limits::GroupLimits;
+use crate::process::{AddressRule, OnDemand, VassalEnvironment};
 use crate::sys::capability::Capabilities;
 use crate::sys::interpreter::Shim;
 use crate::sys::process::{self, Apart, Identity, Pid};
@@ -49,8 +50,8 @@ pub(super) struct Recipe {
     magic_exec: bool,
     /// A vassal's file has to belong to its user also when it is read.
     owned: bool,
-    /// How the address of a vassal on demand is found, if not in its configuration.
-    address: Option<OsString>,
+    /// The part of a vassal's environment that is the same for all vassals.
+    vassal: VassalEnvironment,
     /// Where other users' vassals write instead of to our terminal, which they could read.
     terminal: Option<File>,
     /// What the shim on PATH stands for, and since when that is known.
@@ -88,27 +89,24 @@ impl Recipe {
         }
         flag(&mut after, "--inherit", config.vassals_inherit());
         flag(&mut after, "--include", config.vassals_include());
-        let mut environment = environment(std::env::vars_os());
-        if !config.emperor_no_orphans() {
-            environment.push(("RUWSGI_EMPEROR_KEEP".into(), "1".into()));
-        }
-        if GroupLimits::of(config).is_some() {
-            environment.push(("RUWSGI_EMPEROR_GROUPS".into(), "1".into()));
-        }
-        if let Some(hook) = config.vassals_start_hook() {
-            environment.push(("RUWSGI_EMPEROR_HOOK".into(), hook.into()));
-        }
+        let vassal = VassalEnvironment {
+            outlives_emperor: !config.emperor_no_orphans(),
+            in_cgroup: GroupLimits::of(config).is_some(),
+            start_hook: config.vassals_start_hook().map(OsString::from),
+            address_rule: address_rule(config, invocation),
+            ..VassalEnvironment::default()
+        };
         Ok(Self {
             programs,
             before,
             after,
-            environment,
+            environment: environment(std::env::vars_os()),
             descriptors,
             capabilities,
             stop_hook: config.vassals_stop_hook().map(PathBuf::from),
             magic_exec: config.emperor_magic_exec(),
             owned: !config.emperor_tyrant_nofollow(),
-            address: address_rule(config, invocation),
+            vassal,
             terminal: terminal(),
             shim: shim(config),
         })
@@ -165,35 +163,15 @@ impl Recipe {
             .current_dir(&found.directory)
             .env_clear()
             .envs(self.environment_for(identity))
-            .env("RUWSGI_EMPEROR_FD", channel.as_raw_fd().to_string())
-            .env("RUWSGI_VASSAL", &found.name)
-            .env(
-                "RUWSGI_EMPEROR_KEEPS",
-                if lending.serve { "0" } else { "1" },
+            .envs(
+                self.vassal_environment(found, identity, lending, channel)
+                    .variables(),
             )
             .stdin(Stdio::null());
-        if !lending.keep.is_empty() {
-            command.env("RUWSGI_EMPEROR_SOCKETS", lending.keep.numbers());
-        }
-        if self.magic_exec {
-            command.env("RUWSGI_EMPEROR_EXEC", found.file_name());
-        }
         if let (Some(_), Some(terminal)) = (identity, &self.terminal) {
             // none of these can fail for want of rights, only of descriptors: then they have no output
             let output = || terminal.try_clone().map_or(Stdio::null(), Stdio::from);
             command.stdout(output()).stderr(output());
-        }
-        if let Some(identity) = identity.filter(|_| self.owned) {
-            command
-                .env("RUWSGI_EMPEROR_OWNER", identity.uid.to_string())
-                .env("RUWSGI_EMPEROR_FILE", found.file_name());
-        }
-        if let Some(rule) = &self.address {
-            command.env("RUWSGI_EMPEROR_ADDRESS", rule);
-        }
-        let is_fresh = |(_, since): &&(Shim, Instant)| since.elapsed() < SHIM_TIME;
-        if let Some((shim, _)) = self.shim.as_ref().filter(is_fresh) {
-            command.env("RUWSGI_SHIM", shim.to_text());
         }
         if let Some((name, home)) = identity.and_then(|it| user::name_and_home(it.uid)) {
             command
@@ -202,6 +180,36 @@ impl Recipe {
                 .env("HOME", home);
         }
         command
+    }
+
+    /// What this vassal is told of itself and of what it inherits.
+    fn vassal_environment(
+        &self,
+        found: &Found,
+        identity: Option<&Identity>,
+        lending: &Lending<'_>,
+        channel: &OwnedFd,
+    ) -> VassalEnvironment {
+        let shim = self.shim.as_ref();
+        let shim = shim.filter(|(_, since)| since.elapsed() < SHIM_TIME);
+        let identity = identity.filter(|_| self.owned);
+        VassalEnvironment {
+            name: found.name.clone(),
+            channel: Some(channel.as_raw_fd()),
+            on_demand: Some(if lending.serve {
+                OnDemand::Serve
+            } else {
+                OnDemand::HandOver
+            }),
+            sockets: lending.keep.lent(),
+            file: Some(VassalFile {
+                name: found.file_name().to_owned(),
+                executable: self.magic_exec,
+                owner: identity.map(|identity| identity.uid),
+            }),
+            shim: shim.map(|(shim, _)| shim.clone()),
+            ..self.vassal.clone()
+        }
     }
 
     /// The environment of a process of this user; `None`: of the emperor's own.
@@ -248,22 +256,15 @@ fn is_no_program(error: &io::Error) -> bool {
     ) || error.raw_os_error() == Some(libc::ENOEXEC)
 }
 
-/// How a vassal finds its address on demand, told in a variable.
-fn address_rule(config: &Config, invocation: &Invocation) -> Option<OsString> {
-    let rule = |what: &str, of: OsString| {
-        let mut rule = OsString::from(format!("{what} "));
-        rule.push(of);
-        rule
-    };
-    let extension = config.emperor_on_demand_extension().map(OsString::from);
-    let directory = config
-        .emperor_on_demand_directory()
-        .map(|directory| invocation.cwd.join(directory).into_os_string());
-    let command = config.emperor_on_demand_exec().map(OsString::from);
+/// Where the address of a vassal on demand comes from, if not from its configuration.
+fn address_rule(config: &Config, invocation: &Invocation) -> Option<AddressRule> {
+    let extension = config.emperor_on_demand_extension();
+    let directory = config.emperor_on_demand_directory();
+    let command = config.emperor_on_demand_exec();
+    let extension = extension.map(|extension| AddressRule::Extension(extension.to_owned()));
     extension
-        .map(|it| rule("extension", it))
-        .or(directory.map(|it| rule("directory", it)))
-        .or(command.map(|it| rule("exec", it)))
+        .or(directory.map(|path| AddressRule::Directory(invocation.cwd.join(path))))
+        .or(command.map(|command| AddressRule::Exec(command.to_owned())))
 }
 
 /// The terminal that our log goes to, for writing only.

@@ -22,6 +22,9 @@ use tracing::{Event, Level, Metadata, Subscriber};
 use crate::sys::clock::LocalTime;
 use crate::sys::stdio;
 
+/// The environment variable that holds the name of the vassal which this process belongs to.
+pub const VASSAL_NAME: &str = "RUWSGI_VASSAL";
+
 /// What the environment said when the log was started.
 struct Setup {
     max: LevelFilter,
@@ -166,8 +169,7 @@ impl Setup {
             let (device, inode) = v.split_once(':')?;
             Some((device.parse().ok()?, inode.parse().ok()?))
         });
-        let vassal =
-            std::env::var("RUWSGI_VASSAL").map_or_else(|_| String::new(), |name| name + " ");
+        let vassal = std::env::var(VASSAL_NAME).map_or_else(|_| String::new(), |name| name + " ");
         Setup {
             max,
             journal,

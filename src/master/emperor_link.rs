@@ -9,20 +9,12 @@ use crate::group_limits::GroupLimits;
 use crate::ipc::{
     self, FromEmperor, FromVassal, Kept, Limited, LoadFailure, Question, Report, ToVassal,
 };
-use crate::sys::{environment, memory, packet, poll};
+use crate::process::VassalEnvironment;
+use crate::sys::interpreter::Shim;
+use crate::sys::{memory, packet, poll};
 
 use super::on_demand_sockets::Loan;
 
-/// The descriptor's number stands in this variable.
-const DESCRIPTOR: &str = "RUWSGI_EMPEROR_FD";
-/// What the configuration is read by, beside the file (`emperor-magic-exec`); kept in the invocation.
-const EXEC: &str = "RUWSGI_EMPEROR_EXEC";
-/// Whose the file has to be (`emperor-tyrant`); kept in the invocation too.
-const OWNER: &str = "RUWSGI_EMPEROR_OWNER";
-/// Set where a vassal goes on although its emperor is gone (`emperor-no-orphans = false`).
-const KEEP: &str = "RUWSGI_EMPEROR_KEEP";
-/// Set where the emperor has put this process into a cgroup of its own, and would limit it further.
-const GROUPS: &str = "RUWSGI_EMPEROR_GROUPS";
 /// How long the emperor may take to do so.
 const LIMITS_TIME: Duration = Duration::from_secs(30);
 
@@ -41,6 +33,8 @@ pub(crate) struct EmperorLink {
     pub(super) logs_elsewhere: bool,
     /// What the emperor offers and lends.
     pub(super) loan: Loan,
+    /// The interpreter that the shim on PATH stands for, as the emperor has found out.
+    pub(super) shim: Option<Shim>,
 }
 
 /// What came of asking for limits.
@@ -66,32 +60,27 @@ pub(super) enum Heard {
 }
 
 impl EmperorLink {
-    /// Takes the channel that this process was started with, if an emperor did. To be called once, before there are
-    /// threads.
-    pub(crate) fn from_environment() -> Self {
-        let number = environment::take(DESCRIPTOR);
-        let keep = environment::take(KEEP).is_some();
-        let grouped = environment::take(GROUPS).is_some();
-        environment::take(EXEC);
-        environment::take(OWNER);
-        let number = number.and_then(|text| text.to_str()?.parse().ok());
-        let channel = number.and_then(|number| match packet::adopt(number) {
-            Ok(channel) => Some(channel),
+    /// Adopts the channel that an emperor has started this process with, if one has. Call it once: the link owns the
+    /// descriptor.
+    pub(crate) fn new(environment: &VassalEnvironment) -> Self {
+        let Some(number) = environment.channel else {
+            return Self::default();
+        };
+        match packet::adopt(number) {
+            Ok(channel) => Self {
+                channel: Some(channel),
+                vassal: true,
+                keep: environment.outlives_emperor,
+                grouped: environment.in_cgroup,
+                next_beat: None,
+                logs_elsewhere: false,
+                loan: Loan::new(environment),
+                shim: environment.shim.clone(),
+            },
             Err(error) => {
-                tracing::warn!("{DESCRIPTOR} is no emperor's channel: {error}");
-                None
+                tracing::warn!("descriptor {number} is no channel to an emperor: {error}");
+                Self::default()
             }
-        });
-        let vassal = channel.is_some();
-        let loan = Loan::from_environment();
-        Self {
-            channel,
-            vassal,
-            keep,
-            grouped: grouped && vassal,
-            next_beat: None,
-            logs_elsewhere: false,
-            loan: if vassal { loan } else { Loan::default() },
         }
     }
 

@@ -111,7 +111,7 @@ impl Instance {
         config: Config,
         invocation: config::Invocation,
         module: Rc<Module>,
-        way: Way,
+        mut way: Way,
     ) -> Self {
         Self {
             invocation,
@@ -119,7 +119,7 @@ impl Instance {
             next: None,
             companions: Vec::new(),
             module,
-            interpreters: Interpreters::from_environment(),
+            interpreters: Interpreters::new(way.emperor.shim.take()),
             way,
         }
     }

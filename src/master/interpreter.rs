@@ -4,14 +4,10 @@ use std::ffi::OsString;
 use std::path::PathBuf;
 
 use crate::config::Config;
-use crate::sys::environment;
 use crate::sys::interpreter::{self, NotFound, Shim};
 
 /// Where commands are when the environment does not say.
 const DEFAULT_PATH: &str = "/usr/local/bin:/usr/bin:/bin";
-
-/// What the emperor knows of the shim on PATH stands in this variable.
-const KNOWN_SHIM: &str = "RUWSGI_SHIM";
 
 /// The interpreter found last, and what it was found for.
 pub(super) struct Interpreters {
@@ -27,13 +23,9 @@ struct Wanted {
 }
 
 impl Interpreters {
-    /// None found yet. To be called once, before there are threads.
-    pub(super) fn from_environment() -> Self {
-        let known = environment::take(KNOWN_SHIM);
-        Self {
-            last: None,
-            known: known.and_then(|text| Shim::from_text(&text)),
-        }
+    /// None found yet; `known` is what the emperor has found out about the shim on PATH.
+    pub(super) fn new(known: Option<Shim>) -> Self {
+        Self { last: None, known }
     }
 
     /// The interpreter for a configuration and the application's environment.

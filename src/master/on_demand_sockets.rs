@@ -1,6 +1,5 @@
 //! Sockets that the emperor keeps while no process serves on them (`on-demand`), and lends to one that does.
 
-use std::ffi::OsString;
 use std::fs;
 use std::io;
 use std::path::Path;
@@ -10,17 +9,7 @@ use anyhow::{Context, Result, bail};
 
 use crate::config::{Address, Config};
 use crate::net::Lent;
-use crate::sys::environment;
-
-/// Set where the emperor keeps the sockets of vassals that are on demand.
-const OFFER: &str = "RUWSGI_EMPEROR_KEEPS";
-/// The descriptors that it lends, separated by commas: the number of each and, of a Unix socket with a file, that file's
-/// device and inode.
-const LENT: &str = "RUWSGI_EMPEROR_SOCKETS";
-/// Where a vassal's address comes from if not from its configuration: `extension`, `directory` or `exec`, and what of it.
-const RULE: &str = "RUWSGI_EMPEROR_ADDRESS";
-/// The vassal's name.
-const NAME: &str = "RUWSGI_VASSAL";
+use crate::process::{AddressRule, OnDemand, VassalEnvironment};
 
 /// What the emperor offers and lends.
 #[derive(Debug, Default)]
@@ -31,40 +20,22 @@ pub(crate) struct Loan {
     pub(super) address: Option<Address>,
     /// The emperor keeps the sockets of now.
     pub(super) kept: bool,
-    offered: Option<Offer>,
-    rule: Option<OsString>,
-}
-
-/// What the emperor wants of a vassal that is on demand.
-#[derive(Debug, Clone, Copy, PartialEq, Eq)]
-enum Offer {
-    /// To hand over its sockets and leave.
-    Keep,
-    /// To serve.
-    Serve,
+    offered: Option<OnDemand>,
+    rule: Option<AddressRule>,
+    /// The vassal's name.
+    name: String,
 }
 
 impl Loan {
-    /// What this process was started with. To be called once, before there are threads.
-    pub(super) fn from_environment() -> Self {
-        let lent = environment::take(LENT);
-        let lent = lent.as_deref().and_then(|text| text.to_str());
-        let lent: Vec<Lent> = lent
-            .unwrap_or_default()
-            .split(',')
-            .filter_map(Lent::parse)
-            .collect();
-        let offered = match environment::take(OFFER) {
-            Some(word) if word == "1" => Some(Offer::Keep),
-            Some(_) => Some(Offer::Serve),
-            None => None,
-        };
+    /// What this process was started with.
+    pub(super) fn new(environment: &VassalEnvironment) -> Self {
         Self {
-            kept: !lent.is_empty(),
-            lent,
+            kept: !environment.sockets.is_empty(),
+            lent: environment.sockets.clone(),
             address: None,
-            offered,
-            rule: environment::take(RULE),
+            offered: environment.on_demand,
+            rule: environment.address_rule.clone(),
+            name: environment.name.clone(),
         }
     }
 
@@ -73,21 +44,18 @@ impl Loan {
     /// # Errors
     /// When it cannot be found out, or is none.
     pub(super) fn find_address(&mut self) -> Result<()> {
-        let Some(rule) = &self.rule else {
-            return Ok(());
-        };
-        let rule = rule.to_string_lossy();
-        let name = name();
-        let text = match rule.split_once(' ') {
-            Some(("extension", extension)) => {
+        let name = &self.name;
+        let text = match &self.rule {
+            Some(AddressRule::Extension(extension)) => {
                 first_line_of(Path::new(&format!("{name}{extension}")))?
             }
-            Some(("directory", directory)) => {
-                let stem = Path::new(&name).file_stem().unwrap_or_default();
-                Some(format!("{directory}/{}.socket", stem.to_string_lossy()))
+            Some(AddressRule::Directory(directory)) => {
+                let stem = Path::new(name).file_stem().unwrap_or_default();
+                let socket = format!("{}.socket", stem.to_string_lossy());
+                Some(directory.join(socket).to_string_lossy().into_owned())
             }
-            Some(("exec", command)) => output_of(command, &name)?,
-            _ => None,
+            Some(AddressRule::Exec(command)) => output_of(command, name)?,
+            None => None,
         };
         self.address = parse(text)?;
         Ok(())
@@ -98,10 +66,9 @@ impl Loan {
     /// # Errors
     /// Those of [`Loan::find_address`].
     pub(super) fn address_anew(&self, directory: &Path) -> Result<Option<Address>> {
-        let rule = self.rule.as_ref().map(|rule| rule.to_string_lossy());
-        match rule.as_deref().and_then(|rule| rule.split_once(' ')) {
-            Some(("extension", extension)) => parse(first_line_of(
-                &directory.join(format!("{}{extension}", name())),
+        match &self.rule {
+            Some(AddressRule::Extension(extension)) => parse(first_line_of(
+                &directory.join(format!("{}{extension}", self.name)),
             )?),
             _ => Ok(self.address.clone()),
         }
@@ -114,12 +81,8 @@ impl Loan {
 
     /// Whether it shall only hand its sockets over, and leave.
     pub(super) fn is_to_wait(&self, config: &Config) -> bool {
-        self.offered == Some(Offer::Keep) && self.is_on_demand(config)
+        self.offered == Some(OnDemand::HandOver) && self.is_on_demand(config)
     }
-}
-
-fn name() -> String {
-    std::env::var(NAME).unwrap_or_default()
 }
 
 fn parse(text: Option<String>) -> Result<Option<Address>> {

@@ -16,6 +16,7 @@ use super::interpreter::Interpreters;
 use super::limits::Limits;
 use super::module::Module;
 use super::scale::{Algorithm, Busyness, Scale};
+use crate::log;
 use crate::net::Bound;
 
 /// Bodies of this size go to a file where `post-buffering` says nothing: 1 MiB.
@@ -106,7 +107,7 @@ fn is_for_us(name: &OsString) -> bool {
     };
     // the interpreter's side logs as we do
     let option = (name.starts_with("UWSGI_") || name.starts_with("RUWSGI_"))
-        && !["RUWSGI_LOG", "RUWSGI_VASSAL"].contains(&name);
+        && !["RUWSGI_LOG", log::VASSAL_NAME].contains(&name);
     option
         || [
             "LISTEN_FDS",

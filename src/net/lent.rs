@@ -1,5 +1,6 @@
 //! Listening sockets that another process has bound and lends.
 
+use std::fmt;
 use std::os::fd::RawFd;
 
 use crate::sys::socket::FileId;
@@ -30,5 +31,16 @@ impl Lent {
             number: number.parse().ok()?,
             file,
         })
+    }
+}
+
+impl fmt::Display for Lent {
+    /// Writes what [`Lent::parse`] reads.
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        let number = self.number;
+        match self.file {
+            Some(FileId { device, inode }) => write!(f, "{number}:{device}:{inode}"),
+            None => write!(f, "{number}"),
+        }
     }
 }
