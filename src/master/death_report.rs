@@ -14,23 +14,23 @@ use crate::sys::oom::Want;
 use crate::sys::process::{End, Exit};
 use crate::sys::signal::Signal;
 
-use super::crew::Doom;
-use super::report::{Lost, what_next};
-use super::slot::Slot;
+use super::generation::RemovalReason;
+use super::report::{RequestInFlight, what_next};
+use super::slot::SlotState;
 
 /// What is known of a death.
 pub(super) struct Death {
     /// The worker's number.
     pub(super) number: u32,
     /// Its slot before and after.
-    pub(super) before: Slot,
-    pub(super) after: Slot,
+    pub(super) before: SlotState,
+    pub(super) after: SlotState,
     pub(super) end: End,
     /// Requests it had begun.
     pub(super) requests: u64,
-    pub(super) doom: Option<Doom>,
+    pub(super) removal: Option<RemovalReason>,
     /// Requests it was working on.
-    pub(super) lost: Vec<Lost>,
+    pub(super) lost: Vec<RequestInFlight>,
     /// Whether the kernel has killed for want of memory meanwhile.
     pub(super) want: Want,
     /// The stacks of its threads, as they were written last.
@@ -68,15 +68,18 @@ enum Kind {
 }
 
 fn kind(death: &Death) -> Kind {
-    let asked = matches!(death.before, Slot::Leaving { .. } | Slot::Killed { .. });
-    let killed = matches!(death.before, Slot::Killed { .. });
+    let asked = matches!(
+        death.before,
+        SlotState::Leaving { .. } | SlotState::Killed { .. }
+    );
+    let killed = matches!(death.before, SlotState::Killed { .. });
     match death.end.exit {
-        _ if killed && death.doom == Some(Doom::Harakiri) => Kind::Harakiri,
-        _ if killed && matches!(death.doom, Some(Doom::Evil(_))) => Kind::Evil,
-        _ if killed && death.doom == Some(Doom::Unwanted) => Kind::Unwanted,
+        _ if killed && death.removal == Some(RemovalReason::Harakiri) => Kind::Harakiri,
+        _ if killed && matches!(death.removal, Some(RemovalReason::Evil(_))) => Kind::Evil,
+        _ if killed && death.removal == Some(RemovalReason::Unwanted) => Kind::Unwanted,
         Exit::Status(exit::OK | exit::RETIRED) if asked => Kind::Left,
         _ if asked => Kind::WhileLeaving,
-        _ if matches!(death.before, Slot::Starting { .. }) => Kind::Stillborn,
+        _ if matches!(death.before, SlotState::Starting { .. }) => Kind::Stillborn,
         _ => Kind::Sudden,
     }
 }
@@ -215,7 +218,7 @@ pub(super) fn log_requests(death: &Death, total: u64, settings: &RequestLines) {
 }
 
 /// The scoreboard holds a request's method, URI and client address; its other variables are lost with the worker.
-impl LoggedRequest for Lost {
+impl LoggedRequest for RequestInFlight {
     fn method(&self) -> &[u8] {
         let (request, _) = self.parts();
         request

@@ -6,14 +6,14 @@ use std::path::PathBuf;
 
 use crate::sys::fifo::Fifo;
 
-use super::signals::Manner;
+use super::signals::ReloadMode;
 
 /// What a letter asks for.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub(super) enum Letter {
     /// Read the fifo of this number from now on.
     Fifo(usize),
-    Reload(Manner),
+    Reload(ReloadMode),
     /// Finish the requests in flight and stop.
     Stop,
     /// Stop at once.
@@ -42,8 +42,8 @@ pub(super) fn letter(byte: u8) -> Letter {
     match byte {
         b'0'..=b'9' => Letter::Fifo(usize::from(byte - b'0')),
         // a reload never stops service, and so it replaces worker after worker anyway
-        b'r' | b'c' | b'w' => Letter::Reload(Manner::Graceful),
-        b'R' | b'W' => Letter::Reload(Manner::Brutal),
+        b'r' | b'c' | b'w' => Letter::Reload(ReloadMode::Graceful),
+        b'R' | b'W' => Letter::Reload(ReloadMode::Brutal),
         b'q' => Letter::Stop,
         b'Q' => Letter::StopNow,
         b's' => Letter::Report,
@@ -129,7 +129,7 @@ mod tests {
         for byte in b"0123456789+-BcCEflLpPqQrRsSwW" {
             assert_ne!(letter(*byte), Letter::Unknown, "{}", *byte as char);
         }
-        assert_eq!(letter(b'r'), Letter::Reload(Manner::Graceful));
+        assert_eq!(letter(b'r'), Letter::Reload(ReloadMode::Graceful));
         assert_eq!(letter(b'\n'), Letter::Nothing);
         assert_eq!(letter(b'z'), Letter::Unknown);
         assert_eq!(letter(0xff), Letter::Unknown);

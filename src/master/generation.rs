@@ -1,496 +1,311 @@
-//! The life of a generation: its zygote's states, where it stands, and what a mishap means for it.
-//! Pure functions, as in `slot.rs`.
+//! The processes of one generation: its zygote, its workers, and what they are heard and told.
 //!
-//! ```text
-//!          Tick              Loaded            Close
-//!  Absent ──────▶ Loading ───────────▶ Loaded ───────▶ Closing ──▶ Killed ──▶ Gone
-//!    ▲               │                    │
-//!    └───────────────┴────────────────────┘ Exited
-//! ```
+//! The decisions are `slot.rs`'s and `generation.rs`'s; here they are performed.
 
-use std::time::{Duration, Instant};
+mod hear;
+mod judge;
+mod perform;
+mod recycle;
+mod scale;
+mod tell;
 
-use crate::sys::process::Pid;
+use std::collections::VecDeque;
+use std::fs::File;
+use std::io;
+use std::os::fd::{AsFd, BorrowedFd, OwnedFd};
+use std::time::{Instant, SystemTime};
 
-use super::backoff;
-use super::slot::GOOD_START;
+use crate::ipc::{LoadFailure, ToWorker};
+use crate::shared::scoreboard::Scoreboard;
+use crate::sys::oom::Kills;
+use crate::sys::process::End;
 
-/// Starts of one slot that may fail, one after the other, before a new generation is given up.
-const PATIENCE: u32 = 3;
+use super::deadline::Watch;
+use super::limits::Reason;
+use super::plan::Plan;
+use super::role::{GenerationRole, StartFailure};
+use super::slot::{self, SlotState};
+use super::zygote;
+use super::zygote_state::{self, Zygote};
 
-/// How long a zygote that said it goes may take to do so.
-const ENDING_TIME: Duration = Duration::from_secs(2);
+use scale::Load;
 
-/// Failures that are remembered of a zygote which did load: a pause of 0.4 s.
-const MOST_AFTER_LOADING: u32 = 4;
+/// Children of the application that are remembered while a fork is under way.
+const MOST_STRAYS: usize = 256;
 
-/// Where a generation stands among the others.
-#[derive(Clone, Copy, Debug, PartialEq, Eq)]
-pub(super) enum Standing {
-    /// The first of all, until its workers serve.
-    First,
-    /// The one that serves.
-    Current,
-    /// The one that a reload prepares; the current one serves meanwhile.
-    Next,
-    /// It finishes what it began, and goes.
-    Old,
+/// One generation's processes.
+pub(super) struct Generation {
+    /// 1 for the first generation of the instance.
+    pub(super) number: u32,
+    pub(super) role: GenerationRole,
+    pub(super) plan: Plan,
+    pub(super) begun: Instant,
+    pub(super) zygote: Zygote,
+    channel: Option<OwnedFd>,
+    slots: Vec<WorkerSlot>,
+    scoreboard: Scoreboard,
+    /// Workers that are wanted: those with the numbers 1 to this.
+    wanted: u32,
+    /// Some of them have no place yet.
+    unplaced: bool,
+    /// What their number has followed until now.
+    load: Load,
+    /// Children that ended and were nobody's, while a fork was under way whose worker was not known yet.
+    strays: Vec<End>,
+    /// How often the kernel had killed for want of memory when it was asked last.
+    oom: Kills,
+    /// A worker was told to serve.
+    served: bool,
+    /// The zygote has said why it goes.
+    failed: bool,
+    /// When the workers are to be looked at again.
+    next_look: Option<Instant>,
+    failures: VecDeque<(StartFailure, Option<LoadFailure>)>,
+    /// Files of the application that are to be watched, and that nobody has asked for yet.
+    files: Vec<String>,
+    /// The same moment as `begun`, by the clock of files.
+    begun_at: SystemTime,
 }
 
-/// The process that forks a generation's workers.
+/// A worker's place, and the master's end of its leash. Its index is one less than its row of the scoreboard.
+struct WorkerSlot {
+    state: SlotState,
+    /// The worker's number, from 1: several places have the same while one worker takes over from another.
+    number: u32,
+    leash: Option<OwnedFd>,
+    /// What is known of the requests of each thread.
+    watches: Vec<Watch>,
+    /// Where the worker writes the stacks of its threads.
+    stacks: Option<File>,
+    /// Why the worker has to go.
+    removal: Option<RemovalReason>,
+    /// It leaves, and accepts no more.
+    closed: bool,
+    /// Since when nothing is left in it that could end well.
+    hopeless: Option<Instant>,
+    /// When its memory was looked at last, and what it had resident, bytes.
+    memory: Option<(Instant, u64)>,
+    /// The time its threads had been busy at the last look, added up, microseconds.
+    busy: u64,
+}
+
+/// Why a worker has to go.
 #[derive(Clone, Copy, Debug, PartialEq)]
-pub(super) enum Zygote {
-    /// No process; the next is to be spawned at `due`.
-    Absent {
-        due: Instant,
-        /// Starts that failed, one after the other.
-        failures: u32,
-    },
-    /// Importing the application.
-    Loading { process: Process },
-    /// Able to fork.
-    Loaded { process: Process },
-    /// No longer needed, but a fork is under way.
-    Closing { pid: Pid, deadline: Instant },
-    /// It said that it goes, or its channel ended; killed if its process is still there at `deadline`.
-    Ending {
-        process: Process,
-        /// It had loaded the application.
-        loaded: bool,
-        deadline: Instant,
-    },
-    /// Killed because it is no longer needed; its end has not been seen yet.
-    Killed { pid: Pid },
-    /// No process, and none wanted.
-    Gone,
+pub(super) enum RemovalReason {
+    /// A request did not end after its deadline.
+    Harakiri,
+    /// It leaves when its successor serves.
+    Recycled(Reason),
+    /// It is too large to go on.
+    Evil(Reason),
+    /// An operator wants it to go at once.
+    Unwanted,
 }
 
-/// A zygote's process.
-#[derive(Clone, Copy, Debug, PartialEq)]
-pub(super) struct Process {
-    pub(super) pid: Pid,
-    pub(super) since: Instant,
-    /// Starts that failed before this one.
-    pub(super) failures: u32,
-}
+impl Generation {
+    /// A generation without processes; the first tick spawns its zygote. `wanted`: how many workers it begins with.
+    ///
+    /// # Errors
+    /// Those of [`Scoreboard::create`].
+    pub(super) fn new(
+        number: u32,
+        role: GenerationRole,
+        plan: Plan,
+        wanted: u32,
+        now: Instant,
+    ) -> io::Result<Self> {
+        let serving = &plan.app.serving;
+        let wanted = wanted.min(serving.processes);
+        let scoreboard = Scoreboard::create(serving.rows, serving.threads)?;
+        let slots = (0..serving.rows)
+            .map(|index| WorkerSlot {
+                state: if index < wanted {
+                    SlotState::new(now)
+                } else {
+                    SlotState::Vacant
+                },
+                number: index % serving.processes + 1,
+                leash: None,
+                watches: vec![Watch::InTime; serving.threads as usize],
+                stacks: None,
+                removal: None,
+                closed: false,
+                hopeless: None,
+                memory: None,
+                busy: 0,
+            })
+            .collect();
+        Ok(Self {
+            number,
+            role,
+            begun: now,
+            zygote: Zygote::new(now),
+            channel: None,
+            slots,
+            scoreboard,
+            wanted,
+            unplaced: false,
+            load: Load::default(),
+            strays: Vec::new(),
+            oom: Kills::now(),
+            served: false,
+            failed: false,
+            next_look: None,
+            failures: VecDeque::new(),
+            files: Vec::new(),
+            begun_at: SystemTime::now(),
+            plan,
+        })
+    }
 
-/// What can happen to a zygote.
-#[derive(Clone, Copy, Debug, PartialEq)]
-pub(super) enum Event {
-    /// Time has passed; `forking`: a fork is under way.
-    Tick { forking: bool },
-    /// It was spawned.
-    Spawned(Pid),
-    /// It could not be spawned.
-    NotSpawned,
-    /// The application is imported.
-    Loaded,
-    /// It said that it goes, or its channel ended.
-    Ending,
-    /// The generation needs it no more; a fork under way has until `deadline`.
-    Close { forking: bool, deadline: Instant },
-    /// Its process has ended.
-    Exited,
-}
-
-/// What is to be done about it.
-#[derive(Clone, Copy, Debug, PartialEq, Eq)]
-pub(super) enum Action {
-    Nothing,
-    Spawn,
-    Kill,
-}
-
-impl Zygote {
-    /// A zygote that is due now.
-    pub(super) fn new(now: Instant) -> Self {
-        Self::Absent {
-            due: now,
-            failures: 0,
+    /// Files of the application that became known, and since when they may have been read.
+    pub(super) fn take_files(&mut self) -> Option<(Vec<String>, SystemTime)> {
+        match self.files.is_empty() {
+            true => None,
+            false => Some((std::mem::take(&mut self.files), self.begun_at)),
         }
     }
 
-    /// Its process.
-    pub(super) fn pid(&self) -> Option<Pid> {
-        match *self {
-            Self::Loading { process } | Self::Loaded { process } | Self::Ending { process, .. } => {
-                Some(process.pid)
-            }
-            Self::Closing { pid, .. } | Self::Killed { pid } => Some(pid),
-            Self::Absent { .. } | Self::Gone => None,
-        }
+    /// What went wrong and has not been judged yet, the oldest.
+    pub(super) fn failure(&mut self) -> Option<(StartFailure, Option<LoadFailure>)> {
+        self.failures.pop_front()
     }
 
-    /// Whether it can be asked to fork.
-    pub(super) fn forks(&self) -> bool {
-        matches!(self, Self::Loaded { .. })
+    /// Whether every worker that is wanted can serve; where none is, one could be forked.
+    pub(super) fn is_ready(&self) -> bool {
+        let all = (1..=self.wanted).all(|number| {
+            self.slots.iter().any(|slot| {
+                slot.number == number
+                    && matches!(
+                        slot.state,
+                        SlotState::Held { .. } | SlotState::Serving { .. }
+                    )
+            })
+        });
+        all && (self.wanted > 0 || self.zygote.forks())
     }
 
-    /// When an [`Event::Tick`] has to come.
+    /// Whether nothing of it is left.
+    pub(super) fn is_gone(&self) -> bool {
+        self.zygote == Zygote::Gone
+            && self
+                .slots
+                .iter()
+                .all(|slot| slot.state == SlotState::Vacant)
+    }
+
+    /// Whether a worker was ever told to serve.
+    pub(super) fn has_served(&self) -> bool {
+        self.served
+    }
+
+    /// Slots and what is in them, with the requests of each.
+    pub(super) fn slots(&self) -> impl Iterator<Item = (u32, &SlotState, u64)> {
+        let used = self
+            .slots
+            .iter()
+            .zip(1..)
+            .filter(|(slot, _)| slot.state != SlotState::Vacant);
+        used.map(|(slot, row)| {
+            (
+                slot.number,
+                &slot.state,
+                self.scoreboard.worker_requests(row),
+            )
+        })
+    }
+
+    /// The ids of its processes.
+    pub(super) fn pids(&self) -> impl Iterator<Item = i32> {
+        let workers = self.slots.iter().filter_map(|slot| slot.state.worker());
+        let zygote = self.zygote.pid().into_iter();
+        zygote
+            .chain(workers.map(|worker| worker.pid))
+            .map(|pid| pid.get())
+    }
+
+    /// Requests of all its workers, dead ones included.
+    pub(super) fn requests(&self) -> u64 {
+        self.scoreboard.total_requests()
+    }
+
+    /// When [`Generation::tick`] has something to do, if nothing is heard before.
     pub(super) fn deadline(&self) -> Option<Instant> {
-        match *self {
-            Self::Absent { due, .. } => Some(due),
-            Self::Closing { deadline, .. } | Self::Ending { deadline, .. } => Some(deadline),
-            _ => None,
-        }
-    }
-}
-
-/// The next state, and what to do.
-pub(super) fn step(zygote: Zygote, event: Event, now: Instant) -> (Zygote, Action) {
-    match event {
-        Event::Tick { forking } => tick(zygote, forking, now),
-        Event::Spawned(pid) => (spawned(zygote, pid, now), Action::Nothing),
-        Event::NotSpawned => match zygote {
-            Zygote::Absent { failures, .. } => (after_failure(failures, now), Action::Nothing),
-            other => (other, Action::Nothing),
-        },
-        Event::Loaded => match zygote {
-            Zygote::Loading { mut process } => {
-                process.failures = process.failures.min(MOST_AFTER_LOADING);
-                (Zygote::Loaded { process }, Action::Nothing)
-            }
-            other => (other, Action::Nothing),
-        },
-        Event::Ending => (ending(zygote, now), Action::Nothing),
-        Event::Close { forking, deadline } => close(zygote, forking, deadline),
-        Event::Exited => (exited(zygote, now), Action::Nothing),
-    }
-}
-
-fn tick(zygote: Zygote, forking: bool, now: Instant) -> (Zygote, Action) {
-    match zygote {
-        Zygote::Absent { due, .. } if due <= now => (zygote, Action::Spawn),
-        Zygote::Ending {
-            process,
-            loaded,
-            deadline,
-        } if deadline <= now => {
-            let ending = Zygote::Ending {
-                process,
-                loaded,
-                deadline: now + ENDING_TIME,
-            };
-            (ending, Action::Kill)
-        }
-        Zygote::Closing { pid, deadline } if !forking || deadline <= now => {
-            (Zygote::Killed { pid }, Action::Kill)
-        }
-        other => (other, Action::Nothing),
-    }
-}
-
-fn spawned(zygote: Zygote, pid: Pid, now: Instant) -> Zygote {
-    let Zygote::Absent { failures, .. } = zygote else {
-        return zygote;
-    };
-    let process = Process {
-        pid,
-        since: now,
-        failures,
-    };
-    Zygote::Loading { process }
-}
-
-fn ending(zygote: Zygote, now: Instant) -> Zygote {
-    let deadline = now + ENDING_TIME;
-    match zygote {
-        Zygote::Loading { process } => Zygote::Ending {
-            process,
-            loaded: false,
-            deadline,
-        },
-        Zygote::Loaded { process } => Zygote::Ending {
-            process,
-            loaded: true,
-            deadline,
-        },
-        other => other,
-    }
-}
-
-fn close(zygote: Zygote, forking: bool, deadline: Instant) -> (Zygote, Action) {
-    match zygote {
-        Zygote::Absent { .. } | Zygote::Gone => (Zygote::Gone, Action::Nothing),
-        Zygote::Loaded { process } if forking => {
-            let pid = process.pid;
-            (Zygote::Closing { pid, deadline }, Action::Nothing)
-        }
-        Zygote::Loading { process }
-        | Zygote::Loaded { process }
-        | Zygote::Ending { process, .. } => {
-            let pid = process.pid;
-            (Zygote::Killed { pid }, Action::Kill)
-        }
-        Zygote::Closing {
-            pid,
-            deadline: earlier,
-        } => {
-            let deadline = earlier.min(deadline);
-            (Zygote::Closing { pid, deadline }, Action::Nothing)
-        }
-        Zygote::Killed { pid } => (Zygote::Killed { pid }, Action::Nothing),
-    }
-}
-
-fn exited(zygote: Zygote, now: Instant) -> Zygote {
-    match zygote {
-        Zygote::Loading { process }
-        | Zygote::Ending {
-            process,
-            loaded: false,
-            ..
-        } => after_failure(process.failures, now),
-        Zygote::Loaded { process }
-        | Zygote::Ending {
-            process,
-            loaded: true,
-            ..
-        } => after_life(process, now),
-        Zygote::Closing { .. } | Zygote::Killed { .. } => Zygote::Gone,
-        other => other,
-    }
-}
-
-/// What had loaded will load again: the pause stays short, because without a zygote no worker can be replaced.
-fn after_life(process: Process, now: Instant) -> Zygote {
-    if now.duration_since(process.since) >= GOOD_START {
-        return Zygote::new(now);
-    }
-    // nor may it count towards the long pauses of one that never loads
-    let failures = process.failures.saturating_add(1).min(MOST_AFTER_LOADING);
-    Zygote::Absent {
-        due: now + backoff::pause(failures),
-        failures,
-    }
-}
-
-fn after_failure(failures: u32, now: Instant) -> Zygote {
-    let failures = failures.saturating_add(1);
-    Zygote::Absent {
-        due: now + backoff::pause(failures),
-        failures,
-    }
-}
-
-/// What went wrong in a generation.
-#[derive(Clone, Copy, Debug, PartialEq, Eq)]
-pub(super) enum Mishap {
-    /// The application cannot be loaded, or the zygote died over it.
-    NotLoaded,
-    /// The application cannot be loaded in a worker (`lazy-apps`).
-    NotLoadedInWorker {
-        /// A worker of this generation serves, or has served.
-        served: bool,
-    },
-    /// A worker died before it could serve.
-    FailedStart {
-        /// How often, one after the other.
-        failures: u32,
-    },
-}
-
-/// What follows from it.
-#[derive(Clone, Copy, Debug, PartialEq, Eq)]
-pub(super) enum Verdict {
-    /// The same is tried again, after a pause.
-    TryAgain,
-    /// The generation is given up; the current one serves on.
-    GiveUp,
-    /// The instance cannot start.
-    Fatal,
-}
-
-/// Judges a mishap.
-pub(super) fn judge(standing: Standing, mishap: Mishap) -> Verdict {
-    match (standing, mishap) {
-        (Standing::First, Mishap::NotLoaded | Mishap::NotLoadedInWorker { served: false }) => {
-            Verdict::Fatal
-        }
-        (Standing::Next, Mishap::NotLoaded | Mishap::NotLoadedInWorker { .. }) => Verdict::GiveUp,
-        (Standing::Next, Mishap::FailedStart { failures }) if failures >= PATIENCE => {
-            Verdict::GiveUp
-        }
-        _ => Verdict::TryAgain,
-    }
-}
-
-#[cfg(test)]
-#[allow(clippy::unwrap_used)]
-mod tests {
-    use super::*;
-
-    fn pid() -> Pid {
-        Pid::new(70).unwrap()
+        let can_fork = self.zygote.forks();
+        let slots = self.slots.iter().map(|slot| slot.state.deadline(can_fork));
+        slots
+            .chain([self.zygote.deadline(), self.next_look])
+            .flatten()
+            .min()
     }
 
-    fn after(mut zygote: Zygote, events: &[Event], now: Instant) -> (Zygote, Vec<Action>) {
-        let mut actions = Vec::new();
-        for event in events {
-            let action;
-            (zygote, action) = step(zygote, *event, now);
-            if action != Action::Nothing {
-                actions.push(action);
+    /// The descriptors to wait for: each with the slot it belongs to, `None` for the zygote's channel.
+    pub(super) fn descriptors(&self) -> impl Iterator<Item = (Option<usize>, BorrowedFd<'_>)> {
+        // what a worker says is heard only once the zygote has said who it is
+        let leashes = self.slots.iter().enumerate().filter_map(|(slot, it)| {
+            let leash = it.leash.as_ref()?;
+            it.state.worker()?;
+            Some((Some(slot), leash.as_fd()))
+        });
+        let channel = self.channel.as_ref().map(|channel| (None, channel.as_fd()));
+        channel.into_iter().chain(leashes)
+    }
+
+    /// Does what is due.
+    pub(super) fn tick(&mut self, now: Instant) {
+        let forking = self.is_forking();
+        self.step_zygote(zygote_state::Event::Tick { forking }, now);
+        self.settle_slots(now);
+        self.place_wanted(now);
+        for slot in 0..self.slots.len() {
+            if self.zygote.forks() || !matches!(self.slots[slot].state, SlotState::Empty { .. }) {
+                self.step_slot(slot, slot::Event::Tick, now);
             }
         }
-        (zygote, actions)
-    }
-
-    const TICK: Event = Event::Tick { forking: false };
-
-    #[test]
-    fn a_zygote_is_spawned_when_it_is_due_and_forks_when_it_has_loaded() {
-        let now = Instant::now();
-        let events = [TICK, Event::Spawned(pid()), TICK, Event::Loaded];
-        let (zygote, actions) = after(Zygote::new(now), &events, now);
-        assert_eq!(actions, [Action::Spawn]);
-        assert!(zygote.forks());
-        assert_eq!(zygote.deadline(), None);
-    }
-
-    fn pauses(events: &[Event]) -> Vec<u128> {
-        let now = Instant::now();
-        let mut zygote = Zygote::new(now);
-        let mut pauses = Vec::new();
-        for _ in 0..7 {
-            let due = zygote.deadline().unwrap();
-            pauses.push((due - now).as_millis());
-            (zygote, _) = after(zygote, events, due);
-            (zygote, _) = step(zygote, Event::Exited, now);
+        if !self.is_forking() {
+            self.strays = Vec::new();
         }
-        pauses
+        self.look(now);
     }
 
-    #[test]
-    fn a_zygote_that_dies_over_loading_is_spawned_again_at_once_and_then_ever_more_slowly() {
-        let pauses = pauses(&[TICK, Event::Spawned(pid())]);
-        assert_eq!(pauses, [0, 0, 100, 200, 400, 800, 1600]);
-    }
-
-    #[test]
-    fn a_zygote_that_dies_after_loading_is_never_missed_for_long() {
-        let pauses = pauses(&[TICK, Event::Spawned(pid()), Event::Loaded]);
-        assert_eq!(pauses, [0, 0, 100, 200, 400, 400, 400]);
-    }
-
-    #[test]
-    fn deaths_after_loading_do_not_make_a_later_one_over_loading_a_long_pause() {
-        let now = Instant::now();
-        let mut zygote = Zygote::new(now);
-        for _ in 0..20 {
-            let due = zygote.deadline().unwrap();
-            let life = [TICK, Event::Spawned(pid()), Event::Loaded, Event::Exited];
-            (zygote, _) = after(zygote, &life, due);
+    /// Every held worker is told to serve.
+    pub(super) fn take_over(&mut self, now: Instant) {
+        self.role = GenerationRole::Current;
+        for slot in 0..self.slots.len() {
+            self.step_slot(slot, slot::Event::TakeOver, now);
         }
-        let due = zygote.deadline().unwrap();
-        (zygote, _) = after(zygote, &[TICK, Event::Spawned(pid()), Event::Exited], due);
-        assert_eq!((zygote.deadline().unwrap() - due).as_millis(), 800);
+        self.look(now);
     }
 
-    #[test]
-    fn a_zygote_that_lived_a_while_begins_a_new_series() {
-        let now = Instant::now();
-        let failed = Zygote::Absent {
-            due: now,
-            failures: 4,
-        };
-        let (zygote, _) = after(failed, &[TICK, Event::Spawned(pid()), Event::Loaded], now);
-        let later = now + Duration::from_secs(5);
-        assert_eq!(step(zygote, Event::Exited, later).0, Zygote::new(later));
-    }
-
-    #[test]
-    fn a_zygote_whose_channel_ended_is_replaced_when_it_has_gone_and_killed_if_it_does_not_go() {
-        let now = Instant::now();
-        let events = [
-            TICK,
-            Event::Spawned(pid()),
-            Event::Loaded,
-            Event::Ending,
-            TICK,
-        ];
-        let (zygote, actions) = after(Zygote::new(now), &events, now);
-        assert_eq!(actions, [Action::Spawn]);
-        assert!(!zygote.forks());
-        let late = zygote.deadline().unwrap();
-        let (zygote, action) = step(zygote, TICK, late);
-        assert_eq!(action, Action::Kill);
-        assert_eq!(step(zygote, Event::Exited, late).0, Zygote::new(late));
-    }
-
-    #[test]
-    fn a_zygote_is_let_go_only_when_no_fork_is_under_way() {
-        let now = Instant::now();
-        let deadline = now + Duration::from_secs(60);
-        let close = Event::Close {
-            forking: true,
-            deadline,
-        };
-        let (zygote, _) = after(
-            Zygote::new(now),
-            &[TICK, Event::Spawned(pid()), Event::Loaded],
-            now,
-        );
-        let (zygote, action) = step(zygote, close, now);
-        assert_eq!(action, Action::Nothing);
-        assert_eq!(
-            step(zygote, Event::Tick { forking: true }, now).1,
-            Action::Nothing
-        );
-        assert_eq!(
-            step(zygote, Event::Tick { forking: true }, deadline).1,
-            Action::Kill
-        );
-        let (zygote, action) = step(zygote, TICK, now);
-        assert_eq!(action, Action::Kill);
-        assert_eq!(step(zygote, Event::Exited, now).0, Zygote::Gone);
-    }
-
-    #[test]
-    fn a_zygote_that_still_loads_is_let_go_at_once() {
-        let now = Instant::now();
-        let close = Event::Close {
-            forking: false,
-            deadline: now,
-        };
-        let (zygote, actions) = after(
-            Zygote::new(now),
-            &[TICK, Event::Spawned(pid()), close, Event::Exited],
-            now,
-        );
-        assert_eq!(actions, [Action::Spawn, Action::Kill]);
-        assert_eq!(zygote, Zygote::Gone);
-        assert_eq!(step(zygote, TICK, now), (Zygote::Gone, Action::Nothing));
-    }
-
-    #[test]
-    fn what_cannot_be_loaded_ends_a_first_start_and_only_gives_up_a_reload() {
-        for mishap in [
-            Mishap::NotLoaded,
-            Mishap::NotLoadedInWorker { served: false },
-        ] {
-            assert_eq!(judge(Standing::First, mishap), Verdict::Fatal);
-            assert_eq!(judge(Standing::Next, mishap), Verdict::GiveUp);
-            assert_eq!(judge(Standing::Current, mishap), Verdict::TryAgain);
+    /// Lets everything go: the zygote at once, the workers when they have finished, or when the mercy is over.
+    pub(super) fn dismiss(&mut self, word: ToWorker, now: Instant) {
+        let deadline = now + self.plan.mercy;
+        self.role = GenerationRole::Old;
+        self.close_zygote(deadline, now);
+        for slot in 0..self.slots.len() {
+            self.step_slot(slot, slot::Event::Dismiss { word, deadline }, now);
         }
     }
 
-    #[test]
-    fn a_generation_that_served_is_never_the_end_of_the_instance() {
-        let mishap = Mishap::NotLoadedInWorker { served: true };
-        assert_eq!(judge(Standing::First, mishap), Verdict::TryAgain);
+    /// Ends everything at once.
+    pub(super) fn kill(&mut self, now: Instant) {
+        self.role = GenerationRole::Old;
+        self.close_zygote(now + zygote::FORK_TIME, now);
+        for slot in 0..self.slots.len() {
+            self.step_slot(slot, slot::Event::Kill, now);
+        }
     }
 
-    #[test]
-    fn a_reload_bears_two_failed_starts_of_a_worker() {
-        let verdicts =
-            [1, 2, 3].map(|failures| judge(Standing::Next, Mishap::FailedStart { failures }));
-        assert_eq!(
-            verdicts,
-            [Verdict::TryAgain, Verdict::TryAgain, Verdict::GiveUp]
-        );
-        let mishap = Mishap::FailedStart { failures: 100 };
-        assert_eq!(judge(Standing::First, mishap), Verdict::TryAgain);
-        assert_eq!(judge(Standing::Current, mishap), Verdict::TryAgain);
+    fn close_zygote(&mut self, deadline: Instant, now: Instant) {
+        // nothing is spawned any more: where no other generation listens there, clients are to be refused
+        self.plan.sockets = Vec::new();
+        let forking = self.is_forking();
+        self.step_zygote(zygote_state::Event::Close { forking, deadline }, now);
+    }
+
+    fn is_forking(&self) -> bool {
+        self.slots
+            .iter()
+            .any(|slot| matches!(slot.state, SlotState::Forking { .. }))
     }
 }

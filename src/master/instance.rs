@@ -16,9 +16,9 @@ use crate::sys::notify::Notify;
 use crate::sys::process::{self, Pid};
 use crate::sys::{daemon, pidfile};
 
-use super::crew::Crew;
 use super::emperor_link::EmperorLink;
 use super::fifo::Fifos;
+use super::generation::Generation;
 use super::group;
 use super::interpreter::Interpreters;
 use super::module::Module;
@@ -26,13 +26,13 @@ use super::plan::{self, Plan};
 use super::report;
 use super::run::Control;
 use super::services::{self, Wanted};
-use super::signals::Manner;
+use super::signals::ReloadMode;
 use super::start;
 use crate::net::{self, Bound};
 
 /// What a start leaves behind on its way, and has to take away when the instance ends.
 #[derive(Default)]
-pub(super) struct Way {
+pub(super) struct Resources {
     pub(super) notify: Notify,
     pub(super) emperor: EmperorLink,
     /// The process that was started, while it waits to hear how the start went (`daemonize2`).
@@ -53,7 +53,7 @@ pub(super) struct Way {
     pub(super) control: Option<Control>,
 }
 
-impl Way {
+impl Resources {
     /// Takes everything away; who waits is told that the instance did not start.
     pub(super) fn undo(&mut self, status: i32, failure: &LoadFailure) {
         if self.vacuum {
@@ -103,7 +103,7 @@ pub(super) struct Instance {
     companions: Vec<Wanted>,
     module: Rc<Module>,
     interpreters: Interpreters,
-    way: Way,
+    resources: Resources,
 }
 
 impl Instance {
@@ -111,7 +111,7 @@ impl Instance {
         config: Config,
         invocation: config::Invocation,
         module: Rc<Module>,
-        mut way: Way,
+        mut resources: Resources,
     ) -> Self {
         Self {
             invocation,
@@ -119,8 +119,8 @@ impl Instance {
             next: None,
             companions: Vec::new(),
             module,
-            interpreters: Interpreters::new(way.emperor.shim.take()),
-            way,
+            interpreters: Interpreters::new(resources.emperor.shim.take()),
+            resources,
         }
     }
 
@@ -158,16 +158,16 @@ impl Instance {
         self.companions.clone()
     }
 
-    pub(super) fn way(&self) -> &Way {
-        &self.way
+    pub(super) fn resources(&self) -> &Resources {
+        &self.resources
     }
 
-    pub(super) fn way_mut(&mut self) -> &mut Way {
-        &mut self.way
+    pub(super) fn resources_mut(&mut self) -> &mut Resources {
+        &mut self.resources
     }
 
-    pub(super) fn into_way(self) -> Way {
-        self.way
+    pub(super) fn into_resources(self) -> Resources {
+        self.resources
     }
 
     /// Whether SIGTERM stops the instance.
@@ -192,13 +192,13 @@ impl Instance {
     }
 
     /// The paths that the kernel watches, and how a change of each is reloaded.
-    pub(super) fn watched_paths(&self) -> Vec<(PathBuf, Manner)> {
-        let with = |paths: &[String], manner| {
+    pub(super) fn watched_paths(&self) -> Vec<(PathBuf, ReloadMode)> {
+        let with = |paths: &[String], mode| {
             let paths = paths.iter().map(PathBuf::from);
-            paths.map(|path| (path, manner)).collect::<Vec<_>>()
+            paths.map(|path| (path, mode)).collect::<Vec<_>>()
         };
-        let mut all = with(self.config.fs_reload(), Manner::Graceful);
-        all.extend(with(self.config.fs_brutal_reload(), Manner::Brutal));
+        let mut all = with(self.config.fs_reload(), ReloadMode::Graceful);
+        all.extend(with(self.config.fs_brutal_reload(), ReloadMode::Brutal));
         all
     }
 
@@ -211,9 +211,9 @@ impl Instance {
 
     /// What the first generation is made of.
     pub(super) fn plan(&mut self) -> Result<Plan> {
-        self.way.notify.status("loading the application");
+        self.resources.notify.status("loading the application");
         self.companions = services::wanted(&self.config)?;
-        let sockets = self.way.sockets.clone();
+        let sockets = self.resources.sockets.clone();
         Plan::new(
             &self.config,
             false,
@@ -231,21 +231,21 @@ impl Instance {
         for warning in config.warnings() {
             tracing::warn!("{warning}");
         }
-        group::check(&config, &self.way.emperor)?;
+        group::check(&config, &self.resources.emperor)?;
         self.warn_of_what_stays(&config);
         enter(&config, &invocation)?;
         let companions = services::wanted(&config)?;
-        let loan = &self.way.emperor.loan;
+        let loan = &self.resources.emperor.loan;
         let address = match config.chroot() {
             None => loan.address_anew(&invocation.cwd)?,
             // the emperor's files are out of reach
             Some(_) => loan.address.clone(),
         };
-        let sockets = net::bind_all(&config, address.as_ref(), &self.way.sockets)?;
+        let sockets = net::bind_all(&config, address.as_ref(), &self.resources.sockets)?;
         if let Some(module) = self.module.reopened() {
             self.module = Rc::new(module);
         }
-        group::limit_both(&self.config, &config, &self.way.emperor);
+        group::limit_both(&self.config, &config, &self.resources.emperor);
         self.next = Some(Next {
             config,
             sockets,
@@ -293,18 +293,18 @@ impl Instance {
     }
 
     /// The first generation serves.
-    pub(super) fn started(&mut self, crew: &Crew, took: Duration) {
+    pub(super) fn started(&mut self, generation: &Generation, took: Duration) {
         for path in [self.config.safe_pidfile(), self.config.safe_pidfile2()] {
-            if let Err(error) = start::write_pidfile(path, &mut self.way) {
+            if let Err(error) = start::write_pidfile(path, &mut self.resources) {
                 tracing::error!("{error:#}");
             }
         }
-        let workers = report::workers(crew);
+        let workers = report::workers(generation);
         tracing::info!("ready: {workers} in {:.2} s", took.as_secs_f64());
-        self.way.notify.ready(&serving(crew));
+        self.resources.notify.ready(&serving(generation));
         self.settle_who_keeps_sockets();
-        self.way.emperor.ready();
-        if let Some(parent) = self.way.parent.take()
+        self.resources.emperor.ready();
+        if let Some(parent) = self.resources.parent.take()
             && let Err(error) = parent.ready()
         {
             tracing::warn!("nobody waited for the start to end: {error}");
@@ -313,47 +313,47 @@ impl Instance {
 
     /// Tells the service manager how the instance is.
     pub(super) fn status(&self, text: &str) {
-        self.way.notify.status(text);
+        self.resources.notify.status(text);
     }
 
     /// A reload begins.
     pub(super) fn reload_begins(&self) {
-        self.way.notify.reloading();
+        self.resources.notify.reloading();
     }
 
     /// The generation that a reload prepared serves.
-    pub(super) fn reloaded(&mut self, crew: &Crew, took: Duration) {
+    pub(super) fn reloaded(&mut self, generation: &Generation, took: Duration) {
         if let Some(next) = self.next.take() {
-            let before = std::mem::replace(&mut self.way.sockets, next.sockets);
-            net::vacuum_dropped(&before, &self.way.sockets);
+            let before = std::mem::replace(&mut self.resources.sockets, next.sockets);
+            net::vacuum_dropped(&before, &self.resources.sockets);
             self.config = next.config;
-            self.way.emperor.loan.address = next.address;
+            self.resources.emperor.loan.address = next.address;
             self.companions = next.companions;
             self.settle_who_keeps_sockets();
         }
-        let workers = report::workers(crew);
-        let number = crew.number;
+        let workers = report::workers(generation);
+        let number = generation.number;
         tracing::info!(
             "reloaded: generation {number} serves, {workers} in {:.2} s",
             took.as_secs_f64()
         );
-        self.way.notify.ready(&serving(crew));
+        self.resources.notify.ready(&serving(generation));
     }
 
     /// Only the generation that serves is there any more.
     pub(super) fn handed_over(&mut self) {
-        group::limit(&self.config, &self.way.emperor);
-        self.way.emperor.reloaded();
+        group::limit(&self.config, &self.resources.emperor);
+        self.resources.emperor.reloaded();
     }
 
     /// The reload is given up, for this reason.
     pub(super) fn reload_failed(&mut self, failure: &LoadFailure) {
-        self.way.emperor.reload_failed(failure);
+        self.resources.emperor.reload_failed(failure);
         if let Some(next) = self.next.take() {
-            group::limit(&self.config, &self.way.emperor);
-            net::vacuum_dropped(&next.sockets, &self.way.sockets);
+            group::limit(&self.config, &self.resources.emperor);
+            net::vacuum_dropped(&next.sockets, &self.resources.sockets);
         }
-        self.way
+        self.resources
             .notify
             .ready("a reload failed, the generation before serves on; see the log");
     }
@@ -361,21 +361,21 @@ impl Instance {
     /// The stop begins.
     pub(super) fn stop_begins(&mut self) {
         if let Some(next) = self.next.take() {
-            net::vacuum_dropped(&next.sockets, &self.way.sockets);
+            net::vacuum_dropped(&next.sockets, &self.resources.sockets);
         }
-        self.way.notify.stopping();
+        self.resources.notify.stopping();
     }
 
     /// The instance is over: takes away what it left outside. Who still waits for the start is told why it failed.
     pub(super) fn leave(&mut self, status: i32, failure: &LoadFailure) {
-        self.way.undo(status, failure);
+        self.resources.undo(status, failure);
     }
 }
 
-fn serving(crew: &Crew) -> String {
-    match crew.wanted() {
+fn serving(generation: &Generation) -> String {
+    match generation.wanted() {
         0 => "idle: the first connection brings the workers".to_owned(),
-        _ => format!("{} serving", report::workers(crew)),
+        _ => format!("{} serving", report::workers(generation)),
     }
 }
 

@@ -1,11 +1,10 @@
 //! The master: it owns the listening sockets, and judges and replaces what serves on them. It knows no Python.
 //!
 //! `start.rs` makes the process what it has to be, in order; then `run.rs` loops. Decisions are pure functions
-//! (`slot.rs`, `generation.rs`, `signals.rs`); a generation's processes are a `crew.rs`; what outlives generations
+//! (`slot.rs`, `generation.rs`, `signals.rs`); a generation's processes are a `generation.rs`; what outlives generations
 //! is the `instance.rs`.
 
 mod backoff;
-mod crew;
 mod deadline;
 mod death_report;
 pub(crate) mod emperor_link;
@@ -21,6 +20,7 @@ mod module;
 mod on_demand_sockets;
 mod plan;
 mod report;
+mod role;
 mod run;
 mod scale;
 mod services;
@@ -30,6 +30,7 @@ mod start;
 mod touch;
 mod watch;
 mod zygote;
+mod zygote_state;
 
 use crate::config::{self, Config};
 use crate::{exit, log};

@@ -8,10 +8,11 @@ use crate::ipc::LoadFailure;
 use crate::log::{self, counted};
 use crate::sys::process::{Exit, Pid};
 
-use super::crew::Crew;
-use super::generation::{Standing, Zygote};
+use super::generation::Generation;
 use super::limits::Reason;
-use super::slot::{Slot, Worker};
+use super::role::GenerationRole;
+use super::slot::{SlotState, WorkerProcess};
+use super::zygote_state::Zygote;
 
 /// How a generation's zygote is called.
 pub(super) fn zygote_of(generation: u32) -> String {
@@ -31,7 +32,7 @@ pub(super) fn zygote_died(generation: u32, pid: Pid, exit: Exit, after: &Zygote,
 }
 
 /// A worker could not be forked.
-pub(super) fn not_forked(slot: u32, error: &io::Error, after: &Slot, now: Instant) {
+pub(super) fn not_forked(slot: u32, error: &io::Error, after: &SlotState, now: Instant) {
     tracing::error!(
         "worker {slot}: cannot be forked: {error}{}",
         what_next(after, now)
@@ -39,7 +40,7 @@ pub(super) fn not_forked(slot: u32, error: &io::Error, after: &Slot, now: Instan
 }
 
 /// A request that a worker works on, as the scoreboard knows it.
-pub(super) struct Lost {
+pub(super) struct RequestInFlight {
     /// From 0.
     pub(super) thread: u32,
     /// Method, URI and the client's address.
@@ -52,7 +53,7 @@ pub(super) struct Lost {
     pub(super) expired: bool,
 }
 
-impl Lost {
+impl RequestInFlight {
     /// Method and URI, and the client's address.
     pub(super) fn parts(&self) -> (&[u8], &[u8]) {
         match self.note.iter().rposition(|byte| *byte == b' ') {
@@ -62,7 +63,7 @@ impl Lost {
     }
 }
 
-impl fmt::Display for Lost {
+impl fmt::Display for RequestInFlight {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
         let (request, client) = self.parts();
         write!(f, "{}", log::escape(request))?;
@@ -74,7 +75,7 @@ impl fmt::Display for Lost {
 }
 
 /// A request has reached its deadline.
-pub(super) fn expired(slot: u32, worker: &Worker, lost: &Lost, limit: Duration) {
+pub(super) fn expired(slot: u32, worker: &WorkerProcess, lost: &RequestInFlight, limit: Duration) {
     tracing::error!(
         "worker {slot} (pid {}): {lost} is given up after {:.1} s in thread {} (harakiri = {}); its client gets a 504 unless the answer has begun",
         worker.pid,
@@ -85,7 +86,7 @@ pub(super) fn expired(slot: u32, worker: &Worker, lost: &Lost, limit: Duration) 
 }
 
 /// The thread of such a request is stuck.
-pub(super) fn condemned(slot: u32, worker: &Worker, lost: &Lost) {
+pub(super) fn condemned(slot: u32, worker: &WorkerProcess, lost: &RequestInFlight) {
     tracing::error!(
         "worker {slot} (pid {}): thread {} does not come back from {lost}; the worker takes no more requests and is replaced",
         worker.pid,
@@ -94,7 +95,7 @@ pub(super) fn condemned(slot: u32, worker: &Worker, lost: &Lost) {
 }
 
 /// Such a request, or another one, keeps the interpreter to itself.
-pub(super) fn stuck(slot: u32, worker: &Worker, lost: &Lost) {
+pub(super) fn stuck(slot: u32, worker: &WorkerProcess, lost: &RequestInFlight) {
     tracing::error!(
         "worker {slot} (pid {}): {lost} in thread {} cannot be ended, because native code keeps the interpreter to itself; the worker takes no more requests and is replaced",
         worker.pid,
@@ -103,7 +104,13 @@ pub(super) fn stuck(slot: u32, worker: &Worker, lost: &Lost) {
 }
 
 /// A worker is to be replaced.
-pub(super) fn recycled(slot: u32, worker: &Worker, requests: u64, reason: Reason, now: Instant) {
+pub(super) fn recycled(
+    slot: u32,
+    worker: &WorkerProcess,
+    requests: u64,
+    reason: Reason,
+    now: Instant,
+) {
     tracing::info!(
         "worker {slot} (pid {}): another one takes over from it after {:.1} s and {} ({reason})",
         worker.pid,
@@ -113,7 +120,7 @@ pub(super) fn recycled(slot: u32, worker: &Worker, requests: u64, reason: Reason
 }
 
 /// A worker did not leave in time.
-pub(super) fn overdue(slot: u32, worker: &Worker, mercy: Duration) {
+pub(super) fn overdue(slot: u32, worker: &WorkerProcess, mercy: Duration) {
     tracing::warn!(
         "worker {slot} (pid {}): killed, because it has not finished within {} s of being told to leave (worker-reload-mercy)",
         worker.pid,
@@ -121,9 +128,9 @@ pub(super) fn overdue(slot: u32, worker: &Worker, mercy: Duration) {
     );
 }
 
-pub(super) fn what_next(after: &Slot, now: Instant) -> String {
+pub(super) fn what_next(after: &SlotState, now: Instant) -> String {
     match after {
-        Slot::Empty { due, .. } => format!("; another one is forked {}", when(*due, now)),
+        SlotState::Empty { due, .. } => format!("; another one is forked {}", when(*due, now)),
         _ => String::new(),
     }
 }
@@ -139,21 +146,21 @@ pub(super) fn when(due: Instant, now: Instant) -> String {
 }
 
 /// `1 worker`, `4 workers of 2 threads`, `no worker until a connection comes`.
-pub(super) fn workers(crew: &Crew) -> String {
-    let plural = match crew.wanted() {
+pub(super) fn workers(generation: &Generation) -> String {
+    let plural = match generation.wanted() {
         0 => return "no worker until a connection comes".to_owned(),
         1 => "",
         _ => "s",
     };
-    let threads = match crew.plan.app.serving.threads {
+    let threads = match generation.plan.app.serving.threads {
         0 | 1 => String::new(),
         threads => format!(" of {threads} threads"),
     };
-    let most = match crew.plan.scale.most {
-        most if most > crew.wanted() => format!(" (at most {most})"),
+    let most = match generation.plan.scale.most {
+        most if most > generation.wanted() => format!(" (at most {most})"),
         _ => String::new(),
     };
-    format!("{} worker{plural}{threads}{most}", crew.wanted())
+    format!("{} worker{plural}{threads}{most}", generation.wanted())
 }
 
 /// An application could not be loaded: the sentence, and the traceback below it if that is wanted.
@@ -178,19 +185,19 @@ pub(super) fn reload_refused(reason: &anyhow::Error) {
 }
 
 /// The state of a generation, a line for it and one for each slot.
-pub(super) fn crew(crew: &Crew, now: Instant) {
-    let standing = standing(crew.standing);
-    let zygote = match (&crew.zygote, crew.zygote.pid()) {
+pub(super) fn generation(generation: &Generation, now: Instant) {
+    let role = role(generation.role);
+    let zygote = match (&generation.zygote, generation.zygote.pid()) {
         (Zygote::Loading { .. }, Some(pid)) => format!("zygote pid {pid}, loading"),
         (_, Some(pid)) => format!("zygote pid {pid}"),
         (_, None) => "no zygote".to_owned(),
     };
-    let number = crew.number;
+    let number = generation.number;
     tracing::info!(
-        "generation {number}: {standing}, {zygote}, {}",
-        counted(crew.requests(), "request")
+        "generation {number}: {role}, {zygote}, {}",
+        counted(generation.requests(), "request")
     );
-    for (slot, state, requests) in crew.slots() {
+    for (slot, state, requests) in generation.slots() {
         let (Some(worker), requests) = (state.worker(), counted(requests, "request")) else {
             tracing::info!(
                 "generation {number}, worker {slot}: {}{}",
@@ -209,24 +216,24 @@ pub(super) fn crew(crew: &Crew, now: Instant) {
 }
 
 /// Where a generation stands, in words.
-pub(super) fn standing(standing: Standing) -> &'static str {
-    match standing {
-        Standing::First => "being started",
-        Standing::Current => "serving",
-        Standing::Next => "being prepared by a reload",
-        Standing::Old => "leaving",
+pub(super) fn role(role: GenerationRole) -> &'static str {
+    match role {
+        GenerationRole::First => "being started",
+        GenerationRole::Current => "serving",
+        GenerationRole::Next => "being prepared by a reload",
+        GenerationRole::Old => "leaving",
     }
 }
 
 /// What a slot is doing, in words.
-pub(super) fn name(slot: &Slot) -> &'static str {
+pub(super) fn name(slot: &SlotState) -> &'static str {
     match slot {
-        Slot::Empty { .. } | Slot::Vacant => "empty",
-        Slot::Forking { .. } => "being forked",
-        Slot::Starting { .. } => "starting",
-        Slot::Held { .. } => "ready, waiting for its generation",
-        Slot::Serving { .. } => "serving",
-        Slot::Leaving { .. } => "leaving",
-        Slot::Killed { .. } => "killed",
+        SlotState::Empty { .. } | SlotState::Vacant => "empty",
+        SlotState::Forking { .. } => "being forked",
+        SlotState::Starting { .. } => "starting",
+        SlotState::Held { .. } => "ready, waiting for its generation",
+        SlotState::Serving { .. } => "serving",
+        SlotState::Leaving { .. } => "leaving",
+        SlotState::Killed { .. } => "killed",
     }
 }

@@ -19,14 +19,14 @@ use crate::sys::poll;
 use crate::sys::process;
 use crate::sys::signal::Signals;
 
-use super::crew::Crew;
-use super::generation::{self, Mishap, Standing, Verdict};
+use super::generation::Generation;
 use super::idle::Idle;
 use super::instance::Instance;
 use super::plan::Plan;
 use super::report;
+use super::role::{self, GenerationRole, StartFailure, Verdict};
 use super::services::Services;
-use super::signals::{self, Manner, Order};
+use super::signals::{self, ReloadMode, SignalAction};
 use super::touch::Touches;
 use super::watch::Watched;
 
@@ -39,7 +39,7 @@ enum Phase {
     Starting,
     Running,
     /// Everything is let go; then the master leaves with this status.
-    Leaving {
+    Stopping {
         status: i32,
     },
 }
@@ -50,13 +50,13 @@ pub(super) struct Master {
     signals: Signals,
     phase: Phase,
     /// At most one is first or current, at most one next, any number old.
-    crews: Vec<Crew>,
+    generations: Vec<Generation>,
     /// Generations begun.
-    generations: u32,
+    generations_started: u32,
     /// A reload that is asked for and not begun.
-    wanted: Option<Manner>,
+    wanted: Option<ReloadMode>,
     /// How the reload that is running treats the old workers.
-    manner: Manner,
+    mode: ReloadMode,
     /// The last failure that was logged, so that its traceback is not repeated.
     told: Option<LoadFailure>,
     /// The emperor is gone: until then requests may be finished.
@@ -74,9 +74,9 @@ pub(super) struct Master {
     /// Workers that are wanted again after a pause.
     paused: Option<u32>,
     /// What runs beside the workers.
-    helpers: Services,
+    services: Services,
     /// A reload that waits for its hooks, before there is a generation.
-    preparing: Option<Manner>,
+    preparing: Option<ReloadMode>,
     /// When the instance began to serve.
     ready_since: Option<Instant>,
     /// Reloads begun, and how the last one that is over went.
@@ -91,7 +91,7 @@ enum Source {
     Signals,
     /// The zygote of the generation at this index.
     Zygote(usize),
-    /// A worker of the generation at this index, and its seat.
+    /// A worker of the generation at this index, and its slot.
     Worker(usize, usize),
     Emperor,
     /// A connection, while there are no workers to accept it.
@@ -107,15 +107,15 @@ enum Source {
 
 impl Master {
     pub(super) fn new(instance: Instance, signals: Signals, first: &Plan) -> Self {
-        let helpers = Services::new(instance.config(), first, Instant::now());
+        let services = Services::new(instance.config(), first, Instant::now());
         Self {
             instance,
             signals,
             phase: Phase::Starting,
-            crews: Vec::new(),
-            generations: 0,
+            generations: Vec::new(),
+            generations_started: 0,
             wanted: None,
-            manner: Manner::Graceful,
+            mode: ReloadMode::Graceful,
             told: None,
             orphaned: None,
             touches: Touches::default(),
@@ -124,7 +124,7 @@ impl Master {
             watched: None,
             idle: None,
             paused: None,
-            helpers,
+            services,
             preparing: None,
             ready_since: None,
             reloads: reload::Reloads::default(),
@@ -141,13 +141,13 @@ impl Master {
         let now = Instant::now();
         // what is touched from now on may be too late for the code that is loaded
         self.watch_files(now);
-        let first = self.crew(Standing::First, first, now)?;
-        self.crews.push(first);
+        let first = self.generation(GenerationRole::First, first, now)?;
+        self.generations.push(first);
         loop {
             self.act(Instant::now());
-            if let Phase::Leaving { status } = self.phase
-                && self.crews.is_empty()
-                && self.helpers.leave(self.instance.config(), Instant::now())
+            if let Phase::Stopping { status } = self.phase
+                && self.generations.is_empty()
+                && self.services.leave(self.instance.config(), Instant::now())
             {
                 return Ok(status);
             }
@@ -158,11 +158,11 @@ impl Master {
 
     /// Does what is due, and what has become possible.
     fn act(&mut self, now: Instant) {
-        for crew in &mut self.crews {
-            crew.tick(now);
+        for generation in &mut self.generations {
+            generation.tick(now);
         }
         self.judge(now);
-        self.crews.retain(|crew| !crew.is_gone());
+        self.generations.retain(|generation| !generation.is_gone());
         if self.orphaned.is_some_and(|due| due <= now) {
             self.orphaned = None;
             self.kill_all(exit::OK, now);
@@ -193,8 +193,10 @@ impl Master {
             match sources[index] {
                 // they are heard when they are obeyed, and served
                 Source::Signals | Source::Control => {}
-                Source::Zygote(crew) => self.crews[crew].hear_zygote(now),
-                Source::Worker(crew, seat) => self.crews[crew].hear_worker(seat, now),
+                Source::Zygote(generation) => self.generations[generation].hear_zygote(now),
+                Source::Worker(generation, slot) => {
+                    self.generations[generation].hear_worker(slot, now)
+                }
                 Source::Emperor => self.hear_emperor(now),
                 Source::Fifo => self.hear_fifo(now),
                 Source::Files => self.watched.iter_mut().for_each(|it| it.hear(now)),
@@ -202,50 +204,55 @@ impl Master {
                 Source::Helper(place) => written.push(place),
             }
         }
-        self.helpers.read(&written);
+        self.services.read(&written);
         Ok(())
     }
 
     fn sources(&self) -> Vec<(Source, BorrowedFd<'_>)> {
         let mut sources = vec![(Source::Signals, self.signals.as_fd())];
-        for (index, crew) in self.crews.iter().enumerate() {
-            sources.extend(crew.descriptors().map(|(seat, fd)| {
-                let source = seat.map_or(Source::Zygote(index), |seat| Source::Worker(index, seat));
+        for (index, generation) in self.generations.iter().enumerate() {
+            sources.extend(generation.descriptors().map(|(slot, fd)| {
+                let source = slot.map_or(Source::Zygote(index), |slot| Source::Worker(index, slot));
                 (source, fd)
             }));
         }
-        let way = self.instance.way();
-        sources.extend(way.emperor.descriptor().map(|fd| (Source::Emperor, fd)));
-        let control = way.control.iter().flat_map(Control::descriptors);
+        let resources = self.instance.resources();
+        sources.extend(
+            resources
+                .emperor
+                .descriptor()
+                .map(|fd| (Source::Emperor, fd)),
+        );
+        let control = resources.control.iter().flat_map(Control::descriptors);
         sources.extend(control.map(|fd| (Source::Control, fd)));
-        sources.extend(way.fifos.iter().map(|it| (Source::Fifo, it.as_fd())));
+        sources.extend(resources.fifos.iter().map(|it| (Source::Fifo, it.as_fd())));
         sources.extend(self.watched.iter().map(|it| (Source::Files, it.as_fd())));
         sources.extend(self.watched_sockets().map(|fd| (Source::Socket, fd)));
-        let outputs = self.helpers.descriptors().enumerate();
+        let outputs = self.services.descriptors().enumerate();
         sources.extend(outputs.map(|(place, fd)| (Source::Helper(place), fd)));
         sources
     }
 
     /// Time until the next deadline.
     fn time_left(&self) -> Option<Duration> {
-        let crews = self.crews.iter().filter_map(Crew::deadline);
+        let generations = self.generations.iter().filter_map(Generation::deadline);
         let touches = self.files_due();
         if self.may_reload() {
             return Some(Duration::ZERO);
         }
         let now = Instant::now();
-        let control = self.instance.way().control.as_ref();
+        let control = self.instance.resources().control.as_ref();
         let control = control.and_then(|control| control.deadline(now));
         let others = [
             self.orphaned,
             touches,
             control,
             self.idle_deadline(),
-            self.instance.way().emperor.beat_deadline(),
-            self.instance.way().notify.beat_deadline(),
-            self.helpers.deadline(),
+            self.instance.resources().emperor.beat_deadline(),
+            self.instance.resources().notify.beat_deadline(),
+            self.services.deadline(),
         ];
-        let next = crews.chain(others.into_iter().flatten()).min()?;
+        let next = generations.chain(others.into_iter().flatten()).min()?;
         Some(next.saturating_duration_since(now))
     }
 
@@ -253,12 +260,12 @@ impl Master {
     fn obey(&mut self) -> io::Result<()> {
         while let Some(signal) = self.signals.take()? {
             let now = Instant::now();
-            let meant = self.helpers.order(signal);
-            match meant.or_else(|| signals::of(signal, self.instance.term_stops())) {
-                Some(Order::Stop) => self.stop(signal, now),
-                Some(Order::Reload(manner)) => self.wanted = self.wanted.max(Some(manner)),
-                Some(Order::Report) => self.report(now),
-                Some(Order::Reap) => self.reap(now)?,
+            let meant = self.services.order(signal);
+            match meant.or_else(|| signals::action(signal, self.instance.term_stops())) {
+                Some(SignalAction::Stop) => self.stop(signal, now),
+                Some(SignalAction::Reload(mode)) => self.wanted = self.wanted.max(Some(mode)),
+                Some(SignalAction::Report) => self.report(now),
+                Some(SignalAction::Reap) => self.reap(now)?,
                 None => {}
             }
         }
@@ -267,12 +274,12 @@ impl Master {
 
     fn reap(&mut self, now: Instant) -> io::Result<()> {
         while let Some(end) = process::reap()? {
-            if self.helpers.ended(end, now) {
+            if self.services.ended(end, now) {
                 continue;
             }
             // one that is nobody's was left behind by the application
-            for crew in &mut self.crews {
-                if crew.ended(end, now) {
+            for generation in &mut self.generations {
+                if generation.ended(end, now) {
                     break;
                 }
             }
@@ -282,10 +289,10 @@ impl Master {
 
     /// Judges what went wrong since the last time.
     fn judge(&mut self, now: Instant) {
-        for index in 0..self.crews.len() {
-            while let Some((mishap, failure)) = self.crews[index].mishap() {
-                if !matches!(self.phase, Phase::Leaving { .. }) {
-                    self.judge_one(index, mishap, failure, now);
+        for index in 0..self.generations.len() {
+            while let Some((what, failure)) = self.generations[index].failure() {
+                if !matches!(self.phase, Phase::Stopping { .. }) {
+                    self.judge_one(index, what, failure, now);
                 }
             }
         }
@@ -294,27 +301,30 @@ impl Master {
     fn judge_one(
         &mut self,
         index: usize,
-        mishap: Mishap,
+        what: StartFailure,
         failure: Option<LoadFailure>,
         now: Instant,
     ) {
-        let crew = &mut self.crews[index];
-        let number = crew.number;
-        if crew.standing == Standing::Old {
+        let generation = &mut self.generations[index];
+        let number = generation.number;
+        if generation.role == GenerationRole::Old {
             return;
         }
-        match generation::judge(crew.standing, mishap) {
+        match role::judge(generation.role, what) {
             Verdict::TryAgain => {
                 if let Some(failure) = failure {
-                    let next = crew.zygote.deadline().map_or_else(String::new, |due| {
-                        format!("; it is tried again {}", report::when(due, now))
-                    });
+                    let next = generation
+                        .zygote
+                        .deadline()
+                        .map_or_else(String::new, |due| {
+                            format!("; it is tried again {}", report::when(due, now))
+                        });
                     report::not_loaded(&failure, &next, self.told.as_ref() != Some(&failure));
                     self.told = Some(failure);
                 }
             }
             Verdict::GiveUp => {
-                crew.kill(now);
+                generation.kill(now);
                 if let Some(failure) = &failure {
                     report::not_loaded(failure, "", true);
                 }
@@ -337,19 +347,19 @@ impl Master {
     }
 
     fn finish_start(&mut self, now: Instant) {
-        let Some(first) = self.crews.iter().position(Crew::is_ready) else {
+        let Some(first) = self.generations.iter().position(Generation::is_ready) else {
             return;
         };
         if !self.passes_start(first, now) {
             return;
         }
-        let first = &mut self.crews[first];
+        let first = &mut self.generations[first];
         first.take_over(now);
         self.phase = Phase::Running;
         self.ready_since = Some(now);
         self.instance
             .started(first, now.duration_since(first.begun));
-        self.helpers.settle(
+        self.services.settle(
             self.instance.config(),
             self.instance.companions(),
             first,
@@ -359,26 +369,31 @@ impl Master {
         self.watch_files(now);
     }
 
-    fn crew(&mut self, standing: Standing, plan: Plan, now: Instant) -> io::Result<Crew> {
-        self.generations += 1;
+    fn generation(
+        &mut self,
+        role: GenerationRole,
+        plan: Plan,
+        now: Instant,
+    ) -> io::Result<Generation> {
+        self.generations_started += 1;
         let wanted = self.first_count(&plan);
-        Crew::new(self.generations, standing, plan, wanted, now)
+        Generation::new(self.generations_started, role, plan, wanted, now)
     }
 
     fn stop(&mut self, who: impl Display, now: Instant) {
         match self.phase {
-            Phase::Leaving { status } => {
+            Phase::Stopping { status } => {
                 tracing::warn!("{who}: stopping at once, because it is the second time");
                 self.kill_all(status, now);
             }
-            Phase::Starting if !self.crews.iter().any(Crew::has_served) => {
+            Phase::Starting if !self.generations.iter().any(Generation::has_served) => {
                 tracing::info!("{who}: stopping; nothing was served yet");
                 self.leave(exit::OK, now);
             }
             Phase::Starting | Phase::Running => {
                 tracing::info!("{who}: stopping; the requests in flight are finished first");
                 self.instance.stop_begins();
-                self.phase = Phase::Leaving { status: exit::OK };
+                self.phase = Phase::Stopping { status: exit::OK };
                 self.let_go(now);
             }
         }
@@ -386,8 +401,8 @@ impl Master {
 
     /// Every worker may finish what it began.
     fn let_go(&mut self, now: Instant) {
-        for crew in &mut self.crews {
-            crew.dismiss(ToWorker::Stop, now);
+        for generation in &mut self.generations {
+            generation.dismiss(ToWorker::Stop, now);
         }
     }
 
@@ -397,11 +412,11 @@ impl Master {
     }
 
     fn kill_all(&mut self, status: i32, now: Instant) {
-        self.phase = Phase::Leaving { status };
-        for crew in &mut self.crews {
-            crew.kill(now);
+        self.phase = Phase::Stopping { status };
+        for generation in &mut self.generations {
+            generation.kill(now);
         }
-        self.helpers.kill(now);
+        self.services.kill(now);
     }
 
     /// Takes away what the instance left outside; the last thing that the master does.
@@ -413,8 +428,8 @@ impl Master {
     }
 
     fn report(&self, now: Instant) {
-        for crew in &self.crews {
-            report::crew(crew, now);
+        for generation in &self.generations {
+            report::generation(generation, now);
         }
     }
 }

@@ -16,7 +16,7 @@ pub(super) const READ: [Signal; 8] = [
 
 /// How a reload treats the workers it replaces.
 #[derive(Clone, Copy, Debug, PartialEq, Eq, PartialOrd, Ord)]
-pub(super) enum Manner {
+pub(super) enum ReloadMode {
     /// They finish what they began.
     Graceful,
     /// They are killed.
@@ -25,11 +25,11 @@ pub(super) enum Manner {
 
 /// What the master is asked for.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
-pub(super) enum Order {
+pub(super) enum SignalAction {
     /// Finish the requests in flight and stop; the second time: stop at once.
     Stop,
     /// Load everything anew.
-    Reload(Manner),
+    Reload(ReloadMode),
     /// Write the state to the log.
     Report,
     /// A child has ended.
@@ -37,13 +37,13 @@ pub(super) enum Order {
 }
 
 /// The order that a signal is; `term_stops` is false under `die-on-term = false`.
-pub(super) fn of(signal: Signal, term_stops: bool) -> Option<Order> {
+pub(super) fn action(signal: Signal, term_stops: bool) -> Option<SignalAction> {
     match signal {
-        Signal::SIGTERM if !term_stops => Some(Order::Reload(Manner::Brutal)),
-        Signal::SIGTERM | Signal::SIGINT | Signal::SIGQUIT => Some(Order::Stop),
-        Signal::SIGHUP => Some(Order::Reload(Manner::Graceful)),
-        Signal::SIGUSR1 => Some(Order::Report),
-        Signal::SIGCHLD => Some(Order::Reap),
+        Signal::SIGTERM if !term_stops => Some(SignalAction::Reload(ReloadMode::Brutal)),
+        Signal::SIGTERM | Signal::SIGINT | Signal::SIGQUIT => Some(SignalAction::Stop),
+        Signal::SIGHUP => Some(SignalAction::Reload(ReloadMode::Graceful)),
+        Signal::SIGUSR1 => Some(SignalAction::Report),
+        Signal::SIGCHLD => Some(SignalAction::Reap),
         _ => None,
     }
 }
@@ -54,20 +54,20 @@ mod tests {
 
     #[test]
     fn term_stops_unless_the_old_meaning_is_asked_for() {
-        assert_eq!(of(Signal::SIGTERM, true), Some(Order::Stop));
+        assert_eq!(action(Signal::SIGTERM, true), Some(SignalAction::Stop));
         assert_eq!(
-            of(Signal::SIGTERM, false),
-            Some(Order::Reload(Manner::Brutal))
+            action(Signal::SIGTERM, false),
+            Some(SignalAction::Reload(ReloadMode::Brutal))
         );
-        assert_eq!(of(Signal::SIGINT, false), Some(Order::Stop));
-        assert_eq!(of(Signal::SIGQUIT, false), Some(Order::Stop));
+        assert_eq!(action(Signal::SIGINT, false), Some(SignalAction::Stop));
+        assert_eq!(action(Signal::SIGQUIT, false), Some(SignalAction::Stop));
     }
 
     #[test]
     fn odd_signals_are_read_and_have_no_effect() {
         for signal in [Signal::SIGUSR2, Signal::SIGALRM] {
             assert!(READ.contains(&signal));
-            assert_eq!(of(signal, true), None);
+            assert_eq!(action(signal, true), None);
         }
     }
 }

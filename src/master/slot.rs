@@ -21,7 +21,7 @@ pub(super) const GOOD_START: Duration = Duration::from_secs(1);
 
 /// What a slot holds.
 #[derive(Clone, Copy, Debug, PartialEq)]
-pub(super) enum Slot {
+pub(super) enum SlotState {
     /// No process; the next is to be forked at `due`.
     Empty {
         due: Instant,
@@ -35,26 +35,29 @@ pub(super) enum Slot {
         wanted: bool,
     },
     /// Forked, not yet able to serve.
-    Starting { worker: Worker },
+    Starting { worker: WorkerProcess },
     /// Able to serve, waiting for the word.
-    Held { worker: Worker },
+    Held { worker: WorkerProcess },
     /// Accepting requests.
-    Serving { worker: Worker },
+    Serving { worker: WorkerProcess },
     /// Finishing what it began, until `deadline`.
     Leaving {
-        worker: Worker,
+        worker: WorkerProcess,
         deadline: Instant,
         replace: bool,
     },
     /// Killed; its end has not been seen yet.
-    Killed { worker: Worker, replace: bool },
+    Killed {
+        worker: WorkerProcess,
+        replace: bool,
+    },
     /// No process, and none wanted.
     Vacant,
 }
 
 /// The process in a slot.
 #[derive(Clone, Copy, Debug, PartialEq)]
-pub(super) struct Worker {
+pub(super) struct WorkerProcess {
     pub(super) pid: Pid,
     pub(super) since: Instant,
     /// Starts that failed before this one.
@@ -104,7 +107,7 @@ pub(super) enum Action {
     KillOverdue,
 }
 
-impl Slot {
+impl SlotState {
     /// A slot whose first worker is due now.
     pub(super) fn new(now: Instant) -> Self {
         Self::Empty {
@@ -114,7 +117,7 @@ impl Slot {
     }
 
     /// The process in the slot.
-    pub(super) fn worker(&self) -> Option<&Worker> {
+    pub(super) fn worker(&self) -> Option<&WorkerProcess> {
         match self {
             Self::Empty { .. } | Self::Forking { .. } | Self::Vacant => None,
             Self::Starting { worker }
@@ -156,22 +159,26 @@ impl Slot {
 }
 
 /// The next state, and what to do.
-pub(super) fn step(slot: Slot, event: Event, now: Instant) -> (Slot, Action) {
+pub(super) fn step(slot: SlotState, event: Event, now: Instant) -> (SlotState, Action) {
     match event {
         Event::Tick => tick(slot, now),
         Event::Forked(pid) => forked(slot, pid, now),
         Event::NotForked => (not_forked(slot, now), Action::Nothing),
         Event::Ready { hold } => match slot {
-            Slot::Starting { worker } if hold => (Slot::Held { worker }, Action::Nothing),
-            Slot::Starting { worker } => (Slot::Serving { worker }, Action::Tell(ToWorker::Serve)),
+            SlotState::Starting { worker } if hold => (SlotState::Held { worker }, Action::Nothing),
+            SlotState::Starting { worker } => {
+                (SlotState::Serving { worker }, Action::Tell(ToWorker::Serve))
+            }
             other => (other, Action::Nothing),
         },
         Event::TakeOver => match slot {
-            Slot::Held { worker } => (Slot::Serving { worker }, Action::Tell(ToWorker::Serve)),
+            SlotState::Held { worker } => {
+                (SlotState::Serving { worker }, Action::Tell(ToWorker::Serve))
+            }
             other => (other, Action::Nothing),
         },
         Event::Want => match slot {
-            Slot::Vacant => (Slot::new(now), Action::Nothing),
+            SlotState::Vacant => (SlotState::new(now), Action::Nothing),
             other => (other, Action::Nothing),
         },
         Event::Leaves { deadline } => leave(slot, deadline, Action::Nothing),
@@ -183,91 +190,91 @@ pub(super) fn step(slot: Slot, event: Event, now: Instant) -> (Slot, Action) {
     }
 }
 
-fn tick(slot: Slot, now: Instant) -> (Slot, Action) {
+fn tick(slot: SlotState, now: Instant) -> (SlotState, Action) {
     match slot {
-        Slot::Empty { due, failures } if due <= now => {
-            let forking = Slot::Forking {
+        SlotState::Empty { due, failures } if due <= now => {
+            let forking = SlotState::Forking {
                 failures,
                 wanted: true,
             };
             (forking, Action::Fork)
         }
-        Slot::Leaving {
+        SlotState::Leaving {
             worker,
             deadline,
             replace,
-        } if deadline <= now => (Slot::Killed { worker, replace }, Action::KillOverdue),
+        } if deadline <= now => (SlotState::Killed { worker, replace }, Action::KillOverdue),
         other => (other, Action::Nothing),
     }
 }
 
-fn forked(slot: Slot, pid: Pid, now: Instant) -> (Slot, Action) {
-    let Slot::Forking { failures, wanted } = slot else {
+fn forked(slot: SlotState, pid: Pid, now: Instant) -> (SlotState, Action) {
+    let SlotState::Forking { failures, wanted } = slot else {
         return (slot, Action::Nothing);
     };
-    let worker = Worker {
+    let worker = WorkerProcess {
         pid,
         since: now,
         failures,
     };
     if wanted {
-        return (Slot::Starting { worker }, Action::Nothing);
+        return (SlotState::Starting { worker }, Action::Nothing);
     }
-    let killed = Slot::Killed {
+    let killed = SlotState::Killed {
         worker,
         replace: false,
     };
     (killed, Action::Kill)
 }
 
-fn not_forked(slot: Slot, now: Instant) -> Slot {
+fn not_forked(slot: SlotState, now: Instant) -> SlotState {
     match slot {
-        Slot::Forking { wanted: false, .. } => Slot::Vacant,
-        Slot::Forking { failures, .. } => after_failure(failures, now),
+        SlotState::Forking { wanted: false, .. } => SlotState::Vacant,
+        SlotState::Forking { failures, .. } => after_failure(failures, now),
         other => other,
     }
 }
 
-fn dismiss(slot: Slot, word: ToWorker, deadline: Instant) -> (Slot, Action) {
+fn dismiss(slot: SlotState, word: ToWorker, deadline: Instant) -> (SlotState, Action) {
     match slot {
-        Slot::Empty { .. } | Slot::Vacant => (Slot::Vacant, Action::Nothing),
-        Slot::Forking { failures, .. } => {
-            let forking = Slot::Forking {
+        SlotState::Empty { .. } | SlotState::Vacant => (SlotState::Vacant, Action::Nothing),
+        SlotState::Forking { failures, .. } => {
+            let forking = SlotState::Forking {
                 failures,
                 wanted: false,
             };
             (forking, Action::Nothing)
         }
         // it has never accepted: nothing is lost
-        Slot::Starting { worker } | Slot::Held { worker } => {
-            let killed = Slot::Killed {
+        SlotState::Starting { worker } | SlotState::Held { worker } => {
+            let killed = SlotState::Killed {
                 worker,
                 replace: false,
             };
             (killed, Action::Kill)
         }
-        Slot::Serving { worker } => {
-            let leaving = Slot::Leaving {
+        SlotState::Serving { worker } => {
+            let leaving = SlotState::Leaving {
                 worker,
                 deadline,
                 replace: false,
             };
             (leaving, Action::Tell(word))
         }
-        Slot::Leaving {
+        SlotState::Leaving {
             worker,
             deadline: earlier,
             ..
         } => {
-            let leaving = Slot::Leaving {
+            let leaving = SlotState::Leaving {
                 worker,
                 deadline: earlier.min(deadline),
                 replace: false,
             };
             (leaving, Action::Tell(word))
         }
-        Slot::Killed { worker, .. } => {
-            let killed = Slot::Killed {
+        SlotState::Killed { worker, .. } => {
+            let killed = SlotState::Killed {
                 worker,
                 replace: false,
             };
@@ -276,10 +283,12 @@ fn dismiss(slot: Slot, word: ToWorker, deadline: Instant) -> (Slot, Action) {
     }
 }
 
-fn leave(slot: Slot, deadline: Instant, action: Action) -> (Slot, Action) {
+fn leave(slot: SlotState, deadline: Instant, action: Action) -> (SlotState, Action) {
     match slot {
-        Slot::Starting { worker } | Slot::Held { worker } | Slot::Serving { worker } => {
-            let leaving = Slot::Leaving {
+        SlotState::Starting { worker }
+        | SlotState::Held { worker }
+        | SlotState::Serving { worker } => {
+            let leaving = SlotState::Leaving {
                 worker,
                 deadline,
                 replace: true,
@@ -290,35 +299,35 @@ fn leave(slot: Slot, deadline: Instant, action: Action) -> (Slot, Action) {
     }
 }
 
-fn condemn(slot: Slot) -> (Slot, Action) {
+fn condemn(slot: SlotState) -> (SlotState, Action) {
     let (worker, replace) = match slot {
-        Slot::Starting { worker } | Slot::Held { worker } | Slot::Serving { worker } => {
-            (worker, true)
-        }
-        Slot::Leaving {
+        SlotState::Starting { worker }
+        | SlotState::Held { worker }
+        | SlotState::Serving { worker } => (worker, true),
+        SlotState::Leaving {
             worker, replace, ..
         } => (worker, replace),
         other => return (other, Action::Nothing),
     };
-    (Slot::Killed { worker, replace }, Action::Kill)
+    (SlotState::Killed { worker, replace }, Action::Kill)
 }
 
-fn kill(slot: Slot) -> (Slot, Action) {
+fn kill(slot: SlotState) -> (SlotState, Action) {
     match slot {
-        Slot::Empty { .. } | Slot::Vacant => (Slot::Vacant, Action::Nothing),
-        Slot::Forking { failures, .. } => {
-            let forking = Slot::Forking {
+        SlotState::Empty { .. } | SlotState::Vacant => (SlotState::Vacant, Action::Nothing),
+        SlotState::Forking { failures, .. } => {
+            let forking = SlotState::Forking {
                 failures,
                 wanted: false,
             };
             (forking, Action::Nothing)
         }
-        Slot::Starting { worker }
-        | Slot::Held { worker }
-        | Slot::Serving { worker }
-        | Slot::Leaving { worker, .. }
-        | Slot::Killed { worker, .. } => {
-            let killed = Slot::Killed {
+        SlotState::Starting { worker }
+        | SlotState::Held { worker }
+        | SlotState::Serving { worker }
+        | SlotState::Leaving { worker, .. }
+        | SlotState::Killed { worker, .. } => {
+            let killed = SlotState::Killed {
                 worker,
                 replace: false,
             };
@@ -327,34 +336,34 @@ fn kill(slot: Slot) -> (Slot, Action) {
     }
 }
 
-fn exited(slot: Slot, requests: u64, now: Instant) -> Slot {
+fn exited(slot: SlotState, requests: u64, now: Instant) -> SlotState {
     match slot {
-        Slot::Starting { worker } => after_failure(worker.failures, now),
-        Slot::Held { worker }
-        | Slot::Serving { worker }
-        | Slot::Leaving {
+        SlotState::Starting { worker } => after_failure(worker.failures, now),
+        SlotState::Held { worker }
+        | SlotState::Serving { worker }
+        | SlotState::Leaving {
             worker,
             replace: true,
             ..
         }
-        | Slot::Killed {
+        | SlotState::Killed {
             worker,
             replace: true,
         } => {
             if requests > 0 || now.duration_since(worker.since) >= GOOD_START {
-                Slot::new(now)
+                SlotState::new(now)
             } else {
                 after_failure(worker.failures, now)
             }
         }
-        Slot::Leaving { .. } | Slot::Killed { .. } => Slot::Vacant,
+        SlotState::Leaving { .. } | SlotState::Killed { .. } => SlotState::Vacant,
         other => other,
     }
 }
 
-fn after_failure(failures: u32, now: Instant) -> Slot {
+fn after_failure(failures: u32, now: Instant) -> SlotState {
     let failures = failures.saturating_add(1);
-    Slot::Empty {
+    SlotState::Empty {
         due: now + backoff::pause(failures),
         failures,
     }
@@ -369,7 +378,7 @@ mod tests {
         Pid::new(71).unwrap()
     }
 
-    fn after(mut slot: Slot, events: &[Event], now: Instant) -> (Slot, Vec<Action>) {
+    fn after(mut slot: SlotState, events: &[Event], now: Instant) -> (SlotState, Vec<Action>) {
         let mut actions = Vec::new();
         for event in events {
             let action;
@@ -381,13 +390,13 @@ mod tests {
         (slot, actions)
     }
 
-    fn serving(now: Instant) -> Slot {
+    fn serving(now: Instant) -> SlotState {
         let start = [
             Event::Tick,
             Event::Forked(pid()),
             Event::Ready { hold: false },
         ];
-        after(Slot::new(now), &start, now).0
+        after(SlotState::new(now), &start, now).0
     }
 
     #[test]
@@ -399,8 +408,8 @@ mod tests {
             Event::Forked(pid()),
             Event::Ready { hold: false },
         ];
-        let (slot, actions) = after(Slot::new(now), &events, now);
-        assert!(matches!(slot, Slot::Serving { worker } if worker.pid == pid()));
+        let (slot, actions) = after(SlotState::new(now), &events, now);
+        assert!(matches!(slot, SlotState::Serving { worker } if worker.pid == pid()));
         assert_eq!(actions, [Action::Fork, Action::Tell(ToWorker::Serve)]);
     }
 
@@ -412,11 +421,11 @@ mod tests {
             Event::Forked(pid()),
             Event::Ready { hold: true },
         ];
-        let (slot, actions) = after(Slot::new(now), &events, now);
-        assert!(matches!(slot, Slot::Held { .. }));
+        let (slot, actions) = after(SlotState::new(now), &events, now);
+        assert!(matches!(slot, SlotState::Held { .. }));
         assert_eq!(actions, [Action::Fork]);
         let (slot, action) = step(slot, Event::TakeOver, now);
-        assert!(matches!(slot, Slot::Serving { .. }));
+        assert!(matches!(slot, SlotState::Serving { .. }));
         assert_eq!(action, Action::Tell(ToWorker::Serve));
     }
 
@@ -424,13 +433,13 @@ mod tests {
     fn a_worker_that_dies_after_a_request_is_replaced_at_once() {
         let now = Instant::now();
         let (slot, _) = step(serving(now), Event::Exited { requests: 1 }, now);
-        assert_eq!(slot, Slot::new(now));
+        assert_eq!(slot, SlotState::new(now));
     }
 
     #[test]
     fn a_worker_that_dies_at_start_again_and_again_is_retried_ever_more_slowly() {
         let now = Instant::now();
-        let mut slot = Slot::new(now);
+        let mut slot = SlotState::new(now);
         let mut pauses = Vec::new();
         for _ in 0..5 {
             let due = slot.deadline(true).unwrap();
@@ -446,7 +455,7 @@ mod tests {
     #[test]
     fn a_good_start_ends_the_series_of_failures() {
         let now = Instant::now();
-        let failed = Slot::Empty {
+        let failed = SlotState::Empty {
             due: now,
             failures: 4,
         };
@@ -459,7 +468,7 @@ mod tests {
         let later = now + GOOD_START;
         assert_eq!(
             step(slot, Event::Exited { requests: 0 }, later).0,
-            Slot::new(later)
+            SlotState::new(later)
         );
         assert_eq!(
             step(slot, Event::Exited { requests: 0 }, now).0.failures(),
@@ -476,7 +485,7 @@ mod tests {
         assert_eq!(slot.deadline(true), Some(deadline));
         assert_eq!(
             step(slot, Event::Exited { requests: 3 }, now).0,
-            Slot::new(now)
+            SlotState::new(now)
         );
     }
 
@@ -495,7 +504,7 @@ mod tests {
         assert_eq!(action, Action::KillOverdue);
         assert_eq!(
             step(slot, Event::Exited { requests: 3 }, deadline).0,
-            Slot::Vacant
+            SlotState::Vacant
         );
     }
 
@@ -513,18 +522,18 @@ mod tests {
             Event::Forked(pid()),
             Event::Exited { requests: 0 },
         ];
-        let (slot, actions) = after(Slot::new(now), &events, now);
-        assert_eq!(slot, Slot::Vacant);
+        let (slot, actions) = after(SlotState::new(now), &events, now);
+        assert_eq!(slot, SlotState::Vacant);
         assert_eq!(actions, [Action::Fork, Action::Kill]);
     }
 
     #[test]
     fn a_fork_that_fails_is_tried_again() {
         let now = Instant::now();
-        let (slot, _) = after(Slot::new(now), &[Event::Tick, Event::NotForked], now);
+        let (slot, _) = after(SlotState::new(now), &[Event::Tick, Event::NotForked], now);
         assert_eq!(
             slot,
-            Slot::Empty {
+            SlotState::Empty {
                 due: now,
                 failures: 1
             }
@@ -533,7 +542,7 @@ mod tests {
 
     #[test]
     fn without_a_zygote_an_empty_slot_waits_for_no_time() {
-        assert_eq!(Slot::new(Instant::now()).deadline(false), None);
+        assert_eq!(SlotState::new(Instant::now()).deadline(false), None);
     }
 
     #[test]
@@ -551,8 +560,8 @@ mod tests {
             Event::Exited { requests: 0 },
         ] {
             assert_eq!(
-                step(Slot::Vacant, event, now),
-                (Slot::Vacant, Action::Nothing)
+                step(SlotState::Vacant, event, now),
+                (SlotState::Vacant, Action::Nothing)
             );
         }
     }

@@ -18,7 +18,7 @@ use super::emperor_link::EmperorLink;
 use super::fifo::Fifos;
 use super::group;
 use super::hooks::{Phase, run_phase};
-use super::instance::{Instance, Way};
+use super::instance::{Instance, Resources};
 use super::module::Module;
 use super::plan::Plan;
 use super::run::Control;
@@ -40,14 +40,14 @@ pub(super) fn start(
     emperor.loan.find_address()?;
     run_phase(Phase::Asap, &config, None)?;
     let parent = detach(&config, &emperor)?;
-    let mut way = Way {
+    let mut resources = Resources {
         sockets,
         parent,
         emperor,
         log: log_file(&config)?,
-        ..Way::default()
+        ..Resources::default()
     };
-    way.emperor.logs_elsewhere = [
+    resources.emperor.logs_elsewhere = [
         config.logto(),
         config.logto2(),
         config.daemonize(),
@@ -55,14 +55,14 @@ pub(super) fn start(
     ]
     .iter()
     .any(Option::is_some);
-    match prepare(config, invocation, &mut way) {
+    match prepare(config, invocation, &mut resources) {
         Ok(Some(started)) => Ok(Some(started)),
         Ok(None) => {
-            way.undo(crate::exit::OK, &String::new().into());
+            resources.undo(crate::exit::OK, &String::new().into());
             Ok(None)
         }
         Err(error) => {
-            way.undo(
+            resources.undo(
                 crate::exit::FAILED,
                 &format!("cannot start: {error:#}").into(),
             );
@@ -74,7 +74,7 @@ pub(super) fn start(
 fn prepare(
     config: Config,
     invocation: config::Invocation,
-    way: &mut Way,
+    resources: &mut Resources,
 ) -> Result<Option<(Instance, Signals, Plan)>> {
     if let Some(log) = config.logto() {
         redirect(log)?;
@@ -90,12 +90,12 @@ fn prepare(
     }
     // what cannot end well is not begun
     wish(&config).check_rights()?;
-    if !group::limit_at_start(&config, &way.emperor)? {
+    if !group::limit_at_start(&config, &resources.emperor)? {
         return Ok(None);
     }
     let mut signals = Signals::block(&signals::READ).context("signals cannot be blocked")?;
     process::set_child_subreaper().context("workers cannot be adopted")?;
-    way.notify = Notify::from_environment();
+    resources.notify = Notify::from_environment();
     if let Some(mask) = config.umask() {
         process::set_umask(mask);
     }
@@ -107,24 +107,24 @@ fn prepare(
         );
     }
     let module = Rc::new(Module::find()?);
-    write_pidfile(config.pidfile(), way)?;
+    write_pidfile(config.pidfile(), resources)?;
     run_phase(Phase::PreJail, &config, Some(&mut signals))?;
-    let directory = control_directory(&config, &invocation, &way.emperor);
+    let directory = control_directory(&config, &invocation, &resources.emperor);
     if let Some(root) = config.chroot() {
         user::chroot(Path::new(root))?;
     }
     for phase in [Phase::PostJail, Phase::InJail] {
         run_phase(phase, &config, Some(&mut signals))?;
     }
-    let mut instance = Instance::new(config, invocation, module, std::mem::take(way));
+    let mut instance = Instance::new(config, invocation, module, std::mem::take(resources));
     match finish(&mut instance, directory, &mut signals) {
         Ok(Some(plan)) => Ok(Some((instance, signals, plan))),
         Ok(None) => {
-            *way = instance.into_way();
+            *resources = instance.into_resources();
             Ok(None)
         }
         Err(error) => {
-            *way = instance.into_way();
+            *resources = instance.into_resources();
             Err(error)
         }
     }
@@ -151,13 +151,13 @@ fn finish(
     if let Some(log) = instance.config().logto2() {
         redirect(log)?;
         let path = std::path::absolute(log)?;
-        instance.way_mut().log = Some(path);
+        instance.resources_mut().log = Some(path);
     }
     let pidfile = instance.config().pidfile2().map(str::to_owned);
-    write_pidfile(pidfile.as_deref(), instance.way_mut())?;
+    write_pidfile(pidfile.as_deref(), instance.resources_mut())?;
     instance.name_process();
-    instance.way_mut().fifos = open_fifos(instance.config())?;
-    instance.way_mut().control = open_control(instance, directory)?;
+    instance.resources_mut().fifos = open_fifos(instance.config())?;
+    instance.resources_mut().control = open_control(instance, directory)?;
     run_phase(Phase::PreApp, instance.config(), Some(signals))?;
     instance.plan().map(Some)
 }
@@ -274,16 +274,16 @@ fn redirect(log: &str) -> Result<()> {
         .with_context(|| format!("the log {log} cannot be written"))
 }
 
-pub(super) fn write_pidfile(path: Option<&str>, way: &mut Way) -> Result<()> {
+pub(super) fn write_pidfile(path: Option<&str>, resources: &mut Resources) -> Result<()> {
     let Some(path) = path else { return Ok(()) };
     let path = std::path::absolute(path)?;
     pidfile::write(&path, Pid::own())?;
-    way.pidfiles.push(path);
+    resources.pidfiles.push(path);
     Ok(())
 }
 
 fn drop_privileges(instance: &mut Instance) -> Result<()> {
-    let vassal = instance.way().emperor.is_vassal();
+    let vassal = instance.resources().emperor.is_vassal();
     let mut wish = wish(instance.config());
     if vassal && !user::is_root() && !is_already(wish) {
         tracing::warn!(

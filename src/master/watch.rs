@@ -10,7 +10,7 @@ use std::time::{Duration, Instant};
 
 use crate::sys::inotify::{Extent, Inotify, Kind, WatchDescriptor};
 
-use super::signals::Manner;
+use super::signals::ReloadMode;
 
 /// It has to be quiet for so long before a change counts: an editor or a copy does several things.
 const QUIET: Duration = Duration::from_millis(100);
@@ -31,14 +31,14 @@ struct Place {
     directory: PathBuf,
     /// `None`: every name.
     name: Option<OsString>,
-    manner: Manner,
+    manner: ReloadMode,
 }
 
 /// A change that does not count yet.
 #[derive(Debug)]
 struct Changed {
     path: PathBuf,
-    manner: Manner,
+    manner: ReloadMode,
     first: Instant,
     last: Instant,
 }
@@ -57,7 +57,7 @@ impl Watched {
     }
 
     /// Watches these paths from now on, and no others. One that is not there is told of in the log.
-    pub(super) fn watch(&mut self, paths: &[(PathBuf, Manner)]) {
+    pub(super) fn watch(&mut self, paths: &[(PathBuf, ReloadMode)]) {
         let before = std::mem::take(&mut self.places);
         for (path, manner) in paths {
             let path = std::path::absolute(path).unwrap_or_else(|_| path.clone());
@@ -132,7 +132,7 @@ impl Watched {
     }
 
     /// A change that counts now.
-    pub(super) fn due(&mut self, now: Instant) -> Option<(PathBuf, Manner)> {
+    pub(super) fn due(&mut self, now: Instant) -> Option<(PathBuf, ReloadMode)> {
         self.deadline().filter(|due| *due <= now)?;
         let changed = self.changed.take()?;
         Some((changed.path, changed.manner))
@@ -173,7 +173,7 @@ mod tests {
     use std::fs;
 
     /// What counts of what has happened until now.
-    fn heard(watched: &mut Watched) -> Option<(PathBuf, Manner)> {
+    fn heard(watched: &mut Watched) -> Option<(PathBuf, ReloadMode)> {
         let now = Instant::now();
         watched.hear(now);
         assert!(watched.due(now).is_none(), "it has to be quiet first");
@@ -184,7 +184,7 @@ mod tests {
     fn a_change_in_a_directory_counts_unless_it_is_python_s_own() {
         let dir = tempfile::tempdir().unwrap();
         let mut watched = Watched::new().unwrap();
-        watched.watch(&[(dir.path().to_owned(), Manner::Graceful)]);
+        watched.watch(&[(dir.path().to_owned(), ReloadMode::Graceful)]);
         assert_eq!(heard(&mut watched), None);
         fs::create_dir(dir.path().join("__pycache__")).unwrap();
         fs::write(dir.path().join(".app.py.swp"), "").unwrap();
@@ -193,7 +193,7 @@ mod tests {
         assert_eq!(heard(&mut watched), None);
         let path = dir.path().join("app.py");
         fs::write(&path, "x = 1").unwrap();
-        assert_eq!(heard(&mut watched), Some((path, Manner::Graceful)));
+        assert_eq!(heard(&mut watched), Some((path, ReloadMode::Graceful)));
         assert_eq!(heard(&mut watched), None);
     }
 
@@ -203,11 +203,11 @@ mod tests {
         let path = dir.path().join("settings");
         fs::write(&path, "1").unwrap();
         let mut watched = Watched::new().unwrap();
-        watched.watch(&[(path.clone(), Manner::Brutal)]);
+        watched.watch(&[(path.clone(), ReloadMode::Brutal)]);
         fs::write(dir.path().join("beside"), "1").unwrap();
         assert_eq!(heard(&mut watched), None);
         fs::rename(dir.path().join("beside"), &path).unwrap();
-        assert_eq!(heard(&mut watched), Some((path, Manner::Brutal)));
+        assert_eq!(heard(&mut watched), Some((path, ReloadMode::Brutal)));
         watched.watch(&[]);
         fs::write(dir.path().join("settings"), "2").unwrap();
         assert_eq!(heard(&mut watched), None);

@@ -6,7 +6,7 @@ use std::time::{Duration, Instant};
 use anyhow::{Result, anyhow};
 
 use crate::config::Config;
-use crate::master::signals::{self, Order};
+use crate::master::signals::{self, SignalAction};
 use crate::sys::poll;
 use crate::sys::process;
 use crate::sys::signal::Signals;
@@ -55,7 +55,9 @@ pub(in crate::master) fn run_phase(
             .as_mut()
             .map_or(Ok(None), |signals| signals.take())?
         {
-            if signals::of(signal, config.die_on_term() != Some(false)) == Some(Order::Stop) {
+            if signals::action(signal, config.die_on_term() != Some(false))
+                == Some(SignalAction::Stop)
+            {
                 runner.kill();
                 return Err(anyhow!("{signal}: stopped in the middle of the start"));
             }

@@ -3,8 +3,8 @@
 use std::collections::HashSet;
 
 use crate::config::{Action, Config};
-use crate::master::crew::Crew;
-use crate::master::slot::Slot;
+use crate::master::generation::Generation;
+use crate::master::slot::SlotState;
 use crate::sys::process::Pid;
 
 use super::runner::Job;
@@ -28,7 +28,7 @@ pub(in crate::master) struct Workers {
 pub(in crate::master) struct Sight<'a> {
     pub(in crate::master) generation: u32,
     pub(in crate::master) number: u32,
-    pub(in crate::master) slot: &'a Slot,
+    pub(in crate::master) slot: &'a SlotState,
 }
 
 impl Workers {
@@ -81,7 +81,7 @@ impl Workers {
             if !self.forked.contains(&worker.pid) {
                 add("post-fork", &self.post_fork);
             }
-            let serves = matches!(slot, Slot::Serving { .. });
+            let serves = matches!(slot, SlotState::Serving { .. });
             if serves || self.serving.contains(&worker.pid) {
                 serving.insert(worker.pid);
             }
@@ -107,9 +107,9 @@ impl Workers {
 }
 
 /// The workers of a generation.
-pub(in crate::master) fn sights(crew: &Crew) -> impl Iterator<Item = Sight<'_>> {
-    crew.slots().map(|(number, slot, _)| Sight {
-        generation: crew.number,
+pub(in crate::master) fn sights(generation: &Generation) -> impl Iterator<Item = Sight<'_>> {
+    generation.slots().map(|(number, slot, _)| Sight {
+        generation: generation.number,
         number,
         slot,
     })
@@ -120,19 +120,23 @@ pub(in crate::master) fn sights(crew: &Crew) -> impl Iterator<Item = Sight<'_>> 
 mod tests {
     use std::time::Instant;
 
-    use crate::master::slot::Worker;
+    use crate::master::slot::WorkerProcess;
 
     use super::*;
 
-    fn worker(pid: i32) -> Worker {
-        Worker {
+    fn worker(pid: i32) -> WorkerProcess {
+        WorkerProcess {
             pid: Pid::new(pid).unwrap(),
             since: Instant::now(),
             failures: 0,
         }
     }
 
-    fn moments(workers: &mut Workers, generation: u32, slots: &[(u32, Slot)]) -> Vec<&'static str> {
+    fn moments(
+        workers: &mut Workers,
+        generation: u32,
+        slots: &[(u32, SlotState)],
+    ) -> Vec<&'static str> {
         let sights = slots.iter().map(|(number, slot)| Sight {
             generation,
             number: *number,
@@ -152,8 +156,8 @@ mod tests {
             accepting1_once: action(),
             ..Workers::default()
         };
-        let starting = Slot::Starting { worker: worker(7) };
-        let serving = |pid| Slot::Serving {
+        let starting = SlotState::Starting { worker: worker(7) };
+        let serving = |pid| SlotState::Serving {
             worker: worker(pid),
         };
         let all = [

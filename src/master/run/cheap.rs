@@ -5,10 +5,10 @@ use std::os::fd::BorrowedFd;
 use std::time::Instant;
 
 use crate::exit;
-use crate::master::crew::Crew;
-use crate::master::generation::Standing;
+use crate::master::generation::Generation;
 use crate::master::idle::Idle;
 use crate::master::plan::Plan;
+use crate::master::role::GenerationRole;
 use crate::master::scale;
 use crate::sys::poll;
 
@@ -16,23 +16,25 @@ use super::{Master, Phase};
 
 impl Master {
     /// The generation that serves.
-    fn current(&self) -> Option<&Crew> {
-        self.crews
+    fn current(&self) -> Option<&Generation> {
+        self.generations
             .iter()
-            .find(|crew| crew.standing == Standing::Current)
+            .find(|generation| generation.role == GenerationRole::Current)
     }
 
-    fn current_mut(&mut self) -> Option<&mut Crew> {
-        self.crews
+    fn current_mut(&mut self) -> Option<&mut Generation> {
+        self.generations
             .iter_mut()
-            .find(|crew| crew.standing == Standing::Current)
+            .find(|generation| generation.role == GenerationRole::Current)
     }
 
     /// Whether the sockets are the master's to watch.
     fn is_cheap(&self) -> bool {
         self.phase == Phase::Running
             && self.paused.is_none()
-            && self.current().is_some_and(|crew| crew.wanted() == 0)
+            && self
+                .current()
+                .is_some_and(|generation| generation.wanted() == 0)
     }
 
     /// Lets the workers go, whoever connects: connections wait until they are brought back in the same way.
@@ -42,16 +44,16 @@ impl Master {
             if let Some(idle) = &mut self.idle {
                 idle.awaken(now);
             }
-            for crew in &mut self.crews {
-                crew.scale(wanted, now);
+            for generation in &mut self.generations {
+                generation.scale(wanted, now);
             }
             return;
         }
-        let Some(crew) = self.current_mut() else {
+        let Some(generation) = self.current_mut() else {
             return tracing::warn!("the instance does not serve yet, and so it cannot be paused");
         };
-        let wanted = crew.wanted();
-        crew.scale(0, now);
+        let wanted = generation.wanted();
+        generation.scale(0, now);
         self.paused = Some(wanted);
         tracing::info!("paused: the workers leave, and connections wait until p is written again");
     }
@@ -59,7 +61,7 @@ impl Master {
     /// A pause outlives a reload.
     pub(super) fn keep_pause(&mut self, next: usize, now: Instant) {
         if self.paused.is_some() {
-            self.crews[next].scale(0, now);
+            self.generations[next].scale(0, now);
         }
     }
 
@@ -69,22 +71,22 @@ impl Master {
         self.current()
             .filter(|_| cheap)
             .into_iter()
-            .flat_map(|crew| crew.plan.sockets.iter().map(|socket| socket.fd()))
+            .flat_map(|generation| generation.plan.sockets.iter().map(|socket| socket.fd()))
     }
 
     /// How many workers a generation begins with, the first one or the next.
     pub(super) fn first_count(&self, plan: &Plan) -> u32 {
         let serving = self
             .current()
-            .map(|crew| (crew.wanted(), crew.plan.app.serving.processes));
+            .map(|generation| (generation.wanted(), generation.plan.app.serving.processes));
         scale::first_count(&plan.scale, serving, plan.app.lazy)
     }
 
     /// The load may have brought workers while the next generation was made ready.
     pub(super) fn keep_count(&mut self, next: usize, now: Instant) {
-        let serving = self.current().map_or(0, Crew::wanted);
-        if serving > self.crews[next].wanted() {
-            self.crews[next].scale(serving, now);
+        let serving = self.current().map_or(0, Generation::wanted);
+        if serving > self.generations[next].wanted() {
+            self.generations[next].scale(serving, now);
         }
     }
 
@@ -115,14 +117,14 @@ impl Master {
     /// they are gone and nothing waits.
     pub(super) fn look_at_idleness(&mut self, now: Instant) {
         let only_one = !self
-            .crews
+            .generations
             .iter()
-            .any(|crew| crew.standing == Standing::Next);
-        let Some(crew) = self.current().filter(|_| self.paused.is_none()) else {
+            .any(|generation| generation.role == GenerationRole::Next);
+        let Some(generation) = self.current().filter(|_| self.paused.is_none()) else {
             return;
         };
-        let (requests, busy) = (crew.requests_seen(), crew.is_busy());
-        let (wanted, has_workers) = (crew.wanted(), crew.has_workers());
+        let (requests, busy) = (generation.requests_seen(), generation.is_busy());
+        let (wanted, has_workers) = (generation.wanted(), generation.has_workers());
         let Some(idle) = &mut self.idle else { return };
         let seconds = idle.seconds();
         if !idle.look(requests, busy, now) || !only_one {
@@ -132,16 +134,16 @@ impl Master {
             tracing::info!(
                 "no request for {seconds} s (idle): the workers leave until the next connection"
             );
-            if let Some(crew) = self.current_mut() {
-                crew.scale(0, now);
+            if let Some(generation) = self.current_mut() {
+                generation.scale(0, now);
             }
             self.instance
                 .status("idle: the next connection brings the workers back");
         } else if self.may_die() && !has_workers && !self.somebody_waits() {
             tracing::info!("no request for {seconds} s: the instance ends (die-on-idle)");
-            self.instance.way().emperor.idle();
+            self.instance.resources().emperor.idle();
             self.instance.stop_begins();
-            self.phase = Phase::Leaving { status: exit::OK };
+            self.phase = Phase::Stopping { status: exit::OK };
             self.let_go(now);
         }
     }
@@ -160,8 +162,8 @@ impl Master {
             idle.awaken(now);
         }
         // a generation that is about to take over, too
-        for crew in &mut self.crews {
-            crew.scale(crew.plan.scale.initial, now);
+        for generation in &mut self.generations {
+            generation.scale(generation.plan.scale.initial, now);
         }
         self.instance.status("serving again after it was idle");
     }

@@ -5,9 +5,9 @@ use std::time::Instant;
 use crate::control::messages::{self, Answer, Count, Instance, Request, Row, Verb};
 use crate::control::server::{Desk, Host, Next};
 use crate::ipc::{self, Protocol};
-use crate::master::crew::Crew;
-use crate::master::generation::Standing;
-use crate::master::signals::Manner;
+use crate::master::generation::Generation;
+use crate::master::role::GenerationRole;
+use crate::master::signals::ReloadMode;
 use crate::net::Bound;
 use crate::sys::backlog;
 use crate::sys::memory;
@@ -72,9 +72,9 @@ impl Host for Master {
 impl Master {
     /// Serves those who ask.
     pub(super) fn serve_control(&mut self, now: Instant) {
-        if let Some(mut control) = self.instance.way_mut().control.take() {
+        if let Some(mut control) = self.instance.resources_mut().control.take() {
             control.serve(self, now);
-            self.instance.way_mut().control = Some(control);
+            self.instance.resources_mut().control = Some(control);
         }
         for question in std::mem::take(&mut self.questions) {
             match self.outcome(question.pending) {
@@ -94,7 +94,7 @@ impl Master {
     }
 
     fn answer(&self, ticket: u32, answer: Answer) {
-        self.instance.way().emperor.answer(ticket, answer);
+        self.instance.resources().emperor.answer(ticket, answer);
     }
 
     /// Whether this instance is called so; a request that names nobody means who hears it.
@@ -119,7 +119,7 @@ impl Master {
     /// A user who may has asked for something.
     fn asked(&mut self, uid: u32, request: &Request, now: Instant) -> Next<Pending> {
         let who = || format!("{}, by ruwsgi {}", user::name_of(uid), request.verb.word());
-        let leaving = matches!(self.phase, Phase::Leaving { .. });
+        let leaving = matches!(self.phase, Phase::Stopping { .. });
         match request.verb {
             Verb::Find => Next::Answer(Answer::of(self.row())),
             Verb::List => Next::Answer(Answer::of(self.counted_row())),
@@ -137,7 +137,7 @@ impl Master {
             _ if leaving => refuse("the instance is stopping"),
             Verb::Reload => {
                 tracing::info!("{} wants a reload", user::name_of(uid));
-                self.wanted = self.wanted.max(Some(Manner::Graceful));
+                self.wanted = self.wanted.max(Some(ReloadMode::Graceful));
                 // one that runs already may have read what is changed now
                 let number = self.reloads.begun + 1;
                 match request.wait {
@@ -164,17 +164,17 @@ impl Master {
 
     /// Sets the number of workers; gives it.
     pub(super) fn scale(&mut self, count: Count, now: Instant) -> Result<u32, String> {
-        let mut crews = self.crews.iter_mut();
-        let current = crews.find(|crew| crew.standing == Standing::Current);
-        let crew = current.ok_or("the instance does not serve yet")?;
-        if crew.plan.scale.follows() {
+        let mut generations = self.generations.iter_mut();
+        let current = generations.find(|generation| generation.role == GenerationRole::Current);
+        let generation = current.ok_or("the instance does not serve yet")?;
+        if generation.plan.scale.follows() {
             return Err(
                 "the number of workers follows the load (cheaper): set cheaper-algo = manual to choose it"
                     .to_owned(),
             );
         }
-        let most = crew.plan.app.serving.processes;
-        let wanted = count.of(crew.wanted());
+        let most = generation.plan.app.serving.processes;
+        let wanted = count.of(generation.wanted());
         let wanted = match u32::try_from(wanted) {
             Ok(wanted) if wanted <= most => wanted,
             Ok(_) => {
@@ -184,8 +184,11 @@ impl Master {
             }
             Err(_) => return Err("there cannot be fewer workers than none".to_owned()),
         };
-        tracing::info!("{wanted} workers are wanted, {} until now", crew.wanted());
-        crew.scale(wanted, now);
+        tracing::info!(
+            "{wanted} workers are wanted, {} until now",
+            generation.wanted()
+        );
+        generation.scale(wanted, now);
         self.paused = None;
         Ok(wanted)
     }
@@ -194,11 +197,13 @@ impl Master {
         let Some(number) = request.worker else {
             return refuse("say which worker is meant, by its number");
         };
-        let mut crews = self.crews.iter_mut();
-        let Some(crew) = crews.find(|crew| crew.standing == Standing::Current) else {
+        let mut generations = self.generations.iter_mut();
+        let Some(generation) =
+            generations.find(|generation| generation.role == GenerationRole::Current)
+        else {
             return refuse("the instance does not serve yet");
         };
-        match crew.replace(number, request.now, now) {
+        match generation.replace(number, request.now, now) {
             Err(sentence) => refuse(sentence),
             Ok(pid) if request.wait => Next::Wait(Pending::Replaced { number, pid }, None),
             Ok(_) => Next::Answer(Answer::of(self.row())),
@@ -220,26 +225,30 @@ impl Master {
                         .filter(|text| !text.is_empty()),
                     ..self.row()
                 })),
-                None if matches!(self.phase, Phase::Leaving { .. }) => {
+                None if matches!(self.phase, Phase::Stopping { .. }) => {
                     Some(Answer::refusal("the instance is stopping"))
                 }
                 None => None,
             },
             Pending::Scaled(wanted) => {
-                let mut crews = self.crews.iter();
-                let current = crews.find(|crew| crew.standing == Standing::Current);
-                let waits = current.is_some_and(|crew| {
-                    crew.wanted() == wanted && crew.serving_count() != wanted as usize
+                let mut generations = self.generations.iter();
+                let current =
+                    generations.find(|generation| generation.role == GenerationRole::Current);
+                let waits = current.is_some_and(|generation| {
+                    generation.wanted() == wanted && generation.serving_count() != wanted as usize
                 });
                 (!waits).then(|| Answer::of(self.counted_row()))
             }
             Pending::Replaced { number, pid } => {
                 let there = self
-                    .crews
+                    .generations
                     .iter()
-                    .flat_map(Crew::pids)
+                    .flat_map(Generation::pids)
                     .any(|it| it == pid.get());
-                let serves = self.crews.iter().any(|crew| crew.serves(number));
+                let serves = self
+                    .generations
+                    .iter()
+                    .any(|generation| generation.serves(number));
                 (!there && serves).then(|| Answer::of(self.row()))
             }
         }
@@ -250,7 +259,7 @@ impl Master {
         let reloading = self.wanted.is_some() || self.preparing.is_some() || self.is_reloading();
         let state = match self.phase {
             Phase::Starting => "starting",
-            Phase::Leaving { .. } => "stopping",
+            Phase::Stopping { .. } => "stopping",
             Phase::Running if reloading => "reloading",
             Phase::Running => "ready",
         };
@@ -269,24 +278,28 @@ impl Master {
     }
 
     fn counted_row(&self) -> Row {
-        let pids = self.crews.iter().flat_map(Crew::pids);
+        let pids = self.generations.iter().flat_map(Generation::pids);
         let memory = pids
             .chain([Pid::own().get()])
             .filter_map(memory::proportional_kib);
-        let serving: usize = self.crews.iter().map(Crew::serving_count).sum();
+        let serving: usize = self.generations.iter().map(Generation::serving_count).sum();
         Row {
             workers: u32::try_from(serving).ok(),
-            requests: Some(self.crews.iter().map(Crew::requests).sum()),
+            requests: Some(self.generations.iter().map(Generation::requests).sum()),
             memory_kib: Some(memory.sum()),
             ..self.row()
         }
     }
 
     fn full_row(&self, now: Instant) -> Row {
-        let sockets = self.instance.way().sockets.iter();
+        let sockets = self.instance.resources().sockets.iter();
         Row {
             instance: Some(Instance {
-                generations: self.crews.iter().map(|crew| crew.told(now)).collect(),
+                generations: self
+                    .generations
+                    .iter()
+                    .map(|generation| generation.told(now))
+                    .collect(),
                 sockets: sockets.map(|socket| socket_status(socket)).collect(),
             }),
             ..self.counted_row()

@@ -4,9 +4,9 @@ use std::time::{Duration, Instant};
 
 use crate::exit;
 use crate::ipc::ToVassal;
-use crate::master::crew::Crew;
 use crate::master::emperor_link::Heard;
-use crate::master::signals::Manner;
+use crate::master::generation::Generation;
+use crate::master::signals::ReloadMode;
 
 use super::{Master, Phase};
 
@@ -16,12 +16,12 @@ const ORPHAN_TIME: Duration = Duration::from_secs(4);
 impl Master {
     /// Follows the emperor.
     pub(super) fn hear_emperor(&mut self, now: Instant) {
-        match self.instance.way_mut().emperor.hear() {
+        match self.instance.resources_mut().emperor.hear() {
             Some(Heard::Order(ToVassal::Reload)) => {
-                self.wanted = self.wanted.max(Some(Manner::Graceful));
+                self.wanted = self.wanted.max(Some(ReloadMode::Graceful));
             }
             // a second word to stop would mean: at once
-            Some(Heard::Order(ToVassal::Stop)) if matches!(self.phase, Phase::Leaving { .. }) => {}
+            Some(Heard::Order(ToVassal::Stop)) if matches!(self.phase, Phase::Stopping { .. }) => {}
             Some(Heard::Order(ToVassal::Stop)) => {
                 self.instance.keeps_no_sockets();
                 self.stop("the emperor", now);
@@ -37,7 +37,7 @@ impl Master {
                 tracing::warn!("the emperor is gone, and so this vassal stops");
                 self.instance.keeps_no_sockets();
                 self.orphaned = Some(now + ORPHAN_TIME);
-                if !matches!(self.phase, Phase::Leaving { .. }) {
+                if !matches!(self.phase, Phase::Stopping { .. }) {
                     self.stop("the emperor's end", now);
                 }
             }
@@ -52,16 +52,19 @@ impl Master {
     /// Tells the emperor and systemd, if it is time, that this loop goes round; also while the instance starts or stops.
     pub(super) fn beat(&mut self, now: Instant) {
         let every = self.instance.config().heartbeat();
-        let way = self.instance.way_mut();
-        way.emperor.beat(every, now);
-        way.notify.beat(now);
+        let resources = self.instance.resources_mut();
+        resources.emperor.beat(every, now);
+        resources.notify.beat(now);
     }
 
     fn report_to_emperor(&mut self) {
-        let serving: usize = self.crews.iter().map(Crew::serving_count).sum();
-        let requests = self.crews.iter().map(Crew::requests).sum();
-        let pids: Vec<i32> = self.crews.iter().flat_map(Crew::pids).collect();
+        let serving: usize = self.generations.iter().map(Generation::serving_count).sum();
+        let requests = self.generations.iter().map(Generation::requests).sum();
+        let pids: Vec<i32> = self.generations.iter().flat_map(Generation::pids).collect();
         let workers = u32::try_from(serving).unwrap_or(u32::MAX);
-        self.instance.way().emperor.report(workers, requests, &pids);
+        self.instance
+            .resources()
+            .emperor
+            .report(workers, requests, &pids);
     }
 }

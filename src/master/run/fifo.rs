@@ -12,7 +12,7 @@ use super::{Master, Phase};
 impl Master {
     /// Reads what was written, and does it.
     pub(super) fn hear_fifo(&mut self, now: Instant) {
-        let letters = match &self.instance.way().fifos {
+        let letters = match &self.instance.resources().fifos {
             Some(fifos) => fifos.take(),
             None => return,
         };
@@ -33,7 +33,7 @@ impl Master {
             }
             _ => tracing::info!("master-fifo: {shown}"),
         }
-        let leaving = matches!(self.phase, Phase::Leaving { .. });
+        let leaving = matches!(self.phase, Phase::Stopping { .. });
         match letter {
             Letter::Fifo(number) => self.switch_fifo(number),
             Letter::Report => self.report(now),
@@ -44,7 +44,7 @@ impl Master {
             // a second word to stop would mean: at once, which is another letter
             _ if leaving => {}
             Letter::Stop => self.stop("master-fifo", now),
-            Letter::Reload(manner) => self.wanted = self.wanted.max(Some(manner)),
+            Letter::Reload(mode) => self.wanted = self.wanted.max(Some(mode)),
             Letter::Pidfiles => self.write_pidfiles(),
             Letter::More(workers) => self.scale_by_letter(Some(workers), now),
             Letter::Cheap => self.scale_by_letter(None, now),
@@ -55,7 +55,7 @@ impl Master {
     }
 
     fn switch_fifo(&mut self, number: usize) {
-        let fifos = self.instance.way_mut().fifos.as_mut();
+        let fifos = self.instance.resources_mut().fifos.as_mut();
         match fifos.map(|fifos| fifos.switch(number)) {
             Some(Ok(path)) => tracing::info!("master-fifo: {} is read now", path.display()),
             Some(Err(sentence)) => tracing::error!("{sentence}"),
@@ -64,7 +64,7 @@ impl Master {
     }
 
     fn write_pidfiles(&self) {
-        for path in &self.instance.way().pidfiles {
+        for path in &self.instance.resources().pidfiles {
             if let Err(error) = start::rewrite_pidfile(path) {
                 tracing::error!("{error}");
             }

@@ -8,27 +8,27 @@ use crate::exit;
 use crate::ipc::LoadFailure;
 use crate::master::hooks::{Outcome, Phase as Moment};
 use crate::master::services::Surroundings;
-use crate::master::signals::Manner;
+use crate::master::signals::ReloadMode;
 
 use super::{Master, Phase};
 
 impl Master {
     /// Does what is due of helpers, and follows one that has the instance in its hands.
     pub(super) fn tend_helpers(&mut self, now: Instant) {
-        if matches!(self.phase, Phase::Leaving { .. }) {
-            self.helpers.wind_down();
+        if matches!(self.phase, Phase::Stopping { .. }) {
+            self.services.wind_down();
         }
-        self.helpers.tick(&self.crews, now);
-        if let Some(sentence) = self.helpers.last_word()
-            && !matches!(self.phase, Phase::Leaving { .. })
+        self.services.tick(&self.generations, now);
+        if let Some(sentence) = self.services.last_word()
+            && !matches!(self.phase, Phase::Stopping { .. })
         {
             self.stop(format!("{sentence}, and the instance with it"), now);
         }
     }
 
     /// Whether the hooks are done that the first generation waits for; a failure ends the instance.
-    pub(super) fn passes_start(&mut self, crew: usize, now: Instant) -> bool {
-        match self.after_load(crew, now) {
+    pub(super) fn passes_start(&mut self, generation: usize, now: Instant) -> bool {
+        match self.after_load(generation, now) {
             Outcome::Busy => false,
             Outcome::Done => true,
             Outcome::Failed(sentence) => {
@@ -50,23 +50,23 @@ impl Master {
 
     /// Reads the configuration of the next generation, if one is wanted, and waits for the hooks before it; `None`
     /// if there is nothing to go on with yet.
-    pub(super) fn prepare_reload(&mut self, now: Instant) -> Option<Result<Manner>> {
-        let manner = match self.preparing.take() {
-            Some(manner) => manner,
+    pub(super) fn prepare_reload(&mut self, now: Instant) -> Option<Result<ReloadMode>> {
+        let mode = match self.preparing.take() {
+            Some(mode) => mode,
             None => {
-                let manner = self.wanted.take()?;
+                let mode = self.wanted.take()?;
                 self.reloads.begun += 1;
                 self.instance.reload_begins();
                 if let Err(error) = self.instance.renew() {
                     return Some(Err(error));
                 }
-                manner
+                mode
             }
         };
         match self.passes_reload(now) {
-            Ok(true) => Some(Ok(manner)),
+            Ok(true) => Some(Ok(mode)),
             Ok(false) => {
-                self.preparing = Some(manner);
+                self.preparing = Some(mode);
                 None
             }
             Err(error) => Some(Err(error)),
@@ -80,9 +80,9 @@ impl Master {
             return Ok(true);
         }
         let around = Surroundings::here(config);
-        let generation = self.generations + 1;
+        let generation = self.generations_started + 1;
         match self
-            .helpers
+            .services
             .pass(Moment::PreApp, generation, config, &around, now)
         {
             Outcome::Busy => Ok(false),
@@ -93,15 +93,15 @@ impl Master {
     }
 
     /// Whether the hooks are done that the next generation waits for before it serves; a failure ends the reload.
-    pub(super) fn passes_reloaded(&mut self, crew: usize, now: Instant) -> bool {
-        let reason = match self.after_load(crew, now) {
+    pub(super) fn passes_reloaded(&mut self, generation: usize, now: Instant) -> bool {
+        let reason = match self.after_load(generation, now) {
             Outcome::Busy => return false,
             Outcome::Done => return true,
             Outcome::Failed(sentence) => sentence,
             Outcome::Exit(status) => format!("a hook asked for the end, with status {status}"),
         };
-        let number = self.crews[crew].number;
-        self.crews[crew].kill(now);
+        let number = self.generations[generation].number;
+        self.generations[generation].kill(now);
         tracing::error!(
             "the reload is given up: {reason}; generation {number} does not serve, the workers of the one before do"
         );
@@ -112,11 +112,11 @@ impl Master {
         false
     }
 
-    fn after_load(&mut self, crew: usize, now: Instant) -> Outcome {
-        let crew = &self.crews[crew];
-        let around = Surroundings::of(&crew.plan);
+    fn after_load(&mut self, generation: usize, now: Instant) -> Outcome {
+        let generation = &self.generations[generation];
+        let around = Surroundings::of(&generation.plan);
         let config = self.instance.next_config();
-        self.helpers
-            .pass(Moment::PostApp, crew.number, config, &around, now)
+        self.services
+            .pass(Moment::PostApp, generation.number, config, &around, now)
     }
 }

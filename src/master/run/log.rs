@@ -9,7 +9,7 @@ use super::Master;
 impl Master {
     /// Opens the log's file anew; what cannot be opened leaves the log where it is.
     pub(super) fn reopen_log(&mut self) {
-        let Some(path) = &self.instance.way().log else {
+        let Some(path) = &self.instance.resources().log else {
             return tracing::warn!(
                 "the log is no file of this instance (logto, logto2, daemonize): it is not opened anew"
             );
@@ -22,8 +22,8 @@ impl Master {
         match opened {
             Ok(log) => {
                 tracing::info!("the log {shown} was opened anew");
-                for crew in &mut self.crews {
-                    crew.tell_log(log.as_fd());
+                for generation in &mut self.generations {
+                    generation.tell_log(log.as_fd());
                 }
             }
             Err(error) => {

@@ -4,10 +4,10 @@ use std::collections::VecDeque;
 use std::time::{Duration, Instant};
 
 use crate::ipc::{LoadFailure, ToWorker};
-use crate::master::crew::Crew;
-use crate::master::generation::Standing;
+use crate::master::generation::Generation;
 use crate::master::report;
-use crate::master::signals::Manner;
+use crate::master::role::GenerationRole;
+use crate::master::signals::ReloadMode;
 use crate::master::touch::Touches;
 use crate::master::watch::Watched;
 
@@ -57,9 +57,9 @@ impl Master {
 
     /// Whether a generation is being prepared beside the one that serves.
     pub(super) fn is_reloading(&self) -> bool {
-        self.crews
+        self.generations
             .iter()
-            .any(|crew| crew.standing == Standing::Next)
+            .any(|generation| generation.role == GenerationRole::Next)
     }
 
     pub(super) fn begin_reload(&mut self, now: Instant) {
@@ -69,18 +69,18 @@ impl Master {
         let Some(next) = self.prepare_reload(now) else {
             return;
         };
-        let next = next.and_then(|manner| {
+        let next = next.and_then(|mode| {
             let plan = self.instance.next_plan()?;
-            Ok((manner, self.crew(Standing::Next, plan, now)?))
+            Ok((mode, self.generation(GenerationRole::Next, plan, now)?))
         });
         match next {
-            Ok((manner, crew)) => {
+            Ok((mode, generation)) => {
                 tracing::info!(
                     "reloading: generation {} is started beside the one that serves",
-                    crew.number
+                    generation.number
                 );
-                self.manner = manner;
-                self.crews.push(crew);
+                self.mode = mode;
+                self.generations.push(generation);
             }
             Err(reason) => {
                 report::reload_refused(&reason);
@@ -93,34 +93,38 @@ impl Master {
     }
 
     pub(super) fn finish_reload(&mut self, now: Instant) {
-        let ready = |crew: &Crew| crew.standing == Standing::Next && crew.is_ready();
-        let Some(next) = self.crews.iter().position(ready) else {
+        let ready = |generation: &Generation| {
+            generation.role == GenerationRole::Next && generation.is_ready()
+        };
+        let Some(next) = self.generations.iter().position(ready) else {
             return;
         };
         if !self.passes_reloaded(next, now) {
             return;
         }
         self.keep_count(next, now);
-        self.crews[next].take_over(now);
+        self.generations[next].take_over(now);
         self.keep_pause(next, now);
-        let took = now.duration_since(self.crews[next].begun);
-        self.instance.reloaded(&self.crews[next], took);
-        self.helpers.settle(
+        let took = now.duration_since(self.generations[next].begun);
+        self.instance.reloaded(&self.generations[next], took);
+        self.services.settle(
             self.instance.config(),
             self.instance.companions(),
-            &self.crews[next],
+            &self.generations[next],
             now,
         );
         let number = self.reloads.begun;
         if let Some(earlier) = self.reloads.handing_over.replace(number) {
             self.reloads.end(earlier, None);
         }
-        for (index, crew) in self.crews.iter_mut().enumerate() {
-            match (crew.standing, self.manner) {
-                (Standing::Current, Manner::Graceful) if index != next => {
-                    crew.dismiss(ToWorker::Retire, now);
+        for (index, generation) in self.generations.iter_mut().enumerate() {
+            match (generation.role, self.mode) {
+                (GenerationRole::Current, ReloadMode::Graceful) if index != next => {
+                    generation.dismiss(ToWorker::Retire, now);
                 }
-                (Standing::Current, Manner::Brutal) if index != next => crew.kill(now),
+                (GenerationRole::Current, ReloadMode::Brutal) if index != next => {
+                    generation.kill(now)
+                }
                 _ => {}
             }
         }
@@ -134,8 +138,10 @@ impl Master {
 
     /// A reload is over when only the new generation accepts.
     pub(super) fn finish_hand_over(&mut self) {
-        let accepts = |crew: &Crew| crew.standing == Standing::Old && crew.accepts();
-        if !self.crews.iter().any(accepts)
+        let accepts = |generation: &Generation| {
+            generation.role == GenerationRole::Old && generation.accepts()
+        };
+        if !self.generations.iter().any(accepts)
             && let Some(number) = self.reloads.handing_over.take()
         {
             self.reloads.end(number, None);
@@ -182,8 +188,8 @@ impl Master {
     /// A change of a file asks for a reload.
     pub(super) fn look_at_files(&mut self, now: Instant) {
         let every = self.instance.config().py_autoreload();
-        for crew in &mut self.crews {
-            if let (Some(every), Some((files, since))) = (every, crew.take_files()) {
+        for generation in &mut self.generations {
+            if let (Some(every), Some((files, since))) = (every, generation.take_files()) {
                 let pause = every.max(SHORTEST_PAUSE);
                 self.modules.add(files.into_iter(), since, pause, now);
             }
@@ -194,15 +200,15 @@ impl Master {
         }
         if let Some(path) = self.touches.changed(now) {
             tracing::info!("{} was touched: reloading", path.display());
-            self.wanted = self.wanted.max(Some(Manner::Graceful));
+            self.wanted = self.wanted.max(Some(ReloadMode::Graceful));
         }
         if let Some(path) = self.modules.changed(now) {
             tracing::info!("{} was changed: reloading", path.display());
-            self.wanted = self.wanted.max(Some(Manner::Graceful));
+            self.wanted = self.wanted.max(Some(ReloadMode::Graceful));
         }
-        if let Some((path, manner)) = self.watched.as_mut().and_then(|it| it.due(now)) {
+        if let Some((path, mode)) = self.watched.as_mut().and_then(|it| it.due(now)) {
             tracing::info!("{} has changed: reloading", path.display());
-            self.wanted = self.wanted.max(Some(manner));
+            self.wanted = self.wanted.max(Some(mode));
         }
     }
 }

@@ -16,9 +16,9 @@ use crate::config::{Action, Config, Meaning};
 use crate::sys::process::End;
 use crate::sys::signal::Signal;
 
-use super::crew::Crew;
+use super::generation::Generation;
 use super::plan::Plan;
-use super::signals::{Manner, Order};
+use super::signals::{ReloadMode, SignalAction};
 use super::touch::Touches;
 
 pub(super) use child::Surroundings;
@@ -93,17 +93,17 @@ impl Services {
         &mut self,
         config: &Config,
         wanted: Vec<Wanted>,
-        crew: &Crew,
+        generation: &Generation,
         now: Instant,
     ) {
-        self.around = Surroundings::of(&crew.plan);
+        self.around = Surroundings::of(&generation.plan);
         self.companions.settle(wanted, now);
         self.tasks.settle(config, now);
-        self.workers.settle(config, crew.number);
+        self.workers.settle(config, generation.number);
         self.touched = watched(config, std::mem::take(&mut self.touched), now);
         self.settled = true;
         self.meanings = meanings(config);
-        if crew.number == 1 {
+        if generation.number == 1 {
             let hooks = config.hook_master_start().iter().cloned();
             self.live
                 .add(hooks.map(|hook| Job::new("master-start", hook)));
@@ -111,12 +111,12 @@ impl Services {
     }
 
     /// What a signal was made to mean.
-    pub(super) fn order(&self, signal: Signal) -> Option<Order> {
+    pub(super) fn order(&self, signal: Signal) -> Option<SignalAction> {
         let (_, meaning) = self.meanings.iter().rfind(|(given, _)| *given == signal)?;
         Some(match meaning {
-            Meaning::Stop => Order::Stop,
-            Meaning::Reload => Order::Reload(Manner::Graceful),
-            Meaning::BrutalReload => Order::Reload(Manner::Brutal),
+            Meaning::Stop => SignalAction::Stop,
+            Meaning::Reload => SignalAction::Reload(ReloadMode::Graceful),
+            Meaning::BrutalReload => SignalAction::Reload(ReloadMode::Brutal),
         })
     }
 
@@ -164,7 +164,7 @@ impl Services {
     }
 
     /// Does what is due while there are workers.
-    pub(super) fn tick(&mut self, crews: &[Crew], now: Instant) {
+    pub(super) fn tick(&mut self, generations: &[Generation], now: Instant) {
         if !std::mem::take(&mut self.awaited) && self.at.take().is_some() {
             // the generation that waited is no more
             self.gate.kill();
@@ -175,7 +175,7 @@ impl Services {
             }
         }
         if self.workers.any() {
-            let sights = crews.iter().flat_map(hooks::sights);
+            let sights = generations.iter().flat_map(hooks::sights);
             self.live.add(self.workers.look(sights));
         }
         if !self.live.is_idle() {

@@ -6,17 +6,18 @@ use std::time::Instant;
 
 use crate::ipc::{self, FromWorker, FromZygote};
 use crate::master::death_report::{self, Death};
-use crate::master::generation::{self, Mishap, Standing, Zygote};
-use crate::master::slot::{self, Slot};
+use crate::master::role::{GenerationRole, StartFailure};
+use crate::master::slot::{self, SlotState};
+use crate::master::zygote_state::{self, Zygote};
 use crate::master::{report, zygote};
 use crate::sys::oom::{Kills, Want};
 use crate::sys::poll;
 use crate::sys::process::{End, Exit, Pid};
 use crate::sys::signal::Signal;
 
-use super::{Crew, MOST_STRAYS};
+use super::{Generation, MOST_STRAYS};
 
-impl Crew {
+impl Generation {
     /// Reads what the zygote says; call when its channel is readable.
     pub(in crate::master) fn hear_zygote(&mut self, now: Instant) {
         let Some(channel) = &self.channel else { return };
@@ -29,27 +30,28 @@ impl Crew {
 
     fn heard_zygote(&mut self, message: FromZygote, now: Instant) {
         match message {
-            FromZygote::Loaded => self.step_zygote(generation::Event::Loaded, now),
+            FromZygote::Loaded => self.step_zygote(zygote_state::Event::Loaded, now),
             FromZygote::Files(files) => self.files.extend(files),
             FromZygote::Failed(failure) => {
                 self.failed = true;
-                self.mishaps.push_back((Mishap::NotLoaded, Some(failure)));
-                self.step_zygote(generation::Event::Ending, now);
+                self.failures
+                    .push_back((StartFailure::NotLoaded, Some(failure)));
+                self.step_zygote(zygote_state::Event::Ending, now);
             }
             FromZygote::Forked { row, pid } => {
-                if let (Some(seat), Some(pid)) = (self.seat_of(row), Pid::new(pid)) {
-                    self.step_slot(seat, slot::Event::Forked(pid), now);
+                if let (Some(slot), Some(pid)) = (self.seat_of(row), Pid::new(pid)) {
+                    self.step_slot(slot, slot::Event::Forked(pid), now);
                     self.bury_stray(pid, now);
                 }
             }
             FromZygote::ForkFailed { row, errno } => {
-                if let Some(seat) = self.seat_of(row) {
-                    self.seats[seat].leash = None;
-                    self.step_slot(seat, slot::Event::NotForked, now);
+                if let Some(slot) = self.seat_of(row) {
+                    self.slots[slot].leash = None;
+                    self.step_slot(slot, slot::Event::NotForked, now);
                     report::not_forked(
-                        self.seats[seat].number,
+                        self.slots[slot].number,
                         &io::Error::from_raw_os_error(errno),
-                        &self.seats[seat].slot,
+                        &self.slots[slot].state,
                         now,
                     );
                 }
@@ -58,8 +60,8 @@ impl Crew {
     }
 
     fn seat_of(&self, row: u32) -> Option<usize> {
-        let seat = (row as usize).checked_sub(1)?;
-        (seat < self.seats.len()).then_some(seat)
+        let slot = (row as usize).checked_sub(1)?;
+        (slot < self.slots.len()).then_some(slot)
     }
 
     /// The worker may have ended before it was known.
@@ -79,70 +81,70 @@ impl Crew {
                 report::zygote_of(self.number)
             );
         }
-        self.step_zygote(generation::Event::Ending, now);
+        self.step_zygote(zygote_state::Event::Ending, now);
     }
 
     /// Forks of a zygote that is gone will not be reported; a worker that was forked sees its leash end.
     fn end_forks(&mut self, now: Instant) {
-        for seat in 0..self.seats.len() {
-            if matches!(self.seats[seat].slot, Slot::Forking { .. }) {
-                self.seats[seat].leash = None;
-                self.step_slot(seat, slot::Event::NotForked, now);
+        for slot in 0..self.slots.len() {
+            if matches!(self.slots[slot].state, SlotState::Forking { .. }) {
+                self.slots[slot].leash = None;
+                self.step_slot(slot, slot::Event::NotForked, now);
             }
         }
     }
 
-    /// Reads what the worker in `seat` says; call when its leash is readable.
-    pub(in crate::master) fn hear_worker(&mut self, seat: usize, now: Instant) {
-        let Some(leash) = &self.seats[seat].leash else {
+    /// Reads what the worker in `slot` says; call when its leash is readable.
+    pub(in crate::master) fn hear_worker(&mut self, slot: usize, now: Instant) {
+        let Some(leash) = &self.slots[slot].leash else {
             return;
         };
         match ipc::receive::<FromWorker>(leash.as_fd()) {
             Ok(Some((message, fds))) => {
                 if let Some(stacks) = fds.into_iter().next() {
-                    self.seats[seat].stacks = Some(stacks.into());
+                    self.slots[slot].stacks = Some(stacks.into());
                 }
-                self.heard_worker(seat, message, now);
+                self.heard_worker(slot, message, now);
             }
             // it has gone or is about to: its exit tells the rest
-            Ok(None) | Err(_) => self.seats[seat].leash = None,
+            Ok(None) | Err(_) => self.slots[slot].leash = None,
         }
     }
 
-    fn heard_worker(&mut self, seat: usize, message: FromWorker, now: Instant) {
+    fn heard_worker(&mut self, slot: usize, message: FromWorker, now: Instant) {
         match message {
             FromWorker::Ready => {
-                let hold = match self.standing {
-                    Standing::Next => true,
-                    Standing::First => self.plan.hooks_after_load,
+                let hold = match self.role {
+                    GenerationRole::Next => true,
+                    GenerationRole::First => self.plan.hooks_after_load,
                     _ => false,
                 };
-                self.step_slot(seat, slot::Event::Ready { hold }, now);
+                self.step_slot(slot, slot::Event::Ready { hold }, now);
             }
             FromWorker::Failed(failure) => {
                 let served = self.served;
-                self.mishaps
-                    .push_back((Mishap::NotLoadedInWorker { served }, Some(failure)));
+                self.failures
+                    .push_back((StartFailure::NotLoadedInWorker { served }, Some(failure)));
             }
             FromWorker::Files(files) => self.files.extend(files),
-            FromWorker::Closed => self.seats[seat].closed = true,
+            FromWorker::Closed => self.slots[slot].closed = true,
             FromWorker::Retiring => {
                 let deadline = now + self.plan.mercy;
-                let good = self.had_good_start(seat, now);
-                self.step_slot(seat, slot::Event::Leaves { deadline }, now);
+                let good = self.had_good_start(slot, now);
+                self.step_slot(slot, slot::Event::Leaves { deadline }, now);
                 // one that leaves as soon as it has come is followed with a pause, when it has gone
                 if good {
-                    self.want_successor(seat, now);
+                    self.want_successor(slot, now);
                 }
             }
-            FromWorker::Large => self.follow_large(seat, now),
-            FromWorker::Stuck { thread } => self.condemn_stuck(seat, thread as usize, now),
+            FromWorker::Large => self.follow_large(slot, now),
+            FromWorker::Stuck { thread } => self.condemn_stuck(slot, thread as usize, now),
         }
     }
 
-    fn had_good_start(&self, seat: usize, now: Instant) -> bool {
-        let requests = self.scoreboard.worker_requests(seat as u32 + 1);
-        let worker = self.seats[seat].slot.worker();
+    fn had_good_start(&self, slot: usize, now: Instant) -> bool {
+        let requests = self.scoreboard.worker_requests(slot as u32 + 1);
+        let worker = self.slots[slot].state.worker();
         worker.is_some_and(|worker| {
             requests > 0 || now.duration_since(worker.since) >= slot::GOOD_START
         })
@@ -155,12 +157,12 @@ impl Crew {
             self.zygote_ended(pid, end.exit, now);
             return true;
         }
-        let seat = self
-            .seats
+        let slot = self
+            .slots
             .iter()
-            .position(|seat| seat.slot.worker().is_some_and(|worker| worker.pid == pid));
-        if let Some(seat) = seat {
-            self.worker_ended(seat, end, now);
+            .position(|slot| slot.state.worker().is_some_and(|worker| worker.pid == pid));
+        if let Some(slot) = slot {
+            self.worker_ended(slot, end, now);
             return true;
         }
         if self.is_forking() && self.strays.len() < MOST_STRAYS {
@@ -180,7 +182,7 @@ impl Crew {
         }
         self.channel = None;
         let before = self.zygote;
-        self.step_zygote(generation::Event::Exited, now);
+        self.step_zygote(zygote_state::Event::Exited, now);
         self.end_forks(now);
         let loaded = match before {
             Zygote::Loading { .. } => false,
@@ -196,7 +198,8 @@ impl Crew {
         } else {
             let want = self.want_of_memory(exit);
             let failure = zygote::died_while_loading(&self.plan, pid, exit, want);
-            self.mishaps.push_back((Mishap::NotLoaded, Some(failure)));
+            self.failures
+                .push_back((StartFailure::NotLoaded, Some(failure)));
         }
     }
 
@@ -209,30 +212,30 @@ impl Crew {
         std::mem::replace(&mut self.oom, kills).until(kills)
     }
 
-    fn worker_ended(&mut self, seat: usize, end: End, now: Instant) {
-        while self.seats[seat]
+    fn worker_ended(&mut self, slot: usize, end: End, now: Instant) {
+        while self.slots[slot]
             .leash
             .as_ref()
             .is_some_and(|leash| poll::readable(leash.as_fd()))
         {
-            self.hear_worker(seat, now);
+            self.hear_worker(slot, now);
         }
-        self.seats[seat].leash = None;
-        let requests = self.scoreboard.worker_requests(seat as u32 + 1);
-        let before = self.seats[seat].slot;
-        self.step_slot(seat, slot::Event::Exited { requests }, now);
+        self.slots[slot].leash = None;
+        let requests = self.scoreboard.worker_requests(slot as u32 + 1);
+        let before = self.slots[slot].state;
+        self.step_slot(slot, slot::Event::Exited { requests }, now);
         self.settle_slots(now);
-        let after = self.seats[seat].slot;
+        let after = self.slots[slot].state;
         let death = Death {
-            number: self.seats[seat].number,
+            number: self.slots[slot].number,
             before,
             after,
             end,
             requests,
-            doom: self.seats[seat].doom,
-            lost: self.requests_in_flight(seat),
+            removal: self.slots[slot].removal,
+            lost: self.requests_in_flight(slot),
             want: self.want_of_memory(end.exit),
-            stacks: self.seats[seat]
+            stacks: self.slots[slot]
                 .stacks
                 .take()
                 .and_then(death_report::stacks),
@@ -240,10 +243,10 @@ impl Crew {
         death_report::record(&death, now);
         let settings = &self.plan.app.serving.request_lines;
         death_report::log_requests(&death, self.requests(), settings);
-        if matches!(before, Slot::Starting { .. }) {
+        if matches!(before, SlotState::Starting { .. }) {
             let failures = after.failures();
-            self.mishaps
-                .push_back((Mishap::FailedStart { failures }, None));
+            self.failures
+                .push_back((StartFailure::FailedStart { failures }, None));
         }
     }
 }

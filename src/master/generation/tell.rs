@@ -2,34 +2,35 @@
 
 use std::time::Instant;
 
-use crate::control::messages::{Doing, Generation, Worker};
+use crate::control::messages::{self, Doing, Worker};
 use crate::log;
 use crate::master::report;
-use crate::master::slot::Slot;
+use crate::master::slot::SlotState;
 use crate::sys::memory;
 
-use super::Crew;
+use super::Generation;
 
-impl Crew {
+impl Generation {
     /// Everything about it and its workers.
-    pub(in crate::master) fn told(&self, now: Instant) -> Generation {
-        let used = (0..self.seats.len()).filter(|seat| self.seats[*seat].slot != Slot::Vacant);
-        let mut workers: Vec<Worker> = used.map(|seat| self.worker_told(seat, now)).collect();
+    pub(in crate::master) fn told(&self, now: Instant) -> messages::Generation {
+        let used =
+            (0..self.slots.len()).filter(|slot| self.slots[*slot].state != SlotState::Vacant);
+        let mut workers: Vec<Worker> = used.map(|slot| self.worker_told(slot, now)).collect();
         workers.sort_by_key(|worker| worker.slot);
-        Generation {
+        messages::Generation {
             number: self.number,
-            state: report::standing(self.standing).to_owned(),
+            state: report::role(self.role).to_owned(),
             zygote: self.zygote.pid().map(|pid| pid.get()),
             requests: self.requests(),
             workers,
         }
     }
 
-    fn worker_told(&self, seat: usize, now: Instant) -> Worker {
-        let it = &self.seats[seat];
-        let worker = it.slot.worker();
+    fn worker_told(&self, slot: usize, now: Instant) -> Worker {
+        let it = &self.slots[slot];
+        let worker = it.state.worker();
         let text = |bytes: &[u8]| log::escape(bytes).to_string();
-        let doing = self.requests_in_flight(seat).into_iter().map(|request| {
+        let doing = self.requests_in_flight(slot).into_iter().map(|request| {
             let (line, client) = request.parts();
             Doing {
                 thread: request.thread,
@@ -41,8 +42,8 @@ impl Crew {
         Worker {
             slot: it.number,
             pid: worker.map(|worker| worker.pid.get()),
-            state: report::name(&it.slot).to_owned(),
-            requests: self.scoreboard.worker_requests(seat as u32 + 1),
+            state: report::name(&it.state).to_owned(),
+            requests: self.scoreboard.worker_requests(slot as u32 + 1),
             age: worker.map(|worker| now.duration_since(worker.since).as_secs_f64()),
             memory_kib: worker.and_then(|worker| memory::proportional_kib(worker.pid.get())),
             doing: doing.collect(),
@@ -51,23 +52,24 @@ impl Crew {
 
     /// Whether one of its workers may still accept a connection.
     pub(in crate::master) fn accepts(&self) -> bool {
-        self.seats.iter().any(|seat| match seat.slot {
-            Slot::Serving { .. } => true,
-            Slot::Leaving { .. } => !seat.closed,
+        self.slots.iter().any(|slot| match slot.state {
+            SlotState::Serving { .. } => true,
+            SlotState::Leaving { .. } => !slot.closed,
             _ => false,
         })
     }
 
     /// Workers that serve.
     pub(in crate::master) fn serving_count(&self) -> usize {
-        let serves = |seat: &&super::Seat| matches!(seat.slot, Slot::Serving { .. });
-        self.seats.iter().filter(serves).count()
+        let serves = |slot: &&super::WorkerSlot| matches!(slot.state, SlotState::Serving { .. });
+        self.slots.iter().filter(serves).count()
     }
 
     /// Whether a worker of this number serves.
     pub(in crate::master) fn serves(&self, number: u32) -> bool {
-        let serves =
-            |seat: &super::Seat| seat.number == number && matches!(seat.slot, Slot::Serving { .. });
-        self.seats.iter().any(serves)
+        let serves = |slot: &super::WorkerSlot| {
+            slot.number == number && matches!(slot.state, SlotState::Serving { .. })
+        };
+        self.slots.iter().any(serves)
     }
 }

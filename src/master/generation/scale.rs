@@ -4,13 +4,13 @@ use std::sync::atomic::Ordering::Relaxed;
 use std::time::{Duration, Instant};
 
 use crate::ipc::ToWorker;
-use crate::master::generation::Standing;
+use crate::master::role::GenerationRole;
 use crate::master::scale::{self, Memory, Reading};
-use crate::master::slot::{self, Slot};
+use crate::master::slot::{self, SlotState};
 use crate::sys::clock::monotonic_micros;
 use crate::sys::{backlog, process};
 
-use super::Crew;
+use super::Generation;
 
 /// How often the load is looked at.
 const PAUSE: Duration = Duration::from_secs(1);
@@ -26,7 +26,7 @@ pub(super) struct Load {
     queue_missed: bool,
 }
 
-impl Crew {
+impl Generation {
     /// How many workers are wanted: those with the numbers from 1 to this.
     pub(in crate::master) fn wanted(&self) -> u32 {
         self.wanted
@@ -35,19 +35,22 @@ impl Crew {
     /// From now on so many workers are wanted, at most `processes`. Those with higher numbers accept no more; what they
     /// work on they may finish, however long it takes: only a stop or a reload sets them a nearer end.
     pub(in crate::master) fn scale(&mut self, wanted: u32, now: Instant) {
-        if self.standing == Standing::Old {
+        if self.role == GenerationRole::Old {
             return;
         }
         self.wanted = wanted.min(self.plan.app.serving.processes);
         let deadline = now + PATIENCE;
-        for seat in 0..self.seats.len() {
+        for slot in 0..self.slots.len() {
             let release = slot::Event::Dismiss {
                 word: ToWorker::Retire,
                 deadline,
             };
-            let leaves = matches!(self.seats[seat].slot, Slot::Leaving { replace: false, .. });
-            if self.seats[seat].number > self.wanted && !leaves {
-                self.step_slot(seat, release, now);
+            let leaves = matches!(
+                self.slots[slot].state,
+                SlotState::Leaving { replace: false, .. }
+            );
+            if self.slots[slot].number > self.wanted && !leaves {
+                self.step_slot(slot, release, now);
             }
         }
         self.unplaced = true;
@@ -56,19 +59,21 @@ impl Crew {
 
     /// Every worker that is wanted and has no place gets one, as soon as one is free.
     pub(super) fn place_wanted(&mut self, now: Instant) {
-        if !self.unplaced || self.standing == Standing::Old {
+        if !self.unplaced || self.role == GenerationRole::Old {
             return;
         }
         self.unplaced = false;
         for number in 1..=self.wanted {
-            let has_place = |it: &super::Seat| {
+            let has_place = |it: &super::WorkerSlot| {
                 it.number == number
-                    && match it.slot {
-                        Slot::Leaving { replace, .. } | Slot::Killed { replace, .. } => replace,
+                    && match it.state {
+                        SlotState::Leaving { replace, .. } | SlotState::Killed { replace, .. } => {
+                            replace
+                        }
                         ref slot => slot.covers(),
                     }
             };
-            if !self.seats.iter().any(has_place) && !self.place(number, now) {
+            if !self.slots.iter().any(has_place) && !self.place(number, now) {
                 self.unplaced = true;
             }
         }
@@ -76,7 +81,7 @@ impl Crew {
 
     /// Lets the number follow the load, once a second.
     pub(super) fn follow_load(&mut self, now: Instant) {
-        if self.standing != Standing::Current || !self.plan.scale.follows() {
+        if self.role != GenerationRole::Current || !self.plan.scale.follows() {
             return;
         }
         if self.wanted == 0 {
@@ -115,24 +120,25 @@ impl Crew {
     }
 
     fn serving(&self) -> impl Iterator<Item = usize> {
-        (0..self.seats.len()).filter(|seat| matches!(self.seats[*seat].slot, Slot::Serving { .. }))
+        (0..self.slots.len())
+            .filter(|slot| matches!(self.slots[*slot].state, SlotState::Serving { .. }))
     }
 
     /// How long the threads of the workers that serve were busy since this was asked last, added up.
     fn busy_time(&mut self) -> Duration {
         let clock = monotonic_micros();
         let mut total = 0;
-        for seat in self.serving().collect::<Vec<_>>() {
+        for slot in self.serving().collect::<Vec<_>>() {
             let threads = (0..self.plan.app.serving.threads)
-                .filter_map(|thread| self.scoreboard.thread(seat as u32 + 1, thread));
+                .filter_map(|thread| self.scoreboard.thread(slot as u32 + 1, thread));
             let busy = threads
                 .map(|row| match row.busy_since.load(Relaxed) {
                     0 => row.running_us.load(Relaxed),
                     since => row.running_us.load(Relaxed) + clock.saturating_sub(since),
                 })
                 .sum::<u64>();
-            total += busy.saturating_sub(self.seats[seat].busy);
-            self.seats[seat].busy = busy;
+            total += busy.saturating_sub(self.slots[slot].busy);
+            self.slots[slot].busy = busy;
         }
         Duration::from_micros(total)
     }
@@ -164,7 +170,7 @@ impl Crew {
         if !self.plan.scale.needs_memory() {
             return 0;
         }
-        let workers = self.seats.iter().filter_map(|seat| seat.slot.worker());
+        let workers = self.slots.iter().filter_map(|slot| slot.state.worker());
         workers
             .filter_map(|worker| process::memory(worker.pid))
             .map(|memory| memory.resident)
@@ -173,7 +179,9 @@ impl Crew {
 
     /// Whether it has workers, of whatever kind.
     pub(in crate::master) fn has_workers(&self) -> bool {
-        self.seats.iter().any(|seat| seat.slot != Slot::Vacant)
+        self.slots
+            .iter()
+            .any(|slot| slot.state != SlotState::Vacant)
     }
 
     /// What there was to do until now: a number that grows with each request, refused ones included.
@@ -187,8 +195,8 @@ impl Crew {
 
     /// Whether a thread works on a request.
     pub(in crate::master) fn is_busy(&self) -> bool {
-        (0..self.seats.len()).any(|seat| {
-            self.seats[seat].slot.worker().is_some() && !self.requests_in_flight(seat).is_empty()
+        (0..self.slots.len()).any(|slot| {
+            self.slots[slot].state.worker().is_some() && !self.requests_in_flight(slot).is_empty()
         })
     }
 }

@@ -5,21 +5,22 @@ use std::os::fd::{AsFd, BorrowedFd};
 use std::time::Instant;
 
 use crate::ipc::{self, ToWorker, ToZygote};
-use crate::master::generation::{self, Mishap};
+use crate::master::role::StartFailure;
+use crate::master::zygote_state;
 use crate::master::{report, slot, zygote};
 use crate::sys::packet;
 use crate::sys::process::{self, Pid};
 
-use super::{Crew, Watch};
+use super::{Generation, Watch};
 
-impl Crew {
-    pub(super) fn step_zygote(&mut self, event: generation::Event, now: Instant) {
+impl Generation {
+    pub(super) fn step_zygote(&mut self, event: zygote_state::Event, now: Instant) {
         let action;
-        (self.zygote, action) = generation::step(self.zygote, event, now);
+        (self.zygote, action) = zygote_state::step(self.zygote, event, now);
         match action {
-            generation::Action::Nothing => {}
-            generation::Action::Spawn => self.spawn_zygote(now),
-            generation::Action::Kill => self.zygote.pid().into_iter().for_each(kill),
+            zygote_state::Action::Nothing => {}
+            zygote_state::Action::Spawn => self.spawn_zygote(now),
+            zygote_state::Action::Kill => self.zygote.pid().into_iter().for_each(kill),
         }
     }
 
@@ -27,7 +28,7 @@ impl Crew {
         self.failed = false;
         match zygote::spawn(&self.plan) {
             Ok((pid, channel)) => {
-                self.step_zygote(generation::Event::Spawned(pid), now);
+                self.step_zygote(zygote_state::Event::Spawned(pid), now);
                 let loading = self.send_load(channel.as_fd());
                 self.channel = Some(channel);
                 if let Err(error) = loading {
@@ -36,8 +37,9 @@ impl Crew {
             }
             Err(error) => {
                 let failure = zygote::not_spawned(&self.plan, &error);
-                self.mishaps.push_back((Mishap::NotLoaded, Some(failure)));
-                self.step_zygote(generation::Event::NotSpawned, now);
+                self.failures
+                    .push_back((StartFailure::NotLoaded, Some(failure)));
+                self.step_zygote(zygote_state::Event::NotSpawned, now);
             }
         }
     }
@@ -52,54 +54,54 @@ impl Crew {
         )
     }
 
-    pub(super) fn step_slot(&mut self, seat: usize, event: slot::Event, now: Instant) {
-        let (slot, action) = slot::step(self.seats[seat].slot, event, now);
-        self.seats[seat].slot = slot;
+    pub(super) fn step_slot(&mut self, slot: usize, event: slot::Event, now: Instant) {
+        let (state, action) = slot::step(self.slots[slot].state, event, now);
+        self.slots[slot].state = state;
         match action {
             slot::Action::Nothing => {}
             slot::Action::Fork => {
-                if let Err(error) = self.fork(seat) {
-                    self.seats[seat].leash = None;
-                    self.step_slot(seat, slot::Event::NotForked, now);
+                if let Err(error) = self.fork(slot) {
+                    self.slots[slot].leash = None;
+                    self.step_slot(slot, slot::Event::NotForked, now);
                     report::not_forked(
-                        self.seats[seat].number,
+                        self.slots[slot].number,
                         &error,
-                        &self.seats[seat].slot,
+                        &self.slots[slot].state,
                         now,
                     );
                 }
             }
-            slot::Action::Tell(word) => self.tell(seat, word),
-            slot::Action::Kill => slot
+            slot::Action::Tell(word) => self.tell(slot, word),
+            slot::Action::Kill => state
                 .worker()
                 .map(|worker| worker.pid)
                 .into_iter()
                 .for_each(kill),
             slot::Action::KillOverdue => {
-                if let Some(worker) = slot.worker() {
-                    report::overdue(self.seats[seat].number, worker, self.plan.mercy);
+                if let Some(worker) = state.worker() {
+                    report::overdue(self.slots[slot].number, worker, self.plan.mercy);
                     kill(worker.pid);
                 }
             }
         }
     }
 
-    fn fork(&mut self, seat: usize) -> io::Result<()> {
-        let (slot, row) = (self.seats[seat].number, seat as u32 + 1);
+    fn fork(&mut self, slot: usize) -> io::Result<()> {
+        let row = slot as u32 + 1;
         self.scoreboard.reset_worker(row);
-        self.seats[seat].watches.fill(Watch::InTime);
-        self.seats[seat].stacks = None;
-        self.seats[seat].doom = None;
-        self.seats[seat].closed = false;
-        self.seats[seat].hopeless = None;
-        self.seats[seat].memory = None;
-        self.seats[seat].busy = 0;
+        self.slots[slot].watches.fill(Watch::InTime);
+        self.slots[slot].stacks = None;
+        self.slots[slot].removal = None;
+        self.slots[slot].closed = false;
+        self.slots[slot].hopeless = None;
+        self.slots[slot].memory = None;
+        self.slots[slot].busy = 0;
         let (ours, theirs) = packet::pair()?;
-        self.seats[seat].leash = Some(ours);
+        self.slots[slot].leash = Some(ours);
         let channel = self.channel.as_ref().ok_or(io::ErrorKind::BrokenPipe)?;
         // it always waits for the word: until then it can be let go without a request being lost
         let request = ToZygote::Fork {
-            slot,
+            slot: self.slots[slot].number,
             row,
             hold: true,
         };
@@ -112,14 +114,14 @@ impl Crew {
         if let Some(channel) = &self.channel {
             let _ = ipc::send(channel.as_fd(), &ToZygote::Log, &[log]);
         }
-        for leash in self.seats.iter().filter_map(|seat| seat.leash.as_ref()) {
+        for leash in self.slots.iter().filter_map(|slot| slot.leash.as_ref()) {
             let _ = ipc::send(leash.as_fd(), &ToWorker::Log, &[log]);
         }
     }
 
-    pub(super) fn tell(&mut self, seat: usize, word: ToWorker) {
+    pub(super) fn tell(&mut self, slot: usize, word: ToWorker) {
         self.served |= word == ToWorker::Serve;
-        if let Some(leash) = &self.seats[seat].leash {
+        if let Some(leash) = &self.slots[slot].leash {
             // a worker that cannot be told has gone: its exit tells the rest
             let _ = ipc::send(leash.as_fd(), &word, &[]);
         }
