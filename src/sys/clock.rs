@@ -2,7 +2,9 @@
 
 use std::fmt;
 use std::mem;
-use std::time::{SystemTime, UNIX_EPOCH};
+use std::time::{Duration, SystemTime, UNIX_EPOCH};
+
+use nix::time::{ClockId, clock_gettime};
 
 /// A moment, broken down in local time. Displayed as `2026-11-21 06:18:00.123`.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
@@ -76,13 +78,9 @@ impl fmt::Display for LocalTime {
 
 /// Microseconds of `CLOCK_MONOTONIC`.
 pub fn monotonic_micros() -> u64 {
-    let mut now = libc::timespec {
-        tv_sec: 0,
-        tv_nsec: 0,
-    };
-    // SAFETY: the pointer is to a local; CLOCK_MONOTONIC cannot fail.
-    unsafe { libc::clock_gettime(libc::CLOCK_MONOTONIC, &mut now) };
-    now.tv_sec as u64 * 1_000_000 + now.tv_nsec as u64 / 1_000
+    // CLOCK_MONOTONIC cannot fail
+    let now = clock_gettime(ClockId::CLOCK_MONOTONIC).map_or(Duration::ZERO, Duration::from);
+    now.as_secs() * 1_000_000 + u64::from(now.subsec_micros())
 }
 
 const DAYS: [&str; 7] = ["Sun", "Mon", "Tue", "Wed", "Thu", "Fri", "Sat"];
@@ -146,7 +144,6 @@ pub fn http_date(epoch: i64) -> String {
 #[cfg(test)]
 mod tests {
     use super::*;
-    use std::time::Duration;
 
     #[test]
     fn http_and_ctime_dates_are_written_as_their_readers_expect() {

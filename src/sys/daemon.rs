@@ -7,6 +7,7 @@ use std::path::{Path, PathBuf};
 use nix::unistd::{self, ForkResult};
 
 use super::stdio;
+use super::thread::exit_now;
 
 /// Why this process cannot become a daemon; nothing was changed.
 #[derive(thiserror::Error, Debug)]
@@ -122,12 +123,6 @@ fn leave() -> io::Result<Role> {
 fn take_descriptors(log: &File) -> io::Result<()> {
     stdio::close_input()?;
     stdio::write_output_to(log)
-}
-
-/// Exits without the handlers that belong to the process that goes on.
-fn exit_now(status: i32) -> ! {
-    // SAFETY: _exit does not return and touches no memory.
-    unsafe { libc::_exit(status) }
 }
 
 #[cfg(test)]

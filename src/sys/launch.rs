@@ -12,6 +12,7 @@ use nix::unistd::{ForkResult, Pid as Child, fork};
 
 use super::poll;
 use super::process::{Pid, kill_hard};
+use super::thread::exit_now;
 
 /// How often a child that has not come far is looked at.
 const LOOK: Duration = Duration::from_millis(10);
@@ -32,8 +33,8 @@ pub(super) fn launch(mut command: Command) -> io::Result<Pid> {
         ForkResult::Child => {
             let error = command.exec().raw_os_error().unwrap_or(libc::EINVAL);
             let _ = tells.write_all(&error.to_ne_bytes());
-            // SAFETY: ends this process, whose state is its parent's copy, without running anything of it.
-            unsafe { libc::_exit(127) }
+            // the state of this process is a copy of its parent's: no exit handler may run
+            exit_now(127)
         }
     };
     drop(tells);

@@ -1,13 +1,16 @@
 //! The kernel: the only caller of nix and libc.
 
 pub mod backlog;
+pub mod bell;
 pub mod borrowed_rights;
 pub mod capability;
 pub(crate) mod cgroup;
 pub mod clock;
 pub mod daemon;
 pub mod deferred_close;
+mod descriptor;
 pub mod environment;
+pub mod epoll;
 pub mod fifo;
 pub mod inotify;
 pub mod interpreter;

@@ -1,24 +1,32 @@
-//! Packets with descriptors beside them, over a `SOCK_SEQPACKET` pair.
+//! Packets with descriptors over a `SOCK_SEQPACKET` pair: unix(7), cmsg(3).
 
-use std::io;
+use std::io::{self, IoSlice, IoSliceMut};
 use std::mem;
-use std::os::fd::{AsRawFd, BorrowedFd, FromRawFd, OwnedFd, RawFd};
-use std::ptr;
+use std::os::fd::{AsRawFd, BorrowedFd, OwnedFd, RawFd};
 
-use nix::sys::socket::{self, AddressFamily, SockFlag, SockType, setsockopt, sockopt};
+use nix::errno::Errno;
+use nix::sys::socket::{
+    self, AddressFamily, ControlMessage, MsgFlags, SockFlag, SockType, setsockopt, sockopt,
+};
 
-/// The most descriptors one packet carries.
+use super::descriptor;
+
+/// Maximum descriptors of a packet that [`send`] sends.
 pub const MAX_FDS: usize = 64;
 
-/// The most that the kernel lets one packet carry: who does not hold to [`MAX_FDS`] loses none on the way.
-const KERNEL_MOST: usize = 253;
+/// Maximum descriptors that the kernel lets one packet carry (`SCM_MAX_FD`). [`recv`] has room for all of them, so that
+/// none is lost when a peer exceeds [`MAX_FDS`].
+const KERNEL_MAX_FDS: usize = 253;
 
-/// Packets of a little more than 1 MiB pass (the kernel doubles the figure for its bookkeeping).
+/// Send buffer, bytes. The kernel doubles it for its bookkeeping, so packets of a little more than 1 MiB pass.
 const SEND_BUFFER: usize = 1 << 20;
 
-/// Makes a connected pair; both ends are close-on-exec and blocking.
+/// Creates a connected pair; both ends are close-on-exec and blocking.
 ///
-/// Packets of 1 MiB pass when the caller is root, of at least `net.core.wmem_max` (about 200 KiB) otherwise.
+/// Packets of 1 MiB pass when the caller is root, otherwise of `net.core.wmem_max` (about 200 KiB by default).
+///
+/// # Errors
+/// Those of socketpair(2) and setsockopt(2).
 pub fn pair() -> io::Result<(OwnedFd, OwnedFd)> {
     let (a, b) = socket::socketpair(
         AddressFamily::Unix,
@@ -28,100 +36,58 @@ pub fn pair() -> io::Result<(OwnedFd, OwnedFd)> {
     )?;
     for end in [&a, &b] {
         if setsockopt(end, sockopt::SndBufForce, &SEND_BUFFER).is_err() {
-            // without the privilege the kernel cuts the figure to what is allowed
+            // without CAP_NET_ADMIN the kernel limits the size
             setsockopt(end, sockopt::SndBuf, &SEND_BUFFER)?;
         }
     }
     Ok((a, b))
 }
 
-/// Takes over one end of such a pair that this process inherited, and makes it close-on-exec.
+/// Takes over an inherited end of such a pair, and sets close-on-exec on it.
 ///
-/// The caller must be the only one to take this descriptor.
+/// The caller must be the only one that takes over this number.
 ///
 /// # Errors
-/// When it is not open or no such end.
+/// Those of getsockopt(2): `EBADF` when it is not open, `ENOTSOCK`. `InvalidInput` when the socket is of another type, or
+/// one of the standard descriptors.
 pub fn adopt(fd: RawFd) -> io::Result<OwnedFd> {
-    if fd <= 2 {
+    if socket::getsockopt(&descriptor::borrow(&fd)?, sockopt::SockType)? != SockType::SeqPacket {
         return Err(io::ErrorKind::InvalidInput.into());
     }
-    // SAFETY: fcntl does not mind a descriptor that is not open; then it says so.
-    nix::errno::Errno::result(unsafe { libc::fcntl(fd, libc::F_SETFD, libc::FD_CLOEXEC) })?;
-    // SAFETY: it is open, as was just seen, and nothing closes it during the call.
-    let borrowed = unsafe { BorrowedFd::borrow_raw(fd) };
-    if socket::getsockopt(&borrowed, sockopt::SockType)? != SockType::SeqPacket {
-        return Err(io::ErrorKind::InvalidInput.into());
-    }
-    // SAFETY: it is open, and by the contract nobody else owns it.
-    Ok(unsafe { OwnedFd::from_raw_fd(fd) })
+    descriptor::take_over(fd)
 }
-
-/// Room for the descriptors' control message, aligned as the kernel wants it.
-#[repr(C)]
-union Control {
-    header: libc::cmsghdr,
-    bytes: [u8; 1088],
-}
-
-impl Control {
-    fn zeroed() -> Self {
-        Control { bytes: [0; 1088] }
-    }
-}
-
-const FDS_BYTES: u32 = (KERNEL_MOST * mem::size_of::<RawFd>()) as u32;
-// SAFETY: CMSG_SPACE only computes.
-const _: () = assert!(unsafe { libc::CMSG_SPACE(FDS_BYTES) } as usize <= mem::size_of::<Control>());
 
 /// Sends one packet.
 ///
-/// An empty packet is refused (it would read as the end of file), and so are more than [`MAX_FDS`]
-/// descriptors. `EMSGSIZE` says that the packet is larger than the pair allows, `EPIPE` that the other
-/// end is gone; no signal is raised.
+/// # Errors
+/// `InvalidInput` for an empty packet, which the receiver could not tell from the end, and for more than [`MAX_FDS`]
+/// descriptors. Those of sendmsg(2): `EMSGSIZE` when the packet is larger than the pair allows, `EPIPE` when the other
+/// end is closed (no signal).
 pub fn send(fd: BorrowedFd, bytes: &[u8], fds: &[BorrowedFd]) -> io::Result<()> {
     if bytes.is_empty() || fds.len() > MAX_FDS {
         return Err(io::ErrorKind::InvalidInput.into());
     }
-    let mut control = Control::zeroed();
-    let mut iov = libc::iovec {
-        iov_base: bytes.as_ptr() as *mut libc::c_void,
-        iov_len: bytes.len(),
-    };
-    let mut message = empty_message(&mut iov);
-    if !fds.is_empty() {
-        let size = mem::size_of_val(fds) as u32;
-        message.msg_control = ptr::from_mut(&mut control).cast();
-        // SAFETY: CMSG_SPACE and CMSG_LEN only compute; `control` has room for more than MAX_FDS descriptors (asserted
-        // above), so the first header and its data lie inside it; BorrowedFd has RawFd's representation.
-        unsafe {
-            message.msg_controllen = libc::CMSG_SPACE(size) as usize;
-            let header = libc::CMSG_FIRSTHDR(&message);
-            (*header).cmsg_level = libc::SOL_SOCKET;
-            (*header).cmsg_type = libc::SCM_RIGHTS;
-            (*header).cmsg_len = libc::CMSG_LEN(size) as usize;
-            ptr::copy_nonoverlapping(
-                fds.as_ptr().cast::<u8>(),
-                libc::CMSG_DATA(header),
-                size as usize,
-            );
-        }
-    }
+    let numbers: Vec<RawFd> = fds.iter().map(AsRawFd::as_raw_fd).collect();
+    let rights = [ControlMessage::ScmRights(&numbers)];
+    let control = if numbers.is_empty() { &[] } else { &rights[..] };
+    let parts = [IoSlice::new(bytes)];
     loop {
-        // SAFETY: `message` points to `bytes` and `control`, which outlive the call.
-        let sent = unsafe { libc::sendmsg(fd.as_raw_fd(), &message, libc::MSG_NOSIGNAL) };
-        match checked(sent) {
+        let flags = MsgFlags::MSG_NOSIGNAL;
+        match socket::sendmsg::<()>(fd.as_raw_fd(), &parts, control, flags, None) {
             Ok(_) => return Ok(()),
-            Err(e) if e.kind() == io::ErrorKind::Interrupted => continue,
-            Err(e) => return Err(e),
+            Err(Errno::EINTR) => {}
+            Err(error) => return Err(error.into()),
         }
     }
 }
 
-/// Receives one packet, whole: `buf` is replaced by its bytes, `fds` by its descriptors (close-on-exec).
+/// Receives one packet: `buf` is replaced by its bytes, `fds` by its descriptors (close-on-exec).
 ///
-/// Returns the packet's size, 0 when the other end is gone. Packets sent before the other end went
-/// are still received. `EMFILE` says that a descriptor got lost because this process has too many. What did arrive is in
-/// `fds` after an error, too.
+/// Returns the size of the packet, 0 when the other end is closed. Packets that it sent before are still received.
+///
+/// # Errors
+/// Those of recvmsg(2). `EMFILE` when descriptors were lost because this process has too many; those that arrived are
+/// in `fds`.
 pub fn recv(fd: BorrowedFd, buf: &mut Vec<u8>, fds: &mut Vec<OwnedFd>) -> io::Result<usize> {
     buf.clear();
     fds.clear();
@@ -130,87 +96,81 @@ pub fn recv(fd: BorrowedFd, buf: &mut Vec<u8>, fds: &mut Vec<OwnedFd>) -> io::Re
         return Ok(0);
     }
     buf.resize(size, 0);
-    let mut control = Control::zeroed();
-    let mut iov = libc::iovec {
-        iov_base: buf.as_mut_ptr().cast(),
-        iov_len: size,
-    };
-    let mut message = empty_message(&mut iov);
-    message.msg_control = ptr::from_mut(&mut control).cast();
-    message.msg_controllen = mem::size_of::<Control>();
-    // SAFETY: `message` points to `buf` and `control`, which outlive the call, with their true sizes.
-    let received =
-        retried(|| unsafe { libc::recvmsg(fd.as_raw_fd(), &mut message, libc::MSG_CMSG_CLOEXEC) });
-    let received = match received {
-        Ok(n) => n,
-        Err(e) => {
-            buf.clear();
-            return Err(e);
-        }
-    };
-    buf.truncate(received);
-    // SAFETY: recvmsg has just filled `message` and `control`.
-    unsafe { take_fds(&message, fds) };
-    if message.msg_flags & libc::MSG_CTRUNC != 0 {
+    let mut control = ControlBuffer::default();
+    let received = retried(|| {
+        let mut parts = [IoSliceMut::new(buf)];
+        let flags = MsgFlags::MSG_CMSG_CLOEXEC;
+        let message =
+            socket::recvmsg::<()>(fd.as_raw_fd(), &mut parts, Some(&mut control.0), flags)?;
+        Ok((message.bytes, message.flags))
+    });
+    let (size, flags) = received.inspect_err(|_| buf.clear())?;
+    buf.truncate(size);
+    // not by nix's RecvMsg::cmsgs, which returns none of the descriptors when some were lost: they would stay open
+    for number in control.descriptors() {
+        // SAFETY: recvmsg has just opened this descriptor for us alone, and each number is read once.
+        fds.push(unsafe { descriptor::own(number) });
+    }
+    if flags.contains(MsgFlags::MSG_CTRUNC) {
         buf.clear();
-        return Err(io::Error::from_raw_os_error(libc::EMFILE));
+        return Err(Errno::EMFILE.into());
     }
-    Ok(received)
+    Ok(size)
 }
 
+/// The size of the next packet; 0 at the end.
 fn peek_size(fd: BorrowedFd) -> io::Result<usize> {
-    let flags = libc::MSG_PEEK | libc::MSG_TRUNC;
-    // SAFETY: nothing is written: the length is 0.
-    retried(|| unsafe { libc::recv(fd.as_raw_fd(), ptr::null_mut(), 0, flags) })
+    let flags = MsgFlags::MSG_PEEK | MsgFlags::MSG_TRUNC;
+    retried(|| socket::recv(fd.as_raw_fd(), &mut [], flags))
 }
 
-/// Repeats a receive that a signal interrupted, or that reported only that the other end went with
-/// packets of ours unread: that error comes once, ahead of what the other end had still sent.
-fn retried(mut receive: impl FnMut() -> isize) -> io::Result<usize> {
+/// Repeats a receive that a signal interrupted, or that reported `ECONNRESET`: the other end has closed with packets of
+/// ours unread. The kernel reports that once, before the packets that the other end had still sent.
+fn retried<T>(mut receive: impl FnMut() -> nix::Result<T>) -> io::Result<T> {
     loop {
-        match checked(receive()) {
-            Err(e)
-                if matches!(
-                    e.kind(),
-                    io::ErrorKind::Interrupted | io::ErrorKind::ConnectionReset
-                ) => {}
-            other => return other,
+        match receive() {
+            Err(Errno::EINTR | Errno::ECONNRESET) => {}
+            other => return Ok(other?),
         }
     }
 }
 
-fn checked(result: isize) -> io::Result<usize> {
-    usize::try_from(result).map_err(|_| io::Error::last_os_error())
+/// Bytes of a control message header with the padding behind it, before its data.
+const HEADER: usize = mem::size_of::<libc::cmsghdr>().next_multiple_of(mem::align_of::<usize>());
+
+/// Room for the control message of [`KERNEL_MAX_FDS`] descriptors, aligned for its header.
+#[repr(C, align(8))]
+struct ControlBuffer([u8; CONTROL_BYTES]);
+
+const CONTROL_BYTES: usize = socket::cmsg_space::<[RawFd; KERNEL_MAX_FDS]>();
+
+impl Default for ControlBuffer {
+    fn default() -> Self {
+        Self([0; CONTROL_BYTES])
+    }
 }
 
-fn empty_message(iov: &mut libc::iovec) -> libc::msghdr {
-    // SAFETY: a msghdr of zeros is a valid, empty message.
-    let mut message: libc::msghdr = unsafe { mem::zeroed() };
-    message.msg_iov = iov;
-    message.msg_iovlen = 1;
-    message
-}
-
-/// Takes the descriptors out of a received message.
-///
-/// # Safety
-/// `message` must have been filled by `recvmsg`, its control buffer be alive, and nobody else may have
-/// taken its descriptors.
-unsafe fn take_fds(message: &libc::msghdr, fds: &mut Vec<OwnedFd>) {
-    // SAFETY: by the contract the headers are the kernel's own, so each lies within the control buffer and
-    // tells its data's true length; each descriptor is new and ours alone.
-    unsafe {
-        let mut header = libc::CMSG_FIRSTHDR(message);
-        while !header.is_null() {
-            if (*header).cmsg_level == libc::SOL_SOCKET && (*header).cmsg_type == libc::SCM_RIGHTS {
-                let data = libc::CMSG_DATA(header).cast::<RawFd>();
-                let bytes = (*header).cmsg_len as usize - libc::CMSG_LEN(0) as usize;
-                for i in 0..bytes / mem::size_of::<RawFd>() {
-                    fds.push(OwnedFd::from_raw_fd(ptr::read_unaligned(data.add(i))));
-                }
-            }
-            header = libc::CMSG_NXTHDR(message, header);
-        }
+impl ControlBuffer {
+    /// The descriptors that recvmsg(2) has written here. The buffer must have been zero before.
+    ///
+    /// There is one control message at most: the pair has no option that adds others, and the kernel puts all
+    /// descriptors of a packet into one.
+    fn descriptors(&self) -> impl Iterator<Item = RawFd> + '_ {
+        let len = self
+            .0
+            .first_chunk()
+            .map_or(0, |len| usize::from_ne_bytes(*len));
+        let kind = |at: usize| {
+            let bytes = self.0.get(at..).and_then(<[u8]>::first_chunk);
+            bytes.map(|bytes| i32::from_ne_bytes(*bytes))
+        };
+        let is_rights = kind(mem::offset_of!(libc::cmsghdr, cmsg_level)) == Some(libc::SOL_SOCKET)
+            && kind(mem::offset_of!(libc::cmsghdr, cmsg_type)) == Some(libc::SCM_RIGHTS);
+        let data = self.0.get(HEADER..len).filter(|_| is_rights);
+        let numbers = data
+            .unwrap_or_default()
+            .chunks_exact(mem::size_of::<RawFd>());
+        numbers.filter_map(|number| Some(RawFd::from_ne_bytes(number.try_into().ok()?)))
     }
 }
 
@@ -255,6 +215,47 @@ mod tests {
             .read_to_string(&mut text)
             .unwrap();
         assert_eq!(text, "through");
+    }
+
+    #[test]
+    fn descriptors_that_arrive_before_the_limit_are_kept_when_others_are_lost() {
+        // the limit of descriptors is this process's: see `child_with_few_descriptors`
+        let output = std::process::Command::new(std::env::current_exe().unwrap())
+            .args(["--exact", "--nocapture", "--test-threads=1"])
+            .arg("sys::packet::tests::child_with_few_descriptors")
+            .env(FEW, "1")
+            .output()
+            .unwrap();
+        assert!(output.status.success(), "{output:?}");
+    }
+
+    const FEW: &str = "RUWSGI_TEST_FEW_DESCRIPTORS";
+
+    /// Runs in a process of its own.
+    #[test]
+    fn child_with_few_descriptors() {
+        use nix::sys::resource::{Resource, getrlimit, setrlimit};
+        if std::env::var_os(FEW).is_none() {
+            return;
+        }
+        let (a, b) = pair().unwrap();
+        let (read, _write) = io::pipe().unwrap();
+        send(a.as_fd(), b"x", &[read.as_fd(); 10]).unwrap();
+        let next = read.try_clone().unwrap().as_raw_fd() as u64;
+        let (_, hard) = getrlimit(Resource::RLIMIT_NOFILE).unwrap();
+        setrlimit(Resource::RLIMIT_NOFILE, next + 4, hard).unwrap();
+        let free = || {
+            let files: Vec<_> = (0..10).map_while(|_| read.try_clone().ok()).collect();
+            files.len()
+        };
+        let before = free();
+        assert!((1..=4).contains(&before), "{before}");
+        let (mut buf, mut fds) = (Vec::new(), Vec::new());
+        let error = recv(b.as_fd(), &mut buf, &mut fds).unwrap_err();
+        assert_eq!(error.raw_os_error(), Some(libc::EMFILE));
+        assert_eq!(fds.len(), before);
+        drop(fds);
+        assert_eq!(free(), before);
     }
 
     #[test]

@@ -2,16 +2,18 @@
 
 use std::io;
 use std::net::SocketAddr;
-use std::os::fd::{AsFd, AsRawFd, BorrowedFd, FromRawFd, OwnedFd, RawFd};
+use std::os::fd::{AsFd, AsRawFd, BorrowedFd, OwnedFd, RawFd};
 use std::path::{Path, PathBuf};
 
 use nix::errno::Errno;
-use nix::fcntl::{FcntlArg, FdFlag, OFlag, fcntl};
+use nix::fcntl::{FcntlArg, OFlag, fcntl};
 use nix::sys::socket::{
     self, AddressFamily, SockFlag, SockType, SockaddrLike, SockaddrStorage, UnixAddr, getsockopt,
     setsockopt, sockopt,
 };
 use nix::sys::stat::{self, SFlag};
+
+use super::descriptor;
 
 /// Longest path of a Unix socket, bytes.
 pub const MAX_UNIX_PATH: usize = 107;
@@ -118,12 +120,7 @@ pub enum AdoptError {
 
 /// Says whether descriptor `fd` is a listening stream socket, and what is wrong otherwise.
 pub fn check_listening(fd: RawFd) -> Result<(), AdoptError> {
-    // SAFETY: any number may be asked about; no memory is passed.
-    if unsafe { libc::fcntl(fd, libc::F_GETFD) } < 0 {
-        return Err(AdoptError::NotOpen(fd));
-    }
-    // SAFETY: it is open, and the borrow ends with this function, which closes nothing.
-    let socket = unsafe { BorrowedFd::borrow_raw(fd) };
+    let socket = descriptor::borrow(&fd).map_err(|_| AdoptError::NotOpen(fd))?;
     let stat = stat::fstat(socket).map_err(|_| AdoptError::NotOpen(fd))?;
     let kind = SFlag::from_bits_truncate(stat.st_mode & SFlag::S_IFMT.bits());
     if kind != SFlag::S_IFSOCK {
@@ -165,21 +162,19 @@ fn kind_named(kind: SFlag) -> &'static str {
 /// its place.
 pub fn adopt(fd: RawFd) -> Result<OwnedFd, AdoptError> {
     check_listening(fd)?;
-    let failed = |e| AdoptError::Kernel(fd, e);
-    if fd <= 2 {
-        // SAFETY: it is open, as was just seen, and nothing closes it during the call.
-        let standard = unsafe { BorrowedFd::borrow_raw(fd) };
-        let moved = fcntl(standard, FcntlArg::F_DUPFD_CLOEXEC(3)).map_err(failed)?;
-        if fd == 0 {
-            super::stdio::close_input().map_err(|_| failed(Errno::EIO))?;
-        }
-        // SAFETY: the kernel has just made it for us.
-        return Ok(unsafe { OwnedFd::from_raw_fd(moved) });
+    let failed = |error: io::Error| {
+        let errno = error.raw_os_error().map_or(Errno::EIO, Errno::from_raw);
+        AdoptError::Kernel(fd, errno)
+    };
+    if fd > 2 {
+        return descriptor::take_over(fd).map_err(failed);
     }
-    // SAFETY: it is open, and by the contract nobody else owns it.
-    let socket = unsafe { OwnedFd::from_raw_fd(fd) };
-    fcntl(&socket, FcntlArg::F_SETFD(FdFlag::FD_CLOEXEC)).map_err(failed)?;
-    Ok(socket)
+    let standard = descriptor::borrow(&fd).map_err(failed)?;
+    let moved = standard.try_clone_to_owned().map_err(failed)?;
+    if fd == 0 {
+        super::stdio::close_input().map_err(failed)?;
+    }
+    Ok(moved)
 }
 
 /// The user at the other end of a connected Unix socket.
@@ -193,8 +188,7 @@ pub fn peer_user(socket: BorrowedFd) -> io::Result<u32> {
 /// Who is at the other end of a stream socket; `None` for one that is not connected, for another kind of socket, and for a
 /// peer without a name, as in a pair.
 pub fn stream_peer(fd: RawFd) -> Option<String> {
-    // SAFETY: only looked at, for the time of the call; a number that is no descriptor is an error.
-    let socket = unsafe { BorrowedFd::borrow_raw(fd) };
+    let socket = descriptor::borrow(&fd).ok()?;
     let kind = getsockopt(&socket, sockopt::SockType).ok()?;
     if !matches!(kind, SockType::Stream | SockType::SeqPacket) {
         return None;

@@ -1,380 +1,303 @@
-//! The calls of the request path, each one system call: accept, receive, send, sendfile, and epoll.
+//! The calls on a connection, each one system call: accept, receive, send, sendfile, poll.
 //!
-//! Connections are non-blocking; only `accept` on a blocking listener waits. `WouldBlock` is told apart
-//! from other errors by its kind, and `Interrupted` reaches the caller of [`accept`], who may be retiring.
+//! Connections are non-blocking; only [`accept`] on a blocking listener waits. `WouldBlock` is an error kind of its own,
+//! and `Interrupted` reaches the caller of [`accept`], which may have to stop.
 
+use std::fs::File;
 use std::io::{self, IoSlice};
 use std::mem::MaybeUninit;
-use std::net::{IpAddr, Ipv4Addr, Ipv6Addr, SocketAddr};
-use std::os::fd::{AsRawFd, BorrowedFd, FromRawFd, OwnedFd, RawFd};
+use std::net::{IpAddr, SocketAddr};
+use std::os::fd::{AsRawFd, BorrowedFd, OwnedFd, RawFd};
 
-fn check(result: isize) -> io::Result<usize> {
-    usize::try_from(result).map_err(|_| io::Error::last_os_error())
+use nix::errno::Errno;
+use nix::fcntl::{FcntlArg, FdFlag, OFlag, fcntl};
+use nix::poll::{PollFd, PollFlags, PollTimeout, poll};
+use nix::sys::sendfile::sendfile64;
+use nix::sys::socket::{
+    self, MsgFlags, Shutdown, SockFlag, SockaddrLike, SockaddrStorage, setsockopt, sockopt,
+};
+
+use super::descriptor::{self, borrow};
+
+pub use super::bell::{Bell, ring};
+pub use super::epoll::{Epoll, Interest};
+
+/// Flags of an accepted connection.
+const ACCEPTED: SockFlag = SockFlag::SOCK_NONBLOCK.union(SockFlag::SOCK_CLOEXEC);
+
+/// Flags of each send: `EPIPE` in place of SIGPIPE, `EAGAIN` in place of a wait.
+const SENT: MsgFlags = MsgFlags::MSG_NOSIGNAL.union(MsgFlags::MSG_DONTWAIT);
+
+/// Largest count that sendfile(2) transfers in one call, bytes.
+const MAX_SENDFILE: usize = 0x7fff_f000;
+
+/// Repeats a call that a signal interrupted.
+fn retried<T>(mut call: impl FnMut() -> nix::Result<T>) -> io::Result<T> {
+    loop {
+        match call() {
+            Err(Errno::EINTR) => {}
+            other => return Ok(other?),
+        }
+    }
 }
 
-/// Accepts a connection, non-blocking and close-on-exec, without asking for the peer's address.
+/// Accepts a connection, non-blocking and close-on-exec. The peer's address is not asked for.
 ///
 /// # Errors
 /// Those of accept4(2), `Interrupted` among them.
 pub fn accept(listener: RawFd) -> io::Result<OwnedFd> {
-    let flags = libc::SOCK_NONBLOCK | libc::SOCK_CLOEXEC;
-    // SAFETY: null address and length are allowed and mean that the address is not wanted.
-    let fd = unsafe { libc::accept4(listener, std::ptr::null_mut(), std::ptr::null_mut(), flags) };
-    check(fd as isize)?;
-    // SAFETY: accept4 returned a new descriptor that nobody else owns.
-    Ok(unsafe { OwnedFd::from_raw_fd(fd) })
+    let fd = socket::accept4(listener, ACCEPTED)?;
+    // SAFETY: accept4 has just returned this descriptor to us alone.
+    Ok(unsafe { descriptor::own(fd) })
 }
 
-/// As [`accept`], with the peer's address where it is one of the Internet's.
+/// As [`accept`], with the peer's address where that is an IP address.
 ///
 /// # Errors
 /// Those of accept4(2), `Interrupted` among them.
 pub fn accept_from(listener: RawFd) -> io::Result<(OwnedFd, Option<SocketAddr>)> {
-    let mut storage = MaybeUninit::<libc::sockaddr_storage>::zeroed();
+    let mut storage = MaybeUninit::<libc::sockaddr_storage>::uninit();
     let mut len = size_of::<libc::sockaddr_storage>() as libc::socklen_t;
-    let flags = libc::SOCK_NONBLOCK | libc::SOCK_CLOEXEC;
-    // SAFETY: the storage is as large as its length says.
-    let fd = unsafe { libc::accept4(listener, storage.as_mut_ptr().cast(), &raw mut len, flags) };
-    check(fd as isize)?;
-    // SAFETY: accept4 returned a new descriptor that nobody else owns.
-    let fd = unsafe { OwnedFd::from_raw_fd(fd) };
-    // SAFETY: zeroed at first, and the kernel wrote a valid address.
-    Ok((fd, address(unsafe { storage.assume_init_ref() })))
+    // SAFETY: the storage is as large as `len` says. (nix has no accept4 that returns the address.)
+    let fd = unsafe {
+        libc::accept4(
+            listener,
+            storage.as_mut_ptr().cast(),
+            &raw mut len,
+            ACCEPTED.bits(),
+        )
+    };
+    Errno::result(fd)?;
+    // SAFETY: accept4 has just returned this descriptor to us alone.
+    let fd = unsafe { descriptor::own(fd) };
+    // SAFETY: the kernel has written `len` bytes of an address, and no more of the storage is read.
+    let address = unsafe { SockaddrStorage::from_raw(storage.as_ptr().cast(), Some(len)) };
+    Ok((fd, address.as_ref().and_then(ip_address)))
 }
 
-fn address(storage: &libc::sockaddr_storage) -> Option<SocketAddr> {
-    let start: *const libc::sockaddr_storage = storage;
-    match i32::from(storage.ss_family) {
-        libc::AF_INET => {
-            // SAFETY: the family says that the storage holds a sockaddr_in.
-            let v4 = unsafe { &*start.cast::<libc::sockaddr_in>() };
-            let ip = Ipv4Addr::from(u32::from_be(v4.sin_addr.s_addr));
-            Some(SocketAddr::new(IpAddr::V4(ip), u16::from_be(v4.sin_port)))
-        }
-        libc::AF_INET6 => {
-            // SAFETY: the family says that the storage holds a sockaddr_in6.
-            let v6 = unsafe { &*start.cast::<libc::sockaddr_in6>() };
-            let ip = Ipv6Addr::from(v6.sin6_addr.s6_addr);
-            Some(SocketAddr::new(
-                ip.to_canonical(),
-                u16::from_be(v6.sin6_port),
-            ))
-        }
-        _ => None,
+/// The IP address and port; an IPv4 address that is mapped into IPv6 is returned as IPv4.
+fn ip_address(address: &SockaddrStorage) -> Option<SocketAddr> {
+    if let Some(v4) = address.as_sockaddr_in() {
+        return Some(SocketAddr::new(IpAddr::V4(v4.ip()), v4.port()));
     }
+    let v6 = address.as_sockaddr_in6()?;
+    Some(SocketAddr::new(v6.ip().to_canonical(), v6.port()))
 }
 
-/// The address that a connection came to, where it is one of the Internet's.
+/// The local address of a connection, where that is an IP address.
 pub fn local_address(fd: BorrowedFd<'_>) -> Option<SocketAddr> {
-    let mut storage = MaybeUninit::<libc::sockaddr_storage>::zeroed();
-    let mut len = size_of::<libc::sockaddr_storage>() as libc::socklen_t;
-    // SAFETY: the storage is as large as its length says.
-    let done =
-        unsafe { libc::getsockname(fd.as_raw_fd(), storage.as_mut_ptr().cast(), &raw mut len) };
-    // SAFETY: zeroed at first, and written by the kernel on success.
-    (done == 0)
-        .then(|| address(unsafe { storage.assume_init_ref() }))
-        .flatten()
+    let address: SockaddrStorage = socket::getsockname(fd.as_raw_fd()).ok()?;
+    ip_address(&address)
 }
 
-/// Appends what has arrived to `buffer`, at most `limit` bytes of it; 0 means end of stream.
+/// Appends the bytes that have arrived to `buffer`, at most `limit` of them. Returns their number; 0 is the end of the
+/// stream.
 ///
 /// # Errors
-/// Those of recv(2): `WouldBlock` when nothing is there.
+/// Those of recv(2): `WouldBlock` when nothing has arrived.
 pub fn recv_into(fd: RawFd, buffer: &mut Vec<u8>, limit: usize) -> io::Result<usize> {
     buffer.reserve(limit.min(1 << 16));
     let spare = buffer.spare_capacity_mut();
     let room = spare.len().min(limit);
-    let got = loop {
-        // SAFETY: `room` bytes of spare capacity belong to the vector.
-        match check(unsafe { libc::recv(fd, spare.as_mut_ptr().cast(), room, libc::MSG_DONTWAIT) })
-        {
-            Err(error) if error.kind() == io::ErrorKind::Interrupted => {}
-            other => break other?,
-        }
-    };
-    // SAFETY: the kernel has initialised `got` bytes past the old length.
-    unsafe { buffer.set_len(buffer.len() + got) };
-    Ok(got)
+    let received = retried(|| {
+        // SAFETY: `room` bytes of spare capacity belong to the vector. (nix receives into initialised memory only,
+        // which would cost a memset for each call.)
+        Errno::result(unsafe {
+            libc::recv(fd, spare.as_mut_ptr().cast(), room, libc::MSG_DONTWAIT)
+        })
+    })?
+    .unsigned_abs();
+    // SAFETY: the kernel has initialised `received` bytes past the old length.
+    unsafe { buffer.set_len(buffer.len() + received) };
+    Ok(received)
 }
 
-/// Sends as much as the socket takes.
+/// Sends as many bytes as the socket takes, and returns their number.
 ///
 /// # Errors
 /// Those of sendmsg(2): `WouldBlock` when it takes nothing now, `BrokenPipe` when the peer is gone (no signal).
 pub fn send(fd: RawFd, parts: &[IoSlice<'_>]) -> io::Result<usize> {
-    const FLAGS: libc::c_int = libc::MSG_NOSIGNAL | libc::MSG_DONTWAIT;
-    // SAFETY: an all-zero msghdr is valid: no name, no control data.
-    let mut message: libc::msghdr = unsafe { std::mem::zeroed() };
-    message.msg_iov = parts.as_ptr().cast_mut().cast();
-    message.msg_iovlen = parts.len();
-    loop {
-        let sent = match parts {
-            // most answers are in one piece, and the kernel has less to copy and check for it
-            // SAFETY: the part outlives the call, which only reads it.
-            [one] => unsafe { libc::send(fd, one.as_ptr().cast(), one.len(), FLAGS) },
-            // SAFETY: IoSlice has the layout of iovec; the parts outlive the call, which only reads them.
-            _ => unsafe { libc::sendmsg(fd, &raw const message, FLAGS) },
-        };
-        match check(sent) {
-            Err(error) if error.kind() == io::ErrorKind::Interrupted => {}
-            other => return other,
-        }
-    }
+    retried(|| match parts {
+        // most responses are in one part, for which the kernel has less to copy and check
+        [one] => socket::send(fd, one, SENT),
+        _ => socket::sendmsg::<()>(fd, parts, &[], SENT, None),
+    })
 }
 
-/// Sends up to `count` bytes of a file from `offset`, which it advances; 0 means that the file ends there.
+/// Sends up to `count` bytes of a file from `offset`, and advances it. Returns their number; 0 is the end of the file.
 ///
 /// # Errors
 /// Those of sendfile(2): `WouldBlock` when the socket takes nothing now.
 pub fn sendfile(socket: RawFd, file: RawFd, offset: &mut u64, count: u64) -> io::Result<usize> {
     let mut position = i64::try_from(*offset).map_err(|_| io::ErrorKind::InvalidInput)?;
-    // the kernel sends at most this much in one call
     let count = usize::try_from(count)
         .unwrap_or(usize::MAX)
-        .min(0x7fff_f000);
-    let sent = loop {
-        // SAFETY: plain numbers and a pointer to a local.
-        match check(unsafe { libc::sendfile(socket, file, &raw mut position, count) }) {
-            Err(error) if error.kind() == io::ErrorKind::Interrupted => {}
-            other => break other?,
-        }
-    };
+        .min(MAX_SENDFILE);
+    let (socket, file) = (borrow(&socket)?, borrow(&file)?);
+    let sent = retried(|| sendfile64(socket, file, Some(&mut position), count))?;
     *offset += sent as u64;
     Ok(sent)
 }
 
-/// Tells the peer that no more will come, while its own bytes can still be read.
+/// Ends the sending direction of a connection; the peer's bytes can still be read.
 pub fn shut_down_writing(fd: RawFd) {
-    // SAFETY: plain numbers. A failure means that the peer is gone already.
-    unsafe { libc::shutdown(fd, libc::SHUT_WR) };
+    // fails only when the peer is gone already
+    let _ = socket::shutdown(fd, Shutdown::Write);
 }
 
-/// Makes the coming close of a TCP connection a reset, so that its peer cannot take what it has for the whole.
+/// Makes the next close of a TCP connection a reset, so that the peer does not take a truncated response for a complete
+/// one. Unix sockets ignore it.
 pub fn reset_on_close(fd: RawFd) {
     let linger = libc::linger {
         l_onoff: 1,
         l_linger: 0,
     };
-    // SAFETY: option value and length agree. Unix sockets ignore it.
-    unsafe {
-        libc::setsockopt(
-            fd,
-            libc::SOL_SOCKET,
-            libc::SO_LINGER,
-            (&raw const linger).cast(),
-            size_of::<libc::linger>() as libc::socklen_t,
-        )
-    };
+    if let Ok(fd) = borrow(&fd) {
+        let _ = setsockopt(&fd, sockopt::Linger, &linger);
+    }
 }
 
-/// Switches Nagle's delay off; has no effect on Unix sockets.
+/// Sets `TCP_NODELAY`. No effect on Unix sockets.
 pub fn send_at_once(fd: RawFd) {
-    let on: libc::c_int = 1;
-    // SAFETY: option value and length agree.
-    unsafe {
-        libc::setsockopt(
-            fd,
-            libc::IPPROTO_TCP,
-            libc::TCP_NODELAY,
-            (&raw const on).cast(),
-            size_of::<libc::c_int>() as libc::socklen_t,
-        )
-    };
+    if let Ok(fd) = borrow(&fd) {
+        let _ = setsockopt(&fd, sockopt::TcpNoDelay, &true);
+    }
 }
 
-/// Waits until the socket takes bytes again, at most `timeout_ms`; says whether it does.
+/// Waits until the socket takes bytes again, at most `timeout_ms` milliseconds; says whether it does.
 pub fn wait_writable(fd: RawFd, timeout_ms: i32) -> bool {
-    wait(fd, libc::POLLOUT, timeout_ms)
+    wait(fd, PollFlags::POLLOUT, timeout_ms)
 }
 
-/// Waits until there is something to read (or the end), at most `timeout_ms`; says whether there is.
+/// Waits until there is something to read (or the end), at most `timeout_ms` milliseconds; says whether there is.
 pub fn wait_readable(fd: RawFd, timeout_ms: i32) -> bool {
-    wait(fd, libc::POLLIN, timeout_ms)
+    wait(fd, PollFlags::POLLIN, timeout_ms)
 }
 
-fn wait(fd: RawFd, events: libc::c_short, timeout_ms: i32) -> bool {
-    let mut entry = libc::pollfd {
-        fd,
-        events,
-        revents: 0,
-    };
-    // SAFETY: one entry, as the count says. Interrupted counts as not ready: the caller asks again.
-    unsafe { libc::poll(&raw mut entry, 1, timeout_ms) == 1 }
+/// A negative timeout is no limit. A wait that a signal interrupts returns false: the caller asks again.
+fn wait(fd: RawFd, events: PollFlags, timeout_ms: i32) -> bool {
+    let timeout = PollTimeout::try_from(timeout_ms).unwrap_or(PollTimeout::NONE);
+    borrow(&fd).is_ok_and(|fd| poll(&mut [PollFd::new(fd, events)], timeout) == Ok(1))
 }
 
-/// Keeps a descriptor from programs that this process executes.
+/// Sets close-on-exec.
 ///
 /// # Errors
 /// Those of fcntl(2).
 pub fn close_on_exec(fd: BorrowedFd<'_>) -> io::Result<()> {
-    // SAFETY: plain numbers.
-    check(unsafe { libc::fcntl(fd.as_raw_fd(), libc::F_SETFD, libc::FD_CLOEXEC) } as isize)?;
+    fcntl(fd, FcntlArg::F_SETFD(FdFlag::FD_CLOEXEC))?;
     Ok(())
 }
 
-/// An epoll instance whose entries carry a `u64` of the caller's.
-pub struct Epoll(OwnedFd);
-
-/// What an entry waits for.
-#[derive(Clone, Copy)]
-pub enum Interest {
-    /// Bytes or the end of the stream.
-    Read,
-    /// The same, told once until [`Epoll::change`] asks again.
-    ReadOnce,
-    /// A new connection, told to one of the processes that wait for it.
-    Accept,
-    /// Room to write.
-    Write,
-}
-
-impl Interest {
-    fn bits(self) -> u32 {
-        (match self {
-            Self::Read => libc::EPOLLIN | libc::EPOLLRDHUP,
-            Self::ReadOnce => libc::EPOLLIN | libc::EPOLLRDHUP | libc::EPOLLONESHOT,
-            Self::Accept => libc::EPOLLIN | libc::EPOLLEXCLUSIVE,
-            Self::Write => libc::EPOLLOUT,
-        }) as u32
-    }
-}
-
-impl Epoll {
-    /// A new instance, close-on-exec.
-    ///
-    /// # Errors
-    /// Those of epoll_create1(2).
-    pub fn new() -> io::Result<Self> {
-        // SAFETY: a plain number; the result is checked before it is owned.
-        let fd = unsafe { libc::epoll_create1(libc::EPOLL_CLOEXEC) };
-        check(fd as isize)?;
-        // SAFETY: a new descriptor that nobody else owns.
-        Ok(Self(unsafe { OwnedFd::from_raw_fd(fd) }))
-    }
-
-    fn control(&self, operation: i32, fd: RawFd, interest: Interest, token: u64) -> io::Result<()> {
-        let mut event = libc::epoll_event {
-            events: interest.bits(),
-            u64: token,
-        };
-        // SAFETY: the event is a local that the kernel only reads.
-        let result = unsafe { libc::epoll_ctl(self.0.as_raw_fd(), operation, fd, &raw mut event) };
-        check(result as isize)?;
-        Ok(())
-    }
-
-    /// Watches a descriptor.
-    ///
-    /// # Errors
-    /// Those of epoll_ctl(2).
-    pub fn add(&self, fd: RawFd, interest: Interest, token: u64) -> io::Result<()> {
-        self.control(libc::EPOLL_CTL_ADD, fd, interest, token)
-    }
-
-    /// Watches it for something else.
-    ///
-    /// # Errors
-    /// Those of epoll_ctl(2).
-    pub fn change(&self, fd: RawFd, interest: Interest, token: u64) -> io::Result<()> {
-        self.control(libc::EPOLL_CTL_MOD, fd, interest, token)
-    }
-
-    /// Watches it no longer. Nothing happens if it was not watched.
-    pub fn remove(&self, fd: RawFd) {
-        // SAFETY: the event is not read for this operation.
-        unsafe {
-            libc::epoll_ctl(
-                self.0.as_raw_fd(),
-                libc::EPOLL_CTL_DEL,
-                fd,
-                std::ptr::null_mut(),
-            )
-        };
-    }
-
-    /// Waits for events, at most `timeout_ms` (-1: for ever); their tokens come into `tokens`, at most `most` of them.
-    /// Interrupted by a signal, it returns with none.
-    ///
-    /// # Errors
-    /// Those of epoll_wait(2).
-    pub fn wait(&self, tokens: &mut Vec<u64>, most: usize, timeout_ms: i32) -> io::Result<()> {
-        const MOST: usize = 64;
-        let mut events = [libc::epoll_event { events: 0, u64: 0 }; MOST];
-        tokens.clear();
-        let most = most.min(MOST) as i32;
-        // SAFETY: the array holds at least `most` events.
-        let count =
-            unsafe { libc::epoll_wait(self.0.as_raw_fd(), events.as_mut_ptr(), most, timeout_ms) };
-        match check(count as isize) {
-            Ok(count) => tokens.extend(events.iter().take(count).map(|event| event.u64)),
-            Err(error) if error.kind() == io::ErrorKind::Interrupted => {}
-            Err(error) => return Err(error),
-        }
-        Ok(())
-    }
-}
-
-/// A counter that wakes whoever waits for it.
-pub struct Bell(OwnedFd);
-
-impl Bell {
-    /// A silent bell. As a semaphore, each ring is taken by one [`Bell::hush`].
-    ///
-    /// # Errors
-    /// Those of eventfd(2).
-    pub fn new(semaphore: bool) -> io::Result<Self> {
-        let mut flags = libc::EFD_CLOEXEC | libc::EFD_NONBLOCK;
-        if semaphore {
-            flags |= libc::EFD_SEMAPHORE;
-        }
-        // SAFETY: plain numbers; the result is checked before it is owned.
-        let fd = unsafe { libc::eventfd(0, flags) };
-        check(fd as isize)?;
-        // SAFETY: a new descriptor that nobody else owns.
-        Ok(Self(unsafe { OwnedFd::from_raw_fd(fd) }))
-    }
-
-    /// For [`Epoll::add`].
-    pub fn fd(&self) -> RawFd {
-        self.0.as_raw_fd()
-    }
-
-    /// Rings. Async-signal-safe. It cannot fail but when the counter is full, and then it rings already.
-    pub fn ring(&self) {
-        ring(self.fd());
-    }
-
-    /// Takes the ring, or one of them.
-    pub fn hush(&self) -> bool {
-        let mut count = 0u64;
-        // SAFETY: eight bytes, as eventfd wants.
-        unsafe { libc::read(self.fd(), (&raw mut count).cast(), 8) == 8 }
-    }
-}
-
-/// Rings the bell with this descriptor; for signal handlers, which have no more than a number.
-pub fn ring(fd: RawFd) {
-    let one = 1u64;
-    // SAFETY: eight bytes, as eventfd wants; write(2) is async-signal-safe.
-    unsafe { libc::write(fd, (&raw const one).cast(), 8) };
-}
-
-/// A file that is nowhere but in memory, closed by exec.
+/// Creates a file in memory, close-on-exec: memfd_create(2).
 ///
 /// # Errors
 /// Those of memfd_create(2).
-pub fn memory_file(name: &str) -> io::Result<std::fs::File> {
+pub fn memory_file(name: &str) -> io::Result<File> {
     let fd = nix::sys::memfd::memfd_create(name, nix::sys::memfd::MFdFlags::MFD_CLOEXEC)?;
     Ok(fd.into())
 }
 
-/// Has every write to a file go to its end.
+/// Sets `O_APPEND`: every write goes to the end of the file.
 ///
 /// # Errors
 /// Those of fcntl(2).
-pub fn append_only(file: &std::fs::File) -> io::Result<()> {
-    use nix::fcntl::{FcntlArg, OFlag, fcntl};
+pub fn append_only(file: &File) -> io::Result<()> {
     fcntl(file, FcntlArg::F_SETFL(OFlag::O_APPEND))?;
     Ok(())
+}
+
+#[cfg(test)]
+#[allow(clippy::unwrap_used)]
+mod tests {
+    use std::io::{Read, Write};
+    use std::net::{TcpListener, TcpStream};
+    use std::os::unix::net::UnixStream;
+
+    use super::*;
+
+    #[test]
+    fn an_accepted_connection_does_not_wait_and_has_the_peers_address() {
+        let listener = TcpListener::bind("127.0.0.1:0").unwrap();
+        let client = TcpStream::connect(listener.local_addr().unwrap()).unwrap();
+        let (connection, peer) = accept_from(listener.as_raw_fd()).unwrap();
+        assert_eq!(peer, Some(client.local_addr().unwrap()));
+        let fd = connection.as_raw_fd();
+        let error = recv_into(fd, &mut Vec::new(), 10).unwrap_err();
+        assert_eq!(error.kind(), io::ErrorKind::WouldBlock);
+        use std::os::fd::AsFd;
+        assert_eq!(
+            local_address(connection.as_fd()),
+            Some(listener.local_addr().unwrap())
+        );
+        send_at_once(fd);
+        reset_on_close(fd);
+        drop(connection);
+        let error = (&client).read(&mut [0; 1]).unwrap_err();
+        assert_eq!(error.kind(), io::ErrorKind::ConnectionReset);
+    }
+
+    #[test]
+    fn a_unix_peer_has_no_ip_address() {
+        let dir = tempfile::tempdir().unwrap();
+        let path = dir.path().join("s");
+        let listener = std::os::unix::net::UnixListener::bind(&path).unwrap();
+        let _client = UnixStream::connect(&path).unwrap();
+        let (connection, peer) = accept_from(listener.as_raw_fd()).unwrap();
+        assert_eq!(peer, None);
+        use std::os::fd::AsFd;
+        assert_eq!(local_address(connection.as_fd()), None);
+        listener.set_nonblocking(true).unwrap();
+        let error = accept(listener.as_raw_fd()).unwrap_err();
+        assert_eq!(error.kind(), io::ErrorKind::WouldBlock);
+    }
+
+    #[test]
+    fn bytes_are_appended_and_the_limit_is_kept() {
+        let (reader, mut writer) = UnixStream::pair().unwrap();
+        writer.write_all(b"abcdef").unwrap();
+        let mut buffer = b"0".to_vec();
+        let fd = reader.as_raw_fd();
+        assert_eq!(recv_into(fd, &mut buffer, 4).unwrap(), 4);
+        assert_eq!(buffer, b"0abcd");
+        drop(writer);
+        assert_eq!(recv_into(fd, &mut buffer, 100).unwrap(), 2);
+        assert_eq!(recv_into(fd, &mut buffer, 100).unwrap(), 0);
+        assert_eq!(buffer, b"0abcdef");
+    }
+
+    #[test]
+    fn one_part_several_parts_and_a_file_are_sent() {
+        let (sender, mut receiver) = UnixStream::pair().unwrap();
+        let fd = sender.as_raw_fd();
+        assert_eq!(send(fd, &[IoSlice::new(b"one ")]).unwrap(), 4);
+        let parts = [IoSlice::new(b"two "), IoSlice::new(b"three ")];
+        assert_eq!(send(fd, &parts).unwrap(), 10);
+        let mut file = tempfile::tempfile().unwrap();
+        file.write_all(b"from a file").unwrap();
+        let mut offset = 5;
+        assert_eq!(sendfile(fd, file.as_raw_fd(), &mut offset, 100).unwrap(), 6);
+        assert_eq!(offset, 11);
+        assert_eq!(sendfile(fd, file.as_raw_fd(), &mut offset, 100).unwrap(), 0);
+        shut_down_writing(fd);
+        let mut text = String::new();
+        receiver.read_to_string(&mut text).unwrap();
+        assert_eq!(text, "one two three a file");
+        drop(receiver);
+        let error = send(fd, &parts).unwrap_err();
+        assert_eq!(error.kind(), io::ErrorKind::BrokenPipe);
+    }
+
+    #[test]
+    fn a_full_socket_is_not_writable_until_it_is_read() {
+        let (sender, mut receiver) = UnixStream::pair().unwrap();
+        let fd = sender.as_raw_fd();
+        while send(fd, &[IoSlice::new(&[0; 65_536])]).is_ok() {}
+        assert!(!wait_writable(fd, 0) && wait_readable(receiver.as_raw_fd(), -1));
+        let mut bytes = vec![0; 1 << 20];
+        while !wait_writable(fd, 0) {
+            assert!(receiver.read(&mut bytes).unwrap() > 0);
+        }
+        assert!(!wait_readable(-1, 0));
+    }
 }

@@ -1,92 +1,95 @@
-//! Calls that concern one thread, or this process as a whole.
+//! Calls that concern one thread, its signals, or this process as a whole.
 
+use std::io;
 use std::mem::MaybeUninit;
 use std::sync::atomic::{AtomicBool, AtomicI32, Ordering::SeqCst};
 
-use crate::sys::stream;
+use nix::errno::Errno;
+use nix::fcntl::{FcntlArg, fcntl};
+use nix::sys::signal::{SigSet, SigmaskHow};
+use nix::sys::wait::waitpid;
+use nix::unistd::{self, Pid};
 
-/// The kernel's id of the calling thread.
+use super::bell;
+
+/// The kernel's id of the calling thread: gettid(2).
 pub fn id() -> i32 {
-    // SAFETY: no arguments, cannot fail.
-    unsafe { libc::gettid() }
+    unistd::gettid().as_raw()
 }
 
-/// Sends a signal to one thread of this process. Nothing happens if it is gone.
+/// Sends a signal to one thread of this process: tgkill(2). No effect if the thread has ended.
 pub fn signal(thread: i32, signal: i32) {
-    // SAFETY: plain numbers.
+    // SAFETY: numbers only. (nix has no tgkill.)
     unsafe { libc::syscall(libc::SYS_tgkill, libc::getpid(), thread, signal) };
 }
 
-/// Ends the process here and now, without any clean-up.
+/// Ends the process at once: _exit(2). No exit handler and no destructor runs.
 pub fn exit_now(status: i32) -> ! {
-    // SAFETY: does not return; that nothing is cleaned up is the point.
+    // SAFETY: does not return and touches no memory of ours.
     unsafe { libc::_exit(status) }
 }
 
-/// Has the C library give free memory back to the kernel, so that it is not copied into children that would use it.
+/// Has the C library return free memory to the kernel (malloc_trim(3)), so that children do not inherit it.
 pub fn give_memory_back() {
     #[cfg(target_env = "gnu")]
-    // SAFETY: a plain number; any thread may call it.
+    // SAFETY: takes a number; any thread may call it.
     unsafe {
         libc::malloc_trim(0)
     };
 }
 
-/// Makes room for this many descriptors at once, as far as the limits allow. To be called while the process has one
-/// thread: later the kernel has each growth of the table wait for all processors, some milliseconds every time.
+/// Grows the descriptor table to this many entries, as far as the limits allow.
+///
+/// To be called while the process has one thread: later the kernel has each growth wait for an RCU grace period, which
+/// takes some milliseconds.
 pub fn reserve_descriptors(count: i32) {
-    // SAFETY: plain numbers; the duplicate is ours and closed at once. A refusal means that the limit is lower.
-    unsafe {
-        let high = libc::fcntl(0, libc::F_DUPFD_CLOEXEC, count - 1);
-        if high >= 0 {
-            libc::close(high);
-        }
+    // refused where the limit is lower
+    if let Ok(high) = fcntl(io::stdin(), FcntlArg::F_DUPFD_CLOEXEC(count - 1)) {
+        let _ = unistd::close(high);
     }
 }
 
-/// The host's name; empty if it cannot be had.
+/// The host's name; empty if gethostname(2) fails.
 pub fn hostname() -> String {
-    nix::unistd::gethostname().map_or_else(
+    unistd::gethostname().map_or_else(
         |_| String::new(),
         |name| name.to_string_lossy().into_owned(),
     )
 }
 
+/// Descriptor that the handler of [`note_signals`] rings.
 static BELL: AtomicI32 = AtomicI32::new(-1);
+/// Whether one of the noted signals has arrived since [`take_asked`].
 static ASKED: AtomicBool = AtomicBool::new(false);
 
 extern "C" fn ask(_signal: libc::c_int) {
     ASKED.store(true, SeqCst);
-    stream::ring(BELL.load(SeqCst));
+    bell::ring(BELL.load(SeqCst));
 }
 
 extern "C" fn interrupt(_signal: libc::c_int) {}
 
-/// Has these signals noted (see [`take_asked`]) and the bell with this descriptor rung, where the program has not
-/// set a handler of its own. The descriptor must stay open for the rest of the process's life.
+/// Records the arrival of these signals (see [`take_asked`]) and rings the bell with this descriptor. A signal that
+/// the program handles itself is left alone.
+///
+/// The descriptor must stay open for the rest of the process's life.
 pub fn note_signals(bell: i32, signals: &[i32]) {
     BELL.store(bell, SeqCst);
     for &number in signals {
-        let current = disposition(number);
-        if current == libc::SIG_DFL || current == libc::SIG_IGN {
+        if !handles(number) {
+            let handler = ask as *const () as libc::sighandler_t;
             // SAFETY: the handler only stores an atomic and writes to a descriptor: async-signal-safe.
-            unsafe {
-                handle(
-                    number,
-                    ask as *const () as libc::sighandler_t,
-                    libc::SA_RESTART,
-                )
-            };
+            unsafe { handle(number, handler, libc::SA_RESTART) };
         }
     }
 }
 
-/// Whether one of the noted signals has come since the last time.
+/// Whether one of the noted signals has arrived since the last call.
 pub fn take_asked() -> bool {
     ASKED.swap(false, SeqCst)
 }
 
-/// Makes a signal end the system call that its receiver waits in, and nothing else.
+/// Makes a signal interrupt the system call in which its receiver waits, and do nothing else.
 pub fn interrupt_by(number: i32) {
     // SAFETY: the handler does nothing.
     unsafe { handle(number, interrupt as *const () as libc::sighandler_t, 0) };
@@ -94,20 +97,25 @@ pub fn interrupt_by(number: i32) {
 
 /// Ignores a signal.
 pub fn ignore(number: i32) {
-    // SAFETY: SIG_IGN is no code.
+    // SAFETY: SIG_IGN is not a function.
     unsafe { handle(number, libc::SIG_IGN, 0) };
 }
 
-/// Whether this process handles a signal.
+/// Whether this process has a handler for a signal.
 pub fn handles(number: i32) -> bool {
-    let current = disposition(number);
+    let mut current = MaybeUninit::<libc::sigaction>::zeroed();
+    // SAFETY: only reads the disposition, into a local; a zeroed sigaction is valid. (nix knows no real-time signals.)
+    let current = unsafe {
+        libc::sigaction(number, std::ptr::null(), current.as_mut_ptr());
+        current.assume_init().sa_sigaction
+    };
     current != libc::SIG_DFL && current != libc::SIG_IGN
 }
 
-/// Has the calling thread receive a signal, blocked or not, before this returns.
+/// Delivers a signal to the calling thread, blocked or not, before this returns.
 pub fn receive(number: i32) {
     let mut only = MaybeUninit::<libc::sigset_t>::zeroed();
-    // SAFETY: a local, filled before it is read; unblocking has no effect on memory.
+    // SAFETY: a local set, initialised before it is read. (nix's SigSet holds no real-time signals.)
     unsafe {
         libc::sigemptyset(only.as_mut_ptr());
         libc::sigaddset(only.as_mut_ptr(), number);
@@ -121,15 +129,8 @@ pub fn first_realtime_signal() -> i32 {
     libc::SIGRTMIN()
 }
 
-fn disposition(number: i32) -> libc::sighandler_t {
-    let mut current = MaybeUninit::<libc::sigaction>::zeroed();
-    // SAFETY: asks only, into a local; zeroed is a valid sigaction.
-    unsafe {
-        libc::sigaction(number, std::ptr::null(), current.as_mut_ptr());
-        current.assume_init().sa_sigaction
-    }
-}
-
+/// Sets the disposition of a signal, with an empty mask and on the alternate stack.
+///
 /// # Safety
 /// `handler` must be SIG_IGN or an async-signal-safe function.
 unsafe fn handle(number: i32, handler: libc::sighandler_t, flags: i32) {
@@ -137,44 +138,58 @@ unsafe fn handle(number: i32, handler: libc::sighandler_t, flags: i32) {
     let mut action: libc::sigaction = unsafe { std::mem::zeroed() };
     action.sa_sigaction = handler;
     action.sa_flags = flags | libc::SA_ONSTACK;
-    // SAFETY: a valid action; the caller answers for the handler.
+    // SAFETY: a valid action; the handler is the caller's contract.
     unsafe { libc::sigaction(number, &raw const action, std::ptr::null_mut()) };
 }
 
 /// Runs `start` with all signals blocked, so that a thread it starts never receives one.
 pub fn without_signals<T>(start: impl FnOnce() -> T) -> T {
-    let mut before = MaybeUninit::<libc::sigset_t>::zeroed();
-    let mut all = MaybeUninit::<libc::sigset_t>::zeroed();
-    // SAFETY: locals, filled before they are read.
-    unsafe {
-        libc::sigfillset(all.as_mut_ptr());
-        libc::pthread_sigmask(libc::SIG_SETMASK, all.as_ptr(), before.as_mut_ptr());
-    }
+    let before = SigSet::all().thread_swap_mask(SigmaskHow::SIG_SETMASK);
     let result = start();
-    // SAFETY: the mask that was in force.
-    unsafe { libc::pthread_sigmask(libc::SIG_SETMASK, before.as_ptr(), std::ptr::null_mut()) };
+    if let Ok(before) = before {
+        let _ = before.thread_set_mask();
+    }
     result
 }
 
-/// fork(2) as it is, without any hooks but the C library's.
+/// fork(2) as it is, with no hooks but the C library's.
 ///
 /// # Errors
 /// Those of fork(2).
 ///
 /// # Safety
-/// The process must have one thread, or the child must do nothing but what is async-signal-safe.
-pub unsafe fn fork() -> std::io::Result<i32> {
-    // SAFETY: the caller's.
-    match unsafe { libc::fork() } {
-        -1 => Err(std::io::Error::last_os_error()),
-        pid => Ok(pid),
+/// The process must have one thread, or the child must call async-signal-safe functions only.
+pub unsafe fn fork() -> io::Result<i32> {
+    // SAFETY: the caller's contract.
+    match unsafe { unistd::fork() }? {
+        unistd::ForkResult::Parent { child } => Ok(child.as_raw()),
+        unistd::ForkResult::Child => Ok(0),
     }
 }
 
-/// Waits for a child's end, whatever it is.
+/// Waits until a child has ended, and discards its status.
 pub fn wait_for(pid: i32) {
-    // SAFETY: no status is asked for. Interrupted, it asks again; any other error means that there is none.
-    while unsafe { libc::waitpid(pid, std::ptr::null_mut(), 0) } == -1
-        && std::io::Error::last_os_error().kind() == std::io::ErrorKind::Interrupted
-    {}
+    // any other error means that there is no such child, or that a real-time signal, which nix does not know, ended it
+    while waitpid(Pid::from_raw(pid), None) == Err(Errno::EINTR) {}
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn signals_are_blocked_during_the_start_and_the_mask_is_restored() {
+        let blocked = || SigSet::thread_get_mask().is_ok_and(|set| set.contains(SIGNAL));
+        const SIGNAL: nix::sys::signal::Signal = nix::sys::signal::Signal::SIGUSR2;
+        assert!(!blocked());
+        assert!(without_signals(blocked));
+        assert!(!blocked());
+    }
+
+    #[test]
+    fn the_main_thread_has_the_id_of_its_process_and_no_other_has() {
+        let id = std::thread::spawn(id).join().unwrap_or_default();
+        assert!(id > 0 && id != unistd::getpid().as_raw());
+        assert!(!hostname().is_empty());
+    }
 }

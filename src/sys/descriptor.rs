@@ -1,0 +1,76 @@
+//! Descriptors known by number: borrowed for one call, checked, and taken over when inherited.
+
+use std::io;
+use std::os::fd::{BorrowedFd, FromRawFd, OwnedFd, RawFd};
+
+use nix::errno::Errno;
+use nix::fcntl::{FcntlArg, FdFlag, fcntl};
+
+/// Borrows the descriptor with this number for one call. Async-signal-safe.
+///
+/// For the nix functions that take `AsFd` where the caller has only the number (a signal handler, a child between fork
+/// and exec, a connection that another object owns). The caller keeps the descriptor open during the call; for a number
+/// that is not open the call fails with `EBADF`.
+///
+/// # Errors
+/// `EBADF` for a negative number.
+pub(super) fn borrow(fd: &RawFd) -> io::Result<BorrowedFd<'_>> {
+    if *fd < 0 {
+        return Err(Errno::EBADF.into());
+    }
+    // SAFETY: the number is not -1. It is passed to system calls only, which check it; no memory depends on it.
+    Ok(unsafe { BorrowedFd::borrow_raw(*fd) })
+}
+
+/// Takes over a descriptor that this process inherited, and sets close-on-exec on it.
+///
+/// The caller must be the only one that takes over this number.
+///
+/// # Errors
+/// Those of fcntl(2): `EBADF` when it is not open. `InvalidInput` for the standard descriptors 0 to 2, which the
+/// standard library uses.
+pub(super) fn take_over(fd: RawFd) -> io::Result<OwnedFd> {
+    if (0..=2).contains(&fd) {
+        return Err(io::ErrorKind::InvalidInput.into());
+    }
+    fcntl(borrow(&fd)?, FcntlArg::F_SETFD(FdFlag::FD_CLOEXEC))?;
+    // SAFETY: fcntl has shown that it is open, and by the contract nothing else owns it.
+    Ok(unsafe { OwnedFd::from_raw_fd(fd) })
+}
+
+/// Owns a descriptor that a system call has just returned as a number.
+///
+/// # Safety
+/// `fd` must be open, and nothing else may own it.
+pub(super) unsafe fn own(fd: RawFd) -> OwnedFd {
+    // SAFETY: the caller's contract.
+    unsafe { OwnedFd::from_raw_fd(fd) }
+}
+
+#[cfg(test)]
+#[allow(clippy::unwrap_used)]
+mod tests {
+    use std::os::fd::IntoRawFd;
+
+    use super::*;
+
+    #[test]
+    fn an_inherited_descriptor_is_taken_over_close_on_exec() {
+        let (reader, _writer) = io::pipe().unwrap();
+        let number = OwnedFd::from(reader).into_raw_fd();
+        fcntl(borrow(&number).unwrap(), FcntlArg::F_SETFD(FdFlag::empty())).unwrap();
+        let taken = take_over(number).unwrap();
+        assert_eq!(
+            fcntl(&taken, FcntlArg::F_GETFD).unwrap(),
+            FdFlag::FD_CLOEXEC.bits()
+        );
+    }
+
+    #[test]
+    fn standard_and_closed_descriptors_are_refused() {
+        for number in [-1, 0, 2, 999_999] {
+            assert!(take_over(number).is_err(), "{number}");
+        }
+        assert!(borrow(&-1).is_err());
+    }
+}

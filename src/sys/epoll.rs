@@ -1,0 +1,141 @@
+//! Waiting for many descriptors: epoll(7).
+
+use std::io;
+use std::os::fd::RawFd;
+
+use nix::errno::Errno;
+use nix::sys::epoll::{self, EpollCreateFlags, EpollEvent, EpollFlags, EpollTimeout};
+
+use super::descriptor::borrow;
+
+/// Maximum events that one [`Epoll::wait`] returns.
+const MAX_EVENTS: usize = 64;
+
+/// An epoll instance. Each watched descriptor carries a token of the caller.
+#[derive(Debug)]
+pub struct Epoll(epoll::Epoll);
+
+/// The events that a descriptor is watched for.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub enum Interest {
+    /// Bytes to read, or the end of the stream.
+    Read,
+    /// As `Read`, reported once; [`Epoll::change`] arms it again.
+    ReadOnce,
+    /// A new connection, reported to one of the processes that wait for it (`EPOLLEXCLUSIVE`).
+    Accept,
+    /// Room to write.
+    Write,
+}
+
+impl Interest {
+    fn flags(self) -> EpollFlags {
+        match self {
+            Self::Read => EpollFlags::EPOLLIN | EpollFlags::EPOLLRDHUP,
+            Self::ReadOnce => {
+                EpollFlags::EPOLLIN | EpollFlags::EPOLLRDHUP | EpollFlags::EPOLLONESHOT
+            }
+            Self::Accept => EpollFlags::EPOLLIN | EpollFlags::EPOLLEXCLUSIVE,
+            Self::Write => EpollFlags::EPOLLOUT,
+        }
+    }
+}
+
+impl Epoll {
+    /// Creates an instance, close-on-exec.
+    ///
+    /// # Errors
+    /// Those of epoll_create1(2).
+    pub fn new() -> io::Result<Self> {
+        Ok(Self(epoll::Epoll::new(EpollCreateFlags::EPOLL_CLOEXEC)?))
+    }
+
+    /// Watches a descriptor. `token` is what [`Epoll::wait`] returns for its events.
+    ///
+    /// # Errors
+    /// Those of epoll_ctl(2).
+    pub fn add(&self, fd: RawFd, interest: Interest, token: u64) -> io::Result<()> {
+        let event = EpollEvent::new(interest.flags(), token);
+        Ok(self.0.add(borrow(&fd)?, event)?)
+    }
+
+    /// Replaces the interest and the token of a watched descriptor.
+    ///
+    /// # Errors
+    /// Those of epoll_ctl(2).
+    pub fn change(&self, fd: RawFd, interest: Interest, token: u64) -> io::Result<()> {
+        let mut event = EpollEvent::new(interest.flags(), token);
+        Ok(self.0.modify(borrow(&fd)?, &mut event)?)
+    }
+
+    /// Stops watching a descriptor. No effect on one that is not watched.
+    pub fn remove(&self, fd: RawFd) {
+        if let Ok(fd) = borrow(&fd) {
+            let _ = self.0.delete(fd);
+        }
+    }
+
+    /// Waits for events, at most `timeout_ms` milliseconds (negative: no limit). Replaces `tokens` by the tokens of the
+    /// events, at most `limit` of them and at most 64. A signal ends the wait with none.
+    ///
+    /// # Errors
+    /// Those of epoll_wait(2) but `EINTR`.
+    pub fn wait(&self, tokens: &mut Vec<u64>, limit: usize, timeout_ms: i32) -> io::Result<()> {
+        let mut events = [EpollEvent::empty(); MAX_EVENTS];
+        tokens.clear();
+        let timeout = EpollTimeout::try_from(timeout_ms).unwrap_or(EpollTimeout::NONE);
+        match self.0.wait(&mut events[..limit.min(MAX_EVENTS)], timeout) {
+            Ok(count) => tokens.extend(events.iter().take(count).map(EpollEvent::data)),
+            Err(Errno::EINTR) => {}
+            Err(error) => return Err(error.into()),
+        }
+        Ok(())
+    }
+}
+
+#[cfg(test)]
+#[allow(clippy::unwrap_used)]
+mod tests {
+    use std::io::Write;
+    use std::os::fd::AsRawFd;
+    use std::os::unix::net::UnixStream;
+
+    use super::*;
+
+    #[test]
+    fn a_watched_descriptor_reports_its_token_until_it_is_removed() {
+        let epoll = Epoll::new().unwrap();
+        let (reader, mut writer) = UnixStream::pair().unwrap();
+        epoll.add(reader.as_raw_fd(), Interest::Read, 7).unwrap();
+        let mut tokens = vec![1, 2];
+        epoll.wait(&mut tokens, 64, 0).unwrap();
+        assert!(tokens.is_empty());
+        writer.write_all(b"x").unwrap();
+        epoll.wait(&mut tokens, 64, -1).unwrap();
+        assert_eq!(tokens, [7]);
+        epoll.remove(reader.as_raw_fd());
+        epoll.wait(&mut tokens, 64, 0).unwrap();
+        assert!(tokens.is_empty());
+        assert!(epoll.add(-1, Interest::Read, 0).is_err());
+    }
+
+    #[test]
+    fn a_one_shot_interest_is_reported_once_until_it_is_armed_again() {
+        let epoll = Epoll::new().unwrap();
+        let (reader, mut writer) = UnixStream::pair().unwrap();
+        epoll
+            .add(reader.as_raw_fd(), Interest::ReadOnce, 1)
+            .unwrap();
+        writer.write_all(b"x").unwrap();
+        let mut tokens = Vec::new();
+        epoll.wait(&mut tokens, 64, 0).unwrap();
+        assert_eq!(tokens, [1]);
+        epoll.wait(&mut tokens, 64, 0).unwrap();
+        assert!(tokens.is_empty());
+        epoll
+            .change(reader.as_raw_fd(), Interest::ReadOnce, 2)
+            .unwrap();
+        epoll.wait(&mut tokens, 64, 0).unwrap();
+        assert_eq!(tokens, [2]);
+    }
+}
