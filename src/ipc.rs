@@ -16,8 +16,8 @@ use serde::de::DeserializeOwned;
 use serde::{Deserialize, Serialize};
 
 use crate::control::messages::{Answer, Request};
-use crate::group_limits::GroupLimits;
 use crate::log::request_line::RequestLines;
+use crate::sys::cgroup::Limits;
 use crate::sys::packet;
 
 /// What a vassal's master is told by the emperor.
@@ -95,7 +95,7 @@ pub(crate) enum FromVassal {
         every_ms: u64,
     },
     /// What its own file lets its group take; the emperor's limits hold beside them. Answered by [`Limited`].
-    Limits(GroupLimits),
+    Limits(Limits),
     /// How it is.
     Report(Report),
     /// The answer to a [`Question`].

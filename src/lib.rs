@@ -7,7 +7,6 @@ mod config;
 mod control;
 mod emperor;
 pub mod exit;
-mod group_limits;
 pub mod ipc;
 pub mod log;
 mod master;

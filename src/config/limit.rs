@@ -1,7 +1,5 @@
 //! The most that a vassal's group may take: memory, CPU time, tasks.
 
-use serde::{Deserialize, Serialize};
-
 use super::finding::Fault;
 use super::parse::{inline_comment, not_a_number, without_comment};
 use super::setting::{Read, Value};
@@ -26,24 +24,10 @@ impl<T> Most<T> {
 }
 
 /// A share of CPU time: so many microseconds in each period.
-#[derive(Debug, Clone, Copy, PartialEq, Eq, Serialize, Deserialize)]
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
 pub(crate) struct CpuShare {
     pub(crate) quota: u64,
     pub(crate) period: u64,
-}
-
-impl CpuShare {
-    /// Whether it is less CPU time than the other.
-    pub(crate) fn is_below(self, other: Self) -> bool {
-        let wide = u128::from;
-        wide(self.quota) * wide(other.period) < wide(other.quota) * wide(self.period)
-    }
-
-    /// In percent of one CPU.
-    pub(crate) fn percent(self) -> u64 {
-        let percent = u128::from(self.quota) * 100 / u128::from(self.period.max(1));
-        u64::try_from(percent).unwrap_or(u64::MAX)
-    }
 }
 
 /// The period of a share in percent: the kernel's own.
@@ -275,21 +259,5 @@ mod tests {
         for text in ["", "0", "-4", "many", "18446744073709551615"] {
             assert!(TasksMost::parse(text).is_err(), "{text}");
         }
-    }
-
-    #[test]
-    fn shares_compare_whatever_their_periods() {
-        let (half, third) = (
-            CpuShare {
-                quota: 50_000,
-                period: 100_000,
-            },
-            CpuShare {
-                quota: 10_000,
-                period: 30_000,
-            },
-        );
-        assert!(third.is_below(half) && !half.is_below(third) && !half.is_below(half));
-        assert_eq!((half.percent(), third.percent()), (50, 33));
     }
 }

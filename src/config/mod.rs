@@ -47,7 +47,7 @@ pub(crate) use companion::Companion;
 pub(crate) use finding::{Finding, Place, Report, Severity};
 pub(crate) use hook::{Action, Awaited, Meaning};
 pub(crate) use invocation::{Invocation, VassalFile};
-pub(crate) use limit::{CpuShare, Most};
+pub(crate) use limit::Most;
 pub(crate) use options::Config;
 pub(crate) use schedule::{Schedule, Task};
 pub(crate) use value::{ScalingAlgorithm, Wire};

@@ -9,8 +9,8 @@ use std::path::Path;
 use anyhow::{Context, Result};
 
 use crate::config::Config;
-use crate::group_limits::GroupLimits;
-use crate::sys::cgroup::{self, Group, Subtree};
+use crate::process::cgroup_limits;
+use crate::sys::cgroup::{self, Group, Limits, Subtree};
 use crate::sys::user;
 
 use super::source::{Found, Source};
@@ -26,7 +26,7 @@ const LONGEST: usize = 255;
 pub(super) struct Groups {
     subtree: Subtree,
     /// What holds for each vassal.
-    own: GroupLimits,
+    own: Limits,
     /// All vassals are of one directory: their files' names tell them apart.
     by_name: bool,
 }
@@ -37,7 +37,7 @@ impl Groups {
     /// # Errors
     /// When it is not the emperor's to take.
     pub(super) fn prepare(config: &Config, sources: &[Source]) -> Result<Option<Self>> {
-        let Some(own) = GroupLimits::of(config) else {
+        let Some(own) = cgroup_limits(config) else {
             return Ok(None);
         };
         let settings = own.settings();
@@ -74,7 +74,7 @@ impl Groups {
     /// When the kernel refuses it.
     pub(super) fn of(&self, found: &Found) -> std::io::Result<Group> {
         let group = self.subtree.child(&self.name(found))?;
-        let limits = GroupLimits {
+        let limits = Limits {
             cpu: None,
             ..self.own
         };
@@ -94,11 +94,11 @@ impl Groups {
     ///
     /// # Errors
     /// A sentence about what the kernel does not limit, or refuses.
-    pub(super) fn limit(&self, group: &Group, asked: GroupLimits) -> Result<(), String> {
+    pub(super) fn limit(&self, group: &Group, asked: Limits) -> Result<(), String> {
         self.set(group, self.own.narrowed(asked))
     }
 
-    fn set(&self, group: &Group, limits: GroupLimits) -> Result<(), String> {
+    fn set(&self, group: &Group, limits: Limits) -> Result<(), String> {
         for setting in limits.settings() {
             let option = setting.option;
             if self.subtree.has(setting.controller) {

@@ -3,7 +3,7 @@
 use std::os::fd::{AsFd, AsRawFd, BorrowedFd, OwnedFd};
 
 use crate::ipc::Kept;
-use crate::net::Lent;
+use crate::sys::inherited_socket::InheritedSocket;
 use crate::sys::process::Identity;
 use crate::sys::socket::FileId;
 use crate::sys::{borrowed_rights, deferred_close, packet, socket, unix_socket};
@@ -41,8 +41,8 @@ impl Keep {
     }
 
     /// The sockets as the vassal's environment lists them.
-    pub(super) fn lent(&self) -> Vec<Lent> {
-        let lent = self.sockets.iter().map(|(fd, kept)| Lent {
+    pub(super) fn lent(&self) -> Vec<InheritedSocket> {
+        let lent = self.sockets.iter().map(|(fd, kept)| InheritedSocket {
             number: fd.as_raw_fd(),
             file: kept.file.as_ref().map(|file| FileId {
                 device: file.device,

@@ -10,8 +10,7 @@ use std::process::{Command, Stdio};
 use std::time::{Duration, Instant};
 
 use crate::config::{Config, Invocation, VassalFile};
-use crate::group_limits::GroupLimits;
-use crate::process::{AddressRule, OnDemand, VassalEnvironment};
+use crate::process::{AddressRule, OnDemand, VassalEnvironment, cgroup_limits};
 use crate::sys::capability::Capabilities;
 use crate::sys::interpreter::Shim;
 use crate::sys::process::{self, Apart, Identity, Pid};
@@ -91,7 +90,7 @@ impl Recipe {
         flag(&mut after, "--include", config.vassals_include());
         let vassal = VassalEnvironment {
             outlives_emperor: !config.emperor_no_orphans(),
-            in_cgroup: GroupLimits::of(config).is_some(),
+            in_cgroup: cgroup_limits(config).is_some(),
             start_hook: config.vassals_start_hook().map(OsString::from),
             address_rule: address_rule(config, invocation),
             ..VassalEnvironment::default()

@@ -5,11 +5,11 @@ use std::os::fd::{AsFd, BorrowedFd, OwnedFd};
 use std::time::{Duration, Instant};
 
 use crate::control::messages::Answer;
-use crate::group_limits::GroupLimits;
 use crate::ipc::{
     self, FromEmperor, FromVassal, Kept, Limited, LoadFailure, Question, Report, ToVassal,
 };
 use crate::process::VassalEnvironment;
+use crate::sys::cgroup::Limits;
 use crate::sys::interpreter::Shim;
 use crate::sys::{memory, packet, poll};
 
@@ -156,14 +156,14 @@ impl EmperorLink {
     }
 
     /// What the instance's cgroup may take from now on, beside what the emperor allows.
-    pub(super) fn limit(&self, limits: GroupLimits) {
+    pub(super) fn limit(&self, limits: Limits) {
         if self.grouped {
             self.say(&FromVassal::Limits(limits));
         }
     }
 
     /// The same at the start: comes back when they hold, or it is known why not.
-    pub(super) fn limit_and_wait(&self, limits: GroupLimits) -> Narrowed {
+    pub(super) fn limit_and_wait(&self, limits: Limits) -> Narrowed {
         self.limit(limits);
         let until = Instant::now() + LIMITS_TIME;
         loop {

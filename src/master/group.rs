@@ -4,7 +4,7 @@
 use anyhow::{Result, bail};
 
 use crate::config::Config;
-use crate::group_limits::GroupLimits;
+use crate::process::cgroup_limits;
 
 use super::emperor_link::{EmperorLink, Narrowed};
 
@@ -13,7 +13,7 @@ use super::emperor_link::{EmperorLink, Narrowed};
 /// # Errors
 /// When nobody can.
 pub(super) fn check(config: &Config, emperor: &EmperorLink) -> Result<()> {
-    if GroupLimits::of(config).is_none() || emperor.is_grouped() {
+    if cgroup_limits(config).is_none() || emperor.is_grouped() {
         return Ok(());
     }
     if emperor.is_vassal() {
@@ -32,7 +32,7 @@ pub(super) fn check(config: &Config, emperor: &EmperorLink) -> Result<()> {
 /// When that is not possible.
 pub(super) fn limit_at_start(config: &Config, emperor: &EmperorLink) -> Result<bool> {
     check(config, emperor)?;
-    let Some(limits) = GroupLimits::of(config) else {
+    let Some(limits) = cgroup_limits(config) else {
         return Ok(true);
     };
     match emperor.limit_and_wait(limits) {
@@ -44,11 +44,11 @@ pub(super) fn limit_at_start(config: &Config, emperor: &EmperorLink) -> Result<b
 
 /// A generation of `next` is prepared beside one of `now`, in the same group: the wider of their limits holds.
 pub(super) fn limit_both(now: &Config, next: &Config, emperor: &EmperorLink) {
-    let of = |config| GroupLimits::of(config).unwrap_or_default();
-    emperor.limit(of(now).widened(of(next)));
+    let limits = |config| cgroup_limits(config).unwrap_or_default();
+    emperor.limit(limits(now).widened(limits(next)));
 }
 
 /// There is only this configuration's generation.
 pub(super) fn limit(config: &Config, emperor: &EmperorLink) {
-    emperor.limit(GroupLimits::of(config).unwrap_or_default());
+    emperor.limit(cgroup_limits(config).unwrap_or_default());
 }

@@ -8,14 +8,14 @@ use std::process::{Command, Stdio};
 use anyhow::{Context, Result, bail};
 
 use crate::config::{Address, Config};
-use crate::net::Lent;
 use crate::process::{AddressRule, OnDemand, VassalEnvironment};
+use crate::sys::inherited_socket::InheritedSocket;
 
 /// What the emperor offers and lends.
 #[derive(Debug, Default)]
 pub(crate) struct Loan {
     /// The sockets.
-    pub(super) lent: Vec<Lent>,
+    pub(super) lent: Vec<InheritedSocket>,
     /// An address that is not in the configuration.
     pub(super) address: Option<Address>,
     /// The emperor keeps the sockets of now.

@@ -6,10 +6,10 @@ use std::rc::Rc;
 use crate::config::{Address, Config};
 use crate::ipc::Protocol;
 use crate::sys::environment;
+use crate::sys::inherited_socket::InheritedSocket;
 use crate::sys::socket::{self, LocalAddress};
 
 use super::error::BindError;
-use super::lent::Lent;
 use super::place::Place;
 use super::wishes::Wishes;
 use super::{Bound, Origin, describe};
@@ -17,7 +17,10 @@ use super::{Bound, Origin, describe};
 /// Takes over the sockets that this process was started with: systemd's (`LISTEN_FDS`), descriptor 0 if it
 /// listens, those that the configuration names as `fd://`, and those that the emperor has `lent`. To be called once,
 /// before there are threads and before anything else is opened.
-pub(crate) fn inherit(config: &Config, lent: &[Lent]) -> Result<Vec<Rc<Bound>>, BindError> {
+pub(crate) fn inherit(
+    config: &Config,
+    lent: &[InheritedSocket],
+) -> Result<Vec<Rc<Bound>>, BindError> {
     let wishes = Wishes::of(config)?;
     let mut all = Vec::new();
     for lent in lent {

@@ -2,7 +2,6 @@
 
 mod error;
 mod inherit;
-mod lent;
 mod place;
 #[cfg(test)]
 mod tests;
@@ -20,7 +19,6 @@ use crate::sys::unix_socket::{self, Access, Removal};
 
 pub(crate) use error::BindError;
 pub(crate) use inherit::inherit;
-pub(crate) use lent::Lent;
 
 use error::explain;
 use place::{Place, has_v4_twin, name_of, places};

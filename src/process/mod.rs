@@ -1,5 +1,7 @@
 //! What a process and its children agree on when one starts the other.
 
+mod cgroup_limits;
 mod vassal_environment;
 
+pub(crate) use cgroup_limits::cgroup_limits;
 pub(crate) use vassal_environment::{AddressRule, OnDemand, VassalEnvironment};

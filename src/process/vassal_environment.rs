@@ -10,8 +10,8 @@ use std::path::PathBuf;
 
 use crate::config::VassalFile;
 use crate::log;
-use crate::net::Lent;
 use crate::sys::environment;
+use crate::sys::inherited_socket::InheritedSocket;
 use crate::sys::interpreter::Shim;
 
 /// The number of the channel's descriptor.
@@ -53,7 +53,7 @@ pub(crate) struct VassalEnvironment {
     /// What a vassal on demand has to do; `None`: the emperor keeps no sockets.
     pub(crate) on_demand: Option<OnDemand>,
     /// The listening sockets that the emperor has kept for the vassal.
-    pub(crate) sockets: Vec<Lent>,
+    pub(crate) sockets: Vec<InheritedSocket>,
     /// Where a vassal's address on demand comes from, if not from its configuration.
     pub(crate) address_rule: Option<AddressRule>,
     /// The vassal's configuration file, and how it is to be read.
@@ -108,7 +108,7 @@ impl VassalEnvironment {
                 _ => OnDemand::Serve,
             }),
             sockets: text(SOCKETS)
-                .map(|list| list.split(',').filter_map(Lent::parse).collect())
+                .map(|list| list.split(',').filter_map(InheritedSocket::parse).collect())
                 .unwrap_or_default(),
             address_rule: variable(ADDRESS_RULE).and_then(|rule| AddressRule::parse(&rule)),
             file: text(FILE).map(|name| VassalFile {
@@ -218,11 +218,11 @@ mod tests {
             start_hook: Some("/bin/hook".into()),
             on_demand: Some(OnDemand::HandOver),
             sockets: vec![
-                Lent {
+                InheritedSocket {
                     number: 8,
                     file: None,
                 },
-                Lent { number: 9, file },
+                InheritedSocket { number: 9, file },
             ],
             address_rule: Some(AddressRule::Directory("/run/a b".into())),
             file: Some(VassalFile {

@@ -3,6 +3,7 @@
 //! The kernel lets a group that gives controllers to its children hold no process itself. So a process that makes groups
 //! moves into one of them first.
 
+mod limits;
 mod place;
 
 use std::fs;
@@ -14,6 +15,7 @@ use std::path::{Path, PathBuf};
 use nix::errno::Errno;
 use thiserror::Error;
 
+pub(crate) use limits::{CpuQuota, Limits};
 pub(crate) use place::own;
 
 /// The file by which processes enter a group.

@@ -12,6 +12,7 @@ mod descriptor;
 pub mod environment;
 pub mod epoll;
 pub mod fifo;
+pub(crate) mod inherited_socket;
 pub mod inotify;
 pub mod interpreter;
 pub(crate) mod keyring;

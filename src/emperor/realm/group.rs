@@ -5,8 +5,8 @@ use std::os::fd::{AsFd, OwnedFd};
 
 use crate::emperor::groups;
 use crate::emperor::vassal::State;
-use crate::group_limits::GroupLimits;
 use crate::ipc::{self, Limited};
+use crate::sys::cgroup::{CpuQuota, Limits};
 use crate::sys::process::Exit;
 use crate::sys::signal::Signal;
 
@@ -44,7 +44,7 @@ impl Vassal {
     }
 
     /// Its own file limits it so; it waits for the answer.
-    pub(super) fn limit_group(&self, asked: GroupLimits, rule: &Rule) {
+    pub(super) fn limit_group(&self, asked: Limits, rule: &Rule) {
         let limited = match (&rule.groups, &self.group) {
             (Some(groups), Some(group)) => groups.limit(group, asked),
             _ => Err("the emperor makes no cgroups".to_owned()),
@@ -113,7 +113,7 @@ impl Vassal {
         if let Some((quota, period)) = cpu.as_deref().and_then(|text| text.split_once(' '))
             && let (Ok(quota), Ok(period)) = (quota.parse(), period.parse())
         {
-            let share = crate::config::CpuShare { quota, period };
+            let share = CpuQuota { quota, period };
             parts.push(format!("cpu {}%", share.percent()));
         }
         if let Some(used) = number("pids.current") {

@@ -1,29 +1,38 @@
-//! What the cgroup of a vassal may take: on its way from the configuration, over the channel, to the kernel's files.
+//! The limits of a cgroup, and the files by which the kernel takes them (cgroup-v2, "Interface Files").
 
 use serde::{Deserialize, Serialize};
 
-use crate::config::{Config, CpuShare, Most};
+/// The text that means "no limit" in the kernel's files.
+const NO_LIMIT: &str = "max";
 
-/// The limits of a group; `None`: no limit.
+/// The limits of a cgroup; `None` in a field: no limit.
 #[derive(Serialize, Deserialize, Debug, Clone, Copy, PartialEq, Eq, Default)]
-pub(crate) struct GroupLimits {
-    /// `cgroup-memory-max`, bytes.
+pub(crate) struct Limits {
+    /// `memory.max`, bytes.
     pub(crate) memory: Option<u64>,
-    /// `cgroup-cpu-max`.
-    pub(crate) cpu: Option<CpuShare>,
-    /// `cgroup-pids-max`.
+    /// `cpu.max`.
+    pub(crate) cpu: Option<CpuQuota>,
+    /// `pids.max`: processes and threads.
     pub(crate) tasks: Option<u64>,
 }
 
-/// One of the three.
+/// CPU time: `quota` in each `period`, both in microseconds.
+#[derive(Serialize, Deserialize, Debug, Clone, Copy, PartialEq, Eq)]
+pub(crate) struct CpuQuota {
+    pub(crate) quota: u64,
+    pub(crate) period: u64,
+}
+
+/// One limit, as it is written to a file of the cgroup.
 #[derive(Debug, Clone, PartialEq, Eq)]
 pub(crate) struct Setting {
+    /// The option of the configuration that sets it.
     pub(crate) option: &'static str,
-    /// The kernel's controller that has to be there.
+    /// The controller that must be enabled.
     pub(crate) controller: &'static str,
-    /// The group's file.
+    /// The file's name.
     pub(crate) file: &'static str,
-    /// What is written to it; `max` where there is no limit.
+    /// The file's content; `max` where there is no limit.
     pub(crate) text: String,
 }
 
@@ -34,40 +43,38 @@ impl Setting {
     }
 }
 
-/// The kernel's word for it.
-const NO_LIMIT: &str = "max";
-
-impl GroupLimits {
-    /// What a configuration says; `None` where it does not speak of groups at all.
-    pub(crate) fn of(config: &Config) -> Option<Self> {
-        let memory = config.cgroup_memory_max();
-        let cpu = config.cgroup_cpu_max();
-        let tasks = config.cgroup_pids_max();
-        let spoken = memory.is_some() || cpu.is_some() || tasks.is_some();
-        spoken.then(|| Self {
-            memory: memory.and_then(Most::limit),
-            cpu: cpu.and_then(Most::limit),
-            tasks: tasks.and_then(Most::limit),
-        })
+impl CpuQuota {
+    /// The share of one CPU, in percent, rounded down.
+    pub(crate) fn percent(self) -> u64 {
+        let percent = u128::from(self.quota) * 100 / u128::from(self.period.max(1));
+        u64::try_from(percent).unwrap_or(u64::MAX)
     }
 
-    /// The tighter one of each.
-    pub(crate) fn narrowed(self, asked: Self) -> Self {
+    /// Whether it gives less CPU time than `other`.
+    fn is_below(self, other: Self) -> bool {
+        u128::from(self.quota) * u128::from(other.period)
+            < u128::from(other.quota) * u128::from(self.period)
+    }
+}
+
+impl Limits {
+    /// The tighter limit of each kind.
+    pub(crate) fn narrowed(self, other: Self) -> Self {
         let tighter = |one: Option<u64>, other: Option<u64>| one.into_iter().chain(other).min();
         Self {
-            memory: tighter(self.memory, asked.memory),
-            cpu: match (self.cpu, asked.cpu) {
-                (Some(own), Some(asked)) if own.is_below(asked) => Some(own),
-                (own, asked) => asked.or(own),
+            memory: tighter(self.memory, other.memory),
+            cpu: match (self.cpu, other.cpu) {
+                (Some(own), Some(other)) if own.is_below(other) => Some(own),
+                (own, other) => other.or(own),
             },
-            tasks: tighter(self.tasks, asked.tasks),
+            tasks: tighter(self.tasks, other.tasks),
         }
     }
 
-    /// The wider one of each.
+    /// The wider limit of each kind.
     pub(crate) fn widened(self, other: Self) -> Self {
         let wider = |one: Option<u64>, other: Option<u64>| Some(one?.max(other?));
-        let cpu = |one: Option<CpuShare>, other: Option<CpuShare>| {
+        let cpu = |one: Option<CpuQuota>, other: Option<CpuQuota>| {
             let (one, other) = (one?, other?);
             Some(if one.is_below(other) { other } else { one })
         };
@@ -78,7 +85,7 @@ impl GroupLimits {
         }
     }
 
-    /// The kernel's files and what is written to them.
+    /// The files of the cgroup and their contents.
     pub(crate) fn settings(&self) -> [Setting; 3] {
         let number = |number: Option<u64>| number.map(|number| number.to_string());
         let cpu = self
@@ -107,24 +114,24 @@ impl GroupLimits {
 mod tests {
     use super::*;
 
-    fn limits(memory: Option<u64>, cpu: Option<(u64, u64)>, tasks: Option<u64>) -> GroupLimits {
-        let cpu = cpu.map(|(quota, period)| CpuShare { quota, period });
-        GroupLimits { memory, cpu, tasks }
+    fn limits(memory: Option<u64>, cpu: Option<(u64, u64)>, tasks: Option<u64>) -> Limits {
+        let cpu = cpu.map(|(quota, period)| CpuQuota { quota, period });
+        Limits { memory, cpu, tasks }
     }
 
     #[test]
-    fn who_asks_can_only_narrow() {
+    fn the_tighter_of_two_limits_holds() {
         let own = limits(Some(512), Some((50_000, 100_000)), None);
         let asked = limits(Some(1024), Some((10_000, 50_000)), Some(20));
         let held = limits(Some(512), Some((10_000, 50_000)), Some(20));
         assert_eq!(own.narrowed(asked), held);
         assert_eq!(asked.narrowed(own), held);
-        assert_eq!(own.narrowed(GroupLimits::default()), own);
-        assert_eq!(GroupLimits::default().narrowed(own), own);
+        assert_eq!(own.narrowed(Limits::default()), own);
+        assert_eq!(Limits::default().narrowed(own), own);
     }
 
     #[test]
-    fn while_two_generations_are_there_the_wider_holds() {
+    fn the_wider_of_two_limits_holds_for_two_generations() {
         let before = limits(Some(512), Some((50_000, 100_000)), Some(5));
         let after = limits(Some(1024), Some((10_000, 50_000)), None);
         let both = limits(Some(1024), Some((50_000, 100_000)), None);
@@ -134,9 +141,17 @@ mod tests {
 
     #[test]
     fn limits_are_written_as_the_kernel_reads_them() {
-        let texts = |limits: GroupLimits| limits.settings().map(|setting| setting.text);
+        let texts = |limits: Limits| limits.settings().map(|setting| setting.text);
         let set = limits(Some(1 << 20), Some((50_000, 100_000)), Some(7));
         assert_eq!(texts(set), ["1048576", "50000 100000", "7"]);
-        assert_eq!(texts(GroupLimits::default()), ["max", "max", "max"]);
+        assert_eq!(texts(Limits::default()), ["max", "max", "max"]);
+    }
+
+    #[test]
+    fn quotas_of_different_periods_compare() {
+        let quota = |quota, period| CpuQuota { quota, period };
+        let (half, third) = (quota(50_000, 100_000), quota(10_000, 30_000));
+        assert!(third.is_below(half) && !half.is_below(third) && !half.is_below(half));
+        assert_eq!((half.percent(), third.percent()), (50, 33));
     }
 }

@@ -1,20 +1,21 @@
-//! Listening sockets that another process has bound and lends.
+//! Listening sockets that the emperor has kept and a vassal inherits.
 
 use std::fmt;
 use std::os::fd::RawFd;
 
 use crate::sys::socket::FileId;
 
-/// A listening socket that the emperor lends.
+/// A listening socket that this process inherits, or that a child does.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
-pub(crate) struct Lent {
+pub(crate) struct InheritedSocket {
+    /// The descriptor.
     pub(crate) number: RawFd,
-    /// A Unix socket's file, as it was when it was bound.
+    /// The file of a Unix socket, as it was when the socket was bound.
     pub(crate) file: Option<FileId>,
 }
 
-impl Lent {
-    /// Reads `7`, or `7:DEVICE:INODE`.
+impl InheritedSocket {
+    /// Parses `7`, or `7:DEVICE:INODE` for a Unix socket with a file.
     pub(crate) fn parse(text: &str) -> Option<Self> {
         let (number, file) = match text.split_once(':') {
             Some((number, file)) => (number, Some(file)),
@@ -34,8 +35,8 @@ impl Lent {
     }
 }
 
-impl fmt::Display for Lent {
-    /// Writes what [`Lent::parse`] reads.
+impl fmt::Display for InheritedSocket {
+    /// Writes what [`InheritedSocket::parse`] reads.
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
         let number = self.number;
         match self.file {

@@ -1,0 +1,21 @@
+//! The cgroup limits that a configuration sets.
+
+use crate::config::{Config, Most};
+use crate::sys::cgroup::{CpuQuota, Limits};
+
+/// The limits that a configuration sets; `None`: it has none of the options `cgroup-memory-max`, `cgroup-cpu-max` and
+/// `cgroup-pids-max`.
+pub(crate) fn cgroup_limits(config: &Config) -> Option<Limits> {
+    let memory = config.cgroup_memory_max();
+    let cpu = config.cgroup_cpu_max();
+    let tasks = config.cgroup_pids_max();
+    let is_set = memory.is_some() || cpu.is_some() || tasks.is_some();
+    is_set.then(|| Limits {
+        memory: memory.and_then(Most::limit),
+        cpu: cpu.and_then(Most::limit).map(|share| CpuQuota {
+            quota: share.quota,
+            period: share.period,
+        }),
+        tasks: tasks.and_then(Most::limit),
+    })
+}
