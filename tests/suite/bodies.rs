@@ -1,4 +1,4 @@
-//! Request and response bodies: sizes, lengths that lie, peers that are slow or leave.
+//! Request and response bodies: sizes, wrong lengths, slow and vanished peers.
 
 use std::io::{Read, Write};
 
@@ -112,7 +112,7 @@ fn a_large_body_is_spooled_and_leaves_nothing() {
 #[test]
 fn a_large_body_takes_no_memory() {
     if differs(
-        "A large body is spooled to a file without being asked; uWSGI holds what the application reads.",
+        "A large request body is spooled to a temporary file by default; uWSGI needs post-buffering for it.",
     ) {
         return;
     }
@@ -154,7 +154,7 @@ fn no_more_than_content_length_is_read() {
 #[test]
 fn a_content_length_that_is_no_number_is_refused() {
     if differs(
-        "A CONTENT_LENGTH that is not all digits, or too large, gets 400; uWSGI wraps it or reads it as 0.",
+        "A CONTENT_LENGTH that is too large or not all digits gets 400; uWSGI wraps it or reads it as 0.",
     ) {
         return;
     }
@@ -187,7 +187,9 @@ fn a_body_above_limit_post_is_refused() {
         .set("limit-post", 1000)
         .start();
     server.send(&post("/sum", pattern(1000))).expect(200);
-    if differs("A body above limit-post gets 413; uWSGI hangs up without an answer.") {
+    if differs(
+        "A request body larger than limit-post gets 413; uWSGI closes the connection without an answer.",
+    ) {
         return;
     }
     for size in [1001, 5 * MIB] {
@@ -202,7 +204,7 @@ fn the_answer_arrives_though_the_body_is_not_read() {
     for size in [1, 100, 70 * KIB, 5 * MIB] {
         if size > 1
             && differs(
-                "An answer given before the body is read reaches the client; uWSGI resets the connection.",
+                "A response sent before the request body is read reaches the client; uWSGI resets the connection.",
             )
         {
             return;
@@ -222,8 +224,9 @@ fn the_answer_to_an_unread_body_passes_nginx() {
     let server = site.server().start();
     let nginx = nginx::Nginx::before(&site, server.address());
     for size in [70 * KIB, 5 * MIB] {
-        if differs("An answer given before the body is read reaches the client through nginx, too.")
-        {
+        if differs(
+            "A response sent before the request body is read also reaches the client through nginx.",
+        ) {
             return;
         }
         let mut http = nginx.http();
@@ -234,7 +237,7 @@ fn the_answer_to_an_unread_body_passes_nginx() {
 
 #[test]
 fn a_body_that_trickles_does_not_hold_the_single_worker() {
-    if differs("A slow request body holds no worker; uWSGI's only worker waits for it.") {
+    if differs("A slow request body occupies no worker; uWSGI's only worker waits for it.") {
         return;
     }
     let server = Site::with("bodies")
@@ -254,8 +257,7 @@ fn a_body_that_trickles_does_not_hold_the_single_worker() {
 
 #[test]
 fn idle_and_trickling_connections_do_not_hold_up_the_others() {
-    if differs("Idle connections hold no worker; uWSGI's only worker waits for the first of them.")
-    {
+    if differs("Idle connections occupy no worker; uWSGI's only worker waits for the first one.") {
         return;
     }
     let server = Site::with("bodies")
@@ -348,7 +350,7 @@ fn peers_that_vanish_at_any_stage_cost_nothing() {
 #[test]
 fn a_slow_reader_of_a_large_response_does_not_hold_the_single_worker() {
     if differs(
-        "A client that reads its response slowly holds no worker, if the application is done with it; uWSGI's waits.",
+        "A client that reads its response slowly occupies no worker once the application has finished; uWSGI's worker waits.",
     ) {
         return;
     }

@@ -1,4 +1,4 @@
-//! The control socket of an instance, and the verbs that speak with it.
+//! The control socket and its verbs: status, reload, stop, kill-worker, scale.
 
 use std::fs;
 use std::os::unix::fs::PermissionsExt;
@@ -15,7 +15,7 @@ const BROKEN: &str = "import app_that_is_missing\n";
 
 fn only_here() -> bool {
     differs(
-        "Every instance has a control socket: ruwsgi status, reload, stop and kill-worker speak with it, and say how it went.",
+        "Every instance has a control socket for ruwsgi status, reload, stop and kill-worker, which report the outcome.",
     )
 }
 

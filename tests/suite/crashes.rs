@@ -1,4 +1,4 @@
-//! Crashes and other misery: what it costs, and what the log says of it.
+//! Crashes and lack of resources: their cost, and what the log says.
 
 use std::io::{BufRead, Read, Write};
 use std::process::{Command, Stdio};
@@ -34,7 +34,7 @@ fn record(server: &Server, text: &str) -> String {
 #[test]
 fn a_crash_in_native_code_shows_the_python_stacks_in_its_record() {
     if differs(
-        "The record of a crash shows the Python stacks of all threads; uWSGI shows those of C.",
+        "A crash report contains the Python stacks of all threads; uWSGI's contains a C backtrace.",
     ) {
         return;
     }
@@ -56,7 +56,7 @@ fn a_crash_in_native_code_shows_the_python_stacks_in_its_record() {
 
 #[test]
 fn a_system_exit_in_a_request_ends_the_worker_in_order() {
-    if differs("sys.exit in a request is answered and ends the worker in order.") {
+    if differs("sys.exit in a request sends a response, then the worker exits cleanly.") {
         return;
     }
     let mut server = server(&[]);
@@ -93,7 +93,9 @@ fn twenty_crashes_in_a_row_are_borne() {
 
 #[test]
 fn a_worker_that_is_in_a_loop_holds_a_reload_and_a_stop_no_longer_than_the_mercy() {
-    if differs("worker-reload-mercy bounds what a request in an endless loop holds up.") {
+    if differs(
+        "worker-reload-mercy limits how long a request in an endless loop delays a stop or reload.",
+    ) {
         return;
     }
     let mut server = server(&[("worker-reload-mercy", "1"), ("threads", "2")]);
@@ -118,7 +120,7 @@ fn a_worker_that_is_in_a_loop_holds_a_reload_and_a_stop_no_longer_than_the_mercy
 #[test]
 fn a_thread_that_is_no_daemon_is_waited_for_within_the_mercy() {
     if differs(
-        "A worker that leaves waits for the application's non-daemon threads, for as long as worker-reload-mercy.",
+        "A worker that stops waits for the application's non-daemon threads, at most worker-reload-mercy seconds.",
     ) {
         return;
     }
@@ -163,7 +165,7 @@ fn a_request_that_wants_too_much_memory_gets_a_memory_error_and_its_worker_lives
 
 #[test]
 fn five_hups_in_a_second_lose_no_request() {
-    if differs("Reloads that are asked for one after the other lose no request.") {
+    if differs("Repeated reload requests lose no request.") {
         return;
     }
     let server = server(&[("processes", "2")]);
@@ -183,7 +185,7 @@ fn five_hups_in_a_second_lose_no_request() {
 #[test]
 fn a_terminals_stop_and_go_do_the_master_no_harm() {
     if differs(
-        "SIGTSTP stops the master itself until SIGCONT, while its workers serve; uWSGI pauses the workers.",
+        "SIGTSTP stops the master until SIGCONT while its workers continue to serve; uWSGI pauses the workers.",
     ) {
         return;
     }
@@ -202,7 +204,7 @@ fn a_terminals_stop_and_go_do_the_master_no_harm() {
 #[test]
 fn a_server_that_runs_out_of_descriptors_serves_again_when_clients_have_gone() {
     if differs(
-        "Connections that say nothing are let go after socket-timeout, also when no descriptor is left.",
+        "Silent connections are closed after socket-timeout, also when no descriptor is left.",
     ) {
         return;
     }
@@ -259,7 +261,7 @@ fn end(mut child: std::process::Child) {
 #[test]
 fn a_log_whose_reader_is_gone_or_has_stopped_holds_nothing_up() {
     if differs(
-        "A log that nobody reads loses lines and holds nothing up; uWSGI waits for its reader.",
+        "When the reader of the log is stuck, log lines are dropped and no request waits; uWSGI blocks.",
     ) {
         return;
     }
@@ -299,7 +301,7 @@ fn a_log_whose_reader_is_gone_or_has_stopped_holds_nothing_up() {
 #[test]
 fn a_thread_that_keeps_the_interpreter_is_left_behind_at_once() {
     if differs(
-        "When native code keeps the interpreter of a request over its deadline, another worker takes over at once.",
+        "When native code holds the interpreter lock past a request's deadline, another worker takes over at once.",
     ) {
         return;
     }

@@ -1,4 +1,4 @@
-//! Commands at certain times: `cron` and its kin. What runs every minute runs in the minute of the start too, as in
+//! Cron commands: `cron`, `cron2` and `unique-cron`. A command for every minute also runs in the minute of the start, as in
 //! uWSGI, so that no test waits for the clock; when a minute is due is tested beside the function that decides it.
 
 use crate::kit::*;
@@ -19,7 +19,7 @@ fn a_command_runs_in_the_applications_surroundings() {
 
 #[test]
 fn the_log_tells_of_start_output_and_end() {
-    if differs("The log tells how a command of cron ended and how long it took.") {
+    if differs("The log says how a cron command ended and how long it ran; uWSGI logs nothing.") {
         return;
     }
     let server = Site::with("hello")
@@ -104,7 +104,7 @@ fn what_still_runs_stops_with_the_instance() {
         .start();
     server.eventually("it runs", || site.has("runs"));
     if differs(
-        "A command of cron that runs when the instance stops is asked to stop by SIGTERM, and killed after 10 s.",
+        "A cron command that is running when the instance stops gets SIGTERM, and SIGKILL after 10 s.",
     ) {
         return;
     }
@@ -115,7 +115,7 @@ fn what_still_runs_stops_with_the_instance() {
 #[test]
 fn a_reload_lets_run_what_runs_and_repeats_nothing() {
     if differs(
-        "A reload lets commands of cron run on, and does not run them again in the same minute.",
+        "Cron commands continue over a reload, and do not run a second time in the same minute.",
     ) {
         return;
     }
@@ -147,7 +147,9 @@ fn a_reload_lets_run_what_runs_and_repeats_nothing() {
 
 #[test]
 fn a_time_that_never_comes_is_refused_with_its_place() {
-    if differs("A time of cron that never comes is refused; uWSGI waits for it.") {
+    if differs(
+        "A cron schedule that never matches is refused; uWSGI accepts it and never runs the command.",
+    ) {
         return;
     }
     let refusal = Site::with("hello")

@@ -1,4 +1,4 @@
-//! Companion processes: `attach-daemon` and its kin.
+//! Services: `attach-daemon` and its variants.
 
 use std::fs;
 
@@ -45,8 +45,7 @@ fn a_daemon_runs_beside_the_workers_and_stops_with_the_instance() {
 #[test]
 fn a_daemon_has_the_applications_surroundings_and_nothing_of_ours() {
     if differs(
-        "A companion process inherits no listening socket, no limit-as, no signal that is ignored or blocked; uWSGI's has its \
-         master's.",
+        "A service (attach-daemon) inherits no listening socket, no limit-as and no ignored or blocked signal; uWSGI's services inherit the master's.",
     ) {
         return;
     }
@@ -88,7 +87,9 @@ fn a_daemon_has_the_applications_surroundings_and_nothing_of_ours() {
 
 #[test]
 fn what_a_daemon_writes_is_in_the_log_under_its_name() {
-    if differs("What helpers write is in the log under their names.") {
+    if differs(
+        "Output of services, cron commands and hooks is logged under their names; uWSGI logs it without a name.",
+    ) {
         return;
     }
     let command = r"printf 'first\nsecond \033[1mbold\n' >&2; printf unfinished; exec sleep 1000";
@@ -114,7 +115,9 @@ fn what_a_daemon_writes_is_in_the_log_under_its_name() {
 
 #[test]
 fn a_line_without_end_is_broken() {
-    if differs("What helpers write is in the log under their names.") {
+    if differs(
+        "Output of services, cron commands and hooks is logged under their names; uWSGI logs it without a name.",
+    ) {
         return;
     }
     let command = "head -c 100000 /dev/zero | tr '\\0' x; echo; echo behind it; exec sleep 1000";
@@ -146,7 +149,7 @@ fn kit_kill(pid: i32) {
 #[test]
 fn one_that_dies_at_once_is_started_again_with_growing_pauses() {
     if differs(
-        "A companion process that keeps dying is started again after growing pauses, up to half a minute; uWSGI's after one second.",
+        "A service that keeps exiting is restarted with a growing delay of up to 30 s; uWSGI restarts it after one second.",
     ) {
         return;
     }
@@ -168,7 +171,7 @@ fn one_that_dies_at_once_is_started_again_with_growing_pauses() {
 
 #[test]
 fn one_that_goes_to_the_background_is_explained() {
-    if differs("A companion process that goes to the background is told of in the log.") {
+    if differs("The log says when a service has put itself into the background.") {
         return;
     }
     let server = Site::with("hello")
@@ -181,7 +184,7 @@ fn one_that_goes_to_the_background_is_explained() {
 #[test]
 fn what_a_daemon_left_behind_is_gone_before_it_is_started_again() {
     if differs(
-        "What a companion process leaves of its process group is killed before it is started again.",
+        "Remaining processes of a service's process group are killed before the service is restarted.",
     ) {
         return;
     }
@@ -232,8 +235,7 @@ while True:
 #[test]
 fn a_program_that_waits_for_its_children_at_the_end_is_waited_for() {
     if differs(
-        "The stop signal goes to a companion's program alone, which may wait for its children; uWSGI sends it to the whole \
-         process group, so that a Celery worker's tasks are lost.",
+        "The stop signal goes only to the service's main process, which can wait for its children; uWSGI signals the whole process group, so that a Celery worker loses its tasks.",
     ) {
         return;
     }
@@ -252,7 +254,7 @@ fn a_program_that_waits_for_its_children_at_the_end_is_waited_for() {
 #[test]
 fn what_a_shell_started_may_finish_although_the_shell_is_gone() {
     if differs(
-        "A companion has stopped when its whole process group has; uWSGI waits for its first process only.",
+        "A service counts as stopped when its whole process group has exited; uWSGI waits only for the first process.",
     ) {
         return;
     }
@@ -285,9 +287,8 @@ fn what_a_shell_started_may_finish_although_the_shell_is_gone() {
 
 #[test]
 fn a_daemon_that_does_not_stop_is_killed() {
-    if differs(
-        "A companion process may take 10 s to stop, or mercy= seconds; uWSGI's has 3 s, or reload-mercy.",
-    ) {
+    if differs("A service has 10 s to stop, or mercy= seconds; uWSGI allows 3 s, or reload-mercy.")
+    {
         return;
     }
     let site = Site::with("hello");
@@ -341,7 +342,7 @@ fn a_reload_starts_daemons_anew() {
 
 #[test]
 fn a_reload_that_fails_leaves_daemons_alone() {
-    if differs("A reload that fails leaves companion processes as they are.") {
+    if differs("A failed reload does not restart services.") {
         return;
     }
     let site = Site::with("hello");
@@ -444,7 +445,7 @@ fn a_touched_file_starts_a_daemon_again() {
 #[test]
 fn a_killed_master_leaves_no_daemon_behind() {
     if differs(
-        "A companion process and all of its process group end when the master is killed; uWSGI's stay.",
+        "When the master is killed, services and their process groups are terminated; uWSGI leaves them running.",
     ) {
         return;
     }
@@ -527,7 +528,9 @@ fn a_daemon_with_a_pidfile_outlives_reloads_and_the_instance() {
         server.wait_for_log(&format!("runs already (pid {pid})"));
     }
     assert_eq!(pids(&site, "ids"), [pid]);
-    if differs("A companion with a pidfile that was found running is started when it ends.") {
+    if differs(
+        "A service that was found running by its pidfile is started when that process exits.",
+    ) {
         return;
     }
     // and starts it when it is gone
@@ -541,7 +544,7 @@ fn a_daemon_with_a_pidfile_outlives_reloads_and_the_instance() {
 #[test]
 fn a_process_that_has_only_the_number_of_a_daemon_is_not_taken_for_it() {
     if differs(
-        "A pidfile of a companion that is older than the process of its number names nobody; uWSGI takes any process for the companion.",
+        "A service's pidfile that is older than the process with its number is ignored; uWSGI takes any process with that number for the service.",
     ) {
         return;
     }
@@ -647,9 +650,7 @@ fn a_user_of_its_own_needs_root() {
 
 #[test]
 fn a_key_that_is_not_served_is_refused() {
-    if differs(
-        "A key of attach-daemon2 or cron2 that is not served is refused; uWSGI ignores those it does not know.",
-    ) {
+    if differs("An unknown key of attach-daemon2 or cron2 is refused; uWSGI ignores it.") {
         return;
     }
     let refusal = Site::with("hello")
@@ -702,9 +703,7 @@ fn an_application_uses_its_companion_until_its_last_request() {
     let mut server = site.server().set("attach-daemon", command).start();
     server.eventually("the store listens", || site.has("store.sock"));
     server.get("/").says("+PONG\r\n");
-    if differs(
-        "Companion processes stop after the last request is finished; uWSGI stops them first.",
-    ) {
+    if differs("Services stop after the last request has finished; uWSGI stops them first.") {
         return;
     }
     let mut pending = server.ask(&get("/wait"));

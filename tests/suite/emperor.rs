@@ -17,7 +17,7 @@ const WWW_DATA: u32 = 33;
 #[test]
 fn a_file_that_is_dropped_in_serves_and_is_gone_when_it_is_removed() {
     if differs(
-        "A vassal is started, reloaded or stopped within a fraction of a second of the change of its file.",
+        "A vassal is started, reloaded or stopped within a fraction of a second after its file changes; uWSGI scans every few seconds.",
     ) {
         return;
     }
@@ -42,7 +42,7 @@ fn a_file_that_is_dropped_in_serves_and_is_gone_when_it_is_removed() {
 
 #[test]
 fn each_way_of_saving_a_file_is_one_reload() {
-    if differs("An edit within the same second as the last one is noticed.") {
+    if differs("A second edit within the same second is noticed.") {
         return;
     }
     let site = site();
@@ -82,7 +82,7 @@ fn each_way_of_saving_a_file_is_one_reload() {
 #[test]
 fn a_broken_edit_keeps_the_old_application_and_is_reported() {
     if differs(
-        "An edit of a vassal that makes it unusable leaves the application before serving, and ruwsgi ls says so.",
+        "After an edit that makes a vassal unusable the running application continues, and ruwsgi ls shows the error.",
     ) {
         return;
     }
@@ -107,7 +107,8 @@ fn a_broken_edit_keeps_the_old_application_and_is_reported() {
 
 #[test]
 fn a_links_target_counts_and_so_does_where_it_leads() {
-    if differs("A change behind a symbolic link is noticed, also of a link on the way.") {
+    if differs("A change of a symbolic link's target is noticed, also of a link on the path to it.")
+    {
         return;
     }
     let site = site();
@@ -135,7 +136,7 @@ fn a_links_target_counts_and_so_does_where_it_leads() {
 #[test]
 fn one_that_cannot_start_disturbs_nobody_and_is_tried_at_once_when_it_is_mended() {
     if differs(
-        "A vassal that fails is retried after a pause of its own, which doubles, and at once when its file changes.",
+        "A vassal that fails is retried after its own delay, which doubles, and at once when its file changes.",
     ) {
         return;
     }
@@ -180,7 +181,7 @@ fn one_that_cannot_start_disturbs_nobody_and_is_tried_at_once_when_it_is_mended(
 
 #[test]
 fn the_verbs_tell_and_do() {
-    if differs("ruwsgi ls, status, reload, stop, start and retry speak with the emperor.") {
+    if differs("ruwsgi ls, status, reload, stop, start and retry control the emperor's vassals.") {
         return;
     }
     let site = site();
@@ -461,7 +462,7 @@ fn a_shim_on_path_is_asked_once_for_all_vassals_but_where_a_directory_chooses() 
 #[test]
 fn a_directory_may_come_later() {
     if differs(
-        "A directory that does not exist is told of, and its vassals are started when it comes.",
+        "A vassal directory that does not exist is logged, and its vassals are started when it appears.",
     ) {
         return;
     }
@@ -538,7 +539,9 @@ fn two_emperors_do_not_share_vassals() {
 #[test]
 fn vassals_run_as_the_emperors_user_and_what_their_files_say_is_told() {
     if needs_root()
-        || differs("A vassal's own uid that its emperor cannot give it is told of, not ignored.")
+        || differs(
+            "A vassal's uid that its emperor cannot set is logged as an error; uWSGI ignores it.",
+        )
     {
         return;
     }
@@ -704,7 +707,7 @@ fn the_tutorials_line_runs_an_emperor_in_the_background() {
 
 #[test]
 fn a_source_may_be_a_section_of_files() {
-    if differs("A section of files is a source of vassals: emperor = sites.ini:blog.") {
+    if differs("emperor = sites.ini:blog starts a vassal for each section of that file.") {
         return;
     }
     let site = site();

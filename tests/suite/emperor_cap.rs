@@ -1,4 +1,4 @@
-//! The capabilities of vassals (`emperor-cap`). Left out where the tests do not run as root.
+//! Capabilities of vassals: `emperor-cap`. Skipped where the tests do not run as root.
 
 use std::fs;
 use std::os::unix::fs::{PermissionsExt, chown};
@@ -118,7 +118,7 @@ fn answer_at(port: u16) -> String {
 fn a_vassal_that_is_another_user_has_these_capabilities() {
     if needs_root()
         || differs(
-            "emperor-cap also gives capabilities to vassals that do not run as root; uWSGI's are for those that do.",
+            "emperor-cap also applies to vassals that do not run as root; uWSGI applies it to root's only.",
         )
     {
         return;

@@ -1,4 +1,4 @@
-//! The cgroups of vassals: one for each, their limits, and what is refused where there can be none.
+//! Cgroups of vassals: one for each, their limits, and refusals where none can be made.
 //!
 //! What needs groups starts its emperor in a fresh one, and is left out where none can be made: `KIT_CGROUP` names a
 //! directory of cgroup v2 to make it in; else it is the root of all groups, for root. Limits need its controllers there.

@@ -1,4 +1,4 @@
-//! A tenant who is hostile: what he says as his vassal, and what he does with his file, harms nobody but himself.
+//! Hostile tenants: neither messages of a vassal nor changes of its file harm others.
 
 use std::fs;
 use std::io::{Read, Write};
@@ -281,7 +281,7 @@ fn no_user_keeps_root_from_asking() {
 fn another_user_gets_neither_the_keys_nor_the_environment_of_the_emperor() {
     if needs_root()
         || differs(
-            "Under emperor-tyrant a vassal gets of the emperor's environment PATH, the language and the time zone alone.",
+            "Under emperor-tyrant a vassal inherits only PATH, the language and the time zone from the emperor's environment.",
         )
     {
         return;

@@ -1,4 +1,4 @@
-//! One bad vassal never touches another: a directory in which much goes wrong, and those beside it lose nothing.
+//! Isolation of vassals: failures of one vassal do not affect another.
 //!
 //! With `KIT_BIG=1` a hundred vassals for five minutes, else twelve for a few rounds.
 

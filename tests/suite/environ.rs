@@ -1,4 +1,4 @@
-//! The WSGI environ: its keys, their types, what comes through nginx.
+//! The WSGI environ: its keys, their types, and what nginx passes.
 
 use serde_json::Value;
 
@@ -47,8 +47,7 @@ fn the_environ_holds_uwsgis_own_keys() {
 
 #[test]
 fn the_script_name_is_always_there() {
-    if differs("SCRIPT_NAME is always in the environ; with uWSGI only if the web server sends it.")
-    {
+    if differs("SCRIPT_NAME is always in the environ; in uWSGI only if the web server sends it.") {
         return;
     }
     assert_eq!(environ(Site::with("environ").server())["SCRIPT_NAME"], "");
@@ -57,7 +56,7 @@ fn the_script_name_is_always_there() {
 #[test]
 fn the_input_says_that_it_ends() {
     if differs(
-        "wsgi.input_terminated is True: wsgi.input ends with the body; uWSGI does not say so.",
+        "wsgi.input_terminated is True, because wsgi.input ends with the body; uWSGI does not set it.",
     ) {
         return;
     }
@@ -105,7 +104,7 @@ fn https_makes_the_scheme_https() {
 #[test]
 fn a_clients_header_does_not_make_the_scheme() {
     if differs(
-        "X-Forwarded-Proto and X-Forwarded-SSL do not change wsgi.url_scheme; uWSGI believes any client.",
+        "X-Forwarded-Proto and X-Forwarded-SSL do not change wsgi.url_scheme; uWSGI trusts them from any client.",
     ) {
         return;
     }
@@ -134,7 +133,7 @@ fn each_request_has_an_environ_of_its_own() {
         .says("True /1");
     server.get("/2");
     if differs(
-        "A request's environ is a new dict, which the application may keep; uWSGI clears and uses it again.",
+        "Each request gets a new environ dict, which the application can keep; uWSGI clears and reuses it.",
     ) {
         return;
     }
@@ -190,9 +189,7 @@ fn chunked_uploads_through_nginx_arrive() {
 
 #[test]
 fn httpoxy_is_stopped() {
-    if differs(
-        "A Proxy header does not reach the application as HTTP_PROXY (httpoxy); uWSGI passes it on.",
-    ) {
+    if differs("A Proxy header is not passed as HTTP_PROXY (httpoxy); uWSGI passes it.") {
         return;
     }
     let server = Site::with("environ").server().start();

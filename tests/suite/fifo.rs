@@ -1,4 +1,4 @@
-//! `master-fifo`: letters written to a file tell the master what to do.
+//! Commands of `master-fifo`: letters written to the FIFO.
 
 use std::fs;
 use std::io::Write;
@@ -55,8 +55,7 @@ fn kit_asked(server: &Server) -> bool {
 
 #[test]
 fn each_letter_is_followed_or_answered_with_a_line() {
-    if differs("A letter in master-fifo that is not served, or not known, gets a line in the log.")
-    {
+    if differs("An unknown or unsupported letter in master-fifo is logged.") {
         return;
     }
     let server = server(&[
@@ -126,7 +125,7 @@ fn a_brutal_reload_and_a_brutal_stop_wait_for_nobody() {
 #[test]
 fn a_pause_lets_connections_wait() {
     if differs(
-        "A pause (p in master-fifo) lets the workers go after their requests, and its end brings others; in uWSGI they stay.",
+        "A pause (p in master-fifo) stops the workers after their requests and starts new ones at its end; uWSGI keeps the processes.",
     ) {
         return;
     }
@@ -215,7 +214,9 @@ fn one_fifo_of_several_is_read_at_a_time() {
 
 #[test]
 fn a_stale_fifo_is_replaced_and_another_file_stays() {
-    if differs("A file at the place of master-fifo that is no fifo stays, and is an error.") {
+    if differs(
+        "A file at the path of master-fifo that is no FIFO is kept and reported as an error.",
+    ) {
         return;
     }
     let site = Site::with("processes");

@@ -24,8 +24,9 @@ fn a_file_is_sent_whole() {
 
 #[test]
 fn a_file_is_sent_from_its_position() {
-    if differs("A file is sent from its position and within Content-Length; uWSGI sends all of it.")
-    {
+    if differs(
+        "wsgi.file_wrapper sends a file from its current position and at most Content-Length bytes; uWSGI sends the whole file.",
+    ) {
         return;
     }
     let server = server();
@@ -47,8 +48,9 @@ fn a_file_is_sent_from_its_position() {
 
 #[test]
 fn a_file_is_sent_within_its_content_length() {
-    if differs("A file is sent from its position and within Content-Length; uWSGI sends all of it.")
-    {
+    if differs(
+        "wsgi.file_wrapper sends a file from its current position and at most Content-Length bytes; uWSGI sends the whole file.",
+    ) {
         return;
     }
     let server = server();
@@ -62,7 +64,7 @@ fn a_file_in_memory_is_sent() {
     let server = server();
     assert!(server.get("/memory").expect(200).body == content());
     if differs(
-        "A wrapped object is read until it gives nothing more; without a block size uWSGI reads it once.",
+        "wsgi.file_wrapper reads an object until it returns nothing; without a block size uWSGI reads it once.",
     ) {
         return;
     }
@@ -71,7 +73,7 @@ fn a_file_in_memory_is_sent() {
 
 #[test]
 fn a_wrapped_pipe_is_sent() {
-    if differs("A wrapped pipe is read to its end; uWSGI sends nothing of it.") {
+    if differs("wsgi.file_wrapper reads a pipe to its end; uWSGI sends nothing of it.") {
         return;
     }
     server().get("/pipe").says("through a pipe");
@@ -80,7 +82,7 @@ fn a_wrapped_pipe_is_sent() {
 #[test]
 fn a_text_file_is_a_mistake() {
     if differs(
-        "A text file in wsgi.file_wrapper is a mistake, since a body is bytes; uWSGI sends its descriptor's bytes.",
+        "A text file in wsgi.file_wrapper raises an error, because a response body consists of bytes; uWSGI sends the bytes of its descriptor.",
     ) {
         return;
     }
@@ -120,7 +122,7 @@ fn a_wrapped_file_is_closed_once() {
 
 #[test]
 fn a_head_request_for_a_file_gets_no_body() {
-    if differs("A HEAD request for a file gets no body; uWSGI sends it.") {
+    if differs("The response to a HEAD request for a file has no body; uWSGI sends the file.") {
         return;
     }
     let answer = server()

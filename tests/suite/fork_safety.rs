@@ -1,4 +1,4 @@
-//! The warning about what an application leaves behind in the process that forks the workers.
+//! Fork safety: the warning about threads, connections and locks that an import leaves in the zygote.
 
 use crate::kit::*;
 
@@ -19,7 +19,7 @@ fn log_of(import: &str, options: &[(&str, &str)]) -> String {
 
 fn only_here() -> bool {
     differs(
-        "Threads, connections and held locks that an import leaves behind before the workers are forked are named in a warning.",
+        "A warning names threads, connections and held locks that an import leaves in the process that forks the workers.",
     )
 }
 

@@ -1,4 +1,4 @@
-//! Vassals whose master is frozen (`heartbeat`, `emperor-required-heartbeat`).
+//! Heartbeats of vassals: `heartbeat` and `emperor-required-heartbeat`.
 
 use nix::sys::signal::Signal;
 
@@ -18,7 +18,7 @@ const SILENT: &str = "its master has sent no heartbeat for";
 #[test]
 fn a_frozen_master_is_replaced_and_one_whose_worker_is_busy_is_not() {
     if differs(
-        "Heartbeats come from a vassal's master: a worker that is busy for long is no reason to kill the vassal.",
+        "A vassal's master sends the heartbeats, so that a busy worker is no reason to kill the vassal.",
     ) {
         return;
     }

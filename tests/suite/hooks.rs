@@ -34,8 +34,7 @@ fn the_moments_of_a_start_come_in_their_order() {
     server.get("/").says("hello\n");
     server.stop();
     if differs(
-        "The hooks of each moment of the start run once: uWSGI repeats as-root and as-user for root without uid, and leaves \
-         as-user out for everybody else.",
+        "Each hook of the start runs once; uWSGI repeats as-root and as-user hooks for root without uid, and skips as-user hooks for other users.",
     ) {
         return;
     }
@@ -132,7 +131,7 @@ fn actions_change_files() {
 fn a_directory_that_is_there_may_be_made_again() {
     let site = Site::with("hello");
     site.server().set("hook-asap", "mkdir:made").start().stop();
-    if differs("mkdir of a directory that is there is no failure.") {
+    if differs("The mkdir hook succeeds when the directory exists.") {
         return;
     }
     site.server().set("hook-asap", "mkdir:made").start().stop();
@@ -170,7 +169,7 @@ fn a_hook_can_change_what_the_application_starts_with() {
             return [SEEN]\n";
     let site = Site::of(app);
     if differs(
-        "The application sees what hook-pre-app sets by putenv; in uWSGI Python has read the environment before.",
+        "The application sees variables that hook-pre-app sets by putenv; uWSGI's Python has read the environment before.",
     ) {
         return;
     }
@@ -223,7 +222,7 @@ fn a_hook_can_end_the_instance_with_a_status() {
 #[test]
 fn a_stop_in_the_middle_of_a_hook_leaves_nothing_behind() {
     if differs(
-        "SIGTERM ends the start in the middle of a hook; uWSGI does not hear it until the hook is done.",
+        "SIGTERM interrupts a hook during the start; uWSGI handles it when the hook is done.",
     ) {
         return;
     }
@@ -277,8 +276,7 @@ fn a_reload_repeats_the_hooks_of_the_application() {
     let count = |file: &str| lines(&site, file).len();
     assert_eq!((count("pre-app"), count("post-app")), (2, 2));
     if differs(
-        "A reload runs the hooks pre-app and post-app of the new generation; the master is not started anew, so that those \
-         before and hook-master-start run once, and as-user-atexit at the end alone.",
+        "A reload runs the pre-app and post-app hooks of the new generation; earlier hooks and hook-master-start run once, as-user-atexit at the end only, because the master is not executed again.",
     ) {
         return;
     }
@@ -287,7 +285,7 @@ fn a_reload_repeats_the_hooks_of_the_application() {
 
 #[test]
 fn a_hook_that_hangs_in_a_reload_is_killed_and_the_reload_given_up() {
-    if differs("A hook that takes longer than hook-harakiri ends its reload; uWSGI waits for it.") {
+    if differs("A hook that exceeds hook-harakiri fails its reload; uWSGI waits for the hook.") {
         return;
     }
     for moment in ["pre-app", "post-app"] {
@@ -319,7 +317,7 @@ fn a_hook_that_hangs_in_a_reload_is_killed_and_the_reload_given_up() {
 
 #[test]
 fn a_hook_that_fails_in_a_reload_leaves_the_old_generation_serving() {
-    if differs("A hook that fails in a reload ends the reload, not the instance.") {
+    if differs("A failing hook fails the reload; the instance continues.") {
         return;
     }
     for moment in ["pre-app", "post-app"] {
@@ -484,7 +482,7 @@ fn the_last_hooks_also_run_after_a_start_that_failed() {
 #[test]
 fn what_is_not_served_is_refused_by_name() {
     if differs(
-        "Hooks that mount, call C functions or name the host are refused; an unknown action is refused with those there are.",
+        "Hooks that mount file systems, call C functions or set the host name are refused; an unknown action is refused with a list of the known ones.",
     ) {
         return;
     }

@@ -1,4 +1,4 @@
-//! HTTP, plainly: keep-alive, lengths and chunks, what is refused.
+//! HTTP/1.1: keep-alive, lengths and chunks, refusals.
 
 use crate::kit::*;
 
@@ -65,7 +65,7 @@ fn a_body_with_a_length_arrives() {
 #[test]
 fn a_connection_is_kept() {
     if differs(
-        "http and http-socket keep connections (HTTP/1.1); uWSGI closes them after one request.",
+        "http and http-socket keep HTTP/1.1 connections open; uWSGI closes them after one request.",
     ) {
         return;
     }
@@ -114,7 +114,9 @@ fn version_1_0_closes_and_gets_no_chunks() {
 
 #[test]
 fn a_chunked_body_arrives() {
-    if differs("A chunked request body is decoded into wsgi.input; uWSGI hides it there.") {
+    if differs(
+        "A chunked request body is decoded into wsgi.input; uWSGI does not put it into wsgi.input.",
+    ) {
         return;
     }
     let server = server();
@@ -153,7 +155,7 @@ fn an_empty_chunked_body_is_empty() {
 #[test]
 fn a_body_of_unknown_length_is_chunked() {
     if differs(
-        "A response without a length is chunked to an HTTP/1.1 client; uWSGI closes the connection after it.",
+        "A response without a length is sent chunked to an HTTP/1.1 client; uWSGI closes the connection after it.",
     ) {
         return;
     }
@@ -195,7 +197,7 @@ fn an_exception_in_a_chunked_body_cuts_it() {
 #[test]
 fn a_client_that_asks_is_told_to_continue() {
     if differs(
-        "Expect: 100-continue is answered when the body is wanted; uWSGI ignores it on http-socket.",
+        "Expect: 100-continue is answered before the body is read; uWSGI ignores it on http-socket.",
     ) {
         return;
     }
@@ -209,7 +211,7 @@ fn a_client_that_asks_is_told_to_continue() {
 
 #[test]
 fn a_head_request_has_a_head_only() {
-    if differs("A HEAD request over HTTP gets no body; uWSGI sends it.") {
+    if differs("The response to a HEAD request over HTTP has no body; uWSGI sends the body.") {
         return;
     }
     let server = server();
@@ -263,7 +265,7 @@ fn an_unread_body_does_not_become_the_next_request() {
 #[test]
 fn what_is_no_http_is_refused() {
     if differs(
-        "Malformed HTTP gets 400 and the connection is closed; uWSGI lets much of it pass to the application.",
+        "Malformed HTTP gets 400 and the connection is closed; uWSGI passes much of it to the application.",
     ) {
         return;
     }
@@ -314,7 +316,9 @@ fn what_is_no_http_is_refused() {
 
 #[test]
 fn a_head_over_buffer_size_is_refused() {
-    if differs("An HTTP head over buffer-size gets 431; uWSGI hangs up.") {
+    if differs(
+        "An HTTP request head larger than buffer-size gets 431; uWSGI closes the connection without an answer.",
+    ) {
         return;
     }
     let server = Site::with("environ")
@@ -333,7 +337,7 @@ fn a_head_over_buffer_size_is_refused() {
 #[test]
 fn a_header_with_an_underscore_is_not_taken_for_one_with_a_dash() {
     if differs(
-        "A header whose name holds an underscore is dropped, like in nginx; uWSGI takes X_User for X-User.",
+        "A header with an underscore in its name is dropped, as in nginx; uWSGI treats X_User as X-User.",
     ) {
         return;
     }
@@ -352,7 +356,7 @@ fn repeated_headers_are_joined() {
         "1, 2"
     );
     if differs(
-        "Repeated Cookie headers are joined by a semicolon, as browsers write them; uWSGI joins by a comma.",
+        "Repeated Cookie headers are joined with a semicolon; uWSGI joins them with a comma.",
     ) {
         return;
     }
@@ -366,7 +370,7 @@ fn repeated_headers_are_joined() {
 #[test]
 fn an_unfinished_head_does_not_hold_the_single_worker() {
     if differs(
-        "An HTTP request that is not complete holds no worker; with http-socket uWSGI's only worker waits for it.",
+        "An incomplete HTTP request occupies no worker; with http-socket uWSGI's only worker waits for it.",
     ) {
         return;
     }

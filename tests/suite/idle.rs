@@ -1,4 +1,4 @@
-//! Instances without workers: before the first request, and after a time without one.
+//! Instances without workers: before the first request, and after an idle period.
 
 use std::time::Duration;
 
@@ -95,8 +95,7 @@ fn a_cheap_instance_has_no_worker_until_the_first_request() {
 
 #[test]
 fn an_idle_instance_reloads_without_workers_and_serves_the_new_code() {
-    if differs("An instance whose workers have left for want of requests is reloaded without them.")
-    {
+    if differs("An instance that has stopped its idle workers is reloaded without starting them.") {
         return;
     }
     let mut server = Site::with("life").server().set("idle", 1).start();
@@ -116,9 +115,7 @@ fn an_idle_instance_reloads_without_workers_and_serves_the_new_code() {
 
 #[test]
 fn a_zygote_that_dies_while_there_are_no_workers_is_replaced() {
-    if differs(
-        "While there are no workers the application stays loaded in the zygote, which is kept alive.",
-    ) {
+    if differs("While no workers run, the application stays loaded in the zygote.") {
         return;
     }
     let mut server = Site::with("life").server().set("idle", 1).start();
@@ -144,9 +141,7 @@ fn with_die_on_idle_the_instance_ends_with_status_0() {
 
 #[test]
 fn die_on_idle_finishes_what_an_upload_has_begun() {
-    if differs(
-        "A request that is still arriving when the instance leaves for want of requests is served.",
-    ) {
+    if differs("A request that is arriving while idle workers stop is served.") {
         return;
     }
     let mut server = Site::with("life")

@@ -60,7 +60,7 @@ fn random_calls_give_what_bytesio_gives_with_post_buffering() {
 #[test]
 fn random_calls_with_every_kind_of_size_give_what_bytesio_gives() {
     if differs(
-        "wsgi.input's read(0), read(-1), readline(n) and readlines(n) give what files give; uWSGI's read more or fail.",
+        "read(0), read(-1), readline(n) and readlines(n) of wsgi.input behave as those of files; uWSGI's read more or fail.",
     ) {
         return;
     }

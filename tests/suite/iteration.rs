@@ -1,4 +1,4 @@
-//! Response bodies as iterables: blocks at once, `close()` exactly once, exceptions, blocks that are none.
+//! Response bodies as iterables: immediate blocks, `close()` called exactly once, exceptions, invalid blocks.
 
 use std::io::Read;
 
@@ -174,7 +174,7 @@ fn an_exception_in_close_is_logged_and_costs_nothing() {
 #[test]
 fn an_exception_before_the_headers_is_a_500_page() {
     if differs(
-        "An exception before the headers are sent is a 500 page in text/plain; uWSGI hangs up.",
+        "An exception before the headers are sent gives a 500 response in text/plain; uWSGI closes the connection.",
     ) {
         return;
     }
@@ -234,7 +234,7 @@ fn an_exception_after_the_headers_cuts_the_connection() {
     assert_eq!(answer.text(), "begun");
     server.expect_log("the application's own words");
     if differs(
-        "An exception after the headers resets a TCP connection, so that nobody takes the answer for whole; uWSGI closes it.",
+        "An exception after the headers resets a TCP connection, so that no client takes the response as complete; uWSGI closes it normally.",
     ) {
         return;
     }

@@ -1,4 +1,4 @@
-//! How workers live and die: deadlines of requests, and the records of deaths.
+//! Life of workers: request deadlines, replacement, reports of deaths.
 
 use std::collections::BTreeSet;
 use std::sync::atomic::{AtomicBool, AtomicUsize, Ordering};
@@ -20,7 +20,7 @@ fn server(threads: usize, options: &[(&str, &str)]) -> Server {
 /// The original cannot be asked: its client sees a closed connection, and one second is all its clock knows.
 fn only_here() -> bool {
     differs(
-        "A request over its harakiri gets a 504, also with threads, and the other requests of its worker go on; uWSGI cuts all of them off.",
+        "A request that exceeds harakiri gets 504, also with threads, and other requests of its worker continue; uWSGI kills the worker with all its requests.",
     )
 }
 
@@ -125,9 +125,7 @@ fn a_thread_that_keeps_the_interpreter_costs_its_worker() {
 
 #[test]
 fn each_death_has_a_record_that_tells_it_from_others() {
-    if differs(
-        "One line says how a worker died, after how long and in which requests; uWSGI says DAMN.",
-    ) {
+    if differs("One log line says how a worker died, after how long and in which requests.") {
         return;
     }
     let mut server = server(1, &[]);
@@ -207,7 +205,7 @@ fn workers_are_replaced_after_so_many_requests_and_none_is_missing_meanwhile() {
 #[test]
 fn a_worker_that_grows_is_replaced_before_it_is_too_large() {
     if differs(
-        "A worker that grows is replaced before it reaches reload-on-rss; in uWSGI after that.",
+        "A worker's replacement is started before reload-on-rss ends it; uWSGI starts it afterwards.",
     ) {
         return;
     }

@@ -1,4 +1,4 @@
-//! Under load: deaths and reloads while requests come in. `KIT_BIG=1` runs them at full length.
+//! Under load: deaths and reloads while requests arrive. `KIT_BIG=1` runs the tests at full length.
 
 use std::sync::atomic::{AtomicUsize, Ordering};
 use std::time::{Duration, Instant};
@@ -36,7 +36,7 @@ fn server(processes: usize) -> Server {
 
 #[test]
 fn reloads_lose_no_request_of_many() {
-    if differs("A reload under load loses no request; uWSGI loses one now and then.") {
+    if differs("A reload under load loses no request; uWSGI sometimes loses one.") {
         return;
     }
     let server = server(2);
@@ -172,7 +172,7 @@ fn a_stop_under_load_finishes_what_was_begun() {
 #[test]
 fn workers_that_are_replaced_cost_no_request_and_none_is_missing() {
     if differs(
-        "A worker that has served max-requests serves on until another one can; uWSGI's is missing meanwhile.",
+        "A worker that reached max-requests serves until its replacement is ready; uWSGI's is missing meanwhile.",
     ) {
         return;
     }
@@ -210,7 +210,7 @@ fn workers_that_are_replaced_cost_no_request_and_none_is_missing() {
 #[test]
 fn a_fast_leak_is_held_below_its_limit_and_costs_no_request() {
     if differs(
-        "A worker that has reached reload-on-rss takes no other request, however fast it grows.",
+        "A worker that reached reload-on-rss takes no further request, however fast it grows.",
     ) {
         return;
     }
@@ -278,7 +278,7 @@ fn beside_a_stuck_one(server: &Server, path: &str) -> (u16, Duration, usize, usi
 #[test]
 fn a_stuck_request_costs_no_other_one() {
     if differs(
-        "A request over its deadline costs no other one of its worker, unless native code keeps the interpreter.",
+        "A request that exceeds its deadline affects no other request of its worker, unless native code holds the interpreter lock.",
     ) {
         return;
     }

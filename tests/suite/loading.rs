@@ -262,7 +262,7 @@ fn imports_come_with_the_application() {
 #[test]
 fn a_warmup_path_is_requested_before_the_first_fork() {
     if differs(
-        "warmup = PATH requests that path once before the workers are forked; uWSGI has nothing like it.",
+        "warmup = PATH requests that path once before the workers are forked; uWSGI has no such option.",
     ) {
         return;
     }
@@ -317,7 +317,7 @@ fn with_lazy_apps_each_worker_loads_for_itself() {
 #[test]
 fn the_interpreter_is_itself() {
     if differs(
-        "sys.executable is the interpreter, as multiprocessing needs it; in uWSGI it is uwsgi.",
+        "sys.executable is the Python interpreter, as multiprocessing needs it; in uWSGI it is uwsgi.",
     ) {
         return;
     }
@@ -381,7 +381,9 @@ fn an_application_mounted_at_the_root_gets_the_rest() {
 
 #[test]
 fn a_path_that_no_application_is_mounted_at_is_not_found() {
-    if differs("A path below no mount point gets 404; uWSGI lets the first application answer.") {
+    if differs(
+        "A path outside all mount points gets 404; uWSGI passes it to the first application.",
+    ) {
         return;
     }
     let site = Site::empty();
@@ -398,7 +400,7 @@ fn a_path_that_no_application_is_mounted_at_is_not_found() {
 #[test]
 fn a_mount_point_with_a_trailing_slash_is_taken_without_it() {
     if differs(
-        "A mount point with a trailing slash means the same without it; uWSGI reads past its buffer.",
+        "A mount point with a trailing slash is the same as without it; uWSGI reads past its buffer.",
     ) {
         return;
     }

@@ -1,4 +1,4 @@
-//! The black-box suite: each test starts a real server, asks it something, and leaves nothing behind.
+//! The black-box suite: each test starts a real server, sends requests, and leaves nothing behind.
 //! `RUWSGI_UNDER_TEST=/path/to/uwsgi cargo test --test suite` runs it against the original.
 #![allow(clippy::unwrap_used, clippy::expect_used)]
 

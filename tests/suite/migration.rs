@@ -1,4 +1,4 @@
-//! The examples of docs/migration.md, taken from the page: each is migrated, started as it comes out, and answers.
+//! The examples of docs/migration.md: each is migrated, started unchanged, and answers.
 
 use std::path::Path;
 use std::process::Command;

@@ -1,4 +1,4 @@
-//! Vassals on demand: the emperor waits at their sockets, the first connection starts them, and they go again.
+//! Vassals on demand: the emperor waits at their sockets, the first connection starts them, idle ones stop.
 
 use std::fs;
 use std::io::Write;
@@ -36,7 +36,7 @@ fn is(emperor: &Emperor, name: &str, state: &str) {
 #[test]
 fn the_first_connection_starts_the_application_and_idleness_lets_it_go() {
     if differs(
-        "A vassal says in its own file that it is on demand (on-demand = true); its socket is configured as usual.",
+        "A vassal is on demand when its own file says on-demand = true; its socket is configured as usual.",
     ) {
         return;
     }

@@ -1,4 +1,4 @@
-//! The uwsgi protocol: what a packet may be, and what a broken one gets.
+//! The uwsgi protocol: valid and malformed packets.
 
 use std::io::{Read, Write};
 
@@ -90,7 +90,7 @@ fn bytes_are_decoded_as_latin_1() {
 
 #[test]
 fn several_hundred_variables_are_served() {
-    if differs("A request may have any number of variables; uWSGI drops one with more than 128.") {
+    if differs("A request can have any number of variables; uWSGI drops one with more than 128.") {
         return;
     }
     let server = environ_server();
@@ -112,7 +112,7 @@ fn variables_of_64_kib_are_served() {
 #[test]
 fn a_packet_over_buffer_size_is_answered_and_names_its_largest_variable() {
     if differs(
-        "A packet over buffer-size gets 431 and a log line that names the largest variable; uWSGI hangs up.",
+        "A packet larger than buffer-size gets 431 and a log line that names the largest variable; uWSGI closes the connection.",
     ) {
         return;
     }
@@ -202,8 +202,7 @@ fn a_stalled_packet_is_given_up_after_socket_timeout() {
 
 #[test]
 fn a_stalled_packet_does_not_hold_the_single_worker() {
-    if differs("A request that is not complete holds no worker; uWSGI's only worker waits for it.")
-    {
+    if differs("An incomplete request occupies no worker; uWSGI's only worker waits for it.") {
         return;
     }
     let server = Site::with("environ")
@@ -227,7 +226,7 @@ fn a_stalled_packet_does_not_hold_the_single_worker() {
 #[test]
 fn http_on_a_uwsgi_socket_is_told_so() {
     if differs(
-        "HTTP on a uwsgi socket gets a 400 page that says so, and a log line; uWSGI hangs up.",
+        "HTTP on a uwsgi socket gets a 400 page that explains the mistake, and a log line; uWSGI closes the connection.",
     ) {
         return;
     }
@@ -291,7 +290,7 @@ fn a_ping_is_answered() {
 #[test]
 fn other_modifiers_are_refused() {
     if differs(
-        "Modifiers other than 0, 30 and 100 get 501 and are logged once; uWSGI runs or drops them.",
+        "Modifiers other than 0, 30 and 100 get 501 and are logged once; uWSGI executes or drops them.",
     ) {
         return;
     }
@@ -308,7 +307,7 @@ fn other_modifiers_are_refused() {
 #[test]
 fn modifier_30_takes_the_script_name_off_the_path() {
     if differs(
-        "Modifier 30 strips SCRIPT_NAME from PATH_INFO, as it was meant; in uWSGI it has no effect on Python 3.",
+        "Modifier 30 removes SCRIPT_NAME from PATH_INFO, as documented; in uWSGI it has no effect on Python 3.",
     ) {
         return;
     }
@@ -328,8 +327,7 @@ fn modifier_30_takes_the_script_name_off_the_path() {
 #[test]
 fn variables_that_choose_code_are_refused() {
     if differs(
-        "UWSGI_FILE, UWSGI_SCRIPT, UWSGI_MODULE, UWSGI_CALLABLE, UWSGI_CHDIR, UWSGI_PYHOME, UWSGI_SETENV and the like \
-         get 403 and are logged once; uWSGI obeys them.",
+        "UWSGI_FILE, UWSGI_SCRIPT, UWSGI_MODULE, UWSGI_CALLABLE, UWSGI_CHDIR, UWSGI_PYHOME, UWSGI_SETENV and similar variables get 403 and are logged once; uWSGI obeys them.",
     ) {
         return;
     }
@@ -376,7 +374,7 @@ fn nothing_in_a_request_forges_a_log_line() {
     server.get("/done").expect(200);
     server.wait_for_log("/done");
     if differs(
-        "Control characters of a request are escaped in the log; uWSGI writes them as they are.",
+        "Control characters of a request are escaped in the log; uWSGI writes them unchanged.",
     ) {
         return;
     }

@@ -1,4 +1,4 @@
-//! Privileges: what a server started as root gives up, and when. Left out where the tests do not run as root.
+//! Privileges: what a server started as root drops, and when. Skipped where the tests do not run as root.
 
 use std::fs;
 use std::os::unix::fs::{MetadataExt, PermissionsExt};
@@ -85,7 +85,7 @@ fn the_master_drops_too() {
 
 #[test]
 fn uid_alone_takes_the_users_groups() {
-    if needs_root() || differs("uid alone takes that user's groups with it; uWSGI keeps group 0.") {
+    if needs_root() || differs("uid without gid sets that user's groups; uWSGI keeps group 0.") {
         return;
     }
     let facts = facts(launch().set("uid", "www-data"));
@@ -189,7 +189,7 @@ fn a_socket_that_only_root_can_bind_is_bound() {
         return;
     }
     if differs(
-        "Sockets are bound before privileges are dropped; uWSGI binds after it, unless chown-socket is set.",
+        "Sockets are bound before privileges are dropped; uWSGI binds them afterwards unless chown-socket is set.",
     ) {
         return;
     }
@@ -232,7 +232,7 @@ fn running_as_root_is_warned_of_once() {
         .lines()
         .filter(|line| line.contains("as root"))
         .count();
-    if differs("Running as root without uid is warned of once; uWSGI repeats itself.") {
+    if differs("Running as root without uid logs one warning; uWSGI repeats it.") {
         return;
     }
     assert_eq!(warnings, 1, "{}", server.log());

@@ -1,4 +1,4 @@
-//! Processes: workers and threads, and what happens when one of them dies.
+//! Processes: workers and threads, and their deaths.
 
 use std::collections::{BTreeMap, BTreeSet};
 use std::io::Write;
@@ -97,7 +97,7 @@ fn workers_are_children_of_the_master() {
 #[test]
 fn workers_draw_different_random_numbers() {
     if differs(
-        "Two workers never draw the same random.random(); uWSGI's forks share the generator's state.",
+        "Python's random generator is seeded anew in each worker; uWSGI's workers share the generator's state.",
     ) {
         return;
     }
@@ -138,7 +138,7 @@ fn with_one_thread_the_application_runs_on_the_main_thread() {
 #[test]
 fn signals_are_not_blocked_in_the_application() {
     if differs(
-        "The application runs with no signal blocked, so that its children can be stopped; uWSGI's threads block some.",
+        "The application runs with no signal blocked, so that its child processes can be stopped; uWSGI's threads block some signals.",
     ) {
         return;
     }
@@ -272,7 +272,7 @@ fn when_the_master_is_killed_requests_in_flight_are_finished() {
 #[test]
 fn a_worker_that_keeps_dying_at_its_start_is_retried_with_a_pause() {
     if differs(
-        "A worker that keeps dying at its start is retried with a growing pause; uWSGI sleeps two seconds at times.",
+        "A worker that keeps exiting at its start is restarted with a growing delay; uWSGI sometimes waits two seconds.",
     ) {
         return;
     }
@@ -306,7 +306,7 @@ fn a_worker_that_keeps_dying_at_its_start_is_retried_with_a_pause() {
 #[test]
 fn a_worker_that_is_told_to_stop_finishes_its_request() {
     if differs(
-        "A worker that gets SIGTERM finishes its requests and is replaced; uWSGI's drops them.",
+        "A worker that gets SIGTERM finishes its requests and is replaced; uWSGI's worker drops them.",
     ) {
         return;
     }

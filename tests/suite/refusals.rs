@@ -1,4 +1,4 @@
-//! Starts that cannot work: what cannot be loaded is said in a sentence, with the traceback.
+//! Starts that fail: the reason is logged in one sentence, with the traceback.
 
 use std::fs;
 use std::os::unix::fs::PermissionsExt;
@@ -68,7 +68,7 @@ fn a_callable_that_cannot_be_called_is_refused() {
     let site = Site::of("application = 7\n");
     refused(site.server().set("wsgi-file", "app.py"), &["application"]);
     if differs(
-        "A callable that cannot be called is refused at the start; with module uWSGI fails at each request.",
+        "A callable object that is not callable is refused at the start; with module uWSGI fails at each request.",
     ) {
         return;
     }
@@ -108,7 +108,7 @@ fn a_system_exit_at_import_is_refused() {
 #[test]
 fn an_import_that_fails_is_refused() {
     if differs(
-        "import of a module that cannot be imported is refused; uWSGI prints the traceback and goes on.",
+        "A module of the import option that cannot be imported is an error; uWSGI prints the traceback and continues.",
     ) {
         return;
     }
@@ -141,7 +141,7 @@ fn with_lazy_apps_a_failure_is_refused_too() {
 #[test]
 fn nothing_to_load_is_refused() {
     if differs(
-        "Without need-app a start with an application that cannot be loaded is refused; uWSGI serves 500s.",
+        "An application that cannot be loaded is an error also without need-app; uWSGI starts and answers 500.",
     ) {
         return;
     }
@@ -164,7 +164,7 @@ fn a_virtual_environment_that_is_not_there_is_refused() {
 #[test]
 fn a_broken_virtual_environment_is_refused() {
     if differs(
-        "A virtual environment whose interpreter is gone is refused with a sentence; uWSGI does not need it.",
+        "A virtual environment without its interpreter is refused; uWSGI does not need the interpreter.",
     ) {
         return;
     }
@@ -185,9 +185,7 @@ fn a_broken_virtual_environment_is_refused() {
 
 #[test]
 fn a_python_that_is_too_old_is_refused() {
-    if differs(
-        "A Python older than 3.10 is refused with a sentence; uWSGI is bound to the one it was built for.",
-    ) {
+    if differs("A Python older than 3.10 is refused; uWSGI serves the version it was built for.") {
         return;
     }
     let site = Site::with("hello");

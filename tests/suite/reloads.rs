@@ -1,5 +1,5 @@
-//! Reloads by each of the ways there are, of an application that takes its time to be imported, while clients ask all
-//! the time. `KIT_BIG=1`: an import of 5 s, 16 clients, and the times of answers are compared.
+//! Reloads of a slow application: every way to trigger one, while clients send requests all the time.
+//! `KIT_BIG=1`: an import of 5 s and 16 clients, with a comparison of the response times.
 
 use std::sync::atomic::Ordering;
 use std::time::Duration;
@@ -168,7 +168,7 @@ fn by_the_touched_files_of_other_names() {
 #[test]
 fn a_broken_reload_then_a_mended_one_lose_no_request_and_are_told_apart() {
     if differs(
-        "A reload whose application cannot be loaded is given up: the old generation serves on, and ruwsgi reload --wait fails with the traceback.",
+        "A reload whose application cannot be loaded is cancelled; the old generation continues, and ruwsgi reload --wait fails with the traceback.",
     ) {
         return;
     }
@@ -219,7 +219,9 @@ fn a_single_client_waits_for_nobody() {
 /// The code may have been read already when the file is touched.
 #[test]
 fn a_file_that_is_touched_during_the_start_counts() {
-    if differs("A file of touch-reload that is touched while the application is loaded counts.") {
+    if differs(
+        "A touch-reload file that is touched while the application is loading triggers a reload.",
+    ) {
         return;
     }
     let wait = "import os, time\nopen('loading', 'w').close()\nwhile not os.path.exists('gate'):\n    time.sleep(0.005)\n";

@@ -1,4 +1,4 @@
-//! The lines of the request log: uWSGI's usual one, `log-format`, and which requests get one.
+//! The request log: uWSGI's default line, `log-format`, and which requests are logged.
 
 use crate::kit::*;
 
@@ -124,9 +124,8 @@ fn sizes_and_times_of_a_format_are_numbers() {
 
 #[test]
 fn what_a_client_sends_is_escaped_in_a_format() {
-    if differs(
-        "In a log-format, quotes and control characters that come from the client are written as \\xNN.",
-    ) {
+    if differs("In log-format, quotes and control characters from the client are escaped as \\xNN.")
+    {
         return;
     }
     assert_eq!(

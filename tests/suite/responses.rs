@@ -42,7 +42,7 @@ fn nothing_is_added_that_the_application_did_not_ask_for() {
 #[test]
 fn a_body_in_one_block_gets_a_content_length() {
     if differs(
-        "A response that is one block gets a Content-Length if the application gives none; uWSGI adds nothing.",
+        "A response of one block gets a Content-Length if the application sets none; uWSGI adds none.",
     ) {
         return;
     }
@@ -81,7 +81,9 @@ fn a_status_without_a_reason_gets_one() {
 
 #[test]
 fn a_head_request_gets_no_body() {
-    if differs("A HEAD request gets no body, whatever the application returns; uWSGI sends it.") {
+    if differs(
+        "The response to a HEAD request has no body, whatever the application returns; uWSGI sends the body.",
+    ) {
         return;
     }
     let server = server();
@@ -104,7 +106,9 @@ fn no_body_follows_204_and_304() {
         assert_eq!(answer.body, b"");
         assert_eq!(answer.header("Content-Length"), None, "{status}");
     }
-    if differs("A 204 or 304 has no body, whatever the application returns; uWSGI sends it.") {
+    if differs(
+        "A 204 or 304 response has no body, whatever the application returns; uWSGI sends the body.",
+    ) {
         return;
     }
     for status in ["204 No Content", "304 Not Modified"] {
@@ -118,7 +122,9 @@ fn no_body_follows_204_and_304() {
 
 #[test]
 fn a_body_is_cut_at_its_content_length() {
-    if differs("A body longer than its Content-Length is cut there; uWSGI sends all of it.") {
+    if differs(
+        "A response body longer than its Content-Length is truncated; uWSGI sends all of it.",
+    ) {
         return;
     }
     let server = server();
@@ -130,7 +136,7 @@ fn a_body_is_cut_at_its_content_length() {
 
 #[test]
 fn a_body_shorter_than_its_content_length_is_said_in_the_log() {
-    if differs("A body shorter than its Content-Length is said in the log; uWSGI does not look.") {
+    if differs("A response body shorter than its Content-Length is logged; uWSGI does not check.") {
         return;
     }
     let server = server();
@@ -141,7 +147,7 @@ fn a_body_shorter_than_its_content_length_is_said_in_the_log() {
 #[test]
 fn line_breaks_in_status_and_headers_are_refused() {
     if differs(
-        "CR, LF and NUL in a status or header become a 500; uWSGI sends them (response splitting).",
+        "CR, LF and NUL in a status line or header give a 500 response; uWSGI sends them (response splitting).",
     ) {
         return;
     }
@@ -165,8 +171,9 @@ fn line_breaks_in_status_and_headers_are_refused() {
 
 #[test]
 fn a_status_or_header_of_a_wrong_type_is_refused() {
-    if differs("A mistake in the arguments of start_response is a 500; uWSGI sends an empty reply.")
-    {
+    if differs(
+        "Wrong arguments to start_response give a 500 response; uWSGI sends an empty response.",
+    ) {
         return;
     }
     let mut server = server();
@@ -229,7 +236,7 @@ fn write_sends_at_once() {
 #[test]
 fn exc_info_replaces_headers_that_are_not_sent() {
     if differs(
-        "start_response with exc_info replaces headers that are not sent yet; in uWSGI it raises SystemError.",
+        "start_response with exc_info replaces headers that have not been sent; in uWSGI it raises SystemError.",
     ) {
         return;
     }
@@ -241,7 +248,7 @@ fn exc_info_replaces_headers_that_are_not_sent() {
 #[test]
 fn exc_info_after_the_headers_raises_the_exception() {
     if differs(
-        "start_response with exc_info after the headers raises that exception; uWSGI raises an OSError.",
+        "start_response with exc_info after the headers raises that exception; uWSGI raises OSError.",
     ) {
         return;
     }
@@ -255,7 +262,7 @@ fn exc_info_after_the_headers_raises_the_exception() {
 #[test]
 fn start_response_twice_without_exc_info_is_a_mistake() {
     if differs(
-        "A second start_response without exc_info is a mistake of the application, as PEP 3333 says; uWSGI takes it.",
+        "A second start_response without exc_info raises an error, as PEP 3333 demands; uWSGI accepts it.",
     ) {
         return;
     }
@@ -267,7 +274,7 @@ fn start_response_twice_without_exc_info_is_a_mistake() {
 #[test]
 fn an_application_that_never_calls_start_response_gets_500() {
     if differs(
-        "A response without start_response is a 500; uWSGI sends the body without a status line.",
+        "A response without a call of start_response is a 500; uWSGI sends the body without a status line.",
     ) {
         return;
     }

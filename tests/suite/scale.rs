@@ -1,4 +1,4 @@
-//! The number of workers: how it follows the load.
+//! Number of workers: `cheaper` and how it follows the load.
 
 use std::sync::atomic::{AtomicBool, Ordering};
 
@@ -68,7 +68,7 @@ fn a_worker_that_is_one_too_many_finishes_its_request_first() {
 #[test]
 fn the_number_of_workers_outlives_a_reload() {
     if differs(
-        "A reload under cheaper keeps as many workers as the load has brought; uWSGI begins with cheaper-initial.",
+        "A reload under cheaper keeps the current number of workers; uWSGI begins with cheaper-initial.",
     ) {
         return;
     }
@@ -84,7 +84,7 @@ fn the_number_of_workers_outlives_a_reload() {
 #[test]
 fn backlog_goes_by_the_connections_that_wait() {
     if differs(
-        "cheaper-algo = backlog reads the queue of Unix sockets too; uWSGI that of TCP sockets only.",
+        "cheaper-algo = backlog also reads the queue of Unix sockets; uWSGI reads that of TCP sockets only.",
     ) {
         return;
     }
@@ -133,7 +133,7 @@ fn an_idle_instance_comes_back_with_the_initial_number() {
 #[test]
 fn auto_is_a_worker_for_each_cpu_that_the_instance_may_use() {
     if differs(
-        "processes = auto, and %k, count the CPUs that the instance may use, by affinity and by the quota of its cgroup; uWSGI's %k counts those of the machine.",
+        "processes = auto and %k count the CPUs available to the instance, by affinity and cgroup quota; uWSGI's %k counts those of the machine.",
     ) {
         return;
     }
@@ -153,7 +153,7 @@ fn auto_is_a_worker_for_each_cpu_that_the_instance_may_use() {
 #[test]
 fn numbers_that_cannot_hold_together_keep_it_from_starting() {
     if differs(
-        "What is wrong with cheaper is said with its place; uWSGI's busyness is a plugin of its own.",
+        "Wrong cheaper options are reported with their place; in uWSGI busyness is a separate plugin.",
     ) {
         return;
     }

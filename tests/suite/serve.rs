@@ -1,4 +1,4 @@
-//! Sockets: kinds, permissions, inheritance, what is left behind.
+//! Sockets: kinds, permissions, inheritance, removal.
 
 use std::fs;
 use std::os::unix::fs::{MetadataExt, PermissionsExt};
@@ -56,7 +56,7 @@ fn an_abstract_socket_is_served() {
     let site = Site::with("hello");
     let name = format!("@ruwsgi-{}", site.path().display());
     // the kit's client knows it too
-    differs("The name of an abstract socket is what follows the @; uWSGI adds a NUL byte to it.");
+    differs("The name of an abstract socket is the text after the @; uWSGI adds a NUL byte.");
     let server = site.server().set("socket", name).start();
     server.get("/").says("hello\n");
 }
@@ -159,7 +159,9 @@ fn a_port_in_use_is_refused() {
 
 #[test]
 fn a_queue_longer_than_the_system_allows_is_clamped_and_said() {
-    if differs("listen above net.core.somaxconn is clamped and said; uWSGI does not start.") {
+    if differs(
+        "listen above net.core.somaxconn is reduced to it with a warning; uWSGI does not start.",
+    ) {
         return;
     }
     let server = Site::with("hello").server().set("listen", 100_000).start();
@@ -200,7 +202,8 @@ fn a_mode_that_is_no_mode_is_refused() {
 
 #[test]
 fn the_socket_of_a_daemon_is_not_open_to_everybody() {
-    if differs("daemonize keeps the umask; uWSGI sets it to 0, so that the socket is 0777.") {
+    if differs("daemonize keeps the umask; uWSGI sets it to 0, so that the socket gets mode 0777.")
+    {
         return;
     }
     let site = Site::with("hello");
@@ -249,7 +252,7 @@ fn without_vacuum_the_socket_stays() {
 
 #[test]
 fn the_socket_is_removed_after_a_reload_too() {
-    if differs("vacuum removes the socket after a reload too; uWSGI leaves it.") {
+    if differs("vacuum removes the socket also after a reload; uWSGI leaves it.") {
         return;
     }
     let site = Site::with("generation");
@@ -285,7 +288,7 @@ fn a_stale_socket_is_replaced() {
 #[test]
 fn a_regular_file_at_the_sockets_path_is_kept() {
     if differs(
-        "A regular file at the socket's path is kept and the start refused; uWSGI deletes it.",
+        "A regular file at the socket's path is kept and the start is refused; uWSGI deletes the file.",
     ) {
         return;
     }
@@ -299,8 +302,9 @@ fn a_regular_file_at_the_sockets_path_is_kept() {
 
 #[test]
 fn a_second_master_on_a_live_socket_is_refused() {
-    if differs("A second master on a live socket is refused; uWSGI takes the path from the first.")
-    {
+    if differs(
+        "A second master on a socket in use is refused; uWSGI takes the path from the first.",
+    ) {
         return;
     }
     let site = Site::with("hello");
@@ -355,7 +359,7 @@ fn the_application_does_not_see_systemds_variables() {
 
 #[test]
 fn sockets_of_systemd_survive_a_reload() {
-    if differs("Sockets passed by systemd survive a reload; uWSGI loses them and ends.") {
+    if differs("Sockets passed by systemd survive a reload; uWSGI loses them and exits.") {
         return;
     }
     let site = Site::with("generation");

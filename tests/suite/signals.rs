@@ -1,4 +1,4 @@
-//! Stopping and reloading: what happens to requests in flight, and to new code.
+//! Stopping and reloading: requests in flight and new code.
 
 use std::time::Instant;
 
@@ -30,7 +30,7 @@ fn renew(site: &Site, generation: &str) {
 #[test]
 fn term_int_and_quit_finish_the_requests_in_flight() {
     if differs(
-        "SIGTERM, SIGINT and SIGQUIT finish the requests in flight, then stop; uWSGI drops them, or reloads.",
+        "SIGTERM, SIGINT and SIGQUIT finish the requests in flight, then stop; uWSGI drops the requests, or reloads.",
     ) {
         return;
     }
@@ -105,7 +105,7 @@ fn a_second_signal_stops_at_once() {
 #[test]
 fn a_stop_waits_no_longer_than_the_mercy() {
     if differs(
-        "worker-reload-mercy bounds the wait for requests when stopping, too; uWSGI does not wait there.",
+        "worker-reload-mercy also limits the wait for requests when stopping; uWSGI does not wait then.",
     ) {
         return;
     }
@@ -138,7 +138,9 @@ fn signals_that_the_shell_has_it_ignore_are_heard() {
 
 #[test]
 fn hup_during_the_start_reloads_once_it_is_complete() {
-    if differs("A SIGHUP during the start is kept until the start is complete; uWSGI ignores it.") {
+    if differs(
+        "A SIGHUP during the start takes effect when the start is complete; uWSGI ignores it.",
+    ) {
         return;
     }
     let app = "import os, time\nwhile not os.path.exists('gate'):\n    time.sleep(0.005)\n";
@@ -184,7 +186,7 @@ fn the_master_keeps_its_process_over_reloads() {
 #[test]
 fn broken_code_leaves_the_old_generation_serving() {
     if differs(
-        "A reload to code that cannot be loaded leaves the old workers serving; uWSGI is gone.",
+        "A reload to code that cannot be loaded leaves the old workers serving; uWSGI exits.",
     ) {
         return;
     }
@@ -311,7 +313,7 @@ fn die_on_term_off_makes_term_a_reload() {
 
 #[test]
 fn stray_signals_do_not_end_the_master() {
-    if differs("SIGUSR2 and SIGALRM do not end the master; uWSGI's dies of them.") {
+    if differs("SIGUSR2 and SIGALRM do not end the master; uWSGI's master exits.") {
         return;
     }
     let server = Site::with("processes").server().start();

@@ -1,4 +1,4 @@
-//! systemd: what it is told (`sd_notify`), by a master and by an emperor.
+//! systemd: notifications (`sd_notify`) by masters and emperors.
 
 use std::os::unix::net::UnixDatagram;
 use std::time::Duration;
@@ -61,7 +61,7 @@ fn systemd_is_told_of_readiness_and_stop() {
         .start();
     manager.hears("READY=1");
     server.get("/").says("hello\n");
-    if differs("systemd is told STOPPING=1; uWSGI tells only READY=1.") {
+    if differs("STOPPING=1 is sent to systemd; uWSGI sends only READY=1.") {
         return;
     }
     server.signal(Signal::SIGTERM);
@@ -72,7 +72,7 @@ fn systemd_is_told_of_readiness_and_stop() {
 #[test]
 fn systemd_is_not_told_of_readiness_before_the_application_is_there() {
     if differs(
-        "systemd is told READY=1 when workers accept; uWSGI tells it before they are forked.",
+        "READY=1 is sent to systemd when workers accept connections; uWSGI sends it before they are forked.",
     ) {
         return;
     }
@@ -95,7 +95,7 @@ fn systemd_is_not_told_of_readiness_before_the_application_is_there() {
 
 #[test]
 fn systemd_hears_from_a_master_as_often_as_it_asks_for() {
-    if differs("systemd's watchdog (WatchdogSec=) is served by masters and emperors.") {
+    if differs("systemd's watchdog (WatchdogSec=) is supported by masters and emperors.") {
         return;
     }
     let site = Site::with("hello");
@@ -130,7 +130,9 @@ fn systemd_hears_nothing_that_was_asked_of_another_process() {
 
 #[test]
 fn an_emperors_reload_is_over_when_its_vassals_have_reloaded() {
-    if differs("systemd is told RELOADING=1 and the end of the reload, by masters and emperors.") {
+    if differs(
+        "RELOADING=1 and the end of the reload are sent to systemd, by masters and emperors.",
+    ) {
         return;
     }
     let site = site();

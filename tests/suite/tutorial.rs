@@ -1,4 +1,4 @@
-//! The tutorial: what its readers type, step by step.
+//! The tutorial: its commands, step by step.
 
 use std::fs;
 use std::os::unix::fs::PermissionsExt;
@@ -176,7 +176,7 @@ fn an_ini_file_may_stand_alone_on_the_command_line() {
 #[test]
 fn an_active_virtual_environment_is_used() {
     if differs(
-        "With a virtual environment active (its bin first in PATH), its Python is used without being named.",
+        "With an active virtual environment (its bin first in PATH) its Python is used without configuration.",
     ) {
         return;
     }

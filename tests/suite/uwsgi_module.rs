@@ -1,4 +1,4 @@
-//! The modules uwsgi and uwsgidecorators: what applications ask of them.
+//! The modules uwsgi and uwsgidecorators: what applications call.
 
 use serde_json::{Value, json};
 
@@ -136,7 +136,9 @@ fn postfork_functions_run_in_every_worker() {
 
 #[test]
 fn what_is_not_there_says_so() {
-    if differs("What of the module uwsgi is not available raises an AttributeError that says so.") {
+    if differs(
+        "A function of the module uwsgi that is not available raises an AttributeError that names it.",
+    ) {
         return;
     }
     let site = Site::of(

@@ -1,4 +1,4 @@
-//! Vassals' files that are run (`emperor-magic-exec`), and the programs by which vassals are started (`emperor-wrapper`).
+//! Executable vassals: `emperor-magic-exec` and `emperor-wrapper`.
 
 use std::fs;
 use std::os::unix::fs::PermissionsExt;
@@ -17,7 +17,7 @@ fn executable(site: &Site, name: &str, text: &str) {
 #[test]
 fn an_executable_vassal_is_run_and_prints_its_configuration() {
     if differs(
-        "Under emperor-magic-exec a vassal whose file fails when it is run is not started, or serves as before.",
+        "Under emperor-magic-exec a vassal whose file fails when it is executed is not started, or continues as before.",
     ) {
         return;
     }

@@ -1,4 +1,4 @@
-//! Virtual environments and interpreters: one server, any of them.
+//! Virtual environments and interpreters: one server for any of them.
 
 use std::path::{Path, PathBuf};
 
@@ -93,7 +93,7 @@ fn without_a_virtual_environment_there_is_none() {
 #[test]
 fn one_server_serves_applications_of_two_pythons() {
     if differs(
-        "The same binary serves any CPython from 3.10 on; uWSGI only the one it was built for.",
+        "The same binary serves any CPython from 3.10 on; uWSGI only the version it was built for.",
     ) {
         return;
     }

@@ -1,4 +1,4 @@
-//! Files that are watched, and whose change is a reload: `fs-reload`, `fs-brutal-reload`, `py-autoreload`.
+//! Watched files: `fs-reload`, `fs-brutal-reload`, `py-autoreload`.
 
 use crate::kit::*;
 
@@ -44,7 +44,7 @@ fn comes_to_say(server: &Server, text: &str) {
 #[test]
 fn a_change_in_a_watched_directory_or_file_is_one_reload() {
     if differs(
-        "fs-reload waits until the files are quiet, and prepares the new generation beside the old one.",
+        "fs-reload waits until the files stop changing, then starts the new generation beside the old one.",
     ) {
         return;
     }
@@ -86,7 +86,7 @@ fn a_directory_that_cannot_be_watched_is_told_of() {
 #[test]
 fn an_edit_of_a_loaded_module_is_a_reload() {
     if differs(
-        "py-autoreload is a reload that the old generation bridges; code that cannot be loaded leaves it serving.",
+        "With py-autoreload the old generation serves until the new one is ready, and keeps serving when the new code cannot be loaded.",
     ) {
         return;
     }
