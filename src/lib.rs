@@ -7,6 +7,7 @@ mod config;
 mod control;
 mod emperor;
 pub mod exit;
+pub mod http;
 pub mod ipc;
 pub mod log;
 mod master;

@@ -66,7 +66,7 @@ fn tell(worker: &Worker, pause: Duration) {
     let mut known = HashSet::new();
     while !worker.is_leaving() {
         for files in Python::attach(|py| files(py, &worker.spec, &mut known)) {
-            worker.say(&ruwsgi::ipc::FromWorker::Files(files));
+            worker.send(&ruwsgi::ipc::FromWorker::Files(files));
         }
         std::thread::sleep(pause);
     }

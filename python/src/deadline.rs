@@ -1,12 +1,15 @@
-//! The end of a request that has run for too long (`harakiri`), as the master has judged it.
+//! The end of a request that has run for longer than `harakiri` allows, when the master has found that.
 //!
-//! Its client is answered at once, by a thread that needs no interpreter. Its thread gets an exception: the main
-//! thread by a signal with a handler in Python, which also ends a sleep, a wait for a peer or a regular expression;
-//! other threads by `PyThreadState_SetAsyncExc`, which reaches them only at their next step in Python. The stacks
-//! of all threads go to the log. What that does not bring back, the master kills.
+//! 1. The I/O thread, which needs no interpreter, answers the client with 504.
+//! 2. The request's thread gets the exception `uwsgi.Harakiri`. The main thread gets it from a signal handler in Python,
+//!    which also ends a sleep, a wait for a peer or a regular expression. Other threads get it from
+//!    `PyThreadState_SetAsyncExc`, which takes effect at their next step in Python.
+//! 3. The stacks of all threads go to the log.
+//!
+//! The master kills a worker whose request does not end by that.
 
 use std::sync::atomic::{AtomicU64, Ordering::SeqCst};
-use std::sync::{Arc, OnceLock, mpsc};
+use std::sync::{Arc, mpsc};
 use std::time::Duration;
 
 use pyo3::exceptions::PyBaseException;
@@ -14,103 +17,115 @@ use pyo3::ffi;
 use pyo3::prelude::*;
 use pyo3::sync::PyOnceLock;
 use pyo3::types::{PyCFunction, PyModule, PyType};
+use ruwsgi::http::io_thread::INTERRUPT;
 use ruwsgi::sys::clock::monotonic_micros;
-use ruwsgi::sys::{stream, thread};
+use ruwsgi::sys::thread;
 
-use crate::exchange::Exchange;
-use crate::outlet::Flow;
-use crate::responder::Responder;
 use crate::stacks;
 use crate::worker::Worker;
 
-/// The exception, `uwsgi.Harakiri`.
+/// The exception `uwsgi.Harakiri`.
 static HARAKIRI: PyOnceLock<Py<PyType>> = PyOnceLock::new();
 /// When the stacks were written last, microseconds of the monotonic clock.
 static LAST_STACKS: AtomicU64 = AtomicU64::new(0);
 
-/// How long the interpreter is waited for before the stacks are taken without it.
-const WAIT_FOR_INTERPRETER: Duration = Duration::from_millis(400);
-/// The stacks are not written again within this time, microseconds.
-const STACKS_PAUSE: u64 = 1_000_000;
+/// How long the interpreter is waited for before the stacks are written without it.
+const INTERPRETER_TIMEOUT: Duration = Duration::from_millis(400);
+/// Shortest time between two writes of the stacks, microseconds.
+const STACKS_INTERVAL: u64 = 1_000_000;
 
-/// Formats the stacks of all threads; called attached.
-const STACKS: &str = r#"
+/// Formats the stacks of all threads but its own.
+const FORMAT_STACKS: &str = r#"
 def stacks(marked, own):
     import sys, threading, traceback
     names = {ident: thread.name for ident, thread in list(threading._active.items())}
     text = []
     for ident, frame in sys._current_frames().items():
         if ident != own:
-            mark = " (the one that is given up)" if ident == marked else ""
+            mark = " (its request has expired)" if ident == marked else ""
             text.append("Thread %s%s, most recent call last:\n" % (names.get(ident, ident), mark))
             text.extend(traceback.format_stack(frame)[-60:])
     return "".join(text)
 "#;
 
-/// A signal for the main thread: raise the exception.
+/// The signal that makes the main thread raise the exception.
 fn raise_signal() -> i32 {
     thread::first_realtime_signal() + 5
 }
 
-/// A signal for faulthandler: write all stacks.
+/// The signal that makes faulthandler write all stacks.
 fn dump_signal() -> i32 {
     thread::first_realtime_signal() + 6
 }
 
-/// What it takes to end a thread's request from outside.
+/// The deadline of a serving thread's request.
+///
+/// A request is identified by the time it began, `busy_since` of the scoreboard.
 #[derive(Default)]
-pub struct Sentence {
-    /// Python's number of the thread.
+pub struct ThreadDeadline {
+    /// Python's identifier of the thread.
     ident: AtomicU64,
-    /// When the request began that the application works on; 0 when there is none. Changes only while attached.
+    /// The request that the application works on, or 0. Changes only while the thread is attached to the interpreter.
     serving: AtomicU64,
-    /// The request whose deadline has passed.
+    /// The request whose deadline has passed, or 0.
     expired: AtomicU64,
-    responder: OnceLock<Py<Responder>>,
 }
 
-impl Sentence {
-    /// The calling thread serves with this answer from now on.
-    pub fn accompany(&self, py: Python<'_>, responder: &Py<Responder>) {
+impl ThreadDeadline {
+    /// The calling thread is this one.
+    pub fn attach(&self) {
         // SAFETY: no preconditions.
         let ident = unsafe { ffi::PyThread_get_thread_ident() };
         self.ident.store(ident, SeqCst);
-        // a thread has one answer for its life
-        let _ = self.responder.set(responder.clone_ref(py));
     }
 
-    /// The application is called.
+    /// The application is about to be called.
+    #[inline]
     pub fn enter(&self, worker: &Worker, core: u32) {
         if worker.spec.serving.harakiri {
-            let since = worker.board.thread(worker.row, core);
-            self.serving
-                .store(since.map_or(0, |row| row.busy_since.load(SeqCst)), SeqCst);
+            let row = worker.engine.counters.thread(core);
+            let begun = row.map_or(0, |row| row.busy_since.load(SeqCst));
+            self.serving.store(begun, SeqCst);
         }
     }
 
-    /// The application has returned; an exception that has not reached it must not reach the next request.
+    /// The application has returned. An exception that has not reached it must not reach the next request.
+    #[inline]
     pub fn leave(&self, _py: Python<'_>) {
-        let since = self.serving.swap(0, SeqCst);
-        if since != 0 && self.expired.swap(0, SeqCst) == since {
-            // SAFETY: attached; null takes back what is pending.
+        let begun = self.serving.swap(0, SeqCst);
+        if begun != 0 && self.expired.swap(0, SeqCst) == begun {
+            // SAFETY: attached; null cancels a pending exception.
             unsafe {
                 ffi::PyThreadState_SetAsyncExc(self.ident.load(SeqCst) as _, std::ptr::null_mut())
             };
         }
     }
 
-    /// Whether the application works on a request whose deadline has passed, asked for the first time.
+    /// Whether the application works on an expired request. True once per request.
     fn take_expired(&self) -> bool {
-        let since = self.serving.load(SeqCst);
-        since != 0
+        let begun = self.serving.load(SeqCst);
+        begun != 0
             && self
                 .expired
-                .compare_exchange(since, 0, SeqCst, SeqCst)
+                .compare_exchange(begun, 0, SeqCst, SeqCst)
                 .is_ok()
+    }
+
+    fn is_serving(&self, begun: u64) -> bool {
+        self.serving.load(SeqCst) == begun
     }
 }
 
-/// Makes the exception known to applications.
+/// A request that has expired.
+#[derive(Clone, Copy)]
+struct Expired {
+    /// Number of its thread.
+    core: u32,
+    /// When it began.
+    begun: u64,
+}
+
+/// Adds the exception to the module `uwsgi`.
 ///
 /// # Errors
 /// Those of the interpreter.
@@ -131,14 +146,14 @@ fn exception(py: Python<'_>) -> PyResult<&Py<PyType>> {
     })
 }
 
-/// Whether an exception is this one.
+/// Whether an exception is `uwsgi.Harakiri`.
 pub fn is_harakiri(py: Python<'_>, error: &PyErr) -> bool {
     HARAKIRI
         .get(py)
         .is_some_and(|class| error.is_instance(py, class.bind(py)))
 }
 
-/// Sets up what the end of a request needs; on the worker's main thread.
+/// Installs the signal handlers; on the worker's main thread.
 ///
 /// # Errors
 /// Those of the interpreter.
@@ -146,11 +161,11 @@ pub fn prepare(py: Python<'_>, worker: &Arc<Worker>) -> PyResult<()> {
     if !worker.spec.serving.harakiri {
         return Ok(());
     }
-    stacks::write_upon(py, dump_signal())?;
-    let on_main = worker.clone();
+    stacks::write_on_signal(py, dump_signal())?;
+    let worker = worker.clone();
     let handler = PyCFunction::new_closure(py, None, None, move |args, _| -> PyResult<()> {
         let py = args.py();
-        if on_main.seats[0].sentence.take_expired() {
+        if worker.deadlines[0].take_expired() {
             return Err(error(py));
         }
         Ok(())
@@ -170,111 +185,102 @@ fn error(py: Python<'_>) -> PyErr {
     }
 }
 
-/// The porter's: a request is over its deadline.
-pub fn expire(worker: &Arc<Worker>, core: u32, since: u64) {
-    let (Some(seat), Some(row)) = (
-        worker.seats.get(core as usize),
-        worker.board.thread(worker.row, core),
+/// Answers the client of the request that thread `core` began at `begun`, and interrupts the application. Called by the
+/// I/O thread.
+pub fn expire(worker: &Arc<Worker>, core: u32, begun: u64) {
+    let (Some(state), Some(deadline), Some(row)) = (
+        worker.engine.threads.get(core as usize),
+        worker.deadlines.get(core as usize),
+        worker.engine.counters.thread(core),
     ) else {
         return;
     };
-    let is_current = || row.busy_since.load(SeqCst) == since;
-    if let Some(responder) = seat.sentence.responder.get()
-        && let Ok(mut exchange) = responder.get().exchange()
+    let is_current = || row.busy_since.load(SeqCst) == begun;
+    if let Some(mut response) = state.response.try_lock()
         && is_current()
     {
-        answer(&mut exchange);
+        response.cut_off(504, "Gateway Timeout");
     }
     if !is_current() {
         return;
     }
-    seat.sentence.expired.store(since, SeqCst);
+    deadline.expired.store(begun, SeqCst);
     let worker = worker.clone();
     let started = std::thread::Builder::new()
         .name("harakiri".into())
-        .spawn(move || end(&worker, core, since));
+        .spawn(move || interrupt(&worker, Expired { core, begun }));
     if let Err(error) = started {
-        tracing::error!("no thread could be started to end a request: {error}");
+        tracing::error!("cannot start a thread to interrupt an expired request: {error}");
     }
 }
 
-/// Answers in the application's stead if nothing is out, and takes nothing from it any more.
-fn answer(exchange: &mut Exchange) {
-    if exchange.is_committed() || exchange.broken || !exchange.is_open() {
-        return;
-    }
-    exchange.fail(504, "Gateway Timeout");
-    let flow = exchange.settle();
-    exchange.broken = true;
-    if flow == Flow::Done {
-        stream::shut_down_writing(exchange.fd);
-    }
-}
-
-/// Raises the exception in the thread and writes the stacks; without the interpreter, if it cannot be had.
-fn end(worker: &Arc<Worker>, core: u32, since: u64) {
-    let now = monotonic_micros();
-    let last = LAST_STACKS.load(SeqCst);
-    let wanted = now > last + STACKS_PAUSE
-        && LAST_STACKS
-            .compare_exchange(last, now, SeqCst, SeqCst)
-            .is_ok();
-    let (teller, told) = mpsc::channel();
+/// Raises the exception in the request's thread and writes the stacks; without the interpreter, if that cannot be had.
+fn interrupt(worker: &Arc<Worker>, request: Expired) {
+    let writes_stacks = is_time_for_stacks();
+    let (sender, stacks) = mpsc::channel();
     let attached = worker.clone();
     let started = std::thread::Builder::new().spawn(move || {
         Python::try_attach(|py| {
-            let text = wanted.then(|| formatted(py, &attached, core));
-            raise(py, &attached, core, since);
-            // who waited no longer has written them already
-            let _ = teller.send(text);
+            let text = writes_stacks.then(|| format_stacks(py, &attached, request.core));
+            raise(py, &attached, request);
+            // nobody receives it after the timeout
+            let _ = sender.send(text);
         });
     });
     if started.is_err() {
         return;
     }
-    match told.recv_timeout(WAIT_FOR_INTERPRETER) {
+    match stacks.recv_timeout(INTERPRETER_TIMEOUT) {
         Ok(Some(Ok(text))) => {
             stacks::keep(&text);
-            write(worker, "the stacks of its threads", &text);
+            log_stacks(worker, "stacks of its threads", &text);
         }
-        Ok(Some(Err(error))) => {
-            tracing::warn!("the stacks of the threads could not be had: {error}");
-        }
+        Ok(Some(Err(error))) => tracing::warn!("cannot format the stacks of the threads: {error}"),
         Ok(None) => {}
         Err(_) => {
-            if wanted {
-                write(
+            if writes_stacks {
+                let text = stacks::dump(dump_signal());
+                log_stacks(
                     worker,
-                    "the stacks of its threads, one of which keeps the interpreter to itself in native code (most recent call first)",
-                    &stacks::dump(dump_signal())
-                        .unwrap_or_else(|| "they could not be had".to_owned()),
+                    "stacks of its threads, one of which holds the interpreter in native code (most recent call first)",
+                    text.as_deref().unwrap_or("not available"),
                 );
             }
-            give_up(worker, core);
+            report_stuck(worker, request.core);
         }
     }
-    let seat = &worker.seats[core as usize];
-    if by_signal(core) && seat.sentence.serving.load(SeqCst) == since {
-        thread::signal(seat.tid.load(SeqCst), raise_signal());
+    let deadline = &worker.deadlines[request.core as usize];
+    if uses_signal(request.core) && deadline.is_serving(request.begun) {
+        worker.engine.threads[request.core as usize].signal(raise_signal());
     }
 }
 
-/// Nobody reaches the interpreter: whatever the other threads accepted now would wait with the one that keeps it. Only if
-/// it is the main thread, a signal may end that yet.
-fn give_up(worker: &Worker, core: u32) {
-    let main = &worker.seats[0].sentence;
-    if core != 0 && !(by_signal(0) && main.serving.load(SeqCst) != 0) {
-        worker.stuck.store(core, SeqCst);
-        worker.bell.ring();
+/// Whether the stacks may be written again. Marks them as written.
+fn is_time_for_stacks() -> bool {
+    let now = monotonic_micros();
+    let last = LAST_STACKS.load(SeqCst);
+    now > last + STACKS_INTERVAL
+        && LAST_STACKS
+            .compare_exchange(last, now, SeqCst, SeqCst)
+            .is_ok()
+}
+
+/// Retires the worker whose interpreter cannot be had: every request that the other threads accept now would wait for
+/// it, too. If the main thread holds it, the signal may still end that.
+fn report_stuck(worker: &Worker, core: u32) {
+    let signal_may_help = uses_signal(0) && !worker.deadlines[0].is_serving(0);
+    if core != 0 && !signal_may_help {
+        worker.exit_reasons.stuck_thread.store(core, SeqCst);
+        worker.engine.wake();
     }
 }
 
-/// The main thread gets the exception from a signal's handler.
-fn by_signal(core: u32) -> bool {
+/// Whether the thread gets the exception from a signal handler: the main thread does.
+fn uses_signal(core: u32) -> bool {
     core == 0 && thread::handles(raise_signal())
 }
 
-fn write(worker: &Worker, what: &str, text: &str) {
+fn log_stacks(worker: &Worker, what: &str, text: &str) {
     let heading = format!(
         "worker {} (pid {}): {what}:",
         worker.slot,
@@ -283,25 +289,24 @@ fn write(worker: &Worker, what: &str, text: &str) {
     ruwsgi::log::block(tracing::Level::ERROR, &heading, text);
 }
 
-fn formatted(py: Python<'_>, worker: &Worker, core: u32) -> PyResult<String> {
-    let code = std::ffi::CString::new(STACKS)?;
+fn format_stacks(py: Python<'_>, worker: &Worker, core: u32) -> PyResult<String> {
+    let code = std::ffi::CString::new(FORMAT_STACKS)?;
     let module = PyModule::from_code(py, &code, c"<ruwsgi>/stacks.py", c"_ruwsgi_stacks")?;
-    let marked = worker.seats[core as usize].sentence.ident.load(SeqCst);
+    let marked = worker.deadlines[core as usize].ident.load(SeqCst);
     // SAFETY: no preconditions.
     let own = unsafe { ffi::PyThread_get_thread_ident() };
     module.call_method1("stacks", (marked, own))?.extract()
 }
 
-/// Raises the exception in a thread other than the main one, if it still serves that request. Called attached.
-fn raise(py: Python<'_>, worker: &Worker, core: u32, since: u64) {
-    let sentence = &worker.seats[core as usize].sentence;
-    if by_signal(core) || sentence.serving.load(SeqCst) != since {
+/// Raises the exception in a thread other than the main one, if it still serves the request. The caller is attached.
+fn raise(py: Python<'_>, worker: &Worker, request: Expired) {
+    let deadline = &worker.deadlines[request.core as usize];
+    if uses_signal(request.core) || !deadline.is_serving(request.begun) {
         return;
     }
     let Ok(class) = exception(py) else { return };
     // SAFETY: attached, so the thread cannot leave the request meanwhile; the class is a live exception type.
-    unsafe { ffi::PyThreadState_SetAsyncExc(sentence.ident.load(SeqCst) as _, class.as_ptr()) };
-    // out of a system call that an exception cannot end
-    let tid = worker.seats[core as usize].tid.load(SeqCst);
-    thread::signal(tid, crate::worker::KICK);
+    unsafe { ffi::PyThreadState_SetAsyncExc(deadline.ident.load(SeqCst) as _, class.as_ptr()) };
+    // ends a system call, which an exception cannot do
+    worker.engine.threads[request.core as usize].signal(INTERRUPT);
 }

@@ -9,10 +9,10 @@ use pyo3::exceptions::PyMemoryError;
 use pyo3::ffi;
 use pyo3::prelude::*;
 use pyo3::types::{PyBytes, PyDict, PyString};
+use ruwsgi::http::request::{Request, Span};
 use ruwsgi::ipc::AppSpec;
 
 use crate::file_wrapper::FileWrapper;
-use crate::request::{Request, Span};
 
 /// Names that are kept: more would let a client fill the memory.
 const NAMES: usize = 2048;
@@ -113,7 +113,7 @@ impl Environs {
             return Err(error);
         }
         set(&dict, &self.keys.input, input)?;
-        if is_https(request) {
+        if request.is_https() {
             set(&dict, &self.keys.scheme, self.https.bind(py))?;
         }
         if let Some(split) = split {
@@ -221,17 +221,6 @@ fn common_prefix(one: &[u8], other: &[u8]) -> usize {
     }
     let words = one.chunks_exact(8).zip(other.chunks_exact(8));
     words.take_while(|(one, other)| one == other).count() * 8
-}
-
-fn is_https(request: &Request) -> bool {
-    if request.marks.scheme.is_some() {
-        return request.mark(request.marks.scheme) == b"https";
-    }
-    let https = request.mark(request.marks.https);
-    https == b"1"
-        || https
-            .get(..2)
-            .is_some_and(|on| on.eq_ignore_ascii_case(b"on"))
 }
 
 fn set(dict: &Bound<'_, PyDict>, key: &Py<PyString>, value: &Bound<'_, PyAny>) -> PyResult<()> {

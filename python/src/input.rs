@@ -13,26 +13,10 @@ use pyo3::intern;
 use pyo3::prelude::*;
 use pyo3::sync::MutexExt;
 use pyo3::types::{PyBytes, PyList, PyMemoryView, PySlice};
+use ruwsgi::http::spool::Body;
 
 /// How much of a spooled file is read at once, bytes. Reads of at least this size go past the window.
 const WINDOW: u64 = 64 * 1024;
-
-/// A request's body, complete.
-#[derive(Default)]
-pub enum Body {
-    /// There is none.
-    #[default]
-    Empty,
-    /// It is in memory.
-    Memory(Vec<u8>),
-    /// It was spooled: the first `len` bytes of the file, whatever the file's own position.
-    File {
-        /// The file; nobody writes to it any more.
-        file: File,
-        /// The body's length, bytes.
-        len: u64,
-    },
-}
 
 /// The file-like object. Threads may share it; a call sees one consistent position.
 #[pyclass(name = "Input", module = "_ruwsgi")]

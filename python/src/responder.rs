@@ -1,8 +1,9 @@
 //! `start_response` and the `write` it returns (PEP 3333), one pair per thread, used for each of its requests in turn.
 
-use std::sync::{Mutex, MutexGuard, PoisonError, TryLockError};
+use std::sync::{Arc, MutexGuard};
 use std::time::Duration;
 
+use bytes::Bytes;
 use pyo3::exceptions::{
     PyAssertionError, PyBrokenPipeError, PyRuntimeError, PyTypeError, PyValueError,
 };
@@ -10,57 +11,102 @@ use pyo3::ffi;
 use pyo3::prelude::*;
 use pyo3::types::{PyBytes, PyList, PyString, PyTuple};
 
-use crate::exchange::{Exchange, Sent};
+use ruwsgi::http::response::{PeerGone, Response};
+use ruwsgi::http::shared_response::SharedResponse;
+use ruwsgi::http::unlock::Unlock;
+use ruwsgi::http::write_queue::Block;
 
-/// How often, a millisecond apart, the end of a request tries to have its answer back.
-const PATIENCE: u32 = 1000;
+/// Attempts, a millisecond apart, to lock the response after the application has returned.
+const ATTEMPTS: u32 = 1000;
 
-/// Holds the thread's answer; the application sees its two methods only.
+/// The two callables that an application sees of its response.
 #[pyclass(frozen, module = "_ruwsgi")]
 pub struct Responder {
-    exchange: Mutex<Exchange>,
+    response: Arc<SharedResponse>,
 }
 
 impl Responder {
-    /// One for a thread.
-    pub fn new() -> Self {
-        Self {
-            exchange: Mutex::new(Exchange::default()),
-        }
+    /// For a thread's response.
+    pub fn new(response: Arc<SharedResponse>) -> Self {
+        Self { response }
     }
 
-    /// The answer, for a thread that is detached: it may wait.
-    pub fn exchange_detached(&self) -> MutexGuard<'_, Exchange> {
-        self.exchange.lock().unwrap_or_else(PoisonError::into_inner)
-    }
-
-    /// The answer, once the application has returned: the porter may be about to answer in its stead.
+    /// The response. The lock is held during system calls without the interpreter, so a thread that is attached must not
+    /// wait for it: one that finds it locked uses the response of another thread, which is an error.
     ///
     /// # Errors
-    /// `RuntimeError`, when the application has left a thread behind that keeps it.
-    pub fn exchange_patiently(&self, py: Python<'_>) -> PyResult<MutexGuard<'_, Exchange>> {
-        for _ in 0..PATIENCE {
-            if let Ok(guard) = self.exchange() {
+    /// `RuntimeError`.
+    pub fn response(&self) -> PyResult<MutexGuard<'_, Response>> {
+        self.response.try_lock().ok_or_else(|| {
+            PyRuntimeError::new_err("start_response or write was called from two threads at once")
+        })
+    }
+
+    /// The response, after the application has returned. Waits while the I/O thread responds at the request's deadline.
+    ///
+    /// # Errors
+    /// `RuntimeError`, when the application has left a thread behind that uses the response.
+    pub fn response_after_call(&self, py: Python<'_>) -> PyResult<MutexGuard<'_, Response>> {
+        for _ in 0..ATTEMPTS {
+            if let Ok(guard) = self.response() {
                 return Ok(guard);
             }
             py.detach(|| std::thread::sleep(Duration::from_millis(1)));
         }
-        self.exchange()
+        self.response()
+    }
+}
+
+/// The interpreter's lock, which the engine releases while it writes.
+pub struct Gil<'py>(pub Python<'py>);
+
+impl Unlock for Gil<'_> {
+    #[inline]
+    fn unlocked<T: Send>(&self, wait: impl FnOnce() -> T + Send) -> T {
+        self.0.detach(wait)
+    }
+}
+
+/// A block of a response body that the application gave.
+pub struct BytesBlock<'a, 'py>(pub &'a Bound<'py, PyBytes>);
+
+impl Block for BytesBlock<'_, '_> {
+    #[inline]
+    fn bytes(&self) -> &[u8] {
+        self.0.as_bytes()
     }
 
-    /// The answer. The lock is held across system calls without the interpreter, so nobody may wait for it while
-    /// attached: whoever finds it taken uses another thread's answer, which is an error.
-    ///
-    /// # Errors
-    /// `RuntimeError`.
-    pub fn exchange(&self) -> PyResult<MutexGuard<'_, Exchange>> {
-        match self.exchange.try_lock() {
-            Ok(guard) => Ok(guard),
-            Err(TryLockError::Poisoned(poisoned)) => Ok(poisoned.into_inner()),
-            Err(TryLockError::WouldBlock) => Err(PyRuntimeError::new_err(
-                "start_response or write was called from two threads at once",
-            )),
+    fn share(&self) -> Bytes {
+        Bytes::from_owner(OwnedBytes::new(self.0))
+    }
+}
+
+/// A `bytes` object whose content can be read without the interpreter.
+struct OwnedBytes {
+    _object: Py<PyBytes>,
+    start: *const u8,
+    len: usize,
+}
+
+// SAFETY: a bytes object does not change, and the reference keeps it alive; it is only read. Dropped where the
+// interpreter is not attached, the reference is released by the next thread that attaches.
+unsafe impl Send for OwnedBytes {}
+
+impl OwnedBytes {
+    fn new(object: &Bound<'_, PyBytes>) -> Self {
+        let bytes = object.as_bytes();
+        Self {
+            start: bytes.as_ptr(),
+            len: bytes.len(),
+            _object: object.clone().unbind(),
         }
+    }
+}
+
+impl AsRef<[u8]> for OwnedBytes {
+    fn as_ref(&self) -> &[u8] {
+        // SAFETY: see `Send` above.
+        unsafe { std::slice::from_raw_parts(self.start, self.len) }
     }
 }
 
@@ -74,43 +120,43 @@ impl Responder {
         headers: &Bound<'py, PyAny>,
         exc_info: Option<&Bound<'py, PyAny>>,
     ) -> PyResult<Bound<'py, PyAny>> {
-        let mut exchange = slf.get().exchange()?;
-        if !exchange.is_open() {
+        let mut response = slf.get().response()?;
+        if !response.is_open() {
             return Err(PyRuntimeError::new_err(
                 "start_response was called after its request had ended",
             ));
         }
         match exc_info {
-            Some(info) if exchange.is_committed() => return Err(reraise(info)?),
+            Some(info) if response.is_committed() => return Err(reraise(info)?),
             Some(_) => {}
-            None if exchange.head.started => {
+            None if response.head.started => {
                 return Err(PyAssertionError::new_err(
                     "start_response was called a second time without exc_info",
                 ));
             }
             None => {}
         }
-        take_status(&mut exchange, status)?;
-        if let Err(error) = take_headers(&mut exchange, headers) {
-            exchange.head.forget();
+        take_status(&mut response, status)?;
+        if let Err(error) = take_headers(&mut response, headers) {
+            response.head.clear();
             return Err(error);
         }
-        drop(exchange);
+        drop(response);
         slf.getattr(pyo3::intern!(slf.py(), "write"))
     }
 
     /// write(data): sends a block at once.
     fn write(&self, py: Python<'_>, data: &Bound<'_, PyAny>) -> PyResult<()> {
         let data = data.cast::<PyBytes>().map_err(|_| wrong_block(data))?;
-        let mut exchange = self.exchange()?;
-        if !exchange.is_open() {
+        let mut response = self.response()?;
+        if !response.is_open() {
             return Err(PyRuntimeError::new_err(
                 "write was called after its request had ended",
             ));
         }
-        match exchange.block(py, data, false) {
-            Sent::Yes => Ok(()),
-            Sent::PeerGone => Err(PyBrokenPipeError::new_err("write error: the peer is gone")),
+        match response.write(&Gil(py), &BytesBlock(data), false) {
+            Ok(()) => Ok(()),
+            Err(PeerGone) => Err(PyBrokenPipeError::new_err("write error: the peer is gone")),
         }
     }
 }
@@ -136,16 +182,16 @@ fn reraise(info: &Bound<'_, PyAny>) -> PyResult<PyErr> {
     Ok(PyErr::from_value(value))
 }
 
-fn take_status(exchange: &mut Exchange, status: &Bound<'_, PyAny>) -> PyResult<()> {
+fn take_status(response: &mut Response, status: &Bound<'_, PyAny>) -> PyResult<()> {
     let text = status
         .cast::<PyString>()
         .map_err(|_| PyTypeError::new_err("http status must be a string"))?;
-    with_latin1(text, |bytes| exchange.head.start(bytes))
+    with_latin1(text, |bytes| response.head.start(bytes))
         .ok_or_else(|| PyValueError::new_err("http status must be encodable in latin1"))?
         .map_err(|what| PyValueError::new_err(format!("http status {what}: {}", ascii(status))))
 }
 
-fn take_headers(exchange: &mut Exchange, headers: &Bound<'_, PyAny>) -> PyResult<()> {
+fn take_headers(response: &mut Response, headers: &Bound<'_, PyAny>) -> PyResult<()> {
     let list = headers
         .cast::<PyList>()
         .map_err(|_| PyTypeError::new_err("http headers must be in a python list"))?;
@@ -166,7 +212,7 @@ fn take_headers(exchange: &mut Exchange, headers: &Bound<'_, PyAny>) -> PyResult
             .cast::<PyString>()
             .map_err(|_| PyTypeError::new_err("http header value must be a string"))?;
         with_latin1(name_text, |name| {
-            with_latin1(value_text, |value| exchange.head.add(name, value))
+            with_latin1(value_text, |value| response.head.add(name, value))
         })
         .flatten()
         .ok_or_else(|| PyValueError::new_err("http header must be encodable in latin1"))?

@@ -37,7 +37,7 @@ pub fn prepare(py: Python<'_>) -> PyResult<()> {
 ///
 /// # Errors
 /// Those of the interpreter.
-pub fn write_upon(py: Python<'_>, signal: i32) -> PyResult<()> {
+pub fn write_on_signal(py: Python<'_>, signal: i32) -> PyResult<()> {
     let Some(file) = file() else { return Ok(()) };
     let options = to(py, file.as_raw_fd())?;
     py.import("faulthandler")?

@@ -2,12 +2,13 @@
 
 use pyo3::prelude::*;
 use pyo3::types::{PyBytes, PyDict, PyIterator, PyList};
+use ruwsgi::http::request::Request;
+use ruwsgi::http::spool::Body;
 use ruwsgi::ipc::AppSpec;
 
 use crate::environ::{Environs, Split};
-use crate::input::{Body, Input};
+use crate::input::Input;
 use crate::load::Apps;
-use crate::request::Request;
 
 /// Asks for each path once. A failure is logged and stops nothing: the path may need what only a worker has.
 pub fn run(py: Python<'_>, spec: &AppSpec, apps: &Apps, errors: &Py<PyAny>) {

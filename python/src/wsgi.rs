@@ -1,37 +1,28 @@
 //! One request through the application: environ, call, iterate, close (PEP 3333).
 
-use std::sync::atomic::Ordering::Relaxed;
-
 use pyo3::exceptions::{PySystemExit, PyTypeError};
 use pyo3::ffi;
 use pyo3::prelude::*;
 use pyo3::types::{PyBytes, PyDict, PyIterator, PyList, PyTuple};
 
+use ruwsgi::http::request::Request;
+use ruwsgi::http::response::PeerGone;
+use ruwsgi::http::spool::Body;
+
 use crate::environ::{Environs, Split};
-use crate::exchange::{Opening, Sent};
 use crate::file_wrapper::FileWrapper;
-use crate::input::{Body, Input};
-use crate::intake::{Connection, Intake};
+use crate::input::Input;
 use crate::load::Apps;
 use crate::python;
-use crate::request::Request;
-use crate::responder::{Responder, wrong_block};
+use crate::responder::{BytesBlock, Gil, Responder, wrong_block};
 use crate::worker::Worker;
 
 /// The objects a thread serves its requests with.
 pub struct Server {
+    core: u32,
     responder: Py<Responder>,
     start_response: Py<PyAny>,
     environs: Environs,
-}
-
-/// What the log wants to know of a request that was served.
-#[derive(Clone, Copy)]
-pub struct Outcome {
-    /// The application's number, -1 for none.
-    pub app: i32,
-    /// The application called `sys.exit`: the worker is to retire.
-    pub exit: bool,
 }
 
 /// How serving ended, where not well.
@@ -48,78 +39,39 @@ impl From<PyErr> for Failure {
     }
 }
 
-impl From<Sent> for Result<(), Failure> {
-    fn from(sent: Sent) -> Self {
-        match sent {
-            Sent::Yes => Ok(()),
-            Sent::PeerGone => Err(Failure::PeerGone),
-        }
+impl From<PeerGone> for Failure {
+    fn from(_: PeerGone) -> Self {
+        Self::PeerGone
     }
 }
 
 impl Server {
-    /// For the thread with this number.
+    /// For the calling thread, which has this number.
     ///
     /// # Errors
     /// Those of the interpreter, above all out of memory.
     pub fn new(py: Python<'_>, worker: &Worker, core: u32, errors: &Py<PyAny>) -> PyResult<Self> {
-        let responder = Py::new(py, Responder::new())?;
-        worker.seats[core as usize]
-            .sentence
-            .accompany(py, &responder);
+        let response = &worker.engine.threads[core as usize].response;
+        let responder = Py::new(py, Responder::new(response.clone()))?;
+        worker.deadlines[core as usize].attach();
         Ok(Self {
+            core,
             start_response: responder.getattr(py, "start_response")?,
             responder,
             environs: Environs::new(py, &worker.spec, core, errors)?,
         })
     }
 
-    /// The thread's answer, between requests.
-    pub fn responder(&self) -> &Py<Responder> {
-        &self.responder
-    }
-
-    /// Opens the answer to the request that was let in. Needs no interpreter, so that a request which waits for one
-    /// can be answered when its deadline passes.
-    pub fn open(&self, worker: &Worker, intake: &Intake, connection: &Connection) {
-        let request = &intake.request;
-        let opening = Opening {
-            fd: std::os::fd::AsRawFd::as_raw_fd(&connection.fd),
-            protocol: connection.protocol,
-            version: request.mark(request.marks.protocol),
-            method: request.mark(request.marks.method),
-            keep_alive: intake.keep_alive && !worker.is_leaving(),
-            timeout_ms: i32::try_from(worker.spec.serving.socket_timeout_ms).unwrap_or(i32::MAX),
-        };
-        self.responder.get().exchange_detached().open(&opening);
-    }
-
-    /// Calls the application. When this returns, what is left of the answer is in the exchange: to be settled.
-    pub fn serve(
-        &mut self,
-        py: Python<'_>,
-        worker: &Worker,
-        core: u32,
-        intake: &mut Intake,
-        apps: &Apps,
-    ) -> Outcome {
-        let body = std::mem::replace(&mut intake.request.body, Body::Empty);
-        let request = &intake.request;
-        let mut outcome = Outcome {
-            app: -1,
-            exit: false,
-        };
-        let sentence = &worker.seats[core as usize].sentence;
-        sentence.enter(worker, core);
-        let result = self.answer(py, request, body, apps, &mut outcome);
-        sentence.leave(py);
-        let failed = self.conclude(py, worker, request, result, &mut outcome);
-        if let Some(row) = worker.board.thread(worker.row, core)
-            && failed
-        {
-            row.exceptions.fetch_add(1, Relaxed);
+    /// Calls the application. The engine sends what is left in the response when this returns.
+    pub fn serve(&mut self, py: Python<'_>, worker: &Worker, apps: &Apps, request: &mut Request) {
+        let body = std::mem::take(&mut request.body);
+        let deadline = &worker.deadlines[self.core as usize];
+        deadline.enter(worker, self.core);
+        let result = self.answer(py, request, body, apps);
+        deadline.leave(py);
+        if self.conclude(py, worker, request, result) {
+            worker.engine.counters.exception(self.core);
         }
-        outcome
     }
 
     /// Calls the application and sends what it gives; `Some`: all was given, but `close` raised this.
@@ -129,21 +81,22 @@ impl Server {
         request: &Request,
         body: Body,
         apps: &Apps,
-        outcome: &mut Outcome,
     ) -> Result<Option<PyErr>, Failure> {
-        let script_name = request.mark(request.marks.script_name);
+        let script_name = request.script_name();
         let path = path_info(request, script_name);
         let Some(choice) = apps.resolve(script_name, path) else {
-            let mut exchange = self.responder.get().exchange()?;
+            let mut response = self.responder.get().response()?;
             if apps.is_empty() {
                 tracing::error!("no python application found, check your startup logs for errors");
-                exchange.fail(500, "Internal Server Error");
+                response.fail(500, "Internal Server Error");
             } else {
-                exchange.fail(404, "Not Found");
+                response.fail(404, "Not Found");
             }
             return Ok(None);
         };
-        outcome.app = 0;
+        if let Ok(mut response) = self.responder.get().response() {
+            response.app = 0;
+        }
         let split = match choice.script_name {
             Some(len) => Some(Split {
                 script_name: &path[..len],
@@ -179,11 +132,12 @@ impl Server {
         if let Ok(wrapper) = result.cast_exact::<FileWrapper>() {
             self.must_have_started()?;
             if let Some(stretch) = wrapper.get().stretch(py) {
-                let mut exchange = self.responder.get().exchange()?;
-                let len = exchange
-                    .owed()
+                let mut response = self.responder.get().response()?;
+                let len = response
+                    .missing()
                     .map_or(stretch.len, |owed| owed.min(stretch.len));
-                return exchange.file(py, stretch.file, stretch.offset, len).into();
+                response.write_file(&Gil(py), stretch.file, stretch.offset, len)?;
+                return Ok(());
             }
         }
         self.give_iterable(py, result)
@@ -207,9 +161,9 @@ impl Server {
                 );
             }
         }
-        let mut exchange = self.responder.get().exchange()?;
-        if !exchange.is_committed() {
-            exchange.declare(
+        let mut response = self.responder.get().response()?;
+        if !response.is_committed() {
+            response.set_length(
                 blocks
                     .iter()
                     .map(|block| block.as_bytes().len() as u64)
@@ -218,7 +172,7 @@ impl Server {
         }
         let last = blocks.len().saturating_sub(1);
         for (index, block) in blocks.iter().enumerate() {
-            Result::from(exchange.block(py, block, index == last))?;
+            response.write(&Gil(py), &BytesBlock(block), index == last)?;
         }
         Ok(())
     }
@@ -234,13 +188,14 @@ impl Server {
             if !block.as_bytes().is_empty() {
                 self.must_have_started()?;
             }
-            Result::from(self.responder.get().exchange()?.block(py, block, false))?;
+            let mut response = self.responder.get().response()?;
+            response.write(&Gil(py), &BytesBlock(block), false)?;
         }
         self.must_have_started()
     }
 
     fn must_have_started(&self) -> Result<(), Failure> {
-        if self.responder.get().exchange()?.head.started {
+        if self.responder.get().response()?.head.started {
             Ok(())
         } else {
             Err(
@@ -257,39 +212,40 @@ impl Server {
         worker: &Worker,
         request: &Request,
         result: Result<Option<PyErr>, Failure>,
-        outcome: &mut Outcome,
     ) -> bool {
-        let Ok(mut exchange) = self.responder.get().exchange_patiently(py) else {
+        let Ok(mut response) = self.responder.get().response_after_call(py) else {
             return true;
         };
         let failed = match result {
             Ok(closed) => {
-                exchange.finish();
+                response.finish();
                 if let Some(error) = &closed {
                     report(py, worker, request, error);
                 }
                 closed.is_some()
             }
             Err(Failure::PeerGone) => false,
-            Err(Failure::Raised(_)) if exchange.broken => false,
+            Err(Failure::Raised(_)) if response.is_broken() => false,
             Err(Failure::Raised(error)) => {
-                outcome.exit = error.is_instance_of::<PySystemExit>(py);
-                if exchange.is_committed() {
-                    exchange.abort();
+                if error.is_instance_of::<PySystemExit>(py) {
+                    worker.request_exit();
+                }
+                if response.is_committed() {
+                    response.abort();
                 } else if crate::deadline::is_harakiri(py, &error) {
-                    exchange.fail(504, "Gateway Timeout");
+                    response.fail(504, "Gateway Timeout");
                 } else {
-                    exchange.fail(500, "Internal Server Error");
+                    response.fail(500, "Internal Server Error");
                 }
                 report(py, worker, request, &error);
                 true
             }
         };
-        if let Some(what) = exchange.mismatch(failed) {
+        if let Some(what) = response.length_mismatch(failed) {
             tracing::warn!(
                 "{} {}: {what}",
-                ruwsgi::log::escape(request.mark(request.marks.method)),
-                ruwsgi::log::escape(request.mark(request.marks.uri)),
+                ruwsgi::log::escape(request.method()),
+                ruwsgi::log::escape(request.uri()),
             );
         }
         failed
@@ -298,7 +254,7 @@ impl Server {
 
 /// PATH_INFO; with modifier 30, without the SCRIPT_NAME it begins with.
 fn path_info<'a>(request: &'a Request, script_name: &[u8]) -> &'a [u8] {
-    let path = request.mark(request.marks.path_info);
+    let path = request.path_info();
     if request.modifier1 != 30 {
         return path;
     }
@@ -343,8 +299,8 @@ fn report(py: Python<'_>, worker: &Worker, request: &Request, error: &PyErr) {
         "worker {} (pid {}): exception in {} {}",
         worker.slot,
         std::process::id(),
-        ruwsgi::log::escape(request.mark(request.marks.method)),
-        ruwsgi::log::escape(request.mark(request.marks.uri)),
+        ruwsgi::log::escape(request.method()),
+        ruwsgi::log::escape(request.uri()),
     );
     ruwsgi::log::block(
         tracing::Level::ERROR,

@@ -15,11 +15,11 @@ use ruwsgi::sys::thread;
 use crate::fork::{self, Side};
 use crate::load::{self, Apps};
 use crate::python;
-use crate::worker::{self, Birth};
+use crate::worker::{self, WorkerStart};
 use crate::{autoreload, fork_safety, uwsgi_module, warmup};
 
 /// What the master sends first.
-struct Orders {
+struct LoadRequest {
     spec: AppSpec,
     board: OwnedFd,
     listeners: Vec<OwnedFd>,
@@ -43,13 +43,13 @@ pub fn main(py: Python<'_>, channel_fd: i32) -> i32 {
 
 fn live(py: Python<'_>, channel: OwnedFd) -> io::Result<i32> {
     ruwsgi::sys::stream::close_on_exec(channel.as_fd())?;
-    let Some(orders) = receive_orders(&channel)? else {
+    let Some(load) = receive_load_request(&channel)? else {
         return Ok(ruwsgi::exit::OK);
     };
-    python::set_title(&orders.spec, "zygote");
-    let prepared = prepare(py, &orders.spec);
+    python::set_title(&load.spec, "zygote");
+    let prepared = prepare(py, &load.spec);
     // also when it failed: the file that has to be mended may be known to nobody else
-    for files in autoreload::files(py, &orders.spec, &mut HashSet::new()) {
+    for files in autoreload::files(py, &load.spec, &mut HashSet::new()) {
         ipc::send(channel.as_fd(), &FromZygote::Files(files), &[])?;
     }
     let (apps, errors) = match prepared {
@@ -69,25 +69,23 @@ fn live(py: Python<'_>, channel: OwnedFd) -> io::Result<i32> {
             ruwsgi::sys::stdio::write_output_to_first(fds);
             continue;
         }
-        let (ToZygote::Fork { slot, row, hold }, Some(leash)) = (message, fds.pop()) else {
+        let (ToZygote::Fork { slot, row, hold }, Some(link)) = (message, fds.pop()) else {
             return Err(io::ErrorKind::InvalidData.into());
+        };
+        let request = ForkRequest {
+            slot,
+            row,
+            hold,
+            link,
         };
         match fork::double(py) {
             Ok(Side::Zygote(pid)) => {
                 ipc::send(channel.as_fd(), &FromZygote::Forked { row, pid }, &[])?
             }
             Ok(Side::Worker) => {
-                // held here, it would hide the zygote's end from the master
+                // the master must notice when the zygote's end is closed
                 drop(channel);
-                return Ok(be_worker(
-                    py,
-                    orders,
-                    apps,
-                    errors,
-                    (slot, row),
-                    hold,
-                    leash,
-                ));
+                return Ok(be_worker(py, request, load, apps, &errors));
             }
             Err(error) => {
                 let errno = error.raw_os_error().unwrap_or(libc::EIO);
@@ -97,7 +95,7 @@ fn live(py: Python<'_>, channel: OwnedFd) -> io::Result<i32> {
     }
 }
 
-fn receive_orders(channel: &OwnedFd) -> io::Result<Option<Orders>> {
+fn receive_load_request(channel: &OwnedFd) -> io::Result<Option<LoadRequest>> {
     let Some((message, fds)) = ipc::receive::<ToZygote>(channel.as_fd())? else {
         return Ok(None);
     };
@@ -109,7 +107,7 @@ fn receive_orders(channel: &OwnedFd) -> io::Result<Option<Orders>> {
     if listeners.len() != spec.listeners.len() {
         return Err(io::ErrorKind::InvalidData.into());
     }
-    Ok(Some(Orders {
+    Ok(Some(LoadRequest {
         spec: *spec,
         board,
         listeners,
@@ -135,39 +133,49 @@ fn prepare(py: Python<'_>, spec: &AppSpec) -> Result<(Option<Apps>, Py<PyAny>), 
     Ok((Some(apps), errors))
 }
 
-/// Right after the fork: what was the zygote's is the worker's own now, but for the channel, which goes.
+/// The settings of one worker.
+struct ForkRequest {
+    slot: u32,
+    row: u32,
+    hold: bool,
+    /// The worker's socket to the master.
+    link: OwnedFd,
+}
+
+/// Runs a worker, right after the fork; returns its exit status.
 fn be_worker(
     py: Python<'_>,
-    orders: Orders,
+    request: ForkRequest,
+    load: LoadRequest,
     apps: Option<Apps>,
-    errors: Py<PyAny>,
-    (slot, row): (u32, u32),
-    hold: bool,
-    leash: OwnedFd,
+    errors: &Py<PyAny>,
 ) -> i32 {
-    let Orders {
+    let ForkRequest {
+        slot,
+        row,
+        hold,
+        link,
+    } = request;
+    let LoadRequest {
         spec,
         board,
         listeners,
-    } = orders;
-    match Scoreboard::open(board, spec.serving.rows, spec.serving.threads) {
-        Ok(board) => worker::run(
-            py,
-            Birth {
-                slot,
-                row,
-                hold,
-                leash,
-                spec,
-                board,
-                listeners,
-                apps,
-                errors,
-            },
-        ),
+    } = load;
+    let board = match Scoreboard::open(board, spec.serving.rows, spec.serving.threads) {
+        Ok(board) => board,
         Err(error) => {
             tracing::error!("worker {slot} cannot open the scoreboard: {error}");
-            ruwsgi::exit::FAILED
+            return ruwsgi::exit::FAILED;
         }
-    }
+    };
+    let start = WorkerStart {
+        slot,
+        row,
+        hold,
+        link,
+        spec,
+        board,
+        listeners,
+    };
+    worker::run(py, start, apps, errors)
 }

@@ -1,36 +1,38 @@
-//! The head of an answer, as `start_response` gives it.
+//! Status line and headers of a response.
 
-use ruwsgi::protocol::{response, uwsgi};
+use crate::protocol::{response, uwsgi};
 
-/// Status and headers, checked; kept for the next answer's.
+/// Status and headers, validated. Reused for the next response.
 #[derive(Default)]
-pub struct Head {
-    /// `200 OK`.
+pub struct ResponseHead {
+    /// The status line without the protocol version, as `200 OK`.
     pub status: Vec<u8>,
-    /// The headers' lines.
+    /// The header lines, each ending with CRLF.
     pub lines: Vec<u8>,
-    /// How many.
+    /// Number of header lines.
     pub count: u32,
-    /// The declared Content-Length.
+    /// The value of Content-Length.
     pub content_length: Option<u64>,
-    /// There is a Date among them.
+    /// Whether there is a Date header.
     pub has_date: bool,
-    /// `start_response` was called.
+    /// Whether a status has been set.
     pub started: bool,
-    /// The application wants the connection closed.
+    /// Whether the application asks for the connection to be closed (`Connection: close`).
     pub closes: bool,
     http: bool,
 }
 
-impl Head {
-    /// Empty, for HTTP or for the uwsgi protocol.
+impl ResponseHead {
+    /// Empties the head. With `http` the connection's headers belong to the server.
+    #[inline]
     pub fn restart(&mut self, http: bool) {
         self.http = http;
-        self.forget();
+        self.clear();
     }
 
-    /// Undoes what the application said.
-    pub fn forget(&mut self) {
+    /// Removes status and headers.
+    #[inline]
+    pub fn clear(&mut self) {
         self.status.clear();
         self.lines.clear();
         self.count = 0;
@@ -40,7 +42,7 @@ impl Head {
         self.closes = false;
     }
 
-    /// The status code; 0 while there is none.
+    /// The status code; 0 if none is set.
     pub fn code(&self) -> u16 {
         let digits = std::str::from_utf8(self.status.get(..3).unwrap_or_default());
         digits
@@ -49,12 +51,13 @@ impl Head {
             .unwrap_or(0)
     }
 
-    /// Takes a status line's rest (`200 OK`; `404` alone gets its phrase).
+    /// Sets the status (`200 OK`; the phrase of a bare `404` is added) and removes all headers.
     ///
     /// # Errors
-    /// What is wrong with it.
+    /// What is wrong with the status, to follow its name in a message.
+    #[inline]
     pub fn start(&mut self, status: &[u8]) -> Result<(), &'static str> {
-        self.forget();
+        self.clear();
         self.status.extend_from_slice(status);
         if let [digits @ .., b' '] = status {
             self.status.truncate(digits.len());
@@ -64,7 +67,7 @@ impl Head {
             self.status.push(b' ');
             self.status.extend_from_slice(phrase.as_bytes());
         }
-        // an informational status is no answer, and a client would wait for one after it
+        // a client would wait for another response after an informational one
         if !response::status_is_valid(&self.status) || self.status.starts_with(b"1") {
             self.status.clear();
             return Err("must be three digits, a space and a phrase without control characters");
@@ -73,10 +76,11 @@ impl Head {
         Ok(())
     }
 
-    /// Takes one header.
+    /// Adds a header.
     ///
     /// # Errors
-    /// What is wrong with it.
+    /// What is wrong with the header, to follow its name in a message.
+    #[inline]
     pub fn add(&mut self, name: &[u8], value: &[u8]) -> Result<(), &'static str> {
         if !response::header_name_is_valid(name) {
             return Err("has a name that is not a token");
@@ -92,7 +96,7 @@ impl Head {
                 return Err("is the server's: the body is framed here");
             }
             10 if self.http && name.eq_ignore_ascii_case(b"connection") => {
-                // hop-by-hop: understood, not passed on
+                // a hop-by-hop header: obeyed, not sent
                 if value.eq_ignore_ascii_case(b"close") {
                     self.closes = true;
                 }
@@ -117,7 +121,8 @@ impl Head {
         Ok(())
     }
 
-    /// Appends a header that is known to be valid.
+    /// Adds a header that is known to be valid.
+    #[inline]
     pub fn append(&mut self, name: &[u8], value: &[u8]) {
         self.lines.extend_from_slice(name);
         self.lines.extend_from_slice(b": ");

@@ -1,20 +1,34 @@
-//! Bytes on their way between a slow peer and the application: in memory while they are few, then in a file
-//! that has no name.
+//! Request bodies on their way to the application: in memory while they are small, then in an unnamed file.
 
 use std::fs::File;
 use std::io::{self, Write};
 use std::sync::atomic::{AtomicU64, Ordering::Relaxed};
 
-use crate::input::Body;
+/// A complete request body.
+#[derive(Default)]
+pub enum Body {
+    /// The request has no body.
+    #[default]
+    Empty,
+    /// A body in memory.
+    Memory(Vec<u8>),
+    /// A spooled body: the first `len` bytes of the file. The file's own position has no meaning.
+    File {
+        /// The file; nothing writes to it any more.
+        file: File,
+        /// The body's length, bytes.
+        len: u64,
+    },
+}
 
 /// Bytes that all spools of this process hold in memory.
 static HELD: AtomicU64 = AtomicU64::new(0);
-/// Above this, new spools go to a file early.
-const HELD_MOST: u64 = 32 << 20;
-/// What a spool may hold in memory when the others hold [`HELD_MOST`] already.
+/// Limit for [`HELD`], above which new spools get the threshold [`SMALL`].
+const HELD_LIMIT: u64 = 32 << 20;
+/// Threshold of a spool while the others hold more than [`HELD_LIMIT`].
 const SMALL: u64 = 64 << 10;
 
-/// A growing run of bytes.
+/// A request body that is being received.
 pub struct Spool {
     memory: Vec<u8>,
     file: Option<File>,
@@ -23,9 +37,9 @@ pub struct Spool {
 }
 
 impl Spool {
-    /// An empty one that goes to a file when it reaches `threshold` bytes.
+    /// An empty spool that moves to a file when it reaches `threshold` bytes.
     pub fn new(threshold: u64) -> Self {
-        let threshold = if HELD.load(Relaxed) > HELD_MOST {
+        let threshold = if HELD.load(Relaxed) > HELD_LIMIT {
             threshold.min(SMALL)
         } else {
             threshold
@@ -38,11 +52,11 @@ impl Spool {
         }
     }
 
-    /// As [`Spool::new`], for a run whose length is known.
+    /// As [`Spool::new`], for a body of known length: a long one goes to a file from its first byte.
     ///
     /// # Errors
-    /// A file that cannot be made.
-    pub fn expecting(len: u64, threshold: u64) -> io::Result<Self> {
+    /// The file cannot be created.
+    pub fn with_length(len: u64, threshold: u64) -> io::Result<Self> {
         let mut spool = Self::new(threshold);
         if len >= spool.threshold {
             spool.file = Some(tempfile::tempfile()?);
@@ -50,20 +64,20 @@ impl Spool {
         Ok(spool)
     }
 
-    /// Bytes so far.
-    pub fn len(&self) -> u64 {
+    /// Bytes received so far.
+    pub fn received(&self) -> u64 {
         self.len
     }
 
-    /// In memory still?
+    /// Whether the body is still in memory.
     pub fn in_memory(&self) -> bool {
         self.file.is_none()
     }
 
-    /// Appends.
+    /// Appends bytes.
     ///
     /// # Errors
-    /// Those of writing to the file: above all a full disk.
+    /// Those of creating and writing the file, above all a full disk.
     pub fn push(&mut self, bytes: &[u8]) -> io::Result<()> {
         let after = self.len + bytes.len() as u64;
         if self.file.is_none() && after >= self.threshold && after > 0 {
@@ -83,7 +97,7 @@ impl Spool {
         Ok(())
     }
 
-    /// The whole, for reading.
+    /// The received bytes as a complete body.
     pub fn into_body(mut self) -> Body {
         let memory = self.release();
         match self.file.take() {
@@ -96,6 +110,7 @@ impl Spool {
         }
     }
 
+    /// Takes the bytes out of memory and out of [`HELD`].
     fn release(&mut self) -> Vec<u8> {
         HELD.fetch_sub(self.memory.len() as u64, Relaxed);
         std::mem::take(&mut self.memory)

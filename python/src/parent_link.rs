@@ -1,0 +1,102 @@
+//! The worker's socket to its master: commands come in, reports go out. End of file means that the master is gone.
+
+use std::os::fd::{AsFd, AsRawFd, RawFd};
+use std::sync::Arc;
+use std::sync::atomic::Ordering::SeqCst;
+use std::time::{Duration, Instant};
+
+use ruwsgi::http::engine::Engine;
+use ruwsgi::http::io_thread::Control;
+use ruwsgi::ipc::{self, FromWorker, ToWorker};
+use ruwsgi::sys::thread;
+
+use crate::deadline;
+use crate::worker::Worker;
+
+/// The master's commands, for the engine's I/O thread.
+pub struct ParentLink {
+    worker: Arc<Worker>,
+    /// Since when the master is gone.
+    orphaned: Option<Instant>,
+}
+
+impl ParentLink {
+    /// For this worker.
+    pub fn new(worker: &Arc<Worker>) -> Self {
+        Self {
+            worker: worker.clone(),
+            orphaned: None,
+        }
+    }
+
+    fn lose_master(&mut self, engine: &Engine, why: &str) {
+        tracing::info!("finishing the requests that have begun, then exiting: {why}");
+        self.orphaned = Some(Instant::now());
+        engine.stop();
+    }
+}
+
+impl Control for ParentLink {
+    fn descriptor(&self) -> RawFd {
+        self.worker.link().as_raw_fd()
+    }
+
+    fn receive(&mut self, engine: &Engine) -> bool {
+        match ipc::receive::<ToWorker>(self.worker.link().as_fd()) {
+            Ok(Some((ToWorker::Serve, _))) => engine.start_accepting(),
+            Ok(Some((ToWorker::Retire, _))) => {
+                engine.retire();
+                engine.accept_announced();
+            }
+            Ok(Some((ToWorker::Stop, _))) => engine.stop(),
+            Ok(Some((ToWorker::Expire { thread, since }, _))) => {
+                deadline::expire(&self.worker, thread, since);
+            }
+            Ok(Some((ToWorker::Log, fds))) => ruwsgi::sys::stdio::write_output_to_first(fds),
+            Ok(None) => {
+                self.lose_master(engine, "the master is gone");
+                return false;
+            }
+            Err(error) => {
+                self.lose_master(engine, &error.to_string());
+                return false;
+            }
+        }
+        true
+    }
+
+    /// The worker may leave by itself. It accepts no more when the master learns of it.
+    fn woken(&mut self, engine: &Engine) {
+        let reasons = &self.worker.exit_reasons;
+        if reasons.memory.swap(false, SeqCst) {
+            engine.retire();
+            self.worker.send(&FromWorker::Large);
+        }
+        let thread = reasons.stuck_thread.swap(0, SeqCst);
+        if thread != 0 && !engine.is_leaving() {
+            engine.retire();
+            self.worker.send(&FromWorker::Stuck { thread });
+        }
+        let requested = reasons.requested.swap(false, SeqCst) | thread::take_asked();
+        if requested && !engine.is_leaving() {
+            engine.retire();
+            self.worker.send(&FromWorker::Retiring);
+        }
+    }
+
+    fn listeners_closed(&mut self) {
+        self.worker.send(&FromWorker::Closed);
+    }
+
+    fn orphaned(&mut self) {
+        let mercy = Duration::from_millis(self.worker.spec.serving.mercy_ms);
+        if self.orphaned.is_some_and(|since| since.elapsed() > mercy) {
+            tracing::error!(
+                "worker {}: a request did not end within worker-reload-mercy ({} s) after the master was gone; exiting",
+                self.worker.slot,
+                mercy.as_secs()
+            );
+            thread::exit_now(ruwsgi::exit::FAILED);
+        }
+    }
+}

@@ -1,0 +1,298 @@
+//! Where a serving thread waits for its next complete request.
+//!
+//! With a single uwsgi listener the thread waits in accept4(2): accept4, recv, send and close are all the system calls of
+//! a request. With several listeners, or with HTTP connections, which stay open, the threads share an epoll. In both cases
+//! a client that does not send its request at once goes to the I/O thread, and its request comes back complete.
+
+use std::io;
+use std::os::fd::RawFd;
+use std::time::{Duration, Instant};
+
+use nix::errno::Errno;
+
+use super::connection::Connection;
+use super::dispatch::Phase;
+use super::engine::Engine;
+use super::listeners::Listeners;
+use super::pending::{Incoming, Pending};
+use super::request_reader::{RequestReader, Step};
+use super::thread_state::ThreadState;
+use crate::ipc::Protocol;
+use crate::sys::epoll::Epoll;
+use crate::sys::stream;
+
+/// Bytes of one request that a serving thread reads itself; the I/O thread reads the rest of a longer one.
+const BUDGET: usize = 2 << 20;
+/// How long a serving thread waits for the rest of a request, all in all, as long as the I/O thread reads none: only this
+/// worker can serve a request that the I/O thread has read, and it may be busy by then.
+const GRACE: Duration = Duration::from_millis(10);
+
+/// Why a thread need not wait any longer.
+pub enum Next {
+    /// A complete request, in [`Acceptor::reader`].
+    Request(Connection),
+    /// A signal has arrived.
+    Interrupted,
+    /// The engine has retired.
+    Retired,
+}
+
+/// The waiting side of a serving thread.
+pub struct Acceptor<'e> {
+    engine: &'e Engine,
+    thread: u32,
+    state: &'e ThreadState,
+    /// The request that is being read or served.
+    pub reader: RequestReader,
+    scratch: Vec<u8>,
+    /// Tokens of epoll events that are not handled yet.
+    events: Vec<u64>,
+    /// A connection whose next request has arrived, at least in part.
+    pipelined: Option<Connection>,
+}
+
+impl<'e> Acceptor<'e> {
+    /// For the calling thread, which has this number; `None` if the engine has no such thread.
+    pub fn new(engine: &'e Engine, thread: u32) -> Option<Self> {
+        let state = engine.threads.get(thread as usize)?;
+        state.begin();
+        Some(Self {
+            engine,
+            thread,
+            state,
+            reader: RequestReader::new(Protocol::Uwsgi),
+            scratch: Vec::new(),
+            events: Vec::new(),
+            pipelined: None,
+        })
+    }
+
+    /// Takes the reader out, for a connection that has to wait with it.
+    pub fn take_reader(&mut self) -> RequestReader {
+        std::mem::replace(&mut self.reader, RequestReader::new(Protocol::Uwsgi))
+    }
+
+    /// Waits for the next request.
+    pub fn next_request(&mut self) -> Next {
+        loop {
+            if let Some(connection) = self.pipelined.take() {
+                self.reader.restart_pipelined(connection.protocol);
+                let step = self
+                    .reader
+                    .resume(&connection, &self.engine.settings.limits);
+                if let Some(next) = self.conclude(connection, step) {
+                    return next;
+                }
+                continue;
+            }
+            if let Some(ready) = self.engine.dispatch.pop() {
+                self.reader = ready.reader;
+                return self.admit(ready.connection);
+            }
+            let waited = match (self.engine.phase(), &self.engine.listeners.epoll) {
+                (Phase::Held, _) => {
+                    self.engine.dispatch.wait_for_change(Phase::Held);
+                    None
+                }
+                (Phase::Serving, None) => self.wait_in_accept(),
+                (Phase::Serving, Some(epoll)) => self.wait_in_epoll(epoll, -1),
+                (phase, epoll) => self.drain(phase, epoll.as_ref()),
+            };
+            if let Some(next) = waited {
+                return next;
+            }
+        }
+    }
+
+    /// Waits for requests that have begun, while the engine accepts no more.
+    fn drain(&mut self, phase: Phase, epoll: Option<&Epoll>) -> Option<Next> {
+        let engine = self.engine;
+        let reading = engine
+            .inbox
+            .reading
+            .load(std::sync::atomic::Ordering::SeqCst);
+        let idle = engine.idle_count();
+        let has_events = !self.events.is_empty();
+        if reading == 0 && engine.dispatch.ready_count() == 0 && idle == 0 && !has_events {
+            return Some(Next::Retired);
+        }
+        match epoll {
+            Some(epoll) if idle > 0 || has_events => return self.wait_in_epoll(epoll, 20),
+            _ => engine.dispatch.wait_for_change(phase),
+        }
+        None
+    }
+
+    #[inline]
+    fn admit(&mut self, connection: Connection) -> Next {
+        self.engine
+            .counters
+            .begin(self.thread, &self.reader.request);
+        Next::Request(connection)
+    }
+
+    /// Announces a wait that the I/O thread may end by a signal; false if there is a reason not to wait.
+    #[inline]
+    fn enter_wait(&self, phase: Phase) -> bool {
+        let dispatch = &self.engine.dispatch;
+        self.state
+            .enter_wait(|| dispatch.ready_count() == 0 && dispatch.phase() == phase)
+    }
+
+    #[inline]
+    fn wait_in_accept(&mut self) -> Option<Next> {
+        let (listener, protocol) = self.engine.listeners.single()?;
+        if !self.enter_wait(Phase::Serving) {
+            return None;
+        }
+        let accepted = stream::accept(listener);
+        self.state.leave_wait();
+        match accepted {
+            Ok(fd) => self.receive(Connection::new(fd, 0, protocol)),
+            Err(error) if error.kind() == io::ErrorKind::Interrupted => Some(Next::Interrupted),
+            Err(error) if error.kind() == io::ErrorKind::WouldBlock => {
+                self.wait_for_nonblocking(listener);
+                None
+            }
+            Err(error) => accept_failed(&error),
+        }
+    }
+
+    /// Waits for a connection at a listener that another generation, with other listeners, has made non-blocking.
+    fn wait_for_nonblocking(&self, listener: RawFd) {
+        if self.enter_wait(Phase::Serving) {
+            stream::wait_readable(listener, 1000);
+            self.state.leave_wait();
+        }
+    }
+
+    fn wait_in_epoll(&mut self, epoll: &Epoll, timeout_ms: i32) -> Option<Next> {
+        if self.events.is_empty() {
+            if !self.enter_wait(self.engine.phase()) {
+                return None;
+            }
+            // an event that one thread has fetched is invisible to the others
+            let most = if self.engine.threads.len() == 1 {
+                64
+            } else {
+                1
+            };
+            let result = epoll.wait(&mut self.events, most, timeout_ms);
+            self.state.leave_wait();
+            if let Err(error) = result {
+                return accept_failed(&error);
+            }
+            if self.events.is_empty() {
+                return Some(Next::Interrupted);
+            }
+            self.events.reverse();
+        }
+        let token = self.events.pop()?;
+        match Listeners::index_of(token) {
+            Some(index) => self.accept_from(index),
+            None => {
+                let connection = self.engine.take_idle(token)?;
+                self.receive(connection)
+            }
+        }
+    }
+
+    fn accept_from(&mut self, index: usize) -> Option<Next> {
+        match self.engine.listeners.accept(index)? {
+            Ok(connection) => self.receive(connection),
+            Err(error) if error.kind() == io::ErrorKind::WouldBlock => None,
+            Err(error) if error.kind() == io::ErrorKind::Interrupted => Some(Next::Interrupted),
+            Err(error) => accept_failed(&error),
+        }
+    }
+
+    /// Reads a request from its beginning.
+    #[inline]
+    fn receive(&mut self, connection: Connection) -> Option<Next> {
+        let limits = &self.engine.settings.limits;
+        self.reader.restart(connection.protocol);
+        let mut step = self
+            .reader
+            .read(&connection, limits, &mut self.scratch, BUDGET);
+        let mut deadline = None;
+        while matches!(step, Step::More) && self.may_wait(&connection) {
+            let now = Instant::now();
+            let left = deadline
+                .get_or_insert(now + GRACE)
+                .saturating_duration_since(now);
+            if left.is_zero()
+                || !stream::wait_readable(connection.raw_fd(), left.as_millis() as i32 + 1)
+            {
+                break;
+            }
+            step = self
+                .reader
+                .read(&connection, limits, &mut self.scratch, BUDGET);
+        }
+        self.conclude(connection, step)
+    }
+
+    /// Whether the rest of the request may arrive at any moment, and no other connection needs this thread.
+    fn may_wait(&self, connection: &Connection) -> bool {
+        let idle_http = connection.protocol == Protocol::Http && self.reader.is_empty();
+        let reading = self
+            .engine
+            .inbox
+            .reading
+            .load(std::sync::atomic::Ordering::Relaxed);
+        !idle_http && !self.reader.is_large() && reading == 0
+    }
+
+    /// Passes the connection on to where it belongs after reading.
+    #[inline]
+    fn conclude(&mut self, connection: Connection, step: Step) -> Option<Next> {
+        match step {
+            Step::Complete => return Some(self.admit(connection)),
+            Step::More if connection.protocol == Protocol::Http && self.reader.is_empty() => {
+                self.engine.keep(connection);
+            }
+            Step::More => {
+                let mut reader = self.take_reader();
+                reader.shrink();
+                let connection = self.engine.unwatch(connection);
+                let incoming = Box::new(Incoming { connection, reader });
+                self.engine.inbox.push(Pending::Reading(incoming));
+            }
+            Step::Refused(refusal) => {
+                let connection = self.engine.unwatch(connection);
+                self.engine.refuse(&connection, refusal);
+                self.engine.inbox.push(Pending::lingering(connection));
+            }
+            Step::Gone(reason) => self.engine.unwatch(connection).log_dropped(reason),
+        }
+        None
+    }
+
+    /// Keeps an HTTP connection for its next request.
+    pub fn keep(&mut self, connection: Connection) {
+        if self.reader.has_pipelined() {
+            self.pipelined = Some(connection);
+        } else {
+            self.engine.keep(connection);
+        }
+    }
+}
+
+/// Logs that a connection could not be accepted, and pauses: most reasons pass, and no thread may spin.
+fn accept_failed(error: &io::Error) -> Option<Next> {
+    match error.raw_os_error().map(Errno::from_raw) {
+        // the client left before it was accepted, or the network reports an earlier error (accept(2))
+        Some(
+            Errno::ECONNABORTED
+            | Errno::EPROTO
+            | Errno::EPERM
+            | Errno::ENETDOWN
+            | Errno::ENOPROTOOPT,
+        ) => {}
+        _ => {
+            tracing::error!("cannot accept a connection: {error}; trying again in 0.1 s");
+            std::thread::sleep(Duration::from_millis(100));
+        }
+    }
+    None
+}

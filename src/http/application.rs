@@ -1,0 +1,21 @@
+//! What stands behind the engine and answers the requests.
+
+use super::request::Request;
+use super::shared_response::SharedResponse;
+use super::unlock::Unlock;
+
+/// An application, as one serving thread calls it.
+///
+/// The calls are static and happen once per request. [`Unlock`] is for applications with an interpreter: the engine
+/// releases its lock once per request, around the write of the response and the wait for the next request.
+pub trait Application: Unlock {
+    /// Answers a request. The response is open, and without a status. The engine sends what is left in its buffer after
+    /// this returns.
+    ///
+    /// Do not hold the response's lock while the application computes: at the request's deadline another thread
+    /// responds with it.
+    fn call(&mut self, request: &mut Request, response: &SharedResponse);
+
+    /// A signal has ended the wait for a request: handlers of an interpreter may have to run.
+    fn interrupted(&mut self) {}
+}

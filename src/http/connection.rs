@@ -1,0 +1,58 @@
+//! An accepted connection.
+
+use std::net::SocketAddr;
+use std::os::fd::{AsRawFd, OwnedFd, RawFd};
+
+use crate::ipc::Protocol;
+
+/// An accepted connection.
+pub struct Connection {
+    /// The socket, non-blocking.
+    pub fd: OwnedFd,
+    /// Index of the listener that accepted it.
+    pub listener: usize,
+    /// The protocol spoken on it.
+    pub protocol: Protocol,
+    /// The client's address; `None` on Unix sockets, and where the protocol is uwsgi on a single listener.
+    pub peer: Option<SocketAddr>,
+    /// The address that the client connected to; HTTP over TCP only.
+    pub local: Option<SocketAddr>,
+    /// Number of requests answered on it.
+    pub served: u32,
+    /// Its slot in [`KeepAlive`](super::keep_alive::KeepAlive), while it has one.
+    pub token: Option<usize>,
+}
+
+impl Connection {
+    /// A connection that has not sent a request yet.
+    pub fn new(fd: OwnedFd, listener: usize, protocol: Protocol) -> Self {
+        Self {
+            fd,
+            listener,
+            protocol,
+            peer: None,
+            local: None,
+            served: 0,
+            token: None,
+        }
+    }
+
+    /// The socket's descriptor, for system calls.
+    #[inline]
+    pub fn raw_fd(&self) -> RawFd {
+        self.fd.as_raw_fd()
+    }
+
+    /// The client's address for log messages.
+    pub fn peer_name(&self) -> String {
+        self.peer
+            .map_or_else(|| "a client".into(), |peer| peer.to_string())
+    }
+
+    /// Logs that the client has left in the middle of a request; nothing without a `reason`.
+    pub fn log_dropped(&self, reason: Option<&'static str>) {
+        if let Some(reason) = reason {
+            tracing::info!("{}: dropped a connection: {reason}", self.peer_name());
+        }
+    }
+}

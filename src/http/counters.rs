@@ -1,0 +1,96 @@
+//! The engine's rows of the scoreboard.
+
+use std::sync::atomic::{AtomicU64, Ordering::Relaxed, Ordering::SeqCst};
+
+use super::request::Request;
+use super::response::Response;
+use crate::shared::scoreboard::{NOTE, Scoreboard, ThreadRow, WorkerRow};
+use crate::sys::clock::monotonic_micros;
+
+/// The rows of one worker. Each thread writes its own row only.
+pub struct Counters {
+    /// The scoreboard of the generation.
+    pub board: Scoreboard,
+    /// The worker's row, from 1.
+    pub row: u32,
+    /// The worker's slot, from 1, for the log.
+    pub slot: u32,
+}
+
+impl Counters {
+    /// The row of the worker.
+    pub fn worker(&self) -> Option<&WorkerRow> {
+        self.board.worker(self.row)
+    }
+
+    /// The row of a thread.
+    #[inline]
+    pub fn thread(&self, thread: u32) -> Option<&ThreadRow> {
+        self.board.thread(self.row, thread)
+    }
+
+    /// Requests that the worker has begun.
+    pub fn requests(&self) -> u64 {
+        self.board.worker_requests(self.row)
+    }
+
+    /// Records that the thread begins a request.
+    #[inline]
+    pub fn begin(&self, thread: u32, request: &Request) {
+        let Some(row) = self.thread(thread) else {
+            return;
+        };
+        add(&row.requests, 1);
+        let mut note = [0u8; NOTE];
+        let len = request.describe(&mut note);
+        row.note(&note[..len]);
+        row.vars.store(request.vars.len() as u32, Relaxed);
+        row.block.store(request.block_len as u32, Relaxed);
+        row.busy_since.store(monotonic_micros(), Relaxed);
+    }
+
+    /// Records that the thread has finished its request. Returns the request's duration, microseconds.
+    #[inline]
+    pub fn finish(&self, thread: u32, response: &Response) -> u64 {
+        let Some(row) = self.thread(thread) else {
+            return 0;
+        };
+        let begun = row.busy_since.load(Relaxed);
+        row.busy_since.store(0, Relaxed);
+        let duration = monotonic_micros().saturating_sub(begun);
+        add(&row.running_us, duration);
+        add(&row.sent, response.sent.head + response.sent.body);
+        // after a deadline the server itself ends the response
+        if response.is_broken() && response.head.code() != 504 {
+            add(&row.write_errors, 1);
+        }
+        duration
+    }
+
+    /// Records that the application has failed in a request of the thread.
+    pub fn exception(&self, thread: u32) {
+        if let Some(row) = self.thread(thread) {
+            row.exceptions.fetch_add(1, Relaxed);
+        }
+    }
+
+    /// Records a request that was refused.
+    pub fn refused(&self) {
+        if let Some(row) = self.worker() {
+            row.refused.fetch_add(1, Relaxed);
+        }
+    }
+
+    /// Records the number of connections in the I/O thread.
+    pub fn set_pending(&self, count: usize) {
+        if let Some(row) = self.worker() {
+            row.parked.store(count as u32, SeqCst);
+        }
+    }
+}
+
+/// Adds to a counter that only this thread writes: cheaper than an atomic addition.
+#[inline]
+fn add(counter: &AtomicU64, amount: u64) {
+    counter.store(counter.load(Relaxed) + amount, Relaxed);
+}

@@ -1,0 +1,233 @@
+//! What the serving threads and the I/O thread of a connection engine share.
+
+use std::collections::HashSet;
+use std::io;
+use std::sync::{Mutex, MutexGuard, PoisonError};
+
+use super::connection::Connection;
+use super::counters::Counters;
+use super::dispatch::{Dispatch, Phase};
+use super::keep_alive::KeepAlive;
+use super::listeners::{Listener, Listeners};
+use super::pending::{Inbox, Incoming, Pending};
+use super::refusal::Refusal;
+use super::request_reader::RequestReader;
+use super::settings::Settings;
+use super::thread_state::ThreadState;
+use crate::sys::clock::monotonic_micros;
+use crate::sys::epoll::Interest;
+use crate::sys::stream;
+
+/// Number of different once-only messages that are remembered: clients choose some of them.
+const WARNINGS: usize = 300;
+
+/// A connection engine: accepts connections, reads their requests, and sends the responses.
+///
+/// Its threads are an I/O thread ([`IoThread`](super::io_thread::IoThread)) and serving threads
+/// ([`Engine::serve`](super::serve)).
+pub struct Engine {
+    /// The settings.
+    pub settings: Settings,
+    /// The scoreboard rows.
+    pub counters: Counters,
+    /// The listening sockets.
+    pub listeners: Listeners,
+    /// The phase and the complete requests.
+    pub dispatch: Dispatch,
+    /// The way to the I/O thread.
+    pub inbox: Inbox,
+    /// The serving threads.
+    pub threads: Vec<ThreadState>,
+    keep_alive: Mutex<KeepAlive>,
+    /// Messages that have been logged and are logged once only.
+    warned: Mutex<HashSet<String>>,
+}
+
+impl Engine {
+    /// An engine without threads.
+    ///
+    /// # Errors
+    /// Those of epoll_create1(2), epoll_ctl(2), fcntl(2) and eventfd(2).
+    pub fn new(
+        settings: Settings,
+        listeners: Vec<Listener>,
+        counters: Counters,
+        phase: Phase,
+    ) -> io::Result<Self> {
+        let threads = (0..settings.threads).map(|_| ThreadState::default());
+        Ok(Self {
+            threads: threads.collect(),
+            settings,
+            counters,
+            listeners: Listeners::new(listeners)?,
+            dispatch: Dispatch::new(phase),
+            inbox: Inbox::new()?,
+            keep_alive: Mutex::default(),
+            warned: Mutex::default(),
+        })
+    }
+
+    // ── phases ──
+
+    /// The current phase.
+    #[inline]
+    pub fn phase(&self) -> Phase {
+        self.dispatch.phase()
+    }
+
+    /// Whether the engine accepts no more.
+    pub fn is_leaving(&self) -> bool {
+        self.phase() >= Phase::Retiring
+    }
+
+    /// Begins to accept.
+    pub fn start_accepting(&self) {
+        self.dispatch.advance(Phase::Serving);
+    }
+
+    /// Accepts no more: the requests that have begun are finished, and idle connections keep their timeout.
+    pub fn retire(&self) {
+        self.dispatch.advance(Phase::Retiring);
+        self.listeners.unwatch();
+    }
+
+    /// Accepts no more: the requests that have begun are finished, and idle connections are closed.
+    pub fn stop(&self) {
+        self.dispatch.advance(Phase::Stopping);
+        self.listeners.unwatch();
+        self.close_idle(u64::MAX);
+    }
+
+    /// Wakes the I/O thread, which calls [`Control::woken`](super::io_thread::Control::woken).
+    pub fn wake(&self) {
+        self.inbox.wakeup.ring();
+    }
+
+    /// A serving thread ends.
+    pub fn leave(&self, thread: u32) {
+        if let Some(state) = self.threads.get(thread as usize) {
+            state.end();
+        }
+        self.wake();
+    }
+
+    /// Accepts the connections that the kernel may have announced to this worker only, and gives them to the I/O thread.
+    /// Call it after [`Engine::retire`], where the master has asked for it.
+    ///
+    /// The kernel wakes one of the processes that wait for a listener in an epoll (EPOLLEXCLUSIVE). That process may
+    /// find that it must leave before it accepts, and the others would sleep on until the next connection. A thread in
+    /// accept4(2) always returns with the connection it was woken for. A worker that leaves by itself is replaced by one
+    /// that finds the waiting connection.
+    pub fn accept_announced(&self) {
+        if self.listeners.epoll.is_none() {
+            return;
+        }
+        for index in 0..self.listeners.count() {
+            for _ in &self.threads {
+                // a failure here is reported by the processes that go on accepting
+                let Some(Ok(connection)) = self.listeners.accept(index) else {
+                    break;
+                };
+                let reader = RequestReader::new(connection.protocol);
+                self.inbox
+                    .push(Pending::Reading(Box::new(Incoming { connection, reader })));
+            }
+        }
+    }
+
+    // ── connections ──
+
+    /// Keeps an HTTP connection until its next request arrives.
+    pub fn keep(&self, connection: Connection) {
+        let Some(epoll) = &self.listeners.epoll else {
+            return;
+        };
+        let timeout = if connection.served == 0 {
+            self.settings.timeouts.socket
+        } else {
+            self.settings.timeouts.keep_alive
+        };
+        let deadline_us = monotonic_micros() + timeout.as_micros() as u64;
+        let (fd, old_token) = (connection.raw_fd(), connection.token);
+        let several_threads = self.threads.len() > 1;
+        // of several threads that share the epoll only one may see the event
+        let interest = if several_threads {
+            Interest::ReadOnce
+        } else {
+            Interest::Read
+        };
+        // locked until the event is armed, because it may occur at once
+        let mut keep_alive = self.keep_alive();
+        let token = keep_alive.put(connection, deadline_us);
+        let armed = match old_token {
+            None => epoll.add(fd, interest, token as u64),
+            Some(_) if several_threads => epoll.change(fd, interest, token as u64),
+            Some(_) => Ok(()),
+        };
+        if let Err(error) = armed {
+            tracing::error!("cannot wait for the next request of a connection: {error}");
+            keep_alive.free(token);
+        }
+        drop(keep_alive);
+        self.inbox.wake_if_sleeping();
+    }
+
+    /// Number of idle HTTP connections.
+    pub fn idle_count(&self) -> usize {
+        self.keep_alive().idle_count()
+    }
+
+    /// Takes an idle connection whose event has occurred; `None` if it is gone.
+    pub fn take_idle(&self, token: u64) -> Option<Connection> {
+        self.keep_alive().take(usize::try_from(token).ok()?)
+    }
+
+    /// Removes a connection from the epoll before it is closed or given to the I/O thread. (Closing it does not, if the
+    /// application has forked and its child holds the socket, too.)
+    #[inline]
+    pub fn unwatch(&self, mut connection: Connection) -> Connection {
+        if let (Some(token), Some(epoll)) = (connection.token.take(), &self.listeners.epoll) {
+            epoll.remove(connection.raw_fd());
+            self.keep_alive().free(token);
+        }
+        connection
+    }
+
+    /// Closes the idle connections whose deadline has passed at `now_us`.
+    pub fn close_idle(&self, now_us: u64) {
+        let mut keep_alive = self.keep_alive();
+        for token in keep_alive.expired(now_us) {
+            if let (Some(connection), Some(epoll)) = (keep_alive.take(token), &self.listeners.epoll)
+            {
+                epoll.remove(connection.raw_fd());
+                keep_alive.free(token);
+            }
+        }
+    }
+
+    /// Responds in place of the application, and logs why.
+    pub fn refuse(&self, connection: &Connection, refusal: Refusal) {
+        self.counters.refused();
+        if let Some(message) = refusal.log
+            && refusal.once.is_none_or(|key| self.is_first(key))
+        {
+            tracing::warn!("{}: {message}", self.listeners.describe(connection));
+        }
+        if !refusal.response.is_empty() {
+            // short enough for the buffer of any socket; a client that is gone needs no response
+            let _ = stream::send(connection.raw_fd(), &[io::IoSlice::new(&refusal.response)]);
+        }
+    }
+
+    /// Whether a once-only message with this key has not been logged before.
+    fn is_first(&self, key: String) -> bool {
+        let mut warned = self.warned.lock().unwrap_or_else(PoisonError::into_inner);
+        warned.len() < WARNINGS && warned.insert(key)
+    }
+
+    fn keep_alive(&self) -> MutexGuard<'_, KeepAlive> {
+        self.keep_alive
+            .lock()
+            .unwrap_or_else(PoisonError::into_inner)
+    }
+}

@@ -1,0 +1,31 @@
+//! How the end of a response body is marked.
+
+/// How the end of a response body is marked on the wire (RFC 9112, 6).
+#[derive(Clone, Copy, Default, PartialEq, Eq, Debug)]
+pub enum Framing {
+    /// By closing the connection.
+    #[default]
+    Close,
+    /// By Content-Length, of which this many bytes are still missing.
+    Length(u64),
+    /// By chunks.
+    Chunked,
+    /// The response has no body (HEAD, 204, 304). What the application returns is discarded.
+    Bodiless,
+}
+
+impl Framing {
+    /// Number of bytes of a block of `len` bytes that are sent. The rest is beyond Content-Length.
+    #[inline]
+    pub fn admit(&mut self, len: usize) -> usize {
+        match self {
+            Self::Bodiless => 0,
+            Self::Close | Self::Chunked => len,
+            Self::Length(left) => {
+                let take = usize::try_from(*left).unwrap_or(usize::MAX).min(len);
+                *left -= take as u64;
+                take
+            }
+        }
+    }
+}

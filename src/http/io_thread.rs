@@ -1,0 +1,408 @@
+//! The I/O thread: reads the requests of slow clients, sends the responses that clients are slow to take, closes idle
+//! connections, and passes the commands of the worker's owner on. It never runs application code.
+
+use std::io;
+use std::os::fd::RawFd;
+use std::sync::Arc;
+use std::sync::atomic::Ordering::SeqCst;
+use std::thread::JoinHandle;
+use std::time::{Duration, Instant};
+
+use nix::sys::signal::Signal;
+
+use super::connection::Connection;
+use super::dispatch::Phase;
+use super::engine::Engine;
+use super::pending::{Incoming, Outgoing, Pending};
+use super::request_reader::{RequestReader, Step};
+use super::write_queue::Flow;
+use crate::sys::clock::monotonic_micros;
+use crate::sys::epoll::{Epoll, Interest};
+use crate::sys::stream;
+use crate::sys::thread;
+
+/// Ends the system call in which a serving thread waits. Ignored by default, so that a late one has no effect.
+pub const INTERRUPT: i32 = Signal::SIGURG as i32;
+
+const CONTROL: u64 = u64::MAX;
+const WAKEUP: u64 = u64::MAX - 1;
+/// Time between two checks of deadlines.
+const SWEEP: Duration = Duration::from_millis(250);
+/// A request head must be complete after this time, even if bytes keep arriving.
+const HEAD_TIMEOUT: Duration = Duration::from_secs(60);
+/// Bytes read from one client before the others get their turn.
+const TURN: usize = 1 << 20;
+/// Stack of the thread, bytes.
+const STACK: usize = 256 << 10;
+
+/// The owner of an engine. The I/O thread calls it.
+pub trait Control: Send + 'static {
+    /// A descriptor that becomes readable when there is a command.
+    fn descriptor(&self) -> RawFd;
+
+    /// The descriptor is readable: receives one command and carries it out. False if the owner is gone; the descriptor is
+    /// not watched any more then.
+    fn receive(&mut self, engine: &Engine) -> bool;
+
+    /// [`Engine::wake`] was called, or a connection has arrived.
+    fn woken(&mut self, engine: &Engine);
+
+    /// The engine has accepted its last connection, and has closed its listeners.
+    fn listeners_closed(&mut self);
+
+    /// Called four times a second after [`Control::receive`] has returned false.
+    fn orphaned(&mut self) {}
+}
+
+struct Entry {
+    pending: Pending,
+    since: Instant,
+    deadline: Instant,
+}
+
+impl Entry {
+    fn is_late(&self, now: Instant) -> bool {
+        let head_is_late = matches!(&self.pending, Pending::Reading(incoming)
+            if !incoming.reader.in_body() && now > self.since + HEAD_TIMEOUT);
+        now > self.deadline || head_is_late
+    }
+}
+
+/// State of the I/O thread.
+pub struct IoThread<C> {
+    engine: Arc<Engine>,
+    control: C,
+    epoll: Epoll,
+    /// The pending connections; an index is the connection's token in the epoll.
+    entries: Vec<Option<Entry>>,
+    free: Vec<usize>,
+    count: usize,
+    scratch: Vec<u8>,
+    next_sweep: Instant,
+    /// The owner is gone.
+    orphaned: bool,
+    /// The requests without a head have been dropped, because the engine stops.
+    dropped_heads: bool,
+}
+
+impl<C: Control> IoThread<C> {
+    /// Starts the I/O thread of an engine, and makes [`INTERRUPT`] end system calls in this process.
+    ///
+    /// # Errors
+    /// Those of epoll and of starting a thread.
+    pub fn start(engine: &Arc<Engine>, control: C) -> io::Result<JoinHandle<()>> {
+        let epoll = Epoll::new()?;
+        epoll.add(control.descriptor(), Interest::Read, CONTROL)?;
+        epoll.add(engine.inbox.wakeup.fd(), Interest::Read, WAKEUP)?;
+        thread::interrupt_by(INTERRUPT);
+        let mut io_thread = Self {
+            engine: engine.clone(),
+            control,
+            epoll,
+            entries: Vec::new(),
+            free: Vec::new(),
+            count: 0,
+            scratch: Vec::new(),
+            next_sweep: Instant::now(),
+            orphaned: false,
+            dropped_heads: false,
+        };
+        thread::without_signals(|| {
+            std::thread::Builder::new()
+                .name("io".into())
+                .stack_size(STACK)
+                .spawn(move || io_thread.run())
+        })
+    }
+
+    fn run(&mut self) {
+        let mut tokens = Vec::with_capacity(64);
+        while !self.is_done() {
+            let timeout = self.timeout_ms();
+            if let Err(error) = self.epoll.wait(&mut tokens, 64, timeout) {
+                tracing::error!("the I/O thread cannot wait for events: {error}");
+                std::thread::sleep(SWEEP);
+            }
+            for token in &tokens {
+                match *token {
+                    CONTROL => self.receive(),
+                    WAKEUP => {
+                        self.engine.inbox.wakeup.hush();
+                        self.control.woken(&self.engine);
+                    }
+                    index => self.drive(index as usize),
+                }
+            }
+            self.drop_heads_if_stopping();
+            self.take_inbox();
+            self.sweep();
+            self.interrupt_threads();
+            if self.engine.is_leaving() {
+                // the master does not kill a worker that still has connections
+                self.engine.counters.set_pending(self.count);
+            }
+        }
+    }
+
+    fn is_done(&self) -> bool {
+        let engine = &self.engine;
+        self.count == 0
+            && engine.is_leaving()
+            && engine.threads.iter().all(|thread| thread.has_ended())
+            && engine.inbox.is_empty()
+    }
+
+    /// The timeout of the next epoll_wait(2), milliseconds; -1 means none.
+    fn timeout_ms(&self) -> i32 {
+        if self.must_interrupt_again() {
+            return 1;
+        }
+        let engine = &self.engine;
+        let has_deadlines = self.count > 0
+            || self.orphaned
+            || engine.inbox.prepare_sleep(|| engine.idle_count() > 0);
+        if has_deadlines {
+            SWEEP.as_millis() as i32
+        } else {
+            -1
+        }
+    }
+
+    fn receive(&mut self) {
+        if !self.control.receive(&self.engine) {
+            self.epoll.remove(self.control.descriptor());
+            self.orphaned = true;
+        }
+    }
+
+    // ── serving threads ──
+
+    /// Interrupts the wait of serving threads: for each complete request one, or all of them when the engine leaves.
+    /// Closes the listeners once no thread waits in them.
+    fn interrupt_threads(&mut self) {
+        let engine = &self.engine;
+        let leaving = engine.is_leaving();
+        let mut needed = if leaving {
+            usize::MAX
+        } else {
+            engine.dispatch.ready_count()
+        };
+        for thread in &engine.threads {
+            if needed > 0 && thread.is_waiting() {
+                thread.signal(INTERRUPT);
+                needed -= 1;
+            }
+        }
+        let nobody_accepts = engine.listeners.epoll.is_some()
+            || engine.threads.iter().all(|thread| !thread.is_waiting());
+        if leaving && nobody_accepts && engine.listeners.close() {
+            self.control.listeners_closed();
+        }
+    }
+
+    /// Whether a thread that was interrupted may have missed it: the signal came just before its system call.
+    fn must_interrupt_again(&self) -> bool {
+        let engine = &self.engine;
+        let has_reason = engine.dispatch.ready_count() > 0
+            || (engine.is_leaving() && engine.listeners.epoll.is_none());
+        has_reason && engine.threads.iter().any(|thread| thread.is_waiting())
+    }
+
+    // ── pending connections ──
+
+    /// When the engine stops, clients without even a complete request head are not waited for.
+    fn drop_heads_if_stopping(&mut self) {
+        if self.dropped_heads || self.engine.phase() != Phase::Stopping {
+            return;
+        }
+        self.dropped_heads = true;
+        for index in 0..self.entries.len() {
+            let entry = self.entries[index].as_ref();
+            if entry.is_some_and(|entry| is_unbegun(&entry.pending))
+                && let Some(entry) = self.take_out(index)
+            {
+                self.forget(&entry.pending);
+            }
+        }
+    }
+
+    fn take_inbox(&mut self) {
+        for pending in self.engine.inbox.take() {
+            if self.engine.phase() == Phase::Stopping && is_unbegun(&pending) {
+                self.forget(&pending);
+            } else {
+                self.add(pending);
+            }
+        }
+    }
+
+    fn add(&mut self, pending: Pending) {
+        let index = self.free.pop().unwrap_or_else(|| {
+            self.entries.push(None);
+            self.entries.len() - 1
+        });
+        let fd = pending.connection().raw_fd();
+        if let Err(error) = self.epoll.add(fd, pending.interest(), index as u64) {
+            tracing::error!("cannot wait for a connection: {error}");
+            self.free.push(index);
+            self.forget(&pending);
+            return;
+        }
+        let now = Instant::now();
+        self.entries[index] = Some(Entry {
+            pending,
+            since: now,
+            deadline: now + self.engine.settings.timeouts.socket,
+        });
+        self.count += 1;
+    }
+
+    /// Takes a connection out of the entries and the epoll.
+    fn take_out(&mut self, index: usize) -> Option<Entry> {
+        let entry = self.entries.get_mut(index)?.take()?;
+        self.epoll.remove(entry.pending.connection().raw_fd());
+        self.free.push(index);
+        self.count -= 1;
+        Some(entry)
+    }
+
+    /// Counts a connection that is about to be closed out of the incomplete requests.
+    fn forget(&self, pending: &Pending) {
+        if matches!(pending, Pending::Reading(_)) {
+            self.engine.inbox.reading.fetch_sub(1, SeqCst);
+        }
+    }
+
+    /// A connection is ready: reads or writes as much as possible.
+    fn drive(&mut self, index: usize) {
+        let Some(entry) = self.entries.get_mut(index).and_then(Option::as_mut) else {
+            return;
+        };
+        let settings = &self.engine.settings;
+        entry.deadline = Instant::now() + settings.timeouts.socket;
+        let progress = match &mut entry.pending {
+            Pending::Reading(incoming) => {
+                let Incoming { connection, reader } = &mut **incoming;
+                match reader.read(connection, &settings.limits, &mut self.scratch, TURN) {
+                    Step::More => return,
+                    step => Some(step),
+                }
+            }
+            Pending::Writing(outgoing) => {
+                match outgoing.queue.flush(outgoing.connection.raw_fd()) {
+                    Flow::Blocked => return,
+                    Flow::Broken => outgoing.next = None,
+                    Flow::Done => {}
+                }
+                None
+            }
+            Pending::Lingering(connection) => {
+                if discard(connection, &mut self.scratch) {
+                    return;
+                }
+                None
+            }
+        };
+        if let Some(entry) = self.take_out(index) {
+            self.conclude(entry.pending, progress);
+        }
+    }
+
+    /// Passes a connection on whose wait has ended; closes it if nothing follows.
+    fn conclude(&mut self, pending: Pending, progress: Option<Step>) {
+        match pending {
+            Pending::Reading(incoming) => {
+                if let Some(step) = progress {
+                    self.conclude_reading(incoming, step);
+                }
+                self.engine.inbox.reading.fetch_sub(1, SeqCst);
+            }
+            Pending::Writing(outgoing) => {
+                let Outgoing {
+                    connection, next, ..
+                } = *outgoing;
+                if let Some(next) = next {
+                    self.keep(connection, *next);
+                }
+            }
+            Pending::Lingering(_) => {}
+        }
+    }
+
+    fn conclude_reading(&mut self, incoming: Box<Incoming>, step: Step) {
+        match step {
+            Step::Complete => self.engine.dispatch.push(incoming),
+            Step::Refused(refusal) => {
+                self.engine.refuse(&incoming.connection, refusal);
+                self.add(Pending::lingering(incoming.connection));
+            }
+            Step::Gone(reason) => incoming.connection.log_dropped(reason),
+            Step::More => {
+                self.engine.inbox.reading.fetch_add(1, SeqCst);
+                self.add(Pending::Reading(incoming));
+            }
+        }
+    }
+
+    /// Keeps an HTTP connection, whose client has taken the response, for its next request.
+    fn keep(&mut self, connection: Connection, mut reader: RequestReader) {
+        let connection = self.engine.unwatch(connection);
+        if !reader.has_pipelined() {
+            self.engine.keep(connection);
+            return;
+        }
+        reader.restart_pipelined(connection.protocol);
+        let step = reader.resume(&connection, &self.engine.settings.limits);
+        self.conclude_reading(Box::new(Incoming { connection, reader }), step);
+    }
+
+    // ── deadlines ──
+
+    fn sweep(&mut self) {
+        let now = Instant::now();
+        if now < self.next_sweep {
+            return;
+        }
+        self.next_sweep = now + SWEEP;
+        for index in 0..self.entries.len() {
+            let entry = self.entries[index].as_ref();
+            if entry.is_some_and(|entry| entry.is_late(now))
+                && let Some(entry) = self.take_out(index)
+            {
+                if let Pending::Reading(incoming) = &entry.pending {
+                    let begun = !incoming.reader.is_empty();
+                    let reason = begun.then_some("it was silent in the middle of its request");
+                    incoming.connection.log_dropped(reason);
+                }
+                self.forget(&entry.pending);
+            }
+        }
+        let stopping = self.engine.phase() == Phase::Stopping;
+        self.engine.close_idle(if stopping {
+            u64::MAX
+        } else {
+            monotonic_micros()
+        });
+        if self.orphaned {
+            self.control.orphaned();
+        }
+    }
+}
+
+/// Whether closing the connection loses nothing: its request head is incomplete, or it is answered.
+fn is_unbegun(pending: &Pending) -> bool {
+    match pending {
+        Pending::Reading(incoming) => !incoming.reader.in_body(),
+        Pending::Lingering(_) => true,
+        Pending::Writing(_) => false,
+    }
+}
+
+/// Reads and discards; false if the client has closed the connection.
+fn discard(connection: &Connection, scratch: &mut Vec<u8>) -> bool {
+    scratch.clear();
+    match stream::recv_into(connection.raw_fd(), scratch, 64 << 10) {
+        Ok(count) => count > 0,
+        Err(error) => error.kind() == io::ErrorKind::WouldBlock,
+    }
+}

@@ -1,0 +1,82 @@
+//! HTTP connections between two requests.
+
+use super::connection::Connection;
+
+enum Slot {
+    Free,
+    /// The connection is being served.
+    Busy,
+    /// The connection waits here for its next request, until `deadline_us` of the monotonic clock.
+    Idle {
+        connection: Connection,
+        deadline_us: u64,
+    },
+}
+
+/// The connections, in slots. A connection keeps its slot while it is served: the index is its token in the epoll.
+#[derive(Default)]
+pub struct KeepAlive {
+    slots: Vec<Slot>,
+    free: Vec<usize>,
+    idle: usize,
+}
+
+impl KeepAlive {
+    /// Number of idle connections.
+    pub fn idle_count(&self) -> usize {
+        self.idle
+    }
+
+    /// Takes an idle connection out; `None` if it is gone.
+    pub fn take(&mut self, token: usize) -> Option<Connection> {
+        let slot = self.slots.get_mut(token)?;
+        match std::mem::replace(slot, Slot::Busy) {
+            Slot::Idle { connection, .. } => {
+                self.idle -= 1;
+                Some(connection)
+            }
+            other => {
+                *slot = other;
+                None
+            }
+        }
+    }
+
+    /// Puts a connection into its slot, or into a free one. Returns the slot's token.
+    pub fn put(&mut self, mut connection: Connection, deadline_us: u64) -> usize {
+        let token = connection.token.or_else(|| self.free.pop());
+        let token = token.unwrap_or_else(|| {
+            self.slots.push(Slot::Free);
+            self.slots.len() - 1
+        });
+        connection.token = Some(token);
+        self.slots[token] = Slot::Idle {
+            connection,
+            deadline_us,
+        };
+        self.idle += 1;
+        token
+    }
+
+    /// Frees a slot. A connection in it is closed.
+    pub fn free(&mut self, token: usize) {
+        if let Some(slot) = self.slots.get_mut(token) {
+            if matches!(slot, Slot::Idle { .. }) {
+                self.idle -= 1;
+            }
+            *slot = Slot::Free;
+            self.free.push(token);
+        }
+    }
+
+    /// Tokens of the idle connections whose deadline has passed at `now_us`.
+    pub fn expired(&self, now_us: u64) -> Vec<usize> {
+        let expired =
+            |slot: &Slot| matches!(slot, Slot::Idle { deadline_us, .. } if *deadline_us <= now_us);
+        let slots = self.slots.iter().enumerate();
+        slots
+            .filter(|(_, slot)| expired(slot))
+            .map(|(token, _)| token)
+            .collect()
+    }
+}

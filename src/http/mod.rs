@@ -1,0 +1,42 @@
+//! The connection engine: accepts connections, reads requests, calls an application, sends responses. No Python.
+//!
+//! The way of a request:
+//!
+//! ```text
+//! listeners ─▶ acceptor ─▶ request_reader ─▶ serve ─▶ application ─▶ response ─▶ client
+//!                 ▲  │                                                  │
+//!        complete │  │ slow client                          slow client │ write_queue
+//!                 │  ▼                                                  ▼
+//!                 └─ io_thread ◀──────────────── pending ───────────────┘
+//! ```
+//!
+//! * [`engine`] is what all threads share, made of [`listeners`], [`dispatch`], [`pending`] and [`keep_alive`].
+//! * [`serve`] is the loop of a serving thread, [`io_thread`] that of the one thread for slow clients.
+//! * [`application`] is the trait for what answers the requests, [`io_thread::Control`] the one for the engine's owner.
+//! * [`request`] and [`response`] are what an application sees.
+
+pub mod acceptor;
+pub mod application;
+pub mod connection;
+pub mod counters;
+mod date;
+pub mod dispatch;
+pub mod engine;
+mod framing;
+mod http_environ;
+pub mod io_thread;
+pub mod keep_alive;
+pub mod listeners;
+pub mod pending;
+pub mod refusal;
+pub mod request;
+pub mod request_reader;
+pub mod response;
+pub mod response_head;
+pub mod serve;
+pub mod settings;
+pub mod shared_response;
+pub mod spool;
+pub mod thread_state;
+pub mod unlock;
+pub mod write_queue;

@@ -1,0 +1,147 @@
+//! Connections that wait for their client in the I/O thread, and their way there.
+
+use std::sync::atomic::{AtomicBool, AtomicUsize, Ordering::SeqCst};
+use std::sync::{Mutex, MutexGuard, PoisonError};
+
+use super::connection::Connection;
+use super::request_reader::RequestReader;
+use super::write_queue::WriteQueue;
+use crate::sys::bell::Bell;
+use crate::sys::epoll::Interest;
+use crate::sys::stream;
+
+/// A connection that no serving thread waits for.
+pub enum Pending {
+    /// Its request is incomplete.
+    Reading(Box<Incoming>),
+    /// Its response is not sent.
+    Writing(Box<Outgoing>),
+    /// It is answered and shut down for writing. What the client still sends is discarded: closing at once would reset
+    /// the connection, and the client might lose the response (RFC 9112, 9.6).
+    Lingering(Connection),
+}
+
+/// A request that is being read, or waits for a serving thread.
+pub struct Incoming {
+    /// The connection.
+    pub connection: Connection,
+    /// The request, as far as it has been read.
+    pub reader: RequestReader,
+}
+
+/// A response that is being sent.
+pub struct Outgoing {
+    /// The connection.
+    pub connection: Connection,
+    /// The bytes that are not sent.
+    pub queue: WriteQueue,
+    /// The reader for the next request, if the connection is kept open.
+    pub next: Option<Box<RequestReader>>,
+}
+
+impl Pending {
+    /// A response that the client is slow to take.
+    pub fn writing(
+        connection: Connection,
+        queue: WriteQueue,
+        next: Option<Box<RequestReader>>,
+    ) -> Self {
+        Self::Writing(Box::new(Outgoing {
+            connection,
+            queue,
+            next,
+        }))
+    }
+
+    /// A connection whose response is sent and whose client may still be sending.
+    pub fn lingering(connection: Connection) -> Self {
+        stream::shut_down_writing(connection.raw_fd());
+        Self::Lingering(connection)
+    }
+
+    /// The connection.
+    pub fn connection(&self) -> &Connection {
+        match self {
+            Self::Reading(incoming) => &incoming.connection,
+            Self::Writing(outgoing) => &outgoing.connection,
+            Self::Lingering(connection) => connection,
+        }
+    }
+
+    /// The event it waits for.
+    pub fn interest(&self) -> Interest {
+        match self {
+            Self::Writing(_) => Interest::Write,
+            Self::Reading(_) | Self::Lingering(_) => Interest::Read,
+        }
+    }
+}
+
+/// Hands connections to the I/O thread and wakes it.
+pub struct Inbox {
+    connections: Mutex<Vec<Pending>>,
+    /// Wakes the I/O thread.
+    pub wakeup: Bell,
+    /// Number of connections in the inbox or the I/O thread whose request is incomplete.
+    pub reading: AtomicUsize,
+    /// Whether the I/O thread waits without a timeout.
+    sleeps: AtomicBool,
+}
+
+impl Inbox {
+    /// An empty inbox.
+    ///
+    /// # Errors
+    /// Those of eventfd(2).
+    pub fn new() -> std::io::Result<Self> {
+        Ok(Self {
+            connections: Mutex::default(),
+            wakeup: Bell::new(false)?,
+            reading: AtomicUsize::new(0),
+            sleeps: AtomicBool::new(false),
+        })
+    }
+
+    /// Hands over a connection.
+    pub fn push(&self, pending: Pending) {
+        if matches!(pending, Pending::Reading(_)) {
+            self.reading.fetch_add(1, SeqCst);
+        }
+        self.lock().push(pending);
+        self.wakeup.ring();
+    }
+
+    /// Takes all connections out.
+    pub fn take(&self) -> Vec<Pending> {
+        std::mem::take(&mut *self.lock())
+    }
+
+    /// Whether no connection waits for the I/O thread.
+    pub fn is_empty(&self) -> bool {
+        self.lock().is_empty()
+    }
+
+    /// Announces that the I/O thread waits without a timeout, unless `must_tick` then says that there are deadlines to
+    /// watch. Returns the answer of `must_tick`.
+    pub fn prepare_sleep(&self, must_tick: impl FnOnce() -> bool) -> bool {
+        self.sleeps.store(true, SeqCst);
+        let must = must_tick();
+        if must {
+            self.sleeps.store(false, SeqCst);
+        }
+        must
+    }
+
+    /// Wakes the I/O thread if it waits without a timeout, because there is a deadline to watch now.
+    pub fn wake_if_sleeping(&self) {
+        if self.sleeps.swap(false, SeqCst) {
+            self.wakeup.ring();
+        }
+    }
+
+    fn lock(&self) -> MutexGuard<'_, Vec<Pending>> {
+        self.connections
+            .lock()
+            .unwrap_or_else(PoisonError::into_inner)
+    }
+}

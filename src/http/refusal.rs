@@ -1,0 +1,133 @@
+//! Responses that the server gives in place of the application, and the log messages that go with them.
+
+use std::io;
+
+use crate::protocol::uwsgi::{self, Foreign};
+use crate::protocol::{http, response};
+
+/// A response given in place of the application; the connection is closed after it.
+pub struct Refusal {
+    /// The complete response; empty closes the connection without one.
+    pub response: Vec<u8>,
+    /// The log message; `None` if the client has made no mistake.
+    pub log: Option<String>,
+    /// A message with a key is logged once in the worker's life.
+    pub once: Option<String>,
+}
+
+impl Refusal {
+    /// A response with this status and one line of text.
+    pub fn page(status: u16, sentence: &str, log: String) -> Self {
+        Self {
+            response: response::error_page(status, sentence, true),
+            log: Some(log),
+            once: None,
+        }
+    }
+
+    /// 400 for a malformed uwsgi packet.
+    pub fn bad_packet(sentence: &str) -> Self {
+        Self::page(400, sentence, format!("refused a request: {sentence}"))
+    }
+
+    /// The response to a uwsgi ping.
+    pub fn pong() -> Self {
+        Self {
+            response: uwsgi::PONG.to_vec(),
+            log: None,
+            once: None,
+        }
+    }
+
+    /// An HTTP request that is malformed or asks for something that is not served.
+    pub fn http(refusal: &http::Refusal) -> Self {
+        let log = format!(
+            "refused an HTTP request with {}: {}",
+            refusal.status, refusal.reason
+        );
+        Self::page(refusal.status, refusal.reason, log)
+    }
+
+    /// HTTP or TLS on a uwsgi socket.
+    pub fn foreign_protocol(foreign: &Foreign) -> Self {
+        match foreign {
+            Foreign::Http => Self::page(
+                400,
+                "This socket speaks the uwsgi protocol, not HTTP: put nginx with uwsgi_pass before it, or use http-socket.",
+                "a client sent HTTP to a uwsgi socket: put nginx with uwsgi_pass before it, or use http-socket".into(),
+            ),
+            Foreign::Tls => Self {
+                response: Vec::new(),
+                log: Some("a client sent TLS to a uwsgi socket: terminate TLS in the web server before it".into()),
+                once: None,
+            },
+        }
+    }
+
+    /// A uwsgi packet for another kind of application.
+    pub fn modifier(modifier1: u8) -> Self {
+        let sentence = format!(
+            "uwsgi modifier1 {modifier1} is not served here: only 0 (WSGI), 30 and 100 are; check uwsgi_modifier1 in the web server"
+        );
+        Self {
+            response: response::error_page(501, &sentence, true),
+            log: Some(format!("refused a request: {sentence} (logged once)")),
+            once: Some(format!("modifier {modifier1}")),
+        }
+    }
+
+    /// A variable with which a client would choose what is served.
+    pub fn forbidden_variable(name: &'static [u8]) -> Self {
+        let name = String::from_utf8_lossy(name);
+        let sentence = format!(
+            "the request variable {name} is refused: the configuration decides what is served; remove the uwsgi_param from the web server and set the option in the ini file"
+        );
+        Self {
+            response: response::error_page(403, &sentence, true),
+            log: Some(format!("refused a request: {sentence} (logged once)")),
+            once: Some(name.into_owned()),
+        }
+    }
+
+    /// 431 for more variables than `buffer-size` allows; `block` is the block of variables.
+    pub fn block_too_large(block: &[u8], limit: usize) -> Self {
+        let largest = uwsgi::vars(block)
+            .map_while(Result::ok)
+            .max_by_key(|(_, value)| value.len());
+        let largest = largest.map_or_else(String::new, |(key, value)| {
+            let name = crate::log::escape(key);
+            format!(" (the largest is {name}, {} bytes)", value.len())
+        });
+        Self::page(
+            431,
+            "The request's headers are too large for this server.",
+            format!(
+                "refused a request with 431: its variables take {} bytes{largest}, more than buffer-size = {limit}",
+                block.len()
+            ),
+        )
+    }
+
+    /// 413 for a longer body than `limit-post` allows.
+    pub fn body_too_large(length: u64, limit: u64) -> Self {
+        Self::page(
+            413,
+            "The request's body is too large.",
+            format!(
+                "refused a request with 413: its body of {length} bytes is larger than limit-post = {limit}"
+            ),
+        )
+    }
+
+    /// 500 for a body that cannot be spooled.
+    pub fn spool_failed(error: &io::Error) -> Self {
+        Self::page(
+            500,
+            "The request's body could not be stored.",
+            format!(
+                "cannot store a request's body in {}: {error}",
+                std::env::temp_dir().display()
+            ),
+        )
+    }
+}

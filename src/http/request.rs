@@ -1,0 +1,298 @@
+//! A request as an application sees it, independent of the protocol on the wire: variables and a body.
+
+use super::spool::Body;
+use crate::log::request_log::LoggedRequest;
+use crate::protocol::uwsgi;
+
+/// A range of bytes in [`Request::text`].
+#[derive(Clone, Copy, Default, Debug, PartialEq, Eq)]
+pub struct Span {
+    start: u32,
+    len: u32,
+}
+
+impl Span {
+    /// The span of `len` bytes from `start`.
+    #[inline]
+    pub fn new(start: usize, len: usize) -> Self {
+        // a block of variables has at most 64 KiB
+        Self {
+            start: start as u32,
+            len: len as u32,
+        }
+    }
+
+    /// The bytes of the span in `text`.
+    #[inline]
+    pub fn of(self, text: &[u8]) -> &[u8] {
+        let start = self.start as usize;
+        text.get(start..start + self.len as usize)
+            .unwrap_or_default()
+    }
+
+    /// Position after its last byte.
+    #[inline]
+    pub fn end(self) -> usize {
+        self.start as usize + self.len as usize
+    }
+}
+
+/// Values of the variables that the server itself reads. Of duplicates the last one counts, as in the application's
+/// dictionary.
+#[derive(Clone, Copy, Default, Debug)]
+struct Known {
+    method: Option<Span>,
+    uri: Option<Span>,
+    protocol: Option<Span>,
+    remote_addr: Option<Span>,
+    remote_user: Option<Span>,
+    path_info: Option<Span>,
+    script_name: Option<Span>,
+    https: Option<Span>,
+    scheme: Option<Span>,
+    content_length: Option<Span>,
+}
+
+/// Variables with which uWSGI lets a client choose code, files or process state. A request with one of them is refused.
+const FORBIDDEN: [&[u8]; 13] = [
+    b"UWSGI_APPID",
+    b"UWSGI_CACHE_GET",
+    b"UWSGI_CALLABLE",
+    b"UWSGI_CHDIR",
+    b"UWSGI_FILE",
+    b"UWSGI_HOME",
+    b"UWSGI_MODULE",
+    b"UWSGI_POSTFILE",
+    b"UWSGI_PYHOME",
+    b"UWSGI_SCRIPT",
+    b"UWSGI_SETENV",
+    b"UWSGI_TOUCH_RELOAD",
+    b"UWSGI_PARAFILE",
+];
+
+/// A complete request.
+#[derive(Default)]
+pub struct Request {
+    /// The bytes that the spans refer to. For the uwsgi protocol this is the packet as received.
+    ///
+    /// A `Vec` and not `BytesMut`: the buffer stays with its thread, is never split, and `recv` appends to it.
+    pub text: Vec<u8>,
+    /// Names and values of the variables, in the order of arrival.
+    pub vars: Vec<(Span, Span)>,
+    known: Known,
+    /// uwsgi's modifier1.
+    pub modifier1: u8,
+    /// uwsgi's modifier2.
+    pub modifier2: u8,
+    /// Bytes of the block of variables, for the log.
+    pub block_len: usize,
+    /// The complete body.
+    pub body: Body,
+}
+
+/// Why a block of variables is refused.
+pub enum BlockError {
+    /// The block is malformed.
+    Malformed(uwsgi::Malformed),
+    /// The block contains this forbidden variable.
+    Forbidden(&'static [u8]),
+}
+
+impl Request {
+    /// Empties the request and keeps its memory.
+    #[inline]
+    pub fn clear(&mut self) {
+        self.text.clear();
+        self.vars.clear();
+        self.known = Known::default();
+        self.modifier1 = 0;
+        self.modifier2 = 0;
+        self.block_len = 0;
+        self.body = Body::Empty;
+    }
+
+    /// REQUEST_METHOD; empty if absent.
+    #[inline]
+    pub fn method(&self) -> &[u8] {
+        self.value(self.known.method)
+    }
+
+    /// REQUEST_URI; empty if absent.
+    #[inline]
+    pub fn uri(&self) -> &[u8] {
+        self.value(self.known.uri)
+    }
+
+    /// SERVER_PROTOCOL; empty if absent.
+    #[inline]
+    pub fn protocol(&self) -> &[u8] {
+        self.value(self.known.protocol)
+    }
+
+    /// PATH_INFO; empty if absent.
+    #[inline]
+    pub fn path_info(&self) -> &[u8] {
+        self.value(self.known.path_info)
+    }
+
+    /// SCRIPT_NAME; empty if absent.
+    #[inline]
+    pub fn script_name(&self) -> &[u8] {
+        self.value(self.known.script_name)
+    }
+
+    /// CONTENT_LENGTH, if present.
+    #[inline]
+    pub fn content_length(&self) -> Option<&[u8]> {
+        self.known.content_length.map(|span| span.of(&self.text))
+    }
+
+    /// Whether the request came over TLS: UWSGI_SCHEME decides, without it HTTPS (`on` or `1`).
+    #[inline]
+    pub fn is_https(&self) -> bool {
+        if let Some(scheme) = self.known.scheme {
+            return scheme.of(&self.text) == b"https";
+        }
+        let https = self.value(self.known.https);
+        https == b"1"
+            || https
+                .get(..2)
+                .is_some_and(|on| on.eq_ignore_ascii_case(b"on"))
+    }
+
+    #[inline]
+    fn value(&self, span: Option<Span>) -> &[u8] {
+        span.map_or(&[], |span| span.of(&self.text))
+    }
+
+    /// The value of any variable; of duplicates the last one.
+    pub fn variable(&self, name: &[u8]) -> Option<&[u8]> {
+        let mut reversed = self.vars.iter().rev();
+        let found = reversed.find(|(key, _)| key.of(&self.text) == name);
+        found.map(|(_, value)| value.of(&self.text))
+    }
+
+    /// Adds the variables of the uwsgi block of `len` bytes at `start` in the text.
+    ///
+    /// # Errors
+    /// The block is malformed or contains a forbidden variable.
+    #[inline]
+    pub fn read_block(&mut self, start: usize, len: usize) -> Result<(), BlockError> {
+        let block = self.text.get(start..start + len).unwrap_or_default();
+        let base = block.as_ptr() as usize;
+        self.block_len = len;
+        for item in uwsgi::vars(block) {
+            let (key, value) = item.map_err(BlockError::Malformed)?;
+            let key_span = Span::new(start + (key.as_ptr() as usize - base), key.len());
+            let value_span = if value.is_empty() {
+                Span::default()
+            } else {
+                Span::new(start + (value.as_ptr() as usize - base), value.len())
+            };
+            if key == b"HTTP_PROXY" {
+                // CGI programs and HTTP libraries read it as their own proxy setting (CVE-2016-5385)
+                continue;
+            }
+            note(&mut self.known, key, value_span)?;
+            self.vars.push((key_span, value_span));
+        }
+        Ok(())
+    }
+
+    /// Writes method, URI and client into `out`, for the scoreboard. Returns the number of bytes.
+    pub fn describe(&self, out: &mut [u8]) -> usize {
+        let mut at = 0;
+        let known = &self.known;
+        let parts = [known.method, known.uri, known.remote_addr];
+        for (index, span) in parts.into_iter().enumerate() {
+            let gap: &[u8] = if index > 0 { b" " } else { b"" };
+            for part in [gap, self.value(span)] {
+                let len = part.len().min(out.len() - at);
+                out[at..at + len].copy_from_slice(&part[..len]);
+                at += len;
+            }
+        }
+        at
+    }
+
+    /// Appends a variable that did not arrive in a block.
+    #[inline]
+    pub fn push(&mut self, key: &[u8], value: &[u8]) {
+        let key_span = Span::new(self.text.len(), key.len());
+        self.text.extend_from_slice(key);
+        let value_span = Span::new(self.text.len(), value.len());
+        self.text.extend_from_slice(value);
+        self.block_len += key.len() + value.len() + 4;
+        // names pushed here are the server's or begin with HTTP_: none of them is forbidden
+        let _ = note(&mut self.known, key, value_span);
+        self.vars.push((key_span, value_span));
+    }
+}
+
+/// Remembers the variable if the server reads it.
+#[inline]
+fn note(known: &mut Known, key: &[u8], value: Span) -> Result<(), BlockError> {
+    let field = match key {
+        b"REQUEST_METHOD" => &mut known.method,
+        b"REQUEST_URI" => &mut known.uri,
+        b"SERVER_PROTOCOL" => &mut known.protocol,
+        b"REMOTE_ADDR" => &mut known.remote_addr,
+        b"REMOTE_USER" => &mut known.remote_user,
+        b"PATH_INFO" => &mut known.path_info,
+        b"SCRIPT_NAME" => &mut known.script_name,
+        b"HTTPS" => &mut known.https,
+        b"CONTENT_LENGTH" => &mut known.content_length,
+        b"UWSGI_SCHEME" => &mut known.scheme,
+        _ if key.starts_with(b"UWSGI_") => {
+            return match FORBIDDEN.iter().find(|name| **name == key) {
+                Some(name) => Err(BlockError::Forbidden(name)),
+                None => Ok(()),
+            };
+        }
+        _ => return Ok(()),
+    };
+    *field = Some(value);
+    Ok(())
+}
+
+impl LoggedRequest for Request {
+    fn method(&self) -> &[u8] {
+        self.method()
+    }
+
+    fn uri(&self) -> &[u8] {
+        self.uri()
+    }
+
+    fn protocol(&self) -> &[u8] {
+        self.protocol()
+    }
+
+    fn remote_user(&self) -> &[u8] {
+        self.value(self.known.remote_user)
+    }
+
+    fn remote_addr(&self) -> Option<&[u8]> {
+        self.known.remote_addr.map(|span| span.of(&self.text))
+    }
+
+    fn content_length(&self) -> &[u8] {
+        self.content_length().unwrap_or_default()
+    }
+
+    fn variable(&self, name: &[u8]) -> Option<&[u8]> {
+        self.variable(name)
+    }
+
+    fn variable_count(&self) -> usize {
+        self.vars.len()
+    }
+
+    fn block_len(&self) -> usize {
+        self.block_len
+    }
+
+    fn modifiers(&self) -> (u8, u8) {
+        (self.modifier1, self.modifier2)
+    }
+}

@@ -1,0 +1,150 @@
+//! The loop of a serving thread: waits for a request, calls the application, sends the response.
+
+use std::os::fd::AsRawFd;
+
+use super::acceptor::{Acceptor, Next};
+use super::application::Application;
+use super::connection::Connection;
+use super::engine::Engine;
+use super::pending::Pending;
+use super::response::{Opening, Response};
+use super::shared_response::SharedResponse;
+use super::write_queue::Flow;
+use crate::log::request_line::Outcome;
+use crate::log::request_log::{RequestLog, Served};
+use crate::sys::process::Pid;
+use crate::sys::stream;
+
+/// What a serving thread works with.
+struct Thread<'e> {
+    engine: &'e Engine,
+    number: u32,
+    acceptor: Acceptor<'e>,
+    response: &'e SharedResponse,
+    log: Option<RequestLog>,
+}
+
+impl Engine {
+    /// Serves requests on the calling thread, which has this number (from 0), until the engine has retired.
+    pub fn serve<A: Application>(&self, number: u32, application: &mut A) {
+        let Some(acceptor) = Acceptor::new(self, number) else {
+            return;
+        };
+        let mut thread = Thread {
+            engine: self,
+            number,
+            acceptor,
+            response: &self.threads[number as usize].response,
+            log: RequestLog::new(&self.settings.request_lines, Pid::own()),
+        };
+        thread.run(application);
+        self.leave(number);
+    }
+}
+
+impl Thread<'_> {
+    fn run<A: Application>(&mut self, application: &mut A) {
+        let mut answered = None;
+        loop {
+            let next = application.unlocked(|| {
+                if let Some(connection) = answered.take() {
+                    self.finish(connection);
+                }
+                let next = self.acceptor.next_request();
+                if let Next::Request(connection) = &next {
+                    self.open(connection);
+                }
+                next
+            });
+            match next {
+                Next::Request(connection) => {
+                    application.call(&mut self.acceptor.reader.request, self.response);
+                    answered = Some(connection);
+                }
+                Next::Interrupted => application.interrupted(),
+                Next::Retired => return,
+            }
+        }
+    }
+
+    /// Begins the response. From now on the I/O thread can respond at the request's deadline.
+    #[inline]
+    fn open(&self, connection: &Connection) {
+        let reader = &self.acceptor.reader;
+        self.response.lock().open(&Opening {
+            fd: connection.fd.as_raw_fd(),
+            protocol: connection.protocol,
+            version: reader.request.protocol(),
+            method: reader.request.method(),
+            keep_alive: reader.keep_alive && !self.engine.is_leaving(),
+            timeout: self.engine.settings.timeouts.socket,
+        });
+    }
+
+    /// Sends the rest of the response, logs the request, and passes the connection on to where it belongs.
+    #[inline]
+    fn finish(&mut self, mut connection: Connection) {
+        let shared = self.response;
+        let mut response = shared.lock();
+        let flow = response.settle();
+        let micros = self.engine.counters.finish(self.number, &response);
+        if self.log.is_some() {
+            self.log_request(&connection, &response, micros);
+        }
+        connection.served += 1;
+        let keep = response.keeps_alive();
+        if response.is_cut() {
+            stream::reset_on_close(connection.raw_fd());
+        }
+        let queue = response.close();
+        drop(response);
+        match flow {
+            Flow::Broken => drop(self.engine.unwatch(connection)),
+            Flow::Blocked => {
+                let next = keep.then(|| Box::new(self.acceptor.take_reader()));
+                let connection = self.engine.unwatch(connection);
+                self.engine
+                    .inbox
+                    .push(Pending::writing(connection, queue, next));
+            }
+            Flow::Done if keep => self.acceptor.keep(connection),
+            Flow::Done if self.acceptor.reader.surplus => {
+                let connection = self.engine.unwatch(connection);
+                self.engine.inbox.push(Pending::lingering(connection));
+            }
+            Flow::Done => drop(self.engine.unwatch(connection)),
+        }
+    }
+
+    /// Writes the line of the request log, if the settings select the request. It took `micros` microseconds.
+    fn log_request(&mut self, connection: &Connection, response: &Response, micros: u64) {
+        let outcome = Outcome {
+            status: response.head.code(),
+            micros,
+            head: response.sent.head,
+            body: response.sent.body,
+            sendfile: response.sent.sendfile,
+            broken: response.is_broken(),
+        };
+        let Some(log) = self.log.as_mut().filter(|log| log.picks(&outcome)) else {
+            return;
+        };
+        let peer = connection.peer.map(|peer| peer.ip().to_string());
+        let counters = &self.engine.counters;
+        log.write(
+            &self.acceptor.reader.request,
+            &Served {
+                app: response.app,
+                worker: counters.slot,
+                worker_requests: counters.requests(),
+                total_requests: counters.board.total_requests(),
+                remote_addr: peer.unwrap_or_default().as_bytes(),
+                outcome,
+                headers: response.head.count,
+                blocks: response.sent.blocks,
+                core: self.number,
+                remark: "",
+            },
+        );
+    }
+}

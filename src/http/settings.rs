@@ -1,0 +1,38 @@
+//! What the engine is configured with.
+
+use std::time::Duration;
+
+use crate::log::request_line::RequestLines;
+
+/// Settings of a connection engine.
+#[derive(Debug, Clone)]
+pub struct Settings {
+    /// Number of serving threads.
+    pub threads: u32,
+    /// Limits on requests.
+    pub limits: Limits,
+    /// How long a client is waited for.
+    pub timeouts: Timeouts,
+    /// Which requests are logged, and how.
+    pub request_lines: RequestLines,
+}
+
+/// Limits on the size of requests.
+#[derive(Debug, Clone, Copy)]
+pub struct Limits {
+    /// The largest block of request variables, and the largest HTTP request head, bytes (`buffer-size`).
+    pub buffer_size: usize,
+    /// A body of at least this many bytes is spooled to a file (`post-buffering`).
+    pub post_buffering: u64,
+    /// A longer body is refused, bytes; 0 means no limit (`limit-post`).
+    pub limit_post: u64,
+}
+
+/// How long a client is waited for.
+#[derive(Debug, Clone, Copy)]
+pub struct Timeouts {
+    /// The longest silence in the middle of a request or a response (`socket-timeout`).
+    pub socket: Duration,
+    /// The longest wait for the next request of an HTTP connection (`http-keepalive`).
+    pub keep_alive: Duration,
+}

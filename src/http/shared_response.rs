@@ -1,0 +1,27 @@
+//! A response that its serving thread shares with the I/O thread and the application.
+
+use std::sync::{Mutex, MutexGuard, PoisonError, TryLockError};
+
+use super::response::Response;
+
+/// The response of a serving thread. The lock is held during system calls.
+#[derive(Default)]
+pub struct SharedResponse(Mutex<Response>);
+
+impl SharedResponse {
+    /// Waits for the response. Call it without an interpreter's lock: its holder may be waiting for that.
+    #[inline]
+    pub fn lock(&self) -> MutexGuard<'_, Response> {
+        self.0.lock().unwrap_or_else(PoisonError::into_inner)
+    }
+
+    /// The response, unless another thread uses it.
+    #[inline]
+    pub fn try_lock(&self) -> Option<MutexGuard<'_, Response>> {
+        match self.0.try_lock() {
+            Ok(guard) => Some(guard),
+            Err(TryLockError::Poisoned(poisoned)) => Some(poisoned.into_inner()),
+            Err(TryLockError::WouldBlock) => None,
+        }
+    }
+}

@@ -1,0 +1,17 @@
+//! Releasing an interpreter's lock around system calls.
+
+/// Releases the lock of an interpreter while the engine waits or writes.
+///
+/// An application without an interpreter uses the default, which only runs the closure.
+pub trait Unlock {
+    /// Runs `wait`, which may take long, without the lock.
+    #[inline]
+    fn unlocked<T: Send>(&self, wait: impl FnOnce() -> T + Send) -> T {
+        wait()
+    }
+}
+
+/// There is no lock to release.
+pub struct NoLock;
+
+impl Unlock for NoLock {}

@@ -1,0 +1,209 @@
+//! Response bytes that the client has not taken yet.
+//!
+//! They wait here, in memory and then in a file, so that no serving thread waits for a slow reader; the I/O thread sends
+//! them.
+
+use std::collections::VecDeque;
+use std::fs::File;
+use std::io::{self, IoSlice, Write};
+use std::os::fd::{AsRawFd, RawFd};
+
+use bytes::{Buf, Bytes, BytesMut};
+
+use crate::sys::stream;
+
+/// Bytes in memory above which the following ones go to a file.
+const MEMORY: u64 = 1 << 20;
+/// Bytes in files above which the application has to wait for the client.
+const FILE: u64 = 1 << 30;
+/// Largest sendfile(2) call, bytes: a fast reader of a large file does not keep the I/O thread from the others.
+const SENDFILE: u64 = 4 << 20;
+/// A shorter block is copied, bytes: it costs less than keeping a reference to the application's object.
+const COPIED: usize = 4096;
+
+enum Chunk {
+    /// Bytes that were copied; more can be appended.
+    Copied(BytesMut),
+    /// Bytes that belong to the application.
+    Shared(Bytes),
+    /// A file of the application: `offset..end` is to be sent.
+    File { file: File, offset: u64, end: u64 },
+    /// A file of this queue, to which more bytes can be appended.
+    Spool { file: File, offset: u64, end: u64 },
+}
+
+/// How far sending has come.
+#[derive(Clone, Copy, PartialEq, Eq, Debug)]
+pub enum Flow {
+    /// Everything is sent.
+    Done,
+    /// The client takes no more for now.
+    Blocked,
+    /// The client is gone.
+    Broken,
+}
+
+impl Flow {
+    /// The flow after an error of a sending system call.
+    pub fn after(error: &io::Error) -> Self {
+        if error.kind() == io::ErrorKind::WouldBlock {
+            Self::Blocked
+        } else {
+            Self::Broken
+        }
+    }
+}
+
+/// A block of a response body. The application may own its memory.
+pub trait Block {
+    /// The bytes.
+    fn bytes(&self) -> &[u8];
+
+    /// The same bytes, for as long as the client needs to take them.
+    fn share(&self) -> Bytes {
+        Bytes::copy_from_slice(self.bytes())
+    }
+}
+
+impl Block for [u8] {
+    fn bytes(&self) -> &[u8] {
+        self
+    }
+}
+
+impl Block for Bytes {
+    fn bytes(&self) -> &[u8] {
+        self
+    }
+
+    fn share(&self) -> Bytes {
+        self.clone()
+    }
+}
+
+/// A queue of response bytes.
+#[derive(Default)]
+pub struct WriteQueue {
+    chunks: VecDeque<Chunk>,
+    memory: u64,
+    spooled: u64,
+}
+
+impl WriteQueue {
+    /// Whether nothing waits.
+    #[inline]
+    pub fn is_empty(&self) -> bool {
+        self.chunks.is_empty()
+    }
+
+    /// Whether so much waits that the application has to wait, too.
+    pub fn is_full(&self) -> bool {
+        self.spooled > FILE
+    }
+
+    /// Queues a copy of `bytes`.
+    ///
+    /// # Errors
+    /// Those of creating and writing a file.
+    pub fn push(&mut self, bytes: &[u8]) -> io::Result<()> {
+        if self.memory + bytes.len() as u64 > MEMORY {
+            return self.spool(bytes);
+        }
+        self.memory += bytes.len() as u64;
+        match self.chunks.back_mut() {
+            Some(Chunk::Copied(chunk)) => chunk.extend_from_slice(bytes),
+            _ => self.chunks.push_back(Chunk::Copied(bytes.into())),
+        }
+        Ok(())
+    }
+
+    /// Queues `block[from..to]`. The `last` block of a response is kept in memory whatever its size, because the
+    /// application holds it already.
+    ///
+    /// # Errors
+    /// Those of creating and writing a file.
+    pub fn push_block<B: Block + ?Sized>(
+        &mut self,
+        block: &B,
+        from: usize,
+        to: usize,
+        last: bool,
+    ) -> io::Result<()> {
+        let len = to - from;
+        if len < COPIED || (!last && self.memory + len as u64 > MEMORY) {
+            return self.push(&block.bytes()[from..to]);
+        }
+        self.memory += len as u64;
+        self.chunks
+            .push_back(Chunk::Shared(block.share().slice(from..to)));
+        Ok(())
+    }
+
+    /// Queues the bytes `offset..end` of a file.
+    pub fn push_file(&mut self, file: File, offset: u64, end: u64) {
+        self.chunks.push_back(Chunk::File { file, offset, end });
+    }
+
+    /// Appends a copy of `bytes` to a file.
+    fn spool(&mut self, bytes: &[u8]) -> io::Result<()> {
+        self.spooled += bytes.len() as u64;
+        if let Some(Chunk::Spool { file, end, .. }) = self.chunks.back_mut() {
+            file.write_all(bytes)?;
+            *end += bytes.len() as u64;
+            return Ok(());
+        }
+        let mut file = tempfile::tempfile()?;
+        file.write_all(bytes)?;
+        self.chunks.push_back(Chunk::Spool {
+            file,
+            offset: 0,
+            end: bytes.len() as u64,
+        });
+        Ok(())
+    }
+
+    /// Sends as much as the client takes.
+    pub fn flush(&mut self, fd: RawFd) -> Flow {
+        loop {
+            let flow = match self.chunks.front_mut() {
+                None => {
+                    self.memory = 0;
+                    self.spooled = 0;
+                    return Flow::Done;
+                }
+                Some(Chunk::Copied(bytes)) => send_bytes(fd, bytes),
+                Some(Chunk::Shared(bytes)) => send_bytes(fd, bytes),
+                Some(Chunk::File { file, offset, end } | Chunk::Spool { file, offset, end }) => {
+                    send_file(fd, file, offset, *end)
+                }
+            };
+            match flow {
+                Flow::Done => drop(self.chunks.pop_front()),
+                other => return other,
+            }
+        }
+    }
+}
+
+fn send_bytes(fd: RawFd, bytes: &mut impl Buf) -> Flow {
+    while bytes.has_remaining() {
+        match stream::send(fd, &[IoSlice::new(bytes.chunk())]) {
+            Ok(count) => bytes.advance(count),
+            Err(error) => return Flow::after(&error),
+        }
+    }
+    Flow::Done
+}
+
+fn send_file(fd: RawFd, file: &File, offset: &mut u64, end: u64) -> Flow {
+    while *offset < end {
+        let count = (end - *offset).min(SENDFILE);
+        match stream::sendfile(fd, file.as_raw_fd(), offset, count) {
+            // the file has been truncated: the announced length cannot be sent any more
+            Ok(0) => return Flow::Broken,
+            Ok(_) => {}
+            Err(error) => return Flow::after(&error),
+        }
+    }
+    Flow::Done
+}
