@@ -9,7 +9,7 @@ use std::fs;
 use std::path::{Path, PathBuf};
 use std::process::Command;
 
-use super::source::gather;
+use super::read::source::gather;
 use super::*;
 
 /// Where the original does something else on purpose of ours, or cannot be asked.
@@ -232,7 +232,9 @@ fn ninety_five_of_a_hundred_typos_are_recognised() {
             continue;
         }
         tried += 1;
-        let hint = suggest::unknown_key(&typo, "").hint.unwrap_or_default();
+        let hint = table::suggest::unknown_key(&typo, "")
+            .hint
+            .unwrap_or_default();
         let words: Vec<&str> = hint.split([' ', '?']).collect();
         let of_the_same_row = options::find(name)
             .unwrap()

@@ -4,60 +4,34 @@
 //! directives on the way; [`expand`] replaces what stands for something else; [`check`] reads the values by the
 //! [table](options) and reports.
 
-mod absent;
-mod accepted;
-mod accounts;
-mod address;
 mod check;
-mod command;
-mod companion;
-pub(crate) mod compat;
-mod conflicts;
-mod custom;
-mod directive;
-pub(crate) mod docs;
-mod expand;
-mod file;
 mod finding;
-mod flags;
-mod formats;
-mod glob;
-mod hook;
-mod ini;
-mod invocation;
-mod keyed;
-mod limit;
-mod logic;
-mod magic;
 pub(crate) mod migrate;
-mod options;
-mod parse;
-mod permitted;
-mod reading;
-mod row;
-mod schedule;
-mod setting;
-mod source;
-mod suggest;
-mod traps;
-mod value;
+mod read;
+mod table;
+mod values;
 
-pub(crate) use address::Address;
-pub(crate) use companion::Companion;
 pub(crate) use finding::{Finding, Place, Report, Severity};
-pub(crate) use hook::{Action, Awaited, Meaning};
-pub(crate) use invocation::{Invocation, VassalFile};
-pub(crate) use limit::Most;
-pub(crate) use options::Config;
-pub(crate) use schedule::{Schedule, Task};
-pub(crate) use value::{ScalingAlgorithm, Wire};
+pub(crate) use read::invocation::{Invocation, VassalFile};
+pub(crate) use table::options::Config;
+pub(crate) use table::{compat, docs};
+pub(crate) use values::address::Address;
+pub(crate) use values::companion::Companion;
+pub(crate) use values::hook::{Action, Awaited, Meaning};
+pub(crate) use values::limit::Most;
+pub(crate) use values::schedule::{Schedule, Task};
+pub(crate) use values::value::{ScalingAlgorithm, Wire};
+
+use check::{traps, validate};
+use read::{file, glob, source};
+use table::{directives, options, row};
 
 /// Reads the whole configuration anew; called at the start and for every reload.
 ///
 /// # Errors
 /// All findings, when at least one of them keeps the instance from starting.
 pub(crate) fn load(invocation: &Invocation) -> Result<Config, Report> {
-    check::check(source::gather(invocation))
+    validate::check(source::gather(invocation))
 }
 
 /// The `fallback-config` of a configuration that cannot be used.
@@ -71,7 +45,7 @@ pub(crate) fn fallback(invocation: &Invocation) -> Option<String> {
 }
 
 fn is_fallback(name: &str) -> bool {
-    directive::act(name) == Some(directive::Act::Fallback)
+    directives::act(name) == Some(directives::Act::Fallback)
 }
 
 /// Everything there is to say about a configuration, beyond what keeps it from being used: [`load`] and its traps.
@@ -131,7 +105,7 @@ impl Config {
         };
         let entries = self.entries.iter().enumerate();
         entries
-            .filter(|(at, (name, ..))| directive::act(name).is_none() && !overruled(*at, name))
+            .filter(|(at, (name, ..))| directives::act(name).is_none() && !overruled(*at, name))
             .map(|(_, entry)| entry)
             .collect()
     }

@@ -5,8 +5,8 @@ use std::collections::HashSet;
 use std::fs;
 use std::time::Duration;
 
-use super::row::State;
-use super::value::Owner;
+use super::table::row::State;
+use super::values::value::Owner;
 use super::*;
 
 /// The configuration of an ini file, or what is wrong with it.

@@ -2,11 +2,11 @@
 
 use std::collections::HashSet;
 
-use super::super::ini::{Line, line};
-use super::super::options::{self, Config};
-use super::super::parse::inline_comment;
-use super::super::row::{Row, State};
-use super::super::suggest::{self, Guess};
+use crate::config::read::ini::{Line, line};
+use crate::config::table::options::{self, Config};
+use crate::config::table::row::{Row, State};
+use crate::config::table::suggest::{self, Guess};
+use crate::config::values::parse::inline_comment;
 
 /// The file, line by line, with a comment above each line that changed.
 pub(super) fn clean(text: &str) -> String {

@@ -1,10 +1,10 @@
 //! supervisor's programs as vassals.
 
-use super::super::flags::{self, Typed};
 use super::gunicorn;
 use super::python::{self, Literal};
 use super::vassal::Vassal;
 use super::words;
+use crate::config::read::flags::{self, Typed};
 
 /// The ini files for a supervisor configuration, one behind the other.
 pub(super) fn from_file(text: &str) -> String {

@@ -1,7 +1,7 @@
 //! An ini file being written.
 
-use super::super::options;
-use super::super::row::State;
+use crate::config::table::options;
+use crate::config::table::row::State;
 
 /// An ini file in the making; what cannot be served becomes a comment that says so.
 pub(super) struct Vassal {

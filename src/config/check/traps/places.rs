@@ -1,0 +1,239 @@
+//! Traps in the world around a configuration: directories, virtual environments, users, who reaches a socket.
+
+use std::fs;
+use std::os::unix::fs::MetadataExt;
+use std::path::Path;
+
+use super::Traps;
+use crate::config::values::accounts::{self, Account};
+use crate::config::values::address::Address;
+
+impl Traps<'_> {
+    /// The directories and the interpreter.
+    pub(crate) fn environment(&mut self) {
+        let config = self.config;
+        if let Some(chdir) = config
+            .chdir()
+            .filter(|chdir| !self.invocation.cwd.join(chdir).is_dir())
+        {
+            self.warn(
+                "chdir",
+                format!("{chdir} is no directory here"),
+                "create it, or mend the path",
+            );
+        }
+        if let Some(file) = config.wsgi_file().filter(|file| !self.path(file).is_file()) {
+            self.warn(
+                "wsgi-file",
+                format!("there is no file {file}"),
+                "mend the path; it counts from chdir",
+            );
+        }
+        let Some(home) = config.home() else { return };
+        let path = self.path(home);
+        if !path.is_dir() {
+            return self.warn(
+                "home",
+                format!("there is no virtual environment {home}"),
+                format!("python3 -m venv {home}"),
+            );
+        }
+        if !path.join("bin/python").exists() {
+            return self.warn(
+                "home",
+                format!("{home}/bin/python is missing or leads nowhere"),
+                format!("make it anew: python3 -m venv --clear {home}"),
+            );
+        }
+        let version = venv_version(&path);
+        let target = fs::canonicalize(path.join("bin/python")).unwrap_or_default();
+        let runs = version_in_name(&target);
+        if let (Some((major, minor)), Some(_)) = (version, runs)
+            && version != runs
+        {
+            let what = format!(
+                "the virtual environment is of Python {major}.{minor}, and its bin/python leads to {}, which does not find its packages",
+                target.display()
+            );
+            let hint = format!("make it anew: python3 -m venv --clear {home}");
+            return self.warn("home", what, hint);
+        }
+        if let Some((major, minor)) = version.filter(|version| *version < (3, 10)) {
+            self.warn("home", format!("the virtual environment is of Python {major}.{minor}, and 3.10 is the oldest that works"), "make it anew with a newer Python");
+        }
+    }
+
+    /// Users and groups that are not there.
+    pub(crate) fn accounts(&mut self) {
+        let config = self.config;
+        let owner = config.chown_socket();
+        let owner = owner.as_ref();
+        let unknown_user =
+            |user: &&str| user.parse::<u32>().is_err() && Account::find(user).is_none();
+        let unknown_group = |group: &&str| accounts::gid_of(group).is_none();
+        let users = [
+            ("uid", config.uid()),
+            (
+                "chown-socket",
+                owner.and_then(|owner| owner.user.as_deref()),
+            ),
+        ];
+        let groups = [
+            ("gid", config.gid()),
+            (
+                "chown-socket",
+                owner.and_then(|owner| owner.group.as_deref()),
+            ),
+        ];
+        for (option, user) in users.map(|(option, user)| (option, user.filter(unknown_user))) {
+            if let Some(user) = user {
+                let what = format!("/etc/passwd has no user {user}");
+                self.warn(
+                    option,
+                    what,
+                    format!("useradd --system {user}, or mend the name"),
+                );
+            }
+        }
+        for (option, group) in groups.map(|(option, group)| (option, group.filter(unknown_group))) {
+            if let Some(group) = group {
+                let what = format!("/etc/group has no group {group}");
+                self.warn(
+                    option,
+                    what,
+                    format!("groupadd --system {group}, or mend the name"),
+                );
+            }
+        }
+    }
+
+    pub(crate) fn socket_permissions(&mut self) {
+        let config = self.config;
+        for address in config
+            .socket()
+            .iter()
+            .chain(config.http_socket())
+            .chain(config.http())
+        {
+            if let Address::Unix(path) = address {
+                let path = self.path(&path.to_string_lossy());
+                self.socket_directory(&path);
+                self.nginx(&path);
+            }
+        }
+    }
+
+    fn socket_directory(&mut self, socket: &Path) {
+        let directory = socket.parent().unwrap_or(Path::new("/"));
+        let shown = directory.display();
+        let Ok(metadata) = fs::metadata(directory) else {
+            return self.warn(
+                "socket",
+                format!("the socket's directory {shown} does not exist"),
+                format!("create {shown}, or use RuntimeDirectory= of systemd"),
+            );
+        };
+        // bound before privileges are dropped, removed at the end with what is left of them
+        let Some(user) = self
+            .config
+            .uid()
+            .and_then(Account::find)
+            .filter(|_| self.config.vacuum())
+        else {
+            return;
+        };
+        if !user.may(2, metadata.uid(), metadata.gid(), metadata.mode()) {
+            let what = format!(
+                "{} may not write to {shown}, so it cannot remove the socket at the end",
+                user.name
+            );
+            self.warn(
+                "uid",
+                what,
+                format!(
+                    "put the socket in a directory that {} owns, such as RuntimeDirectory= of systemd makes",
+                    user.name
+                ),
+            );
+        }
+    }
+
+    fn nginx(&mut self, socket: &Path) {
+        let Some(nginx) = accounts::nginx() else {
+            return;
+        };
+        let config = self.config;
+        let closed = socket.ancestors().skip(1).find(|directory| {
+            fs::metadata(directory).is_ok_and(|metadata| {
+                !nginx.may(1, metadata.uid(), metadata.gid(), metadata.mode())
+            })
+        });
+        if let Some(directory) = closed {
+            let what = format!(
+                "nginx runs as {}, which cannot pass through {} to the socket",
+                nginx.name,
+                directory.display()
+            );
+            return self.warn(
+                "socket",
+                what,
+                format!(
+                    "chmod o+x {}, or put the socket below /run",
+                    directory.display()
+                ),
+            );
+        }
+        let (user, group) = match config.chown_socket() {
+            Some(owner) => (owner.user, owner.group),
+            None => (
+                config.uid().map(str::to_owned),
+                config.gid().map(str::to_owned),
+            ),
+        };
+        let host = &self.invocation.host;
+        let uid = user
+            .as_deref()
+            .and_then(Account::find)
+            .map_or(host.uid, |user| user.uid);
+        let gid = group
+            .as_deref()
+            .and_then(accounts::gid_of)
+            .unwrap_or(host.gid);
+        let mode = config
+            .chmod_socket()
+            .unwrap_or(0o777 & !config.umask().unwrap_or(0o022));
+        if !nginx.may(2, uid, gid, mode) {
+            let what = format!(
+                "nginx runs as {}, which may not write to the socket {}",
+                nginx.name,
+                socket.display()
+            );
+            self.warn(
+                "socket",
+                what,
+                format!(
+                    "write chmod-socket = 660 and chown-socket = :{}",
+                    nginx.name
+                ),
+            );
+        }
+    }
+}
+
+/// The version in the name of an interpreter, `python3.12`.
+fn version_in_name(interpreter: &Path) -> Option<(u32, u32)> {
+    let name = interpreter.file_name()?.to_str()?;
+    let (major, minor) = name.strip_prefix("python")?.split_once('.')?;
+    Some((major.parse().ok()?, minor.parse().ok()?))
+}
+
+/// The Python version in a virtual environment's pyvenv.cfg.
+fn venv_version(home: &Path) -> Option<(u32, u32)> {
+    let text = fs::read_to_string(home.join("pyvenv.cfg")).ok()?;
+    let version = text.lines().find_map(|line| {
+        let (name, value) = line.split_once('=')?;
+        matches!(name.trim(), "version" | "version_info").then(|| value.trim().to_owned())
+    })?;
+    let mut numbers = version.split('.').map(str::parse);
+    Some((numbers.next()?.ok()?, numbers.next()?.ok()?))
+}

@@ -1,0 +1,222 @@
+//! From gathered options to a checked configuration, or to all that is wrong with it.
+
+use std::collections::HashSet;
+
+use crate::config::check::conflicts;
+use crate::config::finding::{Fault, Finding, Report, shortened};
+use crate::config::read::logic::has_counterpart;
+use crate::config::read::source::{Entry, Gathered};
+use crate::config::table::compat;
+use crate::config::table::options::{self, Config};
+use crate::config::table::row::State;
+use crate::config::table::suggest;
+
+/// Checks everything that was gathered.
+///
+/// # Errors
+/// All findings, when at least one of them is an error.
+pub(crate) fn check(gathered: Gathered) -> Result<Config, Report> {
+    let Gathered {
+        entries,
+        referenced,
+        customs,
+        outermost,
+        report,
+    } = gathered;
+    let (strict, config) = first_look(&entries);
+    let mut check = Check {
+        config,
+        report,
+        referenced,
+        customs,
+        strict,
+    };
+    for entry in &entries {
+        check.entry(entry);
+    }
+    let Check {
+        mut config,
+        mut report,
+        ..
+    } = check;
+    for finding in conflicts::find(&config, &entries) {
+        report.add(finding);
+    }
+    report
+        .findings
+        .sort_by(|one, other| one.place.cmp(&other.place));
+    if report.has_errors() {
+        return Err(report);
+    }
+    config.warnings = report.findings;
+    config.entries = entries
+        .into_iter()
+        .map(|entry| (entry.name, entry.value, Some(entry.place)))
+        .collect();
+    config.name = outermost
+        .map(|file| file.stem().to_owned())
+        .filter(|stem| !stem.is_empty() && stem != "-")
+        .unwrap_or_else(|| app_name(&config));
+    Ok(config)
+}
+
+/// What holds for everything, also for what stands before it: `strict` and `compat`.
+fn first_look(entries: &[Entry]) -> (bool, Config) {
+    let mut config = Config::defaults();
+    for entry in entries
+        .iter()
+        .filter(|entry| matches!(entry.name.as_str(), "strict" | "compat"))
+    {
+        // a value that does not parse is reported with the others
+        let _ = config.set(&entry.name, &entry.value);
+    }
+    let strict = config.strict();
+    if config.compat().is_some() {
+        compat::restore(&mut config);
+    }
+    (strict, config)
+}
+
+/// The application's name, for an instance without a configuration file.
+fn app_name(config: &Config) -> String {
+    let module = config
+        .module()
+        .and_then(|module| module.split([':', '.']).next());
+    let file = config
+        .wsgi_file()
+        .and_then(|file| file.rsplit('/').next())
+        .map(|base| base.rsplit_once('.').map_or(base, |(stem, _)| stem));
+    module
+        .or(file)
+        .filter(|name| !name.is_empty())
+        .unwrap_or("ruwsgi")
+        .to_owned()
+}
+
+struct Check {
+    config: Config,
+    report: Report,
+    referenced: HashSet<String>,
+    customs: HashSet<String>,
+    strict: bool,
+}
+
+impl Check {
+    fn entry(&mut self, entry: &Entry) {
+        if entry.placeholder || self.customs.contains(&entry.name) {
+            return;
+        }
+        let Some(row) = options::find(&entry.name) else {
+            return self.unknown(entry);
+        };
+        match row.state {
+            State::Served => self.served(entry, row.name()),
+            State::Accepted(_) => self.accepted(entry),
+            State::Absent(instead) => {
+                let fault = Fault::new(format!("{} is not supported", entry.name));
+                self.error(
+                    entry,
+                    if instead.is_empty() {
+                        fault
+                    } else {
+                        fault.hint(instead)
+                    },
+                );
+            }
+            State::Directive => {}
+        }
+    }
+
+    fn served(&mut self, entry: &Entry, name: &str) {
+        // what looks like a placeholder there is for the log, unless something is defined by that name
+        if name != "log-format" {
+            self.unresolved(entry);
+        }
+        match self.config.set(name, &entry.value) {
+            Ok(None) => {}
+            Ok(Some(remark)) => self.warn(entry, remark.of(&entry.name, &entry.value)),
+            Err(fault) => self.error(entry, fault.of(&entry.name, &entry.value)),
+        }
+    }
+
+    /// Says that a placeholder or a variable in a value has none.
+    fn unresolved(&mut self, entry: &Entry) {
+        let open = ["%(", "$("].iter().find_map(|open| {
+            let (_, after) = entry.value.split_once(open)?;
+            let (inside, _) = after.split_once(')')?;
+            Some((*open, inside))
+        });
+        let Some((open, inside)) = open else { return };
+        let fault = match open {
+            "$(" => Fault::new(format!(
+                "the environment has no variable {}",
+                shortened(inside)
+            )),
+            _ => Fault::new(format!("nothing defines {}", shortened(inside))),
+        };
+        self.warn(entry, fault.of(&entry.name, &entry.value));
+    }
+
+    fn accepted(&mut self, entry: &Entry) {
+        if !matches!(
+            entry.name.as_str(),
+            "plugin" | "plugins" | "need-plugin" | "need-plugins"
+        ) {
+            return;
+        }
+        for plugin in entry
+            .value
+            .split(',')
+            .map(str::trim)
+            .filter(|plugin| !plugin.is_empty())
+        {
+            let bare = plugin
+                .split_once(':')
+                .filter(|(modifier, _)| modifier.bytes().all(|b| b.is_ascii_digit()))
+                .map_or(plugin, |(_, bare)| bare);
+            if !has_counterpart(bare) {
+                let fault = Fault::new(format!(
+                    "the plugin {} has no counterpart here",
+                    shortened(bare)
+                ));
+                self.error(
+                    entry,
+                    fault.hint(
+                        "ruwsgi serves Python applications; take it out if the site does without",
+                    ),
+                );
+            }
+        }
+    }
+
+    fn unknown(&mut self, entry: &Entry) {
+        let referenced = self.referenced.contains(&entry.name);
+        if self.strict {
+            let fault = match referenced {
+                true => Fault::new(format!(
+                    "{} is no option, and strict is on",
+                    shortened(&entry.name)
+                ))
+                .hint(format!(
+                    "write set-placeholder = {}=...",
+                    shortened(&entry.name)
+                )),
+                false => suggest::unknown_key(&entry.name, &entry.value),
+            };
+            return self.error(entry, fault);
+        }
+        if !referenced && !self.report.is_full() {
+            self.warn(entry, suggest::unknown_key(&entry.name, &entry.value));
+        }
+    }
+
+    fn error(&mut self, entry: &Entry, fault: Fault) {
+        self.report
+            .add(Finding::error(Some(entry.place.clone()), fault));
+    }
+
+    fn warn(&mut self, entry: &Entry, fault: Fault) {
+        self.report
+            .add(Finding::warning(Some(entry.place.clone()), fault));
+    }
+}

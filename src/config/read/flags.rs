@@ -1,0 +1,229 @@
+//! The command line as an ordered list of options.
+//!
+//! clap keeps a value's position only per argument, and an ini file's options must stand exactly where `--ini` was
+//! typed between two flags; so the flags are read by the table itself, as getopt would.
+
+use crate::config::finding::Fault;
+use crate::config::table::options;
+use crate::config::table::row::{Row, Takes};
+
+/// One thing that was typed.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub(crate) enum Typed {
+    /// An option and its value.
+    Flag(&'static str, String),
+    /// A configuration file.
+    File(String),
+    /// Something that cannot be understood.
+    Mistake(Fault),
+}
+
+/// Reads the command line without the program's name.
+pub(crate) fn read(arguments: &[String]) -> Vec<Typed> {
+    let mut typed = Vec::new();
+    let mut rest = arguments.iter().map(String::as_str).peekable();
+    while let Some(argument) = rest.next() {
+        if argument == "--" {
+            typed.extend(rest.map(|file| Typed::File(file.to_owned())));
+            break;
+        }
+        if let Some(long) = argument.strip_prefix("--") {
+            typed.push(long_flag(long, &mut rest));
+        } else if argument.len() > 1 && argument.starts_with('-') {
+            short_flags(&argument[1..], &mut rest, &mut typed);
+        } else if !argument.starts_with('[') {
+            typed.push(Typed::File(argument.to_owned()));
+        }
+    }
+    // as getopt has it, files count after all flags
+    typed.sort_by_key(|typed| matches!(typed, Typed::File(_)));
+    typed
+}
+
+fn long_flag<'a>(
+    text: &str,
+    rest: &mut std::iter::Peekable<impl Iterator<Item = &'a str>>,
+) -> Typed {
+    let (name, value) = match text.split_once('=') {
+        Some((name, value)) => (name, Some(value.to_owned())),
+        None => (text, None),
+    };
+    let (name, row) = match long_row(name) {
+        Ok(found) => found,
+        Err(fault) => {
+            // what follows an unknown flag is its value, not a file
+            if value.is_none() && rest.peek().is_some_and(|next| !next.starts_with('-')) {
+                rest.next();
+            }
+            return Typed::Mistake(fault);
+        }
+    };
+    match (value, row.takes) {
+        (Some(value), _) => Typed::Flag(name, value),
+        (None, Takes::Nothing | Takes::Maybe) => Typed::Flag(name, "true".to_owned()),
+        (None, Takes::Value) => match rest.next() {
+            Some(value) => Typed::Flag(name, value.to_owned()),
+            None => Typed::Mistake(no_value(&format!("--{name}"), row)),
+        },
+    }
+}
+
+fn no_value(flag: &str, row: &Row) -> Fault {
+    Fault::new(format!("{flag} has no value")).hint(format!("write {flag} {}", row.arg))
+}
+
+/// The row of a long flag, which may be shortened as long as only one name fits.
+fn long_row(name: &str) -> Result<(&'static str, &'static Row), Fault> {
+    if let Some(row) = options::find(name) {
+        let spelled = row.names.iter().find(|known| **known == name);
+        return Ok((spelled.copied().unwrap_or(row.name()), row));
+    }
+    let fitting = if name.len() > 1 {
+        options::beginning_with(name)
+    } else {
+        Vec::new()
+    };
+    let rows: Vec<&'static Row> = fitting
+        .iter()
+        .filter_map(|name| options::find(name))
+        .collect();
+    match (fitting.first(), rows.first()) {
+        (Some(first), Some(row)) if rows.iter().all(|other| std::ptr::eq(*other, *row)) => {
+            Ok((first, row))
+        }
+        (Some(_), _) => {
+            let named: Vec<String> = fitting
+                .iter()
+                .take(4)
+                .map(|name| format!("--{name}"))
+                .collect();
+            Err(Fault::new(format!("--{name} fits several options"))
+                .hint(format!("write one of {}", named.join(", "))))
+        }
+        _ => Err(crate::config::table::suggest::unknown_flag(name)),
+    }
+}
+
+fn short_flags<'a>(
+    cluster: &str,
+    rest: &mut impl Iterator<Item = &'a str>,
+    typed: &mut Vec<Typed>,
+) {
+    let mut chars = cluster.chars();
+    while let Some(short) = chars.next() {
+        let Some(row) = options::find_short(short) else {
+            typed.push(Typed::Mistake(
+                Fault::new(format!("there is no flag -{short}")).hint("see ruwsgi --help"),
+            ));
+            return;
+        };
+        let tail = chars.as_str();
+        match row.takes {
+            Takes::Nothing => typed.push(Typed::Flag(row.name(), "true".to_owned())),
+            Takes::Maybe => {
+                let value = if tail.is_empty() {
+                    "true"
+                } else {
+                    tail.strip_prefix('=').unwrap_or(tail)
+                };
+                typed.push(Typed::Flag(row.name(), value.to_owned()));
+                return;
+            }
+            Takes::Value => {
+                let value = if tail.is_empty() {
+                    rest.next()
+                } else {
+                    Some(tail)
+                };
+                typed.push(match value {
+                    Some(value) => Typed::Flag(row.name(), value.to_owned()),
+                    None => Typed::Mistake(no_value(&format!("-{short}"), row)),
+                });
+                return;
+            }
+        }
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    fn typed(line: &str) -> Vec<Typed> {
+        read(
+            &line
+                .split_whitespace()
+                .map(str::to_owned)
+                .collect::<Vec<_>>(),
+        )
+    }
+
+    fn flag(name: &'static str, value: &str) -> Typed {
+        Typed::Flag(name, value.to_owned())
+    }
+
+    #[test]
+    fn flags_are_read_in_the_order_in_which_they_were_typed() {
+        assert_eq!(
+            typed("--http :8000 --master -p4 --wsgi-file=test.py -H venv -ML"),
+            [
+                flag("http", ":8000"),
+                flag("master", "true"),
+                flag("processes", "4"),
+                flag("wsgi-file", "test.py"),
+                flag("home", "venv"),
+                flag("master", "true"),
+                flag("disable-logging", "true"),
+            ]
+        );
+    }
+
+    #[test]
+    fn files_count_after_all_flags() {
+        assert_eq!(
+            typed("site.ini --master"),
+            [flag("master", "true"), Typed::File("site.ini".into())]
+        );
+        assert_eq!(typed("-- --x.ini"), [Typed::File("--x.ini".into())]);
+        assert_eq!(typed("[uwsgi"), []);
+    }
+
+    #[test]
+    fn a_flag_may_be_shortened_while_one_option_fits() {
+        assert_eq!(typed("--chmod-so=664"), [flag("chmod-socket", "664")]);
+        assert!(
+            matches!(&typed("--so")[..], [Typed::Mistake(fault)] if fault.what.contains("several"))
+        );
+    }
+
+    #[test]
+    fn an_option_with_an_optional_value_does_not_take_the_next_word() {
+        assert_eq!(
+            typed("--chmod-socket a.ini"),
+            [flag("chmod-socket", "true"), Typed::File("a.ini".into())]
+        );
+        assert_eq!(typed("-C664"), [flag("chmod-socket", "664")]);
+    }
+
+    #[test]
+    fn an_unknown_flag_gets_a_guess_and_keeps_its_value_to_itself() {
+        let typed = typed("--chmod_socket 664 --harakari 3 --need-ap");
+        assert!(
+            matches!(&typed[0], Typed::Mistake(fault) if fault.hint.as_deref() == Some("write --chmod-socket"))
+        );
+        assert!(
+            matches!(&typed[1], Typed::Mistake(fault) if fault.hint.as_deref().is_some_and(|hint| hint.contains("--harakiri")))
+        );
+        assert_eq!(typed[2], flag("need-app", "true"));
+    }
+
+    #[test]
+    fn a_flag_at_the_end_that_needs_a_value_says_so() {
+        assert!(
+            matches!(&typed("--http")[..], [Typed::Mistake(fault)] if fault.what == "--http has no value")
+        );
+        assert!(
+            matches!(&typed("-s")[..], [Typed::Mistake(fault)] if fault.what == "-s has no value")
+        );
+    }
+}

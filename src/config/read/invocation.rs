@@ -1,0 +1,130 @@
+//! What was typed: the command line, the environment, the directory. A reload reads the configuration from it anew.
+
+use std::fs;
+use std::io::Read;
+use std::os::unix::fs::MetadataExt;
+use std::path::PathBuf;
+use std::sync::{Arc, OnceLock};
+use std::time::{Duration, SystemTime, UNIX_EPOCH};
+
+use crate::config::values::accounts;
+
+/// Everything a configuration is made from, but for the files.
+#[derive(Debug, Clone)]
+pub(crate) struct Invocation {
+    /// The command line, the program's name first.
+    pub(crate) argv: Vec<String>,
+    /// The environment.
+    pub(crate) env: Vec<(String, String)>,
+    /// The directory ruwsgi was started in; relative names of configuration files count from it.
+    pub(crate) cwd: PathBuf,
+    /// Whether the instance is being reloaded, for `if-reload`.
+    pub(crate) reloading: bool,
+    /// The configuration file of a vassal; `None`: the process is none.
+    pub(crate) vassal_file: Option<VassalFile>,
+    pub(crate) host: Host,
+    /// Standard input is read once, however often the configuration is.
+    stdin: Arc<OnceLock<Vec<u8>>>,
+}
+
+/// The configuration file of a vassal, and how its emperor has it read.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub(crate) struct VassalFile {
+    /// Its name, as the command line names it.
+    pub(crate) name: String,
+    /// If the file is executable, it is run, and its output is the configuration (`emperor-magic-exec`).
+    pub(crate) executable: bool,
+    /// The user id that the file must belong to when it is read (`emperor-tyrant`); `None`: any.
+    pub(crate) owner: Option<u32>,
+}
+
+impl Invocation {
+    /// What this process was started with. Bytes that are not UTF-8 are replaced.
+    pub(crate) fn from_process() -> Invocation {
+        let text = |os: std::ffi::OsString| os.to_string_lossy().into_owned();
+        Invocation::new(
+            std::env::args_os().map(text).collect(),
+            std::env::vars_os()
+                .map(|(name, value)| (text(name), text(value)))
+                .collect(),
+            std::env::current_dir().unwrap_or_else(|_| PathBuf::from("/")),
+        )
+    }
+
+    /// What a process would have been started with.
+    pub(crate) fn new(argv: Vec<String>, env: Vec<(String, String)>, cwd: PathBuf) -> Invocation {
+        Invocation {
+            argv,
+            env,
+            cwd,
+            reloading: false,
+            vassal_file: None,
+            host: Host::here(),
+            stdin: Arc::default(),
+        }
+    }
+
+    /// The value of a variable of the environment.
+    pub(crate) fn variable(&self, name: &str) -> Option<&str> {
+        self.env
+            .iter()
+            .find(|(known, _)| known == name)
+            .map(|(_, value)| value.as_str())
+    }
+
+    /// What stands on standard input, read the first time it is asked for.
+    pub(crate) fn standard_input(&self) -> &[u8] {
+        self.stdin.get_or_init(|| {
+            let mut bytes = Vec::new();
+            // an input that cannot be read is an empty one; the missing section is reported
+            let _ = std::io::stdin()
+                .take(crate::config::read::file::LARGEST_FILE)
+                .read_to_end(&mut bytes);
+            bytes
+        })
+    }
+}
+
+/// The machine and the user, for the magic variables.
+#[derive(Debug, Clone)]
+pub(crate) struct Host {
+    pub(crate) name: String,
+    pub(crate) cpus: usize,
+    pub(crate) uid: u32,
+    pub(crate) gid: u32,
+    pub(crate) user: String,
+    pub(crate) group: String,
+    pub(crate) binary: PathBuf,
+    pub(crate) started: Duration,
+}
+
+impl Host {
+    fn here() -> Host {
+        let (uid, gid) =
+            fs::metadata("/proc/self").map_or((0, 0), |metadata| (metadata.uid(), metadata.gid()));
+        Host {
+            name: fs::read_to_string("/proc/sys/kernel/hostname")
+                .map(|name| name.trim_end().to_owned())
+                .unwrap_or_default(),
+            cpus: std::thread::available_parallelism().map_or(1, usize::from),
+            uid,
+            gid,
+            user: accounts::name_of("/etc/passwd", uid),
+            group: accounts::name_of("/etc/group", gid),
+            binary: std::env::current_exe().unwrap_or_default(),
+            started: SystemTime::now()
+                .duration_since(UNIX_EPOCH)
+                .unwrap_or_default(),
+        }
+    }
+
+    #[cfg(test)]
+    pub(crate) fn sample() -> Host {
+        Host {
+            cpus: 2,
+            uid: 33,
+            user: "www-data".into(),
+            ..Host::here()
+        }
+    }
+}

@@ -1,0 +1,196 @@
+//! Files: what they hold is added to the gathered options.
+
+use std::sync::Arc;
+
+use crate::config::finding::{Fault, Place, shortened};
+use crate::config::read::file::{Format, contents, split_section};
+use crate::config::read::formats;
+use crate::config::read::ini;
+use crate::config::read::magic::{FileFacts, Magic};
+use crate::config::read::source::Source;
+
+const MOST_FILES: usize = 100;
+const DEEPEST_INCLUDE: usize = 16;
+
+impl Source<'_> {
+    /// Reads a configuration file at this position.
+    pub(crate) fn load(&mut self, directive: &str, name: &str, place: &Place) {
+        let (file, section) = split_section(name);
+        let file = match (file, &self.last_ini) {
+            ("", Some(last)) => last.clone(),
+            ("", None) => {
+                return self.error(
+                    place,
+                    Fault::new("there is no file before it whose section could be read")
+                        .of("ini", name),
+                );
+            }
+            (file, _) => file.to_owned(),
+        };
+        self.files += 1;
+        if self.depth >= DEEPEST_INCLUDE || self.files > MOST_FILES {
+            return self.error(
+                place,
+                Fault::new(format!("{} is read again and again", shortened(&file)))
+                    .hint("look for a file that includes itself"),
+            );
+        }
+        let bytes = match self.read(&file) {
+            Ok(bytes) => bytes,
+            Err(fault) => return self.error(place, fault),
+        };
+        let format = Format::of_directive(directive, &file);
+        let facts = match &self.here {
+            // what a command prints is no file: the variables still speak of the one that names it
+            Some(here) if file.contains("://") => here.naming(&file, section),
+            _ => FileFacts::new(&file, &self.invocation.cwd, section),
+        };
+        let before = self.here.replace(facts.clone());
+        self.outermost.get_or_insert_with(|| facts.clone());
+        self.last_ini = Some(file);
+        self.depth += 1;
+        let section = if section.is_empty() { "uwsgi" } else { section };
+        match format {
+            Format::Ini => self.read_ini(&bytes, &facts, section),
+            format => self.read_other(format, &bytes, &facts, section),
+        }
+        self.depth -= 1;
+        self.here = before;
+    }
+
+    /// Reads a file that is not ini; its values may hold the same variables.
+    fn read_other(&mut self, format: Format, bytes: &[u8], facts: &FileFacts, section: &str) {
+        let name: Arc<str> = facts.given.as_str().into();
+        let at = |line: u32| Place::File {
+            file: Arc::clone(&name),
+            line: line.max(1),
+        };
+        let Ok(text) = std::str::from_utf8(bytes) else {
+            let fault = Fault::new(format!("{name} is not UTF-8 text"));
+            return self.error(&at(1), fault.hint("save the file as UTF-8"));
+        };
+        let pairs = match formats::read(format, text.trim_start_matches('\u{feff}'), section) {
+            Ok(Some(pairs)) => pairs,
+            Ok(None) => return self.warn(Some(at(1)), no_section(section, &name)),
+            Err((line, fault)) => return self.error(&at(line), fault),
+        };
+        let outermost = self.outermost.clone().unwrap_or_default();
+        let invocation = self.invocation;
+        let magic = Magic {
+            file: facts,
+            outermost: &outermost,
+            host: &invocation.host,
+            cwd: &invocation.cwd,
+        };
+        for pair in pairs {
+            let place = at(pair.line);
+            if pair.value.contains(['\0', '\n']) || pair.name.contains('\0') {
+                self.error(
+                    &place,
+                    Fault::new(format!("{} has more than one line", pair.name)),
+                );
+                continue;
+            }
+            let (value, deleted) = magic.expand(&pair.value);
+            self.warn_of_deleted(&deleted, &place);
+            self.pair(&magic.expand(&pair.name).0, value.trim(), &place);
+        }
+    }
+
+    fn read(&self, file: &str) -> Result<Vec<u8>, Fault> {
+        match file {
+            "-" => Ok(self.invocation.standard_input().to_vec()),
+            file => contents(self.invocation, file),
+        }
+    }
+
+    fn read_ini(&mut self, bytes: &[u8], facts: &FileFacts, wanted: &str) {
+        let name: Arc<str> = facts.given.as_str().into();
+        let outermost = self.outermost.clone().unwrap_or_default();
+        let invocation = self.invocation;
+        let magic = Magic {
+            file: facts,
+            outermost: &outermost,
+            host: &invocation.host,
+            cwd: &invocation.cwd,
+        };
+        let (mut here, mut found, mut nearly) = (wanted.is_empty(), false, None);
+        for (number, line) in ini::numbered(bytes) {
+            let place = Place::File {
+                file: Arc::clone(&name),
+                line: number,
+            };
+            let Some(text) = self.text_of(line, here, &place) else {
+                continue;
+            };
+            let (text, deleted) = magic.expand(&text);
+            match ini::line(&text) {
+                Some(ini::Line::Section(section)) => {
+                    here = section == wanted;
+                    found |= here;
+                    if !here
+                        && section
+                            .trim_matches([' ', ']', ';', '#'])
+                            .eq_ignore_ascii_case(wanted)
+                    {
+                        nearly = Some(place);
+                    }
+                }
+                Some(ini::Line::Pair(key, value)) if here => {
+                    self.warn_of_deleted(&deleted, &place);
+                    self.pair(key, value, &place);
+                }
+                _ => {}
+            }
+        }
+        if !found && !wanted.is_empty() {
+            let fault = no_section(wanted, &facts.given);
+            let fault = match nearly {
+                Some(_) => fault.hint(format!("the line must be exactly [{wanted}]")),
+                None => fault,
+            };
+            self.warn(
+                Some(nearly.unwrap_or(Place::File {
+                    file: name,
+                    line: 1,
+                })),
+                fault,
+            );
+        }
+    }
+
+    fn pair(&mut self, key: &str, value: &str, place: &Place) {
+        match key {
+            "" => self.error(place, Fault::new("there is no name before the equals sign")),
+            key => self.add(key, value, place),
+        }
+    }
+
+    /// The line as text; what is not UTF-8 is an error where it would count.
+    fn text_of(&mut self, line: &[u8], here: bool, place: &Place) -> Option<String> {
+        let text = String::from_utf8_lossy(line);
+        let broken = matches!(text, std::borrow::Cow::Owned(_)) || line.contains(&0);
+        if broken && here && matches!(ini::line(&text), Some(ini::Line::Pair(..))) {
+            self.error(
+                place,
+                Fault::new("the line is not UTF-8 text").hint("save the file as UTF-8"),
+            );
+            return None;
+        }
+        Some(text.into_owned())
+    }
+
+    fn warn_of_deleted(&mut self, deleted: &[char], place: &Place) {
+        if let Some(first) = deleted.first() {
+            let fault = Fault::new(format!("%{first} is no magic variable, so it is taken out"))
+                .hint(format!("write %%{first} for a percent sign"));
+            self.warn(Some(place.clone()), fault);
+        }
+    }
+}
+
+fn no_section(section: &str, file: &str) -> Fault {
+    Fault::new(format!(
+        "there is no section [{section}] in {file}, so nothing is read from it"
+    ))
+}

@@ -1,0 +1,147 @@
+//! What the table says about itself: the help and docs/options.md.
+
+use clap::{Arg, ArgAction, Command};
+
+use crate::config::table::options;
+use crate::config::table::row::{Row, State, Takes};
+
+/// The flags of the table, for the help alone: they are read by [`crate::config::read::flags`].
+pub(crate) fn describe(command: Command) -> Command {
+    options::rows()
+        .filter(|row| matches!(row.state, State::Served | State::Directive))
+        .fold(command, |command, row| command.arg(describe_row(row)))
+}
+
+fn describe_row(row: &'static Row) -> Arg {
+    let heading = if row.section.is_empty() {
+        "Configuration"
+    } else {
+        row.section
+    };
+    let mut help = row.doc.to_owned();
+    if let [_, aliases @ ..] = row.names
+        && !aliases.is_empty()
+    {
+        help.push_str(&format!(" Also --{}.", aliases.join(", --")));
+    }
+    if let Some(default) = row.default {
+        help.push_str(&format!(" [default: {default}]"));
+    }
+    let arg = Arg::new(row.name())
+        .long(row.name())
+        .help(help)
+        .help_heading(heading);
+    let arg = match row.short {
+        Some(short) => arg.short(short),
+        None => arg,
+    };
+    match row.takes {
+        Takes::Nothing => arg.action(ArgAction::SetTrue),
+        Takes::Maybe => arg.value_name(row.arg).num_args(0..=1).require_equals(true),
+        Takes::Value => arg.value_name(row.arg),
+    }
+}
+
+/// The page docs/options.md.
+pub(crate) fn page() -> String {
+    let mut page = String::from(PREFACE);
+    let mut section = "";
+    for row in options::SERVED {
+        if row.section != section {
+            section = row.section;
+            page.push_str(&format!("\n## {section}\n"));
+        }
+        describe_option(&mut page, row);
+    }
+    page.push_str("\n## Configuration files\n\nThese act while the configuration is read; [configuration.md](configuration.md) explains them.\n\n");
+    page.push_str("| option | value | what it does |\n|---|---|---|\n");
+    for row in crate::config::table::directives::DIRECTIVES {
+        page.push_str(&format!(
+            "| {} | {} | {} |\n",
+            code(row),
+            if row.arg.is_empty() {
+                String::new()
+            } else {
+                format!("`{}`", row.arg.replace('|', "\\|"))
+            },
+            row.doc
+        ));
+    }
+    page.push_str(ACCEPTED_PREFACE);
+    for row in crate::config::table::accepted::ACCEPTED {
+        if let State::Accepted(why) = row.state {
+            page.push_str(&format!("| {} | {why} |\n", code(row)));
+        }
+    }
+    page.push_str(ABSENT_PREFACE);
+    for row in crate::config::table::absent::ABSENT {
+        if let State::Absent(instead) = row.state {
+            page.push_str(&format!("| {} | {instead} |\n", code(row)));
+        }
+    }
+    page
+}
+
+const PREFACE: &str = "# Options
+
+<!-- Written by `ruwsgi options-page` from the table in src/config/table/options.rs; do not edit. -->
+
+Every option is a key of a configuration file, a flag (`--name value`, `--name=value`) and a variable of the
+environment: `socket-timeout` is `UWSGI_SOCKET_TIMEOUT` or `RUWSGI_SOCKET_TIMEOUT`. Where an option is given several
+times the last one wins, except for lists, which grow.
+";
+
+const ACCEPTED_PREFACE: &str = "
+## Accepted without effect
+
+uWSGI needs to be told; ruwsgi does it anyway.
+
+| option | why |
+|---|---|
+";
+
+const ABSENT_PREFACE: &str = "
+## Known, but not here
+
+uWSGI has these. An instance that is given one of them does not start and says so.
+
+| option | what to do instead |
+|---|---|
+";
+
+fn describe_option(page: &mut String, row: &Row) {
+    page.push_str(&format!("\n### {}\n\n{}\n\n", row.name(), row.doc));
+    if let [_, aliases @ ..] = row.names
+        && !aliases.is_empty()
+    {
+        let aliases: Vec<String> = aliases.iter().map(|name| format!("`{name}`")).collect();
+        page.push_str(&format!("- also: {}\n", aliases.join(", ")));
+    }
+    if let Some(short) = row.short {
+        page.push_str(&format!("- flag: `-{short}`\n"));
+    }
+    page.push_str(&format!(
+        "- value: `{}`{}\n",
+        row.arg,
+        if row.many {
+            ", any number of times"
+        } else {
+            ""
+        }
+    ));
+    match (row.default, row.takes) {
+        (Some(default), _) => page.push_str(&format!("- default: `{default}`\n")),
+        (None, Takes::Nothing) if row.name() != "die-on-term" => {
+            page.push_str("- default: `false`\n")
+        }
+        _ => {}
+    }
+}
+
+fn code(row: &Row) -> String {
+    row.names
+        .iter()
+        .map(|name| format!("`{name}`"))
+        .collect::<Vec<_>>()
+        .join(", ")
+}

@@ -1,0 +1,311 @@
+//! Commands that run at certain times: the values of `cron` and its kin.
+
+use std::time::Duration;
+
+use crate::config::finding::{Fault, shortened};
+use crate::config::table::options::Config;
+use crate::config::values::keyed::{name_of_command, pairs, unknown};
+use crate::config::values::parse::{full, seconds, switch};
+use crate::config::values::setting::{Read, Value};
+
+/// When a command runs. Each field is a value, -1 for any, or -N for every value that N divides.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub(crate) struct Schedule {
+    /// 0 to 59.
+    pub(crate) minute: i32,
+    /// 0 to 23.
+    pub(crate) hour: i32,
+    /// Of the month, 1 to 31.
+    pub(crate) day: i32,
+    /// 1 to 12.
+    pub(crate) month: i32,
+    /// Of the week, 0 (Sunday) to 6; 7 is read as 0.
+    pub(crate) week: i32,
+}
+
+/// A command and when it runs.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub(crate) struct Task {
+    /// Its name in the log.
+    pub(crate) name: String,
+    /// The command, for `/bin/sh -c`.
+    pub(crate) command: String,
+    /// When it runs.
+    pub(crate) schedule: Schedule,
+    /// It is not started while it still runs.
+    pub(crate) unique: bool,
+    /// How long it may run: `None` is as long as `cron-harakiri` says, zero is for ever.
+    pub(crate) harakiri: Option<Duration>,
+}
+
+impl Schedule {
+    /// Every minute.
+    pub(crate) const ALWAYS: Schedule = Schedule {
+        minute: -1,
+        hour: -1,
+        day: -1,
+        month: -1,
+        week: -1,
+    };
+}
+
+const KEYS: &[&str] = &[
+    "minute", "hour", "day", "month", "week", "unique", "harakiri", "name",
+];
+
+impl Schedule {
+    /// The place of a field, and its lowest and highest value.
+    fn field(&mut self, name: &str) -> Option<(&mut i32, i32, i32)> {
+        match name {
+            "minute" => Some((&mut self.minute, 0, 59)),
+            "hour" => Some((&mut self.hour, 0, 23)),
+            "day" => Some((&mut self.day, 1, 31)),
+            "month" => Some((&mut self.month, 1, 12)),
+            "week" => Some((&mut self.week, 0, 7)),
+            _ => None,
+        }
+    }
+
+    /// Sets a field; false if there is none of this name.
+    fn set(&mut self, name: &str, text: &str) -> Result<bool, Fault> {
+        let Some((field, lowest, highest)) = self.field(name) else {
+            return Ok(false);
+        };
+        let Ok(value) = text.parse::<i32>() else {
+            let fault = Fault::new(format!("the {name} {} is no number", shortened(text)));
+            return Err(fault.hint("write -1 for any, and -5 for every fifth"));
+        };
+        let exists = (lowest..=highest).contains(&value) || (-highest..0).contains(&value);
+        if !exists {
+            let fault = Fault::new(format!("there is no {name} {value}, so it would never run"));
+            return Err(fault.hint(format!(
+                "write {lowest} to {highest}, -1 for any, or -5 for every fifth"
+            )));
+        }
+        *field = if name == "week" && value == 7 {
+            0
+        } else {
+            value
+        };
+        Ok(true)
+    }
+
+    /// `@daily` and its like, as crontab(5) has them.
+    fn named(name: &str) -> Option<Schedule> {
+        let [minute, hour, day, month, week] = match name {
+            "@hourly" => [0, -1, -1, -1, -1],
+            "@daily" | "@midnight" => [0, 0, -1, -1, -1],
+            "@weekly" => [0, 0, -1, -1, 0],
+            "@monthly" => [0, 0, 1, -1, -1],
+            "@yearly" | "@annually" => [0, 0, 1, 1, -1],
+            _ => return None,
+        };
+        Some(Schedule {
+            minute,
+            hour,
+            day,
+            month,
+            week,
+        })
+    }
+}
+
+impl Task {
+    fn new(schedule: Schedule, command: &str) -> Read<Task> {
+        let (command, remark) = full(command.trim())?;
+        let task = Task {
+            name: format!("cron {}", name_of_command(&command)),
+            command,
+            schedule,
+            unique: false,
+            harakiri: None,
+        };
+        Ok((task, remark))
+    }
+
+    /// `minute hour day month week command`, or `@daily command`.
+    fn by_fields(text: &str) -> Read<Task> {
+        if text.starts_with('@') {
+            let (name, command) = text.split_once(char::is_whitespace).unwrap_or((text, ""));
+            let schedule = Schedule::named(name).ok_or_else(|| {
+                Fault::new(format!("there is no {}", shortened(name)))
+                    .hint("write @hourly, @daily, @weekly, @monthly or @yearly; what runs at the start is exec-as-user")
+            })?;
+            return Task::new(schedule, command);
+        }
+        let mut schedule = Schedule::ALWAYS;
+        let mut rest = text;
+        for name in ["minute", "hour", "day", "month", "week"] {
+            let (word, after) = rest.split_once(char::is_whitespace).unwrap_or((rest, ""));
+            if word.is_empty() {
+                return Err(Fault::new("it has fewer than five fields and a command")
+                    .hint("write minute hour day month week command, with -1 for any"));
+            }
+            schedule.set(name, word)?;
+            rest = after.trim_start();
+        }
+        Task::new(schedule, rest)
+    }
+
+    /// `key=value,... command`, where the keys may be missing.
+    fn by_keys(text: &str) -> Read<Task> {
+        let (first, after) = text.split_once(char::is_whitespace).unwrap_or((text, ""));
+        let has_keys = first
+            .split_once('=')
+            .is_some_and(|(key, _)| KEYS.contains(&key) || key == "legion");
+        if !has_keys {
+            return Task::new(Schedule::ALWAYS, text);
+        }
+        let mut schedule = Schedule::ALWAYS;
+        let (mut unique, mut harakiri, mut named) = (false, None, None);
+        for (key, value) in pairs(first)? {
+            match key.as_str() {
+                "unique" => unique = switch(&value).map_err(|it| it.of(&key, &value))?.0,
+                "harakiri" => {
+                    harakiri = Some(seconds(&value).map_err(|it| it.of(&key, &value))?.0);
+                }
+                "name" => named = Some(value),
+                "legion" => return Err(Fault::new("there is no cluster of instances")),
+                field => {
+                    if !schedule.set(field, &value)? {
+                        return Err(unknown(field, KEYS));
+                    }
+                }
+            }
+        }
+        let (task, remark) = Task::new(schedule, after)?;
+        let name = named.unwrap_or_else(|| task.name.clone());
+        Ok((
+            Task {
+                name,
+                unique,
+                harakiri,
+                ..task
+            },
+            remark,
+        ))
+    }
+}
+
+/// Declares a type of option whose values are tasks.
+macro_rules! task {
+    ($(#[$doc:meta])* $name:ident, $arg:literal, $parse:expr) => {
+        $(#[$doc])*
+        pub(crate) struct $name;
+
+        impl Value for $name {
+            type Is = Task;
+            type Got<'a> = &'a Task;
+            const ARG: &'static str = $arg;
+
+            fn parse(text: &str) -> Read<Task> {
+                ($parse)(text)
+            }
+
+            fn got(is: &Task) -> &Task {
+                is
+            }
+        }
+    };
+}
+
+task!(
+    /// Five fields and a command.
+    Cron, "MINUTE HOUR DAY MONTH WEEK COMMAND", Task::by_fields
+);
+task!(
+    /// The same, which does not overlap with itself.
+    UniqueCron, "MINUTE HOUR DAY MONTH WEEK COMMAND", |text| {
+        let (task, remark) = Task::by_fields(text)?;
+        Ok((Task { unique: true, ..task }, remark))
+    }
+);
+task!(
+    /// Keys and a command.
+    Cron2, "KEY=VALUE,... COMMAND", Task::by_keys
+);
+
+impl Config {
+    /// All commands that run at certain times.
+    pub(crate) fn tasks(&self) -> Vec<Task> {
+        let lists = [self.cron(), self.unique_cron(), self.cron2()];
+        lists.into_iter().flatten().cloned().collect()
+    }
+}
+
+#[cfg(test)]
+#[allow(clippy::unwrap_used)]
+mod tests {
+    use super::*;
+
+    fn fields(task: &Task) -> [i32; 5] {
+        let it = task.schedule;
+        [it.minute, it.hour, it.day, it.month, it.week]
+    }
+
+    #[test]
+    fn five_fields_and_a_command() {
+        let (task, _) = Cron::parse("59  2 -1 -3 7 /usr/bin/backup --all  now").unwrap();
+        assert_eq!(fields(&task), [59, 2, -1, -3, 0]);
+        assert_eq!(task.command, "/usr/bin/backup --all  now");
+        assert_eq!(task.name, "cron backup");
+        assert!(!task.unique && UniqueCron::parse("0 0 1 1 0 x").unwrap().0.unique);
+    }
+
+    #[test]
+    fn forms_with_a_name() {
+        for (text, expected) in [
+            ("@hourly x", [0, -1, -1, -1, -1]),
+            ("@midnight x", [0, 0, -1, -1, -1]),
+            ("@weekly x", [0, 0, -1, -1, 0]),
+            ("@monthly x", [0, 0, 1, -1, -1]),
+            ("@annually x", [0, 0, 1, 1, -1]),
+        ] {
+            assert_eq!(fields(&Cron::parse(text).unwrap().0), expected, "{text}");
+        }
+        assert!(
+            Cron::parse("@reboot x")
+                .unwrap_err()
+                .hint
+                .unwrap()
+                .contains("exec-as-user")
+        );
+    }
+
+    #[test]
+    fn keys_may_be_missing() {
+        let (task, _) = Cron2::parse("minute=-2,unique=1,harakiri=5 sleep 130").unwrap();
+        assert_eq!(fields(&task), [-2, -1, -1, -1, -1]);
+        assert!(task.unique && task.harakiri == Some(Duration::from_secs(5)));
+        let (task, _) = Cron2::parse("LANG=C my command").unwrap();
+        assert_eq!(
+            (task.command.as_str(), fields(&task)),
+            ("LANG=C my command", [-1; 5])
+        );
+    }
+
+    #[test]
+    fn what_could_never_run_is_refused() {
+        for (text, part) in [
+            ("60 0 -1 -1 -1 x", "no minute 60"),
+            ("0 24 -1 -1 -1 x", "no hour 24"),
+            ("0 0 0 -1 -1 x", "no day 0"),
+            ("0 0 -1 13 -1 x", "no month 13"),
+            ("0 0 -1 -1 8 x", "no week 8"),
+            ("*/5 * * * * x", "*/5 is no number"),
+            ("0 0 -1 -1", "fewer than five fields"),
+            ("0 0 -1 -1 -1", "no value"),
+        ] {
+            let fault = Cron::parse(text).unwrap_err();
+            assert!(fault.what.contains(part), "{text}: {}", fault.what);
+        }
+        for (text, part) in [
+            ("minute=1,legion=x cmd", "cluster"),
+            ("minute=1,weak=2 cmd", "no key weak"),
+            ("minute=61 cmd", "no minute 61"),
+        ] {
+            let fault = Cron2::parse(text).unwrap_err();
+            assert!(fault.what.contains(part), "{text}: {}", fault.what);
+        }
+    }
+}
