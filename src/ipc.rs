@@ -16,7 +16,7 @@ use serde::de::DeserializeOwned;
 use serde::{Deserialize, Serialize};
 
 use crate::control::messages::{Answer, Request};
-use crate::log::request_line::RequestLines;
+use crate::log::request_log::RequestLogSettings;
 use crate::sys::cgroup::Limits;
 use crate::sys::packet;
 
@@ -340,8 +340,8 @@ pub struct Serving {
     pub http_keepalive_ms: u64,
     /// `worker-reload-mercy`, milliseconds: how long a worker whose master is gone may go on with its requests.
     pub mercy_ms: u64,
-    /// The lines of the request log.
-    pub request_lines: RequestLines,
+    /// The request log.
+    pub request_log: RequestLogSettings,
     /// The process titles: `auto-procname` and its kin, resolved; `None`: the usual ones.
     pub procname: Procname,
 }

@@ -150,7 +150,7 @@ fn settings(serving: &Serving) -> Settings {
             socket: Duration::from_millis(serving.socket_timeout_ms),
             keep_alive: Duration::from_millis(serving.http_keepalive_ms),
         },
-        request_lines: serving.request_lines.clone(),
+        request_log: serving.request_log.clone(),
     }
 }
 

@@ -61,10 +61,10 @@ pub(super) fn exchange(socket: &Path, request: &Request) -> io::Result<Answer> {
 fn disarm(value: &mut Value, lines: bool) {
     match value {
         Value::String(text) if lines => {
-            let shown: Vec<String> = text.lines().map(log::shown).collect();
+            let shown: Vec<String> = text.lines().map(log::printable).collect();
             *text = shown.join("\n");
         }
-        Value::String(text) => *text = log::shown(text),
+        Value::String(text) => *text = log::printable(text),
         Value::Array(values) => values.iter_mut().for_each(|value| disarm(value, lines)),
         // a traceback has lines
         Value::Object(members) => members

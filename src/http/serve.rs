@@ -10,8 +10,7 @@ use super::pending::Pending;
 use super::response::{Opening, Response};
 use super::shared_response::SharedResponse;
 use super::write_queue::Flow;
-use crate::log::request_line::Outcome;
-use crate::log::request_log::{RequestLog, Served};
+use crate::log::request_log::{Outcome, RequestLog, Served};
 use crate::sys::process::Pid;
 use crate::sys::stream;
 
@@ -35,7 +34,7 @@ impl Engine {
             number,
             acceptor,
             response: &self.threads[number as usize].response,
-            log: RequestLog::new(&self.settings.request_lines, Pid::own()),
+            log: RequestLog::new(&self.settings.request_log, Pid::own()),
         };
         thread.run(application);
         self.leave(number);
@@ -126,7 +125,7 @@ impl Thread<'_> {
             sendfile: response.sent.sendfile,
             broken: response.is_broken(),
         };
-        let Some(log) = self.log.as_mut().filter(|log| log.picks(&outcome)) else {
+        let Some(log) = self.log.as_mut().filter(|log| log.selects(&outcome)) else {
             return;
         };
         let peer = connection.peer.map(|peer| peer.ip().to_string());

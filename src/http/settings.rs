@@ -2,7 +2,7 @@
 
 use std::time::Duration;
 
-use crate::log::request_line::RequestLines;
+use crate::log::request_log::RequestLogSettings;
 
 /// Settings of a connection engine.
 #[derive(Debug, Clone)]
@@ -14,7 +14,7 @@ pub struct Settings {
     /// How long a client is waited for.
     pub timeouts: Timeouts,
     /// Which requests are logged, and how.
-    pub request_lines: RequestLines,
+    pub request_log: RequestLogSettings,
 }
 
 /// Limits on the size of requests.

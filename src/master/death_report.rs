@@ -7,8 +7,7 @@ use std::io::{Read, Seek, SeekFrom};
 use std::time::Instant;
 
 use crate::exit;
-use crate::log::request_line::{Outcome, RequestLines};
-use crate::log::request_log::{LoggedRequest, RequestLog, Served};
+use crate::log::request_log::{LoggedRequest, Outcome, RequestLog, RequestLogSettings, Served};
 use crate::log::{self, counted};
 use crate::sys::oom::Want;
 use crate::sys::process::{End, Exit};
@@ -180,7 +179,7 @@ fn reason(kind: Kind, exit: Exit, want: Want) -> &'static str {
 }
 
 /// Writes the request log's lines of the requests that ended with the worker.
-pub(super) fn log_requests(death: &Death, total: u64, settings: &RequestLines) {
+pub(super) fn log_requests(death: &Death, total: u64, settings: &RequestLogSettings) {
     let Some(worker) = death.before.worker() else {
         return;
     };
@@ -198,7 +197,7 @@ pub(super) fn log_requests(death: &Death, total: u64, settings: &RequestLines) {
             micros: u64::try_from(lost.age.as_micros()).unwrap_or(u64::MAX),
             ..Outcome::default()
         };
-        if !log.picks(&outcome) {
+        if !log.selects(&outcome) {
             continue;
         }
         let served = Served {

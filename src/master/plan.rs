@@ -9,7 +9,7 @@ use anyhow::{Context, Result};
 
 use crate::config::{Config, ScalingAlgorithm};
 use crate::ipc::{AppSpec, Procname, Serving, Watching};
-use crate::log::request_line::{Chosen, RequestLines};
+use crate::log::request_log::{RequestLogSettings, Selection};
 
 use super::hooks;
 use super::interpreter::Interpreters;
@@ -179,14 +179,14 @@ fn serving(config: &Config) -> Serving {
         socket_timeout_ms: milliseconds(config.socket_timeout()),
         http_keepalive_ms: milliseconds(config.http_keepalive()),
         mercy_ms: milliseconds(mercy(config)),
-        request_lines: request_lines(config),
+        request_log: request_log(config),
         procname: procname(config),
     }
 }
 
-fn request_lines(config: &Config) -> RequestLines {
-    RequestLines {
-        chosen: Chosen {
+fn request_log(config: &Config) -> RequestLogSettings {
+    RequestLogSettings {
+        selection: Selection {
             all: !config.disable_logging(),
             client_errors: config.log_4xx(),
             server_errors: config.log_5xx(),

@@ -2,7 +2,7 @@
 
 use std::time::Duration;
 
-use crate::log::request_line::{self, Piece};
+use crate::log::request_log::{Piece, parse_format};
 
 use crate::config::finding::Fault;
 use crate::config::table::row::Takes;
@@ -203,7 +203,7 @@ impl Value for LineFormat {
     const ARG: &'static str = "FORMAT";
 
     fn parse(text: &str) -> Read<Vec<Piece>> {
-        let (pieces, unknown) = request_line::parse(text);
+        let (pieces, unknown) = parse_format(text);
         let remark = (!unknown.is_empty()).then(|| {
             Fault::new(format!("nothing stands for %({})", unknown.join("), %(")))
                 .hint("a dash is logged; docs/configuration.md lists the names")

@@ -241,7 +241,7 @@ impl Generation {
                 .and_then(death_report::stacks),
         };
         death_report::record(&death, now);
-        let settings = &self.plan.app.serving.request_lines;
+        let settings = &self.plan.app.serving.request_log;
         death_report::log_requests(&death, self.requests(), settings);
         if matches!(before, SlotState::Starting { .. }) {
             let failures = after.failures();

@@ -329,7 +329,7 @@ impl Output {
     fn log(&mut self) {
         let line = self.begun.trim_ascii_end();
         if !line.is_empty() {
-            log::line_of(&self.name, self.pid.get(), line);
+            log::relay(&self.name, self.pid.get(), line);
         }
         self.begun.clear();
     }

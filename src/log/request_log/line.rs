@@ -1,16 +1,17 @@
-//! The formatter of the request log: one line per request, in uWSGI's default format or in that of `log-format`.
+//! The formatter of request lines.
 //!
 //! Workers write the lines of the requests they finish; the master writes those of requests that ended with their worker.
 
 use std::io::{self, Write};
 use std::time::{Duration, SystemTime, UNIX_EPOCH};
 
+use crate::log::escape::{escape, escape_into};
 use crate::sys::clock::LocalTime;
 use crate::sys::process::{self, Memory, Pid};
 use crate::sys::stdio;
 
-use super::request_line::{Field, Outcome, Piece, RequestLines};
-use super::{escape, escape_into};
+use super::format::{Field, Piece};
+use super::settings::{Outcome, RequestLogSettings};
 
 /// A request, as the log reads it. An absent variable is empty unless its method returns an `Option`.
 pub trait LoggedRequest {
@@ -62,7 +63,7 @@ pub struct Served<'a> {
 
 /// Formats and writes request lines; holds the line buffer and the date formatted last.
 pub struct RequestLog {
-    settings: RequestLines,
+    settings: RequestLogSettings,
     /// The worker that served the requests.
     pid: Pid,
     line: Vec<u8>,
@@ -72,8 +73,8 @@ pub struct RequestLog {
 
 impl RequestLog {
     /// A formatter for the requests of the worker `pid`; `None` if the settings select no request.
-    pub fn new(settings: &RequestLines, pid: Pid) -> Option<Self> {
-        settings.chosen.any().then(|| Self {
+    pub fn new(settings: &RequestLogSettings, pid: Pid) -> Option<Self> {
+        settings.selection.selects_any().then(|| Self {
             settings: settings.clone(),
             pid,
             line: Vec::with_capacity(512),
@@ -83,8 +84,8 @@ impl RequestLog {
     }
 
     /// Whether the settings select a request with this outcome.
-    pub fn picks(&self, outcome: &Outcome) -> bool {
-        self.settings.chosen.picks(outcome)
+    pub fn selects(&self, outcome: &Outcome) -> bool {
+        self.settings.selection.selects(outcome)
     }
 
     /// Writes the line of one request to descriptor 2, in one write(2).

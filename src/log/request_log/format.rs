@@ -1,0 +1,150 @@
+//! The parts of a `log-format` value, and its parser.
+
+use serde::{Deserialize, Serialize};
+
+/// A part of a `log-format` value.
+#[derive(Serialize, Deserialize, Debug, Clone, PartialEq, Eq)]
+pub enum Piece {
+    /// Literal text.
+    Text(String),
+    /// A field of the table below, such as `%(status)`.
+    Field(Field),
+    /// `%(var.NAME)`: a variable of the request.
+    Variable(String),
+    /// An unknown name; a dash is written.
+    Unknown,
+}
+
+macro_rules! fields {
+    ($( $field:ident $name:literal, $doc:literal; )+) => {
+        /// A name that `log-format` accepts in `%(NAME)`.
+        #[derive(Serialize, Deserialize, Debug, Clone, Copy, PartialEq, Eq)]
+        pub enum Field {
+            $( #[doc = $doc] $field, )+
+        }
+
+        impl Field {
+            /// The field of a name; `None` if the name is unknown.
+            pub fn named(name: &str) -> Option<Self> {
+                match name {
+                    $( $name => Some(Self::$field), )+
+                    _ => None,
+                }
+            }
+
+            /// All names with their descriptions.
+            pub const ALL: &[(&str, &str)] = &[$( ($name, $doc), )+];
+        }
+    };
+}
+
+fields! {
+    Uri "uri", "REQUEST_URI";
+    Method "method", "REQUEST_METHOD";
+    User "user", "REMOTE_USER";
+    Addr "addr", "REMOTE_ADDR";
+    Host "host", "HTTP_HOST";
+    Proto "proto", "SERVER_PROTOCOL";
+    UserAgent "uagent", "HTTP_USER_AGENT";
+    Referer "referer", "HTTP_REFERER";
+    Status "status", "response status";
+    BodySize "rsize", "bytes of the response body";
+    HeadSize "hsize", "bytes of the response head";
+    Size "size", "bytes of the response";
+    ContentLength "cl", "bytes of the request body";
+    Micros "micros", "duration, microseconds";
+    Millis "msecs", "duration, milliseconds";
+    Seconds "secs", "duration, seconds with a fraction";
+    BeganMillis "tmsecs", "start, milliseconds since 1970";
+    BeganMicros "tmicros", "start, microseconds since 1970";
+    Began "time", "start, seconds since 1970";
+    LocalTime "ltime", "start, as 21/Nov/2026:11:56:45 +0000";
+    FormattedTime "ftime", "same as ltime";
+    CTime "ctime", "start, as Sat Nov 21 11:56:45 2026";
+    Epoch "epoch", "time of the line, seconds since 1970";
+    Pid "pid", "the worker's process id";
+    Worker "wid", "the worker's number";
+    Blocks "switches", "number of body blocks";
+    Variables "vars", "number of request variables, names and values counted separately";
+    Core "core", "the thread's number, from 0";
+    AddressSpace "vsz", "the worker's address space, bytes";
+    Resident "rss", "the worker's resident memory, bytes";
+    AddressSpaceMega "vszM", "the worker's address space, MiB";
+    ResidentMega "rssM", "the worker's resident memory, MiB";
+    PacketSize "pktsize", "bytes of the request variables on the wire";
+    Modifier1 "modifier1", "modifier1 of the uwsgi packet";
+    Modifier2 "modifier2", "modifier2 of the uwsgi packet";
+    Headers "headers", "number of response headers";
+    WriteErrors "werr", "1 if the client disconnected before the end of the response";
+    ReadErrors "rerr", "always 0: a request is read completely before it is served";
+    Errors "ioerr", "sum of werr and rerr";
+}
+
+/// Parses a `log-format` value; the second item lists the unknown names.
+pub fn parse_format(text: &str) -> (Vec<Piece>, Vec<&str>) {
+    let (mut pieces, mut unknown) = (Vec::new(), Vec::new());
+    let mut plain = String::new();
+    let mut rest = text;
+    while let Some(at) = rest.find("%(") {
+        let Some(len) = rest[at..].find(')') else {
+            break;
+        };
+        let name = &rest[at + 2..at + len];
+        plain.push_str(&rest[..at]);
+        if !plain.is_empty() {
+            pieces.push(Piece::Text(std::mem::take(&mut plain)));
+        }
+        pieces.push(match (name.strip_prefix("var."), Field::named(name)) {
+            (Some(variable), _) => Piece::Variable(variable.to_owned()),
+            (None, Some(field)) => Piece::Field(field),
+            (None, None) => {
+                unknown.push(name);
+                Piece::Unknown
+            }
+        });
+        rest = &rest[at + len + 1..];
+    }
+    plain.push_str(rest);
+    if !plain.is_empty() {
+        pieces.push(Piece::Text(plain));
+    }
+    (pieces, unknown)
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn a_format_is_text_fields_and_variables() {
+        let (pieces, unknown) = parse_format("[%(status)] 100% %(var.HTTP_X)%(nope) %(open");
+        assert_eq!(
+            pieces,
+            [
+                Piece::Text("[".into()),
+                Piece::Field(Field::Status),
+                Piece::Text("] 100% ".into()),
+                Piece::Variable("HTTP_X".into()),
+                Piece::Unknown,
+                Piece::Text(" %(open".into()),
+            ]
+        );
+        assert_eq!(unknown, ["nope"]);
+    }
+
+    #[test]
+    fn the_page_lists_every_name() {
+        let page = include_str!("../../../docs/configuration.md");
+        for (name, description) in Field::ALL {
+            let row = format!("| `%({name})` | {description} |");
+            assert!(page.contains(&row), "docs/configuration.md has no {row}");
+        }
+    }
+
+    #[test]
+    fn any_text_is_a_format() {
+        for text in ["", "%", "%(", "%()", ")%(", "%(%(x)", "é%(é)é"] {
+            parse_format(text);
+        }
+    }
+}

@@ -1,0 +1,116 @@
+//! The settings of the request log: the configuration makes them, the master sends them to the workers.
+
+use serde::{Deserialize, Serialize};
+
+use super::format::Piece;
+
+/// Settings of the request log.
+#[derive(Serialize, Deserialize, Debug, Clone, PartialEq, Default)]
+pub struct RequestLogSettings {
+    /// The requests that get a line.
+    pub selection: Selection,
+    /// `log-format`; `None` for uWSGI's default line.
+    pub format: Option<Vec<Piece>>,
+    /// `log-micros`: the default line shows microseconds.
+    pub micros: bool,
+    /// `log-x-forwarded-for`: the client address comes from the header X-Forwarded-For.
+    pub forwarded_for: bool,
+    /// `memory-report`: the default line begins with the worker's memory.
+    pub memory: bool,
+}
+
+/// The condition for a line: one of the members applies to the request.
+#[derive(Serialize, Deserialize, Debug, Clone, Copy, PartialEq, Eq, Default)]
+pub struct Selection {
+    /// Every request (not `disable-logging`).
+    pub all: bool,
+    /// `log-4xx`: the status was 400 to 499.
+    pub client_errors: bool,
+    /// `log-5xx`: the status was 500 to 599.
+    pub server_errors: bool,
+    /// `log-slow`: the duration was at least this many milliseconds.
+    pub slow_ms: Option<u64>,
+    /// `log-big`: the response had more bytes than this.
+    pub big: Option<u64>,
+    /// `log-zero`: the response body was empty.
+    pub zero: bool,
+    /// `log-sendfile`: the response was sent by sendfile(2).
+    pub sendfile: bool,
+    /// `log-ioerror`: the client disconnected before the end of the response.
+    pub broken: bool,
+}
+
+/// The result of a request: status, duration and sizes.
+#[derive(Debug, Clone, Copy, PartialEq, Eq, Default)]
+pub struct Outcome {
+    /// The response status.
+    pub status: u16,
+    /// The duration in microseconds.
+    pub micros: u64,
+    /// Bytes of the response head, including the status line.
+    pub head: u64,
+    /// Bytes of the response body.
+    pub body: u64,
+    /// The body was sent by sendfile(2).
+    pub sendfile: bool,
+    /// The client disconnected before the end of the response.
+    pub broken: bool,
+}
+
+impl Selection {
+    /// Whether any request can get a line.
+    pub fn selects_any(&self) -> bool {
+        *self != Self::default()
+    }
+
+    /// Whether a request with this outcome gets a line.
+    pub fn selects(&self, outcome: &Outcome) -> bool {
+        self.all
+            || (self.client_errors && (400..500).contains(&outcome.status))
+            || (self.server_errors && (500..600).contains(&outcome.status))
+            || self
+                .slow_ms
+                .is_some_and(|slow| outcome.micros / 1000 >= slow)
+            || self
+                .big
+                .is_some_and(|big| outcome.head + outcome.body > big)
+            || (self.zero && outcome.body == 0)
+            || (self.sendfile && outcome.sendfile)
+            || (self.broken && outcome.broken)
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn one_condition_is_enough_to_select_a_request() {
+        let nothing = Selection::default();
+        assert!(!nothing.selects_any() && !nothing.selects(&Outcome::default()));
+        let errors = Selection {
+            server_errors: true,
+            ..nothing
+        };
+        let of = |status| Outcome {
+            status,
+            body: 1,
+            ..Outcome::default()
+        };
+        assert!(errors.selects(&of(500)) && !errors.selects(&of(499)));
+        let slow = Selection {
+            slow_ms: Some(100),
+            zero: true,
+            ..nothing
+        };
+        assert!(!slow.selects(&Outcome {
+            micros: 99_999,
+            ..of(200)
+        }));
+        assert!(slow.selects(&Outcome {
+            micros: 100_000,
+            ..of(200)
+        }));
+        assert!(slow.selects(&Outcome { body: 0, ..of(200) }));
+    }
+}
