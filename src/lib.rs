@@ -16,3 +16,4 @@ mod process;
 pub mod protocol;
 pub mod shared;
 pub mod sys;
+mod watch;

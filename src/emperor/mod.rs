@@ -6,7 +6,6 @@
 //! bind themselves; it knows nothing of configurations and applications.
 
 mod control;
-mod debounce;
 mod groups;
 mod on_demand_sockets;
 mod realm;

@@ -13,12 +13,12 @@ use crate::sys::signal::{Signal, Signals};
 use crate::sys::{poll, process};
 
 use super::control::Control;
-use super::debounce::Settle;
 use super::realm::{Realm, Seen, Sign};
 use super::source::{Found, Rules, Source, Stamp};
 use super::stats::Stats;
 use super::vassal::{Event, State};
-use super::watch::{News, Watch};
+use super::watch::VassalWatch;
+use crate::watch::{Change, ChangeKind, Debounce};
 
 /// The signals that the emperor reads.
 pub(super) const READ: [Signal; 9] = [
@@ -42,8 +42,8 @@ pub(super) struct Emperor {
     pub(super) rules: Rules,
     pub(super) realm: Realm,
     pub(super) signals: Signals,
-    pub(super) watch: Watch,
-    pub(super) settle: Settle,
+    pub(super) watch: VassalWatch,
+    pub(super) debounce: Debounce<PathBuf>,
     pub(super) control: Option<Control>,
     pub(super) stats: Option<Stats>,
     pub(super) notify: Notify,
@@ -95,7 +95,7 @@ impl Emperor {
     /// Does what is due.
     fn act(&mut self, times: &mut Times, now: Instant) {
         if times.leave.is_none() {
-            for path in self.settle.due(now) {
+            for path in self.debounce.due(now) {
                 self.look(&path, now);
             }
             if times.scan <= now {
@@ -118,7 +118,12 @@ impl Emperor {
     fn hear(&mut self, times: &Times, now: Instant) -> io::Result<()> {
         let settled = match times.leave {
             Some(_) => None,
-            None => self.settle.deadline().into_iter().chain([times.scan]).min(),
+            None => self
+                .debounce
+                .deadline()
+                .into_iter()
+                .chain([times.scan])
+                .min(),
         };
         let control = self
             .control
@@ -168,17 +173,20 @@ impl Emperor {
     }
 
     fn hear_news(&mut self, now: Instant) -> io::Result<()> {
-        for news in self.watch.news()? {
-            match news {
-                News::Everything => self.scan(now),
-                News::File(path, kind) => {
+        for change in self.watch.read()? {
+            match change {
+                Change::Everything | Change::Directory(_, ChangeKind::WatchEnded) => {
+                    self.scan(now);
+                }
+                Change::Directory(..) => {}
+                Change::File(path, kind) => {
                     let path = self.rules.vassal_of(path);
                     if self
                         .sources
                         .iter()
                         .any(|source| source.might_hold(&path, &self.rules))
                     {
-                        self.settle.touched(&path, kind, now);
+                        self.debounce.changed(path, kind, now);
                     }
                 }
             }
@@ -194,7 +202,7 @@ impl Emperor {
         let mut unread = Vec::new();
         for source in &self.sources {
             if let Some(directory) = source.directory() {
-                self.watch.source(&directory);
+                self.watch.watch_source(&directory);
             }
             match source.list(&self.rules) {
                 Ok(found) => all.extend(found),
@@ -246,8 +254,8 @@ impl Emperor {
 
     fn look_at(&mut self, found: Found, stamp: Stamp, now: Instant) {
         match stamp.is_link() {
-            true => self.watch.follow(&found.file),
-            false => self.watch.unfollow(&found.file),
+            true => self.watch.follow_link(&found.file),
+            false => self.watch.unfollow_link(&found.file),
         }
         self.realm.look(found, stamp, now);
     }
@@ -258,8 +266,8 @@ impl Emperor {
             return;
         };
         match self.realm.look_at_nothing(path, now) {
-            Seen::Missing => self.settle.missing(&file, now),
-            Seen::Removed => self.watch.unfollow(&file),
+            Seen::Missing => self.debounce.changed(file, ChangeKind::Removed, now),
+            Seen::Removed => self.watch.unfollow_link(&file),
             Seen::Settled => {}
         }
     }

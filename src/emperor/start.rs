@@ -17,7 +17,6 @@ use crate::sys::user::Wish;
 use crate::sys::{daemon, pidfile, stdio, user};
 
 use super::control::{self, Control};
-use super::debounce::Settle;
 use super::groups::Groups;
 use super::is_tyrant;
 use super::realm::{Realm, Rule};
@@ -28,7 +27,8 @@ use super::spawn::Recipe;
 use super::stats::Stats;
 use super::vassal::Limits;
 use super::vassal_capabilities;
-use super::watch::Watch;
+use super::watch::{TIMING, VassalWatch};
+use crate::watch::Debounce;
 
 /// How long vassals may take to stop where `reload-mercy` says nothing, as in uWSGI.
 const MERCY: Duration = Duration::from_secs(30);
@@ -129,8 +129,8 @@ pub(super) fn start(config: &Config, invocation: &Invocation, way: &mut Way) -> 
         rules: rules(config),
         realm: Realm::new(rule(config, recipe, groups), About::new(config, invocation)),
         signals,
-        watch: Watch::new().context("files cannot be watched")?,
-        settle: Settle::default(),
+        watch: VassalWatch::new().context("files cannot be watched")?,
+        debounce: Debounce::new(TIMING),
         control,
         stats,
         notify,

@@ -19,6 +19,7 @@ mod limits;
 mod module;
 mod on_demand_sockets;
 mod plan;
+mod reload_watch;
 mod report;
 mod role;
 mod run;
@@ -27,8 +28,6 @@ mod services;
 mod signals;
 mod slot;
 mod start;
-mod touch;
-mod watch;
 mod zygote;
 mod zygote_state;
 

@@ -23,12 +23,12 @@ use super::generation::Generation;
 use super::idle::Idle;
 use super::instance::Instance;
 use super::plan::Plan;
+use super::reload_watch::ReloadWatch;
 use super::report;
 use super::role::{self, GenerationRole, StartFailure, Verdict};
 use super::services::Services;
 use super::signals::{self, ReloadMode, SignalAction};
-use super::touch::Touches;
-use super::watch::Watched;
+use crate::watch::PollWatch;
 
 pub(super) use control::Control;
 
@@ -62,13 +62,13 @@ pub(super) struct Master {
     /// The emperor is gone: until then requests may be finished.
     orphaned: Option<Instant>,
     /// Files whose change asks for a reload.
-    touches: Touches,
+    touches: PollWatch,
     /// Files whose change has the log opened anew.
-    log_touches: Touches,
+    log_touches: PollWatch,
     /// Files of the application, whose change does so too (`py-autoreload`).
-    modules: Touches,
+    modules: PollWatch,
     /// Files and directories that the kernel watches (`fs-reload`).
-    watched: Option<Watched>,
+    watched: Option<ReloadWatch>,
     /// How long nobody has asked for anything, under `idle`.
     idle: Option<Idle>,
     /// Workers that are wanted again after a pause.
@@ -118,9 +118,9 @@ impl Master {
             mode: ReloadMode::Graceful,
             told: None,
             orphaned: None,
-            touches: Touches::default(),
-            log_touches: Touches::default(),
-            modules: Touches::default(),
+            touches: PollWatch::default(),
+            log_touches: PollWatch::default(),
+            modules: PollWatch::default(),
             watched: None,
             idle: None,
             paused: None,
@@ -199,7 +199,7 @@ impl Master {
                 }
                 Source::Emperor => self.hear_emperor(now),
                 Source::Fifo => self.hear_fifo(now),
-                Source::Files => self.watched.iter_mut().for_each(|it| it.hear(now)),
+                Source::Files => self.watched.iter_mut().for_each(|it| it.read(now)),
                 Source::Socket => self.awaken(now),
                 Source::Helper(place) => written.push(place),
             }

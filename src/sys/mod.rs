@@ -13,7 +13,6 @@ pub mod environment;
 pub mod epoll;
 pub mod fifo;
 pub(crate) mod inherited_socket;
-pub mod inotify;
 pub mod interpreter;
 pub(crate) mod keyring;
 pub(crate) mod launch;

@@ -5,11 +5,11 @@ use std::time::{Duration, Instant};
 
 use crate::ipc::{LoadFailure, ToWorker};
 use crate::master::generation::Generation;
+use crate::master::reload_watch::ReloadWatch;
 use crate::master::report;
 use crate::master::role::GenerationRole;
 use crate::master::signals::ReloadMode;
-use crate::master::touch::Touches;
-use crate::master::watch::Watched;
+use crate::watch::PollWatch;
 
 use super::{Master, Phase};
 
@@ -167,7 +167,7 @@ impl Master {
         if paths.is_empty() {
             self.watched = None;
         } else if self.watched.is_none() {
-            match Watched::new() {
+            match ReloadWatch::new() {
                 Ok(watched) => self.watched = Some(watched),
                 Err(error) => tracing::error!("fs-reload: files cannot be watched: {error}"),
             }
@@ -179,8 +179,8 @@ impl Master {
 
     /// When [`Master::look_at_files`] has something to do.
     pub(super) fn files_due(&self) -> Option<Instant> {
-        let watched = self.watched.as_ref().and_then(Watched::deadline);
-        let polled = [&self.touches, &self.modules, &self.log_touches].map(Touches::deadline);
+        let watched = self.watched.as_ref().and_then(ReloadWatch::deadline);
+        let polled = [&self.touches, &self.modules, &self.log_touches].map(PollWatch::deadline);
         let due = polled.into_iter().flatten().chain(watched).min();
         due.filter(|_| self.phase == Phase::Running)
     }

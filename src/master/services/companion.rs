@@ -6,10 +6,10 @@ use std::time::{Duration, Instant};
 use anyhow::{Context, Result, bail};
 
 use crate::config::{Companion, Config};
-use crate::master::touch::Touches;
 use crate::sys::process::{self, End, Exit, Identity, Pid};
 use crate::sys::signal::Signal;
 use crate::sys::{pidfile, user};
+use crate::watch::PollWatch;
 
 use super::child::{Errand, Leash, Outputs, Surroundings, leads, signal};
 use super::daemon::{self, Action, Event, Nature, State};
@@ -80,7 +80,7 @@ struct Attached {
     state: State,
     since: Instant,
     leash: Option<Leash>,
-    touches: Touches,
+    touches: PollWatch,
     /// What it is asked to stop by.
     stop: Signal,
 }
@@ -172,7 +172,7 @@ impl Companions {
 
 impl Attached {
     fn new(wanted: Wanted, now: Instant) -> Self {
-        let mut touches = Touches::default();
+        let mut touches = PollWatch::default();
         touches.watch(wanted.spec.touch.iter(), now);
         Self {
             stop: signal_of(wanted.spec.stop_signal),

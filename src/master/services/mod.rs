@@ -19,7 +19,7 @@ use crate::sys::signal::Signal;
 use super::generation::Generation;
 use super::plan::Plan;
 use super::signals::{ReloadMode, SignalAction};
-use super::touch::Touches;
+use crate::watch::PollWatch;
 
 pub(super) use child::Surroundings;
 pub(super) use companion::{Wanted, wanted};
@@ -49,7 +49,7 @@ pub(super) struct Services {
     /// Somebody waits for them.
     awaited: bool,
     workers: Workers,
-    touched: Vec<(Touches, Action)>,
+    touched: Vec<(PollWatch, Action)>,
     /// A generation has begun to serve.
     settled: bool,
     meanings: Vec<(Signal, Meaning)>,
@@ -281,9 +281,9 @@ impl Services {
 /// The files of `hook-touch` and `touch-exec`; of those that were watched `before`, what is known of them stays.
 fn watched(
     config: &Config,
-    before: Vec<(Touches, Action)>,
+    before: Vec<(PollWatch, Action)>,
     now: Instant,
-) -> Vec<(Touches, Action)> {
+) -> Vec<(PollWatch, Action)> {
     let hooks = config.hook_touch().iter().chain(config.touch_exec());
     let mut before = before.into_iter();
     hooks

@@ -1,0 +1,213 @@
+//! The paths of `fs-reload` and `fs-brutal-reload`: which changes of them ask for a reload.
+
+use std::ffi::OsStr;
+use std::io;
+use std::os::fd::{AsFd, BorrowedFd};
+use std::os::unix::ffi::OsStrExt;
+use std::path::{Path, PathBuf};
+use std::time::{Duration, Instant};
+
+use crate::watch::{Change, ChangeKind, Debounce, FileWatch, Timing};
+
+use super::signals::ReloadMode;
+
+const QUIET: Duration = Duration::from_millis(100);
+
+const TIMING: Timing = Timing {
+    quiet: QUIET,
+    writing: QUIET,
+    removed: QUIET,
+    longest: Duration::from_secs(2),
+};
+
+/// The watched paths, and the change that is not due yet.
+#[derive(Debug)]
+pub(super) struct ReloadWatch {
+    files: FileWatch,
+    paths: Vec<WatchedPath>,
+    /// All changes have one key, since they make one reload.
+    debounce: Debounce<()>,
+    /// The first path that has changed, and the harshest mode.
+    changed: Option<(PathBuf, ReloadMode)>,
+}
+
+/// A directory with all its files, or one file.
+#[derive(Debug)]
+struct WatchedPath {
+    directory: PathBuf,
+    /// `None`: every file of the directory.
+    file: Option<PathBuf>,
+    mode: ReloadMode,
+}
+
+impl ReloadWatch {
+    /// Watches nothing yet.
+    ///
+    /// # Errors
+    /// Those of inotify_init1(2).
+    pub(super) fn new() -> io::Result<Self> {
+        Ok(Self {
+            files: FileWatch::new()?,
+            paths: Vec::new(),
+            debounce: Debounce::new(TIMING),
+            changed: None,
+        })
+    }
+
+    /// Watches these paths, and no others. A path that cannot be watched is reported in the log.
+    pub(super) fn watch(&mut self, paths: &[(PathBuf, ReloadMode)]) {
+        self.paths.clear();
+        for (path, mode) in paths {
+            let watched = WatchedPath::new(path, *mode);
+            match self.files.watch_directory(&watched.directory) {
+                Ok(()) => self.paths.push(watched),
+                Err(error) => tracing::error!(
+                    "{} cannot be watched (fs-reload): {error}",
+                    watched.shown().display()
+                ),
+            }
+        }
+        let kept = self.paths.iter().map(|path| path.directory.clone());
+        self.files.retain_directories(&kept.collect::<Vec<_>>());
+    }
+
+    /// Reads the changes that have arrived; call it when the descriptor is readable.
+    pub(super) fn read(&mut self, now: Instant) {
+        for change in self.files.read().unwrap_or_default() {
+            for path in self.paths.iter().filter(|path| path.is_changed_by(&change)) {
+                let (_, mode) = self.changed.get_or_insert_with(|| {
+                    let path = match &change {
+                        Change::File(path, _) | Change::Directory(path, _) => path,
+                        Change::Everything => path.shown(),
+                    };
+                    (path.to_owned(), ReloadMode::Graceful)
+                });
+                *mode = path.mode.max(*mode);
+                self.debounce.changed((), ChangeKind::Complete, now);
+            }
+        }
+    }
+
+    /// When [`ReloadWatch::due`] returns a change.
+    pub(super) fn deadline(&self) -> Option<Instant> {
+        self.debounce.deadline()
+    }
+
+    /// Takes the change that is due: the first path that has changed, and how to reload.
+    pub(super) fn due(&mut self, now: Instant) -> Option<(PathBuf, ReloadMode)> {
+        self.debounce.due(now).pop()?;
+        self.changed.take()
+    }
+}
+
+impl WatchedPath {
+    fn new(path: &Path, mode: ReloadMode) -> Self {
+        let path = std::path::absolute(path).unwrap_or_else(|_| path.to_owned());
+        match path.parent() {
+            Some(parent) if !path.is_dir() => Self {
+                directory: parent.to_owned(),
+                file: Some(path),
+                mode,
+            },
+            _ => Self {
+                directory: path,
+                file: None,
+                mode,
+            },
+        }
+    }
+
+    /// The path as configured.
+    fn shown(&self) -> &Path {
+        self.file.as_deref().unwrap_or(&self.directory)
+    }
+
+    fn is_changed_by(&self, change: &Change) -> bool {
+        match (change, &self.file) {
+            (Change::Everything, _) => true,
+            (Change::Directory(directory, _), _) => *directory == self.directory,
+            (Change::File(path, _), Some(file)) => path == file,
+            (Change::File(path, _), None) => {
+                path.parent() == Some(&self.directory)
+                    && path.file_name().is_some_and(|name| !is_ignored(name))
+            }
+        }
+    }
+}
+
+/// Whether a file of a watched directory is no source: what Python, its tools and editors write beside the sources.
+fn is_ignored(name: &OsStr) -> bool {
+    let bytes = name.as_bytes();
+    let compiled = Path::new(name)
+        .extension()
+        .is_some_and(|it| it.as_bytes().starts_with(b"pyc"));
+    bytes == b"__pycache__" || compiled || bytes.starts_with(b".") || bytes.ends_with(b"~")
+}
+
+impl AsFd for ReloadWatch {
+    fn as_fd(&self) -> BorrowedFd<'_> {
+        self.files.as_fd()
+    }
+}
+
+#[cfg(test)]
+#[allow(clippy::unwrap_used)]
+mod tests {
+    use super::*;
+    use std::fs;
+
+    /// The reload that the changes up to now ask for.
+    fn reload(watch: &mut ReloadWatch) -> Option<(PathBuf, ReloadMode)> {
+        let now = Instant::now();
+        watch.read(now);
+        assert!(watch.due(now).is_none(), "due before it was quiet");
+        watch.due(now + QUIET)
+    }
+
+    #[test]
+    fn a_change_in_a_directory_counts_unless_the_file_is_no_source() {
+        let dir = tempfile::tempdir().unwrap();
+        let mut watch = ReloadWatch::new().unwrap();
+        watch.watch(&[(dir.path().to_owned(), ReloadMode::Graceful)]);
+        assert_eq!(reload(&mut watch), None);
+        fs::create_dir(dir.path().join("__pycache__")).unwrap();
+        fs::write(dir.path().join(".app.py.swp"), "").unwrap();
+        fs::write(dir.path().join("app.py~"), "").unwrap();
+        fs::write(dir.path().join("app.pyc"), "").unwrap();
+        assert_eq!(reload(&mut watch), None);
+        let path = dir.path().join("app.py");
+        fs::write(&path, "x = 1").unwrap();
+        assert_eq!(reload(&mut watch), Some((path, ReloadMode::Graceful)));
+        assert_eq!(reload(&mut watch), None);
+    }
+
+    #[test]
+    fn a_file_that_is_replaced_counts_and_its_neighbours_do_not() {
+        let dir = tempfile::tempdir().unwrap();
+        let path = dir.path().join("settings");
+        fs::write(&path, "1").unwrap();
+        let mut watch = ReloadWatch::new().unwrap();
+        watch.watch(&[(path.clone(), ReloadMode::Brutal)]);
+        fs::write(dir.path().join("beside"), "1").unwrap();
+        assert_eq!(reload(&mut watch), None);
+        fs::rename(dir.path().join("beside"), &path).unwrap();
+        assert_eq!(reload(&mut watch), Some((path, ReloadMode::Brutal)));
+        watch.watch(&[]);
+        fs::write(dir.path().join("settings"), "2").unwrap();
+        assert_eq!(reload(&mut watch), None);
+    }
+
+    #[test]
+    fn a_directory_and_a_file_of_it_make_one_reload_in_the_harsher_mode() {
+        let dir = tempfile::tempdir().unwrap();
+        let path = dir.path().join("settings");
+        let mut watch = ReloadWatch::new().unwrap();
+        watch.watch(&[
+            (dir.path().to_owned(), ReloadMode::Graceful),
+            (path.clone(), ReloadMode::Brutal),
+        ]);
+        fs::write(&path, "1").unwrap();
+        assert_eq!(reload(&mut watch), Some((path, ReloadMode::Brutal)));
+        assert_eq!(reload(&mut watch), None);
+    }
+}

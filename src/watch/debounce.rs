@@ -1,0 +1,131 @@
+//! Debouncing: when a series of changes of a file is over, so that the several steps of an editor count as one change.
+
+use std::collections::HashMap;
+use std::hash::Hash;
+use std::time::{Duration, Instant};
+
+use super::watcher::ChangeKind;
+
+/// How long the [`Debounce`] of one user waits.
+#[derive(Debug, Clone, Copy)]
+pub struct Timing {
+    /// Without a further change, after a complete one.
+    pub quiet: Duration,
+    /// For the writer to close the file.
+    pub writing: Duration,
+    /// For a removed name to come back: some editors delete the file before they write it.
+    pub removed: Duration,
+    /// Altogether, for a file that never rests.
+    pub longest: Duration,
+}
+
+/// The changed files, or other keys, that are not due yet.
+#[derive(Debug)]
+pub struct Debounce<K> {
+    timing: Timing,
+    pending: HashMap<K, Pending>,
+}
+
+#[derive(Debug, Clone, Copy)]
+struct Pending {
+    /// The first change of the series.
+    first: Instant,
+    due: Instant,
+}
+
+impl<K: Clone + Eq + Hash> Debounce<K> {
+    /// Nothing is pending.
+    pub fn new(timing: Timing) -> Self {
+        Self {
+            timing,
+            pending: HashMap::new(),
+        }
+    }
+
+    /// Records a change. The last change of a series decides how long is waited.
+    pub fn changed(&mut self, key: K, kind: ChangeKind, now: Instant) {
+        let wait = match kind {
+            ChangeKind::Writing => self.timing.writing,
+            ChangeKind::Removed => self.timing.removed,
+            ChangeKind::Complete | ChangeKind::WatchEnded | ChangeKind::Overflow => {
+                self.timing.quiet
+            }
+        };
+        let first = self.pending.get(&key).map_or(now, |pending| pending.first);
+        let due = (now + wait).min(first + self.timing.longest);
+        self.pending.insert(key, Pending { first, due });
+    }
+
+    /// Takes the keys that are due.
+    pub fn due(&mut self, now: Instant) -> Vec<K> {
+        let due = self
+            .pending
+            .extract_if(|_, pending| pending.due <= now)
+            .map(|(key, _)| key);
+        due.collect()
+    }
+
+    /// When the next key is due.
+    pub fn deadline(&self) -> Option<Instant> {
+        self.pending.values().map(|pending| pending.due).min()
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    const TIMING: Timing = Timing {
+        quiet: Duration::from_millis(50),
+        writing: Duration::from_secs(1),
+        removed: Duration::from_millis(200),
+        longest: Duration::from_secs(1),
+    };
+
+    /// The times, in milliseconds, at which a file is due after these changes.
+    fn due_times(changes: &[(u64, ChangeKind)]) -> Vec<u64> {
+        let begin = Instant::now();
+        let mut debounce = Debounce::new(TIMING);
+        let mut times = Vec::new();
+        for now in 0..5_000 {
+            let at = begin + Duration::from_millis(now);
+            for (_, kind) in changes.iter().filter(|(then, _)| *then == now) {
+                debounce.changed("a.ini", *kind, at);
+            }
+            times.extend(debounce.due(at).iter().map(|_| now));
+        }
+        times
+    }
+
+    #[test]
+    fn a_file_that_was_renamed_into_place_is_due_once() {
+        assert_eq!(due_times(&[(0, ChangeKind::Complete)]), [50]);
+    }
+
+    #[test]
+    fn a_file_that_is_written_slowly_is_due_when_it_is_closed() {
+        let steps = [
+            (0, ChangeKind::Writing),
+            (300, ChangeKind::Writing),
+            (600, ChangeKind::Complete),
+        ];
+        assert_eq!(due_times(&steps), [650]);
+    }
+
+    #[test]
+    fn removal_and_creation_are_one_change() {
+        let steps = [
+            (0, ChangeKind::Removed),
+            (100, ChangeKind::Writing),
+            (110, ChangeKind::Complete),
+        ];
+        assert_eq!(due_times(&steps), [160]);
+    }
+
+    #[test]
+    fn a_file_that_never_rests_is_due_after_the_longest_wait() {
+        let steps = (0..2_000).step_by(10);
+        let steps: Vec<(u64, ChangeKind)> = steps.map(|at| (at, ChangeKind::Complete)).collect();
+        assert_eq!(due_times(&steps).first(), Some(&1_000));
+    }
+}
