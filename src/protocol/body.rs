@@ -1,32 +1,32 @@
 //! Chunked bodies (RFC 9112 7.1): a strict decoder for requests, and the framing of a response's blocks.
 //!
-//! The decoder goes through the framing byte by byte and keeps nothing of it, so it does not matter how the input is
-//! cut, and an extension or a trailer can fill no memory.
+//! The decoder reads the framing byte by byte and stores none of it: the result does not depend on how the input is
+//! split, and extensions and trailers use no memory.
 
-use super::http::Refusal;
+use super::refusal::Refusal;
 use super::text;
 
-/// Ends a chunked response: the last chunk, without trailers.
+/// The end of a chunked response: the last chunk, without trailers.
 pub const LAST_CHUNK: &[u8] = b"0\r\n\r\n";
 
-/// Ends the data of each chunk.
+/// The bytes after the data of each chunk.
 pub const CHUNK_END: &[u8] = b"\r\n";
 
-/// Digits in a chunk's size, leading zeros included.
-const SIZE_DIGITS: u8 = 16;
+/// The maximum number of digits in the size of a chunk, including leading zeros.
+const MAX_SIZE_DIGITS: u8 = 16;
 
-/// Bytes of extensions in a whole body. Nothing uses them, so many of them are an attack.
-const EXTENSIONS: usize = 8 * 1024;
+/// The maximum number of bytes of extensions in a body. No client needs them.
+const MAX_EXTENSIONS: usize = 8 * 1024;
 
-/// Bytes of trailers.
-const TRAILERS: usize = 8 * 1024;
+/// The maximum number of bytes of trailers.
+const MAX_TRAILERS: usize = 8 * 1024;
 
-/// The longest chunk: with a size above that of the largest file no sum of sizes can be trusted.
-const LONGEST: u64 = i64::MAX as u64;
+/// The maximum size of a chunk in bytes, that of a file: sums of two sizes do not overflow.
+const MAX_SIZE: u64 = i64::MAX as u64;
 
-/// Appends the head of a chunk of `len` bytes; the data and [`CHUNK_END`] follow it.
+/// Appends the head of a chunk of `len` bytes, to be followed by the data and [`CHUNK_END`].
 ///
-/// An empty block must not be sent at all: a chunk of no bytes is the last one, so for `len` 0 nothing is appended.
+/// Appends nothing for `len` 0, since an empty chunk ends the body.
 pub fn chunk_head(len: usize, out: &mut Vec<u8>) {
     const HEX: &[u8; 16] = b"0123456789abcdef";
     if len == 0 {
@@ -41,40 +41,40 @@ pub fn chunk_head(len: usize, out: &mut Vec<u8>) {
     out.extend_from_slice(b"\r\n");
 }
 
-/// What [`ChunkDecoder::next`] found.
+/// The result of [`ChunkDecoder::next`].
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 pub enum Piece<'a> {
-    /// These bytes of the input belong to the body; never empty.
+    /// Bytes of the body; never empty.
     Data(&'a [u8]),
-    /// The input is used up and the body is not complete.
+    /// All input has been consumed and the body is not complete.
     More,
-    /// The body is complete; what follows in the input belongs to the next request.
+    /// The body is complete. The rest of the input belongs to the next request.
     Done,
 }
 
-/// How far [`ChunkDecoder::decode`] came.
+/// The result of [`ChunkDecoder::decode`].
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 pub struct Progress {
-    /// Bytes of the input that were used; all of them unless the body ended within it.
+    /// Bytes of the input that were consumed: all of them, unless the body ends before.
     pub consumed: usize,
     /// Whether the body is complete.
     pub done: bool,
 }
 
-/// Takes the chunks off a request's body.
+/// Decodes a chunked request body.
 ///
-/// After a refusal the decoder refuses everything that follows, for the end of the body is not known any more.
+/// After a refusal every further call returns the same refusal, since the end of the body is unknown.
 #[derive(Debug, Clone)]
 pub struct ChunkDecoder {
     state: State,
-    /// The size being read, then the bytes of data still to come.
+    /// The size that is being read, then the remaining bytes of the chunk's data.
     left: u64,
     digits: u8,
     extensions: usize,
     trailers: usize,
 }
 
-/// Where in the grammar the next byte stands.
+/// The grammar's position before the next byte.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 enum State {
     Size,
@@ -122,7 +122,7 @@ impl Default for ChunkDecoder {
 }
 
 impl ChunkDecoder {
-    /// A decoder that stands before the first chunk.
+    /// A decoder for a new body.
     pub fn new() -> ChunkDecoder {
         ChunkDecoder {
             state: State::Size,
@@ -133,17 +133,18 @@ impl ChunkDecoder {
         }
     }
 
-    /// Whether the whole body has been read.
+    /// Whether the body is complete.
     pub fn is_done(&self) -> bool {
         self.state == State::Done
     }
 
-    /// Reads up to the next piece of data: how many bytes of `input` were used (framing and data), and what was found.
+    /// Reads up to the end of the next piece of data. Returns how many bytes of `input` were consumed (framing and data),
+    /// and the piece.
     ///
-    /// Call it again with the rest of the input until it says [`Piece::More`] or [`Piece::Done`].
+    /// Call it with the rest of the input until it returns [`Piece::More`] or [`Piece::Done`].
     ///
     /// # Errors
-    /// A body that is not framed as the RFC says.
+    /// The framing is malformed or exceeds a limit.
     pub fn next<'a>(&mut self, input: &'a [u8]) -> Result<(usize, Piece<'a>), Refusal> {
         let mut used = 0;
         let mut rest = input;
@@ -178,10 +179,10 @@ impl ChunkDecoder {
         }
     }
 
-    /// Reads all of `input` that belongs to the body and hands the data to `sink`, in pieces and in order.
+    /// Reads all of `input` that belongs to the body and passes the data to `sink`, in pieces and in order.
     ///
     /// # Errors
-    /// A body that is not framed as the RFC says; data before the mistake may have reached the sink.
+    /// The framing is malformed or exceeds a limit. Data before the malformed byte may have been passed to the sink.
     pub fn decode(
         &mut self,
         input: &[u8],
@@ -225,7 +226,7 @@ impl ChunkDecoder {
             | State::TrailerValue
             | State::TrailerLf
             | State::FinalLf => self.trailer(byte),
-            // the loop of `next` handles these before it takes a byte
+            // `next` handles these states before it reads a byte
             State::Data | State::Done | State::Refused(_) => Ok(self.state),
             _ => self.extension(byte),
         }
@@ -237,9 +238,9 @@ impl ChunkDecoder {
                 .left
                 .checked_mul(16)
                 .and_then(|size| size.checked_add(u64::from(digit)));
-            self.left = size.filter(|&size| size <= LONGEST).ok_or(BAD_SIZE)?;
+            self.left = size.filter(|&size| size <= MAX_SIZE).ok_or(BAD_SIZE)?;
             self.digits += 1;
-            return if self.digits <= SIZE_DIGITS {
+            return if self.digits <= MAX_SIZE_DIGITS {
                 Ok(State::Size)
             } else {
                 Err(BAD_SIZE)
@@ -268,7 +269,7 @@ impl ChunkDecoder {
             ValueStart,
         };
         self.extensions += 1;
-        if self.extensions > EXTENSIONS {
+        if self.extensions > MAX_EXTENSIONS {
             return Err(EXTENSIONS_TOO_LARGE);
         }
         Ok(match (self.state, byte) {
@@ -290,7 +291,7 @@ impl ChunkDecoder {
 
     fn trailer(&mut self, byte: u8) -> Result<State, Refusal> {
         self.trailers += 1;
-        if self.trailers > TRAILERS {
+        if self.trailers > MAX_TRAILERS {
             return Err(TRAILERS_TOO_LARGE);
         }
         Ok(match (self.state, byte) {

@@ -1,10 +1,11 @@
-//! The protocols on the wire: bytes in, values out. No I/O, no clock, no Python, nothing else of ours.
+//! Wire protocols: bytes in, values out. No I/O, no clock, no Python, no other module of this crate.
 //!
-//! Whatever arrives, nothing here panics and nothing here guesses: a request that two readers could understand
-//! differently is refused, because the proxy in front may be the other reader.
+//! Nothing here panics, for any input. A request that two readers could understand differently is refused, because the
+//! proxy in front may be the other reader.
 
 pub mod body;
 pub mod http;
+mod refusal;
 pub mod response;
 mod text;
 pub mod uwsgi;

@@ -1,8 +1,8 @@
-//! What a response may say: the status line, the headers, and the pages that the server answers with itself.
+//! Response heads: reason phrases, the validity of statuses and headers, and the server's own error pages.
 
 use super::text;
 
-/// The standard phrase of a status (RFC 9110 and the registry it began); `Unknown` for a status without one.
+/// The reason phrase of a status in the IANA registry of RFC 9110; `Unknown` for a status without one.
 pub fn reason(status: u16) -> &'static str {
     match status {
         100 => "Continue",
@@ -71,10 +71,10 @@ pub fn reason(status: u16) -> &'static str {
     }
 }
 
-/// Whether an application's `status` can stand in a status line: a code from 100 to 999, one space, a phrase.
+/// Whether an application's `status` is valid in a status line: a code from 100 to 999, one space, a phrase.
 ///
-/// The phrase may be empty and may hold bytes above ASCII (RFC 9112 4), but no control character, the tab included
-/// (PEP 3333). A bare `404` is not valid as it stands: it lacks the space, and [`reason`] has the phrase for it.
+/// The phrase may be empty and may contain bytes above ASCII (RFC 9112 4), but no control character and no tab
+/// (PEP 3333). A code alone, such as `404`, is not valid, since the space is missing; [`reason`] returns its phrase.
 #[inline]
 pub fn status_is_valid(status: &[u8]) -> bool {
     match status {
@@ -85,21 +85,21 @@ pub fn status_is_valid(status: &[u8]) -> bool {
     }
 }
 
-/// Whether `name` can be a header's name: a token, so no space, colon, control character or byte above ASCII.
+/// Whether `name` is a valid header name: a token, without space, colon, control character or byte above ASCII.
 #[inline]
 pub fn header_name_is_valid(name: &[u8]) -> bool {
     text::is_token(name)
 }
 
-/// Whether `value` can be a header's value: no CR, LF, NUL or other control character but the tab.
+/// Whether `value` is a valid header value: no CR, LF, NUL or other control character except the tab.
 #[inline]
 pub fn header_value_is_valid(value: &[u8]) -> bool {
     text::before_control(value) == value.len()
 }
 
-/// A complete answer of the server itself: the status, and `sentence` on a line of plain text.
+/// A complete response of the server itself, with `sentence` as a line of plain text.
 ///
-/// `close` says that nothing more is read from this connection. A status outside 100 to 999 becomes 500.
+/// With `close` it announces that the connection is closed. A status outside 100 to 999 becomes 500.
 pub fn error_page(status: u16, sentence: &str, close: bool) -> Vec<u8> {
     let status = if (100..=999).contains(&status) {
         status

@@ -1,7 +1,7 @@
-//! The character classes and numbers of RFC 9110, shared by everything that speaks HTTP.
+//! The character classes and numbers of RFC 9110.
 
-/// The longest body anyone can mean: a file's offset is a signed 64-bit number.
-const LONGEST: u64 = i64::MAX as u64;
+/// The maximum length of a body in bytes: file offsets are signed 64-bit numbers.
+const MAX_LENGTH: u64 = i64::MAX as u64;
 
 const TOKEN: [bool; 256] = {
     let mut table = [false; 256];
@@ -31,13 +31,13 @@ const TOKEN: [bool; 256] = {
     table
 };
 
-/// Whether `byte` may stand in a token (a method, a header's name).
+/// Whether `byte` is a token character (RFC 9110 5.6.2), as in methods and header names.
 #[inline]
 pub(super) fn is_token_byte(byte: u8) -> bool {
     TOKEN[usize::from(byte)]
 }
 
-/// Whether `bytes` is a token: not empty, nothing but token characters.
+/// Whether `bytes` is a token: one or more token characters.
 #[inline]
 pub(super) fn is_token(bytes: &[u8]) -> bool {
     !bytes.is_empty() && bytes.iter().all(|&byte| is_token_byte(byte))
@@ -49,11 +49,11 @@ pub(super) fn is_control(byte: u8) -> bool {
     (byte < b' ' && byte != b'\t') || byte == 0x7f
 }
 
-/// How many bytes stand before the first control character (the tab is none); all of them when there is none.
+/// The number of bytes before the first control character, or the length if there is none. The tab does not count.
 #[inline]
 pub(super) fn before_control(bytes: &[u8]) -> usize {
     let mut clean = 0;
-    // sixteen at a time without a branch: the compiler makes vector instructions of it
+    // blocks of sixteen without a branch, which the compiler vectorizes
     for block in bytes.chunks_exact(16) {
         if block
             .iter()
@@ -71,7 +71,7 @@ pub(super) fn before_control(bytes: &[u8]) -> usize {
             .unwrap_or(rest.len())
 }
 
-/// `bytes` without the spaces and tabs around it.
+/// `bytes` without leading and trailing spaces and tabs.
 #[inline]
 pub(super) fn trim(mut bytes: &[u8]) -> &[u8] {
     while let [b' ' | b'\t', rest @ ..] = bytes {
@@ -83,7 +83,7 @@ pub(super) fn trim(mut bytes: &[u8]) -> &[u8] {
     bytes
 }
 
-/// A decimal number made of digits alone; `None` for anything else, for nothing at all and for more than 2^63 - 1.
+/// A decimal number of digits only; `None` for anything else, for an empty text and above 2^63 - 1.
 #[inline]
 pub(super) fn decimal(digits: &[u8]) -> Option<u64> {
     if digits.is_empty() {
@@ -98,7 +98,7 @@ pub(super) fn decimal(digits: &[u8]) -> Option<u64> {
             .checked_mul(10)?
             .checked_add(u64::from(digit - b'0'))?;
     }
-    (number <= LONGEST).then_some(number)
+    (number <= MAX_LENGTH).then_some(number)
 }
 
 /// The value of one hexadecimal digit.

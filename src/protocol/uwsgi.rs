@@ -1,28 +1,28 @@
-//! The uwsgi protocol: a four-byte head, a block of variables, then the body.
+//! The uwsgi protocol: a head of four bytes, a block of variables, then the body.
 //!
-//! On the path of every request, so nothing here allocates or copies.
+//! Every request takes this path, so nothing here allocates or copies.
 
 use super::text;
 
-/// Bytes of the head that opens a packet: modifier1, the size (16 bits, little endian), modifier2.
+/// Bytes of a packet's head: modifier1, the size (16 bits, little endian), modifier2.
 pub const HEADER: usize = 4;
 
-/// The whole answer to a ping (modifier1 = 100).
+/// The response to a ping (modifier1 = 100).
 pub const PONG: [u8; HEADER] = [100, 0, 0, 1];
 
 /// The head of a packet.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 pub struct Head {
-    /// What kind of packet this is: 0 and 30 a request, 100 a ping.
+    /// The kind of packet: 0 and 30 are requests, 100 is a ping.
     pub modifier1: u8,
-    /// Bytes in the block of variables that follows, 0 to 65535.
+    /// Bytes of the block of variables, 0 to 65535.
     pub size: usize,
-    /// An argument to modifier1; means nothing in a request.
+    /// The argument of modifier1; unused in a request.
     pub modifier2: u8,
 }
 
 impl Head {
-    /// Reads the head at the start of `bytes`; `None` when fewer than [`HEADER`] bytes are there.
+    /// Parses the head at the start of `bytes`; `None` for fewer than [`HEADER`] bytes.
     #[inline]
     pub fn parse(bytes: &[u8]) -> Option<Head> {
         let &[modifier1, low, high, modifier2] = bytes.first_chunk::<HEADER>()?;
@@ -34,7 +34,7 @@ impl Head {
     }
 }
 
-/// What came to a uwsgi socket in the place of a packet.
+/// Another protocol, received on a uwsgi socket.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 pub enum Foreign {
     /// A plain HTTP request.
@@ -43,10 +43,10 @@ pub enum Foreign {
     Tls,
 }
 
-/// Whether `bytes`, the first four or more of a connection, are another protocol's; `None` also for fewer than four.
+/// The other protocol that the first bytes of a connection belong to; `None` for a packet and for fewer than four bytes.
 ///
-/// Ask it before [`Head::parse`]. It cannot take a packet that would be served for a foreign one: read as modifier1, the
-/// first letters of the methods are 67 to 84 and a TLS record is 22, while only the modifiers 0, 30 and 100 are served.
+/// Call it before [`Head::parse`]. It never matches a packet that is served: the first letters of the methods are the
+/// modifiers 67 to 84, a TLS record is modifier 22, and only the modifiers 0, 30 and 100 are served.
 #[inline]
 pub fn looks_like(bytes: &[u8]) -> Option<Foreign> {
     match bytes.first_chunk::<HEADER>()? {
@@ -58,18 +58,18 @@ pub fn looks_like(bytes: &[u8]) -> Option<Foreign> {
     }
 }
 
-/// Why a block of variables cannot be read.
+/// Why a block of variables is malformed.
 #[derive(Debug, Clone, Copy, PartialEq, Eq, thiserror::Error)]
 pub enum Malformed {
-    /// A key of no bytes.
+    /// An empty key.
     #[error("a variable without a name")]
     EmptyKey,
-    /// A size that reaches past the end of the block.
+    /// A size that exceeds the rest of the block.
     #[error("a variable that reaches past the end of the packet")]
     Truncated,
 }
 
-/// The variables of a block, in the order they came; ends after the first error.
+/// Iterates over the variables of a block in the order received; ends after the first error.
 #[derive(Debug, Clone)]
 pub struct Vars<'a> {
     rest: &'a [u8],
@@ -110,7 +110,7 @@ impl<'a> Iterator for Vars<'a> {
 
 impl std::iter::FusedIterator for Vars<'_> {}
 
-/// A string preceded by its 16-bit size, and what comes after it.
+/// A string preceded by its 16-bit size, and the rest.
 #[inline]
 fn sized(bytes: &[u8]) -> Option<(&[u8], &[u8])> {
     let (size, rest) = bytes.split_first_chunk::<2>()?;
@@ -122,10 +122,10 @@ fn sized(bytes: &[u8]) -> Option<(&[u8], &[u8])> {
 #[error("CONTENT_LENGTH is not a number of bytes")]
 pub struct BadLength;
 
-/// The bytes of body that CONTENT_LENGTH promises; an empty value (or an absent one, handed over as empty) is 0.
+/// The body length in bytes that CONTENT_LENGTH gives; 0 for an empty value, which also stands for a missing variable.
 ///
-/// Only digits count: a sign, a space or more than 2^63 - 1 (the longest file) is an error, because whoever stands in
-/// front may have read another number out of it.
+/// # Errors
+/// Anything but digits, and more than 2^63 - 1: the proxy in front may have read another number.
 #[inline]
 pub fn content_length(value: &[u8]) -> Result<u64, BadLength> {
     if value.is_empty() {

@@ -1,13 +1,13 @@
 #![allow(clippy::unwrap_used, clippy::panic)]
-//! The decoder through every way of cutting its input.
+//! The decoder, with its input split at every place.
 
 use super::*;
 use proptest::prelude::*;
 
-/// The body and the bytes it took, once it is complete.
+/// The body and the consumed bytes, if it is complete.
 type Outcome = Result<Option<(Vec<u8>, usize)>, Refusal>;
 
-/// What comes of `bytes` when they arrive up to each of `cuts` and then entirely.
+/// The outcome when `bytes` arrive up to each of `cuts` and then entirely.
 fn cut(bytes: &[u8], cuts: impl IntoIterator<Item = usize>) -> Outcome {
     let mut decoder = ChunkDecoder::new();
     let mut body = Vec::new();
@@ -29,8 +29,8 @@ fn cut(bytes: &[u8], cuts: impl IntoIterator<Item = usize>) -> Outcome {
     Ok(None)
 }
 
-/// Checks that every split in two and the byte-by-byte arrival end as the whole does, and returns that.
-fn every_way(bytes: &[u8]) -> Outcome {
+/// Checks that every split in two and arrival byte by byte give the same outcome as the whole, and returns it.
+fn every_split(bytes: &[u8]) -> Outcome {
     let expected = cut(bytes, []);
     for at in 0..bytes.len() {
         assert_eq!(cut(bytes, [at]), expected, "cut at {at}: {bytes:?}");
@@ -78,7 +78,7 @@ fn a_chunked_body_is_read_to_its_end_and_no_further() {
         ("0\r\nContent-Length: 5\r\n\r\nhello", "", 5),
     ] {
         let expected = Ok(Some((body.as_bytes().to_vec(), bytes.len() - left)));
-        assert_eq!(every_way(bytes.as_bytes()), expected, "{bytes:?}");
+        assert_eq!(every_split(bytes.as_bytes()), expected, "{bytes:?}");
     }
 }
 
@@ -86,9 +86,9 @@ fn a_chunked_body_is_read_to_its_end_and_no_further() {
 fn a_body_cut_anywhere_is_not_complete() {
     let bytes = b"5;a=\"b\"\r\nhello\r\n0\r\nX: y\r\n\r\n";
     for end in 0..bytes.len() {
-        assert_eq!(every_way(&bytes[..end]), Ok(None), "cut at {end}");
+        assert_eq!(every_split(&bytes[..end]), Ok(None), "cut at {end}");
     }
-    assert!(every_way(bytes).unwrap().is_some());
+    assert!(every_split(bytes).unwrap().is_some());
 }
 
 #[test]
@@ -111,7 +111,7 @@ fn a_body_framed_wrongly_is_refused_however_it_arrives() {
         ]),
     ] {
         for bytes in wrong {
-            assert_eq!(every_way(bytes.as_bytes()), Err(Refusal { status: 400, reason }), "{bytes:?}");
+            assert_eq!(every_split(bytes.as_bytes()), Err(Refusal { status: 400, reason }), "{bytes:?}");
         }
     }
 }
@@ -167,20 +167,20 @@ fn a_chunks_head_is_its_length_in_hexadecimal() {
 
 proptest! {
     #[test]
-    fn any_bytes_are_decoded_alike_however_they_are_cut(
+    fn any_bytes_give_the_same_outcome_however_they_are_split(
         bytes in prop::collection::vec(any::<u8>(), 0..60),
     ) {
-        every_way(&bytes).ok();
+        every_split(&bytes).ok();
     }
 
     #[test]
-    fn anything_like_chunks_is_decoded_alike_however_it_is_cut(
+    fn anything_like_chunks_gives_the_same_outcome_however_it_is_split(
         pieces in prop::collection::vec(
             prop::sample::select(vec!["0", "1", "f", "\r\n", "\r", "\n", ";", "a", "=", "\"", "\\", " ", "X: y", "1\r\nx\r\n", "0\r\n\r\n"]),
             0..20,
         ),
     ) {
-        every_way(pieces.concat().as_bytes()).ok();
+        every_split(pieces.concat().as_bytes()).ok();
     }
 
     #[test]
@@ -190,6 +190,6 @@ proptest! {
     ) {
         let encoded = encode(&blocks);
         let bytes = [&encoded[..], &next].concat();
-        prop_assert_eq!(every_way(&bytes), Ok(Some((blocks.concat(), encoded.len()))));
+        prop_assert_eq!(every_split(&bytes), Ok(Some((blocks.concat(), encoded.len()))));
     }
 }

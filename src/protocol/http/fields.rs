@@ -1,6 +1,8 @@
-//! Header lines: what each must look like, what they say together, and what an application sees of them.
+//! The checks of header lines: each alone, and all together.
 
-use super::{Framing, Refusal, Version, target};
+use super::request::{Framing, Version};
+use super::target;
+use crate::protocol::refusal::Refusal;
 use crate::protocol::text;
 
 const FOLDED: Refusal = Refusal::bad("folded header line");
@@ -26,11 +28,11 @@ const EXPECTATION: Refusal = Refusal {
     reason: "expectation other than 100-continue",
 };
 
-/// What the header lines said about the message itself.
+/// The values of the header lines that describe the message itself.
 #[derive(Debug, Clone, Default)]
 pub(super) struct Fields {
     count: usize,
-    /// Where the Host header's value stands in the buffer.
+    /// Start and end of the Host header's value in the buffer.
     host: Option<(usize, usize)>,
     length: Option<u64>,
     chunked: bool,
@@ -41,12 +43,12 @@ pub(super) struct Fields {
 }
 
 impl Fields {
-    /// Header lines so far.
+    /// Number of header lines so far.
     pub(super) fn count(&self) -> usize {
         self.count
     }
 
-    /// Takes the line that begins at `at` in the buffer, without its CRLF and free of control characters.
+    /// Checks and records the line that begins at `at` in the buffer; `line` has neither CRLF nor control characters.
     pub(super) fn add(&mut self, line: &[u8], at: usize) -> Result<(), Refusal> {
         self.count += 1;
         if let [b' ' | b'\t', ..] = line {
@@ -108,8 +110,8 @@ impl Fields {
         }
     }
 
-    /// Only `chunked`, said once. A list that does not end with it has no known end (400); one that does, after other
-    /// codings, is right and not spoken here (501).
+    /// Accepts `chunked` once. A list that does not end with it leaves the end of the body unknown (400). A list that
+    /// ends with it after other codings is valid but not supported (501).
     fn transfer_encoding(&mut self, value: &[u8]) -> Result<(), Refusal> {
         if self.chunked {
             return Err(MANY_CODINGS);
@@ -131,7 +133,7 @@ impl Fields {
         })
     }
 
-    /// Where the request is meant for.
+    /// The requested host: the target's authority, else the Host header.
     pub(super) fn host<'a>(
         &self,
         buf: &'a [u8],
@@ -141,7 +143,7 @@ impl Fields {
         let header = self.host.and_then(|(start, end)| buf.get(start..end));
         match (header, authority) {
             (None, _) if version == Version::Http11 => Err(NO_HOST),
-            // a proxy in front may have judged by the one, the application judges by the other
+            // a proxy may have routed by one of them, while the application reads the other
             (Some(header), Some(authority)) if !header.eq_ignore_ascii_case(authority) => {
                 Err(OTHER_HOST)
             }
@@ -160,12 +162,12 @@ impl Fields {
         }
     }
 
-    /// Whether the connection is to stay open.
+    /// Whether the connection stays open after the response.
     pub(super) fn keep_alive(&self, version: Version) -> bool {
         !self.close && (version == Version::Http11 || self.keep_alive)
     }
 
-    /// Whether the client waits for `100 Continue`. In 1.0 the header means nothing.
+    /// Whether the client waits for `100 Continue`. HTTP/1.0 does not define the header.
     pub(super) fn expect_continue(
         &self,
         version: Version,
@@ -179,93 +181,4 @@ impl Fields {
         }
         Ok(self.expects_continue && !matches!(framing, Framing::None | Framing::Length(0)))
     }
-}
-
-/// The header lines of a request in the order they came, repeated ones repeated, values without the space around them.
-///
-/// Two kinds are left out, because in an environ they would pose as something else: names with an underscore (`X_User`
-/// and `X-User` become the same key) and `Proxy` (as HTTP_PROXY it is a CGI program's proxy setting).
-#[derive(Debug, Clone, Copy)]
-pub struct Headers<'a> {
-    /// Whole lines with their CRLF, every one of them seen by [`Fields::add`].
-    block: &'a [u8],
-}
-
-impl<'a> Headers<'a> {
-    pub(super) fn new(block: &'a [u8]) -> Headers<'a> {
-        Headers { block }
-    }
-
-    /// Iterates over names (as they came) and values.
-    pub fn iter(&self) -> HeaderIter<'a> {
-        HeaderIter { rest: self.block }
-    }
-
-    /// The value of the first header called `name`, in whatever case.
-    pub fn get(&self, name: &[u8]) -> Option<&'a [u8]> {
-        self.iter()
-            .find(|(other, _)| other.eq_ignore_ascii_case(name))
-            .map(|(_, value)| value)
-    }
-}
-
-impl<'a> IntoIterator for Headers<'a> {
-    type Item = (&'a [u8], &'a [u8]);
-    type IntoIter = HeaderIter<'a>;
-
-    fn into_iter(self) -> HeaderIter<'a> {
-        self.iter()
-    }
-}
-
-impl<'a> IntoIterator for &Headers<'a> {
-    type Item = (&'a [u8], &'a [u8]);
-    type IntoIter = HeaderIter<'a>;
-
-    fn into_iter(self) -> HeaderIter<'a> {
-        self.iter()
-    }
-}
-
-/// Iterates over [`Headers`].
-#[derive(Debug, Clone)]
-pub struct HeaderIter<'a> {
-    rest: &'a [u8],
-}
-
-impl<'a> Iterator for HeaderIter<'a> {
-    type Item = (&'a [u8], &'a [u8]);
-
-    fn next(&mut self) -> Option<Self::Item> {
-        loop {
-            // the first control character of a line that was judged good is the CR that ends it
-            let (line, rest) = self
-                .rest
-                .split_at_checked(text::before_control(self.rest))?;
-            self.rest = rest.get(2..).unwrap_or_default();
-            let colon = line.iter().position(|&byte| byte == b':')?;
-            let (name, value) = line.split_at_checked(colon)?;
-            if !name.contains(&b'_') && !name.eq_ignore_ascii_case(b"proxy") {
-                return Some((name, text::trim(value.get(1..).unwrap_or_default())));
-            }
-        }
-    }
-}
-
-impl std::iter::FusedIterator for HeaderIter<'_> {}
-
-/// Appends the environ key of a header: `HTTP_X_FOO` for `X-Foo`, but CONTENT_TYPE and CONTENT_LENGTH by themselves.
-pub fn environ_name(header: &[u8], out: &mut Vec<u8>) {
-    let bare = header.eq_ignore_ascii_case(b"content-type")
-        || header.eq_ignore_ascii_case(b"content-length");
-    if !bare {
-        out.extend_from_slice(b"HTTP_");
-    }
-    out.extend(header.iter().map(|&byte| {
-        if byte == b'-' {
-            b'_'
-        } else {
-            byte.to_ascii_uppercase()
-        }
-    }));
 }

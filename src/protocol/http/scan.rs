@@ -1,11 +1,14 @@
-//! The walk over the bytes of a head: lines, and what each says alone.
+//! The incremental parser: finds the lines of a head, checks each, and builds the request.
 
-use super::fields::{Fields, Headers};
-use super::{Limits, Refusal, Request, Version, target};
+use super::fields::Fields;
+use super::headers::Headers;
+use super::request::{Limits, Parsed, Request, Version};
+use super::target;
+use crate::protocol::refusal::Refusal;
 use crate::protocol::text;
 
-/// Methods longer than any that exists are refused as unknown.
-const LONGEST_METHOD: usize = 32;
+/// Bytes of a method; no registered method is longer.
+const MAX_METHOD: usize = 32;
 
 const CONTROL: Refusal = Refusal::bad("control character in the request head");
 const BARE_CR: Refusal = Refusal::bad("CR without LF");
@@ -36,24 +39,25 @@ const MANY_HEADERS: Refusal = Refusal {
     reason: "too many header lines",
 };
 
-/// How far a request's head has been looked at, and what was found; one per connection.
+/// The state of the parser between two reads; one per connection.
 #[derive(Debug, Clone, Default)]
 pub struct Scan {
-    /// No line end and no control character stands before this, except those already dealt with.
-    looked: usize,
-    /// Where the line being read began.
+    /// Bytes that have been scanned: every line end and control character among them has been handled.
+    scanned: usize,
+    /// Start of the current line.
     line: usize,
-    /// Where the request line begins: after an empty line that was skipped.
+    /// Start of the request line: not 0 after a skipped empty line.
     start: usize,
-    /// The request line, once it is whole.
+    /// The request line, when it is complete.
     request: Option<RequestLine>,
-    /// Where the header lines begin, after the request line.
+    /// Start of the header lines.
     block: usize,
     fields: Fields,
+    /// The refusal that every later call returns too.
     refused: Option<Refusal>,
 }
 
-/// The request line's parts, as lengths.
+/// The lengths of the method and the target in the request line, and the version.
 #[derive(Debug, Clone, Copy)]
 struct RequestLine {
     method: usize,
@@ -62,13 +66,13 @@ struct RequestLine {
 }
 
 impl Scan {
-    /// Looks at what is new in `buf`: whether the head is complete.
-    pub(super) fn advance(&mut self, buf: &[u8], limits: &Limits) -> Result<bool, Refusal> {
+    /// Scans the new bytes of `buf`; true when the head is complete.
+    fn advance(&mut self, buf: &[u8], limits: &Limits) -> Result<bool, Refusal> {
         if let Some(refusal) = self.refused {
             return Err(refusal);
         }
-        if self.looked > buf.len() {
-            // not the buffer of the last call: only the bytes can be believed
+        if self.scanned > buf.len() {
+            // another buffer than in the last call: start again
             *self = Scan::default();
         }
         let head = buf.get(..limits.head).unwrap_or(buf);
@@ -90,34 +94,34 @@ impl Scan {
         }
     }
 
-    /// Refuses this and whatever may follow on the connection.
-    pub(super) fn condemn(&mut self, refusal: Refusal) -> Refusal {
+    /// Records the refusal, for this call and all later ones.
+    fn refuse(&mut self, refusal: Refusal) -> Refusal {
         self.refused = Some(refusal);
         refusal
     }
 
-    /// The next whole line without its CRLF, and where it begins.
+    /// The start of the next complete line, and the line without its CRLF.
     fn next_line<'a>(&mut self, head: &'a [u8]) -> Result<Option<(usize, &'a [u8])>, Refusal> {
-        self.looked += text::before_control(head.get(self.looked..).unwrap_or_default());
-        match head.get(self.looked..).unwrap_or_default() {
+        self.scanned += text::before_control(head.get(self.scanned..).unwrap_or_default());
+        match head.get(self.scanned..).unwrap_or_default() {
             [] | [b'\r'] => Ok(None),
             [b'\r', b'\n', ..] => {
                 let at = self.line;
-                let line = head.get(at..self.looked).unwrap_or_default();
-                self.looked += 2;
-                self.line = self.looked;
+                let line = head.get(at..self.scanned).unwrap_or_default();
+                self.scanned += 2;
+                self.line = self.scanned;
                 Ok(Some((at, line)))
             }
             [b'\r', ..] => Err(BARE_CR),
             [b'\n', ..] => Err(BARE_LF),
-            [0x16, ..] if self.looked == 0 => Err(TLS),
+            [0x16, ..] if self.scanned == 0 => Err(TLS),
             _ => Err(CONTROL),
         }
     }
 
     fn first_line(&mut self, line: &[u8]) -> Result<(), Refusal> {
         if line.is_empty() {
-            // one may be left over from a client that ends its last body with CRLF (RFC 9112 2.2)
+            // some clients send a CRLF after the body of the request before (RFC 9112 2.2)
             if self.start > 0 {
                 return Err(EMPTY_LINES);
             }
@@ -129,7 +133,7 @@ impl Scan {
         Ok(())
     }
 
-    /// What to answer when the head does not fit.
+    /// The refusal of a head that exceeds the limit.
     fn too_large(&self, head: &[u8]) -> Refusal {
         if self.request.is_some() {
             return LARGE_HEAD;
@@ -141,8 +145,8 @@ impl Scan {
         }
     }
 
-    /// The request, of which every line has been seen.
-    pub(super) fn request(self, buf: &[u8]) -> Result<Request<'_>, Refusal> {
+    /// Builds the request from a complete head.
+    fn request(self, buf: &[u8]) -> Result<Request<'_>, Refusal> {
         let line = self.request.ok_or(REQUEST_LINE)?;
         let rest = buf.get(self.start..).unwrap_or_default();
         let (method, rest) = rest.split_at_checked(line.method).ok_or(REQUEST_LINE)?;
@@ -153,12 +157,12 @@ impl Scan {
         let target = target::resolve(method, raw)?;
         let host = self.fields.host(buf, line.version, target.authority)?;
         let framing = self.fields.framing(line.version)?;
-        // the empty line's two bytes are not part of the block
+        // without the two bytes of the empty line
         let block = buf
-            .get(self.block..self.looked.saturating_sub(2))
+            .get(self.block..self.scanned.saturating_sub(2))
             .unwrap_or_default();
         Ok(Request {
-            head_len: self.looked,
+            head_len: self.scanned,
             method,
             target: raw,
             path: target.path,
@@ -173,8 +177,30 @@ impl Scan {
     }
 }
 
+/// Parses the request at the start of `buf`.
+///
+/// `scan` belongs to the connection and keeps the state between calls. `buf` must begin with the same byte until the
+/// request is complete; it may move in memory. After [`Parsed::Complete`] the scan is ready for the next request, which
+/// begins after `head_len` bytes and the body. After a refusal every further call returns the same refusal.
+///
+/// # Errors
+/// The request must not be served: the status and the reason of the response.
+pub fn parse<'a>(buf: &'a [u8], limits: &Limits, scan: &mut Scan) -> Result<Parsed<'a>, Refusal> {
+    match scan.advance(buf, limits) {
+        Ok(false) => Ok(Parsed::Partial),
+        Ok(true) => {
+            let head = std::mem::take(scan);
+            match head.request(buf) {
+                Ok(request) => Ok(Parsed::Complete(request)),
+                Err(refusal) => Err(scan.refuse(refusal)),
+            }
+        }
+        Err(refusal) => Err(scan.refuse(refusal)),
+    }
+}
+
 impl RequestLine {
-    /// `method SP target SP version`, with single spaces and no other white space.
+    /// Parses `method SP target SP version`, with single spaces and no other white space.
     fn read(line: &[u8]) -> Result<RequestLine, Refusal> {
         if line.contains(&b'\t') {
             return Err(REQUEST_LINE);
@@ -191,7 +217,7 @@ impl RequestLine {
         if target.is_empty() {
             return Err(REQUEST_LINE);
         }
-        if method.len() > LONGEST_METHOD {
+        if method.len() > MAX_METHOD {
             return Err(LONG_METHOD);
         }
         Ok(RequestLine {

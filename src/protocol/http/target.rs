@@ -2,7 +2,7 @@
 
 use std::borrow::Cow;
 
-use super::Refusal;
+use crate::protocol::refusal::Refusal;
 use crate::protocol::text;
 
 const FRAGMENT: Refusal = Refusal::bad("fragment in the request target");
@@ -17,17 +17,17 @@ const CONNECT: Refusal = Refusal {
 
 /// The parts of a request target.
 pub(super) struct Target<'a> {
-    /// Resolved and decoded; empty when the target names the whole server.
+    /// Resolved and decoded; empty for the server as a whole.
     pub(super) path: Cow<'a, [u8]>,
     pub(super) query: &'a [u8],
     /// The authority of a target in absolute form.
     pub(super) authority: Option<&'a [u8]>,
 }
 
-/// Takes a target apart. Neither space nor control characters are left in it.
+/// Splits a target, which contains neither spaces nor control characters, into its parts.
 ///
-/// Other characters that a URL should have encoded (`|`, `{`, bytes above ASCII) are accepted: browsers send them in
-/// queries, they end nothing, and in the path they mean themselves.
+/// Other characters that a URL should encode (`|`, `{`, bytes above ASCII) are accepted as themselves: browsers send them
+/// in queries, and they delimit nothing.
 pub(super) fn resolve<'a>(method: &[u8], target: &'a [u8]) -> Result<Target<'a>, Refusal> {
     if method == b"CONNECT" {
         return Err(CONNECT);
@@ -61,7 +61,7 @@ pub(super) fn resolve<'a>(method: &[u8], target: &'a [u8]) -> Result<Target<'a>,
     }
     let (raw, query) = split_query(rest);
     let path = match raw {
-        // without a path, OPTIONS is for the server as a whole (RFC 9112 3.2.4)
+        // OPTIONS without a path asks about the server as a whole (RFC 9112 3.2.4)
         b"" if rest.is_empty() && method == b"OPTIONS" => Cow::Borrowed(&b""[..]),
         b"" => Cow::Borrowed(&b"/"[..]),
         raw => path(raw)?,
@@ -90,10 +90,10 @@ fn split_query(target: &[u8]) -> (&[u8], &[u8]) {
     )
 }
 
-/// Whether `authority` is a host and perhaps a port: a name, an IPv4 address or a bracketed IPv6 address.
+/// Whether `authority` is a host with an optional port: a name, an IPv4 address or an IPv6 address in brackets.
 ///
-/// User information is refused, and so is a comma: the grammar allows it in a name, no name has one, and two joined
-/// Host headers do.
+/// User information is refused. A comma is refused although the grammar allows it in a name: it is a sign of two joined
+/// Host headers.
 pub(super) fn authority_is_valid(authority: &[u8]) -> bool {
     let (host_is_valid, rest) = if let [b'[', rest @ ..] = authority {
         let mut parts = rest.splitn(2, |&byte| byte == b']');
@@ -126,7 +126,7 @@ fn name_is_valid(name: &[u8]) -> bool {
         && escapes(name).all(|escape| escape.is_some())
 }
 
-/// The path an application sees of the raw path, which begins with a slash.
+/// PATH_INFO for a raw path, which begins with a slash.
 fn path(raw: &[u8]) -> Result<Cow<'_, [u8]>, Refusal> {
     let mut encoded = false;
     for escape in escapes(raw) {
@@ -141,7 +141,7 @@ fn path(raw: &[u8]) -> Result<Cow<'_, [u8]>, Refusal> {
     if !encoded && !dotted {
         return Ok(Cow::Borrowed(raw));
     }
-    // in this order: an encoded slash or dot is part of its segment, so it separates and climbs nothing
+    // in this order, since an encoded slash or dot is part of its segment and not a separator or a `..`
     let resolved = if dotted {
         resolve_dots(raw)
     } else {
@@ -154,7 +154,7 @@ fn path(raw: &[u8]) -> Result<Cow<'_, [u8]>, Refusal> {
     }))
 }
 
-/// The byte that each `%` of `text` stands for; `None` for one without two hexadecimal digits.
+/// The byte of each percent-encoding in `text`; `None` for a `%` without two hexadecimal digits.
 fn escapes(text: &[u8]) -> impl Iterator<Item = Option<u8>> + '_ {
     text.split(|&byte| byte == b'%')
         .skip(1)
@@ -164,7 +164,7 @@ fn escapes(text: &[u8]) -> impl Iterator<Item = Option<u8>> + '_ {
         })
 }
 
-/// Decodes once; every escape is known to be good.
+/// Decodes percent-encoding once; the caller has checked it.
 fn decode(text: &[u8]) -> Vec<u8> {
     let mut parts = text.split(|&byte| byte == b'%');
     let mut out = Vec::with_capacity(text.len());
@@ -176,7 +176,7 @@ fn decode(text: &[u8]) -> Vec<u8> {
     out
 }
 
-/// Removes `.` segments, and with each `..` the segment before it, never above the root; empty segments are kept.
+/// Removes `.` segments, and each `..` with the segment before it, but nothing above the root. Empty segments stay.
 fn resolve_dots(raw: &[u8]) -> Vec<u8> {
     let mut out: Vec<u8> = Vec::with_capacity(raw.len());
     let mut segments = raw.split(|&byte| byte == b'/').skip(1).peekable();

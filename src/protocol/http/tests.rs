@@ -1,5 +1,5 @@
 #![allow(clippy::unwrap_used, clippy::panic, clippy::indexing_slicing)]
-//! The parser through every way of cutting its input.
+//! The parser, with its input split at every place.
 
 mod invalid;
 mod valid;
@@ -14,7 +14,7 @@ const LIMITS: Limits = Limits {
 
 /// A request with nothing borrowed, to compare.
 #[derive(Debug, Clone, PartialEq, Eq)]
-struct Told {
+struct Owned {
     head_len: usize,
     method: String,
     target: String,
@@ -32,8 +32,8 @@ fn text(bytes: &[u8]) -> String {
     bytes.iter().map(|&byte| char::from(byte)).collect()
 }
 
-fn told(request: &Request<'_>) -> Told {
-    Told {
+fn owned(request: &Request<'_>) -> Owned {
+    Owned {
         head_len: request.head_len,
         method: text(request.method),
         target: text(request.target),
@@ -53,12 +53,12 @@ fn told(request: &Request<'_>) -> Told {
 }
 
 /// `None` is a head that is not complete.
-type Outcome = Result<Option<Told>, Refusal>;
+type Outcome = Result<Option<Owned>, Refusal>;
 
 fn once(buf: &[u8], limits: &Limits, scan: &mut Scan) -> Outcome {
     Ok(match parse(buf, limits, scan)? {
         Parsed::Partial => None,
-        Parsed::Complete(request) => Some(told(&request)),
+        Parsed::Complete(request) => Some(owned(&request)),
     })
 }
 
@@ -66,7 +66,7 @@ fn whole(bytes: &[u8]) -> Outcome {
     once(bytes, &LIMITS, &mut Scan::default())
 }
 
-/// What comes of `bytes` when they arrive up to each of `cuts` and then entirely: the first verdict counts.
+/// The first result that is not partial, when `bytes` arrive up to each of `cuts` and then entirely.
 fn cut(bytes: &[u8], cuts: impl IntoIterator<Item = usize>, limits: &Limits) -> Outcome {
     let mut scan = Scan::default();
     for end in cuts.into_iter().chain([bytes.len()]) {
@@ -78,8 +78,8 @@ fn cut(bytes: &[u8], cuts: impl IntoIterator<Item = usize>, limits: &Limits) -> 
     Ok(None)
 }
 
-/// Checks that every split in two and the byte-by-byte arrival end as the whole does, and returns that.
-fn every_way(bytes: &[u8], limits: &Limits) -> Outcome {
+/// Checks that every split in two and arrival byte by byte give the same result as the whole, and returns it.
+fn every_split(bytes: &[u8], limits: &Limits) -> Outcome {
     let expected = once(bytes, limits, &mut Scan::default());
     for at in 0..bytes.len() {
         assert_eq!(
@@ -98,14 +98,14 @@ fn every_way(bytes: &[u8], limits: &Limits) -> Outcome {
     expected
 }
 
-fn request(bytes: &[u8]) -> Told {
-    match every_way(bytes, &LIMITS) {
-        Ok(Some(told)) => told,
+fn request(bytes: &[u8]) -> Owned {
+    match every_split(bytes, &LIMITS) {
+        Ok(Some(owned)) => owned,
         other => panic!("{:?}: {other:?}", text(bytes)),
     }
 }
 
-/// Pieces that a request is made of, rightly or not.
+/// Parts of requests, valid or not.
 fn piece() -> impl Strategy<Value = &'static [u8]> {
     prop::sample::select(
         [
@@ -149,7 +149,7 @@ fn piece() -> impl Strategy<Value = &'static [u8]> {
 
 proptest! {
     #[test]
-    fn any_bytes_are_judged_alike_however_they_are_cut(
+    fn any_bytes_give_the_same_result_however_they_are_split(
         bytes in prop::collection::vec(any::<u8>(), 0..200),
         cuts in prop::collection::vec(0.0..1.0_f64, 0..6),
     ) {
@@ -159,27 +159,27 @@ proptest! {
     }
 
     #[test]
-    fn anything_like_a_request_is_judged_alike_however_it_is_cut(
+    fn anything_like_a_request_gives_the_same_result_however_it_is_split(
         pieces in prop::collection::vec(piece(), 0..14),
         head in 1..200_usize,
         headers in 0..4_usize,
     ) {
         let bytes = pieces.concat();
-        every_way(&bytes, &LIMITS).ok();
-        every_way(&bytes, &Limits { head, headers }).ok();
+        every_split(&bytes, &LIMITS).ok();
+        every_split(&bytes, &Limits { head, headers }).ok();
     }
 
     #[test]
-    fn a_spoiled_request_never_panics_and_a_served_one_can_be_told_apart_from_its_successor(
+    fn a_request_with_a_wrong_byte_never_panics_and_ends_where_it_did(
         at in 0..120_usize, byte in any::<u8>(),
     ) {
         let mut bytes = b"POST /a%20b/../c?d HTTP/1.1\r\nHost: example.org:80\r\nContent-Length: 5\r\nConnection: close\r\n\
             Expect: 100-continue\r\nX-Foo: bar\r\n\r\n".to_vec();
         let at = at % bytes.len();
         bytes[at] = byte;
-        if let Ok(Some(told)) = every_way(&bytes, &LIMITS) {
-            prop_assert_eq!(told.head_len, bytes.len());
-            prop_assert!(told.headers.iter().all(|(_, value)| !value.contains(['\r', '\n', '\0'])));
+        if let Ok(Some(head)) = every_split(&bytes, &LIMITS) {
+            prop_assert_eq!(head.head_len, bytes.len());
+            prop_assert!(head.headers.iter().all(|(_, value)| !value.contains(['\r', '\n', '\0'])));
         }
     }
 
@@ -196,18 +196,18 @@ proptest! {
             }
         }
         let line = [b"GET ", &target[..], b" HTTP/1.0\r\n\r\n"].concat();
-        let told = whole(&line).unwrap().unwrap();
-        prop_assert_eq!(&told.path[1..], &bytes[..]);
+        let head = whole(&line).unwrap().unwrap();
+        prop_assert_eq!(&head.path[1..], &bytes[..]);
     }
 }
 
 #[test]
-fn a_head_that_trickles_in_is_looked_at_once() {
+fn each_byte_of_a_head_is_scanned_once() {
     let mut bytes = b"GET / HTTP/1.0\r\nX: ".to_vec();
     let mut scan = Scan::default();
     for _ in 0..5000 {
         assert_eq!(once(&bytes, &LIMITS, &mut scan), Ok(None));
-        // a NUL among what was seen would be refused if it were seen again
+        // a NUL among the scanned bytes would be refused if they were scanned again
         bytes.fill(0);
         bytes.push(b'y');
     }
@@ -248,7 +248,7 @@ fn requests_that_follow_each_other_are_read_one_by_one() {
 }
 
 #[test]
-fn a_buffer_that_shrank_is_looked_at_from_its_start() {
+fn a_buffer_that_shrank_is_scanned_from_its_start() {
     let mut scan = Scan::default();
     assert!(matches!(
         parse(b"GET / HTTP/1.1\r\nHost: a", &LIMITS, &mut scan),
@@ -258,10 +258,10 @@ fn a_buffer_that_shrank_is_looked_at_from_its_start() {
         parse(b"GET / HTTP/1", &LIMITS, &mut scan),
         Ok(Parsed::Partial)
     ));
-    let told = once(b"GET / HTTP/1.0\r\n\r\n", &LIMITS, &mut scan)
+    let head = once(b"GET / HTTP/1.0\r\n\r\n", &LIMITS, &mut scan)
         .unwrap()
         .unwrap();
-    assert_eq!(told.version, Version::Http10);
+    assert_eq!(head.version, Version::Http10);
 }
 
 #[test]
@@ -271,9 +271,9 @@ fn a_head_may_be_exactly_as_large_as_the_limit() {
         head: bytes.len(),
         headers: 2,
     };
-    assert!(every_way(bytes, &exact).unwrap().is_some());
+    assert!(every_split(bytes, &exact).unwrap().is_some());
     for head in 0..bytes.len() {
-        let refusal = every_way(bytes, &Limits { head, headers: 2 }).unwrap_err();
+        let refusal = every_split(bytes, &Limits { head, headers: 2 }).unwrap_err();
         let status = match head {
             0..4 => 400,
             4..16 => 414,
@@ -282,7 +282,7 @@ fn a_head_may_be_exactly_as_large_as_the_limit() {
         assert_eq!(refusal.status, status, "head = {head}");
     }
     assert_eq!(
-        every_way(
+        every_split(
             bytes,
             &Limits {
                 headers: 1,

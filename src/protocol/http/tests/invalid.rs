@@ -205,7 +205,7 @@ fn requests_that_break_the_rules_are_refused_however_they_arrive() {
     assert!(tables.iter().map(|table| table.len()).sum::<usize>() >= 64);
     for &(bytes, status, reason) in tables.into_iter().flatten() {
         assert_eq!(
-            every_way(bytes.as_bytes(), &LIMITS),
+            every_split(bytes.as_bytes(), &LIMITS),
             Err(Refusal { status, reason }),
             "{bytes:?}"
         );
@@ -236,7 +236,7 @@ fn a_target_that_does_not_fit_is_414_and_a_head_that_does_not_fit_is_431() {
         (format!("G@T /{long}"), 400),
     ] {
         assert_eq!(
-            every_way(bytes.as_bytes(), &limits).map_err(|refusal| refusal.status),
+            every_split(bytes.as_bytes(), &limits).map_err(|refusal| refusal.status),
             Err(status),
             "{bytes:?}"
         );
@@ -250,7 +250,7 @@ fn too_many_header_lines_are_431_those_left_out_included() {
         headers: 3,
     };
     let head = |lines: &str| {
-        every_way(
+        every_split(
             format!("GET / HTTP/1.1\r\nHost: h\r\n{lines}\r\n").as_bytes(),
             &limits,
         )

@@ -2,11 +2,11 @@
 
 use super::*;
 
-fn get(target: &str) -> Told {
+fn get(target: &str) -> Owned {
     request(format!("GET {target} HTTP/1.1\r\nHost: h\r\n\r\n").as_bytes())
 }
 
-fn with(lines: &str) -> Told {
+fn with(lines: &str) -> Owned {
     request(format!("POST / HTTP/1.1\r\nHost: h\r\n{lines}\r\n").as_bytes())
 }
 
@@ -16,13 +16,13 @@ fn pair(name: &str, value: &str) -> (String, String) {
 
 #[test]
 fn a_browsers_request_is_read() {
-    let head = "GET /admin/login/?next=/admin/ HTTP/1.1\r\nHost: www.example.org:8000\r\nUser-Agent: Mozilla/5.0 (X11)\r\n\
+    let text = "GET /admin/login/?next=/admin/ HTTP/1.1\r\nHost: www.example.org:8000\r\nUser-Agent: Mozilla/5.0 (X11)\r\n\
                 Accept: text/html,*/*;q=0.8\r\nCookie: a=b; c=d\r\nConnection: keep-alive\r\n\r\n";
-    let told = request(format!("{head}BODY OF THE NEXT").as_bytes());
+    let head = request(format!("{text}BODY OF THE NEXT").as_bytes());
     assert_eq!(
-        told,
-        Told {
-            head_len: head.len(),
+        head,
+        Owned {
+            head_len: text.len(),
             method: "GET".into(),
             target: "/admin/login/?next=/admin/".into(),
             path: b"/admin/login/".into(),
@@ -78,12 +78,12 @@ fn paths_are_resolved_raw_and_then_decoded_once() {
         ("http://h?q", "/", "q"),
         ("HTTPS://H/a/../b?c", "/b", "c"),
     ] {
-        let told = get(target);
+        let head = get(target);
         assert_eq!(
             (
-                text(&told.path).as_str(),
-                told.query.as_str(),
-                told.target.as_str()
+                text(&head.path).as_str(),
+                head.query.as_str(),
+                head.target.as_str()
             ),
             (path, query, target),
             "{target}"
@@ -96,9 +96,9 @@ fn paths_are_resolved_raw_and_then_decoded_once() {
 #[test]
 fn options_may_ask_about_the_server_as_a_whole() {
     for target in ["*", "http://h"] {
-        let told = request(format!("OPTIONS {target} HTTP/1.1\r\nHost: h\r\n\r\n").as_bytes());
+        let head = request(format!("OPTIONS {target} HTTP/1.1\r\nHost: h\r\n\r\n").as_bytes());
         assert_eq!(
-            (told.path.as_slice(), told.target.as_str()),
+            (head.path.as_slice(), head.target.as_str()),
             (&b""[..], target)
         );
     }
@@ -144,16 +144,16 @@ fn the_host_is_the_absolute_targets_else_the_headers() {
 
 #[test]
 fn one_empty_line_before_the_request_is_skipped() {
-    let told = request(b"\r\nGET / HTTP/1.1\r\nHost: h\r\n\r\n");
+    let head = request(b"\r\nGET / HTTP/1.1\r\nHost: h\r\n\r\n");
     assert_eq!(
-        (told.method.as_str(), told.head_len, told.host.as_deref()),
+        (head.method.as_str(), head.head_len, head.host.as_deref()),
         ("GET", 29, Some("h"))
     );
 }
 
 #[test]
 fn values_lose_the_white_space_around_them_and_nothing_else() {
-    let told = with("A:1\r\nB: \t2 \t \r\nC:\r\nD: \r\nE: a \t b:c\r\nF: caf\u{e9}\r\n");
+    let head = with("A:1\r\nB: \t2 \t \r\nC:\r\nD: \r\nE: a \t b:c\r\nF: caf\u{e9}\r\n");
     let expected = [
         ("Host", "h"),
         ("A", "1"),
@@ -164,25 +164,25 @@ fn values_lose_the_white_space_around_them_and_nothing_else() {
         ("F", "caf\u{c3}\u{a9}"),
     ];
     assert_eq!(
-        told.headers,
+        head.headers,
         expected.map(|(name, value)| pair(name, value))
     );
 }
 
 #[test]
 fn headers_that_would_pose_as_others_are_left_out() {
-    let told = with(
+    let head = with(
         "X_User: root\r\nContent_Length: 9\r\nTransfer_Encoding: chunked\r\nProxy: evil\r\nPROXY: evil\r\nX-User: me\r\n_: x\r\n",
     );
-    assert_eq!(told.headers, [pair("Host", "h"), pair("X-User", "me")]);
-    assert_eq!(told.framing, Framing::None);
+    assert_eq!(head.headers, [pair("Host", "h"), pair("X-User", "me")]);
+    assert_eq!(head.framing, Framing::None);
 }
 
 #[test]
 fn repeated_headers_stay_repeated_and_in_order() {
-    let told = with("Cookie: a=1\r\nX: 1\r\ncookie: b=2\r\n");
+    let head = with("Cookie: a=1\r\nX: 1\r\ncookie: b=2\r\n");
     assert_eq!(
-        told.headers[1..],
+        head.headers[1..],
         [pair("Cookie", "a=1"), pair("X", "1"), pair("cookie", "b=2")]
     );
 }
@@ -220,8 +220,8 @@ fn the_connection_stays_open_as_the_version_and_the_client_have_it() {
         ("1.0", "Connection: Keep-Alive\r\n", true),
         ("1.0", "Connection: keep-alive, close\r\n", false),
     ] {
-        let told = request(format!("GET / HTTP/{version}\r\nHost: h\r\n{lines}\r\n").as_bytes());
-        assert_eq!(told.keep_alive, open, "{version} {lines:?}");
+        let head = request(format!("GET / HTTP/{version}\r\nHost: h\r\n{lines}\r\n").as_bytes());
+        assert_eq!(head.keep_alive, open, "{version} {lines:?}");
     }
 }
 
@@ -298,6 +298,10 @@ fn a_head_that_is_not_complete_is_partial() {
         "GET / HTTP/1.1\r\nHost: h\r\n",
         "GET / HTTP/1.1\r\nHost: h\r\n\r",
     ] {
-        assert_eq!(every_way(bytes.as_bytes(), &LIMITS), Ok(None), "{bytes:?}");
+        assert_eq!(
+            every_split(bytes.as_bytes(), &LIMITS),
+            Ok(None),
+            "{bytes:?}"
+        );
     }
 }
