@@ -7,6 +7,8 @@ mod config;
 mod control;
 mod emperor;
 pub mod exit;
+#[doc(hidden)]
+pub mod fuzz;
 pub mod http;
 pub mod ipc;
 pub mod log;

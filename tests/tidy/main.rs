@@ -118,7 +118,7 @@ const LAYERS: &[&[&str]] = &[
     &["src/net", "src/process", "src/watch"],
     &["src/control"],
     &["src/emperor", "src/master"],
-    &["src/cli"],
+    &["src/cli", "src/fuzz"],
     &["src/main", "src/lib"],
 ];
 

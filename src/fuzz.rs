@@ -1,0 +1,167 @@
+//! Entry points of the fuzz targets in `fuzz/`: one function per reader of foreign bytes. Each panics when the reader
+//! breaks a property: whole and split input give the same result, nothing beyond the input is consumed, and what is
+//! read is not larger than the input.
+//!
+//! `tests/fuzz.rs` calls the same functions with generated input.
+
+use crate::protocol::body::ChunkDecoder;
+use crate::protocol::http::{self, Limits, Parsed, Scan};
+use crate::protocol::{response, uwsgi};
+
+/// Bytes before the input proper: where it is split (16 bits, little endian), and a limit.
+pub const PREFIX: usize = 3;
+
+/// The length of the first part, a limit, and the input.
+fn split(data: &[u8]) -> Option<(usize, u8, &[u8])> {
+    let (&[low, high, limit], input) = data.split_first_chunk::<PREFIX>()?;
+    let first = usize::from(u16::from_le_bytes([low, high]));
+    Some((first.min(input.len()), limit, input))
+}
+
+/// Reads a uwsgi packet: its head, its variables, and the length of its body.
+///
+/// # Panics
+/// If a property does not hold.
+pub fn uwsgi_packet(data: &[u8]) {
+    let Some((first, _, input)) = split(data) else {
+        return;
+    };
+    let part = &input[..first];
+    let head = uwsgi::Head::parse(input);
+    assert_eq!(head.is_some(), input.len() >= uwsgi::HEADER);
+    if part.len() >= uwsgi::HEADER {
+        assert_eq!(uwsgi::Head::parse(part), head);
+        assert_eq!(uwsgi::looks_like(part), uwsgi::looks_like(input));
+    }
+    let Some(head) = head else {
+        return;
+    };
+    if matches!(head.modifier1, 0 | 30 | 100) {
+        assert_eq!(uwsgi::looks_like(input), None, "a packet that is served");
+    }
+    let rest = &input[uwsgi::HEADER..];
+    let block = &rest[..head.size.min(rest.len())];
+    let pairs = variables(block);
+    // of a block that has arrived in part the complete variables are the same
+    let part = variables(&block[..first.min(block.len())]);
+    assert!(pairs.starts_with(&part), "{part:?} of {pairs:?}");
+}
+
+/// The variables of a block up to its end or its first error.
+fn variables(block: &[u8]) -> Vec<(&[u8], &[u8])> {
+    let mut pairs = Vec::new();
+    let mut consumed = 0;
+    let mut vars = uwsgi::vars(block);
+    let mut complete = true;
+    for pair in vars.by_ref() {
+        let Ok((key, value)) = pair else {
+            complete = false;
+            continue;
+        };
+        assert!(complete, "a variable after an error");
+        assert!(!key.is_empty(), "a variable without a name");
+        consumed += 4 + key.len() + value.len();
+        if let Ok(length) = uwsgi::content_length(value) {
+            assert!(i64::try_from(length).is_ok(), "{length}");
+        }
+        pairs.push((key, value));
+    }
+    assert!(vars.next().is_none());
+    assert!(consumed <= block.len(), "more than the block was read");
+    assert_eq!(consumed == block.len(), complete);
+    pairs
+}
+
+/// Reads the head of an HTTP request, at once and in two parts.
+///
+/// # Panics
+/// If a property does not hold.
+pub fn http_head(data: &[u8]) {
+    let Some((first, limit, input)) = split(data) else {
+        return;
+    };
+    let limits = match usize::from(limit) {
+        0 => Limits {
+            head: 65_535,
+            headers: 100,
+        },
+        limit => Limits {
+            head: limit * 4,
+            headers: limit % 8,
+        },
+    };
+    let whole = http::parse(input, &limits, &mut Scan::default());
+    let mut scan = Scan::default();
+    let parts = match http::parse(&input[..first], &limits, &mut scan) {
+        Ok(Parsed::Partial) => http::parse(input, &limits, &mut scan),
+        decided => decided,
+    };
+    match (&whole, &parts) {
+        (Ok(Parsed::Complete(one)), Ok(Parsed::Complete(other))) => {
+            // the part may end behind the head
+            assert_eq!(format!("{one:?}"), format!("{other:?}"));
+            check_request(one, input, &limits);
+        }
+        (Ok(Parsed::Partial), Ok(Parsed::Partial)) => {}
+        (Err(one), Err(other)) => {
+            assert_eq!(one, other);
+            assert!((400..=599).contains(&one.status), "{one:?}");
+            assert!(http::parse(input, &limits, &mut scan).is_err());
+        }
+        _ => panic!("whole: {whole:?}, in two parts: {parts:?}"),
+    }
+}
+
+fn check_request(request: &http::Request<'_>, input: &[u8], limits: &Limits) {
+    let head = &input[..request.head_len];
+    assert!(head.len() <= limits.head && head.ends_with(b"\r\n\r\n"));
+    assert!(!request.path.contains(&0) && request.path.len() <= request.target.len().max(1));
+    assert!(request.headers.iter().count() <= limits.headers);
+    for (name, value) in request.headers {
+        assert!(response::header_name_is_valid(name) && !name.contains(&b'_'));
+        assert!(response::header_value_is_valid(value));
+        let mut key = Vec::new();
+        http::environ_name(name, &mut key);
+        assert!(key.len() <= name.len() + "HTTP_".len());
+    }
+}
+
+/// Decodes a chunked body, at once and in two parts.
+///
+/// # Panics
+/// If a property does not hold.
+pub fn chunked_body(data: &[u8]) {
+    let Some((first, _, input)) = split(data) else {
+        return;
+    };
+    let whole = decode(&[input]);
+    let (one, other) = input.split_at(first);
+    assert_eq!(decode(&[one, other]), whole);
+}
+
+/// The body, the bytes consumed, and whether the body is complete or how it is malformed.
+fn decode(parts: &[&[u8]]) -> (Vec<u8>, usize, Result<bool, http::Refusal>) {
+    let mut decoder = ChunkDecoder::new();
+    let mut body = Vec::new();
+    let mut consumed = 0;
+    for part in parts {
+        let mut sink = |data: &[u8]| {
+            assert!(!data.is_empty(), "a piece without data");
+            body.extend_from_slice(data);
+        };
+        let progress = match decoder.decode(part, &mut sink) {
+            Ok(progress) => progress,
+            // where a malformed body ends is unknown
+            Err(refusal) => return (body, 0, Err(refusal)),
+        };
+        assert!(progress.consumed <= part.len());
+        assert!(body.len() <= consumed + progress.consumed);
+        assert_eq!(progress.done, decoder.is_done());
+        assert!(progress.done || progress.consumed == part.len());
+        consumed += progress.consumed;
+        if progress.done {
+            return (body, consumed, Ok(true));
+        }
+    }
+    (body, consumed, Ok(false))
+}
