@@ -1,11 +1,11 @@
-//! How long to wait before a start is tried again.
+//! The pause before a start is retried.
 
 use std::time::Duration;
 
 const FIRST: Duration = Duration::from_millis(100);
 const LONGEST: Duration = Duration::from_secs(30);
 
-/// The pause after so many starts that failed, one after the other: none, 0.1 s, 0.2 s, 0.4 s … 30 s.
+/// The pause after this number of consecutive failed starts: 0 s (0 and 1), 0.1 s, 0.2 s, 0.4 s … 30 s.
 pub(super) fn pause(failures: u32) -> Duration {
     match failures {
         0 | 1 => Duration::ZERO,

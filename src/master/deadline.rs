@@ -1,65 +1,73 @@
-//! When a request has run for too long (`harakiri`): pure verdicts over what a thread's row of the scoreboard says.
+//! Whether a request has exceeded `harakiri`: pure functions over a thread's row of the scoreboard.
 //!
 //! ```text
 //!           limit            grace
-//!  InTime ────────▶ Expired ────────▶ Hopeless        the request ends: back to InTime
+//!  InTime ────────▶ Expired ────────▶ Stuck           the request ends: back to InTime
 //! ```
-//! Times are microseconds of the monotonic clock. A request is known by the moment it began.
+//! Times are microseconds of the monotonic clock. The time at which a request began identifies it.
 
-/// How long a thread has to come back after its request has expired, microseconds.
-pub(super) const GRACE: u64 = 2_000_000;
+/// Time in which a thread has to return after its request has expired, microseconds.
+const GRACE: u64 = 2_000_000;
 
-/// What is known of a thread's request.
+/// How the current request of a thread stands.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
-pub(super) enum Watch {
-    /// There is none, or it may go on.
+pub(super) enum RequestDeadline {
+    /// No request, or one that has not reached its deadline.
     InTime,
-    /// The request that began at `since` was given up at `at`: its thread was asked to come back.
+    /// The request that began at `since` expired at `at`, and its thread was interrupted.
     Expired { since: u64, at: u64 },
-    /// The thread did not come back.
-    Hopeless { since: u64 },
+    /// The thread did not return within the grace time.
+    Stuck { since: u64 },
 }
 
-/// What is to be done.
+/// The action that follows from a check.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
-pub(super) enum Verdict {
+pub(super) enum DeadlineAction {
     Nothing,
-    /// Give the request up.
+    /// End the request and interrupt its thread.
     Expire,
     /// Replace the worker.
-    Condemn,
+    ReplaceWorker,
 }
 
-/// Judges a thread that is busy since `busy_since` (0: not busy) under a limit.
-pub(super) fn judge(watch: Watch, busy_since: u64, limit: u64, now: u64) -> (Watch, Verdict) {
+/// Checks a thread that is busy since `busy_since` (0: not busy) against a limit.
+pub(super) fn step(
+    state: RequestDeadline,
+    busy_since: u64,
+    limit: u64,
+    now: u64,
+) -> (RequestDeadline, DeadlineAction) {
     if busy_since == 0 {
-        return (Watch::InTime, Verdict::Nothing);
+        return (RequestDeadline::InTime, DeadlineAction::Nothing);
     }
-    match watch {
-        Watch::Expired { since, at } if since == busy_since => {
+    match state {
+        RequestDeadline::Expired { since, at } if since == busy_since => {
             if now < at.saturating_add(GRACE) {
-                return (watch, Verdict::Nothing);
+                return (state, DeadlineAction::Nothing);
             }
-            (Watch::Hopeless { since }, Verdict::Condemn)
+            (
+                RequestDeadline::Stuck { since },
+                DeadlineAction::ReplaceWorker,
+            )
         }
-        Watch::Hopeless { since } if since == busy_since => (watch, Verdict::Nothing),
+        RequestDeadline::Stuck { since } if since == busy_since => (state, DeadlineAction::Nothing),
         _ if now >= busy_since.saturating_add(limit) => {
-            let expired = Watch::Expired {
+            let expired = RequestDeadline::Expired {
                 since: busy_since,
                 at: now,
             };
-            (expired, Verdict::Expire)
+            (expired, DeadlineAction::Expire)
         }
-        _ => (Watch::InTime, Verdict::Nothing),
+        _ => (RequestDeadline::InTime, DeadlineAction::Nothing),
     }
 }
 
-/// When the thread has to be judged again, if nothing changes before. A request that begins later than `now` is not
-/// due earlier than this.
-pub(super) fn due(watch: Watch, busy_since: u64, limit: u64, now: u64) -> u64 {
-    match watch {
-        Watch::Expired { at, .. } => at.saturating_add(GRACE),
-        Watch::InTime if busy_since != 0 => busy_since.saturating_add(limit),
+/// When the thread has to be checked again, if nothing changes before. No request that begins after `now` is due
+/// earlier.
+pub(super) fn due(state: RequestDeadline, busy_since: u64, limit: u64, now: u64) -> u64 {
+    match state {
+        RequestDeadline::Expired { at, .. } => at.saturating_add(GRACE),
+        RequestDeadline::InTime if busy_since != 0 => busy_since.saturating_add(limit),
         _ => now.saturating_add(limit),
     }
 }
@@ -71,42 +79,45 @@ mod tests {
     const LIMIT: u64 = 3_000_000;
 
     #[test]
-    fn a_request_is_given_up_at_its_deadline_and_its_worker_after_the_grace() {
-        let (watch, verdict) = judge(Watch::InTime, 100, LIMIT, LIMIT);
-        assert_eq!((watch, verdict), (Watch::InTime, Verdict::Nothing));
+    fn a_request_expires_at_its_deadline_and_its_worker_is_replaced_after_the_grace() {
+        let (state, action) = step(RequestDeadline::InTime, 100, LIMIT, LIMIT);
+        assert_eq!(
+            (state, action),
+            (RequestDeadline::InTime, DeadlineAction::Nothing)
+        );
         let now = LIMIT + 100;
-        let (watch, verdict) = judge(watch, 100, LIMIT, now);
-        assert_eq!(verdict, Verdict::Expire);
-        let (watch, verdict) = judge(watch, 100, LIMIT, now + GRACE - 1);
-        assert_eq!(verdict, Verdict::Nothing);
-        let (watch, verdict) = judge(watch, 100, LIMIT, now + GRACE);
-        assert_eq!(verdict, Verdict::Condemn);
-        let (_, verdict) = judge(watch, 100, LIMIT, now + 9 * GRACE);
-        assert_eq!(verdict, Verdict::Nothing);
+        let (state, action) = step(state, 100, LIMIT, now);
+        assert_eq!(action, DeadlineAction::Expire);
+        let (state, action) = step(state, 100, LIMIT, now + GRACE - 1);
+        assert_eq!(action, DeadlineAction::Nothing);
+        let (state, action) = step(state, 100, LIMIT, now + GRACE);
+        assert_eq!(action, DeadlineAction::ReplaceWorker);
+        let (_, action) = step(state, 100, LIMIT, now + 9 * GRACE);
+        assert_eq!(action, DeadlineAction::Nothing);
     }
 
     #[test]
-    fn a_thread_that_comes_back_is_judged_by_its_next_request() {
-        let expired = Watch::Expired {
+    fn a_thread_that_returns_is_checked_by_its_next_request() {
+        let expired = RequestDeadline::Expired {
             since: 100,
             at: LIMIT + 100,
         };
         assert_eq!(
-            judge(expired, 0, LIMIT, LIMIT + 200),
-            (Watch::InTime, Verdict::Nothing)
+            step(expired, 0, LIMIT, LIMIT + 200),
+            (RequestDeadline::InTime, DeadlineAction::Nothing)
         );
         let next = LIMIT + 300;
         assert_eq!(
-            judge(expired, next, LIMIT, next + GRACE),
-            (Watch::InTime, Verdict::Nothing)
+            step(expired, next, LIMIT, next + GRACE),
+            (RequestDeadline::InTime, DeadlineAction::Nothing)
         );
     }
 
     #[test]
-    fn the_next_look_is_never_too_late() {
-        assert_eq!(due(Watch::InTime, 0, LIMIT, 500), LIMIT + 500);
-        assert_eq!(due(Watch::InTime, 100, LIMIT, 500), LIMIT + 100);
-        let expired = Watch::Expired {
+    fn the_next_check_is_never_too_late() {
+        assert_eq!(due(RequestDeadline::InTime, 0, LIMIT, 500), LIMIT + 500);
+        assert_eq!(due(RequestDeadline::InTime, 100, LIMIT, 500), LIMIT + 100);
+        let expired = RequestDeadline::Expired {
             since: 100,
             at: 700,
         };

@@ -13,9 +13,9 @@ use crate::sys::oom::Want;
 use crate::sys::process::{End, Exit};
 use crate::sys::signal::Signal;
 
-use super::generation::RemovalReason;
-use super::report::{RequestInFlight, what_next};
+use super::report::{RequestInFlight, next_fork};
 use super::slot::SlotState;
+use super::worker_slot::RemovalReason;
 
 /// What is known of a death.
 pub(super) struct Death {
@@ -73,9 +73,11 @@ fn kind(death: &Death) -> Kind {
     );
     let killed = matches!(death.before, SlotState::Killed { .. });
     match death.end.exit {
-        _ if killed && death.removal == Some(RemovalReason::Harakiri) => Kind::Harakiri,
-        _ if killed && matches!(death.removal, Some(RemovalReason::Evil(_))) => Kind::Evil,
-        _ if killed && death.removal == Some(RemovalReason::Unwanted) => Kind::Unwanted,
+        _ if killed && matches!(death.removal, Some(RemovalReason::Harakiri { .. })) => {
+            Kind::Harakiri
+        }
+        _ if killed && matches!(death.removal, Some(RemovalReason::OverLimit(_))) => Kind::Evil,
+        _ if killed && death.removal == Some(RemovalReason::Operator) => Kind::Unwanted,
         Exit::Status(exit::OK | exit::RETIRED) if asked => Kind::Left,
         _ if asked => Kind::WhileLeaving,
         _ if matches!(death.before, SlotState::Starting { .. }) => Kind::Stillborn,
@@ -121,7 +123,7 @@ pub(super) fn record(death: &Death, now: Instant) {
             lost.thread
         );
     }
-    line.push_str(&what_next(&death.after, now));
+    line.push_str(&next_fork(&death.after, now));
     if let Some(stacks) = telling_stacks(kind, death) {
         line.push_str("; the stacks of its threads:");
         return log::block(tracing::Level::ERROR, &line, stacks);

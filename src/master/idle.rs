@@ -1,26 +1,26 @@
-//! How long nobody has asked for anything (`idle`): a pure judgement over looks at the scoreboard.
+//! The `idle` timer: whether no request has come for a given time, from samples of the request counter.
 
 use std::time::{Duration, Instant};
 
-/// A look is taken so many times within the limit: this is how exact the limit is.
-const LOOKS: u32 = 8;
-/// The times between two looks.
-const SOONEST: Duration = Duration::from_millis(100);
-const LATEST: Duration = Duration::from_secs(5);
+/// Checks within the limit: they determine its precision.
+const CHECKS: u32 = 8;
+/// Times between two checks.
+const SHORTEST: Duration = Duration::from_millis(100);
+const LONGEST: Duration = Duration::from_secs(5);
 
-/// What is known of the last request.
+/// The timer, and the request counter at its last check.
 #[derive(Clone, Copy, Debug)]
-pub(super) struct Idle {
+pub(super) struct IdleTimer {
     limit: Duration,
-    /// Requests until then.
+    /// The request counter at the last check.
     requests: u64,
-    /// When there was one at the latest.
+    /// The last time at which a request was seen.
     last: Instant,
     next: Instant,
 }
 
-impl Idle {
-    /// Begins now, as if there had just been a request.
+impl IdleTimer {
+    /// Starts the timer.
     pub(super) fn new(limit: Duration, now: Instant) -> Self {
         Self {
             limit,
@@ -30,14 +30,14 @@ impl Idle {
         }
     }
 
-    /// When [`Idle::look`] has to be asked.
+    /// When [`IdleTimer::check`] is due.
     pub(super) fn deadline(&self) -> Instant {
         self.next
     }
 
-    /// Looks, if it is time: so many requests until now, and `busy` if one is under way. Whether nobody has asked for
-    /// anything for so long.
-    pub(super) fn look(&mut self, requests: u64, busy: bool, now: Instant) -> bool {
+    /// Checks the request counter, if that is due; `busy`: whether a request is in progress. Returns whether the limit
+    /// has passed without a request.
+    pub(super) fn check(&mut self, requests: u64, busy: bool, now: Instant) -> bool {
         if now < self.next {
             return false;
         }
@@ -46,7 +46,7 @@ impl Idle {
         }
         self.requests = requests;
         let due = self.last + self.limit;
-        let pause = (self.limit / LOOKS).clamp(SOONEST, LATEST);
+        let pause = (self.limit / CHECKS).clamp(SHORTEST, LONGEST);
         self.next = if due > now {
             due.min(now + pause)
         } else {
@@ -55,8 +55,8 @@ impl Idle {
         due <= now
     }
 
-    /// Somebody asks for something.
-    pub(super) fn awaken(&mut self, now: Instant) {
+    /// Restarts the timer.
+    pub(super) fn restart(&mut self, now: Instant) {
         self.last = now;
     }
 
@@ -72,21 +72,21 @@ mod tests {
 
     const LIMIT: Duration = Duration::from_secs(8);
 
-    /// Looks whenever it is due until `until` seconds; when it was idle first.
+    /// Checks whenever that is due, until `until` seconds; returns when the limit had passed first.
     fn idle_after(
         until: u64,
         request_at: impl Fn(f64) -> u64,
         busy: impl Fn(f64) -> bool,
     ) -> Option<f64> {
         let begin = Instant::now();
-        let mut idle = Idle::new(LIMIT, begin);
+        let mut idle = IdleTimer::new(LIMIT, begin);
         loop {
             let now = idle.deadline();
             let at = now.duration_since(begin).as_secs_f64();
             if at > until as f64 {
                 return None;
             }
-            if idle.look(request_at(at), busy(at), now) {
+            if idle.check(request_at(at), busy(at), now) {
                 return Some(at);
             }
         }
@@ -98,23 +98,23 @@ mod tests {
     }
 
     #[test]
-    fn a_request_begins_the_time_anew() {
+    fn a_request_restarts_the_timer() {
         let one_at_five = |at: f64| u64::from(at >= 4.5);
         assert_eq!(idle_after(20, one_at_five, |_| false), Some(13.0));
         assert_eq!(idle_after(60, |at| at as u64, |_| false), None);
     }
 
     #[test]
-    fn a_request_under_way_is_no_idleness() {
+    fn an_instance_with_a_request_in_progress_is_not_idle() {
         assert_eq!(idle_after(60, |_| 1, |at| at < 30.5), Some(38.0));
     }
 
     #[test]
-    fn looks_are_neither_rare_nor_frequent() {
+    fn checks_are_neither_rare_nor_frequent() {
         let now = Instant::now();
         for (limit, pause) in [(1, 125), (10, 1250), (3600, 5000)] {
-            let mut idle = Idle::new(Duration::from_secs(limit), now);
-            idle.look(0, false, now);
+            let mut idle = IdleTimer::new(Duration::from_secs(limit), now);
+            idle.check(0, false, now);
             assert_eq!((idle.deadline() - now).as_millis(), pause);
         }
     }

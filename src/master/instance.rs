@@ -1,9 +1,7 @@
-//! What outlives generations: where the configuration comes from, the sockets, the files that tell others of the
-//! instance, the service manager.
+//! What outlives generations: the configuration and its source, and the external resources.
 
 mod sockets;
 
-use std::io;
 use std::path::{Path, PathBuf};
 use std::rc::Rc;
 use std::time::Duration;
@@ -12,97 +10,37 @@ use anyhow::{Context, Result};
 
 use crate::config::{self, Address, Config};
 use crate::ipc::LoadFailure;
-use crate::sys::notify::Notify;
-use crate::sys::process::{self, Pid};
-use crate::sys::{daemon, pidfile};
+use crate::sys::process;
 
-use super::emperor_link::EmperorLink;
-use super::fifo::Fifos;
+use super::cgroup_limits;
+use super::extension_module::ExtensionModule;
 use super::generation::Generation;
-use super::group;
-use super::interpreter::Interpreters;
-use super::module::Module;
+use super::interpreter::InterpreterCache;
 use super::plan::{self, Plan};
-use super::report;
-use super::run::Control;
+use super::resources::Resources;
 use super::services::{self, Wanted};
 use super::signals::ReloadMode;
-use super::start;
 use crate::net::{self, Bound};
 
-/// What a start leaves behind on its way, and has to take away when the instance ends.
-#[derive(Default)]
-pub(super) struct Resources {
-    pub(super) notify: Notify,
-    pub(super) emperor: EmperorLink,
-    /// The process that was started, while it waits to hear how the start went (`daemonize2`).
-    pub(super) parent: Option<daemon::Parent>,
-    /// Absolute paths.
-    pub(super) pidfiles: Vec<PathBuf>,
-    /// The absolute path of the log, if it is a file of our own.
-    pub(super) log: Option<PathBuf>,
-    /// What the generation that serves listens on.
-    pub(super) sockets: Vec<Rc<Bound>>,
-    /// What the emperor lends, and keeps as it is until this instance has started.
-    pub(super) lent: Vec<Rc<Bound>>,
-    /// The files of the sockets are removed at the end, but for those that are lent.
-    pub(super) vacuum: bool,
-    /// By which letters reach the instance (`master-fifo`).
-    pub(super) fifos: Option<Fifos>,
-    /// By which operators reach the instance.
-    pub(super) control: Option<Control>,
-}
-
-impl Resources {
-    /// Takes everything away; who waits is told that the instance did not start.
-    pub(super) fn undo(&mut self, status: i32, failure: &LoadFailure) {
-        if self.vacuum {
-            net::vacuum_dropped(&self.sockets, &self.lent);
-            self.fifos.iter().for_each(Fifos::remove);
-        }
-        self.sockets.clear();
-        for path in self.pidfiles.drain(..) {
-            match pidfile::remove(&path, Pid::own()) {
-                Err(error) if error.kind() == io::ErrorKind::PermissionDenied => {
-                    // as usual where root owns the directory and the instance is no longer root
-                    tracing::info!("the pidfile {} stays: {error}", path.display());
-                }
-                Err(error) => {
-                    tracing::warn!("the pidfile {} cannot be removed: {error}", path.display())
-                }
-                Ok(_) => {}
-            }
-        }
-        if status != crate::exit::OK {
-            self.emperor.failed_as_logged(failure);
-        }
-        if let Some(parent) = self.parent.take() {
-            parent.failed(u8::try_from(status).unwrap_or(1), &failure.sentence);
-        }
-        // last, because who waits for the stop sees it end
-        self.control = None;
-    }
-}
-
-/// What a reload prepares.
+/// The configuration that a reload prepares.
 struct Next {
     config: Config,
     sockets: Vec<Rc<Bound>>,
-    /// Its address on demand, if that is not in the configuration.
+    /// Its on-demand address, if the configuration does not contain it.
     address: Option<Address>,
     companions: Vec<Wanted>,
 }
 
-/// An instance, apart from its processes.
+/// An instance without its processes.
 pub(super) struct Instance {
     invocation: config::Invocation,
     config: Config,
-    /// What a reload that is under way will serve with.
+    /// The configuration of the running reload.
     next: Option<Next>,
-    /// The companions of the generation that serves.
+    /// The companion processes of the running generation.
     companions: Vec<Wanted>,
-    module: Rc<Module>,
-    interpreters: Interpreters,
+    module: Rc<ExtensionModule>,
+    interpreters: InterpreterCache,
     resources: Resources,
 }
 
@@ -110,7 +48,7 @@ impl Instance {
     pub(super) fn new(
         config: Config,
         invocation: config::Invocation,
-        module: Rc<Module>,
+        module: Rc<ExtensionModule>,
         mut resources: Resources,
     ) -> Self {
         Self {
@@ -119,12 +57,12 @@ impl Instance {
             next: None,
             companions: Vec::new(),
             module,
-            interpreters: Interpreters::new(resources.emperor.shim.take()),
+            interpreters: InterpreterCache::new(resources.emperor.shim.take()),
             resources,
         }
     }
 
-    /// The files that the configuration was read from, absolute, the first first.
+    /// The absolute paths of the configuration files, in the order in which they were read.
     pub(super) fn files(&self) -> Vec<PathBuf> {
         let mut files: Vec<PathBuf> = Vec::new();
         for (.., place) in self.config.entries() {
@@ -138,22 +76,22 @@ impl Instance {
         files
     }
 
-    /// How the instance was started.
+    /// The command line and environment of the start.
     pub(super) fn invocation(&self) -> &config::Invocation {
         &self.invocation
     }
 
-    /// The configuration of the generation that serves.
+    /// The configuration of the running generation.
     pub(super) fn config(&self) -> &Config {
         &self.config
     }
 
-    /// The configuration of the generation that a reload prepares, else of the one that serves.
+    /// The configuration of the generation that a reload prepares, else of the running one.
     pub(super) fn next_config(&self) -> &Config {
         self.next.as_ref().map_or(&self.config, |next| &next.config)
     }
 
-    /// The companions of the generation that serves.
+    /// The companion processes of the running generation.
     pub(super) fn companions(&self) -> Vec<Wanted> {
         self.companions.clone()
     }
@@ -175,12 +113,12 @@ impl Instance {
         self.config.die_on_term() != Some(false)
     }
 
-    /// `chdir`, resolved anew.
+    /// Enters the directory of the application (`chdir`).
     pub(super) fn enter_directory(&self) -> Result<()> {
         enter(&self.config, &self.invocation)
     }
 
-    /// The files whose change asks for a reload.
+    /// The files whose change requests a reload (`touch-reload` and the like).
     pub(super) fn touched_files(&self) -> impl Iterator<Item = &String> {
         let config = &self.config;
         let lists = [
@@ -191,7 +129,7 @@ impl Instance {
         lists.into_iter().flatten()
     }
 
-    /// The paths that the kernel watches, and how a change of each is reloaded.
+    /// The paths of `fs-reload` and `fs-brutal-reload`.
     pub(super) fn watched_paths(&self) -> Vec<(PathBuf, ReloadMode)> {
         let with = |paths: &[String], mode| {
             let paths = paths.iter().map(PathBuf::from);
@@ -202,14 +140,14 @@ impl Instance {
         all
     }
 
-    /// Names the master, if that is asked for.
+    /// Sets the process title of the master, if it is configured.
     pub(super) fn name_process(&self) {
         if let Some(title) = plan::master_title(&self.config) {
             process::set_title(&title);
         }
     }
 
-    /// What the first generation is made of.
+    /// The plan of the first generation.
     pub(super) fn plan(&mut self) -> Result<Plan> {
         self.resources.notify.status("loading the application");
         self.companions = services::wanted(&self.config)?;
@@ -223,7 +161,8 @@ impl Instance {
         )
     }
 
-    /// Reads everything anew for the next generation; nothing that serves is touched.
+    /// Reads the configuration again and binds its sockets, for the next generation. The running generation is not
+    /// affected.
     pub(super) fn renew(&mut self) -> Result<()> {
         let mut invocation = self.invocation.clone();
         invocation.reloading = true;
@@ -231,21 +170,21 @@ impl Instance {
         for warning in config.warnings() {
             tracing::warn!("{warning}");
         }
-        group::check(&config, &self.resources.emperor)?;
-        self.warn_of_what_stays(&config);
+        cgroup_limits::check(&config, &self.resources.emperor)?;
+        self.warn_unapplied(&config);
         enter(&config, &invocation)?;
         let companions = services::wanted(&config)?;
         let loan = &self.resources.emperor.loan;
         let address = match config.chroot() {
             None => loan.address_anew(&invocation.cwd)?,
-            // the emperor's files are out of reach
+            // the emperor's files are outside of the chroot
             Some(_) => loan.address.clone(),
         };
         let sockets = net::bind_all(&config, address.as_ref(), &self.resources.sockets)?;
         if let Some(module) = self.module.reopened() {
             self.module = Rc::new(module);
         }
-        group::limit_both(&self.config, &config, &self.resources.emperor);
+        cgroup_limits::apply_both(&self.config, &config, &self.resources.emperor);
         self.next = Some(Next {
             config,
             sockets,
@@ -255,7 +194,7 @@ impl Instance {
         Ok(())
     }
 
-    /// What the generation that [`Instance::renew`] prepared is made of.
+    /// The plan of the generation for the configuration that [`Instance::renew`] has read.
     pub(super) fn next_plan(&mut self) -> Result<Plan> {
         let next = self.next.as_ref().context("no reload is prepared")?;
         Plan::new(
@@ -267,7 +206,7 @@ impl Instance {
         )
     }
 
-    fn warn_of_what_stays(&self, next: &Config) {
+    fn warn_unapplied(&self, next: &Config) {
         let now = &self.config;
         let changed = [
             ("uid", now.uid() != next.uid()),
@@ -287,41 +226,41 @@ impl Instance {
         ];
         for (name, _) in changed.iter().filter(|(_, changed)| *changed) {
             tracing::warn!(
-                "{name} has changed, which a reload does not apply: stop and start the instance"
+                "{name} has changed: a reload does not apply it, stop and start the instance"
             );
         }
     }
 
-    /// The first generation serves.
+    /// Reports that the first generation serves.
     pub(super) fn started(&mut self, generation: &Generation, took: Duration) {
         for path in [self.config.safe_pidfile(), self.config.safe_pidfile2()] {
-            if let Err(error) = start::write_pidfile(path, &mut self.resources) {
+            if let Err(error) = self.resources.write_pidfile(path) {
                 tracing::error!("{error:#}");
             }
         }
-        let workers = report::workers(generation);
+        let workers = generation.worker_count_text();
         tracing::info!("ready: {workers} in {:.2} s", took.as_secs_f64());
         self.resources.notify.ready(&serving(generation));
-        self.settle_who_keeps_sockets();
+        self.update_kept_sockets();
         self.resources.emperor.ready();
         if let Some(parent) = self.resources.parent.take()
             && let Err(error) = parent.ready()
         {
-            tracing::warn!("nobody waited for the start to end: {error}");
+            tracing::warn!("the parent process did not wait for the end of the start: {error}");
         }
     }
 
-    /// Tells the service manager how the instance is.
+    /// Reports the status to the service manager.
     pub(super) fn status(&self, text: &str) {
         self.resources.notify.status(text);
     }
 
-    /// A reload begins.
+    /// Reports the start of a reload.
     pub(super) fn reload_begins(&self) {
         self.resources.notify.reloading();
     }
 
-    /// The generation that a reload prepared serves.
+    /// Reports that the generation of a reload serves, and adopts its configuration.
     pub(super) fn reloaded(&mut self, generation: &Generation, took: Duration) {
         if let Some(next) = self.next.take() {
             let before = std::mem::replace(&mut self.resources.sockets, next.sockets);
@@ -329,9 +268,9 @@ impl Instance {
             self.config = next.config;
             self.resources.emperor.loan.address = next.address;
             self.companions = next.companions;
-            self.settle_who_keeps_sockets();
+            self.update_kept_sockets();
         }
-        let workers = report::workers(generation);
+        let workers = generation.worker_count_text();
         let number = generation.number;
         tracing::info!(
             "reloaded: generation {number} serves, {workers} in {:.2} s",
@@ -340,25 +279,25 @@ impl Instance {
         self.resources.notify.ready(&serving(generation));
     }
 
-    /// Only the generation that serves is there any more.
+    /// Reports the end of a reload: only the new generation accepts connections.
     pub(super) fn handed_over(&mut self) {
-        group::limit(&self.config, &self.resources.emperor);
+        cgroup_limits::apply(&self.config, &self.resources.emperor);
         self.resources.emperor.reloaded();
     }
 
-    /// The reload is given up, for this reason.
+    /// Reports a failed reload, and drops its configuration.
     pub(super) fn reload_failed(&mut self, failure: &LoadFailure) {
         self.resources.emperor.reload_failed(failure);
         if let Some(next) = self.next.take() {
-            group::limit(&self.config, &self.resources.emperor);
+            cgroup_limits::apply(&self.config, &self.resources.emperor);
             net::vacuum_dropped(&next.sockets, &self.resources.sockets);
         }
         self.resources
             .notify
-            .ready("a reload failed, the generation before serves on; see the log");
+            .ready("a reload failed, the previous generation continues to serve; see the log");
     }
 
-    /// The stop begins.
+    /// Reports the start of the stop, and drops the configuration of a running reload.
     pub(super) fn stop_begins(&mut self) {
         if let Some(next) = self.next.take() {
             net::vacuum_dropped(&next.sockets, &self.resources.sockets);
@@ -366,16 +305,16 @@ impl Instance {
         self.resources.notify.stopping();
     }
 
-    /// The instance is over: takes away what it left outside. Who still waits for the start is told why it failed.
-    pub(super) fn leave(&mut self, status: i32, failure: &LoadFailure) {
-        self.resources.undo(status, failure);
+    /// Removes the external resources at the exit. Who still waits for the start gets the failure.
+    pub(super) fn release(&mut self, status: i32, failure: &LoadFailure) {
+        self.resources.release(status, failure);
     }
 }
 
 fn serving(generation: &Generation) -> String {
     match generation.wanted() {
-        0 => "idle: the first connection brings the workers".to_owned(),
-        _ => format!("{} serving", report::workers(generation)),
+        0 => "idle: the first connection starts the workers".to_owned(),
+        _ => format!("{} serving", generation.worker_count_text()),
     }
 }
 

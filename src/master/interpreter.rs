@@ -1,4 +1,4 @@
-//! Which interpreter runs the application, remembered, because asking for it may take a while.
+//! The interpreter of the application: found once and kept, because the search may execute a shim.
 
 use std::ffi::OsString;
 use std::path::PathBuf;
@@ -6,64 +6,65 @@ use std::path::PathBuf;
 use crate::config::Config;
 use crate::sys::interpreter::{self, NotFound, Shim};
 
-/// Where commands are when the environment does not say.
+/// The search path for commands if PATH is not set.
 const DEFAULT_PATH: &str = "/usr/local/bin:/usr/bin:/bin";
 
-/// The interpreter found last, and what it was found for.
-pub(super) struct Interpreters {
-    last: Option<(Wanted, PathBuf)>,
-    known: Option<Shim>,
+/// The interpreter found last, and the settings it was found for.
+pub(super) struct InterpreterCache {
+    last: Option<(Settings, PathBuf)>,
+    /// The interpreter behind the shim on PATH, as the emperor has resolved it.
+    shim: Option<Shim>,
 }
 
+/// The settings that determine the interpreter.
 #[derive(PartialEq)]
-struct Wanted {
+struct Settings {
     home: Option<PathBuf>,
     python: Option<String>,
     path: OsString,
 }
 
-impl Interpreters {
-    /// None found yet; `known` is what the emperor has found out about the shim on PATH.
-    pub(super) fn new(known: Option<Shim>) -> Self {
-        Self { last: None, known }
+impl InterpreterCache {
+    pub(super) fn new(shim: Option<Shim>) -> Self {
+        Self { last: None, shim }
     }
 
     /// The interpreter for a configuration and the application's environment.
     ///
-    /// It is looked for again only when something else is wanted, or when the one found last is gone. A `home`
-    /// that is a symbolic link is resolved each time, so that a generation stays with what it began with.
+    /// It is searched again only when the settings have changed, or when the one found last is gone. A `home` that is a
+    /// symbolic link is resolved each time, so that a generation keeps the interpreter that it started with.
     ///
     /// # Errors
-    /// When there is none that can be executed.
+    /// When no executable interpreter is found.
     pub(super) fn find(
         &mut self,
         config: &Config,
         environment: &[(OsString, OsString)],
     ) -> Result<PathBuf, NotFound> {
         let path = environment.iter().find(|(name, _)| name == "PATH");
-        let wanted = Wanted {
+        let settings = Settings {
             home: config.home().map(|home| {
-                // what cannot be resolved is explained where it is looked for
+                // an error is reported by the search
                 std::fs::canonicalize(home).unwrap_or_else(|_| PathBuf::from(home))
             }),
             python: config.python().map(str::to_owned),
             path: path.map_or_else(|| DEFAULT_PATH.into(), |(_, value)| value.clone()),
         };
         if let Some((known, found)) = &self.last
-            && *known == wanted
+            && *known == settings
             && found.exists()
         {
             return Ok(found.clone());
         }
         let found = interpreter::find(
-            wanted.home.as_deref(),
-            wanted.python.as_deref(),
-            &wanted.path,
-            // it says how things were at the start
-            self.known.take().as_ref(),
+            settings.home.as_deref(),
+            settings.python.as_deref(),
+            &settings.path,
+            // it is valid only at the start
+            self.shim.take().as_ref(),
         )?
         .path;
-        self.last = Some((wanted, found.clone()));
+        self.last = Some((settings, found.clone()));
         Ok(found)
     }
 }

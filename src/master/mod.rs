@@ -1,26 +1,31 @@
-//! The master: it owns the listening sockets, and judges and replaces what serves on them. It knows no Python.
+//! The master of an instance: it owns the listening sockets, and supervises the processes that serve on them. It does not
+//! load Python.
 //!
-//! `start.rs` makes the process what it has to be, in order; then `run.rs` loops. Decisions are pure functions
-//! (`slot.rs`, `generation.rs`, `signals.rs`); a generation's processes are a `generation.rs`; what outlives generations
-//! is the `instance.rs`.
+//! `start.rs` prepares the process, step by step; then the loop in `run/event_loop.rs` runs. Decisions are pure functions
+//! (`slot.rs`, `zygote_state.rs`, `role.rs`, `deadline.rs`, `limits.rs`, `scale.rs`, `signals.rs`). `generation.rs` has the
+//! processes of one generation, `instance.rs` what outlives generations.
 
 mod backoff;
+mod cgroup_limits;
+mod control_socket;
 mod deadline;
 mod death_report;
 pub(crate) mod emperor_link;
+mod extension_module;
 mod fifo;
 mod generation;
-mod group;
 mod hooks;
 mod idle;
 mod instance;
 mod interpreter;
 mod limits;
-mod module;
 mod on_demand_sockets;
 mod plan;
+mod reload_files;
 mod reload_watch;
+mod reloads;
 mod report;
+mod resources;
 mod role;
 mod run;
 mod scale;
@@ -28,6 +33,7 @@ mod services;
 mod signals;
 mod slot;
 mod start;
+mod worker_slot;
 mod zygote;
 mod zygote_state;
 
@@ -36,7 +42,7 @@ use crate::{exit, log};
 
 /// Runs an instance in this process until it stops; returns the exit status.
 ///
-/// `config` is what `invocation` was read as; a reload reads it again.
+/// `config` was read from `invocation`; a reload reads it again.
 pub(crate) fn run(
     config: Config,
     invocation: config::Invocation,
@@ -57,9 +63,9 @@ pub(crate) fn run(
     };
     let mut master = run::Master::new(instance, signals, &first);
     let status = master.run(first).unwrap_or_else(|error| {
-        tracing::error!("the master cannot go on: {error}");
+        tracing::error!("the master cannot continue: {error}");
         exit::FAILED
     });
-    master.leave_the_place(status);
+    master.release(status);
     status
 }

@@ -1,4 +1,4 @@
-//! What a generation is made of: everything of the configuration that its processes need, resolved.
+//! The plan of a generation: the part of the configuration that its processes need, resolved.
 
 use std::ffi::OsString;
 use std::path::PathBuf;
@@ -11,29 +11,29 @@ use crate::config::{Config, ScalingAlgorithm};
 use crate::ipc::{AppSpec, Procname, Serving, Watching};
 use crate::log::request_log::{RequestLogSettings, Selection};
 
+use super::extension_module::ExtensionModule;
 use super::hooks;
-use super::interpreter::Interpreters;
+use super::interpreter::InterpreterCache;
 use super::limits::Limits;
-use super::module::Module;
 use super::scale::{Algorithm, Busyness, Scale};
 use crate::log;
 use crate::net::Bound;
 
-/// Bodies of this size go to a file where `post-buffering` says nothing: 1 MiB.
+/// Request bodies of this size are spooled to a file if `post-buffering` is not set: 1 MiB.
 const POST_BUFFERING: u64 = 1 << 20;
 
-/// Places for each worker: itself, its successor, and one that lingers.
-const PLACES: u32 = 3;
+/// Slots per worker id: the worker, its successor, and a predecessor that has not exited yet.
+const SLOTS_PER_WORKER: u32 = 3;
 
-/// The description of a generation.
+/// The plan of a generation.
 pub(super) struct Plan {
-    /// What the interpreter's side is told.
+    /// What the zygote and the workers get.
     pub(super) app: AppSpec,
     pub(super) interpreter: PathBuf,
-    pub(super) module: Rc<Module>,
-    /// The zygote's working directory, resolved.
+    pub(super) module: Rc<ExtensionModule>,
+    /// The zygote's working directory, absolute.
     pub(super) directory: PathBuf,
-    /// The zygote's environment, all of it.
+    /// The zygote's complete environment.
     pub(super) environment: Vec<(OsString, OsString)>,
     /// `limit-as`, bytes.
     pub(super) address_space: Option<u64>,
@@ -42,15 +42,15 @@ pub(super) struct Plan {
     /// `harakiri`.
     pub(super) harakiri: Option<Duration>,
     pub(super) limits: Limits,
-    /// Something is to be done when the application is loaded, before it serves.
+    /// Whether hooks run between the load of the application and its service.
     pub(super) hooks_after_load: bool,
     pub(super) scale: Scale,
-    /// What the workers listen on, in the order of `app.listeners`; shared with the generation before.
+    /// The listening sockets, in the order of `app.listeners`; shared with the previous generation.
     pub(super) sockets: Vec<Rc<Bound>>,
 }
 
 impl Plan {
-    /// What a configuration, read in the application's directory, makes of a generation.
+    /// The plan for a configuration. The current directory is the application's.
     ///
     /// # Errors
     /// When the interpreter cannot be found.
@@ -58,8 +58,8 @@ impl Plan {
         config: &Config,
         is_a_reload: bool,
         sockets: Vec<Rc<Bound>>,
-        module: Rc<Module>,
-        interpreters: &mut Interpreters,
+        module: Rc<ExtensionModule>,
+        interpreters: &mut InterpreterCache,
     ) -> Result<Self> {
         let directory = std::env::current_dir().context("the current directory is gone")?;
         let environment = environment(config, std::env::vars_os());
@@ -81,13 +81,14 @@ impl Plan {
     }
 }
 
-/// The environment of the application: ours, without what was meant for us, as `unenv` and `env` change it.
+/// The environment of the application: that of the master without the variables for the master, changed by `unenv` and
+/// `env`.
 pub(super) fn environment(
     config: &Config,
     ours: impl Iterator<Item = (OsString, OsString)>,
 ) -> Vec<(OsString, OsString)> {
     let mut environment: Vec<(OsString, OsString)> =
-        ours.filter(|(name, _)| !is_for_us(name)).collect();
+        ours.filter(|(name, _)| !is_for_master(name)).collect();
     for name in config.unenv() {
         environment.retain(|(known, _)| known != name.as_str());
     }
@@ -100,12 +101,12 @@ pub(super) fn environment(
     environment
 }
 
-/// Whether a variable was meant for the master alone.
-fn is_for_us(name: &OsString) -> bool {
+/// Whether a variable is for the master only.
+fn is_for_master(name: &OsString) -> bool {
     let Some(name) = name.to_str() else {
         return false;
     };
-    // the interpreter's side logs as we do
+    // the log settings apply to zygote and workers too
     let option = (name.starts_with("UWSGI_") || name.starts_with("RUWSGI_"))
         && !["RUWSGI_LOG", log::VASSAL_NAME].contains(&name);
     option
@@ -150,7 +151,7 @@ fn app(config: &Config, is_a_reload: bool, sockets: &[Rc<Bound>]) -> AppSpec {
     }
 }
 
-/// Every configured option once, with all its values.
+/// Every configured option with all its values.
 fn options(config: &Config) -> Vec<(String, Vec<String>)> {
     let mut options: Vec<(String, Vec<String>)> = Vec::new();
     for (name, value, _) in config.entries() {
@@ -165,7 +166,7 @@ fn options(config: &Config) -> Vec<(String, Vec<String>)> {
 fn serving(config: &Config) -> Serving {
     Serving {
         processes: config.processes(),
-        rows: config.processes().saturating_mul(PLACES),
+        rows: config.processes().saturating_mul(SLOTS_PER_WORKER),
         resident_limit: config.reload_on_rss().filter(|bytes| *bytes > 0),
         min_lifetime_ms: milliseconds(config.min_worker_lifetime()),
         harakiri: harakiri(config).is_some(),
@@ -203,13 +204,13 @@ fn request_log(config: &Config) -> RequestLogSettings {
     }
 }
 
-/// How long workers may take to leave.
+/// Time in which a worker has to finish its requests and exit.
 fn mercy(config: &Config) -> Duration {
     let worker = config.worker_reload_mercy();
     config.reload_mercy().map_or(worker, |all| all.min(worker))
 }
 
-/// What the interpreter's side is to tell of the application's files.
+/// Whether and how the application's files are watched (`py-autoreload`).
 fn watching(config: &Config) -> Option<Watching> {
     let every = config.py_autoreload().filter(|every| !every.is_zero())?;
     Some(Watching {
@@ -292,7 +293,7 @@ fn procname(config: &Config) -> Procname {
     }
 }
 
-/// How the master is named in `ps`; `None`: by its command line, because nothing else is asked for.
+/// The title of the master in `ps`; `None` if no option sets one, so that its command line stays.
 pub(super) fn master_title(config: &Config) -> Option<String> {
     let procname = procname(config);
     let asked = config.auto_procname() || procname != Procname::default();

@@ -1,4 +1,4 @@
-//! The lines that tell an operator how processes fare; those about a worker's death are in `death_report.rs`.
+//! Log messages about zygotes, workers and reloads; those about the end of a worker are in `death_report.rs`.
 
 use std::fmt;
 use std::io;
@@ -8,53 +8,52 @@ use crate::ipc::LoadFailure;
 use crate::log::{self, counted};
 use crate::sys::process::{Exit, Pid};
 
-use super::generation::Generation;
-use super::limits::Reason;
+use super::limits::RecycleReason;
 use super::role::GenerationRole;
 use super::slot::{SlotState, WorkerProcess};
 use super::zygote_state::Zygote;
 
-/// How a generation's zygote is called.
+/// The name of a generation's zygote in the log.
 pub(super) fn zygote_of(generation: u32) -> String {
     format!("zygote of generation {generation}")
 }
 
-/// A zygote has died that had loaded its application.
+/// A zygote exited after it had loaded the application.
 pub(super) fn zygote_died(generation: u32, pid: Pid, exit: Exit, after: &Zygote, now: Instant) {
     let next = match after {
-        Zygote::Absent { due, .. } => format!("; another one is started {}", when(*due, now)),
+        Zygote::Absent { due, .. } => format!("; the next one starts {}", when(*due, now)),
         _ => String::new(),
     };
     tracing::error!(
-        "{} (pid {pid}): {exit}; the workers serve on{next}",
+        "{} (pid {pid}): {exit}; the workers continue to serve{next}",
         zygote_of(generation)
     );
 }
 
 /// A worker could not be forked.
-pub(super) fn not_forked(slot: u32, error: &io::Error, after: &SlotState, now: Instant) {
+pub(super) fn not_forked(worker_id: u32, error: &io::Error, after: &SlotState, now: Instant) {
     tracing::error!(
-        "worker {slot}: cannot be forked: {error}{}",
-        what_next(after, now)
+        "worker {worker_id}: cannot be forked: {error}{}",
+        next_fork(after, now)
     );
 }
 
-/// A request that a worker works on, as the scoreboard knows it.
+/// A request that a worker works on, as the scoreboard describes it.
 pub(super) struct RequestInFlight {
-    /// From 0.
+    /// The thread that works on it, from 0.
     pub(super) thread: u32,
     /// Method, URI and the client's address.
     pub(super) note: Vec<u8>,
-    /// Its variables, and the bytes of their block.
+    /// Number of its variables, and the bytes of their block.
     pub(super) vars: u32,
     pub(super) block: u32,
     pub(super) age: Duration,
-    /// Its deadline has passed: its client was answered.
+    /// Its deadline (`harakiri`) has passed, and its client got an error.
     pub(super) expired: bool,
 }
 
 impl RequestInFlight {
-    /// Method and URI, and the client's address.
+    /// Splits the note into the request line (method and URI) and the client's address.
     pub(super) fn parts(&self) -> (&[u8], &[u8]) {
         match self.note.iter().rposition(|byte| *byte == b' ') {
             Some(at) => (&self.note[..at], &self.note[at + 1..]),
@@ -74,63 +73,69 @@ impl fmt::Display for RequestInFlight {
     }
 }
 
-/// A request has reached its deadline.
-pub(super) fn expired(slot: u32, worker: &WorkerProcess, lost: &RequestInFlight, limit: Duration) {
+/// A request exceeded `harakiri`.
+pub(super) fn expired(
+    worker_id: u32,
+    worker: &WorkerProcess,
+    request: &RequestInFlight,
+    limit: Duration,
+) {
     tracing::error!(
-        "worker {slot} (pid {}): {lost} is given up after {:.1} s in thread {} (harakiri = {}); its client gets a 504 unless the answer has begun",
+        "worker {worker_id} (pid {}): {request}: aborted after {:.1} s in thread {} (harakiri = {}); the client gets a 504 unless the response has begun",
         worker.pid,
-        lost.age.as_secs_f64(),
-        lost.thread,
+        request.age.as_secs_f64(),
+        request.thread,
         limit.as_secs(),
     );
 }
 
-/// The thread of such a request is stuck.
-pub(super) fn condemned(slot: u32, worker: &WorkerProcess, lost: &RequestInFlight) {
+/// The thread of an expired request did not return.
+pub(super) fn condemned(worker_id: u32, worker: &WorkerProcess, request: &RequestInFlight) {
     tracing::error!(
-        "worker {slot} (pid {}): thread {} does not come back from {lost}; the worker takes no more requests and is replaced",
+        "worker {worker_id} (pid {}): thread {} does not return from {request}; the worker accepts no more requests and is replaced",
         worker.pid,
-        lost.thread,
+        request.thread,
     );
 }
 
-/// Such a request, or another one, keeps the interpreter to itself.
-pub(super) fn stuck(slot: u32, worker: &WorkerProcess, lost: &RequestInFlight) {
+/// The thread of an expired request cannot be interrupted.
+pub(super) fn stuck(worker_id: u32, worker: &WorkerProcess, request: &RequestInFlight) {
     tracing::error!(
-        "worker {slot} (pid {}): {lost} in thread {} cannot be ended, because native code keeps the interpreter to itself; the worker takes no more requests and is replaced",
+        "worker {worker_id} (pid {}): {request} in thread {} cannot be interrupted, because native code holds the interpreter (GIL); the worker accepts no more requests and is replaced",
         worker.pid,
-        lost.thread,
+        request.thread,
     );
 }
 
-/// A worker is to be replaced.
+/// A worker is being replaced.
 pub(super) fn recycled(
-    slot: u32,
+    worker_id: u32,
     worker: &WorkerProcess,
     requests: u64,
-    reason: Reason,
+    reason: RecycleReason,
     now: Instant,
 ) {
     tracing::info!(
-        "worker {slot} (pid {}): another one takes over from it after {:.1} s and {} ({reason})",
+        "worker {worker_id} (pid {}): being replaced after {:.1} s and {} ({reason})",
         worker.pid,
         now.duration_since(worker.since).as_secs_f64(),
         counted(requests, "request"),
     );
 }
 
-/// A worker did not leave in time.
-pub(super) fn overdue(slot: u32, worker: &WorkerProcess, mercy: Duration) {
+/// A worker exceeded `worker-reload-mercy`.
+pub(super) fn overdue(worker_id: u32, worker: &WorkerProcess, mercy: Duration) {
     tracing::warn!(
-        "worker {slot} (pid {}): killed, because it has not finished within {} s of being told to leave (worker-reload-mercy)",
+        "worker {worker_id} (pid {}): killed: it did not finish its requests within {} s (worker-reload-mercy)",
         worker.pid,
         mercy.as_secs()
     );
 }
 
-pub(super) fn what_next(after: &SlotState, now: Instant) -> String {
+/// When the next worker of a slot is forked, as the end of a sentence.
+pub(super) fn next_fork(after: &SlotState, now: Instant) -> String {
     match after {
-        SlotState::Empty { due, .. } => format!("; another one is forked {}", when(*due, now)),
+        SlotState::Empty { due, .. } => format!("; the next one is forked {}", when(*due, now)),
         _ => String::new(),
     }
 }
@@ -145,25 +150,7 @@ pub(super) fn when(due: Instant, now: Instant) -> String {
     }
 }
 
-/// `1 worker`, `4 workers of 2 threads`, `no worker until a connection comes`.
-pub(super) fn workers(generation: &Generation) -> String {
-    let plural = match generation.wanted() {
-        0 => return "no worker until a connection comes".to_owned(),
-        1 => "",
-        _ => "s",
-    };
-    let threads = match generation.plan.app.serving.threads {
-        0 | 1 => String::new(),
-        threads => format!(" of {threads} threads"),
-    };
-    let most = match generation.plan.scale.most {
-        most if most > generation.wanted() => format!(" (at most {most})"),
-        _ => String::new(),
-    };
-    format!("{} worker{plural}{threads}{most}", generation.wanted())
-}
-
-/// An application could not be loaded: the sentence, and the traceback below it if that is wanted.
+/// The application could not be loaded: one sentence, and Python's traceback below it if requested.
 pub(super) fn not_loaded(failure: &LoadFailure, next: &str, with_traceback: bool) {
     let heading = format!("{}{next}", failure.sentence);
     let traceback = failure.traceback.trim_end();
@@ -174,9 +161,9 @@ pub(super) fn not_loaded(failure: &LoadFailure, next: &str, with_traceback: bool
     }
 }
 
-/// A reload could not begin.
+/// A reload could not start.
 pub(super) fn reload_refused(reason: &anyhow::Error) {
-    let heading = "the reload is given up and everything stays as it was";
+    let heading = "reload failed, the running configuration stays in use";
     let reason = format!("{reason:#}");
     match reason.lines().count() {
         0 | 1 => tracing::error!("{heading}: {reason}"),
@@ -184,39 +171,8 @@ pub(super) fn reload_refused(reason: &anyhow::Error) {
     }
 }
 
-/// The state of a generation, a line for it and one for each slot.
-pub(super) fn generation(generation: &Generation, now: Instant) {
-    let role = role(generation.role);
-    let zygote = match (&generation.zygote, generation.zygote.pid()) {
-        (Zygote::Loading { .. }, Some(pid)) => format!("zygote pid {pid}, loading"),
-        (_, Some(pid)) => format!("zygote pid {pid}"),
-        (_, None) => "no zygote".to_owned(),
-    };
-    let number = generation.number;
-    tracing::info!(
-        "generation {number}: {role}, {zygote}, {}",
-        counted(generation.requests(), "request")
-    );
-    for (slot, state, requests) in generation.slots() {
-        let (Some(worker), requests) = (state.worker(), counted(requests, "request")) else {
-            tracing::info!(
-                "generation {number}, worker {slot}: {}{}",
-                name(state),
-                what_next(state, now)
-            );
-            continue;
-        };
-        let age = now.duration_since(worker.since).as_secs();
-        let pid = worker.pid;
-        tracing::info!(
-            "generation {number}, worker {slot} (pid {pid}): {}, {age} s old, {requests}",
-            name(state)
-        );
-    }
-}
-
-/// Where a generation stands, in words.
-pub(super) fn role(role: GenerationRole) -> &'static str {
+/// The role of a generation, in words.
+pub(super) fn role_name(role: GenerationRole) -> &'static str {
     match role {
         GenerationRole::First => "being started",
         GenerationRole::Current => "serving",
@@ -225,9 +181,9 @@ pub(super) fn role(role: GenerationRole) -> &'static str {
     }
 }
 
-/// What a slot is doing, in words.
-pub(super) fn name(slot: &SlotState) -> &'static str {
-    match slot {
+/// The state of a slot, in words.
+pub(super) fn slot_state_name(state: &SlotState) -> &'static str {
+    match state {
         SlotState::Empty { .. } | SlotState::Vacant => "empty",
         SlotState::Forking { .. } => "being forked",
         SlotState::Starting { .. } => "starting",

@@ -1,64 +1,66 @@
 //! The role of a generation, and what a failure in it means for the instance.
 
-/// Starts of one slot that may fail, one after the other, before a new generation is given up.
-const PATIENCE: u32 = 3;
+/// Consecutive failed starts of a worker after which a reload abandons the new generation.
+const MAX_FAILED_STARTS: u32 = 3;
 
-/// Where a generation stands among the others.
+/// The role of a generation among the others.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub(super) enum GenerationRole {
-    /// The first of all, until its workers serve.
+    /// The first generation of the instance, until its workers serve.
     First,
-    /// The one that serves.
+    /// The generation that serves.
     Current,
-    /// The one that a reload prepares; the current one serves meanwhile.
+    /// The generation that a reload prepares; the current one serves meanwhile.
     Next,
-    /// It finishes what it began, and goes.
+    /// A generation that finishes its requests and exits.
     Old,
 }
 
-/// What went wrong in a generation.
+/// A failed start in a generation.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub(super) enum StartFailure {
-    /// The application cannot be loaded, or the zygote died over it.
+    /// The zygote cannot load the application, or died while it loaded it.
     NotLoaded,
-    /// The application cannot be loaded in a worker (`lazy-apps`).
+    /// A worker cannot load the application (`lazy-apps`).
     NotLoadedInWorker {
-        /// A worker of this generation serves, or has served.
+        /// Whether a worker of this generation serves or has served.
         served: bool,
     },
     /// A worker died before it could serve.
-    FailedStart {
-        /// How often, one after the other.
+    WorkerDied {
+        /// Consecutive failed starts of its slot.
         failures: u32,
     },
 }
 
-/// What follows from it.
+/// What the master does about a failed start.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
-pub(super) enum Verdict {
-    /// The same is tried again, after a pause.
-    TryAgain,
-    /// The generation is given up; the current one serves on.
-    GiveUp,
+pub(super) enum FailureResponse {
+    /// The start is retried after a pause.
+    Retry,
+    /// The generation is abandoned; the current one continues to serve.
+    AbandonGeneration,
     /// The instance cannot start.
-    Fatal,
+    StopInstance,
 }
 
-/// Judges a failure.
-pub(super) fn judge(role: GenerationRole, failure: StartFailure) -> Verdict {
+/// What the master does about a failed start in a generation with this role.
+pub(super) fn response_to(role: GenerationRole, failure: StartFailure) -> FailureResponse {
     match (role, failure) {
         (
             GenerationRole::First,
             StartFailure::NotLoaded | StartFailure::NotLoadedInWorker { served: false },
-        ) => Verdict::Fatal,
+        ) => FailureResponse::StopInstance,
         (
             GenerationRole::Next,
             StartFailure::NotLoaded | StartFailure::NotLoadedInWorker { .. },
-        ) => Verdict::GiveUp,
-        (GenerationRole::Next, StartFailure::FailedStart { failures }) if failures >= PATIENCE => {
-            Verdict::GiveUp
+        ) => FailureResponse::AbandonGeneration,
+        (GenerationRole::Next, StartFailure::WorkerDied { failures })
+            if failures >= MAX_FAILED_STARTS =>
+        {
+            FailureResponse::AbandonGeneration
         }
-        _ => Verdict::TryAgain,
+        _ => FailureResponse::Retry,
     }
 }
 
@@ -67,33 +69,56 @@ mod tests {
     use super::*;
 
     #[test]
-    fn what_cannot_be_loaded_ends_a_first_start_and_only_gives_up_a_reload() {
+    fn a_failed_load_stops_the_first_start_and_only_abandons_a_reload() {
         for failure in [
             StartFailure::NotLoaded,
             StartFailure::NotLoadedInWorker { served: false },
         ] {
-            assert_eq!(judge(GenerationRole::First, failure), Verdict::Fatal);
-            assert_eq!(judge(GenerationRole::Next, failure), Verdict::GiveUp);
-            assert_eq!(judge(GenerationRole::Current, failure), Verdict::TryAgain);
+            assert_eq!(
+                response_to(GenerationRole::First, failure),
+                FailureResponse::StopInstance
+            );
+            assert_eq!(
+                response_to(GenerationRole::Next, failure),
+                FailureResponse::AbandonGeneration
+            );
+            assert_eq!(
+                response_to(GenerationRole::Current, failure),
+                FailureResponse::Retry
+            );
         }
     }
 
     #[test]
-    fn a_generation_that_served_is_never_the_end_of_the_instance() {
+    fn a_failure_after_serving_never_stops_the_instance() {
         let failure = StartFailure::NotLoadedInWorker { served: true };
-        assert_eq!(judge(GenerationRole::First, failure), Verdict::TryAgain);
+        assert_eq!(
+            response_to(GenerationRole::First, failure),
+            FailureResponse::Retry
+        );
     }
 
     #[test]
-    fn a_reload_bears_two_failed_starts_of_a_worker() {
-        let verdicts = [1, 2, 3]
-            .map(|failures| judge(GenerationRole::Next, StartFailure::FailedStart { failures }));
+    fn a_reload_tolerates_two_failed_starts_of_a_worker() {
+        let verdicts = [1, 2, 3].map(|failures| {
+            response_to(GenerationRole::Next, StartFailure::WorkerDied { failures })
+        });
         assert_eq!(
             verdicts,
-            [Verdict::TryAgain, Verdict::TryAgain, Verdict::GiveUp]
+            [
+                FailureResponse::Retry,
+                FailureResponse::Retry,
+                FailureResponse::AbandonGeneration
+            ]
         );
-        let failure = StartFailure::FailedStart { failures: 100 };
-        assert_eq!(judge(GenerationRole::First, failure), Verdict::TryAgain);
-        assert_eq!(judge(GenerationRole::Current, failure), Verdict::TryAgain);
+        let failure = StartFailure::WorkerDied { failures: 100 };
+        assert_eq!(
+            response_to(GenerationRole::First, failure),
+            FailureResponse::Retry
+        );
+        assert_eq!(
+            response_to(GenerationRole::Current, failure),
+            FailureResponse::Retry
+        );
     }
 }

@@ -1,30 +1,30 @@
-//! How many workers an instance has: pure rules over looks at the scoreboard, one a second.
+//! The number of workers of an instance: pure functions over one sample of the load per second.
 //!
-//! Three algorithms of uWSGI's, and none of them stops a worker that the rest could not stand in for.
+//! The algorithms are uWSGI's. None of them retires a worker whose load the others could not take.
 //!
 //! ```text
-//! spare     all threads busy for some seconds: more;  a worker too many for as long: one fewer
+//! spare     all threads busy for some seconds: more;  a surplus worker for as long: one fewer
 //! backlog   more connections wait than cheaper-overload: more;  as above: one fewer
 //! busyness  an average above cheaper-busyness-max: more;  below cheaper-busyness-min for many cycles: one fewer
 //! ```
 
-/// Above this share of all threads there is nobody to spare.
+/// Share of busy threads from which no thread counts as spare.
 const FULL: f64 = 0.9;
-/// One worker is too many when the others would have at most this to do.
+/// A worker is surplus when the load on the others would be at most this.
 const SLACK: f64 = 0.75;
 
-/// What the configuration says about it.
+/// The configured scaling (`cheaper` and the like).
 #[derive(Clone, Debug, PartialEq)]
 pub(super) struct Scale {
-    /// `cheap`: none until the first connection.
+    /// `cheap`: no worker until the first connection.
     pub(super) cheap: bool,
-    /// `cheaper-initial`: workers of an instance that begins to serve.
+    /// `cheaper-initial`: workers at the start.
     pub(super) initial: u32,
-    /// `cheaper`: never fewer, once there are any.
+    /// `cheaper`: the minimum, once there are any.
     pub(super) least: u32,
     /// `processes`.
     pub(super) most: u32,
-    /// `cheaper-step`: so many more at once.
+    /// `cheaper-step`: workers started at once.
     pub(super) step: u32,
     /// `cheaper-overload`: seconds for spare, connections for backlog, the seconds of a cycle for busyness.
     pub(super) overload: u32,
@@ -34,13 +34,13 @@ pub(super) struct Scale {
     pub(super) hard_limit: Option<u64>,
 }
 
-/// `cheaper-algo`, and what it needs.
+/// `cheaper-algo`, with its parameters.
 #[derive(Clone, Debug, PartialEq)]
 pub(super) enum Algorithm {
     Spare,
     Backlog,
     Busyness(Busyness),
-    /// Only the operator changes the number.
+    /// Only an operator changes the number.
     Manual,
 }
 
@@ -50,54 +50,54 @@ pub(super) struct Busyness {
     /// Percent.
     pub(super) max: u32,
     pub(super) min: u32,
-    /// Cycles below `min` after which a worker goes.
+    /// Cycles below `min` after which a worker is retired.
     pub(super) multiplier: u32,
-    /// Cycles more, each time that it was missed soon after.
+    /// Cycles added each time that a retired worker was needed soon after.
     pub(super) penalty: u32,
-    /// Waiting connections that bring `backlog_step` workers at once.
+    /// Waiting connections from which `backlog_step` workers are started at once.
     pub(super) backlog_alert: u32,
     pub(super) backlog_step: u32,
-    /// Cycles after which such a worker may go again.
+    /// Cycles after which such a worker may be retired.
     pub(super) backlog_multiplier: u32,
-    /// Seconds with any waiting connection that bring them too.
+    /// Seconds with waiting connections after which they are started too.
     pub(super) backlog_nonzero: u32,
 }
 
 impl Scale {
     /// Whether the number follows the load.
-    pub(super) fn follows(&self) -> bool {
+    pub(super) fn follows_load(&self) -> bool {
         self.least < self.most && self.algorithm != Algorithm::Manual
     }
 
-    /// Whether the queues of the sockets have to be known.
+    /// Whether the algorithm needs the accept queues of the sockets.
     pub(super) fn needs_queue(&self) -> bool {
         matches!(self.algorithm, Algorithm::Backlog | Algorithm::Busyness(_))
     }
 
-    /// Whether the memory of the workers has to be known.
+    /// Whether a limit needs the memory of the workers.
     pub(super) fn needs_memory(&self) -> bool {
         self.soft_limit.is_some() || self.hard_limit.is_some()
     }
 }
 
-/// What was seen in the last second.
+/// The load in the last second.
 #[derive(Clone, Copy, Debug, Default, PartialEq)]
-pub(super) struct Reading {
-    /// Workers that are wanted.
+pub(super) struct LoadSample {
+    /// Workers requested.
     pub(super) wanted: u32,
     /// Workers that serve.
     pub(super) serving: u32,
     /// Threads per worker.
     pub(super) threads: u32,
-    /// How many threads were busy, on average.
+    /// Average number of busy threads.
     pub(super) busy: f64,
-    /// Connections that wait to be accepted.
+    /// Connections waiting to be accepted.
     pub(super) queue: u32,
     /// Resident memory of all workers, bytes.
     pub(super) resident: u64,
 }
 
-impl Reading {
+impl LoadSample {
     fn is_full(&self) -> bool {
         self.busy >= FULL * f64::from(self.serving * self.threads)
     }
@@ -112,46 +112,46 @@ impl Reading {
     }
 }
 
-/// What is remembered from one second to the next.
+/// State carried from one sample to the next.
 #[derive(Clone, Debug, Default, PartialEq)]
-pub(super) struct Memory {
-    /// Seconds, one after the other, in which there was nobody to spare, or one too many.
+pub(super) struct History {
+    /// Consecutive seconds without a spare thread, and with a surplus worker.
     full: u32,
     slack: u32,
-    /// Seconds, one after the other, in which a connection waited.
+    /// Consecutive seconds in which a connection waited.
     waiting: u32,
     cycle: Cycle,
 }
 
-/// The memory of busyness.
+/// The history of the busyness algorithm.
 #[derive(Clone, Debug, Default, PartialEq)]
 struct Cycle {
-    /// Seconds of the cycle that have passed, and the busyness of each, added up.
+    /// Seconds of the cycle that have passed, and the sum of their busyness.
     seconds: u32,
     sum: f64,
-    /// Cycles below the minimum, one after the other.
+    /// Consecutive cycles below the minimum.
     idle: u32,
-    /// Cycles since a worker went, and what the multiplier has become by penalties.
+    /// Cycles since a worker was retired, and the penalty added to the multiplier.
     since_fewer: Option<u32>,
     penalty: u32,
-    /// Workers that came because connections waited, and are not gone again.
+    /// Workers that were started because connections waited, and are not retired yet.
     emergency: u32,
 }
 
-/// How many workers are wanted after this second.
-pub(super) fn judge(scale: &Scale, memory: &mut Memory, now: &Reading) -> u32 {
+/// The number of workers to request after this sample.
+pub(super) fn next_count(scale: &Scale, history: &mut History, now: &LoadSample) -> u32 {
     let wanted = now.wanted.min(scale.most);
     if wanted == 0 {
-        *memory = Memory::default();
+        *history = History::default();
         return 0;
     }
-    // those that were asked for are not there yet: nothing can be judged
+    // while requested workers have not started, no more are requested
     let complete = now.serving >= wanted;
     let change = match &scale.algorithm {
         Algorithm::Manual => return wanted,
-        Algorithm::Spare => spare(scale, memory, now),
-        Algorithm::Backlog => backlog(scale, memory, now),
-        Algorithm::Busyness(rule) => busyness(scale, rule, memory, now),
+        Algorithm::Spare => spare(scale, history, now),
+        Algorithm::Backlog => backlog(scale, history, now),
+        Algorithm::Busyness(rule) => busyness(scale, rule, history, now),
     };
     let over = |limit: Option<u64>| limit.is_some_and(|limit| now.resident >= limit);
     let next = match change {
@@ -165,7 +165,7 @@ pub(super) fn judge(scale: &Scale, memory: &mut Memory, now: &Reading) -> u32 {
     next.clamp(scale.least.max(1).min(scale.most), scale.most)
 }
 
-/// What an algorithm asks for.
+/// The change that an algorithm requests.
 #[derive(Clone, Copy, Debug, PartialEq)]
 enum Change {
     None,
@@ -173,41 +173,49 @@ enum Change {
     Fewer,
 }
 
-fn spare(scale: &Scale, memory: &mut Memory, now: &Reading) -> Change {
-    memory.full = if now.is_full() { memory.full + 1 } else { 0 };
-    if memory.full >= scale.overload.max(1) {
-        memory.full = 0;
-        memory.slack = 0;
+fn spare(scale: &Scale, history: &mut History, now: &LoadSample) -> Change {
+    history.full = if now.is_full() { history.full + 1 } else { 0 };
+    if history.full >= scale.overload.max(1) {
+        history.full = 0;
+        history.slack = 0;
         return Change::More(scale.step);
     }
-    one_fewer(scale.overload, memory, now)
+    one_fewer(scale.overload, history, now)
 }
 
-fn one_fewer(seconds: u32, memory: &mut Memory, now: &Reading) -> Change {
-    memory.slack = if now.has_slack() { memory.slack + 1 } else { 0 };
-    if memory.slack < seconds.max(1) {
+fn one_fewer(seconds: u32, history: &mut History, now: &LoadSample) -> Change {
+    history.slack = if now.has_slack() {
+        history.slack + 1
+    } else {
+        0
+    };
+    if history.slack < seconds.max(1) {
         return Change::None;
     }
-    memory.slack = 0;
+    history.slack = 0;
     Change::Fewer
 }
 
-/// uWSGI takes a worker away in every second in which the queue is shorter; here only when the rest can do its work.
-fn backlog(scale: &Scale, memory: &mut Memory, now: &Reading) -> Change {
+/// uWSGI retires a worker in each second in which the queue is shorter; here only if the others can take its load.
+fn backlog(scale: &Scale, history: &mut History, now: &LoadSample) -> Change {
     if now.queue > scale.overload {
-        memory.slack = 0;
+        history.slack = 0;
         return Change::More(scale.step);
     }
-    one_fewer(1, memory, now)
+    one_fewer(1, history, now)
 }
 
-fn busyness(scale: &Scale, rule: &Busyness, memory: &mut Memory, now: &Reading) -> Change {
-    memory.waiting = if now.queue > 0 { memory.waiting + 1 } else { 0 };
+fn busyness(scale: &Scale, rule: &Busyness, history: &mut History, now: &LoadSample) -> Change {
+    history.waiting = if now.queue > 0 {
+        history.waiting + 1
+    } else {
+        0
+    };
     let alert = now.queue > rule.backlog_alert
-        || (rule.backlog_nonzero > 0 && memory.waiting >= rule.backlog_nonzero);
-    let cycle = &mut memory.cycle;
+        || (rule.backlog_nonzero > 0 && history.waiting >= rule.backlog_nonzero);
+    let cycle = &mut history.cycle;
     if alert && rule.backlog_step > 0 {
-        memory.waiting = 0;
+        history.waiting = 0;
         cycle.idle = 0;
         cycle.emergency += rule.backlog_step;
         return Change::More(rule.backlog_step);
@@ -227,7 +235,7 @@ fn end_of_cycle(scale: &Scale, rule: &Busyness, cycle: &mut Cycle, average: f64)
     cycle.since_fewer = cycle.since_fewer.map(|cycles| cycles.saturating_add(1));
     if average > f64::from(rule.max) {
         cycle.idle = 0;
-        // the one that went last went too soon
+        // the last worker was retired too soon
         if cycle
             .since_fewer
             .is_some_and(|cycles| cycles <= missed_within)
@@ -264,10 +272,10 @@ fn end_of_cycle(scale: &Scale, rule: &Busyness, cycle: &mut Cycle, average: f64)
     Change::Fewer
 }
 
-/// How many workers a generation begins with; `serving` are those of the one that serves, and how many it may have.
+/// The number of workers that a generation starts with. `serving`: those of the current generation, and its maximum.
 ///
-/// A reload keeps what the load has made of the number. One that has no workers stays so, unless the application is
-/// loaded by the workers (`lazy`): nobody would know whether it can be.
+/// A reload keeps the number that the load has led to. Without workers there are none after it either, unless the workers
+/// load the application (`lazy`): otherwise a failure would show only at the next connection.
 pub(super) fn first_count(scale: &Scale, serving: Option<(u32, u32)>, lazy: bool) -> u32 {
     match serving {
         None if scale.cheap => 0,

@@ -1,8 +1,8 @@
-//! What a signal asks the master for.
+//! The meaning of the signals that the master receives.
 
 use crate::sys::signal::Signal;
 
-/// The signals that the master reads; those it has no order for are blocked so that they harm nobody.
+/// The signals that the master reads. Those without an action are blocked so that they end no process.
 pub(super) const READ: [Signal; 8] = [
     Signal::SIGHUP,
     Signal::SIGINT,
@@ -14,29 +14,29 @@ pub(super) const READ: [Signal; 8] = [
     Signal::SIGALRM,
 ];
 
-/// How a reload treats the workers it replaces.
+/// How a reload ends the workers of the old generation.
 #[derive(Clone, Copy, Debug, PartialEq, Eq, PartialOrd, Ord)]
 pub(super) enum ReloadMode {
-    /// They finish what they began.
+    /// They finish their requests.
     Graceful,
     /// They are killed.
     Brutal,
 }
 
-/// What the master is asked for.
+/// What the master does on a signal.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub(super) enum SignalAction {
-    /// Finish the requests in flight and stop; the second time: stop at once.
+    /// Finish the requests in flight and exit; the second time: exit at once.
     Stop,
-    /// Load everything anew.
+    /// Read the configuration and load the application again.
     Reload(ReloadMode),
     /// Write the state to the log.
     Report,
-    /// A child has ended.
+    /// Collect the exit statuses of children.
     Reap,
 }
 
-/// The order that a signal is; `term_stops` is false under `die-on-term = false`.
+/// The action on a signal; `term_stops` is false under `die-on-term = false`.
 pub(super) fn action(signal: Signal, term_stops: bool) -> Option<SignalAction> {
     match signal {
         Signal::SIGTERM if !term_stops => Some(SignalAction::Reload(ReloadMode::Brutal)),
@@ -53,7 +53,7 @@ mod tests {
     use super::*;
 
     #[test]
-    fn term_stops_unless_the_old_meaning_is_asked_for() {
+    fn term_stops_unless_die_on_term_is_false() {
         assert_eq!(action(Signal::SIGTERM, true), Some(SignalAction::Stop));
         assert_eq!(
             action(Signal::SIGTERM, false),
@@ -64,7 +64,7 @@ mod tests {
     }
 
     #[test]
-    fn odd_signals_are_read_and_have_no_effect() {
+    fn signals_without_an_action_are_read_and_ignored() {
         for signal in [Signal::SIGUSR2, Signal::SIGALRM] {
             assert!(READ.contains(&signal));
             assert_eq!(action(signal, true), None);

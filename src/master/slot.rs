@@ -1,13 +1,13 @@
-//! The life of a worker slot: a pure function of its state, what happened, and the time.
+//! The states of a worker slot, and the transitions between them: a pure function of state, event and time.
 //!
 //! ```text
-//!          Due              Forked             Ready
+//!          Tick             Forked             Ready
 //!  Empty ───────▶ Forking ─────────▶ Starting ───────▶ Serving ──▶ Leaving ──▶ Killed
 //!    ▲               │                  │     └▶ Held ───▲ │          │           │
 //!    └───────────────┴──────────────────┴──────────────────┴──────────┴───────────┴──▶ Vacant
 //! ```
-//! A slot keeps its number through many workers. It becomes `Vacant` when its generation is over, or when another
-//! place has its worker: while one worker takes over from another, two places have the same number.
+//! A slot has one worker id and holds many processes in turn. It becomes `Vacant` when its generation ends, or when another
+//! slot has taken over its worker id: while one worker replaces another, two slots have the same id.
 
 use std::time::{Duration, Instant};
 
@@ -16,94 +16,98 @@ use crate::sys::process::Pid;
 
 use super::backoff;
 
-/// A worker that lived at least this long, or answered anything, had a good start.
+/// A worker that lives at least this long, or finishes a request, has started well.
 pub(super) const GOOD_START: Duration = Duration::from_secs(1);
 
-/// What a slot holds.
+/// The state of a slot.
 #[derive(Clone, Copy, Debug, PartialEq)]
 pub(super) enum SlotState {
-    /// No process; the next is to be forked at `due`.
+    /// No process; the next one is forked at `due`.
     Empty {
         due: Instant,
-        /// Starts that failed, one after the other.
+        /// Consecutive failed starts.
         failures: u32,
     },
     /// The zygote was asked to fork.
     Forking {
         failures: u32,
-        /// Not so: the worker is killed as soon as it is known.
+        /// If false, the worker is killed as soon as its pid is known.
         wanted: bool,
     },
     /// Forked, not yet able to serve.
     Starting { worker: WorkerProcess },
-    /// Able to serve, waiting for the word.
+    /// Able to serve; it waits for [`ToWorker::Serve`].
     Held { worker: WorkerProcess },
     /// Accepting requests.
     Serving { worker: WorkerProcess },
-    /// Finishing what it began, until `deadline`.
+    /// Finishing its requests; killed at `deadline`.
     Leaving {
         worker: WorkerProcess,
         deadline: Instant,
+        /// Whether a worker follows it in this slot.
         replace: bool,
     },
-    /// Killed; its end has not been seen yet.
+    /// Killed; its exit was not reported yet.
     Killed {
         worker: WorkerProcess,
         replace: bool,
     },
-    /// No process, and none wanted.
+    /// No process, and none requested.
     Vacant,
 }
 
-/// The process in a slot.
+/// The worker process in a slot.
 #[derive(Clone, Copy, Debug, PartialEq)]
 pub(super) struct WorkerProcess {
     pub(super) pid: Pid,
     pub(super) since: Instant,
-    /// Starts that failed before this one.
+    /// Consecutive failed starts before this one.
     pub(super) failures: u32,
 }
 
-/// What can happen to a slot.
+/// An event that concerns a slot.
 #[derive(Clone, Copy, Debug, PartialEq)]
 pub(super) enum Event {
-    /// Time has passed, while a zygote can fork.
+    /// Time has passed, and a zygote can fork.
     Tick,
     /// The zygote has forked this worker.
     Forked(Pid),
-    /// The zygote could not fork, or went away before it said that it had.
+    /// The zygote could not fork, or exited before it reported the fork.
     NotForked,
-    /// The worker can serve, and waits for the word; with `hold` it waits until its generation takes over.
+    /// The worker can serve; with `hold` it waits until its generation takes over.
     Ready { hold: bool },
     /// The generation takes over.
     TakeOver,
-    /// A worker is wanted here.
+    /// A worker is requested in this slot.
     Want,
-    /// The worker leaves on its own account.
+    /// The worker leaves on its own initiative; it is killed at `deadline`.
     Leaves { deadline: Instant },
-    /// The worker is to leave; a worker is wanted all the same.
+    /// The worker has to leave by `deadline`; another one follows.
     Retire { deadline: Instant },
-    /// The worker is killed; a worker is wanted as much as before.
+    /// The worker is killed; another one follows if one would have followed before.
     Condemn,
-    /// The slot is no longer wanted; a worker in it has until `deadline`.
-    Dismiss { word: ToWorker, deadline: Instant },
-    /// The slot is no longer wanted; a worker in it is killed.
+    /// The slot is released; its worker has to leave by `deadline`.
+    Dismiss {
+        message: ToWorker,
+        deadline: Instant,
+    },
+    /// The slot is released; its worker is killed.
     Kill,
-    /// The worker's process has ended, after `requests` requests.
+    /// The worker's process has exited, after this number of requests.
     Exited { requests: u64 },
 }
 
-/// What is to be done about it.
+/// The action that follows from an event.
 #[derive(Clone, Copy, Debug, PartialEq)]
 pub(super) enum Action {
     Nothing,
-    /// Ask the zygote for a worker.
+    /// Ask the zygote to fork a worker.
     Fork,
-    /// Tell the worker, over its leash.
-    Tell(ToWorker),
-    /// Kill the worker at once.
+    /// Send a message to the worker.
+    Send(ToWorker),
+    /// Kill the worker.
     Kill,
-    /// The same, because it did not leave in time.
+    /// Kill the worker because it exceeded its deadline.
     KillOverdue,
 }
 
@@ -128,7 +132,7 @@ impl SlotState {
         }
     }
 
-    /// When a [`Event::Tick`] has to come; `can_fork`: there is a zygote that forks.
+    /// When an [`Event::Tick`] is due; `can_fork`: whether a zygote can fork.
     pub(super) fn deadline(&self, can_fork: bool) -> Option<Instant> {
         match *self {
             Self::Empty { due, .. } => can_fork.then_some(due),
@@ -137,7 +141,7 @@ impl SlotState {
         }
     }
 
-    /// Whether a worker serves here, or will.
+    /// Whether the slot has, or will have, a worker that serves.
     pub(super) fn covers(&self) -> bool {
         match self {
             Self::Empty { .. }
@@ -149,7 +153,7 @@ impl SlotState {
         }
     }
 
-    /// Starts that failed, one after the other, until now.
+    /// Consecutive failed starts until now.
     pub(super) fn failures(&self) -> u32 {
         match *self {
             Self::Empty { failures, .. } | Self::Forking { failures, .. } => failures,
@@ -158,7 +162,7 @@ impl SlotState {
     }
 }
 
-/// The next state, and what to do.
+/// The state and the action that follow from an event.
 pub(super) fn step(slot: SlotState, event: Event, now: Instant) -> (SlotState, Action) {
     match event {
         Event::Tick => tick(slot, now),
@@ -167,13 +171,13 @@ pub(super) fn step(slot: SlotState, event: Event, now: Instant) -> (SlotState, A
         Event::Ready { hold } => match slot {
             SlotState::Starting { worker } if hold => (SlotState::Held { worker }, Action::Nothing),
             SlotState::Starting { worker } => {
-                (SlotState::Serving { worker }, Action::Tell(ToWorker::Serve))
+                (SlotState::Serving { worker }, Action::Send(ToWorker::Serve))
             }
             other => (other, Action::Nothing),
         },
         Event::TakeOver => match slot {
             SlotState::Held { worker } => {
-                (SlotState::Serving { worker }, Action::Tell(ToWorker::Serve))
+                (SlotState::Serving { worker }, Action::Send(ToWorker::Serve))
             }
             other => (other, Action::Nothing),
         },
@@ -182,9 +186,9 @@ pub(super) fn step(slot: SlotState, event: Event, now: Instant) -> (SlotState, A
             other => (other, Action::Nothing),
         },
         Event::Leaves { deadline } => leave(slot, deadline, Action::Nothing),
-        Event::Retire { deadline } => leave(slot, deadline, Action::Tell(ToWorker::Retire)),
+        Event::Retire { deadline } => leave(slot, deadline, Action::Send(ToWorker::Retire)),
         Event::Condemn => condemn(slot),
-        Event::Dismiss { word, deadline } => dismiss(slot, word, deadline),
+        Event::Dismiss { message, deadline } => dismiss(slot, message, deadline),
         Event::Kill => kill(slot),
         Event::Exited { requests } => (exited(slot, requests, now), Action::Nothing),
     }
@@ -235,7 +239,7 @@ fn not_forked(slot: SlotState, now: Instant) -> SlotState {
     }
 }
 
-fn dismiss(slot: SlotState, word: ToWorker, deadline: Instant) -> (SlotState, Action) {
+fn dismiss(slot: SlotState, message: ToWorker, deadline: Instant) -> (SlotState, Action) {
     match slot {
         SlotState::Empty { .. } | SlotState::Vacant => (SlotState::Vacant, Action::Nothing),
         SlotState::Forking { failures, .. } => {
@@ -245,7 +249,7 @@ fn dismiss(slot: SlotState, word: ToWorker, deadline: Instant) -> (SlotState, Ac
             };
             (forking, Action::Nothing)
         }
-        // it has never accepted: nothing is lost
+        // it has never accepted a connection: no request is lost
         SlotState::Starting { worker } | SlotState::Held { worker } => {
             let killed = SlotState::Killed {
                 worker,
@@ -259,7 +263,7 @@ fn dismiss(slot: SlotState, word: ToWorker, deadline: Instant) -> (SlotState, Ac
                 deadline,
                 replace: false,
             };
-            (leaving, Action::Tell(word))
+            (leaving, Action::Send(message))
         }
         SlotState::Leaving {
             worker,
@@ -271,7 +275,7 @@ fn dismiss(slot: SlotState, word: ToWorker, deadline: Instant) -> (SlotState, Ac
                 deadline: earlier.min(deadline),
                 replace: false,
             };
-            (leaving, Action::Tell(word))
+            (leaving, Action::Send(message))
         }
         SlotState::Killed { worker, .. } => {
             let killed = SlotState::Killed {
@@ -370,199 +374,4 @@ fn after_failure(failures: u32, now: Instant) -> SlotState {
 }
 
 #[cfg(test)]
-#[allow(clippy::unwrap_used)]
-mod tests {
-    use super::*;
-
-    fn pid() -> Pid {
-        Pid::new(71).unwrap()
-    }
-
-    fn after(mut slot: SlotState, events: &[Event], now: Instant) -> (SlotState, Vec<Action>) {
-        let mut actions = Vec::new();
-        for event in events {
-            let action;
-            (slot, action) = step(slot, *event, now);
-            if action != Action::Nothing {
-                actions.push(action);
-            }
-        }
-        (slot, actions)
-    }
-
-    fn serving(now: Instant) -> SlotState {
-        let start = [
-            Event::Tick,
-            Event::Forked(pid()),
-            Event::Ready { hold: false },
-        ];
-        after(SlotState::new(now), &start, now).0
-    }
-
-    #[test]
-    fn a_slot_is_filled_and_its_worker_told_to_serve() {
-        let now = Instant::now();
-        let events = [
-            Event::Tick,
-            Event::Tick,
-            Event::Forked(pid()),
-            Event::Ready { hold: false },
-        ];
-        let (slot, actions) = after(SlotState::new(now), &events, now);
-        assert!(matches!(slot, SlotState::Serving { worker } if worker.pid == pid()));
-        assert_eq!(actions, [Action::Fork, Action::Tell(ToWorker::Serve)]);
-    }
-
-    #[test]
-    fn a_held_worker_serves_when_its_generation_takes_over() {
-        let now = Instant::now();
-        let events = [
-            Event::Tick,
-            Event::Forked(pid()),
-            Event::Ready { hold: true },
-        ];
-        let (slot, actions) = after(SlotState::new(now), &events, now);
-        assert!(matches!(slot, SlotState::Held { .. }));
-        assert_eq!(actions, [Action::Fork]);
-        let (slot, action) = step(slot, Event::TakeOver, now);
-        assert!(matches!(slot, SlotState::Serving { .. }));
-        assert_eq!(action, Action::Tell(ToWorker::Serve));
-    }
-
-    #[test]
-    fn a_worker_that_dies_after_a_request_is_replaced_at_once() {
-        let now = Instant::now();
-        let (slot, _) = step(serving(now), Event::Exited { requests: 1 }, now);
-        assert_eq!(slot, SlotState::new(now));
-    }
-
-    #[test]
-    fn a_worker_that_dies_at_start_again_and_again_is_retried_ever_more_slowly() {
-        let now = Instant::now();
-        let mut slot = SlotState::new(now);
-        let mut pauses = Vec::new();
-        for _ in 0..5 {
-            let due = slot.deadline(true).unwrap();
-            pauses.push((due - now).as_millis());
-            let events = [Event::Tick, Event::Forked(pid())];
-            slot = after(slot, &events, due).0;
-            (slot, _) = step(slot, Event::Exited { requests: 0 }, now);
-        }
-        assert_eq!(pauses, [0, 0, 100, 200, 400]);
-        assert_eq!(slot.failures(), 5);
-    }
-
-    #[test]
-    fn a_good_start_ends_the_series_of_failures() {
-        let now = Instant::now();
-        let failed = SlotState::Empty {
-            due: now,
-            failures: 4,
-        };
-        let events = [
-            Event::Tick,
-            Event::Forked(pid()),
-            Event::Ready { hold: false },
-        ];
-        let (slot, _) = after(failed, &events, now);
-        let later = now + GOOD_START;
-        assert_eq!(
-            step(slot, Event::Exited { requests: 0 }, later).0,
-            SlotState::new(later)
-        );
-        assert_eq!(
-            step(slot, Event::Exited { requests: 0 }, now).0.failures(),
-            5
-        );
-    }
-
-    #[test]
-    fn a_worker_that_leaves_on_its_own_account_is_replaced_when_it_has_gone() {
-        let now = Instant::now();
-        let deadline = now + Duration::from_secs(60);
-        let (slot, action) = step(serving(now), Event::Leaves { deadline }, now);
-        assert_eq!(action, Action::Nothing);
-        assert_eq!(slot.deadline(true), Some(deadline));
-        assert_eq!(
-            step(slot, Event::Exited { requests: 3 }, now).0,
-            SlotState::new(now)
-        );
-    }
-
-    #[test]
-    fn a_dismissed_worker_is_killed_only_when_its_mercy_is_over() {
-        let now = Instant::now();
-        let deadline = now + Duration::from_secs(60);
-        let dismiss = Event::Dismiss {
-            word: ToWorker::Retire,
-            deadline,
-        };
-        let (slot, action) = step(serving(now), dismiss, now);
-        assert_eq!(action, Action::Tell(ToWorker::Retire));
-        assert_eq!(step(slot, Event::Tick, now).1, Action::Nothing);
-        let (slot, action) = step(slot, Event::Tick, deadline);
-        assert_eq!(action, Action::KillOverdue);
-        assert_eq!(
-            step(slot, Event::Exited { requests: 3 }, deadline).0,
-            SlotState::Vacant
-        );
-    }
-
-    #[test]
-    fn a_fork_under_way_when_its_slot_is_dismissed_ends_with_the_kill_of_a_worker_that_never_served()
-     {
-        let now = Instant::now();
-        let dismiss = Event::Dismiss {
-            word: ToWorker::Stop,
-            deadline: now,
-        };
-        let events = [
-            Event::Tick,
-            dismiss,
-            Event::Forked(pid()),
-            Event::Exited { requests: 0 },
-        ];
-        let (slot, actions) = after(SlotState::new(now), &events, now);
-        assert_eq!(slot, SlotState::Vacant);
-        assert_eq!(actions, [Action::Fork, Action::Kill]);
-    }
-
-    #[test]
-    fn a_fork_that_fails_is_tried_again() {
-        let now = Instant::now();
-        let (slot, _) = after(SlotState::new(now), &[Event::Tick, Event::NotForked], now);
-        assert_eq!(
-            slot,
-            SlotState::Empty {
-                due: now,
-                failures: 1
-            }
-        );
-    }
-
-    #[test]
-    fn without_a_zygote_an_empty_slot_waits_for_no_time() {
-        assert_eq!(SlotState::new(Instant::now()).deadline(false), None);
-    }
-
-    #[test]
-    fn nothing_fills_a_vacant_slot() {
-        let now = Instant::now();
-        let deadline = now;
-        for event in [
-            Event::Tick,
-            Event::Forked(pid()),
-            Event::NotForked,
-            Event::Ready { hold: false },
-            Event::TakeOver,
-            Event::Leaves { deadline },
-            Event::Kill,
-            Event::Exited { requests: 0 },
-        ] {
-            assert_eq!(
-                step(SlotState::Vacant, event, now),
-                (SlotState::Vacant, Action::Nothing)
-            );
-        }
-    }
-}
+mod tests;

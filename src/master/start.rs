@@ -1,4 +1,4 @@
-//! From a configuration to an instance that can begin: the steps of the start, in their order.
+//! The start of an instance: the steps from a configuration to the plan of the first generation, in order.
 
 use std::path::{Path, PathBuf};
 use std::rc::Rc;
@@ -12,30 +12,31 @@ use crate::sys::process::{self, Pid};
 use crate::sys::signal::Signals;
 use crate::sys::unix_socket::{Access, PlaceError};
 use crate::sys::user::Wish;
-use crate::sys::{daemon, pidfile, stdio, user};
+use crate::sys::{daemon, stdio, user};
 
+use super::cgroup_limits;
+use super::control_socket::ControlSocket;
 use super::emperor_link::EmperorLink;
+use super::extension_module::ExtensionModule;
 use super::fifo::Fifos;
-use super::group;
 use super::hooks::{Phase, run_phase};
-use super::instance::{Instance, Resources};
-use super::module::Module;
+use super::instance::Instance;
 use super::plan::Plan;
-use super::run::Control;
+use super::resources::Resources;
 use super::signals;
 use crate::net;
 
-/// Makes this process the master of an instance, up to the first generation, which it describes. `None` where it is not
-/// needed yet: its emperor waits at its sockets.
+/// Makes this process the master of an instance, and returns the plan of its first generation. `None` if the instance does
+/// not have to run: its emperor waits for connections on its sockets, or stops it.
 ///
 /// # Errors
-/// Whatever the configuration or the environment does not allow; what was begun is undone.
+/// When a step fails; the external resources are released before.
 pub(super) fn start(
     config: Config,
     invocation: config::Invocation,
     mut emperor: EmperorLink,
 ) -> Result<Option<(Instance, Signals, Plan)>> {
-    // systemd names this very process, not the daemon that it may become
+    // LISTEN_PID names this process, not the daemon that it may become
     let sockets = net::inherit(&config, &emperor.loan.lent)?;
     emperor.loan.find_address()?;
     run_phase(Phase::Asap, &config, None)?;
@@ -58,11 +59,11 @@ pub(super) fn start(
     match prepare(config, invocation, &mut resources) {
         Ok(Some(started)) => Ok(Some(started)),
         Ok(None) => {
-            resources.undo(crate::exit::OK, &String::new().into());
+            resources.release(crate::exit::OK, &String::new().into());
             Ok(None)
         }
         Err(error) => {
-            resources.undo(
+            resources.release(
                 crate::exit::FAILED,
                 &format!("cannot start: {error:#}").into(),
             );
@@ -79,7 +80,7 @@ fn prepare(
     if let Some(log) = config.logto() {
         redirect(log)?;
     }
-    // who has started it has read them already; the log of a daemon is for somebody else
+    // they were written to the terminal already; the log file has other readers
     if [config.logto(), config.daemonize(), config.daemonize2()]
         .iter()
         .any(Option::is_some)
@@ -88,13 +89,13 @@ fn prepare(
             tracing::warn!("{warning}");
         }
     }
-    // what cannot end well is not begun
+    // before the first change, so that a start without the necessary rights has no effect
     wish(&config).check_rights()?;
-    if !group::limit_at_start(&config, &resources.emperor)? {
+    if !cgroup_limits::apply_at_start(&config, &resources.emperor)? {
         return Ok(None);
     }
-    let mut signals = Signals::block(&signals::READ).context("signals cannot be blocked")?;
-    process::set_child_subreaper().context("workers cannot be adopted")?;
+    let mut signals = Signals::block(&signals::READ).context("cannot block signals")?;
+    process::set_child_subreaper().context("cannot become the subreaper of the workers")?;
     resources.notify = Notify::from_environment();
     if let Some(mask) = config.umask() {
         process::set_umask(mask);
@@ -103,11 +104,11 @@ fn prepare(
         && let Err(error) = process::limit_descriptors(u64::from(most))
     {
         tracing::warn!(
-            "max-fd = {most} cannot be set: {error}; the limit stays, and only root may raise it further"
+            "max-fd = {most} cannot be set: {error}; the limit is not changed (only root may raise the hard limit)"
         );
     }
-    let module = Rc::new(Module::find()?);
-    write_pidfile(config.pidfile(), resources)?;
+    let module = Rc::new(ExtensionModule::find()?);
+    resources.write_pidfile(config.pidfile())?;
     run_phase(Phase::PreJail, &config, Some(&mut signals))?;
     let directory = control_directory(&config, &invocation, &resources.emperor);
     if let Some(root) = config.chroot() {
@@ -130,7 +131,7 @@ fn prepare(
     }
 }
 
-/// The steps that a reload takes again, and the drop of privileges in their midst.
+/// The steps from the directory of the application to the plan, with the drop of privileges among them.
 fn finish(
     instance: &mut Instance,
     directory: Option<PathBuf>,
@@ -139,7 +140,9 @@ fn finish(
     if user::is_root() {
         run_phase(Phase::AsRoot, instance.config(), Some(signals))?;
     } else if !Phase::AsRoot.is_empty(instance.config()) {
-        tracing::warn!("what is to be done as root is left out: this process does not run as root");
+        tracing::warn!(
+            "the hooks and commands as root are skipped: this process does not run as root"
+        );
     }
     instance.enter_directory()?;
     instance.bind()?;
@@ -154,7 +157,7 @@ fn finish(
         instance.resources_mut().log = Some(path);
     }
     let pidfile = instance.config().pidfile2().map(str::to_owned);
-    write_pidfile(pidfile.as_deref(), instance.resources_mut())?;
+    instance.resources_mut().write_pidfile(pidfile.as_deref())?;
     instance.name_process();
     instance.resources_mut().fifos = open_fifos(instance.config())?;
     instance.resources_mut().control = open_control(instance, directory)?;
@@ -162,7 +165,7 @@ fn finish(
     instance.plan().map(Some)
 }
 
-/// Makes the first `master-fifo`.
+/// Creates and opens the first `master-fifo`.
 fn open_fifos(config: &Config) -> Result<Option<Fifos>> {
     let Some(first) = config.master_fifo().first() else {
         return Ok(None);
@@ -172,13 +175,8 @@ fn open_fifos(config: &Config) -> Result<Option<Fifos>> {
     Fifos::open(paths).with_context(|| format!("master-fifo = {first}"))
 }
 
-/// Writes a pidfile that was written before.
-pub(super) fn rewrite_pidfile(path: &Path) -> Result<()> {
-    Ok(pidfile::write(path, Pid::own())?)
-}
-
-/// Where the control socket will be: decided while this process may still make the directory. A vassal's operators
-/// ask the emperor, who passes on what it cannot answer: hundreds of vassals need no sockets for it.
+/// The directory of the control socket, determined while this process may still create it. A vassal has none: its emperor
+/// forwards requests, and hundreds of vassals need no sockets.
 fn control_directory(
     config: &Config,
     invocation: &config::Invocation,
@@ -192,25 +190,25 @@ fn control_directory(
         .filter(|_| user::is_root())
         .map(user::find_user);
     let uid = match user {
-        // that is reported when privileges are dropped
+        // reported by the drop of privileges
         Some(Err(_)) => return None,
         Some(Ok(user)) => user.uid,
         None => user::current_uid(),
     };
-    // systemd makes one for the service
+    // systemd sets it for a service with RuntimeDirectory=
     let given = invocation.variable("RUNTIME_DIRECTORY");
     let given = given.and_then(|list| list.split(':').next());
     match socket_path::for_instance(given.map(PathBuf::from), uid) {
         Ok(directory) => Some(directory),
         Err(reason) => {
-            tracing::debug!("there is no control socket: {reason}");
+            tracing::debug!("no control socket: {reason}");
             None
         }
     }
 }
 
-/// Opens the control socket. Without one that was asked for, there is simply none where none can be.
-fn open_control(instance: &Instance, directory: Option<PathBuf>) -> Result<Option<Control>> {
+/// Opens the control socket. An error is reported only for a configured one (`control-socket`).
+fn open_control(instance: &Instance, directory: Option<PathBuf>) -> Result<Option<ControlSocket>> {
     let access = Access {
         mode: Some(0o600),
         ..Access::default()
@@ -218,7 +216,7 @@ fn open_control(instance: &Instance, directory: Option<PathBuf>) -> Result<Optio
     let invocation = instance.invocation();
     if let Some(path) = instance.config().control_socket() {
         let path = invocation.cwd.join(path);
-        return Control::open(&path, access)
+        return ControlSocket::open(&path, access)
             .map(Some)
             .with_context(|| format!("control-socket = {}", path.display()));
     }
@@ -228,25 +226,26 @@ fn open_control(instance: &Instance, directory: Option<PathBuf>) -> Result<Optio
     let arguments = invocation.argv.get(1..).unwrap_or_default();
     let identity = format!("{} {}", invocation.cwd.display(), arguments.join(" "));
     let name = instance.config().name();
-    let mut opened = Control::open(&directory.join(socket_path::named(name, &identity)), access);
+    let mut opened =
+        ControlSocket::open(&directory.join(socket_path::named(name, &identity)), access);
     if let Err(PlaceError::Live) = opened {
-        // the same command in the same directory, made another one by its environment
+        // the same command in the same directory runs already, as another instance
         let identity = format!("{identity} {}", Pid::own());
-        opened = Control::open(&directory.join(socket_path::named(name, &identity)), access);
+        opened = ControlSocket::open(&directory.join(socket_path::named(name, &identity)), access);
     }
     match opened {
         Ok(control) => Ok(Some(control)),
         Err(reason) => {
-            tracing::debug!("there is no control socket: {reason}");
+            tracing::debug!("no control socket: {reason}");
             Ok(None)
         }
     }
 }
 
-/// Goes to the background, if asked; returns the process that waits to hear how the start went.
+/// Becomes a daemon, if configured; returns the parent that waits for the result of the start (`daemonize2`).
 fn detach(config: &Config, emperor: &EmperorLink) -> Result<Option<daemon::Parent>> {
     if emperor.is_vassal() {
-        // a vassal stays its emperor's child; as in uWSGI the log goes where it was meant to
+        // a vassal stays a child of its emperor; as in uWSGI, only the log is redirected
         return match config.daemonize().or(config.daemonize2()) {
             Some(log) => redirect(log).map(|()| None),
             None => Ok(None),
@@ -261,7 +260,7 @@ fn detach(config: &Config, emperor: &EmperorLink) -> Result<Option<daemon::Paren
     Ok(None)
 }
 
-/// Where the log goes before `logto2`; nowhere that could be opened again, where that is outside of `chroot`.
+/// The path of the log before `logto2`; `None` with `chroot`, from where it cannot be reopened.
 fn log_file(config: &Config) -> Result<Option<PathBuf>> {
     let logs = [config.logto(), config.daemonize2(), config.daemonize()];
     let log = logs.into_iter().flatten().next();
@@ -274,20 +273,12 @@ fn redirect(log: &str) -> Result<()> {
         .with_context(|| format!("the log {log} cannot be written"))
 }
 
-pub(super) fn write_pidfile(path: Option<&str>, resources: &mut Resources) -> Result<()> {
-    let Some(path) = path else { return Ok(()) };
-    let path = std::path::absolute(path)?;
-    pidfile::write(&path, Pid::own())?;
-    resources.pidfiles.push(path);
-    Ok(())
-}
-
 fn drop_privileges(instance: &mut Instance) -> Result<()> {
     let vassal = instance.resources().emperor.is_vassal();
     let mut wish = wish(instance.config());
     if vassal && !user::is_root() && !is_already(wish) {
         tracing::warn!(
-            "the uid and gid of this file have no effect: the emperor has started this vassal as {}",
+            "uid and gid in this file have no effect: the emperor has started this vassal as {}",
             user::current_name()
         );
         wish = Wish {
@@ -300,12 +291,12 @@ fn drop_privileges(instance: &mut Instance) -> Result<()> {
         tracing::info!("{dropped}");
     }
     if user::is_root() {
-        tracing::warn!("the application runs as root: set uid (and gid) to a user of its own");
+        tracing::warn!("the application runs as root: set uid (and gid) to an unprivileged user");
     }
     Ok(())
 }
 
-/// What the configuration wants this process to become.
+/// The user, groups and capabilities that are configured.
 fn wish(config: &Config) -> Wish<'_> {
     Wish {
         uid: config.uid(),
@@ -317,7 +308,7 @@ fn wish(config: &Config) -> Wish<'_> {
     }
 }
 
-/// Whether this process, which is not root's, is what it is wished to become.
+/// Whether this process, which is not root's, has the configured user and groups already.
 fn is_already(wish: Wish<'_>) -> bool {
     let dropped = user::drop_privileges(&Wish { caps: &[], ..wish });
     !matches!(dropped, Err(user::DropError::NotRoot { .. }))

@@ -1,4 +1,4 @@
-//! Spawning a zygote: the application's own interpreter, told to load our module and to listen to us.
+//! Spawning of a zygote: the application's interpreter, which loads the extension module and reads from the channel.
 
 use std::io;
 use std::os::fd::{AsFd, AsRawFd, OwnedFd};
@@ -12,18 +12,18 @@ use crate::sys::{interpreter, packet};
 
 use super::plan::Plan;
 
-/// How long a fork under way is waited for when everything has to end at once.
-pub(super) const FORK_TIME: Duration = Duration::from_secs(1);
+/// Maximum wait for a pending fork when all processes are killed.
+pub(super) const FORK_TIMEOUT: Duration = Duration::from_secs(1);
 
-/// The status by which an interpreter says that it is Python 3.0; 3.1 is one more, Python 2 one less.
+/// Exit status of an interpreter that is Python 3.0; that of 3.1 is one more, that of Python 2 one less.
 const TOO_OLD: i32 = 40;
 
-/// What the interpreter runs: any Python, however old, must be able to read it.
+/// The program of the interpreter. Python 2 and every Python 3 can parse it.
 ///
-/// Its arguments are the descriptor of the module's file and that of the channel. The file is loaded by its
-/// descriptor, because a user whose privileges were dropped may not reach its path. The names come from where
-/// `importlib.util` and `importlib.machinery` have them, because those import `contextlib`, `collections` and more,
-/// which each vassal would pay for.
+/// Its arguments are the descriptors of the module's file and of the channel. The file is loaded by its descriptor,
+/// because a process without privileges may not be able to reach its path. The imports name the private modules behind
+/// `importlib.util` and `importlib.machinery`, which would import `contextlib`, `collections` and more at the cost of each
+/// vassal's memory.
 const BOOTSTRAP: &str = "\
 import sys
 if sys.version_info < (3, 10):
@@ -70,15 +70,12 @@ pub(super) fn spawn(plan: &Plan) -> io::Result<(Pid, OwnedFd)> {
 pub(super) fn not_spawned(plan: &Plan, error: &io::Error) -> LoadFailure {
     let interpreter = plan.interpreter.display();
     let directory = plan.directory.display();
-    LoadFailure {
-        sentence: format!(
-            "the interpreter {interpreter} cannot be started in {directory}: {error}"
-        ),
-        traceback: String::new(),
-    }
+    LoadFailure::from(format!(
+        "the interpreter {interpreter} cannot be started in {directory}: {error}"
+    ))
 }
 
-/// What is known of a zygote that died, without a word, before it had loaded the application.
+/// Why the application was not loaded, for a zygote that exited without a report.
 pub(super) fn died_while_loading(plan: &Plan, pid: Pid, exit: Exit, want: Want) -> LoadFailure {
     let interpreter = plan.interpreter.display().to_string();
     let sentence = match too_old(exit) {
@@ -91,13 +88,10 @@ pub(super) fn died_while_loading(plan: &Plan, pid: Pid, exit: Exit, want: Want) 
             }
         ),
     };
-    LoadFailure {
-        sentence,
-        traceback: String::new(),
-    }
+    sentence.into()
 }
 
-/// The version of an interpreter that left because it is too old.
+/// The version of an interpreter that exited because it is too old.
 fn too_old(exit: Exit) -> Option<String> {
     match exit {
         Exit::Status(status) if status == TOO_OLD - 1 => Some("2".to_owned()),
@@ -113,7 +107,7 @@ mod tests {
     use super::*;
 
     #[test]
-    fn an_interpreter_says_by_its_status_how_old_it_is() {
+    fn the_exit_status_of_an_old_interpreter_is_its_version() {
         assert_eq!(too_old(Exit::Status(39)).as_deref(), Some("2"));
         assert_eq!(too_old(Exit::Status(49)).as_deref(), Some("3.9"));
         assert_eq!(too_old(Exit::Status(50)), None);

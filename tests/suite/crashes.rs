@@ -316,9 +316,8 @@ fn a_thread_that_keeps_the_interpreter_is_left_behind_at_once() {
         hogs.push(connection);
         !answered
     });
-    server.expect_log(
-        "native code keeps the interpreter to itself; the worker takes no more requests",
-    );
+    server
+        .expect_log("native code holds the interpreter (GIL); the worker accepts no more requests");
     // the next one serves while the first is still there, or has just been killed
     server.get("/").says("hello");
     server.expect_log("because a request did not end (harakiri)");

@@ -350,7 +350,7 @@ fn a_reload_that_fails_leaves_daemons_alone() {
     let pid = wait_for_pid(&server, "ids", 1);
     site.write("app.py", "raise RuntimeError('my own words')\n");
     server.signal(Signal::SIGHUP);
-    server.expect_log("the reload is given up");
+    server.expect_log("reload failed");
     assert!(proc::lives(pid));
     assert_eq!(pids(&site, "ids").len(), 1);
 }

@@ -64,14 +64,17 @@ fn each_letter_is_followed_or_answered_with_a_line() {
         ("pidfile", "the.pid"),
     ]);
     for (letter, line) in [
-        ("L", "master-fifo: L is not here; rename the log's file"),
-        ("l", "the log is no file of this instance"),
+        (
+            "L",
+            "master-fifo: L is not supported; rename the log's file",
+        ),
+        ("l", "it is not a file of this instance"),
         (
             "E",
-            "master-fifo: E is not here; send SIGWINCH to the emperor",
+            "master-fifo: E is not supported; send SIGWINCH to the emperor",
         ),
-        ("z", "master-fifo: z means nothing"),
-        ("\u{1b}", "means nothing"),
+        ("z", "master-fifo: z is unknown"),
+        ("\u{1b}", "is unknown"),
         ("s", "generation 1: serving"),
     ] {
         write(&server, "fifo", letter);
@@ -91,7 +94,7 @@ fn each_letter_is_followed_or_answered_with_a_line() {
     write(&server, "fifo", "+");
     server.wait_for_workers(2);
     write(&server, "fifo", "+");
-    server.wait_for_log("master-fifo: there are 2 workers at the most (processes)");
+    server.wait_for_log("master-fifo: there can be at most 2 workers (processes)");
     let site = server.site.clone();
     server.stop();
     assert!(!site.has("fifo"));
@@ -132,7 +135,7 @@ fn a_pause_lets_connections_wait() {
     let server = server(&[("master-fifo", "fifo"), ("processes", "2")]);
     server.wait_for_workers(2);
     write(&server, "fifo", "p");
-    server.wait_for_log("paused: the workers leave");
+    server.wait_for_log("paused: the workers exit");
     server.wait_for_workers(0);
     let mut waiting = server.ask(&get("/pid"));
     // a reload does not end the pause

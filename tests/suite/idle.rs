@@ -109,7 +109,7 @@ fn an_idle_instance_reloads_without_workers_and_serves_the_new_code() {
     wait_until_cheap(&server);
     server.site.write("app.py", "nonsense(");
     server.signal(Signal::SIGHUP);
-    server.expect_log("the reload is given up");
+    server.expect_log("reload failed");
     server.get("/").says("news");
 }
 
@@ -121,7 +121,7 @@ fn a_zygote_that_dies_while_there_are_no_workers_is_replaced() {
     let mut server = Site::with("life").server().set("idle", 1).start();
     wait_until_cheap(&server);
     send(server.zygotes()[0], Signal::SIGKILL);
-    server.expect_log("the workers serve on");
+    server.expect_log("the workers continue to serve");
     server.get("/").says("hello");
 }
 

@@ -37,7 +37,7 @@ fn a_request_over_its_deadline_gets_a_504_and_its_worker_lives_on() {
         server.get(path).expect(504);
         assert!(begun.elapsed() < wait::AT_ONCE, "{path}");
         server.get("/pid").says(&pid);
-        server.expect_log(&format!("GET {path} from 127.0.0.1 is given up"));
+        server.expect_log(&format!("GET {path} from 127.0.0.1: aborted after"));
     }
     server.wait_for_log("in blocked");
 }
@@ -50,7 +50,7 @@ fn an_answer_that_has_begun_is_cut_off_at_its_deadline() {
     let mut server = server(1, &[("harakiri", "3")]);
     let answer = server.get("/stream");
     assert!(!answer.text().contains("ended"));
-    server.expect_log("GET /stream from 127.0.0.1 is given up");
+    server.expect_log("GET /stream from 127.0.0.1: aborted after");
     server.get("/").says("hello");
 }
 
@@ -85,7 +85,7 @@ fn the_other_threads_of_a_stuck_worker_finish_their_requests() {
     // the main thread is brought back, another one only with its worker
     assert_eq!(
         line.contains("killed"),
-        log.contains("does not come back"),
+        log.contains("does not return from"),
         "{log}"
     );
     assert_eq!(
@@ -104,7 +104,7 @@ fn a_thread_that_keeps_the_interpreter_costs_its_worker() {
     let before = server.get("/pid").expect(200).text();
     // one of the threads beside the main one has to take it: only that one can do what this asks
     server.get("/regex").expect(504);
-    server.expect_log("GET /regex from 127.0.0.1 is given up");
+    server.expect_log("GET /regex from 127.0.0.1: aborted after");
     server.eventually("the worker serves again or is replaced", || {
         use std::io::{Read, Write};
         let mut connection = server.connect();
@@ -115,7 +115,7 @@ fn a_thread_that_keeps_the_interpreter_costs_its_worker() {
             && answer.starts_with(b"HTTP/1.1 200")
     });
     server.wait_for_log("in regex");
-    let stuck = "keeps the interpreter to itself; the worker takes no more requests";
+    let stuck = "holds the interpreter (GIL); the worker accepts no more requests";
     if server.get("/pid").expect(200).text() != before {
         server.wait_for_log(stuck);
     } else {

@@ -297,7 +297,7 @@ fn a_stuck_request_costs_no_other_one() {
             }
             server.expect_log("");
             // every request that could not be finished is named
-            let named = server.log_lines("is given up after").len();
+            let named = server.log_lines(": aborted after").len();
             let lost = bad + usize::from(status != 200);
             assert!(
                 named >= lost,

@@ -430,7 +430,7 @@ fn outside_an_emperor_it_has_no_effect_which_is_told() {
     let site = site();
     drop_in(&site, "app", "one");
     let server = site.server().set("on-demand", "true").start();
-    server.wait_for_log("on-demand has no effect here");
+    server.wait_for_log("on-demand has no effect");
     assert_eq!(server.get("/").text(), "one");
     server.stop();
 }

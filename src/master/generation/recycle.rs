@@ -1,166 +1,163 @@
-//! Workers that are old, used up or too large are replaced: one at a time, the new one before the old one goes.
+//! Workers that reach a limit are replaced: one at a time, the successor before the old worker leaves.
 
 use std::time::Instant;
 
-use crate::master::limits::{Look, Reason, USUAL, Verdict};
+use crate::master::limits::{LimitVerdict, RecycleReason, USUAL_CHECK, WorkerUsage};
 use crate::master::report;
 use crate::master::role::GenerationRole;
 use crate::master::slot::{self, SlotState};
+use crate::master::worker_slot::{MemorySample, RemovalReason, WorkerSlot};
 use crate::sys::process::{self, Pid};
 
-use super::{Generation, RemovalReason};
+use super::Generation;
 
 impl Generation {
-    /// Judges all workers that serve.
-    pub(super) fn judge_limits(&mut self, now: Instant) {
-        self.hand_over(now);
+    /// Checks each serving worker against the limits (`max-requests`, `reload-on-rss` and the like).
+    pub(super) fn check_limits(&mut self, now: Instant) {
+        self.retire_replaced(now);
         if self.role == GenerationRole::Old || !self.plan.limits.any() {
             return;
         }
         if self.has_workers() {
-            self.look_by(now + USUAL);
+            self.check_by(now + USUAL_CHECK);
         }
         for slot in 0..self.slots.len() {
-            let serves = matches!(self.slots[slot].state, SlotState::Serving { .. });
-            if !serves || self.slots[slot].removal.is_some() {
+            if !self.slots[slot].is_serving() || self.slots[slot].removal().is_some() {
                 continue;
             }
-            let Some(look) = self.look_at(slot, now) else {
+            let Some(usage) = self.usage(slot, now) else {
                 continue;
             };
-            let again = self.plan.limits.again(&look);
-            match self.plan.limits.judge(&look) {
-                Verdict::Stays => {}
-                Verdict::Recycle(reason) => self.recycle(slot, reason, now),
-                Verdict::Kill(reason) => {
-                    self.slots[slot].removal = Some(RemovalReason::Evil(reason));
+            let again = self.plan.limits.next_check(&usage);
+            match self.plan.limits.judge(&usage) {
+                LimitVerdict::Keep => {}
+                LimitVerdict::Recycle(reason) => self.recycle(slot, reason, now),
+                LimitVerdict::Kill(reason) => {
+                    self.slots[slot].remove_for(RemovalReason::OverLimit(reason));
                     self.step_slot(slot, slot::Event::Condemn, now);
                 }
             }
-            self.look_by(now + again);
+            self.check_by(now + again);
         }
     }
 
-    fn look_at(&mut self, slot: usize, now: Instant) -> Option<Look> {
+    fn usage(&mut self, slot: usize, now: Instant) -> Option<WorkerUsage> {
         let worker = *self.slots[slot].state.worker()?;
-        let mut look = Look {
-            number: self.slots[slot].number,
+        let mut usage = WorkerUsage {
+            worker_id: self.slots[slot].worker_id,
             age: now.duration_since(worker.since),
-            requests: self.scoreboard.worker_requests(slot as u32 + 1),
-            ..Look::default()
+            requests: self.requests_of(slot),
+            ..WorkerUsage::default()
         };
         if self.plan.limits.needs_memory() {
             let memory = process::memory(worker.pid)?;
-            (look.resident, look.address_space) = (memory.resident, memory.address_space);
-            if let Some((then, before)) = self.slots[slot].memory {
-                let seconds = now.duration_since(then).as_secs_f64().max(0.001);
-                let growth = memory.resident.saturating_sub(before) as f64 / seconds;
-                look.growth = growth as u64;
+            (usage.resident, usage.address_space) = (memory.resident, memory.address_space);
+            let record = self.slots[slot].record.as_mut()?;
+            let sample = MemorySample {
+                at: now,
+                resident: memory.resident,
+            };
+            if let Some(before) = record.memory.replace(sample) {
+                let seconds = now.duration_since(before.at).as_secs_f64().max(0.001);
+                let growth = memory.resident.saturating_sub(before.resident) as f64 / seconds;
+                usage.growth = growth as u64;
             }
-            self.slots[slot].memory = Some((now, memory.resident));
         }
-        Some(look)
+        Some(usage)
     }
 
-    /// Another worker is born for this one's number, unless one is being born for another.
-    fn recycle(&mut self, slot: usize, reason: Reason, now: Instant) {
-        let waiting = |it: &super::WorkerSlot| {
-            matches!(it.removal, Some(RemovalReason::Recycled(_)))
-                && matches!(it.state, SlotState::Serving { .. })
-        };
-        if self.slots.iter().any(waiting) {
-            return;
+    /// Starts the successor of a worker, unless another worker awaits its successor.
+    fn recycle(&mut self, slot: usize, reason: RecycleReason, now: Instant) {
+        if !self.slots.iter().any(WorkerSlot::awaits_successor) {
+            self.supersede(slot, reason, now);
         }
-        self.supersede(slot, reason, now);
     }
 
-    /// Another worker is born for this one's number, and takes over when it serves; `false` when there is no place
-    /// for it.
-    fn supersede(&mut self, slot: usize, reason: Reason, now: Instant) -> bool {
-        self.want_successor(slot, now);
+    /// Starts the successor of a worker, which retires when the successor serves; `false` if no slot is vacant.
+    fn supersede(&mut self, slot: usize, reason: RecycleReason, now: Instant) -> bool {
+        self.start_successor(slot, now);
         if !self.is_covered(slot) {
             return false;
         }
-        if let Some(worker) = self.slots[slot].state.worker() {
-            let requests = self.scoreboard.worker_requests(slot as u32 + 1);
-            report::recycled(self.slots[slot].number, worker, requests, reason, now);
-            self.slots[slot].removal = Some(RemovalReason::Recycled(reason));
-        }
+        self.note_recycled(slot, reason, now);
         true
     }
 
-    /// Replaces the worker of this number, because an operator wants it: by a successor that takes over from it, or
-    /// `at_once` by a kill. Gives the process that goes.
+    fn note_recycled(&mut self, slot: usize, reason: RecycleReason, now: Instant) {
+        let requests = self.requests_of(slot);
+        if let Some(worker) = self.slots[slot].state.worker() {
+            let worker_id = self.slots[slot].worker_id;
+            report::recycled(worker_id, worker, requests, reason, now);
+            self.slots[slot].remove_for(RemovalReason::Recycled(reason));
+        }
+    }
+
+    /// Replaces the worker with this id for an operator: by a successor that takes over, or `at_once` by a kill. Returns
+    /// the pid of the worker that leaves.
     ///
     /// # Errors
-    /// A sentence about a worker that is not there, or goes already.
+    /// A sentence, if there is no such worker or if it leaves already.
     pub(in crate::master) fn replace(
         &mut self,
-        number: u32,
+        worker_id: u32,
         at_once: bool,
         now: Instant,
     ) -> Result<Pid, String> {
         let most = self.plan.app.serving.processes;
-        if number == 0 || number > most {
-            return Err(format!("there is no worker {number}: they are 1 to {most}"));
+        if worker_id == 0 || worker_id > most {
+            return Err(format!(
+                "there is no worker {worker_id}: they are 1 to {most}"
+            ));
         }
-        let of_number = |slot: &usize| self.slots[*slot].number == number;
-        let goes = |slot: &usize| match self.slots[*slot].state {
-            SlotState::Serving { .. } => at_once || self.slots[*slot].removal.is_none(),
+        let can_leave = |it: &WorkerSlot| match it.state {
+            SlotState::Serving { .. } => at_once || it.removal().is_none(),
             SlotState::Starting { .. } | SlotState::Leaving { .. } => at_once,
             _ => false,
         };
-        let mut slots = (0..self.slots.len()).filter(of_number);
-        let found = slots.clone().find(goes);
-        let Some((slot, pid)) = found.and_then(|slot| {
-            let worker = self.slots[slot].state.worker()?;
-            Some((slot, worker.pid))
-        }) else {
-            let is_going = slots.any(|slot| self.slots[slot].state.worker().is_some());
-            return Err(match is_going {
-                true => format!("worker {number} is being replaced already; --now kills it"),
-                false => format!("worker {number} has no process now"),
+        let mut workers = self
+            .slots
+            .iter()
+            .enumerate()
+            .filter(|(_, it)| it.worker_id == worker_id);
+        let found = workers.clone().find(|(_, it)| can_leave(it));
+        let Some((slot, pid)) = found.and_then(|(slot, it)| Some((slot, it.state.worker()?.pid)))
+        else {
+            return Err(match workers.any(|(_, it)| it.state.worker().is_some()) {
+                true => format!("worker {worker_id} is being replaced already; --now kills it"),
+                false => format!("worker {worker_id} has no process now"),
             });
         };
         if at_once {
-            self.slots[slot].removal = Some(RemovalReason::Unwanted);
+            self.slots[slot].remove_for(RemovalReason::Operator);
             self.step_slot(slot, slot::Event::Condemn, now);
-        } else if !self.supersede(slot, Reason::Asked, now) {
+        } else if !self.supersede(slot, RecycleReason::Operator, now) {
             return Err(format!(
-                "worker {number} cannot be replaced before its last predecessor has gone; --now kills it"
+                "worker {worker_id} cannot be replaced before its last predecessor has exited; --now kills it"
             ));
         }
         Ok(pid)
     }
 
-    /// A worker has reached `reload-on-rss` before that was seen coming: it accepts no more, and another one follows.
-    pub(super) fn follow_large(&mut self, slot: usize, now: Instant) {
+    /// A worker reports that it reached `reload-on-rss` between two checks: it accepts no more, and its successor is
+    /// started.
+    pub(super) fn replace_large(&mut self, slot: usize, now: Instant) {
         let deadline = now + self.plan.mercy;
         let limit = self.plan.limits.resident.unwrap_or_default();
-        let reason = Reason::Resident(limit);
-        if self.slots[slot].removal.is_none()
-            && let Some(worker) = self.slots[slot].state.worker()
-        {
-            let requests = self.scoreboard.worker_requests(slot as u32 + 1);
-            report::recycled(self.slots[slot].number, worker, requests, reason, now);
-            self.slots[slot].removal = Some(RemovalReason::Recycled(reason));
+        if self.slots[slot].removal().is_none() {
+            self.note_recycled(slot, RecycleReason::Resident(limit), now);
         }
         self.step_slot(slot, slot::Event::Leaves { deadline }, now);
-        self.want_successor(slot, now);
+        self.start_successor(slot, now);
     }
 
-    /// A worker whose successor serves is told to leave.
-    fn hand_over(&mut self, now: Instant) {
+    /// Retires each recycled worker whose successor serves.
+    fn retire_replaced(&mut self, now: Instant) {
         for slot in 0..self.slots.len() {
-            let number = self.slots[slot].number;
-            let waits = matches!(self.slots[slot].removal, Some(RemovalReason::Recycled(_)))
-                && matches!(self.slots[slot].state, SlotState::Serving { .. });
-            let successor = |it: &super::WorkerSlot| {
-                it.number == number
-                    && it.removal.is_none()
-                    && matches!(it.state, SlotState::Serving { .. })
+            let worker_id = self.slots[slot].worker_id;
+            let is_successor = |it: &WorkerSlot| {
+                it.worker_id == worker_id && it.is_serving() && it.removal().is_none()
             };
-            if waits && self.slots.iter().any(successor) {
+            if self.slots[slot].awaits_successor() && self.slots.iter().any(is_successor) {
                 let deadline = now + self.plan.mercy;
                 self.step_slot(slot, slot::Event::Retire { deadline }, now);
             }

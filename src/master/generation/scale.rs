@@ -1,150 +1,118 @@
-//! How many workers there are to be: further ones are begun, or the last ones told to leave.
+//! The number of workers of a generation: further ones are started, or the last ones retired.
 
 use std::sync::atomic::Ordering::Relaxed;
 use std::time::{Duration, Instant};
 
 use crate::ipc::ToWorker;
 use crate::master::role::GenerationRole;
-use crate::master::scale::{self, Memory, Reading};
+use crate::master::scale::{self, LoadSample};
 use crate::master::slot::{self, SlotState};
+use crate::master::worker_slot::WorkerSlot;
 use crate::sys::clock::monotonic_micros;
 use crate::sys::{backlog, process};
 
 use super::Generation;
+use super::processes::{LoadSampling, row_of};
 
-/// How often the load is looked at.
-const PAUSE: Duration = Duration::from_secs(1);
-/// How long a worker that is one too many may finish what it works on: nobody waits for its place.
-const PATIENCE: Duration = Duration::from_secs(24 * 60 * 60);
-
-/// What the number of workers has followed until now (`cheaper`).
-#[derive(Default)]
-pub(super) struct Load {
-    memory: Memory,
-    looked: Option<Instant>,
-    /// That the queue of a socket cannot be had has been said.
-    queue_missed: bool,
-}
+/// Time between two samples of the load.
+const SAMPLE_INTERVAL: Duration = Duration::from_secs(1);
+/// Time in which a surplus worker may finish its requests: nothing waits for its slot.
+const SURPLUS_MERCY: Duration = Duration::from_secs(24 * 60 * 60);
 
 impl Generation {
-    /// How many workers are wanted: those with the numbers from 1 to this.
+    /// The number of workers requested: those with the ids from 1 to this.
     pub(in crate::master) fn wanted(&self) -> u32 {
         self.wanted
     }
 
-    /// From now on so many workers are wanted, at most `processes`. Those with higher numbers accept no more; what they
-    /// work on they may finish, however long it takes: only a stop or a reload sets them a nearer end.
+    /// Requests this number of workers, at most `processes`. Workers with higher ids accept no more. They may finish
+    /// their requests without a time limit; only a stop or a reload sets one.
     pub(in crate::master) fn scale(&mut self, wanted: u32, now: Instant) {
         if self.role == GenerationRole::Old {
             return;
         }
         self.wanted = wanted.min(self.plan.app.serving.processes);
-        let deadline = now + PATIENCE;
+        let release = slot::Event::Dismiss {
+            message: ToWorker::Retire,
+            deadline: now + SURPLUS_MERCY,
+        };
         for slot in 0..self.slots.len() {
-            let release = slot::Event::Dismiss {
-                word: ToWorker::Retire,
-                deadline,
-            };
             let leaves = matches!(
                 self.slots[slot].state,
                 SlotState::Leaving { replace: false, .. }
             );
-            if self.slots[slot].number > self.wanted && !leaves {
+            if self.slots[slot].worker_id > self.wanted && !leaves {
                 self.step_slot(slot, release, now);
             }
         }
-        self.unplaced = true;
+        self.has_unplaced = true;
         self.place_wanted(now);
     }
 
-    /// Every worker that is wanted and has no place gets one, as soon as one is free.
-    pub(super) fn place_wanted(&mut self, now: Instant) {
-        if !self.unplaced || self.role == GenerationRole::Old {
-            return;
-        }
-        self.unplaced = false;
-        for number in 1..=self.wanted {
-            let has_place = |it: &super::WorkerSlot| {
-                it.number == number
-                    && match it.state {
-                        SlotState::Leaving { replace, .. } | SlotState::Killed { replace, .. } => {
-                            replace
-                        }
-                        ref slot => slot.covers(),
-                    }
-            };
-            if !self.slots.iter().any(has_place) && !self.place(number, now) {
-                self.unplaced = true;
-            }
-        }
-    }
-
-    /// Lets the number follow the load, once a second.
+    /// Samples the load once a second and adjusts the number of workers (`cheaper`).
     pub(super) fn follow_load(&mut self, now: Instant) {
-        if self.role != GenerationRole::Current || !self.plan.scale.follows() {
+        if self.role != GenerationRole::Current || !self.plan.scale.follows_load() {
             return;
         }
         if self.wanted == 0 {
-            self.load = Load::default();
+            self.load = LoadSampling::default();
             return;
         }
-        let due = self.load.looked.map_or(now, |looked| looked + PAUSE);
+        let due = self.load.sampled.map_or(now, |at| at + SAMPLE_INTERVAL);
         if now < due {
-            return self.look_by(due);
+            return self.check_by(due);
         }
-        self.look_by(now + PAUSE);
-        let busy = self.busy_time();
-        let Some(looked) = self.load.looked.replace(now) else {
+        self.check_by(now + SAMPLE_INTERVAL);
+        let busy = self.take_busy_time();
+        let Some(before) = self.load.sampled.replace(now) else {
             return;
         };
-        let serving = self.serving().count();
-        let reading = Reading {
+        let seconds = now.duration_since(before).as_secs_f64().max(0.001);
+        let sample = LoadSample {
             wanted: self.wanted,
-            serving: u32::try_from(serving).unwrap_or(u32::MAX),
+            serving: u32::try_from(self.serving_count()).unwrap_or(u32::MAX),
             threads: self.plan.app.serving.threads,
-            busy: busy.as_secs_f64() / now.duration_since(looked).as_secs_f64().max(0.001),
-            queue: self.queue(),
-            resident: self.resident(),
+            busy: busy.as_secs_f64() / seconds,
+            queue: self.queue_length(),
+            resident: self.resident_memory(),
         };
-        let wanted = scale::judge(&self.plan.scale, &mut self.load.memory, &reading);
+        let wanted = scale::next_count(&self.plan.scale, &mut self.load.history, &sample);
         if wanted != self.wanted {
             tracing::info!(
-                "cheaper: {wanted} workers are wanted, {} until now ({:.1} of {} threads were busy, {} connections wait)",
+                "cheaper: workers: {} -> {wanted} ({:.1} of {} threads busy, {} connections waiting)",
                 self.wanted,
-                reading.busy,
-                reading.serving * reading.threads,
-                reading.queue,
+                sample.busy,
+                sample.serving * sample.threads,
+                sample.queue,
             );
             self.scale(wanted, now);
         }
     }
 
-    fn serving(&self) -> impl Iterator<Item = usize> {
-        (0..self.slots.len())
-            .filter(|slot| matches!(self.slots[*slot].state, SlotState::Serving { .. }))
-    }
-
-    /// How long the threads of the workers that serve were busy since this was asked last, added up.
-    fn busy_time(&mut self) -> Duration {
+    /// Busy time of the threads of all serving workers since the last call, added up.
+    fn take_busy_time(&mut self) -> Duration {
         let clock = monotonic_micros();
         let mut total = 0;
-        for slot in self.serving().collect::<Vec<_>>() {
+        for (slot, it) in self.slots.iter_mut().enumerate() {
+            let Some(record) = it.record.as_mut().filter(|_| is_serving(&it.state)) else {
+                continue;
+            };
             let threads = (0..self.plan.app.serving.threads)
-                .filter_map(|thread| self.scoreboard.thread(slot as u32 + 1, thread));
+                .filter_map(|thread| self.scoreboard.thread(row_of(slot), thread));
             let busy = threads
                 .map(|row| match row.busy_since.load(Relaxed) {
                     0 => row.running_us.load(Relaxed),
                     since => row.running_us.load(Relaxed) + clock.saturating_sub(since),
                 })
                 .sum::<u64>();
-            total += busy.saturating_sub(self.slots[slot].busy);
-            self.slots[slot].busy = busy;
+            total += busy.saturating_sub(record.busy);
+            record.busy = busy;
         }
         Duration::from_micros(total)
     }
 
-    /// Connections that wait at its sockets, as far as an algorithm wants to know.
-    fn queue(&mut self) -> u32 {
+    /// Connections that wait at its sockets; 0 if the algorithm does not need the number.
+    fn queue_length(&mut self) -> u32 {
         if !self.plan.scale.needs_queue() {
             return 0;
         }
@@ -152,11 +120,11 @@ impl Generation {
         for socket in &self.plan.sockets {
             match backlog::waiting(socket.fd()) {
                 Ok(waiting) => total = total.saturating_add(waiting),
-                Err(_) if self.load.queue_missed => {}
+                Err(_) if self.load.queue_warned => {}
                 Err(error) => {
-                    self.load.queue_missed = true;
+                    self.load.queue_warned = true;
                     tracing::warn!(
-                        "how many connections wait at {} cannot be had: {error}; cheaper-algo goes without",
+                        "the accept queue of {} cannot be read: {error}; cheaper-algo ignores it",
                         socket.listener.name
                     );
                 }
@@ -165,8 +133,8 @@ impl Generation {
         total
     }
 
-    /// The resident memory of its workers, as far as a limit wants to know, bytes.
-    fn resident(&self) -> u64 {
+    /// Resident memory of its workers, bytes; 0 if no limit needs it.
+    fn resident_memory(&self) -> u64 {
         if !self.plan.scale.needs_memory() {
             return 0;
         }
@@ -177,14 +145,19 @@ impl Generation {
             .sum()
     }
 
-    /// Whether it has workers, of whatever kind.
+    /// Workers that serve.
+    pub(in crate::master) fn serving_count(&self) -> usize {
+        self.slots.iter().filter(|slot| slot.is_serving()).count()
+    }
+
+    /// Whether a slot has, or waits for, a worker.
     pub(in crate::master) fn has_workers(&self) -> bool {
         self.slots
             .iter()
             .any(|slot| slot.state != SlotState::Vacant)
     }
 
-    /// What there was to do until now: a number that grows with each request, refused ones included.
+    /// A counter that grows with each request, including refused ones.
     pub(in crate::master) fn requests_seen(&self) -> u64 {
         let refused = (1..=self.scoreboard.processes()).filter_map(|row| {
             let row = self.scoreboard.worker(row)?;
@@ -193,10 +166,30 @@ impl Generation {
         self.requests().wrapping_add(refused.sum())
     }
 
-    /// Whether a thread works on a request.
+    /// Whether a worker works on a request.
     pub(in crate::master) fn is_busy(&self) -> bool {
         (0..self.slots.len()).any(|slot| {
             self.slots[slot].state.worker().is_some() && !self.requests_in_flight(slot).is_empty()
         })
     }
+
+    /// Whether one of its workers may still accept a connection.
+    pub(in crate::master) fn accepts(&self) -> bool {
+        let accepts = |slot: &WorkerSlot| match slot.state {
+            SlotState::Serving { .. } => true,
+            SlotState::Leaving { .. } => !slot.record.as_ref().is_some_and(|it| it.closed),
+            _ => false,
+        };
+        self.slots.iter().any(accepts)
+    }
+
+    /// Whether a worker with this id serves.
+    pub(in crate::master) fn serves(&self, worker_id: u32) -> bool {
+        let mut slots = self.slots.iter();
+        slots.any(|slot| slot.worker_id == worker_id && slot.is_serving())
+    }
+}
+
+fn is_serving(state: &SlotState) -> bool {
+    matches!(state, SlotState::Serving { .. })
 }

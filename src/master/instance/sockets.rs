@@ -1,4 +1,4 @@
-//! The sockets of an instance: bound at its start, and kept by the emperor while it does not run.
+//! The sockets of an instance: bound at its start, and kept by the emperor while an on-demand instance does not run.
 
 use std::io;
 
@@ -9,14 +9,14 @@ use crate::net;
 use super::Instance;
 
 impl Instance {
-    /// Binds what the first generation listens on.
+    /// Binds the sockets of the first generation.
     pub(in crate::master) fn bind(&mut self) -> Result<()> {
         let address = self.resources.emperor.loan.address.as_ref();
         let sockets = net::bind_all(&self.config, address, &self.resources.sockets)?;
         let before = std::mem::replace(&mut self.resources.sockets, sockets);
         self.resources.vacuum = self.config.vacuum();
         if self.resources.emperor.loan.kept {
-            // when this start fails they are the emperor's as they were, and only what is new is removed
+            // if this start fails, the emperor's sockets stay, and only new ones are removed
             self.resources.lent = before;
         } else {
             net::vacuum_dropped(&before, &self.resources.sockets);
@@ -24,27 +24,28 @@ impl Instance {
         Ok(())
     }
 
-    /// What was lent and is not in use any more is removed: the emperor keeps other sockets now, or none.
+    /// Removes the files of lent sockets that are not used any more.
     fn return_loan(&mut self) {
         let lent = std::mem::take(&mut self.resources.lent);
         net::vacuum_dropped(&lent, &self.resources.sockets);
     }
 
-    /// Hands the sockets to the emperor, where the instance is to run only when somebody connects and nobody has.
+    /// Hands the sockets of an on-demand instance to the emperor, if no connection has requested its start; `true` if so.
+    ///
+    /// # Errors
+    /// When there are no sockets, or the emperor is gone.
     pub(in crate::master) fn waits_for_demand(&mut self) -> Result<bool> {
         if self.config.on_demand() && !self.resources.emperor.is_vassal() {
-            tracing::warn!(
-                "on-demand has no effect here: only an emperor can wait for connections"
-            );
+            tracing::warn!("on-demand has no effect: only an emperor can wait for connections");
         }
         if !self.resources.emperor.loan.is_to_wait(&self.config) {
             return Ok(false);
         }
         if self.resources.sockets.is_empty() {
-            bail!("on-demand = true needs a socket at which somebody can ask for it");
+            bail!("on-demand = true needs a socket");
         }
         self.give_sockets_to_keep(true)
-            .context("the emperor does not take the sockets")?;
+            .context("the sockets cannot be sent to the emperor")?;
         self.return_loan();
         self.resources.vacuum = false;
         Ok(true)
@@ -57,24 +58,24 @@ impl Instance {
         self.resources.emperor.keep(kept, &fds, waits)
     }
 
-    /// Tells the emperor which sockets it is to keep from now on: those of an instance on demand, also when this
-    /// process ends; else none, and whoever wants them gone has to remove them here.
-    pub(in crate::master) fn settle_who_keeps_sockets(&mut self) {
+    /// Tells the emperor which sockets to keep: those of an on-demand instance, also after the exit of this process. Else it
+    /// keeps none, and this process removes them at its exit.
+    pub(in crate::master) fn update_kept_sockets(&mut self) {
         let keep = self.resources.emperor.loan.is_on_demand(&self.config);
         self.resources.vacuum = self.config.vacuum() && !keep;
-        let told = match (keep, self.resources.emperor.loan.kept) {
+        let sent = match (keep, self.resources.emperor.loan.kept) {
             (true, _) => self.give_sockets_to_keep(false),
             (false, true) => self.resources.emperor.keep(Vec::new(), &[], false),
             (false, false) => Ok(()),
         };
         self.resources.emperor.loan.kept = keep;
         self.return_loan();
-        if let Err(error) = told {
-            tracing::error!("the emperor cannot be told which sockets to keep: {error}");
+        if let Err(error) = sent {
+            tracing::error!("the list of sockets to keep cannot be sent to the emperor: {error}");
         }
     }
 
-    /// The emperor wants the instance gone, or is gone itself: nobody keeps the sockets.
+    /// The emperor stops the instance, or has exited: it does not keep the sockets.
     pub(in crate::master) fn keeps_no_sockets(&mut self) {
         self.resources.vacuum = self.config.vacuum();
         self.return_loan();

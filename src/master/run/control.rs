@@ -1,12 +1,12 @@
-//! What the master is asked over its control socket, or by way of the emperor.
+//! Event source: the control socket, and the requests that the emperor forwards.
 
 use std::time::Instant;
 
 use crate::control::messages::{self, Answer, Count, Instance, Request, Row, Verb};
-use crate::control::server::{Desk, Host, Next};
+use crate::control::server::{Host, Next};
 use crate::ipc::{self, Protocol};
+use crate::master::control_socket::{ControlSocket, ForwardedRequest, PendingRequest};
 use crate::master::generation::Generation;
-use crate::master::role::GenerationRole;
 use crate::master::signals::ReloadMode;
 use crate::net::Bound;
 use crate::sys::backlog;
@@ -14,54 +14,53 @@ use crate::sys::memory;
 use crate::sys::process::Pid;
 use crate::sys::user;
 
-use super::{Master, Phase};
+use super::event_source::{Descriptor, EventSource};
+use super::master::{Master, Phase};
 
-/// A master's control socket.
-pub(in crate::master) type Control = Desk<Pending>;
+pub(super) struct Source;
 
-/// What a client waits for.
-#[derive(Debug, Clone, Copy, PartialEq, Eq)]
-pub(in crate::master) enum Pending {
-    /// The reload of this number.
-    Reload { number: u64 },
-    /// The end of everything, which ends the connection.
-    Stop,
-    /// So many workers, or another wish.
-    Scaled(u32),
-    /// The end of a worker's process, and the start of another one.
-    Replaced { number: u32, pid: Pid },
-}
+impl EventSource for Source {
+    fn descriptors<'a>(&self, master: &'a Master) -> Vec<Descriptor<'a>> {
+        let control = master.instance.resources().control.iter();
+        control
+            .flat_map(ControlSocket::descriptors)
+            .map(Descriptor::from)
+            .collect()
+    }
 
-/// What the emperor has passed on and what is not answered yet.
-#[derive(Debug)]
-pub(in crate::master) struct Question {
-    ticket: u32,
-    pending: Pending,
+    fn deadline(&self, master: &Master, now: Instant) -> Option<Instant> {
+        master.instance.resources().control.as_ref()?.deadline(now)
+    }
+
+    // the socket and its clients are read on each turn: a request may wait for any event
+    fn tick(&self, master: &mut Master, now: Instant) {
+        master.serve_control(now);
+    }
 }
 
 impl Host for Master {
-    type Pending = Pending;
+    type Pending = PendingRequest;
 
-    fn begin(&mut self, uid: u32, request: Request, now: Instant) -> Next<Pending> {
+    fn begin(&mut self, uid: u32, request: Request, now: Instant) -> Next<PendingRequest> {
         if uid != 0 && uid != user::current_uid() {
             let owner = user::current_name();
             return refuse(format!(
-                "this instance is {owner}'s: only that user and root may ask it"
+                "this instance belongs to {owner}: only that user and root may control it"
             ));
         }
         if !self.is_meant(&request) {
             return match request.verb {
                 Verb::Find | Verb::List => Next::Answer(Answer::default()),
-                _ => refuse("another instance is meant; ruwsgi ls names them all"),
+                _ => refuse("the request names another instance; ruwsgi ls lists them"),
             };
         }
-        self.asked(uid, &request, now)
+        self.handle_request(uid, &request, now)
     }
 
     fn go_on(
         &mut self,
         _uid: u32,
-        pending: &Pending,
+        pending: &PendingRequest,
         _overdue: bool,
         _now: Instant,
     ) -> Option<Answer> {
@@ -70,26 +69,28 @@ impl Host for Master {
 }
 
 impl Master {
-    /// Serves those who ask.
-    pub(super) fn serve_control(&mut self, now: Instant) {
+    /// Serves the clients of the control socket, and answers forwarded requests.
+    fn serve_control(&mut self, now: Instant) {
         if let Some(mut control) = self.instance.resources_mut().control.take() {
             control.serve(self, now);
             self.instance.resources_mut().control = Some(control);
         }
-        for question in std::mem::take(&mut self.questions) {
-            match self.outcome(question.pending) {
-                Some(answer) => self.answer(question.ticket, answer),
-                None => self.questions.push(question),
+        for request in std::mem::take(&mut self.forwarded) {
+            match self.outcome(request.pending) {
+                Some(answer) => self.answer(request.ticket, answer),
+                None => self.forwarded.push(request),
             }
         }
     }
 
-    /// The emperor passes on a question.
-    pub(super) fn hear_question(&mut self, question: ipc::Question, now: Instant) {
+    /// Handles a request that the emperor has forwarded.
+    pub(super) fn handle_forwarded(&mut self, question: ipc::Question, now: Instant) {
         let ticket = question.ticket;
-        match self.asked(question.uid, &question.request, now) {
+        match self.handle_request(question.uid, &question.request, now) {
             Next::Answer(answer) => self.answer(ticket, answer),
-            Next::Wait(pending, _) => self.questions.push(Question { ticket, pending }),
+            Next::Wait(pending, _) => {
+                self.forwarded.push(ForwardedRequest { ticket, pending });
+            }
         }
     }
 
@@ -97,7 +98,7 @@ impl Master {
         self.instance.resources().emperor.answer(ticket, answer);
     }
 
-    /// Whether this instance is called so; a request that names nobody means who hears it.
+    /// Whether a request names this instance; one without a name does.
     fn is_meant(&self, request: &Request) -> bool {
         let own = Pid::own().get();
         match (&request.name, request.pid) {
@@ -116,60 +117,64 @@ impl Master {
         }
     }
 
-    /// A user who may has asked for something.
-    fn asked(&mut self, uid: u32, request: &Request, now: Instant) -> Next<Pending> {
+    /// Handles the request of a user who is allowed to make it.
+    fn handle_request(
+        &mut self,
+        uid: u32,
+        request: &Request,
+        now: Instant,
+    ) -> Next<PendingRequest> {
         let who = || format!("{}, by ruwsgi {}", user::name_of(uid), request.verb.word());
-        let leaving = matches!(self.phase, Phase::Stopping { .. });
+        let leaving = self.phase.is_stopping();
         match request.verb {
             Verb::Find => Next::Answer(Answer::of(self.row())),
             Verb::List => Next::Answer(Answer::of(self.counted_row())),
             Verb::Status => Next::Answer(Answer::of(self.full_row(now))),
             Verb::Stop => {
-                // who asks again wants to see the end of it, not to hurry
+                // a second request waits for the exit, it does not hasten it
                 if !leaving {
                     self.stop(who(), now);
                 }
                 match request.wait {
-                    true => Next::Wait(Pending::Stop, None),
+                    true => Next::Wait(PendingRequest::Stop, None),
                     false => Next::Answer(Answer::of(self.row())),
                 }
             }
             _ if leaving => refuse("the instance is stopping"),
             Verb::Reload => {
-                tracing::info!("{} wants a reload", user::name_of(uid));
-                self.wanted = self.wanted.max(Some(ReloadMode::Graceful));
-                // one that runs already may have read what is changed now
-                let number = self.reloads.begun + 1;
+                tracing::info!("reload requested by {}", user::name_of(uid));
+                self.reloads.request(ReloadMode::Graceful);
+                let number = self.reloads.next_number();
                 match request.wait {
-                    true => Next::Wait(Pending::Reload { number }, None),
+                    true => Next::Wait(PendingRequest::Reload { number }, None),
                     false => Next::Answer(Answer::of(self.row())),
                 }
             }
             Verb::KillWorker => self.replace_worker(request, now),
             Verb::Scale => {
                 let Some(count) = request.count else {
-                    return refuse("say how many workers there are to be");
+                    return refuse("the number of workers is missing");
                 };
                 match self.scale(count, now) {
                     Err(sentence) => refuse(sentence),
-                    Ok(wanted) if request.wait => Next::Wait(Pending::Scaled(wanted), None),
+                    Ok(wanted) if request.wait => Next::Wait(PendingRequest::Scaled(wanted), None),
                     Ok(_) => Next::Answer(Answer::of(self.row())),
                 }
             }
-            Verb::Start | Verb::Retry => {
-                refuse("only an emperor starts what does not run; this is an instance of its own")
-            }
+            Verb::Start | Verb::Retry => refuse(
+                "only an emperor starts an instance that does not run; this one has no emperor",
+            ),
         }
     }
 
-    /// Sets the number of workers; gives it.
+    /// Sets the number of workers, and returns it.
     pub(super) fn scale(&mut self, count: Count, now: Instant) -> Result<u32, String> {
-        let mut generations = self.generations.iter_mut();
-        let current = generations.find(|generation| generation.role == GenerationRole::Current);
-        let generation = current.ok_or("the instance does not serve yet")?;
-        if generation.plan.scale.follows() {
+        let generation = self
+            .current_mut()
+            .ok_or("the instance does not serve yet")?;
+        if generation.plan.scale.follows_load() {
             return Err(
-                "the number of workers follows the load (cheaper): set cheaper-algo = manual to choose it"
+                "the number of workers follows the load (cheaper): set cheaper-algo = manual to set it"
                     .to_owned(),
             );
         }
@@ -179,67 +184,62 @@ impl Master {
             Ok(wanted) if wanted <= most => wanted,
             Ok(_) => {
                 return Err(format!(
-                    "there are {most} workers at the most (processes): set it higher and reload"
+                    "there can be at most {most} workers (processes): raise that option and reload"
                 ));
             }
-            Err(_) => return Err("there cannot be fewer workers than none".to_owned()),
+            Err(_) => return Err("the number of workers cannot be negative".to_owned()),
         };
-        tracing::info!(
-            "{wanted} workers are wanted, {} until now",
-            generation.wanted()
-        );
+        tracing::info!("workers: {} -> {wanted}", generation.wanted());
         generation.scale(wanted, now);
-        self.paused = None;
+        if matches!(self.phase, Phase::Paused { .. }) {
+            self.phase = Phase::Running;
+        }
         Ok(wanted)
     }
 
-    fn replace_worker(&mut self, request: &Request, now: Instant) -> Next<Pending> {
-        let Some(number) = request.worker else {
-            return refuse("say which worker is meant, by its number");
+    fn replace_worker(&mut self, request: &Request, now: Instant) -> Next<PendingRequest> {
+        let Some(worker_id) = request.worker else {
+            return refuse("the number of the worker is missing");
         };
-        let mut generations = self.generations.iter_mut();
-        let Some(generation) =
-            generations.find(|generation| generation.role == GenerationRole::Current)
-        else {
+        let Some(generation) = self.current_mut() else {
             return refuse("the instance does not serve yet");
         };
-        match generation.replace(number, request.now, now) {
+        match generation.replace(worker_id, request.now, now) {
             Err(sentence) => refuse(sentence),
-            Ok(pid) if request.wait => Next::Wait(Pending::Replaced { number, pid }, None),
+            Ok(pid) if request.wait => {
+                Next::Wait(PendingRequest::Replaced { worker_id, pid }, None)
+            }
             Ok(_) => Next::Answer(Answer::of(self.row())),
         }
     }
 
-    /// What is to be answered to who waits, once it is known.
-    fn outcome(&self, pending: Pending) -> Option<Answer> {
+    /// The answer to a waiting client, once it is known.
+    fn outcome(&self, pending: PendingRequest) -> Option<Answer> {
         match pending {
-            Pending::Stop => None,
-            Pending::Reload { number } => match self.reloads.end_of(number) {
+            PendingRequest::Stop => None,
+            PendingRequest::Reload { number } => match self.reloads.result(number) {
                 Some(failure) => Some(Answer::of(Row {
                     reason: failure.map(|it| {
                         let sentence = &it.sentence;
-                        format!("its reload is given up, and it serves as before: {sentence}")
+                        format!("its reload failed, and it serves as before: {sentence}")
                     }),
                     traceback: failure
                         .map(|it| it.traceback.clone())
                         .filter(|text| !text.is_empty()),
                     ..self.row()
                 })),
-                None if matches!(self.phase, Phase::Stopping { .. }) => {
+                None if self.phase.is_stopping() => {
                     Some(Answer::refusal("the instance is stopping"))
                 }
                 None => None,
             },
-            Pending::Scaled(wanted) => {
-                let mut generations = self.generations.iter();
-                let current =
-                    generations.find(|generation| generation.role == GenerationRole::Current);
-                let waits = current.is_some_and(|generation| {
+            PendingRequest::Scaled(wanted) => {
+                let waits = self.current().is_some_and(|generation| {
                     generation.wanted() == wanted && generation.serving_count() != wanted as usize
                 });
                 (!waits).then(|| Answer::of(self.counted_row()))
             }
-            Pending::Replaced { number, pid } => {
+            PendingRequest::Replaced { worker_id, pid } => {
                 let there = self
                     .generations
                     .iter()
@@ -248,20 +248,20 @@ impl Master {
                 let serves = self
                     .generations
                     .iter()
-                    .any(|generation| generation.serves(number));
+                    .any(|generation| generation.serves(worker_id));
                 (!there && serves).then(|| Answer::of(self.row()))
             }
         }
     }
 
-    /// Who and how it is, as far as that is known without asking the kernel.
+    /// Name and state of the instance, without figures that have to be read from the kernel.
     fn row(&self) -> Row {
-        let reloading = self.wanted.is_some() || self.preparing.is_some() || self.is_reloading();
+        let reloading = self.reloads.is_active();
         let state = match self.phase {
             Phase::Starting => "starting",
             Phase::Stopping { .. } => "stopping",
-            Phase::Running if reloading => "reloading",
-            Phase::Running => "ready",
+            Phase::Running | Phase::Paused { .. } if reloading => "reloading",
+            Phase::Running | Phase::Paused { .. } => "ready",
         };
         let files = self.instance.files();
         Row {
@@ -298,7 +298,7 @@ impl Master {
                 generations: self
                     .generations
                     .iter()
-                    .map(|generation| generation.told(now))
+                    .map(|generation| generation.status(now))
                     .collect(),
                 sockets: sockets.map(|socket| socket_status(socket)).collect(),
             }),
@@ -307,11 +307,11 @@ impl Master {
     }
 }
 
-fn refuse(sentence: impl Into<String>) -> Next<Pending> {
+fn refuse(sentence: impl Into<String>) -> Next<PendingRequest> {
     Next::Answer(Answer::refusal(sentence))
 }
 
-/// A listening socket as the status shows it.
+/// The status of a listening socket.
 fn socket_status(socket: &Bound) -> messages::Socket {
     let queue = backlog::queue(socket.fd()).ok();
     let protocol = match socket.listener.protocol {

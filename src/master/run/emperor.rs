@@ -1,5 +1,6 @@
-//! What the emperor wants of a vassal's master.
+//! Event sources: the emperor of a vassal, and the heartbeats of the master.
 
+use std::io;
 use std::time::{Duration, Instant};
 
 use crate::exit;
@@ -8,53 +9,95 @@ use crate::master::emperor_link::Heard;
 use crate::master::generation::Generation;
 use crate::master::signals::ReloadMode;
 
-use super::{Master, Phase};
+use super::event_source::{Descriptor, EventSource, Token};
+use super::master::{Master, Phase};
 
-/// How long requests in flight may take when the emperor is gone: nobody would end them otherwise.
-const ORPHAN_TIME: Duration = Duration::from_secs(4);
+/// Time for the requests in flight when the emperor is gone, which would have ended the vassal otherwise.
+const ORPHAN_TIMEOUT: Duration = Duration::from_secs(4);
+
+/// The emperor's channel.
+pub(super) struct Source;
+
+/// The heartbeats to the emperor and to systemd (watchdog), also while the instance starts or stops.
+pub(super) struct Heartbeat;
+
+impl EventSource for Source {
+    fn descriptors<'a>(&self, master: &'a Master) -> Vec<Descriptor<'a>> {
+        let descriptor = master.instance.resources().emperor.descriptor();
+        descriptor.map(Descriptor::from).into_iter().collect()
+    }
+
+    fn deadline(&self, master: &Master, _now: Instant) -> Option<Instant> {
+        match master.phase {
+            Phase::Stopping { kill_at, .. } => kill_at,
+            Phase::Starting | Phase::Running | Phase::Paused { .. } => None,
+        }
+    }
+
+    fn ready(&self, master: &mut Master, _tokens: &[Token], now: Instant) -> io::Result<()> {
+        master.handle_emperor_message(now);
+        Ok(())
+    }
+
+    fn tick(&self, master: &mut Master, now: Instant) {
+        if self.deadline(master, now).is_some_and(|due| due <= now) {
+            master.kill_all(exit::OK, now);
+        }
+    }
+}
+
+impl EventSource for Heartbeat {
+    fn deadline(&self, master: &Master, _now: Instant) -> Option<Instant> {
+        let resources = master.instance.resources();
+        let beats = [
+            resources.emperor.beat_deadline(),
+            resources.notify.beat_deadline(),
+        ];
+        beats.into_iter().flatten().min()
+    }
+
+    fn tick(&self, master: &mut Master, now: Instant) {
+        let every = master.instance.config().heartbeat();
+        let resources = master.instance.resources_mut();
+        resources.emperor.beat(every, now);
+        resources.notify.beat(now);
+    }
+}
 
 impl Master {
-    /// Follows the emperor.
-    pub(super) fn hear_emperor(&mut self, now: Instant) {
+    fn handle_emperor_message(&mut self, now: Instant) {
         match self.instance.resources_mut().emperor.hear() {
-            Some(Heard::Order(ToVassal::Reload)) => {
-                self.wanted = self.wanted.max(Some(ReloadMode::Graceful));
-            }
-            // a second word to stop would mean: at once
-            Some(Heard::Order(ToVassal::Stop)) if matches!(self.phase, Phase::Stopping { .. }) => {}
+            Some(Heard::Order(ToVassal::Reload)) => self.reloads.request(ReloadMode::Graceful),
+            // from an operator, a second request to stop means at once; not from the emperor, which has `StopNow`
+            Some(Heard::Order(ToVassal::Stop)) if self.phase.is_stopping() => {}
             Some(Heard::Order(ToVassal::Stop)) => {
                 self.instance.keeps_no_sockets();
                 self.stop("the emperor", now);
             }
             Some(Heard::Order(ToVassal::StopNow)) => {
                 self.instance.keeps_no_sockets();
-                self.instance.stop_begins();
-                self.kill_all(exit::OK, now);
+                self.stop_now(exit::OK, now);
             }
             Some(Heard::Order(ToVassal::Report)) => self.report_to_emperor(),
-            Some(Heard::Question(question)) => self.hear_question(question, now),
+            Some(Heard::Question(question)) => self.handle_forwarded(question, now),
             Some(Heard::Gone { stop: true }) => {
-                tracing::warn!("the emperor is gone, and so this vassal stops");
+                tracing::warn!("the emperor has exited: this vassal stops");
                 self.instance.keeps_no_sockets();
-                self.orphaned = Some(now + ORPHAN_TIME);
-                if !matches!(self.phase, Phase::Stopping { .. }) {
-                    self.stop("the emperor's end", now);
+                if !self.phase.is_stopping() {
+                    self.stop("the emperor's exit", now);
+                }
+                if let Phase::Stopping { kill_at, .. } = &mut self.phase {
+                    *kill_at = Some(now + ORPHAN_TIMEOUT);
                 }
             }
             Some(Heard::Gone { stop: false }) => {
-                tracing::warn!("the emperor is gone; this vassal serves on, as it was told to");
+                tracing::warn!(
+                    "the emperor has exited: this vassal continues to serve, as configured"
+                );
                 self.instance.keeps_no_sockets();
             }
             None => {}
         }
-    }
-
-    /// Tells the emperor and systemd, if it is time, that this loop goes round; also while the instance starts or stops.
-    pub(super) fn beat(&mut self, now: Instant) {
-        let every = self.instance.config().heartbeat();
-        let resources = self.instance.resources_mut();
-        resources.emperor.beat(every, now);
-        resources.notify.beat(now);
     }
 
     fn report_to_emperor(&mut self) {
@@ -62,9 +105,7 @@ impl Master {
         let requests = self.generations.iter().map(Generation::requests).sum();
         let pids: Vec<i32> = self.generations.iter().flat_map(Generation::pids).collect();
         let workers = u32::try_from(serving).unwrap_or(u32::MAX);
-        self.instance
-            .resources()
-            .emperor
-            .report(workers, requests, &pids);
+        let resources = self.instance.resources();
+        resources.emperor.report(workers, requests, &pids);
     }
 }

@@ -1,54 +1,62 @@
-//! What the letters in `master-fifo` ask for is done.
+//! Event source: the commands written to `master-fifo`.
 
+use std::io;
+use std::os::fd::AsFd;
 use std::time::Instant;
 
+use crate::control::messages::Count;
 use crate::exit;
 use crate::log;
 use crate::master::fifo::{self, Letter};
-use crate::master::start;
 
-use super::{Master, Phase};
+use super::event_source::{Descriptor, EventSource, Token};
+use super::master::{Master, Phase};
 
-impl Master {
-    /// Reads what was written, and does it.
-    pub(super) fn hear_fifo(&mut self, now: Instant) {
-        let letters = match &self.instance.resources().fifos {
+pub(super) struct Source;
+
+impl EventSource for Source {
+    fn descriptors<'a>(&self, master: &'a Master) -> Vec<Descriptor<'a>> {
+        let fifos = master.instance.resources().fifos.iter();
+        fifos.map(|fifos| fifos.as_fd().into()).collect()
+    }
+
+    fn ready(&self, master: &mut Master, _tokens: &[Token], now: Instant) -> io::Result<()> {
+        let letters = match &master.instance.resources().fifos {
             Some(fifos) => fifos.take(),
-            None => return,
+            None => return Ok(()),
         };
         for byte in letters {
             let shown = log::escape(&[byte]).to_string();
-            self.follow_letter(fifo::letter(byte), &shown, now);
+            master.run_letter(fifo::letter(byte), &shown, now);
         }
+        Ok(())
     }
+}
 
-    fn follow_letter(&mut self, letter: Letter, shown: &str, now: Instant) {
+impl Master {
+    fn run_letter(&mut self, letter: Letter, shown: &str, now: Instant) {
         match letter {
             Letter::Nothing => return,
             Letter::Absent(instead) => {
-                return tracing::warn!("master-fifo: {shown} is not here; {instead}");
+                return tracing::warn!("master-fifo: {shown} is not supported; {instead}");
             }
             Letter::Unknown => {
-                return tracing::warn!("master-fifo: {shown} means nothing; see docs/workers.md");
+                return tracing::warn!("master-fifo: {shown} is unknown; see docs/workers.md");
             }
             _ => tracing::info!("master-fifo: {shown}"),
         }
-        let leaving = matches!(self.phase, Phase::Stopping { .. });
         match letter {
             Letter::Fifo(number) => self.switch_fifo(number),
-            Letter::Report => self.report(now),
-            Letter::StopNow => {
-                self.instance.stop_begins();
-                self.kill_all(exit::OK, now);
-            }
-            // a second word to stop would mean: at once, which is another letter
-            _ if leaving => {}
+            Letter::Report => self.log_status(now),
+            Letter::StopNow => self.stop_now(exit::OK, now),
+            // a second request to stop would mean at once, which has a letter of its own
+            _ if self.phase.is_stopping() => {}
             Letter::Stop => self.stop("master-fifo", now),
-            Letter::Reload(mode) => self.wanted = self.wanted.max(Some(mode)),
-            Letter::Pidfiles => self.write_pidfiles(),
-            Letter::More(workers) => self.scale_by_letter(Some(workers), now),
-            Letter::Cheap => self.scale_by_letter(None, now),
-            Letter::Pause => self.pause(now),
+            Letter::Reload(mode) => self.reloads.request(mode),
+            Letter::Pidfiles => self.rewrite_pidfiles(),
+            Letter::More(workers) => self.scale_by_letter(Count::By(workers), now),
+            Letter::Cheap => self.scale_by_letter(Count::To(0), now),
+            Letter::Pause => self.toggle_pause(now),
             Letter::ReopenLog => self.reopen_log(),
             Letter::Nothing | Letter::Absent(_) | Letter::Unknown => {}
         }
@@ -57,27 +65,44 @@ impl Master {
     fn switch_fifo(&mut self, number: usize) {
         let fifos = self.instance.resources_mut().fifos.as_mut();
         match fifos.map(|fifos| fifos.switch(number)) {
-            Some(Ok(path)) => tracing::info!("master-fifo: {} is read now", path.display()),
+            Some(Ok(path)) => tracing::info!("master-fifo: reading {} now", path.display()),
             Some(Err(sentence)) => tracing::error!("{sentence}"),
             None => {}
         }
     }
 
-    fn write_pidfiles(&self) {
-        for path in &self.instance.resources().pidfiles {
-            if let Err(error) = start::rewrite_pidfile(path) {
-                tracing::error!("{error}");
-            }
+    fn rewrite_pidfiles(&self) {
+        if let Err(error) = self.instance.resources().rewrite_pidfiles() {
+            tracing::error!("{error:#}");
         }
     }
 
-    fn scale_by_letter(&mut self, more: Option<i32>, now: Instant) {
-        let by = match more {
-            Some(more) => crate::control::messages::Count::By(more),
-            None => crate::control::messages::Count::To(0),
-        };
-        if let Err(sentence) = self.scale(by, now) {
+    fn scale_by_letter(&mut self, count: Count, now: Instant) {
+        if let Err(sentence) = self.scale(count, now) {
             tracing::warn!("master-fifo: {sentence}");
         }
+    }
+
+    /// Pauses the instance, or ends the pause. In a pause the workers exit and connections wait; unlike with `idle`, a
+    /// connection does not start the workers.
+    fn toggle_pause(&mut self, now: Instant) {
+        if let Phase::Paused { workers } = self.phase {
+            self.phase = Phase::Running;
+            tracing::info!("the pause ends: starting the workers");
+            if let Some(idle) = &mut self.idle {
+                idle.restart(now);
+            }
+            for generation in &mut self.generations {
+                generation.scale(workers, now);
+            }
+            return;
+        }
+        let Some(current) = self.current_mut() else {
+            return tracing::warn!("the instance cannot be paused: it does not serve yet");
+        };
+        let workers = current.wanted();
+        current.scale(0, now);
+        self.phase = Phase::Paused { workers };
+        tracing::info!("paused: the workers exit, and connections wait until p is written again");
     }
 }

@@ -1,17 +1,17 @@
-//! The file of the log is opened anew, after it was renamed: by the master, and by all that write to it too.
+//! Reopening of the log file after it was renamed: in the master, the zygotes and the workers.
 
 use std::os::fd::AsFd;
 
 use crate::sys::stdio;
 
-use super::Master;
+use super::master::Master;
 
 impl Master {
-    /// Opens the log's file anew; what cannot be opened leaves the log where it is.
+    /// Reopens the log file; on an error the log stays where it is.
     pub(super) fn reopen_log(&mut self) {
         let Some(path) = &self.instance.resources().log else {
             return tracing::warn!(
-                "the log is no file of this instance (logto, logto2, daemonize): it is not opened anew"
+                "the log cannot be reopened: it is not a file of this instance (logto, logto2, daemonize)"
             );
         };
         let shown = path.display();
@@ -21,14 +21,12 @@ impl Master {
         });
         match opened {
             Ok(log) => {
-                tracing::info!("the log {shown} was opened anew");
-                for generation in &mut self.generations {
-                    generation.tell_log(log.as_fd());
+                tracing::info!("the log {shown} was reopened");
+                for generation in &self.generations {
+                    generation.redirect_log(log.as_fd());
                 }
             }
-            Err(error) => {
-                tracing::error!("the log {shown} cannot be opened anew: {error}");
-            }
+            Err(error) => tracing::error!("the log {shown} cannot be reopened: {error}"),
         }
     }
 }

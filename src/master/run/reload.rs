@@ -1,110 +1,128 @@
-//! Reloads: a generation is prepared beside the one that serves, and takes over when it can serve.
+//! Event sources: reloads. A new generation is prepared while the current one serves, and takes over when it is ready.
 
-use std::collections::VecDeque;
-use std::time::{Duration, Instant};
+use std::time::Instant;
+
+use anyhow::{Result, bail};
 
 use crate::ipc::{LoadFailure, ToWorker};
 use crate::master::generation::Generation;
-use crate::master::reload_watch::ReloadWatch;
+use crate::master::hooks::{Outcome, Phase as HookPhase};
 use crate::master::report;
 use crate::master::role::GenerationRole;
+use crate::master::services::Surroundings;
 use crate::master::signals::ReloadMode;
-use crate::watch::PollWatch;
 
-use super::{Master, Phase};
+use super::event_source::EventSource;
+use super::master::{Master, Phase};
 
-/// Ends of reloads that are remembered for those who wait for one.
-const REMEMBERED: usize = 8;
+/// Completes a reload whose generation is ready.
+pub(super) struct Completion;
 
-/// `py-autoreload` looks at files no more often.
-const SHORTEST_PAUSE: Duration = Duration::from_millis(200);
+/// Starts a requested reload.
+pub(super) struct Requests;
 
-/// The reloads of an instance, numbered from 1.
-#[derive(Debug, Default)]
-pub(super) struct Reloads {
-    /// How many were begun.
-    pub(super) begun: u64,
-    /// The one whose generation serves while workers of the generation before may still accept.
-    handing_over: Option<u64>,
-    /// The last ones that are over, and why each was given up, if it was.
-    over: VecDeque<(u64, Option<LoadFailure>)>,
+impl EventSource for Completion {
+    fn tick(&self, master: &mut Master, now: Instant) {
+        if master.phase.is_started() {
+            master.finish_reload(now);
+            master.finish_hand_over();
+        }
+    }
 }
 
-impl Reloads {
-    fn end(&mut self, number: u64, failure: Option<LoadFailure>) {
-        if self.over.len() >= REMEMBERED {
-            self.over.pop_front();
-        }
-        self.over.push_back((number, failure));
+impl EventSource for Requests {
+    fn deadline(&self, master: &Master, now: Instant) -> Option<Instant> {
+        (master.phase.is_started() && master.reloads.can_start()).then_some(now)
     }
 
-    /// How the reload of this number ended, if it has: why it was given up, or not.
-    pub(super) fn end_of(&self, number: u64) -> Option<Option<&LoadFailure>> {
-        let mut over = self.over.iter();
-        let (_, failure) = over.find(|(known, _)| *known == number)?;
-        Some(failure.as_ref())
+    fn tick(&self, master: &mut Master, now: Instant) {
+        if master.phase.is_started() && !master.reloads.is_loading() {
+            master.start_reload(now);
+        }
     }
 }
 
 impl Master {
-    /// Whether a reload is asked for that can begin at once.
-    pub(super) fn may_reload(&self) -> bool {
-        self.wanted.is_some()
-            && self.preparing.is_none()
-            && self.phase == Phase::Running
-            && !self.is_reloading()
-    }
-
-    /// Whether a generation is being prepared beside the one that serves.
-    pub(super) fn is_reloading(&self) -> bool {
-        self.generations
-            .iter()
-            .any(|generation| generation.role == GenerationRole::Next)
-    }
-
-    pub(super) fn begin_reload(&mut self, now: Instant) {
-        if self.is_reloading() {
-            return;
-        }
-        let Some(next) = self.prepare_reload(now) else {
+    fn start_reload(&mut self, now: Instant) {
+        let Some(prepared) = self.prepare_reload(now) else {
             return;
         };
-        let next = next.and_then(|mode| {
+        let started = prepared.and_then(|mode| {
             let plan = self.instance.next_plan()?;
-            Ok((mode, self.generation(GenerationRole::Next, plan, now)?))
+            self.start_generation(GenerationRole::Next, plan, now)?;
+            Ok(mode)
         });
-        match next {
-            Ok((mode, generation)) => {
+        match started {
+            Ok(mode) => {
+                self.reloads.load(mode);
                 tracing::info!(
-                    "reloading: generation {} is started beside the one that serves",
-                    generation.number
+                    "reloading: generation {} starts beside the running one",
+                    self.last_generation
                 );
-                self.mode = mode;
-                self.generations.push(generation);
             }
             Err(reason) => {
                 report::reload_refused(&reason);
-                self.reload_failed(LoadFailure {
-                    sentence: format!("{reason:#}"),
-                    traceback: String::new(),
-                });
+                self.reload_failed(format!("{reason:#}").into());
             }
         }
     }
 
-    pub(super) fn finish_reload(&mut self, now: Instant) {
-        let ready = |generation: &Generation| {
+    /// Reads the configuration of the next generation, if a reload is requested, and runs the hooks before its load.
+    /// `None` without a request, and while the hooks run.
+    fn prepare_reload(&mut self, now: Instant) -> Option<Result<ReloadMode>> {
+        let mode = match self.reloads.in_hooks() {
+            Some(mode) => mode,
+            None => {
+                let mode = self.reloads.start()?;
+                self.instance.reload_begins();
+                if let Err(error) = self.instance.renew() {
+                    return Some(Err(error));
+                }
+                mode
+            }
+        };
+        match self.pre_app_hooks_ended(now) {
+            Ok(true) => Some(Ok(mode)),
+            Ok(false) => None,
+            Err(error) => Some(Err(error)),
+        }
+    }
+
+    /// Whether the hooks before the load of the next generation have ended.
+    fn pre_app_hooks_ended(&mut self, now: Instant) -> Result<bool> {
+        let config = self.instance.next_config();
+        if HookPhase::PreApp.is_empty(config) {
+            return Ok(true);
+        }
+        let around = Surroundings::here(config);
+        let generation = self.last_generation + 1;
+        let outcome = self
+            .services
+            .pass(HookPhase::PreApp, generation, config, &around, now);
+        match outcome {
+            Outcome::Busy => Ok(false),
+            Outcome::Done => Ok(true),
+            Outcome::Failed(sentence) => bail!(sentence),
+            Outcome::Exit(status) => bail!("a hook requested the exit with status {status}"),
+        }
+    }
+
+    fn finish_reload(&mut self, now: Instant) {
+        let is_ready = |generation: &Generation| {
             generation.role == GenerationRole::Next && generation.is_ready()
         };
-        let Some(next) = self.generations.iter().position(ready) else {
+        let Some(next) = self.generations.iter().position(is_ready) else {
             return;
         };
-        if !self.passes_reloaded(next, now) {
+        if !self.post_app_hooks_ended(next, now) {
             return;
         }
-        self.keep_count(next, now);
+        self.keep_worker_count(next, now);
         self.generations[next].take_over(now);
-        self.keep_pause(next, now);
+        if matches!(self.phase, Phase::Paused { .. }) {
+            // a pause outlives a reload
+            self.generations[next].scale(0, now);
+        }
         let took = now.duration_since(self.generations[next].begun);
         self.instance.reloaded(&self.generations[next], took);
         self.services.settle(
@@ -113,102 +131,67 @@ impl Master {
             &self.generations[next],
             now,
         );
-        let number = self.reloads.begun;
-        if let Some(earlier) = self.reloads.handing_over.replace(number) {
-            self.reloads.end(earlier, None);
-        }
+        let mode = self.reloads.take_over();
         for (index, generation) in self.generations.iter_mut().enumerate() {
-            match (generation.role, self.mode) {
+            match (generation.role, mode) {
                 (GenerationRole::Current, ReloadMode::Graceful) if index != next => {
                     generation.dismiss(ToWorker::Retire, now);
                 }
                 (GenerationRole::Current, ReloadMode::Brutal) if index != next => {
-                    generation.kill(now)
+                    generation.kill(now);
                 }
                 _ => {}
             }
         }
-        self.told = None;
+        self.last_failure = None;
         if self.instance.config().log_reopen() {
             self.reopen_log();
         }
-        self.begin_idle(now);
+        self.start_idle_timer(now);
         self.watch_files(now);
     }
 
-    /// A reload is over when only the new generation accepts.
-    pub(super) fn finish_hand_over(&mut self) {
+    /// The load may have raised the number of workers while the next generation was prepared.
+    fn keep_worker_count(&mut self, next: usize, now: Instant) {
+        let workers = self.current().map_or(0, Generation::wanted);
+        if workers > self.generations[next].wanted() {
+            self.generations[next].scale(workers, now);
+        }
+    }
+
+    /// Whether the hooks between the load of the next generation and its start of service have ended. A failure ends the
+    /// reload.
+    fn post_app_hooks_ended(&mut self, next: usize, now: Instant) -> bool {
+        let reason = match self.after_load(next, now) {
+            Outcome::Busy => return false,
+            Outcome::Done => return true,
+            Outcome::Failed(sentence) => sentence,
+            Outcome::Exit(status) => format!("a hook requested the exit with status {status}"),
+        };
+        let number = self.generations[next].number;
+        self.generations[next].kill(now);
+        tracing::error!(
+            "reload failed: {reason}; generation {number} is stopped, the workers of the running generation continue"
+        );
+        self.reload_failed(reason.into());
+        false
+    }
+
+    /// A reload is complete when only the new generation accepts connections.
+    fn finish_hand_over(&mut self) {
         let accepts = |generation: &Generation| {
             generation.role == GenerationRole::Old && generation.accepts()
         };
-        if !self.generations.iter().any(accepts)
-            && let Some(number) = self.reloads.handing_over.take()
-        {
-            self.reloads.end(number, None);
+        if !self.generations.iter().any(accepts) && self.reloads.hand_over() {
             self.instance.handed_over();
         }
     }
 
+    /// The running reload has failed; the current generation continues to serve.
     pub(super) fn reload_failed(&mut self, failure: LoadFailure) {
         self.instance.reload_failed(&failure);
-        // what was exchanged for the reload is another file now
-        if let Some(watched) = &mut self.watched {
-            watched.watch(&self.instance.watched_paths());
-        }
-        self.reloads.end(self.reloads.begun, Some(failure));
-    }
-
-    /// Watches the files of the configuration that serves, the same or others.
-    pub(super) fn watch_files(&mut self, now: Instant) {
-        self.touches.watch(self.instance.touched_files(), now);
-        let logs = self.instance.config().touch_logreopen();
-        self.log_touches.watch(logs.iter(), now);
-        let paths = self.instance.watched_paths();
-        if paths.is_empty() {
-            self.watched = None;
-        } else if self.watched.is_none() {
-            match ReloadWatch::new() {
-                Ok(watched) => self.watched = Some(watched),
-                Err(error) => tracing::error!("fs-reload: files cannot be watched: {error}"),
-            }
-        }
-        if let Some(watched) = &mut self.watched {
-            watched.watch(&paths);
-        }
-    }
-
-    /// When [`Master::look_at_files`] has something to do.
-    pub(super) fn files_due(&self) -> Option<Instant> {
-        let watched = self.watched.as_ref().and_then(ReloadWatch::deadline);
-        let polled = [&self.touches, &self.modules, &self.log_touches].map(PollWatch::deadline);
-        let due = polled.into_iter().flatten().chain(watched).min();
-        due.filter(|_| self.phase == Phase::Running)
-    }
-
-    /// A change of a file asks for a reload.
-    pub(super) fn look_at_files(&mut self, now: Instant) {
-        let every = self.instance.config().py_autoreload();
-        for generation in &mut self.generations {
-            if let (Some(every), Some((files, since))) = (every, generation.take_files()) {
-                let pause = every.max(SHORTEST_PAUSE);
-                self.modules.add(files.into_iter(), since, pause, now);
-            }
-        }
-        if let Some(path) = self.log_touches.changed(now) {
-            tracing::info!("{} was touched", path.display());
-            self.reopen_log();
-        }
-        if let Some(path) = self.touches.changed(now) {
-            tracing::info!("{} was touched: reloading", path.display());
-            self.wanted = self.wanted.max(Some(ReloadMode::Graceful));
-        }
-        if let Some(path) = self.modules.changed(now) {
-            tracing::info!("{} was changed: reloading", path.display());
-            self.wanted = self.wanted.max(Some(ReloadMode::Graceful));
-        }
-        if let Some((path, mode)) = self.watched.as_mut().and_then(|it| it.due(now)) {
-            tracing::info!("{} has changed: reloading", path.display());
-            self.wanted = self.wanted.max(Some(mode));
-        }
+        // an update for this reload may have replaced the watched files
+        self.files.rewatch(&self.instance.watched_paths());
+        self.reloads.fail(failure);
     }
 }

@@ -40,18 +40,18 @@ fn under(
     seconds: usize,
     busy: impl Fn(usize) -> f64,
 ) -> Vec<u32> {
-    let mut memory = Memory::default();
+    let mut history = History::default();
     let mut wanted = begin;
     let mut numbers = Vec::new();
     for second in 0..seconds {
-        let reading = Reading {
+        let reading = LoadSample {
             wanted,
             serving: wanted,
             threads,
             busy: busy(second).min(f64::from(wanted * threads)),
-            ..Reading::default()
+            ..LoadSample::default()
         };
-        wanted = judge(scale, &mut memory, &reading);
+        wanted = next_count(scale, &mut history, &reading);
         numbers.push(wanted);
     }
     numbers
@@ -129,16 +129,16 @@ fn a_steady_load_leads_to_a_steady_number() {
 
 #[test]
 fn nothing_more_is_asked_for_while_workers_are_on_their_way() {
-    let mut memory = Memory::default();
+    let mut history = History::default();
     for _ in 0..20 {
-        let reading = Reading {
+        let reading = LoadSample {
             wanted: 3,
             serving: 1,
             threads: 1,
             busy: 1.0,
-            ..Reading::default()
+            ..LoadSample::default()
         };
-        assert_eq!(judge(&scale(1, 8), &mut memory, &reading), 3);
+        assert_eq!(next_count(&scale(1, 8), &mut history, &reading), 3);
     }
 }
 
@@ -149,7 +149,7 @@ fn no_worker_is_judged_in_an_instance_that_has_none_and_none_by_a_manual_algorit
         algorithm: Algorithm::Manual,
         ..scale(1, 4)
     };
-    assert!(!manual.follows());
+    assert!(!manual.follows_load());
     assert_eq!(under(&manual, 1, 3, 9, |_| 9.0), [3; 9]);
 }
 
@@ -159,20 +159,20 @@ fn a_long_queue_brings_workers_under_backlog() {
         algorithm: Algorithm::Backlog,
         ..scale(1, 4)
     };
-    let mut memory = Memory::default();
-    let mut reading = Reading {
+    let mut history = History::default();
+    let mut reading = LoadSample {
         wanted: 2,
         serving: 2,
         threads: 1,
         busy: 2.0,
         queue: 4,
-        ..Reading::default()
+        ..LoadSample::default()
     };
-    assert_eq!(judge(&backlog, &mut memory, &reading), 3);
+    assert_eq!(next_count(&backlog, &mut history, &reading), 3);
     reading.queue = 3;
-    assert_eq!(judge(&backlog, &mut memory, &reading), 2);
+    assert_eq!(next_count(&backlog, &mut history, &reading), 2);
     reading.busy = 0.0;
-    assert_eq!(judge(&backlog, &mut memory, &reading), 1);
+    assert_eq!(next_count(&backlog, &mut history, &reading), 1);
 }
 
 #[test]
@@ -203,24 +203,24 @@ fn a_worker_that_was_missed_soon_after_it_went_is_kept_longer_the_next_time() {
 #[test]
 fn waiting_connections_bring_workers_at_once_which_go_sooner() {
     let scale = by_busyness();
-    let mut memory = Memory::default();
-    let mut reading = Reading {
+    let mut history = History::default();
+    let mut reading = LoadSample {
         wanted: 2,
         serving: 2,
         threads: 1,
         busy: 0.7,
         queue: 40,
-        ..Reading::default()
+        ..LoadSample::default()
     };
-    assert_eq!(judge(&scale, &mut memory, &reading), 4);
-    reading = Reading {
+    assert_eq!(next_count(&scale, &mut history, &reading), 4);
+    reading = LoadSample {
         wanted: 4,
         serving: 4,
         busy: 0.0,
         queue: 0,
         ..reading
     };
-    assert_eq!(judge(&scale, &mut memory, &reading), 3);
+    assert_eq!(next_count(&scale, &mut history, &reading), 3);
 }
 
 #[test]
@@ -228,17 +228,17 @@ fn memory_bounds_the_number() {
     let mut limited = scale(1, 8);
     limited.soft_limit = Some(100);
     limited.hard_limit = Some(200);
-    let mut memory = Memory::default();
+    let mut history = History::default();
     let mut number = |resident| {
-        let reading = Reading {
+        let reading = LoadSample {
             wanted: 3,
             serving: 3,
             threads: 1,
             busy: 3.0,
             resident,
-            ..Reading::default()
+            ..LoadSample::default()
         };
-        let numbers = [(); 3].map(|()| judge(&limited, &mut memory, &reading));
+        let numbers = [(); 3].map(|()| next_count(&limited, &mut history, &reading));
         numbers[2]
     };
     assert_eq!(number(50), 4);

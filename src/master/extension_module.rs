@@ -1,18 +1,18 @@
-//! The extension module's file: found before privileges are dropped, and kept open.
+//! The file of the extension module: opened before the master drops its privileges.
 
 use std::fs::File;
 use std::io;
 use std::os::fd::{AsFd, BorrowedFd};
 use std::path::{Path, PathBuf};
 
-/// Where the environment may say that the module is.
+/// The environment variable with the module's path.
 const VARIABLE: &str = "RUWSGI_MODULE";
-/// Its name as installed, and as cargo builds it.
+/// The file's name as installed, and as cargo builds it.
 const NAMES: [&str; 2] = ["_ruwsgi.abi3.so", "lib_ruwsgi.so"];
 
 /// The open file of the extension module `_ruwsgi`.
 #[derive(Debug)]
-pub(super) struct Module {
+pub(super) struct ExtensionModule {
     path: PathBuf,
     file: File,
 }
@@ -20,28 +20,27 @@ pub(super) struct Module {
 /// The extension module cannot be opened.
 #[derive(Debug, thiserror::Error)]
 pub(super) enum ModuleError {
-    /// Nowhere to be found.
+    /// Not found.
     #[error(
         "the extension module {} was not found in {}: install it there, or set {VARIABLE} to its path",
         NAMES[0],
         .0.iter().map(|path| path.display().to_string()).collect::<Vec<_>>().join(", ")
     )]
     Missing(Vec<PathBuf>),
-    /// Found, but not to be opened.
+    /// Found, but cannot be opened.
     #[error("the extension module {} cannot be opened: {error}", path.display())]
     Unreadable {
         /// Its path.
         path: PathBuf,
-        /// Why not.
         error: io::Error,
     },
 }
 
-impl Module {
-    /// Finds and opens the module: where `$RUWSGI_MODULE` says, next to the binary, or in `../lib/ruwsgi`.
+impl ExtensionModule {
+    /// Finds and opens the module: at `$RUWSGI_MODULE`, next to the binary, or in `../lib/ruwsgi`.
     pub(super) fn find() -> Result<Self, ModuleError> {
-        let said = std::env::var_os(VARIABLE).filter(|path| !path.is_empty());
-        let candidates = match said {
+        let configured = std::env::var_os(VARIABLE).filter(|path| !path.is_empty());
+        let candidates = match configured {
             Some(path) => vec![PathBuf::from(path)],
             None => candidates_of(&std::env::current_exe().unwrap_or_default()),
         };
@@ -49,7 +48,7 @@ impl Module {
             match Self::open(path) {
                 Err(ModuleError::Unreadable { error, .. })
                     if error.kind() == io::ErrorKind::NotFound => {}
-                decided => return decided,
+                result => return result,
             }
         }
         Err(ModuleError::Missing(candidates))
@@ -63,18 +62,18 @@ impl Module {
         }
     }
 
-    /// The file that stands at the path now; `None` when it cannot be reached any more, so that this one is kept.
+    /// The file that is at the path now, which an upgrade may have replaced; `None` if it cannot be opened.
     pub(super) fn reopened(&self) -> Option<Self> {
         Self::open(&self.path).ok()
     }
 
-    /// Its open file.
+    /// The descriptor of the open file.
     pub(super) fn file(&self) -> BorrowedFd<'_> {
         self.file.as_fd()
     }
 }
 
-/// The places for a binary at `binary`, the first that exists counts.
+/// The candidate paths for a binary at `binary`, in order.
 fn candidates_of(binary: &Path) -> Vec<PathBuf> {
     let Some(directory) = binary.parent() else {
         return Vec::new();
@@ -91,7 +90,7 @@ mod tests {
     use super::*;
 
     #[test]
-    fn the_module_is_looked_for_beside_the_binary_and_in_its_prefix() {
+    fn the_module_is_searched_beside_the_binary_and_in_its_prefix() {
         let places = candidates_of(Path::new("/usr/local/bin/ruwsgi"));
         let expected = [
             "/usr/local/bin/_ruwsgi.abi3.so",

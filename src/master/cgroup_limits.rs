@@ -1,0 +1,54 @@
+//! The cgroup limits in a vassal's own configuration. Its emperor writes them to the vassal's cgroup, in addition to the
+//! emperor's limits: a vassal can only narrow them.
+
+use anyhow::{Result, bail};
+
+use crate::config::Config;
+use crate::process::cgroup_limits;
+
+use super::emperor_link::{EmperorLink, Narrowed};
+
+/// Checks that the configured limits can be applied.
+///
+/// # Errors
+/// When limits are configured and no emperor with cgroups applies them.
+pub(super) fn check(config: &Config, emperor: &EmperorLink) -> Result<()> {
+    if cgroup_limits(config).is_none() || emperor.is_grouped() {
+        return Ok(());
+    }
+    if emperor.is_vassal() {
+        bail!(
+            "cgroup-memory-max, cgroup-cpu-max and cgroup-pids-max cannot be applied, because the emperor creates no cgroups: set one of them in the emperor's configuration (max is no limit), and Delegate=yes in its systemd unit"
+        );
+    }
+    bail!(
+        "cgroup-memory-max, cgroup-cpu-max and cgroup-pids-max apply to the vassals of an emperor only: limit an instance without an emperor by MemoryMax=, CPUQuota= and TasksMax= of its systemd unit (ruwsgi@.service)"
+    );
+}
+
+/// Applies the configured limits and waits for the result; `false` if the emperor stops the instance meanwhile.
+///
+/// # Errors
+/// When they cannot be applied.
+pub(super) fn apply_at_start(config: &Config, emperor: &EmperorLink) -> Result<bool> {
+    check(config, emperor)?;
+    let Some(limits) = cgroup_limits(config) else {
+        return Ok(true);
+    };
+    match emperor.limit_and_wait(limits) {
+        Narrowed::Done => Ok(true),
+        Narrowed::Stopped => Ok(false),
+        Narrowed::Refused(reason) => bail!("the cgroup limits cannot be set: {reason}"),
+    }
+}
+
+/// Applies the wider limits of two configurations, while generations of both run in the same cgroup.
+pub(super) fn apply_both(now: &Config, next: &Config, emperor: &EmperorLink) {
+    let limits = |config| cgroup_limits(config).unwrap_or_default();
+    emperor.limit(limits(now).widened(limits(next)));
+}
+
+/// Applies the limits of the only running configuration.
+pub(super) fn apply(config: &Config, emperor: &EmperorLink) {
+    emperor.limit(cgroup_limits(config).unwrap_or_default());
+}

@@ -1,0 +1,220 @@
+//! Requests that exceed `harakiri`: they are given up, and a worker whose thread does not return is replaced.
+
+use std::sync::atomic::Ordering::Relaxed;
+use std::time::{Duration, Instant};
+
+use crate::ipc::ToWorker;
+use crate::master::deadline::{self, DeadlineAction, RequestDeadline};
+use crate::master::report::{self, RequestInFlight};
+use crate::master::slot::{self, SlotState, WorkerProcess};
+use crate::master::worker_slot::RemovalReason;
+use crate::sys::clock::monotonic_micros;
+
+use super::Generation;
+use super::processes::row_of;
+
+/// Time between two checks whether a condemned worker has finished its other requests.
+const HOPELESS_CHECK: Duration = Duration::from_millis(50);
+
+impl Generation {
+    /// Checks each request in flight against `harakiri`.
+    pub(super) fn check_requests(&mut self, now: Instant) {
+        let Some(limit) = self.plan.harakiri else {
+            return;
+        };
+        let limit = u64::try_from(limit.as_micros()).unwrap_or(u64::MAX);
+        let clock = monotonic_micros();
+        let mut next = clock.saturating_add(limit);
+        for slot in 0..self.slots.len() {
+            if !matches!(
+                self.slots[slot].state,
+                SlotState::Serving { .. } | SlotState::Leaving { .. }
+            ) {
+                continue;
+            }
+            for thread in 0..self.plan.app.serving.threads as usize {
+                next = next.min(self.check_request(slot, thread, limit, clock, now));
+            }
+        }
+        self.check_by(now + Duration::from_micros(next.saturating_sub(clock)));
+    }
+
+    /// Checks the request of one thread at the time `clock`; returns when it is due again. Times are microseconds.
+    fn check_request(
+        &mut self,
+        slot: usize,
+        thread: usize,
+        limit: u64,
+        clock: u64,
+        now: Instant,
+    ) -> u64 {
+        let busy_since = self.busy_since(slot, thread);
+        let Some(record) = &mut self.slots[slot].record else {
+            return u64::MAX;
+        };
+        let before = record.deadlines[thread];
+        let (after, action) = deadline::step(before, busy_since, limit, clock);
+        record.deadlines[thread] = after;
+        if before != RequestDeadline::InTime && after == RequestDeadline::InTime {
+            self.clear_stacks(slot);
+        }
+        match action {
+            DeadlineAction::Nothing => {}
+            DeadlineAction::Expire => self.expire(slot, thread, busy_since),
+            DeadlineAction::ReplaceWorker => self.condemn(slot, thread, now),
+        }
+        deadline::due(after, busy_since, limit, clock)
+    }
+
+    fn busy_since(&self, slot: usize, thread: usize) -> u64 {
+        self.scoreboard
+            .thread(row_of(slot), thread as u32)
+            .map_or(0, |row| row.busy_since.load(Relaxed))
+    }
+
+    fn expire(&mut self, slot: usize, thread: usize, since: u64) {
+        if let Some((worker, request)) = self.worker_and_request(slot, thread) {
+            let limit = self.plan.harakiri.unwrap_or_default();
+            report::expired(self.slots[slot].worker_id, &worker, &request, limit);
+        }
+        let message = ToWorker::Expire {
+            thread: thread as u32,
+            since,
+        };
+        self.send(slot, message);
+    }
+
+    fn worker_and_request(
+        &self,
+        slot: usize,
+        thread: usize,
+    ) -> Option<(WorkerProcess, RequestInFlight)> {
+        let worker = *self.slots[slot].state.worker()?;
+        Some((worker, self.request(slot, thread)?))
+    }
+
+    /// A thread has returned: the stacks that were written do not describe a later death.
+    fn clear_stacks(&self, slot: usize) {
+        let Some(record) = &self.slots[slot].record else {
+            return;
+        };
+        let all_in_time = record
+            .deadlines
+            .iter()
+            .all(|it| *it == RequestDeadline::InTime);
+        if let Some(stacks) = record.stacks.as_ref().filter(|_| all_in_time) {
+            // after an error the old stacks stay; their text has the time
+            let _ = stacks.set_len(0);
+        }
+    }
+
+    /// Replaces a worker in which a thread cannot be reached because native code holds the interpreter. It accepts no
+    /// more, and has until its requests exceed their own deadlines.
+    pub(super) fn replace_stuck(&mut self, slot: usize, thread: usize, now: Instant) {
+        let deadline = now + self.plan.mercy;
+        if !self.condemn_first(slot) {
+            return;
+        }
+        if let Some((worker, request)) = self.worker_and_request(slot, thread) {
+            report::stuck(self.slots[slot].worker_id, &worker, &request);
+        }
+        self.step_slot(slot, slot::Event::Leaves { deadline }, now);
+        self.start_successor(slot, now);
+    }
+
+    /// Replaces a worker in which a thread has not returned: it accepts no more, and its successor is forked at once.
+    fn condemn(&mut self, slot: usize, thread: usize, now: Instant) {
+        let deadline = now + self.plan.mercy;
+        if !self.condemn_first(slot) {
+            return;
+        }
+        if let Some((worker, request)) = self.worker_and_request(slot, thread) {
+            report::condemned(self.slots[slot].worker_id, &worker, &request);
+        }
+        self.step_slot(slot, slot::Event::Retire { deadline }, now);
+        self.start_successor(slot, now);
+    }
+
+    /// Marks a worker for removal; `false` if it is marked already.
+    fn condemn_first(&mut self, slot: usize) -> bool {
+        if matches!(
+            self.slots[slot].removal(),
+            Some(RemovalReason::Harakiri { .. })
+        ) {
+            return false;
+        }
+        let reason = RemovalReason::Harakiri {
+            hopeless_since: None,
+        };
+        self.slots[slot].remove_for(reason);
+        true
+    }
+
+    /// Kills each condemned worker in which no request can finish any more.
+    pub(super) fn kill_hopeless(&mut self, now: Instant) {
+        for slot in 0..self.slots.len() {
+            let Some(RemovalReason::Harakiri { hopeless_since }) = self.slots[slot].removal()
+            else {
+                continue;
+            };
+            if !matches!(self.slots[slot].state, SlotState::Leaving { .. }) {
+                continue;
+            }
+            let hopeless = self.is_hopeless(slot);
+            // seen twice, because a response may be on its way from a thread to the I/O thread
+            if let Some(since) = hopeless_since
+                && hopeless
+                && now >= since + HOPELESS_CHECK
+            {
+                self.step_slot(slot, slot::Event::Condemn, now);
+                continue;
+            }
+            self.slots[slot].remove_for(RemovalReason::Harakiri {
+                hopeless_since: hopeless.then(|| hopeless_since.unwrap_or(now)),
+            });
+            self.check_by(now + HOPELESS_CHECK);
+        }
+    }
+
+    /// Whether each busy thread of a worker is stuck, and the worker has no response left to send.
+    fn is_hopeless(&self, slot: usize) -> bool {
+        let Some(record) = &self.slots[slot].record else {
+            return false;
+        };
+        let (mut stuck, mut others) = (0, 0);
+        for (thread, deadline) in record.deadlines.iter().enumerate() {
+            if self.busy_since(slot, thread) == 0 {
+                continue;
+            }
+            match deadline {
+                RequestDeadline::Stuck { .. } => stuck += 1,
+                RequestDeadline::InTime | RequestDeadline::Expired { .. } => others += 1,
+            }
+        }
+        let row = self.scoreboard.worker(row_of(slot));
+        let parked = row.map_or(0, |row| row.parked.load(Relaxed));
+        stuck > 0 && others == 0 && parked == 0
+    }
+
+    /// The request that a thread works on.
+    fn request(&self, slot: usize, thread: usize) -> Option<RequestInFlight> {
+        let row = self.scoreboard.thread(row_of(slot), thread as u32)?;
+        let deadline = self.slots[slot].record.as_ref()?.deadlines.get(thread);
+        let since = row.busy_since.load(Relaxed);
+        (since != 0).then(|| RequestInFlight {
+            thread: thread as u32,
+            note: row.read_note(),
+            vars: row.vars.load(Relaxed),
+            block: row.block.load(Relaxed),
+            age: Duration::from_micros(monotonic_micros().saturating_sub(since)),
+            expired: deadline.is_some_and(|it| *it != RequestDeadline::InTime),
+        })
+    }
+
+    /// The requests that the worker in a slot works on.
+    pub(super) fn requests_in_flight(&self, slot: usize) -> Vec<RequestInFlight> {
+        (0..self.plan.app.serving.threads as usize)
+            .filter_map(|thread| self.request(slot, thread))
+            .collect()
+    }
+}

@@ -1,0 +1,86 @@
+//! The life of a generation: it starts, takes over, is dismissed or killed.
+
+use std::time::Instant;
+
+use crate::ipc::ToWorker;
+use crate::master::role::GenerationRole;
+use crate::master::slot::{self, SlotState};
+use crate::master::zygote;
+use crate::master::zygote_state;
+
+use super::Generation;
+
+impl Generation {
+    /// When [`Generation::tick`] is due, if no descriptor becomes ready before.
+    pub(in crate::master) fn deadline(&self) -> Option<Instant> {
+        let can_fork = self.zygote.forks();
+        let slots = self.slots.iter().map(|slot| slot.state.deadline(can_fork));
+        slots
+            .chain([self.zygote.deadline(), self.next_check])
+            .flatten()
+            .min()
+    }
+
+    /// Does what is due.
+    pub(in crate::master) fn tick(&mut self, now: Instant) {
+        let forking = self.is_forking();
+        self.step_zygote(zygote_state::Event::Tick { forking }, now);
+        self.release_replaced_slots(now);
+        self.place_wanted(now);
+        for slot in 0..self.slots.len() {
+            if self.zygote.forks() || !matches!(self.slots[slot].state, SlotState::Empty { .. }) {
+                self.step_slot(slot, slot::Event::Tick, now);
+            }
+        }
+        if !self.is_forking() {
+            self.unknown_exits = Vec::new();
+        }
+        self.check_workers(now);
+    }
+
+    /// Checks requests, limits and load of the workers, and notes when that is due again.
+    fn check_workers(&mut self, now: Instant) {
+        self.next_check = None;
+        self.check_limits(now);
+        self.follow_load(now);
+        if self.plan.harakiri.is_some() {
+            self.check_requests(now);
+            self.kill_hopeless(now);
+        }
+    }
+
+    /// The generation serves from now on: every held worker accepts connections.
+    pub(in crate::master) fn take_over(&mut self, now: Instant) {
+        self.role = GenerationRole::Current;
+        for slot in 0..self.slots.len() {
+            self.step_slot(slot, slot::Event::TakeOver, now);
+        }
+        self.check_workers(now);
+    }
+
+    /// Ends the zygote at once, and each worker when it has finished its requests or `worker-reload-mercy` is over.
+    pub(in crate::master) fn dismiss(&mut self, message: ToWorker, now: Instant) {
+        let deadline = now + self.plan.mercy;
+        self.role = GenerationRole::Old;
+        self.close_zygote(deadline, now);
+        for slot in 0..self.slots.len() {
+            self.step_slot(slot, slot::Event::Dismiss { message, deadline }, now);
+        }
+    }
+
+    /// Kills every process.
+    pub(in crate::master) fn kill(&mut self, now: Instant) {
+        self.role = GenerationRole::Old;
+        self.close_zygote(now + zygote::FORK_TIMEOUT, now);
+        for slot in 0..self.slots.len() {
+            self.step_slot(slot, slot::Event::Kill, now);
+        }
+    }
+
+    fn close_zygote(&mut self, deadline: Instant, now: Instant) {
+        // no zygote is spawned any more: unless another generation has them, the sockets close and clients are refused
+        self.plan.sockets = Vec::new();
+        let forking = self.is_forking();
+        self.step_zygote(zygote_state::Event::Close { forking, deadline }, now);
+    }
+}

@@ -1,0 +1,244 @@
+//! Messages from the zygote and the workers, and the ends of their processes.
+
+use std::io;
+use std::os::fd::AsFd;
+use std::time::Instant;
+
+use crate::ipc::{self, FromWorker, FromZygote};
+use crate::master::death_report::{self, Death};
+use crate::master::role::{GenerationRole, StartFailure};
+use crate::master::slot::{self, SlotState};
+use crate::master::zygote_state::{self, EndCause, Zygote};
+use crate::master::{report, zygote};
+use crate::sys::oom::{Kills, Want};
+use crate::sys::poll;
+use crate::sys::process::{End, Exit, Pid};
+use crate::sys::signal::Signal;
+
+use super::Generation;
+
+/// Unknown exits that are kept while a fork is pending.
+const MAX_UNKNOWN_EXITS: usize = 256;
+
+impl Generation {
+    /// Reads one message from the process whose descriptor is readable: the worker of a row, or the zygote for row 0.
+    pub(in crate::master) fn read_message(&mut self, row: u32, now: Instant) {
+        match self.slot_of(row) {
+            Some(slot) => self.read_worker(slot, now),
+            None => self.read_zygote(now),
+        }
+    }
+
+    fn slot_of(&self, row: u32) -> Option<usize> {
+        let slot = (row as usize).checked_sub(1)?;
+        (slot < self.slots.len()).then_some(slot)
+    }
+
+    fn read_zygote(&mut self, now: Instant) {
+        let Some(channel) = &self.channel else { return };
+        match ipc::receive::<FromZygote>(channel.as_fd()) {
+            Ok(Some((message, _))) => self.handle_zygote_message(message, now),
+            Ok(None) => self.lose_zygote(None, now),
+            Err(error) => self.lose_zygote(Some(error), now),
+        }
+    }
+
+    fn handle_zygote_message(&mut self, message: FromZygote, now: Instant) {
+        match message {
+            FromZygote::Loaded => self.step_zygote(zygote_state::Event::Loaded, now),
+            FromZygote::Files(files) => self.new_files.extend(files),
+            FromZygote::Failed(failure) => {
+                self.failures
+                    .push_back((StartFailure::NotLoaded, Some(failure)));
+                self.step_zygote(zygote_state::Event::LoadFailed, now);
+            }
+            FromZygote::Forked { row, pid } => {
+                if let (Some(slot), Some(pid)) = (self.slot_of(row), Pid::new(pid)) {
+                    self.step_slot(slot, slot::Event::Forked(pid), now);
+                    self.handle_early_exit(pid, now);
+                }
+            }
+            FromZygote::ForkFailed { row, errno } => {
+                if let Some(slot) = self.slot_of(row) {
+                    self.fork_failed(slot, &io::Error::from_raw_os_error(errno), now);
+                }
+            }
+        }
+    }
+
+    /// Handles the exit of a worker that ended before the zygote reported it.
+    fn handle_early_exit(&mut self, pid: Pid, now: Instant) {
+        if let Some(index) = self.unknown_exits.iter().position(|end| end.pid == pid) {
+            let end = self.unknown_exits.swap_remove(index);
+            self.handle_exit(end, now);
+        }
+    }
+
+    fn read_worker(&mut self, slot: usize, now: Instant) {
+        let Some(leash) = self.slots[slot].leash() else {
+            return;
+        };
+        match ipc::receive::<FromWorker>(leash.as_fd()) {
+            Ok(Some((message, fds))) => {
+                if let (Some(stacks), Some(record)) =
+                    (fds.into_iter().next(), &mut self.slots[slot].record)
+                {
+                    record.stacks = Some(stacks.into());
+                }
+                self.handle_worker_message(slot, message, now);
+            }
+            // the worker has ended or is about to: its exit status follows
+            Ok(None) | Err(_) => self.slots[slot].close_leash(),
+        }
+    }
+
+    fn handle_worker_message(&mut self, slot: usize, message: FromWorker, now: Instant) {
+        match message {
+            FromWorker::Ready => {
+                let hold = match self.role {
+                    GenerationRole::Next => true,
+                    GenerationRole::First => self.plan.hooks_after_load,
+                    GenerationRole::Current | GenerationRole::Old => false,
+                };
+                self.step_slot(slot, slot::Event::Ready { hold }, now);
+            }
+            FromWorker::Failed(failure) => {
+                let served = self.has_served;
+                self.failures
+                    .push_back((StartFailure::NotLoadedInWorker { served }, Some(failure)));
+            }
+            FromWorker::Files(files) => self.new_files.extend(files),
+            FromWorker::Closed => {
+                if let Some(record) = &mut self.slots[slot].record {
+                    record.closed = true;
+                }
+            }
+            FromWorker::Retiring => {
+                let deadline = now + self.plan.mercy;
+                let started_well = self.started_well(slot, now);
+                self.step_slot(slot, slot::Event::Leaves { deadline }, now);
+                // otherwise the next worker follows after the exit, with a pause
+                if started_well {
+                    self.start_successor(slot, now);
+                }
+            }
+            FromWorker::Large => self.replace_large(slot, now),
+            FromWorker::Stuck { thread } => self.replace_stuck(slot, thread as usize, now),
+        }
+    }
+
+    fn started_well(&self, slot: usize, now: Instant) -> bool {
+        self.slots[slot].state.worker().is_some_and(|worker| {
+            self.requests_of(slot) > 0 || now.duration_since(worker.since) >= slot::GOOD_START
+        })
+    }
+
+    /// Handles the exit of a child of the master; `false` if it is not a process of this generation.
+    pub(in crate::master) fn handle_exit(&mut self, end: End, now: Instant) -> bool {
+        let pid = end.pid;
+        if self.zygote.pid() == Some(pid) {
+            self.handle_zygote_exit(pid, end.exit, now);
+            return true;
+        }
+        let mut workers = self.slots.iter().map(|slot| slot.state.worker());
+        if let Some(slot) = workers.position(|worker| worker.is_some_and(|it| it.pid == pid)) {
+            self.handle_worker_exit(slot, end, now);
+            return true;
+        }
+        if self.is_forking() && self.unknown_exits.len() < MAX_UNKNOWN_EXITS {
+            self.unknown_exits.push(end);
+        }
+        false
+    }
+
+    fn handle_zygote_exit(&mut self, pid: Pid, exit: Exit, now: Instant) {
+        // its last messages first: they may name workers, or the reason of its exit
+        while self
+            .channel
+            .as_ref()
+            .is_some_and(|channel| poll::readable(channel.as_fd()))
+        {
+            self.read_zygote(now);
+        }
+        self.channel = None;
+        let before = self.zygote;
+        self.step_zygote(zygote_state::Event::Exited, now);
+        self.cancel_forks(now);
+        let loaded = match before {
+            Zygote::Loading { .. } => false,
+            Zygote::Ending {
+                cause: EndCause::ChannelClosed { loaded },
+                ..
+            } => loaded,
+            Zygote::Loaded { .. } => true,
+            // it has reported why, or it was killed
+            _ => return,
+        };
+        if loaded {
+            report::zygote_died(self.number, pid, exit, &self.zygote, now);
+        } else {
+            let oom = self.oom_kill(exit);
+            let failure = zygote::died_while_loading(&self.plan, pid, exit, oom);
+            self.failures
+                .push_back((StartFailure::NotLoaded, Some(failure)));
+        }
+    }
+
+    /// A zygote that has exited reports no pending fork any more. A worker that it forked sees its channel end, and exits.
+    fn cancel_forks(&mut self, now: Instant) {
+        for slot in 0..self.slots.len() {
+            if matches!(self.slots[slot].state, SlotState::Forking { .. }) {
+                self.slots[slot].close_leash();
+                self.step_slot(slot, slot::Event::NotForked, now);
+            }
+        }
+    }
+
+    /// Whether the kernel's OOM killer ended a process that exited in this way.
+    fn oom_kill(&mut self, exit: Exit) -> Want {
+        if exit != Exit::Signal(Signal::SIGKILL as i32) {
+            return Want::None;
+        }
+        let kills = Kills::now();
+        std::mem::replace(&mut self.oom_kills, kills).until(kills)
+    }
+
+    fn handle_worker_exit(&mut self, slot: usize, end: End, now: Instant) {
+        while self.slots[slot]
+            .leash()
+            .is_some_and(|leash| poll::readable(leash.as_fd()))
+        {
+            self.read_worker(slot, now);
+        }
+        let requests = self.requests_of(slot);
+        let lost = self.requests_in_flight(slot);
+        let before = self.slots[slot].state;
+        let record = self.slots[slot].record.take();
+        self.step_slot(slot, slot::Event::Exited { requests }, now);
+        self.release_replaced_slots(now);
+        let after = self.slots[slot].state;
+        let (removal, stacks) = match record {
+            Some(record) => (record.removal, record.stacks),
+            None => (None, None),
+        };
+        let death = Death {
+            number: self.slots[slot].worker_id,
+            before,
+            after,
+            end,
+            requests,
+            removal,
+            lost,
+            want: self.oom_kill(end.exit),
+            stacks: stacks.and_then(death_report::stacks),
+        };
+        death_report::record(&death, now);
+        let settings = &self.plan.app.serving.request_log;
+        death_report::log_requests(&death, self.requests(), settings);
+        if matches!(before, SlotState::Starting { .. }) {
+            let failures = after.failures();
+            self.failures
+                .push_back((StartFailure::WorkerDied { failures }, None));
+        }
+    }
+}

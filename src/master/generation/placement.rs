@@ -1,0 +1,76 @@
+//! Which slot a worker gets: one for each requested worker, and one for the successor of a worker that leaves.
+
+use std::time::Instant;
+
+use crate::ipc::ToWorker;
+use crate::master::role::GenerationRole;
+use crate::master::slot::{self, SlotState};
+use crate::master::worker_slot::WorkerSlot;
+
+use super::Generation;
+
+impl Generation {
+    /// Releases each empty slot whose worker id another slot serves.
+    pub(super) fn release_replaced_slots(&mut self, now: Instant) {
+        for slot in 0..self.slots.len() {
+            if matches!(self.slots[slot].state, SlotState::Empty { .. }) && self.is_covered(slot) {
+                let release = slot::Event::Dismiss {
+                    message: ToWorker::Retire,
+                    deadline: now,
+                };
+                self.step_slot(slot, release, now);
+            }
+        }
+    }
+
+    /// Whether another slot has, or will have, a worker with the id of this one.
+    pub(super) fn is_covered(&self, slot: usize) -> bool {
+        let worker_id = self.slots[slot].worker_id;
+        let mut others = self.slots.iter().enumerate();
+        others.any(|(other, it)| other != slot && it.worker_id == worker_id && it.state.covers())
+    }
+
+    /// Starts the successor of the worker in `slot` in a vacant slot. Without one, it follows in the same slot.
+    pub(super) fn start_successor(&mut self, slot: usize, now: Instant) {
+        let worker_id = self.slots[slot].worker_id;
+        let is_wanted = self.role != GenerationRole::Old && worker_id <= self.wanted;
+        if is_wanted && !self.is_covered(slot) {
+            self.place(worker_id, now);
+        }
+    }
+
+    /// Requests a worker in a vacant slot; `false` if none is vacant.
+    fn place(&mut self, worker_id: u32, now: Instant) -> bool {
+        let vacant = |it: &WorkerSlot| it.worker_id == worker_id && it.state == SlotState::Vacant;
+        let Some(slot) = self.slots.iter().position(vacant) else {
+            return false;
+        };
+        self.step_slot(slot, slot::Event::Want, now);
+        if self.zygote.forks() {
+            self.step_slot(slot, slot::Event::Tick, now);
+        }
+        true
+    }
+
+    /// Gives each requested worker a slot, as far as slots are vacant.
+    pub(super) fn place_wanted(&mut self, now: Instant) {
+        if !self.has_unplaced || self.role == GenerationRole::Old {
+            return;
+        }
+        self.has_unplaced = false;
+        for worker_id in 1..=self.wanted {
+            let has_slot = |it: &WorkerSlot| {
+                it.worker_id == worker_id
+                    && match it.state {
+                        SlotState::Leaving { replace, .. } | SlotState::Killed { replace, .. } => {
+                            replace
+                        }
+                        ref state => state.covers(),
+                    }
+            };
+            if !self.slots.iter().any(has_slot) && !self.place(worker_id, now) {
+                self.has_unplaced = true;
+            }
+        }
+    }
+}

@@ -1,0 +1,333 @@
+//! A generation and the processes in it: the state, the questions that it answers, and the actions on its processes.
+
+use std::collections::VecDeque;
+use std::io;
+use std::os::fd::{AsFd, BorrowedFd, OwnedFd};
+use std::time::{Instant, SystemTime};
+
+use crate::ipc::{self, LoadFailure, ToWorker, ToZygote};
+use crate::master::plan::Plan;
+use crate::master::role::{GenerationRole, StartFailure};
+use crate::master::scale::History;
+use crate::master::slot::{self, SlotState};
+use crate::master::worker_slot::{WorkerRecord, WorkerSlot};
+use crate::master::zygote_state::{self, Zygote};
+use crate::master::{report, zygote};
+use crate::shared::scoreboard::Scoreboard;
+use crate::sys::oom::Kills;
+use crate::sys::packet;
+use crate::sys::process::{self, End, Pid};
+
+/// One generation's processes.
+pub(in crate::master) struct Generation {
+    /// 1 for the first generation of the instance.
+    pub(in crate::master) number: u32,
+    pub(in crate::master) role: GenerationRole,
+    pub(in crate::master) plan: Plan,
+    /// When it was begun, by the monotonic clock and by the clock of file times.
+    pub(in crate::master) begun: Instant,
+    pub(super) begun_at: SystemTime,
+    pub(in crate::master) zygote: Zygote,
+    /// The channel to the zygote; `None` while there is no zygote that listens.
+    pub(super) channel: Option<OwnedFd>,
+    pub(super) slots: Vec<WorkerSlot>,
+    pub(super) scoreboard: Scoreboard,
+    /// Number of workers requested: those with the ids 1 to this.
+    pub(super) wanted: u32,
+    /// A requested worker has no slot yet.
+    pub(super) has_unplaced: bool,
+    pub(super) load: LoadSampling,
+    /// Children that exited while a fork was pending and that no slot knew: a worker may exit before the zygote reports it.
+    pub(super) unknown_exits: Vec<End>,
+    /// The kernel's count of OOM kills when it was read last.
+    pub(super) oom_kills: Kills,
+    /// A worker was told to serve.
+    pub(super) has_served: bool,
+    /// When the workers have to be checked again.
+    pub(super) next_check: Option<Instant>,
+    /// Failures that the master has not handled yet, oldest first.
+    pub(super) failures: VecDeque<(StartFailure, Option<LoadFailure>)>,
+    /// Source files of the application that the master does not watch yet (`py-autoreload`).
+    pub(super) new_files: Vec<String>,
+}
+
+/// The samples from which the number of workers follows the load (`cheaper`).
+#[derive(Default)]
+pub(super) struct LoadSampling {
+    pub(super) history: History,
+    pub(super) sampled: Option<Instant>,
+    /// The log says already that the queue of a socket cannot be read.
+    pub(super) queue_warned: bool,
+}
+
+impl Generation {
+    /// A generation without processes; the first tick spawns its zygote. `wanted`: the number of workers to start with.
+    ///
+    /// # Errors
+    /// Those of [`Scoreboard::create`].
+    pub(in crate::master) fn new(
+        number: u32,
+        role: GenerationRole,
+        plan: Plan,
+        wanted: u32,
+        now: Instant,
+    ) -> io::Result<Self> {
+        let serving = &plan.app.serving;
+        let wanted = wanted.min(serving.processes);
+        let scoreboard = Scoreboard::create(serving.rows, serving.threads)?;
+        let slots = (0..serving.rows)
+            .map(|index| {
+                let state = match index < wanted {
+                    true => SlotState::new(now),
+                    false => SlotState::Vacant,
+                };
+                WorkerSlot::new(index % serving.processes + 1, state)
+            })
+            .collect();
+        Ok(Self {
+            number,
+            role,
+            begun: now,
+            begun_at: SystemTime::now(),
+            zygote: Zygote::new(now),
+            channel: None,
+            slots,
+            scoreboard,
+            wanted,
+            has_unplaced: false,
+            load: LoadSampling::default(),
+            unknown_exits: Vec::new(),
+            oom_kills: Kills::now(),
+            has_served: false,
+            next_check: None,
+            failures: VecDeque::new(),
+            new_files: Vec::new(),
+            plan,
+        })
+    }
+
+    /// Application files that became known since the last call, and the time from which they may have been read.
+    pub(in crate::master) fn take_new_files(&mut self) -> Option<(Vec<String>, SystemTime)> {
+        match self.new_files.is_empty() {
+            true => None,
+            false => Some((std::mem::take(&mut self.new_files), self.begun_at)),
+        }
+    }
+
+    /// The oldest failure that was not handled yet.
+    pub(in crate::master) fn take_failure(
+        &mut self,
+    ) -> Option<(StartFailure, Option<LoadFailure>)> {
+        self.failures.pop_front()
+    }
+
+    /// Whether every requested worker can serve; with none requested, whether one could be forked.
+    pub(in crate::master) fn is_ready(&self) -> bool {
+        let all = (1..=self.wanted).all(|worker_id| {
+            self.slots.iter().any(|slot| {
+                slot.worker_id == worker_id
+                    && matches!(
+                        slot.state,
+                        SlotState::Held { .. } | SlotState::Serving { .. }
+                    )
+            })
+        });
+        all && (self.wanted > 0 || self.zygote.forks())
+    }
+
+    /// Whether no process of it is left.
+    pub(in crate::master) fn is_gone(&self) -> bool {
+        self.zygote == Zygote::Gone
+            && self
+                .slots
+                .iter()
+                .all(|slot| slot.state == SlotState::Vacant)
+    }
+
+    /// Whether a worker of it was ever told to serve.
+    pub(in crate::master) fn has_served(&self) -> bool {
+        self.has_served
+    }
+
+    /// Whether a fork is pending.
+    pub(super) fn is_forking(&self) -> bool {
+        self.slots
+            .iter()
+            .any(|slot| matches!(slot.state, SlotState::Forking { .. }))
+    }
+
+    /// The slots in use: worker id, state, and requests of the process.
+    pub(in crate::master) fn slots(&self) -> impl Iterator<Item = (u32, &SlotState, u64)> {
+        let used = self
+            .slots
+            .iter()
+            .enumerate()
+            .filter(|(_, slot)| slot.state != SlotState::Vacant);
+        used.map(|(index, slot)| (slot.worker_id, &slot.state, self.requests_of(index)))
+    }
+
+    /// The process ids of the zygote and the workers.
+    pub(in crate::master) fn pids(&self) -> impl Iterator<Item = i32> {
+        let workers = self.slots.iter().filter_map(|slot| slot.state.worker());
+        let zygote = self.zygote.pid().into_iter();
+        zygote
+            .chain(workers.map(|worker| worker.pid))
+            .map(|pid| pid.get())
+    }
+
+    /// Requests of all its workers, including those that have exited.
+    pub(in crate::master) fn requests(&self) -> u64 {
+        self.scoreboard.total_requests()
+    }
+
+    /// Requests of the process that is or was last in a slot.
+    pub(super) fn requests_of(&self, slot: usize) -> u64 {
+        self.scoreboard.worker_requests(row_of(slot))
+    }
+
+    /// The descriptors to poll: each with the row of its worker, 0 for the zygote's channel.
+    pub(in crate::master) fn descriptors(&self) -> impl Iterator<Item = (u32, BorrowedFd<'_>)> {
+        // a worker's messages are read only after the zygote has reported its pid
+        let leashes = self.slots.iter().enumerate().filter_map(|(index, slot)| {
+            slot.state.worker()?;
+            Some((row_of(index), slot.leash()?.as_fd()))
+        });
+        let channel = self.channel.as_ref().map(|channel| (0, channel.as_fd()));
+        channel.into_iter().chain(leashes)
+    }
+
+    /// Applies an event to the zygote and performs the action that follows.
+    pub(super) fn step_zygote(&mut self, event: zygote_state::Event, now: Instant) {
+        let action;
+        (self.zygote, action) = zygote_state::step(self.zygote, event, now);
+        match action {
+            zygote_state::Action::Nothing => {}
+            zygote_state::Action::Spawn => self.spawn_zygote(now),
+            zygote_state::Action::Kill => self.zygote.pid().into_iter().for_each(kill),
+        }
+    }
+
+    fn spawn_zygote(&mut self, now: Instant) {
+        match zygote::spawn(&self.plan) {
+            Ok((pid, channel)) => {
+                self.step_zygote(zygote_state::Event::Spawned(pid), now);
+                let sent = self.send_load(channel.as_fd());
+                self.channel = Some(channel);
+                if let Err(error) = sent {
+                    self.lose_zygote(Some(error), now);
+                }
+            }
+            Err(error) => {
+                let failure = zygote::not_spawned(&self.plan, &error);
+                self.failures
+                    .push_back((StartFailure::NotLoaded, Some(failure)));
+                self.step_zygote(zygote_state::Event::NotSpawned, now);
+            }
+        }
+    }
+
+    fn send_load(&self, channel: BorrowedFd<'_>) -> io::Result<()> {
+        let mut fds = vec![self.scoreboard.fd()];
+        fds.extend(self.plan.sockets.iter().map(|socket| socket.fd()));
+        let message = ToZygote::Load(Box::new(self.plan.app.clone()));
+        ipc::send(channel, &message, &fds)
+    }
+
+    /// The zygote's channel ended or failed; its exit status follows.
+    pub(super) fn lose_zygote(&mut self, error: Option<io::Error>, now: Instant) {
+        self.channel = None;
+        if let Some(error) = error {
+            tracing::error!(
+                "{}: its channel failed: {error}",
+                report::zygote_of(self.number)
+            );
+        }
+        self.step_zygote(zygote_state::Event::ChannelClosed, now);
+    }
+
+    /// Applies an event to a slot and performs the action that follows.
+    pub(super) fn step_slot(&mut self, slot: usize, event: slot::Event, now: Instant) {
+        let (state, action) = slot::step(self.slots[slot].state, event, now);
+        self.slots[slot].state = state;
+        match action {
+            slot::Action::Nothing => {}
+            slot::Action::Fork => {
+                if let Err(error) = self.fork(slot) {
+                    self.fork_failed(slot, &error, now);
+                }
+            }
+            slot::Action::Send(message) => self.send(slot, message),
+            slot::Action::Kill => {
+                let worker = state.worker();
+                worker.into_iter().for_each(|worker| kill(worker.pid));
+            }
+            slot::Action::KillOverdue => {
+                if let Some(worker) = state.worker() {
+                    report::overdue(self.slots[slot].worker_id, worker, self.plan.mercy);
+                    kill(worker.pid);
+                }
+            }
+        }
+    }
+
+    fn fork(&mut self, slot: usize) -> io::Result<()> {
+        let row = row_of(slot);
+        self.scoreboard.reset_worker(row);
+        self.slots[slot].record = None;
+        let (ours, theirs) = packet::pair()?;
+        let record = WorkerRecord::new(ours, self.plan.app.serving.threads);
+        self.slots[slot].record = Some(record);
+        let channel = self.channel.as_ref().ok_or(io::ErrorKind::BrokenPipe)?;
+        // the worker waits for `ToWorker::Serve`: until then it can be dismissed without losing a request
+        let request = ToZygote::Fork {
+            slot: self.slots[slot].worker_id,
+            row,
+            hold: true,
+        };
+        ipc::send(channel.as_fd(), &request, &[theirs.as_fd()])
+    }
+
+    /// The worker of a slot could not be forked.
+    pub(super) fn fork_failed(&mut self, slot: usize, error: &io::Error, now: Instant) {
+        self.slots[slot].close_leash();
+        self.step_slot(slot, slot::Event::NotForked, now);
+        let it = &self.slots[slot];
+        report::not_forked(it.worker_id, error, &it.state, now);
+    }
+
+    /// Sends a message to the worker in a slot.
+    pub(super) fn send(&mut self, slot: usize, message: ToWorker) {
+        self.has_served |= message == ToWorker::Serve;
+        if let Some(leash) = self.slots[slot].leash() {
+            // an error means that the worker has gone: its exit status follows
+            let _ = ipc::send(leash.as_fd(), &message, &[]);
+        }
+    }
+
+    /// Redirects the output of the zygote and the workers to a reopened log file.
+    pub(in crate::master) fn redirect_log(&self, log: BorrowedFd<'_>) {
+        // an error means that the process has gone
+        if let Some(channel) = &self.channel {
+            let _ = ipc::send(channel.as_fd(), &ToZygote::Log, &[log]);
+        }
+        for leash in self.slots.iter().filter_map(WorkerSlot::leash) {
+            let _ = ipc::send(leash.as_fd(), &ToWorker::Log, &[log]);
+        }
+    }
+
+    /// Requests a check of the workers at `when` or earlier.
+    pub(super) fn check_by(&mut self, when: Instant) {
+        self.next_check = Some(self.next_check.map_or(when, |known| known.min(when)));
+    }
+}
+
+/// The row of the scoreboard of a slot.
+pub(super) fn row_of(slot: usize) -> u32 {
+    slot as u32 + 1
+}
+
+fn kill(pid: Pid) {
+    if let Err(error) = process::kill_hard(pid) {
+        tracing::error!("process {pid} cannot be killed: {error}");
+    }
+}

@@ -1,0 +1,116 @@
+//! The files whose change requests a reload, or the reopening of the log.
+
+use std::os::fd::{AsFd, BorrowedFd};
+use std::path::PathBuf;
+use std::time::{Duration, Instant, SystemTime};
+
+use crate::watch::PollWatch;
+
+use super::reload_watch::ReloadWatch;
+use super::signals::ReloadMode;
+
+/// Minimum time between two checks of the application's files (`py-autoreload`).
+const SHORTEST_INTERVAL: Duration = Duration::from_millis(200);
+
+/// The files that the master watches.
+#[derive(Debug, Default)]
+pub(super) struct ReloadFiles {
+    /// Files whose change requests a reload (`touch-reload` and the like).
+    touched: PollWatch,
+    /// Files whose change reopens the log (`touch-logreopen`).
+    logs: PollWatch,
+    /// Source files of the application (`py-autoreload`).
+    modules: PollWatch,
+    /// Files and directories that the kernel watches (`fs-reload`).
+    watched: Option<ReloadWatch>,
+}
+
+/// A change of a watched file.
+#[derive(Debug)]
+pub(super) enum FileChange {
+    /// The log has to be reopened.
+    Log(PathBuf),
+    /// A file was touched (`touch-reload`).
+    Touched(PathBuf),
+    /// A source file of the application has changed (`py-autoreload`).
+    Module(PathBuf),
+    /// A file or directory has changed (`fs-reload`).
+    Watched(PathBuf, ReloadMode),
+}
+
+impl ReloadFiles {
+    /// Watches the files of `touch-reload` and `touch-logreopen`, and no others.
+    pub(super) fn poll<'a>(
+        &mut self,
+        touched: impl Iterator<Item = &'a String>,
+        logs: impl Iterator<Item = &'a String>,
+        now: Instant,
+    ) {
+        self.touched.watch(touched, now);
+        self.logs.watch(logs, now);
+    }
+
+    /// Watches the paths of `fs-reload`, and no others.
+    pub(super) fn watch(&mut self, paths: &[(PathBuf, ReloadMode)]) {
+        if paths.is_empty() {
+            self.watched = None;
+        } else if self.watched.is_none() {
+            match ReloadWatch::new() {
+                Ok(watched) => self.watched = Some(watched),
+                Err(error) => tracing::error!("fs-reload: files cannot be watched: {error}"),
+            }
+        }
+        self.rewatch(paths);
+    }
+
+    /// Watches the same paths again: an update may have replaced their files.
+    pub(super) fn rewatch(&mut self, paths: &[(PathBuf, ReloadMode)]) {
+        if let Some(watched) = &mut self.watched {
+            watched.watch(paths);
+        }
+    }
+
+    /// Adds source files of the application that were read after `since`, and checks all of them every `interval`.
+    pub(super) fn add_modules(
+        &mut self,
+        files: Vec<String>,
+        since: SystemTime,
+        interval: Duration,
+        now: Instant,
+    ) {
+        let interval = interval.max(SHORTEST_INTERVAL);
+        self.modules.add(files.into_iter(), since, interval, now);
+    }
+
+    /// The descriptor of the kernel's watches.
+    pub(super) fn descriptor(&self) -> Option<BorrowedFd<'_>> {
+        self.watched.as_ref().map(AsFd::as_fd)
+    }
+
+    /// Reads the kernel's events.
+    pub(super) fn read(&mut self, now: Instant) {
+        if let Some(watched) = &mut self.watched {
+            watched.read(now);
+        }
+    }
+
+    /// When [`ReloadFiles::changes`] is due.
+    pub(super) fn deadline(&self) -> Option<Instant> {
+        let watched = self.watched.as_ref().and_then(ReloadWatch::deadline);
+        let polled = [&self.touched, &self.modules, &self.logs].map(PollWatch::deadline);
+        polled.into_iter().flatten().chain(watched).min()
+    }
+
+    /// The changes that are due, at most one of each kind.
+    pub(super) fn changes(&mut self, now: Instant) -> Vec<FileChange> {
+        let log = self.logs.changed(now).map(FileChange::Log);
+        let touched = self.touched.changed(now).map(FileChange::Touched);
+        let module = self.modules.changed(now).map(FileChange::Module);
+        let watched = self.watched.as_mut().and_then(|it| it.due(now));
+        let watched = watched.map(|(path, mode)| FileChange::Watched(path, mode));
+        [log, touched, module, watched]
+            .into_iter()
+            .flatten()
+            .collect()
+    }
+}

@@ -1,0 +1,88 @@
+//! The loop of the master: one thread, one poll(2).
+
+use std::io;
+use std::time::{Duration, Instant};
+
+use crate::master::plan::Plan;
+use crate::master::role::GenerationRole;
+use crate::sys::poll;
+
+use super::event_source::{Descriptor, EventSource, Token};
+use super::master::{Master, Phase};
+use super::{control, emperor, fifo, files, generations, helpers, idle, reload, signals, startup};
+
+/// The event sources. They are served in this order.
+const SOURCES: &[&dyn EventSource] = &[
+    &generations::Source,
+    &emperor::Source,
+    &fifo::Source,
+    &startup::Source,
+    &reload::Completion,
+    &files::Source,
+    &idle::Source,
+    &reload::Requests,
+    &helpers::Source,
+    &control::Source,
+    &emperor::Heartbeat,
+    &signals::Source,
+];
+
+impl Master {
+    /// Runs the instance until it stops, and returns the exit status. `first` describes the first generation.
+    ///
+    /// # Errors
+    /// When a system call fails that the master cannot work without.
+    pub(in crate::master) fn run(&mut self, first: Plan) -> io::Result<i32> {
+        let now = Instant::now();
+        // before the application is loaded, so that no change of a file is missed
+        self.watch_files(now);
+        self.start_generation(GenerationRole::First, first, now)?;
+        loop {
+            let now = Instant::now();
+            for source in SOURCES {
+                source.tick(self, now);
+            }
+            if let Phase::Stopping { status, .. } = self.phase
+                && self.generations.is_empty()
+                && self.services.leave(self.instance.config(), Instant::now())
+            {
+                return Ok(status);
+            }
+            let ready = self.wait()?;
+            let now = Instant::now();
+            for (source, tokens) in SOURCES.iter().zip(ready) {
+                if !tokens.is_empty() {
+                    source.ready(self, &tokens, now)?;
+                }
+            }
+        }
+    }
+
+    /// Waits until a descriptor is ready or a deadline has come; returns the tokens that are ready, for each source.
+    fn wait(&self) -> io::Result<Vec<Vec<Token>>> {
+        let descriptors: Vec<(usize, Descriptor<'_>)> = SOURCES
+            .iter()
+            .enumerate()
+            .flat_map(|(index, source)| {
+                let descriptors = source.descriptors(self).into_iter();
+                descriptors.map(move |descriptor| (index, descriptor))
+            })
+            .collect();
+        let fds: Vec<_> = descriptors.iter().map(|(_, it)| it.fd).collect();
+        let mut ready = vec![Vec::new(); SOURCES.len()];
+        for position in poll::wait(&fds, self.time_left())? {
+            let (source, descriptor) = &descriptors[position];
+            ready[*source].push(descriptor.token);
+        }
+        Ok(ready)
+    }
+
+    /// Time until the next deadline of a source.
+    fn time_left(&self) -> Option<Duration> {
+        let now = Instant::now();
+        let deadlines = SOURCES
+            .iter()
+            .filter_map(|source| source.deadline(self, now));
+        Some(deadlines.min()?.saturating_duration_since(now))
+    }
+}

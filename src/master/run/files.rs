@@ -1,0 +1,71 @@
+//! Event source: watched files, whose change requests a reload or the reopening of the log.
+
+use std::io;
+use std::time::Instant;
+
+use crate::master::reload_files::FileChange;
+use crate::master::signals::ReloadMode;
+
+use super::event_source::{Descriptor, EventSource, Token};
+use super::master::Master;
+
+pub(super) struct Source;
+
+impl EventSource for Source {
+    fn descriptors<'a>(&self, master: &'a Master) -> Vec<Descriptor<'a>> {
+        master
+            .files
+            .descriptor()
+            .map(Descriptor::from)
+            .into_iter()
+            .collect()
+    }
+
+    fn deadline(&self, master: &Master, _now: Instant) -> Option<Instant> {
+        let due = master.files.deadline();
+        due.filter(|_| master.phase.is_started())
+    }
+
+    fn ready(&self, master: &mut Master, _tokens: &[Token], now: Instant) -> io::Result<()> {
+        master.files.read(now);
+        Ok(())
+    }
+
+    fn tick(&self, master: &mut Master, now: Instant) {
+        if master.phase.is_started() {
+            master.check_files(now);
+        }
+    }
+}
+
+impl Master {
+    fn check_files(&mut self, now: Instant) {
+        let interval = self.instance.config().py_autoreload();
+        for generation in &mut self.generations {
+            if let (Some(interval), Some((files, since))) = (interval, generation.take_new_files())
+            {
+                self.files.add_modules(files, since, interval, now);
+            }
+        }
+        for change in self.files.changes(now) {
+            match change {
+                FileChange::Log(path) => {
+                    tracing::info!("{} was touched: reopening the log", path.display());
+                    self.reopen_log();
+                }
+                FileChange::Touched(path) => {
+                    tracing::info!("{} was touched: reloading", path.display());
+                    self.reloads.request(ReloadMode::Graceful);
+                }
+                FileChange::Module(path) => {
+                    tracing::info!("{} was changed: reloading", path.display());
+                    self.reloads.request(ReloadMode::Graceful);
+                }
+                FileChange::Watched(path, mode) => {
+                    tracing::info!("{} has changed: reloading", path.display());
+                    self.reloads.request(mode);
+                }
+            }
+        }
+    }
+}

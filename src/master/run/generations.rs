@@ -1,0 +1,115 @@
+//! Event source: the processes of the generations, and failures of their starts.
+
+use std::io;
+use std::time::Instant;
+
+use crate::exit;
+use crate::ipc::LoadFailure;
+use crate::master::generation::Generation;
+use crate::master::report;
+use crate::master::role::{self, FailureResponse, GenerationRole, StartFailure};
+
+use super::event_source::{Descriptor, EventSource, Token};
+use super::master::Master;
+
+/// Tokens: the generation's number, and the row of a worker or 0 for the zygote.
+pub(super) struct Source;
+
+impl EventSource for Source {
+    fn descriptors<'a>(&self, master: &'a Master) -> Vec<Descriptor<'a>> {
+        let of = |generation: &'a Generation| {
+            let number = generation.number;
+            generation.descriptors().map(move |(row, fd)| Descriptor {
+                fd,
+                token: Token(number, row),
+            })
+        };
+        master.generations.iter().flat_map(of).collect()
+    }
+
+    fn deadline(&self, master: &Master, _now: Instant) -> Option<Instant> {
+        let deadlines = master.generations.iter().map(Generation::deadline);
+        deadlines.flatten().min()
+    }
+
+    fn ready(&self, master: &mut Master, tokens: &[Token], now: Instant) -> io::Result<()> {
+        for Token(number, row) in tokens {
+            let mut generations = master.generations.iter_mut();
+            if let Some(generation) = generations.find(|it| it.number == *number) {
+                generation.read_message(*row, now);
+            }
+        }
+        Ok(())
+    }
+
+    fn tick(&self, master: &mut Master, now: Instant) {
+        for generation in &mut master.generations {
+            generation.tick(now);
+        }
+        master.handle_failures(now);
+        master
+            .generations
+            .retain(|generation| !generation.is_gone());
+    }
+}
+
+impl Master {
+    /// Handles the starts that failed since the last tick.
+    fn handle_failures(&mut self, now: Instant) {
+        for index in 0..self.generations.len() {
+            while let Some((failure, reason)) = self.generations[index].take_failure() {
+                if !self.phase.is_stopping() {
+                    self.handle_failure(index, failure, reason, now);
+                }
+            }
+        }
+    }
+
+    fn handle_failure(
+        &mut self,
+        index: usize,
+        failure: StartFailure,
+        reason: Option<LoadFailure>,
+        now: Instant,
+    ) {
+        let generation = &mut self.generations[index];
+        if generation.role == GenerationRole::Old {
+            return;
+        }
+        match role::response_to(generation.role, failure) {
+            FailureResponse::Retry => {
+                let Some(reason) = reason else { return };
+                let next = generation
+                    .zygote
+                    .deadline()
+                    .map_or_else(String::new, |due| {
+                        format!("; the next attempt starts {}", report::when(due, now))
+                    });
+                let is_new = self.last_failure.as_ref() != Some(&reason);
+                report::not_loaded(&reason, &next, is_new);
+                self.last_failure = Some(reason);
+            }
+            FailureResponse::AbandonGeneration => {
+                generation.kill(now);
+                let number = generation.number;
+                if let Some(reason) = &reason {
+                    report::not_loaded(reason, "", true);
+                }
+                tracing::error!(
+                    "reload failed: generation {number} cannot serve; the workers of the running generation continue"
+                );
+                let reason = reason.unwrap_or_else(|| {
+                    LoadFailure::from("its workers died at their start".to_owned())
+                });
+                self.reload_failed(reason);
+            }
+            FailureResponse::StopInstance => {
+                if let Some(reason) = reason {
+                    report::not_loaded(&reason, "", true);
+                    self.last_failure = Some(reason);
+                }
+                self.stop_now(exit::NO_APP, now);
+            }
+        }
+    }
+}

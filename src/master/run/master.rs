@@ -1,0 +1,197 @@
+//! The state of the master, and how it stops.
+
+use std::fmt::Display;
+use std::io;
+use std::time::Instant;
+
+use crate::exit;
+use crate::ipc::{LoadFailure, ToWorker};
+use crate::master::control_socket::ForwardedRequest;
+use crate::master::generation::Generation;
+use crate::master::idle::IdleTimer;
+use crate::master::instance::Instance;
+use crate::master::plan::Plan;
+use crate::master::reload_files::ReloadFiles;
+use crate::master::reloads::Reloads;
+use crate::master::role::GenerationRole;
+use crate::master::scale;
+use crate::master::services::Services;
+use crate::sys::signal::Signals;
+
+/// The master of an instance.
+pub(in crate::master) struct Master {
+    pub(super) instance: Instance,
+    pub(super) signals: Signals,
+    pub(super) phase: Phase,
+    /// At most one is `First` or `Current`, at most one `Next`; any number are `Old`.
+    pub(super) generations: Vec<Generation>,
+    /// Number of the generation started last.
+    pub(super) last_generation: u32,
+    pub(super) reloads: Reloads,
+    pub(super) files: ReloadFiles,
+    /// The timer of `idle`, if that is set.
+    pub(super) idle: Option<IdleTimer>,
+    pub(super) services: Services,
+    /// When the first generation began to serve.
+    pub(super) ready_since: Option<Instant>,
+    /// The failure logged last; its traceback is not repeated.
+    pub(super) last_failure: Option<LoadFailure>,
+    /// Requests forwarded by the emperor that wait for their answer.
+    pub(super) forwarded: Vec<ForwardedRequest>,
+}
+
+/// The phase of an instance.
+#[derive(Clone, Copy, Debug, PartialEq)]
+pub(super) enum Phase {
+    /// The first generation does not serve yet.
+    Starting,
+    Running,
+    /// An operator has paused the instance: it has no workers, and connections wait.
+    Paused {
+        /// Number of workers to start at the end of the pause.
+        workers: u32,
+    },
+    /// The master exits with `status` when no process is left.
+    Stopping {
+        status: i32,
+        /// When the remaining processes are killed, because the emperor that would do so is gone.
+        kill_at: Option<Instant>,
+    },
+}
+
+impl Phase {
+    /// Whether a generation serves, or is paused.
+    pub(super) fn is_started(self) -> bool {
+        matches!(self, Self::Running | Self::Paused { .. })
+    }
+
+    pub(super) fn is_stopping(self) -> bool {
+        matches!(self, Self::Stopping { .. })
+    }
+}
+
+impl Master {
+    pub(in crate::master) fn new(instance: Instance, signals: Signals, first: &Plan) -> Self {
+        let services = Services::new(instance.config(), first, Instant::now());
+        Self {
+            instance,
+            signals,
+            phase: Phase::Starting,
+            generations: Vec::new(),
+            last_generation: 0,
+            reloads: Reloads::default(),
+            files: ReloadFiles::default(),
+            idle: None,
+            services,
+            ready_since: None,
+            last_failure: None,
+            forwarded: Vec::new(),
+        }
+    }
+
+    /// The generation that serves.
+    pub(super) fn current(&self) -> Option<&Generation> {
+        let mut generations = self.generations.iter();
+        generations.find(|generation| generation.role == GenerationRole::Current)
+    }
+
+    pub(super) fn current_mut(&mut self) -> Option<&mut Generation> {
+        let mut generations = self.generations.iter_mut();
+        generations.find(|generation| generation.role == GenerationRole::Current)
+    }
+
+    /// Starts a generation; its zygote is spawned by the next tick.
+    pub(super) fn start_generation(
+        &mut self,
+        role: GenerationRole,
+        plan: Plan,
+        now: Instant,
+    ) -> io::Result<()> {
+        self.last_generation += 1;
+        let serving = self.current().map(|generation| {
+            let processes = generation.plan.app.serving.processes;
+            (generation.wanted(), processes)
+        });
+        let workers = scale::first_count(&plan.scale, serving, plan.app.lazy);
+        let generation = Generation::new(self.last_generation, role, plan, workers, now)?;
+        self.generations.push(generation);
+        Ok(())
+    }
+
+    /// Starts to watch the files of the running configuration, and no others.
+    pub(super) fn watch_files(&mut self, now: Instant) {
+        let logs = self.instance.config().touch_logreopen().iter();
+        self.files.poll(self.instance.touched_files(), logs, now);
+        self.files.watch(&self.instance.watched_paths());
+    }
+
+    /// Restarts the timer of `idle` with the running configuration.
+    pub(super) fn start_idle_timer(&mut self, now: Instant) {
+        let limit = self.instance.config().idle();
+        self.idle = limit
+            .filter(|limit| !limit.is_zero())
+            .map(|limit| IdleTimer::new(limit, now));
+    }
+
+    /// Stops the instance after the requests in flight; the second time, at once.
+    pub(super) fn stop(&mut self, who: impl Display, now: Instant) {
+        match self.phase {
+            Phase::Stopping { status, .. } => {
+                tracing::warn!("{who}: stopping at once (second request)");
+                self.kill_all(status, now);
+            }
+            Phase::Starting if !self.generations.iter().any(Generation::has_served) => {
+                tracing::info!("{who}: stopping; the start was not complete");
+                self.stop_now(exit::OK, now);
+            }
+            Phase::Starting | Phase::Running | Phase::Paused { .. } => {
+                tracing::info!("{who}: stopping after the requests in flight");
+                self.drain(now);
+            }
+        }
+    }
+
+    /// Lets each worker finish its requests; then the master exits.
+    pub(super) fn drain(&mut self, now: Instant) {
+        self.instance.stop_begins();
+        self.phase = Phase::Stopping {
+            status: exit::OK,
+            kill_at: None,
+        };
+        for generation in &mut self.generations {
+            generation.dismiss(ToWorker::Stop, now);
+        }
+    }
+
+    /// Kills all processes; then the master exits with this status.
+    pub(super) fn stop_now(&mut self, status: i32, now: Instant) {
+        self.instance.stop_begins();
+        self.kill_all(status, now);
+    }
+
+    pub(super) fn kill_all(&mut self, status: i32, now: Instant) {
+        self.phase = Phase::Stopping {
+            status,
+            kill_at: None,
+        };
+        for generation in &mut self.generations {
+            generation.kill(now);
+        }
+        self.services.kill(now);
+    }
+
+    /// Removes what the instance has created outside of its processes; the last action of the master.
+    pub(in crate::master) fn release(&mut self, status: i32) {
+        let stopped =
+            || LoadFailure::from("it was stopped before the start was complete".to_owned());
+        let failure = self.last_failure.take().unwrap_or_else(stopped);
+        self.instance.release(status, &failure);
+    }
+
+    /// Writes the status of all generations to the log.
+    pub(super) fn log_status(&self, now: Instant) {
+        for generation in &self.generations {
+            generation.log_status(now);
+        }
+    }
+}

@@ -1,0 +1,113 @@
+//! The place of one worker process in a generation, and what the master knows about the process in it.
+
+use std::fs::File;
+use std::os::fd::OwnedFd;
+use std::time::Instant;
+
+use super::deadline::RequestDeadline;
+use super::limits::RecycleReason;
+use super::slot::SlotState;
+
+/// The place of one worker process. Its index is one less than its row of the scoreboard.
+pub(super) struct WorkerSlot {
+    /// The worker's id, from 1. Two slots have the same id while one worker replaces another.
+    pub(super) worker_id: u32,
+    pub(super) state: SlotState,
+    /// The process that was forked last; `None` before the first fork and after its exit.
+    pub(super) record: Option<WorkerRecord>,
+}
+
+/// What the master knows about one worker process; made anew by each fork.
+pub(super) struct WorkerRecord {
+    /// The master's end of the worker's channel; `None` once the worker's end is closed.
+    pub(super) leash: Option<OwnedFd>,
+    /// How the current request of each thread stands against `harakiri`.
+    pub(super) deadlines: Vec<RequestDeadline>,
+    /// The memory file in which the worker writes the stacks of its threads.
+    pub(super) stacks: Option<File>,
+    pub(super) removal: Option<RemovalReason>,
+    /// The worker has closed its listening sockets.
+    pub(super) closed: bool,
+    pub(super) memory: Option<MemorySample>,
+    /// Busy time of its threads at the last sample, added up, microseconds.
+    pub(super) busy: u64,
+}
+
+/// The resident memory of a worker at one moment.
+#[derive(Clone, Copy, Debug)]
+pub(super) struct MemorySample {
+    pub(super) at: Instant,
+    /// Bytes.
+    pub(super) resident: u64,
+}
+
+/// Why the master removes a worker.
+#[derive(Clone, Copy, Debug, PartialEq)]
+pub(super) enum RemovalReason {
+    /// A request exceeded `harakiri` and its thread did not return.
+    Harakiri {
+        /// Since when no thread of the worker can finish its request; `None` while one can.
+        hopeless_since: Option<Instant>,
+    },
+    /// It retires when its successor serves.
+    Recycled(RecycleReason),
+    /// It exceeded a limit at which it is killed at once (`evil-reload-on-*`).
+    OverLimit(RecycleReason),
+    /// An operator asked for its immediate end.
+    Operator,
+}
+
+impl WorkerSlot {
+    pub(super) fn new(worker_id: u32, state: SlotState) -> Self {
+        Self {
+            worker_id,
+            state,
+            record: None,
+        }
+    }
+
+    /// The channel to the worker, while it is open.
+    pub(super) fn leash(&self) -> Option<&OwnedFd> {
+        self.record.as_ref()?.leash.as_ref()
+    }
+
+    /// Closes the channel to the worker.
+    pub(super) fn close_leash(&mut self) {
+        if let Some(record) = &mut self.record {
+            record.leash = None;
+        }
+    }
+
+    /// Why the worker is removed, if it is.
+    pub(super) fn removal(&self) -> Option<RemovalReason> {
+        self.record.as_ref()?.removal
+    }
+
+    /// Sets the reason; returns the one before.
+    pub(super) fn remove_for(&mut self, reason: RemovalReason) -> Option<RemovalReason> {
+        self.record.as_mut()?.removal.replace(reason)
+    }
+
+    pub(super) fn is_serving(&self) -> bool {
+        matches!(self.state, SlotState::Serving { .. })
+    }
+
+    /// Whether the worker serves until its successor does.
+    pub(super) fn awaits_successor(&self) -> bool {
+        self.is_serving() && matches!(self.removal(), Some(RemovalReason::Recycled(_)))
+    }
+}
+
+impl WorkerRecord {
+    pub(super) fn new(leash: OwnedFd, threads: u32) -> Self {
+        Self {
+            leash: Some(leash),
+            deadlines: vec![RequestDeadline::InTime; threads as usize],
+            stacks: None,
+            removal: None,
+            closed: false,
+            memory: None,
+            busy: 0,
+        }
+    }
+}
