@@ -261,7 +261,7 @@ fn config_text(config: &Config) -> String {
 
 /// Sends a signal to the instance whose process id is in a file.
 fn signal(file: &str, signal: Signal) -> ExitCode {
-    match crate::sys::pidfile::signal(Path::new(file), signal) {
+    match crate::process::pidfile::signal(Path::new(file), signal) {
         Ok(_) => ExitCode::SUCCESS,
         Err(error) => complain(&error.to_string()),
     }

@@ -16,7 +16,7 @@ pub fn set_title(spec: &AppSpec, role: &str) {
             names.prefix, spec.name, names.append
         ),
     };
-    ruwsgi::sys::process::set_title(&title);
+    ruwsgi::sys::title::set_title(&title);
 }
 
 /// `wsgi.errors`: text to standard error, each line at once.

@@ -171,7 +171,7 @@ fn log(py: Python<'_>, message: &str) -> bool {
 /// Sets this process's title in `ps`.
 #[pyfunction]
 fn setprocname(name: &str) {
-    ruwsgi::sys::process::set_title(name);
+    ruwsgi::sys::title::set_title(name);
 }
 
 /// Asks the master for a graceful reload.

@@ -87,14 +87,14 @@ impl Worker {
             return;
         };
         // the peak costs one system call, and tells whether the current size is worth three more
-        if ruwsgi::sys::process::own_peak() < limit
+        if ruwsgi::sys::memory::own_peak() < limit
             || ruwsgi::sys::clock::monotonic_micros()
                 < self.started_us + serving.min_lifetime_ms * 1000
             || self.is_leaving()
         {
             return;
         }
-        let memory = ruwsgi::sys::process::memory(ruwsgi::sys::process::Pid::own());
+        let memory = ruwsgi::sys::memory::Memory::of(ruwsgi::sys::process::Pid::own());
         if memory.map_or(0, |memory| memory.resident) >= limit {
             self.exit_reasons.memory.store(true, SeqCst);
             self.engine.retire();

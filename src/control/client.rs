@@ -5,7 +5,7 @@ use std::os::fd::AsFd;
 use std::os::unix::fs::FileTypeExt;
 use std::path::{Path, PathBuf};
 
-use crate::sys::pidfile;
+use crate::process::pidfile;
 use crate::sys::poll;
 use crate::sys::process;
 use crate::sys::signal::Signal;

@@ -48,7 +48,7 @@ impl Groups {
             .and_then(|here| Subtree::take(&here, OWN, &needed, &useful))
             .context("the vassals cannot have cgroups (cgroup-memory-max, cgroup-cpu-max, cgroup-pids-max)")?;
         if let Some((uid, gid)) = future_owner(config)? {
-            subtree.give_to(uid, gid)?;
+            subtree.delegate_to(uid, gid)?;
         }
         Ok(Some(Self {
             subtree,

@@ -4,9 +4,9 @@ use std::os::fd::{AsFd, AsRawFd, BorrowedFd, OwnedFd};
 
 use crate::ipc::Kept;
 use crate::sys::inherited_socket::InheritedSocket;
-use crate::sys::process::Identity;
 use crate::sys::socket::FileId;
-use crate::sys::{borrowed_rights, deferred_close, packet, socket, unix_socket};
+use crate::sys::user::Identity;
+use crate::sys::{deferred_close, fs_identity, packet, socket, unix_socket};
 
 /// The sockets of one vassal.
 #[derive(Debug, Default)]
@@ -73,7 +73,7 @@ impl Keep {
                 inode: file.inode,
             };
             let removed =
-                borrowed_rights::as_identity(identity, || unix_socket::remove(&file.path, id));
+                fs_identity::with_identity(identity, || unix_socket::remove(&file.path, id));
             if let Err(error) = removed {
                 let path = file.path.display();
                 tracing::warn!("vassal {vassal}: its socket {path} cannot be removed: {error}");

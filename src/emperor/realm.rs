@@ -17,8 +17,8 @@ use std::time::{Duration, Instant};
 use crate::control::messages::Answer;
 use crate::ipc::{self, LoadFailure, Report, ToVassal};
 use crate::sys::cgroup::Group;
-use crate::sys::process::{self, Identity, Pid};
-use crate::sys::user;
+use crate::sys::process::{self, Pid};
+use crate::sys::user::{self, Identity};
 
 use super::groups::Groups;
 use super::on_demand_sockets::Keep;

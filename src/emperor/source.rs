@@ -286,10 +286,10 @@ impl Stamp {
             stamp.owner = (link.uid(), link.gid());
         } else if rules.tyrant {
             // it may be exchanged between two looks: owner and guides have to be of the same way
-            let way = symlink_walk::follow(path).ok()?;
-            stamp.owner = (way.file.st_uid, way.file.st_gid);
-            let is_foreign = |guide: &u32| ![0, way.file.st_uid].contains(guide);
-            stamp.guide = way.guides.into_iter().find(is_foreign);
+            let walk = symlink_walk::follow(path).ok()?;
+            stamp.owner = (walk.file.st_uid, walk.file.st_gid);
+            let is_foreign = |guide: &u32| ![0, walk.file.st_uid].contains(guide);
+            stamp.guide = walk.link_owners.into_iter().find(is_foreign);
         }
         Some(stamp)
     }

@@ -10,10 +10,12 @@ use std::process::{Command, Stdio};
 use std::time::{Duration, Instant};
 
 use crate::config::{Config, Invocation, VassalFile};
+use crate::process::interpreter::Shim;
 use crate::process::{AddressRule, OnDemand, VassalEnvironment, cgroup_limits};
 use crate::sys::capability::Capabilities;
-use crate::sys::interpreter::Shim;
-use crate::sys::process::{self, Apart, Identity, Pid};
+use crate::sys::process::Pid;
+use crate::sys::spawn::{self, LeaderSetup};
+use crate::sys::user::Identity;
 use crate::sys::{packet, socket, user};
 
 use super::on_demand_sockets::Keep;
@@ -114,7 +116,7 @@ impl Recipe {
     /// Starts a vassal, as another user if that is asked for; returns our end of its channel too.
     ///
     /// # Errors
-    /// Those of [`process::spawn_apart`].
+    /// Those of [`spawn::spawn_leader`].
     pub(super) fn spawn(
         &self,
         found: &Found,
@@ -124,20 +126,20 @@ impl Recipe {
         let (ours, theirs) = packet::pair()?;
         // one that does not listen must not hold us up
         socket::set_nonblocking(&ours, true)?;
-        let apart = Apart {
+        let setup = LeaderSetup {
             inherited: lending.keep.descriptors().chain([theirs.as_fd()]).collect(),
             identity,
             capabilities: self.capabilities,
-            descriptors: self.descriptors,
-            group: lending.group.as_ref().map(AsFd::as_fd),
+            max_descriptors: self.descriptors,
+            cgroup: lending.group.as_ref().map(AsFd::as_fd),
             // out of reach of the emperor's terminal
-            session: true,
-            ..Apart::default()
+            new_session: true,
+            ..LeaderSetup::default()
         };
         let mut spawned = Err(io::ErrorKind::NotFound.into());
         for program in &self.programs {
             let command = self.command(program, found, identity, lending, &theirs);
-            spawned = process::spawn_apart(command, &apart);
+            spawned = spawn::spawn_leader(command, &setup);
             match &spawned {
                 Err(error) if is_no_program(error) => {}
                 _ => break,
@@ -225,7 +227,7 @@ impl Recipe {
     /// Runs the hook of a vassal that has stopped, if there is one.
     ///
     /// # Errors
-    /// Those of [`process::spawn_apart`].
+    /// Those of [`spawn::spawn_leader`].
     pub(super) fn run_stop_hook(&self, found: &Found) -> io::Result<Option<Pid>> {
         let Some(hook) = &self.stop_hook else {
             return Ok(None);
@@ -238,11 +240,11 @@ impl Recipe {
             .envs(self.environment_for(None))
             .env("UWSGI_VASSALS_DIR", &found.directory)
             .stdin(Stdio::null());
-        let apart = Apart {
-            descriptors: self.descriptors,
-            ..Apart::default()
+        let setup = LeaderSetup {
+            max_descriptors: self.descriptors,
+            ..LeaderSetup::default()
         };
-        process::spawn_apart(command, &apart).map(Some)
+        spawn::spawn_leader(command, &setup).map(Some)
     }
 }
 

@@ -8,13 +8,14 @@ use anyhow::{Context, Result, bail};
 
 use crate::config::{Config, Invocation};
 use crate::control::socket_path;
+use crate::process::pidfile;
 use crate::sys::capability::Capabilities;
 use crate::sys::notify::Notify;
+use crate::sys::privileges::{self, Privileges};
 use crate::sys::process::{self, Pid};
 use crate::sys::signal::Signals;
 use crate::sys::unix_socket::PlaceError;
-use crate::sys::user::Wish;
-use crate::sys::{daemon, pidfile, stdio, user};
+use crate::sys::{daemon, rlimit, stdio, title, user};
 
 use super::control::{self, Control};
 use super::groups::Groups;
@@ -99,7 +100,7 @@ pub(super) fn start(config: &Config, invocation: &Invocation, way: &mut Way) -> 
         process::set_umask(mask);
     }
     // it holds a channel to each vassal, and each may have as few as we had
-    let descriptors = process::raise_descriptors().ok();
+    let descriptors = rlimit::raise_descriptors().ok();
     for path in [config.pidfile(), config.emperor_pidfile()] {
         way.write_pidfile(path)?;
     }
@@ -118,7 +119,7 @@ pub(super) fn start(config: &Config, invocation: &Invocation, way: &mut Way) -> 
         way.write_pidfile(path)?;
     }
     if let Some(title) = title(config) {
-        process::set_title(&title);
+        title::set_title(&title);
     }
     groups.iter().for_each(Groups::begin);
     let recipe = Recipe::new(config, invocation, descriptors, capabilities)
@@ -241,7 +242,7 @@ fn socket_path(config: &Config, invocation: &Invocation) -> PathBuf {
 }
 
 fn drop_privileges(config: &Config, granted: Option<Capabilities>) -> Result<()> {
-    let dropped = user::drop_privileges(&Wish {
+    let dropped = privileges::drop_privileges(&Privileges {
         uid: config.uid(),
         gid: config.gid(),
         add_gids: config.add_gid(),

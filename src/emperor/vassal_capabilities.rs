@@ -18,18 +18,18 @@ pub(super) fn of(config: &Config, tyrant: bool) -> Result<Option<Capabilities>> 
     }
     let own = Sets::own().context("the emperor's own capabilities cannot be read")?;
     let bounding = capability::bounding();
-    let possible = own.permitted.within(bounding.and(own.inheritable));
-    let missing = wanted.without(possible);
+    let possible = own.permitted.intersection(bounding.union(own.inheritable));
+    let missing = wanted.difference(possible);
     if !missing.is_empty() {
         bail!(
             "emperor-cap = {missing}: the emperor does not have that itself, so it cannot give it to vassals; start it as root, or under systemd with CapabilityBoundingSet= and AmbientCapabilities="
         );
     }
     let setpcap = Capabilities::of(&[Capability::CAP_SETPCAP]);
-    let surplus = bounding.without(wanted);
+    let surplus = bounding.difference(wanted);
     if may_be_root(config, tyrant)?
         && !surplus.is_empty()
-        && own.effective.within(setpcap).is_empty()
+        && own.effective.intersection(setpcap).is_empty()
     {
         bail!(
             "emperor-cap: the emperor is root, but without setpcap, so it cannot keep vassals that run as root from having {surplus} too; set uid and gid"

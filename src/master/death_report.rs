@@ -9,7 +9,7 @@ use std::time::Instant;
 use crate::exit;
 use crate::log::request_log::{LoggedRequest, Outcome, RequestLog, RequestLogSettings, Served};
 use crate::log::{self, counted};
-use crate::sys::oom::Want;
+use crate::sys::oom::OomScope;
 use crate::sys::process::{End, Exit};
 use crate::sys::signal::Signal;
 
@@ -31,7 +31,7 @@ pub(super) struct Death {
     /// Requests it was working on.
     pub(super) lost: Vec<RequestInFlight>,
     /// Whether the kernel has killed for want of memory meanwhile.
-    pub(super) want: Want,
+    pub(super) want: OomScope,
     /// The stacks of its threads, as they were written last.
     pub(super) stacks: Option<String>,
 }
@@ -146,7 +146,7 @@ fn telling_stacks(kind: Kind, death: &Death) -> Option<&str> {
     }
 }
 
-fn reason(kind: Kind, exit: Exit, want: Want) -> &'static str {
+fn reason(kind: Kind, exit: Exit, want: OomScope) -> &'static str {
     let signal = match exit {
         Exit::Signal(number) => Signal::try_from(number).ok(),
         Exit::Status(_) => None,
@@ -160,14 +160,14 @@ fn reason(kind: Kind, exit: Exit, want: Want) -> &'static str {
         }
         (Kind::Unwanted, _) => ", by its master, because that was asked for (kill-worker)",
         (_, Some(Signal::SIGKILL)) => match want {
-            Want::Cgroup => {
+            OomScope::Cgroup => {
                 ", not by its master: the kernel's kill, because the memory of its cgroup was used up"
             }
-            Want::Machine => {
+            OomScope::Machine => {
                 ", not by its master: the kernel's kill, it seems, because the machine's memory was used up (see dmesg)"
             }
-            Want::None => ", not by its master: somebody else's kill",
-            Want::Unknown => {
+            OomScope::None => ", not by its master: somebody else's kill",
+            OomScope::Unknown => {
                 ", not by its master: somebody else's kill, or the kernel for want of memory (see dmesg)"
             }
         },

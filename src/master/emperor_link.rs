@@ -9,8 +9,8 @@ use crate::ipc::{
     self, FromEmperor, FromVassal, Kept, Limited, LoadFailure, Question, Report, ToVassal,
 };
 use crate::process::VassalEnvironment;
+use crate::process::interpreter::Shim;
 use crate::sys::cgroup::Limits;
-use crate::sys::interpreter::Shim;
 use crate::sys::{memory, packet, poll};
 
 use super::on_demand_sockets::Loan;

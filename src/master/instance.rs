@@ -10,7 +10,7 @@ use anyhow::{Context, Result};
 
 use crate::config::{self, Address, Config};
 use crate::ipc::LoadFailure;
-use crate::sys::process;
+use crate::sys::title;
 
 use super::cgroup_limits;
 use super::extension_module::ExtensionModule;
@@ -20,12 +20,12 @@ use super::plan::{self, Plan};
 use super::resources::Resources;
 use super::services::{self, Wanted};
 use super::signals::ReloadMode;
-use crate::net::{self, Bound};
+use crate::net::{self, BoundSocket};
 
 /// The configuration that a reload prepares.
 struct Next {
     config: Config,
-    sockets: Vec<Rc<Bound>>,
+    sockets: Vec<Rc<BoundSocket>>,
     /// Its on-demand address, if the configuration does not contain it.
     address: Option<Address>,
     companions: Vec<Wanted>,
@@ -143,7 +143,7 @@ impl Instance {
     /// Sets the process title of the master, if it is configured.
     pub(super) fn name_process(&self) {
         if let Some(title) = plan::master_title(&self.config) {
-            process::set_title(&title);
+            title::set_title(&title);
         }
     }
 

@@ -4,7 +4,7 @@ use std::ffi::OsString;
 use std::path::PathBuf;
 
 use crate::config::Config;
-use crate::sys::interpreter::{self, NotFound, Shim};
+use crate::process::interpreter::{self, NotFound, Shim};
 
 /// The search path for commands if PATH is not set.
 const DEFAULT_PATH: &str = "/usr/local/bin:/usr/bin:/bin";

@@ -17,7 +17,7 @@ use super::interpreter::InterpreterCache;
 use super::limits::Limits;
 use super::scale::{Algorithm, Busyness, Scale};
 use crate::log;
-use crate::net::Bound;
+use crate::net::BoundSocket;
 
 /// Request bodies of this size are spooled to a file if `post-buffering` is not set: 1 MiB.
 const POST_BUFFERING: u64 = 1 << 20;
@@ -46,7 +46,7 @@ pub(super) struct Plan {
     pub(super) hooks_after_load: bool,
     pub(super) scale: Scale,
     /// The listening sockets, in the order of `app.listeners`; shared with the previous generation.
-    pub(super) sockets: Vec<Rc<Bound>>,
+    pub(super) sockets: Vec<Rc<BoundSocket>>,
 }
 
 impl Plan {
@@ -57,7 +57,7 @@ impl Plan {
     pub(super) fn new(
         config: &Config,
         is_a_reload: bool,
-        sockets: Vec<Rc<Bound>>,
+        sockets: Vec<Rc<BoundSocket>>,
         module: Rc<ExtensionModule>,
         interpreters: &mut InterpreterCache,
     ) -> Result<Self> {
@@ -119,7 +119,7 @@ fn is_for_master(name: &OsString) -> bool {
         .contains(&name)
 }
 
-fn app(config: &Config, is_a_reload: bool, sockets: &[Rc<Bound>]) -> AppSpec {
+fn app(config: &Config, is_a_reload: bool, sockets: &[Rc<BoundSocket>]) -> AppSpec {
     let owned = |text: Option<&str>| text.map(str::to_owned);
     AppSpec {
         name: config.name().to_owned(),

@@ -9,10 +9,11 @@ use anyhow::Result;
 
 use crate::exit;
 use crate::ipc::LoadFailure;
-use crate::net::{self, Bound};
+use crate::net::{self, BoundSocket};
+use crate::process::pidfile;
+use crate::sys::daemon;
 use crate::sys::notify::Notify;
 use crate::sys::process::Pid;
-use crate::sys::{daemon, pidfile};
 
 use super::control_socket::ControlSocket;
 use super::emperor_link::EmperorLink;
@@ -30,9 +31,9 @@ pub(super) struct Resources {
     /// The absolute path of the log, if it is a file of this instance.
     pub(super) log: Option<PathBuf>,
     /// The sockets of the running generation.
-    pub(super) sockets: Vec<Rc<Bound>>,
+    pub(super) sockets: Vec<Rc<BoundSocket>>,
     /// Sockets lent by the emperor, which keeps them until this instance has started.
-    pub(super) lent: Vec<Rc<Bound>>,
+    pub(super) lent: Vec<Rc<BoundSocket>>,
     /// Whether the exit removes the files of the sockets, except lent ones.
     pub(super) vacuum: bool,
     /// `master-fifo`.

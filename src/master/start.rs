@@ -8,11 +8,11 @@ use anyhow::{Context, Result};
 use crate::config::{self, Config};
 use crate::control::socket_path;
 use crate::sys::notify::Notify;
+use crate::sys::privileges::{self, Privileges};
 use crate::sys::process::{self, Pid};
 use crate::sys::signal::Signals;
 use crate::sys::unix_socket::{Access, PlaceError};
-use crate::sys::user::Wish;
-use crate::sys::{daemon, stdio, user};
+use crate::sys::{daemon, rlimit, stdio, user};
 
 use super::cgroup_limits;
 use super::control_socket::ControlSocket;
@@ -101,7 +101,7 @@ fn prepare(
         process::set_umask(mask);
     }
     if let Some(most) = config.max_fd().filter(|most| *most > 0)
-        && let Err(error) = process::limit_descriptors(u64::from(most))
+        && let Err(error) = rlimit::limit_descriptors(u64::from(most))
     {
         tracing::warn!(
             "max-fd = {most} cannot be set: {error}; the limit is not changed (only root may raise the hard limit)"
@@ -281,12 +281,12 @@ fn drop_privileges(instance: &mut Instance) -> Result<()> {
             "uid and gid in this file have no effect: the emperor has started this vassal as {}",
             user::current_name()
         );
-        wish = Wish {
+        wish = Privileges {
             caps: wish.caps,
-            ..Wish::default()
+            ..Privileges::default()
         };
     }
-    let dropped = user::drop_privileges(&wish)?;
+    let dropped = privileges::drop_privileges(&wish)?;
     if dropped.changed {
         tracing::info!("{dropped}");
     }
@@ -297,8 +297,8 @@ fn drop_privileges(instance: &mut Instance) -> Result<()> {
 }
 
 /// The user, groups and capabilities that are configured.
-fn wish(config: &Config) -> Wish<'_> {
-    Wish {
+fn wish(config: &Config) -> Privileges<'_> {
+    Privileges {
         uid: config.uid(),
         gid: config.gid(),
         add_gids: config.add_gid(),
@@ -309,7 +309,7 @@ fn wish(config: &Config) -> Wish<'_> {
 }
 
 /// Whether this process, which is not root's, has the configured user and groups already.
-fn is_already(wish: Wish<'_>) -> bool {
-    let dropped = user::drop_privileges(&Wish { caps: &[], ..wish });
+fn is_already(wish: Privileges<'_>) -> bool {
+    let dropped = privileges::drop_privileges(&Privileges { caps: &[], ..wish });
     !matches!(dropped, Err(user::DropError::NotRoot { .. }))
 }

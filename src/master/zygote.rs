@@ -6,9 +6,11 @@ use std::process::{Command, Stdio};
 use std::time::Duration;
 
 use crate::ipc::LoadFailure;
-use crate::sys::oom::Want;
-use crate::sys::process::{self, Child, Exit, Pid};
-use crate::sys::{interpreter, packet};
+use crate::process::interpreter;
+use crate::sys::oom::OomScope;
+use crate::sys::packet;
+use crate::sys::process::{Exit, Pid};
+use crate::sys::spawn::{self, ChildSetup};
 
 use super::plan::Plan;
 
@@ -58,11 +60,11 @@ pub(super) fn spawn(plan: &Plan) -> io::Result<(Pid, OwnedFd)> {
         .env_clear()
         .envs(plan.environment.iter().map(|(name, value)| (name, value)))
         .stdin(Stdio::null());
-    let child = Child {
+    let setup = ChildSetup {
         inherited: vec![module, theirs.as_fd()],
         address_space: plan.address_space,
     };
-    let pid = process::spawn(command, &child)?;
+    let pid = spawn::spawn(command, &setup)?;
     Ok((pid, ours))
 }
 
@@ -76,14 +78,15 @@ pub(super) fn not_spawned(plan: &Plan, error: &io::Error) -> LoadFailure {
 }
 
 /// Why the application was not loaded, for a zygote that exited without a report.
-pub(super) fn died_while_loading(plan: &Plan, pid: Pid, exit: Exit, want: Want) -> LoadFailure {
+pub(super) fn died_while_loading(plan: &Plan, pid: Pid, exit: Exit, want: OomScope) -> LoadFailure {
     let interpreter = plan.interpreter.display().to_string();
     let sentence = match too_old(exit) {
         Some(version) => interpreter::too_old_sentence(&version, &interpreter),
         None => format!(
             "the interpreter {interpreter} (pid {pid}) {exit} while it loaded the application{}",
             match want {
-                Want::Cgroup => ": the kernel's kill, because the memory of its cgroup was used up",
+                OomScope::Cgroup =>
+                    ": the kernel's kill, because the memory of its cgroup was used up",
                 _ => "",
             }
         ),

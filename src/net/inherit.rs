@@ -1,4 +1,4 @@
-//! The sockets that this process was started with.
+//! The sockets that this process inherits.
 
 use std::os::fd::{AsFd, RawFd};
 use std::rc::Rc;
@@ -6,59 +6,63 @@ use std::rc::Rc;
 use crate::config::{Address, Config};
 use crate::ipc::Protocol;
 use crate::sys::environment;
-use crate::sys::inherited_socket::InheritedSocket;
-use crate::sys::socket::{self, LocalAddress};
+use crate::sys::inherited_socket::{self, InheritedSocket};
 
+use super::bound_socket::{BoundSocket, Origin, describe};
+use super::endpoint::Endpoint;
 use super::error::BindError;
-use super::place::Place;
-use super::wishes::Wishes;
-use super::{Bound, Origin, describe};
+use super::listen_options::ListenOptions;
 
-/// Takes over the sockets that this process was started with: systemd's (`LISTEN_FDS`), descriptor 0 if it
-/// listens, those that the configuration names as `fd://`, and those that the emperor has `lent`. To be called once,
-/// before there are threads and before anything else is opened.
+/// Takes over the inherited sockets: those that the emperor keeps (`on_demand`), systemd's (`LISTEN_FDS`), those that the
+/// configuration names as `fd://`, and descriptor 0 if it listens.
+///
+/// To be called once, before there are threads and before any other descriptor is opened.
+///
+/// # Errors
+/// [`BindError::Descriptor`] for a descriptor that is no listening stream socket, [`BindError::Owner`].
 pub(crate) fn inherit(
     config: &Config,
-    lent: &[InheritedSocket],
-) -> Result<Vec<Rc<Bound>>, BindError> {
-    let wishes = Wishes::of(config)?;
+    on_demand: &[InheritedSocket],
+) -> Result<Vec<Rc<BoundSocket>>, BindError> {
+    let options = ListenOptions::new(config)?;
     let mut all = Vec::new();
-    for lent in lent {
-        let bound = adopt(lent.number, wishes.protocol)?;
-        all.push(Rc::new(Bound {
-            origin: Origin::Lent(lent.file),
-            ..bound
+    for kept in on_demand {
+        let socket = adopt(kept.number, options.protocol)?;
+        all.push(Rc::new(BoundSocket {
+            origin: Origin::OnDemand(kept.file),
+            ..socket
         }));
     }
-    all.extend(inherit_wished(&wishes, systemd_numbers())?);
+    all.extend(inherit_others(&options, systemd_numbers())?);
     Ok(all)
 }
 
-pub(super) fn inherit_wished(
-    wishes: &Wishes,
+/// Takes over the descriptors that systemd passed, those of the configuration, and 0.
+pub(super) fn inherit_others(
+    options: &ListenOptions,
     mut numbers: Vec<RawFd>,
-) -> Result<Vec<Rc<Bound>>, BindError> {
+) -> Result<Vec<Rc<BoundSocket>>, BindError> {
     let from_systemd = numbers.len();
-    for (address, _) in &wishes.addresses {
+    if from_systemd > 0 {
+        tracing::info!("systemd passed {from_systemd} socket(s)");
+    }
+    for (address, _) in &options.addresses {
         match address {
             Address::Fd(number) if !numbers.contains(number) => numbers.push(*number),
             _ => {}
         }
     }
-    if from_systemd > 0 {
-        tracing::info!("systemd passed {from_systemd} socket(s)");
-    }
-    if !numbers.contains(&0) && socket::check_listening(0).is_ok() {
+    if !numbers.contains(&0) && inherited_socket::check_listening(0).is_ok() {
         numbers.push(0);
     }
     numbers
         .into_iter()
-        .map(|number| adopt(number, wishes.protocol).map(Rc::new))
+        .map(|number| adopt(number, options.protocol).map(Rc::new))
         .collect()
 }
 
-/// The descriptors that systemd passed to this very process. The variables go, since children must not
-/// believe them.
+/// The descriptors that systemd passed to this process: sd_listen_fds(3). The variables are removed, since they do not
+/// apply to children.
 fn systemd_numbers() -> Vec<RawFd> {
     let [pid, count, _names] =
         ["LISTEN_PID", "LISTEN_FDS", "LISTEN_FDNAMES"].map(environment::take);
@@ -71,20 +75,15 @@ fn systemd_numbers() -> Vec<RawFd> {
     }
 }
 
-fn adopt(number: RawFd, protocol: Protocol) -> Result<Bound, BindError> {
-    let named = |e| BindError::Descriptor(format!("fd://{number}"), e);
-    let fd = socket::adopt(number).map_err(named)?;
-    let place = match socket::local_address(fd.as_fd()) {
-        Ok(LocalAddress::Unix(path)) => Place::Unix(path),
-        Ok(LocalAddress::Abstract(name)) => Place::Abstract(name),
-        Ok(LocalAddress::Tcp(address)) => Place::Tcp(address),
-        Ok(LocalAddress::Other) | Err(_) => Place::Number(number),
-    };
-    let listener = describe(fd.as_fd(), &place, protocol);
-    Ok(Bound {
+fn adopt(number: RawFd, protocol: Protocol) -> Result<BoundSocket, BindError> {
+    let fd = inherited_socket::adopt(number)
+        .map_err(|error| BindError::Descriptor(format!("fd://{number}"), error))?;
+    let endpoint = Endpoint::of_inherited(fd.as_fd(), number);
+    let listener = describe(fd.as_fd(), &endpoint, protocol);
+    Ok(BoundSocket {
         fd,
         listener,
-        place,
-        origin: Origin::Given(number),
+        endpoint,
+        origin: Origin::Inherited(number),
     })
 }

@@ -1,16 +1,26 @@
 //! Real sockets, in temporary directories and on loopback.
 #![allow(clippy::unwrap_used)]
 
-use super::inherit::inherit_wished;
-use super::*;
-use crate::config::Address;
 use std::net::{Ipv4Addr, SocketAddr, TcpListener, TcpStream};
 use std::os::fd::IntoRawFd;
 use std::os::unix::fs::PermissionsExt;
 use std::os::unix::net::{UnixListener, UnixStream};
+use std::rc::Rc;
 
-fn wishes(addresses: &[Address]) -> Wishes {
-    Wishes {
+use crate::config::Address;
+use crate::ipc::Protocol;
+use crate::sys::socket::TcpSettings;
+use crate::sys::unix_socket::Access;
+
+use super::bind::bind_configured;
+use super::bound_socket::Origin;
+use super::endpoint::{Endpoint, has_v4_twin};
+use super::inherit::inherit_others;
+use super::listen_options::ListenOptions;
+use super::*;
+
+fn options(addresses: &[Address]) -> ListenOptions {
+    ListenOptions {
         addresses: addresses
             .iter()
             .map(|address| (address.clone(), Protocol::Uwsgi))
@@ -29,8 +39,8 @@ fn tcp(port: u16) -> Address {
     }
 }
 
-fn refused(addresses: &[Address], held: &[Rc<Bound>]) -> String {
-    bind_wished(&wishes(addresses), held)
+fn refused(addresses: &[Address], held: &[Rc<BoundSocket>]) -> String {
+    bind_configured(&options(addresses), held)
         .unwrap_err()
         .to_string()
 }
@@ -46,10 +56,10 @@ fn every_kind_of_address_is_bound_in_the_order_of_the_file() {
         tcp(0),
         tcp(0),
     ];
-    let mut wishes = wishes(&addresses);
-    wishes.addresses[3].1 = Protocol::Http;
-    wishes.access.mode = Some(0o660);
-    let all = bind_wished(&wishes, &[]).unwrap();
+    let mut options = options(&addresses);
+    options.addresses[3].1 = Protocol::Http;
+    options.access.mode = Some(0o660);
+    let all = bind_configured(&options, &[]).unwrap();
     UnixStream::connect(&path).unwrap();
     assert_eq!(
         std::fs::metadata(&path).unwrap().permissions().mode() & 0o777,
@@ -71,13 +81,13 @@ fn a_reload_keeps_what_stays_adds_what_is_new_and_drops_the_rest() {
         Address::Unix(stays.clone()),
         tcp(0),
     ];
-    let before = bind_wished(&wishes(&before), &[]).unwrap();
+    let before = bind_configured(&options(&before), &[]).unwrap();
     let after = [
         Address::Unix(stays.clone()),
         tcp(0),
         Address::Unix(comes.clone()),
     ];
-    let after = bind_wished(&wishes(&after), &before).unwrap();
+    let after = bind_configured(&options(&after), &before).unwrap();
     assert!(Rc::ptr_eq(&after[0], &before[1]));
     assert!(Rc::ptr_eq(&after[1], &before[2]));
     assert_eq!(after.len(), 3);
@@ -85,8 +95,8 @@ fn a_reload_keeps_what_stays_adds_what_is_new_and_drops_the_rest() {
     assert!(!goes.exists() && stays.exists() && comes.exists());
     drop(before);
     // after any number of reloads the files are still known
-    let again = bind_wished(
-        &wishes(&[
+    let again = bind_configured(
+        &options(&[
             Address::Unix(stays.clone()),
             tcp(0),
             Address::Unix(comes.clone()),
@@ -101,10 +111,10 @@ fn a_reload_keeps_what_stays_adds_what_is_new_and_drops_the_rest() {
 fn a_kept_socket_may_change_its_protocol() {
     let dir = tempfile::tempdir().unwrap();
     let path = dir.path().join("s");
-    let before = bind_wished(&wishes(&[Address::Unix(path.clone())]), &[]).unwrap();
-    let mut wishes = wishes(&[Address::Unix(path.clone())]);
-    wishes.addresses[0].1 = Protocol::Http;
-    let after = bind_wished(&wishes, &before).unwrap();
+    let before = bind_configured(&options(&[Address::Unix(path.clone())]), &[]).unwrap();
+    let mut options = options(&[Address::Unix(path.clone())]);
+    options.addresses[0].1 = Protocol::Http;
+    let after = bind_configured(&options, &before).unwrap();
     assert_eq!(after[0].listener.protocol, Protocol::Http);
     vacuum_dropped(&before, &after);
     drop(before);
@@ -115,7 +125,7 @@ fn a_kept_socket_may_change_its_protocol() {
 fn a_failed_reload_leaves_the_old_sockets_and_no_new_file() {
     let dir = tempfile::tempdir().unwrap();
     let [old, new] = ["old", "new"].map(|name| dir.path().join(name));
-    let held = bind_wished(&wishes(&[Address::Unix(old.clone())]), &[]).unwrap();
+    let held = bind_configured(&options(&[Address::Unix(old.clone())]), &[]).unwrap();
     let missing = Address::Unix(dir.path().join("no/s"));
     let addresses = [
         Address::Unix(old.clone()),
@@ -128,12 +138,12 @@ fn a_failed_reload_leaves_the_old_sockets_and_no_new_file() {
 }
 
 #[test]
-fn a_socket_whose_file_was_removed_is_bound_anew() {
+fn a_socket_whose_file_was_removed_is_bound_again() {
     let dir = tempfile::tempdir().unwrap();
     let path = dir.path().join("s");
-    let before = bind_wished(&wishes(&[Address::Unix(path.clone())]), &[]).unwrap();
+    let before = bind_configured(&options(&[Address::Unix(path.clone())]), &[]).unwrap();
     std::fs::remove_file(&path).unwrap();
-    let after = bind_wished(&wishes(&[Address::Unix(path.clone())]), &before).unwrap();
+    let after = bind_configured(&options(&[Address::Unix(path.clone())]), &before).unwrap();
     UnixStream::connect(&path).unwrap();
     vacuum_dropped(&before, &after);
     assert!(path.exists());
@@ -143,7 +153,7 @@ fn a_socket_whose_file_was_removed_is_bound_anew() {
 fn a_replaced_file_is_not_vacuumed() {
     let dir = tempfile::tempdir().unwrap();
     let path = dir.path().join("s");
-    let all = bind_wished(&wishes(&[Address::Unix(path.clone())]), &[]).unwrap();
+    let all = bind_configured(&options(&[Address::Unix(path.clone())]), &[]).unwrap();
     std::fs::remove_file(&path).unwrap();
     std::fs::write(dir.path().join("spacer"), "").unwrap();
     let _other = UnixListener::bind(&path).unwrap();
@@ -152,29 +162,32 @@ fn a_replaced_file_is_not_vacuumed() {
 }
 
 #[test]
-fn what_is_taken_missing_or_double_is_refused_in_a_sentence() {
+fn a_taken_missing_or_double_address_is_refused_with_the_remedy() {
     let dir = tempfile::tempdir().unwrap();
     let path = dir.path().join("s");
     let _live = UnixListener::bind(&path).unwrap();
-    let said = refused(&[Address::Unix(path.clone())], &[]);
+    let error = refused(&[Address::Unix(path.clone())], &[]);
     let name = path.display();
     assert_eq!(
-        said,
+        error,
         format!(
             "cannot listen on {name}: another instance serves on it; stop that one first, or choose another path"
         )
     );
     let taken = TcpListener::bind("127.0.0.1:0").unwrap();
-    let said = refused(&[tcp(taken.local_addr().unwrap().port())], &[]);
-    assert!(said.contains("another process listens on it"), "{said}");
-    let said = refused(
+    let error = refused(&[tcp(taken.local_addr().unwrap().port())], &[]);
+    assert!(error.contains("another process listens on it"), "{error}");
+    let error = refused(
         &[Address::Tcp {
             host: "192.0.2.1".into(),
             port: 0,
         }],
         &[],
     );
-    assert!(said.contains("this machine has no such address"), "{said}");
+    assert!(
+        error.contains("this machine has no such address"),
+        "{error}"
+    );
     let other = Address::Unix(dir.path().join("twice"));
     assert!(refused(&[other.clone(), other], &[]).ends_with("configured twice"));
     assert!(refused(&[Address::Fd(77)], &[]).contains("was not inherited"));
@@ -187,18 +200,18 @@ fn inherited_sockets_are_matched_by_address_and_number_and_kept() {
     let unix = UnixListener::bind(&path).unwrap().into_raw_fd();
     let named = TcpListener::bind("127.0.0.1:0").unwrap().into_raw_fd();
     let besides = TcpListener::bind("127.0.0.1:0").unwrap().into_raw_fd();
-    let mut wishes = wishes(&[Address::Fd(named), Address::Unix(path.clone())]);
-    wishes.addresses[1].1 = Protocol::Http;
-    let given = inherit_wished(&wishes, vec![unix, besides]).unwrap();
-    let all = bind_wished(&wishes, &given).unwrap();
-    let numbers: Vec<_> = all.iter().map(|bound| bound.origin).collect();
-    assert_eq!(numbers, [named, unix, besides].map(Origin::Given));
+    let mut options = options(&[Address::Fd(named), Address::Unix(path.clone())]);
+    options.addresses[1].1 = Protocol::Http;
+    let given = inherit_others(&options, vec![unix, besides]).unwrap();
+    let all = bind_configured(&options, &given).unwrap();
+    let numbers: Vec<_> = all.iter().map(|socket| socket.origin).collect();
+    assert_eq!(numbers, [named, unix, besides].map(Origin::Inherited));
     assert_eq!(all[1].listener.protocol, Protocol::Http);
     drop(given);
-    let reloaded = bind_wished(&wishes, &all).unwrap();
+    let reloaded = bind_configured(&options, &all).unwrap();
     assert_eq!(reloaded.len(), 3);
     vacuum_dropped(&reloaded, &[]);
-    assert!(path.exists(), "whoever made the file removes it");
+    assert!(path.exists(), "the process that made the file removes it");
 }
 
 #[test]
@@ -209,10 +222,10 @@ fn both_wildcards_of_a_port_can_be_bound() {
     let port = probe.local_addr().unwrap().port();
     let v4: SocketAddr = (Ipv4Addr::UNSPECIFIED, port).into();
     let v6: SocketAddr = (std::net::Ipv6Addr::UNSPECIFIED, port).into();
-    let places = [
-        (Place::Tcp(v4), Protocol::Http),
-        (Place::Tcp(v6), Protocol::Http),
+    let endpoints = [
+        (Endpoint::Tcp(v4), Protocol::Http),
+        (Endpoint::Tcp(v6), Protocol::Http),
     ];
-    assert!(has_v4_twin(v6, &places) && !has_v4_twin(v4, &places));
-    assert!(!has_v4_twin(v6, &places[1..]));
+    assert!(has_v4_twin(v6, &endpoints) && !has_v4_twin(v4, &endpoints));
+    assert!(!has_v4_twin(v6, &endpoints[1..]));
 }

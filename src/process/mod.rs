@@ -1,6 +1,8 @@
 //! What a process and its children agree on when one starts the other.
 
 mod cgroup_limits;
+pub(crate) mod interpreter;
+pub(crate) mod pidfile;
 mod vassal_environment;
 
 pub(crate) use cgroup_limits::cgroup_limits;

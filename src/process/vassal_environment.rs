@@ -10,9 +10,9 @@ use std::path::PathBuf;
 
 use crate::config::VassalFile;
 use crate::log;
+use crate::process::interpreter::Shim;
 use crate::sys::environment;
 use crate::sys::inherited_socket::InheritedSocket;
-use crate::sys::interpreter::Shim;
 
 /// The number of the channel's descriptor.
 const CHANNEL: &str = "RUWSGI_EMPEROR_FD";

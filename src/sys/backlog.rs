@@ -1,4 +1,4 @@
-//! How many connections wait at a listening socket: of TCP by `TCP_INFO`, of Unix sockets by sock_diag(7).
+//! The accept queue of a listening socket: `TCP_INFO` (tcp(7)) for TCP, sock_diag(7) for Unix sockets.
 
 use std::io;
 use std::mem::MaybeUninit;
@@ -9,7 +9,7 @@ use nix::sys::socket::{
     getsockname, recv, send, socket,
 };
 
-/// linux/sock_diag.h, linux/unix_diag.h and linux/netlink.h, which libc does not have whole.
+/// Constants of linux/sock_diag.h, linux/unix_diag.h and linux/netlink.h that libc does not have.
 const SOCK_DIAG_BY_FAMILY: u16 = 20;
 const NLM_F_REQUEST: u16 = 1;
 const UDIAG_SHOW_RQLEN: u32 = 1 << 4;
@@ -19,16 +19,16 @@ const HEADER: usize = 16;
 const REQUEST: usize = 24;
 const MESSAGE: usize = 16;
 
-/// The queue of a listening socket.
+/// The accept queue of a listening socket.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 pub struct Queue {
     /// Connections that are established and not accepted yet.
     pub waiting: u32,
-    /// As many may wait.
-    pub longest: u32,
+    /// The maximum, as the kernel keeps it (the backlog).
+    pub limit: u32,
 }
 
-/// Connections that are established and not accepted yet.
+/// The number of connections that are established and not accepted yet.
 ///
 /// # Errors
 /// Those of [`queue`].
@@ -36,7 +36,7 @@ pub fn waiting(listener: BorrowedFd<'_>) -> io::Result<u32> {
     queue(listener).map(|queue| queue.waiting)
 }
 
-/// The queue of a socket that listens.
+/// The accept queue of a listening socket.
 ///
 /// # Errors
 /// Those of getsockopt(2) and of sock_diag(7); `Unsupported` for a socket of another family.
@@ -52,7 +52,7 @@ pub fn queue(listener: BorrowedFd<'_>) -> io::Result<Queue> {
 fn tcp(listener: BorrowedFd<'_>) -> io::Result<Queue> {
     let mut info = MaybeUninit::<libc::tcp_info>::zeroed();
     let mut len = size_of::<libc::tcp_info>() as libc::socklen_t;
-    // SAFETY: the memory is as large as its length says, and the kernel writes no more than that.
+    // SAFETY: the memory is as large as `len` says, and the kernel writes no more. (nix has no TCP_INFO.)
     let result = unsafe {
         libc::getsockopt(
             listener.as_raw_fd(),
@@ -65,17 +65,17 @@ fn tcp(listener: BorrowedFd<'_>) -> io::Result<Queue> {
     if result != 0 {
         return Err(io::Error::last_os_error());
     }
-    // SAFETY: all of it is plain numbers, zeroed before.
+    // SAFETY: it consists of numbers only, and was zeroed before.
     let info = unsafe { info.assume_init() };
-    // the kernel's tcp_get_info: of a socket that listens these are the queue of connections and its limit
+    // the kernel's tcp_get_info: for a listening socket these are the length of the queue and its limit
     Ok(Queue {
         waiting: info.tcpi_unacked,
-        longest: info.tcpi_sacked,
+        limit: info.tcpi_sacked,
     })
 }
 
 fn unix(listener: BorrowedFd<'_>) -> io::Result<Queue> {
-    // the kernel knows a socket by its inode
+    // the kernel identifies a socket by its inode
     let inode = nix::sys::stat::fstat(listener)?.st_ino as u32;
     let diag: OwnedFd = socket(
         AddressFamily::Netlink,
@@ -84,21 +84,21 @@ fn unix(listener: BorrowedFd<'_>) -> io::Result<Queue> {
         SockProtocol::NetlinkSockDiag,
     )?;
     send(diag.as_raw_fd(), &request(inode), MsgFlags::empty())?;
-    let mut answer = [0; 512];
-    let len = recv(diag.as_raw_fd(), &mut answer, MsgFlags::MSG_DONTWAIT)?;
-    queue_of(&answer[..len.min(answer.len())])
+    let mut response = [0; 512];
+    let len = recv(diag.as_raw_fd(), &mut response, MsgFlags::MSG_DONTWAIT)?;
+    queue_of(&response[..len.min(response.len())])
 }
 
-/// Asks for the queue of one Unix socket.
+/// The request for the queue of one Unix socket.
 fn request(inode: u32) -> Vec<u8> {
     let mut bytes = Vec::with_capacity(HEADER + REQUEST);
     bytes.extend(((HEADER + REQUEST) as u32).to_ne_bytes());
     bytes.extend(SOCK_DIAG_BY_FAMILY.to_ne_bytes());
     bytes.extend(NLM_F_REQUEST.to_ne_bytes());
-    // sequence number and port: there is one question on this socket
+    // sequence number and port: this socket carries one request
     bytes.extend([0; 8]);
     bytes.extend([libc::AF_UNIX as u8, 0, 0, 0]);
-    // of every state
+    // sockets in every state
     bytes.extend(u32::MAX.to_ne_bytes());
     bytes.extend(inode.to_ne_bytes());
     bytes.extend(UDIAG_SHOW_RQLEN.to_ne_bytes());
@@ -107,14 +107,14 @@ fn request(inode: u32) -> Vec<u8> {
     bytes
 }
 
-/// The queue in an answer of sock_diag(7).
-fn queue_of(answer: &[u8]) -> io::Result<Queue> {
+/// Parses a response of sock_diag(7).
+fn queue_of(response: &[u8]) -> io::Result<Queue> {
     let half = |at: usize| {
-        let bytes = answer.get(at..at + 2)?;
+        let bytes = response.get(at..at + 2)?;
         Some(u16::from_ne_bytes(bytes.try_into().ok()?))
     };
     let word = |at: usize| {
-        let bytes = answer.get(at..at + 4)?;
+        let bytes = response.get(at..at + 4)?;
         Some(u32::from_ne_bytes(bytes.try_into().ok()?))
     };
     let invalid = || io::Error::from(io::ErrorKind::InvalidData);
@@ -126,12 +126,12 @@ fn queue_of(answer: &[u8]) -> io::Result<Queue> {
     if kind != SOCK_DIAG_BY_FAMILY {
         return Err(invalid());
     }
-    // attributes: length, type, value; each begins at a multiple of four
+    // attributes: length, type, value; each starts at a multiple of four
     let mut at = HEADER + MESSAGE;
     while let (Some(len), Some(kind)) = (half(at), half(at + 2)) {
         if kind == UNIX_DIAG_RQLEN {
             return match (word(at + 4), word(at + 8)) {
-                (Some(waiting), Some(longest)) => Ok(Queue { waiting, longest }),
+                (Some(waiting), Some(limit)) => Ok(Queue { waiting, limit }),
                 _ => Err(invalid()),
             };
         }
@@ -153,7 +153,7 @@ mod tests {
     use super::*;
 
     #[test]
-    fn what_waits_at_a_tcp_socket_is_counted() {
+    fn waiting_connections_of_a_tcp_socket_are_counted() {
         let listener = TcpListener::bind("127.0.0.1:0").unwrap();
         assert_eq!(waiting(listener.as_fd()).unwrap(), 0);
         let address = listener.local_addr().unwrap();
@@ -165,7 +165,7 @@ mod tests {
     }
 
     #[test]
-    fn what_waits_at_a_unix_socket_is_counted() {
+    fn waiting_connections_of_a_unix_socket_are_counted() {
         let directory = tempfile::tempdir().unwrap();
         let path = directory.path().join("socket");
         let listener = UnixListener::bind(&path).unwrap();
@@ -178,7 +178,7 @@ mod tests {
     }
 
     #[test]
-    fn what_is_no_answer_is_none() {
+    fn an_invalid_response_is_an_error() {
         for bytes in [&b""[..], &[0; 3], &[0; 64], &[0xff; 64], &request(1)] {
             assert!(queue_of(bytes).is_err());
         }

@@ -1,4 +1,4 @@
-//! Capabilities: the parts of root's power, which a process keeps and hands on one by one.
+//! Capability sets of this process: capabilities(7).
 
 use std::fmt;
 use std::io;
@@ -6,42 +6,42 @@ use std::io;
 use caps::Capability;
 use nix::errno::Errno;
 
-/// A set of capabilities as the kernel writes it: a bit for each.
+/// A set of capabilities, one bit for each, as in the kernel.
 #[derive(Debug, Clone, Copy, PartialEq, Eq, Default)]
 pub struct Capabilities(u64);
 
 impl Capabilities {
-    /// These, and no others.
+    /// The set of these capabilities.
     pub fn of(list: &[Capability]) -> Self {
         Self(list.iter().fold(0, |bits, one| bits | one.bitmask()))
     }
 
-    /// Whether there is none in it.
+    /// Whether the set is empty.
     pub fn is_empty(self) -> bool {
         self.0 == 0
     }
 
-    /// Whether it is among these.
+    /// Whether the set contains a capability.
     pub fn contains(self, one: Capability) -> bool {
         self.0 & one.bitmask() != 0
     }
 
-    /// What is in either.
-    pub fn and(self, other: Self) -> Self {
+    /// The capabilities in either set.
+    pub fn union(self, other: Self) -> Self {
         Self(self.0 | other.0)
     }
 
-    /// What is in both.
-    pub fn within(self, other: Self) -> Self {
+    /// The capabilities in both sets.
+    pub fn intersection(self, other: Self) -> Self {
         Self(self.0 & other.0)
     }
 
-    /// What is not in the other.
-    pub fn without(self, other: Self) -> Self {
+    /// The capabilities of this set that are not in `other`.
+    pub fn difference(self, other: Self) -> Self {
         Self(self.0 & !other.0)
     }
 
-    /// Their numbers.
+    /// The numbers of the capabilities, ascending.
     fn numbers(self) -> impl Iterator<Item = u32> {
         (0..u64::BITS).filter(move |number| self.0 & (1 << number) != 0)
     }
@@ -50,8 +50,8 @@ impl Capabilities {
 impl fmt::Display for Capabilities {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
         let known = caps::all();
-        for (place, number) in self.numbers().enumerate() {
-            if place > 0 {
+        for (index, number) in self.numbers().enumerate() {
+            if index > 0 {
                 f.write_str(", ")?;
             }
             match known.iter().find(|it| u32::from(it.index()) == number) {
@@ -66,21 +66,21 @@ impl fmt::Display for Capabilities {
     }
 }
 
-/// The capabilities of a process.
+/// The capability sets of a thread.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 pub struct Sets {
-    /// What counts now.
+    /// Used for permission checks.
     pub effective: Capabilities,
-    /// What it can make count, or hand on.
+    /// The limit of the effective and ambient sets.
     pub permitted: Capabilities,
-    /// What it can hand on to a program by `ambient`.
+    /// The limit of the ambient set, beside `permitted`.
     pub inheritable: Capabilities,
-    /// What a program that it executes has, if it does not run as root.
+    /// Kept by execve(2) for a program that does not run as root.
     pub ambient: Capabilities,
 }
 
 impl Sets {
-    /// Nothing but these, for a process and for the programs that it executes.
+    /// Exactly these capabilities, for a process and for the programs that it executes.
     pub fn only(these: Capabilities) -> Self {
         Self {
             effective: these,
@@ -90,13 +90,13 @@ impl Sets {
         }
     }
 
-    /// This thread's.
+    /// Reads the sets of this thread.
     ///
     /// # Errors
     /// Those of capget(2).
     pub fn own() -> io::Result<Self> {
         let mut halves = [Half::default(); 2];
-        // SAFETY: the kernel reads one header and writes two halves, which are both here.
+        // SAFETY: the kernel reads the header and writes two halves, which `halves` has. (nix has no capget.)
         Errno::result(unsafe {
             libc::syscall(libc::SYS_capget, &raw const HEADER, halves.as_mut_ptr())
         })?;
@@ -112,10 +112,10 @@ impl Sets {
         })
     }
 
-    /// Makes them this thread's. System calls only: it may stand between fork and exec.
+    /// Sets the sets of this thread. Async-signal-safe.
     ///
     /// # Errors
-    /// Those of capset(2) and prctl(2): nobody takes what he is not permitted.
+    /// Those of capset(2) and prctl(2): `EPERM` for a capability that is not permitted.
     pub fn apply(self) -> io::Result<()> {
         let half = |shift: u32| {
             let part = |of: Capabilities| (of.0 >> shift) as u32;
@@ -126,7 +126,7 @@ impl Sets {
             }
         };
         let halves = [half(0), half(u32::BITS)];
-        // SAFETY: the kernel reads one header and two halves, which are both here.
+        // SAFETY: the kernel reads the header and two halves, which `halves` has. (nix has no capset.)
         Errno::result(unsafe {
             libc::syscall(libc::SYS_capset, &raw const HEADER, halves.as_ptr())
         })?;
@@ -138,30 +138,31 @@ impl Sets {
     }
 }
 
-/// What no program that this thread executes can ever have more of, not even root's.
+/// The bounding set of this thread: the limit for the programs that it executes, root's included.
 pub fn bounding() -> Capabilities {
     counted(|number| prctl(libc::PR_CAPBSET_READ, number, 0))
 }
 
-/// Between fork and exec, before the user changes: see to it that `granted` outlasts the change, or, where the process
-/// is and stays root, that exec does not give it the rest back. System calls only.
+/// Prepares a child between fork and exec for the change of its user: keeps the permitted set over the change, or, for a
+/// process that stays root, removes all but `granted` from the bounding set, so that exec does not restore the others.
+/// Async-signal-safe.
 ///
 /// # Errors
-/// Those of prctl(2): the bounding set is lowered by who has `CAP_SETPCAP`.
+/// Those of prctl(2): lowering the bounding set needs `CAP_SETPCAP`.
 pub(super) fn prepare(granted: Capabilities, stays_root: bool) -> io::Result<()> {
     if !stays_root {
         nix::sys::prctl::set_keepcaps(true)?;
         return Ok(());
     }
-    // also those that have come with a newer kernel
-    for number in bounding().without(granted).numbers() {
+    // also those that a newer kernel has added
+    for number in bounding().difference(granted).numbers() {
         prctl(libc::PR_CAPBSET_DROP, number, 0)?;
     }
     Ok(())
 }
 
-/// Between fork and exec, after the user has changed: have just `granted`. Root's programs get it from the bounding set
-/// that [`prepare`] has lowered, others are handed it on. System calls only.
+/// Sets the capabilities of a child between fork and exec to `granted`, after the change of its user. A program of root
+/// gets them from the bounding set that [`prepare`] has lowered, another one from the ambient set. Async-signal-safe.
 ///
 /// # Errors
 /// Those of [`Sets::apply`].
@@ -178,7 +179,7 @@ pub(super) fn take(granted: Capabilities, is_root: bool) -> io::Result<()> {
     sets.apply()
 }
 
-/// The first argument of capget(2) and capset(2): their third version, and the thread that calls.
+/// The first argument of capget(2) and capset(2): version 3, and 0 for the calling thread.
 #[repr(C)]
 struct Header {
     version: u32,
@@ -190,7 +191,7 @@ static HEADER: Header = Header {
     pid: 0,
 };
 
-/// Their second argument is two of these, for capabilities below 32 and from there on.
+/// Half of the second argument of capget(2) and capset(2): for capabilities below 32, and from 32 on.
 #[repr(C)]
 #[derive(Clone, Copy, Default)]
 struct Half {
@@ -199,7 +200,7 @@ struct Half {
     inheritable: u32,
 }
 
-/// Those of which the kernel says yes.
+/// The capabilities for which the kernel answers 1.
 fn counted(ask: impl Fn(u32) -> io::Result<i32>) -> Capabilities {
     let has = |number: &u32| ask(*number).is_ok_and(|answer| answer == 1);
     let bits = (0..u64::BITS).filter(has);
@@ -212,7 +213,7 @@ fn ambient(what: libc::c_int, number: u32) -> io::Result<i32> {
 
 fn prctl(what: libc::c_int, first: u32, second: u32) -> io::Result<i32> {
     let zero: libc::c_ulong = 0;
-    // SAFETY: the calls of this file take numbers only; the kernel wants zeros behind them.
+    // SAFETY: the operations of this file take numbers only, and zeros as further arguments. (nix has none of them.)
     let answer = unsafe {
         libc::prctl(
             what,
@@ -231,17 +232,17 @@ mod tests {
     use super::*;
 
     #[test]
-    fn they_are_named_as_in_a_configuration() {
+    fn a_set_is_displayed_as_in_a_configuration() {
         let both = Capabilities::of(&[Capability::CAP_KILL, Capability::CAP_NET_BIND_SERVICE]);
         assert_eq!(both.to_string(), "kill, net_bind_service");
         assert_eq!(Capabilities(1 << 63).to_string(), "63");
         let kill = Capabilities::of(&[Capability::CAP_KILL]);
-        assert_eq!(both.without(kill).to_string(), "net_bind_service");
+        assert_eq!(both.difference(kill).to_string(), "net_bind_service");
         assert!(both.contains(Capability::CAP_KILL) && !both.contains(Capability::CAP_CHOWN));
     }
 
     #[test]
-    fn what_is_read_is_what_proc_shows() {
+    fn the_sets_are_those_that_proc_shows() {
         let sets = Sets::own().unwrap();
         let text = std::fs::read_to_string("/proc/thread-self/status").unwrap();
         let shown = [
@@ -255,7 +256,7 @@ mod tests {
             let line = format!("{key}:\t{:016x}\n", set.0);
             assert!(text.contains(&line), "no {line} in {text}");
         }
-        // what one has may be had
+        // setting the present sets is permitted
         sets.apply().unwrap();
         assert_eq!(Sets::own().unwrap(), sets);
     }

@@ -6,7 +6,7 @@ use std::time::{Duration, SystemTime, UNIX_EPOCH};
 
 use nix::time::{ClockId, clock_gettime};
 
-/// A moment, broken down in local time. Displayed as `2026-11-21 06:18:00.123`.
+/// A time, broken down in the local time zone. Displayed as `2026-11-21 06:18:00.123`.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 pub struct LocalTime {
     /// The year, as 2026.
@@ -30,14 +30,14 @@ pub struct LocalTime {
 }
 
 impl LocalTime {
-    /// Now.
+    /// The present time.
     pub fn now() -> Self {
         Self::at(SystemTime::now())
     }
 
-    /// That moment; a moment before 1970 counts as 1970.
-    pub fn at(moment: SystemTime) -> Self {
-        let since = moment.duration_since(UNIX_EPOCH).unwrap_or_default();
+    /// Converts a time to local time: localtime_r(3). A time before 1970 counts as 1970.
+    pub fn at(time: SystemTime) -> Self {
+        let since = time.duration_since(UNIX_EPOCH).unwrap_or_default();
         let seconds = since.as_secs() as libc::time_t;
         // SAFETY: a tm of zeros is valid (its zone pointer may be null).
         let mut tm: libc::tm = unsafe { mem::zeroed() };
@@ -76,7 +76,7 @@ impl fmt::Display for LocalTime {
     }
 }
 
-/// Microseconds of `CLOCK_MONOTONIC`.
+/// The time of `CLOCK_MONOTONIC`, microseconds.
 pub fn monotonic_micros() -> u64 {
     // CLOCK_MONOTONIC cannot fail
     let now = clock_gettime(ClockId::CLOCK_MONOTONIC).map_or(Duration::ZERO, Duration::from);
@@ -89,7 +89,7 @@ const MONTHS: [&str; 12] = [
 ];
 
 impl LocalTime {
-    /// As ctime(3) writes it, without the newline: `Fri Nov 20 11:32:16 2026`.
+    /// The format of ctime(3), without the newline: `Fri Nov 20 11:32:16 2026`.
     pub fn ctime(&self) -> String {
         format!(
             "{} {} {:2} {:02}:{:02}:{:02} {}",
@@ -105,7 +105,7 @@ impl LocalTime {
 }
 
 impl LocalTime {
-    /// As the common log format writes it: `21/Nov/2026:11:56:45 +0000`.
+    /// The format of the common log: `21/Nov/2026:11:56:45 +0000`.
     pub fn common_log(&self) -> String {
         let offset = self.offset.abs() / 60;
         format!(
@@ -123,7 +123,7 @@ impl LocalTime {
     }
 }
 
-/// A moment as HTTP writes it (RFC 9110, 5.6.7): `Fri, 20 Nov 2026 11:32:16 GMT`; `epoch` in seconds.
+/// The HTTP date (RFC 9110, section 5.6.7) of a time in seconds since 1970: `Fri, 20 Nov 2026 11:32:16 GMT`.
 pub fn http_date(epoch: i64) -> String {
     // SAFETY: a tm of zeros is valid (its zone pointer may be null).
     let mut tm: libc::tm = unsafe { mem::zeroed() };

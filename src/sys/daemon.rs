@@ -1,4 +1,4 @@
-//! Leaving the terminal.
+//! Becoming a daemon: daemon(7).
 
 use std::fs::File;
 use std::io::{self, Read, Write};
@@ -9,22 +9,25 @@ use nix::unistd::{self, ForkResult};
 use super::stdio;
 use super::thread::exit_now;
 
-/// Why this process cannot become a daemon; nothing was changed.
+/// Why this process cannot become a daemon. Nothing was changed.
 #[derive(thiserror::Error, Debug)]
 pub enum DaemonError {
     /// The log cannot be written.
     #[error("cannot write the log {path}: {reason}", path = .0.display(), reason = .1)]
     Log(PathBuf, io::Error),
-    /// The kernel refused.
+    /// fork(2) or another system call failed.
     #[error("cannot leave the terminal: {0}")]
     Kernel(#[from] io::Error),
 }
 
-/// Becomes a daemon: a process of no terminal and no session leader, that reads `/dev/null` and writes to `log`
-/// (appended; created with mode 0640). Returns in the daemon only; the process that was started exits with 0.
-/// The umask and the directory stay.
+/// Becomes a daemon: without a terminal, not a session leader, with `/dev/null` as input and `log` as output (appended;
+/// created with mode 0640). Returns in the daemon only; the process that was started exits with 0. The umask and the
+/// working directory stay.
 ///
-/// Only for a process that has no second thread yet.
+/// Only while the process has one thread.
+///
+/// # Errors
+/// [`DaemonError`].
 pub fn daemonize(log: &Path) -> Result<(), DaemonError> {
     let log = open(log)?;
     if let Role::Parent = leave()? {
@@ -34,44 +37,49 @@ pub fn daemonize(log: &Path) -> Result<(), DaemonError> {
     Ok(())
 }
 
-/// As [`daemonize`], but the process that was started waits, and exits as the daemon tells it over the
-/// [`Parent`]: 0 when it serves, or the failure's status.
+/// As [`daemonize`], but the process that was started waits for the result of the start, which the daemon reports through
+/// [`Parent`]. It exits with 0 when the daemon serves, otherwise with the status of the failure.
+///
+/// # Errors
+/// [`DaemonError`].
 pub fn detach_later(log: &Path) -> Result<Parent, DaemonError> {
     let path = log;
     let log = open(path)?;
     let (read, write) = io::pipe()?;
     if let Role::Parent = leave()? {
         drop(write);
-        exit_now(wait_for_verdict(read, path));
+        exit_now(wait_for_result(read, path));
     }
     drop(read);
     take_descriptors(&log)?;
     Ok(Parent { pipe: write })
 }
 
-/// The process that was started, waiting. Dropped (or died with), it exits with 1.
+/// The process that was started and waits. It exits with 1 when this is dropped or the daemon dies.
 #[derive(Debug)]
 pub struct Parent {
     pipe: io::PipeWriter,
 }
 
 impl Parent {
-    /// We serve: the parent exits with 0. An error says that somebody stopped it in the meantime, who surely
-    /// meant us.
+    /// Reports that the daemon serves: the parent exits with 0.
+    ///
+    /// # Errors
+    /// `BrokenPipe` when the parent was stopped meanwhile, by a user who meant the daemon.
     pub fn ready(mut self) -> io::Result<()> {
         self.pipe.write_all(&[0])
     }
 
-    /// We cannot start: the parent writes the sentence to its terminal and exits with that status.
+    /// Reports that the daemon cannot start: the parent writes the sentence to its terminal and exits with this status.
     pub fn failed(mut self, status: u8, sentence: &str) {
-        let mut verdict = vec![status];
-        verdict.extend_from_slice(sentence.as_bytes());
-        // a parent that is gone needs no verdict
-        let _ = self.pipe.write_all(&verdict);
+        let mut result = vec![status];
+        result.extend_from_slice(sentence.as_bytes());
+        // a parent that is gone needs no result
+        let _ = self.pipe.write_all(&result);
     }
 }
 
-fn wait_for_verdict(mut pipe: io::PipeReader, log: &Path) -> i32 {
+fn wait_for_result(mut pipe: io::PipeReader, log: &Path) -> i32 {
     let mut status = [1];
     if let Ok(0) | Err(_) = pipe.read(&mut status) {
         let log = log.display();
@@ -98,10 +106,9 @@ enum Role {
     Daemon,
 }
 
-/// Forks twice with a new session between: the daemon leads no session, so that no terminal it opens can
-/// become its own.
+/// Forks twice, with setsid(2) between: a process that leads no session gets no controlling terminal when it opens one.
 fn leave() -> io::Result<Role> {
-    // SAFETY: by the callers' contract there is no second thread, so the child may do anything.
+    // SAFETY: by the callers' contract the process has one thread, so the child may call any function.
     if let ForkResult::Parent { .. } = unsafe { unistd::fork() }? {
         return Ok(Role::Parent);
     }
@@ -132,28 +139,28 @@ mod tests {
     use std::process::{Command, Output};
     use std::time::{Duration, Instant};
 
-    const HOW: &str = "RUWSGI_TEST_DAEMON";
+    const MODE: &str = "RUWSGI_TEST_DAEMON";
 
-    /// Runs in a process of its own (see `start`).
+    /// Runs in a separate process (see `start`).
     #[test]
     fn child_that_becomes_a_daemon() {
-        let Ok(how) = std::env::var(HOW) else {
+        let Ok(mode) = std::env::var(MODE) else {
             return;
         };
-        let (how, log) = how.split_once('/').unwrap();
+        let (mode, log) = mode.split_once('/').unwrap();
         let log = Path::new("/").join(log);
-        let said = match how {
+        let result = match mode {
             "at-once" => daemonize(&log),
             _ => detach_later(&log).map(|parent| {
                 eprintln!("starting");
-                match how {
+                match mode {
                     "ready" => parent.ready().unwrap(),
                     "failed" => parent.failed(22, "no such application"),
                     _ => {}
                 }
             }),
         };
-        if let Err(error) = said {
+        if let Err(error) = result {
             stdio::write_stderr(format!("{error}\n").as_bytes());
             std::process::exit(1);
         }
@@ -165,11 +172,11 @@ mod tests {
         std::process::exit(0);
     }
 
-    fn start(how: &str, log: &Path) -> Output {
+    fn start(mode: &str, log: &Path) -> Output {
         Command::new(std::env::current_exe().unwrap())
             .args(["--exact", "--nocapture", "--test-threads=1"])
             .arg("sys::daemon::tests::child_that_becomes_a_daemon")
-            .env(HOW, format!("{how}{}", log.display()))
+            .env(MODE, format!("{mode}{}", log.display()))
             .output()
             .unwrap()
     }
@@ -186,7 +193,7 @@ mod tests {
     }
 
     #[test]
-    fn a_daemon_has_no_session_of_its_own_and_writes_its_log() {
+    fn a_daemon_leads_no_session_and_writes_its_log() {
         let dir = tempfile::tempdir().unwrap();
         let log = dir.path().join("log");
         std::fs::write(&log, "before\n").unwrap();
@@ -201,25 +208,25 @@ mod tests {
     fn a_log_that_cannot_be_written_is_an_error_in_the_foreground() {
         let output = start("at-once", Path::new("/nonexistent/dir/log"));
         assert_eq!(output.status.code(), Some(1));
-        let said = String::from_utf8(output.stderr).unwrap();
+        let text = String::from_utf8(output.stderr).unwrap();
         assert!(
-            said.contains("cannot write the log /nonexistent/dir/log: No such file"),
-            "{said}"
+            text.contains("cannot write the log /nonexistent/dir/log: No such file"),
+            "{text}"
         );
     }
 
     #[test]
-    fn the_parent_exits_as_the_daemon_tells() {
+    fn the_parent_exits_with_the_result_of_the_start() {
         let dir = tempfile::tempdir().unwrap();
         let log = dir.path().join("log");
         assert_eq!(start("ready", &log).status.code(), Some(0));
         assert!(log_once_done(&log).starts_with("starting\n"));
         let failed = start("failed", &log);
         assert_eq!(failed.status.code(), Some(22));
-        let said = String::from_utf8(failed.stderr).unwrap();
+        let text = String::from_utf8(failed.stderr).unwrap();
         assert!(
-            said.contains("ruwsgi: no such application (log: "),
-            "{said}"
+            text.contains("ruwsgi: no such application (log: "),
+            "{text}"
         );
         let died = start("died", &log);
         assert_eq!(died.status.code(), Some(1));

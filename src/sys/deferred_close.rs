@@ -1,18 +1,20 @@
-//! Closing what somebody else has made.
+//! Closing descriptors without waiting.
 
 use std::os::fd::OwnedFd;
 use std::thread;
 
-/// Enough for a few calls of close(2).
+/// Stack of the thread that closes, bytes.
 const STACK: usize = 64 << 10;
 
-/// Closes descriptors that came from another user, in a thread of their own: closing may wait, for a connection that
-/// lingers (`SO_LINGER`) or a file system that he serves himself, for as long as he likes.
+/// Closes descriptors that came from another user, in a new thread. Such a close can wait without limit: for a connection
+/// with `SO_LINGER`, or for a file system that the user serves himself (FUSE).
+///
+/// If no thread can be started they are closed here.
 pub fn close(descriptors: Vec<OwnedFd>) {
     if descriptors.is_empty() {
         return;
     }
-    // where there can be no thread they are closed here, since the closure is dropped
+    // on failure the closure is dropped, and the descriptors with it
     let _ = thread::Builder::new()
         .stack_size(STACK)
         .spawn(move || drop(descriptors));
@@ -31,7 +33,7 @@ mod tests {
     use super::*;
 
     #[test]
-    fn a_connection_that_lingers_holds_nobody_up() {
+    fn the_close_of_a_lingering_connection_is_not_waited_for() {
         let listener = TcpListener::bind(("127.0.0.1", 0)).unwrap();
         let mut sender = TcpStream::connect(listener.local_addr().unwrap()).unwrap();
         let (mut receiver, _) = listener.accept().unwrap();
@@ -45,7 +47,7 @@ mod tests {
         let begin = Instant::now();
         close(vec![sender.into()]);
         assert!(begin.elapsed() < Duration::from_secs(100));
-        // what lingers goes on when the reader does
+        // the close completes when the peer has read
         let mut text = Vec::new();
         let end = receiver.read_to_end(&mut text);
         assert!(end.is_ok() || end.is_err_and(|error| error.kind() == ErrorKind::ConnectionReset));

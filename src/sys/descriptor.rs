@@ -1,10 +1,10 @@
 //! Descriptors known by number: borrowed for one call, checked, and taken over when inherited.
 
 use std::io;
-use std::os::fd::{BorrowedFd, FromRawFd, OwnedFd, RawFd};
+use std::os::fd::{AsFd, BorrowedFd, FromRawFd, OwnedFd, RawFd};
 
 use nix::errno::Errno;
-use nix::fcntl::{FcntlArg, FdFlag, fcntl};
+use nix::fcntl::{FcntlArg, FdFlag, OFlag, fcntl};
 
 /// Borrows the descriptor with this number for one call. Async-signal-safe.
 ///
@@ -20,6 +20,21 @@ pub(super) fn borrow(fd: &RawFd) -> io::Result<BorrowedFd<'_>> {
     }
     // SAFETY: the number is not -1. It is passed to system calls only, which check it; no memory depends on it.
     Ok(unsafe { BorrowedFd::borrow_raw(*fd) })
+}
+
+/// Sets or clears `O_NONBLOCK`, for every process that shares the open file.
+///
+/// # Errors
+/// Those of fcntl(2).
+pub fn set_nonblocking(fd: impl AsFd, on: bool) -> io::Result<()> {
+    let fd = fd.as_fd();
+    let before = OFlag::from_bits_retain(fcntl(fd, FcntlArg::F_GETFL)?);
+    let mut after = before;
+    after.set(OFlag::O_NONBLOCK, on);
+    if after != before {
+        fcntl(fd, FcntlArg::F_SETFL(after))?;
+    }
+    Ok(())
 }
 
 /// Takes over a descriptor that this process inherited, and sets close-on-exec on it.

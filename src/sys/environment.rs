@@ -1,22 +1,21 @@
-//! Variables that are for this process alone.
+//! Changes to the environment of this process.
 
 use std::ffi::OsString;
 
-/// Takes a variable out of the environment, so that no child inherits it.
+/// Removes a variable from the environment, so that no child inherits it, and returns its value.
 ///
-/// Only for a process that has no second thread yet: C code of another thread might be reading the
-/// environment.
+/// Only while the process has one thread: C code of another thread could be reading the environment.
 pub fn take(name: &str) -> Option<OsString> {
     let value = std::env::var_os(name)?;
-    // SAFETY: by the rule above no other thread exists.
+    // SAFETY: by the contract above no other thread exists.
     unsafe { std::env::remove_var(name) };
     Some(value)
 }
 
-/// Sets a variable of this process and of the children it will have.
+/// Sets a variable of this process and its later children.
 ///
-/// Only for a process that has no second thread: C code of another thread might be reading the environment.
+/// Only while the process has one thread: C code of another thread could be reading the environment.
 pub fn set(name: &str, value: &str) {
-    // SAFETY: by the rule above no other thread exists.
+    // SAFETY: by the contract above no other thread exists.
     unsafe { std::env::set_var(name, value) };
 }

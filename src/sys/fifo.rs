@@ -1,4 +1,4 @@
-//! Named pipes, for who is told things by writing letters to a file.
+//! FIFOs that this process creates to be controlled through: mkfifo(3).
 
 use std::fs::File;
 use std::io::{self, Read};
@@ -10,7 +10,7 @@ use nix::sys::stat::Mode;
 
 use super::socket::FileId;
 
-/// A fifo that was made here, open for reading.
+/// A FIFO that this process has created, open for reading.
 #[derive(Debug)]
 pub struct Fifo {
     file: File,
@@ -19,29 +19,29 @@ pub struct Fifo {
 }
 
 impl Fifo {
-    /// Makes a fifo of mode 0600 at a path, in the place of one that is there; it never blocks.
+    /// Creates a FIFO of mode 0600 at a path and opens it non-blocking. A FIFO that is there is replaced.
     ///
     /// # Errors
-    /// `AlreadyExists` when another kind of file is there, which stays; those of mkfifo(3), unlink(2) and open(2).
+    /// `AlreadyExists` when another kind of file is there, which stays. Those of mkfifo(3), unlink(2) and open(2).
     pub fn make(path: &Path) -> io::Result<Self> {
         match std::fs::symlink_metadata(path) {
-            Ok(about) if about.file_type().is_fifo() => std::fs::remove_file(path)?,
+            Ok(metadata) if metadata.file_type().is_fifo() => std::fs::remove_file(path)?,
             Ok(_) => {
-                let sentence = "a file of another kind is in the way, which is left alone";
-                return Err(io::Error::new(io::ErrorKind::AlreadyExists, sentence));
+                let reason = "a file of another kind is in the way, which is left alone";
+                return Err(io::Error::new(io::ErrorKind::AlreadyExists, reason));
             }
             Err(error) if error.kind() == io::ErrorKind::NotFound => {}
             Err(error) => return Err(error),
         }
         nix::unistd::mkfifo(path, Mode::S_IRUSR | Mode::S_IWUSR)?;
-        // for writing too: then it has a writer always, and does not end when one who wrote closes it
+        // for writing too: with this writer the FIFO does not end when the others close it
         let file = File::options()
             .read(true)
             .write(true)
             .custom_flags(libc::O_NONBLOCK | libc::O_NOFOLLOW)
             .open(path)?;
-        let about = file.metadata()?;
-        if !about.file_type().is_fifo() {
+        let metadata = file.metadata()?;
+        if !metadata.file_type().is_fifo() {
             return Err(io::Error::new(
                 io::ErrorKind::AlreadyExists,
                 "another file has taken its place",
@@ -51,25 +51,25 @@ impl Fifo {
             file,
             path: path.to_owned(),
             id: FileId {
-                device: about.dev(),
-                inode: about.ino(),
+                device: metadata.dev(),
+                inode: metadata.ino(),
             },
         })
     }
 
-    /// Where it is.
+    /// Its path.
     pub fn path(&self) -> &Path {
         &self.path
     }
 
-    /// What has been written to it, a few hundred bytes at the most.
+    /// Reads the bytes that have been written to it, at most 256; none when it is empty.
     pub fn take(&self) -> Vec<u8> {
         let mut bytes = [0; 256];
         let read = (&self.file).read(&mut bytes).unwrap_or(0);
         bytes[..read].to_vec()
     }
 
-    /// Removes the file, if it is still this one.
+    /// Removes the file if it is still this FIFO.
     ///
     /// # Errors
     /// Those of unlink(2).
@@ -116,7 +116,7 @@ mod tests {
         let path = dir.path().join("fifo");
         let stale = Fifo::make(&path).unwrap();
         let fifo = Fifo::make(&path).unwrap();
-        // it is no longer its own
+        // the file at its path is the newer FIFO
         stale.remove().unwrap();
         assert!(path.exists());
         fifo.remove().unwrap();

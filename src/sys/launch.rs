@@ -1,4 +1,4 @@
-//! Starting a program as another user, without being at that user's mercy until it runs.
+//! Starting a program as another user, who may stop the child before it executes the program.
 
 use std::io::{self, Read, Write};
 use std::os::fd::AsFd;
@@ -14,31 +14,34 @@ use super::poll;
 use super::process::{Pid, kill_hard};
 use super::thread::exit_now;
 
-/// How often a child that has not come far is looked at.
-const LOOK: Duration = Duration::from_millis(10);
-/// How long it may take; no machine is so slow.
-const LONGEST: Duration = Duration::from_secs(10);
+/// Interval at which a child that has not called exec is checked.
+const CHECK_INTERVAL: Duration = Duration::from_millis(10);
+/// Maximum time from fork to exec.
+const TIMEOUT: Duration = Duration::from_secs(10);
 
-/// Starts a command, as [`Command::spawn`] does. Between the change of the user and the program a child is a process
-/// that its user may signal: one that is stopped there, so that it would never tell how the start went, is killed.
+/// Starts a command, as [`Command::spawn`] does, and waits until exec has succeeded or failed.
+///
+/// Between the change of its user and exec the child can be signalled by that user. If it is stopped there it is killed,
+/// where [`Command::spawn`] would wait for ever.
 ///
 /// # Errors
-/// Those of fork(2), of what the command sets up, and of execve(2); `Interrupted` for one that was stopped.
+/// Those of fork(2), of the command's `pre_exec` and of execve(2); `Interrupted` if the child was stopped or timed out.
 pub(super) fn launch(mut command: Command) -> io::Result<Pid> {
-    let (mut told, mut tells) = io::pipe()?;
-    // SAFETY: the child calls what the command set up, which makes system calls only, and execve; glibc's fork leaves
-    // its allocator usable, and nothing else here takes a lock that another thread of ours might hold.
+    // closed by exec; an errno is written to it otherwise
+    let (mut reader, mut writer) = io::pipe()?;
+    // SAFETY: the child runs the command's `pre_exec`, which makes system calls only, and execve. glibc's fork leaves the
+    // allocator usable, and no other lock that another thread may hold is taken.
     let child = match unsafe { fork() }? {
         ForkResult::Parent { child } => child,
         ForkResult::Child => {
             let error = command.exec().raw_os_error().unwrap_or(libc::EINVAL);
-            let _ = tells.write_all(&error.to_ne_bytes());
+            let _ = writer.write_all(&error.to_ne_bytes());
             // the state of this process is a copy of its parent's: no exit handler may run
             exit_now(127)
         }
     };
-    drop(tells);
-    if let Err(error) = wait_for_word(&told, child) {
+    drop(writer);
+    if let Err(error) = wait_for_exec(&reader, child) {
         if let Some(pid) = Pid::new(child.as_raw()) {
             kill_hard(pid)?;
         }
@@ -46,8 +49,8 @@ pub(super) fn launch(mut command: Command) -> io::Result<Pid> {
         return Err(error);
     }
     let mut error = [0; 4];
-    match told.read_exact(&mut error) {
-        // closed by the program's start, or by a death that is noticed like any other
+    match reader.read_exact(&mut error) {
+        // closed by exec, or by the child's death, which is reaped like any other
         Err(_) => Pid::new(child.as_raw()).ok_or_else(|| Errno::EINVAL.into()),
         Ok(()) => {
             let _ = waitpid(child, None);
@@ -56,15 +59,15 @@ pub(super) fn launch(mut command: Command) -> io::Result<Pid> {
     }
 }
 
-/// Waits until the program runs, or cannot.
-fn wait_for_word(told: &impl AsFd, child: Child) -> io::Result<()> {
-    let end = Instant::now() + LONGEST;
-    while poll::wait(&[told.as_fd()], Some(LOOK))?.is_empty() {
+/// Waits until the pipe is readable: exec has succeeded or failed.
+fn wait_for_exec(reader: &impl AsFd, child: Child) -> io::Result<()> {
+    let end = Instant::now() + TIMEOUT;
+    while poll::wait(&[reader.as_fd()], Some(CHECK_INTERVAL))?.is_empty() {
         let flags = WaitPidFlag::WSTOPPED | WaitPidFlag::WNOHANG | WaitPidFlag::WNOWAIT;
         let stopped = matches!(waitid(Id::Pid(child), flags), Ok(WaitStatus::Stopped(..)));
         if stopped || end <= Instant::now() {
-            let what = "its user has stopped it before the program ran";
-            return Err(io::Error::new(io::ErrorKind::Interrupted, what));
+            let reason = "its user has stopped it before the program ran";
+            return Err(io::Error::new(io::ErrorKind::Interrupted, reason));
         }
     }
     Ok(())
@@ -76,7 +79,7 @@ mod tests {
     use super::*;
 
     #[test]
-    fn one_that_is_stopped_on_its_way_holds_nobody_up() {
+    fn a_child_that_is_stopped_before_exec_is_killed() {
         let mut command = Command::new("/bin/true");
         let stop = || {
             nix::sys::signal::raise(nix::sys::signal::SIGSTOP)?;
@@ -89,7 +92,7 @@ mod tests {
     }
 
     #[test]
-    fn what_cannot_be_run_is_told() {
+    fn a_missing_program_is_an_error() {
         let error = launch(Command::new("/nonexistent")).unwrap_err();
         assert_eq!(error.kind(), io::ErrorKind::NotFound);
         let pid = launch(Command::new("/bin/true")).unwrap();

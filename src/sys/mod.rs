@@ -1,8 +1,9 @@
-//! The kernel: the only caller of nix and libc.
+//! The kernel's interface, above nix and libc.
+//!
+//! `unsafe` stands here, in `shared/` and in the Python crate, and nowhere else.
 
 pub mod backlog;
 pub mod bell;
-pub mod borrowed_rights;
 pub mod capability;
 pub(crate) mod cgroup;
 pub mod clock;
@@ -12,23 +13,27 @@ mod descriptor;
 pub mod environment;
 pub mod epoll;
 pub mod fifo;
+pub mod fs_identity;
 pub(crate) mod inherited_socket;
-pub mod interpreter;
-pub(crate) mod keyring;
-pub(crate) mod launch;
-pub(crate) mod memory;
+mod keyring;
+mod launch;
+pub mod memory;
 pub(crate) mod notify;
 pub(crate) mod oom;
 pub mod packet;
-pub(crate) mod pidfile;
 pub mod pipe;
 pub mod poll;
+pub mod privileges;
+mod proc_stat;
 pub mod process;
+pub(crate) mod rlimit;
 pub mod signal;
 pub mod socket;
+pub(crate) mod spawn;
 pub mod stdio;
 pub mod stream;
 pub mod symlink_walk;
 pub mod thread;
+pub mod title;
 pub mod unix_socket;
 pub mod user;

@@ -1,4 +1,4 @@
-//! Telling systemd how we are (`Type=notify`, `WatchdogSec=`): sd_notify(3), sd_watchdog_enabled(3).
+//! Notifications to systemd (`Type=notify`, `WatchdogSec=`): sd_notify(3), sd_watchdog_enabled(3).
 
 use std::ffi::OsStr;
 use std::io;
@@ -9,24 +9,24 @@ use std::time::{Duration, Instant};
 
 use crate::sys::{clock, environment};
 
-/// The way to the service manager; silent when there is none.
+/// The connection to the service manager. Without one, nothing is sent.
 #[derive(Debug, Default)]
 pub(crate) struct Notify {
     to: Option<(SocketAddr, UnixDatagram)>,
     watchdog: Option<Watchdog>,
 }
 
-/// How often we are to say that we are alive.
+/// The keep-alive messages that systemd expects.
 #[derive(Debug)]
 struct Watchdog {
-    every: Duration,
-    /// When the next time is; not yet known before the first.
+    interval: Duration,
+    /// The time of the next message; `None` before the first.
     due: Option<Instant>,
 }
 
 impl Notify {
-    /// Takes `NOTIFY_SOCKET` and its kin out of the environment, so that no child speaks in our name. To be called
-    /// before there are threads, and before a chroot hides the socket.
+    /// Connects to `NOTIFY_SOCKET`. Removes it and the variables of the watchdog from the environment, so that no child
+    /// sends notifications for this process. To be called before there are threads, and before chroot(2).
     pub(crate) fn from_environment() -> Self {
         let to = environment::take("NOTIFY_SOCKET").and_then(|name| match connect(&name) {
             Ok(to) => Some(to),
@@ -42,17 +42,17 @@ impl Notify {
         Notify { to, watchdog }
     }
 
-    /// The start, or a reload, is complete.
+    /// Reports that the start, or a reload, is complete.
     pub(crate) fn ready(&self, status: &str) {
         self.send(&format!("READY=1\nSTATUS={}\n", one_line(status)));
     }
 
-    /// One line about what is going on, for `systemctl status`.
+    /// Reports the state in one line, for `systemctl status`.
     pub(crate) fn status(&self, status: &str) {
         self.send(&format!("STATUS={}\n", one_line(status)));
     }
 
-    /// A reload begins; [`Notify::ready`] ends it, whether it succeeded or not.
+    /// Reports that a reload begins; [`Notify::ready`] ends it, whether it succeeded or not.
     pub(crate) fn reloading(&self) {
         self.send(&format!(
             "RELOADING=1\nMONOTONIC_USEC={}\n",
@@ -60,23 +60,23 @@ impl Notify {
         ));
     }
 
-    /// Says that we are alive, if systemd wants to hear that and it is time.
+    /// Sends the keep-alive message if it is due.
     pub(crate) fn beat(&mut self, now: Instant) {
         let Some(watchdog) = &mut self.watchdog else {
             return;
         };
         if watchdog.due.is_none_or(|due| due <= now) {
-            watchdog.due = now.checked_add(watchdog.every);
+            watchdog.due = now.checked_add(watchdog.interval);
             self.send("WATCHDOG=1\n");
         }
     }
 
-    /// When [`Notify::beat`] has to be called.
+    /// The time at which [`Notify::beat`] is due.
     pub(crate) fn beat_deadline(&self) -> Option<Instant> {
         self.watchdog.as_ref()?.due
     }
 
-    /// The stop begins.
+    /// Reports that the stop begins.
     pub(crate) fn stopping(&self) {
         self.send("STOPPING=1\n");
     }
@@ -87,7 +87,7 @@ impl Notify {
         };
         let mut sent = socket.send(message.as_bytes());
         if sent.is_err() && socket.connect_addr(address).is_ok() {
-            // the service manager has a new socket since it restarted itself
+            // the service manager has restarted itself, and has a new socket
             sent = socket.send(message.as_bytes());
         }
         if let Err(e) = sent {
@@ -96,13 +96,13 @@ impl Notify {
     }
 }
 
-/// How often systemd is to hear from this very process: twice as often as it asks for.
+/// The watchdog of this process, at half the interval that systemd demands; `None` if it is off or another process's.
 fn watchdog() -> Option<Watchdog> {
     let [micros, pid] = ["WATCHDOG_USEC", "WATCHDOG_PID"].map(environment::take);
     let ours = pid.is_none_or(|pid| pid.to_str() == Some(&std::process::id().to_string()));
     let micros: u64 = micros?.to_str()?.parse().ok()?;
     (ours && micros > 0).then(|| Watchdog {
-        every: Duration::from_micros(micros) / 2,
+        interval: Duration::from_micros(micros) / 2,
         due: None,
     })
 }
@@ -139,7 +139,7 @@ mod tests {
     }
 
     #[test]
-    fn the_service_manager_is_told_also_after_it_restarted() {
+    fn notifications_arrive_also_after_the_service_manager_restarted() {
         let dir = tempfile::tempdir().unwrap();
         let path = dir.path().join("notify");
         let manager = UnixDatagram::bind(&path).unwrap();
@@ -157,7 +157,7 @@ mod tests {
     }
 
     #[test]
-    fn an_abstract_name_and_a_reload_are_understood() {
+    fn an_abstract_name_and_a_reload_work() {
         let name = format!("ruwsgi-notify-{}", std::process::id());
         let address = SocketAddr::from_abstract_name(&name).unwrap();
         let manager = UnixDatagram::bind_addr(&address).unwrap();

@@ -1,31 +1,31 @@
-//! How often the kernel has killed for want of memory: by which such a kill can be told from others.
+//! Counters of the kernel's OOM killer, by which its kills are distinguished from others.
 
 use std::fs;
 
-/// Kills until now. `None` where the kernel does not say.
+/// The number of OOM kills until now. `None` where the kernel has no counter.
 #[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]
-pub struct Kills {
+pub struct OomKills {
     /// In this process's cgroup: `memory.events`, or `memory.oom_control` of cgroup v1.
     cgroup: Option<u64>,
     /// On the machine: /proc/vmstat.
     machine: Option<u64>,
 }
 
-/// Whose memory was used up.
+/// The scope of an OOM kill: whose memory was exhausted.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
-pub enum Want {
-    /// The cgroup's.
+pub enum OomScope {
+    /// The cgroup of this process.
     Cgroup,
-    /// The machine's, or that of another cgroup.
+    /// The machine, or another cgroup.
     Machine,
-    /// Nobody's.
+    /// There was no OOM kill.
     None,
-    /// The kernel does not say.
+    /// The kernel has no counters.
     Unknown,
 }
 
-impl Kills {
-    /// Reads the numbers.
+impl OomKills {
+    /// Reads the counters.
     pub fn now() -> Self {
         let groups = fs::read_to_string("/proc/self/cgroup").unwrap_or_default();
         let cgroup = files(&groups)
@@ -38,21 +38,21 @@ impl Kills {
         }
     }
 
-    /// What has happened since.
-    pub fn until(self, later: Self) -> Want {
+    /// The scope of the kills between this reading and a later one.
+    pub fn until(self, later: Self) -> OomScope {
         let rose = |before: Option<u64>, after: Option<u64>| Some(after? > before?);
         let machine = rose(self.machine, later.machine);
         match (rose(self.cgroup, later.cgroup), machine) {
-            (Some(true), _) => Want::Cgroup,
-            (_, Some(true)) => Want::Machine,
-            (None, None) => Want::Unknown,
-            _ => Want::None,
+            (Some(true), _) => OomScope::Cgroup,
+            (_, Some(true)) => OomScope::Machine,
+            (None, None) => OomScope::Unknown,
+            _ => OomScope::None,
         }
     }
 }
 
-/// Where the number may stand, by the lines of /proc/self/cgroup. In a container the path is that of the host, and the
-/// container's own group is mounted at the root.
+/// The files that may hold the counter, by the lines of /proc/self/cgroup. In a container the path may be that of the
+/// host, and the container's cgroup is mounted at the root.
 fn files(groups: &str) -> Vec<String> {
     let mut files = Vec::new();
     for line in groups.lines() {
@@ -81,12 +81,12 @@ fn number(text: &str) -> Option<u64> {
 mod tests {
     use super::*;
 
-    fn kills(cgroup: Option<u64>, machine: Option<u64>) -> Kills {
-        Kills { cgroup, machine }
+    fn kills(cgroup: Option<u64>, machine: Option<u64>) -> OomKills {
+        OomKills { cgroup, machine }
     }
 
     #[test]
-    fn the_group_is_found_in_both_versions_of_cgroups() {
+    fn the_files_are_found_in_both_versions_of_cgroups() {
         assert_eq!(
             files("0::/system.slice/blog.service\n"),
             [
@@ -118,12 +118,12 @@ mod tests {
     }
 
     #[test]
-    fn what_rose_tells_whose_memory_was_used_up() {
+    fn the_counter_that_rose_is_the_scope() {
         let before = kills(Some(1), Some(5));
-        assert_eq!(before.until(kills(Some(2), Some(6))), Want::Cgroup);
-        assert_eq!(before.until(kills(Some(1), Some(6))), Want::Machine);
-        assert_eq!(before.until(before), Want::None);
+        assert_eq!(before.until(kills(Some(2), Some(6))), OomScope::Cgroup);
+        assert_eq!(before.until(kills(Some(1), Some(6))), OomScope::Machine);
+        assert_eq!(before.until(before), OomScope::None);
         let silent = kills(None, None);
-        assert_eq!(silent.until(silent), Want::Unknown);
+        assert_eq!(silent.until(silent), OomScope::Unknown);
     }
 }

@@ -1,4 +1,4 @@
-//! Pipes: what a child writes, and FIFOs.
+//! Pipes for the output of children, and writing to FIFOs.
 
 use std::fs::OpenOptions;
 use std::io::{self, PipeReader, PipeWriter, Write};
@@ -7,20 +7,20 @@ use std::path::Path;
 
 use nix::errno::Errno;
 
-/// A pipe for the output of a child; reading from it never waits.
+/// Creates a pipe for the output of a child; the reading end is non-blocking.
 ///
 /// # Errors
 /// Those of pipe2(2).
 pub fn for_output() -> io::Result<(PipeReader, PipeWriter)> {
     let (reader, writer) = io::pipe()?;
-    super::socket::set_nonblocking(&reader, true)?;
+    super::descriptor::set_nonblocking(&reader, true)?;
     Ok((reader, writer))
 }
 
-/// Writes to a FIFO; false if nobody reads it. Never waits.
+/// Writes to a FIFO without waiting; returns false if no process has it open for reading.
 ///
 /// # Errors
-/// Those of open(2) and write(2); a FIFO that is full is one.
+/// Those of open(2) and write(2); `WouldBlock` when the FIFO is full.
 pub fn write_fifo(path: &Path, bytes: &[u8]) -> io::Result<bool> {
     let opened = OpenOptions::new()
         .write(true)

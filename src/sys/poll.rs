@@ -1,4 +1,4 @@
-//! Waiting for descriptors.
+//! Waiting for a few descriptors: poll(2).
 
 use std::io;
 use std::os::fd::BorrowedFd;
@@ -7,10 +7,10 @@ use std::time::Duration;
 use nix::errno::Errno;
 use nix::poll::{PollFd, PollFlags, PollTimeout, poll};
 
-/// Waits until one of `fds` is readable (or at its end), or `timeout` has passed; `None` waits for ever.
+/// Waits until one of `fds` is readable (or at its end), or `timeout` has passed; `None` is no timeout.
 ///
-/// Returns the indices of those that are ready. A time-out is rounded up to milliseconds, so that what
-/// was due is due when this returns. A signal ends the wait early, with nothing ready.
+/// Returns the indices of those that are ready. The timeout is rounded up to milliseconds, so that a deadline has passed
+/// when this returns. A signal ends the wait early, with none ready.
 ///
 /// # Errors
 /// Those of poll(2).
@@ -31,15 +31,15 @@ pub fn wait(fds: &[BorrowedFd<'_>], timeout: Option<Duration>) -> io::Result<Vec
     }
 }
 
-/// Whether `fd` has something to read, or is at its end, right now.
+/// Whether `fd` is readable, or at its end, now.
 pub fn readable(fd: BorrowedFd<'_>) -> bool {
     wait(&[fd], Some(Duration::ZERO)).is_ok_and(|ready| !ready.is_empty())
 }
 
-/// Whether `fd` takes something now, or within this time; one that is broken does: the write will tell.
-pub fn writable(fd: BorrowedFd<'_>, patience: Duration) -> bool {
+/// Whether `fd` can be written to now, or within `timeout`. Also true on error: the next write reports it.
+pub fn writable(fd: BorrowedFd<'_>, timeout: Duration) -> bool {
     let mut polled = [PollFd::new(fd, PollFlags::POLLOUT)];
-    poll(&mut polled, in_milliseconds(Some(patience))).is_ok_and(|ready| ready > 0)
+    poll(&mut polled, in_milliseconds(Some(timeout))).is_ok_and(|ready| ready > 0)
 }
 
 fn in_milliseconds(timeout: Option<Duration>) -> PollTimeout {
@@ -64,27 +64,27 @@ mod tests {
     use super::*;
 
     #[test]
-    fn only_those_with_something_to_read_are_reported() {
-        let (quiet, _kept) = UnixStream::pair().unwrap();
-        let (spoken_to, mut speaker) = UnixStream::pair().unwrap();
-        speaker.write_all(b"x").unwrap();
+    fn only_readable_descriptors_are_returned() {
+        let (quiet, _other) = UnixStream::pair().unwrap();
+        let (readable_end, mut writer) = UnixStream::pair().unwrap();
+        writer.write_all(b"x").unwrap();
         assert_eq!(
-            wait(&[quiet.as_fd(), spoken_to.as_fd()], None).unwrap(),
+            wait(&[quiet.as_fd(), readable_end.as_fd()], None).unwrap(),
             [1]
         );
-        assert!(readable(spoken_to.as_fd()) && !readable(quiet.as_fd()));
+        assert!(readable(readable_end.as_fd()) && !readable(quiet.as_fd()));
     }
 
     #[test]
-    fn the_end_of_a_stream_is_reported() {
+    fn the_end_of_a_stream_is_readable() {
         let (stream, other) = UnixStream::pair().unwrap();
         drop(other);
         assert!(readable(stream.as_fd()));
     }
 
     #[test]
-    fn a_time_out_is_never_short() {
-        let (quiet, _kept) = UnixStream::pair().unwrap();
+    fn a_timeout_is_never_shortened() {
+        let (quiet, _other) = UnixStream::pair().unwrap();
         let begun = Instant::now();
         let timeout = Duration::from_micros(1_200);
         assert!(wait(&[quiet.as_fd()], Some(timeout)).unwrap().is_empty());

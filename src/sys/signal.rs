@@ -1,4 +1,4 @@
-//! Signals as something to read: blocked, and delivered through a signalfd.
+//! Signals that are blocked and read from a descriptor: signalfd(2).
 
 use std::io;
 use std::os::fd::{AsFd, BorrowedFd};
@@ -9,14 +9,14 @@ use nix::sys::signalfd::{SfdFlags, SignalFd};
 
 pub use nix::sys::signal::Signal;
 
-/// A set of blocked signals and the descriptor they are read from.
+/// A set of blocked signals, and the descriptor from which they are read.
 #[derive(Debug)]
 pub struct Signals {
     fd: SignalFd,
 }
 
 impl Signals {
-    /// Blocks `signals` in this thread and opens a descriptor that reports them.
+    /// Blocks `signals` in this thread and opens a non-blocking descriptor for them.
     ///
     /// # Errors
     /// Those of sigprocmask(2) and signalfd(2).
@@ -27,7 +27,7 @@ impl Signals {
         Ok(Self { fd })
     }
 
-    /// The next signal that has arrived; `None` when there is none.
+    /// Reads the next pending signal; `None` when there is none.
     ///
     /// # Errors
     /// Those of read(2).

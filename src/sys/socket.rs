@@ -1,4 +1,4 @@
-//! Listening stream sockets: made, adopted, examined.
+//! Listening stream sockets: creating and examining them.
 
 use std::io;
 use std::net::SocketAddr;
@@ -6,7 +6,6 @@ use std::os::fd::{AsFd, AsRawFd, BorrowedFd, OwnedFd, RawFd};
 use std::path::{Path, PathBuf};
 
 use nix::errno::Errno;
-use nix::fcntl::{FcntlArg, OFlag, fcntl};
 use nix::sys::socket::{
     self, AddressFamily, SockFlag, SockType, SockaddrLike, SockaddrStorage, UnixAddr, getsockopt,
     setsockopt, sockopt,
@@ -15,7 +14,9 @@ use nix::sys::stat::{self, SFlag};
 
 use super::descriptor;
 
-/// Longest path of a Unix socket, bytes.
+pub use super::descriptor::set_nonblocking;
+
+/// Maximum length of the path of a Unix socket, bytes: unix(7).
 pub const MAX_UNIX_PATH: usize = 107;
 
 /// Settings of a TCP listener; accepted connections inherit keep-alive and no-delay.
@@ -29,21 +30,30 @@ pub struct TcpSettings {
     pub v6_only: bool,
 }
 
-/// Makes a Unix stream socket bound to `path`, not yet listening: nobody can connect before [`listen`].
+/// Creates a Unix stream socket bound to `path`. Clients cannot connect before [`listen`].
+///
+/// # Errors
+/// Those of bind(2).
 pub fn bind_unix(path: &Path) -> io::Result<OwnedFd> {
     let socket = stream(AddressFamily::Unix)?;
     socket::bind(socket.as_raw_fd(), &UnixAddr::new(path)?)?;
     Ok(socket)
 }
 
-/// Makes a Unix stream socket bound to `path` and listening.
+/// Creates a Unix stream socket that listens at `path`.
+///
+/// # Errors
+/// Those of bind(2) and listen(2).
 pub fn listen_unix(path: &Path, backlog: u32) -> io::Result<OwnedFd> {
     let socket = bind_unix(path)?;
     listen(socket.as_fd(), backlog)?;
     Ok(socket)
 }
 
-/// Makes a listening socket in Linux's abstract namespace; `name` is without the leading NUL.
+/// Creates a Unix stream socket that listens in the abstract namespace. `name` is without the leading NUL.
+///
+/// # Errors
+/// Those of bind(2) and listen(2).
 pub fn listen_abstract(name: &[u8], backlog: u32) -> io::Result<OwnedFd> {
     let socket = stream(AddressFamily::Unix)?;
     socket::bind(socket.as_raw_fd(), &UnixAddr::new_abstract(name)?)?;
@@ -51,7 +61,10 @@ pub fn listen_abstract(name: &[u8], backlog: u32) -> io::Result<OwnedFd> {
     Ok(socket)
 }
 
-/// Makes a listening TCP socket.
+/// Creates a listening TCP socket, with `SO_REUSEADDR` and `TCP_NODELAY`.
+///
+/// # Errors
+/// Those of bind(2), listen(2) and setsockopt(2).
 pub fn listen_tcp(address: SocketAddr, backlog: u32, settings: TcpSettings) -> io::Result<OwnedFd> {
     let family = match address {
         SocketAddr::V4(_) => AddressFamily::Inet,
@@ -81,70 +94,33 @@ fn stream(family: AddressFamily) -> io::Result<OwnedFd> {
     )?)
 }
 
-/// Lets clients connect, or changes the backlog of a socket that listens already. More than
-/// [`somaxconn`] is cut by the kernel.
+/// Starts to listen, or changes the backlog of a socket that listens already. The kernel limits the backlog to
+/// [`somaxconn`].
+///
+/// # Errors
+/// Those of listen(2).
 pub fn listen(socket: BorrowedFd, backlog: u32) -> io::Result<()> {
     let backlog = i32::try_from(backlog).unwrap_or(i32::MAX);
-    // SAFETY: the descriptor is open; no memory is passed. (nix refuses more than 4096.)
+    // SAFETY: the descriptor is open; no memory is passed. (nix refuses a backlog above 4096.)
     let result = unsafe { libc::listen(socket.as_raw_fd(), backlog) };
     Errno::result(result)?;
     Ok(())
 }
 
-/// The machine's largest backlog, `net.core.somaxconn`.
+/// The maximum backlog: `net.core.somaxconn`, or the kernel's default where /proc is missing.
 pub fn somaxconn() -> u32 {
     let text = std::fs::read_to_string("/proc/sys/net/core/somaxconn").unwrap_or_default();
-    // the kernel's own default, where /proc is not mounted
     text.trim().parse().unwrap_or(4096)
 }
 
-/// Why a descriptor cannot be taken over as a listening socket.
-#[derive(thiserror::Error, Debug, PartialEq, Eq)]
-pub enum AdoptError {
-    /// There is no such descriptor.
-    #[error("descriptor {0} is not open")]
-    NotOpen(RawFd),
-    /// It is something else.
-    #[error("descriptor {0} is {1}, not a socket")]
-    NotASocket(RawFd, &'static str),
-    /// It is a socket of another kind.
-    #[error("descriptor {0} is a socket, but not a stream socket")]
-    NotAStream(RawFd),
-    /// It is a connection, or was never told to listen.
-    #[error("descriptor {0} is a socket, but does not listen")]
-    NotListening(RawFd),
-    /// The kernel refused to say.
-    #[error("descriptor {0} cannot be examined: {1}")]
-    Kernel(RawFd, Errno),
-}
-
-/// Says whether descriptor `fd` is a listening stream socket, and what is wrong otherwise.
-pub fn check_listening(fd: RawFd) -> Result<(), AdoptError> {
-    let socket = descriptor::borrow(&fd).map_err(|_| AdoptError::NotOpen(fd))?;
-    let stat = stat::fstat(socket).map_err(|_| AdoptError::NotOpen(fd))?;
-    let kind = SFlag::from_bits_truncate(stat.st_mode & SFlag::S_IFMT.bits());
-    if kind != SFlag::S_IFSOCK {
-        return Err(AdoptError::NotASocket(fd, kind_named(kind)));
-    }
-    match getsockopt(&socket, sockopt::SockType) {
-        Ok(SockType::Stream) => {}
-        Ok(_) => return Err(AdoptError::NotAStream(fd)),
-        Err(e) => return Err(AdoptError::Kernel(fd, e)),
-    }
-    match getsockopt(&socket, sockopt::AcceptConn) {
-        Ok(true) => Ok(()),
-        Ok(false) => Err(AdoptError::NotListening(fd)),
-        Err(e) => Err(AdoptError::Kernel(fd, e)),
-    }
-}
-
-/// Whether it is a listening stream socket. Nothing is asked of a file system, which might keep who asks waiting.
+/// Whether it is a listening stream socket. Asks no file system, which could block (fstat(2) on FUSE).
 pub fn listens(fd: BorrowedFd) -> bool {
     let is_stream = getsockopt(&fd, sockopt::SockType) == Ok(SockType::Stream);
     is_stream && getsockopt(&fd, sockopt::AcceptConn) == Ok(true)
 }
 
-fn kind_named(kind: SFlag) -> &'static str {
+/// The kind of a file, with its article.
+pub(super) fn kind_named(kind: SFlag) -> &'static str {
     match kind {
         SFlag::S_IFREG => "a regular file",
         SFlag::S_IFDIR => "a directory",
@@ -156,28 +132,7 @@ fn kind_named(kind: SFlag) -> &'static str {
     }
 }
 
-/// Takes over a listening stream socket that this process inherited, and makes it close-on-exec.
-///
-/// The caller must be the only one to take this descriptor. Descriptor 0 is moved, and `/dev/null` put in
-/// its place.
-pub fn adopt(fd: RawFd) -> Result<OwnedFd, AdoptError> {
-    check_listening(fd)?;
-    let failed = |error: io::Error| {
-        let errno = error.raw_os_error().map_or(Errno::EIO, Errno::from_raw);
-        AdoptError::Kernel(fd, errno)
-    };
-    if fd > 2 {
-        return descriptor::take_over(fd).map_err(failed);
-    }
-    let standard = descriptor::borrow(&fd).map_err(failed)?;
-    let moved = standard.try_clone_to_owned().map_err(failed)?;
-    if fd == 0 {
-        super::stdio::close_input().map_err(failed)?;
-    }
-    Ok(moved)
-}
-
-/// The user at the other end of a connected Unix socket.
+/// The user of the peer of a connected Unix socket: `SO_PEERCRED`.
 ///
 /// # Errors
 /// Those of getsockopt(2).
@@ -185,8 +140,8 @@ pub fn peer_user(socket: BorrowedFd) -> io::Result<u32> {
     Ok(nix::sys::socket::getsockopt(&socket, sockopt::PeerCredentials)?.uid())
 }
 
-/// Who is at the other end of a stream socket; `None` for one that is not connected, for another kind of socket, and for a
-/// peer without a name, as in a pair.
+/// The address of the peer of a connected stream socket, for messages. `None` for another socket, and for a peer without a
+/// name, as in a pair.
 pub fn stream_peer(fd: RawFd) -> Option<String> {
     let socket = descriptor::borrow(&fd).ok()?;
     let kind = getsockopt(&socket, sockopt::SockType).ok()?;
@@ -204,20 +159,20 @@ pub fn stream_peer(fd: RawFd) -> Option<String> {
     }
 }
 
-/// What stands at a path where a Unix socket shall be.
+/// The file at the path of a Unix socket.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 pub enum Probe {
-    /// Somebody listens there.
+    /// A socket on which a process listens.
     Live,
-    /// A socket file nobody listens on, with its device and inode.
+    /// A socket file on which no process listens.
     Stale(FileId),
-    /// Another kind of file: which.
+    /// Another kind of file, with its description.
     NotASocket(&'static str),
-    /// Nothing.
+    /// No file.
     Absent,
 }
 
-/// Device and inode: what makes a file itself, whatever its name.
+/// Device and inode, which identify a file whatever its name.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 pub struct FileId {
     /// The device.
@@ -227,7 +182,10 @@ pub struct FileId {
 }
 
 impl FileId {
-    /// Of the file at `path`, symbolic links not followed.
+    /// Reads those of the file at `path`. Symbolic links are not followed.
+    ///
+    /// # Errors
+    /// Those of lstat(2).
     pub fn of(path: &Path) -> io::Result<Self> {
         let stat = stat::lstat(path)?;
         Ok(FileId {
@@ -237,8 +195,10 @@ impl FileId {
     }
 }
 
-/// Finds out what stands at `path`, by trying to connect. An error (no permission, say) means that it cannot
-/// be known.
+/// Examines the file at `path`, a socket by connecting to it.
+///
+/// # Errors
+/// Those of lstat(2) and connect(2), `EACCES` for one: it is not known then whether the socket is live.
 pub fn probe_unix(path: &Path) -> io::Result<Probe> {
     let stat = match stat::lstat(path) {
         Ok(stat) => stat,
@@ -253,7 +213,7 @@ pub fn probe_unix(path: &Path) -> io::Result<Probe> {
     let socket = socket::socket(AddressFamily::Unix, SockType::Stream, flags, None)?;
     match socket::connect(socket.as_raw_fd(), &UnixAddr::new(path)?) {
         Ok(()) | Err(Errno::EAGAIN | Errno::EINPROGRESS) => Ok(Probe::Live),
-        // a socket of another type, with an owner
+        // a socket of another type that is bound
         Err(Errno::EPROTOTYPE) => Ok(Probe::Live),
         Err(Errno::ECONNREFUSED) => Ok(Probe::Stale(FileId {
             device: stat.st_dev,
@@ -264,7 +224,7 @@ pub fn probe_unix(path: &Path) -> io::Result<Probe> {
     }
 }
 
-/// Where a socket is bound.
+/// The address that a socket is bound to.
 #[derive(Debug, Clone, PartialEq, Eq)]
 pub enum LocalAddress {
     /// A path.
@@ -273,11 +233,14 @@ pub enum LocalAddress {
     Abstract(Vec<u8>),
     /// An IP address and port.
     Tcp(SocketAddr),
-    /// A family we do not serve, or a Unix socket without a name.
+    /// An address of another family, or a Unix socket without a name.
     Other,
 }
 
-/// The address that a socket is bound to.
+/// Reads the address that a socket is bound to.
+///
+/// # Errors
+/// Those of getsockname(2).
 pub fn local_address(socket: BorrowedFd) -> io::Result<LocalAddress> {
     let address: SockaddrStorage = socket::getsockname(socket.as_raw_fd())?;
     if let Some(v4) = address.as_sockaddr_in() {
@@ -297,24 +260,18 @@ pub fn local_address(socket: BorrowedFd) -> io::Result<LocalAddress> {
     })
 }
 
-/// Makes calls on a descriptor return instead of wait, or the reverse; for every process that shares it.
-pub fn set_nonblocking(fd: impl AsFd, on: bool) -> io::Result<()> {
-    let fd = fd.as_fd();
-    let before = OFlag::from_bits_retain(fcntl(fd, FcntlArg::F_GETFL)?);
-    let mut after = before;
-    after.set(OFlag::O_NONBLOCK, on);
-    if after != before {
-        fcntl(fd, FcntlArg::F_SETFL(after))?;
-    }
-    Ok(())
-}
-
-/// Sets `SO_KEEPALIVE`; connections accepted later inherit it.
+/// Sets or clears `SO_KEEPALIVE`; connections accepted later inherit it.
+///
+/// # Errors
+/// Those of setsockopt(2).
 pub fn set_keepalive(socket: &impl AsFd, on: bool) -> io::Result<()> {
     Ok(setsockopt(socket, sockopt::KeepAlive, &on)?)
 }
 
 /// Sets `TCP_NODELAY`; connections accepted later inherit it.
+///
+/// # Errors
+/// Those of setsockopt(2).
 pub fn set_nodelay(socket: &impl AsFd) -> io::Result<()> {
     Ok(setsockopt(socket, sockopt::TcpNoDelay, &true)?)
 }
@@ -323,8 +280,6 @@ pub fn set_nodelay(socket: &impl AsFd) -> io::Result<()> {
 #[allow(clippy::unwrap_used)]
 mod tests {
     use super::*;
-    use std::net::{TcpListener, UdpSocket};
-    use std::os::fd::IntoRawFd;
     use std::os::unix::net::{UnixDatagram, UnixListener, UnixStream};
 
     #[test]
@@ -337,7 +292,7 @@ mod tests {
         let id = FileId::of(&path).unwrap();
         drop(listener);
         while probe_unix(&path).unwrap() == Probe::Live {
-            // a program that another test is starting may hold it a moment longer
+            // a child that another test has just forked may still hold it
             std::thread::yield_now();
         }
         assert_eq!(probe_unix(&path).unwrap(), Probe::Stale(id));
@@ -363,7 +318,7 @@ mod tests {
     }
 
     #[test]
-    fn nobody_can_connect_before_listen() {
+    fn clients_cannot_connect_before_listen() {
         let dir = tempfile::tempdir().unwrap();
         let path = dir.path().join("s");
         let socket = bind_unix(&path).unwrap();
@@ -373,7 +328,7 @@ mod tests {
     }
 
     #[test]
-    fn addresses_are_told() {
+    fn the_bound_address_is_returned() {
         let dir = tempfile::tempdir().unwrap();
         let path = dir.path().join("s");
         let unix = listen_unix(&path, 5).unwrap();
@@ -391,22 +346,6 @@ mod tests {
             panic!("not TCP");
         };
         assert!(bound.port() != 0);
-    }
-
-    #[test]
-    fn only_a_listening_stream_socket_is_adopted() {
-        let fd = TcpListener::bind("127.0.0.1:0").unwrap().into_raw_fd();
-        let listener = adopt(fd).unwrap();
-        assert_eq!(listener.as_raw_fd(), fd);
-        let refused = |fd: &dyn AsRawFd| check_listening(fd.as_raw_fd()).unwrap_err().to_string();
-        let udp = UdpSocket::bind("127.0.0.1:0").unwrap();
-        assert!(refused(&udp).ends_with("but not a stream socket"));
-        let (one, _other) = UnixStream::pair().unwrap();
-        assert!(refused(&one).ends_with("but does not listen"));
-        let file = tempfile::tempfile().unwrap();
-        assert!(refused(&file).ends_with("is a regular file, not a socket"));
-        assert_eq!(adopt(9999).unwrap_err(), AdoptError::NotOpen(9999));
-        assert_eq!(adopt(-1).unwrap_err(), AdoptError::NotOpen(-1));
     }
 
     #[test]

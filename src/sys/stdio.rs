@@ -1,4 +1,4 @@
-//! The standard descriptors: where the log goes.
+//! The standard descriptors. The log goes to descriptor 2.
 
 use std::fs::{File, OpenOptions};
 use std::io;
@@ -13,32 +13,34 @@ use nix::unistd;
 
 use super::poll;
 
-/// What descriptor 2 is: not known yet, a file whose writes never wait for anybody, or something that is read.
+/// The kind of descriptor 2: not known yet; a file or terminal; or a pipe or socket, whose reader may be slow.
 static KIND: AtomicU8 = AtomicU8::new(UNKNOWN);
 const UNKNOWN: u8 = 0;
 const FILE: u8 = 1;
-const READ_BY_SOMEBODY: u8 = 2;
+const PIPE: u8 = 2;
 
-/// Writes that were dropped, one after the other, because nobody reads what was written before.
+/// The writes dropped since the last successful one, because the pipe was full.
 static DROPPED: AtomicU64 = AtomicU64::new(0);
 
-/// A reader that falls behind is waited for so long, once.
-const PATIENCE: Duration = Duration::from_millis(100);
+/// Time that a write waits for a full pipe. The writes after a dropped one do not wait.
+const PIPE_TIMEOUT: Duration = Duration::from_millis(100);
 
-/// Writes to descriptor 2 in one `write(2)`, a pipe in pieces that it takes whole. What cannot be written is dropped, and
-/// how much it was is said later: a full pipe or a gone reader of the log must not hold or end a server.
+/// Writes to descriptor 2 in one write(2); to a pipe in pieces of `PIPE_BUF`, which are atomic.
+///
+/// A full pipe, or one without a reader, must not block or end a server: bytes that cannot be written are dropped, and
+/// the number of dropped writes is logged once the pipe takes bytes again.
 pub fn write_stderr(bytes: &[u8]) {
-    if !is_read_by_somebody() {
+    if !is_pipe() {
         return write_once(bytes);
     }
     for piece in bytes.chunks(libc::PIPE_BUF) {
         let dropped = DROPPED.load(Relaxed);
-        let patience = if dropped == 0 {
-            PATIENCE
+        let timeout = if dropped == 0 {
+            PIPE_TIMEOUT
         } else {
             Duration::ZERO
         };
-        if !poll::writable(io::stderr().as_fd(), patience) {
+        if !poll::writable(io::stderr().as_fd(), timeout) {
             DROPPED.fetch_add(1, Relaxed);
             return;
         }
@@ -56,46 +58,55 @@ fn write_once(bytes: &[u8]) {
     while let Err(Errno::EINTR) = unistd::write(io::stderr(), bytes) {}
 }
 
-/// Another descriptor for what descriptor 2 writes to.
+/// Duplicates descriptor 2.
+///
+/// # Errors
+/// Those of fcntl(2).
 pub fn stderr_again() -> io::Result<OwnedFd> {
     io::stderr().as_fd().try_clone_to_owned()
 }
 
-/// Whether descriptor 2 leads to another process, which may be slow.
-fn is_read_by_somebody() -> bool {
+/// Whether descriptor 2 is a pipe or a socket.
+fn is_pipe() -> bool {
     let known = KIND.load(Relaxed);
     if known != UNKNOWN {
-        return known == READ_BY_SOMEBODY;
+        return known == PIPE;
     }
     let kind = nix::sys::stat::fstat(io::stderr())
         .map(|stat| stat.st_mode & libc::S_IFMT)
         .unwrap_or_default();
-    let read = [libc::S_IFIFO, libc::S_IFSOCK].contains(&kind);
-    KIND.store(if read { READ_BY_SOMEBODY } else { FILE }, Relaxed);
-    read
+    let pipe = [libc::S_IFIFO, libc::S_IFSOCK].contains(&kind);
+    KIND.store(if pipe { PIPE } else { FILE }, Relaxed);
+    pipe
 }
 
-/// Device and inode of descriptor 2.
+/// The device and inode of descriptor 2.
 pub fn stderr_identity() -> Option<(u64, u64)> {
     let stat = nix::sys::stat::fstat(io::stderr()).ok()?;
     Some((stat.st_dev, stat.st_ino))
 }
 
-/// Opens a log for appending; a new one gets mode 0640 (less the umask).
+/// Opens a log for appending; a new file gets mode 0640 less the umask.
+///
+/// # Errors
+/// Those of open(2); `ENXIO` for a FIFO without a reader.
 pub fn open_log(path: &Path) -> io::Result<File> {
     // O_NOCTTY: a log that is a terminal must not become the controlling one of a daemon.
-    // O_NONBLOCK for the open alone: a FIFO nobody reads must be an error, not a wait.
+    // O_NONBLOCK for the open alone: a FIFO without a reader is an error, not a wait.
     let file = OpenOptions::new()
         .append(true)
         .create(true)
         .mode(0o640)
         .custom_flags(libc::O_NOCTTY | libc::O_NONBLOCK)
         .open(path)?;
-    super::socket::set_nonblocking(&file, false)?;
+    super::descriptor::set_nonblocking(&file, false)?;
     Ok(file)
 }
 
 /// Makes an open log the standard output and error of this process.
+///
+/// # Errors
+/// Those of dup2(2).
 pub fn write_output_to(log: &File) -> io::Result<()> {
     unistd::dup2_stdout(log)?;
     unistd::dup2_stderr(log)?;
@@ -103,22 +114,29 @@ pub fn write_output_to(log: &File) -> io::Result<()> {
     Ok(())
 }
 
-/// Does so with the log that came with a message.
+/// As [`write_output_to`], with the first descriptor that came with a message. A failure is logged.
 pub fn write_output_to_first(logs: Vec<OwnedFd>) {
     if let Some(log) = logs.into_iter().next()
         && let Err(error) = write_output_to(&File::from(log))
     {
-        tracing::error!("the log cannot be written to its new file: {error}");
+        tracing::error!(
+            "the log stays in its old file: the new one cannot become the standard output: {error}"
+        );
     }
 }
 
-/// Opens the log at `path` (see [`open_log`]) and makes it the standard output and error. Nothing is
-/// changed when it cannot be opened.
+/// Opens the log at `path` (see [`open_log`]) and makes it the standard output and error.
+///
+/// # Errors
+/// Those of [`open_log`] and [`write_output_to`]; nothing is changed when it cannot be opened.
 pub fn redirect_output(path: &Path) -> io::Result<()> {
     write_output_to(&open_log(path)?)
 }
 
 /// Makes `/dev/null` the standard input.
+///
+/// # Errors
+/// Those of open(2) and dup2(2).
 pub fn close_input() -> io::Result<()> {
     unistd::dup2_stdin(File::open("/dev/null")?)?;
     Ok(())

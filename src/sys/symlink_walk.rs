@@ -1,4 +1,4 @@
-//! The way that a path leads, step by step: which file it is, and whose symbolic links lead there.
+//! Following a path step by step, to learn who owns the symbolic links on it: path_resolution(7).
 
 use std::collections::VecDeque;
 use std::io;
@@ -10,27 +10,29 @@ use nix::errno::Errno;
 use nix::fcntl::{AT_FDCWD, OFlag, openat, readlinkat};
 use nix::sys::stat::{FileStat, Mode, SFlag, fstat};
 
-/// The most links that a path may lead over, as in the kernel.
-const MOST_LINKS: usize = 40;
+/// Maximum symbolic links in a path, as in the kernel.
+const MAX_LINKS: usize = 40;
 
-/// Where a path leads.
-pub struct Way {
-    /// The file at its end.
+/// The result of following a path.
+pub struct Walk {
+    /// The file at the end.
     pub file: FileStat,
-    /// The owners of the links that lead there, those among its directories too.
-    pub guides: Vec<u32>,
+    /// The owners (uid) of the symbolic links on the path, in order; links in place of directories are among them.
+    pub link_owners: Vec<u32>,
 }
 
-/// Follows an absolute path. Each step is taken from the very link or directory that was looked at: one that is
-/// exchanged meanwhile leads to the old place or to the new one, and the owners are those of that way.
+/// Follows an absolute path.
+///
+/// Each step starts at the descriptor of the link or directory that was examined before. If a link is exchanged
+/// meanwhile, the result is that of the old or of the new path, and the owners belong to the same path.
 ///
 /// # Errors
-/// Those of openat(2).
-pub fn follow(path: &Path) -> io::Result<Way> {
+/// Those of openat(2); `ELOOP` for too many links.
+pub fn follow(path: &Path) -> io::Result<Walk> {
     let root = || step(Path::new("/"), None);
     let mut here = root()?;
     let mut file = fstat(&here)?;
-    let mut guides = Vec::new();
+    let mut link_owners = Vec::new();
     let mut rest: VecDeque<PathBuf> = parts(path).collect();
     while let Some(part) = rest.pop_front() {
         if part == Path::new("/") {
@@ -44,17 +46,17 @@ pub fn follow(path: &Path) -> io::Result<Way> {
             here = next;
             continue;
         }
-        guides.push(file.st_uid);
+        link_owners.push(file.st_uid);
         let target = readlinkat(&next, "")?;
-        // a link in /proc to what has no path
-        if guides.len() > MOST_LINKS || target.as_bytes().is_empty() {
+        // a magic link in /proc (a pipe, say) has no path as its target
+        if link_owners.len() > MAX_LINKS || target.as_bytes().is_empty() {
             return Err(Errno::ELOOP.into());
         }
         for part in parts(Path::new(&target)).rev() {
             rest.push_front(part);
         }
     }
-    Ok(Way { file, guides })
+    Ok(Walk { file, link_owners })
 }
 
 fn step(name: &Path, from: Option<&OwnedFd>) -> io::Result<OwnedFd> {
@@ -80,7 +82,7 @@ mod tests {
     use super::*;
 
     #[test]
-    fn every_link_on_the_way_is_named_by_its_owner() {
+    fn the_owner_of_every_link_on_the_path_is_returned() {
         let directory = tempfile::tempdir().unwrap();
         let root = directory.path().canonicalize().unwrap();
         fs::create_dir_all(root.join("releases/7")).unwrap();
@@ -88,22 +90,22 @@ mod tests {
         symlink("releases/7", root.join("current")).unwrap();
         symlink("./releases/../current/site.ini", root.join("a.ini")).unwrap();
         let file = fs::metadata(root.join("releases/7/site.ini")).unwrap();
-        let mut guides = vec![file.uid(); 2];
+        let mut owners = vec![file.uid(); 2];
         if nix::unistd::geteuid().is_root() {
             lchown(root.join("current"), Some(12_002), None).unwrap();
-            guides[1] = 12_002;
+            owners[1] = 12_002;
         }
-        let way = follow(&root.join("a.ini")).unwrap();
-        assert_eq!((way.file.st_ino, way.guides), (file.ino(), guides));
+        let walk = follow(&root.join("a.ini")).unwrap();
+        assert_eq!((walk.file.st_ino, walk.link_owners), (file.ino(), owners));
         let straight = follow(&root.join("releases/7/site.ini")).unwrap();
         assert_eq!(
-            (straight.file.st_ino, straight.guides.len()),
+            (straight.file.st_ino, straight.link_owners.len()),
             (file.ino(), 0)
         );
     }
 
     #[test]
-    fn circles_and_what_is_missing_are_errors() {
+    fn circular_links_and_missing_files_are_errors() {
         let directory = tempfile::tempdir().unwrap();
         symlink("b", directory.path().join("a")).unwrap();
         symlink("a", directory.path().join("b")).unwrap();

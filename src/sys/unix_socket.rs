@@ -1,5 +1,5 @@
-//! Putting a listening Unix socket at a path: never over a live one, never through a link, and never with a
-//! moment in which a path that was there is missing.
+//! Binding a listening Unix socket to a path: never over a live socket, never through a symbolic link, and without an
+//! interval in which an existing path is missing.
 
 use std::ffi::OsString;
 use std::fs::Permissions;
@@ -21,21 +21,21 @@ use nix::unistd::{Gid, Uid, fchownat, unlink};
 use super::socket::{FileId, MAX_UNIX_PATH, Probe, bind_unix, listen, probe_unix};
 use super::user;
 
-/// Who may connect. What is `None` stays as the kernel makes it: 0777 less the umask, our user, our group.
+/// Mode and owner of a socket file. `None` is the kernel's default: 0777 less the umask, the user and group of the process.
 #[derive(Debug, Clone, Copy, Default, PartialEq, Eq)]
 pub struct Access {
     /// The permission bits.
     pub mode: Option<u32>,
-    /// The owner's number.
+    /// The user id of the owner.
     pub uid: Option<u32>,
-    /// The group's number.
+    /// The group id.
     pub gid: Option<u32>,
 }
 
-/// Why a socket cannot be put at a path. Each says what to do.
+/// Why a socket cannot be bound to a path. Displays as a reason with the remedy.
 #[derive(thiserror::Error, Debug)]
 pub enum PlaceError {
-    /// Somebody listens there.
+    /// A process listens on the socket there.
     #[error("another instance serves on it; stop that one first, or choose another path")]
     Live,
     /// Another kind of file is there, and stays.
@@ -44,20 +44,20 @@ pub enum PlaceError {
     /// The directory is missing.
     #[error("the directory {} does not exist; create it first", .0.display())]
     NoDirectory(PathBuf),
-    /// The directory is not ours to write.
+    /// This process may not write to the directory.
     #[error("user {user} may not create files in {directory}; make it writable for that user, or choose another path", directory = .directory.display())]
     NotWritable {
-        /// Where.
+        /// The directory.
         directory: PathBuf,
-        /// Who we are.
+        /// The effective user.
         user: String,
     },
-    /// A socket file of somebody else, that might be live.
+    /// A socket file of another user, to which this process may not connect. It might be live.
     #[error(
-        "user {0} may not even connect to what is there, to see whether it is alive; remove it if it is not"
+        "user {0} may not connect to the socket that is there, to see whether it is in use; remove it if it is not"
     )]
     Unknown(String),
-    /// More than the kernel takes.
+    /// The path is longer than the kernel allows.
     #[error(
         "its name is longer than the {MAX_UNIX_PATH} bytes that the kernel allows; use a shorter path"
     )]
@@ -65,47 +65,53 @@ pub enum PlaceError {
     /// Mode or owner could not be set.
     #[error("{0} could not be set on it: {1}")]
     Access(&'static str, io::Error),
-    /// The kernel refused otherwise.
+    /// Another error of a system call.
     #[error("{0}")]
     Kernel(#[from] io::Error),
 }
 
-/// Puts a listening socket at the absolute `path`, with that access before anybody can connect.
+/// Binds a listening socket to the absolute `path`. Mode and owner are set before clients can connect.
 ///
-/// A stale socket file is replaced by exchange: what comes out must be the very file that was found stale, or
-/// it is put back. Instances that start at the same time take turns, by a lock on the directory.
+/// A stale socket file is replaced by exchange (renameat2(2)): the file that comes out must be the one that was found
+/// stale, otherwise it is put back. Processes that start at the same time take turns, by a lock on the directory.
+///
+/// # Errors
+/// [`PlaceError`].
 pub fn place(path: &Path, access: Access, backlog: u32) -> Result<(OwnedFd, FileId), PlaceError> {
-    let spot = Spot::of(path)?;
-    let _turn = spot.take_turn();
-    let probe = probe_unix(&spot.reach(&spot.name)?).map_err(|e| match e.kind() {
-        io::ErrorKind::PermissionDenied => PlaceError::Unknown(me()),
+    let target = Target::of(path)?;
+    let _lock = target.lock_directory();
+    let probe = probe_unix(&target.short_path(&target.name)?).map_err(|e| match e.kind() {
+        io::ErrorKind::PermissionDenied => PlaceError::Unknown(user::current_name()),
         _ => PlaceError::Kernel(e),
     })?;
     match probe {
         Probe::Live => Err(PlaceError::Live),
         Probe::NotASocket(kind) => Err(PlaceError::NotASocket(kind)),
-        Probe::Absent => spot.listen_at(&spot.name, access, backlog),
+        Probe::Absent => target.listen_at(&target.name, access, backlog),
         Probe::Stale(stale) => {
-            let beside = spot.name_beside();
-            if let Ok(Probe::Stale(_)) = probe_unix(&spot.reach(&beside)?) {
-                // left by a process of our number that was killed here
-                let _ = unlink(&spot.reach(&beside)?);
+            let temporary = target.temporary_name();
+            if let Ok(Probe::Stale(_)) = probe_unix(&target.short_path(&temporary)?) {
+                // left by a process with the same pid that was killed at this point
+                let _ = unlink(&target.short_path(&temporary)?);
             }
-            let made = spot.listen_at(&beside, access, backlog)?;
-            let replaced = spot.replace(stale, &beside);
+            let made = target.listen_at(&temporary, access, backlog)?;
+            let replaced = target.replace(stale, &temporary);
             if replaced.is_err() {
-                let _ = unlink(&spot.reach(&beside)?);
+                let _ = unlink(&target.short_path(&temporary)?);
             }
             replaced.map(|()| made)
         }
     }
 }
 
-/// Connects to a listening stream socket; `TimedOut` where nobody accepts in time.
-pub fn connect(path: &Path, patience: Duration) -> io::Result<UnixStream> {
+/// Connects to a listening stream socket. The timeout is rounded down to seconds, 1 at least.
+///
+/// # Errors
+/// Those of connect(2); `TimedOut` when the accept queue stays full.
+pub fn connect(path: &Path, timeout: Duration) -> io::Result<UnixStream> {
     let flags = SockFlag::SOCK_CLOEXEC;
     let socket = socket::socket(AddressFamily::Unix, SockType::Stream, flags, None)?;
-    let seconds = i64::try_from(patience.as_secs().max(1)).unwrap_or(i64::MAX);
+    let seconds = i64::try_from(timeout.as_secs().max(1)).unwrap_or(i64::MAX);
     socket::setsockopt(&socket, sockopt::SendTimeout, &TimeVal::new(seconds, 0))?;
     match socket::connect(socket.as_raw_fd(), &UnixAddr::new(path)?) {
         Ok(()) => Ok(UnixStream::from(socket)),
@@ -115,6 +121,9 @@ pub fn connect(path: &Path, patience: Duration) -> io::Result<UnixStream> {
 }
 
 /// Sets mode and owner of the socket file at `path`, if it is still that file.
+///
+/// # Errors
+/// [`PlaceError::Access`]; [`PlaceError::NotASocket`] if it is another file.
 pub fn set_access(path: &Path, id: FileId, access: Access) -> Result<(), PlaceError> {
     match apply_access(path, access)? == id {
         true => Ok(()),
@@ -122,21 +131,24 @@ pub fn set_access(path: &Path, id: FileId, access: Access) -> Result<(), PlaceEr
     }
 }
 
-/// How long others may take to put their socket into the same directory.
-const LONGEST_TURN: Duration = Duration::from_secs(2);
+/// Maximum time that this process waits for the lock on the directory.
+const LOCK_TIMEOUT: Duration = Duration::from_secs(2);
 
-/// What became of a socket file at the end.
+/// The result of [`remove`].
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 pub enum Removal {
-    /// It is removed.
+    /// The file was removed.
     Removed,
-    /// It was gone.
+    /// There was no file.
     Gone,
-    /// Another file stands there, and stays.
+    /// Another file is there, and stays.
     Changed,
 }
 
 /// Removes the socket file at `path`, if it is still that file.
+///
+/// # Errors
+/// Those of lstat(2) and unlink(2).
 pub fn remove(path: &Path, id: FileId) -> io::Result<Removal> {
     match FileId::of(path) {
         Ok(found) if found == id => {}
@@ -148,14 +160,14 @@ pub fn remove(path: &Path, id: FileId) -> io::Result<Removal> {
     Ok(Removal::Removed)
 }
 
-/// A directory, held open, and a name in it.
-struct Spot {
+/// The path of a socket: a directory that is held open, and a name in it.
+struct Target {
     directory: PathBuf,
     handle: OwnedFd,
     name: OsString,
 }
 
-impl Spot {
+impl Target {
     fn of(path: &Path) -> Result<Self, PlaceError> {
         let (Some(directory), Some(name)) = (path.parent(), path.file_name()) else {
             return Err(PlaceError::NotASocket("a directory"));
@@ -163,7 +175,7 @@ impl Spot {
         let directory = directory.to_owned();
         let flags = OFlag::O_PATH | OFlag::O_DIRECTORY | OFlag::O_CLOEXEC;
         match open(&directory, flags, Mode::empty()) {
-            Ok(handle) => Ok(Spot {
+            Ok(handle) => Ok(Self {
                 directory,
                 handle,
                 name: name.to_owned(),
@@ -173,16 +185,16 @@ impl Spot {
         }
     }
 
-    /// Waits for others that are putting a socket into this directory, though not for long: anyone who can read
-    /// it can hold the lock.
-    fn take_turn(&self) -> Option<Flock<OwnedFd>> {
+    /// Locks the directory against other processes that bind a socket in it. Goes on without the lock after a timeout: any
+    /// user who can read the directory can hold it.
+    fn lock_directory(&self) -> Option<Flock<OwnedFd>> {
         let flags = OFlag::O_RDONLY | OFlag::O_DIRECTORY | OFlag::O_CLOEXEC;
         let mut directory = open(&self.directory, flags, Mode::empty()).ok()?;
-        let end = Instant::now() + LONGEST_TURN;
+        let end = Instant::now() + LOCK_TIMEOUT;
         loop {
             match Flock::lock(directory, FlockArg::LockExclusiveNonblock) {
-                Ok(turn) => return Some(turn),
-                Err((back, Errno::EWOULDBLOCK)) if Instant::now() < end => directory = back,
+                Ok(lock) => return Some(lock),
+                Err((unlocked, Errno::EWOULDBLOCK)) if Instant::now() < end => directory = unlocked,
                 Err(_) => return None,
             }
             std::thread::sleep(Duration::from_millis(5));
@@ -190,7 +202,7 @@ impl Spot {
     }
 
     /// A path to a name in the directory that fits into a socket address.
-    fn reach(&self, name: &OsString) -> Result<PathBuf, PlaceError> {
+    fn short_path(&self, name: &OsString) -> Result<PathBuf, PlaceError> {
         let fits = |path: &PathBuf| path.as_os_str().as_bytes().len() <= MAX_UNIX_PATH;
         let direct = self.directory.join(name);
         let by_handle =
@@ -201,7 +213,8 @@ impl Spot {
             .ok_or(PlaceError::TooLong)
     }
 
-    fn name_beside(&self) -> OsString {
+    /// The name in the same directory under which a socket is bound before it replaces a stale one.
+    fn temporary_name(&self) -> OsString {
         let mut name = self.name.clone();
         name.push(format!(".{}", std::process::id()));
         name
@@ -213,7 +226,7 @@ impl Spot {
         access: Access,
         backlog: u32,
     ) -> Result<(OwnedFd, FileId), PlaceError> {
-        let path = self.reach(name)?;
+        let path = self.short_path(name)?;
         let socket = bind_unix(&path).map_err(|e| self.explain(e))?;
         let listening = apply_access(&path, access).and_then(|id| {
             listen(socket.as_fd(), backlog)?;
@@ -228,9 +241,9 @@ impl Spot {
         }
     }
 
-    /// Puts the socket named `beside` in the stale file's place.
-    fn replace(&self, stale: FileId, beside: &OsString) -> Result<(), PlaceError> {
-        let (old, new) = (self.reach(&self.name)?, self.reach(beside)?);
+    /// Replaces the stale file by the socket named `temporary`.
+    fn replace(&self, stale: FileId, temporary: &OsString) -> Result<(), PlaceError> {
+        let (old, new) = (self.short_path(&self.name)?, self.short_path(temporary)?);
         let exchange = || renameat2(AT_FDCWD, &new, AT_FDCWD, &old, RenameFlags::RENAME_EXCHANGE);
         match exchange() {
             Ok(()) if FileId::of(&new)? == stale => Ok(unlink(&new).map_err(io::Error::from)?),
@@ -238,7 +251,7 @@ impl Spot {
                 exchange().map_err(io::Error::from)?;
                 Err(PlaceError::Live)
             }
-            // removed in the meantime
+            // the stale file was removed meanwhile
             Err(Errno::ENOENT) => {
                 match renameat2(
                     AT_FDCWD,
@@ -262,19 +275,19 @@ impl Spot {
 
     fn explain(&self, error: io::Error) -> PlaceError {
         match error.raw_os_error() {
-            // it was absent a moment ago
+            // it was absent before
             Some(libc::EADDRINUSE) => PlaceError::Live,
             Some(libc::EACCES | libc::EPERM | libc::EROFS) => PlaceError::NotWritable {
                 directory: self.directory.clone(),
-                user: me(),
+                user: user::current_name(),
             },
             _ => PlaceError::Kernel(error),
         }
     }
 }
 
-/// Sets owner and mode through a handle on the file itself: in a directory of somebody else's the name may
-/// have become a link to another file in the meantime.
+/// Sets owner and mode through a descriptor of the file: in a directory of another user the name may have become a link
+/// to another file meanwhile.
 fn apply_access(path: &Path, access: Access) -> Result<FileId, PlaceError> {
     let flags = OFlag::O_PATH | OFlag::O_NOFOLLOW | OFlag::O_CLOEXEC;
     let file = open(path, flags, Mode::empty()).map_err(io::Error::from)?;
@@ -282,10 +295,10 @@ fn apply_access(path: &Path, access: Access) -> Result<FileId, PlaceError> {
     if stat.st_mode & SFlag::S_IFMT.bits() != SFlag::S_IFSOCK.bits() {
         return Err(PlaceError::NotASocket("another file"));
     }
-    // what is so already needs no permission to be made so
-    let is_theirs = access.uid.is_none_or(|uid| uid == stat.st_uid)
+    // a change to the present owner needs no permission
+    let has_owner = access.uid.is_none_or(|uid| uid == stat.st_uid)
         && access.gid.is_none_or(|gid| gid == stat.st_gid);
-    if !is_theirs {
+    if !has_owner {
         let (uid, gid) = (access.uid.map(Uid::from_raw), access.gid.map(Gid::from_raw));
         fchownat(&file, "", uid, gid, AtFlags::AT_EMPTY_PATH)
             .map_err(|e| PlaceError::Access("the owner (chown-socket)", e.into()))?;
@@ -293,18 +306,14 @@ fn apply_access(path: &Path, access: Access) -> Result<FileId, PlaceError> {
     if let Some(mode) = access.mode
         && mode != stat.st_mode & 0o7777
     {
-        let itself = format!("/proc/self/fd/{}", file.as_raw_fd());
-        std::fs::set_permissions(itself, Permissions::from_mode(mode))
+        let by_descriptor = format!("/proc/self/fd/{}", file.as_raw_fd());
+        std::fs::set_permissions(by_descriptor, Permissions::from_mode(mode))
             .map_err(|e| PlaceError::Access("the mode (chmod-socket)", e))?;
     }
     Ok(FileId {
         device: stat.st_dev,
         inode: stat.st_ino,
     })
-}
-
-fn me() -> String {
-    user::name_of(Uid::effective().as_raw())
 }
 
 #[cfg(test)]

@@ -1,4 +1,4 @@
-//! Users and groups, and giving up root's privileges for good.
+//! Users and groups, by name and number.
 
 use std::ffi::CString;
 use std::fmt;
@@ -6,23 +6,32 @@ use std::io;
 use std::path::Path;
 
 use nix::errno::Errno;
-use nix::unistd::{self, Gid, Group, Uid, User};
+use nix::fcntl::{AT_FDCWD, AtFlags};
+use nix::unistd::{self, AccessFlags, Gid, Group, Uid, User, faccessat};
 
 use super::capability::Capabilities;
-
-mod privileges;
-pub use privileges::{Dropped, Wish, drop_privileges};
 
 /// A user, by name or number.
 #[derive(Debug, Clone, PartialEq, Eq)]
 pub struct UserId {
-    /// The number.
+    /// The user id.
     pub uid: u32,
     /// The name and primary group, if the user database knows the number.
     pub entry: Option<(String, u32)>,
 }
 
-/// Why privileges could not be dropped. Fatal, each of them.
+/// The ids of a user that a process runs as, or that files are accessed as.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub struct Identity {
+    /// The user.
+    pub uid: u32,
+    /// The group.
+    pub gid: u32,
+    /// The supplementary groups.
+    pub groups: Vec<u32>,
+}
+
+/// Why a user or group cannot be used, or privileges cannot be dropped. Displays as one sentence.
 #[derive(thiserror::Error, Debug)]
 pub enum DropError {
     /// No such user.
@@ -34,35 +43,35 @@ pub enum DropError {
     /// A number that the user database does not know has no primary group.
     #[error("user {0} has no entry in the user database, so its group is unknown: set gid too")]
     NoPrimaryGroup(u32),
-    /// Not root, and another user or group is wanted.
+    /// Not root, and another user or group is requested.
     #[error(
         "cannot become {wanted}: this process runs as uid {uid}, not as root; start it as root, or remove the option"
     )]
     NotRoot {
         /// The user or group.
         wanted: String,
-        /// Our effective user.
+        /// The effective user of this process.
         uid: u32,
     },
-    /// Capabilities that this process does not have itself.
+    /// A requested capability is not permitted to this process.
     #[error(
         "cap = {0}: this process does not have that itself; start it as root, or, if it is a vassal, add it to its emperor's emperor-cap"
     )]
     CapabilityMissing(Capabilities),
-    /// Root without root's power over users and groups.
+    /// Root without `CAP_SETUID` or `CAP_SETGID`.
     #[error(
         "cannot become another user or group: this process is root, but without {0}; if it is a vassal, add that to its emperor's emperor-cap"
     )]
     Powerless(Capabilities),
-    /// The kernel refused.
+    /// A system call failed.
     #[error("{call} failed: {reason}")]
     Kernel {
-        /// What was asked of it.
+        /// The call.
         call: String,
-        /// What it said.
+        /// The system's error.
         reason: String,
     },
-    /// Everything was set, and yet root could be had back.
+    /// Root could be regained after the change.
     #[error("root could be regained after setuid to {0}; refusing to go on")]
     Regained(u32),
 }
@@ -73,6 +82,9 @@ pub fn is_root() -> bool {
 }
 
 /// Finds a user by name or number. A number need not be in the user database.
+///
+/// # Errors
+/// [`DropError::NoUser`], [`DropError::Kernel`].
 pub fn find_user(text: &str) -> Result<UserId, DropError> {
     let database = |e: Errno| kernel(format!("looking up user {text}"), e);
     let known = User::from_name(text).map_err(database)?;
@@ -93,7 +105,10 @@ pub fn find_user(text: &str) -> Result<UserId, DropError> {
     })
 }
 
-/// Finds a group's number by name or number.
+/// Finds the id of a group by name or number. A number need not be in the group database.
+///
+/// # Errors
+/// [`DropError::NoGroup`], [`DropError::Kernel`].
 pub fn find_group(text: &str) -> Result<u32, DropError> {
     let database = |e: Errno| kernel(format!("looking up group {text}"), e);
     match (
@@ -106,7 +121,10 @@ pub fn find_group(text: &str) -> Result<u32, DropError> {
     }
 }
 
-/// All groups of a user whose group is `gid`; that alone for a user that the database does not know.
+/// All groups of a user whose primary group is `gid`; `gid` alone for a user that the database does not know.
+///
+/// # Errors
+/// [`DropError::Kernel`] when the database cannot be read.
 pub fn groups_of_user(uid: u32, gid: u32) -> Result<Vec<u32>, DropError> {
     let user = User::from_uid(Uid::from_raw(uid));
     let user = user.map_err(|e| kernel(format!("looking up user {uid}"), e))?;
@@ -121,23 +139,28 @@ pub fn is_member(gid: u32) -> bool {
     Gid::effective().as_raw() == gid || current_groups().contains(&gid)
 }
 
+/// Whether the effective user may execute a file, or enter a directory: faccessat(2). Symbolic links are followed.
+pub fn may_execute(path: &Path) -> bool {
+    faccessat(AT_FDCWD, path, AccessFlags::X_OK, AtFlags::AT_EACCESS).is_ok()
+}
+
 /// A user's name and home, if the database knows it.
 pub fn name_and_home(uid: u32) -> Option<(String, std::path::PathBuf)> {
     let user = User::from_uid(Uid::from_raw(uid)).ok().flatten()?;
     Some((user.name, user.dir))
 }
 
-/// The user that this process is.
+/// The effective user id of this process.
 pub fn current_uid() -> u32 {
     Uid::effective().as_raw()
 }
 
-/// The user that this process is, for messages.
+/// The name of the effective user, or `uid NUMBER`, for messages.
 pub fn current_name() -> String {
     name_of(Uid::effective().as_raw())
 }
 
-/// A user's name for messages, or its number.
+/// The name of a user, or `uid NUMBER`, for messages.
 pub fn name_of(uid: u32) -> String {
     match User::from_uid(Uid::from_raw(uid)) {
         Ok(Some(user)) => user.name,
@@ -145,7 +168,10 @@ pub fn name_of(uid: u32) -> String {
     }
 }
 
-/// Makes `path` the root directory of this process, and enters it.
+/// Makes `path` the root directory of this process, and its working directory: chroot(2).
+///
+/// # Errors
+/// [`DropError::NotRoot`], [`DropError::Kernel`].
 pub fn chroot(path: &Path) -> Result<(), DropError> {
     if !is_root() {
         let wanted = format!("confined to {} (chroot)", path.display());
@@ -160,7 +186,7 @@ pub fn chroot(path: &Path) -> Result<(), DropError> {
 }
 
 impl UserId {
-    fn describe(&self) -> String {
+    pub(super) fn describe(&self) -> String {
         match &self.entry {
             Some((name, _)) => format!("{name} (uid {})", self.uid),
             None => self.uid.to_string(),
@@ -168,14 +194,14 @@ impl UserId {
     }
 }
 
-fn groups_of(name: &str, gid: u32) -> Result<Vec<u32>, DropError> {
+pub(super) fn groups_of(name: &str, gid: u32) -> Result<Vec<u32>, DropError> {
     let c_name = CString::new(name).map_err(|_| DropError::NoUser(name.to_owned()))?;
     let groups = unistd::getgrouplist(&c_name, Gid::from_raw(gid))
         .map_err(|e| kernel(format!("looking up the groups of {name}"), e))?;
     Ok(groups.into_iter().map(Gid::as_raw).collect())
 }
 
-fn current_groups() -> Vec<u32> {
+pub(super) fn current_groups() -> Vec<u32> {
     unistd::getgroups()
         .unwrap_or_default()
         .into_iter()
@@ -183,7 +209,7 @@ fn current_groups() -> Vec<u32> {
         .collect()
 }
 
-fn kernel(call: impl Into<String>, errno: Errno) -> DropError {
+pub(super) fn kernel(call: impl Into<String>, errno: Errno) -> DropError {
     let reason = io::Error::from(errno).to_string();
     DropError::Kernel {
         call: call.into(),
@@ -191,12 +217,9 @@ fn kernel(call: impl Into<String>, errno: Errno) -> DropError {
     }
 }
 
-fn kernel_text(call: &str, error: &impl fmt::Display) -> DropError {
+pub(super) fn kernel_text(call: &str, error: &impl fmt::Display) -> DropError {
     DropError::Kernel {
         call: call.to_owned(),
         reason: error.to_string(),
     }
 }
-
-#[cfg(test)]
-mod tests;

@@ -563,7 +563,7 @@ fn a_process_that_has_only_the_number_of_a_daemon_is_not_taken_for_it() {
     let server = site.server().set("smart-attach-daemon2", value).start();
     let pid = wait_for_pid(&server, "ids", 1);
     let _stray = Stray(pid);
-    server.wait_for_log("is another one than that for which");
+    server.wait_for_log("started after the file was written");
     server.eventually("the pidfile is its own", || {
         pids(&site, "daemon.pid") == [pid]
     });

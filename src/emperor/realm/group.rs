@@ -29,7 +29,7 @@ impl Vassal {
             return Ok(None);
         };
         let group = groups.of(&self.found)?;
-        let entrance = group.entrance()?;
+        let entrance = group.open_processes()?;
         self.group = Some(group);
         Ok(Some(entrance))
     }

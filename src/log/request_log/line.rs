@@ -7,7 +7,8 @@ use std::time::{Duration, SystemTime, UNIX_EPOCH};
 
 use crate::log::escape::{escape, escape_into};
 use crate::sys::clock::LocalTime;
-use crate::sys::process::{self, Memory, Pid};
+use crate::sys::memory::Memory;
+use crate::sys::process::Pid;
 use crate::sys::stdio;
 
 use super::format::{Field, Piece};
@@ -246,7 +247,7 @@ impl RequestLog {
 
     /// The worker's memory; zeros where /proc does not show the process.
     fn memory(&self) -> Memory {
-        process::memory(self.pid).unwrap_or_default()
+        Memory::of(self.pid).unwrap_or_default()
     }
 
     /// Formats the date (`Fri Nov 20 11:32:16 2026`), once per second.

@@ -150,7 +150,7 @@ impl Generation {
         true
     }
 
-    /// Kills each condemned worker in which no request can finish any more.
+    /// OomKills each condemned worker in which no request can finish any more.
     pub(super) fn kill_hopeless(&mut self, now: Instant) {
         for slot in 0..self.slots.len() {
             let Some(RemovalReason::Harakiri { hopeless_since }) = self.slots[slot].removal()

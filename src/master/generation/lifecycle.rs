@@ -68,7 +68,7 @@ impl Generation {
         }
     }
 
-    /// Kills every process.
+    /// OomKills every process.
     pub(in crate::master) fn kill(&mut self, now: Instant) {
         self.role = GenerationRole::Old;
         self.close_zygote(now + zygote::FORK_TIMEOUT, now);

@@ -10,7 +10,7 @@ use crate::master::role::{GenerationRole, StartFailure};
 use crate::master::slot::{self, SlotState};
 use crate::master::zygote_state::{self, EndCause, Zygote};
 use crate::master::{report, zygote};
-use crate::sys::oom::{Kills, Want};
+use crate::sys::oom::{OomKills, OomScope};
 use crate::sys::poll;
 use crate::sys::process::{End, Exit, Pid};
 use crate::sys::signal::Signal;
@@ -195,11 +195,11 @@ impl Generation {
     }
 
     /// Whether the kernel's OOM killer ended a process that exited in this way.
-    fn oom_kill(&mut self, exit: Exit) -> Want {
+    fn oom_kill(&mut self, exit: Exit) -> OomScope {
         if exit != Exit::Signal(Signal::SIGKILL as i32) {
-            return Want::None;
+            return OomScope::None;
         }
-        let kills = Kills::now();
+        let kills = OomKills::now();
         std::mem::replace(&mut self.oom_kills, kills).until(kills)
     }
 

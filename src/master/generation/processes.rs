@@ -14,7 +14,7 @@ use crate::master::worker_slot::{WorkerRecord, WorkerSlot};
 use crate::master::zygote_state::{self, Zygote};
 use crate::master::{report, zygote};
 use crate::shared::scoreboard::Scoreboard;
-use crate::sys::oom::Kills;
+use crate::sys::oom::OomKills;
 use crate::sys::packet;
 use crate::sys::process::{self, End, Pid};
 
@@ -40,7 +40,7 @@ pub(in crate::master) struct Generation {
     /// Children that exited while a fork was pending and that no slot knew: a worker may exit before the zygote reports it.
     pub(super) unknown_exits: Vec<End>,
     /// The kernel's count of OOM kills when it was read last.
-    pub(super) oom_kills: Kills,
+    pub(super) oom_kills: OomKills,
     /// A worker was told to serve.
     pub(super) has_served: bool,
     /// When the workers have to be checked again.
@@ -97,7 +97,7 @@ impl Generation {
             has_unplaced: false,
             load: LoadSampling::default(),
             unknown_exits: Vec::new(),
-            oom_kills: Kills::now(),
+            oom_kills: OomKills::now(),
             has_served: false,
             next_check: None,
             failures: VecDeque::new(),

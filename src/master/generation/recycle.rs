@@ -7,7 +7,8 @@ use crate::master::report;
 use crate::master::role::GenerationRole;
 use crate::master::slot::{self, SlotState};
 use crate::master::worker_slot::{MemorySample, RemovalReason, WorkerSlot};
-use crate::sys::process::{self, Pid};
+use crate::sys::memory::Memory;
+use crate::sys::process::Pid;
 
 use super::Generation;
 
@@ -50,7 +51,7 @@ impl Generation {
             ..WorkerUsage::default()
         };
         if self.plan.limits.needs_memory() {
-            let memory = process::memory(worker.pid)?;
+            let memory = Memory::of(worker.pid)?;
             (usage.resident, usage.address_space) = (memory.resident, memory.address_space);
             let record = self.slots[slot].record.as_mut()?;
             let sample = MemorySample {

@@ -9,7 +9,7 @@ use crate::master::scale::{self, LoadSample};
 use crate::master::slot::{self, SlotState};
 use crate::master::worker_slot::WorkerSlot;
 use crate::sys::clock::monotonic_micros;
-use crate::sys::{backlog, process};
+use crate::sys::{backlog, memory};
 
 use super::Generation;
 use super::processes::{LoadSampling, row_of};
@@ -140,7 +140,7 @@ impl Generation {
         }
         let workers = self.slots.iter().filter_map(|slot| slot.state.worker());
         workers
-            .filter_map(|worker| process::memory(worker.pid))
+            .filter_map(|worker| memory::Memory::of(worker.pid))
             .map(|memory| memory.resident)
             .sum()
     }

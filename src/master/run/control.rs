@@ -8,7 +8,7 @@ use crate::ipc::{self, Protocol};
 use crate::master::control_socket::{ControlSocket, ForwardedRequest, PendingRequest};
 use crate::master::generation::Generation;
 use crate::master::signals::ReloadMode;
-use crate::net::Bound;
+use crate::net::BoundSocket;
 use crate::sys::backlog;
 use crate::sys::memory;
 use crate::sys::process::Pid;
@@ -312,7 +312,7 @@ fn refuse(sentence: impl Into<String>) -> Next<PendingRequest> {
 }
 
 /// The status of a listening socket.
-fn socket_status(socket: &Bound) -> messages::Socket {
+fn socket_status(socket: &BoundSocket) -> messages::Socket {
     let queue = backlog::queue(socket.fd()).ok();
     let protocol = match socket.listener.protocol {
         Protocol::Uwsgi => "uwsgi",
@@ -322,6 +322,6 @@ fn socket_status(socket: &Bound) -> messages::Socket {
         name: socket.listener.name.clone(),
         protocol: protocol.to_owned(),
         queue: queue.map(|queue| queue.waiting),
-        longest_queue: queue.map(|queue| queue.longest),
+        longest_queue: queue.map(|queue| queue.limit),
     }
 }

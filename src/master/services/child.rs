@@ -10,8 +10,10 @@ use std::process::{Command, Stdio};
 use crate::config::Config;
 use crate::log;
 use crate::master::plan::{self, Plan};
-use crate::sys::process::{self, Apart, Identity, Pid};
+use crate::sys::process::{self, Pid};
 use crate::sys::signal::Signal;
+use crate::sys::spawn::{self, LeaderSetup};
+use crate::sys::user::Identity;
 use crate::sys::{pipe, stdio};
 
 /// A longer line of a helper is broken into several.
@@ -119,12 +121,12 @@ impl<'a> Errand<'a> {
         let (reader, writer) = pipe::for_output()?;
         let mut shell = self.shell(around);
         shell.stdout(writer.try_clone()?).stderr(writer);
-        let apart = Apart {
+        let setup = LeaderSetup {
             identity: self.identity,
-            death: Some(death),
-            ..Apart::default()
+            parent_death_signal: Some(death),
+            ..LeaderSetup::default()
         };
-        let pid = process::spawn_apart(shell, &apart)?;
+        let pid = spawn::spawn_leader(shell, &setup)?;
         outputs.add(self.name, pid, reader);
         Ok(pid)
     }
@@ -138,12 +140,12 @@ impl<'a> Errand<'a> {
         shell
             .stdout(stdio::stderr_again()?)
             .stderr(stdio::stderr_again()?);
-        let apart = Apart {
+        let setup = LeaderSetup {
             identity: self.identity,
-            session: true,
-            ..Apart::default()
+            new_session: true,
+            ..LeaderSetup::default()
         };
-        process::spawn_apart(shell, &apart)
+        spawn::spawn_leader(shell, &setup)
     }
 }
 
@@ -208,7 +210,7 @@ impl Leash {
             .stdin(theirs)
             .stdout(Stdio::null())
             .stderr(Stdio::null());
-        process::spawn_apart(shell, &Apart::default())?;
+        spawn::spawn_leader(shell, &LeaderSetup::default())?;
         Ok(ours)
     }
 }

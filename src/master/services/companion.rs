@@ -6,9 +6,10 @@ use std::time::{Duration, Instant};
 use anyhow::{Context, Result, bail};
 
 use crate::config::{Companion, Config};
-use crate::sys::process::{self, End, Exit, Identity, Pid};
+use crate::process::pidfile;
+use crate::sys::process::{self, End, Exit, Pid};
 use crate::sys::signal::Signal;
-use crate::sys::{pidfile, user};
+use crate::sys::user::{self, Identity};
 use crate::watch::PollWatch;
 
 use super::child::{Errand, Leash, Outputs, Surroundings, leads, signal};

@@ -1,4 +1,4 @@
-//! Where this process is among the groups, and whether a group is its own to divide.
+//! The cgroup of this process, and whether it may create children in it.
 
 use std::ffi::{CString, OsStr};
 use std::fs;
@@ -8,14 +8,15 @@ use std::path::{Component, Path, PathBuf};
 use nix::errno::Errno;
 use nix::unistd::{AccessFlags, access};
 
-use super::{DELEGATED, PROCESSES, Refused};
+use super::error::CgroupError;
+use super::files::{DELEGATED, PROCESSES, words};
 
-/// The directory of the group that this process is in.
+/// The directory of the cgroup of this process.
 ///
 /// # Errors
-/// When there is no cgroup v2 here, or it is mounted where this group cannot be seen.
-pub(crate) fn own() -> Result<PathBuf, Refused> {
-    let read = |path: &str| fs::read_to_string(path).map_err(|_| Refused::Missing);
+/// [`CgroupError::Missing`] when cgroup v2 is not mounted, or not where this cgroup is visible.
+pub(crate) fn own() -> Result<PathBuf, CgroupError> {
+    let read = |path: &str| fs::read_to_string(path).map_err(|_| CgroupError::Missing);
     let (groups, mounts) = (read("/proc/self/cgroup")?, read("/proc/self/mountinfo")?);
     let pid = std::process::id().to_string();
     let is_here = |directory: &PathBuf| {
@@ -23,10 +24,10 @@ pub(crate) fn own() -> Result<PathBuf, Refused> {
         processes.is_ok_and(|text| text.lines().any(|line| line == pid))
     };
     let mut places = places(&groups, &mounts).into_iter();
-    places.find(is_here).ok_or(Refused::Missing)
+    places.find(is_here).ok_or(CgroupError::Missing)
 }
 
-/// Where the group may be seen, by the texts of /proc/self/cgroup and /proc/self/mountinfo.
+/// The directories that may be the cgroup, by the texts of /proc/self/cgroup and /proc/self/mountinfo.
 fn places(groups: &str, mounts: &str) -> Vec<PathBuf> {
     let Some(path) = groups.lines().find_map(|line| line.strip_prefix("0::")) else {
         return Vec::new();
@@ -48,7 +49,7 @@ fn mount(line: &str) -> Option<(PathBuf, PathBuf)> {
     Some((unescaped(fields.next()?), unescaped(fields.next()?)))
 }
 
-/// A path as the kernel writes it: blanks, newlines and backslashes in octal.
+/// Decodes a path of mountinfo: the kernel writes blanks, newlines and backslashes in octal.
 fn unescaped(text: &str) -> PathBuf {
     let bytes = text.as_bytes();
     let mut out = Vec::with_capacity(bytes.len());
@@ -72,23 +73,26 @@ fn unescaped(text: &str) -> PathBuf {
     PathBuf::from(OsStr::from_bytes(&out))
 }
 
-/// A group's directory below a mount point, if it is to be seen there: in a container the root of the mount may be the
-/// container's own group.
+/// The directory of a cgroup below a mount point, if it is visible there: in a container the root of the mount may be the
+/// container's cgroup.
 fn below(path: &Path, root: &Path, point: &Path) -> Option<PathBuf> {
     let rest = path.strip_prefix(root).ok()?;
-    // a group outside of this process's namespace is written with these
-    let climbs = rest.components().any(|part| part == Component::ParentDir);
-    (!climbs).then(|| point.join(rest))
+    // a cgroup outside of this process's namespace is written with `..`
+    let is_outside = rest.components().any(|part| part == Component::ParentDir);
+    (!is_outside).then(|| point.join(rest))
 }
 
-/// Whether the children of a group are this process's to make. `alone`: it may be in there, and nobody else.
-pub(super) fn is_free(directory: &Path, alone: Option<u32>) -> Result<(), Refused> {
-    // only the root of all groups has no type
+/// Checks that this process may create children in a cgroup, and that no process is in it but `alone`.
+///
+/// # Errors
+/// [`CgroupError`], the first reason against it.
+pub(super) fn check_manageable(directory: &Path, alone: Option<u32>) -> Result<(), CgroupError> {
+    // only the root cgroup has no type
     if !directory.join("cgroup.type").exists() {
-        return Err(Refused::Root);
+        return Err(CgroupError::Root);
     }
     if is_of_a_unit(directory) && !is_delegated(directory) {
-        return Err(Refused::NotDelegated(directory.to_owned()));
+        return Err(CgroupError::NotDelegated(directory.to_owned()));
     }
     for path in [
         directory.to_owned(),
@@ -97,34 +101,34 @@ pub(super) fn is_free(directory: &Path, alone: Option<u32>) -> Result<(), Refuse
     ] {
         match access(&path, AccessFlags::W_OK) {
             Ok(()) => {}
-            Err(Errno::EROFS) => return Err(Refused::ReadOnly(path)),
-            Err(_) => return Err(Refused::Denied(path)),
+            Err(Errno::EROFS) => return Err(CgroupError::ReadOnly(path)),
+            Err(_) => return Err(CgroupError::Denied(path)),
         }
     }
     let alone = alone.map(|pid| pid.to_string());
-    let processes = super::words(&directory.join(PROCESSES))?;
+    let processes = words(&directory.join(PROCESSES))?;
     match processes
         .into_iter()
         .find(|pid| Some(pid) != alone.as_ref())
     {
         None => Ok(()),
-        Some(pid) => Err(Refused::Foreign {
+        Some(pid) => Err(CgroupError::Foreign {
             directory: directory.to_owned(),
             pid,
         }),
     }
 }
 
-/// Whether it is called as systemd calls those of its units.
+/// Whether the name is that of a systemd unit's cgroup.
 fn is_of_a_unit(directory: &Path) -> bool {
     const UNITS: [&str; 6] = ["service", "scope", "slice", "socket", "mount", "swap"];
     let kind = directory.extension().and_then(OsStr::to_str);
     kind.is_some_and(|kind| UNITS.contains(&kind))
 }
 
-/// Whether systemd has marked it as left to the unit (`Delegate=`).
+/// Whether systemd has marked it as delegated (`Delegate=`).
 fn is_delegated(directory: &Path) -> bool {
-    // the first is root's to read; older ones know only that
+    // only root can read the first, which is the only one of older versions
     [c"trusted.delegate", c"user.delegate"]
         .into_iter()
         .any(|name| {
@@ -132,7 +136,8 @@ fn is_delegated(directory: &Path) -> bool {
                 return false;
             };
             let mut value = [0_u8; 8];
-            // SAFETY: both names end with a zero byte, and the kernel writes no more than the room it is told of.
+            // SAFETY: both strings end with a zero byte, and the kernel writes at most `value.len()` bytes. (nix has no
+            // getxattr.)
             let length = unsafe {
                 libc::getxattr(
                     path.as_ptr(),
@@ -154,7 +159,7 @@ mod tests {
         "30 24 0:26 / /sys/fs/cgroup rw,nosuid shared:4 - cgroup2 cgroup2 rw,nsdelegate\n";
 
     #[test]
-    fn the_group_is_found_below_the_mount() {
+    fn the_cgroup_is_found_below_the_mount() {
         let unit = "0::/system.slice/ruwsgi-emperor.service\n";
         assert_eq!(
             places(unit, PURE),
@@ -190,13 +195,13 @@ mod tests {
     }
 
     #[test]
-    fn paths_are_read_as_the_kernel_writes_them() {
+    fn escaped_paths_are_decoded() {
         let mount = "30 24 0:26 / /mnt/a\\040b\\134c rw - cgroup2 none rw\n";
         assert_eq!(places("0::/x\n", mount), [PathBuf::from("/mnt/a b\\c/x")]);
         assert_eq!(unescaped("a\\9"), PathBuf::from("a\\9"));
     }
 
-    /// A directory that looks like a group.
+    /// A directory that looks like a cgroup.
     fn group(parent: &Path, name: &str, processes: &str) -> PathBuf {
         let directory = parent.join(name);
         fs::create_dir(&directory).unwrap();
@@ -211,21 +216,27 @@ mod tests {
     }
 
     #[test]
-    fn a_group_of_somebody_else_is_left_alone() {
+    fn a_cgroup_with_other_processes_is_left_alone() {
         let dir = tempfile::tempdir().unwrap();
         let mine = group(dir.path(), "mine", "71\n");
-        assert!(is_free(&mine, Some(71)).is_ok());
+        assert!(check_manageable(&mine, Some(71)).is_ok());
         let shared = group(dir.path(), "shared", "71\n5\n");
-        let refused = is_free(&shared, Some(71)).unwrap_err();
+        let refused = check_manageable(&shared, Some(71)).unwrap_err();
         assert!(refused.to_string().contains("(pid 5)"), "{refused}");
-        assert!(matches!(is_free(&mine, None), Err(Refused::Foreign { .. })));
+        assert!(matches!(
+            check_manageable(&mine, None),
+            Err(CgroupError::Foreign { .. })
+        ));
         let unit = group(dir.path(), "nginx.service", "71\n");
         assert!(matches!(
-            is_free(&unit, Some(71)),
-            Err(Refused::NotDelegated(_))
+            check_manageable(&unit, Some(71)),
+            Err(CgroupError::NotDelegated(_))
         ));
         let root = dir.path().join("root");
         fs::create_dir(&root).unwrap();
-        assert!(matches!(is_free(&root, Some(71)), Err(Refused::Root)));
+        assert!(matches!(
+            check_manageable(&root, Some(71)),
+            Err(CgroupError::Root)
+        ));
     }
 }

@@ -1,55 +1,58 @@
-//! The file that tells others which process the master is.
+//! Pidfiles: written by a master or emperor (or for a companion), read by `--stop` and `--reload`.
 
 use std::fs::{File, OpenOptions};
 use std::io::{self, Read, Write};
 use std::os::unix::fs::{MetadataExt, OpenOptionsExt};
 use std::path::{Path, PathBuf};
-use std::time::{Duration, SystemTime};
+use std::time::Duration;
 
 use crate::sys::process::{self, Pid};
 use crate::sys::signal::Signal;
 
-/// What is wrong with a pidfile.
+/// Why a pidfile cannot be used.
 #[derive(thiserror::Error, Debug)]
 pub(crate) enum PidfileError {
     /// It cannot be opened, read or written.
     #[error("cannot {verb} the pidfile {path}: {reason}", path = .path.display())]
     File {
-        /// What was tried.
+        /// The operation that failed.
         verb: &'static str,
-        /// Which file.
+        /// The pidfile.
         path: PathBuf,
-        /// Why not.
+        /// The system's error.
         reason: io::Error,
     },
-    /// It is a directory, a device, or a file with a second name.
-    #[error("the pidfile {} is not a plain file of its own (a link, directory or device); not touched", .0.display())]
+    /// It is a directory, a device, a symbolic link, or a file with a second hard link.
+    #[error("the pidfile {} is not a plain file (it is a link, directory or device); not touched", .0.display())]
     NotPlain(PathBuf),
-    /// It holds something else.
+    /// Its first line is not the id of a process.
     #[error("the pidfile {} holds no process id", .0.display())]
     NoPid(PathBuf),
-    /// The process is gone.
+    /// There is no process with the id that it holds.
     #[error("no process has the id {pid} that the pidfile {path} holds: the instance does not run", path = .path.display())]
     NotRunning {
-        /// Which file.
+        /// The pidfile.
         path: PathBuf,
-        /// What it holds.
+        /// The id that it holds.
         pid: Pid,
     },
-    /// The process is another user's.
+    /// The process belongs to another user.
     #[error("not allowed to signal process {pid} of the pidfile {path}: use its user, or root", path = .path.display())]
     NotAllowed {
-        /// Which file.
+        /// The pidfile.
         path: PathBuf,
-        /// What it holds.
+        /// The id that it holds.
         pid: Pid,
     },
 }
 
-/// Writes `pid` and a newline to the file, which is created (0644, less the umask) or written in place.
+/// Writes `pid` and a newline to the file, which is created (mode 0644 less the umask) or overwritten in place.
 ///
-/// A symbolic link is not followed, and only a plain file is touched: root may write into a directory
-/// that somebody else controls.
+/// Symbolic links are not followed and only a plain file with one link is written: the directory may be writable for
+/// another user while this process is root.
+///
+/// # Errors
+/// [`PidfileError::NotPlain`], [`PidfileError::File`].
 pub(crate) fn write(path: &Path, pid: Pid) -> Result<(), PidfileError> {
     let failed = |reason| PidfileError::File {
         verb: "write",
@@ -60,12 +63,12 @@ pub(crate) fn write(path: &Path, pid: Pid) -> Result<(), PidfileError> {
         Some(libc::ELOOP) => PidfileError::NotPlain(path.to_owned()),
         _ => failed(e),
     })?;
-    let about = file.metadata().map_err(failed)?;
-    if !about.is_file() || about.nlink() != 1 {
+    let metadata = file.metadata().map_err(failed)?;
+    if !metadata.is_file() || metadata.nlink() != 1 {
         return Err(PidfileError::NotPlain(path.to_owned()));
     }
     let text = format!("{pid}\n");
-    // written over, then cut: a reader finds the old pid or the new one, never an empty file
+    // overwritten, then truncated: a reader finds the old pid or the new one, never an empty file
     file.write_all(text.as_bytes()).map_err(failed)?;
     file.set_len(text.len() as u64).map_err(failed)
 }
@@ -75,7 +78,8 @@ fn open_or_create(path: &Path) -> io::Result<File> {
     options
         .write(true)
         .custom_flags(libc::O_NOFOLLOW | libc::O_NONBLOCK);
-    // without O_CREAT first: in /tmp the kernel refuses even root to "create" over another user's file
+    // first without O_CREAT, which the kernel refuses even root for another user's file in a sticky directory
+    // (fs.protected_regular)
     match options.open(path) {
         Err(e) if e.kind() == io::ErrorKind::NotFound => {
             options.create_new(true).mode(0o644).open(path)
@@ -84,7 +88,10 @@ fn open_or_create(path: &Path) -> io::Result<File> {
     }
 }
 
-/// Reads the pid that a pidfile holds, for `--stop` and `--reload`.
+/// Reads the pid that a pidfile holds.
+///
+/// # Errors
+/// [`PidfileError::File`], [`PidfileError::NoPid`].
 pub(crate) fn read(path: &Path) -> Result<Pid, PidfileError> {
     let failed = |reason| PidfileError::File {
         verb: "read",
@@ -95,45 +102,41 @@ pub(crate) fn read(path: &Path) -> Result<Pid, PidfileError> {
     let file = File::open(path).map_err(failed)?;
     file.take(64).read_to_string(&mut text).map_err(failed)?;
     let first = text.lines().next().unwrap_or_default().trim();
-    // 0, 1 and negative numbers would signal others than one instance
+    // a signal to 0, 1 or a negative number would reach other processes than one instance
     let pid = first.parse().ok().filter(|pid| *pid > 1).and_then(Pid::new);
     pid.ok_or_else(|| PidfileError::NoPid(path.to_owned()))
 }
 
-/// A process that began so long after its pidfile was written is another one; a clock may be set back and forth a bit.
-const SLACK: Duration = Duration::from_secs(60);
+/// A process that started more than this after its pidfile was written is another process. The slack allows for small
+/// steps of the clock.
+const CLOCK_SLACK: Duration = Duration::from_secs(60);
 
-/// Whether the process with the id that the pidfile holds has got it after another one, whose it was when the file was
-/// written: it began later. One whose command line has `word` in it is believed all the same, since a machine's clock may
-/// have been set right meanwhile.
+/// Whether the pid in a pidfile now belongs to another process than the one it was written for: it started later than
+/// the file was written.
+///
+/// A process whose command line contains `word` is accepted all the same: the machine's clock may have been set
+/// meanwhile.
 pub(crate) fn names_another(path: &Path, pid: Pid, word: &str) -> bool {
     let written = path.metadata().and_then(|file| file.modified());
-    let (Ok(written), Some(began)) = (written, began(pid)) else {
+    let (Ok(written), Some(started)) = (written, process::start_time(pid)) else {
         return false;
     };
     let command = std::fs::read(format!("/proc/{pid}/cmdline")).unwrap_or_default();
-    let another = began > written + SLACK && !String::from_utf8_lossy(&command).contains(word);
+    let another =
+        started > written + CLOCK_SLACK && !String::from_utf8_lossy(&command).contains(word);
     if another {
         let path = path.display();
-        tracing::warn!("process {pid} is another one than that for which {path} was written");
+        tracing::warn!(
+            "pidfile {path} ignored: process {pid} started after the file was written, so it is another one"
+        );
     }
     another
 }
 
-/// When the process with this id began, by the clock of now.
-fn began(pid: Pid) -> Option<SystemTime> {
-    let stat = std::fs::read_to_string(format!("/proc/{pid}/stat")).ok()?;
-    let (_, after_name) = stat.rsplit_once(") ")?;
-    // since the machine was started, in ticks
-    let ticks: u64 = after_name.split(' ').nth(19)?.parse().ok()?;
-    let per_second = nix::unistd::sysconf(nix::unistd::SysconfVar::CLK_TCK).ok()??;
-    let began = Duration::from_millis(ticks * 1000 / u64::try_from(per_second).ok()?.max(1));
-    let now = nix::time::clock_gettime(nix::time::ClockId::CLOCK_BOOTTIME).ok()?;
-    let age = Duration::from(now).saturating_sub(began);
-    SystemTime::now().checked_sub(age)
-}
-
-/// Sends a signal to the process that a pidfile names, and says which that was.
+/// Sends a signal to the process that a pidfile names, and returns its id.
+///
+/// # Errors
+/// Those of [`read`]; [`PidfileError::NotRunning`], [`PidfileError::NotAllowed`].
 pub(crate) fn signal(path: &Path, signal: Signal) -> Result<Pid, PidfileError> {
     let pid = read(path)?;
     let path = path.to_owned();
@@ -151,7 +154,10 @@ pub(crate) fn signal(path: &Path, signal: Signal) -> Result<Pid, PidfileError> {
     }
 }
 
-/// Removes the file if it still holds `pid`; says whether it did.
+/// Removes the file if it still holds `pid`; returns whether it did.
+///
+/// # Errors
+/// Those of unlink(2).
 pub(crate) fn remove(path: &Path, pid: Pid) -> io::Result<bool> {
     match read(path) {
         Ok(held) if held == pid => std::fs::remove_file(path).map(|()| true),
@@ -164,6 +170,7 @@ pub(crate) fn remove(path: &Path, pid: Pid) -> io::Result<bool> {
 mod tests {
     use super::*;
     use std::os::unix::fs::symlink;
+    use std::time::SystemTime;
 
     #[test]
     fn a_pidfile_is_written_read_and_removed() {
@@ -182,7 +189,7 @@ mod tests {
     }
 
     #[test]
-    fn a_process_that_began_after_its_pidfile_was_written_is_another() {
+    fn a_process_that_started_after_its_pidfile_was_written_is_another() {
         let dir = tempfile::tempdir().unwrap();
         let path = dir.path().join("pid");
         let me = Pid::own();
@@ -219,7 +226,7 @@ mod tests {
     }
 
     #[test]
-    fn a_pidfile_without_a_pid_is_refused_in_a_sentence() {
+    fn a_pidfile_without_a_pid_is_refused() {
         let dir = tempfile::tempdir().unwrap();
         let path = dir.path().join("pid");
         let missing = read(&path).unwrap_err().to_string();
@@ -233,7 +240,7 @@ mod tests {
     }
 
     #[test]
-    fn a_signal_reaches_nobody_when_the_process_is_gone() {
+    fn a_signal_to_an_ended_process_is_an_error() {
         let dir = tempfile::tempdir().unwrap();
         let path = dir.path().join("pid");
         let mut child = std::process::Command::new("sleep")

@@ -1,4 +1,4 @@
-//! Giving up root's privileges for good.
+//! Dropping root's privileges irrevocably.
 
 use std::fmt;
 
@@ -7,24 +7,24 @@ use nix::errno::Errno;
 use nix::sys::prctl;
 use nix::unistd::{self, Gid, Uid, User};
 
-use super::{
+use super::user::{
     DropError, UserId, current_groups, find_group, find_user, groups_of, is_root, kernel,
     kernel_text,
 };
 use crate::sys::capability::{Capabilities, Sets};
 
-/// What this process is after [`drop_privileges`]. Displayed for the log.
+/// The identity of this process after [`drop_privileges`]. Displayed for the log.
 #[derive(Debug, Clone, PartialEq, Eq)]
 pub struct Dropped {
-    /// Our user now.
+    /// The user.
     pub uid: u32,
-    /// Its name, if it has one.
+    /// The user's name, if the database has one.
     pub user: Option<String>,
-    /// Our group now.
+    /// The group.
     pub gid: u32,
-    /// Our supplementary groups now.
+    /// The supplementary groups.
     pub groups: Vec<u32>,
-    /// Capabilities kept.
+    /// The capabilities that were kept.
     pub caps: Capabilities,
     /// Whether anything was changed.
     pub changed: bool,
@@ -48,34 +48,37 @@ impl fmt::Display for Dropped {
     }
 }
 
-/// What a process shall become; users and groups by name or number.
+/// The requested identity of a process; users and groups by name or number.
 ///
-/// `uid` alone takes that user's primary group and its other groups with it; `gid` replaces the primary group;
-/// `add_gids` are added; with `no_initgroups` (or without `uid`) they are the only supplementary groups.
+/// `uid` implies the user's primary group and supplementary groups; `gid` replaces the primary group; `add_gids` are
+/// added. With `no_initgroups`, or without `uid`, they are the only supplementary groups.
 #[derive(Debug, Clone, Copy, Default)]
-pub struct Wish<'a> {
+pub struct Privileges<'a> {
     /// The user.
     pub uid: Option<&'a str>,
     /// The group.
     pub gid: Option<&'a str>,
     /// Further groups.
     pub add_gids: &'a [String],
-    /// The user's other groups are not taken.
+    /// The user's supplementary groups are left out.
     pub no_initgroups: bool,
-    /// Capabilities that are kept and pass to programs executed later; no others are, unless it is root.
+    /// Capabilities that are kept, and passed on to programs executed later. All others are dropped, unless for root.
     pub caps: &'a [Capability],
-    /// Capabilities that one who was root can still hand on, but not use.
+    /// Capabilities that stay permitted, to be passed on, without being effective. For a process that was root.
     pub reserve: &'a [Capability],
 }
 
-impl Wish<'_> {
-    /// Whether this process has the capabilities that it takes; nothing is changed, and no name looked up.
+impl Privileges<'_> {
+    /// Checks that this process has the capabilities for the change. Changes nothing and looks up no names.
+    ///
+    /// # Errors
+    /// [`DropError::CapabilityMissing`], [`DropError::Powerless`], [`DropError::Kernel`].
     pub fn check_rights(&self) -> Result<(), DropError> {
-        if self.is_nothing() {
+        if self.is_empty() {
             return Ok(());
         }
         let own = Sets::own().map_err(|e| kernel_text("reading capabilities", &e))?;
-        let missing = Capabilities::of(self.caps).without(own.permitted);
+        let missing = Capabilities::of(self.caps).difference(own.permitted);
         if !missing.is_empty() {
             return Err(DropError::CapabilityMissing(missing));
         }
@@ -86,39 +89,42 @@ impl Wish<'_> {
         if is_root() && self.uid.is_some_and(|uid| !["root", "0"].contains(&uid)) {
             needed.push(Capability::CAP_SETUID);
         }
-        let missing = Capabilities::of(&needed).without(own.effective);
+        let missing = Capabilities::of(&needed).difference(own.effective);
         match missing.is_empty() {
             true => Ok(()),
             false => Err(DropError::Powerless(missing)),
         }
     }
 
-    /// Whether this process is to stay what it is.
-    fn is_nothing(&self) -> bool {
+    /// Whether no change is requested.
+    fn is_empty(&self) -> bool {
         self.uid.is_none() && self.gid.is_none() && self.add_gids.is_empty() && self.caps.is_empty()
     }
 }
 
-/// Becomes another user for good. Nothing is wished: nothing is changed. Not root, but already that user: nothing but
-/// the capabilities is changed.
+/// Changes to another user irrevocably. Without a request nothing is changed. A process that is not root, but has the
+/// requested user and groups already, changes its capabilities only.
 ///
-/// Only for a process that has no second thread yet. The kernel forgets a parent-death signal here.
-pub fn drop_privileges(wish: &Wish<'_>) -> Result<Dropped, DropError> {
-    let wanted = Wanted::resolve(wish)?;
-    if wish.is_nothing() {
+/// Only while the process has one thread. The kernel clears the parent-death signal here.
+///
+/// # Errors
+/// [`DropError`]; each is fatal, since part of the change may have been made.
+pub fn drop_privileges(request: &Privileges<'_>) -> Result<Dropped, DropError> {
+    let target = Target::resolve(request)?;
+    if request.is_empty() {
         return Ok(current(Capabilities::default(), false));
     }
-    wish.check_rights()?;
+    request.check_rights()?;
     if is_root() {
-        wanted.become_it()?;
+        target.change()?;
     } else {
-        wanted.be_it_already()?;
+        target.check_already_there()?;
     }
-    Ok(current(wanted.caps, true))
+    Ok(current(target.caps, true))
 }
 
-/// What was asked, in numbers.
-struct Wanted {
+/// The requested identity in numbers.
+struct Target {
     user: Option<UserId>,
     gid: Option<u32>,
     groups: Vec<u32>,
@@ -126,10 +132,10 @@ struct Wanted {
     reserve: Capabilities,
 }
 
-impl Wanted {
-    fn resolve(wish: &Wish<'_>) -> Result<Self, DropError> {
-        let user = wish.uid.map(find_user).transpose()?;
-        let gid = match (wish.gid, &user) {
+impl Target {
+    fn resolve(request: &Privileges<'_>) -> Result<Self, DropError> {
+        let user = request.uid.map(find_user).transpose()?;
+        let gid = match (request.gid, &user) {
             (Some(text), _) => Some(find_group(text)?),
             (
                 None,
@@ -148,24 +154,25 @@ impl Wanted {
                     ..
                 }),
                 Some(gid),
-            ) if !wish.no_initgroups => groups_of(name, gid)?,
+            ) if !request.no_initgroups => groups_of(name, gid)?,
             _ => Vec::new(),
         };
-        for text in wish.add_gids {
+        for text in request.add_gids {
             groups.push(find_group(text)?);
         }
         groups.sort_unstable();
         groups.dedup();
-        Ok(Wanted {
+        Ok(Target {
             user,
             gid,
             groups,
-            caps: Capabilities::of(wish.caps),
-            reserve: Capabilities::of(wish.reserve),
+            caps: Capabilities::of(request.caps),
+            reserve: Capabilities::of(request.reserve),
         })
     }
 
-    fn become_it(&self) -> Result<(), DropError> {
+    /// Changes to the target, as root.
+    fn change(&self) -> Result<(), DropError> {
         if self.user.is_some() || self.gid.is_some() || !self.groups.is_empty() {
             let groups: Vec<_> = self.groups.iter().copied().map(Gid::from_raw).collect();
             unistd::setgroups(&groups)
@@ -180,9 +187,9 @@ impl Wanted {
             if !self.caps.is_empty() {
                 tracing::warn!("cap takes nothing away from root: set uid too");
             }
-            return self.hand_on();
+            return self.pass_on();
         };
-        let kept = self.caps.and(self.reserve);
+        let kept = self.caps.union(self.reserve);
         if !kept.is_empty() {
             prctl::set_keepcaps(true).map_err(|e| kernel("keeping capabilities", e))?;
         }
@@ -195,7 +202,7 @@ impl Wanted {
         self.verify(user.uid)
     }
 
-    /// Throws away every capability but `kept`, and all effect but that of `caps`.
+    /// Drops every capability but `kept`, and makes only `caps` effective.
     fn limit_to(&self, kept: Capabilities) -> Result<(), DropError> {
         let sets = Sets {
             permitted: kept,
@@ -205,12 +212,12 @@ impl Wanted {
         done.map_err(|e| kernel_text("setting capabilities", &e))
     }
 
-    /// Makes the capabilities pass through `execve` also to programs that somebody else than root executes.
-    fn hand_on(&self) -> Result<(), DropError> {
+    /// Adds `caps` to the ambient set, so that execve(2) keeps them also for a program that does not run as root.
+    fn pass_on(&self) -> Result<(), DropError> {
         let own = Sets::own();
         let done = own.and_then(|own| {
-            let inheritable = own.inheritable.and(self.caps);
-            let ambient = own.ambient.and(self.caps);
+            let inheritable = own.inheritable.union(self.caps);
+            let ambient = own.ambient.union(self.caps);
             Sets {
                 inheritable,
                 ambient,
@@ -221,7 +228,7 @@ impl Wanted {
         done.map_err(|e| kernel_text("passing capabilities on", &e))
     }
 
-    /// Trusts the kernel's answers only after asking again.
+    /// Reads the ids back, and checks that root cannot be regained.
     fn verify(&self, uid: u32) -> Result<(), DropError> {
         let is = unistd::getresuid().map_err(|e| kernel("getresuid", e))?;
         let same = [is.real, is.effective, is.saved]
@@ -246,8 +253,8 @@ impl Wanted {
         Ok(())
     }
 
-    /// Without root: only what we are already can be asked for, and to have fewer capabilities.
-    fn be_it_already(&self) -> Result<(), DropError> {
+    /// Without root: checks that this process has the requested identity already, and drops capabilities.
+    fn check_already_there(&self) -> Result<(), DropError> {
         let me = Uid::effective().as_raw();
         let refuse = |wanted: String| Err(DropError::NotRoot { wanted, uid: me });
         match &self.user {
@@ -282,3 +289,6 @@ fn current(caps: Capabilities, changed: bool) -> Dropped {
         changed,
     }
 }
+
+#[cfg(test)]
+mod tests;

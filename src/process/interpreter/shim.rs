@@ -1,4 +1,4 @@
-//! Version managers' shims: scripts in the place of an interpreter that look up the right one each time they run.
+//! Version managers' shims: scripts in place of an interpreter that look up the right version each time they run.
 
 use std::ffi::{OsStr, OsString};
 use std::io::{self, Read};
@@ -9,18 +9,21 @@ use std::path::{Path, PathBuf};
 use std::process::{Child, Command, Stdio};
 use std::time::{Duration, Instant};
 
-use nix::fcntl::{FcntlArg, OFlag, fcntl};
+use crate::sys::process::{self, Pid};
+use crate::sys::signal::Signal;
+use crate::sys::socket;
 
-use super::{USUAL, candidates, check_executable, is_script};
+use super::executable::{check_executable, is_script};
+use super::search_path::{DEFAULT_NAMES, candidates};
 
-/// How long a shim may take to answer.
-pub(super) const PATIENCE: Duration = Duration::from_secs(10);
+/// Time that a shim may take to answer.
+const TIMEOUT: Duration = Duration::from_secs(10);
 
-/// How long it may take where the answer only saves time.
-const SHORT_PATIENCE: Duration = Duration::from_secs(2);
+/// Time that it may take where the answer only saves time later.
+const SHORT_TIMEOUT: Duration = Duration::from_secs(2);
 
-/// The files by which a directory chooses a version for what runs in it or below: pyenv's, asdf's, mise's.
-const CHOOSERS: [&str; 10] = [
+/// The files of pyenv, asdf and mise that select a version for a directory and those below it.
+const VERSION_FILES: [&str; 10] = [
     ".python-version",
     ".tool-versions",
     "mise.toml",
@@ -33,37 +36,36 @@ const CHOOSERS: [&str; 10] = [
     ".config/mise/config.toml",
 ];
 
-/// What the shim on PATH stands for where no directory has a say: asked once, and handed to many processes.
+/// The answer of the shim on PATH where no directory selects a version. An emperor asks once, for all its vassals.
 #[derive(Debug, Clone, PartialEq, Eq)]
-pub struct Shim {
+pub(crate) struct Shim {
     script: PathBuf,
-    pub(super) interpreter: PathBuf,
+    interpreter: PathBuf,
 }
 
 impl Shim {
-    /// Asks the first `python3` of PATH, if that is a script.
-    pub fn on_path(path_env: &OsStr) -> Option<Self> {
-        let script = candidates(&USUAL, path_env).next()?;
+    /// Asks the first `python3` of PATH, if that is a script; `None` if it is not, or does not answer.
+    pub(crate) fn on_path(path_env: &OsStr) -> Option<Self> {
+        let script = candidates(&DEFAULT_NAMES, path_env).next()?;
         let is_shim = check_executable(&script).is_ok() && is_script(&script).unwrap_or(false);
         if !is_shim {
             return None;
         }
-        // where it does not answer, who needs it asks again and says what is wrong
-        let interpreter = ask(&script, Some(Path::new("/")), SHORT_PATIENCE).ok()?;
+        let interpreter = ask(&script, Some(Path::new("/")), SHORT_TIMEOUT).ok()?;
         Some(Self {
             script,
             interpreter,
         })
     }
 
-    /// As a text, for a child's environment.
-    pub fn to_text(&self) -> OsString {
+    /// Encodes it for a variable of a child's environment.
+    pub(crate) fn to_text(&self) -> OsString {
         let parts = [&self.script, &self.interpreter].map(|path| path.as_os_str().as_bytes());
         OsString::from_vec(parts.join(&b'\n'))
     }
 
-    /// From such a text.
-    pub fn from_text(text: &OsStr) -> Option<Self> {
+    /// Decodes the text of [`Shim::to_text`].
+    pub(crate) fn from_text(text: &OsStr) -> Option<Self> {
         let mut parts = text.as_bytes().split(|byte| *byte == b'\n');
         let mut path = || Some(PathBuf::from(OsStr::from_bytes(parts.next()?)));
         let shim = Self {
@@ -73,33 +75,51 @@ impl Shim {
         path().is_none().then_some(shim)
     }
 
-    /// Whether this is what a script would answer in the working directory.
-    pub(super) fn holds_for(&self, script: &Path) -> bool {
-        let Ok(here) = std::env::current_dir() else {
+    /// The interpreter.
+    pub(super) fn interpreter(&self) -> &Path {
+        &self.interpreter
+    }
+
+    /// Whether a script would give this answer in the working directory too.
+    pub(super) fn applies_to(&self, script: &Path) -> bool {
+        let Ok(directory) = std::env::current_dir() else {
             return false;
         };
-        self.script == script && check_executable(&self.interpreter).is_ok() && !is_chosen_in(&here)
+        self.script == script
+            && check_executable(&self.interpreter).is_ok()
+            && !selects_version(&directory)
     }
 }
 
-/// Whether a directory, or one above it, chooses a version.
-fn is_chosen_in(directory: &Path) -> bool {
-    let chooses = |directory: &Path| {
-        let mut files = CHOOSERS.iter().map(|name| directory.join(name));
-        files.any(|file| file.symlink_metadata().is_ok())
-    };
-    directory.ancestors().any(chooses)
-}
-
-/// Asks a script for the interpreter that it runs, in this directory.
+/// The interpreter that a path leads to: itself, or the one of the shim that it is.
 ///
 /// # Errors
-/// Why it is no use, to follow its path.
-pub(super) fn ask(
-    script: &Path,
-    directory: Option<&Path>,
-    patience: Duration,
-) -> Result<PathBuf, String> {
+/// Why there is none, as a predicate that follows the path in a sentence.
+pub(super) fn resolve(path: &Path) -> Result<PathBuf, String> {
+    check_executable(path)?;
+    if !is_script(path).map_err(|error| format!("cannot be read: {error}"))? {
+        return Ok(path.to_path_buf());
+    }
+    let real = ask(path, None, TIMEOUT)?;
+    check_executable(&real)
+        .map_err(|why| format!("is a script for {}, which {why}", real.display()))?;
+    Ok(real)
+}
+
+/// Whether a directory, or one above it, selects a version.
+fn selects_version(directory: &Path) -> bool {
+    let selects = |directory: &Path| {
+        let mut files = VERSION_FILES.iter().map(|name| directory.join(name));
+        files.any(|file| file.symlink_metadata().is_ok())
+    };
+    directory.ancestors().any(selects)
+}
+
+/// Asks a script for the interpreter that it runs, in this directory or the working directory.
+///
+/// # Errors
+/// Why it names none, as a predicate that follows its path in a sentence.
+fn ask(script: &Path, directory: Option<&Path>, timeout: Duration) -> Result<PathBuf, String> {
     let mut command = Command::new(script);
     if let Some(directory) = directory {
         command.current_dir(directory);
@@ -109,14 +129,14 @@ pub(super) fn ask(
         .stdin(Stdio::null())
         .stdout(Stdio::piped())
         .stderr(Stdio::piped())
-        // its own group, so that what it starts can be ended with it
+        // a process group, so that its children can be killed with it
         .process_group(0);
     let mut child =
         start(&mut command).map_err(|error| format!("is a script that does not start: {error}"))?;
-    let Some(succeeded) = wait(&mut child, patience) else {
+    let Some(succeeded) = wait(&mut child, timeout) else {
         return Err(format!(
             "is a script that did not name its interpreter within {} s",
-            patience.as_secs()
+            timeout.as_secs()
         ));
     };
     let (answer, complaint) = (
@@ -133,7 +153,7 @@ pub(super) fn ask(
     }
 }
 
-/// Starts a command; a file that is just being written gets a moment.
+/// Starts a command. One whose file is just being written (`ETXTBSY`) is tried again for a second.
 fn start(command: &mut Command) -> io::Result<Child> {
     let deadline = Instant::now() + Duration::from_secs(1);
     loop {
@@ -149,34 +169,32 @@ fn start(command: &mut Command) -> io::Result<Child> {
     }
 }
 
-/// Waits for a child and says whether it succeeded; ends it and its group when patience is over.
-fn wait(child: &mut Child, patience: Duration) -> Option<bool> {
-    let deadline = Instant::now() + patience;
+/// Waits for a child and returns whether it succeeded; `None` after the timeout, when it is killed with its group.
+fn wait(child: &mut Child, timeout: Duration) -> Option<bool> {
+    let deadline = Instant::now() + timeout;
     loop {
         match child.try_wait() {
             Ok(Some(status)) => return Some(status.success()),
-            // reaped by another hand: its answer tells
+            // reaped by another part of this process: its output decides
             Err(_) => return Some(true),
             Ok(None) if Instant::now() < deadline => std::thread::sleep(Duration::from_millis(2)),
             Ok(None) => break,
         }
     }
-    if let Ok(group) = i32::try_from(child.id()) {
-        let _ = nix::sys::signal::killpg(
-            nix::unistd::Pid::from_raw(group),
-            nix::sys::signal::Signal::SIGKILL,
-        );
+    if let Some(leader) = Pid::new(child.id().cast_signed()) {
+        let _ = process::signal_group(leader, Signal::SIGKILL);
     }
     let _ = child.wait();
     None
 }
 
-/// The first line with something in it of what a pipe holds now, however long others keep it open.
+/// The first line that is not blank of the bytes that a pipe holds now. Does not wait for its end: a process in the
+/// background may keep it open.
 fn first_line<P: Read + AsFd>(pipe: Option<P>) -> Option<String> {
     let pipe = pipe?;
-    fcntl(&pipe, FcntlArg::F_SETFL(OFlag::O_NONBLOCK)).ok()?;
+    socket::set_nonblocking(&pipe, true).ok()?;
     let mut bytes = Vec::new();
-    // ends with an error where a process in the background has kept the pipe; what was read stays
+    // `WouldBlock` where the pipe is still open; the bytes that were read stay
     let _ = pipe.take(4096).read_to_end(&mut bytes);
     let text = String::from_utf8_lossy(&bytes);
     text.lines()
@@ -199,7 +217,7 @@ mod tests {
     }
 
     #[test]
-    fn a_shim_that_hangs_is_ended() {
+    fn a_shim_that_hangs_is_killed() {
         let dir = tempfile::tempdir().unwrap();
         let shim = dir.path().join("python3");
         script(&shim, "#!/bin/sh\nsleep 60\n");
@@ -208,24 +226,24 @@ mod tests {
     }
 
     #[test]
-    fn a_shims_answer_is_handed_down_as_a_text() {
+    fn a_shims_answer_is_passed_on_as_a_text() {
         let dir = tempfile::tempdir().unwrap();
         let shim = dir.path().join("python3");
         script(&shim, "#!/bin/sh\necho /proc/self/exe\n");
         let known = Shim::on_path(dir.path().as_os_str()).unwrap();
         assert_eq!(Shim::from_text(&known.to_text()), Some(known.clone()));
         assert_eq!(Shim::from_text(OsStr::new("one line")), None);
-        assert!(!known.holds_for(Path::new("/elsewhere/python3")));
+        assert!(!known.applies_to(Path::new("/elsewhere/python3")));
         fs::copy("/proc/self/exe", &shim).unwrap();
         assert_eq!(Shim::on_path(dir.path().as_os_str()), None, "no script");
     }
 
     #[test]
-    fn a_directory_that_chooses_a_version_decides_for_all_below_it() {
+    fn a_version_file_counts_for_all_directories_below_it() {
         let dir = tempfile::tempdir().unwrap();
         let below = dir.path().join("site/app");
         fs::create_dir_all(&below).unwrap();
         fs::write(dir.path().join(".python-version"), "3.12").unwrap();
-        assert!(is_chosen_in(&below));
+        assert!(selects_version(&below));
     }
 }

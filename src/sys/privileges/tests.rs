@@ -1,4 +1,4 @@
-//! Privileges are dropped in processes of their own, since they do not come back.
+//! Privileges are dropped in separate processes, since they cannot be regained.
 #![allow(clippy::unwrap_used)]
 
 use caps::Capability;
@@ -8,7 +8,7 @@ use std::process::Command;
 
 const ARGUMENTS: &str = "RUWSGI_TEST_DROP";
 
-/// Runs in a process of its own (see `dropped`), since privileges do not come back.
+/// Runs in a separate process (see `dropped`), since privileges cannot be regained.
 #[test]
 fn child_that_drops_privileges() {
     let Ok(arguments) = std::env::var(ARGUMENTS) else {
@@ -22,14 +22,14 @@ fn child_that_drops_privileges() {
     let option = |text| Some(text).filter(|text: &&str| !text.is_empty());
     let [add, caps] = [add, caps].map(list);
     let caps: Vec<Capability> = caps.iter().map(|name| name.parse().unwrap()).collect();
-    let wish = Wish {
+    let request = Privileges {
         uid: option(uid),
         gid: option(gid),
         add_gids: &add,
         caps: &caps,
-        ..Wish::default()
+        ..Privileges::default()
     };
-    match drop_privileges(&wish) {
+    match drop_privileges(&request) {
         Ok(dropped) => {
             println!("said: {dropped}");
             let status = Command::new("cat")
@@ -45,7 +45,7 @@ fn child_that_drops_privileges() {
 fn dropped(arguments: &str) -> String {
     let output = Command::new(std::env::current_exe().unwrap())
         .args(["--exact", "--nocapture", "--test-threads=1"])
-        .arg("sys::user::tests::child_that_drops_privileges")
+        .arg("sys::privileges::tests::child_that_drops_privileges")
         .env(ARGUMENTS, arguments)
         .output()
         .unwrap();
@@ -53,7 +53,7 @@ fn dropped(arguments: &str) -> String {
 }
 
 #[track_caller]
-fn assert_says(output: &str, expected: &str) {
+fn assert_contains(output: &str, expected: &str) {
     assert!(
         output.replace('\t', " ").contains(expected),
         "no {expected:?} in {output}"
@@ -61,7 +61,7 @@ fn assert_says(output: &str, expected: &str) {
 }
 
 #[test]
-fn a_user_takes_its_groups_with_it() {
+fn a_user_implies_its_groups() {
     if !is_root() {
         return;
     }
@@ -70,14 +70,14 @@ fn a_user_takes_its_groups_with_it() {
     };
     let (uid, (_, gid)) = (user.uid, user.entry.unwrap());
     let output = dropped("nobody///");
-    assert_says(
+    assert_contains(
         &output,
         &format!("said: runs as nobody (uid {uid}, gid {gid}, groups {gid})"),
     );
-    assert_says(&output, &format!("Uid: {uid} {uid} {uid} {uid}"));
-    assert_says(&output, &format!("Gid: {gid} {gid} {gid} {gid}"));
-    assert_says(&output, &format!("Groups: {gid} \n"));
-    assert_says(&output, "CapEff: 0000000000000000");
+    assert_contains(&output, &format!("Uid: {uid} {uid} {uid} {uid}"));
+    assert_contains(&output, &format!("Gid: {gid} {gid} {gid} {gid}"));
+    assert_contains(&output, &format!("Groups: {gid} \n"));
+    assert_contains(&output, "CapEff: 0000000000000000");
 }
 
 #[test]
@@ -85,11 +85,11 @@ fn numbers_without_an_entry_need_a_group() {
     if !is_root() {
         return;
     }
-    assert_says(&dropped("54321///"), "refused: user 54321 has no entry");
+    assert_contains(&dropped("54321///"), "refused: user 54321 has no entry");
     let output = dropped("54321/54322/7 8/");
-    assert_says(&output, "Uid: 54321 54321 54321 54321");
-    assert_says(&output, "Gid: 54322 54322 54322 54322");
-    assert_says(&output, "Groups: 7 8 \n");
+    assert_contains(&output, "Uid: 54321 54321 54321 54321");
+    assert_contains(&output, "Gid: 54322 54322 54322 54322");
+    assert_contains(&output, "Groups: 7 8 \n");
 }
 
 #[test]
@@ -98,30 +98,30 @@ fn kept_capabilities_reach_an_executed_program() {
         return;
     }
     let output = dropped("54321/54321//CAP_NET_BIND_SERVICE CAP_KILL");
-    assert_says(&output, "with the capabilities kill, net_bind_service");
-    assert_says(&output, "CapEff: 0000000000000420");
-    assert_says(&output, "CapPrm: 0000000000000420");
+    assert_contains(&output, "with the capabilities kill, net_bind_service");
+    assert_contains(&output, "CapEff: 0000000000000420");
+    assert_contains(&output, "CapPrm: 0000000000000420");
 }
 
 #[test]
 fn unknown_names_are_refused_by_name() {
-    assert_says(
+    assert_contains(
         &dropped("nosuchuser///"),
         "refused: user nosuchuser not found",
     );
-    assert_says(
+    assert_contains(
         &dropped("/nosuchgroup//"),
         "refused: group nosuchgroup not found",
     );
 }
 
 #[test]
-fn without_root_only_what_one_is_already_is_granted() {
+fn without_root_only_the_present_identity_is_granted() {
     let (uid, gid) = (Uid::effective(), Gid::effective());
     if is_root() {
         return;
     }
     let output = dropped(&format!("{uid}/{gid}//"));
-    assert_says(&output, "said: runs as");
-    assert_says(&dropped("0///"), "refused: cannot become user root");
+    assert_contains(&output, "said: runs as");
+    assert_contains(&dropped("0///"), "refused: cannot become user root");
 }

@@ -1,20 +1,20 @@
-//! Touching a user's files with no more right than he has.
+//! File access with the rights of another user: setfsuid(2).
 
 use std::io;
 
 use nix::errno::Errno;
 use nix::unistd::{self, Gid, Uid};
 
-use super::process::Identity;
+use super::user::Identity;
 
-/// Does something to files as this user; as this process where there is none.
+/// Runs `work` with the file access rights of a user; with those of this process for `None`.
 ///
-/// For root, and for the thread that calls: paths that the user has chosen must not lead root where he could not go.
-/// See setfsuid(2); the kernel takes the capabilities over files away together with the user id.
+/// For root, which must not follow paths that another user has chosen to files that he may not reach. Applies to the
+/// calling thread only. The kernel drops the capabilities over files together with the user id.
 ///
 /// # Errors
 /// Those of `work`, and those of setgroups(2).
-pub fn as_identity<T>(
+pub fn with_identity<T>(
     identity: Option<&Identity>,
     work: impl FnOnce() -> io::Result<T>,
 ) -> io::Result<T> {
@@ -28,16 +28,16 @@ pub fn as_identity<T>(
     set_groups(&identity.groups)?;
     let own_group = unistd::setfsgid(Gid::from_raw(identity.gid));
     let own_user = unistd::setfsuid(Uid::from_raw(identity.uid));
-    let done = work();
+    let result = work();
     unistd::setfsuid(own_user);
     unistd::setfsgid(own_group);
     set_groups(&groups)?;
-    done
+    result
 }
 
-/// Sets the supplementary groups of this thread, as setfsuid(2) does it with the user; setgroups(3) would change all.
+/// Sets the supplementary groups of this thread. (The C library's setgroups changes those of all threads.)
 fn set_groups(groups: &[u32]) -> io::Result<()> {
-    // SAFETY: the kernel reads as many numbers as the slice has.
+    // SAFETY: the kernel reads the numbers of the slice, whose length is passed.
     Errno::result(unsafe { libc::syscall(libc::SYS_setgroups, groups.len(), groups.as_ptr()) })?;
     Ok(())
 }
@@ -51,7 +51,7 @@ mod tests {
     use super::*;
 
     #[test]
-    fn roots_own_files_are_out_of_reach_meanwhile() {
+    fn files_of_root_cannot_be_removed_as_another_user() {
         if !unistd::geteuid().is_root() {
             return;
         }
@@ -64,15 +64,15 @@ mod tests {
             gid: 65_534,
             groups: vec![65_534],
         };
-        // the other tests of this process have threads of their own; user ids over files are each thread's
-        let (refused, done) = std::thread::scope(|scope| {
+        // in a thread, which has its own file system ids
+        let (refused, removed) = std::thread::scope(|scope| {
             let test = scope.spawn(|| {
-                let refused = as_identity(Some(&nobody), || fs::remove_file(&file));
-                (refused, as_identity(None, || fs::remove_file(&file)))
+                let refused = with_identity(Some(&nobody), || fs::remove_file(&file));
+                (refused, with_identity(None, || fs::remove_file(&file)))
             });
             test.join().unwrap()
         });
         assert_eq!(refused.unwrap_err().kind(), io::ErrorKind::PermissionDenied);
-        done.unwrap();
+        removed.unwrap();
     }
 }

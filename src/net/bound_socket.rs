@@ -1,0 +1,108 @@
+//! A listening socket of this instance, and how it is recognised.
+
+use std::os::fd::{AsFd, BorrowedFd, OwnedFd, RawFd};
+use std::path::Path;
+
+use crate::ipc::{Kept, KeptFile, Listener, Protocol};
+use crate::sys::socket::{self, FileId, LocalAddress};
+
+use super::endpoint::Endpoint;
+
+/// A listening socket of this instance.
+#[derive(Debug)]
+pub(crate) struct BoundSocket {
+    pub(super) fd: OwnedFd,
+    /// Its description for the workers.
+    pub(crate) listener: Listener,
+    pub(super) endpoint: Endpoint,
+    pub(super) origin: Origin,
+}
+
+/// The process that bound a socket.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub(super) enum Origin {
+    /// This process; with the file of a Unix socket.
+    Own(Option<FileId>),
+    /// The process that started this one, which passed it as this descriptor.
+    Inherited(RawFd),
+    /// An earlier process of the vassal, from which the emperor kept it; with the file of a Unix socket.
+    OnDemand(Option<FileId>),
+}
+
+impl BoundSocket {
+    /// The descriptor.
+    pub(crate) fn fd(&self) -> BorrowedFd<'_> {
+        self.fd.as_fd()
+    }
+
+    /// The path and file of a Unix socket that this instance, or an earlier process of it, has bound.
+    pub(super) fn own_file(&self) -> Option<(&Path, FileId)> {
+        match (&self.endpoint, self.origin) {
+            (Endpoint::Unix(path), Origin::Own(Some(id)) | Origin::OnDemand(Some(id))) => {
+                Some((path, id))
+            }
+            _ => None,
+        }
+    }
+
+    /// Its description for the emperor, which keeps it while no process serves on it (`on-demand`).
+    pub(crate) fn kept(&self) -> Kept {
+        Kept {
+            name: self.listener.name.clone(),
+            file: self.own_file().map(|(path, id)| KeptFile {
+                path: path.to_owned(),
+                device: id.device,
+                inode: id.inode,
+            }),
+        }
+    }
+
+    /// Whether it is the socket of a configured endpoint.
+    pub(super) fn matches(&self, configured: &Endpoint) -> bool {
+        let Origin::Inherited(number) = self.origin else {
+            return self.endpoint == *configured;
+        };
+        match (configured, &self.endpoint) {
+            (Endpoint::Descriptor(configured), _) => *configured == number,
+            (Endpoint::Tcp(a), Endpoint::Tcp(b)) => {
+                // systemd binds all interfaces as [::], the configuration as :port
+                let both_any = a.ip().is_unspecified() && b.ip().is_unspecified();
+                a == b || (both_any && a.port() == b.port())
+            }
+            (Endpoint::Unix(a), Endpoint::Unix(b)) => a == b || are_same_file(a, b),
+            (a, b) => a == b,
+        }
+    }
+
+    /// Whether clients still reach it: the file of a Unix socket may have been removed or replaced.
+    pub(super) fn is_reachable(&self) -> bool {
+        match (self.own_file(), &self.endpoint, self.origin) {
+            (Some((path, id)), ..) => FileId::of(path).is_ok_and(|found| found == id),
+            // it is not known which file was its own
+            (None, Endpoint::Unix(_), Origin::OnDemand(None)) => false,
+            (None, ..) => true,
+        }
+    }
+}
+
+/// Whether two paths lead to the same file: /var/run and /run are the same directory.
+fn are_same_file(a: &Path, b: &Path) -> bool {
+    let (a, b) = (a.canonicalize(), b.canonicalize());
+    a.is_ok_and(|a| b.is_ok_and(|b| a == b))
+}
+
+/// The description of a socket for the workers: the address with the port that the kernel chose.
+pub(super) fn describe(fd: BorrowedFd, endpoint: &Endpoint, protocol: Protocol) -> Listener {
+    match socket::local_address(fd) {
+        Ok(LocalAddress::Tcp(address)) => Listener {
+            protocol,
+            name: address.to_string(),
+            port: address.port(),
+        },
+        _ => Listener {
+            protocol,
+            name: endpoint.to_string(),
+            port: 0,
+        },
+    }
+}
