@@ -77,7 +77,7 @@ impl Control for ParentLink {
             engine.retire();
             self.worker.send(&FromWorker::Stuck { thread });
         }
-        let requested = reasons.requested.swap(false, SeqCst) | thread::take_asked();
+        let requested = reasons.requested.swap(false, SeqCst) | thread::take_recorded();
         if requested && !engine.is_leaving() {
             engine.retire();
             self.worker.send(&FromWorker::Retiring);

@@ -213,7 +213,7 @@ fn serve(py: Python<'_>, worker: &Arc<Worker>, apps: &Arc<Apps>, errors: &Py<PyA
             return ruwsgi::exit::FAILED;
         }
     };
-    ruwsgi::sys::thread::note_signals(worker.engine.inbox.wakeup.fd(), &EXIT_SIGNALS);
+    ruwsgi::sys::thread::record_signals(worker.engine.inbox.wakeup.fd(), &EXIT_SIGNALS);
     prepare(py, worker);
     let threads = match start_threads(py, worker, apps, errors) {
         Ok(threads) => threads,

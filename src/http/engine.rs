@@ -100,7 +100,7 @@ impl Engine {
 
     /// Wakes the I/O thread, which calls [`Control::woken`](super::io_thread::Control::woken).
     pub fn wake(&self) {
-        self.inbox.wakeup.ring();
+        self.inbox.wakeup.wake();
     }
 
     /// A serving thread ends.

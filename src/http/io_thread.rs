@@ -127,7 +127,7 @@ impl<C: Control> IoThread<C> {
                 match *token {
                     CONTROL => self.receive(),
                     WAKEUP => {
-                        self.engine.inbox.wakeup.hush();
+                        self.engine.inbox.wakeup.clear();
                         self.control.woken(&self.engine);
                     }
                     index => self.drive(index as usize),

@@ -6,9 +6,9 @@ use std::sync::{Mutex, MutexGuard, PoisonError};
 use super::connection::Connection;
 use super::request_reader::RequestReader;
 use super::write_queue::WriteQueue;
-use crate::sys::bell::Bell;
 use crate::sys::epoll::Interest;
 use crate::sys::stream;
+use crate::sys::wakeup::Wakeup;
 
 /// A connection that no serving thread waits for.
 pub enum Pending {
@@ -81,7 +81,7 @@ impl Pending {
 pub struct Inbox {
     connections: Mutex<Vec<Pending>>,
     /// Wakes the I/O thread.
-    pub wakeup: Bell,
+    pub wakeup: Wakeup,
     /// Number of connections in the inbox or the I/O thread whose request is incomplete.
     pub reading: AtomicUsize,
     /// Whether the I/O thread waits without a timeout.
@@ -96,7 +96,7 @@ impl Inbox {
     pub fn new() -> std::io::Result<Self> {
         Ok(Self {
             connections: Mutex::default(),
-            wakeup: Bell::new(false)?,
+            wakeup: Wakeup::new()?,
             reading: AtomicUsize::new(0),
             sleeps: AtomicBool::new(false),
         })
@@ -108,7 +108,7 @@ impl Inbox {
             self.reading.fetch_add(1, SeqCst);
         }
         self.lock().push(pending);
-        self.wakeup.ring();
+        self.wakeup.wake();
     }
 
     /// Takes all connections out.
@@ -135,7 +135,7 @@ impl Inbox {
     /// Wakes the I/O thread if it waits without a timeout, because there is a deadline to watch now.
     pub fn wake_if_sleeping(&self) {
         if self.sleeps.swap(false, SeqCst) {
-            self.wakeup.ring();
+            self.wakeup.wake();
         }
     }
 

@@ -3,7 +3,6 @@
 //! `unsafe` stands here, in `shared/` and in the Python crate, and nowhere else.
 
 pub mod backlog;
-pub mod bell;
 pub mod capability;
 pub(crate) mod cgroup;
 pub mod clock;
@@ -37,3 +36,4 @@ pub mod thread;
 pub mod title;
 pub mod unix_socket;
 pub mod user;
+pub mod wakeup;

@@ -19,9 +19,6 @@ use nix::sys::socket::{
 
 use super::descriptor::{self, borrow};
 
-pub use super::bell::{Bell, ring};
-pub use super::epoll::{Epoll, Interest};
-
 /// Flags of an accepted connection.
 const ACCEPTED: SockFlag = SockFlag::SOCK_NONBLOCK.union(SockFlag::SOCK_CLOEXEC);
 

@@ -10,7 +10,7 @@ use nix::sys::signal::{SigSet, SigmaskHow};
 use nix::sys::wait::waitpid;
 use nix::unistd::{self, Pid};
 
-use super::bell;
+use super::wakeup;
 
 /// The kernel's id of the calling thread: gettid(2).
 pub fn id() -> i32 {
@@ -57,36 +57,36 @@ pub fn hostname() -> String {
     )
 }
 
-/// Descriptor that the handler of [`note_signals`] rings.
-static BELL: AtomicI32 = AtomicI32::new(-1);
-/// Whether one of the noted signals has arrived since [`take_asked`].
-static ASKED: AtomicBool = AtomicBool::new(false);
+/// The [`wakeup::Wakeup`] of [`record_signals`].
+static WAKEUP: AtomicI32 = AtomicI32::new(-1);
+/// Whether one of the recorded signals has arrived since [`take_recorded`].
+static RECORDED: AtomicBool = AtomicBool::new(false);
 
-extern "C" fn ask(_signal: libc::c_int) {
-    ASKED.store(true, SeqCst);
-    bell::ring(BELL.load(SeqCst));
+extern "C" fn record(_signal: libc::c_int) {
+    RECORDED.store(true, SeqCst);
+    wakeup::wake(WAKEUP.load(SeqCst));
 }
 
 extern "C" fn interrupt(_signal: libc::c_int) {}
 
-/// Records the arrival of these signals (see [`take_asked`]) and rings the bell with this descriptor. A signal that
-/// the program handles itself is left alone.
+/// Records the arrival of these signals (see [`take_recorded`]) and wakes the thread that waits for the descriptor of a
+/// [`wakeup::Wakeup`]. A signal that the program handles itself is left alone.
 ///
 /// The descriptor must stay open for the rest of the process's life.
-pub fn note_signals(bell: i32, signals: &[i32]) {
-    BELL.store(bell, SeqCst);
+pub fn record_signals(wakeup: i32, signals: &[i32]) {
+    WAKEUP.store(wakeup, SeqCst);
     for &number in signals {
         if !handles(number) {
-            let handler = ask as *const () as libc::sighandler_t;
+            let handler = record as *const () as libc::sighandler_t;
             // SAFETY: the handler only stores an atomic and writes to a descriptor: async-signal-safe.
             unsafe { handle(number, handler, libc::SA_RESTART) };
         }
     }
 }
 
-/// Whether one of the noted signals has arrived since the last call.
-pub fn take_asked() -> bool {
-    ASKED.swap(false, SeqCst)
+/// Whether one of the recorded signals has arrived since the last call.
+pub fn take_recorded() -> bool {
+    RECORDED.swap(false, SeqCst)
 }
 
 /// Makes a signal interrupt the system call in which its receiver waits, and do nothing else.

@@ -1,0 +1,61 @@
+//! Waking a thread that waits in [`super::epoll`]: eventfd(2).
+
+use std::io;
+use std::os::fd::{AsRawFd, RawFd};
+
+use nix::sys::eventfd::{EfdFlags, EventFd};
+
+use super::descriptor::borrow;
+
+/// A counter in the kernel whose descriptor is readable while it is not zero.
+#[derive(Debug)]
+pub struct Wakeup(EventFd);
+
+impl Wakeup {
+    /// Creates a counter of zero, close-on-exec and non-blocking.
+    ///
+    /// # Errors
+    /// Those of eventfd(2).
+    pub fn new() -> io::Result<Self> {
+        let flags = EfdFlags::EFD_CLOEXEC | EfdFlags::EFD_NONBLOCK;
+        Ok(Self(EventFd::from_flags(flags)?))
+    }
+
+    /// The descriptor, for `Epoll::add` and [`wake`].
+    pub fn fd(&self) -> RawFd {
+        self.0.as_raw_fd()
+    }
+
+    /// Adds one to the counter. Fails only when the counter is at its maximum, where it is readable anyway.
+    pub fn wake(&self) {
+        let _ = self.0.write(1);
+    }
+
+    /// Resets the counter. Returns false when it was zero.
+    pub fn clear(&self) -> bool {
+        self.0.read().is_ok()
+    }
+}
+
+/// As [`Wakeup::wake`], by the number of the descriptor. Async-signal-safe (write(2)).
+pub fn wake(fd: RawFd) {
+    if let Ok(fd) = borrow(&fd) {
+        let _ = nix::unistd::write(fd, &1u64.to_ne_bytes());
+    }
+}
+
+#[cfg(test)]
+#[allow(clippy::unwrap_used)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn one_clear_takes_all_wakes() {
+        let wakeup = Wakeup::new().unwrap();
+        assert!(!wakeup.clear());
+        wakeup.wake();
+        wake(wakeup.fd());
+        assert!(wakeup.clear() && !wakeup.clear());
+        wake(-1);
+    }
+}
