@@ -11,7 +11,8 @@ use pyo3::ffi;
 use pyo3::prelude::*;
 use pyo3::types::{PyBytes, PyList, PyString, PyTuple};
 
-use ruwsgi::http::response::{PeerGone, Response};
+use ruwsgi::http::response::Response;
+use ruwsgi::http::response_writer::PeerGone;
 use ruwsgi::http::shared_response::SharedResponse;
 use ruwsgi::http::unlock::Unlock;
 use ruwsgi::http::write_queue::Block;

@@ -6,7 +6,7 @@ use pyo3::prelude::*;
 use pyo3::types::{PyBytes, PyDict, PyIterator, PyList, PyTuple};
 
 use ruwsgi::http::request::Request;
-use ruwsgi::http::response::PeerGone;
+use ruwsgi::http::response_writer::PeerGone;
 use ruwsgi::http::spool::Body;
 
 use crate::environ::{Environs, Split};

@@ -3,8 +3,6 @@
 use std::cell::RefCell;
 use std::time::{SystemTime, UNIX_EPOCH};
 
-use crate::sys::clock;
-
 thread_local! {
     /// The second that was formatted last, since 1970, and its text.
     static DATE: RefCell<(u64, String)> = const { RefCell::new((0, String::new())) };
@@ -12,13 +10,14 @@ thread_local! {
 
 /// Appends the current date in the format of RFC 9110, 5.6.7.
 pub fn append_now(out: &mut Vec<u8>) {
-    let now = SystemTime::now()
+    let time = SystemTime::now();
+    let now = time
         .duration_since(UNIX_EPOCH)
         .map_or(0, |since| since.as_secs());
     DATE.with_borrow_mut(|(second, text)| {
         if *second != now {
             *second = now;
-            *text = clock::http_date(now as i64);
+            *text = httpdate::fmt_http_date(time);
         }
         out.extend_from_slice(text.as_bytes());
     });

@@ -33,6 +33,7 @@ pub mod request;
 pub mod request_reader;
 pub mod response;
 pub mod response_head;
+pub mod response_writer;
 pub mod serve;
 pub mod settings;
 pub mod shared_response;
@@ -40,3 +41,7 @@ pub mod spool;
 pub mod thread_state;
 pub mod unlock;
 pub mod write_queue;
+
+#[cfg(test)]
+#[allow(clippy::unwrap_used)]
+mod tests;

@@ -1,29 +1,23 @@
 //! A response: its head, its body and their framing on the wire.
 
 use std::fs::File;
-use std::io::{self, IoSlice};
 use std::os::fd::RawFd;
 use std::time::Duration;
 
 use super::date;
 use super::framing::Framing;
 use super::response_head::ResponseHead;
+use super::response_writer::{PeerGone, ResponseWriter};
 use super::unlock::Unlock;
 use super::write_queue::{Block, Flow, WriteQueue};
 use crate::ipc::Protocol;
 use crate::protocol::body::{CHUNK_END, LAST_CHUNK, chunk_head};
-use crate::sys::stream;
 
 /// A last block up to this many bytes is copied behind the head, so that the application's object can be freed before
 /// it is sent.
 const COPIED_LAST: usize = 16 << 10;
 /// Any other block up to this many bytes is copied: one send(2) is cheaper than a sendmsg(2) of two parts.
 const COPIED: usize = 1 << 10;
-
-/// The client is gone, or the response is cut off: no more of it can be sent.
-#[derive(Clone, Copy, PartialEq, Eq, Debug, thiserror::Error)]
-#[error("the client is gone")]
-pub struct PeerGone;
 
 /// What the client sees of the response.
 #[derive(Clone, Copy, Default, PartialEq, Eq, Debug)]
@@ -70,23 +64,16 @@ pub struct Opening<'a> {
 #[derive(Default)]
 pub struct Response {
     state: State,
-    fd: RawFd,
     http: bool,
     version10: bool,
     head_request: bool,
     keep_alive: bool,
-    timeout: Duration,
     framing: Framing,
-    /// Bytes that are about to be sent. A `Vec`: it is filled and sent over and over, and never given away.
-    out: Vec<u8>,
+    writer: ResponseWriter,
     /// The application has given more than its Content-Length.
     overlong: bool,
-    /// The client is gone, or the response is cut off.
-    broken: bool,
     /// The body cannot be completed: the connection is reset, so that the client notices.
     cut: bool,
-    /// Bytes that the client has not taken.
-    queue: WriteQueue,
     /// Status and headers.
     pub head: ResponseHead,
     /// Sizes, for the scoreboard and the log.
@@ -100,17 +87,14 @@ impl Response {
     #[inline]
     pub fn open(&mut self, opening: &Opening<'_>) {
         self.state = State::Open;
-        self.fd = opening.fd;
+        self.writer.restart(opening.fd, opening.timeout);
         self.http = opening.protocol == Protocol::Http;
         // 1.0 if absent; any later version is answered with 1.1
         self.version10 = opening.version.is_empty() || opening.version == b"HTTP/1.0";
         self.head_request = opening.method == b"HEAD";
         self.keep_alive = opening.keep_alive;
-        self.timeout = opening.timeout;
         self.framing = Framing::Close;
-        self.out.clear();
         self.overlong = false;
-        self.broken = false;
         self.cut = false;
         self.sent = Sizes::default();
         self.app = -1;
@@ -121,7 +105,7 @@ impl Response {
     #[inline]
     pub fn close(&mut self) -> WriteQueue {
         self.state = State::Closed;
-        std::mem::take(&mut self.queue)
+        self.writer.take_queue()
     }
 
     /// Whether a request is being answered.
@@ -139,7 +123,7 @@ impl Response {
     /// Whether the client is gone, or the response is cut off.
     #[inline]
     pub fn is_broken(&self) -> bool {
-        self.broken
+        self.writer.is_broken()
     }
 
     /// Whether the connection must be reset, because the body is incomplete.
@@ -151,7 +135,7 @@ impl Response {
     /// Whether the connection can take another request.
     #[inline]
     pub fn keeps_alive(&self) -> bool {
-        self.keep_alive && !self.cut && !self.broken
+        self.keep_alive && !self.cut && !self.is_broken()
     }
 
     /// Body bytes that are missing to the Content-Length, if there is one.
@@ -173,9 +157,11 @@ impl Response {
             );
         }
         match self.framing {
-            Framing::Length(missing) if missing > 0 && !failed && !self.broken => Some(format!(
-                "the application gave {missing} bytes less than its Content-Length; the connection is cut"
-            )),
+            Framing::Length(missing) if missing > 0 && !failed && !self.is_broken() => {
+                Some(format!(
+                    "the application gave {missing} bytes less than its Content-Length; the connection is cut"
+                ))
+            }
             _ => None,
         }
     }
@@ -200,46 +186,44 @@ impl Response {
     #[inline]
     fn commit(&mut self) {
         self.state = State::Committed;
-        let begin = self.out.len();
-        self.out.extend_from_slice(if self.version10 {
-            b"HTTP/1.0 "
-        } else {
-            b"HTTP/1.1 "
-        });
-        self.out.extend_from_slice(&self.head.status);
-        self.out.extend_from_slice(b"\r\n");
-        self.out.extend_from_slice(&self.head.lines);
         self.framing = match self.head.content_length {
             _ if self.is_bodiless() => Framing::Bodiless,
             Some(length) => Framing::Length(length),
             None if self.http && !self.version10 => Framing::Chunked,
             None => Framing::Close,
         };
+        let out = &mut self.writer.buffer;
+        let begin = out.len();
+        out.extend_from_slice(if self.version10 {
+            b"HTTP/1.0 "
+        } else {
+            b"HTTP/1.1 "
+        });
+        out.extend_from_slice(&self.head.status);
+        out.extend_from_slice(b"\r\n");
+        out.extend_from_slice(&self.head.lines);
         if self.http {
-            self.keep_alive &= !self.head.closes;
+            self.keep_alive &= !self.head.closes && self.framing != Framing::Close;
             self.commit_http();
         }
-        self.out.extend_from_slice(b"\r\n");
-        self.sent.head = (self.out.len() - begin) as u64;
+        self.writer.buffer.extend_from_slice(b"\r\n");
+        self.sent.head = (self.writer.buffer.len() - begin) as u64;
     }
 
     /// Writes the headers that belong to the server.
     fn commit_http(&mut self) {
+        let out = &mut self.writer.buffer;
         if !self.head.has_date {
-            self.out.extend_from_slice(b"Date: ");
-            date::append_now(&mut self.out);
-            self.out.extend_from_slice(b"\r\n");
+            out.extend_from_slice(b"Date: ");
+            date::append_now(out);
+            out.extend_from_slice(b"\r\n");
         }
-        match self.framing {
-            Framing::Chunked => self
-                .out
-                .extend_from_slice(b"Transfer-Encoding: chunked\r\n"),
-            Framing::Close => self.keep_alive = false,
-            _ => {}
+        if self.framing == Framing::Chunked {
+            out.extend_from_slice(b"Transfer-Encoding: chunked\r\n");
         }
         match (self.keep_alive, self.version10) {
-            (false, _) => self.out.extend_from_slice(b"Connection: close\r\n"),
-            (true, true) => self.out.extend_from_slice(b"Connection: keep-alive\r\n"),
+            (false, _) => out.extend_from_slice(b"Connection: close\r\n"),
+            (true, true) => out.extend_from_slice(b"Connection: keep-alive\r\n"),
             (true, false) => {}
         }
     }
@@ -262,27 +246,27 @@ impl Response {
         let bytes = block.bytes();
         if bytes.is_empty() {
             // PEP 3333: an empty block does not send the head
-            return self.outcome();
+            return self.writer.result();
         }
         if !self.is_committed() {
             self.commit();
         }
         let take = self.admit(bytes.len());
-        let framed = self.framing == Framing::Chunked && take > 0;
-        if framed {
-            chunk_head(take, &mut self.out);
+        let out = &mut self.writer.buffer;
+        let mut tail: &[u8] = b"";
+        if self.framing == Framing::Chunked {
+            chunk_head(take, out);
+            tail = CHUNK_END;
         }
         if take > COPIED_LAST || (!last && take > COPIED) {
-            return self.send_with(lock, block, take, last);
+            return self.writer.send_with(lock, (block, take), tail, last);
         }
-        self.out.extend_from_slice(&bytes[..take]);
-        if framed {
-            self.out.extend_from_slice(CHUNK_END);
-        }
+        out.extend_from_slice(&bytes[..take]);
+        out.extend_from_slice(tail);
         if last {
-            self.outcome()
+            self.writer.result()
         } else {
-            self.flush(lock)
+            self.writer.flush(lock)
         }
     }
 
@@ -293,120 +277,6 @@ impl Response {
         self.overlong |= take < len && self.framing != Framing::Bodiless;
         self.sent.body += take as u64;
         take
-    }
-
-    /// Sends the buffer and `take` bytes of a block, which are not copied.
-    fn send_with<B: Block + ?Sized>(
-        &mut self,
-        lock: &impl Unlock,
-        block: &B,
-        take: usize,
-        last: bool,
-    ) -> Result<(), PeerGone> {
-        let bytes = &block.bytes()[..take];
-        let chunked = self.framing == Framing::Chunked;
-        let tail = if chunked { CHUNK_END } else { b"" };
-        let mut sent = 0;
-        if !self.broken && self.queue.is_empty() {
-            let (fd, parts) = (self.fd, [&self.out[..], bytes, tail].map(IoSlice::new));
-            match lock.unlocked(|| stream::send(fd, &parts)) {
-                Ok(count) => sent = count,
-                Err(error) => self.broken |= Flow::after(&error) == Flow::Broken,
-            }
-        }
-        if sent < self.out.len() + take + tail.len() && !self.broken {
-            let queued = self.queue_rest(block, take, sent, last);
-            self.broken |= queued.is_err();
-        }
-        self.out.clear();
-        self.wait_for_room(lock)
-    }
-
-    /// Queues what follows the first `sent` bytes of the buffer, `take` bytes of a block, and the end of a chunk.
-    fn queue_rest<B: Block + ?Sized>(
-        &mut self,
-        block: &B,
-        take: usize,
-        sent: usize,
-        last: bool,
-    ) -> io::Result<()> {
-        let head = self.out.len();
-        if sent < head {
-            self.queue.push(&self.out[sent..])?;
-        }
-        let from = sent.saturating_sub(head).min(take);
-        if from < take {
-            self.queue.push_block(block, from, take, last)?;
-        }
-        if self.framing == Framing::Chunked {
-            let tail_sent = sent.saturating_sub(head + take);
-            self.queue.push(&CHUNK_END[tail_sent..])?;
-        }
-        Ok(())
-    }
-
-    /// Sends the buffer.
-    ///
-    /// # Errors
-    /// The client is gone.
-    pub fn flush(&mut self, lock: &impl Unlock) -> Result<(), PeerGone> {
-        lock.unlocked(|| self.settle());
-        self.wait_for_room(lock)
-    }
-
-    /// Sends the buffer and the queue as far as the client takes them, and queues the rest. The caller holds no
-    /// interpreter lock.
-    #[inline]
-    pub fn settle(&mut self) -> Flow {
-        if self.broken {
-            self.out.clear();
-            return Flow::Broken;
-        }
-        let mut sent = 0;
-        if self.queue.is_empty() {
-            while sent < self.out.len() {
-                match stream::send(self.fd, &[IoSlice::new(&self.out[sent..])]) {
-                    Ok(count) => sent += count,
-                    Err(error) if Flow::after(&error) == Flow::Blocked => break,
-                    Err(_) => {
-                        self.broken = true;
-                        break;
-                    }
-                }
-            }
-        }
-        if sent < self.out.len() && !self.broken {
-            self.broken |= self.queue.push(&self.out[sent..]).is_err();
-        }
-        self.out.clear();
-        if self.broken {
-            return Flow::Broken;
-        }
-        if self.queue.is_empty() {
-            return Flow::Done;
-        }
-        let flow = self.queue.flush(self.fd);
-        self.broken |= flow == Flow::Broken;
-        flow
-    }
-
-    /// Waits while the queue is full.
-    fn wait_for_room(&mut self, lock: &impl Unlock) -> Result<(), PeerGone> {
-        let timeout_ms = i32::try_from(self.timeout.as_millis()).unwrap_or(i32::MAX);
-        while self.queue.is_full() && !self.broken {
-            let fd = self.fd;
-            if !lock.unlocked(|| stream::wait_writable(fd, timeout_ms)) {
-                self.broken = true;
-                break;
-            }
-            self.settle();
-        }
-        self.outcome()
-    }
-
-    #[inline]
-    fn outcome(&self) -> Result<(), PeerGone> {
-        if self.broken { Err(PeerGone) } else { Ok(()) }
     }
 
     /// Sends `len` bytes of a file from `offset` as the whole body.
@@ -426,20 +296,20 @@ impl Response {
             self.commit();
         }
         // a Content-Length that is shorter than the file chooses a part of it
-        let take = self
-            .framing
-            .admit(usize::try_from(len).unwrap_or(usize::MAX)) as u64;
-        self.sent.body += take;
-        if take > 0 {
-            self.sent.sendfile = true;
-            if !self.out.is_empty() {
-                self.broken |= self.queue.push(&self.out).is_err();
-                self.out.clear();
-            }
-            self.queue.push_file(file, offset, offset + take);
+        let len = usize::try_from(len).unwrap_or(usize::MAX);
+        let take = self.framing.admit(len) as u64;
+        if take == 0 {
+            return self.writer.flush(lock);
         }
-        lock.unlocked(|| self.settle());
-        self.outcome()
+        self.sent.body += take;
+        self.sent.sendfile = true;
+        self.writer.send_file(lock, file, offset, offset + take)
+    }
+
+    /// Sends what waits as far as the client takes it. The caller holds no interpreter lock.
+    #[inline]
+    pub fn settle(&mut self) -> Flow {
+        self.writer.settle()
     }
 
     // ── end ──
@@ -452,7 +322,7 @@ impl Response {
             self.commit();
         }
         match self.framing {
-            Framing::Chunked => self.out.extend_from_slice(LAST_CHUNK),
+            Framing::Chunked => self.writer.buffer.extend_from_slice(LAST_CHUNK),
             Framing::Length(left) if left > 0 => self.cut = true,
             _ => {}
         }
@@ -470,7 +340,9 @@ impl Response {
         self.set_length(sentence.len() as u64);
         self.commit();
         let take = self.admit(sentence.len());
-        self.out.extend_from_slice(&sentence.as_bytes()[..take]);
+        self.writer
+            .buffer
+            .extend_from_slice(&sentence.as_bytes()[..take]);
     }
 
     /// Ends a response that is committed and incomplete: the connection will be reset, so that the client notices.
@@ -482,14 +354,14 @@ impl Response {
     /// Responds in place of the application, from another thread, and discards what the application still gives. Has no
     /// effect on a response that is committed.
     pub fn cut_off(&mut self, status: u16, sentence: &str) {
-        if self.state != State::Open || self.broken {
+        if self.state != State::Open || self.is_broken() {
             return;
         }
         self.fail(status, sentence);
         let flow = self.settle();
-        self.broken = true;
+        self.writer.discard();
         if flow == Flow::Done {
-            stream::shut_down_writing(self.fd);
+            self.writer.shut_down();
         }
     }
 }
