@@ -58,64 +58,6 @@ fn dump_signal() -> i32 {
     thread::first_realtime_signal() + 6
 }
 
-/// The deadline of a serving thread's request.
-///
-/// A request is identified by the time it began, `busy_since` of the scoreboard.
-#[derive(Default)]
-pub struct ThreadDeadline {
-    /// Python's identifier of the thread.
-    ident: AtomicU64,
-    /// The request that the application works on, or 0. Changes only while the thread is attached to the interpreter.
-    serving: AtomicU64,
-    /// The request whose deadline has passed, or 0.
-    expired: AtomicU64,
-}
-
-impl ThreadDeadline {
-    /// The calling thread is this one.
-    pub fn attach(&self) {
-        // SAFETY: no preconditions.
-        let ident = unsafe { ffi::PyThread_get_thread_ident() };
-        self.ident.store(ident, SeqCst);
-    }
-
-    /// The application is about to be called.
-    #[inline]
-    pub fn enter(&self, worker: &Worker, core: u32) {
-        if worker.spec.serving.harakiri {
-            let row = worker.engine.counters.thread(core);
-            let begun = row.map_or(0, |row| row.busy_since.load(SeqCst));
-            self.serving.store(begun, SeqCst);
-        }
-    }
-
-    /// The application has returned. An exception that has not reached it must not reach the next request.
-    #[inline]
-    pub fn leave(&self, _py: Python<'_>) {
-        let begun = self.serving.swap(0, SeqCst);
-        if begun != 0 && self.expired.swap(0, SeqCst) == begun {
-            // SAFETY: attached; null cancels a pending exception.
-            unsafe {
-                ffi::PyThreadState_SetAsyncExc(self.ident.load(SeqCst) as _, std::ptr::null_mut())
-            };
-        }
-    }
-
-    /// Whether the application works on an expired request. True once per request.
-    fn take_expired(&self) -> bool {
-        let begun = self.serving.load(SeqCst);
-        begun != 0
-            && self
-                .expired
-                .compare_exchange(begun, 0, SeqCst, SeqCst)
-                .is_ok()
-    }
-
-    fn is_serving(&self, begun: u64) -> bool {
-        self.serving.load(SeqCst) == begun
-    }
-}
-
 /// A request that has expired.
 #[derive(Clone, Copy)]
 struct Expired {
@@ -204,7 +146,7 @@ pub fn expire(worker: &Arc<Worker>, core: u32, begun: u64) {
     if !is_current() {
         return;
     }
-    deadline.expired.store(begun, SeqCst);
+    deadline.expire(begun);
     let worker = worker.clone();
     let started = std::thread::Builder::new()
         .name("harakiri".into())
@@ -292,7 +234,7 @@ fn log_stacks(worker: &Worker, what: &str, text: &str) {
 fn format_stacks(py: Python<'_>, worker: &Worker, core: u32) -> PyResult<String> {
     let code = std::ffi::CString::new(FORMAT_STACKS)?;
     let module = PyModule::from_code(py, &code, c"<ruwsgi>/stacks.py", c"_ruwsgi_stacks")?;
-    let marked = worker.deadlines[core as usize].ident.load(SeqCst);
+    let marked = worker.deadlines[core as usize].ident();
     // SAFETY: no preconditions.
     let own = unsafe { ffi::PyThread_get_thread_ident() };
     module.call_method1("stacks", (marked, own))?.extract()
@@ -306,7 +248,7 @@ fn raise(py: Python<'_>, worker: &Worker, request: Expired) {
     }
     let Ok(class) = exception(py) else { return };
     // SAFETY: attached, so the thread cannot leave the request meanwhile; the class is a live exception type.
-    unsafe { ffi::PyThreadState_SetAsyncExc(deadline.ident.load(SeqCst) as _, class.as_ptr()) };
+    unsafe { ffi::PyThreadState_SetAsyncExc(deadline.ident() as _, class.as_ptr()) };
     // ends a system call, which an exception cannot do
     worker.engine.threads[request.core as usize].signal(INTERRUPT);
 }

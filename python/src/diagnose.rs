@@ -1,4 +1,4 @@
-//! Why an application could not be loaded: one sentence that says what to do, and the traceback.
+//! Explains why an application cannot be loaded: one sentence that says what to do, and the traceback.
 
 use std::path::Path;
 
@@ -9,9 +9,9 @@ use pyo3::prelude::*;
 use pyo3::types::PyDict;
 use ruwsgi::ipc::LoadFailure;
 
-use crate::load::Origin;
+use crate::module_search::{self, Location};
+use crate::origin::Origin;
 use crate::python;
-use crate::whereabouts::{self, Whereabouts};
 
 /// Names that applications commonly have, the likeliest first.
 const USUAL_NAMES: [&str; 6] = ["application", "app", "wsgi_app", "wsgi", "api", "server"];
@@ -27,7 +27,7 @@ pub fn failure(sentence: impl Into<String>) -> LoadFailure {
     }
 }
 
-/// The failure of an import.
+/// The failure to import a module or execute a file.
 pub fn import_failed(py: Python<'_>, what: &str, origin: Origin<'_>, error: &PyErr) -> LoadFailure {
     let is_missing = error.is_instance_of::<PyModuleNotFoundError>(py);
     let Some(missing) = attribute(error.value(py), "name").filter(|_| is_missing) else {
@@ -49,7 +49,7 @@ pub fn import_failed(py: Python<'_>, what: &str, origin: Origin<'_>, error: &PyE
     }
 }
 
-/// Any exception that ended the loading.
+/// The failure for any exception that ended the loading.
 pub fn raised(py: Python<'_>, what: &str, error: &PyErr) -> LoadFailure {
     let value = error.value(py);
     let sentence = if error.is_instance_of::<PySyntaxError>(py) {
@@ -63,11 +63,11 @@ pub fn raised(py: Python<'_>, what: &str, error: &PyErr) -> LoadFailure {
             .and_then(|code| code.repr())
             .map_or_else(|_| String::new(), |repr| repr.to_string());
         format!(
-            "{what} cannot be loaded: it left with sys.exit({code}){} instead of defining an application: \
-             put what only a script does under `if __name__ == \"__main__\":`",
+            "{what} cannot be loaded: it called sys.exit({code}){} instead of defining an application: \
+             move what only a script does under `if __name__ == \"__main__\":`",
             place(py, error)
         )
-    } else if let Some(module) = of_ours(py, error, value) {
+    } else if let Some(module) = failed_api_import(py, error, value) {
         format!(
             "{what} cannot be loaded: it needs a part of `{module}` that ruwsgi does not have: {}",
             text(value)
@@ -90,7 +90,7 @@ pub fn raised(py: Python<'_>, what: &str, error: &PyErr) -> LoadFailure {
     }
 }
 
-/// The failure to find a callable by its name, with what the module offers instead.
+/// The failure to find a callable by its name, with the names that the module has instead.
 pub fn no_callable(
     what: &str,
     module: &Bound<'_, PyAny>,
@@ -113,7 +113,10 @@ pub fn no_callable(
     failure(format!("{what}: there is no `{name}` in {place}: {advice}"))
 }
 
-/// The object, if it can be called.
+/// The object, if it is callable.
+///
+/// # Errors
+/// It is not.
 pub fn called<'py>(
     what: &str,
     object: Bound<'py, PyAny>,
@@ -141,7 +144,10 @@ pub fn called<'py>(
     )))
 }
 
-/// The object, if it can be called and is not an ASGI application.
+/// The object, if it is callable and not an ASGI application.
+///
+/// # Errors
+/// It is not callable, or is an ASGI application.
 pub fn checked<'py>(
     what: &str,
     object: Bound<'py, PyAny>,
@@ -156,7 +162,7 @@ pub fn checked<'py>(
     Ok(object)
 }
 
-/// Why a file cannot be executed, if it is plain to see.
+/// Why a file cannot be read, if so.
 pub fn unreadable_file(what: &str, path: &str) -> Option<String> {
     let full = std::path::absolute(path).unwrap_or_else(|_| path.into());
     let Err(error) = std::fs::File::open(&full) else {
@@ -177,7 +183,7 @@ pub fn unreadable_file(what: &str, path: &str) -> Option<String> {
         std::io::ErrorKind::PermissionDenied => {
             format!(
                 "{what}: {full} is not readable by {}: change its permissions or those of the directories above it",
-                whereabouts::user()
+                module_search::user()
             )
         }
         _ => format!("{what}: {full} cannot be opened: {error}"),
@@ -198,7 +204,7 @@ fn no_such_module(py: Python<'_>, what: &str, module: &str, missing: &str) -> St
         );
     }
     if let Some((parent, name)) = missing.rsplit_once('.')
-        && let Some(siblings) = whereabouts::modules_in_package(py, parent)
+        && let Some(siblings) = module_search::modules_in_package(py, parent)
     {
         return match siblings.as_slice() {
             [] => format!(
@@ -210,42 +216,42 @@ fn no_such_module(py: Python<'_>, what: &str, module: &str, missing: &str) -> St
             ),
         };
     }
-    let looked = whereabouts::working_directory();
-    match Whereabouts::of(py, missing, None) {
-        Whereabouts::Forbidden(directory) => format!(
+    let looked = module_search::working_directory();
+    match Location::of(py, missing, None) {
+        Location::Forbidden(directory) => format!(
             "{what}: no module `{missing}` was found, and {} may not read {}: change the permissions of that \
              directory or of those above it",
-            whereabouts::user(),
+            module_search::user(),
             directory.display()
         ),
-        Whereabouts::Elsewhere(directory) => format!(
+        Location::Elsewhere(directory) => format!(
             "{what}: there is no module `{missing}` in {looked}, but there is one in {}: set `chdir = {0}` or `pythonpath = {0}`",
             directory.display()
         ),
-        Whereabouts::Unknown => format!(
+        Location::Unknown => format!(
             "{what}: there is no module `{missing}` in {looked}, in the pythonpath or among the packages of {}: \
              correct the name, or set `chdir` (or `pythonpath`) to the directory that holds it",
-            whereabouts::executable(py)
+            module_search::executable(py)
         ),
     }
 }
 
 fn missing_dependency(py: Python<'_>, what: &str, missing: &str, file: Option<&Path>) -> String {
     let top = missing.split('.').next().unwrap_or(missing);
-    let executable = whereabouts::executable(py);
+    let executable = module_search::executable(py);
     let start = format!(
         "{what} cannot be loaded: it imports `{missing}`, which {executable} does not find"
     );
-    if let Whereabouts::Elsewhere(directory) = Whereabouts::of(py, top, file) {
+    if let Location::Elsewhere(directory) = Location::of(py, top, file) {
         return format!(
             "{start}, but there is one in {}: set `pythonpath = {0}` (or `chdir = {0}`)",
             directory.display()
         );
     }
-    if whereabouts::is_virtualenv(py) {
+    if module_search::is_virtualenv(py) {
         return format!("{start}: install it there with `{executable} -m pip install …`");
     }
-    match whereabouts::virtualenv_nearby() {
+    match module_search::virtualenv_nearby() {
         Some(home) => format!(
             "{start}: is it in the virtualenv {0}? Set `home = {0}`",
             home.display()
@@ -254,7 +260,7 @@ fn missing_dependency(py: Python<'_>, what: &str, missing: &str, file: Option<&P
     }
 }
 
-/// What of the module looks like an application, likeliest first, at most four.
+/// Names in the module that may be applications, the likeliest first, at most four.
 fn candidates(module: &Bound<'_, PyAny>) -> Vec<String> {
     let Some(names) = module
         .getattr("__dict__")
@@ -284,7 +290,7 @@ fn candidates(module: &Bound<'_, PyAny>) -> Vec<String> {
 /// The rank of an object with no usual name.
 const OTHER: usize = USUAL_NAMES.len() + FACTORIES.len();
 
-/// How likely this is the application, 0 the likeliest; `None`: not at all.
+/// How likely an object is the application, 0 the likeliest; `None` if it is none.
 fn rank(name: &str, value: &Bound<'_, PyAny>, module: Option<&str>) -> Option<usize> {
     if name.starts_with('_') || !value.is_callable() {
         return None;
@@ -313,12 +319,13 @@ fn rank(name: &str, value: &Bound<'_, PyAny>, module: Option<&str>) -> Option<us
         {
             None
         }
-        // an instance with __call__: Flask(__name__) by whatever name
+        // an instance with __call__: Flask(__name__) under any name
         _ => Some(OTHER),
     }
 }
 
-/// Told by the code's flag, as `inspect` does, whose import would be a good part of a small application's start.
+/// Whether calling the object makes a coroutine. Reads the code's flag, as `inspect` does, whose import would take a large
+/// part of a small application's start.
 fn is_coroutine_function(object: &Bound<'_, PyAny>) -> PyResult<bool> {
     const CO_COROUTINE: u32 = 0x80;
     let is_async = |object: &Bound<'_, PyAny>| -> PyResult<bool> {
@@ -331,18 +338,22 @@ fn is_coroutine_function(object: &Bound<'_, PyAny>) -> PyResult<bool> {
     Ok(is_async(object)? || is_async(&object.getattr("__call__")?)?)
 }
 
-/// Whether an import from `uwsgi` or `uwsgidecorators`, as they are here, has failed.
-fn of_ours(py: Python<'_>, error: &PyErr, value: &Bound<'_, PyBaseException>) -> Option<String> {
+/// The module's name, if an import from our `uwsgi` or `uwsgidecorators` has failed.
+fn failed_api_import(
+    py: Python<'_>,
+    error: &PyErr,
+    value: &Bound<'_, PyBaseException>,
+) -> Option<String> {
     let name = error
         .is_instance_of::<PyImportError>(py)
         .then(|| attribute(value, "name"))??;
     matches!(name.as_str(), "uwsgi" | "uwsgidecorators").then_some(name)
 }
 
-/// ` (FILE, line N)`: where the exception was raised; nothing if no Python code ran.
+/// Where the exception was raised, as ` (FILE, line N)`; empty if no Python code ran.
 fn place(py: Python<'_>, error: &PyErr) -> String {
     let last = || -> PyResult<String> {
-        // before 3.12 the value need not know its traceback
+        // before Python 3.12 the exception need not have its traceback
         let mut entry = error.traceback(py).into_pyobject(py)?.into_any();
         loop {
             let next = entry.getattr("tb_next")?;

@@ -1,7 +1,7 @@
-//! Forking a worker so that it becomes the master's child.
+//! Forks a worker so that it becomes the master's child.
 //!
-//! The zygote forks a middle process, which forks the worker and exits: the worker, an orphan, is adopted by the
-//! master, its nearest ancestor that is a child subreaper (prctl(2)).
+//! The zygote forks an intermediate process, which forks the worker and exits. The kernel gives the orphaned worker to its
+//! nearest ancestor that is a child subreaper (PR_SET_CHILD_SUBREAPER of prctl(2)): the master.
 
 use std::io::{self, Read, Write};
 
@@ -9,7 +9,7 @@ use pyo3::ffi;
 use pyo3::prelude::*;
 use ruwsgi::sys::thread;
 
-/// Which process returns.
+/// The process in which [`double`] returns.
 pub enum Side {
     /// The zygote, with the worker's process id.
     Zygote(i32),
@@ -17,15 +17,15 @@ pub enum Side {
     Worker,
 }
 
-/// Forks through CPython's own hooks (they reseed `random`, among others), once for the worker.
+/// Forks a worker, with CPython's fork hooks, which reseed `random` among others.
 ///
 /// # Errors
-/// Those of pipe(2) and fork(2), of the middle process too.
+/// Those of pipe(2) and of either fork(2).
 pub fn double(py: Python<'_>) -> io::Result<Side> {
-    let (mut told, mut teller) = io::pipe()?;
+    let (mut reader, mut writer) = io::pipe()?;
     // SAFETY: the interpreter is attached, and each BeforeFork below is followed by its After in either process.
     unsafe { ffi::PyOS_BeforeFork() };
-    // SAFETY: the middle process does nothing but fork again, write and exit.
+    // SAFETY: the intermediate process only forks again, writes and exits.
     match unsafe { thread::fork() } {
         Err(error) => {
             // SAFETY: as above.
@@ -36,7 +36,7 @@ pub fn double(py: Python<'_>) -> io::Result<Side> {
             // SAFETY: forked from the only thread that is attached; see `zygote.rs` on threads of the application.
             let result = unsafe { thread::fork() };
             if let Ok(0) = result {
-                drop((told, teller));
+                drop((reader, writer));
                 // SAFETY: as above; this is the worker.
                 unsafe { ffi::PyOS_AfterFork_Child() };
                 return Ok(Side::Worker);
@@ -45,18 +45,18 @@ pub fn double(py: Python<'_>) -> io::Result<Side> {
                 Ok(pid) => pid,
                 Err(error) => -error.raw_os_error().unwrap_or(libc::EAGAIN),
             };
-            // if the zygote is gone there is nobody to tell
-            let _ = teller.write_all(&word.to_ne_bytes());
+            // a failure means that the zygote is gone
+            let _ = writer.write_all(&word.to_ne_bytes());
             thread::exit_now(0)
         }
-        Ok(middle) => {
+        Ok(intermediate) => {
             // SAFETY: as above; this is the zygote.
             unsafe { ffi::PyOS_AfterFork_Parent() };
-            drop(teller);
+            drop(writer);
             let mut word = [0u8; 4];
             let result = py.detach(|| {
-                let result = told.read_exact(&mut word);
-                thread::wait_for(middle);
+                let result = reader.read_exact(&mut word);
+                thread::wait_for(intermediate);
                 result
             });
             result?;

@@ -1,11 +1,11 @@
-"""What does not survive a fork: run in the zygote, when it has more than one thread after the import."""
+"""Describes what does not survive a fork. Runs in the zygote if it has more than one thread after the import."""
 
 
 def threads():
-    """Each thread beside the main one: its name, what it runs, and where that is written."""
+    """Describes each thread but the main one: its name, its function, and where that is defined."""
     import threading
 
-    told = []
+    descriptions = []
     for thread in threading.enumerate():
         if thread is threading.main_thread():
             continue
@@ -15,18 +15,18 @@ def threads():
         name = getattr(target, "__qualname__", type(target).__name__)
         code = getattr(getattr(target, "__func__", target), "__code__", None)
         place = " at %s:%d" % (code.co_filename, code.co_firstlineno) if code else ""
-        told.append("the thread %s (%s%s)" % (thread.name, name, place))
-    return told
+        descriptions.append("the thread %s (%s%s)" % (thread.name, name, place))
+    return descriptions
 
 
 def locks():
-    """Each lock that is held and that a module, or what stands in a module, has by a name."""
+    """Describes each held lock that is an attribute of a module or of an object in a module."""
     import _thread
     import sys
 
     kinds = (_thread.LockType, _thread.RLock)
     own = ("threading", "_thread", "importlib._bootstrap")
-    told = []
+    descriptions = []
     for module_name, module in list(sys.modules.items()):
         names = getattr(module, "__dict__", None)
         if type(names) is not dict or module_name in own:
@@ -37,10 +37,10 @@ def locks():
             if type(inner) is dict:
                 found += [("%s.%s" % (name, attribute), it) for attribute, it in list(inner.items())]
             for path, it in found:
-                # the text tells of both kinds, in every version
+                # both kinds have this repr, in every version of Python
                 if isinstance(it, kinds) and repr(it).startswith("<locked"):
-                    told.append("the lock %s.%s, which is held" % (module_name, path))
-    return sorted(set(told))[:10]
+                    descriptions.append("the lock %s.%s, which is held" % (module_name, path))
+    return sorted(set(descriptions))[:10]
 
 
 def describe():

@@ -1,5 +1,5 @@
-//! What the application has left behind in the zygote and what does not survive a fork: threads, connections, held
-//! locks. Told in one warning, because what follows from it shows up much later, and elsewhere.
+//! Finds what the application has created in the zygote and what does not survive a fork: threads, connections, held
+//! locks. One warning names them, because the resulting errors appear much later, and elsewhere.
 
 use std::ffi::CString;
 use std::fs;
@@ -9,21 +9,21 @@ use pyo3::prelude::*;
 use pyo3::types::PyModule;
 use ruwsgi::sys::socket;
 
-/// Describes threads and locks, in Python; only run where there are threads.
+/// Describes threads and locks, in Python. Runs only if there are threads.
 const DESCRIBE: &str = include_str!("fork_safety.py");
 
-/// So many things are named.
+/// Number of findings that the warning names.
 const NAMED: usize = 12;
 
-/// Looks at this process, after the import. Costs a look at /proc as long as there is nothing to tell.
+/// Checks this process after the import. Without findings it only reads /proc.
 pub fn warn(py: Python<'_>) {
     let mut found = Vec::new();
     if threads() > 1 {
         found = describe(py).unwrap_or_default();
         if found.is_empty() {
-            // such as those of numerical libraries, which know of forks
+            // such as those of numerical libraries, which handle forks
             tracing::info!(
-                "native threads run in the process that forks the workers ({} of them); they do not go on in the workers",
+                "{} native threads run in the process that forks the workers; they do not exist in the workers",
                 threads() - 1
             );
         }
@@ -38,7 +38,7 @@ pub fn warn(py: Python<'_>) {
     };
     found.truncate(NAMED);
     tracing::warn!(
-        "after the import, the process that forks the workers has {}{more}. Threads do not go on in the workers, a connection is shared by all of them, and a lock that is held stays so: open them in a function with @uwsgidecorators.postfork, or set lazy-apps",
+        "after the import, the process that forks the workers has {}{more}. Threads do not exist in the workers, all workers share a connection, and a held lock is never released there: create them in a function with @uwsgidecorators.postfork, or set lazy-apps",
         found.join("; ")
     );
 }
@@ -58,7 +58,8 @@ fn describe(py: Python<'_>) -> PyResult<Vec<String>> {
     module.getattr("describe")?.call0()?.extract()
 }
 
-/// Streams that are connected to somebody who has a name. What listens, pairs and datagrams are harmless, or ours.
+/// Stream sockets that are connected to a peer with an address. Listening sockets, socket pairs and datagram sockets are
+/// harmless, or ours.
 fn connections() -> Vec<String> {
     let entries = fs::read_dir("/proc/self/fd")
         .into_iter()
@@ -68,7 +69,7 @@ fn connections() -> Vec<String> {
         fs::read_link(entry.path()).is_ok_and(|to| to.to_string_lossy().starts_with("socket:"))
     });
     let numbers = sockets.filter_map(|entry| entry.file_name().to_str()?.parse::<RawFd>().ok());
-    // the first three are the log
+    // descriptors 0 to 2 belong to the log
     let mut numbers: Vec<RawFd> = numbers.filter(|number| *number > 2).collect();
     numbers.sort_unstable();
     numbers

@@ -1,28 +1,28 @@
-//! The extension module `_ruwsgi`: the part of ruwsgi that the application's own interpreter loads.
+//! The extension module `_ruwsgi`: the part of ruwsgi that the application's interpreter loads.
 //!
-//! The master starts that interpreter with a line of Python that calls `_ruwsgi.main`, and from there on it is a
-//! zygote; see docs/architecture.md.
+//! The master starts that interpreter with a line of Python that calls `_ruwsgi.main`, which makes it a zygote
+//! ([`zygote`]). The zygote imports the application ([`load`]) and forks workers ([`worker_main`]). The serving threads of a
+//! worker ([`thread`]) enter the connection engine of the library, which calls the application through [`wsgi`].
+//! [`api`] is what the application can import.
 
+mod api;
 mod autoreload;
 mod deadline;
-mod decorators;
 mod diagnose;
-mod environ;
-mod file_wrapper;
 mod fork;
 mod fork_safety;
-mod input;
 mod load;
+mod module_search;
 mod mounts;
+mod origin;
 mod parent_link;
 mod python;
-mod responder;
 mod stacks;
 mod thread;
-mod uwsgi_module;
+mod thread_deadline;
 mod warmup;
-mod whereabouts;
 mod worker;
+mod worker_main;
 mod wsgi;
 mod zygote;
 
@@ -33,11 +33,11 @@ mod _ruwsgi {
     use pyo3::prelude::*;
 
     #[pymodule_export]
-    use crate::file_wrapper::FileWrapper;
+    use crate::wsgi::file_wrapper::FileWrapper;
     #[pymodule_export]
-    use crate::input::Input;
+    use crate::wsgi::input::Input;
 
-    /// Lives as a zygote on the channel with this descriptor, or as a worker forked from it, and exits.
+    /// Runs the zygote on the channel with this descriptor, or a worker forked from it, and exits.
     #[pyfunction]
     fn main(py: Python<'_>, channel: i32) {
         let status = crate::zygote::main(py, channel);

@@ -7,56 +7,17 @@ use ruwsgi::ipc::{AppSpec, LoadFailure};
 
 use crate::diagnose::{self, failure};
 pub use crate::mounts::Apps;
+use crate::origin::Origin;
 
-/// What is looked up where no `callable` is named.
+/// The callable that is looked up without `callable`.
 const USUAL_CALLABLE: &str = "application";
 
-/// Where code is taken from.
-#[derive(Clone, Copy, PartialEq)]
-pub enum Origin<'a> {
-    /// A module, and what follows its colon.
-    Module {
-        /// Its dotted name.
-        name: &'a str,
-        /// The callable's.
-        callable: Option<&'a str>,
-    },
-    /// A Python file.
-    File {
-        /// As configured.
-        path: &'a str,
-    },
-}
-
-impl<'a> Origin<'a> {
-    fn module(text: &'a str) -> Self {
-        match text.split_once(':') {
-            Some((name, callable)) => Self::Module {
-                name: name.trim(),
-                callable: Some(callable.trim()),
-            },
-            None => Self::Module {
-                name: text.trim(),
-                callable: None,
-            },
-        }
-    }
-
-    fn file_or_module(text: &'a str) -> Self {
-        if text.ends_with(".py") || text.ends_with(".wsgi") {
-            Self::File { path: text }
-        } else {
-            Self::module(text)
-        }
-    }
-}
-
-/// Loads everything that is configured, in the process that calls, and enters `chdir2`.
+/// Loads everything that is configured, in the calling process, and enters `chdir2`.
 ///
-/// Without `need-app` an application that fails is left out, with a warning in [`Apps::warnings`].
+/// With `need-app = false` an application that fails is skipped, with a warning in [`Apps::warnings`].
 ///
 /// # Errors
-/// The first thing that fails: in one sentence and with Python's traceback.
+/// The first failure: one sentence, and Python's traceback.
 pub fn load(py: Python<'_>, spec: &AppSpec) -> Result<Apps, LoadFailure> {
     prepare(py, spec).map_err(|error| diagnose::raised(py, "the interpreter", &error))?;
     for import in &spec.imports {
@@ -89,6 +50,13 @@ pub fn load(py: Python<'_>, spec: &AppSpec) -> Result<Apps, LoadFailure> {
     Ok(loading.apps)
 }
 
+/// Logs what did not go as configured and did not prevent the start.
+pub fn log_warnings(apps: &Apps) {
+    for warning in apps.warnings() {
+        ruwsgi::log::block(tracing::Level::WARN, &warning.sentence, &warning.traceback);
+    }
+}
+
 struct Loading<'py, 'a> {
     py: Python<'py>,
     spec: &'a AppSpec,
@@ -113,7 +81,7 @@ impl<'py> Loading<'py, '_> {
         self.unless_needed(loaded)
     }
 
-    /// With `need-app = false` a failure is a warning.
+    /// Turns a failure into a warning with `need-app = false`.
     fn unless_needed(&mut self, loaded: Result<(), LoadFailure>) -> Result<(), LoadFailure> {
         match loaded {
             Err(failure) if !self.spec.need_app => {
@@ -167,8 +135,8 @@ impl<'py> Loading<'py, '_> {
         }
     }
 
-    /// The table `applications` (mount point: callable, or its name) of the module or of `uwsgi`,
-    /// where no callable is named.
+    /// The dictionary `applications` (mount point to callable, or to its name) of the module or of `uwsgi`, unless a
+    /// callable is named.
     fn table(&self, module: &Bound<'py, PyAny>, origin: Origin<'_>) -> Option<Bound<'py, PyDict>> {
         if !matches!(origin, Origin::Module { callable: None, .. }) || self.spec.callable.is_some()
         {
@@ -239,7 +207,7 @@ impl<'py> Loading<'py, '_> {
     }
 }
 
-/// `callable`, `dotted.callable` or `factory()` of a module, checked to be callable.
+/// Looks up `callable`, `dotted.callable` or `factory()` in a module.
 fn named<'py>(
     what: &str,
     module: &Bound<'py, PyAny>,
@@ -294,15 +262,15 @@ fn fetch<'py>(
     }
 }
 
-/// Executes a file as a module of its own, compiled from its source each time: a compiled copy is
-/// believed when size and second agree, which two quick edits can.
+/// Executes a file as a module. It is always compiled from its source: Python takes a compiled copy for current if size
+/// and modification second agree, which two quick edits can achieve.
 fn execute<'py>(py: Python<'py>, path: &str) -> PyResult<Bound<'py, PyAny>> {
     let name = module_name_of(path);
     let path = py
         .import("os")?
         .getattr("path")?
         .call_method1("abspath", (path,))?;
-    // where importlib's public names come from: `importlib.util` would bring `contextlib` and `collections` along
+    // the public `importlib.util` would also import `contextlib` and `collections`
     let machinery = py.import("_frozen_importlib_external")?;
     let loader = machinery
         .getattr("SourceFileLoader")?
@@ -310,7 +278,7 @@ fn execute<'py>(py: Python<'py>, path: &str) -> PyResult<Bound<'py, PyAny>> {
     let keywords = PyDict::new(py);
     keywords.set_item("loader", &loader)?;
     let spec = machinery.call_method("spec_from_file_location", (&name, &path), Some(&keywords))?;
-    // compiled here, not by the loader, whose frames would stand in the traceback
+    // compiled here, because the loader's frames would appear in the traceback
     let source = loader.call_method1("get_data", (&path,))?;
     let compile = py.import("builtins")?.getattr("compile")?;
     let code = compile.call1((source, &path, "exec", 0, true))?;
@@ -329,25 +297,25 @@ fn execute<'py>(py: Python<'py>, path: &str) -> PyResult<Bound<'py, PyAny>> {
     Ok(module)
 }
 
-/// `uwsgi_file_` and the path with `_` for `/` and `.`, without its `.py`.
+/// The module's name: `uwsgi_file_` and the path without `.py`, with `_` for `/` and `.`, as in uWSGI.
 fn module_name_of(path: &str) -> String {
     let path = path.strip_suffix(".py").unwrap_or(path);
     format!("uwsgi_file_{}", path.replace(['/', '.'], "_"))
 }
 
-/// `sys.path` and `sys.argv`.
+/// Sets `sys.path` and `sys.argv`.
 fn prepare(py: Python<'_>, spec: &AppSpec) -> PyResult<()> {
     let sys = py.import("sys")?;
     let path = sys.getattr("path")?.cast_into::<PyList>()?;
     let here = match &spec.chdir2 {
-        // the empty entry would follow the process to its second directory
+        // the empty entry would mean the second directory after `chdir2`
         Some(_) => py
             .import("os")?
             .call_method0("getcwd")?
             .extract::<String>()?,
         None => String::new(),
     };
-    // `python -c` has put it there already
+    // `python -c` inserts it
     let is_there = path
         .get_item(0)
         .and_then(|first| first.eq(&here))
@@ -355,7 +323,7 @@ fn prepare(py: Python<'_>, spec: &AppSpec) -> PyResult<()> {
     if !is_there {
         path.insert(0, here)?;
     }
-    // not where it is not needed: `glob` brings `re` along
+    // `glob` imports `re`, which costs memory
     if !spec.pythonpath.is_empty() {
         add_pythonpath(py, &path, &spec.pythonpath)?;
     }
@@ -366,7 +334,7 @@ fn prepare(py: Python<'_>, spec: &AppSpec) -> PyResult<()> {
     sys.setattr("argv", argv)
 }
 
-/// Puts each entry in front of `sys.path`, patterns being expanded.
+/// Inserts each entry at the front of `sys.path`, with patterns expanded.
 fn add_pythonpath(py: Python<'_>, path: &Bound<'_, PyList>, entries: &[String]) -> PyResult<()> {
     let glob = py.import("glob")?;
     let os_path = py.import("os.path")?;

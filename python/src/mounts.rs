@@ -1,13 +1,11 @@
 //! The loaded applications, and which of them answers a request.
 //!
-//! With `manage-script-name` the longest mount point that PATH_INFO equals or continues with a `/`
-//! decides, and is moved from PATH_INFO to SCRIPT_NAME. Where none does, and without that option,
-//! the SCRIPT_NAME which the web server sent decides.
+//! With `manage-script-name` the longest mount point that is a prefix of PATH_INFO, up to a `/`, decides, and is moved
+//! from PATH_INFO to SCRIPT_NAME. If there is none, and without that option, the web server's SCRIPT_NAME decides.
 //!
-//! A request that names no mount point goes to the application that has none (`module`,
-//! `wsgi-file`) or is mounted at `/`. Where everything is mounted elsewhere it is answered 404,
-//! but for one case: without `manage-script-name` and without a SCRIPT_NAME nobody has chosen, and
-//! the first mounted application serves, as sites rely on that send all of a server to one mount.
+//! A request for no mount point goes to the application without one (`module`, `wsgi-file`) or at `/`. If there is no
+//! such application, the response is 404, with one exception: without `manage-script-name` and SCRIPT_NAME the first
+//! mounted application serves it. Sites that send all requests to one mount point rely on that.
 
 use pyo3::prelude::*;
 use ruwsgi::ipc::LoadFailure;
@@ -25,16 +23,16 @@ pub struct Apps {
 }
 
 struct Mount {
-    /// `/one`: begins with a slash, does not end with one, is not empty.
+    /// The mount point, as `/one`: it begins with a slash, does not end with one, and is not empty.
     point: Vec<u8>,
-    /// Place in the order of loading.
+    /// Position in the order of loading.
     order: usize,
     app: Py<PyAny>,
 }
 
 struct Root {
     app: Py<PyAny>,
-    /// By `mount = /=app`: it is there for every path, with an empty SCRIPT_NAME.
+    /// Whether it is mounted at `/` (`mount = /=app`): it serves every path with an empty SCRIPT_NAME.
     mounted: bool,
 }
 
@@ -43,8 +41,8 @@ struct Root {
 pub struct Choice<'a> {
     /// The WSGI callable.
     pub app: &'a Py<PyAny>,
-    /// `Some(n)`: SCRIPT_NAME becomes the first `n` bytes of PATH_INFO, PATH_INFO the rest.
-    /// `None`: both stay as they were sent.
+    /// `Some(n)`: SCRIPT_NAME becomes the first `n` bytes of PATH_INFO, and PATH_INFO the rest. `None`: both stay as the
+    /// web server sent them.
     pub script_name: Option<usize>,
 }
 
@@ -60,12 +58,12 @@ impl Apps {
         }
     }
 
-    /// Whether no application is loaded (`need-app = false`): the answer to everything is 500.
+    /// Whether no application is loaded (`need-app = false`): every response is 500.
     pub fn is_empty(&self) -> bool {
         self.root.is_none() && self.mounts.is_empty()
     }
 
-    /// What did not go as configured and yet did not prevent the start; each is to be logged once.
+    /// Failures that did not prevent the start, to be logged once.
     pub fn warnings(&self) -> &[LoadFailure] {
         &self.warnings
     }
@@ -75,8 +73,8 @@ impl Apps {
         self.warnings.push(warning);
     }
 
-    /// Puts an application at a mount point: empty, or beginning with `/`. The first one there
-    /// stays; `false`: there was one.
+    /// Mounts an application at a point that is empty or begins with `/`. False if another one is mounted there, which
+    /// stays.
     pub fn mount(&mut self, point: &str, app: Py<PyAny>) -> bool {
         let trimmed = point.trim_end_matches('/').as_bytes();
         if trimmed.is_empty() {
@@ -107,7 +105,7 @@ impl Apps {
         true
     }
 
-    /// The application for a request. `None`: not found, or (see [`Apps::is_empty`]) there is none.
+    /// The application for a request; `None` if none matches, or [`Apps::is_empty`].
     pub fn resolve(&self, script_name: &[u8], path_info: &[u8]) -> Option<Choice<'_>> {
         if !self.mounts.is_empty()
             && let Some(choice) = self.mounted_for(script_name, path_info)
@@ -121,8 +119,8 @@ impl Apps {
                 script_name,
             });
         }
-        let nobody_chose = script_name.is_empty() && !self.manage_script_name;
-        let first = self.mounts.get(self.first).filter(|_| nobody_chose)?;
+        let is_unrouted = script_name.is_empty() && !self.manage_script_name;
+        let first = self.mounts.get(self.first).filter(|_| is_unrouted)?;
         Some(Choice {
             app: &first.app,
             script_name: None,

@@ -1,12 +1,10 @@
-//! Small things asked of the interpreter as a whole.
+//! Calls that concern the interpreter as a whole.
 
 use pyo3::prelude::*;
 use pyo3::types::PyDict;
 use ruwsgi::ipc::AppSpec;
 
-use crate::load::Apps;
-
-/// Names this process in `ps`: `ruwsgi worker 1 (mysite)`, or as the procname options want it.
+/// Sets this process's title in `ps`: `ruwsgi worker 1 (mysite)`, or that of the procname options.
 pub fn set_title(spec: &AppSpec, role: &str) {
     let names = &spec.serving.procname;
     let title = match &names.all {
@@ -19,7 +17,7 @@ pub fn set_title(spec: &AppSpec, role: &str) {
     ruwsgi::sys::title::set_title(&title);
 }
 
-/// `wsgi.errors`: text to standard error, each line at once.
+/// Opens `wsgi.errors`: a line-buffered text stream to standard error.
 ///
 /// # Errors
 /// Those of the interpreter.
@@ -37,8 +35,8 @@ pub fn errors_stream(py: Python<'_>) -> PyResult<Py<PyAny>> {
         .unbind())
 }
 
-/// A traceback as Python prints it. A mistake in none of the application's lines (what it returned is at fault, or its
-/// syntax) gets the usual first line all the same, for those who look for it.
+/// A traceback as Python prints it. An error outside of the application's lines (a wrong return value, a syntax error) gets
+/// the usual first line, too, because tools search the log for it.
 pub fn traceback(py: Python<'_>, error: &PyErr) -> String {
     const FIRST: &str = "Traceback (most recent call last):\n";
     let format = || -> PyResult<String> {
@@ -57,7 +55,7 @@ pub fn traceback(py: Python<'_>, error: &PyErr) -> String {
     }
 }
 
-/// Moves all objects out of the garbage collector's sight, so that its marks do not unshare the workers' pages.
+/// Excludes all objects from garbage collection, so that the collector does not write to pages that the workers share.
 ///
 /// # Errors
 /// Those of the interpreter.
@@ -69,16 +67,9 @@ pub fn freeze(py: Python<'_>) -> PyResult<()> {
     Ok(())
 }
 
-/// Logs what did not go as configured and yet did not prevent the start.
-pub fn log_warnings(apps: &Apps) {
-    for warning in apps.warnings() {
-        ruwsgi::log::block(tracing::Level::WARN, &warning.sentence, &warning.traceback);
-    }
-}
-
-/// Ends the interpreter's business as `multiprocessing` does in its children: waits for the application's threads,
-/// runs its `atexit` functions, flushes its streams. Not `Py_Finalize`: it takes tens of milliseconds to free what
-/// the kernel frees at once, and meets daemon threads in the middle of their work.
+/// Ends the interpreter as `multiprocessing` does in its children: waits for the application's threads, calls its `atexit`
+/// functions, and flushes its streams. `Py_Finalize` would take tens of milliseconds to free what the kernel frees at
+/// once, and would interrupt daemon threads.
 pub fn wind_up(py: Python<'_>) {
     let steps: [(&str, &str); 2] = [("threading", "_shutdown"), ("atexit", "_run_exitfuncs")];
     let imported = |name: &str| {
@@ -86,7 +77,7 @@ pub fn wind_up(py: Python<'_>) {
         modules.get_item(name)
     };
     for (module, function) in steps {
-        // where nobody has imported the module, nobody has given it anything to do
+        // a module that is not imported has nothing to do
         let Ok(module) = imported(module) else {
             continue;
         };
@@ -102,7 +93,7 @@ pub fn wind_up(py: Python<'_>) {
             }
             Ok(())
         };
-        // a log that takes nothing any more must not keep the process
+        // a broken log must not keep the process
         let _ = flush();
     }
 }

@@ -1,5 +1,5 @@
-//! The stacks of all threads, for the record of the worker's death: in a file in memory that the master reads when
-//! the worker has gone. A crash writes them there by faulthandler(3); so does the end of a request (`harakiri`).
+//! The stacks of all threads, in a memory file that the master reads after the worker's death. Python's `faulthandler`
+//! writes them there on a crash, and on a signal when a request has expired (`harakiri`).
 
 use std::fs::File;
 use std::io::{self, Read, Seek, SeekFrom, Write};
@@ -10,13 +10,13 @@ use pyo3::prelude::*;
 use pyo3::types::PyDict;
 use ruwsgi::sys::{stream, thread};
 
-/// Where they are written; the master has a descriptor of it.
+/// The memory file. The master has a descriptor of it.
 static FILE: OnceLock<Mutex<File>> = OnceLock::new();
 
-/// The most of them that is read, bytes.
-const MOST: u64 = 64 << 10;
+/// Largest part of the file that is read, bytes.
+const LIMIT: u64 = 64 << 10;
 
-/// Makes the file, and has crashes write there, unless the application has them written elsewhere.
+/// Creates the file and makes crashes write to it, unless the application has enabled `faulthandler` itself.
 ///
 /// # Errors
 /// Those of memfd_create(2) and of the interpreter.
@@ -24,28 +24,28 @@ pub fn prepare(py: Python<'_>) -> PyResult<()> {
     let file = stream::memory_file("ruwsgi-stacks")?;
     stream::append_only(&file)?;
     let fd = file.as_raw_fd();
-    // set once: a worker has one life
+    // each process becomes a worker once
     let _ = FILE.set(Mutex::new(file));
     let faulthandler = py.import("faulthandler")?;
     if !faulthandler.call_method0("is_enabled")?.is_truthy()? {
-        faulthandler.call_method("enable", (), Some(&to(py, fd)?))?;
+        faulthandler.call_method("enable", (), Some(&options(py, fd)?))?;
     }
     Ok(())
 }
 
-/// Has this signal write them, also while native code keeps the interpreter to itself.
+/// Makes a signal write the stacks, also while native code holds the interpreter.
 ///
 /// # Errors
 /// Those of the interpreter.
 pub fn write_on_signal(py: Python<'_>, signal: i32) -> PyResult<()> {
     let Some(file) = file() else { return Ok(()) };
-    let options = to(py, file.as_raw_fd())?;
+    let options = options(py, file.as_raw_fd())?;
     py.import("faulthandler")?
         .call_method("register", (signal,), Some(&options))?;
     Ok(())
 }
 
-fn to(py: Python<'_>, fd: i32) -> PyResult<Bound<'_, PyDict>> {
+fn options(py: Python<'_>, fd: i32) -> PyResult<Bound<'_, PyDict>> {
     let options = PyDict::new(py);
     options.set_item("file", fd)?;
     options.set_item("all_threads", true)?;
@@ -57,24 +57,24 @@ fn file() -> Option<MutexGuard<'static, File>> {
     Some(file.lock().unwrap_or_else(PoisonError::into_inner))
 }
 
-/// Runs with the file, if there is one, for the master.
+/// Calls `run` with the file's descriptor, for the master; `None` if there is no file.
 pub fn with_descriptor<T>(run: impl FnOnce(Option<BorrowedFd<'_>>) -> T) -> T {
     let file = file();
     run(file.as_ref().map(|file| file.as_fd()))
 }
 
-/// Keeps a text for the record of a death.
+/// Replaces the file's content by these stacks.
 pub fn keep(text: &str) {
     if let Some(mut file) = file() {
-        // without it the record lacks them, and they are in the log already
+        // on failure the master's report lacks the stacks; the log has them already
         let _ = file
             .set_len(0)
             .and_then(|()| file.write_all(text.as_bytes()));
     }
 }
 
-/// The stacks as the signal has them written. The thread that keeps the interpreter is in native code, so the frames
-/// of none are changing.
+/// Writes the stacks by the signal and reads them. Call it while native code holds the interpreter: no Python frame
+/// changes meanwhile.
 pub fn dump(signal: i32) -> Option<String> {
     let mut file = file()?;
     if !thread::handles(signal) {
@@ -88,6 +88,6 @@ pub fn dump(signal: i32) -> Option<String> {
 fn read(file: &mut File) -> io::Result<String> {
     file.seek(SeekFrom::Start(0))?;
     let mut text = Vec::new();
-    file.take(MOST).read_to_end(&mut text)?;
+    file.take(LIMIT).read_to_end(&mut text)?;
     Ok(String::from_utf8_lossy(&text).into_owned())
 }

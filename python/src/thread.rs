@@ -6,9 +6,9 @@ use ruwsgi::http::request::Request;
 use ruwsgi::http::shared_response::SharedResponse;
 use ruwsgi::http::unlock::Unlock;
 
-use crate::load::Apps;
+use crate::mounts::Apps;
 use crate::worker::Worker;
-use crate::wsgi::Server;
+use crate::wsgi::server::Server;
 
 /// Serves with the thread of this number until the worker has retired.
 pub fn run(py: Python<'_>, worker: &Worker, apps: &Apps, core: u32, errors: &Py<PyAny>) {

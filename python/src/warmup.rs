@@ -1,4 +1,4 @@
-//! `warmup`: requests made in the zygote before it forks, so that what they load and cache is shared by all workers.
+//! `warmup`: requests in the zygote before it forks, so that all workers share what they load and cache.
 
 use pyo3::prelude::*;
 use pyo3::types::{PyBytes, PyDict, PyIterator, PyList};
@@ -6,16 +6,16 @@ use ruwsgi::http::request::Request;
 use ruwsgi::http::spool::Body;
 use ruwsgi::ipc::AppSpec;
 
-use crate::environ::{Environs, Split};
-use crate::input::Input;
-use crate::load::Apps;
+use crate::mounts::Apps;
+use crate::wsgi::environ::{Environs, Split};
+use crate::wsgi::input::Input;
 
-/// Asks for each path once. A failure is logged and stops nothing: the path may need what only a worker has.
+/// Requests each path once. A failure is only logged: the path may need something that exists in workers only.
 pub fn run(py: Python<'_>, spec: &AppSpec, apps: &Apps, errors: &Py<PyAny>) {
     for path in &spec.warmup {
-        match ask(py, spec, apps, errors, path) {
+        match request_path(py, spec, apps, errors, path) {
             Ok(status) if status.starts_with('5') => {
-                tracing::warn!("warmup = {path}: the answer was {status}")
+                tracing::warn!("warmup = {path}: the response was {status}")
             }
             Ok(status) => tracing::debug!("warmup = {path}: {status}"),
             Err(error) => ruwsgi::log::block(
@@ -27,7 +27,7 @@ pub fn run(py: Python<'_>, spec: &AppSpec, apps: &Apps, errors: &Py<PyAny>) {
     }
 }
 
-fn ask(
+fn request_path(
     py: Python<'_>,
     spec: &AppSpec,
     apps: &Apps,
@@ -45,13 +45,13 @@ fn ask(
     });
     let input = Bound::new(py, Input::new(Body::Empty))?;
     let environ = Environs::new(py, spec, 0, errors)?.make(py, &request, &input, split)?;
-    let said = PyDict::new(py);
+    let locals = PyDict::new(py);
     let started = PyList::empty(py);
-    said.set_item("started", &started)?;
-    // the two callables of PEP 3333, for an answer that nobody reads
+    locals.set_item("started", &started)?;
+    // start_response and write (PEP 3333) for a response that is discarded
     let start_response = py.eval(
         c"lambda status, headers, exc_info=None, *, _started=started: (_started.append(status), lambda data: None)[1]",
-        Some(&said),
+        Some(&locals),
         None,
     )?;
     let result = choice.app.bind(py).call1((environ, start_response))?;

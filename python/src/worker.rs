@@ -1,4 +1,4 @@
-//! A worker: the process that serves requests. Its life from the fork to the exit.
+//! What the threads of a worker share.
 
 use std::io;
 use std::os::fd::{AsFd, OwnedFd};
@@ -6,27 +6,18 @@ use std::sync::Arc;
 use std::sync::atomic::{AtomicBool, AtomicU32, Ordering::Relaxed, Ordering::SeqCst};
 use std::time::Duration;
 
-use pyo3::prelude::*;
-use pyo3::types::{PyCFunction, PyDict};
 use ruwsgi::http::counters::Counters;
 use ruwsgi::http::dispatch::Phase;
 use ruwsgi::http::engine::Engine;
-use ruwsgi::http::io_thread::IoThread;
 use ruwsgi::http::listeners::Listener;
 use ruwsgi::http::settings::{Limits, Settings, Timeouts};
 use ruwsgi::ipc::{self, AppSpec, FromWorker, Serving};
 use ruwsgi::shared::scoreboard::Scoreboard;
+use ruwsgi::sys::clock::monotonic_micros;
+use ruwsgi::sys::memory::{self, Memory};
+use ruwsgi::sys::process::Pid;
 
-use crate::deadline::ThreadDeadline;
-use crate::load::{self, Apps};
-use crate::parent_link::ParentLink;
-use crate::{deadline, python, stacks, thread, uwsgi_module};
-
-/// Signals that ask a worker to finish its requests and exit.
-const EXIT_SIGNALS: [i32; 4] = [libc::SIGHUP, libc::SIGTERM, libc::SIGINT, libc::SIGQUIT];
-
-/// Number of descriptors that the kernel's table has room for from the start.
-const DESCRIPTORS: i32 = 1024;
+use crate::thread_deadline::ThreadDeadline;
 
 /// What the threads of a worker share.
 pub struct Worker {
@@ -87,22 +78,25 @@ impl Worker {
             return;
         };
         // the peak costs one system call, and tells whether the current size is worth three more
-        if ruwsgi::sys::memory::own_peak() < limit
-            || ruwsgi::sys::clock::monotonic_micros()
-                < self.started_us + serving.min_lifetime_ms * 1000
+        if memory::own_peak() < limit
+            || monotonic_micros() < self.started_us + serving.min_lifetime_ms * 1000
             || self.is_leaving()
         {
             return;
         }
-        let memory = ruwsgi::sys::memory::Memory::of(ruwsgi::sys::process::Pid::own());
-        if memory.map_or(0, |memory| memory.resident) >= limit {
+        let size = Memory::of(Pid::own());
+        if size.map_or(0, |size| size.resident) >= limit {
             self.exit_reasons.memory.store(true, SeqCst);
             self.engine.retire();
             self.engine.wake();
         }
     }
 
-    fn new(start: WorkerStart) -> io::Result<Self> {
+    /// A worker whose threads are not started.
+    ///
+    /// # Errors
+    /// Those of [`Engine::new`].
+    pub fn new(start: WorkerStart) -> io::Result<Self> {
         let WorkerStart {
             slot,
             row,
@@ -132,7 +126,7 @@ impl Worker {
             engine: Arc::new(engine),
             exit_reasons: ExitReasons::default(),
             link,
-            started_us: ruwsgi::sys::clock::monotonic_micros(),
+            started_us: monotonic_micros(),
         })
     }
 }
@@ -170,140 +164,4 @@ pub struct WorkerStart {
     pub board: Scoreboard,
     /// The listening sockets.
     pub listeners: Vec<OwnedFd>,
-}
-
-/// Runs a worker on the process's main thread, right after the fork; returns the exit status. Without `apps` it loads the
-/// application itself (`lazy-apps`). `errors` is `wsgi.errors`.
-pub fn run(py: Python<'_>, start: WorkerStart, apps: Option<Apps>, errors: &Py<PyAny>) -> i32 {
-    let (slot, lazy) = (start.slot, apps.is_none());
-    ruwsgi::log::rename(format!("worker {slot}"));
-    python::set_title(&start.spec, &format!("worker {slot}"));
-    uwsgi_module::WORKER.store(slot, Relaxed);
-    if let Some(row) = start.board.worker(start.row) {
-        row.pid.store(std::process::id() as i32, Relaxed);
-    }
-    let apps = match apps.map_or_else(|| load::load(py, &start.spec), Ok) {
-        Ok(apps) => apps,
-        Err(failure) => {
-            // a failure means that the master is gone
-            let _ = ipc::send(start.link.as_fd(), &FromWorker::Failed(failure), &[]);
-            return ruwsgi::exit::NO_APP;
-        }
-    };
-    if lazy {
-        python::log_warnings(&apps);
-    }
-    match Worker::new(start) {
-        Ok(worker) => serve(py, &Arc::new(worker), &Arc::new(apps), errors),
-        Err(error) => {
-            tracing::error!("worker {slot} cannot start: {error}");
-            ruwsgi::exit::FAILED
-        }
-    }
-}
-
-/// Serves until the worker has retired; returns the exit status.
-fn serve(py: Python<'_>, worker: &Arc<Worker>, apps: &Arc<Apps>, errors: &Py<PyAny>) -> i32 {
-    let slot = worker.slot;
-    ruwsgi::sys::thread::reserve_descriptors(DESCRIPTORS);
-    let io_thread = match IoThread::start(&worker.engine, ParentLink::new(worker)) {
-        Ok(io_thread) => io_thread,
-        Err(error) => {
-            tracing::error!("worker {slot} cannot start its I/O thread: {error}");
-            return ruwsgi::exit::FAILED;
-        }
-    };
-    ruwsgi::sys::thread::record_signals(worker.engine.inbox.wakeup.fd(), &EXIT_SIGNALS);
-    prepare(py, worker);
-    let threads = match start_threads(py, worker, apps, errors) {
-        Ok(threads) => threads,
-        Err(error) => {
-            tracing::error!("worker {slot} cannot start its threads: {error}");
-            return ruwsgi::exit::FAILED;
-        }
-    };
-    let ready = stacks::with_descriptor(|stacks| {
-        ipc::send(worker.link.as_fd(), &FromWorker::Ready, stacks.as_slice())
-    });
-    if ready.is_err() {
-        return ruwsgi::exit::FAILED;
-    }
-    crate::autoreload::start(worker);
-    thread::run(py, worker, apps, 0, errors);
-    for other in threads {
-        // only an exception that the application has sent to this thread ends this early
-        while other.call_method0(py, "join").is_err() {}
-    }
-    worker.engine.wake();
-    if py.detach(|| io_thread.join()).is_err() {
-        tracing::error!("worker {slot}: its I/O thread panicked; this is a bug in ruwsgi");
-    }
-    if let Err(error) = uwsgi_module::call_atexit(py) {
-        log_hook_failure(py, slot, "atexit", &error);
-    }
-    ruwsgi::exit::RETIRED
-}
-
-/// Prepares the interpreter for requests, and calls the application's post-fork hook.
-fn prepare(py: Python<'_>, worker: &Arc<Worker>) {
-    let slot = worker.slot;
-    count_for_application(&worker.engine);
-    if let Err(error) = stacks::prepare(py) {
-        tracing::warn!("worker {slot}: the log of a crash will have no stacks: {error}");
-    }
-    if let Err(error) = deadline::prepare(py, worker) {
-        tracing::warn!("worker {slot}: harakiri cannot interrupt requests: {error}");
-    }
-    if let Err(error) = uwsgi_module::call_post_fork_hook(py) {
-        log_hook_failure(py, slot, "post-fork", &error);
-    }
-}
-
-fn log_hook_failure(py: Python<'_>, slot: u32, hook: &str, error: &PyErr) {
-    ruwsgi::log::block(
-        tracing::Level::ERROR,
-        &format!("worker {slot}: the {hook} hook raised an exception"),
-        &python::traceback(py, error),
-    );
-}
-
-/// Gives `uwsgi.total_requests()` and `uwsgi.request_id()` their counters.
-fn count_for_application(engine: &Arc<Engine>) {
-    let (total, own) = (engine.clone(), engine.clone());
-    let counters = uwsgi_module::Counters {
-        total: Box::new(move || total.counters.board.total_requests()),
-        own: Box::new(move || own.counters.requests()),
-    };
-    // set already in a process that the application has forked from a worker
-    let _ = uwsgi_module::COUNTERS.set(counters);
-}
-
-/// Starts the threads beside the main one. They are Python's own, so that thread-locals and `threading` know them.
-fn start_threads(
-    py: Python<'_>,
-    worker: &Arc<Worker>,
-    apps: &Arc<Apps>,
-    errors: &Py<PyAny>,
-) -> PyResult<Vec<Py<PyAny>>> {
-    if worker.spec.serving.threads < 2 {
-        // importing `threading` would cost a small application memory
-        return Ok(Vec::new());
-    }
-    let class = py.import("threading")?.getattr("Thread")?;
-    (1..worker.spec.serving.threads)
-        .map(|core| {
-            let (worker, apps, errors) = (worker.clone(), apps.clone(), errors.clone_ref(py));
-            let name = format!("uWSGIWorker{}Core{core}", worker.slot);
-            let target = PyCFunction::new_closure(py, None, None, move |args, _| {
-                thread::run(args.py(), &worker, &apps, core, &errors);
-            })?;
-            let options = PyDict::new(py);
-            options.set_item("target", target)?;
-            options.set_item("name", name)?;
-            options.set_item("daemon", true)?;
-            let thread = class.call((), Some(&options))?;
-            thread.call_method0("start")?;
-            Ok(thread.unbind())
-        })
-        .collect()
 }

@@ -1,7 +1,7 @@
-//! The zygote: the interpreter that imports the application once and then only forks workers.
+//! The zygote: the process that imports the application once, and then only forks workers.
 //!
-//! It runs on the main thread of `python -c`, and blocks in one place: the channel to its master. End of file there
-//! means that the master has no more use for it, or is gone; either way it exits.
+//! It runs on the main thread of `python -c` and blocks in one place: the channel to the master. End of file there means
+//! that the master has retired it, or is gone; it exits.
 
 use std::collections::HashSet;
 use std::io;
@@ -12,22 +12,23 @@ use ruwsgi::ipc::{self, AppSpec, FromZygote, LoadFailure, ToZygote};
 use ruwsgi::shared::scoreboard::Scoreboard;
 use ruwsgi::sys::thread;
 
+use crate::api::uwsgi_module;
 use crate::fork::{self, Side};
 use crate::load::{self, Apps};
 use crate::python;
-use crate::worker::{self, WorkerStart};
-use crate::{autoreload, fork_safety, uwsgi_module, warmup};
+use crate::worker::WorkerStart;
+use crate::{autoreload, fork_safety, warmup, worker_main};
 
-/// What the master sends first.
+/// The master's first message.
 struct LoadRequest {
     spec: AppSpec,
     board: OwnedFd,
     listeners: Vec<OwnedFd>,
 }
 
-/// The life of a zygote, and of each worker forked from it; returns the process's exit status.
+/// Runs the zygote, and in each forked process its worker; returns the process's exit status.
 pub fn main(py: Python<'_>, channel_fd: i32) -> i32 {
-    // SAFETY: the master has handed this descriptor down for us alone.
+    // SAFETY: the master has created this descriptor for this process, and nothing else here uses it.
     let channel = unsafe { OwnedFd::from_raw_fd(channel_fd) };
     ruwsgi::log::start("zygote");
     // Ctrl-C reaches every process of the terminal; the master decides what it means
@@ -48,7 +49,7 @@ fn live(py: Python<'_>, channel: OwnedFd) -> io::Result<i32> {
     };
     python::set_title(&load.spec, "zygote");
     let prepared = prepare(py, &load.spec);
-    // also when it failed: the file that has to be mended may be known to nobody else
+    // also after a failure: the file that must be corrected may be one of them
     for files in autoreload::files(py, &load.spec, &mut HashSet::new()) {
         ipc::send(channel.as_fd(), &FromZygote::Files(files), &[])?;
     }
@@ -114,7 +115,7 @@ fn receive_load_request(channel: &OwnedFd) -> io::Result<Option<LoadRequest>> {
     }))
 }
 
-/// Everything that is done once for all workers.
+/// Prepares what all workers share: imports the application, unless `lazy-apps` is set, and opens `wsgi.errors`.
 fn prepare(py: Python<'_>, spec: &AppSpec) -> Result<(Option<Apps>, Py<PyAny>), LoadFailure> {
     let failed = |error: PyErr| LoadFailure {
         sentence: "the interpreter could not be set up".into(),
@@ -126,7 +127,7 @@ fn prepare(py: Python<'_>, spec: &AppSpec) -> Result<(Option<Apps>, Py<PyAny>), 
         return Ok((None, errors));
     }
     let apps = load::load(py, spec)?;
-    python::log_warnings(&apps);
+    load::log_warnings(&apps);
     warmup::run(py, spec, &apps, &errors);
     fork_safety::warn(py);
     python::freeze(py).map_err(failed)?;
@@ -177,5 +178,5 @@ fn be_worker(
         board,
         listeners,
     };
-    worker::run(py, start, apps, errors)
+    worker_main::run(py, start, apps, errors)
 }

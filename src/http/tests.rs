@@ -24,7 +24,7 @@ use super::shared_response::SharedResponse;
 use super::spool::Body;
 use super::unlock::{NoLock, Unlock};
 use crate::ipc::Protocol;
-use crate::log::request_line::RequestLines;
+use crate::log::request_log::RequestLogSettings;
 use crate::shared::scoreboard::Scoreboard;
 
 const PATIENCE: Duration = Duration::from_secs(20);
@@ -282,7 +282,7 @@ fn settings(threads: u32) -> Settings {
             socket: PATIENCE,
             keep_alive: PATIENCE,
         },
-        request_lines: RequestLines::default(),
+        request_log: RequestLogSettings::default(),
     }
 }
 

@@ -1,7 +1,7 @@
-//! The environ dictionary (PEP 3333), made as a copy of a template plus the request's variables.
+//! The environ dictionary (PEP 3333): a copy of a template plus the request's variables.
 //!
-//! A web server sends much the same variables in the same order, request after request. So the last request's
-//! block is kept, with the Python strings made of it, and where a variable's bytes are equal they serve again.
+//! A web server sends nearly the same variables in the same order with each request. So the block of the last request is
+//! kept with its Python strings, which are used again where a variable's bytes are equal.
 
 use std::collections::HashMap;
 
@@ -12,14 +12,14 @@ use pyo3::types::{PyBytes, PyDict, PyString};
 use ruwsgi::http::request::{Request, Span};
 use ruwsgi::ipc::AppSpec;
 
-use crate::file_wrapper::FileWrapper;
+use super::file_wrapper::FileWrapper;
 
-/// Names that are kept: more would let a client fill the memory.
+/// Number of names that are cached; without a limit a client could fill the memory.
 const NAMES: usize = 2048;
-/// The last request is not kept if its block is longer than this.
+/// Longest block that is cached, bytes.
 const BLOCK: usize = 8192;
 
-/// The last request's variables: their bytes in one piece, and the objects that were made of them.
+/// The variables of the last request: their bytes, and their Python strings.
 #[derive(Default)]
 struct Last {
     text: Vec<u8>,
@@ -27,7 +27,7 @@ struct Last {
     objects: Vec<(Py<PyString>, Py<PyString>)>,
 }
 
-/// Makes environs; one per thread.
+/// Creates environs; one per thread.
 pub struct Environs {
     template: Py<PyDict>,
     names: HashMap<Vec<u8>, Py<PyString>>,
@@ -43,7 +43,7 @@ struct Keys {
     path_info: Py<PyString>,
 }
 
-/// The application's place in the path, where the server decides it.
+/// SCRIPT_NAME and PATH_INFO, where the mount point decides about them.
 #[derive(Clone, Copy)]
 pub struct Split<'a> {
     /// Becomes SCRIPT_NAME.
@@ -107,8 +107,8 @@ impl Environs {
         split: Option<Split<'_>>,
     ) -> PyResult<Bound<'py, PyDict>> {
         let dict = self.template.bind(py).copy()?;
-        if let Err(error) = self.set_vars(py, &dict, request) {
-            // the objects are not those of the kept block any more
+        if let Err(error) = self.set_vars(&dict, request) {
+            // the strings no longer match the cached block
             self.last = Last::default();
             return Err(error);
         }
@@ -125,17 +125,12 @@ impl Environs {
         Ok(dict)
     }
 
-    fn set_vars(
-        &mut self,
-        py: Python<'_>,
-        dict: &Bound<'_, PyDict>,
-        request: &Request,
-    ) -> PyResult<()> {
+    fn set_vars(&mut self, dict: &Bound<'_, PyDict>, request: &Request) -> PyResult<()> {
         let (text, vars) = (&request.text, &request.vars);
         let same = common_prefix(text, &self.last.text);
         let whole = same == text.len() && self.last.vars == *vars;
         for (at, var) in vars.iter().enumerate() {
-            // the same bytes at the same place, or the same bytes after all
+            // whether name and value are equal to those of the last request: at the same position, or by comparison
             let known = match self.last.vars.get(at) {
                 Some(last) if var == last && var.0.end().max(var.1.end()) <= same => (true, true),
                 Some((name, value)) => {
@@ -147,7 +142,7 @@ impl Environs {
                 }
                 None => (false, false),
             };
-            self.set_var(py, dict, at, text, *var, known)?;
+            self.set_var(dict, at, text, *var, known)?;
         }
         if !whole {
             self.remember(text, vars);
@@ -155,16 +150,16 @@ impl Environs {
         Ok(())
     }
 
-    /// Sets one variable, whose name and value may be `known` from the last request, and notes its objects.
+    /// Sets the variable at index `at` and caches its strings. `known` tells whether the cached name and value are right.
     fn set_var(
         &mut self,
-        py: Python<'_>,
         dict: &Bound<'_, PyDict>,
         at: usize,
         text: &[u8],
         (name, value): (Span, Span),
         known: (bool, bool),
     ) -> PyResult<()> {
+        let py = dict.py();
         if let (Some((name_object, value_object)), true) = (self.last.objects.get_mut(at), known.0)
         {
             if !known.1 {
@@ -203,7 +198,7 @@ impl Environs {
         }
         let object = latin1(py, name)?;
         let object = match object.to_str() {
-            // interned, it is the very object that the application's own literals are
+            // interned, it is the same object as the application's literals
             Ok(text) => PyString::intern(py, text).unbind(),
             Err(_) => object.unbind(),
         };
@@ -214,7 +209,7 @@ impl Environs {
     }
 }
 
-/// How many bytes the two begin with in common, or fewer: it is told in steps of eight.
+/// Length of the common prefix, rounded down to a multiple of eight unless both are equal.
 fn common_prefix(one: &[u8], other: &[u8]) -> usize {
     if one == other {
         return one.len();

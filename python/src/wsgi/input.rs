@@ -1,7 +1,7 @@
-//! `wsgi.input`: a request's body as a file-like object that agrees with `io.BytesIO`.
+//! `wsgi.input`: the request body as a file-like object that behaves like `io.BytesIO`.
 //!
-//! The body is complete before the application is called, so reading never waits for the peer: a
-//! small body is a buffer, a large one a spooled file that is read in pieces.
+//! The body is complete before the application is called, so reading never waits for the client. A small body is in
+//! memory, a large one in a spooled file that is read in pieces.
 
 use std::fs::File;
 use std::os::fd::{AsFd, AsRawFd, BorrowedFd, RawFd};
@@ -15,23 +15,23 @@ use pyo3::sync::MutexExt;
 use pyo3::types::{PyBytes, PyList, PyMemoryView, PySlice};
 use ruwsgi::http::spool::Body;
 
-/// How much of a spooled file is read at once, bytes. Reads of at least this size go past the window.
+/// Bytes of a spooled file that are read at once. Longer reads bypass the window.
 const WINDOW: u64 = 64 * 1024;
 
-/// The file-like object. Threads may share it; a call sees one consistent position.
+/// The file-like object. Threads may share it; each call sees one consistent position.
 #[pyclass(name = "Input", module = "_ruwsgi")]
 pub struct Input {
-    // Locked only for moments in which nothing gives up or takes the GIL: a thread that waited for
-    // the GIL with the lock in hand would block one that waits for the lock with the GIL in hand.
+    // Locked only where the GIL is neither released nor acquired: a thread that waited for the GIL with this lock would
+    // block one that waits for this lock with the GIL.
     state: Mutex<State>,
-    /// For a spooled body: whose turn it is to read, from the position it finds to the one it
-    /// leaves. Waited for without the GIL, so it may be held while the GIL is given up and taken.
+    /// For a spooled body: serialises reads, each from the current position to its new one. Threads wait for it without
+    /// the GIL, so it may be held while the GIL is released and acquired.
     turn: Option<Mutex<()>>,
 }
 
 struct State {
     source: Source,
-    /// The position, which may be past the end.
+    /// The position; it may be after the end.
     at: u64,
     window: Window,
 }
@@ -42,7 +42,7 @@ enum Source {
     Closed,
 }
 
-/// The part of a spooled file that was read last.
+/// The part of a spooled file that was read last, as a cache.
 #[derive(Default)]
 struct Window {
     start: u64,
@@ -50,7 +50,7 @@ struct Window {
 }
 
 impl Window {
-    /// What it holds from `at` on.
+    /// The cached bytes from `at`.
     fn from(&self, at: u64) -> &[u8] {
         at.checked_sub(self.start)
             .and_then(|skip| self.bytes.get(usize::try_from(skip).ok()?..))
@@ -58,14 +58,14 @@ impl Window {
     }
 }
 
-/// A stretch of a file that has to be read, outside of the lock.
-struct Stretch {
+/// A range of a file to be read outside of the lock.
+struct FileRange {
     file: Arc<File>,
     start: u64,
     len: u64,
 }
 
-impl Stretch {
+impl FileRange {
     fn read(&self, py: Python<'_>, buffer: &mut [u8]) -> PyResult<()> {
         Ok(py.detach(|| self.file.read_exact_at(buffer, self.start))?)
     }
@@ -86,8 +86,8 @@ impl State {
         u64::try_from(size).map_or(left, |size| size.min(left))
     }
 
-    /// What is at hand from `at` on without reading a file.
-    fn at_hand(&self, at: u64) -> &[u8] {
+    /// The bytes from `at` that are available without reading a file.
+    fn available(&self, at: u64) -> &[u8] {
         match &self.source {
             Source::Memory(bytes) => usize::try_from(at)
                 .ok()
@@ -97,17 +97,17 @@ impl State {
         }
     }
 
-    /// The next `n` bytes (which exist), if they are at hand; the position moves past them.
+    /// Takes the next `n` bytes, which must exist, if they are available without reading a file.
     fn take<'py>(&mut self, py: Python<'py>, n: u64) -> Option<Bound<'py, PyBytes>> {
-        let bytes = self.at_hand(self.at).get(..usize::try_from(n).ok()?)?;
+        let bytes = self.available(self.at).get(..usize::try_from(n).ok()?)?;
         let bytes = PyBytes::new(py, bytes);
         self.at += n;
         Some(bytes)
     }
 
-    fn stretch(&self, start: u64, len: u64) -> PyResult<Stretch> {
+    fn range(&self, start: u64, len: u64) -> PyResult<FileRange> {
         match &self.source {
-            Source::File { file, .. } => Ok(Stretch {
+            Source::File { file, .. } => Ok(FileRange {
                 file: file.clone(),
                 start,
                 len,
@@ -169,24 +169,24 @@ impl Input {
 
     fn read_bytes<'py>(&self, py: Python<'py>, size: isize) -> PyResult<Bound<'py, PyBytes>> {
         let _turn = self.turn(py);
-        let stretch = {
+        let range = {
             let mut state = self.open()?;
             let n = state.left(size);
             if let Some(bytes) = state.take(py, n) {
                 return Ok(bytes);
             }
-            state.stretch(state.at, n)?
+            state.range(state.at, n)?
         };
-        let end = stretch.start + stretch.len;
-        let bytes = if stretch.len < WINDOW {
-            let window = self.slide(py, stretch.start)?;
-            let len = usize::try_from(stretch.len)?;
+        let end = range.start + range.len;
+        let bytes = if range.len < WINDOW {
+            let window = self.slide(py, range.start)?;
+            let len = usize::try_from(range.len)?;
             let bytes = PyBytes::new(py, window.bytes.get(..len).unwrap_or_default());
             self.lock().window = window;
             bytes
         } else {
-            PyBytes::new_with(py, usize::try_from(stretch.len)?, |buffer| {
-                stretch.read(py, buffer)
+            PyBytes::new_with(py, usize::try_from(range.len)?, |buffer| {
+                range.read(py, buffer)
             })?
         };
         self.lock().at = end;
@@ -195,17 +195,14 @@ impl Input {
 
     /// A window of the spooled file that begins at `start`; empty at its end.
     fn slide(&self, py: Python<'_>, start: u64) -> PyResult<Window> {
-        let (mut window, stretch) = {
+        let (mut window, range) = {
             let mut state = self.open()?;
             let len = state.len().saturating_sub(start).min(WINDOW);
-            (
-                std::mem::take(&mut state.window),
-                state.stretch(start, len)?,
-            )
+            (std::mem::take(&mut state.window), state.range(start, len)?)
         };
         window.start = start;
-        window.bytes.resize(usize::try_from(stretch.len)?, 0);
-        stretch.read(py, &mut window.bytes)?;
+        window.bytes.resize(usize::try_from(range.len)?, 0);
+        range.read(py, &mut window.bytes)?;
         Ok(window)
     }
 
@@ -215,7 +212,7 @@ impl Input {
         let (start, limit) = {
             let mut state = self.open()?;
             let limit = state.left(size);
-            let (n, whole) = line_length(state.at_hand(state.at), limit);
+            let (n, whole) = line_length(state.available(state.at), limit);
             if whole && let Some(bytes) = state.take(py, n) {
                 return Ok(bytes);
             }
@@ -239,7 +236,7 @@ impl Input {
 
 #[pymethods]
 impl Input {
-    /// A body from `bytes`, or from an open file (all of it, whatever its position).
+    /// A body from `bytes`, or from an open file (its whole content, independent of its position).
     #[new]
     #[pyo3(signature = (body = None, /))]
     fn from_python(body: Option<&Bound<'_, PyAny>>) -> PyResult<Self> {
@@ -378,7 +375,7 @@ impl Input {
         self.open().map(|_| ())
     }
 
-    /// The spooled file's descriptor; its own position means nothing here.
+    /// The descriptor of the spooled file, whose own position has no meaning.
     fn fileno(&self, py: Python<'_>) -> PyResult<RawFd> {
         if let Source::File { file, .. } = &self.open()?.source {
             return Ok(file.as_fd().as_raw_fd());
@@ -413,8 +410,7 @@ fn closed() -> PyErr {
     PyValueError::new_err("I/O operation on closed file.")
 }
 
-/// How many of these bytes, at most `limit`, belong to the line that begins here, and whether they
-/// are all of it.
+/// The length of the line that `bytes` begins with, at most `limit`, and whether the line ends there.
 fn line_length(bytes: &[u8], limit: u64) -> (u64, bool) {
     let limited = bytes
         .get(..usize::try_from(limit).unwrap_or(usize::MAX))

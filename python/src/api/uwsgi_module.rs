@@ -1,5 +1,4 @@
-//! The module `uwsgi` that applications import, and `uwsgidecorators`: what of them is true here.
-//! The rest is absent, so that an application which looks for it finds out.
+//! The module `uwsgi` that applications import. What is not supported is absent, so that an application can test for it.
 
 use std::io::Write;
 use std::sync::OnceLock;
@@ -11,20 +10,20 @@ use pyo3::prelude::*;
 use pyo3::types::{PyBytes, PyDict, PyList, PyModule};
 use ruwsgi::ipc::AppSpec;
 
-/// The version, as `uwsgi.version` (there as bytes) and the log have it.
+/// The version, as in the log; `uwsgi.version` has it as bytes.
 pub const VERSION: &str = env!("CARGO_PKG_VERSION");
 
-/// `uwsgi.worker_id()`: the slot of this worker, 0 in the zygote. To be set after each fork.
+/// `uwsgi.worker_id()`: the slot of this worker, 0 in the zygote. Set after each fork.
 pub static WORKER: AtomicU32 = AtomicU32::new(0);
 
-/// `uwsgi.masterpid()`: set by [`install`] to the parent of the zygote.
+/// `uwsgi.masterpid()`: [`install`] sets it to the parent of the zygote.
 pub static MASTER_PID: AtomicI32 = AtomicI32::new(0);
 
-/// The counters behind `uwsgi.total_requests()` and `uwsgi.request_id()`; until they are set both
-/// are 0. Called with the GIL held, so they must not wait.
+/// The counters of `uwsgi.total_requests()` and `uwsgi.request_id()`, which are 0 until these are set. They are called
+/// with the GIL held, so they must not block.
 pub static COUNTERS: OnceLock<Counters> = OnceLock::new();
 
-/// Where requests are counted.
+/// Functions that count requests.
 pub struct Counters {
     /// Requests of all workers.
     pub total: Box<dyn Fn() -> u64 + Send + Sync>,
@@ -32,11 +31,11 @@ pub struct Counters {
     pub own: Box<dyn Fn() -> u64 + Send + Sync>,
 }
 
-/// Puts `uwsgi` into `sys.modules` and lets `uwsgidecorators` be found, before the application is imported.
-/// `is_a_reload`: this is not the instance's first generation.
+/// Adds `uwsgi` to `sys.modules` and a finder for `uwsgidecorators`, before the application is imported. `is_a_reload` is
+/// true but for the instance's first generation.
 ///
 /// # Errors
-/// What Python raises, which is only lack of memory.
+/// Those of the interpreter, above all out of memory.
 pub fn install(py: Python<'_>, spec: &AppSpec, is_a_reload: bool) -> PyResult<()> {
     // SAFETY: getppid has no preconditions and cannot fail.
     MASTER_PID.store(unsafe { libc::getppid() }, Ordering::Relaxed);
@@ -59,10 +58,10 @@ pub fn install(py: Python<'_>, spec: &AppSpec, is_a_reload: bool) -> PyResult<()
     }
     let modules = py.import("sys")?.getattr("modules")?;
     modules.set_item("uwsgi", uwsgi)?;
-    crate::decorators::install(py)
+    super::decorators::install(py)
 }
 
-/// Calls `uwsgi.post_fork_hook`, if the application has set it; in the worker, after each fork.
+/// Calls `uwsgi.post_fork_hook`, if the application has set it. Call it in the worker after each fork.
 ///
 /// # Errors
 /// What the hook raises.
@@ -70,7 +69,7 @@ pub fn call_post_fork_hook(py: Python<'_>) -> PyResult<()> {
     call_hook(py, "post_fork_hook")
 }
 
-/// Calls `uwsgi.atexit`, if the application has set it; in a worker that is about to exit.
+/// Calls `uwsgi.atexit`, if the application has set it. Call it in a worker that is about to exit.
 ///
 /// # Errors
 /// What the hook raises.
@@ -116,7 +115,8 @@ fn add_facts(uwsgi: &Bound<'_, PyModule>, spec: &AppSpec, is_a_reload: bool) -> 
     uwsgi.add("opt", options(py, spec)?)
 }
 
-/// Name to bytes, to a list of them where an option is repeated, to True where it has no value.
+/// `uwsgi.opt`: the name of each option, with its value as bytes, a list of values if it is repeated, or `True` without a
+/// value.
 fn options<'py>(py: Python<'py>, spec: &AppSpec) -> PyResult<Bound<'py, PyDict>> {
     let opt = PyDict::new(py);
     for (name, values) in &spec.options {
@@ -148,13 +148,13 @@ fn masterpid() -> i32 {
     MASTER_PID.load(Ordering::Relaxed)
 }
 
-/// Requests that the instance has begun.
+/// Number of requests that the instance has begun.
 #[pyfunction]
 fn total_requests() -> u64 {
     COUNTERS.get().map_or(0, |counters| (counters.total)())
 }
 
-/// Requests that this worker has begun.
+/// Number of requests that this worker has begun.
 #[pyfunction]
 fn request_id() -> u64 {
     COUNTERS.get().map_or(0, |counters| (counters.own)())
@@ -190,10 +190,10 @@ fn signal_master(signal: i32) -> PyResult<bool> {
     let pid = masterpid();
     if pid <= 1 {
         return Err(PyRuntimeError::new_err(
-            "the master's process id is not known",
+            "the process id of the master is unknown",
         ));
     }
-    // SAFETY: kill only takes numbers; the pid is that of the process that started this one.
+    // SAFETY: kill takes numbers only; the pid is that of the process that started this one.
     match unsafe { libc::kill(pid, signal) } {
         0 => Ok(true),
         _ => Err(std::io::Error::last_os_error().into()),

@@ -1,19 +1,19 @@
-//! The module `uwsgidecorators`, made only when the application imports it: it brings `threading` and `functools`
-//! along, which a small application would have in every process for nothing.
+//! The module `uwsgidecorators`, created when the application imports it: it imports `threading` and `functools`, which
+//! would cost every process memory.
 
 use pyo3::prelude::*;
 use pyo3::types::{PyDict, PyList};
 
-/// Its name.
+/// The module's name.
 const NAME: &str = "uwsgidecorators";
 
-/// Where a traceback says that it is.
+/// The module's file name in tracebacks.
 const ORIGIN: &str = "<ruwsgi>/uwsgidecorators.py";
 
-/// The module, in Python.
+/// The module's source.
 const CODE: &str = include_str!("uwsgidecorators.py");
 
-/// Finds and loads the one module, as importlib's protocol has it (PEP 451).
+/// A finder and loader of the module (PEP 451).
 #[pyclass(frozen, module = "_ruwsgi")]
 struct Decorators;
 
@@ -37,7 +37,7 @@ impl Decorators {
         spec.call((NAME, slf), Some(&origin)).map(Some)
     }
 
-    /// A module of the usual kind.
+    /// Returns `None`, so that importlib creates the module.
     fn create_module(&self, spec: &Bound<'_, PyAny>) {
         let _ = spec;
     }
@@ -50,10 +50,10 @@ impl Decorators {
     }
 }
 
-/// Lets `import uwsgidecorators` find it, whatever else is installed under that name: uWSGI's own would not do here.
+/// Makes `import uwsgidecorators` find this module before any other of that name: uWSGI's own does not work here.
 ///
 /// # Errors
-/// What Python raises, which is only lack of memory.
+/// Those of the interpreter, above all out of memory.
 pub fn install(py: Python<'_>) -> PyResult<()> {
     let finders = py.import("sys")?.getattr("meta_path")?;
     finders.cast_into::<PyList>()?.insert(0, Decorators)

@@ -1,17 +1,17 @@
-//! `wsgi.file_wrapper` (PEP 3333): an iterable over a file-like object, which the kernel sends where it can.
+//! `wsgi.file_wrapper` (PEP 3333): an iterable over a file-like object. The kernel sends regular files.
 
 use std::fs::File;
 use std::os::fd::BorrowedFd;
 
 use pyo3::prelude::*;
 
-/// What the application returns for a file.
+/// The iterable that the application returns for a file.
 #[pyclass(frozen, module = "_ruwsgi", name = "FileWrapper")]
 pub struct FileWrapper {
     /// The file-like object.
     #[pyo3(get)]
     filelike: Py<PyAny>,
-    /// How much is read at once where the kernel cannot send it.
+    /// Bytes that are read at once where the kernel cannot send the file.
     #[pyo3(get)]
     blksize: usize,
 }
@@ -48,22 +48,22 @@ impl FileWrapper {
     }
 }
 
-/// A stretch of a regular file.
-pub struct Stretch {
-    /// A descriptor of our own, so that the application may close its file.
+/// A range of a regular file.
+pub struct FileRange {
+    /// A duplicate descriptor, because the application may close its file.
     pub file: File,
-    /// From where.
+    /// First byte.
     pub offset: u64,
-    /// How many bytes.
+    /// Number of bytes.
     pub len: u64,
 }
 
 impl FileWrapper {
-    /// What the kernel can send: the file's rest from its position, if there is a regular file behind the object.
-    pub fn stretch(&self, py: Python<'_>) -> Option<Stretch> {
+    /// The rest of the file from its position, if the object is a regular file, which the kernel can send.
+    pub fn range(&self, py: Python<'_>) -> Option<FileRange> {
         let filelike = self.filelike.bind(py);
-        let attempt = || -> PyResult<Option<Stretch>> {
-            // text files read str, which must fail as any other block that is not bytes
+        let attempt = || -> PyResult<Option<FileRange>> {
+            // a text file yields str, which must fail as any other block that is not bytes
             if filelike.hasattr("encoding")? {
                 return Ok(None);
             }
@@ -76,16 +76,16 @@ impl FileWrapper {
             if fd < 0 {
                 return Ok(None);
             }
-            // SAFETY: the application's file holds the descriptor open during this call.
+            // SAFETY: the application's file keeps the descriptor open during this call.
             let file = File::from(unsafe { BorrowedFd::borrow_raw(fd) }.try_clone_to_owned()?);
             let meta = file.metadata()?;
-            Ok((meta.is_file() && meta.len() >= offset).then(|| Stretch {
+            Ok((meta.is_file() && meta.len() >= offset).then(|| FileRange {
                 len: meta.len() - offset,
                 offset,
                 file,
             }))
         };
-        // an object that has no descriptor or no position is read like any other iterable
+        // an object without a descriptor or a position is read like any other iterable
         attempt().ok().flatten()
     }
 }

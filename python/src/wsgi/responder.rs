@@ -1,4 +1,4 @@
-//! `start_response` and the `write` it returns (PEP 3333), one pair per thread, used for each of its requests in turn.
+//! `start_response` and `write` (PEP 3333). Each thread has one pair for all of its requests.
 
 use std::sync::{Arc, MutexGuard};
 use std::time::Duration;
@@ -157,12 +157,14 @@ impl Responder {
         }
         match response.write(&Gil(py), &BytesBlock(data), false) {
             Ok(()) => Ok(()),
-            Err(PeerGone) => Err(PyBrokenPipeError::new_err("write error: the peer is gone")),
+            Err(PeerGone) => Err(PyBrokenPipeError::new_err(
+                "write error: the client is gone",
+            )),
         }
     }
 }
 
-/// What is said of a block that is not `bytes`.
+/// The error for a block that is not `bytes`.
 pub fn wrong_block(block: &Bound<'_, PyAny>) -> PyErr {
     let kind = block
         .get_type()
@@ -228,13 +230,14 @@ fn ascii(value: &Bound<'_, PyAny>) -> String {
         .map_or_else(|_| "?".into(), |text| text.to_string())
 }
 
-/// The string's characters as Latin-1 bytes, without a copy where they are ASCII; `None` if there are others.
+/// Calls `use_it` with the string as Latin-1 bytes, which are not copied if they are ASCII; `None` if the string has other
+/// characters.
 fn with_latin1<T>(text: &Bound<'_, PyString>, use_it: impl FnOnce(&[u8]) -> T) -> Option<T> {
     let mut size: ffi::Py_ssize_t = 0;
     // SAFETY: a string object and a local; the result lives as long as the string.
     let utf8 = unsafe { ffi::PyUnicode_AsUTF8AndSize(text.as_ptr(), &raw mut size) };
     if utf8.is_null() {
-        // lone surrogates
+        // the string has lone surrogates
         drop(PyErr::take(text.py()));
         return None;
     }

@@ -1,4 +1,6 @@
-//! One request through the application: environ, call, iterate, close (PEP 3333).
+//! Passes a request to the application: environ, call, iterate, close (PEP 3333).
+
+use std::sync::atomic::Ordering::SeqCst;
 
 use pyo3::exceptions::{PySystemExit, PyTypeError};
 use pyo3::ffi;
@@ -9,27 +11,28 @@ use ruwsgi::http::request::Request;
 use ruwsgi::http::response_writer::PeerGone;
 use ruwsgi::http::spool::Body;
 
-use crate::environ::{Environs, Split};
-use crate::file_wrapper::FileWrapper;
-use crate::input::Input;
-use crate::load::Apps;
+use super::environ::{Environs, Split};
+use super::file_wrapper::FileWrapper;
+use super::input::Input;
+use super::responder::{BytesBlock, Gil, Responder, wrong_block};
+use crate::mounts::Apps;
 use crate::python;
-use crate::responder::{BytesBlock, Gil, Responder, wrong_block};
 use crate::worker::Worker;
 
-/// The objects a thread serves its requests with.
+/// What a thread needs to call the application.
 pub struct Server {
+    /// The thread's number.
     core: u32,
     responder: Py<Responder>,
     start_response: Py<PyAny>,
     environs: Environs,
 }
 
-/// How serving ended, where not well.
+/// Why a response is incomplete.
 enum Failure {
-    /// The application (or what it returned) raised this.
+    /// The application, or the iterable that it returned, has raised an exception.
     Raised(PyErr),
-    /// The peer is gone; nobody is at fault.
+    /// The client is gone.
     PeerGone,
 }
 
@@ -66,7 +69,10 @@ impl Server {
     pub fn serve(&mut self, py: Python<'_>, worker: &Worker, apps: &Apps, request: &mut Request) {
         let body = std::mem::take(&mut request.body);
         let deadline = &worker.deadlines[self.core as usize];
-        deadline.enter(worker, self.core);
+        if worker.spec.serving.harakiri {
+            let row = worker.engine.counters.thread(self.core);
+            deadline.enter(row.map_or(0, |row| row.busy_since.load(SeqCst)));
+        }
         let result = self.answer(py, request, body, apps);
         deadline.leave(py);
         if self.conclude(py, worker, request, result) {
@@ -74,7 +80,7 @@ impl Server {
         }
     }
 
-    /// Calls the application and sends what it gives; `Some`: all was given, but `close` raised this.
+    /// Calls the application and sends what it returns. `Some` is an exception of `close`, after a complete response.
     fn answer(
         &mut self,
         py: Python<'_>,
@@ -111,46 +117,46 @@ impl Server {
         let input = Bound::new(py, Input::new(body))?;
         let environ = self.environs.make(py, request, &input, split)?;
         let result = call(py, choice.app, &environ, &self.start_response)?;
-        let sent = self.give(py, &result);
-        // close() is owed whatever happened, and its own failure must not hide the first one
+        let sent = self.send(py, &result);
+        // PEP 3333 requires close() in any case; its failure must not hide an earlier one
         let closed = close(&result);
         sent?;
         Ok(closed.err())
     }
 
     /// Sends what the application returned.
-    fn give(&self, py: Python<'_>, result: &Bound<'_, PyAny>) -> Result<(), Failure> {
+    fn send(&self, py: Python<'_>, result: &Bound<'_, PyAny>) -> Result<(), Failure> {
         if let Ok(list) = result.cast_exact::<PyList>() {
-            return self.give_sequence(py, list.len(), |index| list.get_item(index));
+            return self.send_sequence(py, list.len(), |index| list.get_item(index));
         }
         if let Ok(tuple) = result.cast_exact::<PyTuple>() {
-            return self.give_sequence(py, tuple.len(), |index| tuple.get_item(index));
+            return self.send_sequence(py, tuple.len(), |index| tuple.get_item(index));
         }
         if let Ok(bytes) = result.cast::<PyBytes>() {
-            return self.give_sequence(py, 1, |_| Ok(bytes.clone().into_any()));
+            return self.send_sequence(py, 1, |_| Ok(bytes.clone().into_any()));
         }
         if let Ok(wrapper) = result.cast_exact::<FileWrapper>() {
-            self.must_have_started()?;
-            if let Some(stretch) = wrapper.get().stretch(py) {
+            self.check_started()?;
+            if let Some(range) = wrapper.get().range(py) {
                 let mut response = self.responder.get().response()?;
                 let len = response
                     .missing()
-                    .map_or(stretch.len, |owed| owed.min(stretch.len));
-                response.write_file(&Gil(py), stretch.file, stretch.offset, len)?;
+                    .map_or(range.len, |owed| owed.min(range.len));
+                response.write_file(&Gil(py), range.file, range.offset, len)?;
                 return Ok(());
             }
         }
-        self.give_iterable(py, result)
+        self.send_iterable(py, result)
     }
 
-    /// A list or tuple: all of it is there, so its length can be declared, and the last block ends it.
-    fn give_sequence<'py>(
+    /// Sends a list or tuple. It is complete, so its length is known, and the last block ends the response.
+    fn send_sequence<'py>(
         &self,
         py: Python<'py>,
         len: usize,
         get: impl Fn(usize) -> PyResult<Bound<'py, PyAny>>,
     ) -> Result<(), Failure> {
-        self.must_have_started()?;
+        self.check_started()?;
         let mut blocks = Vec::with_capacity(len);
         for index in 0..len {
             let item = get(index)?;
@@ -177,7 +183,7 @@ impl Server {
         Ok(())
     }
 
-    fn give_iterable(&self, py: Python<'_>, result: &Bound<'_, PyAny>) -> Result<(), Failure> {
+    fn send_iterable(&self, py: Python<'_>, result: &Bound<'_, PyAny>) -> Result<(), Failure> {
         let blocks = PyIterator::from_object(result)?;
         for block in blocks {
             let block = block?;
@@ -186,15 +192,15 @@ impl Server {
             }
             let block = block.cast::<PyBytes>().map_err(|_| wrong_block(&block))?;
             if !block.as_bytes().is_empty() {
-                self.must_have_started()?;
+                self.check_started()?;
             }
             let mut response = self.responder.get().response()?;
             response.write(&Gil(py), &BytesBlock(block), false)?;
         }
-        self.must_have_started()
+        self.check_started()
     }
 
-    fn must_have_started(&self) -> Result<(), Failure> {
+    fn check_started(&self) -> Result<(), Failure> {
         if self.responder.get().response()?.head.started {
             Ok(())
         } else {
@@ -205,7 +211,7 @@ impl Server {
         }
     }
 
-    /// Ends the answer as it has to be; says whether the application failed.
+    /// Completes or replaces the response. Returns whether the application has failed.
     fn conclude(
         &self,
         py: Python<'_>,
@@ -252,7 +258,7 @@ impl Server {
     }
 }
 
-/// PATH_INFO; with modifier 30, without the SCRIPT_NAME it begins with.
+/// PATH_INFO; with modifier 30 without the SCRIPT_NAME that it begins with.
 fn path_info<'a>(request: &'a Request, script_name: &[u8]) -> &'a [u8] {
     let path = request.path_info();
     if request.modifier1 != 30 {
@@ -270,7 +276,7 @@ fn call<'py>(
     environ: &Bound<'py, PyDict>,
     start_response: &Py<PyAny>,
 ) -> PyResult<Bound<'py, PyAny>> {
-    // SAFETY: live objects and a null that ends the list; the result is a new reference, or null with an exception set.
+    // SAFETY: live objects, and a null that ends the list; the result is a new reference, or null with an exception set.
     unsafe {
         let result = ffi::PyObject_CallFunctionObjArgs(
             app.as_ptr(),
@@ -282,7 +288,7 @@ fn call<'py>(
     }
 }
 
-/// Calls the result's `close`, if it has one.
+/// Calls `close` of the returned object, if it has one.
 fn close(result: &Bound<'_, PyAny>) -> PyResult<()> {
     if result.is_exact_instance_of::<PyList>() || result.is_exact_instance_of::<PyTuple>() {
         return Ok(());
@@ -293,7 +299,7 @@ fn close(result: &Bound<'_, PyAny>) -> PyResult<()> {
     }
 }
 
-/// Logs a traceback, once, with the request it belongs to.
+/// Logs an exception's traceback with its request.
 fn report(py: Python<'_>, worker: &Worker, request: &Request, error: &PyErr) {
     let heading = format!(
         "worker {} (pid {}): exception in {} {}",

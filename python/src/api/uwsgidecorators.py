@@ -1,4 +1,4 @@
-"""Decorators over the uwsgi module: those whose ground ruwsgi has."""
+"""Decorators for the uwsgi module: those that ruwsgi supports."""
 
 import functools
 import threading
@@ -8,46 +8,46 @@ import uwsgi
 __all__ = ["postfork", "thread"]
 
 _after_fork = []
-_hook_before = None
+_previous_hook = None
 
 
 def _run_after_fork():
-    if _hook_before is not None:
-        _hook_before()
+    if _previous_hook is not None:
+        _previous_hook()
     for wid, function in list(_after_fork):
         if wid in (0, uwsgi.worker_id()):
             function()
 
 
-def _hook_in():
-    """Goes in front of a hook that the application has set itself."""
-    global _hook_before
+def _install_hook():
+    """Sets the post-fork hook; it calls one that the application has set before."""
+    global _previous_hook
     hook = getattr(uwsgi, "post_fork_hook", None)
     if hook is not _run_after_fork:
-        _hook_before = hook
+        _previous_hook = hook
         uwsgi.post_fork_hook = _run_after_fork
 
 
 def postfork(function=None, wid=0):
-    """Calls the function in each worker after its fork, or only in worker `wid`."""
+    """Calls the function in each worker after its fork, or in worker `wid` only."""
     if not callable(function):
         number = wid if function is None else function
         return functools.partial(postfork, wid=number)
-    _hook_in()
+    _install_hook()
     _after_fork.append((wid, function))
     return function
 
 
 def thread(function):
-    """Makes a call of the function start it in a thread of its own."""
+    """Runs each call of the function in a new thread."""
 
     @functools.wraps(function)
-    def start(*args, **kwargs):
-        started = threading.Thread(target=function, args=args, kwargs=kwargs, daemon=True)
-        started.start()
-        return started
+    def wrapper(*args, **kwargs):
+        new = threading.Thread(target=function, args=args, kwargs=kwargs, daemon=True)
+        new.start()
+        return new
 
-    return start
+    return wrapper
 
 
 def __getattr__(name):

@@ -1,26 +1,26 @@
-//! Where a module that was not found might be: what the sentences of `diagnose` suggest.
+//! Searches for a module that Python does not find, for the messages of `diagnose`.
 
 use std::path::{Path, PathBuf};
 
 use pyo3::prelude::*;
 use pyo3::types::PyList;
 
-/// At most so many entries of a directory are looked at.
-const MANY: usize = 500;
+/// Number of directory entries that are read at most.
+const ENTRIES: usize = 500;
 
-/// What is known about a module that Python does not find.
-pub enum Whereabouts {
-    /// A directory of `sys.path` that this process may not read.
+/// The location of a module that Python does not find.
+pub enum Location {
+    /// Perhaps this directory of `sys.path`, which the process may not read.
     Forbidden(PathBuf),
-    /// It lies in this directory, which is not in `sys.path`.
+    /// This directory, which is not in `sys.path`.
     Elsewhere(PathBuf),
-    /// Nothing.
+    /// Not found.
     Unknown,
 }
 
-impl Whereabouts {
-    /// Looks for a top-level module in and around the working directory, `sys.path`, and the
-    /// file that needs it.
+impl Location {
+    /// Searches for a top-level module in `sys.path`, in and around the working directory, and around the `file` that
+    /// imports it.
     pub fn of(py: Python<'_>, module: &str, file: Option<&Path>) -> Self {
         let searched = searched_directories(py);
         if let Some(directory) = searched.iter().find(|directory| is_forbidden(directory)) {
@@ -43,7 +43,8 @@ impl Whereabouts {
     }
 }
 
-/// The names of the modules in a package that is imported already; empty: it is no package.
+/// Names of the modules in an imported package, at most six. Empty if it is a module and no package; `None` if it is not
+/// imported.
 pub fn modules_in_package(py: Python<'_>, package: &str) -> Option<Vec<String>> {
     let package = py
         .import("sys")
@@ -70,7 +71,7 @@ pub fn modules_in_package(py: Python<'_>, package: &str) -> Option<Vec<String>> 
     (!names.is_empty()).then_some(names)
 }
 
-/// A virtualenv in the working directory or the one above it.
+/// A virtual environment in the working directory or its parent.
 pub fn virtualenv_nearby() -> Option<PathBuf> {
     let here = std::env::current_dir().ok()?;
     let above = here.parent().map(Path::to_path_buf);
@@ -81,7 +82,7 @@ pub fn virtualenv_nearby() -> Option<PathBuf> {
         .find(|directory| directory.join("pyvenv.cfg").is_file())
 }
 
-/// Whether the interpreter is a virtualenv's.
+/// Whether the interpreter belongs to a virtual environment.
 pub fn is_virtualenv(py: Python<'_>) -> bool {
     let differs = || -> PyResult<bool> {
         let sys = py.import("sys")?;
@@ -99,7 +100,7 @@ pub fn executable(py: Python<'_>) -> String {
         .unwrap_or_else(|| "this Python".to_owned())
 }
 
-/// The user this process runs as: `user www-data`.
+/// The user of this process, as `user www-data`.
 pub fn user() -> String {
     // SAFETY: geteuid has no preconditions and cannot fail.
     let uid = unsafe { libc::geteuid() };
@@ -114,7 +115,7 @@ pub fn working_directory() -> String {
     )
 }
 
-/// The directories of `sys.path`, complete paths, the working directory for the empty one.
+/// The directories of `sys.path` as absolute paths. The empty entry is the working directory.
 fn searched_directories(py: Python<'_>) -> Vec<PathBuf> {
     let path = py
         .import("sys")
@@ -133,7 +134,7 @@ fn searched_directories(py: Python<'_>) -> Vec<PathBuf> {
         .collect()
 }
 
-/// Whether the path may be there but cannot be listed.
+/// Whether the process may not list the directory.
 fn is_forbidden(directory: &Path) -> bool {
     std::fs::read_dir(directory)
         .is_err_and(|error| error.kind() == std::io::ErrorKind::PermissionDenied)
@@ -157,7 +158,7 @@ fn entries(directory: &Path) -> Vec<PathBuf> {
     std::fs::read_dir(directory)
         .into_iter()
         .flatten()
-        .take(MANY)
+        .take(ENTRIES)
         .filter_map(|entry| Some(entry.ok()?.path()))
         .collect()
 }

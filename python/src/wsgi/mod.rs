@@ -1,0 +1,7 @@
+//! Requests through a WSGI application (PEP 3333).
+
+pub mod environ;
+pub mod file_wrapper;
+pub mod input;
+pub mod responder;
+pub mod server;
