@@ -6,14 +6,14 @@ use anyhow::{Result, bail};
 use crate::config::Config;
 use crate::process::cgroup_limits;
 
-use super::emperor_link::{EmperorLink, Narrowed};
+use super::emperor_link::{EmperorLink, LimitsResult};
 
 /// Checks that the configured limits can be applied.
 ///
 /// # Errors
 /// When limits are configured and no emperor with cgroups applies them.
 pub(super) fn check(config: &Config, emperor: &EmperorLink) -> Result<()> {
-    if cgroup_limits(config).is_none() || emperor.is_grouped() {
+    if cgroup_limits(config).is_none() || emperor.is_in_cgroup() {
         return Ok(());
     }
     if emperor.is_vassal() {
@@ -36,9 +36,9 @@ pub(super) fn apply_at_start(config: &Config, emperor: &EmperorLink) -> Result<b
         return Ok(true);
     };
     match emperor.limit_and_wait(limits) {
-        Narrowed::Done => Ok(true),
-        Narrowed::Stopped => Ok(false),
-        Narrowed::Refused(reason) => bail!("the cgroup limits cannot be set: {reason}"),
+        LimitsResult::Applied => Ok(true),
+        LimitsResult::Stopped => Ok(false),
+        LimitsResult::Refused(reason) => bail!("the cgroup limits cannot be set: {reason}"),
     }
 }
 

@@ -1,4 +1,4 @@
-//! The master's end of its emperor's channel: what it says of itself, and the orders that it hears.
+//! The vassal's end of the channel to its emperor.
 
 use std::io;
 use std::os::fd::{AsFd, BorrowedFd, OwnedFd};
@@ -13,259 +13,292 @@ use crate::process::interpreter::Shim;
 use crate::sys::cgroup::Limits;
 use crate::sys::{memory, packet, poll};
 
-use super::on_demand_sockets::Loan;
+use super::on_demand_sockets::OnDemandSockets;
 
-/// How long the emperor may take to do so.
-const LIMITS_TIME: Duration = Duration::from_secs(30);
+/// Timeout of the emperor's answer to a request for cgroup limits.
+const LIMITS_TIMEOUT: Duration = Duration::from_secs(30);
 
-/// The way to the emperor; silent where there is none.
+/// The channel to the emperor. Without an emperor, all messages are dropped.
 #[derive(Debug, Default)]
 pub(crate) struct EmperorLink {
-    channel: Option<OwnedFd>,
-    /// The instance is a vassal, also when its emperor is gone.
-    vassal: bool,
-    keep: bool,
-    /// It runs in a cgroup that the emperor limits.
-    grouped: bool,
-    /// When the next beat is due (`heartbeat`).
+    channel: Channel,
+    /// The instance continues when the emperor exits (`emperor-no-orphans = false`).
+    outlives_emperor: bool,
+    /// The instance runs in a cgroup that the emperor limits.
+    in_cgroup: bool,
+    /// When the next heartbeat is due; None: no heartbeat was sent yet.
     next_beat: Option<Instant>,
-    /// The instance's log is not the emperor's.
-    pub(super) logs_elsewhere: bool,
-    /// What the emperor offers and lends.
-    pub(super) loan: Loan,
-    /// The interpreter that the shim on PATH stands for, as the emperor has found out.
+    /// The instance logs to another place than the emperor.
+    pub(super) has_own_log: bool,
+    pub(super) on_demand: OnDemandSockets,
+    /// The interpreter behind the version manager's shim on PATH, as the emperor resolved it.
     pub(super) shim: Option<Shim>,
 }
 
-/// What came of asking for limits.
+#[derive(Debug, Default)]
+enum Channel {
+    /// The instance was not started by an emperor.
+    #[default]
+    Standalone,
+    Connected(OwnedFd),
+    /// The emperor has exited.
+    Closed,
+}
+
+/// Result of a request for cgroup limits.
 #[derive(Debug, Clone, PartialEq, Eq)]
-pub(super) enum Narrowed {
-    /// They hold.
-    Done,
-    /// They do not, for this reason.
+pub(super) enum LimitsResult {
+    /// The limits are set.
+    Applied,
+    /// The limits are not set, for this reason.
     Refused(String),
-    /// The emperor does not want this process any more.
+    /// The emperor has stopped this vassal.
     Stopped,
 }
 
-/// What was heard.
+/// An event of the channel.
 #[derive(Debug, Clone, PartialEq, Eq)]
-pub(super) enum Heard {
-    /// An order.
+pub(super) enum EmperorEvent {
     Order(ToVassal),
-    /// What somebody asks by way of the emperor.
+    /// A request of an operator, forwarded by the emperor.
     Question(Question),
-    /// The emperor is gone; `stop` unless vassals outlive it.
-    Gone { stop: bool },
+    /// The emperor has exited; `stop`: the vassal must stop too.
+    Closed {
+        stop: bool,
+    },
 }
 
 impl EmperorLink {
-    /// Adopts the channel that an emperor has started this process with, if one has. Call it once: the link owns the
-    /// descriptor.
+    /// Adopts the channel that the emperor passed to this process, if any. Call it once: the link owns the descriptor.
     pub(crate) fn new(environment: &VassalEnvironment) -> Self {
         let Some(number) = environment.channel else {
             return Self::default();
         };
         match packet::adopt(number) {
             Ok(channel) => Self {
-                channel: Some(channel),
-                vassal: true,
-                keep: environment.outlives_emperor,
-                grouped: environment.in_cgroup,
+                channel: Channel::Connected(channel),
+                outlives_emperor: environment.outlives_emperor,
+                in_cgroup: environment.in_cgroup,
                 next_beat: None,
-                logs_elsewhere: false,
-                loan: Loan::new(environment),
+                has_own_log: false,
+                on_demand: OnDemandSockets::new(environment),
                 shim: environment.shim.clone(),
             },
             Err(error) => {
-                tracing::warn!("descriptor {number} is no channel to an emperor: {error}");
+                tracing::warn!("descriptor {number} is not a channel to an emperor: {error}");
                 Self::default()
             }
         }
     }
 
-    /// Whether this instance was started by an emperor.
+    /// Whether this instance was started by an emperor; stays true when the emperor has exited.
     pub(crate) fn is_vassal(&self) -> bool {
-        self.vassal
+        !matches!(self.channel, Channel::Standalone)
     }
 
-    /// The instance cannot start or go on, for this reason, which its own log does not tell.
-    pub(crate) fn failed(&self, sentence: &str) {
-        self.say_failed(&sentence.to_owned().into(), false);
+    /// Reports that the instance cannot start or continue, for a reason that is not in its log.
+    pub(crate) fn failed(&self, reason: &str) {
+        self.send_failed(&reason.to_owned().into(), false);
     }
 
-    /// The same where the log tells it.
+    /// Reports that the instance cannot start or continue, for a reason that is in its log.
     pub(super) fn failed_as_logged(&self, failure: &LoadFailure) {
-        self.say_failed(failure, !self.logs_elsewhere);
+        self.send_failed(failure, !self.has_own_log);
     }
 
-    fn say_failed(&self, failure: &LoadFailure, told: bool) {
-        self.say(&FromVassal::Failed {
+    /// `in_emperors_log`: the emperor does not log the reason again.
+    fn send_failed(&self, failure: &LoadFailure, in_emperors_log: bool) {
+        self.send(&FromVassal::Failed {
             reason: failure.sentence.clone(),
             traceback: failure.traceback.clone(),
-            told,
+            told: in_emperors_log,
         });
     }
 
+    /// Reports that the first generation serves.
     pub(super) fn ready(&self) {
-        self.say(&FromVassal::Ready);
+        self.send(&FromVassal::Ready);
     }
 
+    /// Reports that a reload is complete.
     pub(super) fn reloaded(&mut self) {
-        self.say(&FromVassal::Reloaded);
-        // the emperor waits for no beat before there is another first one
+        self.send(&FromVassal::Reloaded);
+        // the emperor starts its heartbeat timeout with the next first heartbeat
         self.next_beat = None;
     }
 
+    /// Reports that a reload was aborted.
     pub(super) fn reload_failed(&self, failure: &LoadFailure) {
-        self.say(&FromVassal::ReloadFailed(failure.clone()));
+        self.send(&FromVassal::ReloadFailed(failure.clone()));
     }
 
     /// Answers the question with this ticket.
     pub(super) fn answer(&self, ticket: u32, answer: Answer) {
-        let Some(channel) = &self.channel else { return };
+        let Channel::Connected(channel) = &self.channel else {
+            return;
+        };
         let sent = ipc::send(channel.as_fd(), &FromVassal::Answer { ticket, answer }, &[]);
         if sent.is_err_and(|error| error.raw_os_error() == Some(libc::EMSGSIZE)) {
             let answer = Answer::refusal("the answer is too long to be passed on");
-            self.say(&FromVassal::Answer { ticket, answer });
+            self.send(&FromVassal::Answer { ticket, answer });
         }
     }
 
-    /// Gives the emperor these sockets to keep; `waits`: until somebody connects, because this process leaves.
+    /// Passes the listening sockets to the emperor. `waits`: this process exits, and the emperor starts another one when a
+    /// client connects.
     ///
     /// # Errors
-    /// When it cannot be told.
-    pub(super) fn keep(
+    /// `NotConnected` without an emperor; those of sendmsg(2).
+    pub(super) fn hand_over(
         &self,
         kept: Vec<Kept>,
         sockets: &[BorrowedFd<'_>],
         waits: bool,
     ) -> io::Result<()> {
         match &self.channel {
-            Some(channel) => {
+            Channel::Connected(channel) => {
                 let message = FromVassal::Sockets { kept, waits };
                 ipc::send(channel.as_fd(), &message, sockets)
             }
-            None => Err(io::ErrorKind::NotConnected.into()),
+            Channel::Standalone | Channel::Closed => Err(io::ErrorKind::NotConnected.into()),
         }
     }
 
-    /// Whether the emperor limits this instance's cgroup as it asks.
-    pub(super) fn is_grouped(&self) -> bool {
-        self.grouped
+    /// Whether the emperor limits this instance's cgroup on request.
+    pub(super) fn is_in_cgroup(&self) -> bool {
+        self.in_cgroup
     }
 
-    /// What the instance's cgroup may take from now on, beside what the emperor allows.
+    /// Requests limits of the instance's cgroup; the emperor's own limits apply too.
     pub(super) fn limit(&self, limits: Limits) {
-        if self.grouped {
-            self.say(&FromVassal::Limits(limits));
+        if self.in_cgroup {
+            self.send(&FromVassal::Limits(limits));
         }
     }
 
-    /// The same at the start: comes back when they hold, or it is known why not.
-    pub(super) fn limit_and_wait(&self, limits: Limits) -> Narrowed {
+    /// Requests limits at the start and blocks until the emperor has answered.
+    pub(super) fn limit_and_wait(&self, limits: Limits) -> LimitsResult {
         self.limit(limits);
-        let until = Instant::now() + LIMITS_TIME;
+        let deadline = Instant::now() + LIMITS_TIMEOUT;
         loop {
-            let gone = || Narrowed::Refused("the emperor is gone".to_owned());
-            let Some(channel) = &self.channel else {
-                return gone();
+            let Channel::Connected(channel) = &self.channel else {
+                return emperor_exited();
             };
-            let left = until.saturating_duration_since(Instant::now());
-            match poll::wait(&[channel.as_fd()], Some(left)) {
-                Ok(ready) if ready.is_empty() && left.is_zero() => {
-                    let seconds = LIMITS_TIME.as_secs();
-                    return Narrowed::Refused(format!(
-                        "the emperor has not answered for {seconds} s"
-                    ));
+            let timeout = deadline.saturating_duration_since(Instant::now());
+            match poll::wait(&[channel.as_fd()], Some(timeout)) {
+                Ok(ready) if ready.is_empty() && timeout.is_zero() => {
+                    let seconds = LIMITS_TIMEOUT.as_secs();
+                    let reason = format!("the emperor has not answered for {seconds} s");
+                    return LimitsResult::Refused(reason);
                 }
-                Ok(ready) if ready.is_empty() => continue,
-                Ok(_) => {}
-                Err(error) => return Narrowed::Refused(error.to_string()),
-            }
-            match ipc::receive::<FromEmperor>(channel.as_fd()) {
-                Ok(Some((FromEmperor::Limited(Limited { limits_refused }), _))) => {
-                    return limits_refused.map_or(Narrowed::Done, Narrowed::Refused);
+                Ok(ready) if ready.is_empty() => {}
+                Ok(_) => {
+                    if let Some(result) = self.receive_limits_result(channel) {
+                        return result;
+                    }
                 }
-                Ok(Some((FromEmperor::Order(ToVassal::Stop | ToVassal::StopNow), _))) => {
-                    return Narrowed::Stopped;
-                }
-                Ok(Some((FromEmperor::Question(question), _))) => {
-                    let answer = Answer::refusal("it has only just been started; ask again");
-                    self.answer(question.ticket, answer);
-                }
-                Ok(Some((FromEmperor::Order(_), _))) => {}
-                Err(error) if error.kind() == io::ErrorKind::InvalidData => {}
-                Ok(None) | Err(_) => return gone(),
+                Err(error) => return LimitsResult::Refused(error.to_string()),
             }
         }
     }
 
-    /// The instance leaves because nobody asks for it.
-    pub(super) fn idle(&self) {
-        self.say(&FromVassal::Idle);
+    /// Reads one message; None if it is not the result.
+    fn receive_limits_result(&self, channel: &OwnedFd) -> Option<LimitsResult> {
+        match ipc::receive::<FromEmperor>(channel.as_fd()) {
+            Ok(Some((FromEmperor::Limited(Limited { limits_refused }), _))) => {
+                Some(limits_refused.map_or(LimitsResult::Applied, LimitsResult::Refused))
+            }
+            Ok(Some((FromEmperor::Order(ToVassal::Stop | ToVassal::StopNow), _))) => {
+                Some(LimitsResult::Stopped)
+            }
+            Ok(Some((FromEmperor::Order(_), _))) => None,
+            Ok(Some((FromEmperor::Question(question), _))) => {
+                let answer = Answer::refusal("it has only just been started; ask again");
+                self.answer(question.ticket, answer);
+                None
+            }
+            Err(error) if error.kind() == io::ErrorKind::InvalidData => None,
+            Ok(None) | Err(_) => Some(emperor_exited()),
+        }
     }
 
-    /// Tells the emperor that the master is alive, if it is time: every `every`, beginning at once; `None`: never.
-    pub(super) fn beat(&mut self, every: Option<Duration>, now: Instant) {
-        let every = every.filter(|every| !every.is_zero() && self.channel.is_some());
-        let Some(every) = every else {
+    /// Reports that the instance exits because it has received no requests.
+    pub(super) fn idle(&self) {
+        self.send(&FromVassal::Idle);
+    }
+
+    /// Sends a heartbeat if one is due. The first is due at once; None or zero sends none.
+    pub(super) fn beat(&mut self, interval: Option<Duration>, now: Instant) {
+        let is_connected = matches!(self.channel, Channel::Connected(_));
+        let Some(interval) = interval.filter(|it| !it.is_zero() && is_connected) else {
             self.next_beat = None;
             return;
         };
         if self.next_beat.is_none_or(|due| due <= now) {
-            self.next_beat = now.checked_add(every);
-            let every_ms = u64::try_from(every.as_millis()).unwrap_or(u64::MAX);
-            self.say(&FromVassal::Beat { every_ms });
+            self.next_beat = now.checked_add(interval);
+            let every_ms = u64::try_from(interval.as_millis()).unwrap_or(u64::MAX);
+            self.send(&FromVassal::Beat { every_ms });
         }
     }
 
-    /// When [`EmperorLink::beat`] has to be called.
+    /// When [`EmperorLink::beat`] must be called next.
     pub(super) fn beat_deadline(&self) -> Option<Instant> {
         self.next_beat
     }
 
-    /// Answers [`ToVassal::Report`]; `pids` are the processes of the instance beside this one.
+    /// Answers [`ToVassal::Report`]; `pids` are the processes of the instance except the master.
     pub(super) fn report(&self, workers: u32, requests: u64, pids: &[i32]) {
-        let own = std::process::id().cast_signed();
+        let master = std::process::id().cast_signed();
         let memory_kib = pids
             .iter()
-            .chain([&own])
+            .chain([&master])
             .filter_map(|pid| memory::proportional_kib(*pid))
             .sum();
-        self.say(&FromVassal::Report(Report {
+        self.send(&FromVassal::Report(Report {
             workers,
             requests,
             memory_kib,
         }));
     }
 
-    /// What to wait for.
+    /// The descriptor to poll for input.
     pub(super) fn descriptor(&self) -> Option<BorrowedFd<'_>> {
-        self.channel.as_ref().map(AsFd::as_fd)
+        match &self.channel {
+            Channel::Connected(channel) => Some(channel.as_fd()),
+            Channel::Standalone | Channel::Closed => None,
+        }
     }
 
-    /// Hears the emperor; call when the descriptor is readable.
-    pub(super) fn hear(&mut self) -> Option<Heard> {
-        let channel = self.channel.as_ref()?;
+    /// Receives one message; call it when the descriptor is readable.
+    pub(super) fn receive(&mut self) -> Option<EmperorEvent> {
+        let Channel::Connected(channel) = &self.channel else {
+            return None;
+        };
         match ipc::receive::<FromEmperor>(channel.as_fd()) {
-            Ok(Some((FromEmperor::Order(order), _))) => Some(Heard::Order(order)),
-            Ok(Some((FromEmperor::Question(question), _))) => Some(Heard::Question(question)),
-            // it has told the log what it could not do
+            Ok(Some((FromEmperor::Order(order), _))) => Some(EmperorEvent::Order(order)),
+            Ok(Some((FromEmperor::Question(question), _))) => {
+                Some(EmperorEvent::Question(question))
+            }
+            // the emperor has logged a refusal
             Ok(Some((FromEmperor::Limited(_), _))) => None,
-            // an order that this version does not know
+            // an order of a newer version
             Err(error) if error.kind() == io::ErrorKind::InvalidData => None,
             Ok(None) | Err(_) => {
-                self.channel = None;
-                Some(Heard::Gone { stop: !self.keep })
+                self.channel = Channel::Closed;
+                let stop = !self.outlives_emperor;
+                Some(EmperorEvent::Closed { stop })
             }
         }
     }
 
-    fn say(&self, message: &FromVassal) {
-        if let Some(channel) = &self.channel {
-            // an emperor that cannot be told is gone, which is heard
+    fn send(&self, message: &FromVassal) {
+        if let Channel::Connected(channel) = &self.channel {
+            // on failure the emperor has exited, which the next receive reports
             let _ = ipc::send(channel.as_fd(), message, &[]);
         }
     }
+}
+
+fn emperor_exited() -> LimitsResult {
+    LimitsResult::Refused("the emperor has exited".to_owned())
 }

@@ -1,4 +1,4 @@
-//! `master-fifo`: what the letters written to it ask for, and which of several fifos is read.
+//! `master-fifo`: the commands written to it, one byte each, and the fifo that is read.
 
 use std::io;
 use std::os::fd::{AsFd, BorrowedFd};
@@ -8,11 +8,11 @@ use crate::sys::fifo::Fifo;
 
 use super::signals::ReloadMode;
 
-/// What a letter asks for.
+/// The command of one byte.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
-pub(super) enum Letter {
-    /// Read the fifo of this number from now on.
-    Fifo(usize),
+pub(super) enum FifoCommand {
+    /// Read the fifo with this index from now on.
+    SwitchFifo(usize),
     Reload(ReloadMode),
     /// Finish the requests in flight and stop.
     Stop,
@@ -20,50 +20,50 @@ pub(super) enum Letter {
     StopNow,
     /// Write the state to the log.
     Report,
-    /// Write the pidfiles anew.
+    /// Write the pidfiles again.
     Pidfiles,
-    /// So many workers more.
-    More(i32),
-    /// No workers until the next connection.
+    /// Change the number of workers by this.
+    Scale(i32),
+    /// Run no workers until the next connection.
     Cheap,
-    /// Accept no more until the same letter comes again.
+    /// Stop accepting connections, or accept them again.
     Pause,
-    /// Open the log's file anew.
+    /// Reopen the log file.
     ReopenLog,
-    /// uWSGI knows it, and it is not here; what to do instead.
-    Absent(&'static str),
+    /// A command of uWSGI that is not supported; the text says what to do instead.
+    Unsupported(&'static str),
     Unknown,
-    /// White space, as `echo` ends its lines.
-    Nothing,
+    /// White space, such as the newline that `echo` writes.
+    Ignored,
 }
 
-/// What a letter asks for, in uWSGI's alphabet.
-pub(super) fn letter(byte: u8) -> Letter {
+/// The command of a byte; the letters are uWSGI's.
+pub(super) fn command(byte: u8) -> FifoCommand {
     match byte {
-        b'0'..=b'9' => Letter::Fifo(usize::from(byte - b'0')),
-        // a reload never stops service, and so it replaces worker after worker anyway
-        b'r' | b'c' | b'w' => Letter::Reload(ReloadMode::Graceful),
-        b'R' | b'W' => Letter::Reload(ReloadMode::Brutal),
-        b'q' => Letter::Stop,
-        b'Q' => Letter::StopNow,
-        b's' => Letter::Report,
-        b'P' => Letter::Pidfiles,
-        b'+' => Letter::More(1),
-        b'-' => Letter::More(-1),
-        b'C' => Letter::Cheap,
-        b'p' => Letter::Pause,
-        b'l' => Letter::ReopenLog,
-        b'L' => Letter::Absent("rename the log's file and write l, as logrotate does"),
-        b'E' => Letter::Absent("send SIGWINCH to the emperor"),
-        b'B' => Letter::Absent("there is no broodlord"),
-        b'S' => Letter::Absent("instances do not announce themselves"),
-        b'f' => Letter::Absent("reload the instance instead"),
-        byte if byte.is_ascii_whitespace() => Letter::Nothing,
-        _ => Letter::Unknown,
+        b'0'..=b'9' => FifoCommand::SwitchFifo(usize::from(byte - b'0')),
+        // a graceful reload never interrupts service, so uWSGI's chain reload (c) and worker reload (w) are the same
+        b'r' | b'c' | b'w' => FifoCommand::Reload(ReloadMode::Graceful),
+        b'R' | b'W' => FifoCommand::Reload(ReloadMode::Brutal),
+        b'q' => FifoCommand::Stop,
+        b'Q' => FifoCommand::StopNow,
+        b's' => FifoCommand::Report,
+        b'P' => FifoCommand::Pidfiles,
+        b'+' => FifoCommand::Scale(1),
+        b'-' => FifoCommand::Scale(-1),
+        b'C' => FifoCommand::Cheap,
+        b'p' => FifoCommand::Pause,
+        b'l' => FifoCommand::ReopenLog,
+        b'L' => FifoCommand::Unsupported("rename the log's file and write l, as logrotate does"),
+        b'E' => FifoCommand::Unsupported("send SIGWINCH to the emperor"),
+        b'B' => FifoCommand::Unsupported("the broodlord mode of uWSGI does not exist"),
+        b'S' => FifoCommand::Unsupported("there is no subscription system"),
+        b'f' => FifoCommand::Unsupported("reload the instance instead"),
+        byte if byte.is_ascii_whitespace() => FifoCommand::Ignored,
+        _ => FifoCommand::Unknown,
     }
 }
 
-/// The fifos of an instance: one is read at a time, as in uWSGI.
+/// The fifos of an instance. One is read at a time, as in uWSGI.
 #[derive(Debug)]
 pub(super) struct Fifos {
     paths: Vec<PathBuf>,
@@ -71,7 +71,7 @@ pub(super) struct Fifos {
 }
 
 impl Fifos {
-    /// Makes the first one; `None` where none is configured.
+    /// Creates the first fifo; None if none is configured.
     ///
     /// # Errors
     /// Those of [`Fifo::make`].
@@ -83,24 +83,24 @@ impl Fifos {
         Ok(Some(Self { paths, open }))
     }
 
-    /// Makes and reads the fifo of this number instead; gives its path.
+    /// Creates the fifo with this index and reads it instead of the current one; returns its path.
     ///
     /// # Errors
-    /// A sentence; then the one that was read stays.
+    /// A log message, if there is no such fifo or it cannot be created; the current one stays.
     pub(super) fn switch(&mut self, number: usize) -> Result<PathBuf, String> {
         let path = self.paths.get(number).ok_or_else(|| {
             let last = self.paths.len() - 1;
-            format!("there is no master-fifo {number}: they are 0 to {last}")
+            format!("master-fifo: there is no fifo {number}; the last one is {last}")
         })?;
         let next = Fifo::make(path)
-            .map_err(|error| format!("the fifo {} cannot be made: {error}", path.display()))?;
-        // the same path has a new file now, and the old one is nobody's
+            .map_err(|error| format!("master-fifo: cannot create {}: {error}", path.display()))?;
+        // fails if both have the same path: the new file has replaced the old one
         let _ = self.open.remove();
         self.open = next;
         Ok(path.clone())
     }
 
-    /// What has been written.
+    /// The bytes written since the last call.
     pub(super) fn take(&self) -> Vec<u8> {
         self.open.take()
     }
@@ -109,7 +109,7 @@ impl Fifos {
     pub(super) fn remove(&self) {
         if let Err(error) = self.open.remove() {
             let path = self.open.path().display();
-            tracing::warn!("the fifo {path} cannot be removed: {error}");
+            tracing::warn!("master-fifo: cannot remove {path}: {error}");
         }
     }
 }
@@ -125,13 +125,13 @@ mod tests {
     use super::*;
 
     #[test]
-    fn every_letter_of_uwsgis_is_known() {
+    fn every_letter_of_uwsgi_is_known() {
         for byte in b"0123456789+-BcCEflLpPqQrRsSwW" {
-            assert_ne!(letter(*byte), Letter::Unknown, "{}", *byte as char);
+            assert_ne!(command(*byte), FifoCommand::Unknown, "{}", *byte as char);
         }
-        assert_eq!(letter(b'r'), Letter::Reload(ReloadMode::Graceful));
-        assert_eq!(letter(b'\n'), Letter::Nothing);
-        assert_eq!(letter(b'z'), Letter::Unknown);
-        assert_eq!(letter(0xff), Letter::Unknown);
+        assert_eq!(command(b'r'), FifoCommand::Reload(ReloadMode::Graceful));
+        assert_eq!(command(b'\n'), FifoCommand::Ignored);
+        assert_eq!(command(b'z'), FifoCommand::Unknown);
+        assert_eq!(command(0xff), FifoCommand::Unknown);
     }
 }

@@ -18,7 +18,7 @@ use super::generation::Generation;
 use super::interpreter::InterpreterCache;
 use super::plan::{self, Plan};
 use super::resources::Resources;
-use super::services::{self, Wanted};
+use super::services::{DaemonSpec, daemon_specs};
 use super::signals::ReloadMode;
 use crate::net::{self, BoundSocket};
 
@@ -28,7 +28,7 @@ struct Next {
     sockets: Vec<Rc<BoundSocket>>,
     /// Its on-demand address, if the configuration does not contain it.
     address: Option<Address>,
-    companions: Vec<Wanted>,
+    companions: Vec<DaemonSpec>,
 }
 
 /// An instance without its processes.
@@ -38,7 +38,7 @@ pub(super) struct Instance {
     /// The configuration of the running reload.
     next: Option<Next>,
     /// The companion processes of the running generation.
-    companions: Vec<Wanted>,
+    companions: Vec<DaemonSpec>,
     module: Rc<ExtensionModule>,
     interpreters: InterpreterCache,
     resources: Resources,
@@ -92,7 +92,7 @@ impl Instance {
     }
 
     /// The companion processes of the running generation.
-    pub(super) fn companions(&self) -> Vec<Wanted> {
+    pub(super) fn companions(&self) -> Vec<DaemonSpec> {
         self.companions.clone()
     }
 
@@ -150,7 +150,7 @@ impl Instance {
     /// The plan of the first generation.
     pub(super) fn plan(&mut self) -> Result<Plan> {
         self.resources.notify.status("loading the application");
-        self.companions = services::wanted(&self.config)?;
+        self.companions = daemon_specs(&self.config)?;
         let sockets = self.resources.sockets.clone();
         Plan::new(
             &self.config,
@@ -173,12 +173,12 @@ impl Instance {
         cgroup_limits::check(&config, &self.resources.emperor)?;
         self.warn_unapplied(&config);
         enter(&config, &invocation)?;
-        let companions = services::wanted(&config)?;
-        let loan = &self.resources.emperor.loan;
+        let companions = daemon_specs(&config)?;
+        let on_demand = &self.resources.emperor.on_demand;
         let address = match config.chroot() {
-            None => loan.address_anew(&invocation.cwd)?,
+            None => on_demand.reload_address(&invocation.cwd)?,
             // the emperor's files are outside of the chroot
-            Some(_) => loan.address.clone(),
+            Some(_) => on_demand.address.clone(),
         };
         let sockets = net::bind_all(&config, address.as_ref(), &self.resources.sockets)?;
         if let Some(module) = self.module.reopened() {
@@ -266,7 +266,7 @@ impl Instance {
             let before = std::mem::replace(&mut self.resources.sockets, next.sockets);
             net::vacuum_dropped(&before, &self.resources.sockets);
             self.config = next.config;
-            self.resources.emperor.loan.address = next.address;
+            self.resources.emperor.on_demand.address = next.address;
             self.companions = next.companions;
             self.update_kept_sockets();
         }

@@ -30,6 +30,7 @@ mod role;
 mod run;
 mod scale;
 mod services;
+mod shell;
 mod signals;
 mod slot;
 mod start;

@@ -1,4 +1,4 @@
-//! Sockets that the emperor keeps while no process serves on them (`on-demand`), and lends to one that does.
+//! The vassal's side of `on-demand`: the emperor holds the listening sockets while the vassal does not run.
 
 use std::fs;
 use std::io;
@@ -11,41 +11,42 @@ use crate::config::{Address, Config};
 use crate::process::{AddressRule, OnDemand, VassalEnvironment};
 use crate::sys::inherited_socket::InheritedSocket;
 
-/// What the emperor offers and lends.
+/// The sockets and the address that the emperor passes to a vassal, and its role for on-demand vassals.
 #[derive(Debug, Default)]
-pub(crate) struct Loan {
-    /// The sockets.
-    pub(super) lent: Vec<InheritedSocket>,
-    /// An address that is not in the configuration.
+pub(crate) struct OnDemandSockets {
+    /// The listening sockets passed by the emperor.
+    pub(super) inherited: Vec<InheritedSocket>,
+    /// The address that the emperor's options give this vassal, beside those of its configuration.
     pub(super) address: Option<Address>,
-    /// The emperor keeps the sockets of now.
-    pub(super) kept: bool,
-    offered: Option<OnDemand>,
-    rule: Option<AddressRule>,
+    /// The emperor holds the current sockets.
+    pub(super) held_by_emperor: bool,
+    /// None: the emperor does not support on-demand vassals.
+    role: Option<OnDemand>,
+    address_rule: Option<AddressRule>,
     /// The vassal's name.
     name: String,
 }
 
-impl Loan {
-    /// What this process was started with.
+impl OnDemandSockets {
+    /// Takes the sockets and options that this process was started with.
     pub(super) fn new(environment: &VassalEnvironment) -> Self {
         Self {
-            kept: !environment.sockets.is_empty(),
-            lent: environment.sockets.clone(),
+            held_by_emperor: !environment.sockets.is_empty(),
+            inherited: environment.sockets.clone(),
             address: None,
-            offered: environment.on_demand,
-            rule: environment.address_rule.clone(),
+            role: environment.on_demand,
+            address_rule: environment.address_rule.clone(),
             name: environment.name.clone(),
         }
     }
 
-    /// Finds the address that the emperor's own options give this vassal.
+    /// Determines the address that the emperor's options give this vassal.
     ///
     /// # Errors
-    /// When it cannot be found out, or is none.
-    pub(super) fn find_address(&mut self) -> Result<()> {
+    /// If the file cannot be read, the command fails, or the text is not an address.
+    pub(super) fn resolve_address(&mut self) -> Result<()> {
         let name = &self.name;
-        let text = match &self.rule {
+        let text = match &self.address_rule {
             Some(AddressRule::Extension(extension)) => {
                 first_line_of(Path::new(&format!("{name}{extension}")))?
             }
@@ -61,12 +62,13 @@ impl Loan {
         Ok(())
     }
 
-    /// The address for a reload of a vassal that was started in `directory`: that of a file may be another one now.
+    /// The address after a reload. Only an address from a file may have changed; the file is in `directory`, where the
+    /// vassal was started.
     ///
     /// # Errors
-    /// Those of [`Loan::find_address`].
-    pub(super) fn address_anew(&self, directory: &Path) -> Result<Option<Address>> {
-        match &self.rule {
+    /// Those of [`OnDemandSockets::resolve_address`].
+    pub(super) fn reload_address(&self, directory: &Path) -> Result<Option<Address>> {
+        match &self.address_rule {
             Some(AddressRule::Extension(extension)) => parse(first_line_of(
                 &directory.join(format!("{}{extension}", self.name)),
             )?),
@@ -74,46 +76,47 @@ impl Loan {
         }
     }
 
-    /// Whether the emperor keeps the sockets of an instance with this configuration while it does not run.
+    /// Whether the emperor holds the sockets of an instance with this configuration while it does not run.
     pub(super) fn is_on_demand(&self, config: &Config) -> bool {
-        self.offered.is_some() && (config.on_demand() || self.address.is_some())
+        self.role.is_some() && (config.on_demand() || self.address.is_some())
     }
 
-    /// Whether it shall only hand its sockets over, and leave.
-    pub(super) fn is_to_wait(&self, config: &Config) -> bool {
-        self.offered == Some(OnDemand::HandOver) && self.is_on_demand(config)
+    /// Whether the instance only binds its sockets, hands them over, and exits.
+    pub(super) fn is_hand_over(&self, config: &Config) -> bool {
+        self.role == Some(OnDemand::HandOver) && self.is_on_demand(config)
     }
 }
 
+/// Parses an address; None for no text or an empty text.
 fn parse(text: Option<String>) -> Result<Option<Address>> {
     let Some(text) = text.filter(|text| !text.is_empty()) else {
         return Ok(None);
     };
     let address = Address::parse(&text);
-    let address = address.map_err(|fault| {
-        anyhow::anyhow!("its address on demand, {text}, is none: {}", fault.what)
-    })?;
+    let address = address
+        .map_err(|fault| anyhow::anyhow!("invalid on-demand address {text}: {}", fault.what))?;
     Ok(Some(address))
 }
 
+/// The first line of a file; None if it does not exist.
 fn first_line_of(file: &Path) -> Result<Option<String>> {
     match fs::read_to_string(file) {
         Ok(text) => Ok(Some(
             text.lines().next().unwrap_or_default().trim().to_owned(),
         )),
         Err(error) if error.kind() == io::ErrorKind::NotFound => Ok(None),
-        Err(error) => Err(error).with_context(|| format!("{} cannot be read", file.display())),
+        Err(error) => Err(error).with_context(|| format!("cannot read {}", file.display())),
     }
 }
 
-/// What a shell's command prints when the vassal's name is put behind it, as uWSGI does.
+/// The first line that a shell command prints; the vassal's name is its last argument, as in uWSGI.
 fn output_of(command: &str, name: &str) -> Result<Option<String>> {
     let output = Command::new("/bin/sh")
         .args(["-c", &format!("{command} \"$1\""), "sh", name])
         .stdin(Stdio::null())
         .stderr(Stdio::inherit())
         .output()
-        .with_context(|| format!("emperor-on-demand-exec = {command} cannot be run"))?;
+        .with_context(|| format!("cannot run emperor-on-demand-exec = {command}"))?;
     if !output.status.success() {
         bail!("emperor-on-demand-exec = {command}: {}", output.status);
     }

@@ -9,11 +9,12 @@ mod event_source;
 mod fifo;
 mod files;
 mod generations;
-mod helpers;
+
 mod idle;
 mod log;
 mod master;
 mod reload;
+mod services;
 mod signals;
 mod startup;
 

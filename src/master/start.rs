@@ -37,8 +37,8 @@ pub(super) fn start(
     mut emperor: EmperorLink,
 ) -> Result<Option<(Instance, Signals, Plan)>> {
     // LISTEN_PID names this process, not the daemon that it may become
-    let sockets = net::inherit(&config, &emperor.loan.lent)?;
-    emperor.loan.find_address()?;
+    let sockets = net::inherit(&config, &emperor.on_demand.inherited)?;
+    emperor.on_demand.resolve_address()?;
     run_phase(Phase::Asap, &config, None)?;
     let parent = detach(&config, &emperor)?;
     let mut resources = Resources {
@@ -48,7 +48,7 @@ pub(super) fn start(
         log: log_file(&config)?,
         ..Resources::default()
     };
-    resources.emperor.logs_elsewhere = [
+    resources.emperor.has_own_log = [
         config.logto(),
         config.logto2(),
         config.daemonize(),

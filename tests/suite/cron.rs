@@ -27,11 +27,12 @@ fn the_log_tells_of_start_output_and_end() {
         .set("cron2", "name=greet echo hello from cron")
         .set("cron2", "name=break exit 3")
         .start();
-    server.wait_for_log("greet is started (pid ");
+    server.wait_for_log("greet (pid ");
+    server.wait_for_log("): started");
     server.wait_for_log("]: hello from cron");
     assert!(server.log_lines("]: hello from cron")[0].contains("[info] greet["));
-    server.wait_for_log(") ended well after 0.");
-    server.wait_for_log(") exited with status 3 after 0.");
+    server.wait_for_log("): succeeded after 0.");
+    server.wait_for_log("): exited with status 3 after 0.");
     assert!(server.log_lines("exited with status 3")[0].contains("[warn]"));
 }
 
@@ -72,7 +73,7 @@ fn a_command_that_takes_too_long_is_killed_with_its_children() {
         server.eventually("it is gone", || !proc::lives(ids[0]));
         return;
     }
-    server.wait_for_log("it takes too long");
+    server.wait_for_log("(harakiri = 1)");
     server.eventually("both are gone", || !ids.iter().any(|id| proc::lives(*id)));
     server.wait_for_log("killed by signal 9 (SIGKILL) after ");
 }
@@ -89,9 +90,9 @@ fn cron_harakiri_is_for_all_but_those_with_their_own() {
         .set("cron2", "name=free,harakiri=0 sleep 3; echo still there")
         .start();
     server.wait_for_log("short (pid ");
-    server.wait_for_log("it takes too long");
+    server.wait_for_log("(harakiri = 1)");
     server.wait_for_log("still there");
-    assert_eq!(server.log_lines("it takes too long").len(), 1);
+    assert_eq!(server.log_lines("(harakiri = 1)").len(), 1);
 }
 
 #[test]

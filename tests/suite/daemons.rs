@@ -159,7 +159,7 @@ fn one_that_dies_at_once_is_started_again_with_growing_pauses() {
         .set("attach-daemon", "echo x >> starts; exit 3")
         .start();
     server.wait_for_log("exited with status 3");
-    server.wait_for_log("it is started again in 0.8 s");
+    server.wait_for_log("restarting in 0.8 s");
     let starts = site.read("starts").lines().count();
     assert!(
         (4..=6).contains(&starts),
@@ -178,7 +178,7 @@ fn one_that_goes_to_the_background_is_explained() {
         .server()
         .set("attach-daemon", "true")
         .start();
-    server.wait_for_log("a companion has to stay in the foreground");
+    server.wait_for_log("a service must stay in the foreground");
 }
 
 #[test]
@@ -281,8 +281,8 @@ fn what_a_shell_started_may_finish_although_the_shell_is_gone() {
     server.signal(Signal::SIGTERM);
     assert!(server.wait_for_exit().unwrap().success());
     assert!(site.has("finished"));
-    server.wait_for_log("what is left of its process group");
-    assert_eq!(server.log_lines("is asked to stop by").len(), 1);
+    server.wait_for_log("to the rest of process group");
+    assert_eq!(server.log_lines("): stopping with SIGTERM").len(), 1);
 }
 
 #[test]
@@ -301,7 +301,7 @@ fn a_daemon_that_does_not_stop_is_killed() {
     server.signal(Signal::SIGTERM);
     assert!(server.wait_for_exit().unwrap().success());
     assert!(!proc::lives(pid));
-    server.wait_for_log("has not stopped in time");
+    server.wait_for_log("did not stop within 1.0 s (mercy)");
 }
 
 #[test]
@@ -317,7 +317,7 @@ fn a_second_signal_does_not_wait_for_daemons() {
         .start();
     let pid = wait_for_pid(&server, "ids", 1);
     server.signal(Signal::SIGTERM);
-    server.wait_for_log("is asked to stop by SIGTERM");
+    server.wait_for_log("stopping with SIGTERM");
     server.signal(Signal::SIGTERM);
     assert!(server.wait_for_exit().unwrap().success());
     assert!(!proc::lives(pid));
@@ -397,7 +397,7 @@ fn one_that_takes_the_place_of_another_waits_for_its_end() {
         &ini.replace("sleep 0.05; done\n", "sleep 0.06; done\n"),
     );
     server.signal(Signal::SIGHUP);
-    server.wait_for_log("is asked to stop by SIGTERM");
+    server.wait_for_log("stopping with SIGTERM");
     site.write("go", "");
     wait_for_pid(&server, "ids", 2);
     is_gone(&server, old);
@@ -525,7 +525,7 @@ fn a_daemon_with_a_pidfile_outlives_reloads_and_the_instance() {
         )
         .start();
     if !under_uwsgi() {
-        server.wait_for_log(&format!("runs already (pid {pid})"));
+        server.wait_for_log(&format!("(pid {pid}): already running"));
     }
     assert_eq!(pids(&site, "ids"), [pid]);
     if differs(
@@ -644,7 +644,7 @@ fn a_user_of_its_own_needs_root() {
         .set("attach-daemon2", "cmd=sleep 1000,uid=nobody")
         .refused();
     assert_eq!(refusal.code, Some(1), "{}", refusal.log);
-    let sentence = "the companion sleep cannot be started: uid and gid of a companion need a master that runs as root";
+    let sentence = "service sleep cannot be started: uid and gid of a service require a master that runs as root";
     assert!(refusal.log.contains(sentence), "{}", refusal.log);
 }
 
@@ -716,14 +716,14 @@ fn an_application_uses_its_companion_until_its_last_request() {
 }
 
 #[test]
-fn helpers_leave_no_descriptor_in_the_master() {
+fn services_leave_no_descriptor_in_the_master() {
     if under_uwsgi() {
         return;
     }
     let site = Site::with("hello");
     let server = site.server().set("attach-daemon", sleeper("ids")).start();
     let mut last = wait_for_pid(&server, "ids", 1);
-    server.wait_for_log("echo is started");
+    server.wait_for_log("service echo (pid ");
     let (before, workers) = server.descriptors();
     assert_eq!(workers.len(), 1);
     for round in 2..6 {

@@ -301,7 +301,7 @@ fn a_hook_that_hangs_in_a_reload_is_killed_and_the_reload_given_up() {
         let before = server.get("/").text();
         site.write("hang", "");
         server.signal(Signal::SIGHUP);
-        server.wait_for_log("has not ended within 1 s (hook-harakiri), and is killed");
+        server.wait_for_log("did not finish within 1 s (hook-harakiri); it was killed");
         server.expect_log("hook-harakiri");
         let pid = site.read("hanging").trim().parse().unwrap();
         server.eventually("it is gone", || !proc::lives(pid));

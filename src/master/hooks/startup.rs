@@ -1,4 +1,4 @@
-//! Hooks of the start: before there is a loop, each moment is waited for here.
+//! Hooks of the start. The master's loop does not run yet, so each phase blocks here until its hooks are done.
 
 use std::os::fd::AsFd;
 use std::time::{Duration, Instant};
@@ -6,27 +6,29 @@ use std::time::{Duration, Instant};
 use anyhow::{Result, anyhow};
 
 use crate::config::Config;
+use crate::master::shell::command::CommandContext;
+use crate::master::shell::output::Outputs;
 use crate::master::signals::{self, SignalAction};
 use crate::sys::poll;
 use crate::sys::process;
 use crate::sys::signal::Signals;
 
-use super::runner::{Outcome, Phase, Runner};
-use crate::master::services::child::{Outputs, Surroundings};
+use super::phase::Phase;
+use super::runner::{Progress, Runner};
 
-/// How often children are looked after where their end is not reported.
-const LOOK: Duration = Duration::from_millis(10);
+/// Interval between two checks for exited children while SIGCHLD is not read.
+const REAP_INTERVAL: Duration = Duration::from_millis(10);
 
-/// A hook asked for the end of the instance.
+/// Error: a hook requested that the instance exits with this status.
 #[derive(thiserror::Error, Clone, Copy, Debug, PartialEq, Eq)]
-#[error("a hook asked for the end, with status {0}")]
+#[error("a hook requested exit with status {0}")]
 pub(in crate::master) struct ExitRequested(pub(in crate::master) i32);
 
-/// Runs the hooks of a moment of the start, in the directory that the master is in. `signals` is `None` as long as
-/// they are not blocked: then they have their usual effect.
+/// Runs the hooks of a phase in the master's current directory and waits for them. `signals` is None until the master
+/// blocks signals; until then they have their default effect.
 ///
 /// # Errors
-/// When an action fails, asks for the end ([`ExitRequested`]), or is interrupted.
+/// If a hook fails, a hook requests exit ([`ExitRequested`]), a stop signal arrives, or poll(2) or waitpid(2) fails.
 pub(in crate::master) fn run_phase(
     phase: Phase,
     config: &Config,
@@ -34,37 +36,51 @@ pub(in crate::master) fn run_phase(
 ) -> Result<()> {
     let mut runner = Runner::default();
     let mut outputs = Outputs::default();
-    runner.add(phase.jobs(config));
+    runner.add(phase.hooks(config));
     loop {
-        match runner.go_on(&Surroundings::here(config), &mut outputs, Instant::now()) {
-            Outcome::Busy => {}
-            Outcome::Done => return Ok(()),
-            Outcome::Failed(sentence) => return Err(anyhow!(sentence)),
-            Outcome::Exit(status) => return Err(ExitRequested(status).into()),
+        // an earlier hook may have changed the directory or the environment
+        let context = CommandContext::of_config(config);
+        match runner.advance(&context, &mut outputs, Instant::now()) {
+            Progress::Running => {}
+            Progress::Done => return Ok(()),
+            Progress::Failed(message) => return Err(anyhow!(message)),
+            Progress::Exit(status) => return Err(ExitRequested(status).into()),
         }
-        let pause = signals.is_none().then(|| Instant::now() + LOOK);
-        let next = runner.deadline().into_iter().chain(pause).min();
-        let mut fds: Vec<_> = outputs.descriptors().collect();
-        fds.extend(signals.as_ref().map(|signals| signals.as_fd()));
-        let ready = poll::wait(
-            &fds,
-            next.map(|next| next.saturating_duration_since(Instant::now())),
-        )?;
-        outputs.read(&ready);
-        while let Some(signal) = signals
-            .as_mut()
-            .map_or(Ok(None), |signals| signals.take())?
+        wait(&runner, &mut outputs, signals.as_deref())?;
+        if let Some(signals) = &mut signals
+            && let Err(error) = check_signals(signals, config)
         {
-            if signals::action(signal, config.die_on_term() != Some(false))
-                == Some(SignalAction::Stop)
-            {
-                runner.kill();
-                return Err(anyhow!("{signal}: stopped in the middle of the start"));
-            }
+            runner.kill();
+            return Err(error);
         }
         while let Some(end) = process::reap()? {
-            // what is not the hook's own was left behind by it
-            runner.ended(end, &mut outputs, Instant::now());
+            // other children are orphans of the hook
+            runner.child_exited(end, &mut outputs, Instant::now());
         }
     }
+}
+
+/// Waits for output, a signal or the runner's deadline, and copies the output to the log.
+fn wait(runner: &Runner, outputs: &mut Outputs, signals: Option<&Signals>) -> Result<()> {
+    let now = Instant::now();
+    let reap = signals.is_none().then(|| now + REAP_INTERVAL);
+    let deadline = runner.deadline().into_iter().chain(reap).min();
+    let mut fds: Vec<_> = outputs.descriptors().collect();
+    fds.extend(signals.map(AsFd::as_fd));
+    let timeout = deadline.map(|deadline| deadline.saturating_duration_since(now));
+    let ready = poll::wait(&fds, timeout)?;
+    outputs.read(&ready);
+    Ok(())
+}
+
+/// # Errors
+/// If a stop signal has arrived, or the signals cannot be read.
+fn check_signals(signals: &mut Signals, config: &Config) -> Result<()> {
+    while let Some(signal) = signals.take()? {
+        if signals::action(signal, config.die_on_term() != Some(false)) == Some(SignalAction::Stop)
+        {
+            return Err(anyhow!("received {signal} during start-up"));
+        }
+    }
+    Ok(())
 }

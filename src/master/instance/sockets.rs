@@ -11,11 +11,11 @@ use super::Instance;
 impl Instance {
     /// Binds the sockets of the first generation.
     pub(in crate::master) fn bind(&mut self) -> Result<()> {
-        let address = self.resources.emperor.loan.address.as_ref();
+        let address = self.resources.emperor.on_demand.address.as_ref();
         let sockets = net::bind_all(&self.config, address, &self.resources.sockets)?;
         let before = std::mem::replace(&mut self.resources.sockets, sockets);
         self.resources.vacuum = self.config.vacuum();
-        if self.resources.emperor.loan.kept {
+        if self.resources.emperor.on_demand.held_by_emperor {
             // if this start fails, the emperor's sockets stay, and only new ones are removed
             self.resources.lent = before;
         } else {
@@ -38,7 +38,7 @@ impl Instance {
         if self.config.on_demand() && !self.resources.emperor.is_vassal() {
             tracing::warn!("on-demand has no effect: only an emperor can wait for connections");
         }
-        if !self.resources.emperor.loan.is_to_wait(&self.config) {
+        if !self.resources.emperor.on_demand.is_hand_over(&self.config) {
             return Ok(false);
         }
         if self.resources.sockets.is_empty() {
@@ -55,20 +55,20 @@ impl Instance {
         let sockets = &self.resources.sockets;
         let kept = sockets.iter().map(|socket| socket.kept()).collect();
         let fds: Vec<_> = sockets.iter().map(|socket| socket.fd()).collect();
-        self.resources.emperor.keep(kept, &fds, waits)
+        self.resources.emperor.hand_over(kept, &fds, waits)
     }
 
     /// Tells the emperor which sockets to keep: those of an on-demand instance, also after the exit of this process. Else it
     /// keeps none, and this process removes them at its exit.
     pub(in crate::master) fn update_kept_sockets(&mut self) {
-        let keep = self.resources.emperor.loan.is_on_demand(&self.config);
+        let keep = self.resources.emperor.on_demand.is_on_demand(&self.config);
         self.resources.vacuum = self.config.vacuum() && !keep;
-        let sent = match (keep, self.resources.emperor.loan.kept) {
+        let sent = match (keep, self.resources.emperor.on_demand.held_by_emperor) {
             (true, _) => self.give_sockets_to_keep(false),
-            (false, true) => self.resources.emperor.keep(Vec::new(), &[], false),
+            (false, true) => self.resources.emperor.hand_over(Vec::new(), &[], false),
             (false, false) => Ok(()),
         };
-        self.resources.emperor.loan.kept = keep;
+        self.resources.emperor.on_demand.held_by_emperor = keep;
         self.return_loan();
         if let Err(error) = sent {
             tracing::error!("the list of sockets to keep cannot be sent to the emperor: {error}");

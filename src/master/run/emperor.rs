@@ -5,7 +5,7 @@ use std::time::{Duration, Instant};
 
 use crate::exit;
 use crate::ipc::ToVassal;
-use crate::master::emperor_link::Heard;
+use crate::master::emperor_link::EmperorEvent;
 use crate::master::generation::Generation;
 use crate::master::signals::ReloadMode;
 
@@ -66,21 +66,23 @@ impl EventSource for Heartbeat {
 
 impl Master {
     fn handle_emperor_message(&mut self, now: Instant) {
-        match self.instance.resources_mut().emperor.hear() {
-            Some(Heard::Order(ToVassal::Reload)) => self.reloads.request(ReloadMode::Graceful),
+        match self.instance.resources_mut().emperor.receive() {
+            Some(EmperorEvent::Order(ToVassal::Reload)) => {
+                self.reloads.request(ReloadMode::Graceful)
+            }
             // from an operator, a second request to stop means at once; not from the emperor, which has `StopNow`
-            Some(Heard::Order(ToVassal::Stop)) if self.phase.is_stopping() => {}
-            Some(Heard::Order(ToVassal::Stop)) => {
+            Some(EmperorEvent::Order(ToVassal::Stop)) if self.phase.is_stopping() => {}
+            Some(EmperorEvent::Order(ToVassal::Stop)) => {
                 self.instance.keeps_no_sockets();
                 self.stop("the emperor", now);
             }
-            Some(Heard::Order(ToVassal::StopNow)) => {
+            Some(EmperorEvent::Order(ToVassal::StopNow)) => {
                 self.instance.keeps_no_sockets();
                 self.stop_now(exit::OK, now);
             }
-            Some(Heard::Order(ToVassal::Report)) => self.report_to_emperor(),
-            Some(Heard::Question(question)) => self.handle_forwarded(question, now),
-            Some(Heard::Gone { stop: true }) => {
+            Some(EmperorEvent::Order(ToVassal::Report)) => self.report_to_emperor(),
+            Some(EmperorEvent::Question(question)) => self.handle_forwarded(question, now),
+            Some(EmperorEvent::Closed { stop: true }) => {
                 tracing::warn!("the emperor has exited: this vassal stops");
                 self.instance.keeps_no_sockets();
                 if !self.phase.is_stopping() {
@@ -90,7 +92,7 @@ impl Master {
                     *kill_at = Some(now + ORPHAN_TIMEOUT);
                 }
             }
-            Some(Heard::Gone { stop: false }) => {
+            Some(EmperorEvent::Closed { stop: false }) => {
                 tracing::warn!(
                     "the emperor has exited: this vassal continues to serve, as configured"
                 );

@@ -9,7 +9,7 @@ use crate::sys::poll;
 
 use super::event_source::{Descriptor, EventSource, Token};
 use super::master::{Master, Phase};
-use super::{control, emperor, fifo, files, generations, helpers, idle, reload, signals, startup};
+use super::{control, emperor, fifo, files, generations, idle, reload, services, signals, startup};
 
 /// The event sources. They are served in this order.
 const SOURCES: &[&dyn EventSource] = &[
@@ -21,7 +21,7 @@ const SOURCES: &[&dyn EventSource] = &[
     &files::Source,
     &idle::Source,
     &reload::Requests,
-    &helpers::Source,
+    &services::Source,
     &control::Source,
     &emperor::Heartbeat,
     &signals::Source,
@@ -44,7 +44,9 @@ impl Master {
             }
             if let Phase::Stopping { status, .. } = self.phase
                 && self.generations.is_empty()
-                && self.services.leave(self.instance.config(), Instant::now())
+                && self
+                    .services
+                    .shut_down(self.instance.config(), Instant::now())
             {
                 return Ok(status);
             }

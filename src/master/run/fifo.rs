@@ -7,7 +7,7 @@ use std::time::Instant;
 use crate::control::messages::Count;
 use crate::exit;
 use crate::log;
-use crate::master::fifo::{self, Letter};
+use crate::master::fifo::{self, FifoCommand};
 
 use super::event_source::{Descriptor, EventSource, Token};
 use super::master::{Master, Phase};
@@ -27,38 +27,38 @@ impl EventSource for Source {
         };
         for byte in letters {
             let shown = log::escape(&[byte]).to_string();
-            master.run_letter(fifo::letter(byte), &shown, now);
+            master.run_command(fifo::command(byte), &shown, now);
         }
         Ok(())
     }
 }
 
 impl Master {
-    fn run_letter(&mut self, letter: Letter, shown: &str, now: Instant) {
-        match letter {
-            Letter::Nothing => return,
-            Letter::Absent(instead) => {
+    fn run_command(&mut self, command: FifoCommand, shown: &str, now: Instant) {
+        match command {
+            FifoCommand::Ignored => return,
+            FifoCommand::Unsupported(instead) => {
                 return tracing::warn!("master-fifo: {shown} is not supported; {instead}");
             }
-            Letter::Unknown => {
+            FifoCommand::Unknown => {
                 return tracing::warn!("master-fifo: {shown} is unknown; see docs/workers.md");
             }
             _ => tracing::info!("master-fifo: {shown}"),
         }
-        match letter {
-            Letter::Fifo(number) => self.switch_fifo(number),
-            Letter::Report => self.log_status(now),
-            Letter::StopNow => self.stop_now(exit::OK, now),
+        match command {
+            FifoCommand::SwitchFifo(number) => self.switch_fifo(number),
+            FifoCommand::Report => self.log_status(now),
+            FifoCommand::StopNow => self.stop_now(exit::OK, now),
             // a second request to stop would mean at once, which has a letter of its own
             _ if self.phase.is_stopping() => {}
-            Letter::Stop => self.stop("master-fifo", now),
-            Letter::Reload(mode) => self.reloads.request(mode),
-            Letter::Pidfiles => self.rewrite_pidfiles(),
-            Letter::More(workers) => self.scale_by_letter(Count::By(workers), now),
-            Letter::Cheap => self.scale_by_letter(Count::To(0), now),
-            Letter::Pause => self.toggle_pause(now),
-            Letter::ReopenLog => self.reopen_log(),
-            Letter::Nothing | Letter::Absent(_) | Letter::Unknown => {}
+            FifoCommand::Stop => self.stop("master-fifo", now),
+            FifoCommand::Reload(mode) => self.reloads.request(mode),
+            FifoCommand::Pidfiles => self.rewrite_pidfiles(),
+            FifoCommand::Scale(workers) => self.scale_by_letter(Count::By(workers), now),
+            FifoCommand::Cheap => self.scale_by_letter(Count::To(0), now),
+            FifoCommand::Pause => self.toggle_pause(now),
+            FifoCommand::ReopenLog => self.reopen_log(),
+            FifoCommand::Ignored | FifoCommand::Unsupported(_) | FifoCommand::Unknown => {}
         }
     }
 

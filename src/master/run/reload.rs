@@ -6,10 +6,10 @@ use anyhow::{Result, bail};
 
 use crate::ipc::{LoadFailure, ToWorker};
 use crate::master::generation::Generation;
-use crate::master::hooks::{Outcome, Phase as HookPhase};
+use crate::master::hooks::{Phase as HookPhase, Progress};
 use crate::master::report;
 use crate::master::role::GenerationRole;
-use crate::master::services::Surroundings;
+use crate::master::shell::command::CommandContext;
 use crate::master::signals::ReloadMode;
 
 use super::event_source::EventSource;
@@ -94,16 +94,14 @@ impl Master {
         if HookPhase::PreApp.is_empty(config) {
             return Ok(true);
         }
-        let around = Surroundings::here(config);
+        let context = CommandContext::of_config(config);
         let generation = self.last_generation + 1;
-        let outcome = self
-            .services
-            .pass(HookPhase::PreApp, generation, config, &around, now);
-        match outcome {
-            Outcome::Busy => Ok(false),
-            Outcome::Done => Ok(true),
-            Outcome::Failed(sentence) => bail!(sentence),
-            Outcome::Exit(status) => bail!("a hook requested the exit with status {status}"),
+        let phase = (HookPhase::PreApp, generation);
+        match self.services.poll_hooks(phase, config, &context, now) {
+            Progress::Running => Ok(false),
+            Progress::Done => Ok(true),
+            Progress::Failed(sentence) => bail!(sentence),
+            Progress::Exit(status) => bail!("a hook requested the exit with status {status}"),
         }
     }
 
@@ -125,7 +123,7 @@ impl Master {
         }
         let took = now.duration_since(self.generations[next].begun);
         self.instance.reloaded(&self.generations[next], took);
-        self.services.settle(
+        self.services.configure(
             self.instance.config(),
             self.instance.companions(),
             &self.generations[next],
@@ -162,11 +160,11 @@ impl Master {
     /// Whether the hooks between the load of the next generation and its start of service have ended. A failure ends the
     /// reload.
     fn post_app_hooks_ended(&mut self, next: usize, now: Instant) -> bool {
-        let reason = match self.after_load(next, now) {
-            Outcome::Busy => return false,
-            Outcome::Done => return true,
-            Outcome::Failed(sentence) => sentence,
-            Outcome::Exit(status) => format!("a hook requested the exit with status {status}"),
+        let reason = match self.run_post_app(next, now) {
+            Progress::Running => return false,
+            Progress::Done => return true,
+            Progress::Failed(sentence) => sentence,
+            Progress::Exit(status) => format!("a hook requested the exit with status {status}"),
         };
         let number = self.generations[next].number;
         self.generations[next].kill(now);

@@ -37,7 +37,7 @@ impl Master {
     /// Collects the exit statuses of children. A child that no part of the master knows was left behind by the application.
     fn reap(&mut self, now: Instant) -> io::Result<()> {
         while let Some(end) = process::reap()? {
-            if self.services.ended(end, now) {
+            if self.services.child_exited(end, now) {
                 continue;
             }
             let mut generations = self.generations.iter_mut();

@@ -22,7 +22,7 @@ impl Master {
         let Some(first) = self.generations.iter().position(Generation::is_ready) else {
             return;
         };
-        if !self.passes_start(first, now) {
+        if !self.start_hooks_done(first, now) {
             return;
         }
         let first = &mut self.generations[first];
@@ -31,7 +31,7 @@ impl Master {
         self.ready_since = Some(now);
         self.instance
             .started(first, now.duration_since(first.begun));
-        self.services.settle(
+        self.services.configure(
             self.instance.config(),
             self.instance.companions(),
             first,

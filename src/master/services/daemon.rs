@@ -1,473 +1,377 @@
-//! The life of a companion process: a pure function of its state, what happened, and the time.
-//!
-//! ```text
-//!             Spawned             Restart, Stop
-//!  Waiting ───────────▶ Running ───────────────▶ Stopping ──▶ Waiting or Gone
-//!   │   ▲                  │ Ended
-//!   │   └──────────────────┘
-//!   └─ with a pidfile ─▶ Watched ──▶ Waiting
-//! ```
+//! One daemon (`attach-daemon` and related options): performs what `lifecycle.rs` decides.
 
+use std::path::{Path, PathBuf};
 use std::time::{Duration, Instant};
 
-use crate::master::backoff;
-use crate::sys::process::{Exit, Pid};
+use crate::master::shell::command::{
+    CommandContext, ShellCommand, leader_is_program, signal_group,
+};
+use crate::master::shell::leash::Leash;
+use crate::master::shell::output::Outputs;
+use crate::process::pidfile;
+use crate::sys::process::{self, End, Exit, Pid};
+use crate::sys::signal::Signal;
+use crate::watch::PollWatch;
 
-/// One that lived at least this long had a good start.
-const GOOD_START: Duration = Duration::from_secs(10);
+use super::daemon_spec::DaemonSpec;
+use super::lifecycle::{self, Action, Event, Policy, State};
 
-/// How often what is left of a group is looked for.
-const PROBE: Duration = Duration::from_millis(50);
+/// A command that exits with status 0 sooner than this has probably gone to the background.
+const BACKGROUND_SUSPECTED: Duration = Duration::from_secs(1);
 
-/// What the configuration says of a companion, as far as its life depends on it.
-#[derive(Clone, Copy, Debug, PartialEq)]
-pub(super) struct Nature {
-    /// A pidfile says whether it runs: it outlives the instance.
-    pub(super) smart: bool,
-    /// How often the pidfile is looked at.
-    pub(super) freq: Duration,
-    /// The longest pause between two starts.
-    pub(super) longest: Option<Duration>,
-    /// How long it may take to stop.
-    pub(super) mercy: Duration,
+/// A daemon and its process.
+#[derive(Debug)]
+pub(super) struct Daemon {
+    spec: DaemonSpec,
+    state: State,
+    /// When the command was spawned last.
+    since: Instant,
+    leash: Option<Leash>,
+    touches: PollWatch,
+    /// The signal that stops it: `stopsignal`, or `reloadsignal` for a reload.
+    stop_signal: Signal,
 }
 
-/// Where a companion is in its life.
-#[derive(Clone, Copy, Debug, PartialEq)]
-pub(super) enum State {
-    /// No process; at `due` one is spawned, or looked for.
-    Waiting { due: Instant, failures: u32 },
-    /// It runs, as our child.
-    Running {
-        pid: Pid,
-        since: Instant,
-        failures: u32,
-    },
-    /// Its pidfile names a process that lives; to be looked at again at `due`.
-    Watched { pid: Pid, due: Instant },
-    /// It was told to stop.
-    Stopping {
-        pid: Pid,
-        /// Then it is killed; `None`: it was.
-        deadline: Option<Instant>,
-        /// Another one is started when it is gone.
-        again: bool,
-    },
-    /// Its first process has ended as it was told, and others of its group have not yet.
-    Lingering {
-        pid: Pid,
-        /// Then they are killed.
-        deadline: Instant,
-        again: bool,
-        /// When they are looked for next.
-        look: Instant,
-    },
-    /// Nothing is left of it, as far as we care.
-    Gone,
+/// What the exit of a child means to a daemon.
+#[derive(Debug)]
+pub(super) enum ChildExit {
+    /// The child is not this daemon's process.
+    NotOurs,
+    /// The daemon has handled it.
+    Handled,
+    /// It was the process of a daemon with `control`: the instance stops for this reason.
+    StopInstance(String),
 }
 
-/// What can happen.
-#[derive(Clone, Copy, Debug, PartialEq)]
-pub(super) enum Event {
-    /// Time has passed.
-    Tick,
-    /// The command runs.
-    Spawned(Pid),
-    /// It could not be executed.
-    NotSpawned,
-    /// The pidfile names this process, which lives; or no such.
-    Seen(Option<Pid>),
-    /// This child has ended, and all of its group.
-    Ended(Exit),
-    /// This child has ended, as it was told, but not all of its group.
-    Left,
-    /// It is to stop and to be started again.
-    Restart,
-    /// It is not wanted any more.
-    Stop,
-    /// The same, at once.
-    Kill,
-}
-
-/// What is to be done.
-#[derive(Clone, Copy, Debug, PartialEq)]
-pub(super) enum Action {
-    Nothing,
-    /// Spawn the command.
-    Spawn,
-    /// Look whether the process of the pidfile lives.
-    Look,
-    /// Ask its processes to stop.
-    Tell(Pid),
-    /// Kill its processes.
-    Kill(Pid),
-    /// Look whether processes of its group live.
-    Probe(Pid),
-}
-
-impl State {
-    /// A companion to be started now.
-    pub(super) fn new(now: Instant) -> Self {
-        Self::Waiting {
-            due: now,
-            failures: 0,
+impl Daemon {
+    /// A daemon that is started now.
+    pub(super) fn new(spec: DaemonSpec, now: Instant) -> Self {
+        let mut touches = PollWatch::default();
+        touches.watch(spec.settings.touch.iter(), now);
+        Self {
+            stop_signal: signal(spec.settings.stop_signal),
+            state: State::new(now),
+            since: now,
+            leash: None,
+            touches,
+            spec,
         }
     }
 
-    /// The process that is our child.
-    pub(super) fn child(&self) -> Option<Pid> {
-        match *self {
-            Self::Running { pid, .. } | Self::Stopping { pid, .. } => Some(pid),
-            _ => None,
-        }
+    pub(super) fn spec(&self) -> &DaemonSpec {
+        &self.spec
     }
 
-    /// Whether it has been told to stop for good and has not done so yet.
+    pub(super) fn name(&self) -> &str {
+        &self.spec.settings.name
+    }
+
+    /// Whether it can be removed.
+    pub(super) fn is_gone(&self) -> bool {
+        self.state == State::Gone
+    }
+
+    /// Whether it stops, and is removed when it has exited.
     pub(super) fn is_leaving(&self) -> bool {
-        matches!(
-            self,
-            Self::Stopping { again: false, .. } | Self::Lingering { again: false, .. }
-        )
+        self.state.is_leaving()
     }
 
-    /// Whether nothing runs of it, but something will.
+    /// Whether no process runs and one will be started.
     pub(super) fn is_waiting(&self) -> bool {
-        matches!(self, Self::Waiting { .. })
+        self.state.is_waiting()
     }
 
-    /// When [`Event::Tick`] has to come.
+    /// When [`Daemon::tick`] must be called next.
     pub(super) fn deadline(&self) -> Option<Instant> {
-        match *self {
-            Self::Waiting { due, .. } | Self::Watched { due, .. } => Some(due),
-            Self::Stopping { deadline, .. } => deadline,
-            Self::Lingering { deadline, look, .. } => Some(deadline.min(look)),
-            Self::Running { .. } | Self::Gone => None,
-        }
-    }
-}
-
-/// What follows from `event`.
-pub(super) fn step(state: State, event: Event, now: Instant, nature: &Nature) -> (State, Action) {
-    use Event as E;
-    use State as S;
-    match (state, event) {
-        (S::Waiting { due, .. } | S::Watched { due, .. }, E::Tick) if due <= now => {
-            let look = nature.smart;
-            (state, if look { Action::Look } else { Action::Spawn })
-        }
-        (S::Waiting { .. } | S::Watched { .. }, E::Seen(Some(pid))) => {
-            let due = now + nature.freq;
-            (S::Watched { pid, due }, Action::Nothing)
-        }
-        (S::Waiting { .. }, E::Seen(None)) => (state, Action::Spawn),
-        (S::Watched { .. }, E::Seen(None)) => (S::new(now), Action::Spawn),
-        (S::Waiting { failures, .. }, E::Spawned(pid)) => {
-            let since = now;
-            (
-                S::Running {
-                    pid,
-                    since,
-                    failures,
-                },
-                Action::Nothing,
-            )
-        }
-        (S::Waiting { failures, .. }, E::NotSpawned) => {
-            (waiting(failures + 1, now, nature), Action::Nothing)
-        }
-        (
-            S::Running {
-                since, failures, ..
-            },
-            E::Ended(exit),
-        ) => (
-            after(exit, now - since, failures, now, nature),
-            Action::Nothing,
-        ),
-        // the process of the pidfile was adopted by us: it is not to be waited for until the next look
-        (S::Watched { pid, .. }, E::Ended(_)) => (S::Watched { pid, due: now }, Action::Nothing),
-        (S::Stopping { again, .. }, E::Ended(_)) => (gone(again, now), Action::Nothing),
-        (
-            S::Stopping {
-                pid,
-                deadline: Some(due),
-                again,
-            },
-            E::Tick,
-        ) if due <= now => {
-            let deadline = None;
-            (
-                S::Stopping {
-                    pid,
-                    deadline,
-                    again,
-                },
-                Action::Kill(pid),
-            )
-        }
-        (S::Running { pid, .. }, E::Restart) => {
-            (stopping(pid, true, now, nature), Action::Tell(pid))
-        }
-        (
-            S::Stopping {
-                pid,
-                deadline: Some(deadline),
-                again,
-            },
-            E::Left,
-        ) => (lingering(pid, deadline, again, now), Action::Tell(pid)),
-        (
-            S::Lingering {
-                pid,
-                deadline,
-                again,
-                ..
-            },
-            E::Left,
-        ) => (lingering(pid, deadline, again, now), Action::Nothing),
-        (
-            S::Lingering {
-                pid,
-                deadline,
-                again,
-                ..
-            },
-            E::Tick,
-        ) if deadline <= now => (gone(again, now), Action::Kill(pid)),
-        (S::Lingering { pid, look, .. }, E::Tick) if look <= now => (state, Action::Probe(pid)),
-        (S::Lingering { again, .. }, E::Ended(_)) => (gone(again, now), Action::Nothing),
-        (
-            S::Lingering {
-                pid,
-                deadline,
-                look,
-                ..
-            },
-            E::Stop,
-        ) => {
-            let again = false;
-            let state = S::Lingering {
-                pid,
-                deadline,
-                again,
-                look,
-            };
-            (state, Action::Nothing)
-        }
-        (S::Lingering { pid, .. }, E::Kill) => (S::Gone, Action::Kill(pid)),
-        // its end is seen, or looked for as usual
-        (S::Watched { pid, .. }, E::Restart) => (state, Action::Tell(pid)),
-        (S::Waiting { .. }, E::Restart) => (S::new(now), Action::Nothing),
-        // what outlives the instance is left alone
-        (S::Running { .. } | S::Watched { .. }, E::Stop | E::Kill) if nature.smart => {
-            (S::Gone, Action::Nothing)
-        }
-        (S::Running { pid, .. }, E::Stop) => (stopping(pid, false, now, nature), Action::Tell(pid)),
-        (S::Stopping { pid, deadline, .. }, E::Stop) => {
-            let again = false;
-            (
-                S::Stopping {
-                    pid,
-                    deadline,
-                    again,
-                },
-                Action::Nothing,
-            )
-        }
-        (S::Running { pid, .. } | S::Stopping { pid, .. }, E::Kill) => {
-            let (deadline, again) = (None, false);
-            (
-                S::Stopping {
-                    pid,
-                    deadline,
-                    again,
-                },
-                Action::Kill(pid),
-            )
-        }
-        (S::Waiting { .. }, E::Stop | E::Kill) => (S::Gone, Action::Nothing),
-        _ => (state, Action::Nothing),
-    }
-}
-
-fn waiting(failures: u32, now: Instant, nature: &Nature) -> State {
-    let pause = backoff::pause(failures);
-    let pause = nature.longest.map_or(pause, |longest| pause.min(longest));
-    State::Waiting {
-        due: now + pause,
-        failures,
-    }
-}
-
-fn lingering(pid: Pid, deadline: Instant, again: bool, now: Instant) -> State {
-    State::Lingering {
-        pid,
-        deadline,
-        again,
-        look: now + PROBE,
-    }
-}
-
-/// What comes after the end of one that was asked to stop.
-fn gone(again: bool, now: Instant) -> State {
-    if again { State::new(now) } else { State::Gone }
-}
-
-fn stopping(pid: Pid, again: bool, now: Instant, nature: &Nature) -> State {
-    State::Stopping {
-        pid,
-        deadline: Some(now + nature.mercy),
-        again,
-    }
-}
-
-/// What comes after the end of a command that was not asked to stop.
-fn after(exit: Exit, age: Duration, failures: u32, now: Instant, nature: &Nature) -> State {
-    if nature.smart && exit == Exit::Status(0) {
-        // it went to the background: its pidfile may take a moment
-        return State::Waiting {
-            due: now + nature.freq,
-            failures: 0,
-        };
-    }
-    let failures = if age >= GOOD_START { 1 } else { failures + 1 };
-    waiting(failures, now, nature)
-}
-
-#[cfg(test)]
-#[allow(clippy::unwrap_used)]
-mod tests {
-    use super::*;
-
-    const DUMB: Nature = Nature {
-        smart: false,
-        freq: Duration::from_secs(10),
-        longest: None,
-        mercy: Duration::from_secs(10),
-    };
-    const SMART: Nature = Nature {
-        smart: true,
-        ..DUMB
-    };
-
-    fn pid(id: i32) -> Pid {
-        Pid::new(id).unwrap()
+        let deadlines = [self.state.deadline(), self.touches.deadline()];
+        deadlines.into_iter().flatten().min()
     }
 
-    fn running(now: Instant, nature: &Nature) -> State {
-        step(State::new(now), Event::Spawned(pid(7)), now, nature).0
-    }
-
-    #[test]
-    fn it_is_spawned_when_due_and_again_when_it_ends() {
-        let now = Instant::now();
-        let state = State::new(now);
-        assert_eq!(step(state, Event::Tick, now, &DUMB).1, Action::Spawn);
-        let later = now + GOOD_START;
-        let (state, action) = step(
-            running(now, &DUMB),
-            Event::Ended(Exit::Status(1)),
-            later,
-            &DUMB,
-        );
-        assert_eq!(action, Action::Nothing);
-        assert_eq!(state.deadline(), Some(later));
-    }
-
-    #[test]
-    fn the_pause_grows_with_each_short_life_up_to_its_longest() {
-        let now = Instant::now();
-        let pauses = |nature: Nature| {
-            let mut state = State::new(now);
-            let mut pauses = Vec::new();
-            for _ in 0..12 {
-                (state, _) = step(state, Event::Spawned(pid(7)), now, &nature);
-                (state, _) = step(state, Event::Ended(Exit::Status(0)), now, &nature);
-                pauses.push((state.deadline().unwrap() - now).as_millis());
+    /// Performs what is due.
+    pub(super) fn tick(&mut self, context: &CommandContext, outputs: &mut Outputs, now: Instant) {
+        if let Some(path) = self.touches.changed(now) {
+            tracing::info!(
+                "service {}: {} was touched, restarting",
+                self.name(),
+                path.display()
+            );
+            self.stop_signal = signal(self.spec.settings.stop_signal);
+            self.handle(Event::Restart, now);
+        }
+        if self.state.child().is_none() && !matches!(self.state, State::Draining { .. }) {
+            self.leash = None;
+        }
+        let mut action = self.step(Event::Tick, now);
+        if action == Action::CheckPidfile {
+            let found = self.find_by_pidfile(context);
+            action = self.step(Event::PidfileChecked(found), now);
+        }
+        match action {
+            Action::CheckGroup(pid) if process::group_lives(pid) => {
+                self.handle(Event::GroupAlive, now);
             }
-            pauses
-        };
-        assert_eq!(pauses(DUMB)[..5], [0, 100, 200, 400, 800]);
-        assert_eq!(pauses(DUMB)[11], 30_000);
-        let longest = Some(Duration::from_secs(5));
-        assert_eq!(pauses(Nature { longest, ..DUMB })[11], 5_000);
-    }
-
-    #[test]
-    fn one_that_does_not_stop_is_killed_when_its_mercy_is_over() {
-        let now = Instant::now();
-        let (state, action) = step(running(now, &DUMB), Event::Stop, now, &DUMB);
-        assert_eq!(action, Action::Tell(pid(7)));
-        assert_eq!(step(state, Event::Tick, now, &DUMB).1, Action::Nothing);
-        let over = now + DUMB.mercy;
-        let (state, action) = step(state, Event::Tick, over, &DUMB);
-        assert_eq!((action, state.deadline()), (Action::Kill(pid(7)), None));
-        let ended = Event::Ended(Exit::Signal(9));
-        assert_eq!(step(state, ended, over, &DUMB).0, State::Gone);
-    }
-
-    #[test]
-    fn what_its_first_process_leaves_behind_may_finish_too() {
-        let now = Instant::now();
-        let (state, _) = step(running(now, &DUMB), Event::Stop, now, &DUMB);
-        let (state, action) = step(state, Event::Left, now, &DUMB);
-        assert_eq!(action, Action::Tell(pid(7)));
-        let look = state.deadline().unwrap();
-        assert_eq!(look, now + PROBE);
-        assert_eq!(
-            step(state, Event::Tick, look, &DUMB).1,
-            Action::Probe(pid(7))
-        );
-        let ended = Event::Ended(Exit::Status(0));
-        assert_eq!(step(state, ended, look, &DUMB).0, State::Gone);
-        let over = now + DUMB.mercy;
-        let end = step(state, Event::Tick, over, &DUMB);
-        assert_eq!(end, (State::Gone, Action::Kill(pid(7))));
-    }
-
-    #[test]
-    fn a_restart_starts_another_one_and_a_stop_takes_that_back() {
-        let now = Instant::now();
-        let (state, _) = step(running(now, &DUMB), Event::Restart, now, &DUMB);
-        let ended = Event::Ended(Exit::Status(0));
-        assert_eq!(step(state, ended, now, &DUMB).0, State::new(now));
-        let (state, _) = step(state, Event::Stop, now, &DUMB);
-        assert_eq!(step(state, ended, now, &DUMB).0, State::Gone);
-    }
-
-    #[test]
-    fn one_with_a_pidfile_is_looked_for_before_it_is_spawned() {
-        let now = Instant::now();
-        let state = State::new(now);
-        assert_eq!(step(state, Event::Tick, now, &SMART).1, Action::Look);
-        let (watched, _) = step(state, Event::Seen(Some(pid(9))), now, &SMART);
-        assert_eq!(watched.deadline(), Some(now + SMART.freq));
-        assert_eq!(
-            step(watched, Event::Seen(None), now, &SMART).1,
-            Action::Spawn
-        );
-        let told = step(watched, Event::Restart, now, &SMART);
-        assert_eq!(told, (watched, Action::Tell(pid(9))));
-        assert_eq!(
-            step(watched, Event::Stop, now, &SMART),
-            (State::Gone, Action::Nothing)
-        );
-    }
-
-    #[test]
-    fn one_that_goes_to_the_background_gets_time_for_its_pidfile() {
-        let now = Instant::now();
-        let state = running(now, &SMART);
-        let (state, _) = step(state, Event::Ended(Exit::Status(0)), now, &SMART);
-        assert_eq!(state.deadline(), Some(now + SMART.freq));
-    }
-
-    #[test]
-    fn one_that_outlives_the_instance_is_not_told_to_stop() {
-        let now = Instant::now();
-        for event in [Event::Stop, Event::Kill] {
-            let end = step(running(now, &SMART), event, now, &SMART);
-            assert_eq!(end, (State::Gone, Action::Nothing));
+            Action::CheckGroup(_) => self.handle(Event::Exited(Exit::Status(0)), now),
+            Action::Spawn => self.spawn(context, outputs, now),
+            action => self.perform(action),
         }
     }
+
+    /// The instance has reloaded: restarts the daemon, or notifies it if it outlives reloads.
+    pub(super) fn reload(&mut self, now: Instant) {
+        let settings = &self.spec.settings;
+        let reload_signal = settings.reload_signal.map(signal);
+        if settings.pidfile.is_some() {
+            return self.notify(reload_signal.unwrap_or(Signal::SIGHUP));
+        }
+        self.stop_signal = reload_signal.unwrap_or(signal(settings.stop_signal));
+        self.handle(Event::Restart, now);
+    }
+
+    /// Stops the daemon for good, unless it outlives the instance.
+    pub(super) fn stop(&mut self, now: Instant) {
+        self.leave(Event::Stop, now);
+    }
+
+    /// Kills the daemon for good, unless it outlives the instance.
+    pub(super) fn kill(&mut self, now: Instant) {
+        self.leave(Event::Kill, now);
+    }
+
+    fn leave(&mut self, event: Event, now: Instant) {
+        self.stop_signal = signal(self.spec.settings.stop_signal);
+        self.notify(self.stop_signal);
+        self.handle(event, now);
+    }
+
+    /// Handles the exit of a child of the master.
+    pub(super) fn child_exited(
+        &mut self,
+        end: End,
+        outputs: &mut Outputs,
+        now: Instant,
+    ) -> ChildExit {
+        if matches!(self.state, State::Monitored { pid, .. } if pid == end.pid) {
+            self.handle(Event::Exited(end.exit), now);
+            return ChildExit::Handled;
+        }
+        if self.state.child() != Some(end.pid) {
+            return ChildExit::NotOurs;
+        }
+        outputs.command_exited(end.pid);
+        let was_stopped = !matches!(self.state, State::Running { .. });
+        if matches!(self.state, State::Stopping { .. }) && process::group_lives(end.pid) {
+            self.handle(Event::GroupAlive, now);
+        } else {
+            if self.spec.settings.pidfile.is_none() {
+                self.signal_group(end.pid, Signal::SIGKILL);
+            }
+            self.handle(Event::Exited(end.exit), now);
+        }
+        let age = now - self.since;
+        let message = format!(
+            "service {} (pid {}): {} after {:.1} s",
+            self.name(),
+            end.pid,
+            end.exit,
+            age.as_secs_f64()
+        );
+        if was_stopped {
+            tracing::info!("{message}");
+        } else if self.spec.settings.control {
+            self.state = State::Gone;
+            return ChildExit::StopInstance(message);
+        } else {
+            self.log_unexpected_exit(&message, end.exit, age, now);
+        }
+        ChildExit::Handled
+    }
+
+    fn log_unexpected_exit(&self, message: &str, exit: Exit, age: Duration, now: Instant) {
+        let has_pidfile = self.spec.settings.pidfile.is_some();
+        let restart = self.describe_restart(now);
+        match exit {
+            Exit::Status(0) if has_pidfile => {
+                tracing::info!("{message}; checking its pidfile next");
+            }
+            Exit::Status(0) if age < BACKGROUND_SUSPECTED => tracing::warn!(
+                "{message}{restart}; a service must stay in the foreground or have a pidfile (smart-attach-daemon)"
+            ),
+            _ => tracing::warn!("{message}{restart}"),
+        }
+    }
+
+    /// The end of a log message: when the daemon is started again.
+    fn describe_restart(&self, now: Instant) -> String {
+        match self.state {
+            State::Waiting { due, .. } if due > now => {
+                format!("; restarting in {:.1} s", (due - now).as_secs_f64())
+            }
+            State::Waiting { .. } => "; restarting".to_owned(),
+            _ => String::new(),
+        }
+    }
+
+    fn policy(&self) -> Policy {
+        let settings = &self.spec.settings;
+        Policy {
+            has_pidfile: settings.pidfile.is_some(),
+            pidfile_interval: settings.freq,
+            max_backoff: settings.max_throttle,
+            mercy: settings.mercy,
+        }
+    }
+
+    fn step(&mut self, event: Event, now: Instant) -> Action {
+        let action;
+        (self.state, action) = lifecycle::step(self.state, event, now, &self.policy());
+        action
+    }
+
+    /// Performs the action of an event that never spawns the command.
+    fn handle(&mut self, event: Event, now: Instant) {
+        let action = self.step(event, now);
+        self.perform(action);
+    }
+
+    fn perform(&self, action: Action) {
+        let name = self.name();
+        match action {
+            Action::None | Action::Spawn | Action::CheckPidfile | Action::CheckGroup(_) => {}
+            Action::Stop(pid) => self.send_stop_signal(pid),
+            Action::Kill(pid) => {
+                tracing::warn!("service {name} (pid {pid}): killed");
+                self.signal_group(pid, Signal::SIGKILL);
+            }
+            Action::KillOverdue(pid) => {
+                let mercy = self.spec.settings.mercy.as_secs_f64();
+                tracing::warn!(
+                    "service {name} (pid {pid}): killed: did not stop within {mercy:.1} s (mercy)"
+                );
+                self.signal_group(pid, Signal::SIGKILL);
+            }
+        }
+    }
+
+    /// Sends the stop signal to the program, or to its process group where nothing else in the group passes it on.
+    fn send_stop_signal(&self, pid: Pid) {
+        let (name, signal) = (self.name(), self.stop_signal);
+        match self.state {
+            State::Draining { .. } => {
+                tracing::info!(
+                    "service {name}: sending {signal} to the rest of process group {pid}"
+                );
+                self.signal_group(pid, signal);
+            }
+            // its process group is not known
+            State::Monitored { .. } => {
+                tracing::info!("service {name} (pid {pid}): stopping with {signal}");
+                self.send(pid, signal);
+            }
+            // the program stops its own children: a Celery worker lets them finish their tasks
+            _ if leader_is_program(&self.spec.settings.command) => {
+                tracing::info!("service {name} (pid {pid}): stopping with {signal}");
+                self.send(pid, signal);
+            }
+            _ => {
+                tracing::info!("service {name} (pid {pid}): stopping with {signal}");
+                self.signal_group(pid, signal);
+            }
+        }
+    }
+
+    fn send(&self, pid: Pid, signal: Signal) {
+        if let Err(error) = process::signal(pid, signal) {
+            tracing::warn!(
+                "service {} (pid {pid}): cannot send {signal}: {error}",
+                self.name()
+            );
+        }
+    }
+
+    fn signal_group(&self, leader: Pid, signal: Signal) {
+        signal_group(&format!("service {}", self.name()), leader, signal);
+    }
+
+    /// Sends a signal to a daemon that outlives the instance and has `notifypid`.
+    fn notify(&self, signal: Signal) {
+        let settings = &self.spec.settings;
+        if let State::Monitored { pid, .. } | State::Running { pid, .. } = self.state
+            && settings.pidfile.is_some()
+            && settings.notify
+        {
+            self.send(pid, signal);
+        }
+    }
+
+    fn spawn(&mut self, context: &CommandContext, outputs: &mut Outputs, now: Instant) {
+        let settings = &self.spec.settings;
+        let command = ShellCommand {
+            name: &settings.name,
+            line: &settings.command,
+            directory: settings.chdir.as_deref().map(Path::new),
+            inherits_stdin: settings.stdin,
+            identity: self.spec.identity.as_ref(),
+        };
+        let stop_signal = signal(settings.stop_signal);
+        let spawned = match settings.pidfile {
+            Some(_) => command.spawn_detached(context),
+            None => command.spawn(context, stop_signal, outputs),
+        };
+        self.since = now;
+        match spawned {
+            Ok(pid) => {
+                if settings.pidfile.is_none() {
+                    self.leash = Some(Leash::new(pid, stop_signal, &settings.command));
+                }
+                tracing::info!("service {} (pid {pid}): started", self.name());
+                self.write_pidfile(pid, context);
+                self.handle(Event::Spawned(pid), now);
+            }
+            Err(error) => {
+                self.handle(Event::SpawnFailed, now);
+                let restart = self.describe_restart(now);
+                tracing::error!("service {}: cannot start: {error}{restart}", self.name());
+            }
+        }
+    }
+
+    fn pidfile(&self, context: &CommandContext) -> Option<PathBuf> {
+        let path = self.spec.settings.pidfile.as_deref()?;
+        Some(context.directory.join(path))
+    }
+
+    /// Writes the pidfile of a command that does not write it itself.
+    fn write_pidfile(&self, pid: Pid, context: &CommandContext) {
+        if !self.spec.settings.writes_no_pidfile {
+            return;
+        }
+        if let Some(path) = self.pidfile(context)
+            && let Err(error) = pidfile::write(&path, pid)
+        {
+            tracing::error!("service {}: {error}", self.name());
+        }
+    }
+
+    /// The live process that the pidfile names.
+    fn find_by_pidfile(&self, context: &CommandContext) -> Option<Pid> {
+        let path = self.pidfile(context)?;
+        let pid = pidfile::read(&path).ok()?;
+        let is_known = matches!(self.state, State::Monitored { pid: known, .. } if known == pid);
+        // a pidfile from before a reboot, or from another container, may hold the master's pid
+        let lives = pid != Pid::own()
+            && process::lives(pid)
+            && !pidfile::names_another(&path, pid, self.name());
+        let name = self.name();
+        match (lives, is_known) {
+            (true, false) => tracing::info!("service {name} (pid {pid}): already running"),
+            (false, true) => tracing::warn!("service {name} (pid {pid}): exited; restarting"),
+            _ => {}
+        }
+        lives.then_some(pid)
+    }
+}
+
+/// The signal of a number that the configuration has checked.
+fn signal(number: i32) -> Signal {
+    Signal::try_from(number).unwrap_or(Signal::SIGTERM)
 }

@@ -4,8 +4,8 @@ use std::io;
 use std::time::Instant;
 
 use crate::exit;
-use crate::master::hooks::{Outcome, Phase as HookPhase};
-use crate::master::services::Surroundings;
+use crate::master::hooks::{Phase as HookPhase, Progress};
+use crate::master::shell::command::CommandContext;
 
 use super::event_source::{Descriptor, EventSource, Token};
 use super::master::Master;
@@ -40,44 +40,44 @@ impl EventSource for Source {
 }
 
 impl Master {
-    /// Does what is due of services, and stops the instance if a service that controls it has exited.
+    /// Performs what is due for services and hooks, and stops the instance if a service with `control` has exited.
     fn tick_services(&mut self, now: Instant) {
         if self.phase.is_stopping() {
-            self.services.wind_down();
+            self.services.drain();
         }
         self.services.tick(&self.generations, now);
-        if let Some(sentence) = self.services.last_word()
+        if let Some(reason) = self.services.take_stop_reason()
             && !self.phase.is_stopping()
         {
-            self.stop(format!("{sentence}, and the instance with it"), now);
+            self.stop(format!("{reason}, and the instance stops with it"), now);
         }
     }
 
-    /// Whether the hooks between the load and the service of the first generation have ended. A failure stops the instance.
-    pub(super) fn passes_start(&mut self, generation: usize, now: Instant) -> bool {
-        match self.after_load(generation, now) {
-            Outcome::Busy => false,
-            Outcome::Done => true,
-            Outcome::Failed(sentence) => {
+    /// Whether the `post-app` hooks of the first generation have finished. If one fails or requests exit, the instance exits.
+    pub(super) fn start_hooks_done(&mut self, generation: usize, now: Instant) -> bool {
+        match self.run_post_app(generation, now) {
+            Progress::Running => false,
+            Progress::Done => true,
+            Progress::Failed(sentence) => {
                 tracing::error!("cannot start: {sentence}");
                 self.last_failure = Some(sentence.into());
                 self.stop_now(exit::FAILED, now);
                 false
             }
-            Outcome::Exit(status) => {
-                tracing::info!("a hook requested the exit with status {status}");
+            Progress::Exit(status) => {
+                tracing::info!("a hook requested exit with status {status}");
                 self.stop_now(status, now);
                 false
             }
         }
     }
 
-    /// Runs the hooks between the load of a generation and its service.
-    pub(super) fn after_load(&mut self, generation: usize, now: Instant) -> Outcome {
+    /// Runs the `post-app` hooks of a generation.
+    pub(super) fn run_post_app(&mut self, generation: usize, now: Instant) -> Progress {
         let generation = &self.generations[generation];
-        let around = Surroundings::of(&generation.plan);
+        let context = CommandContext::of_generation(&generation.plan);
         let config = self.instance.next_config();
-        self.services
-            .pass(HookPhase::PostApp, generation.number, config, &around, now)
+        let phase = (HookPhase::PostApp, generation.number);
+        self.services.poll_hooks(phase, config, &context, now)
     }
 }

@@ -1,9 +1,9 @@
-//! When commands of `cron` are due: pure, but for the look at the clock.
+//! When cron jobs are due; pure but for [`now`] and [`local`], which read the clock and the time zone.
 //!
-//! A minute is judged once. One that was missed, because the machine was busy or stopped for a moment, is made up
-//! for; after a longer gap, a suspend or a clock that was set, only the minute that it is counts. Where the local time
-//! is put forward, what had its fixed time in the hour that is left out runs right after it; where it is put back,
-//! what has a fixed time runs the first time only, as in cron(8).
+//! Each minute is judged once. Up to [`MAX_CATCH_UP`] missed minutes are judged late, for example after the machine was
+//! busy. After a longer gap (a suspend, or a clock that was set) only the current minute counts. When daylight saving time
+//! starts, jobs with a fixed time in the skipped hour run right after it; when it ends, jobs with a fixed time run in the
+//! first of the two equal hours only. cron(8) does the same.
 
 use std::ops::RangeInclusive;
 use std::time::{Duration, SystemTime, UNIX_EPOCH};
@@ -11,19 +11,20 @@ use std::time::{Duration, SystemTime, UNIX_EPOCH};
 use crate::config::Schedule;
 use crate::sys::clock::LocalTime;
 
-/// Gaps of so many minutes are made up for.
-const MOST_MISSED: i64 = 5;
+/// Maximum number of missed minutes that are judged late.
+const MAX_CATCH_UP: i64 = 5;
 
-/// A clock that goes back by more minutes than this was wrong before; by less, what has run is not repeated.
-const MOST_BACK: i64 = 60;
+/// Maximum number of minutes by which a clock that goes back repeats nothing. If it goes back further, the earlier time
+/// was wrong.
+const MAX_BACKWARD_STEP: i64 = 60;
 
-/// The longest time, in minutes, by which local time is put forward or back.
-const LONGEST_SHIFT: i64 = 180;
+/// Maximum change of the UTC offset, in minutes.
+const MAX_OFFSET_CHANGE: i64 = 180;
 
-/// A minute since 1970.
+/// Minutes since 1970-01-01 00:00 UTC.
 pub(super) type Minute = i64;
 
-/// The minute that it is, and how long it lasts.
+/// The current minute, and the time until the next one.
 pub(super) fn now() -> (Minute, Duration) {
     let since = SystemTime::now()
         .duration_since(UNIX_EPOCH)
@@ -34,86 +35,87 @@ pub(super) fn now() -> (Minute, Duration) {
     (minute, Duration::from_secs(60).saturating_sub(into))
 }
 
-/// The local time at the beginning of a minute.
+/// The local time at the start of a minute.
 pub(super) fn local(minute: Minute) -> LocalTime {
     let since = Duration::from_secs(u64::try_from(minute).unwrap_or(0) * 60);
     LocalTime::at(UNIX_EPOCH + since)
 }
 
-/// The minutes to judge now, when `last` was the last one that was judged.
+/// The minutes to judge at `now`; `last` is the last minute that was judged.
 pub(super) fn minutes(last: Option<Minute>, now: Minute) -> RangeInclusive<Minute> {
     match last {
-        Some(last) if now > last && now - last <= MOST_MISSED => last + 1..=now,
-        Some(last) if now <= last && last - now <= MOST_BACK => now..=now - 1,
+        Some(last) if now > last && now - last <= MAX_CATCH_UP => last + 1..=now,
+        Some(last) if now <= last && last - now <= MAX_BACKWARD_STEP => now..=now - 1,
         _ => now..=now,
     }
 }
 
-/// Whether the schedule names this minute.
+/// Whether a job with this schedule runs in a minute.
 pub(super) fn is_due(
     schedule: &Schedule,
     minute: Minute,
     local: &impl Fn(Minute) -> LocalTime,
 ) -> bool {
-    let here = local(minute);
-    let fixed = schedule.minute >= 0 && schedule.hour >= 0;
-    if matches(schedule, &here) {
-        return !(fixed && is_repeated(minute, &here, local));
+    let time = local(minute);
+    let has_fixed_time = schedule.minute >= 0 && schedule.hour >= 0;
+    if matches(schedule, &time) {
+        return !(has_fixed_time && is_repeated(minute, &time, local));
     }
-    fixed && skipped(minute, &here, local).any(|wall| matches(schedule, &wall))
+    has_fixed_time && skipped(minute, &time, local).any(|skipped| matches(schedule, &skipped))
 }
 
-/// Whether local time has shown this minute before, because it was put back.
-fn is_repeated(minute: Minute, here: &LocalTime, local: &impl Fn(Minute) -> LocalTime) -> bool {
-    let before = local(minute - LONGEST_SHIFT);
-    let back = Minute::from(before.offset - here.offset) / 60;
-    back > 0 && is_same(&local(minute - back), here)
+/// Whether this local time has occurred before, because the UTC offset has decreased since.
+fn is_repeated(minute: Minute, time: &LocalTime, local: &impl Fn(Minute) -> LocalTime) -> bool {
+    let before = local(minute - MAX_OFFSET_CHANGE);
+    let decrease = Minute::from(before.offset - time.offset) / 60;
+    decrease > 0 && is_same_minute(&local(minute - decrease), time)
 }
 
-fn is_same(one: &LocalTime, other: &LocalTime) -> bool {
+fn is_same_minute(one: &LocalTime, other: &LocalTime) -> bool {
     (one.day, one.hour, one.minute) == (other.day, other.hour, other.minute)
 }
 
-/// The minutes that local time leaves out right before this one.
+/// The local minutes skipped right before this one, because the UTC offset increases.
 fn skipped(
     minute: Minute,
-    here: &LocalTime,
+    time: &LocalTime,
     local: &impl Fn(Minute) -> LocalTime,
 ) -> impl Iterator<Item = LocalTime> {
     let before = local(minute - 1);
-    let here = *here;
-    let forward = (Minute::from(here.offset - before.offset) / 60).clamp(0, LONGEST_SHIFT);
-    (1..=forward).map(move |ahead| {
+    let after = *time;
+    let count = (Minute::from(after.offset - before.offset) / 60).clamp(0, MAX_OFFSET_CHANGE);
+    (1..=count).map(move |ahead| {
         let total = Minute::from(before.hour) * 60 + Minute::from(before.minute) + ahead;
-        // those behind midnight have the date of the minute that follows
-        let mut wall = if total < 24 * 60 { before } else { here };
+        // a skipped minute after midnight has the date of the next existing minute
+        let mut skipped = if total < 24 * 60 { before } else { after };
         let total = total % (24 * 60);
-        wall.hour = u8::try_from(total / 60).unwrap_or(0);
-        wall.minute = u8::try_from(total % 60).unwrap_or(0);
-        wall
+        skipped.hour = u8::try_from(total / 60).unwrap_or(0);
+        skipped.minute = u8::try_from(total % 60).unwrap_or(0);
+        skipped
     })
 }
 
-/// Whether a schedule names a local time. Where both days are given, one is enough.
-pub(super) fn matches(schedule: &Schedule, time: &LocalTime) -> bool {
-    let day = field(schedule.day, time.day);
-    let week = field(schedule.week, time.weekday);
+/// Whether a schedule matches a local time. If both day and week are restricted, one match is enough (crontab(5)).
+fn matches(schedule: &Schedule, time: &LocalTime) -> bool {
+    let day = field_matches(schedule.day, time.day);
+    let week = field_matches(schedule.week, time.weekday);
     let days = if schedule.day != -1 && schedule.week != -1 {
         day || week
     } else {
         day && week
     };
-    days && field(schedule.minute, time.minute)
-        && field(schedule.hour, time.hour)
-        && field(schedule.month, time.month)
+    days && field_matches(schedule.minute, time.minute)
+        && field_matches(schedule.hour, time.hour)
+        && field_matches(schedule.month, time.month)
 }
 
-fn field(wanted: i32, is: u8) -> bool {
-    let is = i32::from(is);
-    if wanted < 0 {
-        is % wanted == 0
+/// Whether a field of a schedule matches: -N matches multiples of N, other values match themselves.
+fn field_matches(field: i32, value: u8) -> bool {
+    let value = i32::from(value);
+    if field < 0 {
+        value % field == 0
     } else {
-        is == wanted
+        value == field
     }
 }
 
@@ -121,7 +123,7 @@ fn field(wanted: i32, is: u8) -> bool {
 mod tests {
     use super::*;
 
-    /// 2026-11-21 was a Saturday; minutes count from its midnight UTC.
+    /// 2026-11-21 00:00 UTC, a Saturday.
     const BASE: Minute = 1_795_219_200 / 60;
 
     fn schedule(fields: [i32; 5]) -> Schedule {
@@ -135,13 +137,13 @@ mod tests {
         }
     }
 
-    /// Local time in a zone that is `before` minutes east of UTC, and `after` from `change` on.
+    /// A time zone whose UTC offset is `before` minutes, and `after` minutes from `change` on.
     fn zone(change: Minute, before: i32, after: i32) -> impl Fn(Minute) -> LocalTime {
         move |minute| {
             let offset = if minute < change { before } else { after };
-            let wall = minute - BASE + Minute::from(offset);
-            let day = wall.div_euclid(24 * 60);
-            let rest = wall.rem_euclid(24 * 60);
+            let local = minute - BASE + Minute::from(offset);
+            let day = local.div_euclid(24 * 60);
+            let rest = local.rem_euclid(24 * 60);
             LocalTime {
                 year: 2026,
                 month: 11,
@@ -156,7 +158,7 @@ mod tests {
         }
     }
 
-    /// The minutes, from midnight on, in which a schedule is due.
+    /// The minutes of the day in which a schedule is due.
     fn due(fields: [i32; 5], local: impl Fn(Minute) -> LocalTime) -> Vec<Minute> {
         let schedule = schedule(fields);
         let day = 0..24 * 60;
@@ -187,21 +189,21 @@ mod tests {
     }
 
     #[test]
-    fn what_has_its_time_in_the_hour_that_is_left_out_runs_right_after_it() {
-        // at 02:00 the clocks are put forward to 03:00
+    fn a_fixed_time_in_the_skipped_hour_runs_right_after_it() {
+        // at 02:00 local time becomes 03:00
         let spring = || zone(BASE + 60, 60, 120);
         assert_eq!(due([30, 2, -1, -1, -1], spring()), [60]);
         assert_eq!(due([0, 3, -1, -1, -1], spring()), [60]);
-        // and on the next day at its usual time
+        // on the next day it runs at its usual time
         assert_eq!(due([59, 1, -1, -1, -1], spring()), [59, 24 * 60 - 1]);
-        // what runs every ten minutes does not run six times at once
+        // a job that runs every ten minutes does not run six times at once
         let often = due([-10, -1, -1, -1, -1], spring());
         assert_eq!(often[5..8], [50, 60, 70]);
     }
 
     #[test]
-    fn what_has_a_fixed_time_runs_once_when_an_hour_is_repeated() {
-        // at 03:00 the clocks are put back to 02:00
+    fn a_fixed_time_in_the_repeated_hour_runs_once() {
+        // at 03:00 local time becomes 02:00
         let autumn = || zone(BASE + 60, 120, 60);
         assert_eq!(due([30, 2, -1, -1, -1], autumn()), [30]);
         assert_eq!(due([30, 3, -1, -1, -1], autumn()), [150]);
@@ -209,7 +211,7 @@ mod tests {
     }
 
     #[test]
-    fn a_moment_that_was_missed_is_made_up_for_and_a_long_gap_is_not() {
+    fn a_short_gap_is_caught_up_and_a_long_one_is_not() {
         assert_eq!(minutes(None, 100), 100..=100);
         assert_eq!(minutes(Some(99), 100), 100..=100);
         assert_eq!(minutes(Some(97), 100), 98..=100);
@@ -218,7 +220,7 @@ mod tests {
     }
 
     #[test]
-    fn a_clock_that_goes_back_a_little_repeats_nothing() {
+    fn a_clock_that_goes_back_up_to_an_hour_repeats_nothing() {
         assert!(minutes(Some(100), 90).is_empty());
         assert_eq!(minutes(Some(10_000), 100), 100..=100);
     }

@@ -1,0 +1,116 @@
+//! Actions that complete at once, and the text that describes an action in the log.
+
+use std::fs::{self, OpenOptions};
+use std::io::{self, Write};
+use std::os::unix::fs::{PermissionsExt, chown};
+use std::path::Path;
+
+use crate::config::Action;
+use crate::sys::{environment, pipe, user};
+
+/// The action in the words of a log message: `hook pre-app: TEXT failed: …`.
+pub(super) fn describe(action: &Action) -> String {
+    match action {
+        Action::Exec(command) | Action::SafeExec(command) => format!("command {command:?}"),
+        Action::Print(_) => "print".to_owned(),
+        Action::ChangeDirectory(path) => format!("cd {path}"),
+        Action::PutEnv(name, _) => format!("putenv {name}"),
+        Action::Exit(status) => format!("exit {status}"),
+        Action::UnixSignal(number, _) => format!("unix_signal {number}"),
+        Action::MakeDirectory(path) => format!("mkdir {path}"),
+        Action::ChangeMode(path, mode) => format!("chmod {path} {mode:o}"),
+        Action::Sticky(path) => format!("sticky {path}"),
+        Action::ChangeOwner(path, user, group) => format!("chown {path} {user} {group}"),
+        Action::Unlink(path) => format!("unlink {path}"),
+        Action::Create(path) => format!("creat {path}"),
+        Action::Write(path, _) => format!("write {path}"),
+        Action::Append(path, _) => format!("append {path}"),
+        Action::WriteFifo(path, _) => format!("writefifo {path}"),
+        Action::WaitFor(_, target) => format!("wait for {target}"),
+    }
+}
+
+/// Performs an action that completes at once; relative paths start at `directory`. Actions that the runner performs
+/// itself have no effect here.
+///
+/// # Errors
+/// Those of the system call.
+pub(super) fn perform(action: &Action, directory: &Path) -> io::Result<()> {
+    let at = |path: &str| directory.join(path);
+    match action {
+        Action::Print(text) => {
+            tracing::info!("{text}");
+            Ok(())
+        }
+        Action::ChangeDirectory(path) => std::env::set_current_dir(at(path)),
+        Action::PutEnv(name, value) => {
+            environment::set(name, value);
+            Ok(())
+        }
+        Action::MakeDirectory(path) => make_directory(&at(path)),
+        Action::ChangeMode(path, mode) => {
+            fs::set_permissions(at(path), fs::Permissions::from_mode(*mode))
+        }
+        Action::Sticky(path) => {
+            let mode = fs::metadata(at(path))?.permissions().mode();
+            fs::set_permissions(at(path), fs::Permissions::from_mode(mode | 0o1000))
+        }
+        Action::ChangeOwner(path, user, group) => {
+            let user = user::find_user(user).map_err(io::Error::other)?.uid;
+            let group = user::find_group(group).map_err(io::Error::other)?;
+            chown(at(path), Some(user), Some(group))
+        }
+        Action::Unlink(path) => fs::remove_file(at(path)),
+        Action::Create(path) => fs::File::create(at(path)).map(drop),
+        Action::Write(path, text) => fs::write(at(path), text),
+        Action::Append(path, text) => OpenOptions::new()
+            .append(true)
+            .create(true)
+            .open(at(path))?
+            .write_all(text.as_bytes()),
+        Action::WriteFifo(path, text) => pipe::write_fifo(&at(path), text.as_bytes()).map(drop),
+        Action::Exec(_)
+        | Action::SafeExec(_)
+        | Action::WaitFor(..)
+        | Action::Exit(_)
+        | Action::UnixSignal(..) => Ok(()),
+    }
+}
+
+/// Creates a directory unless it exists.
+fn make_directory(path: &Path) -> io::Result<()> {
+    match fs::create_dir(path) {
+        Err(error) if error.kind() == io::ErrorKind::AlreadyExists && path.is_dir() => Ok(()),
+        created => created,
+    }
+}
+
+#[cfg(test)]
+#[allow(clippy::unwrap_used)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn files_are_made_written_and_removed() {
+        let dir = tempfile::tempdir().unwrap();
+        let text = |text: &str| text.to_owned();
+        for action in [
+            Action::MakeDirectory(text("made")),
+            Action::MakeDirectory(text("made")),
+            Action::Sticky(text("made")),
+            Action::Write(text("made/f"), text("one\n")),
+            Action::Append(text("made/f"), text("two")),
+            Action::ChangeMode(text("made/f"), 0o640),
+            Action::Create(text("made/g")),
+            Action::Unlink(text("made/g")),
+        ] {
+            perform(&action, dir.path()).unwrap();
+        }
+        let mode = |path: &Path| path.metadata().unwrap().permissions().mode();
+        let file = dir.path().join("made/f");
+        assert_eq!(fs::read_to_string(&file).unwrap(), "one\ntwo");
+        assert_eq!(mode(&file) & 0o7777, 0o640);
+        assert_eq!(mode(&dir.path().join("made")) & 0o1000, 0o1000);
+        assert!(!dir.path().join("made/g").exists());
+    }
+}

@@ -1,0 +1,94 @@
+//! The gate: hooks that a generation waits for (`pre-app`, `post-app`).
+
+use std::time::{Duration, Instant};
+
+use crate::config::Config;
+use crate::master::shell::command::CommandContext;
+use crate::master::shell::output::Outputs;
+use crate::sys::process::End;
+
+use super::phase::Phase;
+use super::runner::{Progress, Runner};
+
+/// Runs the hooks of one phase of one generation at a time.
+#[derive(Debug, Default)]
+pub(super) struct Gate {
+    runner: Runner,
+    state: State,
+}
+
+/// Whose hooks run.
+#[derive(Clone, Copy, Debug, Default, PartialEq)]
+enum State {
+    #[default]
+    Idle,
+    /// The generation has asked for progress since the last [`Gate::abort_abandoned`].
+    Polled(Phase, u32),
+    /// The generation has not asked since.
+    Unpolled(Phase, u32),
+}
+
+impl Gate {
+    /// Runs the hooks of a phase for a generation; the caller repeats the call while they are running. Only those of a
+    /// reload have a time limit (`hook-harakiri`).
+    pub(super) fn poll(
+        &mut self,
+        (phase, generation): (Phase, u32),
+        config: &Config,
+        context: &CommandContext,
+        outputs: &mut Outputs,
+        now: Instant,
+    ) -> Progress {
+        let running = match self.state {
+            State::Idle => None,
+            State::Polled(phase, generation) | State::Unpolled(phase, generation) => {
+                Some((phase, generation))
+            }
+        };
+        if running != Some((phase, generation)) {
+            self.runner.kill();
+            self.runner.add(phase.hooks(config));
+            let limit = time_limit(config, generation);
+            self.runner.set_time_limit(limit, now);
+        }
+        let progress = self.runner.advance(context, outputs, now);
+        self.state = match progress {
+            Progress::Running => State::Polled(phase, generation),
+            _ => State::Idle,
+        };
+        progress
+    }
+
+    /// Kills hooks that no generation has polled since the last call: the generation has been dropped.
+    pub(super) fn abort_abandoned(&mut self) {
+        self.state = match self.state {
+            State::Idle => State::Idle,
+            State::Polled(phase, generation) => State::Unpolled(phase, generation),
+            State::Unpolled(..) => {
+                self.runner.kill();
+                State::Idle
+            }
+        };
+    }
+
+    /// When the next [`Gate::poll`] is due.
+    pub(super) fn deadline(&self) -> Option<Instant> {
+        self.runner.deadline()
+    }
+
+    /// Kills the running command and clears the queue.
+    pub(super) fn kill(&mut self) {
+        self.runner.kill();
+    }
+
+    /// Handles the exit of a child; returns false if it is not the running command.
+    pub(super) fn child_exited(&mut self, end: End, outputs: &mut Outputs, now: Instant) -> bool {
+        self.runner.child_exited(end, outputs, now)
+    }
+}
+
+fn time_limit(config: &Config, generation: u32) -> Option<Duration> {
+    let is_reload = generation > 1;
+    let limit = config.hook_harakiri();
+    (is_reload && !limit.is_zero()).then_some(limit)
+}

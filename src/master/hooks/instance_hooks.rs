@@ -1,0 +1,162 @@
+//! The hooks of a running instance.
+
+use std::time::Instant;
+
+use crate::config::{Action, Config, Meaning};
+use crate::master::generation::Generation;
+use crate::master::shell::command::CommandContext;
+use crate::master::shell::output::Outputs;
+use crate::master::signals::{ReloadMode, SignalAction};
+use crate::sys::process::End;
+use crate::sys::signal::Signal;
+
+use super::gate::Gate;
+use super::phase::{Hook, Phase};
+use super::runner::{Progress, Runner};
+use super::touch_hooks::TouchHooks;
+use super::worker_hooks::{WorkerHooks, workers};
+
+/// All hooks that run while the master's loop runs.
+#[derive(Debug)]
+pub(in crate::master) struct InstanceHooks {
+    /// Hooks beside the workers; a failure is logged and has no other effect.
+    background: Runner,
+    gate: Gate,
+    workers: WorkerHooks,
+    touch: TouchHooks,
+    /// Signals redefined by `unix_signal`; the last entry of a signal counts.
+    signals: Vec<(Signal, SignalAction)>,
+}
+
+impl InstanceHooks {
+    /// Hooks of an instance that starts. Touched files are recorded from now on.
+    pub(in crate::master) fn new(config: &Config, now: Instant) -> Self {
+        let mut touch = TouchHooks::default();
+        touch.configure(config, now);
+        Self {
+            background: Runner::continuing_on_failure(),
+            gate: Gate::default(),
+            workers: WorkerHooks::default(),
+            touch,
+            signals: Vec::new(),
+        }
+    }
+
+    /// Takes the hooks from the configuration of a generation that begins to serve.
+    pub(in crate::master) fn configure(&mut self, config: &Config, generation: u32, now: Instant) {
+        self.workers.configure(config, generation);
+        self.touch.configure(config, now);
+        self.signals = signals(config);
+        if generation == 1 {
+            let actions = config.hook_master_start().iter().cloned();
+            self.background
+                .add(actions.map(|action| Hook::new("master-start", action)));
+        }
+    }
+
+    /// The order that a `unix_signal` action gives to a signal.
+    pub(in crate::master) fn order(&self, signal: Signal) -> Option<SignalAction> {
+        let mut redefined = self.signals.iter().rev();
+        let (_, order) = redefined.find(|(given, _)| *given == signal)?;
+        Some(*order)
+    }
+
+    /// When [`InstanceHooks::tick`] or [`InstanceHooks::poll`] must be called next, touched files aside.
+    pub(in crate::master) fn deadline(&self) -> Option<Instant> {
+        [self.background.deadline(), self.gate.deadline()]
+            .into_iter()
+            .flatten()
+            .min()
+    }
+
+    /// When [`InstanceHooks::queue_touched`] must be called next.
+    pub(in crate::master) fn touch_deadline(&self) -> Option<Instant> {
+        self.touch.deadline()
+    }
+
+    /// Queues the hooks of touched files.
+    pub(in crate::master) fn queue_touched(&mut self, now: Instant) {
+        self.background.add(self.touch.due(now));
+    }
+
+    /// Queues the hooks of workers, and performs queued hooks.
+    pub(in crate::master) fn tick(
+        &mut self,
+        generations: &[Generation],
+        context: &CommandContext,
+        outputs: &mut Outputs,
+        now: Instant,
+    ) {
+        if !self.workers.is_empty() {
+            let workers = generations.iter().flat_map(workers);
+            self.background.add(self.workers.due(workers));
+        }
+        if !self.background.is_idle() {
+            // failures are logged by the runner, and nothing waits for the end
+            let _ = self.background.advance(context, outputs, now);
+        }
+    }
+
+    /// Runs the hooks of a phase that a generation waits for; the caller repeats the call while they are running.
+    pub(in crate::master) fn poll(
+        &mut self,
+        (phase, generation): (Phase, u32),
+        config: &Config,
+        context: &CommandContext,
+        outputs: &mut Outputs,
+        now: Instant,
+    ) -> Progress {
+        if phase.is_empty(config) {
+            return Progress::Done;
+        }
+        self.gate
+            .poll((phase, generation), config, context, outputs, now)
+    }
+
+    /// Kills hooks of a generation that has been dropped; called once per iteration of the loop.
+    pub(in crate::master) fn abort_abandoned(&mut self) {
+        self.gate.abort_abandoned();
+    }
+
+    /// Stops watching files.
+    pub(in crate::master) fn stop_watching(&mut self) {
+        self.touch.clear();
+    }
+
+    /// Kills running commands and drops queued hooks.
+    pub(in crate::master) fn kill(&mut self) {
+        self.background.kill();
+        self.gate.kill();
+    }
+
+    /// Handles the exit of a child; returns false if it is not the command of a hook.
+    pub(in crate::master) fn child_exited(
+        &mut self,
+        end: End,
+        outputs: &mut Outputs,
+        now: Instant,
+    ) -> bool {
+        self.background.child_exited(end, outputs, now) || self.gate.child_exited(end, outputs, now)
+    }
+}
+
+/// The signals that `hook-master-start = unix_signal:…` redefines.
+fn signals(config: &Config) -> Vec<(Signal, SignalAction)> {
+    let actions = config.hook_master_start().iter();
+    actions
+        .filter_map(|action| match action {
+            Action::UnixSignal(number, meaning) => {
+                Some((Signal::try_from(*number).ok()?, order(*meaning)))
+            }
+            _ => None,
+        })
+        .collect()
+}
+
+fn order(meaning: Meaning) -> SignalAction {
+    match meaning {
+        Meaning::Stop => SignalAction::Stop,
+        Meaning::Reload => SignalAction::Reload(ReloadMode::Graceful),
+        Meaning::BrutalReload => SignalAction::Reload(ReloadMode::Brutal),
+    }
+}

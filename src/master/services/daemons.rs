@@ -1,0 +1,99 @@
+//! All daemons of an instance.
+
+use std::time::Instant;
+
+use crate::master::shell::command::CommandContext;
+use crate::master::shell::output::Outputs;
+use crate::sys::process::End;
+
+use super::daemon::{ChildExit, Daemon};
+use super::daemon_spec::DaemonSpec;
+
+/// The daemons of the current generation, and those of earlier ones that have not exited.
+#[derive(Debug, Default)]
+pub(super) struct Daemons {
+    all: Vec<Daemon>,
+    /// Why the instance stops, until the master asks.
+    stop_reason: Option<String>,
+}
+
+impl Daemons {
+    pub(super) fn is_empty(&self) -> bool {
+        self.all.is_empty()
+    }
+
+    /// Takes the daemons of a new generation. Daemons without an equal in `specs` are stopped; others are restarted unless
+    /// they outlive a reload.
+    pub(super) fn configure(&mut self, specs: Vec<DaemonSpec>, now: Instant) {
+        let mut new: Vec<Option<DaemonSpec>> = specs.into_iter().map(Some).collect();
+        for daemon in &mut self.all {
+            let same = new.iter_mut().find(|it| it.as_ref() == Some(daemon.spec()));
+            match same {
+                Some(same) if !daemon.is_gone() => {
+                    *same = None;
+                    daemon.reload(now);
+                }
+                _ => daemon.stop(now),
+            }
+        }
+        let new = new.into_iter().flatten();
+        self.all.extend(new.map(|spec| Daemon::new(spec, now)));
+    }
+
+    /// Performs what is due, and removes daemons that have exited for good.
+    pub(super) fn tick(&mut self, context: &CommandContext, outputs: &mut Outputs, now: Instant) {
+        for index in 0..self.all.len() {
+            if !self.is_blocked(&self.all[index]) {
+                self.all[index].tick(context, outputs, now);
+            }
+        }
+        self.all.retain(|daemon| !daemon.is_gone());
+    }
+
+    /// Whether a daemon waits for the exit of its predecessor of the same name, which may hold the same port or file.
+    fn is_blocked(&self, daemon: &Daemon) -> bool {
+        let mut others = self.all.iter();
+        daemon.is_waiting()
+            && others.any(|other| other.is_leaving() && other.name() == daemon.name())
+    }
+
+    /// When [`Daemons::tick`] must be called next.
+    pub(super) fn deadline(&self) -> Option<Instant> {
+        let all = self.all.iter().filter(|it| !self.is_blocked(it));
+        all.filter_map(Daemon::deadline).min()
+    }
+
+    /// Handles the exit of a child; returns false if it is not a daemon.
+    pub(super) fn child_exited(&mut self, end: End, outputs: &mut Outputs, now: Instant) -> bool {
+        for daemon in &mut self.all {
+            match daemon.child_exited(end, outputs, now) {
+                ChildExit::NotOurs => {}
+                ChildExit::Handled => return true,
+                ChildExit::StopInstance(reason) => {
+                    self.stop_reason = Some(reason);
+                    return true;
+                }
+            }
+        }
+        false
+    }
+
+    /// Takes the reason to stop the instance, if a daemon with `control` has exited.
+    pub(super) fn take_stop_reason(&mut self) -> Option<String> {
+        self.stop_reason.take()
+    }
+
+    /// Stops all daemons except those that outlive the instance.
+    pub(super) fn stop(&mut self, now: Instant) {
+        for daemon in &mut self.all {
+            daemon.stop(now);
+        }
+    }
+
+    /// Kills all daemons except those that outlive the instance.
+    pub(super) fn kill(&mut self, now: Instant) {
+        for daemon in &mut self.all {
+            daemon.kill(now);
+        }
+    }
+}
