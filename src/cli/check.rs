@@ -1,4 +1,4 @@
-//! `ruwsgi check`: everything that is wrong with configuration files, for people or machines.
+//! `ruwsgi check`: all errors of configuration files, as text or JSON.
 
 use std::process::ExitCode;
 
@@ -6,9 +6,9 @@ use serde::Serialize;
 
 use crate::config::{self, Finding, Invocation, Place, Report, Severity};
 
-use super::say;
+use super::output::say;
 
-/// Checks files without starting anything; fails if one of them could not be started with.
+/// Checks files without starting a server; fails if one of them has an error.
 pub(super) fn run<'a>(
     invocation: &Invocation,
     files: impl Iterator<Item = &'a str>,
@@ -46,14 +46,14 @@ fn examine(invocation: &Invocation, file: &str) -> Report {
     ))
 }
 
-/// A finding for machines.
+/// A finding as JSON.
 #[derive(Serialize)]
 struct Item<'a> {
     severity: &'static str,
-    /// The file, when it was found in one.
+    /// The file of the finding, if it was found in one.
     file: Option<&'a str>,
     line: Option<u32>,
-    /// `environment` or `command line`, when it was found there.
+    /// `environment` or `command line`, if it was found there.
     source: Option<&'static str>,
     message: &'a str,
     hint: Option<&'a str>,

@@ -1,6 +1,6 @@
-//! `fallback-config`: another configuration, for when the first one cannot be used.
+//! `fallback-config`: a second configuration, used if the first one fails.
 //!
-//! There is one fallback and none behind it: uWSGI, which follows each one's own, may go round for ever.
+//! The fallback of a fallback is ignored. uWSGI follows it, and can loop for ever.
 
 use std::io;
 use std::os::unix::process::CommandExt;
@@ -9,15 +9,15 @@ use std::process::Command;
 use crate::config::{self, Invocation};
 use crate::sys::environment;
 
-/// Set in a process that is the second try already.
+/// The environment variable of a process that runs the fallback.
 const TAKEN: &str = "RUWSGI_FALLBACK";
 
-/// Whether this process may still fall back. To be called once, before there are threads.
+/// Whether this process can fall back. Removes the variable: call it once, before threads exist.
 pub(super) fn is_left() -> bool {
     environment::take(TAKEN).is_none()
 }
 
-/// What falls back from a configuration that is wrong; nothing when it names nothing.
+/// The invocation with the `fallback-config` of an invalid configuration, if it has one.
 pub(super) fn of(invocation: &Invocation) -> Option<Invocation> {
     let file = config::fallback(invocation)?;
     let argv = invocation.argv.first().cloned().into_iter();
@@ -30,7 +30,7 @@ pub(super) fn of(invocation: &Invocation) -> Option<Invocation> {
     Some(fallback)
 }
 
-/// Makes this process start anew, with another configuration; returns only when that fails.
+/// Executes ruwsgi again with another configuration; returns only on failure.
 pub(super) fn exec(invocation: &Invocation, file: &str) -> io::Error {
     Command::new("/proc/self/exe")
         .arg0(invocation.argv.first().map_or("ruwsgi", String::as_str))

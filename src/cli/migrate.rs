@@ -1,13 +1,13 @@
-//! `ruwsgi migrate`: another configuration as one of ruwsgi's, on standard output.
+//! `ruwsgi migrate`: converts a configuration to an ini file, on standard output.
 
 use std::process::ExitCode;
 
 use crate::config::Invocation;
 use crate::config::migrate::{Origin, migrate};
 
-use super::{complain, say};
+use super::output::{complain, say};
 
-/// Writes the ini file for a configuration; gunicorn's may be a file or a command line.
+/// Prints the ini file for a configuration; that of gunicorn is a file or a command line.
 pub(super) fn run(invocation: &Invocation, from: Option<&str>, words: &[String]) -> ExitCode {
     let joined = words.join(" ");
     let file = invocation.cwd.join(&joined);
@@ -18,7 +18,7 @@ pub(super) fn run(invocation: &Invocation, from: Option<&str>, words: &[String])
         (Some("supervisor"), _) => Origin::Supervisor,
         (Some(other), _) => {
             return complain(&format!(
-                "nothing is known about {other}; write --from uwsgi, gunicorn or supervisor"
+                "unknown format {other}; write --from uwsgi, gunicorn or supervisor"
             ));
         }
     };

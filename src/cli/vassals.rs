@@ -1,4 +1,4 @@
-//! The verbs that ask emperors and masters, and what a vassal does before it reads its file.
+//! The verbs that control emperors and masters, and the start hook of a vassal.
 
 use std::process::{Command as Program, ExitCode, Stdio};
 
@@ -9,57 +9,53 @@ use crate::control::client::{self, Failure, Question};
 use crate::control::messages::{Count, Verb};
 use crate::process::VassalEnvironment;
 
-use super::{complain, say};
+use super::output::{complain, say};
 
 const VERBS: [(&str, Verb, &str); 8] = [
-    (
-        "ls",
-        Verb::List,
-        "List the vassals and instances that run here.",
-    ),
+    ("ls", Verb::List, "List the running vassals and instances."),
     (
         "status",
         Verb::Status,
-        "Tell everything about one: its workers, what they do, its sockets; without a name, about the emperor.",
+        "Show workers, requests in flight and sockets of one; without NAME, the emperor.",
     ),
     (
         "reload",
         Verb::Reload,
-        "Load its configuration and application anew.",
+        "Reload configuration and application.",
     ),
     (
         "stop",
         Verb::Stop,
-        "Stop it; a vassal until it is started again.",
+        "Stop it. A vassal stays stopped until ruwsgi start.",
     ),
     ("start", Verb::Start, "Start a vassal that was stopped."),
-    ("retry", Verb::Retry, "Start a vassal that failed at once."),
+    (
+        "retry",
+        Verb::Retry,
+        "Start a failed vassal now, without the rest of its backoff.",
+    ),
     (
         "scale",
         Verb::Scale,
-        "Set the number of workers, up to processes.",
+        "Set the number of workers, at most processes.",
     ),
-    (
-        "kill-worker",
-        Verb::KillWorker,
-        "Put another worker in the place of one.",
-    ),
+    ("kill-worker", Verb::KillWorker, "Replace a worker."),
 ];
 
-/// The verbs, described.
+/// The verbs with their arguments.
 pub(super) fn commands() -> impl Iterator<Item = Command> {
     VERBS.into_iter().map(|(name, verb, about)| {
         let command = Command::new(name).about(about).args([
             Arg::new("control")
                 .long("control")
                 .value_name("SOCKET")
-                .help("The control socket (control-socket, emperor-control); without it all that are found are asked."),
-            flag("json", "Write what is answered as JSON."),
+                .help("The control socket (control-socket, emperor-control). Without it, all sockets in the runtime directory are used."),
+            flag("json", "Print the response as JSON."),
         ]);
-        let wait = flag("wait", "Come back when it is done, and fail if it failed.");
+        let wait = flag("wait", "Wait until the order is complete; the exit status is 1 if it failed.");
         let who = Arg::new("name")
             .value_name("NAME")
-            .help("The vassal or instance: its file's name, also without the extension, its file, its pidfile, or its control socket.");
+            .help("The vassal or instance: the name of its file (the extension is optional), or the path of its file, pidfile or control socket.");
         match verb {
             Verb::List => command,
             Verb::Status => command.arg(who),
@@ -70,7 +66,7 @@ pub(super) fn commands() -> impl Iterator<Item = Command> {
                     .required(true)
                     .allow_hyphen_values(true)
                     .value_parser(Count::parse)
-                    .help("So many, or so many more or fewer; 0: none until the next connection."),
+                    .help("The number of workers, or a difference to the current number. With 0 there is no worker until the next connection."),
                 wait,
             ]),
             Verb::KillWorker => command.args([
@@ -80,7 +76,7 @@ pub(super) fn commands() -> impl Iterator<Item = Command> {
                     .required(true)
                     .value_parser(value_parser!(u32).range(1..))
                     .help("The worker's number, from 1."),
-                flag("now", "Kill it at once, with its requests."),
+                flag("now", "Kill it at once, with its requests in flight."),
                 wait,
             ]),
             _ => command.args([who, wait]),
@@ -95,12 +91,12 @@ fn flag(name: &'static str, help: &'static str) -> Arg {
         .help(help)
 }
 
-/// Whether this is one of them.
+/// Whether `verb` is one of these verbs.
 pub(super) fn is_verb(verb: &str) -> bool {
     VERBS.iter().any(|(known, ..)| *known == verb)
 }
 
-/// Asks, and prints the answer.
+/// Sends the request and prints the response.
 pub(super) fn run(verb: &str, arguments: &ArgMatches) -> ExitCode {
     let text = |name: &str| {
         arguments
@@ -133,10 +129,10 @@ pub(super) fn run(verb: &str, arguments: &ArgMatches) -> ExitCode {
     }
 }
 
-/// Runs `vassals-start-hook`, if an emperor asked for it, in the vassal's directory and as its user.
+/// Runs `vassals-start-hook`, if the emperor has one, in the vassal's directory and as its user.
 ///
 /// # Errors
-/// A sentence about a hook that failed: then the vassal does not start.
+/// A sentence about a failed hook; the vassal does not start then.
 pub(super) fn run_start_hook(vassal: &VassalEnvironment) -> Result<(), String> {
     let Some(hook) = &vassal.start_hook else {
         return Ok(());
@@ -153,7 +149,7 @@ pub(super) fn run_start_hook(vassal: &VassalEnvironment) -> Result<(), String> {
     }
 }
 
-/// What is wrong with a configuration, in one sentence for the emperor's list.
+/// The errors of a configuration, in one sentence for the emperor.
 pub(super) fn sentence(findings: &[Finding]) -> String {
     let mut errors = findings.iter().filter(|it| it.severity == Severity::Error);
     let first = errors.next().map(ToString::to_string).unwrap_or_default();

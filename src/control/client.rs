@@ -11,9 +11,9 @@ use crate::sys::process;
 use crate::sys::signal::Signal;
 
 use super::client_io::exchange;
-use super::messages::{Answer, Count, Request, Row, Verb};
 use super::socket_path;
 use super::table;
+use crate::ipc::control::{Answer, Count, Request, Row, Verb};
 
 /// What to ask.
 pub(crate) struct Question {

@@ -9,7 +9,7 @@ use serde_json::Value;
 use crate::log;
 use crate::sys::unix_socket;
 
-use super::messages::{Answer, Request};
+use crate::ipc::control::{Answer, Request};
 
 /// The longest answer, bytes.
 const LONGEST_ANSWER: usize = 64 << 20;

@@ -1,11 +1,14 @@
-//! The control socket, by which `ruwsgi ls` and its kin speak with an emperor or a master: what both need.
+//! The control socket, through which `ruwsgi ls`, `status`, `reload` and the other verbs reach an emperor or a master.
 //!
-//! `socket_path.rs` says where the sockets are, `messages.rs` what is said over them, `server.rs` receives those who ask and
-//! `client.rs` is one of them, which `table.rs` prints for. What a request means is the role's own affair: it is the desk's [`server::Host`].
+//! `socket_path` finds and names the sockets, `server` serves clients, `client` sends a request and `table` prints the
+//! response. The process behind a server implements [`server::Host`]. The messages are in [`crate::ipc::control`].
 
 pub(crate) mod client;
 mod client_io;
-pub(crate) mod messages;
+mod readiness;
+mod reply;
 pub(crate) mod server;
 pub(crate) mod socket_path;
 mod table;
+
+pub(crate) use crate::ipc::control as messages;

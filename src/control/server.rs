@@ -1,47 +1,48 @@
-//! The listening end of a control socket: a few clients at a time, each with one request and one answer.
+//! The listening end of a control socket: a few clients at a time, each with one request and one response.
 //!
-//! Nothing here blocks: whoever is slow to ask, or to take the answer, is let go after a while.
+//! Nothing here blocks. A client that is slow to send its request or to read its response is dropped after a timeout.
 
-use std::io::{self, IoSlice};
+use std::io;
 use std::os::fd::{AsFd, AsRawFd, BorrowedFd, OwnedFd};
 use std::path::{Path, PathBuf};
 use std::time::{Duration, Instant};
 
+use crate::ipc::control::{Answer, Request};
 use crate::sys::socket::{self, FileId};
 use crate::sys::stream;
 use crate::sys::unix_socket::{self, Access, PlaceError};
 use crate::sys::user;
 
-use super::messages::{Answer, Request};
+use super::readiness::{Interest, Readiness};
+use super::reply::Reply;
 
-/// Those who ask at the same time; more wait.
-const MOST_CLIENTS: usize = 32;
-/// Of these, so many for root and the user that runs this: nobody else can keep them out.
+/// Maximum number of clients; further ones wait in the accept queue.
+const MAX_CLIENTS: usize = 32;
+/// Clients reserved for root and the server's own user, so that other users cannot lock them out.
 const RESERVED: usize = 8;
-/// So many at the same time for each other user.
-const MOST_OF_ONE: usize = 8;
-/// So many are looked at before everything else gets its turn.
-const MOST_AT_ONCE: usize = 64;
-/// The longest request, bytes.
-const LONGEST_REQUEST: usize = 8192;
-/// Those who may wait to be let in.
+/// Maximum number of clients of each other user.
+const MAX_CLIENTS_PER_USER: usize = 8;
+/// Maximum number of connections accepted per turn of the event loop.
+const MAX_ACCEPTS: usize = 64;
+/// Maximum length of a request, bytes.
+const MAX_REQUEST: usize = 8192;
+/// Length of the accept queue.
 const BACKLOG: u32 = 64;
-/// How long a client may take to ask, or to take its answer.
-const PATIENCE: Duration = Duration::from_secs(5);
-/// Nobody is let in for so long when there are no descriptors left.
-const CLOSED: Duration = Duration::from_millis(500);
-/// What a client does not take at once is offered again after this.
-const AGAIN: Duration = Duration::from_millis(20);
+/// Timeout for a request.
+const REQUEST_TIMEOUT: Duration = Duration::from_secs(5);
+/// Pause after accept(2) failed, for example because no descriptor is left.
+const ACCEPT_PAUSE: Duration = Duration::from_millis(500);
 
-/// Who answers: the role behind the socket.
+/// The process behind a control socket, which carries out requests.
 pub(crate) trait Host {
-    /// What a client waits for.
+    /// An order that is not complete yet.
     type Pending;
 
-    /// A user has asked for something.
+    /// Begins a request of user `uid`.
     fn begin(&mut self, uid: u32, request: Request, now: Instant) -> Next<Self::Pending>;
 
-    /// The answer to a client that waits, once there is one; `overdue`: it must not wait any longer.
+    /// The response to a pending order, if it is complete. After the time of [`Next::Wait`], `overdue` is true and the
+    /// host responds in any case.
     fn go_on(
         &mut self,
         uid: u32,
@@ -51,38 +52,41 @@ pub(crate) trait Host {
     ) -> Option<Answer>;
 }
 
-/// What follows from a request.
+/// The result of beginning a request.
 pub(crate) enum Next<P> {
-    /// This is the answer.
+    /// The response.
     Answer(Answer),
-    /// The answer comes later, at this moment at the latest.
+    /// The response follows, at this time at the latest.
     Wait(P, Option<Instant>),
 }
 
-/// A control socket and those who are connected.
+/// A control socket and its clients.
 pub(crate) struct Desk<P> {
     listener: OwnedFd,
     path: PathBuf,
     id: FileId,
     clients: Vec<Client<P>>,
-    /// Nobody can be let in before, for want of descriptors.
-    closed: Option<Instant>,
+    /// No connection is accepted before this time.
+    paused: Option<Instant>,
+    readiness: Readiness,
 }
 
 struct Client<P> {
     connection: OwnedFd,
     uid: u32,
-    deadline: Instant,
     stage: Stage<P>,
+    /// What the server waits for at the connection.
+    interest: Interest,
 }
 
 enum Stage<P> {
-    /// It has not said all of its request.
-    Asking(Vec<u8>),
-    /// It waits for the answer.
+    /// The request is incomplete.
+    Reading { request: Vec<u8>, deadline: Instant },
+    /// The response is not known yet; it is due at the given time, if there is one.
     Waiting(P, Option<Instant>),
-    /// So much of the answer is to be sent yet.
-    Answering(Vec<u8>),
+    /// The response is being sent.
+    Writing(Reply),
+    /// The connection can be closed.
     Done,
 }
 
@@ -90,58 +94,54 @@ impl<P> Desk<P> {
     /// Listens at a path.
     ///
     /// # Errors
-    /// When the socket cannot be put there: somebody else listens at that path, say.
+    /// If the socket cannot be bound, for example because another process listens there.
     pub(crate) fn open(path: &Path, access: Access) -> Result<Self, PlaceError> {
         let (listener, id) = unix_socket::place(path, access, BACKLOG)?;
         socket::set_nonblocking(&listener, true)?;
+        let readiness = Readiness::new()?;
+        readiness.add(listener.as_fd(), Interest::Read)?;
         Ok(Self {
             listener,
             path: path.to_owned(),
             id,
             clients: Vec::new(),
-            closed: None,
+            paused: None,
+            readiness,
         })
     }
 
-    /// What to wait for: the socket itself, then the clients that may say something.
+    /// The descriptor to poll for readability: it is ready when a client connects, sends, disconnects, or can take more
+    /// of its response.
     pub(crate) fn descriptors(&self) -> Vec<BorrowedFd<'_>> {
-        let mut descriptors = Vec::new();
-        if self.clients.len() < MOST_CLIENTS && self.closed.is_none() {
-            descriptors.push(self.listener.as_fd());
-        }
-        let speaking =
-            |client: &&Client<P>| matches!(client.stage, Stage::Asking(_) | Stage::Waiting(..));
-        let clients = self.clients.iter().filter(speaking);
-        descriptors.extend(clients.map(|client| client.connection.as_fd()));
-        descriptors
+        vec![self.readiness.descriptor()]
     }
 
-    /// When there is something to do, if nothing is heard before.
-    pub(crate) fn deadline(&self, now: Instant) -> Option<Instant> {
-        let deadlines = self.clients.iter().filter_map(|client| match client.stage {
-            Stage::Asking(_) => Some(client.deadline),
-            Stage::Waiting(_, until) => until,
-            Stage::Answering(_) => Some(now + AGAIN),
-            Stage::Done => None,
-        });
-        deadlines.chain(self.closed).min()
+    /// When [`Desk::serve`] is due, if no descriptor is ready before.
+    pub(crate) fn deadline(&self, _now: Instant) -> Option<Instant> {
+        let deadlines = self
+            .clients
+            .iter()
+            .filter_map(|client| match &client.stage {
+                Stage::Reading { deadline, .. } => Some(*deadline),
+                Stage::Waiting(_, until) => *until,
+                Stage::Writing(reply) => Some(reply.deadline()),
+                Stage::Done => None,
+            });
+        deadlines.chain(self.paused).min()
     }
 
-    /// Hears who has come, what they ask, and serves them.
+    /// Accepts connections, reads requests and sends responses, as far as that does not block.
     pub(crate) fn serve(&mut self, host: &mut impl Host<Pending = P>, now: Instant) {
-        self.closed = self.closed.filter(|until| *until > now);
-        for _ in 0..MOST_AT_ONCE {
-            if self.clients.len() >= MOST_CLIENTS || self.closed.is_some() {
+        self.paused = self.paused.filter(|until| *until > now);
+        for _ in 0..MAX_ACCEPTS {
+            if !self.is_accepting() {
                 break;
             }
             match stream::accept(self.listener.as_raw_fd()) {
                 Ok(connection) => self.admit(connection, now),
-                Err(error) => {
-                    // who waits would make us try again without end
-                    let nobody = error.kind() == io::ErrorKind::WouldBlock;
-                    self.closed = (!nobody).then(|| now + CLOSED);
-                    break;
-                }
+                Err(error) if error.kind() == io::ErrorKind::WouldBlock => break,
+                // without the pause the waiting connection would wake the loop at once
+                Err(_) => self.paused = Some(now + ACCEPT_PAUSE),
             }
         }
         for client in &mut self.clients {
@@ -149,30 +149,60 @@ impl<P> Desk<P> {
         }
         self.clients
             .retain(|client| !matches!(client.stage, Stage::Done));
+        self.update_interests();
     }
-}
 
-impl<P> Desk<P> {
-    /// Lets a client in, unless there are too many of its user.
+    fn is_accepting(&self) -> bool {
+        self.clients.len() < MAX_CLIENTS && self.paused.is_none()
+    }
+
+    /// Adds a client, unless its user has too many.
     fn admit(&mut self, connection: OwnedFd, now: Instant) {
         let ready = socket::set_nonblocking(&connection, true);
         let (Ok(()), Ok(uid)) = (ready, socket::peer_user(connection.as_fd())) else {
             return;
         };
-        let mut client = Client {
-            connection,
-            uid,
-            deadline: now + PATIENCE,
-            stage: Stage::Asking(Vec::new()),
-        };
-        let of_the_same = self.clients.iter().filter(|other| other.uid == uid).count();
-        let most = MOST_CLIENTS - RESERVED;
-        if !is_privileged(uid) && (of_the_same >= MOST_OF_ONE || self.clients.len() >= most) {
-            client.answer(&Answer::refusal("too many ask at the same time"), now);
-            client.write(now);
+        let of_same_user = self.clients.iter().filter(|other| other.uid == uid).count();
+        let max_clients = MAX_CLIENTS - RESERVED;
+        if !is_privileged(uid)
+            && (of_same_user >= MAX_CLIENTS_PER_USER || self.clients.len() >= max_clients)
+        {
+            let refusal = Answer::refusal("too many clients; try again");
+            Reply::new(encode(&refusal), now).send(connection.as_fd(), now);
             return;
         }
-        self.clients.push(client);
+        let interest = Interest::Read;
+        if self.readiness.add(connection.as_fd(), interest).is_ok() {
+            self.clients.push(Client {
+                connection,
+                uid,
+                stage: Stage::Reading {
+                    request: Vec::new(),
+                    deadline: now + REQUEST_TIMEOUT,
+                },
+                interest,
+            });
+        }
+    }
+
+    /// Tells the kernel what to wait for at the listener and at each client.
+    fn update_interests(&mut self) {
+        let interest = match self.is_accepting() {
+            true => Interest::Read,
+            false => Interest::Paused,
+        };
+        // these calls fail only without memory; the deadlines still apply then
+        let _ = self.readiness.set(self.listener.as_fd(), interest);
+        for client in &mut self.clients {
+            let interest = match client.stage {
+                Stage::Writing(_) => Interest::Write,
+                _ => Interest::Read,
+            };
+            if interest != client.interest {
+                client.interest = interest;
+                let _ = self.readiness.set(client.connection.as_fd(), interest);
+            }
+        }
     }
 }
 
@@ -182,45 +212,47 @@ fn is_privileged(uid: u32) -> bool {
 
 impl<P> Drop for Desk<P> {
     fn drop(&mut self) {
-        // one that cannot be removed is replaced by the next of the same name
+        // a socket file that remains is replaced at the next start
         let _ = unix_socket::remove(&self.path, self.id);
     }
 }
 
 impl<P> Client<P> {
     fn serve(&mut self, host: &mut impl Host<Pending = P>, now: Instant) {
-        if let Stage::Asking(_) = self.stage {
+        if let Stage::Reading { .. } = self.stage {
             self.read(host, now);
         }
         if let Stage::Waiting(pending, until) = &self.stage {
             let overdue = until.is_some_and(|until| until <= now);
             match host.go_on(self.uid, pending, overdue, now) {
                 Some(answer) => self.answer(&answer, now),
-                None if self.has_left() => self.stage = Stage::Done,
+                None if self.is_disconnected() => self.stage = Stage::Done,
                 None => {}
             }
         }
-        if let Stage::Answering(_) = self.stage {
-            self.write(now);
+        if let Stage::Writing(reply) = &mut self.stage
+            && reply.send(self.connection.as_fd(), now)
+        {
+            self.stage = Stage::Done;
         }
     }
 
     fn read(&mut self, host: &mut impl Host<Pending = P>, now: Instant) {
-        let Stage::Asking(text) = &mut self.stage else {
+        let Stage::Reading { request, deadline } = &mut self.stage else {
             return;
         };
-        let over = match stream::recv_into(self.connection.as_raw_fd(), text, LONGEST_REQUEST) {
+        let over = match stream::recv_into(self.connection.as_raw_fd(), request, MAX_REQUEST) {
             Ok(0) => true,
             Ok(_) => false,
             Err(error) => error.kind() != io::ErrorKind::WouldBlock,
         };
-        let Some(end) = text.iter().position(|byte| *byte == b'\n') else {
-            if over || text.len() >= LONGEST_REQUEST || self.deadline <= now {
+        let Some(end) = request.iter().position(|byte| *byte == b'\n') else {
+            if over || request.len() >= MAX_REQUEST || *deadline <= now {
                 self.stage = Stage::Done;
             }
             return;
         };
-        let Ok(request) = serde_json::from_slice::<Request>(&text[..end]) else {
+        let Ok(request) = serde_json::from_slice::<Request>(&request[..end]) else {
             return self.answer(&Answer::not_understood(), now);
         };
         match host.begin(self.uid, request, now) {
@@ -230,33 +262,23 @@ impl<P> Client<P> {
     }
 
     fn answer(&mut self, answer: &Answer, now: Instant) {
-        let mut text = serde_json::to_vec(answer).unwrap_or_default();
-        text.push(b'\n');
-        self.deadline = now + PATIENCE;
-        self.stage = Stage::Answering(text);
+        self.stage = Stage::Writing(Reply::new(encode(answer), now));
     }
 
-    fn write(&mut self, now: Instant) {
-        let Stage::Answering(text) = &mut self.stage else {
-            return;
-        };
-        match stream::send(self.connection.as_raw_fd(), &[IoSlice::new(text)]) {
-            Ok(sent) => drop(text.drain(..sent)),
-            Err(error) if error.kind() == io::ErrorKind::WouldBlock => {}
-            Err(_) => text.clear(),
-        }
-        if text.is_empty() || self.deadline <= now {
-            self.stage = Stage::Done;
-        }
-    }
-
-    /// Whether it waits no longer.
-    fn has_left(&self) -> bool {
+    /// Whether a waiting client has disconnected. One that sends more counts too: its data would wake the loop again
+    /// and again.
+    fn is_disconnected(&self) -> bool {
         let mut more = Vec::new();
-        match stream::recv_into(self.connection.as_raw_fd(), &mut more, LONGEST_REQUEST) {
-            // one that talks on keeps us from our work
+        match stream::recv_into(self.connection.as_raw_fd(), &mut more, MAX_REQUEST) {
             Ok(_) => true,
             Err(error) => error.kind() != io::ErrorKind::WouldBlock,
         }
     }
+}
+
+/// A response as a line of JSON.
+fn encode(answer: &Answer) -> Vec<u8> {
+    let mut line = serde_json::to_vec(answer).unwrap_or_default();
+    line.push(b'\n');
+    line
 }

@@ -4,7 +4,7 @@ use std::fmt::Write as _;
 
 use crate::log::counted;
 
-use super::messages::{Doing, Emperor, Instance, Row, Worker};
+use crate::ipc::control::{Doing, Emperor, Instance, Row, Worker};
 
 /// All vassals and instances, one to a line.
 pub(super) fn all(rows: &[Row]) -> String {

@@ -509,7 +509,7 @@ fn the_number_of_workers_is_set_without_losing_a_request() {
         "{told}"
     );
     let told = refused(server.operator(&["scale", "site", "many"]));
-    assert!(told.contains("many is no number of workers"), "{told}");
+    assert!(told.contains("many is not a number of workers"), "{told}");
     // none, until somebody comes
     fine(server.operator(&["scale", "site", "0", "--wait"]));
     server.wait_for_workers(0);

@@ -1,40 +1,40 @@
-//! What `ruwsgi ls` and its kin ask, and what is answered: a line of JSON each, over a control socket.
+//! Requests to a control socket and their responses: one line of JSON each.
 
 use std::collections::BTreeMap;
 
 use serde::{Deserialize, Serialize};
 
-/// A question or an order.
+/// A request of a client.
 #[derive(Serialize, Deserialize, Debug, Clone, PartialEq, Eq)]
 pub(crate) struct Request {
     pub(crate) verb: Verb,
-    /// Who is meant: a name or an absolute path; none for all, or for whoever answers.
+    /// The target: a name or an absolute path; `None` for all, or for the process at the socket.
     pub(crate) name: Option<String>,
-    /// Who is meant: its master's process id.
+    /// The target: the process id of its master.
     #[serde(default)]
     pub(crate) pid: Option<i32>,
-    /// Answer only when the order is carried out.
+    /// Respond after the order is complete.
     pub(crate) wait: bool,
-    /// The worker that is meant.
+    /// The number of a worker, for `kill-worker`.
     #[serde(default)]
     pub(crate) worker: Option<u32>,
-    /// How many workers there are to be.
+    /// The number of workers, for `scale`.
     #[serde(default)]
     pub(crate) count: Option<Count>,
-    /// At once, whatever it costs.
+    /// Kill the worker at once, with its requests.
     #[serde(default)]
     pub(crate) now: bool,
 }
 
-/// What is asked for.
+/// The action of a request.
 #[derive(Serialize, Deserialize, Debug, Clone, Copy, PartialEq, Eq)]
 #[serde(rename_all = "kebab-case")]
 pub(crate) enum Verb {
-    /// How all are, or one is.
+    /// State and counters of all, or of one.
     List,
-    /// Who is called so.
+    /// The instances with this name.
     Find,
-    /// Everything about one.
+    /// All details of one.
     Status,
     Reload,
     Stop,
@@ -45,7 +45,7 @@ pub(crate) enum Verb {
 }
 
 impl Verb {
-    /// As it is typed.
+    /// The verb of the command line.
     pub(crate) fn word(self) -> &'static str {
         match self {
             Self::List => "ls",
@@ -61,13 +61,13 @@ impl Verb {
     }
 }
 
-/// A number of workers.
+/// A number of workers, absolute or relative.
 #[derive(Serialize, Deserialize, Debug, Clone, Copy, PartialEq, Eq)]
 #[serde(rename_all = "lowercase")]
 pub(crate) enum Count {
-    /// So many.
+    /// Exactly this many.
     To(u32),
-    /// So many more, or fewer.
+    /// This many more, or fewer if negative.
     By(i32),
 }
 
@@ -80,10 +80,10 @@ impl Count {
             (false, Ok(number)) => u32::try_from(number).ok().map(Self::To),
             (_, Err(_)) => None,
         };
-        count.ok_or_else(|| format!("{text} is no number of workers: write 4, +1 or -1"))
+        count.ok_or_else(|| format!("{text} is not a number of workers; write 4, +1 or -1"))
     }
 
-    /// The number, where it is `now` until now.
+    /// The resulting number, if the current number is `now`.
     pub(crate) fn of(self, now: u32) -> i64 {
         match self {
             Self::To(number) => i64::from(number),
@@ -93,7 +93,7 @@ impl Count {
 }
 
 impl Request {
-    /// A request about all, or about whoever answers.
+    /// A request without a target.
     pub(crate) fn to_all(verb: Verb) -> Self {
         Self {
             verb,
@@ -107,30 +107,30 @@ impl Request {
     }
 }
 
-/// The answer.
+/// A response.
 #[derive(Serialize, Deserialize, Debug, Clone, PartialEq, Default)]
 pub(crate) struct Answer {
-    /// Why nothing was done.
+    /// Why the request was refused.
     pub(crate) error: Option<String>,
-    /// The vassals and instances that were asked about.
+    /// The vassals and instances of the request.
     pub(crate) vassals: Vec<Row>,
 }
 
-/// What is said to bytes that are no request.
-const NO_REQUEST: &str = "this is no request; is the ruwsgi that asks of the same version?";
+/// The refusal of bytes that are not a request.
+const NO_REQUEST: &str = "this is no request; are the client and the server of the same version?";
 
 impl Answer {
-    /// The answer to bytes that are no request.
+    /// The response to bytes that are not a request.
     pub(crate) fn not_understood() -> Self {
         Self::refusal(NO_REQUEST)
     }
 
-    /// Whether the request was not understood, by a ruwsgi of another version.
+    /// Whether the server did not understand the request; it is of another version then.
     pub(crate) fn is_not_understood(&self) -> bool {
         self.error.as_deref() == Some(NO_REQUEST)
     }
 
-    /// Nothing was done, for this reason.
+    /// A refusal with its reason.
     pub(crate) fn refusal(sentence: impl Into<String>) -> Self {
         Self {
             error: Some(sentence.into()),
@@ -138,7 +138,7 @@ impl Answer {
         }
     }
 
-    /// How one is.
+    /// A response about one vassal or instance.
     pub(crate) fn of(row: Row) -> Self {
         Self {
             error: None,
@@ -147,55 +147,55 @@ impl Answer {
     }
 }
 
-/// How a vassal or an instance is.
+/// The status of a vassal or an instance.
 #[derive(Serialize, Deserialize, Debug, Clone, PartialEq, Default)]
 pub(crate) struct Row {
     pub(crate) name: String,
     pub(crate) path: String,
     /// starting, ready, reloading, stopping, backing off, stopped, refused.
     pub(crate) state: String,
-    /// What is wrong with it.
+    /// The reason of the last failure.
     pub(crate) reason: Option<String>,
-    /// Python's, for the same.
+    /// Python's traceback of the last failure.
     #[serde(default, skip_serializing_if = "Option::is_none")]
     pub(crate) traceback: Option<String>,
-    /// Seconds until it is tried again.
+    /// Seconds until the next start.
     pub(crate) next_try: Option<f64>,
     pub(crate) failures: u32,
     pub(crate) pid: Option<i32>,
-    /// Seconds since it is ready.
+    /// Seconds since it became ready.
     pub(crate) uptime: Option<u64>,
     pub(crate) workers: Option<u32>,
     pub(crate) requests: Option<u64>,
     pub(crate) memory_kib: Option<u64>,
-    /// What its cgroup takes of what it may, where that was asked for.
+    /// Usage and limits of its cgroup, in a detailed status.
     #[serde(default, skip_serializing_if = "Option::is_none")]
     pub(crate) limits: Option<String>,
-    /// What is in it, where that was asked for.
+    /// Its generations and sockets, in a detailed status.
     #[serde(default, skip_serializing_if = "Option::is_none")]
     pub(crate) instance: Option<Instance>,
-    /// What it rules over, of an emperor.
+    /// The vassals and options of an emperor.
     #[serde(default, skip_serializing_if = "Option::is_none")]
     pub(crate) emperor: Option<Emperor>,
 }
 
-/// What an emperor is and rules over.
+/// The status of an emperor.
 #[derive(Serialize, Deserialize, Debug, Clone, PartialEq, Default)]
 pub(crate) struct Emperor {
     pub(crate) version: String,
-    /// As whom it runs.
+    /// The user it runs as.
     pub(crate) user: String,
-    /// Where its vassals come from.
+    /// The sources of its vassals.
     pub(crate) sources: Vec<String>,
-    /// How many of those that whoever asks may see are in which state.
+    /// Vassals visible to the client, counted by state.
     pub(crate) vassals: BTreeMap<String, u32>,
-    /// The memory of these, KiB; `memory_kib` of the row is the emperor's own.
+    /// The memory of these vassals, KiB; `memory_kib` of the row is that of the emperor itself.
     pub(crate) vassals_kib: u64,
     /// Its options for vassals, with their values.
     pub(crate) options: Vec<(String, String)>,
 }
 
-/// What an instance consists of.
+/// The parts of an instance.
 #[derive(Serialize, Deserialize, Debug, Clone, PartialEq, Default)]
 pub(crate) struct Instance {
     pub(crate) generations: Vec<Generation>,
@@ -210,7 +210,7 @@ pub(crate) struct Generation {
     pub(crate) state: String,
     /// Its zygote's process id.
     pub(crate) zygote: Option<i32>,
-    /// Of all its workers, those that are gone included.
+    /// Requests of all its workers, including those that have exited.
     pub(crate) requests: u64,
     pub(crate) workers: Vec<Worker>,
 }
@@ -225,9 +225,9 @@ pub(crate) struct Worker {
     pub(crate) requests: u64,
     /// Seconds since it was forked.
     pub(crate) age: Option<f64>,
-    /// Its memory, what it shares counted in part (PSS).
+    /// Its memory in KiB, shared pages counted proportionally (PSS).
     pub(crate) memory_kib: Option<u64>,
-    /// The requests that it works on.
+    /// The requests in flight.
     pub(crate) doing: Vec<Doing>,
 }
 
@@ -239,7 +239,7 @@ pub(crate) struct Doing {
     /// Method and URI.
     pub(crate) request: String,
     pub(crate) client: String,
-    /// Seconds.
+    /// Seconds since the request began.
     pub(crate) age: f64,
 }
 
@@ -249,9 +249,9 @@ pub(crate) struct Socket {
     pub(crate) name: String,
     /// uwsgi or http.
     pub(crate) protocol: String,
-    /// Connections that wait to be accepted; none where the kernel does not say.
+    /// Connections in the accept queue; `None` if the kernel does not report it.
     pub(crate) queue: Option<u32>,
-    /// As many may wait.
+    /// The length of the accept queue (`listen`).
     pub(crate) longest_queue: Option<u32>,
 }
 

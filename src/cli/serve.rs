@@ -1,0 +1,113 @@
+//! Serving: loads the configuration and starts a master or an emperor.
+
+use std::path::Path;
+use std::process::ExitCode;
+
+use nix::sys::signal::Signal;
+
+use crate::config::{self, Config, Finding, Invocation};
+use crate::exit;
+use crate::master::emperor_link::EmperorLink;
+use crate::process::VassalEnvironment;
+
+use super::output::{complain, complain_of, say};
+use super::{fallback, vassals};
+
+/// Reads the configuration and serves; `--stop`, `--reload` and `--show-config` are done instead if given.
+pub(super) fn serve(invocation: Invocation, vassal: &VassalEnvironment) -> ExitCode {
+    let emperor = EmperorLink::new(vassal);
+    if let Err(sentence) = vassals::run_start_hook(vassal) {
+        emperor.failed(&sentence);
+        return complain(&sentence);
+    }
+    let (config, invocation, second) = match load(invocation) {
+        Ok(loaded) => loaded,
+        Err(findings) => {
+            emperor.failed(&vassals::sentence(&findings));
+            return complain_of(&findings);
+        }
+    };
+    complain_of(config.warnings());
+    if let Some(file) = config.stop() {
+        return signal(file, Signal::SIGINT);
+    }
+    if let Some(file) = config.reload() {
+        return signal(file, Signal::SIGHUP);
+    }
+    if config.show_config() {
+        return say(&config_text(&config));
+    }
+    if invocation.argv.len() < 2 && config.entries().is_empty() {
+        return complain(
+            "nothing to serve; write ruwsgi site.ini, or ruwsgi --http :8000 --wsgi-file app.py, or see ruwsgi --help",
+        );
+    }
+    print_texts(&config);
+    // an emperor restarts a vassal that fails, so a vassal does not fall back by itself
+    let fallback = config
+        .fallback()
+        .filter(|_| !second && !emperor.is_vassal());
+    let fallback = fallback.map(|file| (invocation.clone(), file.to_owned()));
+    let status = if config.emperor().is_empty() {
+        crate::master::run(config, invocation, emperor)
+    } else if emperor.is_vassal() {
+        let sentence = "a vassal cannot be an emperor: name all directories to the first one";
+        emperor.failed(sentence);
+        return complain(sentence);
+    } else {
+        crate::emperor::run(&config, &invocation)
+    };
+    if let Some((invocation, file)) = fallback.filter(|_| status == exit::FAILED) {
+        complain(&format!("starting with {file} instead (fallback-config)"));
+        let error = fallback::exec(&invocation, &file);
+        return complain(&format!("cannot execute ruwsgi again: {error}"));
+    }
+    ExitCode::from(u8::try_from(status).unwrap_or(1))
+}
+
+/// Prints the texts of `print` and `iprint`.
+fn print_texts(config: &Config) {
+    let entries = config.entries().iter();
+    let texts: String = entries
+        .filter(|(name, _, _)| matches!(name.as_str(), "print" | "iprint"))
+        .map(|(_, value, _)| format!("{value}\n"))
+        .collect();
+    say(&texts);
+}
+
+/// Loads the configuration, or its `fallback-config`. Returns it, its invocation, and whether it is the fallback.
+fn load(invocation: Invocation) -> Result<(Config, Invocation, bool), Vec<Finding>> {
+    let second = !fallback::is_left();
+    let report = match config::load(&invocation) {
+        Ok(config) => return Ok((config, invocation, second)),
+        Err(report) => report,
+    };
+    let Some(other) = fallback::of(&invocation).filter(|_| !second) else {
+        return Err(report.findings);
+    };
+    complain_of(&report.findings);
+    let file = other.argv.last().map_or("", String::as_str);
+    complain(&format!("starting with {file} instead (fallback-config)"));
+    match config::load(&other) {
+        Ok(config) => Ok((config, other, true)),
+        Err(report) => Err(report.findings),
+    }
+}
+
+/// The effective configuration as uWSGI prints it. Unlike uWSGI, which goes on to serve, ruwsgi then exits.
+fn config_text(config: &Config) -> String {
+    let lines: String = config
+        .entries()
+        .iter()
+        .map(|(name, value, _)| format!("{name} = {value}\n"))
+        .collect();
+    format!(";uWSGI instance configuration\n[uwsgi]\n{lines};end of configuration\n")
+}
+
+/// Sends a signal to the instance whose process id is in a file.
+fn signal(file: &str, signal: Signal) -> ExitCode {
+    match crate::process::pidfile::signal(Path::new(file), signal) {
+        Ok(_) => ExitCode::SUCCESS,
+        Err(error) => complain(&error.to_string()),
+    }
+}

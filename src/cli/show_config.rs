@@ -1,0 +1,39 @@
+//! `ruwsgi show-config`: the effective configuration.
+
+use std::process::ExitCode;
+
+use crate::config::{self, Invocation};
+
+use super::output::{complain_of, say};
+
+/// Prints the options that are set; with `origin` also their places, and the defaults of the others.
+pub(super) fn run(invocation: &Invocation, arguments: &[String], origin: bool) -> ExitCode {
+    let argv = std::iter::once("ruwsgi".to_owned())
+        .chain(arguments.iter().cloned())
+        .collect();
+    let config = match config::load(&Invocation::new(
+        argv,
+        invocation.env.clone(),
+        invocation.cwd.clone(),
+    )) {
+        Ok(config) => config,
+        Err(report) => return complain_of(&report.findings),
+    };
+    complain_of(config.warnings());
+    let mut text = String::from(if origin { "" } else { "[uwsgi]\n" });
+    for (name, value, place) in config.effective() {
+        match place {
+            Some(place) if origin => text.push_str(&format!("{place}\t{name} = {value}\n")),
+            _ => text.push_str(&format!("{name} = {value}\n")),
+        }
+    }
+    if origin {
+        let defaults = config.defaulted();
+        text.extend(
+            defaults
+                .iter()
+                .map(|(name, value)| format!("default\t{name} = {value}\n")),
+        );
+    }
+    say(&text)
+}

@@ -1,0 +1,121 @@
+//! The settings that the master sends to a zygote.
+
+use serde::{Deserialize, Serialize};
+
+use crate::log::request_log::RequestLogSettings;
+
+/// The protocol of a listening socket.
+#[derive(Serialize, Deserialize, Debug, Clone, Copy, PartialEq, Eq)]
+pub enum Protocol {
+    /// The binary uwsgi protocol.
+    Uwsgi,
+    /// HTTP/1.1.
+    Http,
+}
+
+/// A listening socket; its descriptor is sent beside the message.
+#[derive(Serialize, Deserialize, Debug, Clone, PartialEq)]
+pub struct Listener {
+    /// Its protocol.
+    pub protocol: Protocol,
+    /// Its address as configured, for the log.
+    pub name: String,
+    /// Port for SERVER_PORT of HTTP requests, 0 for a Unix socket.
+    pub port: u16,
+}
+
+/// The settings that the interpreter's processes need.
+#[derive(Serialize, Deserialize, Debug, Clone, PartialEq)]
+pub struct AppSpec {
+    /// The instance's name for process titles and the log (the configuration file's name).
+    pub name: String,
+    /// This is not the instance's first generation (`uwsgi.is_a_reload`).
+    pub is_a_reload: bool,
+    /// `module`: `pkg.mod`, `pkg.mod:callable` or `pkg.mod:factory()`.
+    pub module: Option<String>,
+    /// `wsgi-file`: a path to a Python file.
+    pub wsgi_file: Option<String>,
+    /// `callable`: the attribute to use if `module` names none.
+    pub callable: Option<String>,
+    /// `mount`: mount points and their applications, in the order of the file.
+    pub mounts: Vec<(String, String)>,
+    /// `manage-script-name`.
+    pub manage_script_name: bool,
+    /// `need-app`: without an application the start fails.
+    pub need_app: bool,
+    /// `lazy-apps`: import in the worker, after the fork.
+    pub lazy: bool,
+    /// `pythonpath`, in order; each is inserted at the front of `sys.path`.
+    pub pythonpath: Vec<String>,
+    /// `chdir2`: the directory to enter after the application is loaded.
+    pub chdir2: Option<String>,
+    /// `pyargv`: `sys.argv` without its first item.
+    pub pyargv: Vec<String>,
+    /// `pyimport`: modules (or `.py` files) imported before the application.
+    pub imports: Vec<String>,
+    /// `warmup`: paths requested once in the zygote before it forks.
+    pub warmup: Vec<String>,
+    /// Every configured option, for `uwsgi.opt`.
+    pub options: Vec<(String, Vec<String>)>,
+    /// The listening sockets, in the order of their descriptors.
+    pub listeners: Vec<Listener>,
+    /// `py-autoreload`: the master watches the application's files.
+    pub watching: Option<Watching>,
+    /// The settings of request handling.
+    pub serving: Serving,
+}
+
+/// Which files of the application are reported to the master.
+#[derive(Serialize, Deserialize, Debug, Clone, PartialEq)]
+pub struct Watching {
+    /// Interval of the checks, milliseconds.
+    pub every_ms: u64,
+    /// Modules whose files are not reported.
+    pub ignored: Vec<String>,
+}
+
+/// Settings of request handling.
+#[derive(Serialize, Deserialize, Debug, Clone, PartialEq)]
+pub struct Serving {
+    /// Worker processes.
+    pub processes: u32,
+    /// Rows of the scoreboard: more than processes, because a worker and its successor can overlap.
+    pub rows: u32,
+    /// `reload-on-rss`, bytes: a worker with this much resident memory accepts no more connections.
+    pub resident_limit: Option<u64>,
+    /// `min-worker-lifetime`, milliseconds: the age from which `reload-on-rss` applies.
+    pub min_lifetime_ms: u64,
+    /// Requests have a deadline (`harakiri`).
+    pub harakiri: bool,
+    /// Threads per worker.
+    pub threads: u32,
+    /// `buffer-size`: the largest block of request variables, bytes.
+    pub buffer_size: u32,
+    /// `post-buffering`: bodies of at least this many bytes are spooled to a file.
+    pub post_buffering: u64,
+    /// `limit-post`: larger bodies are refused; 0: no limit.
+    pub limit_post: u64,
+    /// `socket-timeout`, milliseconds: timeout for a peer in the middle of a request or response.
+    pub socket_timeout_ms: u64,
+    /// Keep-alive timeout of idle HTTP connections, milliseconds.
+    pub http_keepalive_ms: u64,
+    /// `worker-reload-mercy`, milliseconds: time for the requests in flight of a worker whose master has exited.
+    pub mercy_ms: u64,
+    /// The request log.
+    pub request_log: RequestLogSettings,
+    /// The process titles: the `procname` options, resolved.
+    pub procname: Procname,
+}
+
+/// Process titles, as `ps` shows them.
+#[derive(Serialize, Deserialize, Debug, Clone, PartialEq, Default)]
+pub struct Procname {
+    /// Put before each title (`procname-prefix`, `procname-prefix-spaced`).
+    pub prefix: String,
+    /// Put after each title (`procname-append`).
+    pub append: String,
+    /// `procname`: the whole title of every process.
+    pub all: Option<String>,
+    /// `procname-master`: the whole title of the master.
+    pub master: Option<String>,
+}

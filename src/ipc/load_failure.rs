@@ -1,0 +1,22 @@
+//! The failure to load an application.
+
+use serde::{Deserialize, Serialize};
+
+/// Why an application could not be loaded.
+#[derive(Serialize, Deserialize, Debug, Clone, PartialEq)]
+pub struct LoadFailure {
+    /// What failed and what to do, in one sentence.
+    pub sentence: String,
+    /// Python's traceback, as `traceback.format_exception` gives it; empty if there is none.
+    pub traceback: String,
+}
+
+impl From<String> for LoadFailure {
+    /// A failure without a traceback.
+    fn from(sentence: String) -> Self {
+        Self {
+            sentence,
+            traceback: String::new(),
+        }
+    }
+}

@@ -1,0 +1,60 @@
+//! Typed messages between processes, over `SOCK_SEQPACKET` pairs: one message is one packet of JSON, and carries its
+//! descriptors as ancillary data. End of file means that the peer has closed.
+//!
+//! ```text
+//! master ── ToZygote ──▶ zygote      master ── ToWorker ──▶ worker
+//!        ◀─ FromZygote ─                    ◀─ FromWorker ─    (the worker's end is its leash)
+//! emperor ── ToVassal ──▶ master
+//!         ◀─ FromVassal ─
+//! client ── control::Request ──▶ master or emperor             (a line of JSON over a stream)
+//!        ◀─ control::Answer ─
+//! ```
+
+mod app;
+pub(crate) mod control;
+mod emperor;
+mod load_failure;
+mod worker;
+mod zygote;
+
+use std::io;
+use std::os::fd::{BorrowedFd, OwnedFd};
+
+use serde::Serialize;
+use serde::de::DeserializeOwned;
+
+use crate::sys::packet;
+
+pub use app::{AppSpec, Listener, Procname, Protocol, Serving, Watching};
+pub(crate) use emperor::{FromEmperor, FromVassal, Limited, Question, Report, ToVassal};
+pub use emperor::{Kept, KeptFile};
+pub use load_failure::LoadFailure;
+pub use worker::{FromWorker, ToWorker};
+pub use zygote::{FromZygote, ToZygote};
+
+/// Sends one message and its descriptors.
+///
+/// # Errors
+/// Those of sendmsg(2): `EPIPE` if the peer has closed, `EMSGSIZE` if the message is too large.
+pub fn send<M: Serialize>(
+    fd: BorrowedFd<'_>,
+    message: &M,
+    fds: &[BorrowedFd<'_>],
+) -> io::Result<()> {
+    packet::send(fd, &serde_json::to_vec(message)?, fds)
+}
+
+/// Receives one message and its descriptors, blocking until there is one; `None` if the peer has closed.
+///
+/// # Errors
+/// Those of recvmsg(2); `InvalidData` if the packet is no message of this type.
+pub fn receive<M: DeserializeOwned>(fd: BorrowedFd<'_>) -> io::Result<Option<(M, Vec<OwnedFd>)>> {
+    let (mut bytes, mut fds) = (Vec::new(), Vec::new());
+    match packet::recv(fd, &mut bytes, &mut fds) {
+        Ok(0) => Ok(None),
+        // a peer that exits with unread messages resets the connection: treated as closed
+        Err(error) if error.kind() == io::ErrorKind::ConnectionReset => Ok(None),
+        Ok(_) => Ok(Some((serde_json::from_slice(&bytes)?, fds))),
+        Err(error) => Err(error),
+    }
+}

@@ -1,0 +1,49 @@
+//! Messages between the master and a zygote.
+
+use serde::{Deserialize, Serialize};
+
+use super::app::AppSpec;
+use super::load_failure::LoadFailure;
+
+/// A message of the master to a zygote.
+#[derive(Serialize, Deserialize, Debug, Clone, PartialEq)]
+pub enum ToZygote {
+    /// Import the application. Carries the descriptor of the scoreboard, then one per listener.
+    Load(Box<AppSpec>),
+    /// Fork a worker. Carries the worker's end of its leash.
+    Fork {
+        /// The worker's slot, from 1.
+        slot: u32,
+        /// The worker's row of the scoreboard, from 1. A worker and its successor share a slot but not a row.
+        row: u32,
+        /// The worker waits for [`ToWorker::Serve`] before it accepts.
+        hold: bool,
+    },
+    /// Redirect standard output and error to another file. Carries its descriptor.
+    Log,
+}
+
+/// A message of a zygote to the master.
+#[derive(Serialize, Deserialize, Debug, Clone, PartialEq)]
+pub enum FromZygote {
+    /// The application is imported and warmed up; workers can be forked.
+    Loaded,
+    /// The application cannot be loaded; the zygote exits after this.
+    Failed(LoadFailure),
+    /// Files of the application, for the master to watch.
+    Files(Vec<String>),
+    /// A worker was forked.
+    Forked {
+        /// The worker's row of the scoreboard.
+        row: u32,
+        /// The worker's process id.
+        pid: i32,
+    },
+    /// A worker could not be forked.
+    ForkFailed {
+        /// The row of the scoreboard, which stays empty.
+        row: u32,
+        /// The error number.
+        errno: i32,
+    },
+}
