@@ -1,4 +1,4 @@
-//! What the emperor is asked over its control socket: who may ask for what, and the answer.
+//! Requests over the emperor's control socket: who may send which, and the answers.
 
 use std::path::{Path, PathBuf};
 use std::time::{Duration, Instant};
@@ -9,33 +9,34 @@ use crate::sys::process::Pid;
 use crate::sys::unix_socket::{Access, PlaceError};
 use crate::sys::user;
 
-use super::realm::{Realm, Vassal};
-use super::vassal::{Event, Reload, State};
+use super::vassal::{Event, Reload, State, Vassal};
+use super::vassals::Vassals;
 
-/// How long vassals may take to say how they are.
-const REPORT_TIME: Duration = Duration::from_secs(2);
+/// The time limit for a vassal's report or answer.
+const REPORT_TIMEOUT: Duration = Duration::from_secs(2);
 
 /// The emperor's control socket.
 pub(super) type Control = Desk<Pending>;
 
 /// What a client waits for.
 pub(super) enum Pending {
-    /// The vassals are asked how they are; then those that are meant are told.
+    /// For the reports of the vassals, which answer this request.
     Report(Request),
-    /// The vassal does what it was told to.
+    /// For the end of the start, stop or reload of a vassal.
     Settled(PathBuf),
-    /// The vassal, this process of it, was asked with this ticket.
-    Passed {
+    /// For the answer of a vassal to a forwarded request.
+    Forwarded {
         path: PathBuf,
+        /// The process that the request was sent to.
         pid: Option<Pid>,
         ticket: u32,
     },
 }
 
-/// Listens at a path; the socket is everybody's, since it is the user at the other end who counts.
+/// Listens at a path. Everybody may connect: the user at the other end is checked for each request.
 ///
 /// # Errors
-/// When the socket cannot be put there: another emperor has the same vassals, say.
+/// When the socket cannot be bound there, for example because another emperor has the same vassals.
 pub(super) fn open(path: &Path, owner: Option<u32>) -> Result<Control, PlaceError> {
     let access = Access {
         mode: Some(0o666),
@@ -45,40 +46,39 @@ pub(super) fn open(path: &Path, owner: Option<u32>) -> Result<Control, PlaceErro
     Desk::open(path, access)
 }
 
-impl Host for Realm {
+impl Host for Vassals {
     type Pending = Pending;
 
     fn begin(&mut self, uid: u32, request: Request, now: Instant) -> Next<Pending> {
         let of_itself = request.name.is_none() && request.pid.is_none();
         let event = match request.verb {
             verb if verb == Verb::List || (verb == Verb::Status && of_itself) => {
-                self.ask(|vassal| may(uid, vassal));
-                return Next::Wait(Pending::Report(request), Some(now + REPORT_TIME));
+                self.request_reports(|vassal| may_control(uid, vassal));
+                return Next::Wait(Pending::Report(request), Some(now + REPORT_TIMEOUT));
             }
             Verb::Find => return Next::Answer(find(self, uid, &request, now)),
             Verb::List | Verb::Status | Verb::KillWorker | Verb::Scale => {
-                return self.ask_vassal(uid, request, now);
+                return self.forward_request(uid, request, now);
             }
             Verb::Reload => Event::Reload,
             Verb::Stop => Event::Stop,
             Verb::Start | Verb::Retry => Event::Start,
         };
         let path = match choose(self, uid, &request) {
-            Ok(vassal) => vassal.found.path.clone(),
+            Ok(vassal) => vassal.definition.path.clone(),
             Err(sentence) => return Next::Answer(Answer::refusal(sentence)),
         };
         tracing::info!(
-            "vassal {}: {} is asked for by {}",
-            self.get(&path)
-                .map_or("", |vassal| vassal.found.name.as_str()),
+            "vassal {}: {} requested by {}",
+            self.get(&path).map_or("", Vassal::name),
             request.verb.word(),
             user::name_of(uid)
         );
-        self.one(&path, event, now);
+        self.apply(&path, event, now);
         self.tick(now);
         match request.wait {
             true => Next::Wait(Pending::Settled(path), None),
-            false => Next::Answer(told(self.get(&path), now)),
+            false => Next::Answer(status(self.get(&path), now)),
         }
     }
 
@@ -91,146 +91,149 @@ impl Host for Realm {
     ) -> Option<Answer> {
         match pending {
             Pending::Report(request) => {
-                let known = self.has_answered() || overdue;
-                known.then(|| report(self, uid, request, now))
+                let complete = self.has_all_reports() || overdue;
+                complete.then(|| report(self, uid, request, now))
             }
             Pending::Settled(path) => match self.get(path) {
                 Some(vassal) if !vassal.is_settled() => None,
-                settled => Some(told(settled, now)),
+                settled => Some(status(settled, now)),
             },
-            Pending::Passed { path, pid, ticket } => {
+            Pending::Forwarded { path, pid, ticket } => {
                 if let Some(answer) = self.take_answer(path, *ticket) {
-                    return Some(passed_back(self.get(path), answer, now));
+                    return Some(complete_answer(self.get(path), answer, now));
                 }
                 let vassal = self.get(path);
-                let gone = vassal.is_none_or(|vassal| vassal.state.pid() != *pid);
+                let gone = vassal.is_none_or(|vassal| vassal.pid() != *pid);
                 (gone || overdue).then(|| Answer::refusal(match gone {
-                    true => "it ended before it answered",
-                    false => "it does not answer; a ruwsgi of an earlier version does not know the question",
+                    true => "its process exited before it answered",
+                    false => "it does not answer; perhaps it runs an earlier version of ruwsgi, which does not know the request",
                 }))
             }
         }
     }
 }
 
-impl Realm {
-    /// What only the vassal itself can answer or do.
-    fn ask_vassal(&mut self, uid: u32, request: Request, now: Instant) -> Next<Pending> {
+impl Vassals {
+    /// Forwards a request that only the vassal itself can answer.
+    fn forward_request(&mut self, uid: u32, request: Request, now: Instant) -> Next<Pending> {
         let vassal = match choose(self, uid, &request) {
             Ok(vassal) => vassal,
             Err(sentence) => return Next::Answer(Answer::refusal(sentence)),
         };
-        let (path, pid) = (vassal.found.path.clone(), vassal.state.pid());
+        let (path, pid) = (vassal.definition.path.clone(), vassal.pid());
         let verb = request.verb;
-        if verb != Verb::Status && !matches!(vassal.state, State::Ready { .. }) {
-            let sentence = format!("the vassal {} does not serve now", vassal.found.name);
+        if verb != Verb::Status && !matches!(vassal.state, State::Ready(_)) {
+            let sentence = format!("the vassal {} does not serve now", vassal.name());
             return Next::Answer(Answer::refusal(sentence));
         }
-        // one that waits may take as long as it takes
-        let until = (!request.wait).then(|| now + REPORT_TIME);
+        // with --wait there is no time limit
+        let until = (!request.wait).then(|| now + REPORT_TIMEOUT);
         let request = Request {
             name: None,
             pid: None,
             ..request
         };
-        match self.pass_on(&path, uid, request) {
-            Some(ticket) => Next::Wait(Pending::Passed { path, pid, ticket }, until),
-            None if verb == Verb::Status => Next::Answer(told(self.get(&path), now)),
-            None => Next::Answer(Answer::refusal("the vassal cannot be told")),
+        match self.forward(&path, uid, request) {
+            Some(ticket) => Next::Wait(Pending::Forwarded { path, pid, ticket }, until),
+            None if verb == Verb::Status => Next::Answer(status(self.get(&path), now)),
+            None => Next::Answer(Answer::refusal("the vassal cannot be reached")),
         }
     }
 }
 
-/// A vassal's own answer, under the name that it has here, with what only the emperor knows.
-fn passed_back(vassal: Option<&Vassal>, mut answer: Answer, now: Instant) -> Answer {
-    let (Some(vassal), Some(told)) = (vassal, answer.vassals.pop()) else {
+/// Adds what only the emperor knows to the answer of a vassal.
+fn complete_answer(vassal: Option<&Vassal>, mut answer: Answer, now: Instant) -> Answer {
+    let (Some(vassal), Some(own)) = (vassal, answer.vassals.pop()) else {
         return answer;
     };
     Answer::of(Row {
-        workers: told.workers,
-        requests: told.requests,
-        memory_kib: told.memory_kib,
-        instance: told.instance,
-        limits: vassal.limits_in_use(),
+        workers: own.workers,
+        requests: own.requests,
+        memory_kib: own.memory_kib,
+        instance: own.instance,
+        limits: vassal.cgroup_usage(),
         ..row(vassal, now)
     })
 }
 
-/// Root and the emperor's own user may do everything, others what is their own.
-fn may(uid: u32, vassal: &Vassal) -> bool {
-    may_all(uid) || vassal.owner() == Some(uid)
+/// Root and the emperor's user may control every vassal, others those whose file they own.
+fn may_control(uid: u32, vassal: &Vassal) -> bool {
+    is_privileged(uid) || vassal.owner() == Some(uid)
 }
 
-fn may_all(uid: u32) -> bool {
+fn is_privileged(uid: u32) -> bool {
     uid == 0 || uid == user::current_uid()
 }
 
-/// The one vassal that is meant, if this user may do something with it.
-fn choose<'a>(realm: &'a Realm, uid: u32, request: &Request) -> Result<&'a Vassal, String> {
-    let meant: Vec<&Vassal> = realm
-        .vassals()
-        .filter(|vassal| vassal.is_meant(request))
+/// The vassal that a request names, if the user may control it.
+fn choose<'a>(vassals: &'a Vassals, uid: u32, request: &Request) -> Result<&'a Vassal, String> {
+    let matching: Vec<&Vassal> = vassals
+        .iter()
+        .filter(|vassal| vassal.matches(request))
         .collect();
     let name = match (&request.name, request.pid) {
         (Some(name), _) => name.clone(),
         (None, Some(pid)) => format!("with process {pid}"),
-        (None, None) => return Err("say which vassal is meant; ruwsgi ls names them".into()),
+        (None, None) => return Err("name the vassal; ruwsgi ls lists them".into()),
     };
-    match meant.as_slice() {
-        [] => Err(format!(
-            "there is no vassal {name}; ruwsgi ls names them all"
-        )),
-        [vassal] if may(uid, vassal) => Ok(vassal),
+    match matching.as_slice() {
+        [] => Err(format!("there is no vassal {name}; ruwsgi ls lists all")),
+        [vassal] if may_control(uid, vassal) => Ok(vassal),
         [_] => Err(format!(
-            "the vassal {name} is not yours: only its owner, the emperor's user and root may do that"
+            "the vassal {name} is not yours: only its owner, the emperor's user and root may control it"
         )),
         _ => Err(format!(
-            "several vassals are called {name}: write the path of the one that is meant"
+            "several vassals are called {name}: give the path of one of them"
         )),
     }
 }
 
-/// Those that are meant and that this user may do something with.
-fn find(realm: &Realm, uid: u32, request: &Request, now: Instant) -> Answer {
-    let meant = |vassal: &&Vassal| vassal.is_meant(request);
-    let (yours, others): (Vec<_>, Vec<_>) = realm
-        .vassals()
-        .filter(meant)
-        .partition(|vassal| may(uid, vassal));
-    let refusal = (yours.is_empty() && !others.is_empty())
-        .then(|| choose(realm, uid, request).err())
+/// The vassals that a request names and the user may control.
+fn find(vassals: &Vassals, uid: u32, request: &Request, now: Instant) -> Answer {
+    let matching = |vassal: &&Vassal| vassal.matches(request);
+    let (own, others): (Vec<_>, Vec<_>) = vassals
+        .iter()
+        .filter(matching)
+        .partition(|vassal| may_control(uid, vassal));
+    let refusal = (own.is_empty() && !others.is_empty())
+        .then(|| choose(vassals, uid, request).err())
         .flatten();
     Answer {
         error: refusal,
-        vassals: yours.into_iter().map(|vassal| row(vassal, now)).collect(),
+        vassals: own.into_iter().map(|vassal| row(vassal, now)).collect(),
     }
 }
 
-fn report(realm: &Realm, uid: u32, request: &Request, now: Instant) -> Answer {
+/// The answer to `ls`, and to `status` of the emperor itself.
+fn report(vassals: &Vassals, uid: u32, request: &Request, now: Instant) -> Answer {
     if request.name.is_none() && request.pid.is_none() {
-        let vassals = realm.vassals().filter(|vassal| may(uid, vassal));
-        let vassals: Vec<Row> = vassals.map(|vassal| row(vassal, now)).collect();
+        let own = vassals.iter().filter(|vassal| may_control(uid, vassal));
+        let rows: Vec<Row> = own.map(|vassal| row(vassal, now)).collect();
         return match request.verb {
-            Verb::Status => Answer::of(realm.about.row(vassals.iter(), may_all(uid), now)),
+            Verb::Status => Answer::of(vassals.self_status.row(
+                rows.iter(),
+                is_privileged(uid),
+                now,
+            )),
             _ => Answer {
                 error: None,
-                vassals,
+                vassals: rows,
             },
         };
     }
-    match choose(realm, uid, request) {
-        Ok(vassal) => told(Some(vassal), now),
+    match choose(vassals, uid, request) {
+        Ok(vassal) => status(Some(vassal), now),
         Err(sentence) => Answer::refusal(sentence),
     }
 }
 
-/// How one vassal is; nothing if it is gone.
-fn told(vassal: Option<&Vassal>, now: Instant) -> Answer {
+/// The answer about one vassal; empty if it is gone.
+fn status(vassal: Option<&Vassal>, now: Instant) -> Answer {
     Answer {
         error: None,
         vassals: vassal
             .map(|vassal| Row {
-                limits: vassal.limits_in_use(),
+                limits: vassal.cgroup_usage(),
                 ..row(vassal, now)
             })
             .into_iter()
@@ -238,43 +241,41 @@ fn told(vassal: Option<&Vassal>, now: Instant) -> Answer {
     }
 }
 
-/// How a vassal is, told.
+/// The row of a vassal.
 fn row(vassal: &Vassal, now: Instant) -> Row {
+    let problem = vassal.problem.as_ref();
+    let traceback = problem.map(|problem| problem.traceback.clone());
     let mut row = Row {
-        name: vassal.found.name.clone(),
-        path: vassal.found.path.display().to_string(),
-        reason: vassal.trouble.clone(),
-        traceback: vassal.traceback.clone(),
-        pid: vassal.state.pid().map(|pid| pid.get()),
+        name: vassal.name().to_owned(),
+        path: vassal.definition.path.display().to_string(),
+        reason: problem.map(|problem| problem.sentence.clone()),
+        traceback: traceback.filter(|text| !text.is_empty()),
+        pid: vassal.pid().map(Pid::get),
         ..Row::default()
     };
-    let state = match vassal.state {
-        State::Due { due, failures } => {
-            row.failures = failures;
-            let left = due.saturating_duration_since(now).as_secs_f64();
-            row.next_try = (failures > 0).then_some(left);
-            if failures > 0 {
-                "backing off"
-            } else {
-                "waiting"
-            }
+    let state = match &vassal.state {
+        State::Scheduled { failures: 0, .. } => "waiting",
+        State::Scheduled { at, failures, .. } => {
+            row.failures = *failures;
+            row.next_try = Some(at.saturating_duration_since(now).as_secs_f64());
+            "backing off"
         }
-        State::Starting { failures, .. } => {
-            row.failures = failures;
+        State::Starting(starting) => {
+            row.failures = starting.failures;
             "starting"
         }
-        State::Ready { since, reload, .. } => {
-            row.uptime = Some(now.saturating_duration_since(since).as_secs());
-            row.workers = Some(vassal.report.workers);
-            row.requests = Some(vassal.report.requests);
-            row.memory_kib = Some(vassal.report.memory_kib);
-            if reload == Reload::None {
-                "ready"
-            } else {
-                "reloading"
+        State::Ready(ready) => {
+            let report = &ready.process.report;
+            row.uptime = Some(now.saturating_duration_since(ready.since).as_secs());
+            row.workers = Some(report.workers);
+            row.requests = Some(report.requests);
+            row.memory_kib = Some(report.memory_kib);
+            match ready.reload {
+                Reload::None => "ready",
+                Reload::Queued | Reload::Running { .. } => "reloading",
             }
         }
-        State::Leaving { .. } => "stopping",
+        State::Stopping(_) => "stopping",
         State::OnDemand => "on demand",
         State::Stopped => "stopped",
         State::Refused => "failed",

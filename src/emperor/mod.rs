@@ -1,34 +1,41 @@
-//! The emperor: it keeps a master running for each configuration file in a directory, and says how each one is.
+//! The emperor: it keeps one master running for each configuration file in a directory.
 //!
-//! `start.rs` makes the process what it has to be; then `run.rs` loops. `source.rs` knows which files are vassals,
-//! `watch.rs` and `debounce.rs` when one has changed; what follows from that is decided by the pure function in
-//! `vassal.rs` and done in `realm.rs`. It only ever executes masters. Of those on demand it keeps the sockets (`on_demand_sockets.rs`), which they
-//! bind themselves; it knows nothing of configurations and applications.
+//! `start.rs` prepares the process, and `run.rs` is its event loop. `source.rs` and `stamp.rs` find the files that define
+//! vassals, and `watch.rs` their changes. `vassals.rs` holds the vassals: what follows from an event is decided by the pure
+//! function in `vassal/transitions.rs` and carried out by `vassal.rs`. The emperor only executes masters. It keeps the sockets
+//! of vassals on demand (`on_demand_sockets.rs`), which they bind themselves, and reads no configuration but its own.
 
+mod cgroups;
+mod cleanup;
 mod control;
-mod groups;
+mod file_rules;
 mod on_demand_sockets;
-mod realm;
+mod policy;
 mod run;
 mod self_status;
 mod source;
 mod spawn;
+mod stamp;
 mod start;
 mod stats;
 mod vassal;
 mod vassal_capabilities;
+mod vassal_exit;
+mod vassal_messages;
+mod vassal_status;
+mod vassals;
 mod watch;
 
 use crate::config::{Config, Invocation};
 use crate::{exit, log};
 
-/// Rules over the vassals that the configuration names until it is told to stop; returns the exit status.
+/// Runs the emperor of this configuration until it is told to stop; returns the exit status.
 pub(crate) fn run(config: &Config, invocation: &Invocation) -> i32 {
     log::start("emperor");
-    let mut way = start::Way::default();
-    let (status, sentence) = match start::start(config, invocation, &mut way) {
+    let mut cleanup = cleanup::Cleanup::default();
+    let (status, reason) = match start::start(config, invocation, &mut cleanup) {
         Ok(mut emperor) => {
-            way.started();
+            cleanup.started();
             match emperor.run() {
                 Ok(status) => (status, String::new()),
                 Err(error) => (exit::FAILED, format!("the emperor cannot go on: {error}")),
@@ -36,17 +43,12 @@ pub(crate) fn run(config: &Config, invocation: &Invocation) -> i32 {
         }
         Err(error) => (exit::FAILED, format!("cannot start: {error:#}")),
     };
-    if !sentence.is_empty() {
-        tracing::error!("{sentence}");
+    if !reason.is_empty() {
+        tracing::error!("{reason}");
     }
-    way.undo(status, &sentence);
+    cleanup.run(status, &reason);
     if status == exit::OK {
-        tracing::info!("the emperor has left, and so have all its vassals");
+        tracing::info!("the emperor has stopped, and all its vassals with it");
     }
     status
-}
-
-/// Whether each vassal runs as the owner of its file.
-fn is_tyrant(config: &Config) -> bool {
-    config.emperor_tyrant() || config.emperor_tyrant_nofollow()
 }

@@ -1,4 +1,4 @@
-//! The sockets that the emperor keeps for vassals on demand.
+//! The listening sockets that the emperor keeps for vassals on demand.
 
 use std::os::fd::{AsFd, AsRawFd, BorrowedFd, OwnedFd};
 
@@ -10,50 +10,57 @@ use crate::sys::{deferred_close, fs_identity, packet, socket, unix_socket};
 
 /// The sockets of one vassal.
 #[derive(Debug, Default)]
-pub(super) struct Keep {
+pub(super) struct KeptSockets {
     sockets: Vec<(OwnedFd, Kept)>,
+    /// The user that has bound them; `None`: the emperor's.
+    identity: Option<Identity>,
 }
 
-impl Keep {
-    /// What a vassal has handed over, if it is what it should be.
+impl KeptSockets {
+    /// Takes the sockets that a vassal's process hands over, if all of them listen.
     ///
     /// # Errors
-    /// Gives the descriptors back.
-    pub(super) fn of(kept: Vec<Kept>, fds: Vec<OwnedFd>) -> Result<Self, Vec<OwnedFd>> {
-        let as_many = fds.len() == kept.len() && fds.len() <= packet::MAX_FDS;
-        // anything else may be readable for ever, and a vassal be started again and again
-        if !as_many || !fds.iter().all(|fd| socket::listens(fd.as_fd())) {
+    /// Returns the descriptors.
+    pub(super) fn new(
+        kept: Vec<Kept>,
+        fds: Vec<OwnedFd>,
+        identity: Option<Identity>,
+    ) -> Result<Self, Vec<OwnedFd>> {
+        let counts_match = fds.len() == kept.len() && fds.len() <= packet::MAX_FDS;
+        // another descriptor may always be readable, and would start the vassal again and again
+        if !counts_match || !fds.iter().all(|fd| socket::listens(fd.as_fd())) {
             return Err(fds);
         }
         Ok(Self {
             sockets: fds.into_iter().zip(kept).collect(),
+            identity,
         })
     }
 
-    /// Whether there is none.
+    /// Whether there are none.
     pub(super) fn is_empty(&self) -> bool {
         self.sockets.is_empty()
     }
 
-    /// What to wait for, or to lend.
+    /// The descriptors, to wait for connections or to pass to a process.
     pub(super) fn descriptors(&self) -> impl Iterator<Item = BorrowedFd<'_>> {
         self.sockets.iter().map(|(fd, _)| fd.as_fd())
     }
 
-    /// The sockets as the vassal's environment lists them.
-    pub(super) fn lent(&self) -> Vec<InheritedSocket> {
-        let lent = self.sockets.iter().map(|(fd, kept)| InheritedSocket {
+    /// The sockets as the environment of the vassal lists them.
+    pub(super) fn inherited(&self) -> Vec<InheritedSocket> {
+        let sockets = self.sockets.iter().map(|(fd, kept)| InheritedSocket {
             number: fd.as_raw_fd(),
             file: kept.file.as_ref().map(|file| FileId {
                 device: file.device,
                 inode: file.inode,
             }),
         });
-        lent.collect()
+        sockets.collect()
     }
 
     /// Their addresses, for the log.
-    pub(super) fn names(&self) -> String {
+    pub(super) fn addresses(&self) -> String {
         let names: Vec<&str> = self
             .sockets
             .iter()
@@ -62,8 +69,8 @@ impl Keep {
         names.join(", ")
     }
 
-    /// Closes them and removes their files, with no more right than the vassal has, who chose the paths.
-    pub(super) fn release(&mut self, vassal: &str, identity: Option<&Identity>) {
+    /// Closes them and removes their files. The vassal has chosen the paths, so its user's rights must suffice.
+    pub(super) fn release(&mut self, vassal: &str) {
         let sockets = std::mem::take(&mut self.sockets);
         let (fds, kept): (Vec<_>, Vec<_>) = sockets.into_iter().unzip();
         deferred_close::close(fds);
@@ -72,8 +79,9 @@ impl Keep {
                 device: file.device,
                 inode: file.inode,
             };
-            let removed =
-                fs_identity::with_identity(identity, || unix_socket::remove(&file.path, id));
+            let removed = fs_identity::with_identity(self.identity.as_ref(), || {
+                unix_socket::remove(&file.path, id)
+            });
             if let Err(error) = removed {
                 let path = file.path.display();
                 tracing::warn!("vassal {vassal}: its socket {path} cannot be removed: {error}");
@@ -82,7 +90,7 @@ impl Keep {
     }
 }
 
-impl Drop for Keep {
+impl Drop for KeptSockets {
     fn drop(&mut self) {
         let sockets = std::mem::take(&mut self.sockets);
         deferred_close::close(sockets.into_iter().map(|(fd, _)| fd).collect());

@@ -1,4 +1,4 @@
-//! The emperor's loop: it waits in one place, hears what happened, and has the vassals started, reloaded or stopped.
+//! The emperor's event loop: it waits for signals, messages, connections, changed files and deadlines, and handles them.
 
 use std::collections::BTreeSet;
 use std::io;
@@ -13,14 +13,16 @@ use crate::sys::signal::{Signal, Signals};
 use crate::sys::{poll, process};
 
 use super::control::Control;
-use super::realm::{Realm, Seen, Sign};
-use super::source::{Found, Rules, Source, Stamp};
+use super::file_rules::FileRules;
+use super::source::{Definition, Source};
+use super::stamp::Stamp;
 use super::stats::Stats;
-use super::vassal::{Event, State};
+use super::vassal::{Event, Readable, Removal, State};
+use super::vassals::Vassals;
 use super::watch::VassalWatch;
 use crate::watch::{Change, ChangeKind, Debounce};
 
-/// The signals that the emperor reads.
+/// The signals that the emperor handles or ignores; all are blocked and read from a descriptor.
 pub(super) const READ: [Signal; 9] = [
     Signal::SIGHUP,
     Signal::SIGINT,
@@ -33,146 +35,146 @@ pub(super) const READ: [Signal; 9] = [
     Signal::SIGALRM,
 ];
 
-/// How long hooks may take when everything else is over.
-const HOOK_TIME: Duration = Duration::from_secs(10);
+/// How long the emperor waits for stop hooks after the time that its vassals have to stop.
+const HOOK_TIMEOUT: Duration = Duration::from_secs(10);
 
 /// The emperor.
 pub(super) struct Emperor {
     pub(super) sources: Vec<Source>,
-    pub(super) rules: Rules,
-    pub(super) realm: Realm,
+    pub(super) rules: FileRules,
+    pub(super) vassals: Vassals,
     pub(super) signals: Signals,
     pub(super) watch: VassalWatch,
     pub(super) debounce: Debounce<PathBuf>,
     pub(super) control: Option<Control>,
     pub(super) stats: Option<Stats>,
     pub(super) notify: Notify,
-    /// How often everything is looked at, told or not.
-    pub(super) every: Duration,
-    /// All vassals are being reloaded, and systemd waits for the end of that.
+    /// The interval between scans of all sources (`emperor-freq`).
+    pub(super) scan_interval: Duration,
+    /// A reload of all vassals is in progress, and the service manager waits for its end.
     pub(super) reloading: bool,
-    /// What could not be read at the last scan, so that it is said once.
-    pub(super) unread: Vec<PathBuf>,
+    /// Directories that could not be read by the last scan; each is logged once.
+    pub(super) unreadable: Vec<PathBuf>,
+    /// The status line for the service manager.
     pub(super) status: String,
 }
 
-/// The moments at which something is due.
-struct Times {
-    scan: Instant,
-    /// When the emperor leaves although hooks still run.
-    leave: Option<Instant>,
+/// The deadlines of the loop itself.
+struct Deadlines {
+    next_scan: Instant,
+    /// Set while the emperor stops: when it exits although stop hooks still run.
+    exit: Option<Instant>,
 }
 
 impl Emperor {
-    /// Rules until it is told to stop; returns the exit status.
+    /// Runs until the emperor is told to stop; returns the exit status.
     ///
     /// # Errors
-    /// When the kernel refuses what the emperor cannot be without.
+    /// Those of poll(2), waitid(2), and of reading signals and changes of files.
     pub(super) fn run(&mut self) -> io::Result<i32> {
         let mut now = Instant::now();
-        let mut times = Times {
-            scan: now + self.every,
-            leave: None,
+        let mut deadlines = Deadlines {
+            next_scan: now + self.scan_interval,
+            exit: None,
         };
         self.scan(now);
-        self.realm.tick(now);
-        let count = self.realm.vassals().count() as u64;
-        tracing::info!("the emperor rules over {}", counted(count, "vassal"));
+        self.vassals.tick(now);
+        let count = self.vassals.iter().count() as u64;
+        tracing::info!("the emperor has started with {}", counted(count, "vassal"));
         self.notify.ready("starting the vassals");
         loop {
-            self.act(&mut times, now);
-            let out_of_time = times.leave.is_some_and(|leave| leave <= now);
-            if times.leave.is_some() && (self.realm.is_empty() || out_of_time) {
-                self.realm.tell_groups_left();
+            self.handle_deadlines(&mut deadlines, now);
+            if let Some(exit) = deadlines.exit
+                && (self.vassals.is_empty() || exit <= now)
+            {
+                self.vassals.remove_cgroups();
                 return Ok(exit::OK);
             }
-            self.hear(&times, now)?;
+            self.wait(&deadlines, now)?;
             now = Instant::now();
-            self.obey(&mut times, now)?;
+            self.handle_signals(&mut deadlines, now)?;
         }
     }
 
-    /// Does what is due.
-    fn act(&mut self, times: &mut Times, now: Instant) {
-        if times.leave.is_none() {
+    /// Does what is due, and serves the clients of the sockets.
+    fn handle_deadlines(&mut self, deadlines: &mut Deadlines, now: Instant) {
+        if deadlines.exit.is_none() {
             for path in self.debounce.due(now) {
-                self.look(&path, now);
+                self.check_file(&path, now);
             }
-            if times.scan <= now {
-                times.scan = now + self.every;
+            if deadlines.next_scan <= now {
+                deadlines.next_scan = now + self.scan_interval;
                 self.scan(now);
             }
         }
         self.notify.beat(now);
-        self.realm.tick(now);
+        self.vassals.tick(now);
         if let Some(control) = &mut self.control {
-            control.serve(&mut self.realm, now);
+            control.serve(&mut self.vassals, now);
         }
         if let Some(stats) = &mut self.stats {
-            stats.serve(&self.realm, now);
+            stats.serve(&self.vassals, now);
         }
-        self.tell_status(times.leave.is_some());
+        self.update_status(deadlines.exit.is_some());
     }
 
-    /// Waits until something is heard or due, and listens.
-    fn hear(&mut self, times: &Times, now: Instant) -> io::Result<()> {
-        let settled = match times.leave {
+    /// Waits for the next event or deadline, and handles messages, connections and changes of files.
+    fn wait(&mut self, deadlines: &Deadlines, now: Instant) -> io::Result<()> {
+        let timeout = self.next_deadline(deadlines, now);
+        let timeout = timeout.map(|next| next.saturating_duration_since(Instant::now()));
+        let mut fds = vec![self.signals.as_fd(), self.watch.as_fd()];
+        let first = fds.len();
+        let mut owners = Vec::new();
+        for (path, readable, fd) in self.vassals.descriptors(now) {
+            owners.push((path, readable));
+            fds.push(fd);
+        }
+        // their clients are served by handle_deadlines
+        if let Some(control) = &self.control {
+            fds.extend(control.descriptors());
+        }
+        fds.extend(self.stats.as_ref().and_then(Stats::descriptor));
+        let ready = poll::wait(&fds, timeout)?;
+        let now = Instant::now();
+        let owner = |index: &usize| owners.get(index.checked_sub(first)?);
+        let readable: Vec<(PathBuf, Readable)> = ready
+            .iter()
+            .filter_map(owner)
+            .map(|(path, readable)| ((*path).to_owned(), *readable))
+            .collect();
+        for (path, readable) in readable {
+            self.vassals.on_readable(&path, readable, now);
+        }
+        if ready.contains(&1) {
+            self.handle_file_changes(now)?;
+        }
+        Ok(())
+    }
+
+    fn next_deadline(&self, deadlines: &Deadlines, now: Instant) -> Option<Instant> {
+        let files = match deadlines.exit {
             Some(_) => None,
             None => self
                 .debounce
                 .deadline()
                 .into_iter()
-                .chain([times.scan])
+                .chain([deadlines.next_scan])
                 .min(),
         };
-        let control = self
-            .control
-            .as_ref()
-            .and_then(|control| control.deadline(now));
-        let stats = self.stats.as_ref().and_then(|stats| stats.deadline(now));
-        let deadlines = [
-            settled,
-            control,
-            stats,
-            self.realm.deadline(now),
+        let control = self.control.as_ref();
+        let stats = self.stats.as_ref();
+        let all = [
+            files,
+            control.and_then(|control| control.deadline(now)),
+            stats.and_then(|stats| stats.deadline(now)),
+            self.vassals.deadline(now),
             self.notify.beat_deadline(),
-            times.leave,
+            deadlines.exit,
         ];
-        let next = deadlines.into_iter().flatten().min();
-        let mut fds = vec![self.signals.as_fd(), self.watch.as_fd()];
-        let first = fds.len();
-        let mut signs = Vec::new();
-        for (path, sign, fd) in self.realm.descriptors(now) {
-            signs.push((path, sign));
-            fds.push(fd);
-        }
-        if let Some(control) = &self.control {
-            // what they say is heard when they are served
-            fds.extend(control.descriptors());
-        }
-        fds.extend(self.stats.as_ref().and_then(Stats::descriptor));
-        let timeout = next.map(|next| next.saturating_duration_since(Instant::now()));
-        let ready = poll::wait(&fds, timeout)?;
-        let now = Instant::now();
-        let sign = |index: &usize| signs.get(index.checked_sub(first)?);
-        let told: Vec<(PathBuf, Sign)> = ready
-            .iter()
-            .filter_map(sign)
-            .map(|(path, sign)| ((*path).to_owned(), *sign))
-            .collect();
-        for (path, sign) in told {
-            match sign {
-                Sign::Word => self.realm.hear(&path, now),
-                Sign::Connection => self.realm.wanted(&path, now),
-            }
-        }
-        if ready.contains(&1) {
-            self.hear_news(now)?;
-        }
-        Ok(())
+        all.into_iter().flatten().min()
     }
 
-    fn hear_news(&mut self, now: Instant) -> io::Result<()> {
+    fn handle_file_changes(&mut self, now: Instant) -> io::Result<()> {
         for change in self.watch.read()? {
             match change {
                 Change::Everything | Change::Directory(_, ChangeKind::WatchEnded) => {
@@ -180,11 +182,11 @@ impl Emperor {
                 }
                 Change::Directory(..) => {}
                 Change::File(path, kind) => {
-                    let path = self.rules.vassal_of(path);
+                    let path = self.rules.vassal_file_of(path);
                     if self
                         .sources
                         .iter()
-                        .any(|source| source.might_hold(&path, &self.rules))
+                        .any(|source| source.may_contain(&path, &self.rules))
                     {
                         self.debounce.changed(path, kind, now);
                     }
@@ -194,137 +196,138 @@ impl Emperor {
         Ok(())
     }
 
-    /// Looks at everything.
+    /// Checks all files of all sources.
     fn scan(&mut self, now: Instant) {
-        let known = self.realm.vassals().map(|it| it.found.path.clone());
+        let known = self.vassals.iter().map(|it| it.definition.path.clone());
         let mut gone: BTreeSet<PathBuf> = known.collect();
-        let mut all = Vec::new();
-        let mut unread = Vec::new();
+        let mut found = Vec::new();
+        let mut unreadable = Vec::new();
         for source in &self.sources {
             if let Some(directory) = source.directory() {
                 self.watch.watch_source(&directory);
             }
             match source.list(&self.rules) {
-                Ok(found) => all.extend(found),
+                Ok(definitions) => found.extend(definitions),
                 Err(error) => {
                     let directory = source.directory().unwrap_or_default();
-                    if !self.unread.contains(&directory) {
+                    if !self.unreadable.contains(&directory) {
                         tracing::error!("{} cannot be read: {error}", directory.display());
                     }
-                    // what is not seen is not gone
+                    // its vassals stay as they are
                     gone.retain(|path| path.parent() != Some(&directory));
-                    unread.push(directory);
+                    unreadable.push(directory);
                 }
             }
         }
-        self.unread = unread;
-        for found in all {
-            if let Some(stamp) = Stamp::of(&found.file, &self.rules) {
-                gone.remove(&found.path);
-                self.look_at(found, stamp, now);
+        self.unreadable = unreadable;
+        for definition in found {
+            if let Some(stamp) = Stamp::of(&definition.file, &self.rules) {
+                gone.remove(&definition.path);
+                self.file_found(definition, stamp, now);
             }
         }
         for path in gone {
-            self.look_at_nothing(&path, now);
+            self.file_not_found(&path, now);
         }
     }
 
-    /// Looks at the file at one path.
-    fn look(&mut self, path: &Path, now: Instant) {
+    /// Checks the file at one path.
+    fn check_file(&mut self, path: &Path, now: Instant) {
         let sources = self.sources.iter();
-        let found: Vec<Found> = sources
+        let definitions: Vec<Definition> = sources
             .filter_map(|source| source.find(path, &self.rules))
             .collect();
         match Stamp::of(path, &self.rules) {
-            Some(stamp) if !found.is_empty() => {
-                for found in found {
-                    self.look_at(found, stamp, now);
+            Some(stamp) if !definitions.is_empty() => {
+                for definition in definitions {
+                    self.file_found(definition, stamp, now);
                 }
             }
             _ => {
-                let known = self.realm.vassals().map(|vassal| &vassal.found);
-                let gone = known.filter(|found| found.file == path);
-                let gone: Vec<PathBuf> = gone.map(|found| found.path.clone()).collect();
+                let known = self.vassals.iter().map(|vassal| &vassal.definition);
+                let gone = known.filter(|definition| definition.file == path);
+                let gone: Vec<PathBuf> = gone.map(|it| it.path.clone()).collect();
                 for path in gone {
-                    self.look_at_nothing(&path, now);
+                    self.file_not_found(&path, now);
                 }
             }
         }
     }
 
-    fn look_at(&mut self, found: Found, stamp: Stamp, now: Instant) {
+    fn file_found(&mut self, definition: Definition, stamp: Stamp, now: Instant) {
         match stamp.is_link() {
-            true => self.watch.follow_link(&found.file),
-            false => self.watch.unfollow_link(&found.file),
+            true => self.watch.follow_link(&definition.file),
+            false => self.watch.unfollow_link(&definition.file),
         }
-        self.realm.look(found, stamp, now);
+        self.vassals.file_found(definition, stamp, now);
     }
 
-    /// The file of the vassal that is known by this path is not there.
-    fn look_at_nothing(&mut self, path: &Path, now: Instant) {
-        let Some(file) = self.realm.get(path).map(|vassal| vassal.found.file.clone()) else {
+    /// The file of the vassal with this path is not there.
+    fn file_not_found(&mut self, path: &Path, now: Instant) {
+        let Some(vassal) = self.vassals.get(path) else {
             return;
         };
-        match self.realm.look_at_nothing(path, now) {
-            Seen::Missing => self.debounce.changed(file, ChangeKind::Removed, now),
-            Seen::Removed => self.watch.unfollow_link(&file),
-            Seen::Settled => {}
+        let file = vassal.definition.file.clone();
+        match self.vassals.file_not_found(path, now) {
+            Removal::Pending => self.debounce.changed(file, ChangeKind::Removed, now),
+            Removal::Complete => self.watch.unfollow_link(&file),
+            Removal::Known => {}
         }
     }
 
-    /// Follows the signals that have arrived.
-    fn obey(&mut self, times: &mut Times, now: Instant) -> io::Result<()> {
+    fn handle_signals(&mut self, deadlines: &mut Deadlines, now: Instant) -> io::Result<()> {
         while let Some(signal) = self.signals.take()? {
             match signal {
                 Signal::SIGCHLD => {
                     while let Some(end) = process::reap()? {
-                        self.realm.ended(end.pid, end.exit, now);
+                        self.vassals.on_exit(end.pid, end.exit, now);
                     }
                 }
-                Signal::SIGTERM | Signal::SIGINT | Signal::SIGQUIT => self.stop(times, now),
-                Signal::SIGHUP if times.leave.is_none() => {
-                    tracing::info!("reloading all vassals, some at a time");
+                Signal::SIGTERM | Signal::SIGINT | Signal::SIGQUIT => self.stop(deadlines, now),
+                Signal::SIGHUP if deadlines.exit.is_none() => {
+                    tracing::info!("reloading all vassals, a few at a time");
                     self.notify.reloading();
-                    self.realm.all(Event::Reload, now);
+                    self.vassals.apply_to_all(|| Event::Reload, now);
                     self.reloading = true;
                 }
-                Signal::SIGWINCH if times.leave.is_none() => self.scan(now),
-                Signal::SIGUSR1 => self.report(now),
+                Signal::SIGWINCH if deadlines.exit.is_none() => self.scan(now),
+                Signal::SIGUSR1 => self.log_status(now),
                 _ => {}
             }
         }
         Ok(())
     }
 
-    fn stop(&mut self, times: &mut Times, now: Instant) {
-        if times.leave.is_some() {
-            tracing::warn!("stopping at once: asked a second time");
-            self.realm.all(Event::Hurry, now);
+    /// Stops all vassals; a second time: at once.
+    fn stop(&mut self, deadlines: &mut Deadlines, now: Instant) {
+        if deadlines.exit.is_some() {
+            tracing::warn!("stopping at once, after a second signal");
+            self.vassals.apply_to_all(|| Event::StopNow, now);
             return;
         }
-        tracing::info!("stopping all vassals; they finish their requests first");
+        tracing::info!("stopping all vassals, which finish their requests first");
         self.notify.stopping();
         self.reloading = false;
-        self.realm.about.leaving = true;
-        self.realm.all(Event::Remove, now);
-        times.leave = Some(now + self.realm.longest_stop() + HOOK_TIME);
+        self.vassals.self_status.stopping = true;
+        self.vassals.apply_to_all(|| Event::Remove, now);
+        deadlines.exit = Some(now + self.vassals.max_stop_time() + HOOK_TIMEOUT);
     }
 
-    /// One line for systemd, when it has changed, and the end of a reload of all.
-    fn tell_status(&mut self, leaving: bool) {
+    /// Sends the status line to the service manager if it has changed, and reports the end of a reload of all vassals.
+    fn update_status(&mut self, stopping: bool) {
         let mut counts = [0_u64; 5];
-        for vassal in self.realm.vassals() {
+        for vassal in self.vassals.iter() {
             counts[match vassal.state {
-                State::Ready { .. } => 0,
-                State::Starting { .. } | State::Due { failures: 0, .. } => 1,
-                State::Stopped | State::Leaving { .. } | State::Gone => 2,
-                State::Due { .. } | State::Refused => 3,
+                State::Ready(_) => 0,
+                State::Starting(_) | State::Scheduled { failures: 0, .. } => 1,
+                State::Stopped | State::Stopping(_) | State::Gone => 2,
+                State::Scheduled { .. } | State::Refused => 3,
                 State::OnDemand => 4,
             }] += 1;
         }
         let [ready, starting, stopped, failed, on_demand] = counts;
         let all: u64 = counts.iter().sum();
-        let status = match leaving {
+        let status = match stopping {
             true => format!("stopping: {} left", counted(all, "vassal")),
             false => format!(
                 "{}: {ready} ready, {on_demand} on demand, {starting} starting, {failed} failed, {stopped} stopped",
@@ -333,8 +336,8 @@ impl Emperor {
         };
         if self.reloading
             && !self
-                .realm
-                .vassals()
+                .vassals
+                .iter()
                 .any(|vassal| vassal.state.is_reloading())
         {
             self.reloading = false;
@@ -345,10 +348,11 @@ impl Emperor {
         self.status = status;
     }
 
-    fn report(&self, now: Instant) {
+    /// Logs the state of all vassals.
+    fn log_status(&self, now: Instant) {
         tracing::info!("{}", self.status);
-        for vassal in self.realm.vassals() {
-            tracing::info!("{}", vassal.line(now));
+        for vassal in self.vassals.iter() {
+            tracing::info!("{}", vassal.log_line(now));
         }
     }
 }

@@ -1,4 +1,4 @@
-//! What the emperor tells of itself (`ruwsgi status` without a name).
+//! The emperor's own status (`ruwsgi status` without a name).
 
 use std::time::Instant;
 
@@ -7,52 +7,54 @@ use crate::control::messages;
 use crate::sys::process::Pid;
 use crate::sys::{memory, user};
 
-/// What is told where nothing else was set.
-const ALWAYS: [&str; 4] = [
+/// The options that are shown with their defaults if they are not set.
+const SHOWN_DEFAULTS: [&str; 4] = [
     "emperor-freq",
     "emperor-throttle",
     "emperor-max-throttle",
     "emperor-required-heartbeat",
 ];
 
-/// What does not change while it rules, but for its end.
-pub(super) struct About {
-    since: Instant,
+/// The status that does not depend on the vassals.
+pub(super) struct SelfStatus {
+    started: Instant,
     sources: Vec<String>,
-    /// Options for vassals, with their values.
+    /// The options that concern vassals, with their values.
     options: Vec<(String, String)>,
-    /// It stops.
-    pub(super) leaving: bool,
+    /// The emperor is stopping.
+    pub(super) stopping: bool,
 }
 
-impl About {
+impl SelfStatus {
     pub(super) fn new(config: &Config, invocation: &Invocation) -> Self {
         let effective = config.effective().into_iter();
         let set = effective.map(|(name, value, _)| (name.as_str(), value.as_str()));
-        let usual = config.defaulted().into_iter();
-        let usual = usual.filter(|(name, _)| ALWAYS.contains(name));
-        let options = set.filter(|(name, _)| is_for_vassals(name)).chain(usual);
+        let defaults = config.defaulted().into_iter();
+        let defaults = defaults.filter(|(name, _)| SHOWN_DEFAULTS.contains(name));
+        let options = set
+            .filter(|(name, _)| concerns_vassals(name))
+            .chain(defaults);
         let mut options: Vec<(String, String)> = options
             .map(|(name, value)| (name.to_owned(), value.to_owned()))
             .collect();
         options.sort();
         let sources = config.emperor().iter();
         Self {
-            since: Instant::now(),
+            started: Instant::now(),
             sources: sources
                 .map(|source| invocation.cwd.join(source).display().to_string())
                 .collect(),
             options,
-            leaving: false,
+            stopping: false,
         }
     }
 
-    /// The emperor itself, and of these vassals, each by its state and its memory. What was configured is told to
-    /// those who may do `everything`: it may hold secrets.
+    /// The row of the emperor, with the number of `vassals` in each state and their memory. The configuration may contain
+    /// secrets: it is shown only to `privileged` users.
     pub(super) fn row<'a>(
         &self,
         vassals: impl Iterator<Item = &'a messages::Row>,
-        everything: bool,
+        privileged: bool,
         now: Instant,
     ) -> messages::Row {
         let mut emperor = messages::Emperor {
@@ -60,7 +62,7 @@ impl About {
             user: user::current_name(),
             ..messages::Emperor::default()
         };
-        if everything {
+        if privileged {
             emperor.sources = self.sources.clone();
             emperor.options = self.options.clone();
         }
@@ -71,9 +73,9 @@ impl About {
         let pid = Pid::own().get();
         messages::Row {
             name: "emperor".to_owned(),
-            state: if self.leaving { "stopping" } else { "ready" }.to_owned(),
+            state: if self.stopping { "stopping" } else { "ready" }.to_owned(),
             pid: Some(pid),
-            uptime: Some(now.saturating_duration_since(self.since).as_secs()),
+            uptime: Some(now.saturating_duration_since(self.started).as_secs()),
             memory_kib: memory::proportional_kib(pid),
             emperor: Some(emperor),
             ..messages::Row::default()
@@ -81,6 +83,6 @@ impl About {
     }
 }
 
-fn is_for_vassals(name: &str) -> bool {
+fn concerns_vassals(name: &str) -> bool {
     name.starts_with("emperor-") || name.starts_with("vassal")
 }

@@ -1,4 +1,4 @@
-//! Starting a vassal: ruwsgi executed afresh, with a channel to its emperor and nothing else of ours.
+//! Starts vassals: executes ruwsgi with a channel to the emperor, and with no other descriptor of it.
 
 use std::ffi::{OsStr, OsString};
 use std::fs::File;
@@ -18,65 +18,71 @@ use crate::sys::spawn::{self, LeaderSetup};
 use crate::sys::user::Identity;
 use crate::sys::{packet, socket, user};
 
-use super::on_demand_sockets::Keep;
-use super::source::Found;
+use super::file_rules::is_tyrant;
+use super::on_demand_sockets::KeptSockets;
+use super::source::Definition;
 
-/// So long the vassals are told what the shim on PATH stands for: later it may stand for something else.
-const SHIM_TIME: Duration = Duration::from_secs(300);
+/// How long the interpreter behind the shim on PATH is passed to vassals: later it may be another one.
+const SHIM_TTL: Duration = Duration::from_secs(300);
 
-/// What is lent to a vassal that is started.
-pub(super) struct Lending<'a> {
-    /// The sockets that are kept for it.
-    pub(super) keep: &'a Keep,
-    /// It is to serve on them; else only to say whether it is on demand.
+/// What a vassal inherits when it is started, beside its channel.
+pub(super) struct Handover<'a> {
+    /// The sockets that the emperor keeps for it.
+    pub(super) sockets: &'a KeptSockets,
+    /// It serves; otherwise it hands its sockets over and exits, if it is on demand.
     pub(super) serve: bool,
-    /// The entrance of its cgroup, if it has one.
-    pub(super) group: Option<OwnedFd>,
+    /// The file by which it enters its cgroup.
+    pub(super) cgroup: Option<OwnedFd>,
 }
 
-/// How every vassal is started.
-pub(super) struct Recipe {
-    /// The programs to try, in their order: wrappers, and our own, resolved once: an upgrade in place takes effect with
-    /// the next start.
+/// Starts vassals, by the settings that hold for all of them.
+pub(super) struct Launcher {
+    /// The programs to try, in this order: the wrappers, and ruwsgi itself. Its path is resolved once; an upgrade in place
+    /// takes effect with the next start.
     programs: Vec<PathBuf>,
+    /// The arguments before and after those that name the vassal's file.
     before: Vec<OsString>,
     after: Vec<OsString>,
     environment: Vec<(OsString, OsString)>,
-    /// How many descriptors a vassal may open.
+    /// The limit of open descriptors of a vassal (RLIMIT_NOFILE).
     descriptors: Option<u64>,
-    /// The capabilities that a vassal has (`emperor-cap`).
+    /// The capabilities of a vassal (`emperor-cap`); `None`: the default for its user.
     capabilities: Option<Capabilities>,
     stop_hook: Option<PathBuf>,
-    /// A vassal's file that is executable is run.
+    /// An executable file of a vassal is run (`emperor-magic-exec`).
     magic_exec: bool,
-    /// A vassal's file has to belong to its user also when it is read.
-    owned: bool,
+    /// The vassal checks the owner of its file when it reads it.
+    check_owner: bool,
     /// The part of a vassal's environment that is the same for all vassals.
     vassal: VassalEnvironment,
-    /// Where other users' vassals write instead of to our terminal, which they could read.
+    /// The emperor's terminal, opened for writing only: vassals of other users write there, and must not read from it.
     terminal: Option<File>,
-    /// What the shim on PATH stands for, and since when that is known.
+    /// The interpreter behind the shim on PATH, and when it was found.
     shim: Option<(Shim, Instant)>,
 }
 
-impl Recipe {
-    /// What the emperor's configuration says of all vassals.
+impl Launcher {
+    /// The launcher that the emperor's configuration describes.
     ///
     /// # Errors
-    /// When our own program cannot be found.
+    /// When the path of the ruwsgi program cannot be found.
     pub(super) fn new(
         config: &Config,
         invocation: &Invocation,
         descriptors: Option<u64>,
         capabilities: Option<Capabilities>,
     ) -> io::Result<Self> {
-        let at = |program: &String| invocation.cwd.join(program);
-        let mut programs: Vec<PathBuf> = config.emperor_wrapper_override().iter().map(at).collect();
+        let absolute = |program: &String| invocation.cwd.join(program);
+        let mut programs: Vec<PathBuf> = config
+            .emperor_wrapper_override()
+            .iter()
+            .map(absolute)
+            .collect();
         programs.push(match config.emperor_wrapper() {
             Some(wrapper) => invocation.cwd.join(wrapper),
             None => std::env::current_exe()?,
         });
-        programs.extend(config.emperor_wrapper_fallback().iter().map(at));
+        programs.extend(config.emperor_wrapper_fallback().iter().map(absolute));
         let (mut before, mut after) = (Vec::new(), Vec::new());
         let flag = |to: &mut Vec<OsString>, flag: &str, values: &[String]| {
             for value in values {
@@ -106,71 +112,78 @@ impl Recipe {
             capabilities,
             stop_hook: config.vassals_stop_hook().map(PathBuf::from),
             magic_exec: config.emperor_magic_exec(),
-            owned: !config.emperor_tyrant_nofollow(),
+            check_owner: !config.emperor_tyrant_nofollow(),
             vassal,
             terminal: terminal(),
             shim: shim(config),
         })
     }
 
-    /// Starts a vassal, as another user if that is asked for; returns our end of its channel too.
+    /// Starts a vassal, as the user `identity` if there is one; returns its process id and the emperor's end of its channel.
     ///
     /// # Errors
     /// Those of [`spawn::spawn_leader`].
     pub(super) fn spawn(
         &self,
-        found: &Found,
+        definition: &Definition,
         identity: Option<&Identity>,
-        lending: &Lending<'_>,
+        handover: &Handover<'_>,
     ) -> io::Result<(Pid, OwnedFd)> {
-        let (ours, theirs) = packet::pair()?;
-        // one that does not listen must not hold us up
-        socket::set_nonblocking(&ours, true)?;
+        let (own_end, channel) = packet::pair()?;
+        // a vassal that does not read must not block the emperor
+        socket::set_nonblocking(&own_end, true)?;
         let setup = LeaderSetup {
-            inherited: lending.keep.descriptors().chain([theirs.as_fd()]).collect(),
+            inherited: handover
+                .sockets
+                .descriptors()
+                .chain([channel.as_fd()])
+                .collect(),
             identity,
             capabilities: self.capabilities,
             max_descriptors: self.descriptors,
-            cgroup: lending.group.as_ref().map(AsFd::as_fd),
-            // out of reach of the emperor's terminal
+            cgroup: handover.cgroup.as_ref().map(AsFd::as_fd),
+            // a new session has no access to the emperor's terminal
             new_session: true,
             ..LeaderSetup::default()
         };
         let mut spawned = Err(io::ErrorKind::NotFound.into());
         for program in &self.programs {
-            let command = self.command(program, found, identity, lending, &theirs);
+            let command = self.command(program, definition, identity, handover, &channel);
             spawned = spawn::spawn_leader(command, &setup);
             match &spawned {
-                Err(error) if is_no_program(error) => {}
+                Err(error) if is_not_executable(error) => {}
                 _ => break,
             }
         }
-        spawned.map(|pid| (pid, ours))
+        spawned.map(|pid| (pid, own_end))
     }
 
     fn command(
         &self,
         program: &Path,
-        found: &Found,
+        definition: &Definition,
         identity: Option<&Identity>,
-        lending: &Lending<'_>,
+        handover: &Handover<'_>,
         channel: &OwnedFd,
     ) -> Command {
         let mut command = Command::new(program);
         command
             .args(&self.before)
-            .args(arguments(found.file_name(), found.section.as_deref()))
+            .args(arguments(
+                definition.file_name(),
+                definition.section.as_deref(),
+            ))
             .args(&self.after)
-            .current_dir(&found.directory)
+            .current_dir(&definition.directory)
             .env_clear()
             .envs(self.environment_for(identity))
             .envs(
-                self.vassal_environment(found, identity, lending, channel)
+                self.vassal_environment(definition, identity, handover, channel)
                     .variables(),
             )
             .stdin(Stdio::null());
         if let (Some(_), Some(terminal)) = (identity, &self.terminal) {
-            // none of these can fail for want of rights, only of descriptors: then they have no output
+            // without a free descriptor the vassal has no output
             let output = || terminal.try_clone().map_or(Stdio::null(), Stdio::from);
             command.stdout(output()).stderr(output());
         }
@@ -183,28 +196,28 @@ impl Recipe {
         command
     }
 
-    /// What this vassal is told of itself and of what it inherits.
+    /// The part of the environment that describes this vassal and what it inherits.
     fn vassal_environment(
         &self,
-        found: &Found,
+        definition: &Definition,
         identity: Option<&Identity>,
-        lending: &Lending<'_>,
+        handover: &Handover<'_>,
         channel: &OwnedFd,
     ) -> VassalEnvironment {
         let shim = self.shim.as_ref();
-        let shim = shim.filter(|(_, since)| since.elapsed() < SHIM_TIME);
-        let identity = identity.filter(|_| self.owned);
+        let shim = shim.filter(|(_, since)| since.elapsed() < SHIM_TTL);
+        let identity = identity.filter(|_| self.check_owner);
         VassalEnvironment {
-            name: found.name.clone(),
+            name: definition.name.clone(),
             channel: Some(channel.as_raw_fd()),
-            on_demand: Some(if lending.serve {
+            on_demand: Some(if handover.serve {
                 OnDemand::Serve
             } else {
                 OnDemand::HandOver
             }),
-            sockets: lending.keep.lent(),
+            sockets: handover.sockets.inherited(),
             file: Some(VassalFile {
-                name: found.file_name().to_owned(),
+                name: definition.file_name().to_owned(),
                 executable: self.magic_exec,
                 owner: identity.map(|identity| identity.uid),
             }),
@@ -213,32 +226,32 @@ impl Recipe {
         }
     }
 
-    /// The environment of a process of this user; `None`: of the emperor's own.
+    /// The environment of a process that runs as this user; `None`: the emperor's.
     fn environment_for(
         &self,
         identity: Option<&Identity>,
     ) -> impl Iterator<Item = (&OsString, &OsString)> {
         let all = self.environment.iter();
-        let others = identity.is_some();
-        all.filter(move |(name, _)| !others || is_for_others(name))
+        let is_other_user = identity.is_some();
+        all.filter(move |(name, _)| !is_other_user || is_for_other_users(name))
             .map(|(name, value)| (name, value))
     }
 
-    /// Runs the hook of a vassal that has stopped, if there is one.
+    /// Runs the stop hook of a vassal, if one is configured.
     ///
     /// # Errors
     /// Those of [`spawn::spawn_leader`].
-    pub(super) fn run_stop_hook(&self, found: &Found) -> io::Result<Option<Pid>> {
+    pub(super) fn run_stop_hook(&self, definition: &Definition) -> io::Result<Option<Pid>> {
         let Some(hook) = &self.stop_hook else {
             return Ok(None);
         };
         let mut command = Command::new(hook);
         command
-            .arg(&found.name)
-            .current_dir(&found.directory)
+            .arg(&definition.name)
+            .current_dir(&definition.directory)
             .env_clear()
             .envs(self.environment_for(None))
-            .env("UWSGI_VASSALS_DIR", &found.directory)
+            .env("UWSGI_VASSALS_DIR", &definition.directory)
             .stdin(Stdio::null());
         let setup = LeaderSetup {
             max_descriptors: self.descriptors,
@@ -248,8 +261,8 @@ impl Recipe {
     }
 }
 
-/// Whether there is no such program for the vassal's user, so that another one is to be tried.
-fn is_no_program(error: &io::Error) -> bool {
+/// Whether the vassal's user cannot execute the program, so that the next one is tried.
+fn is_not_executable(error: &io::Error) -> bool {
     let kind = error.kind();
     matches!(
         kind,
@@ -268,7 +281,7 @@ fn address_rule(config: &Config, invocation: &Invocation) -> Option<AddressRule>
         .or(command.map(|command| AddressRule::Exec(command.to_owned())))
 }
 
-/// The terminal that our log goes to, for writing only.
+/// The terminal that the emperor's log goes to, opened for writing only.
 fn terminal() -> Option<File> {
     let log = std::io::stderr();
     let is_terminal = std::io::IsTerminal::is_terminal(&log);
@@ -277,14 +290,14 @@ fn terminal() -> Option<File> {
     is_terminal.then(|| options.open("/proc/self/fd/2").ok())?
 }
 
-/// What the shim on PATH stands for: asked once, because each vassal without `home` and `python` would wait for it.
-/// Not for other users, who may have another answer.
+/// The interpreter behind the shim on PATH. The emperor finds it once, because it takes long, and each vassal without
+/// `home` and `python` needs it. For other users it may be another one, so it is not passed to them.
 fn shim(config: &Config) -> Option<(Shim, Instant)> {
-    let path = std::env::var_os("PATH").filter(|_| !super::is_tyrant(config))?;
+    let path = std::env::var_os("PATH").filter(|_| !is_tyrant(config))?;
     Some((Shim::on_path(&path)?, Instant::now()))
 }
 
-/// How a vassal is told which file it is.
+/// The arguments that name the vassal's file.
 fn arguments(name: &str, section: Option<&str>) -> [OsString; 2] {
     let flag = match Path::new(name).extension().and_then(|it| it.to_str()) {
         Some("ini") | None => "--ini",
@@ -292,16 +305,17 @@ fn arguments(name: &str, section: Option<&str>) -> [OsString; 2] {
     };
     let name = match section {
         Some(section) => format!("{name}:{section}"),
-        // a colon in a name would be read as the beginning of a section's
+        // a colon in the name would be taken for that before a section
         None if name.contains(':') => format!("{name}:uwsgi"),
         None => name.to_owned(),
     };
     [flag.into(), name.into()]
 }
 
-/// The environment of the vassals: ours, without what was meant for us; `UWSGI_VASSAL_X` is a vassal's `UWSGI_X`.
-fn environment(ours: impl Iterator<Item = (OsString, OsString)>) -> Vec<(OsString, OsString)> {
-    const MANAGERS: [&str; 9] = [
+/// The environment of the vassals: that of the emperor, without its options and the variables of its service manager;
+/// `UWSGI_VASSAL_X` becomes `UWSGI_X`.
+fn environment(own: impl Iterator<Item = (OsString, OsString)>) -> Vec<(OsString, OsString)> {
+    const SERVICE_MANAGER: [&str; 9] = [
         "NOTIFY_SOCKET",
         "LISTEN_FDS",
         "LISTEN_PID",
@@ -313,7 +327,7 @@ fn environment(ours: impl Iterator<Item = (OsString, OsString)>) -> Vec<(OsStrin
         "RUNTIME_DIRECTORY",
     ];
     let mut environment = Vec::new();
-    for (name, value) in ours {
+    for (name, value) in own {
         let Some(text) = name.to_str() else {
             environment.push((name, value));
             continue;
@@ -324,21 +338,20 @@ fn environment(ours: impl Iterator<Item = (OsString, OsString)>) -> Vec<(OsStrin
         }
         let for_processes = ["RUWSGI_LOG", "RUWSGI_MODULE"].contains(&text);
         let option = text.starts_with("UWSGI_") || text.starts_with("RUWSGI_");
-        if for_processes || !(option || MANAGERS.contains(&text)) {
+        if for_processes || !(option || SERVICE_MANAGER.contains(&text)) {
             environment.push((name, value));
         }
     }
     environment
 }
 
-/// Whether a variable of the vassals' environment is for other users too: what every login has, how the log is to be
-/// written, and what is meant for vassals. The rest may be our operator's secret.
-fn is_for_others(name: &OsStr) -> bool {
-    const EVERYBODYS: [&str; 6] = ["PATH", "LANG", "LANGUAGE", "TZ", "TERM", "JOURNAL_STREAM"];
-    const BEGINNINGS: [&str; 3] = ["LC_", "UWSGI_", "RUWSGI_"];
-    name.to_str().is_some_and(|name| {
-        EVERYBODYS.contains(&name) || BEGINNINGS.iter().any(|it| name.starts_with(it))
-    })
+/// Whether a variable is passed to vassals of other users: those that every login has, those of the log, and options of
+/// vassals. Others may contain secrets of the emperor's operator.
+fn is_for_other_users(name: &OsStr) -> bool {
+    const NAMES: [&str; 6] = ["PATH", "LANG", "LANGUAGE", "TZ", "TERM", "JOURNAL_STREAM"];
+    const PREFIXES: [&str; 3] = ["LC_", "UWSGI_", "RUWSGI_"];
+    name.to_str()
+        .is_some_and(|name| NAMES.contains(&name) || PREFIXES.iter().any(|it| name.starts_with(it)))
 }
 
 #[cfg(test)]
@@ -346,7 +359,7 @@ mod tests {
     use super::*;
 
     #[test]
-    fn the_emperors_own_variables_stay_with_it() {
+    fn the_emperors_own_variables_are_not_passed_on() {
         let given = [
             ("PATH", "/bin"),
             ("UWSGI_EMPEROR", "/etc/uwsgi"),
@@ -369,11 +382,14 @@ mod tests {
             kept(|_| true),
             "PATH UWSGI_SOCKET RUWSGI_LOG DATABASE_PASSWORD LC_ALL"
         );
-        assert_eq!(kept(is_for_others), "PATH UWSGI_SOCKET RUWSGI_LOG LC_ALL");
+        assert_eq!(
+            kept(is_for_other_users),
+            "PATH UWSGI_SOCKET RUWSGI_LOG LC_ALL"
+        );
     }
 
     #[test]
-    fn a_colon_in_a_name_begins_no_section() {
+    fn a_colon_in_a_file_name_starts_no_section() {
         assert_eq!(arguments("a.ini", None), ["--ini", "a.ini"]);
         assert_eq!(arguments("a:b.ini", None), ["--ini", "a:b.ini:uwsgi"]);
         assert_eq!(arguments("a.conf", None), ["--include", "a.conf"]);

@@ -1,4 +1,5 @@
-//! `emperor-stats`: how the vassals are, as JSON in uWSGI's form, for everyone who connects. Nothing is read from there.
+//! The statistics socket (`emperor-stats`): everyone who connects gets the state of the vassals as JSON in uWSGI's form.
+//! Nothing is read from the clients.
 
 use std::io::{self, IoSlice};
 use std::net::{Ipv4Addr, SocketAddr, ToSocketAddrs};
@@ -16,35 +17,36 @@ use crate::sys::socket::{self, FileId, TcpSettings};
 use crate::sys::unix_socket::{self, Access};
 use crate::sys::{stream, user};
 
-use super::realm::{Realm, Vassal};
-use super::vassal::{Rung, State};
+use super::vassal::{State, StopStage, Vassal};
+use super::vassals::Vassals;
 
-/// Those who are answered at the same time; more wait.
-const MOST_CLIENTS: usize = 16;
-/// How long a client may take to take its answer.
-const PATIENCE: Duration = Duration::from_secs(5);
-/// How soon what a client has not taken is offered again.
-const PAUSE: Duration = Duration::from_millis(20);
-/// Those who may wait to be accepted.
+/// Clients served at once; more wait in the listen queue.
+const MAX_CLIENTS: usize = 16;
+/// The time limit for a client to read its answer.
+const CLIENT_TIMEOUT: Duration = Duration::from_secs(5);
+/// The interval between attempts to write to a client that does not read.
+const RETRY_INTERVAL: Duration = Duration::from_millis(20);
+/// The length of the listen queue.
 const BACKLOG: u32 = 64;
 
-/// The socket and those who are being answered.
+/// The statistics socket and its clients.
 pub(super) struct Stats {
     listener: OwnedFd,
-    /// Our file, to be removed at the end.
+    /// The socket's file, which is removed at the end.
     file: Option<(PathBuf, FileId)>,
     clients: Vec<Client>,
-    facts: Facts,
+    constants: Constants,
 }
 
 struct Client {
     connection: OwnedFd,
-    left: Vec<u8>,
+    /// The part of the answer that is not sent.
+    unsent: Vec<u8>,
     deadline: Instant,
 }
 
-/// What is the same in each answer.
-struct Facts {
+/// The part of the answer that does not change.
+struct Constants {
     sources: Vec<String>,
     tyrant: bool,
 }
@@ -53,43 +55,43 @@ impl Stats {
     /// Listens at this address.
     ///
     /// # Errors
-    /// When nobody can listen there.
+    /// Those of socket(2), bind(2) and listen(2), and of the resolution of the host name.
     pub(super) fn open(address: &Address, sources: &[String], tyrant: bool) -> Result<Self> {
         let (listener, file) =
             listen(address).with_context(|| format!("emperor-stats = {address}"))?;
         socket::set_nonblocking(&listener, true)?;
-        tracing::info!("the emperor tells how the vassals are at {address}");
+        tracing::info!("the emperor's statistics are at {address} (emperor-stats)");
         Ok(Self {
             listener,
             file,
             clients: Vec::new(),
-            facts: Facts {
+            constants: Constants {
                 sources: sources.to_vec(),
                 tyrant,
             },
         })
     }
 
-    /// What to wait for; nothing while there are too many clients.
+    /// The listening socket, to wait for connections; `None` while there are too many clients.
     pub(super) fn descriptor(&self) -> Option<BorrowedFd<'_>> {
-        (self.clients.len() < MOST_CLIENTS).then(|| self.listener.as_fd())
+        (self.clients.len() < MAX_CLIENTS).then(|| self.listener.as_fd())
     }
 
-    /// When there is something to do, if nobody comes before.
+    /// When [`Stats::serve`] has something to do, if no client connects before.
     pub(super) fn deadline(&self, now: Instant) -> Option<Instant> {
-        (!self.clients.is_empty()).then(|| now + PAUSE)
+        (!self.clients.is_empty()).then(|| now + RETRY_INTERVAL)
     }
 
-    /// Answers those who have come.
-    pub(super) fn serve(&mut self, realm: &Realm, now: Instant) {
-        while self.clients.len() < MOST_CLIENTS
+    /// Accepts clients and sends the answers.
+    pub(super) fn serve(&mut self, vassals: &Vassals, now: Instant) {
+        while self.clients.len() < MAX_CLIENTS
             && let Ok(connection) = stream::accept(self.listener.as_raw_fd())
         {
-            let left = serde_json::to_vec(&answer(realm, &self.facts, now)).unwrap_or_default();
+            let answer = answer(vassals, &self.constants, now);
             self.clients.push(Client {
                 connection,
-                left,
-                deadline: now + PATIENCE,
+                unsent: serde_json::to_vec(&answer).unwrap_or_default(),
+                deadline: now + CLIENT_TIMEOUT,
             });
         }
         self.clients.retain_mut(|client| client.send(now));
@@ -99,18 +101,18 @@ impl Stats {
 impl Drop for Stats {
     fn drop(&mut self) {
         if let Some((path, id)) = &self.file {
-            // one that cannot be removed is replaced by the next emperor
+            // the next emperor replaces a file that cannot be removed
             let _ = unix_socket::remove(path, *id);
         }
     }
 }
 
 impl Client {
-    /// Sends what it takes; whether something is left.
+    /// Sends as much as the client reads; says whether something is left to send.
     fn send(&mut self, now: Instant) -> bool {
-        while !self.left.is_empty() {
-            match stream::send(self.connection.as_raw_fd(), &[IoSlice::new(&self.left)]) {
-                Ok(sent) => drop(self.left.drain(..sent)),
+        while !self.unsent.is_empty() {
+            match stream::send(self.connection.as_raw_fd(), &[IoSlice::new(&self.unsent)]) {
+                Ok(sent) => drop(self.unsent.drain(..sent)),
                 Err(error) if error.kind() == io::ErrorKind::WouldBlock => {
                     return now < self.deadline;
                 }
@@ -145,7 +147,7 @@ fn listen(address: &Address) -> Result<(OwnedFd, Option<(PathBuf, FileId)>)> {
     }
 }
 
-/// The answer; the names are uWSGI's.
+/// The answer, with uWSGI's field names.
 #[derive(Serialize)]
 struct Answer {
     version: &'static str,
@@ -156,13 +158,13 @@ struct Answer {
     emperor: Vec<String>,
     emperor_tyrant: u8,
     throttle_level: u8,
-    vassals: Vec<One>,
-    blacklist: Vec<Failing>,
+    vassals: Vec<VassalStats>,
+    blacklist: Vec<BackoffStats>,
 }
 
-/// A vassal; times are seconds since 1970, 0 for never.
+/// A vassal; times are in seconds since 1970, 0 for never.
 #[derive(Serialize, Default)]
-struct One {
+struct VassalStats {
     id: String,
     pid: i32,
     born: u64,
@@ -185,9 +187,9 @@ struct One {
     respawns: u32,
 }
 
-/// A vassal that is started again only after a pause.
+/// A vassal that has failed and is started again after a backoff.
 #[derive(Serialize)]
-struct Failing {
+struct BackoffStats {
     id: String,
     /// Milliseconds.
     throttle_level: u128,
@@ -196,7 +198,7 @@ struct Failing {
     last_attempt: u64,
 }
 
-fn answer(realm: &Realm, facts: &Facts, now: Instant) -> Answer {
+fn answer(vassals: &Vassals, constants: &Constants, now: Instant) -> Answer {
     let clock = Clock {
         now,
         wall: SystemTime::now(),
@@ -207,28 +209,28 @@ fn answer(realm: &Realm, facts: &Facts, now: Instant) -> Answer {
         uid: user::current_uid(),
         gid: std::fs::metadata("/proc/self").map_or(0, |it| it.gid()),
         cwd: std::env::current_dir().map_or_else(|_| String::new(), |it| it.display().to_string()),
-        emperor: facts.sources.clone(),
-        emperor_tyrant: facts.tyrant.into(),
+        emperor: constants.sources.clone(),
+        emperor_tyrant: constants.tyrant.into(),
         throttle_level: 0,
-        vassals: realm
-            .vassals()
-            .map(|vassal| one(vassal, &clock, facts.tyrant))
+        vassals: vassals
+            .iter()
+            .map(|vassal| vassal_stats(vassal, &clock, constants.tyrant))
             .collect(),
-        blacklist: realm
-            .vassals()
-            .filter_map(|vassal| failing(vassal, realm, &clock))
+        blacklist: vassals
+            .iter()
+            .filter_map(|vassal| backoff_stats(vassal, vassals, &clock))
             .collect(),
     }
 }
 
-/// Turns moments into dates.
+/// Converts monotonic times to wall clock times.
 struct Clock {
     now: Instant,
     wall: SystemTime,
 }
 
 impl Clock {
-    fn date(&self, moment: Option<Instant>) -> u64 {
+    fn unix_time(&self, moment: Option<Instant>) -> u64 {
         let ago = moment.map(|moment| self.now.saturating_duration_since(moment));
         let date = ago.and_then(|ago| self.wall.checked_sub(ago));
         let since = date.and_then(|date| date.duration_since(UNIX_EPOCH).ok());
@@ -236,52 +238,55 @@ impl Clock {
     }
 }
 
-fn one(vassal: &Vassal, clock: &Clock, tyrant: bool) -> One {
+fn vassal_stats(vassal: &Vassal, clock: &Clock, tyrant: bool) -> VassalStats {
     let history = &vassal.history;
-    let serves = u8::from(matches!(vassal.state, State::Ready { .. }));
-    let (uid, gid) = vassal.owners().filter(|_| tyrant).unwrap_or_default();
-    let cursed = match vassal.state {
-        State::Leaving { rung, .. } => rung != Rung::Asked,
+    let ready = u8::from(matches!(vassal.state, State::Ready(_)));
+    let (uid, gid) = vassal
+        .owner_and_group()
+        .filter(|_| tyrant)
+        .unwrap_or_default();
+    let cursed = match &vassal.state {
+        State::Stopping(stopping) => stopping.stage != StopStage::Graceful,
         _ => false,
     };
-    let last_ready = clock.date(history.last_ready);
-    One {
-        id: vassal.found.name.clone(),
-        pid: vassal.state.pid().map_or(-1, |pid| pid.get()),
-        born: clock.date(Some(history.born)),
+    let last_ready = clock.unix_time(history.last_ready);
+    VassalStats {
+        id: vassal.name().to_owned(),
+        pid: vassal.pid().map_or(-1, |pid| pid.get()),
+        born: clock.unix_time(Some(history.found)),
         last_mod: vassal.modified(),
-        loyal: serves,
-        ready: serves,
-        accepting: serves,
+        loyal: ready,
+        ready,
+        accepting: ready,
         last_loyal: last_ready,
-        last_heartbeat: clock.date(history.last_beat),
+        last_heartbeat: clock.unix_time(history.last_heartbeat),
         last_ready,
         last_accepting: last_ready,
-        first_run: clock.date(history.first_run),
-        last_run: clock.date(history.last_run),
+        first_run: clock.unix_time(history.first_spawn),
+        last_run: clock.unix_time(history.last_spawn),
         cursed: if cursed {
-            clock.date(Some(clock.now))
+            clock.unix_time(Some(clock.now))
         } else {
             0
         },
-        on_demand: vassal.kept_names(),
+        on_demand: vassal.sockets.addresses(),
         uid,
         gid,
-        monitor: vassal.found.directory.display().to_string(),
-        respawns: history.runs.saturating_sub(1),
-        ..One::default()
+        monitor: vassal.definition.directory.display().to_string(),
+        respawns: history.spawns.saturating_sub(1),
+        ..VassalStats::default()
     }
 }
 
-fn failing(vassal: &Vassal, realm: &Realm, clock: &Clock) -> Option<Failing> {
-    let State::Due { failures, .. } = vassal.state else {
+fn backoff_stats(vassal: &Vassal, vassals: &Vassals, clock: &Clock) -> Option<BackoffStats> {
+    let State::Scheduled { failures, .. } = vassal.state else {
         return None;
     };
-    (failures > 0).then(|| Failing {
-        id: vassal.found.name.clone(),
-        throttle_level: realm.limits().pause(failures).as_millis(),
+    (failures > 0).then(|| BackoffStats {
+        id: vassal.name().to_owned(),
+        throttle_level: vassals.delays().backoff(failures).as_millis(),
         attempt: failures,
-        first_attempt: clock.date(vassal.history.first_run),
-        last_attempt: clock.date(vassal.history.last_run),
+        first_attempt: clock.unix_time(vassal.history.first_spawn),
+        last_attempt: clock.unix_time(vassal.history.last_spawn),
     })
 }

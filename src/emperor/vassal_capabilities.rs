@@ -1,4 +1,4 @@
-//! The capabilities of the vassals (`emperor-cap`): whether the emperor can give these, and no others.
+//! The capabilities of the vassals (`emperor-cap`), and whether the emperor can grant exactly these.
 
 use anyhow::{Context, Result, bail};
 use caps::Capability;
@@ -7,38 +7,38 @@ use crate::config::Config;
 use crate::sys::capability::{self, Capabilities, Sets};
 use crate::sys::user;
 
-/// What every vassal is to have; `None`: what comes of its user.
+/// The capabilities of every vassal; `None`: the default for its user.
 ///
 /// # Errors
-/// When the emperor cannot give it, or could not keep vassals that run as root to it.
+/// When the emperor does not have them itself, or could not limit vassals that run as root to them.
 pub(super) fn of(config: &Config, tyrant: bool) -> Result<Option<Capabilities>> {
-    let wanted = Capabilities::of(config.emperor_cap());
-    if wanted.is_empty() {
+    let requested = Capabilities::of(config.emperor_cap());
+    if requested.is_empty() {
         return Ok(None);
     }
     let own = Sets::own().context("the emperor's own capabilities cannot be read")?;
     let bounding = capability::bounding();
     let possible = own.permitted.intersection(bounding.union(own.inheritable));
-    let missing = wanted.difference(possible);
+    let missing = requested.difference(possible);
     if !missing.is_empty() {
         bail!(
-            "emperor-cap = {missing}: the emperor does not have that itself, so it cannot give it to vassals; start it as root, or under systemd with CapabilityBoundingSet= and AmbientCapabilities="
+            "emperor-cap = {missing}: the emperor does not have this capability, so it cannot grant it to vassals; start it as root, or under systemd with CapabilityBoundingSet= and AmbientCapabilities="
         );
     }
     let setpcap = Capabilities::of(&[Capability::CAP_SETPCAP]);
-    let surplus = bounding.difference(wanted);
+    let surplus = bounding.difference(requested);
     if may_be_root(config, tyrant)?
         && !surplus.is_empty()
         && own.effective.intersection(setpcap).is_empty()
     {
         bail!(
-            "emperor-cap: the emperor is root, but without setpcap, so it cannot keep vassals that run as root from having {surplus} too; set uid and gid"
+            "emperor-cap: the emperor is root without setpcap, so vassals that run as root would also have {surplus}; set uid and gid"
         );
     }
-    Ok(Some(wanted))
+    Ok(Some(requested))
 }
 
-/// Whether a vassal may be started as root.
+/// Whether a vassal may run as root.
 fn may_be_root(config: &Config, tyrant: bool) -> Result<bool> {
     if !user::is_root() {
         return Ok(false);

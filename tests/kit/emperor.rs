@@ -43,7 +43,7 @@ impl Emperor {
         words.extend(options);
         let mut server = site.server().only(&words).under(wrapper).spawn();
         server.ends_otherwise();
-        server.wait_for_log("the emperor rules over");
+        server.wait_for_log("the emperor has started with");
         Self {
             server,
             site: site.clone(),

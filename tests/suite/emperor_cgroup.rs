@@ -201,14 +201,14 @@ fn a_vassal_that_asks_for_limits_where_there_are_no_groups_fails_alone() {
     );
     let mut emperor = Emperor::with(&site, &["--emperor-throttle", "600000"]);
     emperor.says("good", "good");
-    emperor.server.expect_log("the emperor makes no cgroups");
+    emperor.server.expect_log("the emperor creates no cgroups");
     let server = &emperor.server;
     server.eventually("it is told", || emperor.state("bad").0 == "backing off");
     assert!(
         emperor
             .state("bad")
             .1
-            .contains("the emperor makes no cgroups")
+            .contains("the emperor creates no cgroups")
     );
     drop_in(&site, "bad", "mended");
     emperor.says("bad", "mended");

@@ -163,7 +163,9 @@ fn descriptors_that_nobody_wants_are_not_kept_and_their_closing_not_waited_for()
          one.close()\n\
          time.sleep(1000)\n",
     );
-    emperor.server.expect_log("that nobody wants");
+    emperor
+        .server
+        .expect_log("descriptors with a message that takes none");
     assert_eq!(emperor.state("good").0, "ready");
     emperor.server.stop();
 }
@@ -203,7 +205,7 @@ fn one_on_demand_that_never_serves_is_not_started_without_end() {
     let starts = || {
         emperor
             .server
-            .log_lines("evil.ini: somebody connects")
+            .log_lines("evil.ini: a client connects")
             .len()
     };
     emperor

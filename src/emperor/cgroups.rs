@@ -1,7 +1,7 @@
 //! The cgroups of the vassals: one for each, beside one for the emperor itself.
 //!
-//! There are none unless the emperor's own configuration speaks of limits: they need a group that was left to it, and a
-//! group that is to limit its children can hold no process itself.
+//! The emperor makes cgroups only if its own configuration sets limits. They need a cgroup that is delegated to the emperor,
+//! and a cgroup that limits its children cannot contain processes itself.
 
 use std::os::unix::ffi::OsStrExt;
 use std::path::Path;
@@ -10,92 +10,92 @@ use anyhow::{Context, Result};
 
 use crate::config::Config;
 use crate::process::cgroup_limits;
-use crate::sys::cgroup::{self, Group, Limits, Subtree};
+use crate::sys::cgroup::{self, CpuQuota, Group, Limits, Subtree};
 use crate::sys::user;
 
-use super::source::{Found, Source};
+use super::source::{Definition, Source};
 
-/// The emperor's own group.
+/// The name of the emperor's own cgroup.
 const OWN: &str = "emperor";
-/// What the names of the vassals' groups begin with: none is called like a file of the kernel's then.
+/// The prefix of the vassals' cgroups: with it no name is that of a file of the kernel.
 const PREFIX: &str = "vassal-";
-/// What a name of a file has at most.
-const LONGEST: usize = 255;
+/// The longest name of a directory, bytes (NAME_MAX).
+const MAX_NAME: usize = 255;
 
-/// The groups of all vassals.
-pub(super) struct Groups {
+/// The cgroups of all vassals.
+pub(super) struct Cgroups {
     subtree: Subtree,
-    /// What holds for each vassal.
-    own: Limits,
-    /// All vassals are of one directory: their files' names tell them apart.
+    /// The emperor's limits for each vassal.
+    limits: Limits,
+    /// All vassals are in one directory, so the names of their files are unique.
     by_name: bool,
 }
 
-impl Groups {
-    /// Takes the group that the emperor is in, for the vassals too, if the configuration asks for that.
+impl Cgroups {
+    /// Takes over the cgroup that the emperor runs in, if the configuration sets limits.
     ///
     /// # Errors
-    /// When it is not the emperor's to take.
+    /// When the cgroup is not delegated to the emperor.
     pub(super) fn prepare(config: &Config, sources: &[Source]) -> Result<Option<Self>> {
-        let Some(own) = cgroup_limits(config) else {
+        let Some(limits) = cgroup_limits(config) else {
             return Ok(None);
         };
-        let settings = own.settings();
+        let settings = limits.settings();
         let limiting = settings.iter().filter(|setting| setting.limits());
         let needed: Vec<&str> = limiting.map(|setting| setting.controller).collect();
         let useful: Vec<&str> = settings.iter().map(|setting| setting.controller).collect();
         let subtree = cgroup::own()
             .and_then(|here| Subtree::take(&here, OWN, &needed, &useful))
             .context("the vassals cannot have cgroups (cgroup-memory-max, cgroup-cpu-max, cgroup-pids-max)")?;
-        if let Some((uid, gid)) = future_owner(config)? {
+        if let Some((uid, gid)) = configured_user(config)? {
             subtree.delegate_to(uid, gid)?;
         }
         Ok(Some(Self {
             subtree,
-            own,
-            by_name: matches!(sources, [source] if source.names_files()),
+            limits,
+            by_name: matches!(sources, [source] if source.has_unique_file_names()),
         }))
     }
 
-    /// Removes what an earlier emperor has left, and says where the groups are.
-    pub(super) fn begin(&self) {
-        self.sweep();
-        self.tell_left("of an earlier emperor");
+    /// Removes the cgroups that an earlier emperor has left, and logs where the cgroups are.
+    pub(super) fn log_start(&self) {
+        self.remove_empty();
+        self.log_remaining("of an earlier emperor");
         tracing::info!(
-            "each vassal runs in a cgroup of its own below {}",
+            "each vassal runs in its own cgroup below {}",
             self.subtree.directory().display()
         );
     }
 
-    /// The group of a vassal that is about to be started, with the emperor's limits but for that of the CPU: what lives on
-    /// in there could else take all of it, and the emperor would wait long for the vassal's program to begin.
+    /// Creates the cgroup of a vassal that is about to start, with the emperor's limits except that of CPU time: remaining
+    /// processes in the cgroup could use all of it, and the emperor waits for the exec of the vassal's program.
     ///
     /// # Errors
-    /// When the kernel refuses it.
-    pub(super) fn of(&self, found: &Found) -> std::io::Result<Group> {
-        let group = self.subtree.child(&self.name(found))?;
+    /// Those of mkdir(2) and of writing the kernel's files.
+    pub(super) fn create(&self, definition: &Definition) -> std::io::Result<Group> {
+        let group = self.subtree.child(&name(&definition.path, self.by_name))?;
         let limits = Limits {
             cpu: None,
-            ..self.own
+            ..self.limits
         };
         self.set(&group, limits).map_err(std::io::Error::other)?;
         Ok(group)
     }
 
-    /// Limits the group of a vassal that was started to what the emperor allows.
+    /// Applies all limits of the emperor to the cgroup of a vassal that was started.
     ///
     /// # Errors
-    /// A sentence about what the kernel refuses.
-    pub(super) fn started(&self, group: &Group) -> Result<(), String> {
-        self.set(group, self.own)
+    /// A sentence about the limit that cannot be set.
+    pub(super) fn limit_started(&self, group: &Group) -> Result<(), String> {
+        self.set(group, self.limits)
     }
 
-    /// Limits a group to what is asked, and to what the emperor allows.
+    /// Applies the limits that a vassal requests, as far as they are tighter than the emperor's.
     ///
     /// # Errors
-    /// A sentence about what the kernel does not limit, or refuses.
-    pub(super) fn limit(&self, group: &Group, asked: Limits) -> Result<(), String> {
-        self.set(group, self.own.narrowed(asked))
+    /// A sentence about the limit that cannot be set.
+    pub(super) fn narrow(&self, group: &Group, requested: Limits) -> Result<(), String> {
+        self.set(group, self.limits.narrowed(requested))
     }
 
     fn set(&self, group: &Group, limits: Limits) -> Result<(), String> {
@@ -109,41 +109,37 @@ impl Groups {
                 let directory = self.subtree.directory().display();
                 let controller = setting.controller;
                 return Err(format!(
-                    "{option} cannot be kept: the groups below {directory} have no {controller} controller; set Delegate=yes in the emperor's systemd unit"
+                    "{option} cannot be applied: the cgroups below {directory} have no {controller} controller; set Delegate=yes in the emperor's systemd unit"
                 ));
             }
         }
         Ok(())
     }
 
-    /// Removes all groups in which nobody is.
-    pub(super) fn sweep(&self) {
+    /// Removes all cgroups without processes.
+    pub(super) fn remove_empty(&self) {
         for group in self.subtree.children(PREFIX) {
-            // those that cannot be removed are told of at the end
+            // those that cannot be removed are logged at the end
             let _ = group.remove();
         }
     }
 
-    /// Says which groups are left.
-    pub(super) fn tell_left(&self, whose: &str) {
+    /// Logs the cgroups that cannot be removed.
+    pub(super) fn log_remaining(&self, whose: &str) {
         for group in self.subtree.children(PREFIX) {
             tracing::info!(
                 "the cgroup {} {whose} stays: {}",
                 group.directory().display(),
-                living(&group)
+                remaining_processes(&group)
             );
         }
     }
-
-    fn name(&self, found: &Found) -> String {
-        name(&found.path, self.by_name)
-    }
 }
 
-/// Who lives in a group that cannot be removed.
-pub(super) fn living(group: &Group) -> String {
+/// The processes in a cgroup that cannot be removed, for the log.
+pub(super) fn remaining_processes(group: &Group) -> String {
     match group.processes().as_slice() {
-        [] => "something in it has not ended yet".to_owned(),
+        [] => "a process in it has not ended yet".to_owned(),
         [pid] => format!("pid {pid} lives on in it"),
         pids => format!(
             "{} processes live on in it: pid {}",
@@ -153,8 +149,33 @@ pub(super) fn living(group: &Group) -> String {
     }
 }
 
-/// Who the emperor will be, if he is root and somebody else later.
-fn future_owner(config: &Config) -> Result<Option<(u32, u32)>> {
+/// What a cgroup uses of its limits, for `ruwsgi status`; `None`: nothing is limited or counted.
+pub(super) fn usage(group: &Group) -> Option<String> {
+    let number = |file: &str| group.get(file)?.parse::<u64>().ok();
+    let mut parts = Vec::new();
+    if let Some(used) = number("memory.current") {
+        let limit = number("memory.max").map(|limit| format!(" of {} MiB", limit >> 20));
+        parts.push(format!(
+            "memory {} MiB{}",
+            used >> 20,
+            limit.unwrap_or_default()
+        ));
+    }
+    let cpu = group.get("cpu.max");
+    if let Some((quota, period)) = cpu.as_deref().and_then(|text| text.split_once(' '))
+        && let (Ok(quota), Ok(period)) = (quota.parse(), period.parse())
+    {
+        parts.push(format!("cpu {}%", CpuQuota { quota, period }.percent()));
+    }
+    if let Some(used) = number("pids.current") {
+        let limit = number("pids.max").map(|limit| format!(" of {limit}"));
+        parts.push(format!("tasks {used}{}", limit.unwrap_or_default()));
+    }
+    (!parts.is_empty()).then(|| parts.join(", "))
+}
+
+/// The user and group that an emperor which runs as root changes to; `None`: it does not change.
+fn configured_user(config: &Config) -> Result<Option<(u32, u32)>> {
     if !user::is_root() || (config.uid().is_none() && config.gid().is_none()) {
         return Ok(None);
     }
@@ -167,7 +188,7 @@ fn future_owner(config: &Config) -> Result<Option<(u32, u32)>> {
     Ok(Some((user.map_or(0, |user| user.uid), group)))
 }
 
-/// The name of a vassal's group. No two paths have the same one, and none leads anywhere else.
+/// The name of a vassal's cgroup: unique for each path, and always a single path component.
 fn name(path: &Path, by_name: bool) -> String {
     let last = path.file_name().filter(|_| by_name);
     let bytes = last.unwrap_or(path.as_os_str()).as_bytes();
@@ -181,21 +202,21 @@ fn name(path: &Path, by_name: bool) -> String {
             _ => name.push_str(&format!("%{byte:02X}")),
         }
     }
-    if name.len() > LONGEST {
+    if name.len() > MAX_NAME {
         shorten(&mut name);
     }
     name
 }
 
-/// Cuts a name that is too long. What is cut off counts by a hash whose key nobody can know: who chooses names cannot
-/// choose two that become the same.
+/// Cuts a name that is too long, and appends a hash of the whole. Its key is random, so that users who choose file names
+/// cannot choose two with the same hash.
 fn shorten(name: &mut String) {
     use std::hash::{BuildHasher, RandomState};
     use std::sync::LazyLock;
     static KEY: LazyLock<RandomState> = LazyLock::new(RandomState::new);
     let hash = KEY.hash_one(name.as_str());
-    name.truncate(LONGEST - 17);
-    // no other name has this sign
+    name.truncate(MAX_NAME - 17);
+    // no other name contains this character
     name.push_str(&format!("~{hash:016x}"));
 }
 
@@ -204,14 +225,14 @@ mod tests {
     use super::*;
 
     #[test]
-    fn a_groups_name_is_the_files_where_that_is_enough() {
+    fn a_cgroup_is_named_after_the_file_where_that_is_unique() {
         let blog = Path::new("/etc/uwsgi/vassals/blog.ini");
         assert_eq!(name(blog, true), "vassal-blog.ini");
         assert_eq!(name(blog, false), "vassal-etc+uwsgi+vassals+blog.ini");
     }
 
     #[test]
-    fn no_name_leads_elsewhere_and_no_two_are_the_same() {
+    fn names_are_unique_and_single_path_components() {
         let long = "x".repeat(300);
         let paths = [
             "/a/b",
@@ -233,7 +254,7 @@ mod tests {
             .map(|path| name(Path::new(path), false))
             .collect();
         for (index, one) in names.iter().enumerate() {
-            assert!(one.len() <= LONGEST && one.starts_with(PREFIX), "{one}");
+            assert!(one.len() <= MAX_NAME && one.starts_with(PREFIX), "{one}");
             assert!(!one.contains(['/', '\n', ' ', ':']), "{one}");
             assert!(!names[index + 1..].contains(one), "{one}");
         }

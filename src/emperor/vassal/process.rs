@@ -1,0 +1,142 @@
+//! What the emperor holds of a vassal's process: its channel, its cgroup, and what it has reported.
+
+use std::collections::VecDeque;
+use std::os::fd::{AsFd, OwnedFd};
+use std::time::Instant;
+
+use crate::control::messages::Answer;
+use crate::ipc::{self, LoadFailure, Report, ToVassal};
+use crate::sys::cgroup::Group;
+use crate::sys::process::{self, Pid};
+use crate::sys::user::Identity;
+use crate::sys::{deferred_close, poll};
+
+use super::heartbeat::Heartbeat;
+use super::rate_limit::{MESSAGES, RateLimiter};
+
+/// The process of a vassal, which is its master.
+#[derive(Debug)]
+pub(in crate::emperor) struct Process {
+    pub(in crate::emperor) pid: Pid,
+    /// The user that it runs as; `None`: the emperor's.
+    pub(in crate::emperor) identity: Option<Identity>,
+    /// `None`: closed, by either side.
+    pub(in crate::emperor) channel: Option<Channel>,
+    pub(in crate::emperor) heartbeat: Heartbeat,
+    /// The cgroup that it runs in, if the emperor makes cgroups.
+    pub(in crate::emperor) cgroup: Option<Group>,
+    /// Why it exits, as far as that is known before it does.
+    pub(in crate::emperor) exit_reason: Option<ExitReason>,
+    /// Its last report.
+    pub(in crate::emperor) report: Report,
+    /// Its answers to forwarded requests, with their tickets, until they are taken.
+    pub(in crate::emperor) answers: VecDeque<(u32, Answer)>,
+}
+
+/// The emperor's end of the channel to a vassal.
+#[derive(Debug)]
+pub(in crate::emperor) struct Channel {
+    /// Taken only by `drop`.
+    fd: Option<OwnedFd>,
+    /// The rate of the vassal's messages.
+    pub(in crate::emperor) rate: RateLimiter,
+    /// A report was requested and has not arrived.
+    pub(in crate::emperor) report_requested: bool,
+    /// Tickets of the forwarded requests that it has not answered.
+    pub(in crate::emperor) tickets: VecDeque<u32>,
+}
+
+/// Why a process exits.
+#[derive(Debug)]
+pub(in crate::emperor) enum ExitReason {
+    /// It had no request for the time that `idle` sets (`die-on-idle`).
+    Idle,
+    /// It cannot start or go on.
+    Failed {
+        failure: LoadFailure,
+        /// The emperor's log has the failure already.
+        is_logged: bool,
+    },
+}
+
+impl Process {
+    pub(in crate::emperor) fn new(
+        pid: Pid,
+        channel: OwnedFd,
+        identity: Option<Identity>,
+        cgroup: Option<Group>,
+    ) -> Self {
+        Self {
+            pid,
+            identity,
+            channel: Some(Channel {
+                fd: Some(channel),
+                rate: RateLimiter::default(),
+                report_requested: false,
+                tickets: VecDeque::new(),
+            }),
+            heartbeat: Heartbeat::default(),
+            cgroup,
+            exit_reason: None,
+            report: Report::default(),
+            answers: VecDeque::new(),
+        }
+    }
+
+    /// Sends an order; says whether it was sent.
+    ///
+    /// A process that cannot be reached has exited, which is noticed, or does not read its channel: then it is killed
+    /// when it has to stop.
+    pub(in crate::emperor) fn send(&self, order: ToVassal) -> bool {
+        let channel = self.channel.as_ref();
+        channel.is_some_and(|channel| channel.send(&order))
+    }
+
+    /// Whether a message can be read.
+    pub(in crate::emperor) fn has_message(&self) -> bool {
+        let fd = self.channel.as_ref().and_then(|channel| channel.fd());
+        fd.is_some_and(poll::readable)
+    }
+
+    /// When the next message may be read; `None`: now.
+    pub(in crate::emperor) fn messages_blocked_until(&self, now: Instant) -> Option<Instant> {
+        self.channel.as_ref()?.rate.blocked_until(MESSAGES, now)
+    }
+
+    /// Kills the process of the vassal `name`; `why` completes "killed, because".
+    pub(in crate::emperor) fn kill(&mut self, name: &str, why: &str) {
+        self.exit_reason = Some(ExitReason::Failed {
+            failure: format!("killed, because {why}").into(),
+            is_logged: false,
+        });
+        self.kill_now(name);
+    }
+
+    /// Kills the process of the vassal `name`, which does not stop.
+    pub(in crate::emperor) fn kill_now(&self, name: &str) {
+        let pid = self.pid;
+        if let Err(error) = process::kill_hard(pid) {
+            tracing::error!("vassal {name} (pid {pid}): cannot be killed: {error}");
+        }
+    }
+}
+
+impl Channel {
+    /// The descriptor, to wait for messages.
+    pub(in crate::emperor) fn fd(&self) -> Option<std::os::fd::BorrowedFd<'_>> {
+        self.fd.as_ref().map(AsFd::as_fd)
+    }
+
+    /// Sends a message; says whether it was sent.
+    pub(in crate::emperor) fn send(&self, message: &impl serde::Serialize) -> bool {
+        self.fd()
+            .is_some_and(|fd| ipc::send(fd, message, &[]).is_ok())
+    }
+}
+
+impl Drop for Channel {
+    /// Messages that nobody has received may carry descriptors, whose close may block.
+    fn drop(&mut self) {
+        deferred_close::close(self.fd.take().into_iter().collect());
+    }
+}

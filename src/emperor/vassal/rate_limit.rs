@@ -1,0 +1,67 @@
+//! Rate limits on what a vassal makes the emperor do.
+
+use std::time::{Duration, Instant};
+
+/// A maximum number of events in an interval.
+#[derive(Clone, Copy, Debug)]
+pub(in crate::emperor) struct Rate {
+    max: u32,
+    interval: Duration,
+}
+
+/// Messages of one vassal. More of them stay in the channel, and a full channel blocks the sender.
+pub(in crate::emperor) const MESSAGES: Rate = Rate {
+    max: 100,
+    interval: Duration::from_secs(1),
+};
+
+/// Starts of one vassal on demand. Clients that connect later wait for the interval to end.
+pub(in crate::emperor) const DEMAND_STARTS: Rate = Rate {
+    max: 5,
+    interval: Duration::from_secs(5),
+};
+
+/// Counts the events of the current interval.
+#[derive(Clone, Copy, Debug, Default)]
+pub(in crate::emperor) struct RateLimiter {
+    since: Option<Instant>,
+    count: u32,
+}
+
+impl RateLimiter {
+    /// Counts an event.
+    pub(in crate::emperor) fn record(&mut self, rate: Rate, now: Instant) {
+        let is_over = |since: Instant| now.saturating_duration_since(since) >= rate.interval;
+        if self.since.is_none_or(is_over) {
+            self.since = Some(now);
+            self.count = 0;
+        }
+        self.count = self.count.saturating_add(1);
+    }
+
+    /// When the next event is allowed; `None`: now.
+    pub(in crate::emperor) fn blocked_until(&self, rate: Rate, now: Instant) -> Option<Instant> {
+        let end = self.since? + rate.interval;
+        (self.count >= rate.max && end > now).then_some(end)
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn more_events_than_the_maximum_wait_for_the_next_interval() {
+        let (mut limiter, now) = (RateLimiter::default(), Instant::now());
+        for _ in 1..DEMAND_STARTS.max {
+            limiter.record(DEMAND_STARTS, now);
+            assert_eq!(limiter.blocked_until(DEMAND_STARTS, now), None);
+        }
+        limiter.record(DEMAND_STARTS, now + Duration::from_secs(1));
+        let end = now + DEMAND_STARTS.interval;
+        assert_eq!(limiter.blocked_until(DEMAND_STARTS, now), Some(end));
+        assert_eq!(limiter.blocked_until(DEMAND_STARTS, end), None);
+        limiter.record(DEMAND_STARTS, end);
+        assert_eq!(limiter.blocked_until(DEMAND_STARTS, end), None);
+    }
+}

@@ -1,0 +1,80 @@
+//! What the emperor shows of a vassal.
+
+use std::path::Path;
+use std::time::Instant;
+
+use crate::control::messages::Request;
+use crate::sys::process::Pid;
+
+use super::cgroups;
+use super::vassal::{Reload, State, Vassal};
+
+impl Vassal {
+    /// The user who owns its file.
+    pub(super) fn owner(&self) -> Option<u32> {
+        self.owner_and_group().map(|(user, _)| user)
+    }
+
+    /// The user and the group of its file.
+    pub(super) fn owner_and_group(&self) -> Option<(u32, u32)> {
+        self.file.stamp().map(|stamp| stamp.owner)
+    }
+
+    /// When its file was modified, in seconds since 1970; 0: there is no file.
+    pub(super) fn modified(&self) -> i64 {
+        self.file.stamp().map_or(0, |stamp| stamp.modified())
+    }
+
+    /// What its cgroup uses of its limits.
+    pub(super) fn cgroup_usage(&self) -> Option<String> {
+        cgroups::usage(self.state.process()?.cgroup.as_ref()?)
+    }
+
+    /// Whether a request names it: by the process id of its master, its name, the name without the extension, its section
+    /// or its path.
+    pub(super) fn matches(&self, request: &Request) -> bool {
+        match (&request.name, request.pid) {
+            (Some(name), _) => self.has_name(name),
+            (None, pid) => pid.is_some() && pid == self.pid().map(Pid::get),
+        }
+    }
+
+    fn has_name(&self, name: &str) -> bool {
+        let own = self.name();
+        let short = match &self.definition.section {
+            Some(section) => section,
+            None => own.rsplit_once('.').map_or(own, |(stem, _)| stem),
+        };
+        own == name || short == name || self.definition.path == Path::new(name)
+    }
+
+    /// Its state, for the log.
+    pub(super) fn log_line(&self, now: Instant) -> String {
+        let name = self.name();
+        let pid = self.pid().map_or(0, Pid::get);
+        let state = match self.state {
+            State::Scheduled { .. } => format!("no process{}", self.next_start(now)),
+            State::Starting(_) => format!("starting (pid {pid})"),
+            State::Ready(_) => format!("ready (pid {pid})"),
+            State::Stopping(_) => format!("stopping (pid {pid})"),
+            State::OnDemand => format!("on demand at {}", self.sockets.addresses()),
+            State::Stopped => "stopped".to_owned(),
+            State::Refused => "not started".to_owned(),
+            State::Gone => "gone".to_owned(),
+        };
+        match &self.problem {
+            Some(problem) => format!("vassal {name}: {state}: {}", problem.sentence),
+            None => format!("vassal {name}: {state}"),
+        }
+    }
+
+    /// Whether nothing is in progress: no start, reload or stop.
+    pub(super) fn is_settled(&self) -> bool {
+        match &self.state {
+            State::Ready(ready) => ready.reload == Reload::None,
+            State::Scheduled { failures, .. } => *failures > 0,
+            State::Starting(_) | State::Stopping(_) => false,
+            State::OnDemand | State::Stopped | State::Refused | State::Gone => true,
+        }
+    }
+}
