@@ -4,6 +4,7 @@
 //!
 //! `tests/fuzz.rs` calls the same functions with generated input.
 
+use crate::config::ini;
 use crate::protocol::body::ChunkDecoder;
 use crate::protocol::http::{self, Limits, Parsed, Scan};
 use crate::protocol::{response, uwsgi};
@@ -164,4 +165,45 @@ fn decode(parts: &[&[u8]]) -> (Vec<u8>, usize, Result<bool, http::Refusal>) {
         }
     }
     (body, consumed, Ok(false))
+}
+
+/// Reads the lines of an ini file. Only the reader, since directives and values of a configuration read files and run
+/// commands.
+///
+/// # Panics
+/// If a property does not hold.
+pub fn ini(data: &[u8]) {
+    let Some((first, _, input)) = split(data) else {
+        return;
+    };
+    let lines = lines(input);
+    let feed = input[..first].iter().rposition(|&byte| byte == b'\n');
+    if let Some(feed) = feed {
+        let (head, tail) = (&input[..feed], &input[feed + 1..]);
+        // a byte-order mark counts at the start of the file only
+        if !tail.starts_with("\u{feff}".as_bytes()) {
+            let mut parts = self::lines(head);
+            parts.extend(self::lines(tail));
+            assert_eq!(parts, lines);
+        }
+    }
+    for line in lines {
+        let text = String::from_utf8_lossy(line);
+        match ini::line(&text) {
+            Some(ini::Line::Section(name)) => assert!(name.len() < text.len()),
+            Some(ini::Line::Pair(key, value)) => {
+                assert!(key.len() + value.len() <= text.len() && !key.contains('='));
+                let again = format!("{key}={value}");
+                assert_eq!(ini::line(&again), Some(ini::Line::Pair(key, value)));
+            }
+            None => {}
+        }
+    }
+}
+
+fn lines(input: &[u8]) -> Vec<&[u8]> {
+    let (numbers, lines): (Vec<u32>, Vec<&[u8]>) = ini::numbered(input).unzip();
+    assert!(numbers.iter().copied().eq(1..=lines.len() as u32));
+    assert!(lines.iter().all(|line| !line.contains(&b'\n')));
+    lines
 }

@@ -125,6 +125,14 @@ fn heads() -> Vec<Vec<u8>> {
     heads.map(|head| head.as_bytes().to_vec()).to_vec()
 }
 
+fn ini_files() -> Vec<Vec<u8>> {
+    let files = [
+        "[uwsgi]\nsocket = 127.0.0.1:3031\n; comment\nenv = A=b=c\r\nmaster\n",
+        "\u{feff}[uwsgi]\n\n[other] ; x\n = value\nif-env = HOME\nchdir = %d/caf\u{e9}\nendif\n",
+    ];
+    files.map(|file| file.as_bytes().to_vec()).to_vec()
+}
+
 fn bodies() -> Vec<Vec<u8>> {
     let bodies = [
         "0\r\n\r\n",
@@ -141,6 +149,7 @@ proptest! {
         fuzz::uwsgi_packet(&data);
         fuzz::http_head(&data);
         fuzz::chunked_body(&data);
+        fuzz::ini(&data);
     }
 
     #[test]
@@ -157,5 +166,10 @@ proptest! {
     #[test]
     fn a_mutated_chunked_body_breaks_no_property(input in mutated(bodies())) {
         split_everywhere(fuzz::chunked_body, 0, &input);
+    }
+
+    #[test]
+    fn a_mutated_ini_file_breaks_no_property(input in mutated(ini_files())) {
+        split_everywhere(fuzz::ini, 0, &input);
     }
 }

@@ -1,4 +1,4 @@
-//! `py-autoreload`: tells the master which files the application consists of; it watches them.
+//! `py-autoreload`: sends the master the files of the loaded modules, which it watches.
 
 use std::collections::HashSet;
 use std::sync::Arc;
@@ -10,10 +10,10 @@ use ruwsgi::ipc::{AppSpec, Watching};
 
 use crate::worker::Worker;
 
-/// Files of one message: far less than a packet may hold.
-const AT_ONCE: usize = 64;
+/// Files per message, far below the maximum size of a packet.
+const FILES_PER_MESSAGE: usize = 64;
 
-/// The files of the modules that are loaded, those that are ignored left out, in messages of a good size.
+/// The files of the loaded modules that are neither known nor ignored, split into messages. They become known.
 pub fn files(py: Python<'_>, spec: &AppSpec, known: &mut HashSet<String>) -> Vec<Vec<String>> {
     let Some(watching) = &spec.watching else {
         return Vec::new();
@@ -26,12 +26,14 @@ pub fn files(py: Python<'_>, spec: &AppSpec, known: &mut HashSet<String>) -> Vec
         path.into_os_string().into_string().ok()
     });
     let new: Vec<String> = absolute.filter(|path| known.insert(path.clone())).collect();
-    new.chunks(AT_ONCE).map(<[String]>::to_vec).collect()
+    new.chunks(FILES_PER_MESSAGE)
+        .map(<[String]>::to_vec)
+        .collect()
 }
 
 fn loaded(py: Python<'_>, watching: &Watching) -> PyResult<Vec<String>> {
     let modules = py.import("sys")?.getattr("modules")?;
-    // a copy: an import may be under way in another thread
+    // a copy, since another thread may be importing
     let modules = modules.cast::<PyDict>()?.copy()?;
     let mut files = Vec::new();
     for (name, module) in &modules {
@@ -47,7 +49,7 @@ fn loaded(py: Python<'_>, watching: &Watching) -> PyResult<Vec<String>> {
     Ok(files)
 }
 
-/// In a worker: tells of modules that are loaded later, now and then.
+/// Starts the thread of a worker that sends the files of modules loaded later, at the interval of `py-autoreload`.
 pub fn start(worker: &Arc<Worker>) {
     let Some(watching) = &worker.spec.watching else {
         return;
@@ -56,13 +58,15 @@ pub fn start(worker: &Arc<Worker>) {
     let worker = worker.clone();
     let started = std::thread::Builder::new()
         .name("autoreload".into())
-        .spawn(move || tell(&worker, pause));
+        .spawn(move || send_new_files(&worker, pause));
     if let Err(error) = started {
-        tracing::warn!("py-autoreload: modules that are loaded later are not watched: {error}");
+        tracing::warn!(
+            "py-autoreload: the thread that reports modules loaded later cannot be started, so they are not watched: {error}"
+        );
     }
 }
 
-fn tell(worker: &Worker, pause: Duration) {
+fn send_new_files(worker: &Worker, pause: Duration) {
     let mut known = HashSet::new();
     while !worker.is_leaving() {
         for files in Python::attach(|py| files(py, &worker.spec, &mut known)) {

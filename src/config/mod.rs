@@ -12,6 +12,7 @@ mod table;
 mod values;
 
 pub(crate) use finding::{Finding, Place, Report, Severity};
+pub(crate) use read::ini;
 pub(crate) use read::invocation::{Invocation, VassalFile};
 pub(crate) use table::options::Config;
 pub(crate) use table::{compat, docs};
