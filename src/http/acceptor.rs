@@ -8,6 +8,7 @@ use std::io;
 use std::os::fd::RawFd;
 use std::time::{Duration, Instant};
 
+use bytes::Bytes;
 use nix::errno::Errno;
 
 use super::connection::Connection;
@@ -27,10 +28,12 @@ const BUDGET: usize = 2 << 20;
 /// worker can serve a request that the I/O thread has read, and it may be busy by then.
 const GRACE: Duration = Duration::from_millis(10);
 
-/// Why a thread need not wait any longer.
+/// What a serving thread does next.
 pub enum Next {
     /// A complete request, in [`Acceptor::reader`].
     Request(Connection),
+    /// The connection has changed to another protocol with the last response; these bytes of that protocol have arrived.
+    Switched(Connection, Bytes),
     /// A signal has arrived.
     Interrupted,
     /// The engine has retired.
@@ -107,10 +110,7 @@ impl<'e> Acceptor<'e> {
     /// Waits for requests that have begun, while the engine accepts no more.
     fn drain(&mut self, phase: Phase, epoll: Option<&Epoll>) -> Option<Next> {
         let engine = self.engine;
-        let reading = engine
-            .inbox
-            .reading
-            .load(std::sync::atomic::Ordering::SeqCst);
+        let reading = engine.inbox.reading_count();
         let idle = engine.idle_count();
         let has_events = !self.events.is_empty();
         if reading == 0 && engine.dispatch.ready_count() == 0 && idle == 0 && !has_events {
@@ -235,12 +235,7 @@ impl<'e> Acceptor<'e> {
     /// Whether the rest of the request may arrive at any moment, and no other connection needs this thread.
     fn may_wait(&self, connection: &Connection) -> bool {
         let idle_http = connection.protocol == Protocol::Http && self.reader.is_empty();
-        let reading = self
-            .engine
-            .inbox
-            .reading
-            .load(std::sync::atomic::Ordering::Relaxed);
-        !idle_http && !self.reader.is_large() && reading == 0
+        !idle_http && !self.reader.is_large() && self.engine.inbox.reading_count() == 0
     }
 
     /// Passes the connection on to where it belongs after reading.

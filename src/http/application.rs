@@ -1,5 +1,8 @@
 //! What stands behind the engine and answers the requests.
 
+use bytes::Bytes;
+
+use super::connection::Connection;
 use super::request::Request;
 use super::shared_response::SharedResponse;
 use super::unlock::Unlock;
@@ -15,6 +18,13 @@ pub trait Application: Unlock {
     /// Do not hold the response's lock while the application computes: at the request's deadline another thread
     /// responds with it.
     fn call(&mut self, request: &mut Request, response: &SharedResponse);
+
+    /// Takes over a connection whose response was
+    /// [`switch_protocols`](super::response_head::ResponseHead::switch_protocols) and is sent. `received` is what has
+    /// arrived after the request. The engine has nothing to do with the connection any more; its socket is non-blocking.
+    fn switched(&mut self, connection: Connection, received: Bytes) {
+        drop((connection, received));
+    }
 
     /// A signal has ended the wait for a request: handlers of an interpreter may have to run.
     fn interrupted(&mut self) {}

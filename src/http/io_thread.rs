@@ -4,7 +4,6 @@
 use std::io;
 use std::os::fd::RawFd;
 use std::sync::Arc;
-use std::sync::atomic::Ordering::SeqCst;
 use std::thread::JoinHandle;
 use std::time::{Duration, Instant};
 
@@ -32,6 +31,8 @@ const SWEEP: Duration = Duration::from_millis(250);
 const HEAD_TIMEOUT: Duration = Duration::from_secs(60);
 /// Bytes read from one client before the others get their turn.
 const TURN: usize = 1 << 20;
+/// Bytes of one recv(2) whose content is discarded.
+const DISCARD: usize = 64 << 10;
 /// Stack of the thread, bytes.
 const STACK: usize = 256 << 10;
 
@@ -269,7 +270,7 @@ impl<C: Control> IoThread<C> {
     /// Counts a connection that is about to be closed out of the incomplete requests.
     fn forget(&self, pending: &Pending) {
         if matches!(pending, Pending::Reading(_)) {
-            self.engine.inbox.reading.fetch_sub(1, SeqCst);
+            self.engine.inbox.end_reading();
         }
     }
 
@@ -315,7 +316,7 @@ impl<C: Control> IoThread<C> {
                 if let Some(step) = progress {
                     self.conclude_reading(incoming, step);
                 }
-                self.engine.inbox.reading.fetch_sub(1, SeqCst);
+                self.engine.inbox.end_reading();
             }
             Pending::Writing(outgoing) => {
                 let Outgoing {
@@ -338,7 +339,7 @@ impl<C: Control> IoThread<C> {
             }
             Step::Gone(reason) => incoming.connection.log_dropped(reason),
             Step::More => {
-                self.engine.inbox.reading.fetch_add(1, SeqCst);
+                self.engine.inbox.begin_reading();
                 self.add(Pending::Reading(incoming));
             }
         }
@@ -401,7 +402,7 @@ fn is_unbegun(pending: &Pending) -> bool {
 /// Reads and discards; false if the client has closed the connection.
 fn discard(connection: &Connection, scratch: &mut Vec<u8>) -> bool {
     scratch.clear();
-    match stream::recv_into(connection.raw_fd(), scratch, 64 << 10) {
+    match stream::recv_into(connection.raw_fd(), scratch, DISCARD) {
         Ok(count) => count > 0,
         Err(error) => error.kind() == io::ErrorKind::WouldBlock,
     }

@@ -14,6 +14,10 @@
 //! * [`serve`] is the loop of a serving thread, [`io_thread`] that of the one thread for slow clients.
 //! * [`application`] is the trait for what answers the requests, [`io_thread::Control`] the one for the engine's owner.
 //! * [`request`] and [`response`] are what an application sees.
+//!
+//! Where a new line belongs: a limit or a timeout in [`settings`]; a variable of HTTP requests in `http_environ`; what is
+//! refused, and how that is logged, in [`request_reader`] and [`refusal`]; a header that the server adds in [`response`];
+//! another protocol in [`request_reader`], as a stage; a number on the scoreboard in [`counters`].
 
 pub mod acceptor;
 pub mod application;

@@ -83,7 +83,7 @@ pub struct Inbox {
     /// Wakes the I/O thread.
     pub wakeup: Wakeup,
     /// Number of connections in the inbox or the I/O thread whose request is incomplete.
-    pub reading: AtomicUsize,
+    reading: AtomicUsize,
     /// Whether the I/O thread waits without a timeout.
     sleeps: AtomicBool,
 }
@@ -105,10 +105,26 @@ impl Inbox {
     /// Hands over a connection.
     pub fn push(&self, pending: Pending) {
         if matches!(pending, Pending::Reading(_)) {
-            self.reading.fetch_add(1, SeqCst);
+            self.begin_reading();
         }
         self.lock().push(pending);
         self.wakeup.wake();
+    }
+
+    /// Number of connections in the inbox or the I/O thread whose request is incomplete.
+    #[inline]
+    pub fn reading_count(&self) -> usize {
+        self.reading.load(SeqCst)
+    }
+
+    /// Counts a connection whose request is incomplete.
+    pub fn begin_reading(&self) {
+        self.reading.fetch_add(1, SeqCst);
+    }
+
+    /// The request is complete, or its connection is closed.
+    pub fn end_reading(&self) {
+        self.reading.fetch_sub(1, SeqCst);
     }
 
     /// Takes all connections out.

@@ -17,17 +17,17 @@ pub struct Refusal {
 
 impl Refusal {
     /// A response with this status and one line of text.
-    pub fn page(status: u16, sentence: &str, log: String) -> Self {
+    pub fn page(status: u16, text: &str, log: String) -> Self {
         Self {
-            response: response::error_page(status, sentence, true),
+            response: response::error_page(status, text, true),
             log: Some(log),
             once: None,
         }
     }
 
     /// 400 for a malformed uwsgi packet.
-    pub fn bad_packet(sentence: &str) -> Self {
-        Self::page(400, sentence, format!("refused a request: {sentence}"))
+    pub fn bad_packet(text: &str) -> Self {
+        Self::page(400, text, format!("refused a request: {text}"))
     }
 
     /// The response to a uwsgi ping.
@@ -66,12 +66,12 @@ impl Refusal {
 
     /// A uwsgi packet for another kind of application.
     pub fn modifier(modifier1: u8) -> Self {
-        let sentence = format!(
+        let text = format!(
             "uwsgi modifier1 {modifier1} is not served here: only 0 (WSGI), 30 and 100 are; check uwsgi_modifier1 in the web server"
         );
         Self {
-            response: response::error_page(501, &sentence, true),
-            log: Some(format!("refused a request: {sentence} (logged once)")),
+            response: response::error_page(501, &text, true),
+            log: Some(format!("refused a request: {text} (logged once)")),
             once: Some(format!("modifier {modifier1}")),
         }
     }
@@ -79,12 +79,12 @@ impl Refusal {
     /// A variable with which a client would choose what is served.
     pub fn forbidden_variable(name: &'static [u8]) -> Self {
         let name = String::from_utf8_lossy(name);
-        let sentence = format!(
+        let text = format!(
             "the request variable {name} is refused: the configuration decides what is served; remove the uwsgi_param from the web server and set the option in the ini file"
         );
         Self {
-            response: response::error_page(403, &sentence, true),
-            log: Some(format!("refused a request: {sentence} (logged once)")),
+            response: response::error_page(403, &text, true),
+            log: Some(format!("refused a request: {text} (logged once)")),
             once: Some(name.into_owned()),
         }
     }

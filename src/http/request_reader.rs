@@ -3,6 +3,8 @@
 use std::io;
 use std::os::fd::RawFd;
 
+use bytes::{Buf, Bytes, BytesMut};
+
 use super::connection::Connection;
 use super::http_environ;
 use super::refusal::Refusal;
@@ -17,6 +19,8 @@ use crate::sys::stream;
 
 /// The largest number of header lines in an HTTP request head.
 const HTTP_HEADERS: usize = 256;
+/// Bytes of one recv(2) of a uwsgi packet: its largest head and block of variables.
+const UWSGI_RECV: usize = uwsgi::HEADER + u16::MAX as usize;
 /// Bytes of one recv(2) of HTTP heads and chunks.
 const HTTP_RECV: usize = 64 << 10;
 /// Bytes of one recv(2) of a body with a length.
@@ -60,7 +64,7 @@ pub struct RequestReader {
     continue_due: bool,
     protocol: Protocol,
     /// Received bytes of an HTTP connection that have not been used.
-    raw: Vec<u8>,
+    raw: BytesMut,
     scan: http::Scan,
     stage: Stage,
 }
@@ -74,7 +78,7 @@ impl RequestReader {
             surplus: false,
             continue_due: false,
             protocol,
-            raw: Vec::new(),
+            raw: BytesMut::new(),
             scan: http::Scan::default(),
             stage: Stage::Head,
         }
@@ -123,10 +127,15 @@ impl RequestReader {
         !self.raw.is_empty()
     }
 
+    /// Takes the bytes out that have arrived after the request.
+    pub fn take_pipelined(&mut self) -> Bytes {
+        self.raw.split().freeze()
+    }
+
     /// Frees unused memory before a long wait.
     pub fn shrink(&mut self) {
         self.request.text.shrink_to_fit();
-        self.raw.shrink_to_fit();
+        self.raw = BytesMut::from(&self.raw[..]);
     }
 
     /// Reads what has arrived, up to `budget` bytes. `scratch` is the thread's buffer for bodies that go to a file.
@@ -150,7 +159,7 @@ impl RequestReader {
                 Err(error) if error.kind() == io::ErrorKind::WouldBlock => return Step::More,
                 Err(_) => return Step::Gone((!self.is_empty()).then_some("the connection broke")),
             };
-            match self.advance(connection, limits, scratch) {
+            match self.parse(connection, limits, scratch) {
                 Step::More => {}
                 other => return other,
             }
@@ -161,12 +170,12 @@ impl RequestReader {
         }
     }
 
-    /// Uses bytes that have arrived already, without reading more: those of a pipelined request.
+    /// Parses bytes that have arrived already, without reading more: those of a pipelined request.
     pub fn resume(&mut self, connection: &Connection, limits: &Limits) -> Step {
         if self.raw.is_empty() {
             Step::More
         } else {
-            self.advance(connection, limits, &[])
+            self.parse(connection, limits, &[])
         }
     }
 
@@ -175,22 +184,22 @@ impl RequestReader {
     fn receive(&mut self, fd: RawFd, scratch: &mut Vec<u8>) -> io::Result<usize> {
         match (&mut self.stage, self.protocol) {
             (Stage::Head, Protocol::Uwsgi) => {
-                let most = uwsgi::HEADER + usize::from(u16::MAX);
-                stream::recv_into(fd, &mut self.request.text, most)
+                stream::recv_into(fd, &mut self.request.text, UWSGI_RECV)
             }
-            (Stage::Head, Protocol::Http) => stream::recv_into(fd, &mut self.raw, HTTP_RECV),
+            (Stage::Head, Protocol::Http) | (Stage::Chunks { .. }, _) => {
+                stream::recv_into_bytes(fd, &mut self.raw, HTTP_RECV)
+            }
             (Stage::Body { left, .. }, _) => {
                 scratch.clear();
                 let most = usize::try_from(*left).unwrap_or(usize::MAX);
                 stream::recv_into(fd, scratch, most.min(BODY_RECV))
             }
-            (Stage::Chunks { .. }, _) => stream::recv_into(fd, &mut self.raw, HTTP_RECV),
         }
     }
 
-    /// Uses the bytes that were received last.
+    /// Parses the bytes that were received last; those of a body are in `scratch`.
     #[inline]
-    fn advance(&mut self, connection: &Connection, limits: &Limits, scratch: &[u8]) -> Step {
+    fn parse(&mut self, connection: &Connection, limits: &Limits, scratch: &[u8]) -> Step {
         match (&mut self.stage, self.protocol) {
             (Stage::Head, Protocol::Uwsgi) => self.uwsgi_packet(limits),
             (Stage::Head, Protocol::Http) => self.http_head(connection, limits),
@@ -303,7 +312,7 @@ impl RequestReader {
         self.keep_alive = head.keep_alive;
         self.continue_due = head.expect_continue;
         let (head_len, framing) = (head.head_len, head.framing);
-        self.raw.drain(..head_len);
+        self.raw.advance(head_len);
         match framing {
             http::Framing::None | http::Framing::Length(0) => Step::Complete,
             http::Framing::Length(length) => self.http_body(length, connection, limits),
@@ -322,7 +331,7 @@ impl RequestReader {
         let body = begin_body(length, &self.raw, limits);
         if let Ok((_, taken)) = &body {
             self.send_continue(connection);
-            self.raw.drain(..*taken);
+            self.raw.advance(*taken);
         }
         match body {
             Ok((stage, _)) => {
@@ -365,7 +374,7 @@ impl RequestReader {
         match result {
             Ok(progress) => {
                 let length = spool.received().to_string();
-                self.raw.drain(..progress.consumed);
+                self.raw.advance(progress.consumed);
                 if !progress.done {
                     return Step::More;
                 }

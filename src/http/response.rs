@@ -132,10 +132,16 @@ impl Response {
         self.cut
     }
 
+    /// Whether the connection changes to another protocol now.
+    #[inline]
+    pub fn switches_protocols(&self) -> bool {
+        self.head.switches && self.is_committed() && !self.is_broken()
+    }
+
     /// Whether the connection can take another request.
     #[inline]
     pub fn keeps_alive(&self) -> bool {
-        self.keep_alive && !self.cut && !self.is_broken()
+        self.keep_alive && !self.cut && !self.is_broken() && !self.head.switches
     }
 
     /// Body bytes that are missing to the Content-Length, if there is one.
@@ -179,7 +185,7 @@ impl Response {
     }
 
     fn is_bodiless(&self) -> bool {
-        self.head_request || matches!(self.head.code(), 204 | 304)
+        self.head_request || matches!(self.head.code(), 101 | 204 | 304)
     }
 
     /// Writes the head into the buffer.
@@ -220,6 +226,9 @@ impl Response {
         }
         if self.framing == Framing::Chunked {
             out.extend_from_slice(b"Transfer-Encoding: chunked\r\n");
+        }
+        if self.head.switches {
+            return;
         }
         match (self.keep_alive, self.version10) {
             (false, _) => out.extend_from_slice(b"Connection: close\r\n"),
@@ -329,7 +338,7 @@ impl Response {
     }
 
     /// Replaces a response that is not committed by this status and one line of text.
-    pub fn fail(&mut self, status: u16, sentence: &str) {
+    pub fn fail(&mut self, status: u16, text: &str) {
         self.keep_alive = false;
         // both are valid
         let _ = self.head.start(status.to_string().as_bytes());
@@ -337,12 +346,12 @@ impl Response {
         if !self.http {
             self.head.append(b"Connection", b"close");
         }
-        self.set_length(sentence.len() as u64);
+        self.set_length(text.len() as u64);
         self.commit();
-        let take = self.admit(sentence.len());
+        let take = self.admit(text.len());
         self.writer
             .buffer
-            .extend_from_slice(&sentence.as_bytes()[..take]);
+            .extend_from_slice(&text.as_bytes()[..take]);
     }
 
     /// Ends a response that is committed and incomplete: the connection will be reset, so that the client notices.
@@ -353,11 +362,11 @@ impl Response {
 
     /// Responds in place of the application, from another thread, and discards what the application still gives. Has no
     /// effect on a response that is committed.
-    pub fn cut_off(&mut self, status: u16, sentence: &str) {
+    pub fn cut_off(&mut self, status: u16, text: &str) {
         if self.state != State::Open || self.is_broken() {
             return;
         }
-        self.fail(status, sentence);
+        self.fail(status, text);
         let flow = self.settle();
         self.writer.discard();
         if flow == Flow::Done {

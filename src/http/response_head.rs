@@ -19,6 +19,8 @@ pub struct ResponseHead {
     pub started: bool,
     /// Whether the application asks for the connection to be closed (`Connection: close`).
     pub closes: bool,
+    /// Whether the connection changes to another protocol after the head.
+    pub switches: bool,
     http: bool,
 }
 
@@ -40,6 +42,7 @@ impl ResponseHead {
         self.has_date = false;
         self.started = false;
         self.closes = false;
+        self.switches = false;
     }
 
     /// The status code; 0 if none is set.
@@ -73,6 +76,24 @@ impl ResponseHead {
             return Err("must be three digits, a space and a phrase without control characters");
         }
         self.started = true;
+        Ok(())
+    }
+
+    /// Sets the status 101 and the headers that change the connection to another protocol (RFC 9110, 7.8), and removes all
+    /// others. More headers may follow.
+    ///
+    /// # Errors
+    /// The protocol's name cannot be a header value.
+    pub fn switch_protocols(&mut self, protocol: &[u8]) -> Result<(), &'static str> {
+        if !response::header_value_is_valid(protocol) {
+            return Err("has a control character");
+        }
+        self.clear();
+        self.status.extend_from_slice(b"101 Switching Protocols");
+        self.append(b"Upgrade", protocol);
+        self.append(b"Connection", b"Upgrade");
+        self.started = true;
+        self.switches = true;
         Ok(())
     }
 

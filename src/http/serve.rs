@@ -1,7 +1,5 @@
 //! The loop of a serving thread: waits for a request, calls the application, sends the response.
 
-use std::os::fd::AsRawFd;
-
 use super::acceptor::{Acceptor, Next};
 use super::application::Application;
 use super::connection::Connection;
@@ -17,6 +15,7 @@ use crate::sys::stream;
 /// What a serving thread works with.
 struct Thread<'e> {
     engine: &'e Engine,
+    /// The thread's number, from 0.
     number: u32,
     acceptor: Acceptor<'e>,
     response: &'e SharedResponse,
@@ -46,8 +45,10 @@ impl Thread<'_> {
         let mut answered = None;
         loop {
             let next = application.unlocked(|| {
-                if let Some(connection) = answered.take() {
-                    self.finish(connection);
+                if let Some(connection) = answered.take()
+                    && let Some(connection) = self.finish(connection)
+                {
+                    return Next::Switched(connection, self.acceptor.reader.take_pipelined());
                 }
                 let next = self.acceptor.next_request();
                 if let Next::Request(connection) = &next {
@@ -60,6 +61,7 @@ impl Thread<'_> {
                     application.call(&mut self.acceptor.reader.request, self.response);
                     answered = Some(connection);
                 }
+                Next::Switched(connection, received) => application.switched(connection, received),
                 Next::Interrupted => application.interrupted(),
                 Next::Retired => return,
             }
@@ -71,7 +73,7 @@ impl Thread<'_> {
     fn open(&self, connection: &Connection) {
         let reader = &self.acceptor.reader;
         self.response.lock().open(&Opening {
-            fd: connection.fd.as_raw_fd(),
+            fd: connection.raw_fd(),
             protocol: connection.protocol,
             version: reader.request.protocol(),
             method: reader.request.method(),
@@ -80,9 +82,10 @@ impl Thread<'_> {
         });
     }
 
-    /// Sends the rest of the response, logs the request, and passes the connection on to where it belongs.
+    /// Sends the rest of the response, logs the request, and passes the connection on to where it belongs. Returns a
+    /// connection that has changed to another protocol.
     #[inline]
-    fn finish(&mut self, mut connection: Connection) {
+    fn finish(&mut self, mut connection: Connection) -> Option<Connection> {
         let shared = self.response;
         let mut response = shared.lock();
         let flow = response.settle();
@@ -91,7 +94,7 @@ impl Thread<'_> {
             self.log_request(&connection, &response, micros);
         }
         connection.served += 1;
-        let keep = response.keeps_alive();
+        let (keep, switches) = (response.keeps_alive(), response.switches_protocols());
         if response.is_cut() {
             stream::reset_on_close(connection.raw_fd());
         }
@@ -106,6 +109,7 @@ impl Thread<'_> {
                     .inbox
                     .push(Pending::writing(connection, queue, next));
             }
+            Flow::Done if switches => return Some(self.engine.unwatch(connection)),
             Flow::Done if keep => self.acceptor.keep(connection),
             Flow::Done if self.acceptor.reader.surplus => {
                 let connection = self.engine.unwatch(connection);
@@ -113,6 +117,7 @@ impl Thread<'_> {
             }
             Flow::Done => drop(self.engine.unwatch(connection)),
         }
+        None
     }
 
     /// Writes the line of the request log, if the settings select the request. It took `micros` microseconds.

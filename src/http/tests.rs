@@ -11,7 +11,10 @@ use std::sync::mpsc::{self, Receiver, Sender};
 use std::thread::JoinHandle;
 use std::time::{Duration, Instant};
 
+use bytes::Bytes;
+
 use super::application::Application;
+use super::connection::Connection;
 use super::counters::Counters;
 use super::dispatch::Phase;
 use super::engine::Engine;
@@ -89,6 +92,11 @@ impl Application for TestApplication {
                 response.write(&NoLock, &b"four"[..], true).unwrap();
                 response.finish();
             }
+            b"/switch" => {
+                let mut response = response.lock();
+                response.head.switch_protocols(b"shout").unwrap();
+                response.finish();
+            }
             b"/blocks" => {
                 let mut response = response.lock();
                 response.head.start(b"200 OK").unwrap();
@@ -103,6 +111,22 @@ impl Application for TestApplication {
             }
         }
     }
+
+    fn switched(&mut self, connection: Connection, received: Bytes) {
+        shout(connection, &received);
+    }
+}
+
+/// Returns five bytes in capitals, of which some have been `received` already, and closes the connection.
+fn shout(connection: Connection, received: &[u8]) {
+    let stream = TcpStream::from(connection.fd);
+    stream.set_nonblocking(false).unwrap();
+    let mut text = received.to_vec();
+    (&stream)
+        .take(5 - text.len() as u64)
+        .read_to_end(&mut text)
+        .unwrap();
+    (&stream).write_all(&text.to_ascii_uppercase()).unwrap();
 }
 
 fn answer(response: &mut Response, body: &[u8]) {
@@ -434,12 +458,12 @@ fn a_slow_request_waits_in_the_io_thread_and_holds_no_thread() {
         let mut slow = server.uwsgi();
         slow.write_all(&request[..10]).unwrap();
         wait_until("the request is pending", || {
-            server.engine.inbox.reading.load(SeqCst) == 1
+            server.engine.inbox.reading_count() == 1
         });
         assert!(server.get("/hello", b"").ends_with("/hello"));
         slow.write_all(&request[10..]).unwrap();
         assert!(to_end(slow).ends_with("slowly"));
-        assert_eq!(server.engine.inbox.reading.load(SeqCst), 0);
+        assert_eq!(server.engine.inbox.reading_count(), 0);
     }
 }
 
@@ -566,5 +590,28 @@ fn at_a_deadline_another_thread_answers() {
     response.lock().cut_off(504, "Gateway Timeout");
     assert!(to_end(client).starts_with("HTTP/1.1 504 "));
     server.go.send(()).unwrap();
+    assert!(server.get("/hello", b"").ends_with("/hello"));
+}
+
+#[test]
+fn an_application_takes_over_a_connection_that_changes_its_protocol() {
+    let server = Server::start(&Sockets::UwsgiAndHttp, 1);
+    let mut client = server.http();
+    client
+        .write_all(b"GET /one HTTP/1.1\r\nHost: a\r\n\r\n")
+        .unwrap();
+    assert_eq!(http_response(&mut client), "/one");
+    let head = "GET /switch HTTP/1.1\r\nHost: a\r\nConnection: Upgrade\r\nUpgrade: shout\r\n\r\n";
+    client.write_all(format!("{head}he").as_bytes()).unwrap();
+    client.write_all(b"llo").unwrap();
+    let response = to_end(client);
+    assert!(
+        response.starts_with(
+            "HTTP/1.1 101 Switching Protocols\r\nUpgrade: shout\r\nConnection: Upgrade\r\n"
+        ),
+        "{response}"
+    );
+    assert!(response.ends_with("\r\n\r\nHELLO"), "{response}");
+    assert_eq!(server.engine.idle_count(), 0);
     assert!(server.get("/hello", b"").ends_with("/hello"));
 }

@@ -9,6 +9,7 @@ use std::mem::MaybeUninit;
 use std::net::{IpAddr, SocketAddr};
 use std::os::fd::{AsRawFd, BorrowedFd, OwnedFd, RawFd};
 
+use bytes::{BufMut, BytesMut};
 use nix::errno::Errno;
 use nix::fcntl::{FcntlArg, FdFlag, OFlag, fcntl};
 use nix::poll::{PollFd, PollFlags, PollTimeout, poll};
@@ -87,25 +88,41 @@ pub fn local_address(fd: BorrowedFd<'_>) -> Option<SocketAddr> {
     ip_address(&address)
 }
 
+/// Bytes that a buffer is given room for before a recv(2).
+const RECV_ROOM: usize = 64 << 10;
+
 /// Appends the bytes that have arrived to `buffer`, at most `limit` of them. Returns their number; 0 is the end of the
 /// stream.
 ///
 /// # Errors
 /// Those of recv(2): `WouldBlock` when nothing has arrived.
 pub fn recv_into(fd: RawFd, buffer: &mut Vec<u8>, limit: usize) -> io::Result<usize> {
-    buffer.reserve(limit.min(1 << 16));
-    let spare = buffer.spare_capacity_mut();
+    buffer.reserve(limit.min(RECV_ROOM));
+    recv_append(fd, buffer, limit)
+}
+
+/// As [`recv_into`], for a buffer whose beginning can be taken off without moving the rest.
+///
+/// # Errors
+/// Those of recv(2): `WouldBlock` when nothing has arrived.
+pub fn recv_into_bytes(fd: RawFd, buffer: &mut BytesMut, limit: usize) -> io::Result<usize> {
+    buffer.reserve(limit.min(RECV_ROOM));
+    recv_append(fd, buffer, limit)
+}
+
+fn recv_append(fd: RawFd, buffer: &mut impl BufMut, limit: usize) -> io::Result<usize> {
+    let spare = buffer.chunk_mut();
     let room = spare.len().min(limit);
     let received = retried(|| {
-        // SAFETY: `room` bytes of spare capacity belong to the vector. (nix receives into initialised memory only,
+        // SAFETY: `room` bytes of spare capacity belong to the buffer. (nix receives into initialised memory only,
         // which would cost a memset for each call.)
         Errno::result(unsafe {
             libc::recv(fd, spare.as_mut_ptr().cast(), room, libc::MSG_DONTWAIT)
         })
     })?
     .unsigned_abs();
-    // SAFETY: the kernel has initialised `received` bytes past the old length.
-    unsafe { buffer.set_len(buffer.len() + received) };
+    // SAFETY: the kernel has initialised `received` bytes of the spare capacity.
+    unsafe { buffer.advance_mut(received) };
     Ok(received)
 }
 
