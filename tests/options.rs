@@ -1,4 +1,4 @@
-//! The configuration as an operator meets it: the built binary, its flags, files and messages.
+//! The configuration of the built binary: flags, files and messages.
 
 #![allow(clippy::unwrap_used, clippy::expect_used)]
 
@@ -8,7 +8,7 @@ use std::process::{Command, Output, Stdio};
 
 use tempfile::TempDir;
 
-/// Runs ruwsgi in a directory with nothing of the tests' own environment that it would take for options.
+/// A command that runs ruwsgi in a directory, without the environment variables that are options.
 fn ruwsgi(directory: &Path, arguments: &[&str]) -> Command {
     let mut command = Command::new(env!("CARGO_BIN_EXE_ruwsgi"));
     command
@@ -29,7 +29,7 @@ fn text(bytes: &[u8]) -> String {
     String::from_utf8(bytes.to_vec()).unwrap()
 }
 
-/// A directory with these files.
+/// A temporary directory with these files.
 fn directory(files: &[(&str, &str)]) -> TempDir {
     let directory = tempfile::tempdir().unwrap();
     for (name, content) in files {
@@ -43,7 +43,7 @@ fn output(files: &[(&str, &str)], arguments: &[&str]) -> Output {
     ruwsgi(directory.path(), arguments).output().unwrap()
 }
 
-/// What `check` says about a file that names an application and a socket beside this, and whether it is content.
+/// The output of `ruwsgi check` for a file with this content, an application and a socket; and whether it succeeds.
 fn check(content: &str) -> (String, bool) {
     const REST: &str = "\n[uwsgi]\nmodule = a\nsocket = 127.0.0.1:1\nuid = www-data\n";
     let content = format!("{content}{REST}");
@@ -52,7 +52,7 @@ fn check(content: &str) -> (String, bool) {
     (text(&output.stdout), output.status.success())
 }
 
-/// The lines of `--show-config`, without its frame.
+/// The lines of `--show-config`, without the first and the last line.
 fn shown(files: &[(&str, &str)], arguments: &[&str]) -> Vec<String> {
     let arguments: Vec<&str> = ["--show-config"]
         .into_iter()
@@ -101,23 +101,23 @@ fn the_help_names_every_served_option() {
 }
 
 #[test]
-fn docs_options_md_is_what_the_table_says() {
+fn docs_options_md_is_generated_from_the_table() {
     let output = output(&[], &["options-page"]);
     let page =
         fs::read_to_string(Path::new(env!("CARGO_MANIFEST_DIR")).join("docs/options.md")).unwrap();
     assert!(
         text(&output.stdout) == page,
-        "write it anew: ruwsgi options-page > docs/options.md"
+        "regenerate it: ruwsgi options-page > docs/options.md"
     );
 }
 
 #[test]
-fn docs_differences_defaults_md_is_what_the_table_says() {
+fn docs_differences_defaults_md_is_generated_from_the_table() {
     let output = output(&[], &["defaults-page"]);
     let path = Path::new(env!("CARGO_MANIFEST_DIR")).join("docs/differences-defaults.md");
     assert!(
         text(&output.stdout) == fs::read_to_string(path).unwrap(),
-        "write it anew: ruwsgi defaults-page > docs/differences-defaults.md"
+        "regenerate it: ruwsgi defaults-page > docs/differences-defaults.md"
     );
 }
 
@@ -155,7 +155,7 @@ fn the_examples_of_the_migration_page_are_configurations() {
 }
 
 #[test]
-fn all_mistakes_are_reported_at_once_with_their_lines() {
+fn all_faults_are_reported_at_once_with_their_lines() {
     let (said, content) = check(
         "[uwsgi]\nthreads = auto\nvaccum = true\n\nhttp = :99999\nharakiri-queue-threshold = 3\n",
     );
@@ -163,15 +163,15 @@ fn all_mistakes_are_reported_at_once_with_their_lines() {
     let lines: Vec<&str> = said.lines().collect();
     assert_eq!(
         lines[0],
-        "site.ini:2: error: threads = auto: it is not a whole number; write a number, or %k in a file for one per CPU core"
+        "site.ini:2: error: threads = auto: the value is not a whole number; write a number; in a file, %k is the number of CPU cores"
     );
     assert_eq!(
         lines[1],
-        "site.ini:3: warning: there is no option vaccum, and no %(vaccum) uses it; did you mean vacuum?"
+        "site.ini:3: warning: unknown option vaccum, and no %(vaccum) refers to it; did you mean vacuum?"
     );
     assert_eq!(
         lines[2],
-        "site.ini:5: error: http = :99999: there is no port 99999; ports go from 0 to 65535"
+        "site.ini:5: error: http = :99999: there is no port 99999; ports are 0 to 65535"
     );
     assert!(
         lines[3].starts_with("site.ini:6: error: harakiri-queue-threshold is not supported; "),
@@ -212,7 +212,7 @@ fn a_mistake_keeps_the_instance_from_starting_and_is_told_on_standard_error() {
 }
 
 #[test]
-fn a_placeholder_that_is_used_is_no_typo() {
+fn a_placeholder_that_is_used_is_not_a_typo() {
     assert_eq!(
         check("[uwsgi]\nproject = blog\nprocname = %(project)\n").0,
         "site.ini: nothing is wrong\n"
@@ -224,7 +224,7 @@ fn a_placeholder_that_is_used_is_no_typo() {
 }
 
 #[test]
-fn the_last_value_wins_and_the_first_is_what_a_placeholder_means() {
+fn the_last_value_wins_and_a_placeholder_is_the_first_value() {
     let files = [(
         "site.ini",
         "[uwsgi]\nworkers = 2\nworkers = 3\npidfile = /run/%(workers).pid\n",
@@ -290,7 +290,7 @@ fn sections_includes_and_conditions_are_followed() {
 }
 
 #[test]
-fn standard_input_is_a_configuration_too() {
+fn standard_input_can_be_a_configuration() {
     use std::io::Write;
     let directory = directory(&[]);
     let mut child = ruwsgi(directory.path(), &["--show-config", "--ini", "-"])
@@ -309,7 +309,7 @@ fn standard_input_is_a_configuration_too() {
 }
 
 #[test]
-fn a_file_that_is_missing_or_is_no_configuration_is_named() {
+fn a_file_that_is_missing_or_not_a_configuration_is_reported_by_name() {
     let said = |arguments: &[&str]| {
         let output = output(&[("app.py", "")], arguments);
         assert_eq!(output.status.code(), Some(1));
@@ -317,7 +317,7 @@ fn a_file_that_is_missing_or_is_no_configuration_is_named() {
     };
     assert_eq!(
         said(&["none.ini"]),
-        "ruwsgi: command line: error: none.ini cannot be read: there is no such file\n"
+        "ruwsgi: command line: error: none.ini cannot be read: no such file\n"
     );
     assert!(said(&["app.py"]).contains("write --wsgi-file app.py"));
     assert!(said(&["--ini", "/dev/zero"]).contains("not a regular file"));
@@ -325,14 +325,14 @@ fn a_file_that_is_missing_or_is_no_configuration_is_named() {
 }
 
 #[test]
-fn a_file_that_includes_itself_is_an_error_and_no_endless_loop() {
+fn a_file_that_includes_itself_is_an_error() {
     let (said, content) = check("[uwsgi]\nini = site.ini\nini = site.ini\n");
     assert!(!content);
-    assert!(said.contains("again and again"), "{said}");
+    assert!(said.contains("read too often or too deeply"), "{said}");
 }
 
 #[test]
-fn a_section_that_is_missing_is_said() {
+fn a_missing_section_is_reported() {
     let said = text(
         &output(
             &[("site.ini", "[uwsgi ]\nthreads = 3\n")],
@@ -341,13 +341,13 @@ fn a_section_that_is_missing_is_said() {
         .stdout,
     );
     assert!(
-        said.contains("site.ini:1: warning: there is no section [uwsgi] in site.ini, so nothing is read from it; the line must be exactly [uwsgi]\n"),
+        said.contains("site.ini:1: warning: site.ini has no section [uwsgi], so nothing is read from it; the line must be exactly [uwsgi]\n"),
         "{said}"
     );
 }
 
 #[test]
-fn a_check_for_machines_is_json() {
+fn a_check_has_json_output() {
     let files = [(
         "site.ini",
         "[uwsgi]\nuid = www-data\nmodule = a\nsocket = :99999\n",
@@ -361,11 +361,11 @@ fn a_check_for_machines_is_json() {
         (Some("site.ini"), Some(4))
     );
     assert_eq!(first["severity"], "error");
-    assert_eq!(first["hint"], "ports go from 0 to 65535");
+    assert_eq!(first["hint"], "ports are 0 to 65535");
 }
 
 #[test]
-fn the_effective_configuration_says_where_each_value_comes_from() {
+fn the_effective_configuration_shows_the_place_of_each_value() {
     let directory = directory(&[(
         "site.ini",
         "[uwsgi]\nworkers = 2\nini = :more\nprocesses = 3\n[more]\nenv = A=1\n",
@@ -403,7 +403,7 @@ fn the_effective_configuration_says_where_each_value_comes_from() {
 }
 
 #[test]
-fn every_kind_of_file_says_the_same() {
+fn every_file_format_gives_the_same_options() {
     for (name, content) in [
         (
             "site.ini",
@@ -445,14 +445,11 @@ fn a_plugin_for_another_language_is_refused() {
     );
     let (said, content) = check("[uwsgi]\nplugins = php\n");
     assert!(!content);
-    assert!(
-        said.contains("the plugin php has no counterpart here"),
-        "{said}"
-    );
+    assert!(said.contains("the plugin php is not supported"), "{said}");
 }
 
 #[test]
-fn stop_and_reload_say_what_is_wrong_with_a_pid_file() {
+fn stop_and_reload_report_an_invalid_pid_file() {
     let files = [
         ("empty.pid", ""),
         ("garbage.pid", "abc\n"),
@@ -481,7 +478,7 @@ fn stop_and_reload_say_what_is_wrong_with_a_pid_file() {
 #[test]
 fn stop_and_reload_signal_the_process_of_the_pid_file() {
     for (flag, signal) in [("--stop", 2), ("--reload", 1)] {
-        // where the tests run in the background, the shell has them ignore SIGINT
+        // a shell sets SIGINT to ignored for commands in the background
         let mut child = Command::new("env")
             .args(["--default-signal=INT,HUP", "sleep", "60"])
             .spawn()
@@ -502,13 +499,13 @@ fn stop_and_reload_signal_the_process_of_the_pid_file() {
 }
 
 #[test]
-fn a_message_cannot_be_forged_by_a_file() {
+fn a_file_cannot_forge_a_message() {
     let (said, _) = check("[uwsgi]\nsocket = :1\u{1b}[2J\rfake.ini:1\n");
     assert!(!said.contains('\u{1b}') && !said.contains('\r'), "{said:?}");
 }
 
 #[test]
-fn an_option_of_ones_own_stands_for_others() {
+fn a_custom_option_is_replaced_by_its_options() {
     let said = shown(
         &[(
             "a.ini",
@@ -526,14 +523,14 @@ fn an_option_of_ones_own_stands_for_others() {
     ] {
         assert_eq!(made(line), 1, "{line} of {said:#?}");
     }
-    // what is declared later stands where the option stands
+    // a declaration after the option applies at the position of the option
     let at = |line: &str| said.iter().position(|said| said == line);
     assert!(at("processes = 4") < at("processes = 8"));
     assert_eq!(made("vacuum = "), 2);
     for (line, part) in [
-        ("declare-option = a", "no ="),
-        ("declare-option = threads=b=c", "an option already"),
-        ("declare-option = a=a=$1\na = 1", "leads back to itself"),
+        ("declare-option = a", "has no ="),
+        ("declare-option = threads=b=c", "already an option"),
+        ("declare-option = a=a=$1\na = 1", "refers to itself"),
     ] {
         let (said, content) = check(&format!("[uwsgi]\n{line}\n"));
         assert!(!content && said.contains(part), "{said}");
@@ -541,7 +538,7 @@ fn an_option_of_ones_own_stands_for_others() {
 }
 
 #[test]
-fn lists_say_which_options_may_be_given() {
+fn blacklist_and_whitelist_restrict_options() {
     for (content, forbidden) in [
         (
             "blacklist = threads uid\nthreads = 2\nend-blacklist =\nuid = 1\n",
@@ -590,7 +587,7 @@ fn lists_say_which_options_may_be_given() {
 }
 
 #[test]
-fn commands_give_values_and_files_and_other_places_are_refused() {
+fn commands_provide_values_and_files_and_other_schemes_are_refused() {
     let said = shown(
         &[
             (
@@ -616,8 +613,8 @@ fn commands_give_values_and_files_and_other_places_are_refused() {
             "ini = http://127.0.0.1/a.ini",
             "write exec://curl -fsS http://127.0.0.1/a.ini",
         ),
-        ("ini = fd://3", "only files and exec:// are read"),
-        ("a = @(data://0)", "only files and exec:// are read"),
+        ("ini = fd://3", "only files and exec:// are supported"),
+        ("a = @(data://0)", "only files and exec:// are supported"),
         ("if-hostname-match = ^web\nendif =", "use if-hostname"),
     ] {
         let (said, content) = check(&format!("[uwsgi]\n{line}\n"));
@@ -626,13 +623,13 @@ fn commands_give_values_and_files_and_other_places_are_refused() {
 }
 
 #[test]
-fn a_fallback_takes_the_place_of_a_configuration_that_is_wrong_or_does_not_start() {
+fn a_fallback_replaces_a_configuration_that_is_invalid_or_fails_to_start() {
     const SECOND: &str =
         "[uwsgi]\nprint = second\nshow-config = true\nfallback-config = second.ini\n";
     for (first, why) in [
         (
             "threads = many\n",
-            "threads = many: it is not a whole number",
+            "threads = many: the value is not a whole number",
         ),
         (
             "socket = /nonexistent/a.sock\nmodule = a\n",

@@ -1,7 +1,7 @@
-//! Configuration files after the patterns of real ones, each with what it amounts to.
+//! Configuration files modelled on real ones, each with its expected options.
 //!
-//! `UPDATE_CORPUS=1` writes the expectations anew. With `RUWSGI_UNDER_TEST=/path/to/uwsgi` the original is asked too:
-//! what it says otherwise has to stand in `DIFFERENT`, with the reason.
+//! `UPDATE_CORPUS=1` rewrites the expected options. With `RUWSGI_UNDER_TEST=/path/to/uwsgi` the original reads the files
+//! too; each difference must be in `DIFFERENT`, with the reason.
 #![allow(clippy::unwrap_used, clippy::expect_used)]
 
 use std::collections::BTreeMap;
@@ -10,9 +10,10 @@ use std::path::{Path, PathBuf};
 use std::process::Command;
 
 use super::read::source::gather;
+use super::table::options;
 use super::*;
 
-/// Where the original does something else on purpose of ours, or cannot be asked.
+/// Files that the original reads differently, on purpose, or cannot print.
 const DIFFERENT: &[(&str, &str)] = &[
     (
         "nested-placeholders",
@@ -72,8 +73,8 @@ fn invocation(name: &str) -> Invocation {
     Invocation::new(argv, env, corpus())
 }
 
-/// What the file amounts to, without the machine's own paths.
-fn amounts_to(name: &str) -> String {
+/// The options of a file, without the paths of the machine.
+fn options_of(name: &str) -> String {
     let gathered = gather(&invocation(name));
     let lines = gathered
         .entries
@@ -85,8 +86,8 @@ fn amounts_to(name: &str) -> String {
         .replace(corpus().to_str().unwrap(), "{DIR}")
 }
 
-/// What the original says the file amounts to.
-fn amounts_to_in(original: &str, name: &str) -> String {
+/// The options of a file as the original prints them.
+fn options_of_original(original: &str, name: &str) -> String {
     let output = Command::new(original)
         .args([
             "--ini",
@@ -116,12 +117,12 @@ fn amounts_to_in(original: &str, name: &str) -> String {
 }
 
 #[test]
-fn every_file_of_the_corpus_amounts_to_what_is_expected() {
+fn every_file_of_the_corpus_options_of_what_is_expected() {
     assert!(names().len() >= 60);
     let mut wrong = BTreeMap::new();
     for name in names().iter().filter(|name| *name != "magic-cpus") {
         let expected = corpus().join(format!("{name}.expected"));
-        let found = amounts_to(name);
+        let found = options_of(name);
         if std::env::var_os("UPDATE_CORPUS").is_some() {
             fs::write(&expected, &found).unwrap();
         }
@@ -142,7 +143,7 @@ fn the_original_says_the_same_but_for_the_listed_differences() {
         .iter()
         .filter(|name| DIFFERENT.iter().all(|(different, _)| different != name))
     {
-        let (ours, theirs) = (amounts_to(name), amounts_to_in(&original, name));
+        let (ours, theirs) = (options_of(name), options_of_original(&original, name));
         if ours != theirs {
             wrong.insert(name.clone(), (ours, theirs));
         }
@@ -152,7 +153,7 @@ fn the_original_says_the_same_but_for_the_listed_differences() {
 
 #[test]
 fn the_machines_own_facts_are_filled_in() {
-    let facts = amounts_to("magic-cpus");
+    let facts = options_of("magic-cpus");
     assert!(facts.lines().all(|line| !line.contains('%')), "{facts}");
     let processes = facts
         .lines()
@@ -174,7 +175,7 @@ fn no_placeholder_of_the_corpus_is_called_a_typo_and_every_typo_is() {
         let typos: Vec<&str> = findings
             .iter()
             .map(|finding| finding.what.as_str())
-            .filter(|what| what.starts_with("there is no option"))
+            .filter(|what| what.starts_with("unknown option"))
             .collect();
         let expected = match name.as_str() {
             "typo-real" => 6,

@@ -1,26 +1,26 @@
-//! What is wrong with a configuration: findings, each with its place, all reported together.
+//! The findings of a configuration; all findings are reported together, each with its place.
 
 use std::fmt;
 use std::sync::Arc;
 
-/// Where something was written.
+/// The place of an option.
 #[derive(Debug, Clone, PartialEq, Eq, Hash, PartialOrd, Ord)]
 pub(crate) enum Place {
     /// An environment variable.
     Environment,
     /// The command line.
     CommandLine,
-    /// A line of a file; lines count from 1.
+    /// A line of a file.
     File {
-        /// The file's name as it was given.
+        /// The name of the file as given.
         file: Arc<str>,
-        /// The line's number.
+        /// The line number, from 1.
         line: u32,
     },
 }
 
 impl Place {
-    /// The file's name, when the place is in a file.
+    /// The name of the file; `None` for other places.
     pub(crate) fn file(&self) -> Option<&str> {
         match self {
             Place::File { file, .. } => Some(file),
@@ -34,15 +34,15 @@ impl fmt::Display for Place {
         match self {
             Place::Environment => f.write_str("environment"),
             Place::CommandLine => f.write_str("command line"),
-            Place::File { file, line } => write!(f, "{}:{line}", Visible(file)),
+            Place::File { file, line } => write!(f, "{}:{line}", Escaped(file)),
         }
     }
 }
 
-/// How bad a finding is.
+/// The severity of a finding.
 #[derive(Debug, Clone, Copy, PartialEq, Eq, PartialOrd, Ord)]
 pub(crate) enum Severity {
-    /// The instance starts; the operator should look.
+    /// The instance starts.
     Warning,
     /// The instance does not start.
     Error,
@@ -57,21 +57,21 @@ impl fmt::Display for Severity {
     }
 }
 
-/// One thing to tell the operator about the configuration.
+/// A finding: an error or a warning about the configuration.
 #[derive(Debug, Clone, PartialEq, Eq)]
 pub(crate) struct Finding {
-    /// Where it was written, when it was written at all.
+    /// The place; `None` if the finding is about a missing option.
     pub(crate) place: Option<Place>,
-    /// Whether the instance may start.
+    /// The severity.
     pub(crate) severity: Severity,
-    /// What is wrong.
+    /// The description of the fault.
     pub(crate) what: String,
-    /// What to do about it.
+    /// The advice.
     pub(crate) hint: Option<String>,
 }
 
 impl Finding {
-    /// A mistake that keeps the instance from starting.
+    /// An error: the instance does not start.
     pub(crate) fn error(place: Option<Place>, fault: Fault) -> Finding {
         Finding {
             place,
@@ -81,7 +81,7 @@ impl Finding {
         }
     }
 
-    /// Something the operator should look at.
+    /// A warning: the instance starts.
     pub(crate) fn warning(place: Option<Place>, fault: Fault) -> Finding {
         Finding {
             place,
@@ -97,18 +97,18 @@ impl fmt::Display for Finding {
         if let Some(place) = &self.place {
             write!(f, "{place}: ")?;
         }
-        write!(f, "{}: {}", self.severity, Visible(&self.what))?;
+        write!(f, "{}: {}", self.severity, Escaped(&self.what))?;
         match &self.hint {
-            Some(hint) => write!(f, "; {}", Visible(hint)),
+            Some(hint) => write!(f, "; {}", Escaped(hint)),
             None => Ok(()),
         }
     }
 }
 
-/// A text for a terminal or a log: control characters are escaped, so that a file cannot forge lines.
-struct Visible<'a>(&'a str);
+/// A text with escaped control characters, so that a file cannot forge lines on a terminal or in a log.
+struct Escaped<'a>(&'a str);
 
-impl fmt::Display for Visible<'_> {
+impl fmt::Display for Escaped<'_> {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
         self.0.chars().try_for_each(|c| match c {
             c if c.is_control() => write!(f, "{}", c.escape_default()),
@@ -117,17 +117,17 @@ impl fmt::Display for Visible<'_> {
     }
 }
 
-/// What is wrong with a value and what to do, before its place is known.
+/// A fault of a value, before its place is known.
 #[derive(Debug, Clone, PartialEq, Eq)]
 pub(crate) struct Fault {
-    /// What is wrong.
+    /// The description of the fault.
     pub(crate) what: String,
-    /// What to do.
+    /// The advice.
     pub(crate) hint: Option<String>,
 }
 
 impl Fault {
-    /// A fault that explains itself.
+    /// A fault without advice.
     pub(crate) fn new(what: impl Into<String>) -> Fault {
         Fault {
             what: what.into(),
@@ -135,13 +135,19 @@ impl Fault {
         }
     }
 
-    /// The same with what to do about it.
+    /// Sets the advice.
     pub(crate) fn hint(mut self, hint: impl Into<String>) -> Fault {
         self.hint = Some(hint.into());
         self
     }
 
-    /// The same with the option and its value in front.
+    /// Sets the advice if there is none.
+    pub(crate) fn or_hint(mut self, hint: &str) -> Fault {
+        self.hint.get_or_insert_with(|| hint.to_owned());
+        self
+    }
+
+    /// Puts the option and its value before the description.
     pub(crate) fn of(mut self, name: &str, value: &str) -> Fault {
         self.what = match value {
             "" => format!("{name}: {}", self.what),
@@ -151,7 +157,7 @@ impl Fault {
     }
 }
 
-/// A value short enough to quote in a message.
+/// A value, shortened for a message.
 pub(crate) fn shortened(value: &str) -> String {
     const LIMIT: usize = 120;
     match value.char_indices().nth(LIMIT) {
@@ -160,25 +166,25 @@ pub(crate) fn shortened(value: &str) -> String {
     }
 }
 
-/// The most findings that are reported.
-const MOST: usize = 1000;
+/// Maximum number of findings in a report.
+const MAX_FINDINGS: usize = 1000;
 
-/// Why a configuration cannot be used: everything that was found, warnings included.
+/// The findings of a configuration, errors and warnings.
 #[derive(Debug, Clone, PartialEq, Eq, Default)]
 pub(crate) struct Report {
-    /// The findings in the order in which they were made.
+    /// The findings in order.
     pub(crate) findings: Vec<Finding>,
 }
 
 impl Report {
-    /// Whether one of the findings keeps the instance from starting.
+    /// Whether a finding is an error.
     pub(crate) fn has_errors(&self) -> bool {
         self.findings
             .iter()
             .any(|finding| finding.severity == Severity::Error)
     }
 
-    /// Adds a finding unless the very same one is there. Beyond [`MOST`] only the first error counts.
+    /// Adds a finding unless the report has an equal one. A full report accepts only its first error.
     pub(crate) fn add(&mut self, finding: Finding) {
         if self.is_full() && (finding.severity == Severity::Warning || self.has_errors()) {
             return;
@@ -188,9 +194,9 @@ impl Report {
         }
     }
 
-    /// Whether there are so many findings that more say nothing more.
+    /// Whether the report has the maximum number of findings.
     pub(crate) fn is_full(&self) -> bool {
-        self.findings.len() >= MOST
+        self.findings.len() >= MAX_FINDINGS
     }
 }
 

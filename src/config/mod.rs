@@ -1,8 +1,8 @@
-//! Words to a checked [`Config`]: the table of options, their sources, and everything that is wrong, said at once.
+//! The configuration: from the command line, the environment and files to a checked [`Config`] or a report.
 //!
-//! The way of an option: [`source`] gathers environment, flags and files into one ordered list, obeying the
-//! directives on the way; [`expand`] replaces what stands for something else; [`check`] reads the values by the
-//! [table](options) and reports.
+//! The folders, in the order in which an option passes them: [`read`] gathers the options of all sources into one ordered
+//! list and expands placeholders; [`table`] has a row for each option; [`values`] parses the texts; [`check`] builds the
+//! [`Config`] and reports all faults at once. [`migrate`] converts other configurations.
 
 mod check;
 mod finding;
@@ -11,45 +11,44 @@ mod read;
 mod table;
 mod values;
 
+use std::path::Path;
+
 pub(crate) use finding::{Finding, Place, Report, Severity};
 pub(crate) use read::ini;
 pub(crate) use read::invocation::{Invocation, VassalFile};
 pub(crate) use table::options::Config;
 pub(crate) use table::{compat, docs};
 pub(crate) use values::address::Address;
+pub(crate) use values::choice::{ScalingAlgorithm, Wire};
 pub(crate) use values::companion::Companion;
-pub(crate) use values::hook::{Action, Awaited, Meaning};
-pub(crate) use values::limit::Most;
+pub(crate) use values::hook::{Action, SignalFunction, WaitTarget};
+pub(crate) use values::limit::Limit;
 pub(crate) use values::schedule::{Schedule, Task};
-pub(crate) use values::value::{ScalingAlgorithm, Wire};
 
 use check::{traps, validate};
 use read::{file, glob, source};
-use table::{directives, options, row};
+use table::directives;
+use table::row::Directive;
 
-/// Reads the whole configuration anew; called at the start and for every reload.
+/// Reads the whole configuration; called at the start and at every reload.
 ///
 /// # Errors
-/// All findings, when at least one of them keeps the instance from starting.
+/// All findings, if at least one of them is an error.
 pub(crate) fn load(invocation: &Invocation) -> Result<Config, Report> {
     validate::check(source::gather(invocation))
 }
 
-/// The `fallback-config` of a configuration that cannot be used.
+/// The `fallback-config` of a configuration that is invalid.
 pub(crate) fn fallback(invocation: &Invocation) -> Option<String> {
     let entries = source::gather(invocation).entries;
     let named = entries
         .into_iter()
         .rev()
-        .find(|entry| is_fallback(&entry.name));
+        .find(|entry| directives::find(&entry.name) == Some(Directive::Fallback));
     named.map(|entry| entry.value)
 }
 
-fn is_fallback(name: &str) -> bool {
-    directives::act(name) == Some(directives::Act::Fallback)
-}
-
-/// Everything there is to say about a configuration, beyond what keeps it from being used: [`load`] and its traps.
+/// All findings of `ruwsgi check`: those of [`load`], and likely mistakes in a valid configuration.
 pub(crate) fn examine(invocation: &Invocation) -> Report {
     match load(invocation) {
         Err(report) => report,
@@ -68,74 +67,14 @@ pub(crate) fn examine(invocation: &Invocation) -> Report {
     }
 }
 
-/// Whether a file of this name is read as a configuration, by its extension.
+/// Whether the extension of a file name is that of a configuration file.
 pub(crate) fn reads(name: &str) -> bool {
     file::Format::of_file(name).is_some()
 }
 
-/// The paths that match a shell pattern, sorted; a relative pattern counts from `cwd` and yields relative paths.
-pub(crate) fn matching(cwd: &std::path::Path, pattern: &str) -> Vec<String> {
+/// The paths that match a shell pattern, sorted. A relative pattern is resolved in `cwd` and gives relative paths.
+pub(crate) fn matching(cwd: &Path, pattern: &str) -> Vec<String> {
     glob::paths(cwd, pattern)
-}
-
-impl Config {
-    /// What the operator should look at although the instance starts.
-    pub(crate) fn warnings(&self) -> &[Finding] {
-        &self.warnings
-    }
-
-    /// The effective options in their order, after expansion: name, value and place.
-    pub(crate) fn entries(&self) -> &[(String, String, Option<Place>)] {
-        &self.entries
-    }
-
-    /// The options that count, without those that a later one overruled and without directives.
-    pub(crate) fn effective(&self) -> Vec<&(String, String, Option<Place>)> {
-        let overruled = |at: usize, name: &str| match options::find(name) {
-            Some(row) if row.many => false,
-            Some(row) => self
-                .entries
-                .iter()
-                .skip(at + 1)
-                .any(|(later, ..)| row.names.contains(&later.as_str())),
-            None => self
-                .entries
-                .iter()
-                .take(at)
-                .any(|(earlier, ..)| earlier == name),
-        };
-        let entries = self.entries.iter().enumerate();
-        entries
-            .filter(|(at, (name, ..))| directives::act(name).is_none() && !overruled(*at, name))
-            .map(|(_, entry)| entry)
-            .collect()
-    }
-
-    /// The options that were not given, with their defaults.
-    pub(crate) fn defaulted(&self) -> Vec<(&'static str, &'static str)> {
-        let given = |row: &row::Row| {
-            self.entries
-                .iter()
-                .any(|(name, ..)| row.names.contains(&name.as_str()))
-        };
-        options::SERVED
-            .iter()
-            .filter(|row| !given(row))
-            .filter_map(|row| Some((row.name(), row.default?)))
-            .collect()
-    }
-
-    /// The configuration to start with if the start fails with this one.
-    pub(crate) fn fallback(&self) -> Option<&str> {
-        let mut entries = self.entries.iter().rev();
-        let named = entries.find(|(name, ..)| is_fallback(name));
-        named.map(|(_, file, _)| file.as_str())
-    }
-
-    /// The configuration file's base name without extension, else the application's name.
-    pub(crate) fn name(&self) -> &str {
-        &self.name
-    }
 }
 
 #[cfg(test)]

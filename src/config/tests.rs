@@ -1,12 +1,13 @@
-//! The table against itself and the whole against bytes of all kinds.
+//! Consistency of the table, and whole configurations.
 #![allow(clippy::unwrap_used, clippy::expect_used)]
 
 use std::collections::HashSet;
 use std::fs;
 use std::time::Duration;
 
+use super::table::options;
 use super::table::row::State;
-use super::values::value::Owner;
+use super::values::choice::Owner;
 use super::*;
 
 /// The configuration of an ini file, or what is wrong with it.
@@ -30,7 +31,7 @@ fn good(content: &str) -> Config {
 
 fn bad(content: &str) -> String {
     ini(content)
-        .expect_err("a mistake was not noticed")
+        .expect_err("a fault was not reported")
         .to_string()
 }
 
@@ -82,7 +83,9 @@ fn what_is_not_here_says_what_to_do_and_what_is_accepted_says_why() {
             State::Accepted(text) | State::Absent(text) => {
                 assert!(!text.is_empty(), "{}", row.name())
             }
-            State::Served | State::Directive => assert!(row.doc.ends_with('.'), "{}", row.name()),
+            State::Served | State::Directive(_) => {
+                assert!(row.doc.ends_with('.'), "{}", row.name())
+            }
         }
     }
 }
@@ -171,7 +174,7 @@ fn a_value_that_does_not_parse_is_an_error_with_the_way_out() {
         ("threads = auto", "%k"),
         ("processes = -1", "negative"),
         ("processes = \"4\"", "quotes"),
-        ("processes =", "no value"),
+        ("processes =", "the value is empty"),
         ("socket-timeout = 5m", "whole seconds"),
         ("buffer-size = 32k", "write 32768"),
         ("buffer-size = 0", "more than 0"),
@@ -183,10 +186,10 @@ fn a_value_that_does_not_parse_is_an_error_with_the_way_out() {
         ("mount = app.py", "="),
         ("mount = x=app.py", "/x=app.py"),
         ("env = =value", "NAME=value"),
-        ("protocol = fastcgi", "not here"),
+        ("protocol = fastcgi", "not supported"),
         ("umask = 9", "octal"),
-        ("module =", "no value"),
-        ("= 3", "no name"),
+        ("module =", "the value is empty"),
+        ("= 3", "the name before = is missing"),
         ("limit-post = 99999999999999999999", "too large"),
         ("socket = unix:/run/a.sock", "write /run/a.sock"),
     ] {
@@ -259,9 +262,9 @@ fn a_block_that_is_never_ended_is_said_and_blocks_do_not_nest() {
     assert!(
         good("[uwsgi]\nif-env = NOPE\nthreads = 3\n").warnings()[0]
             .what
-            .contains("never ended")
+            .contains("has no end")
     );
-    assert!(bad("[uwsgi]\nif-env = HOME\nif-env = HOME\nendif =\n").contains("do not nest"));
+    assert!(bad("[uwsgi]\nif-env = HOME\nif-env = HOME\nendif =\n").contains("cannot be nested"));
 }
 
 #[test]
@@ -269,7 +272,8 @@ fn loops_and_placeholders_that_explode_are_errors() {
     assert!(bad("[uwsgi]\nfor-times = 4000000000\nenv = A=%(_)\nendfor =\n").contains("too large"));
     assert!(bad("[uwsgi]\na = %(a)\nchdir = %(a)\n").contains("itself"));
     assert!(
-        bad("[uwsgi]\nfor-times = 1000\nini = site.ini\nendfor =\n").contains("again and again")
+        bad("[uwsgi]\nfor-times = 1000\nini = site.ini\nendfor =\n")
+            .contains("read too often or too deeply")
     );
 }
 
@@ -296,7 +300,7 @@ fn unresolved_placeholders_are_pointed_out() {
         .warnings()
         .to_vec();
     assert!(
-        warnings[0].what.contains("nothing defines bsae"),
+        warnings[0].what.contains("bsae is not defined"),
         "{warnings:?}"
     );
     assert!(

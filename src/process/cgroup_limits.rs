@@ -1,6 +1,6 @@
 //! The cgroup limits that a configuration sets.
 
-use crate::config::{Config, Most};
+use crate::config::{Config, Limit};
 use crate::sys::cgroup::{CpuQuota, Limits};
 
 /// The limits that a configuration sets; `None`: it has none of the options `cgroup-memory-max`, `cgroup-cpu-max` and
@@ -11,11 +11,11 @@ pub(crate) fn cgroup_limits(config: &Config) -> Option<Limits> {
     let tasks = config.cgroup_pids_max();
     let is_set = memory.is_some() || cpu.is_some() || tasks.is_some();
     is_set.then(|| Limits {
-        memory: memory.and_then(Most::limit),
-        cpu: cpu.and_then(Most::limit).map(|share| CpuQuota {
+        memory: memory.and_then(Limit::max),
+        cpu: cpu.and_then(Limit::max).map(|share| CpuQuota {
             quota: share.quota,
             period: share.period,
         }),
-        tasks: tasks.and_then(Most::limit),
+        tasks: tasks.and_then(Limit::max),
     })
 }

@@ -359,5 +359,9 @@ fn a_capability_that_does_not_exist_is_a_mistake_in_its_place() {
         "{said}"
     );
     let refusal = site.server().only(&["emperor.ini"]).refused();
-    assert!(refusal.log.contains("no capability fly"), "{}", refusal.log);
+    assert!(
+        refusal.log.contains("unknown capability fly"),
+        "{}",
+        refusal.log
+    );
 }

@@ -163,7 +163,7 @@ fn an_instance_without_an_emperor_has_no_group() {
     site.write("one.ini", "[uwsgi]\nhttp = :0\ncgroup-cpu-max = 50%\n");
     let said = site.operator(&["check", &ini]);
     let said = String::from_utf8_lossy(&said.stdout).into_owned();
-    assert!(said.contains("holds only for a vassal"), "{said}");
+    assert!(said.contains("applies only to a vassal"), "{said}");
 }
 
 #[test]
@@ -175,7 +175,7 @@ fn values_that_mean_nothing_are_refused() {
         ("cgroup-memory-max", "512", "write 512M"),
         ("cgroup-memory-max", "half", "write for example 512M"),
         ("cgroup-cpu-max", "half", "write a share of one CPU"),
-        ("cgroup-pids-max", "0", "nothing runs without a task"),
+        ("cgroup-pids-max", "0", "no application runs without a task"),
     ] {
         let site = Site::of(&app("one"));
         let refusal = site.server().set(option, value).refused();

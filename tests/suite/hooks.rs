@@ -490,15 +490,11 @@ fn what_is_not_served_is_refused_by_name() {
         (
             "hook-as-root",
             "mount:proc none /proc",
-            "there is no action mount",
+            "unknown action mount",
         ),
-        (
-            "hook-post-app",
-            "call:uwsgi_log x",
-            "there is no action call",
-        ),
-        ("hook-asap", "exce:true", "there is no action exce"),
-        ("hook-accepting", "cd:/", "too late"),
+        ("hook-post-app", "call:uwsgi_log x", "unknown action call"),
+        ("hook-asap", "exce:true", "unknown action exce"),
+        ("hook-accepting", "cd:/", "have started"),
         (
             "hook-asap",
             "unix_signal:15 kill_them_all",

@@ -1,39 +1,38 @@
-//! Values that are right each by itself and cannot hold together: what keeps the instance from starting.
+//! Conflicts: valid values that exclude each other, so the instance does not start.
 
 use crate::config::finding::{Fault, Finding, Place};
+use crate::config::read::entry::Entry;
 use crate::config::table::options::Config;
 
-type Entry = crate::config::read::source::Entry;
-
-/// Looks for conflicts; every finding is an error.
+/// Finds the conflicts; every finding is an error.
 pub(crate) fn find(config: &Config, entries: &[Entry]) -> Vec<Finding> {
     let mut found = Vec::new();
     let mut error = |option: &str, what: String, hint: String| {
         let place = place(entries, option);
         found.push(Finding::error(place, Fault::new(what).hint(hint)));
     };
-    let most = config.processes();
-    let least = config.cheaper().unwrap_or_default();
-    if least == 0 {
+    let max_workers = config.processes();
+    let min_workers = config.cheaper().unwrap_or_default();
+    if min_workers == 0 {
         return found;
     }
-    if least >= most {
+    if min_workers >= max_workers {
         error(
             "cheaper",
-            format!("cheaper = {least} is not below processes = {most}"),
-            "cheaper is the smallest number of workers, processes the largest".to_owned(),
+            format!("cheaper = {min_workers} is not below processes = {max_workers}"),
+            "cheaper is the minimum number of workers, processes the maximum".to_owned(),
         );
     }
     if let Some(initial) = config.cheaper_initial()
-        && least < most
-        && !(least..=most).contains(&initial)
+        && min_workers < max_workers
+        && !(min_workers..=max_workers).contains(&initial)
     {
         error(
             "cheaper-initial",
             format!(
-                "cheaper-initial = {initial} is not between cheaper = {least} and processes = {most}"
+                "cheaper-initial = {initial} is not between cheaper = {min_workers} and processes = {max_workers}"
             ),
-            format!("write a number from {least} to {most}"),
+            format!("write a number from {min_workers} to {max_workers}"),
         );
     }
     let (min, max) = (config.cheaper_busyness_min(), config.cheaper_busyness_max());
@@ -41,13 +40,13 @@ pub(crate) fn find(config: &Config, entries: &[Entry]) -> Vec<Finding> {
         error(
             "cheaper-busyness-min",
             format!("cheaper-busyness-min = {min} is not below cheaper-busyness-max = {max}"),
-            "between the two the number of workers stays as it is".to_owned(),
+            "between the two percentages the number of workers does not change".to_owned(),
         );
     }
     found
 }
 
-/// Where an option was given last.
+/// The place where an option was given last.
 fn place(entries: &[Entry], option: &str) -> Option<Place> {
     let last = entries.iter().rev().find(|entry| entry.name == option);
     last.map(|entry| entry.place.clone())

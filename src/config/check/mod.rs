@@ -1,5 +1,5 @@
-//! Checks: turns the gathered options into a `Config` or a report.
+//! Checks: the gathered options become a `Config` or a report; `ruwsgi check` also reports likely mistakes.
 
-pub(crate) mod conflicts;
+mod conflicts;
 pub(crate) mod traps;
 pub(crate) mod validate;

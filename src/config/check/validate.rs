@@ -1,20 +1,22 @@
-//! From gathered options to a checked configuration, or to all that is wrong with it.
+//! The gathered options become a checked configuration, or a report of all faults.
 
 use std::collections::HashSet;
 
-use crate::config::check::conflicts;
 use crate::config::finding::{Fault, Finding, Report, shortened};
-use crate::config::read::logic::has_counterpart;
-use crate::config::read::source::{Entry, Gathered};
+use crate::config::read::entry::Entry;
+use crate::config::read::source::Gathered;
 use crate::config::table::compat;
 use crate::config::table::options::{self, Config};
+use crate::config::table::plugins;
 use crate::config::table::row::State;
 use crate::config::table::suggest;
 
-/// Checks everything that was gathered.
+use super::conflicts;
+
+/// Checks the gathered options.
 ///
 /// # Errors
-/// All findings, when at least one of them is an error.
+/// All findings, if at least one of them is an error.
 pub(crate) fn check(gathered: Gathered) -> Result<Config, Report> {
     let Gathered {
         entries,
@@ -23,7 +25,7 @@ pub(crate) fn check(gathered: Gathered) -> Result<Config, Report> {
         outermost,
         report,
     } = gathered;
-    let (strict, config) = first_look(&entries);
+    let (strict, config) = base(&entries);
     let mut check = Check {
         config,
         report,
@@ -60,14 +62,14 @@ pub(crate) fn check(gathered: Gathered) -> Result<Config, Report> {
     Ok(config)
 }
 
-/// What holds for everything, also for what stands before it: `strict` and `compat`.
-fn first_look(entries: &[Entry]) -> (bool, Config) {
+/// The defaults, and whether unknown names are errors: `compat` and `strict` apply to all options, in any order.
+fn base(entries: &[Entry]) -> (bool, Config) {
     let mut config = Config::defaults();
     for entry in entries
         .iter()
         .filter(|entry| matches!(entry.name.as_str(), "strict" | "compat"))
     {
-        // a value that does not parse is reported with the others
+        // an invalid value is reported later, with the other options
         let _ = config.set(&entry.name, &entry.value);
     }
     let strict = config.strict();
@@ -77,7 +79,7 @@ fn first_look(entries: &[Entry]) -> (bool, Config) {
     (strict, config)
 }
 
-/// The application's name, for an instance without a configuration file.
+/// The name of the application; it is the name of an instance without a configuration file.
 fn app_name(config: &Config) -> String {
     let module = config
         .module()
@@ -123,12 +125,12 @@ impl Check {
                     },
                 );
             }
-            State::Directive => {}
+            State::Directive(_) => {}
         }
     }
 
     fn served(&mut self, entry: &Entry, name: &str) {
-        // what looks like a placeholder there is for the log, unless something is defined by that name
+        // there, %(name) is a field of the request line unless a placeholder has this name
         if name != "log-format" {
             self.unresolved(entry);
         }
@@ -139,7 +141,7 @@ impl Check {
         }
     }
 
-    /// Says that a placeholder or a variable in a value has none.
+    /// Warns of a placeholder or a variable without a value.
     fn unresolved(&mut self, entry: &Entry) {
         let open = ["%(", "$("].iter().find_map(|open| {
             let (_, after) = entry.value.split_once(open)?;
@@ -152,11 +154,12 @@ impl Check {
                 "the environment has no variable {}",
                 shortened(inside)
             )),
-            _ => Fault::new(format!("nothing defines {}", shortened(inside))),
+            _ => Fault::new(format!("{} is not defined", shortened(inside))),
         };
         self.warn(entry, fault.of(&entry.name, &entry.value));
     }
 
+    /// Reports plugins that are not built in.
     fn accepted(&mut self, entry: &Entry) {
         if !matches!(
             entry.name.as_str(),
@@ -170,19 +173,16 @@ impl Check {
             .map(str::trim)
             .filter(|plugin| !plugin.is_empty())
         {
-            let bare = plugin
+            let name = plugin
                 .split_once(':')
                 .filter(|(modifier, _)| modifier.bytes().all(|b| b.is_ascii_digit()))
-                .map_or(plugin, |(_, bare)| bare);
-            if !has_counterpart(bare) {
-                let fault = Fault::new(format!(
-                    "the plugin {} has no counterpart here",
-                    shortened(bare)
-                ));
+                .map_or(plugin, |(_, name)| name);
+            if !plugins::is_built_in(name) {
+                let fault = Fault::new(format!("the plugin {} is not supported", shortened(name)));
                 self.error(
                     entry,
                     fault.hint(
-                        "ruwsgi serves Python applications; take it out if the site does without",
+                        "ruwsgi serves Python applications; remove the plugin if the site does not need it",
                     ),
                 );
             }
@@ -194,7 +194,7 @@ impl Check {
         if self.strict {
             let fault = match referenced {
                 true => Fault::new(format!(
-                    "{} is no option, and strict is on",
+                    "{} is not an option, and strict is on",
                     shortened(&entry.name)
                 ))
                 .hint(format!(

@@ -1,13 +1,13 @@
-//! gunicorn's settings as options.
+//! Conversion of gunicorn's settings to options.
 
 use super::python::{self, Literal};
 use super::vassal::Vassal;
 use super::words;
 
-/// The ini file for a gunicorn.conf.py.
+/// Converts a gunicorn.conf.py.
 pub(super) fn from_file(text: &str) -> String {
     let mut vassal = Vassal::new(
-        "from gunicorn's configuration file; gunicorn speaks HTTP, and so does http-socket",
+        "from a configuration file of gunicorn; gunicorn serves HTTP, as http-socket does",
     );
     for (name, value) in python::assignments(text) {
         match value {
@@ -21,15 +21,15 @@ pub(super) fn from_file(text: &str) -> String {
     vassal.finish()
 }
 
-/// The ini file for a command line, with or without the program's name.
+/// Converts a command line, with or without the name of the program.
 pub(super) fn from_command(text: &str) -> String {
     let mut vassal =
-        Vassal::new("from gunicorn's command line; gunicorn speaks HTTP, and so does http-socket");
+        Vassal::new("from a command line of gunicorn; gunicorn serves HTTP, as http-socket does");
     add_command(&mut vassal, &words::split(text));
     vassal.finish()
 }
 
-/// Adds the options for a command line's words.
+/// Adds the options of a command line.
 pub(super) fn add_command(vassal: &mut Vassal, words: &[String]) {
     let start = words
         .iter()
@@ -45,8 +45,8 @@ pub(super) fn add_command(vassal: &mut Vassal, words: &[String]) {
             setting(vassal, "wsgi_app", flag);
             continue;
         }
-        let (name, glued) = name_of_flag(flag);
-        value = value.or(glued);
+        let (name, attached) = name_of_flag(flag);
+        value = value.or(attached);
         if SWITCHES.contains(&name.as_str()) {
             setting(vassal, &name, "True");
             continue;
@@ -76,7 +76,7 @@ const SWITCHES: &[&str] = &[
     "strip_header_spaces",
 ];
 
-/// A flag's setting, and its value when it is glued to a short flag.
+/// The setting of a flag, and the value that is attached to a short flag.
 fn name_of_flag(flag: &str) -> (String, Option<String>) {
     if let Some(long) = flag.strip_prefix("--") {
         return (long.replace('-', "_"), None);
@@ -98,14 +98,14 @@ fn name_of_flag(flag: &str) -> (String, Option<String>) {
         Some('R') => "enable_stdio_inheritance",
         _ => return (flag.to_owned(), None),
     };
-    let glued: String = chars.collect();
+    let attached: String = chars.collect();
     (
         name.to_owned(),
-        Some(glued).filter(|glued| !glued.is_empty()),
+        Some(attached).filter(|attached| !attached.is_empty()),
     )
 }
 
-/// One setting with its value.
+/// Adds the option of a setting.
 fn setting(vassal: &mut Vassal, name: &str, value: &str) {
     if value == "None" || value.is_empty() {
         return;
@@ -130,14 +130,14 @@ fn setting(vassal: &mut Vassal, name: &str, value: &str) {
             vassal.option("logto", value, &from)
         }
         "accesslog" | "access_logfile" if value != "-" => vassal.comment(&format!(
-            "{from}: request lines stand in the log with everything else"
+            "{from}: request lines are written to the same log"
         )),
         "errorlog" | "error_logfile" | "log_file" | "accesslog" | "access_logfile" => {
             vassal.comment(&format!("{from}: the log goes to standard error"))
         }
-        "daemon" if on => vassal.comment(&format!(
-            "{from}: write daemonize = FILE, or let systemd do it"
-        )),
+        "daemon" if on => {
+            vassal.comment(&format!("{from}: write daemonize = FILE, or use systemd"))
+        }
         "reload" if on => vassal.option("py-autoreload", "1", &from),
         "preload" | "preload_app" => vassal.comment(&format!(
             "{from}: the application is always loaded before the workers are forked"
@@ -150,15 +150,12 @@ fn setting(vassal: &mut Vassal, name: &str, value: &str) {
         "reuse_port" | "initgroups" | "daemon" | "reload" if off => {}
         name => match SAME.iter().find(|(theirs, _)| *theirs == name) {
             Some((_, option)) => vassal.option(option, value, &from),
-            None => vassal.comment(&format!(
-                "{from}: nothing here corresponds to it{}",
-                advice(name)
-            )),
+            None => vassal.comment(&format!("{from}: no corresponding option{}", advice(name))),
         },
     }
 }
 
-/// Settings that are options of another name.
+/// Settings that correspond to an option.
 const SAME: &[(&str, &str)] = &[
     ("workers", "processes"),
     ("threads", "threads"),
@@ -197,12 +194,12 @@ fn worker_class(vassal: &mut Vassal, value: &str, from: &str) {
 fn advice(name: &str) -> &'static str {
     match name {
         "forwarded_allow_ips" | "secure_scheme_headers" | "proxy_allow_ips" => {
-            "; let nginx pass HTTPS and REMOTE_ADDR"
+            "; let nginx set HTTPS and REMOTE_ADDR"
         }
         "loglevel" | "log_level" | "capture_output" => {
-            "; what the application writes to standard error is in the log"
+            "; standard error of the application goes to the log"
         }
-        "config" => "; migrate that file too",
+        "config" => "; migrate this file too",
         "worker_tmp_dir" | "tmp_upload_dir" => "; workers need no such files",
         "on_starting" | "post_fork" | "pre_fork" | "when_ready" | "worker_exit" => {
             "; the uwsgi module has its own hooks"
@@ -211,7 +208,7 @@ fn advice(name: &str) -> &'static str {
     }
 }
 
-/// A value that is calculated; the usual formula for workers can be said in ini too.
+/// Adds a setting whose value is an expression: the usual formulas of `workers` can be expressed in an ini file.
 fn calculated(vassal: &mut Vassal, name: &str, expression: &str) {
     let plain: String = expression
         .chars()
@@ -235,6 +232,6 @@ fn calculated(vassal: &mut Vassal, name: &str, expression: &str) {
         }
     }
     vassal.comment(&format!(
-        "{name} = {expression}: it is calculated, write its value"
+        "{name} = {expression}: the value is calculated; write the result"
     ));
 }

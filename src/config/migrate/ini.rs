@@ -1,14 +1,15 @@
-//! uWSGI's own ini file, cleaned up: what has no effect goes, what is misspelled is put right, what is not here is a comment.
+//! Conversion of uWSGI's ini files: options without effect and options that are not supported become comments, and
+//! misspelled names are corrected.
 
 use std::collections::HashSet;
 
 use crate::config::read::ini::{Line, line};
 use crate::config::table::options::{self, Config};
 use crate::config::table::row::{Row, State};
-use crate::config::table::suggest::{self, Guess};
-use crate::config::values::parse::inline_comment;
+use crate::config::table::suggest::{self, Suggestion};
+use crate::config::values::text::before_comment;
 
-/// The file, line by line, with a comment above each line that changed.
+/// Converts a file line by line, with a comment above each changed line.
 pub(super) fn clean(text: &str) -> String {
     let text = text.trim_start_matches('\u{feff}');
     let referenced = references(text);
@@ -45,9 +46,9 @@ fn pair(original: &str, key: &str, value: &str, referenced: &HashSet<&str>) -> S
             State::Accepted(why) if referenced.contains(key) => {
                 format!("# {key} has no effect: {why}\n{original}\n")
             }
-            State::Accepted(why) => format!("# taken out, because {why}: {original}\n"),
+            State::Accepted(why) => format!("# removed, because {why}: {original}\n"),
             State::Absent(instead) => format!("# not supported, {instead}: {original}\n"),
-            State::Directive => format!("{original}\n"),
+            State::Directive(_) => format!("{original}\n"),
             State::Served => served(original, row, key, value, referenced),
         },
         None if referenced.contains(key) => format!("{original}\n"),
@@ -60,19 +61,19 @@ fn served(original: &str, row: &Row, key: &str, value: &str, referenced: &HashSe
         return format!("{original}\n");
     }
     let is_default = !row.many
-        && Some(normal(value)) == row.default.map(str::to_owned)
+        && Some(normalize(value)) == row.default.map(str::to_owned)
         && !referenced.contains(key);
     if is_default {
-        return format!("# taken out, because it is so anyway: {original}\n");
+        return format!("# removed, because it is the default: {original}\n");
     }
-    if row.name() == "die-on-term" && normal(value) == "true" {
-        return format!("# taken out, because SIGTERM stops the instance anyway: {original}\n");
+    if row.name() == "die-on-term" && normalize(value) == "true" {
+        return format!("# removed, because SIGTERM stops the instance by default: {original}\n");
     }
     match Config::defaults().set(row.name(), value) {
         Ok(None) => format!("{original}\n"),
-        Ok(Some(remark)) => match inline_comment(value) {
+        Ok(Some(remark)) => match before_comment(value) {
             Some(bare) => format!(
-                "# the comment has its own line now: {}\n{key} = {bare}\n",
+                "# comment moved to its own line: {}\n{key} = {bare}\n",
                 value[bare.len()..].trim()
             ),
             None => format!(
@@ -84,15 +85,15 @@ fn served(original: &str, row: &Row, key: &str, value: &str, referenced: &HashSe
                     .unwrap_or_default()
             ),
         },
-        Err(fault) => match inline_comment(value)
+        Err(fault) => match before_comment(value)
             .filter(|bare| Config::defaults().set(row.name(), bare).is_ok())
         {
             Some(bare) => format!(
-                "# the comment has its own line now: {}\n{key} = {bare}\n",
+                "# comment moved to its own line: {}\n{key} = {bare}\n",
                 value[bare.len()..].trim()
             ),
             None => format!(
-                "# mend this, {}{}:\n{original}\n",
+                "# error: {}{}:\n{original}\n",
                 fault.what,
                 fault
                     .hint
@@ -103,8 +104,8 @@ fn served(original: &str, row: &Row, key: &str, value: &str, referenced: &HashSe
     }
 }
 
-/// A switch's value as the table writes it.
-fn normal(value: &str) -> String {
+/// The value of a switch in the notation of the table.
+fn normalize(value: &str) -> String {
     match value.to_ascii_lowercase().as_str() {
         "" | "true" | "yes" | "on" | "1" => "true".to_owned(),
         _ => value.to_owned(),
@@ -112,10 +113,10 @@ fn normal(value: &str) -> String {
 }
 
 fn unknown(original: &str, key: &str, value: &str) -> String {
-    match suggest::guess(key) {
-        Some(Guess::Surely(known)) => {
+    match suggest::suggest(key) {
+        Some(Suggestion::Spelling(known)) => {
             format!(
-                "# {known} was written {key}, which uWSGI ignores: if it was meant, take the # away\n# {known} = {value}\n"
+                "# {key} is unknown, so uWSGI ignores it; for {known}, remove the # of the next line\n# {known} = {value}\n"
             )
         }
         _ => {

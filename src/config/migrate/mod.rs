@@ -1,4 +1,4 @@
-//! Other configurations written as ini files of ruwsgi's, with a comment for each change.
+//! Conversion of other configurations to ini files of ruwsgi, with a comment for each change.
 
 mod gunicorn;
 mod ini;
@@ -7,20 +7,20 @@ mod supervisor;
 mod vassal;
 mod words;
 
-/// Where a configuration comes from.
+/// The source of a configuration.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 pub(crate) enum Origin {
-    /// An ini file of uWSGI's.
+    /// An ini file of uWSGI.
     Uwsgi,
-    /// gunicorn's configuration file.
+    /// A configuration file of gunicorn.
     GunicornFile,
-    /// gunicorn's command line.
+    /// A command line of gunicorn.
     GunicornCommand,
-    /// supervisor's configuration file.
+    /// A configuration file of supervisor.
     Supervisor,
 }
 
-/// The ini file that does what a configuration says.
+/// Converts a configuration to an ini file.
 pub(crate) fn migrate(origin: Origin, text: &str) -> String {
     match origin {
         Origin::Uwsgi => ini::clean(text),

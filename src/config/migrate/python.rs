@@ -1,17 +1,17 @@
-//! The plain assignments of a Python file: texts, numbers, lists of texts. Nothing is run.
+//! The assignments of literals in a Python file: texts, numbers, lists of texts. No code is run.
 
-/// A value that can be understood without running anything.
+/// The value of an assignment.
 #[derive(Debug, Clone, PartialEq, Eq)]
 pub(super) enum Literal {
-    /// A text, a number, True, False or None as it is written.
+    /// A text, a number, True, False or None.
     Word(String),
-    /// A list or a tuple of them.
+    /// A list or a tuple of words.
     List(Vec<String>),
-    /// Anything else, as it is written.
+    /// Another expression, as written.
     Other(String),
 }
 
-/// The names a file assigns at its top level and their values, in order.
+/// The names and values that a file assigns at its top level, in order.
 pub(super) fn assignments(text: &str) -> Vec<(String, Literal)> {
     let mut found = Vec::new();
     let mut lines = text.lines().peekable();
@@ -56,7 +56,7 @@ fn literal(text: &str) -> Literal {
     }
 }
 
-/// A text without its quotes, a number, or one of Python's constants.
+/// A text without its quotes, a number, or a constant of Python.
 fn word(text: &str) -> Option<String> {
     let quoted = ["\"", "'"].iter().find_map(|quote| {
         let inner = text.strip_prefix(*quote)?.strip_suffix(*quote)?;
@@ -70,7 +70,7 @@ fn word(text: &str) -> Option<String> {
     quoted.or_else(|| (bare || constant).then(|| text.replace('_', "")))
 }
 
-/// What stands between commas that are in no quotes; a comma at the end adds nothing.
+/// The parts between commas outside of quotes; a trailing comma adds no part.
 fn parts(text: &str) -> Vec<String> {
     let mut parts = vec![String::new()];
     let mut quote = None;
@@ -106,6 +106,6 @@ fn without_comment(text: &str) -> String {
 }
 
 fn open_brackets(text: &str) -> usize {
-    let count = |wanted: &[char]| text.chars().filter(|c| wanted.contains(c)).count();
+    let count = |brackets: &[char]| text.chars().filter(|c| brackets.contains(c)).count();
     count(&['[', '(', '{']).saturating_sub(count(&[']', ')', '}']))
 }

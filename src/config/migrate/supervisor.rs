@@ -1,4 +1,6 @@
-//! supervisor's programs as vassals.
+//! Conversion of supervisor's programs to vassals.
+
+use ini::{Ini, ParseOption};
 
 use super::gunicorn;
 use super::python::{self, Literal};
@@ -6,11 +8,11 @@ use super::vassal::Vassal;
 use super::words;
 use crate::config::read::flags::{self, Typed};
 
-/// The ini files for a supervisor configuration, one behind the other.
+/// Converts a supervisor configuration to ini files, one after the other.
 pub(super) fn from_file(text: &str) -> String {
     let programs = programs(text);
     if programs.is_empty() {
-        return "# there is no [program:...] in it\n".to_owned();
+        return "# the file has no section [program:...]\n".to_owned();
     }
     programs
         .iter()
@@ -21,53 +23,60 @@ pub(super) fn from_file(text: &str) -> String {
 
 type Settings = Vec<(String, String)>;
 
-/// The programs and their settings; `;` behind a blank begins a comment, an indented line continues the one before.
+/// The programs of a file and their settings.
+///
+/// supervisor's parser takes `;` after a blank for a comment, and an indented line for the continuation of the line
+/// before; both are resolved before the text is read as ini.
 fn programs(text: &str) -> Vec<(String, Settings)> {
-    let mut programs: Vec<(String, Settings)> = Vec::new();
-    let mut inside = false;
+    let options = ParseOption {
+        enabled_quote: false,
+        enabled_escape: false,
+        ..ParseOption::default()
+    };
+    let Ok(ini) = Ini::load_from_str_opt(&logical_lines(text), options) else {
+        return Vec::new();
+    };
+    ini.iter()
+        .filter_map(|(section, settings)| {
+            let name = section?.strip_prefix("program:")?.trim().to_owned();
+            let settings = settings
+                .iter()
+                .map(|(name, value)| (name.to_owned(), value.to_owned()));
+            Some((name, settings.collect()))
+        })
+        .collect()
+}
+
+/// The lines without comments, with continuation lines joined; lines that are no section and no setting are left out.
+fn logical_lines(text: &str) -> String {
+    let mut lines: Vec<String> = Vec::new();
     for line in text.lines() {
-        let bare = line
+        let line = line
             .split_once(" ;")
-            .map_or(line, |(bare, _)| bare)
+            .map_or(line, |(before, _)| before)
             .trim_end();
-        if bare.trim().is_empty() || bare.starts_with([';', '#']) {
+        if line.trim().is_empty() || line.starts_with([';', '#']) {
             continue;
         }
-        if let Some(section) = bare
-            .strip_prefix('[')
-            .and_then(|rest| rest.strip_suffix(']'))
-        {
-            inside = section.starts_with("program:");
-            if let Some(name) = section.strip_prefix("program:") {
-                programs.push((name.trim().to_owned(), Vec::new()));
+        let is_section = |line: &str| line.starts_with('[') && line.ends_with(']');
+        match lines.last_mut() {
+            Some(last) if line.starts_with([' ', '\t']) && !is_section(last) => {
+                last.push(' ');
+                last.push_str(line.trim());
             }
-            continue;
-        }
-        let Some((_, settings)) = programs.last_mut().filter(|_| inside) else {
-            continue;
-        };
-        match (
-            bare.starts_with([' ', '\t']),
-            bare.split_once('='),
-            settings.last_mut(),
-        ) {
-            (true, _, Some((_, value))) => {
-                value.push(' ');
-                value.push_str(bare.trim());
-            }
-            (_, Some((name, value)), _) => {
-                settings.push((name.trim().to_owned(), value.trim().to_owned()))
+            _ if is_section(line) || line.contains('=') && !line.starts_with('[') => {
+                lines.push(line.trim().to_owned());
             }
             _ => {}
         }
     }
-    programs
+    lines.join("\n")
 }
 
 fn program(name: &str, settings: &Settings) -> String {
     let mut vassal = Vassal::new(&format!("{name}.ini, from supervisor's [program:{name}]"));
     for (setting_name, value) in settings {
-        // %(program_name)s and its kin are supervisor's own placeholders
+        // %(program_name)s is a placeholder of supervisor
         let value = value.replace("%(program_name)s", name).replace("%%", "%");
         setting(&mut vassal, setting_name, &value);
     }
@@ -83,31 +92,40 @@ fn setting(vassal: &mut Vassal, name: &str, value: &str) {
         "umask" => vassal.option("umask", value, &from),
         "environment" => environment(vassal, value),
         "stopwaitsecs" => vassal.option("worker-reload-mercy", value, &from),
-        "stdout_logfile" if !matches!(value, "AUTO" | "NONE" | "/dev/stdout" | "/dev/fd/1") => vassal.option("logto", value, &from),
+        "stdout_logfile" if !matches!(value, "AUTO" | "NONE" | "/dev/stdout" | "/dev/fd/1") => {
+            vassal.option("logto", value, &from)
+        }
         "stdout_logfile_maxbytes" => match bytes(value) {
             Some(bytes) => vassal.option("log-maxsize", &bytes.to_string(), &from),
             None => vassal.comment(&from),
         },
         "numprocs" if value == "1" => {}
-        "numprocs" => vassal.comment(&format!("{from}: set processes instead of starting it several times")),
+        "numprocs" => vassal.comment(&format!("{from}: use processes for several workers")),
         "autostart" | "autorestart" => match value {
-            "false" => vassal.comment(&format!("{from}: keep the file out of the vassals' directory until it shall run")),
-            _ => vassal.comment(&format!("{from}: it is so anyway")),
+            "false" => vassal.comment(&format!(
+                "{from}: add the file to the emperor's directory when the program is to run"
+            )),
+            _ => vassal.comment(&format!("{from}: this is the default")),
         },
-        "stopsignal" => vassal.comment(&format!("{from}: TERM, INT and QUIT all finish the requests in flight and stop")),
-        "startsecs" | "startretries" => vassal.comment(&format!("{from}: an instance counts as started when its workers are ready, and pauses between tries grow")),
-        "redirect_stderr" | "stopasgroup" | "killasgroup" | "stderr_logfile" | "priority" | "process_name" => vassal.comment(&format!("{from}: not needed")),
-        _ => vassal.comment(&format!("{from}: nothing here corresponds to it")),
+        "stopsignal" => vassal.comment(&format!(
+            "{from}: TERM, INT and QUIT finish the requests in flight and stop"
+        )),
+        "startsecs" | "startretries" => vassal.comment(&format!(
+            "{from}: an instance has started when its workers are ready; restart delays grow"
+        )),
+        "redirect_stderr" | "stopasgroup" | "killasgroup" | "stderr_logfile" | "priority"
+        | "process_name" => vassal.comment(&format!("{from}: not needed")),
+        _ => vassal.comment(&format!("{from}: no corresponding option")),
     }
 }
 
-/// What the program runs: gunicorn and uWSGI are understood.
+/// Adds the options of a command: those of gunicorn and uWSGI are converted.
 fn command(vassal: &mut Vassal, value: &str) {
     let words = words::split(value);
-    let program = |wanted: &str| {
+    let program = |name: &str| {
         words
             .iter()
-            .position(|word| word.rsplit('/').next() == Some(wanted))
+            .position(|word| word.rsplit('/').next() == Some(name))
     };
     vassal.comment(&format!("command = {value}"));
     if program("gunicorn").is_some() {
@@ -123,21 +141,21 @@ fn command(vassal: &mut Vassal, value: &str) {
         return vassal.option(
             "attach-daemon",
             value,
-            "this is no server of Python applications",
+            "not a server of Python applications",
         );
     };
     for typed in flags::read(words.get(at + 1..).unwrap_or_default()) {
         match typed {
             Typed::Flag(name, value) => vassal.option(name, &value, &format!("--{name}")),
             Typed::File(file) => vassal.raw(&format!("include = {file}")),
-            Typed::Mistake(fault) => vassal.comment(&fault.what),
+            Typed::Invalid(fault) => vassal.comment(&fault.what),
         }
     }
 }
 
-/// `A="1",B='2'` as variables.
+/// Adds the variables of `A="1",B='2'`.
 fn environment(vassal: &mut Vassal, value: &str) {
-    // between commas that are in no quotes, as in a Python list
+    // split at commas outside of quotes
     let listed = value
         .split(',')
         .fold(Vec::<String>::new(), |mut parts, piece| {
@@ -159,7 +177,7 @@ fn environment(vassal: &mut Vassal, value: &str) {
     }
 }
 
-/// supervisor's sizes: 20MB, 1GB, 500KB.
+/// The bytes of a size such as 20MB, 1GB or 500KB.
 fn bytes(text: &str) -> Option<u64> {
     let upper = text.to_ascii_uppercase();
     let units = [("KB", 1 << 10), ("MB", 1 << 20), ("GB", 1 << 30)];

@@ -1,4 +1,4 @@
-//! What is written can be read: every migrated file is a configuration.
+//! Every migrated file is a valid configuration.
 #![allow(clippy::unwrap_used)]
 
 use proptest::prelude::*;
@@ -101,15 +101,15 @@ fn a_file_of_uwsgi_is_cleaned_with_a_comment_for_each_change() {
     );
     for line in [
         "# my site",
-        "# taken out, because there is always a master: master = true",
+        "# removed, because ruwsgi always has a master: master = true",
         "chdir = %(base)/app",
-        "# the comment has its own line now: ; all\nprocesses = 4",
-        "# taken out, because it is so anyway: vacuum = true",
-        "# taken out, because SIGTERM stops the instance anyway: die-on-term = true",
+        "# comment moved to its own line: ; all\nprocesses = 4",
+        "# removed, because it is the default: vacuum = true",
+        "# removed, because SIGTERM stops the instance by default: die-on-term = true",
         "did you mean vacuum?\n# vaccum = true",
         "# chmod-socket = 666",
-        "# not supported, there is no cluster of instances: legion = x",
-        "# mend this, it is not a whole number",
+        "# not supported, ruwsgi has no clusters of instances: legion = x",
+        "# error: the value is not a whole number",
     ] {
         assert!(written.contains(line), "{line}\n---\n{written}");
     }

@@ -1,22 +1,22 @@
-//! An ini file being written.
+//! Writer of an ini file.
 
 use crate::config::table::options;
 use crate::config::table::row::State;
 
-/// An ini file in the making; what cannot be served becomes a comment that says so.
+/// Writer of an ini file; options that are not supported become comments.
 pub(super) struct Vassal {
     text: String,
 }
 
 impl Vassal {
-    /// A file that begins with a comment about where it comes from.
+    /// A file that begins with a comment about its source.
     pub(super) fn new(from: &str) -> Vassal {
         Vassal {
             text: format!("# {from}\n[uwsgi]\n"),
         }
     }
 
-    /// An option, and the setting it comes from.
+    /// Adds an option; `from` is the setting that it replaces.
     pub(super) fn option(&mut self, name: &str, value: &str, from: &str) {
         let value = one_line(value);
         match options::find(name).map(|row| row.state) {
@@ -32,24 +32,24 @@ impl Vassal {
         }
     }
 
-    /// A line as it is, for values that are calculated.
+    /// Adds a line without escaping, for calculated values.
     pub(super) fn raw(&mut self, line: &str) {
         self.text.push_str(&one_line(line));
         self.text.push('\n');
     }
 
-    /// A comment.
+    /// Adds a comment.
     pub(super) fn comment(&mut self, text: &str) {
         self.text.push_str(&format!("# {}\n", one_line(text)));
     }
 
-    /// The file.
+    /// The text of the file.
     pub(super) fn finish(self) -> String {
         self.text
     }
 }
 
-/// A text without line ends, which would begin a new option.
+/// Replaces control characters by blanks: a line end would begin a new option.
 pub(super) fn one_line(text: &str) -> String {
     text.chars()
         .map(|c| if c.is_control() { ' ' } else { c })

@@ -1,6 +1,6 @@
-//! A command line split into words, as a shell would.
+//! Splits a command line into words, as a shell does.
 
-/// The words of a command line; quotes and backslashes are obeyed, nothing is expanded.
+/// The words of a command line. Quotes and backslashes have their meaning of the shell; nothing is expanded.
 pub(super) fn split(text: &str) -> Vec<String> {
     let mut words = Vec::new();
     let mut word: Option<String> = None;

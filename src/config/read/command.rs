@@ -1,4 +1,4 @@
-//! `exec://command` and `emperor-magic-exec`: what a command prints, as part of a configuration.
+//! The output of a command as part of a configuration: `exec://command` and `emperor-magic-exec`.
 
 use std::io::Read;
 use std::os::fd::AsFd;
@@ -12,30 +12,31 @@ use nix::sys::signal::{Signal, killpg};
 use nix::unistd::Pid;
 
 use crate::config::finding::{Fault, shortened};
-use crate::config::read::file::LARGEST_FILE;
 
-/// How long a command may take: a master that reloads waits for it.
-const LONGEST: Duration = Duration::from_secs(10);
-/// How often a command that closed its output is asked whether it has ended.
-const PAUSE: Duration = Duration::from_millis(5);
+use super::limits::MAX_FILE;
 
-/// Runs a command in `/bin/sh -c` and returns what it prints. Its standard error is ours.
+/// The timeout of a command; a reloading master is blocked meanwhile.
+const TIMEOUT: Duration = Duration::from_secs(10);
+/// The interval at which a command that closed its output is polled for its exit.
+const POLL_INTERVAL: Duration = Duration::from_millis(5);
+
+/// Runs a command by `/bin/sh -c` and returns its output. It inherits our standard error.
 ///
 /// # Errors
-/// When it cannot be run, does not end in time, prints too much, or ends with another status than 0.
+/// When the command cannot be run, exceeds the timeout or the maximum output, or exits with a status other than 0.
 pub(crate) fn output(command: &str, cwd: &Path) -> Result<Vec<u8>, Fault> {
-    within(LONGEST, command, cwd)
+    within(TIMEOUT, command, cwd)
 }
 
-/// Runs a file and returns what it prints, as [`output`] does. One that names no interpreter is a shell's script.
+/// Runs a file and returns its output. A script without an interpreter line runs in the shell.
 ///
 /// # Errors
-/// The same.
+/// As for [`output`].
 pub(crate) fn output_of_file(file: &Path, cwd: &Path) -> Result<Vec<u8>, Fault> {
     let mut shell = shell(r#"exec "$0""#);
-    run(LONGEST, shell.arg(file), cwd).map_err(|why| {
+    run(TIMEOUT, shell.arg(file), cwd).map_err(|why| {
         Fault::new(format!(
-            "{}, which is executable, was run (emperor-magic-exec): {why}",
+            "the executable file {} was run (emperor-magic-exec): {why}",
             file.display()
         ))
     })
@@ -50,8 +51,8 @@ fn within(limit: Duration, command: &str, cwd: &Path) -> Result<Vec<u8>, Fault> 
     run(limit, &mut shell(command), cwd).map_err(|why| {
         let fault = Fault::new(format!("exec://{}: {why}", shortened(command)));
         match why {
-            Mishap::Failed(_) => fault
-                .hint("uWSGI takes what it printed all the same; append || true if that is meant"),
+            Failure::Status(_) => fault
+                .hint("uWSGI uses the output of a failed command; append || true to do the same"),
             _ => fault,
         }
     })
@@ -63,95 +64,95 @@ fn shell(script: &str) -> Command {
     shell
 }
 
-fn run(limit: Duration, command: &mut Command, cwd: &Path) -> Result<Vec<u8>, Mishap> {
+fn run(limit: Duration, command: &mut Command, cwd: &Path) -> Result<Vec<u8>, Failure> {
     let mut child = command
         .current_dir(cwd)
         .stdin(Stdio::null())
         .stdout(Stdio::piped())
-        // a group of its own, so that what it started can be ended with it
+        // in its own process group, so that its descendants can be killed with it
         .process_group(0)
         .spawn()
-        .map_err(Mishap::NotRun)?;
-    let printed = finished(&mut child, Instant::now() + limit);
+        .map_err(Failure::Spawn)?;
+    let printed = read_output(&mut child, Instant::now() + limit);
     if printed.is_err() {
-        end(&mut child);
+        kill(&mut child);
     }
     let printed = printed.map_err(|why| match why {
-        Unfinished::Late => Mishap::Late(limit),
-        Unfinished::Long => Mishap::Long,
-        Unfinished::Broken(error) => Mishap::Broken(error),
+        ReadFailure::Timeout => Failure::Timeout(limit),
+        ReadFailure::TooLong => Failure::TooLong,
+        ReadFailure::Io(error) => Failure::Io(error),
     })?;
-    let status = child.wait().map_err(Mishap::Broken)?;
+    let status = child.wait().map_err(Failure::Io)?;
     match status.success() {
         true => Ok(printed),
-        false => Err(Mishap::Failed(status)),
+        false => Err(Failure::Status(status)),
     }
 }
 
-/// Why what a command prints cannot be had.
+/// Why the output of a command cannot be used.
 #[derive(Debug, thiserror::Error)]
-enum Mishap {
+enum Failure {
     #[error("it cannot be run: {0}")]
-    NotRun(std::io::Error),
+    Spawn(std::io::Error),
     #[error("it took more than {} s", .0.as_secs())]
-    Late(Duration),
-    #[error("it printed more than {LARGEST_FILE} bytes")]
-    Long,
+    Timeout(Duration),
+    #[error("it printed more than {MAX_FILE} bytes")]
+    TooLong,
     #[error("it failed ({0})")]
-    Failed(ExitStatus),
+    Status(ExitStatus),
     #[error("{0}")]
-    Broken(std::io::Error),
+    Io(std::io::Error),
 }
 
-/// Why there is no output.
-enum Unfinished {
-    Late,
-    Long,
-    Broken(std::io::Error),
+/// Why the output is incomplete.
+enum ReadFailure {
+    Timeout,
+    TooLong,
+    Io(std::io::Error),
 }
 
-impl From<std::io::Error> for Unfinished {
+impl From<std::io::Error> for ReadFailure {
     fn from(error: std::io::Error) -> Self {
-        Unfinished::Broken(error)
+        ReadFailure::Io(error)
     }
 }
 
-/// Reads until the end of the output, and waits for the end of the command.
-fn finished(child: &mut Child, deadline: Instant) -> Result<Vec<u8>, Unfinished> {
+/// Reads the output to its end and waits for the exit of the command.
+fn read_output(child: &mut Child, deadline: Instant) -> Result<Vec<u8>, ReadFailure> {
     let mut printed = Vec::new();
     if let Some(mut pipe) = child.stdout.take() {
-        let mut piece = [0; 8192];
+        let mut buffer = [0; 8192];
         loop {
             let left = deadline.saturating_duration_since(Instant::now());
             let timeout = PollTimeout::try_from(left).unwrap_or(PollTimeout::MAX);
             match poll(&mut [PollFd::new(pipe.as_fd(), PollFlags::POLLIN)], timeout) {
-                Ok(0) => return Err(Unfinished::Late),
+                Ok(0) => return Err(ReadFailure::Timeout),
                 Err(nix::errno::Errno::EINTR) => continue,
-                Err(error) => return Err(Unfinished::Broken(error.into())),
+                Err(error) => return Err(ReadFailure::Io(error.into())),
                 Ok(_) => {}
             }
-            match pipe.read(&mut piece)? {
+            match pipe.read(&mut buffer)? {
                 0 => break,
-                size => printed.extend_from_slice(&piece[..size]),
+                size => printed.extend_from_slice(&buffer[..size]),
             }
-            if printed.len() as u64 > LARGEST_FILE {
-                return Err(Unfinished::Long);
+            if printed.len() as u64 > MAX_FILE {
+                return Err(ReadFailure::TooLong);
             }
         }
     }
     while child.try_wait()?.is_none() {
         if Instant::now() >= deadline {
-            return Err(Unfinished::Late);
+            return Err(ReadFailure::Timeout);
         }
-        std::thread::sleep(PAUSE);
+        std::thread::sleep(POLL_INTERVAL);
     }
     Ok(printed)
 }
 
-/// Ends the command and all that it started.
-fn end(child: &mut Child) {
+/// Kills the command and its process group.
+fn kill(child: &mut Child) {
     if let Ok(pid) = i32::try_from(child.id()) {
-        // it may be gone already
+        // the group may have exited already
         let _ = killpg(Pid::from_raw(pid), Signal::SIGKILL);
     }
     let _ = child.wait();
@@ -162,23 +163,23 @@ mod tests {
     #![allow(clippy::unwrap_used)]
     use super::*;
 
-    fn said(command: &str) -> String {
+    fn fault(command: &str) -> String {
         within(Duration::from_millis(300), command, Path::new("/"))
             .unwrap_err()
             .what
     }
 
     #[test]
-    fn what_a_command_prints_is_read() {
+    fn the_output_of_a_command_is_read() {
         let printed = output("pwd; echo $((1 + 1)); cat", Path::new("/tmp")).unwrap();
         assert_eq!(printed, b"/tmp\n2\n");
     }
 
     #[test]
     fn a_command_that_fails_hangs_or_floods_is_an_error() {
-        assert!(said("echo a; exit 3").contains("exit status: 3"));
-        assert!(said("sleep 1000 & sleep 1000").contains("took more than"));
-        assert!(said("exec >&-; sleep 1000").contains("took more than"));
+        assert!(fault("echo a; exit 3").contains("exit status: 3"));
+        assert!(fault("sleep 1000 & sleep 1000").contains("took more than"));
+        assert!(fault("exec >&-; sleep 1000").contains("took more than"));
         let flood = output("yes", Path::new("/")).unwrap_err().what;
         assert!(flood.contains("more than 4194304 bytes"), "{flood}");
     }

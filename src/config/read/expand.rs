@@ -1,21 +1,24 @@
-//! `$(NAME)`, `@(file)` and `%(placeholder)`, in this order, as uWSGI's three passes have it.
+//! Expansion of `$(NAME)`, `@(file)` and `%(placeholder)`, in this order, as in uWSGI's three passes.
 //!
-//! One thing is better than there: a placeholder whose value holds placeholders is expanded to the end, wherever it stands.
+//! Unlike uWSGI, placeholders in the value of a placeholder are always expanded.
 
 use std::collections::HashMap;
 
 use crate::config::finding::{Fault, Finding, Report, shortened};
-use crate::config::read::file::contents;
-use crate::config::read::invocation::Invocation;
-use crate::config::read::source::{Entry, LONGEST, MOST_TEXT, too_long};
-use crate::config::table::directives::{self, Act};
+use crate::config::table::directives;
+use crate::config::table::row::Directive;
 
-/// How deep placeholders may refer to placeholders.
-const DEEPEST: usize = 64;
-/// How many files and commands values may take their text from.
-const MOST_FILES: usize = 1000;
+use super::entry::Entry;
+use super::file::contents;
+use super::invocation::Invocation;
+use super::limits::{MAX_TEXT, MAX_VALUE, value_too_long};
 
-/// Expands all values in place; directives have acted already and stay as they are.
+/// Maximum nesting of placeholders.
+const MAX_DEPTH: usize = 64;
+/// Maximum number of `@(file)` and `@(exec://command)`.
+const MAX_FILES: usize = 1000;
+
+/// Expands all values in place, except those of directives, which have already acted.
 pub(crate) fn expand(entries: &mut [Entry], invocation: &Invocation, report: &mut Report) {
     let mut read = 0;
     for entry in entries.iter_mut().filter(|entry| is_expanded(entry)) {
@@ -32,7 +35,7 @@ pub(crate) fn expand(entries: &mut [Entry], invocation: &Invocation, report: &mu
     placeholders(entries, report);
 }
 
-/// A directive's argument with what is known so far. uWSGI leaves them as they are, and then nothing is found.
+/// A directive's argument, expanded by the options before it. uWSGI does not expand these arguments.
 pub(crate) fn known(value: &str, entries: &[Entry], invocation: &Invocation) -> String {
     if !value.contains("%(") && !value.contains("$(") {
         return value.to_owned();
@@ -42,45 +45,46 @@ pub(crate) fn known(value: &str, entries: &[Entry], invocation: &Invocation) -> 
     lookup.expand(&value, 0).unwrap_or(value)
 }
 
-/// The value with what a block found for `%(_)`; nothing when that is more than a value can be.
+/// Replaces `%(_)` by the item of a block; `None` if the result is longer than a value may be.
 pub(crate) fn with_item(value: &str, item: &str) -> Option<String> {
     let places = value.matches("%(_)").count();
     let size = value.len().checked_add(places.checked_mul(item.len())?)?;
-    (size <= LONGEST).then(|| value.replace("%(_)", item))
+    (size <= MAX_VALUE).then(|| value.replace("%(_)", item))
 }
 
 fn is_expanded(entry: &Entry) -> bool {
     matches!(
-        directives::act(&entry.name),
-        None | Some(Act::Print | Act::Fallback)
+        directives::find(&entry.name),
+        None | Some(Directive::Print | Directive::Fallback)
     )
 }
 
-/// Replaces `$(NAME)` where the variable is set.
+/// Replaces `$(NAME)` for the variables that are set.
 fn environment(text: &str, invocation: &Invocation) -> Result<String, Fault> {
     replace(text, "$(", |name| {
         Ok(invocation.variable(name).map(str::to_owned))
     })
 }
 
-/// Replaces `@(file)` by what the file holds, or the command prints, without its last line feed; `read` counts them.
+/// Replaces `@(file)` by the content of the file or the output of the command, without its last line feed.
+/// `read` counts the files.
 fn files(text: &str, invocation: &Invocation, read: &mut usize) -> Result<String, Fault> {
     replace(text, "@(", |name| {
         *read += 1;
-        if *read > MOST_FILES {
-            return Err(Fault::new("too many values stand in files of their own"));
+        if *read > MAX_FILES {
+            return Err(Fault::new("too many values are read from files"));
         }
         let content = String::from_utf8(contents(invocation, name)?)
             .map_err(|_| Fault::new(format!("{} is not UTF-8 text", shortened(name))))?;
-        let bare = content.strip_suffix('\n').map(str::to_owned);
-        Ok(Some(bare.unwrap_or(content)))
+        let trimmed = content.strip_suffix('\n').map(str::to_owned);
+        Ok(Some(trimmed.unwrap_or(content)))
     })
 }
 
-/// Replaces each `open...)` by what `value` says; without a value it stays as it is.
+/// Replaces each `open...)` by the result of `value`; `None` leaves it unchanged.
 ///
 /// # Errors
-/// Those of `value`, and when the text grows too long.
+/// The errors of `value`, and when the result is longer than a value may be.
 fn replace(
     text: &str,
     open: &str,
@@ -103,8 +107,8 @@ fn replace(
                 expanded.push(')');
             }
         }
-        if expanded.len() > LONGEST {
-            return Err(too_long());
+        if expanded.len() > MAX_VALUE {
+            return Err(value_too_long());
         }
         rest = behind;
     }
@@ -112,6 +116,7 @@ fn replace(
     Ok(expanded)
 }
 
+/// Expands the placeholders in all values.
 fn placeholders(entries: &mut [Entry], report: &mut Report) {
     let mut expanded: Vec<(usize, String)> = Vec::new();
     let mut lookup = Lookup::new(entries);
@@ -130,8 +135,8 @@ fn placeholders(entries: &mut [Entry], report: &mut Report) {
                 fault.of(&entry.name, &entry.value),
             )),
         }
-        if total > MOST_TEXT {
-            let fault = Fault::new("the values grow too large")
+        if total > MAX_TEXT {
+            let fault = Fault::new("the expanded values are too large")
                 .hint("look for placeholders that multiply each other");
             report.add(Finding::error(Some(entry.place.clone()), fault));
             break;
@@ -144,9 +149,10 @@ fn placeholders(entries: &mut [Entry], report: &mut Report) {
     }
 }
 
-/// The first entry of each name, expanded once.
+/// The first value of each name, and its expansion.
 struct Lookup<'a> {
     first: HashMap<&'a str, &'a str>,
+    /// Expanded values; `None` while the expansion is running.
     done: HashMap<&'a str, Option<String>>,
 }
 
@@ -175,9 +181,9 @@ impl<'a> Lookup<'a> {
         };
         match self.done.get(name) {
             Some(Some(value)) => return Ok(Some(value.clone())),
-            Some(None) => return Err(Fault::new(format!("%({name}) leads back to itself"))),
-            None if depth > DEEPEST => {
-                return Err(Fault::new("placeholders refer to each other too deeply"));
+            Some(None) => return Err(Fault::new(format!("%({name}) refers to itself"))),
+            None if depth > MAX_DEPTH => {
+                return Err(Fault::new("placeholders are nested too deeply"));
             }
             None => {}
         }
@@ -189,13 +195,13 @@ impl<'a> Lookup<'a> {
         Ok(Some(expanded))
     }
 
-    /// What stands between `%(` and `)`: a name, or names and numbers with operators between them, from left to right.
+    /// Evaluates the text between `%(` and `)`: a name, or names and numbers with operators, from left to right.
     fn evaluate(&mut self, inside: &str, depth: usize) -> Result<Option<String>, Fault> {
         let mut words = inside.split(' ').filter(|word| !word.is_empty());
         let (Some(first), true) = (words.next(), inside.contains(' ')) else {
             return self.value(inside, depth);
         };
-        // among several words, one that means nothing is empty
+        // in an expression, an unknown name is an empty text
         let mut result = self.operand(first, depth)?;
         let mut operator: Option<&str> = None;
         for word in words {
@@ -208,8 +214,8 @@ impl<'a> Lookup<'a> {
                     result = calculate(&result, operator.take(), &operand);
                 }
             }
-            if result.len() > LONGEST {
-                return Err(too_long());
+            if result.len() > MAX_VALUE {
+                return Err(value_too_long());
             }
         }
         Ok(Some(result))
@@ -239,7 +245,7 @@ fn calculate(left: &str, operator: Option<&str>, right: &str) -> String {
     }
 }
 
-/// The number a text begins with, or 0.
+/// The number at the start of a text, or 0.
 fn number(text: &str) -> i64 {
     let text = text.trim();
     let end = text
@@ -312,14 +318,14 @@ mod tests {
     }
 
     #[test]
-    fn a_placeholder_that_leads_back_to_itself_is_an_error() {
+    fn a_placeholder_that_refers_to_itself_is_an_error() {
         let (_, report) = expanded(&[("a", "%(b)"), ("b", "%(a)")]);
         assert!(report.has_errors());
-        assert!(report.to_string().contains("leads back to itself"));
+        assert!(report.to_string().contains("refers to itself"));
     }
 
     #[test]
-    fn placeholders_cannot_eat_the_memory() {
+    fn placeholders_cannot_exhaust_the_memory() {
         let names: Vec<String> = (0..60).map(|n| format!("n{n}")).collect();
         let texts: Vec<String> = (0..60)
             .map(|n| format!("x%(n{})%(n{})", n + 1, n + 1))

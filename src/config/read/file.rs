@@ -1,4 +1,4 @@
-//! Files that a configuration names.
+//! The files of a configuration: format, name, content.
 
 use std::fs;
 use std::io::Read;
@@ -6,13 +6,12 @@ use std::os::unix::fs::{MetadataExt, OpenOptionsExt};
 use std::path::{Path, PathBuf};
 
 use crate::config::finding::{Fault, shortened};
-use crate::config::read::command;
-use crate::config::read::invocation::Invocation;
 
-/// The largest configuration file, in bytes.
-pub(crate) const LARGEST_FILE: u64 = 4 << 20;
+use super::command;
+use super::invocation::Invocation;
+use super::limits::MAX_FILE;
 
-/// How a configuration file is written.
+/// The format of a configuration file.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 pub(crate) enum Format {
     Ini,
@@ -23,7 +22,7 @@ pub(crate) enum Format {
 }
 
 impl Format {
-    /// The format a file's extension stands for.
+    /// The format of a file's extension.
     pub(crate) fn of_file(path: &str) -> Option<Format> {
         match path.rsplit_once('.')?.1 {
             "ini" => Some(Format::Ini),
@@ -35,7 +34,7 @@ impl Format {
         }
     }
 
-    /// The format a directive stands for; those that take any file go by its extension.
+    /// The format of a directive; `include`, `config` and `inherit` use the extension.
     pub(crate) fn of_directive(name: &str, path: &str) -> Format {
         match name {
             "yaml" | "yml" => Format::Yaml,
@@ -47,7 +46,7 @@ impl Format {
         }
     }
 
-    /// The directive that reads such a file.
+    /// The directive that reads this format.
     pub(crate) fn directive(self) -> &'static str {
         match self {
             Format::Ini => "ini",
@@ -59,7 +58,7 @@ impl Format {
     }
 }
 
-/// `file:section` in its parts; a path may hold a colon before its last slash.
+/// Splits `file:section`; a colon before the last slash belongs to the path.
 pub(crate) fn split_section(name: &str) -> (&str, &str) {
     match name.rsplit_once(':') {
         Some((file, section)) if !section.contains('/') => (file, section),
@@ -67,85 +66,92 @@ pub(crate) fn split_section(name: &str) -> (&str, &str) {
     }
 }
 
-/// What stands in a file, or what `exec://command` prints.
+/// The content of a file, or the output of `exec://command`.
 ///
 /// # Errors
-/// Says why it cannot be had, also of the other places that uWSGI reads from.
+/// When it cannot be read. The other schemes that uWSGI reads from are refused with a hint.
 pub(crate) fn contents(invocation: &Invocation, name: &str) -> Result<Vec<u8>, Fault> {
     if let Some(command) = name.strip_prefix("exec://") {
         return command::output(command, &invocation.cwd);
     }
-    let fault = |why: String| Fault::new(format!("{} cannot be read: {why}", shortened(name)));
     if let Some((scheme, rest)) = name.split_once("://") {
         let hint = match scheme {
             "http" | "https" => format!("write exec://curl -fsS {}", shortened(name)),
             "file" => format!("write {}", shortened(rest)),
-            _ => "write the text to a file, and name that".to_owned(),
+            _ => "write the text to a file, and name the file".to_owned(),
         };
-        return Err(fault("only files and exec:// are read".to_owned()).hint(hint));
+        return Err(unreadable(name, "only files and exec:// are supported").hint(hint));
     }
-    let path = path_of(invocation, name);
-    let mut file = None;
+    let path = resolve(invocation, name);
     let vassal_file = invocation.vassal_file.as_ref();
     let vassal_file = vassal_file.filter(|file| file.name == name);
-    let metadata = match vassal_file.and_then(|file| file.owner) {
-        // the owner is checked on the opened file: its path may be replaced meanwhile
-        Some(owner) => {
-            let opened = open(&path).map_err(|error| fault(plain(&error)))?;
-            let metadata = opened.metadata().map_err(|error| fault(plain(&error)))?;
-            let uid = metadata.uid();
-            if uid != owner {
-                return Err(fault(format!(
-                    "it belongs to uid {uid} now, and to uid {owner} when the vassal was started"
-                )));
-            }
-            file = Some(opened);
-            metadata
-        }
-        None => fs::metadata(&path).map_err(|error| fault(plain(&error)))?,
+    let opened = match vassal_file.and_then(|file| file.owner) {
+        Some(owner) => Some(open_owned(&path, owner).map_err(|why| unreadable(name, &why))?),
+        None => None,
     };
-    // devices and pipes might never end
-    if !metadata.is_file() {
-        let what = if metadata.is_dir() {
-            "it is a directory"
-        } else {
-            "it is not a regular file"
-        };
-        return Err(fault(what.to_owned()));
-    }
-    if metadata.len() > LARGEST_FILE {
-        return Err(fault(format!("it has more than {LARGEST_FILE} bytes")));
-    }
+    let metadata = match &opened {
+        Some(file) => file.metadata(),
+        None => fs::metadata(&path),
+    };
+    let metadata = metadata.map_err(|error| unreadable(name, &describe(&error)))?;
+    check_file(&metadata).map_err(|why| unreadable(name, &why))?;
     if vassal_file.is_some_and(|file| file.executable) && command::is_executable(&path) {
         return command::output_of_file(&path, &invocation.cwd);
     }
-    let read = match file {
+    let content = match opened {
         Some(mut file) => {
-            let mut text = Vec::new();
-            file.read_to_end(&mut text).map(|_| text)
+            let mut content = Vec::new();
+            file.read_to_end(&mut content).map(|_| content)
         }
         None => fs::read(path),
     };
-    read.map_err(|error| fault(plain(&error)))
+    content.map_err(|error| unreadable(name, &describe(&error)))
 }
 
-/// Opens what may be a pipe without waiting for who writes to it.
-fn open(path: &Path) -> std::io::Result<fs::File> {
+/// Opens a vassal's file and checks its owner on the open file: the file at the path may be replaced meanwhile.
+///
+/// The open does not block on a pipe.
+fn open_owned(path: &Path, owner: u32) -> Result<fs::File, String> {
     let mut options = fs::File::options();
     options.read(true).custom_flags(nix::libc::O_NONBLOCK);
-    options.open(path)
+    let file = options.open(path).map_err(|error| describe(&error))?;
+    let uid = file.metadata().map_err(|error| describe(&error))?.uid();
+    if uid != owner {
+        return Err(format!(
+            "it belongs to uid {uid} now, and to uid {owner} when the vassal was started"
+        ));
+    }
+    Ok(file)
 }
 
-/// An error of the system in plain words.
-fn plain(error: &std::io::Error) -> String {
+/// Refuses what is not a regular file, because a device or a pipe may never end, and files that are too large.
+fn check_file(metadata: &fs::Metadata) -> Result<(), String> {
+    if metadata.is_dir() {
+        return Err("it is a directory".to_owned());
+    }
+    if !metadata.is_file() {
+        return Err("it is not a regular file".to_owned());
+    }
+    if metadata.len() > MAX_FILE {
+        return Err(format!("it has more than {MAX_FILE} bytes"));
+    }
+    Ok(())
+}
+
+fn unreadable(name: &str, why: &str) -> Fault {
+    Fault::new(format!("{} cannot be read: {why}", shortened(name)))
+}
+
+/// The description of a system error.
+fn describe(error: &std::io::Error) -> String {
     match error.kind() {
-        std::io::ErrorKind::NotFound => "there is no such file".to_owned(),
+        std::io::ErrorKind::NotFound => "no such file".to_owned(),
         std::io::ErrorKind::PermissionDenied => "permission denied".to_owned(),
         _ => error.to_string(),
     }
 }
 
-/// Whether something is at this path, which counts from the directory ruwsgi was started in.
-pub(crate) fn path_of(invocation: &Invocation, name: &str) -> PathBuf {
-    Path::new(&invocation.cwd).join(name)
+/// The path of a name, relative to the directory in which ruwsgi was started.
+pub(crate) fn resolve(invocation: &Invocation, name: &str) -> PathBuf {
+    invocation.cwd.join(name)
 }

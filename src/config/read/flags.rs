@@ -1,24 +1,26 @@
 //! The command line as an ordered list of options.
 //!
-//! clap keeps a value's position only per argument, and an ini file's options must stand exactly where `--ini` was
-//! typed between two flags; so the flags are read by the table itself, as getopt would.
+//! The options of an ini file take the position of its `--ini` flag, and clap keeps the order of values only per
+//! argument. So the flags are parsed by the table, with the rules of getopt_long(3).
 
 use crate::config::finding::Fault;
 use crate::config::table::options;
-use crate::config::table::row::{Row, Takes};
+use crate::config::table::row::Row;
+use crate::config::table::suggest;
+use crate::config::values::setting::Takes;
 
-/// One thing that was typed.
+/// A parsed argument.
 #[derive(Debug, Clone, PartialEq, Eq)]
 pub(crate) enum Typed {
     /// An option and its value.
     Flag(&'static str, String),
     /// A configuration file.
     File(String),
-    /// Something that cannot be understood.
-    Mistake(Fault),
+    /// An argument that cannot be parsed.
+    Invalid(Fault),
 }
 
-/// Reads the command line without the program's name.
+/// Parses the command line without the program's name.
 pub(crate) fn read(arguments: &[String]) -> Vec<Typed> {
     let mut typed = Vec::new();
     let mut rest = arguments.iter().map(String::as_str).peekable();
@@ -35,7 +37,7 @@ pub(crate) fn read(arguments: &[String]) -> Vec<Typed> {
             typed.push(Typed::File(argument.to_owned()));
         }
     }
-    // as getopt has it, files count after all flags
+    // as in getopt, files come after all flags
     typed.sort_by_key(|typed| matches!(typed, Typed::File(_)));
     typed
 }
@@ -51,11 +53,11 @@ fn long_flag<'a>(
     let (name, row) = match long_row(name) {
         Ok(found) => found,
         Err(fault) => {
-            // what follows an unknown flag is its value, not a file
+            // the argument after an unknown flag is its value, not a file
             if value.is_none() && rest.peek().is_some_and(|next| !next.starts_with('-')) {
                 rest.next();
             }
-            return Typed::Mistake(fault);
+            return Typed::Invalid(fault);
         }
     };
     match (value, row.takes) {
@@ -63,7 +65,7 @@ fn long_flag<'a>(
         (None, Takes::Nothing | Takes::Maybe) => Typed::Flag(name, "true".to_owned()),
         (None, Takes::Value) => match rest.next() {
             Some(value) => Typed::Flag(name, value.to_owned()),
-            None => Typed::Mistake(no_value(&format!("--{name}"), row)),
+            None => Typed::Invalid(no_value(&format!("--{name}"), row)),
         },
     }
 }
@@ -72,35 +74,35 @@ fn no_value(flag: &str, row: &Row) -> Fault {
     Fault::new(format!("{flag} has no value")).hint(format!("write {flag} {}", row.arg))
 }
 
-/// The row of a long flag, which may be shortened as long as only one name fits.
+/// The row of a long flag; a unique prefix is enough.
 fn long_row(name: &str) -> Result<(&'static str, &'static Row), Fault> {
     if let Some(row) = options::find(name) {
         let spelled = row.names.iter().find(|known| **known == name);
         return Ok((spelled.copied().unwrap_or(row.name()), row));
     }
-    let fitting = if name.len() > 1 {
-        options::beginning_with(name)
+    let candidates = if name.len() > 1 {
+        options::with_prefix(name)
     } else {
         Vec::new()
     };
-    let rows: Vec<&'static Row> = fitting
+    let rows: Vec<&'static Row> = candidates
         .iter()
         .filter_map(|name| options::find(name))
         .collect();
-    match (fitting.first(), rows.first()) {
+    match (candidates.first(), rows.first()) {
         (Some(first), Some(row)) if rows.iter().all(|other| std::ptr::eq(*other, *row)) => {
             Ok((first, row))
         }
         (Some(_), _) => {
-            let named: Vec<String> = fitting
+            let named: Vec<String> = candidates
                 .iter()
                 .take(4)
                 .map(|name| format!("--{name}"))
                 .collect();
-            Err(Fault::new(format!("--{name} fits several options"))
+            Err(Fault::new(format!("--{name} is ambiguous"))
                 .hint(format!("write one of {}", named.join(", "))))
         }
-        _ => Err(crate::config::table::suggest::unknown_flag(name)),
+        _ => Err(suggest::unknown_flag(name)),
     }
 }
 
@@ -112,8 +114,8 @@ fn short_flags<'a>(
     let mut chars = cluster.chars();
     while let Some(short) = chars.next() {
         let Some(row) = options::find_short(short) else {
-            typed.push(Typed::Mistake(
-                Fault::new(format!("there is no flag -{short}")).hint("see ruwsgi --help"),
+            typed.push(Typed::Invalid(
+                Fault::new(format!("unknown flag -{short}")).hint("see ruwsgi --help"),
             ));
             return;
         };
@@ -137,7 +139,7 @@ fn short_flags<'a>(
                 };
                 typed.push(match value {
                     Some(value) => Typed::Flag(row.name(), value.to_owned()),
-                    None => Typed::Mistake(no_value(&format!("-{short}"), row)),
+                    None => Typed::Invalid(no_value(&format!("-{short}"), row)),
                 });
                 return;
             }
@@ -179,7 +181,7 @@ mod tests {
     }
 
     #[test]
-    fn files_count_after_all_flags() {
+    fn files_come_after_all_flags() {
         assert_eq!(
             typed("site.ini --master"),
             [flag("master", "true"), Typed::File("site.ini".into())]
@@ -189,10 +191,10 @@ mod tests {
     }
 
     #[test]
-    fn a_flag_may_be_shortened_while_one_option_fits() {
+    fn a_unique_prefix_of_a_flag_is_enough() {
         assert_eq!(typed("--chmod-so=664"), [flag("chmod-socket", "664")]);
         assert!(
-            matches!(&typed("--so")[..], [Typed::Mistake(fault)] if fault.what.contains("several"))
+            matches!(&typed("--so")[..], [Typed::Invalid(fault)] if fault.what.contains("ambiguous"))
         );
     }
 
@@ -206,24 +208,24 @@ mod tests {
     }
 
     #[test]
-    fn an_unknown_flag_gets_a_guess_and_keeps_its_value_to_itself() {
+    fn an_unknown_flag_gets_a_suggestion_and_consumes_its_value() {
         let typed = typed("--chmod_socket 664 --harakari 3 --need-ap");
         assert!(
-            matches!(&typed[0], Typed::Mistake(fault) if fault.hint.as_deref() == Some("write --chmod-socket"))
+            matches!(&typed[0], Typed::Invalid(fault) if fault.hint.as_deref() == Some("write --chmod-socket"))
         );
         assert!(
-            matches!(&typed[1], Typed::Mistake(fault) if fault.hint.as_deref().is_some_and(|hint| hint.contains("--harakiri")))
+            matches!(&typed[1], Typed::Invalid(fault) if fault.hint.as_deref().is_some_and(|hint| hint.contains("--harakiri")))
         );
         assert_eq!(typed[2], flag("need-app", "true"));
     }
 
     #[test]
-    fn a_flag_at_the_end_that_needs_a_value_says_so() {
+    fn a_flag_at_the_end_without_its_value_is_invalid() {
         assert!(
-            matches!(&typed("--http")[..], [Typed::Mistake(fault)] if fault.what == "--http has no value")
+            matches!(&typed("--http")[..], [Typed::Invalid(fault)] if fault.what == "--http has no value")
         );
         assert!(
-            matches!(&typed("-s")[..], [Typed::Mistake(fault)] if fault.what == "-s has no value")
+            matches!(&typed("-s")[..], [Typed::Invalid(fault)] if fault.what == "-s has no value")
         );
     }
 }

@@ -1,11 +1,12 @@
-//! YAML, JSON, TOML and XML: each is a list of names and values below one section, as ini is.
+//! YAML, JSON, TOML and XML: each section is a list of names and values, as in an ini file.
 
 use saphyr_parser::{Event, Parser, ScalarStyle};
 
 use crate::config::finding::Fault;
-use crate::config::read::file::Format;
 
-/// A name, its value and the line it stands in.
+use super::file::Format;
+
+/// A name, its value and its line.
 #[derive(Debug, Clone, PartialEq, Eq)]
 pub(crate) struct Pair {
     pub(crate) name: String,
@@ -13,14 +14,18 @@ pub(crate) struct Pair {
     pub(crate) line: u32,
 }
 
-/// What is wrong with a file, and in which line.
-pub(crate) type Broken = (u32, Fault);
+/// A fault and its line.
+pub(crate) type LineFault = (u32, Fault);
 
-/// The options below a section; nothing when there is no such section.
+/// The options of a section; `None` if the file has no such section.
 ///
 /// # Errors
-/// Says in which line the file is not what its name says, or holds more than names and values.
-pub(crate) fn read(format: Format, text: &str, section: &str) -> Result<Option<Vec<Pair>>, Broken> {
+/// When the file has a syntax error, or a value that is neither a scalar nor a list of scalars.
+pub(crate) fn read(
+    format: Format,
+    text: &str,
+    section: &str,
+) -> Result<Option<Vec<Pair>>, LineFault> {
     match format {
         Format::Ini => Ok(None),
         Format::Yaml => yaml(text, section),
@@ -30,16 +35,19 @@ pub(crate) fn read(format: Format, text: &str, section: &str) -> Result<Option<V
     }
 }
 
-fn broken(line: usize, kind: &str, why: &str) -> Broken {
+fn not_valid(line: usize, kind: &str, why: &str) -> LineFault {
     let why = why.lines().next().unwrap_or_default();
-    (number(line), Fault::new(format!("it is not {kind}: {why}")))
+    (
+        number(line),
+        Fault::new(format!("the file is not {kind}: {why}")),
+    )
 }
 
-fn too_deep(line: u32, name: &str) -> Broken {
-    let what = format!("{name} holds more than one value or a list of values");
+fn too_deep(line: u32, name: &str) -> LineFault {
+    let what = format!("{name} is neither a value nor a list of values");
     (
         line,
-        Fault::new(what).hint("write one value, or a list of them"),
+        Fault::new(what).hint("write one value, or a list of values"),
     )
 }
 
@@ -47,16 +55,16 @@ fn number(line: usize) -> u32 {
     u32::try_from(line).unwrap_or(u32::MAX)
 }
 
-/// JSON is read as the YAML it is, once it is known to be JSON.
-fn json(text: &str, section: &str) -> Result<Option<Vec<Pair>>, Broken> {
+/// JSON is a subset of YAML: valid JSON is read by the YAML parser, which has line numbers.
+fn json(text: &str, section: &str) -> Result<Option<Vec<Pair>>, LineFault> {
     if let Err(error) = serde_json::from_str::<serde::de::IgnoredAny>(text) {
-        return Err(broken(error.line(), "JSON", &error.to_string()));
+        return Err(not_valid(error.line(), "JSON", &error.to_string()));
     }
-    // a tab is never part of a JSON string, and YAML does not like all of those between
+    // JSON strings contain no tabs, and YAML forbids some tabs between tokens
     yaml(&text.replace('\t', " "), section)
 }
 
-fn yaml(text: &str, section: &str) -> Result<Option<Vec<Pair>>, Broken> {
+fn yaml(text: &str, section: &str) -> Result<Option<Vec<Pair>>, LineFault> {
     let mut events = Events(Parser::new_from_str(text));
     loop {
         match events.next()? {
@@ -64,7 +72,7 @@ fn yaml(text: &str, section: &str) -> Result<Option<Vec<Pair>>, Broken> {
             (Event::StreamStart | Event::DocumentStart(_) | Event::Nothing, _) => {}
             (Event::StreamEnd, _) => return Ok(None),
             (_, line) => {
-                return Err(broken(
+                return Err(not_valid(
                     line as usize,
                     "a configuration",
                     "it does not begin with a name and a colon",
@@ -76,7 +84,7 @@ fn yaml(text: &str, section: &str) -> Result<Option<Vec<Pair>>, Broken> {
         match events.next()? {
             (Event::Scalar(name, ..), _) if name == section => {
                 let pairs = events.options()?;
-                // what follows must be YAML too
+                // the rest must be valid too
                 while events.next()?.0 != Event::StreamEnd {}
                 return Ok(Some(pairs));
             }
@@ -89,16 +97,16 @@ fn yaml(text: &str, section: &str) -> Result<Option<Vec<Pair>>, Broken> {
 struct Events<'a>(Parser<'a, saphyr_parser::StrInput<'a>>);
 
 impl<'a> Events<'a> {
-    fn next(&mut self) -> Result<(Event<'a>, u32), Broken> {
+    fn next(&mut self) -> Result<(Event<'a>, u32), LineFault> {
         match self.0.next_event() {
             Some(Ok((event, span))) => Ok((event, number(span.start.line()))),
-            Some(Err(error)) => Err(broken(error.marker().line(), "YAML", error.info())),
+            Some(Err(error)) => Err(not_valid(error.marker().line(), "YAML", error.info())),
             None => Ok((Event::StreamEnd, 0)),
         }
     }
 
-    /// Passes over the value of a name.
-    fn skip_value(&mut self) -> Result<(), Broken> {
+    /// Skips the value of a name.
+    fn skip_value(&mut self) -> Result<(), LineFault> {
         let mut depth = 0usize;
         loop {
             match self.next()?.0 {
@@ -113,12 +121,12 @@ impl<'a> Events<'a> {
         }
     }
 
-    /// The names and values of a section, whose name was just read.
-    fn options(&mut self) -> Result<Vec<Pair>, Broken> {
+    /// The names and values of the section whose name was read last.
+    fn options(&mut self) -> Result<Vec<Pair>, LineFault> {
         let mut pairs = Vec::new();
         match self.next()? {
             (Event::MappingStart(..), _) => {}
-            // a section with nothing in it
+            // an empty section
             (Event::Scalar(text, ..), _) if plain_value(&text, ScalarStyle::Plain).is_empty() => {
                 return Ok(pairs);
             }
@@ -140,7 +148,7 @@ impl<'a> Events<'a> {
         }
     }
 
-    fn list(&mut self, name: &str, pairs: &mut Vec<Pair>) -> Result<(), Broken> {
+    fn list(&mut self, name: &str, pairs: &mut Vec<Pair>) -> Result<(), LineFault> {
         loop {
             match self.next()? {
                 (Event::Scalar(value, style, ..), line) => {
@@ -153,7 +161,7 @@ impl<'a> Events<'a> {
     }
 }
 
-/// YAML's nothing is an empty value.
+/// The text of a scalar; null is empty.
 fn plain_value(text: &str, style: ScalarStyle) -> &str {
     if style == ScalarStyle::Plain && matches!(text, "~" | "null") {
         ""
@@ -170,7 +178,7 @@ fn pair(name: &str, value: &str, line: u32) -> Pair {
     }
 }
 
-/// Where the lines of a text begin.
+/// The offsets of the line feeds of a text.
 struct Lines(Vec<usize>);
 
 impl Lines {
@@ -179,18 +187,18 @@ impl Lines {
         Lines(feeds.map(|(at, _)| at).collect())
     }
 
-    /// The line of a byte.
+    /// The line of a byte offset.
     fn at(&self, byte: usize) -> u32 {
         number(1 + self.0.partition_point(|feed| *feed < byte))
     }
 }
 
-fn toml(text: &str, section: &str) -> Result<Option<Vec<Pair>>, Broken> {
+fn toml(text: &str, section: &str) -> Result<Option<Vec<Pair>>, LineFault> {
     use toml::de::{DeTable, DeValue};
     let lines = Lines::of(text);
     let document = DeTable::parse(text).map_err(|error| {
         let at = error.span().map_or(0, |span| span.start);
-        broken(lines.at(at) as usize, "TOML", error.message())
+        not_valid(lines.at(at) as usize, "TOML", error.message())
     })?;
     let Some(options) = document.get_ref().get(section) else {
         return Ok(None);
@@ -236,19 +244,19 @@ fn scalar(value: &toml::de::DeValue<'_>) -> Option<String> {
     }
 }
 
-/// `<uwsgi>`, wherever it stands; a section other than `uwsgi` is its `id`.
-fn xml(text: &str, section: &str) -> Result<Option<Vec<Pair>>, Broken> {
+/// The element `<uwsgi>` at any depth; a section other than `uwsgi` is its attribute `id`.
+fn xml(text: &str, section: &str) -> Result<Option<Vec<Pair>>, LineFault> {
     let document = roxmltree::Document::parse(text)
-        .map_err(|error| broken(error.pos().row as usize, "XML", &error.to_string()))?;
+        .map_err(|error| not_valid(error.pos().row as usize, "XML", &error.to_string()))?;
     let mut sections = document
         .root()
         .descendants()
         .filter(|node| node.has_tag_name("uwsgi"));
-    let wanted = match section {
+    let element = match section {
         "uwsgi" => sections.next(),
         id => sections.find(|node| node.attribute("id") == Some(id)),
     };
-    let Some(options) = wanted else {
+    let Some(options) = element else {
         return Ok(None);
     };
     let lines = Lines::of(text);
@@ -293,7 +301,7 @@ mod tests {
     }
 
     #[test]
-    fn every_format_says_the_same() {
+    fn every_format_gives_the_same_options() {
         assert_eq!(
             pairs(
                 Format::Yaml,
@@ -332,7 +340,7 @@ mod tests {
     }
 
     #[test]
-    fn another_section_is_found_and_a_missing_one_is_said() {
+    fn another_section_is_found_and_a_missing_one_is_reported() {
         let value = |format, text: &str| {
             read(format, text, "b")
                 .unwrap()
@@ -358,7 +366,7 @@ mod tests {
     }
 
     #[test]
-    fn what_is_broken_or_too_deep_is_an_error_with_its_line() {
+    fn syntax_errors_and_nested_values_are_errors_with_their_line() {
         for (format, text, line) in [
             (Format::Yaml, "uwsgi:\n  a: {b: {c: d}}\n", 2),
             (Format::Yaml, "uwsgi:\n  a: 1\nb: }\n", 3),
@@ -376,7 +384,7 @@ mod tests {
     }
 
     #[test]
-    fn deep_nesting_is_an_error_and_no_overflow() {
+    fn deep_nesting_does_not_overflow_the_stack() {
         for (format, open) in [
             (Format::Yaml, "["),
             (Format::Yaml, "{a: "),

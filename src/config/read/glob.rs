@@ -1,12 +1,15 @@
-//! Shell patterns over paths, for `for-glob`.
+//! Shell patterns for `for-glob` and the emperor: glob(7).
+//!
+//! Not the crate `glob`: it returns paths that are not relative to `cwd`, and rejects patterns such as `[` and `a**b`,
+//! which match literally here, as in the shell.
 
 use std::fs;
 use std::path::{Path, PathBuf};
 
-/// The most paths a pattern yields.
-const MOST: usize = 10_000;
+/// Maximum number of paths of one pattern.
+const MAX_PATHS: usize = 10_000;
 
-/// The paths that match, sorted; a relative pattern counts from `cwd` and yields relative paths.
+/// The paths that match, sorted. A relative pattern is resolved in `cwd` and gives relative paths.
 pub(crate) fn paths(cwd: &Path, pattern: &str) -> Vec<String> {
     let absolute = pattern.starts_with('/');
     let mut found = vec![String::from(if absolute { "/" } else { "" })];
@@ -15,8 +18,8 @@ pub(crate) fn paths(cwd: &Path, pattern: &str) -> Vec<String> {
         let mut next = Vec::new();
         for base in &found {
             step(cwd, base, part, &mut next);
-            if next.len() > MOST {
-                next.truncate(MOST);
+            if next.len() > MAX_PATHS {
+                next.truncate(MAX_PATHS);
                 break;
             }
         }
@@ -27,6 +30,7 @@ pub(crate) fn paths(cwd: &Path, pattern: &str) -> Vec<String> {
     found
 }
 
+/// Appends the matches of one path component below `base`.
 fn step(cwd: &Path, base: &str, part: &str, next: &mut Vec<String>) {
     let join = |name: &str| match base {
         "" => name.to_owned(),
@@ -47,13 +51,13 @@ fn step(cwd: &Path, base: &str, part: &str, next: &mut Vec<String>) {
         if (part.starts_with('.') || !name.starts_with('.')) && matches(&pattern, &letters) {
             next.push(join(&name));
         }
-        if next.len() > MOST {
+        if next.len() > MAX_PATHS {
             return;
         }
     }
 }
 
-/// Whether a name matches a pattern of `*`, `?` and `[...]`; time grows with the product of their lengths.
+/// Whether a name matches a pattern of `*`, `?` and `[...]`, in time proportional to the product of their lengths.
 pub(crate) fn matches(pattern: &[char], name: &[char]) -> bool {
     let (mut at, mut read) = (0, 0);
     let mut retry: Option<(usize, usize)> = None;
@@ -75,7 +79,7 @@ pub(crate) fn matches(pattern: &[char], name: &[char]) -> bool {
     pattern[at..].iter().all(|&c| c == '*')
 }
 
-/// How many characters of the pattern match this one letter.
+/// The number of pattern characters that match this letter.
 fn single(pattern: &[char], letter: char) -> Option<usize> {
     match pattern.first()? {
         '?' => Some(1),
@@ -84,6 +88,7 @@ fn single(pattern: &[char], letter: char) -> Option<usize> {
     }
 }
 
+/// As [`single`], for a pattern that begins with `[`.
 fn class(pattern: &[char], letter: char) -> Option<usize> {
     let negated = matches!(pattern.get(1), Some('!' | '^'));
     let start = if negated { 2 } else { 1 };

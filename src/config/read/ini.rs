@@ -1,15 +1,18 @@
-//! uWSGI's ini, read by uWSGI's own rule: trim, skip `#` and `;`, split at the first `=`, a bare key has no value.
+//! uWSGI's ini format: lines are trimmed and split at the first `=`; `#` and `;` begin a comment line.
+//!
+//! Not the crate `rust-ini`: uWSGI's dialect has keys without a value, repeated keys and no comments after a value, and
+//! the findings need line numbers.
 
-/// A line that means something.
+/// A line other than a comment.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 pub(crate) enum Line<'a> {
-    /// `[section]`; the name is what stands between the first and the last character.
+    /// `[section]`; the name is the text between the first and the last character.
     Section(&'a str),
-    /// `key = value`, or a bare `key` with an empty value.
+    /// `key = value`; a `key` alone has an empty value.
     Pair(&'a str, &'a str),
 }
 
-/// Reads one line without its line feed; a comment or an empty line is nothing.
+/// Parses one line without its line feed; `None` for a comment or an empty line.
 pub(crate) fn line(text: &str) -> Option<Line<'_>> {
     let text = trim(text);
     if text.is_empty() || text.starts_with(['#', ';']) {
@@ -25,7 +28,7 @@ pub(crate) fn line(text: &str) -> Option<Line<'_>> {
     }
 }
 
-/// The file's lines without byte-order mark, numbered from 1.
+/// The lines of a file without its byte-order mark, numbered from 1.
 pub(crate) fn numbered(bytes: &[u8]) -> impl Iterator<Item = (u32, &[u8])> {
     let bytes = bytes.strip_prefix(b"\xEF\xBB\xBF").unwrap_or(bytes);
     (1u32..).zip(bytes.split(|&byte| byte == b'\n'))
@@ -48,7 +51,7 @@ mod tests {
     }
 
     #[test]
-    fn comments_stand_on_their_own_lines_only() {
+    fn comments_are_lines_of_their_own() {
         assert_eq!(line("  # a = b"), None);
         assert_eq!(line(";"), None);
         assert_eq!(line(" \t\r"), None);
@@ -56,7 +59,7 @@ mod tests {
     }
 
     #[test]
-    fn a_section_is_what_stands_between_the_first_and_the_last_character() {
+    fn a_section_is_the_text_between_the_first_and_the_last_character() {
         assert_eq!(line("[uwsgi]"), Some(Line::Section("uwsgi")));
         assert_eq!(line("[uwsgi] ; x"), Some(Line::Section("uwsgi] ; ")));
         assert_eq!(line("[uwsgi ]"), Some(Line::Section("uwsgi ")));
@@ -65,7 +68,7 @@ mod tests {
     }
 
     #[test]
-    fn a_byte_order_mark_is_no_part_of_the_first_line() {
+    fn a_byte_order_mark_is_not_part_of_the_first_line() {
         let lines: Vec<_> = numbered(b"\xEF\xBB\xBF[uwsgi]\na").collect();
         assert_eq!(lines, [(1, &b"[uwsgi]"[..]), (2, b"a")]);
     }

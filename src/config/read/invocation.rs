@@ -1,4 +1,4 @@
-//! What was typed: the command line, the environment, the directory. A reload reads the configuration from it anew.
+//! The invocation: command line, environment, working directory. A reload reads the configuration from it again.
 
 use std::fs;
 use std::io::Read;
@@ -9,37 +9,39 @@ use std::time::{Duration, SystemTime, UNIX_EPOCH};
 
 use crate::config::values::accounts;
 
-/// Everything a configuration is made from, but for the files.
+use super::limits::MAX_FILE;
+
+/// The inputs of a configuration other than its files.
 #[derive(Debug, Clone)]
 pub(crate) struct Invocation {
-    /// The command line, the program's name first.
+    /// The command line; the first item is the program's name.
     pub(crate) argv: Vec<String>,
     /// The environment.
     pub(crate) env: Vec<(String, String)>,
-    /// The directory ruwsgi was started in; relative names of configuration files count from it.
+    /// The directory in which ruwsgi was started; relative names of configuration files are resolved there.
     pub(crate) cwd: PathBuf,
-    /// Whether the instance is being reloaded, for `if-reload`.
+    /// Whether the instance is reloading, for `if-reload`.
     pub(crate) reloading: bool,
-    /// The configuration file of a vassal; `None`: the process is none.
+    /// The configuration file of a vassal; `None` if the process is not a vassal.
     pub(crate) vassal_file: Option<VassalFile>,
     pub(crate) host: Host,
-    /// Standard input is read once, however often the configuration is.
+    /// The content of standard input, read once and kept for reloads.
     stdin: Arc<OnceLock<Vec<u8>>>,
 }
 
-/// The configuration file of a vassal, and how its emperor has it read.
+/// The configuration file of a vassal, and how to read it.
 #[derive(Debug, Clone, PartialEq, Eq)]
 pub(crate) struct VassalFile {
-    /// Its name, as the command line names it.
+    /// The name on the command line.
     pub(crate) name: String,
-    /// If the file is executable, it is run, and its output is the configuration (`emperor-magic-exec`).
+    /// Run the file if it is executable; its output is the configuration (`emperor-magic-exec`).
     pub(crate) executable: bool,
     /// The user id that the file must belong to when it is read (`emperor-tyrant`); `None`: any.
     pub(crate) owner: Option<u32>,
 }
 
 impl Invocation {
-    /// What this process was started with. Bytes that are not UTF-8 are replaced.
+    /// The invocation of this process. Bytes that are not UTF-8 are replaced.
     pub(crate) fn from_process() -> Invocation {
         let text = |os: std::ffi::OsString| os.to_string_lossy().into_owned();
         Invocation::new(
@@ -51,7 +53,7 @@ impl Invocation {
         )
     }
 
-    /// What a process would have been started with.
+    /// An invocation with these inputs.
     pub(crate) fn new(argv: Vec<String>, env: Vec<(String, String)>, cwd: PathBuf) -> Invocation {
         Invocation {
             argv,
@@ -64,7 +66,7 @@ impl Invocation {
         }
     }
 
-    /// The value of a variable of the environment.
+    /// The value of an environment variable.
     pub(crate) fn variable(&self, name: &str) -> Option<&str> {
         self.env
             .iter()
@@ -72,20 +74,18 @@ impl Invocation {
             .map(|(_, value)| value.as_str())
     }
 
-    /// What stands on standard input, read the first time it is asked for.
+    /// The content of standard input; the first call reads it.
     pub(crate) fn standard_input(&self) -> &[u8] {
         self.stdin.get_or_init(|| {
             let mut bytes = Vec::new();
-            // an input that cannot be read is an empty one; the missing section is reported
-            let _ = std::io::stdin()
-                .take(crate::config::read::file::LARGEST_FILE)
-                .read_to_end(&mut bytes);
+            // an error leaves the content empty; the missing section is reported
+            let _ = std::io::stdin().take(MAX_FILE).read_to_end(&mut bytes);
             bytes
         })
     }
 }
 
-/// The machine and the user, for the magic variables.
+/// The machine and the user; the source of magic variables.
 #[derive(Debug, Clone)]
 pub(crate) struct Host {
     pub(crate) name: String,

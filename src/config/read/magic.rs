@@ -1,25 +1,25 @@
-//! The magic variables of configuration files: `%n`, `%d`, `%k` and their kin.
+//! The magic variables of configuration files, such as `%n`, `%d` and `%k`.
 
 use std::fs;
 use std::os::unix::fs::MetadataExt;
 use std::path::Path;
 
-use crate::config::read::invocation::Host;
+use super::invocation::Host;
 
-/// A configuration file as its magic variables see it.
+/// The facts about a configuration file that magic variables show.
 #[derive(Debug, Clone, Default)]
 pub(crate) struct FileFacts {
-    /// The name as it was given.
+    /// The name as given.
     pub(crate) given: String,
-    /// The absolute path; a symbolic link is named, not followed.
+    /// The absolute path; a symbolic link is not followed.
     path: String,
-    /// The section that was asked for, or nothing.
+    /// The requested section, or an empty text.
     pub(crate) section: String,
     inode: u64,
 }
 
 impl FileFacts {
-    /// Looks at the file `given`, which counts from `cwd` when it is relative.
+    /// The facts about the file `given`; a relative name is resolved in `cwd`.
     pub(crate) fn new(given: &str, cwd: &Path, section: &str) -> FileFacts {
         let joined = cwd.join(given);
         let metadata = fs::symlink_metadata(&joined).ok();
@@ -39,8 +39,8 @@ impl FileFacts {
         }
     }
 
-    /// The same file under another name.
-    pub(crate) fn naming(&self, given: &str, section: &str) -> FileFacts {
+    /// The same facts with another name and section.
+    pub(crate) fn renamed(&self, given: &str, section: &str) -> FileFacts {
         FileFacts {
             given: given.to_owned(),
             section: section.to_owned(),
@@ -85,7 +85,7 @@ impl FileFacts {
             .unwrap_or_default()
     }
 
-    /// The value of a variable that speaks of the file; lower-case names only.
+    /// The value of a variable that describes the file, by its lower-case name.
     fn value(&self, name: char) -> Option<String> {
         let text = match name {
             'o' => &self.given,
@@ -104,7 +104,7 @@ impl FileFacts {
     }
 }
 
-/// The hash behind `%j`, its bytes in hexadecimal from the lowest to the highest.
+/// The hash of `%j` in hexadecimal, lowest byte first.
 fn djb33x(bytes: &[u8]) -> String {
     let hash = bytes.iter().fold(5381u32, |hash, byte| {
         hash.wrapping_shl(5).wrapping_add(hash) ^ u32::from(*byte)
@@ -112,15 +112,15 @@ fn djb33x(bytes: &[u8]) -> String {
     format!("{:08X}", hash.swap_bytes())
 }
 
-/// Everything the magic variables of one file can say.
+/// The sources of the magic variables of one file.
 pub(crate) struct Magic<'a> {
     /// The file being read.
     pub(crate) file: &'a FileFacts,
-    /// The outermost file, of which the upper-case variables speak.
+    /// The outermost file, which the upper-case variables describe.
     pub(crate) outermost: &'a FileFacts,
     /// The machine and the user.
     pub(crate) host: &'a Host,
-    /// The directory ruwsgi was started in.
+    /// The directory in which ruwsgi was started.
     pub(crate) cwd: &'a Path,
 }
 
@@ -146,7 +146,7 @@ impl Magic<'_> {
         }
     }
 
-    /// The line with its variables replaced, and those that are none: uWSGI deletes them.
+    /// Replaces the variables of a line. Unknown variables are removed, as in uWSGI, and returned.
     pub(crate) fn expand(&self, line: &str) -> (String, Vec<char>) {
         let mut expanded = String::with_capacity(line.len());
         let mut deleted = Vec::new();
@@ -180,7 +180,7 @@ mod tests {
     use super::*;
 
     #[test]
-    fn every_variable_says_what_it_says_in_uwsgi() {
+    fn every_variable_has_the_value_of_uwsgi() {
         let file = FileFacts {
             given: "cfgx/m.x.ini".into(),
             path: "/tmp/cfgx/m.x.ini".into(),
@@ -212,7 +212,7 @@ mod tests {
     }
 
     #[test]
-    fn percent_signs_are_doubled_kept_before_brackets_and_deleted_otherwise() {
+    fn percent_signs_are_unescaped_kept_before_brackets_and_removed_otherwise() {
         let (file, host) = (FileFacts::default(), Host::sample());
         let magic = Magic {
             file: &file,
@@ -230,7 +230,7 @@ mod tests {
     }
 
     #[test]
-    fn the_hash_is_uwsgis() {
+    fn the_hash_is_that_of_uwsgi() {
         assert_eq!(djb33x(b"/tmp/cfgx/m.ini"), "74BDAB11");
         assert_eq!(djb33x(b"/tmp/cfgx/lm.ini"), "F8E34249");
     }

@@ -1,15 +1,19 @@
-//! Reading: gathers environment variables, flags and configuration files into one ordered list of options.
+//! Reading: the environment, the flags and the configuration files become one ordered list of options.
 
-pub(crate) mod command;
-pub(crate) mod custom;
-pub(crate) mod expand;
+mod block;
+mod command;
+mod custom;
+pub(crate) mod entry;
+mod env;
+mod expand;
 pub(crate) mod file;
 pub(crate) mod flags;
-pub(crate) mod formats;
+mod formats;
 pub(crate) mod glob;
 pub(crate) mod ini;
 pub(crate) mod invocation;
-pub(crate) mod logic;
-pub(crate) mod magic;
-pub(crate) mod reading;
+mod limits;
+mod load;
+mod magic;
 pub(crate) mod source;
+mod template;

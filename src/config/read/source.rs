@@ -1,47 +1,30 @@
-//! Where options come from: environment, command line and files, gathered into one ordered list.
+//! The sources of options in order: environment, command line and files.
 
 use std::collections::HashSet;
 
 use crate::config::finding::{Fault, Finding, Place, Report, shortened};
-use crate::config::read::custom::Template;
-use crate::config::read::expand;
-use crate::config::read::file::{Format, split_section};
-use crate::config::read::flags::{self, Typed};
-use crate::config::read::invocation::Invocation;
-use crate::config::read::logic::{Block, is_reserved_variable};
-use crate::config::read::magic::FileFacts;
-use crate::config::table::directives::{self, Act};
+use crate::config::table::directives;
 use crate::config::table::options;
 use crate::config::table::permitted::Permitted;
+use crate::config::table::row::Directive;
 
-/// The most text that options may hold together, in bytes.
-pub(crate) const MOST_TEXT: usize = 16 << 20;
-/// The most text one value may hold, in bytes, before and after expansion.
-pub(crate) const LONGEST: usize = 64 << 10;
-/// The most options, repeated ones counted each time.
-pub(crate) const MOST_ENTRIES: usize = 10_000;
-/// The most lines that are looked at, those in conditions that do not hold included.
-const MOST_LINES: usize = 100_000;
+use super::block::Block;
+use super::entry::Entry;
+use super::env;
+use super::expand;
+use super::file::{Format, split_section};
+use super::flags::{self, Typed};
+use super::invocation::Invocation;
+use super::limits::{MAX_ENTRIES, MAX_LINES, MAX_TEXT, MAX_VALUE, value_too_long};
+use super::magic::FileFacts;
+use super::template::Template;
 
-/// One option as it was given.
-#[derive(Debug, Clone, PartialEq, Eq)]
-pub(crate) struct Entry {
-    /// The name as it was written.
-    pub(crate) name: String,
-    /// The value, after expansion once loading is complete.
-    pub(crate) value: String,
-    /// Where it was written.
-    pub(crate) place: Place,
-    /// A placeholder made by `set-placeholder`, never an option.
-    pub(crate) placeholder: bool,
-}
-
-/// Everything that was gathered.
+/// The gathered options.
 pub(crate) struct Gathered {
     pub(crate) entries: Vec<Entry>,
-    /// Names that some `%(...)` or condition refers to.
+    /// Names that a `%(...)` or a condition refers to.
     pub(crate) referenced: HashSet<String>,
-    /// Names that `declare-option` made options.
+    /// Names of custom options (`declare-option`).
     pub(crate) customs: HashSet<String>,
     /// The first configuration file.
     pub(crate) outermost: Option<FileFacts>,
@@ -61,22 +44,23 @@ pub(crate) fn gather(invocation: &Invocation) -> Gathered {
         customs: source
             .customs
             .into_iter()
-            .map(Template::into_name)
+            .map(|template| template.name)
             .collect(),
         outermost: source.outermost,
         report: source.report,
     }
 }
 
+/// The state of the reading.
 pub(crate) struct Source<'a> {
     pub(crate) invocation: &'a Invocation,
     pub(crate) entries: Vec<Entry>,
     pub(crate) report: Report,
     referenced: HashSet<String>,
     pub(crate) outermost: Option<FileFacts>,
-    /// The file being read.
+    /// The file that is read now.
     pub(crate) here: Option<FileFacts>,
-    /// The file `:section` speaks of.
+    /// The file that `:section` without a file name refers to.
     pub(crate) last_ini: Option<String>,
     inherited: Vec<(String, Place)>,
     pub(crate) customs: Vec<Template>,
@@ -84,7 +68,7 @@ pub(crate) struct Source<'a> {
     block: Option<Block>,
     pub(crate) depth: usize,
     pub(crate) files: usize,
-    /// How many custom options stand inside each other.
+    /// Current nesting of custom options.
     pub(crate) nested: usize,
     text: usize,
     lines: usize,
@@ -117,11 +101,7 @@ impl<'a> Source<'a> {
     fn environment(&mut self) {
         let invocation = self.invocation;
         for (variable, value) in &invocation.env {
-            let name = ["UWSGI_", "RUWSGI_"]
-                .iter()
-                .find_map(|prefix| variable.strip_prefix(prefix));
-            if let Some(name) = name.filter(|_| !is_reserved_variable(variable)) {
-                let name = name.to_ascii_lowercase().replace('_', "-");
+            if let Some(name) = env::option_name(variable) {
                 self.add(&name, value, &Place::Environment);
             }
         }
@@ -133,12 +113,12 @@ impl<'a> Source<'a> {
             match typed {
                 Typed::Flag(name, value) => self.add(name, &value, &Place::CommandLine),
                 Typed::File(file) => self.positional(&file),
-                Typed::Mistake(fault) => self.error(&Place::CommandLine, fault),
+                Typed::Invalid(fault) => self.error(&Place::CommandLine, fault),
             }
         }
     }
 
-    /// A file that was named without a flag; its extension says what it is.
+    /// A file that is given without a flag; its extension is its format.
     fn positional(&mut self, file: &str) {
         let (path, _) = split_section(file);
         if let Some(format) = Format::of_file(path) {
@@ -147,88 +127,95 @@ impl<'a> Source<'a> {
         let fault = Fault::new(format!("{} is not a configuration file", shortened(file)));
         let hint = match path.rsplit_once('.') {
             Some((_, "py" | "wsgi")) => format!(
-                "to serve this Python file write --wsgi-file {}",
+                "to serve this Python file, write --wsgi-file {}",
                 shortened(file)
             ),
-            _ => "a configuration file ends in .ini; see ruwsgi --help".to_owned(),
+            _ => "the name of a configuration file ends in .ini; see ruwsgi --help".to_owned(),
         };
         self.error(&Place::CommandLine, fault.hint(hint));
     }
 
-    /// Adds an option where the reading has come to; within a block it may not count, or count several times.
+    /// Adds an option at the current position. In a block it is added once per round: not at all for a false condition.
     pub(crate) fn add(&mut self, name: &str, value: &str, place: &Place) {
         self.lines += 1;
-        if self.lines > MOST_LINES {
+        if self.lines > MAX_LINES {
             self.stop(place);
         }
         if self.full {
             return;
         }
-        if value.len() > LONGEST {
-            return self.error(place, too_long().of(name, value));
+        if value.len() > MAX_VALUE {
+            return self.error(place, value_too_long().of(name, value));
         }
         if let Some(fault) = self.permitted.forbids(name) {
             return self.error(place, fault);
         }
-        self.refer(value);
-        let act = directives::act(name);
-        if act == Some(Act::End) {
+        self.record_references(value);
+        let directive = directives::find(name);
+        if directive == Some(Directive::End) {
             self.block = None;
             return self.push(name, value, place, false);
         }
         let Some(mut block) = self.block.take() else {
             return self.add_here(name, value, place);
         };
-        if matches!(act, Some(Act::If | Act::For)) {
+        if matches!(directive, Some(Directive::If | Directive::For)) {
             self.error(
                 place,
-                Fault::new(format!("{name} stands inside {}", block.name)).hint(format!(
-                    "end that with {} first: blocks do not nest",
+                Fault::new(format!("{name} is inside {}", block.name)).hint(format!(
+                    "write {} before it: blocks cannot be nested",
                     block.end()
                 )),
             );
             self.block = Some(block);
             return;
         }
-        let rounds = block.rounds(self);
+        if let Some(option) = block.tested_option() {
+            self.referenced.insert(option.to_owned());
+        }
+        let rounds = block.rounds(&self.entries, self.invocation);
         for item in &rounds {
             if self.full {
                 break;
             }
             match expand::with_item(value, item) {
                 Some(value) => self.add_here(name, &value, place),
-                None => self.error(place, too_long().of(name, value)),
+                None => self.error(place, value_too_long().of(name, value)),
             }
         }
-        block.give_back(rounds);
-        // a file read within the block may have ended it; uWSGI has one block at a time
+        block.restore(rounds);
+        // a file that is read inside the block may have ended it: as in uWSGI, only one block is open at a time
         self.block = Some(block);
     }
 
+    /// Adds an option at the current position, ignoring the open block.
     pub(crate) fn add_here(&mut self, name: &str, value: &str, place: &Place) {
         if self.full {
             return;
         }
         self.push(name, value, place, false);
-        let Some(act) = directives::act(name) else {
+        let Some(directive) = directives::find(name) else {
             return self.custom(name, value, place);
         };
-        match act {
-            Act::Load => self.load(name, &self.known(value), place),
-            Act::Inherit => self.inherited.push((self.known(value), place.clone())),
-            Act::Set => self.set(name, value, place, false),
-            Act::SetPlaceholder => self.set(name, value, place, true),
-            Act::If | Act::For => {
-                let block = Block::new(name, self.known(value), place, self);
+        match directive {
+            Directive::Load => self.load(name, &self.known(value), place),
+            Directive::Inherit => self.inherited.push((self.known(value), place.clone())),
+            Directive::Set => self.set(name, value, place, false),
+            Directive::SetPlaceholder => self.set(name, value, place, true),
+            Directive::If | Directive::For => {
+                let (block, fault) = Block::open(name, self.known(value), place, self.invocation);
+                if let Some(fault) = fault {
+                    self.error(place, fault);
+                }
                 self.block = Some(block);
             }
-            Act::Declare => self.declare(value, place),
-            Act::Permit => self.permitted.apply(name, value),
-            Act::End | Act::Print | Act::Fallback => {}
+            Directive::Declare => self.declare(value, place),
+            Directive::Permit => self.permitted.apply(name, value),
+            Directive::End | Directive::Print | Directive::Fallback => {}
         }
     }
 
-    /// A directive's argument with what is known so far.
+    /// A directive's argument, expanded by the options before it.
     fn known(&self, value: &str) -> String {
         expand::known(value, &self.entries, self.invocation)
     }
@@ -240,7 +227,7 @@ impl<'a> Source<'a> {
         else {
             return self.error(
                 place,
-                Fault::new("there is no = in it")
+                Fault::new("the value has no =")
                     .hint("write name=value")
                     .of(directive, text),
             );
@@ -264,7 +251,7 @@ impl<'a> Source<'a> {
 
     fn push(&mut self, name: &str, value: &str, place: &Place, placeholder: bool) {
         self.text += name.len() + value.len() + size_of::<Entry>();
-        if self.text > MOST_TEXT || self.entries.len() >= MOST_ENTRIES {
+        if self.text > MAX_TEXT || self.entries.len() >= MAX_ENTRIES {
             return self.stop(place);
         }
         self.entries.push(Entry {
@@ -275,16 +262,16 @@ impl<'a> Source<'a> {
         });
     }
 
-    /// Takes nothing more, and says so once.
+    /// Stops the reading because of a limit, with one error.
     fn stop(&mut self, place: &Place) {
         if !std::mem::replace(&mut self.full, true) {
             let fault = Fault::new("the configuration is too large");
-            self.error(place, fault.hint("look for a loop that repeats too much"));
+            self.error(place, fault.hint("look for a loop with too many rounds"));
         }
     }
 
-    /// Remembers the names a text refers to, so that they are not taken for typos.
-    fn refer(&mut self, text: &str) {
+    /// Records the names that a text refers to; they are not reported as typing mistakes.
+    fn record_references(&mut self, text: &str) {
         let mut rest = text;
         while let Some((inside, behind)) = rest
             .split_once("%(")
@@ -297,10 +284,6 @@ impl<'a> Source<'a> {
             }
             rest = behind;
         }
-    }
-
-    pub(crate) fn refer_to(&mut self, name: &str) {
-        self.referenced.insert(name.to_owned());
     }
 
     pub(crate) fn error(&mut self, place: &Place, fault: Fault) {
@@ -319,17 +302,11 @@ impl<'a> Source<'a> {
         }
         if let Some(block) = self.block.take() {
             let fault = Fault::new(format!(
-                "{} is never ended, so everything behind it belongs to it",
+                "{} has no end, so everything after it is inside the block",
                 block.name
             ))
-            .hint(format!("write {} where it ends", block.end()));
+            .hint(format!("write {} at the end of the block", block.end()));
             self.warn(Some(block.place), fault);
         }
     }
-}
-
-/// What is said about a value that is more than a value can be.
-pub(crate) fn too_long() -> Fault {
-    Fault::new(format!("the value has more than {LONGEST} bytes"))
-        .hint("look for placeholders that multiply each other")
 }

@@ -1,17 +1,19 @@
-//! What uWSGI needs to be told and ruwsgi does anyway: taken without effect, each with the reason.
+//! Options that are accepted without effect, each with the reason.
 
-use crate::config::table::row::{Row, Takes::Maybe, Takes::Nothing, Takes::Value};
+use crate::config::values::setting::Takes::{Maybe, Nothing, Value};
+
+use super::row::Row;
 
 /// The rows.
 pub(crate) static ACCEPTED: &[Row] = &[
-    Row::accepted(&["master"], Nothing, "there is always a master").short('M'),
+    Row::accepted(&["master"], Nothing, "ruwsgi always has a master").short('M'),
     Row::accepted(
         &["single-interpreter"],
         Nothing,
-        "there is always one interpreter per process",
+        "every process has one interpreter",
     )
     .short('i'),
-    Row::accepted(&["enable-threads"], Nothing, "threads always work").short('T'),
+    Row::accepted(&["enable-threads"], Nothing, "threads are always enabled").short('T'),
     Row::accepted(
         &["early-emperor"],
         Nothing,
@@ -25,14 +27,14 @@ pub(crate) static ACCEPTED: &[Row] = &[
     Row::accepted(
         &["emperor-no-blacklist"],
         Nothing,
-        "a vassal that fails is retried with pauses of its own",
+        "each vassal that fails has its own restart delay",
     ),
     Row::accepted(
         &["emperor-curse-tolerance"],
         Value,
-        "a vassal that is told to stop has half a minute",
+        "the stop of a vassal has a timeout of 30 seconds",
     ),
-    Row::accepted(&["no-threads-wait"], Nothing, "threads always work"),
+    Row::accepted(&["no-threads-wait"], Nothing, "threads are always enabled"),
     Row::accepted(
         &["thunder-lock"],
         Nothing,
@@ -48,12 +50,12 @@ pub(crate) static ACCEPTED: &[Row] = &[
             "plugins-dir",
         ],
         Value,
-        "nothing is loaded: what is here is built in",
+        "plugins are not loaded: all features are built in",
     ),
     Row::accepted(
         &["autoload"],
         Nothing,
-        "nothing is loaded: what is here is built in",
+        "plugins are not loaded: all features are built in",
     ),
     Row::accepted(&["reaper"], Nothing, "the master always reaps its children").short('r'),
     Row::accepted(
@@ -64,7 +66,7 @@ pub(crate) static ACCEPTED: &[Row] = &[
     Row::accepted(
         &["harakiri-verbose"],
         Nothing,
-        "harakiri always says all it knows: the request, its client and the stacks of all threads",
+        "harakiri always logs the request, its client and the stacks of all threads",
     ),
     Row::accepted(
         &["cheaper-algo-list", "cheaper-algos-list", "cheaper-list"],
@@ -79,17 +81,17 @@ pub(crate) static ACCEPTED: &[Row] = &[
     Row::accepted(
         &["mem-collector-freq"],
         Value,
-        "memory is looked at the more often the faster it grows",
+        "memory is checked more often the faster it grows",
     ),
     Row::accepted(
         &["http-harakiri"],
         Value,
-        "http is spoken by the workers, and harakiri is the deadline of their requests",
+        "the workers serve HTTP, and harakiri is the timeout of their requests",
     ),
     Row::accepted(
         &["harakiri-graceful-timeout"],
         Value,
-        "a request that is over its deadline always has two seconds to come back",
+        "a request over its timeout always has two seconds to end",
     ),
     Row::accepted(
         &[
@@ -98,18 +100,18 @@ pub(crate) static ACCEPTED: &[Row] = &[
             "no-harakiri-after-req-hook",
         ],
         Nothing,
-        "there is no hook after requests",
+        "hooks after requests are not supported",
     ),
     Row::accepted(
         &["max-vars"],
         Value,
-        "the number of request variables is bounded by buffer-size alone",
+        "only buffer-size limits the number of request variables",
     )
     .short('v'),
     Row::accepted(
         &["max-apps"],
         Value,
-        "the number of applications is not bounded",
+        "the number of applications is not limited",
     ),
     Row::accepted(
         &[
@@ -119,12 +121,12 @@ pub(crate) static ACCEPTED: &[Row] = &[
             "disable-write-exception",
         ],
         Nothing,
-        "a client that goes away is no error",
+        "a client that disconnects is not an error",
     ),
     Row::accepted(
         &["write-errors-tolerance"],
         Value,
-        "a client that goes away is no error",
+        "a client that disconnects is not an error",
     ),
     Row::accepted(
         &["wsgi-disable-file-wrapper"],
@@ -139,12 +141,12 @@ pub(crate) static ACCEPTED: &[Row] = &[
     Row::accepted(
         &["wsgi-accept-buffer", "wsgi-accept-buffers"],
         Nothing,
-        "the application answers with bytes, as PEP 3333 wants it",
+        "the application responds with bytes, as PEP 3333 requires",
     ),
     Row::accepted(
         &["py-call-osafterfork", "py-call-uwsgi-fork-hooks"],
         Nothing,
-        "Python's own hooks are always called around a fork",
+        "Python's fork hooks are always called",
     ),
     Row::accepted(
         &["no-defer-accept"],
@@ -154,9 +156,9 @@ pub(crate) static ACCEPTED: &[Row] = &[
     Row::accepted(
         &["tcp-nodelay"],
         Nothing,
-        "an answer's head and its first block leave together",
+        "the response head and the first block of the body are sent together",
     ),
-    Row::accepted(&["pcre-jit"], Nothing, "there are no regular expressions"),
+    Row::accepted(&["pcre-jit"], Nothing, "no option uses regular expressions"),
     Row::accepted(
         &[
             "log-master",
@@ -165,22 +167,22 @@ pub(crate) static ACCEPTED: &[Row] = &[
             "threaded-logger",
         ],
         Nothing,
-        "every process writes its own whole lines",
+        "every process writes complete lines",
     ),
     Row::accepted(
         &["log-master-bufsize"],
         Value,
-        "every process writes its own whole lines",
+        "every process writes complete lines",
     ),
     Row::accepted(
         &["offload-threads", "offload-thread"],
         Value,
-        "files are sent by the kernel and bodies are buffered without a thread",
+        "the kernel sends files, and bodies are buffered without a thread",
     ),
     Row::accepted(
         &["http-processes", "http-workers"],
         Value,
-        "the workers speak HTTP themselves",
+        "the workers serve HTTP",
     ),
     Row::accepted(
         &[
@@ -189,33 +191,29 @@ pub(crate) static ACCEPTED: &[Row] = &[
             "http-connect-timeout",
         ],
         Value,
-        "there is no router between client and worker: socket-timeout bounds a silent client, harakiri a slow application",
+        "there is no router process: socket-timeout limits the client, harakiri the application",
     ),
-    Row::accepted(
-        &["log-date", "logdate"],
-        Maybe,
-        "every line of the log has its date",
-    ),
+    Row::accepted(&["log-date", "logdate"], Maybe, "every log line has a date"),
     Row::accepted(
         &["http-auto-chunked"],
         Nothing,
-        "an HTTP/1.1 answer without a length is always sent in chunks",
+        "an HTTP/1.1 response without a length is always chunked",
     ),
     Row::accepted(
         &["http-chunked-input"],
         Nothing,
-        "a body in chunks is always decoded",
+        "chunked bodies are always decoded",
     ),
     Row::accepted(
         &["http-raw-body"],
         Nothing,
-        "bodies are always read by the workers",
+        "the workers always read request bodies",
     ),
     Row::accepted(&["http-events"], Value, "there is no router process"),
     Row::accepted(
         &["no-orphans"],
         Nothing,
-        "workers always leave when the master is gone",
+        "workers always exit when the master is gone",
     ),
     Row::accepted(
         &[
@@ -225,9 +223,9 @@ pub(crate) static ACCEPTED: &[Row] = &[
             "py-sys-executable",
         ],
         Value,
-        "the application runs in its own interpreter, which knows its name",
+        "the application runs in its own interpreter, which sets its name",
     ),
-    Row::accepted(&["binary-path"], Value, "the program finds itself"),
+    Row::accepted(&["binary-path"], Value, "ruwsgi determines its own path"),
     Row::accepted(
         &["lock-engine", "ftok"],
         Value,
@@ -236,22 +234,18 @@ pub(crate) static ACCEPTED: &[Row] = &[
     Row::accepted(
         &["safe-fd", "fd-safe"],
         Value,
-        "a descriptor that is handed over is never closed by accident",
+        "inherited descriptors are never closed",
     ),
-    Row::accepted(
-        &["honour-stdin"],
-        Nothing,
-        "standard input is left as it is",
-    ),
+    Row::accepted(&["honour-stdin"], Nothing, "standard input is not changed"),
     Row::accepted(&["wsgi-strict"], Nothing, "responses are always checked"),
     Row::accepted(
         &["reload-os-env"],
         Nothing,
-        "the application's interpreter always starts with the instance's environment",
+        "the interpreter always starts with the environment of the instance",
     ),
     Row::accepted(
         &["forkbomb-delay", "check-interval"],
         Value,
-        "pauses between restarts grow by themselves",
+        "restart delays grow automatically",
     ),
 ];

@@ -1,72 +1,72 @@
-//! The defaults that are not uWSGI's: one table makes `compat = uwsgi` and the page about them.
+//! The defaults that differ from uWSGI: one table for `compat = uwsgi` and for docs/differences-defaults.md.
 
-use crate::config::table::options::{self, Config};
+use super::options::{self, Config};
 
 /// A default that differs.
 struct Difference {
     option: &'static str,
-    /// What uWSGI does when the option is not given, as one would write it.
-    theirs: &'static str,
-    /// What ruwsgi does then, where the table has no default to show.
-    ours: &'static str,
+    /// The default of uWSGI in the notation of a configuration file.
+    uwsgi: &'static str,
+    /// The behaviour of ruwsgi, if the table has no default.
+    ruwsgi: &'static str,
     why: &'static str,
 }
 
 const DIFFERENCES: &[Difference] = &[
     Difference {
         option: "buffer-size",
-        theirs: "4096",
-        ours: "",
-        why: "a request with a few cookies is larger, and uWSGI drops it",
+        uwsgi: "4096",
+        ruwsgi: "",
+        why: "requests with several cookies are larger, and uWSGI drops them",
     },
     Difference {
         option: "listen",
-        theirs: "100",
-        ours: "what the kernel allows",
-        why: "the kernel's limit is the one that is tuned",
+        uwsgi: "100",
+        ruwsgi: "the limit of the kernel (net.core.somaxconn)",
+        why: "operators tune the limit of the kernel",
     },
     Difference {
         option: "vacuum",
-        theirs: "false",
-        ours: "",
-        why: "a socket nobody listens on helps nobody",
+        uwsgi: "false",
+        ruwsgi: "",
+        why: "a leftover socket has no use",
     },
     Difference {
         option: "need-app",
-        theirs: "false",
-        ours: "",
-        why: "a site that cannot be loaded should say so at the start",
+        uwsgi: "false",
+        ruwsgi: "",
+        why: "an application that fails to load must be reported at the start",
     },
     Difference {
         option: "die-on-term",
-        theirs: "false",
-        ours: "SIGTERM stops",
-        why: "everything else on a Unix system stops at SIGTERM",
+        uwsgi: "false",
+        ruwsgi: "SIGTERM stops the instance",
+        why: "SIGTERM stops every other Unix service",
     },
     Difference {
         option: "http-keepalive",
-        theirs: "0",
-        ours: "",
-        why: "browsers and proxies ask more than once",
+        uwsgi: "0",
+        ruwsgi: "",
+        why: "browsers and proxies send more than one request",
     },
 ];
 
-/// Gives the options their defaults in uWSGI; what is set afterwards wins.
+/// Sets the defaults of uWSGI; values that are set later win.
 pub(crate) fn restore(config: &mut Config) {
     for difference in DIFFERENCES {
-        // a test holds that each of them parses
-        let _ = config.set(difference.option, difference.theirs);
+        // a test ensures that every value parses
+        let _ = config.set(difference.option, difference.uwsgi);
     }
 }
 
-/// The page docs/differences-defaults.md.
+/// The content of docs/differences-defaults.md.
 pub(crate) fn page() -> String {
     let mut page = String::from(
-        "# Defaults that are not uWSGI's
+        "# Defaults that differ from uWSGI
 
 <!-- Written by `ruwsgi defaults-page` from src/config/table/compat.rs; do not edit. -->
 
-`compat = uwsgi` brings uWSGI's back, all of them at once; an option that is given wins over it wherever it stands.
+`compat = uwsgi` restores all defaults of uWSGI. An option that is given has priority over `compat`, in any order.
 
 | option | uWSGI | ruwsgi | why |
 |---|---|---|---|
@@ -76,19 +76,20 @@ pub(crate) fn page() -> String {
         let default = options::find(difference.option)
             .and_then(|row| row.default)
             .map(|default| format!("`{default}`"));
-        let ours = default.unwrap_or_else(|| difference.ours.to_owned());
+        let ruwsgi = default.unwrap_or_else(|| difference.ruwsgi.to_owned());
         page.push_str(&format!(
-            "| `{}` | `{}` | {ours} | {} |\n",
-            difference.option, difference.theirs, difference.why
+            "| `{}` | `{}` | {ruwsgi} | {} |\n",
+            difference.option, difference.uwsgi, difference.why
         ));
     }
     page.push_str(
         "
-`master`, `enable-threads` and `single-interpreter` are off in uWSGI unless they are given, and always on here.
+`master`, `enable-threads` and `single-interpreter` are off by default in uWSGI and always on in ruwsgi.
 
-An unknown name is ignored by uWSGI and reported here, with a suggestion; a value that is no number where one is
-needed, or neither true nor false, is an error here and 0, or true, in uWSGI. [configuration.md](configuration.md) says
-what else is read more strictly. [differences.md](differences.md) lists what differs at work.
+uWSGI ignores unknown names; ruwsgi reports them with a suggestion. A number option with a text that is not a number is
+an error in ruwsgi and 0 in uWSGI; a switch that is neither true nor false is an error in ruwsgi and true in uWSGI.
+[configuration.md](configuration.md) lists the other differences in reading a configuration,
+[differences.md](differences.md) the differences at run time.
 ",
     );
     page
@@ -99,16 +100,16 @@ mod tests {
     use super::*;
 
     #[test]
-    fn every_default_of_uwsgis_parses() {
+    fn every_default_of_uwsgi_parses() {
         for difference in DIFFERENCES {
             assert_eq!(
-                Config::defaults().set(difference.option, difference.theirs),
+                Config::defaults().set(difference.option, difference.uwsgi),
                 Ok(None)
             );
             let row = options::find(difference.option).map(|row| row.default.is_none());
             assert_eq!(
                 row,
-                Some(!difference.ours.is_empty()),
+                Some(!difference.ruwsgi.is_empty()),
                 "{}",
                 difference.option
             );

@@ -1,14 +1,19 @@
-//! What the table says about itself: the help and docs/options.md.
+//! Documentation generated from the table: the help and docs/options.md.
 
 use clap::{Arg, ArgAction, Command};
 
-use crate::config::table::options;
-use crate::config::table::row::{Row, State, Takes};
+use crate::config::values::setting::Takes;
 
-/// The flags of the table, for the help alone: they are read by [`crate::config::read::flags`].
+use super::absent::ABSENT;
+use super::accepted::ACCEPTED;
+use super::directives::DIRECTIVES;
+use super::options;
+use super::row::{Row, State};
+
+/// Adds the flags of the table to the help. clap does not parse them: `read::flags` does.
 pub(crate) fn describe(command: Command) -> Command {
     options::rows()
-        .filter(|row| matches!(row.state, State::Served | State::Directive))
+        .filter(|row| matches!(row.state, State::Served | State::Directive(_)))
         .fold(command, |command, row| command.arg(describe_row(row)))
 }
 
@@ -42,7 +47,7 @@ fn describe_row(row: &'static Row) -> Arg {
     }
 }
 
-/// The page docs/options.md.
+/// The content of docs/options.md.
 pub(crate) fn page() -> String {
     let mut page = String::from(PREFACE);
     let mut section = "";
@@ -53,9 +58,9 @@ pub(crate) fn page() -> String {
         }
         describe_option(&mut page, row);
     }
-    page.push_str("\n## Configuration files\n\nThese act while the configuration is read; [configuration.md](configuration.md) explains them.\n\n");
-    page.push_str("| option | value | what it does |\n|---|---|---|\n");
-    for row in crate::config::table::directives::DIRECTIVES {
+    page.push_str("\n## Configuration files\n\nThese directives act while the configuration is read; see [configuration.md](configuration.md).\n\n");
+    page.push_str("| directive | value | effect |\n|---|---|---|\n");
+    for row in DIRECTIVES {
         page.push_str(&format!(
             "| {} | {} | {} |\n",
             code(row),
@@ -68,13 +73,13 @@ pub(crate) fn page() -> String {
         ));
     }
     page.push_str(ACCEPTED_PREFACE);
-    for row in crate::config::table::accepted::ACCEPTED {
+    for row in ACCEPTED {
         if let State::Accepted(why) = row.state {
             page.push_str(&format!("| {} | {why} |\n", code(row)));
         }
     }
     page.push_str(ABSENT_PREFACE);
-    for row in crate::config::table::absent::ABSENT {
+    for row in ABSENT {
         if let State::Absent(instead) = row.state {
             page.push_str(&format!("| {} | {instead} |\n", code(row)));
         }
@@ -86,26 +91,26 @@ const PREFACE: &str = "# Options
 
 <!-- Written by `ruwsgi options-page` from the table in src/config/table/options.rs; do not edit. -->
 
-Every option is a key of a configuration file, a flag (`--name value`, `--name=value`) and a variable of the
-environment: `socket-timeout` is `UWSGI_SOCKET_TIMEOUT` or `RUWSGI_SOCKET_TIMEOUT`. Where an option is given several
-times the last one wins, except for lists, which grow.
+Every option is a key of a configuration file, a flag (`--name value`, `--name=value`) and an environment variable:
+`socket-timeout` is `UWSGI_SOCKET_TIMEOUT` or `RUWSGI_SOCKET_TIMEOUT`. If an option is given several times, the last
+value wins; the values of a list accumulate.
 ";
 
 const ACCEPTED_PREFACE: &str = "
 ## Accepted without effect
 
-uWSGI needs to be told; ruwsgi does it anyway.
+uWSGI needs these options. ruwsgi accepts them without effect, for the reason given.
 
-| option | why |
+| option | reason |
 |---|---|
 ";
 
 const ABSENT_PREFACE: &str = "
-## Known, but not here
+## Not supported
 
-uWSGI has these. An instance that is given one of them does not start and says so.
+These are options of uWSGI. An instance with one of them does not start; the error names the alternative.
 
-| option | what to do instead |
+| option | alternative |
 |---|---|
 ";
 

@@ -1,11 +1,13 @@
-//! The table of options: one row for each option, and what is generated from the rows.
+//! The option table: one row per option, and what the rows generate.
 
-pub(crate) mod absent;
-pub(crate) mod accepted;
+mod absent;
+mod accepted;
 pub(crate) mod compat;
+mod config;
 pub(crate) mod directives;
 pub(crate) mod docs;
 pub(crate) mod options;
 pub(crate) mod permitted;
+pub(crate) mod plugins;
 pub(crate) mod row;
 pub(crate) mod suggest;

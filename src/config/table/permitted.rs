@@ -1,18 +1,19 @@
-//! `blacklist` and `whitelist`: which options may be given from here on.
+//! `blacklist` and `whitelist`: the options that a part of a configuration may give.
 
 use crate::config::finding::{Fault, shortened};
 
-/// The lists that hold where the reading has come to.
+/// The lists that apply at the current position.
 #[derive(Debug, Default)]
 pub(crate) struct Permitted {
-    /// These may not be given.
+    /// The forbidden options.
     black: Option<Vec<String>>,
-    /// Only these may be given, the end of the list included, as in uWSGI: who is watched cannot end the watch.
+    /// The only permitted options. As in uWSGI, `end-whitelist` must be one of them: a restricted file cannot lift the
+    /// restriction.
     white: Option<Vec<String>>,
 }
 
 impl Permitted {
-    /// Begins or ends a list; a new list takes the place of the one before.
+    /// Begins or ends a list; a new list replaces the one before.
     pub(crate) fn apply(&mut self, directive: &str, names: &str) {
         let names = names.split_whitespace().map(str::to_owned).collect();
         match directive {
@@ -24,25 +25,25 @@ impl Permitted {
         }
     }
 
-    /// What is wrong with giving this option here.
+    /// The fault of giving this option here.
     pub(crate) fn forbids(&self, name: &str) -> Option<Fault> {
         let listed = |list: &[String]| list.iter().any(|listed| listed == name);
         let fault = |list: &str| Fault::new(format!("{} is forbidden by {list}", shortened(name)));
         if self.black.as_deref().is_some_and(listed) {
-            return Some(fault("blacklist").hint("take it out, here or from the blacklist"));
+            return Some(fault("blacklist").hint("remove it, here or from the blacklist"));
         }
         if self.white.as_deref().is_some_and(|list| !listed(list)) {
-            return Some(fault("whitelist").hint("take it out, or add it to the whitelist"));
+            return Some(fault("whitelist").hint("remove it, or add it to the whitelist"));
         }
         None
     }
 
-    /// Whether some list holds.
+    /// Whether a list applies.
     pub(crate) fn restricts(&self) -> bool {
         self.black.is_some() || self.white.is_some()
     }
 
-    /// Without any list, until the returned lists are put back.
+    /// Removes the lists and returns them, to be restored later.
     pub(crate) fn suspend(&mut self) -> Permitted {
         std::mem::take(self)
     }
@@ -62,7 +63,7 @@ mod tests {
     }
 
     #[test]
-    fn the_last_blacklist_counts_until_it_ends() {
+    fn the_last_blacklist_applies_until_it_ends() {
         let mut permitted = Permitted::default();
         permitted.apply("blacklist", "threads");
         permitted.apply("blacklist", "processes");

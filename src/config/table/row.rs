@@ -1,59 +1,77 @@
-//! A row of the option table.
+//! The row type of the option table.
 
-/// Whether a flag takes a value.
+use crate::config::values::setting::Takes;
+
+/// The action of a directive: an option that acts while the configuration is read.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
-pub(crate) enum Takes {
-    /// `--opt`; `--opt=false` is understood too.
-    Nothing,
-    /// `--opt` or `--opt=value`.
-    Maybe,
-    /// `--opt value` or `--opt=value`.
-    Value,
+pub(crate) enum Directive {
+    /// Read another file now.
+    Load,
+    /// Read another file after everything else.
+    Inherit,
+    /// Define an option: `name=value`.
+    Set,
+    /// Define a placeholder: `name=value`.
+    SetPlaceholder,
+    /// Begin a condition.
+    If,
+    /// Begin a loop.
+    For,
+    /// End a condition or a loop.
+    End,
+    /// Print the value.
+    Print,
+    /// Define a custom option.
+    Declare,
+    /// Begin or end a list of permitted or forbidden options.
+    Permit,
+    /// Name the configuration to use if this one fails.
+    Fallback,
 }
 
-/// What an option does here.
+/// How ruwsgi treats an option.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 pub(crate) enum State {
-    /// It works.
+    /// It has an effect.
     Served,
-    /// It is taken without effect, for this reason.
+    /// It is accepted without effect, for this reason.
     Accepted(&'static str),
-    /// It is one of uWSGI's and not here; this is what to do instead.
+    /// It is an option of uWSGI that is not supported; the text is the alternative.
     Absent(&'static str),
     /// It acts while the configuration is read.
-    Directive,
+    Directive(Directive),
 }
 
-/// One option: its names, what it takes and what it does.
+/// An option: names, value, state and documentation.
 #[derive(Debug, Clone, Copy)]
 pub(crate) struct Row {
-    /// The names, the usual one first.
+    /// The names; the first is the canonical one.
     pub(crate) names: &'static [&'static str],
     /// The short flag.
     pub(crate) short: Option<char>,
     /// Whether the flag takes a value.
     pub(crate) takes: Takes,
-    /// The value's name in the help.
+    /// The placeholder of the value in the help.
     pub(crate) arg: &'static str,
-    /// Whether it may be given several times.
+    /// Whether values accumulate.
     pub(crate) many: bool,
-    /// The default as one would write it.
+    /// The default in the notation of a configuration file.
     pub(crate) default: Option<&'static str>,
-    /// The heading it stands under.
+    /// The heading in the help.
     pub(crate) section: &'static str,
-    /// What it does here.
+    /// How ruwsgi treats the option.
     pub(crate) state: State,
-    /// One or two sentences.
+    /// The documentation: one or two sentences.
     pub(crate) doc: &'static str,
 }
 
 impl Row {
-    /// The usual name.
+    /// The canonical name.
     pub(crate) fn name(&self) -> &'static str {
         self.names.first().copied().unwrap_or_default()
     }
 
-    /// A row of uWSGI's that is taken without effect.
+    /// A row of an option that is accepted without effect.
     pub(crate) const fn accepted(
         names: &'static [&'static str],
         takes: Takes,
@@ -62,7 +80,7 @@ impl Row {
         Row::bare(names, takes, State::Accepted(why))
     }
 
-    /// A row of uWSGI's that is not here.
+    /// A row of an option that is not supported.
     pub(crate) const fn absent(
         names: &'static [&'static str],
         takes: Takes,
@@ -71,8 +89,9 @@ impl Row {
         Row::bare(names, takes, State::Absent(instead))
     }
 
-    /// A row that acts while the configuration is read.
+    /// A row of a directive.
     pub(crate) const fn directive(
+        directive: Directive,
         names: &'static [&'static str],
         takes: Takes,
         arg: &'static str,
@@ -82,11 +101,11 @@ impl Row {
             arg,
             doc,
             many: true,
-            ..Row::bare(names, takes, State::Directive)
+            ..Row::bare(names, takes, State::Directive(directive))
         }
     }
 
-    /// The same with a short flag.
+    /// The row with a short flag.
     pub(crate) const fn short(self, short: char) -> Row {
         Row {
             short: Some(short),

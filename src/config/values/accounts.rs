@@ -1,13 +1,13 @@
-//! Users and groups as /etc/passwd and /etc/group have them, for advice; privileges are dropped by the system's own lookup.
+//! Users and groups from /etc/passwd and /etc/group, for hints only; dropping privileges uses the system's lookup.
 
 use std::fs;
 
-/// A user or a group for which permissions are judged.
+/// A user whose file permissions are checked.
 #[derive(Debug, Clone, PartialEq, Eq)]
 pub(crate) struct Account {
     pub(crate) name: String,
     pub(crate) uid: u32,
-    /// All its groups.
+    /// The primary group and the supplementary groups.
     pub(crate) gids: Vec<u32>,
 }
 
@@ -32,8 +32,8 @@ impl Account {
         Some(Account { name, uid, gids })
     }
 
-    /// Whether a file of this owner, group and mode gives the user this right (4 read, 2 write, 1 search).
-    pub(crate) fn may(&self, right: u32, uid: u32, gid: u32, mode: u32) -> bool {
+    /// Whether the user has a permission (4 read, 2 write, 1 search) on a file with this owner, group and mode.
+    pub(crate) fn may(&self, permission: u32, uid: u32, gid: u32, mode: u32) -> bool {
         let shift = if self.uid == uid {
             6
         } else if self.gids.contains(&gid) {
@@ -41,11 +41,11 @@ impl Account {
         } else {
             0
         };
-        self.uid == 0 || (mode >> shift) & right == right
+        self.uid == 0 || (mode >> shift) & permission == permission
     }
 }
 
-/// The number of a group given by name or number.
+/// The number of a group that is given by name or number.
 pub(crate) fn gid_of(group: &str) -> Option<u32> {
     group
         .parse()
@@ -53,15 +53,15 @@ pub(crate) fn gid_of(group: &str) -> Option<u32> {
         .or_else(|| record("/etc/group", group)?.get(2)?.parse().ok())
 }
 
-/// The name that has this number in a file like /etc/passwd; without one the number itself.
+/// The name of a number in a file like /etc/passwd; the number itself if the file has no name for it.
 pub(crate) fn name_of(file: &str, number: u32) -> String {
-    let wanted = number.to_string();
+    let number = number.to_string();
     let found = lines(file)
         .into_iter()
-        .find(|fields| fields.get(2) == Some(&wanted));
+        .find(|fields| fields.get(2) == Some(&number));
     found
         .and_then(|fields| fields.into_iter().next())
-        .unwrap_or(wanted)
+        .unwrap_or(number)
 }
 
 fn record(file: &str, key: &str) -> Option<Vec<String>> {
@@ -78,7 +78,7 @@ fn lines(file: &str) -> Vec<Vec<String>> {
         .collect()
 }
 
-/// The user nginx's workers run as, when nginx is installed here.
+/// The user of nginx's workers, if nginx is installed.
 pub(crate) fn nginx() -> Option<Account> {
     let text = fs::read_to_string("/etc/nginx/nginx.conf").ok()?;
     let user = text

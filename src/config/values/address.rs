@@ -1,4 +1,4 @@
-//! Where an instance listens, as uWSGI writes it.
+//! Listening addresses in uWSGI's notation.
 
 use std::fmt;
 use std::os::fd::RawFd;
@@ -6,37 +6,36 @@ use std::path::PathBuf;
 
 use crate::config::finding::Fault;
 
-/// The longest path the kernel binds: `sun_path` has 108 bytes, one of them ends it.
-const LONGEST_UNIX: usize = 107;
+/// The maximum length of a Unix socket path: `sun_path` has 108 bytes with the NUL at its end, unix(7).
+const MAX_UNIX_PATH: usize = 107;
 
 /// A listening address.
 #[derive(Debug, Clone, PartialEq, Eq, Hash)]
 pub(crate) enum Address {
-    /// A Unix socket at a path; a relative one counts from the directory after `chdir`.
+    /// A Unix socket at a path; a relative path is resolved after `chdir`.
     Unix(PathBuf),
     /// A Unix socket in the abstract namespace, without its leading NUL.
     Abstract(Vec<u8>),
-    /// A TCP socket. An empty host means every interface; port 0 lets the kernel choose.
+    /// A TCP socket. An empty host is every interface; port 0 lets the kernel choose.
     Tcp {
-        /// A name, an IPv4 address, an IPv6 address without brackets, or nothing.
+        /// A host name, an IPv4 address, an IPv6 address without brackets, or an empty text.
         host: String,
         /// The port.
         port: u16,
     },
-    /// A descriptor that was inherited.
+    /// An inherited descriptor.
     Fd(RawFd),
 }
 
 impl Address {
-    /// Reads an address as uWSGI writes it: `/path`, `name.sock`, `@name`, `:8000`, `host:port`, `[v6]:port`, `fd://3`.
+    /// Parses an address in uWSGI's notation: `/path`, `name.sock`, `@name`, `:8000`, `host:port`, `[v6]:port`, `fd://3`.
     ///
     /// # Errors
-    /// Says what cannot be bound and how to write it.
+    /// When the address cannot be bound; the hint shows the right notation.
     pub(crate) fn parse(text: &str) -> Result<Address, Fault> {
         if text.is_empty() {
-            return Err(
-                Fault::new("no address is given").hint("write a path, :8000, host:port or fd://3")
-            );
+            return Err(Fault::new("the value has no address")
+                .hint("write a path, :8000, host:port or fd://3"));
         }
         if let Some(number) = text.strip_prefix("fd://") {
             return descriptor(number);
@@ -44,7 +43,7 @@ impl Address {
         if let Some(name) = text.strip_prefix('@').or_else(|| text.strip_prefix("\\0")) {
             return abstract_name(name);
         }
-        if let Some(fault) = foreign_spelling(text) {
+        if let Some(fault) = foreign_notation(text) {
             return Err(fault);
         }
         if !text.contains(':') || text.starts_with(['/', '.']) {
@@ -53,7 +52,7 @@ impl Address {
         tcp(text)
     }
 
-    /// Whether anyone on the network can reach it, as far as the text tells.
+    /// Whether other machines can reach the address; host names other than `localhost` count as public.
     pub(crate) fn is_public(&self) -> bool {
         match self {
             Address::Tcp { host, .. } => {
@@ -88,30 +87,30 @@ fn descriptor(number: &str) -> Result<Address, Fault> {
 fn abstract_name(name: &str) -> Result<Address, Fault> {
     match name.len() {
         0 => Err(Fault::new("the abstract socket has no name").hint("write @name")),
-        len if len > LONGEST_UNIX => Err(too_long(len)),
+        len if len > MAX_UNIX_PATH => Err(too_long(len)),
         _ => Ok(Address::Abstract(name.as_bytes().to_vec())),
     }
 }
 
 fn unix(path: &str) -> Result<Address, Fault> {
     match path.len() {
-        len if len > LONGEST_UNIX => Err(too_long(len)),
+        len if len > MAX_UNIX_PATH => Err(too_long(len)),
         _ => Ok(Address::Unix(PathBuf::from(path))),
     }
 }
 
 fn too_long(len: usize) -> Fault {
     Fault::new(format!(
-        "the path has {len} bytes, and the kernel takes {LONGEST_UNIX} for a Unix socket"
+        "the path has {len} bytes; the maximum for a Unix socket is {MAX_UNIX_PATH}"
     ))
     .hint("use a shorter path")
 }
 
-/// Spellings of other servers and of uWSGI's rarer forms, each with the way out.
-fn foreign_spelling(text: &str) -> Option<Fault> {
+/// The fault for the notation of other servers and for forms of uWSGI that are not supported.
+fn foreign_notation(text: &str) -> Option<Fault> {
     if let Some(path) = text.strip_prefix("unix:") {
         return Some(
-            Fault::new("unix: is how others write it")
+            Fault::new("the prefix unix: is not used here")
                 .hint(format!("write {}", path.trim_start_matches("//"))),
         );
     }
@@ -121,12 +120,14 @@ fn foreign_spelling(text: &str) -> Option<Fault> {
         );
     }
     if text.starts_with('=') {
-        return Some(Fault::new("shared sockets are not here").hint("write the address itself"));
+        return Some(
+            Fault::new("shared sockets are not supported").hint("write the address itself"),
+        );
     }
     if text.contains(".*:") {
         return Some(
             Fault::new("an address with a * is not supported")
-                .hint("write the address itself, or :port for all of them"),
+                .hint("write the address itself, or :port for all addresses"),
         );
     }
     None
@@ -141,8 +142,7 @@ fn tcp(text: &str) -> Result<Address, Fault> {
             .strip_suffix(']')
             .filter(|inner| inner.parse::<std::net::Ipv6Addr>().is_ok() || inner.contains('%'))
             .ok_or_else(|| {
-                Fault::new("what stands in brackets is not an IPv6 address")
-                    .hint("write [::1]:8000")
+                Fault::new("the text in brackets is not an IPv6 address").hint("write [::1]:8000")
             })?,
         None if host.contains(':') => {
             return Err(Fault::new("an IPv6 address needs brackets").hint("write [::1]:8000"));
@@ -162,20 +162,19 @@ fn tcp(text: &str) -> Result<Address, Fault> {
     }
     Ok(Address::Tcp {
         host: host.to_owned(),
-        port: port_of(port)?,
+        port: parse_port(port)?,
     })
 }
 
-fn port_of(text: &str) -> Result<u16, Fault> {
+fn parse_port(text: &str) -> Result<u16, Fault> {
     if text.is_empty() {
         return Err(Fault::new("the port is missing").hint("write :8000 or host:8000"));
     }
     if !text.bytes().all(|b| b.is_ascii_digit()) {
         return Err(Fault::new(format!("the port {text} is not a number")));
     }
-    text.parse().map_err(|_| {
-        Fault::new(format!("there is no port {text}")).hint("ports go from 0 to 65535")
-    })
+    text.parse()
+        .map_err(|_| Fault::new(format!("there is no port {text}")).hint("ports are 0 to 65535"))
 }
 
 #[cfg(test)]
@@ -221,7 +220,7 @@ mod tests {
     fn a_port_that_does_not_exist_is_refused() {
         assert_eq!(
             fault(":99999"),
-            "there is no port 99999; ports go from 0 to 65535"
+            "there is no port 99999; ports are 0 to 65535"
         );
         assert!(fault("localhost:").contains("missing"));
         assert!(fault(":http").contains("not a number"));

@@ -1,54 +1,56 @@
-//! Companion processes: the values of `attach-daemon` and its kin.
+//! Processes that run beside the workers: the values of `attach-daemon`, `smart-attach-daemon` and `attach-daemon2`.
 
 use std::time::Duration;
 
 use crate::config::finding::Fault;
-use crate::config::table::options::Config;
-use crate::config::values::keyed::{name_of_command, pairs, unknown};
-use crate::config::values::parse::{full, seconds, switch};
-use crate::config::values::setting::{Read, Value};
 
-/// A companion process as it was asked for.
+use super::keyed::{name_of_command, pairs, unknown_key};
+use super::number::seconds;
+use super::setting::{Parsed, Value};
+use super::signal::signal;
+use super::text::{non_empty, switch};
+
+/// The settings of a companion process.
 #[derive(Debug, Clone, PartialEq, Eq)]
 pub(crate) struct Companion {
-    /// Its name in the log.
+    /// The name in log messages.
     pub(crate) name: String,
-    /// The command, for `/bin/sh -c`.
+    /// The command; `/bin/sh -c` runs it.
     pub(crate) command: String,
-    /// The file with its process id: then it outlives reloads, and the instance.
+    /// The file with the process id. A companion with a pidfile survives reloads and the end of the instance.
     pub(crate) pidfile: Option<String>,
-    /// The pidfile is written by us, because the command stays in the foreground.
+    /// The command stays in the foreground and does not write the pidfile; the master writes it.
     pub(crate) writes_no_pidfile: bool,
-    /// How often the pidfile is looked at.
+    /// The interval at which the pidfile is read.
     pub(crate) freq: Duration,
-    /// Its end ends the instance.
+    /// The instance stops when the command exits.
     pub(crate) control: bool,
-    /// Files whose change restarts it.
+    /// Files whose change restarts the command.
     pub(crate) touch: Vec<String>,
-    /// The signal that asks it to stop.
+    /// The signal that stops the command.
     pub(crate) stop_signal: i32,
-    /// The signal that asks it to stop, or to reload, when the instance reloads.
+    /// The signal sent when the instance reloads.
     pub(crate) reload_signal: Option<i32>,
-    /// It is sent the signals although it has a pidfile.
+    /// The signals are sent although the command has a pidfile.
     pub(crate) notify: bool,
-    /// It keeps the master's standard input.
+    /// The command inherits the master's standard input.
     pub(crate) stdin: bool,
-    /// The user it runs as.
+    /// The user that runs the command.
     pub(crate) uid: Option<String>,
-    /// The group it runs as.
+    /// The group that runs the command.
     pub(crate) gid: Option<String>,
-    /// The directory it runs in.
+    /// The working directory of the command.
     pub(crate) chdir: Option<String>,
-    /// The longest pause before it is started again.
+    /// The maximum delay before the command is restarted.
     pub(crate) max_throttle: Option<Duration>,
-    /// How long it may take to stop.
+    /// The timeout of a stop; then the command is killed.
     pub(crate) mercy: Duration,
 }
 
-/// The usual `freq`, uWSGI's.
+/// The default of `freq`, as in uWSGI.
 const FREQ: Duration = Duration::from_secs(10);
 
-/// How long a companion may take to stop unless it says otherwise.
+/// The default timeout of a stop.
 const MERCY: Duration = Duration::from_secs(10);
 
 const SIGTERM: i32 = 15;
@@ -73,7 +75,7 @@ const KEYS: &[&str] = &[
 ];
 
 impl Companion {
-    fn of(command: &str) -> Companion {
+    fn new(command: &str) -> Companion {
         Companion {
             name: name_of_command(command),
             command: command.to_owned(),
@@ -94,21 +96,21 @@ impl Companion {
         }
     }
 
-    fn smart(text: &str) -> Read<Companion> {
+    fn smart(text: &str) -> Parsed<Companion> {
         let Some((pidfile, command)) = text.split_once(char::is_whitespace) else {
-            return Err(Fault::new("there is no command in it")
+            return Err(Fault::new("the value has no command")
                 .hint("write the pidfile, a space and the command"));
         };
-        let (command, remark) = full(command.trim())?;
+        let (command, remark) = non_empty(command.trim())?;
         let companion = Companion {
             pidfile: Some(pidfile.to_owned()),
-            ..Companion::of(&command)
+            ..Companion::new(&command)
         };
         Ok((companion, remark))
     }
 
     fn keyed(text: &str) -> Result<Companion, Fault> {
-        let mut companion = Companion::of("");
+        let mut companion = Companion::new("");
         let mut name = None;
         for (key, value) in pairs(text)? {
             companion
@@ -116,7 +118,7 @@ impl Companion {
                 .map_err(|fault| fault.of(&key, &value))?;
         }
         if companion.command.is_empty() {
-            return Err(Fault::new("there is no command in it").hint("write cmd=COMMAND"));
+            return Err(Fault::new("the value has no command").hint("write cmd=COMMAND"));
         }
         if companion.writes_no_pidfile && companion.pidfile.is_none() {
             return Err(Fault::new("daemonize needs a pidfile").hint("write pidfile=PATH"));
@@ -126,7 +128,7 @@ impl Companion {
     }
 
     fn set(&mut self, key: &str, value: &str, name: &mut Option<String>) -> Result<(), Fault> {
-        let text = || full(value).map(|(text, _)| text);
+        let text = || non_empty(value).map(|(text, _)| text);
         let flag = || switch(value).map(|(flag, _)| flag);
         let time = || seconds(value).map(|(time, _)| time);
         match key {
@@ -147,63 +149,37 @@ impl Companion {
             "max_throttle" => self.max_throttle = Some(time()?),
             "mercy" => self.mercy = time()?,
             "ns_pid" => {
-                return Err(Fault::new("a namespace of its own is not made")
-                    .hint("confine the command by unshare or by systemd-run"));
+                return Err(Fault::new("PID namespaces are not supported")
+                    .hint("run the command with unshare or systemd-run"));
             }
-            "legion" => return Err(Fault::new("there is no cluster of instances")),
-            _ => return Err(unknown(key, KEYS)),
+            "legion" => {
+                return Err(Fault::new(
+                    "clusters of instances (legions) are not supported",
+                ));
+            }
+            _ => return Err(unknown_key(key, KEYS)),
         }
         Ok(())
     }
 }
 
-/// A signal by its number or its name, with or without SIG.
-pub(crate) fn signal(text: &str) -> Result<i32, Fault> {
-    const NAMES: &[(&str, i32)] = &[
-        ("HUP", 1),
-        ("INT", 2),
-        ("QUIT", 3),
-        ("ABRT", 6),
-        ("KILL", 9),
-        ("USR1", 10),
-        ("USR2", 12),
-        ("ALRM", 14),
-        ("TERM", 15),
-        ("CONT", 18),
-        ("STOP", 19),
-        ("TSTP", 20),
-        ("WINCH", 28),
-    ];
-    let upper = text.trim().to_ascii_uppercase();
-    let bare = upper.strip_prefix("SIG").unwrap_or(&upper);
-    let named = NAMES.iter().find(|(name, _)| *name == bare);
-    let number = named
-        .map(|(_, number)| *number)
-        .or_else(|| bare.parse().ok());
-    number
-        .filter(|number| (1..=31).contains(number))
-        .ok_or_else(|| {
-            Fault::new("it is no signal").hint("write a name or a number, such as TERM or 15")
-        })
-}
-
-/// Declares a type of option whose values are companions.
+/// Declares an option type whose values are companions.
 macro_rules! companion {
     ($(#[$doc:meta])* $name:ident, $arg:literal, $parse:expr) => {
         $(#[$doc])*
         pub(crate) struct $name;
 
         impl Value for $name {
-            type Is = Companion;
-            type Got<'a> = &'a Companion;
+            type Stored = Companion;
+            type Ref<'a> = &'a Companion;
             const ARG: &'static str = $arg;
 
-            fn parse(text: &str) -> Read<Companion> {
+            fn parse(text: &str) -> Parsed<Companion> {
                 ($parse)(text)
             }
 
-            fn got(is: &Companion) -> &Companion {
-                is
+            fn get(stored: &Companion) -> &Companion {
+                stored
             }
         }
     };
@@ -212,15 +188,15 @@ macro_rules! companion {
 companion!(
     /// A command that stays in the foreground.
     Attached, "COMMAND", |text| {
-        let (command, remark) = full(text)?;
-        Ok((Companion::of(&command), remark))
+        let (command, remark) = non_empty(text)?;
+        Ok((Companion::new(&command), remark))
     }
 );
 companion!(
-    /// The same, whose end ends the instance.
+    /// A command that stays in the foreground; the instance stops when the command exits.
     Controlling, "COMMAND", |text| {
-        let (command, remark) = full(text)?;
-        Ok((Companion { control: true, ..Companion::of(&command) }, remark))
+        let (command, remark) = non_empty(text)?;
+        Ok((Companion { control: true, ..Companion::new(&command) }, remark))
     }
 );
 companion!(
@@ -235,35 +211,9 @@ companion!(
     }
 );
 companion!(
-    /// A companion by keys.
+    /// A companion given by keys.
     Keyed, "KEY=VALUE,...", |text| Ok((Companion::keyed(text)?, None))
 );
-
-impl Config {
-    /// All companions, each with a name of its own.
-    pub(crate) fn companions(&self) -> Vec<Companion> {
-        let lists = [
-            self.attach_daemon(),
-            self.attach_control_daemon(),
-            self.smart_attach_daemon(),
-            self.smart_attach_daemon2(),
-            self.attach_daemon2(),
-        ];
-        let mut companions: Vec<Companion> = Vec::new();
-        for companion in lists.into_iter().flatten() {
-            let mut companion = companion.clone();
-            let name = companion.name.clone();
-            for number in 2.. {
-                if companions.iter().all(|other| other.name != companion.name) {
-                    break;
-                }
-                companion.name = format!("{name} {number}");
-            }
-            companions.push(companion);
-        }
-        companions
-    }
-}
 
 #[cfg(test)]
 #[allow(clippy::unwrap_used)]
@@ -284,13 +234,13 @@ mod tests {
     #[test]
     fn keys_that_are_not_served_are_refused_by_name() {
         for (text, part) in [
-            ("cmd=a,ns_pid=1", "namespace"),
-            ("cmd=a,legion=x", "cluster"),
-            ("cmd=a,frek=1", "no key frek"),
-            ("cmd=a,stopsignal=99", "no signal"),
+            ("cmd=a,ns_pid=1", "namespaces"),
+            ("cmd=a,legion=x", "clusters"),
+            ("cmd=a,frek=1", "unknown key frek"),
+            ("cmd=a,stopsignal=99", "unknown signal"),
             ("freq=3", "no command"),
             ("cmd=a,daemonize=1", "needs a pidfile"),
-            ("cmd=a -Q x,y", "y is no key=value"),
+            ("cmd=a -Q x,y", "y is not key=value"),
         ] {
             let fault = Keyed::parse(text).unwrap_err();
             assert!(fault.what.contains(part), "{text}: {}", fault.what);

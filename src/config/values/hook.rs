@@ -1,82 +1,83 @@
-//! What is done at certain moments: the values of `exec-*` and `hook-*`.
+//! Hooks: the values of `exec-*`, `hook-*` and `touch-exec`.
 
 use crate::config::finding::{Fault, shortened};
-use crate::config::values::companion::signal;
-use crate::config::values::parse::full;
-use crate::config::values::setting::{Read, Value};
 
-/// One action of a hook.
+use super::setting::{Parsed, Value};
+use super::signal::signal;
+use super::text::non_empty;
+
+/// An action of a hook.
 #[derive(Debug, Clone, PartialEq, Eq)]
 pub(crate) enum Action {
-    /// Run a command by `/bin/sh -c`; that it fails is a failure.
+    /// Run a command by `/bin/sh -c`; a status other than 0 is a failure of the hook.
     Exec(String),
-    /// The same, but it may fail.
+    /// Run a command by `/bin/sh -c`; its status is ignored.
     SafeExec(String),
     /// Write a line to the log.
     Print(String),
-    /// Enter a directory.
+    /// Change the working directory.
     ChangeDirectory(String),
     /// Set an environment variable.
     PutEnv(String, String),
-    /// End the instance with this status.
+    /// Stop the instance with this exit status.
     Exit(i32),
-    /// Give a signal to the master a meaning.
-    UnixSignal(i32, Meaning),
-    /// Make a directory.
+    /// Set the action of a signal to the master.
+    UnixSignal(i32, SignalFunction),
+    /// Create a directory.
     MakeDirectory(String),
     /// Set the permissions of a file.
     ChangeMode(String, u32),
-    /// Add the sticky bit to the permissions of a file.
+    /// Set the sticky bit of a file.
     Sticky(String),
     /// Set the owner of a file: user and group, by name or number.
     ChangeOwner(String, String, String),
     /// Remove a file.
     Unlink(String),
-    /// Make a file, or empty it.
+    /// Create a file, or truncate it.
     Create(String),
-    /// Write a text to a file, in the place of what is in it.
+    /// Replace the content of a file by a text.
     Write(String, String),
-    /// Write a text to the end of a file.
+    /// Append a text to a file.
     Append(String, String),
-    /// Write a text to a FIFO; without effect where nobody reads it.
+    /// Write a text to a FIFO; no effect if no process reads the FIFO.
     WriteFifo(String, String),
     /// Wait until a path exists.
-    WaitFor(Awaited, String),
+    WaitFor(WaitTarget, String),
 }
 
-/// What a signal can be made to mean.
+/// The action of a signal that `unix_signal` sets.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
-pub(crate) enum Meaning {
-    /// `gracefully_kill_them_all`, `kill_them_all`: stop, the requests in flight first.
+pub(crate) enum SignalFunction {
+    /// `gracefully_kill_them_all`, `kill_them_all`: finish the requests in flight and stop.
     Stop,
     /// `grace_them_all`: reload.
     Reload,
-    /// `reap_them_all`: reload, and kill the old workers.
+    /// `reap_them_all`: reload and kill the old workers.
     BrutalReload,
 }
 
-/// What is waited for.
+/// The kind of file that a hook waits for.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
-pub(crate) enum Awaited {
-    /// Anything of this name.
+pub(crate) enum WaitTarget {
+    /// Any file.
     Anything,
-    /// A file.
+    /// A regular file.
     File,
     /// A directory.
     Directory,
-    /// Somebody who accepts connections.
+    /// A Unix socket that accepts connections.
     Socket,
 }
 
 impl Action {
-    /// `action:arguments`
-    fn read(text: &str) -> Result<Action, Fault> {
+    /// Parses `action:arguments`.
+    fn parse(text: &str) -> Result<Action, Fault> {
         let Some((name, rest)) = text.split_once(':') else {
-            return Err(Fault::new("there is no action in it")
+            return Err(Fault::new("the value has no action")
                 .hint("write action:arguments, such as exec:command"));
         };
         let one = || match rest.trim() {
-            "" => Err(Fault::new(format!("{name} has nothing to act on"))),
+            "" => Err(Fault::new(format!("{name} has no argument"))),
             path => Ok(path.to_owned()),
         };
         let two = || match rest.trim_start().split_once(' ') {
@@ -101,7 +102,7 @@ impl Action {
             "mkdir" => Action::MakeDirectory(one()?),
             "chmod" => {
                 let (path, mode) = two()?;
-                Action::ChangeMode(path, mode_of(&mode)?)
+                Action::ChangeMode(path, parse_mode(&mode)?)
             }
             "sticky" => Action::Sticky(one()?),
             "chown" | "chown2" => match rest.split_whitespace().collect::<Vec<_>>()[..] {
@@ -120,16 +121,17 @@ impl Action {
                 Err(_) => Action::Append(one()?, "\n".to_owned()),
             },
             "writefifo" => two().map(|(path, text)| Action::WriteFifo(path, text))?,
-            "wait_for_fs" => Action::WaitFor(Awaited::Anything, one()?),
-            "wait_for_file" => Action::WaitFor(Awaited::File, one()?),
-            "wait_for_dir" => Action::WaitFor(Awaited::Directory, one()?),
-            "wait_for_socket" => Action::WaitFor(Awaited::Socket, one()?),
-            other => return Err(absent(other)),
+            "wait_for_fs" => Action::WaitFor(WaitTarget::Anything, one()?),
+            "wait_for_file" => Action::WaitFor(WaitTarget::File, one()?),
+            "wait_for_dir" => Action::WaitFor(WaitTarget::Directory, one()?),
+            "wait_for_socket" => Action::WaitFor(WaitTarget::Socket, one()?),
+            other => return Err(unknown_action(other)),
         })
     }
 
-    /// Whether the action changes the process that performs it, or holds it up.
-    fn is_for_the_start(&self) -> bool {
+    /// Whether the action changes or blocks the process that performs it; such actions are allowed only before the
+    /// workers start.
+    fn is_start_only(&self) -> bool {
         matches!(
             self,
             Action::ChangeDirectory(_) | Action::PutEnv(..) | Action::Exit(_) | Action::WaitFor(..)
@@ -137,14 +139,14 @@ impl Action {
     }
 }
 
-/// Why there is no such action.
-fn absent(name: &str) -> Fault {
-    let fault = Fault::new(format!("there is no action {}", shortened(name)));
+/// The fault for an unknown action.
+fn unknown_action(name: &str) -> Fault {
+    let fault = Fault::new(format!("unknown action {}", shortened(name)));
     match name {
-        "mount" | "umount" => fault.hint("mount before the instance starts, by systemd or fstab"),
-        "hostname" => fault.hint("set the host's name before the instance starts"),
+        "mount" | "umount" => fault.hint("mount before the instance starts, by systemd or fstab(5)"),
+        "hostname" => fault.hint("set the host name before the instance starts"),
         "call" | "callret" | "callint" | "callintret" | "ffi" => {
-            fault.hint("functions of the binary cannot be called; use exec:command")
+            fault.hint("calling functions of the binary is not supported; use exec:command")
         }
         "rpc" | "retryrpc" | "alarm" => fault.hint("use exec:command"),
         "spinningfifo" => fault.hint("use writefifo, or exec:command"),
@@ -166,7 +168,7 @@ fn exit_status(text: &str) -> Result<i32, Fault> {
     }
 }
 
-fn mode_of(text: &str) -> Result<u32, Fault> {
+fn parse_mode(text: &str) -> Result<u32, Fault> {
     u32::from_str_radix(text.trim(), 8)
         .ok()
         .filter(|mode| *mode <= 0o7777)
@@ -174,49 +176,49 @@ fn mode_of(text: &str) -> Result<u32, Fault> {
 }
 
 fn unix_signal(text: &str) -> Result<Action, Fault> {
-    const LISTENED: &[i32] = &[1, 2, 3, 10, 12, 14, 15];
+    const HANDLED: &[i32] = &[1, 2, 3, 10, 12, 14, 15];
     let Some((number, function)) = text.trim().split_once(' ') else {
         return Err(Fault::new(
-            "unix_signal needs a signal, a space and what it means",
+            "unix_signal needs a signal, a space and a function",
         ));
     };
     let number = signal(number)?;
-    if !LISTENED.contains(&number) {
-        return Err(Fault::new("the master does not listen to this signal")
+    if !HANDLED.contains(&number) {
+        return Err(Fault::new("the master does not handle this signal")
             .hint("use HUP, INT, QUIT, USR1, USR2, ALRM or TERM"));
     }
-    let meaning = match function.trim() {
-        "gracefully_kill_them_all" | "kill_them_all" => Meaning::Stop,
-        "grace_them_all" => Meaning::Reload,
-        "reap_them_all" => Meaning::BrutalReload,
+    let action = match function.trim() {
+        "gracefully_kill_them_all" | "kill_them_all" => SignalFunction::Stop,
+        "grace_them_all" => SignalFunction::Reload,
+        "reap_them_all" => SignalFunction::BrutalReload,
         other => {
             return Err(
-                Fault::new(format!("a signal cannot mean {}", shortened(other))).hint(
-                    "it can mean gracefully_kill_them_all, kill_them_all, grace_them_all or reap_them_all",
+                Fault::new(format!("unknown function {}", shortened(other))).hint(
+                    "the functions are gracefully_kill_them_all, kill_them_all, grace_them_all and reap_them_all",
                 ),
             );
         }
     };
-    Ok(Action::UnixSignal(number, meaning))
+    Ok(Action::UnixSignal(number, action))
 }
 
-/// Declares a type of option whose values are actions.
+/// Declares an option type whose values are actions.
 macro_rules! action {
     ($(#[$doc:meta])* $name:ident, $arg:literal, $parse:expr) => {
         $(#[$doc])*
         pub(crate) struct $name;
 
         impl Value for $name {
-            type Is = Action;
-            type Got<'a> = &'a Action;
+            type Stored = Action;
+            type Ref<'a> = &'a Action;
             const ARG: &'static str = $arg;
 
-            fn parse(text: &str) -> Read<Action> {
+            fn parse(text: &str) -> Parsed<Action> {
                 ($parse)(text)
             }
 
-            fn got(is: &Action) -> &Action {
-                is
+            fn get(stored: &Action) -> &Action {
+                stored
             }
         }
     };
@@ -224,105 +226,105 @@ macro_rules! action {
 
 action!(
     /// A command.
-    Exec, "COMMAND", |text| full(text).map(|(command, remark)| (Action::Exec(command), remark))
+    Exec, "COMMAND", |text| non_empty(text).map(|(command, remark)| (Action::Exec(command), remark))
 );
 action!(
-    /// An action of the start, where the instance can still be changed and held up.
-    StartHook, "ACTION:ARGUMENTS", |text| match without_signal(Action::read(text)?)? {
+    /// An action before the workers start; it may change or block the instance.
+    StartHook, "ACTION:ARGUMENTS", |text| match reject_signal(Action::parse(text)?)? {
         Action::ChangeDirectory(_) => {
-            Err(Fault::new("chdir is followed later, and by every reload").hint("use chdir, or hook-pre-app"))
+            Err(Fault::new("the instance changes to chdir after this hook, and at every reload").hint("use chdir, or hook-pre-app"))
         }
         action => Ok((action, None)),
     }
 );
 action!(
     /// An action before the application is loaded.
-    AppHook, "ACTION:ARGUMENTS", |text| Ok((without_signal(Action::read(text)?)?, None))
+    AppHook, "ACTION:ARGUMENTS", |text| Ok((reject_signal(Action::parse(text)?)?, None))
 );
 action!(
-    /// An action when the application is loaded, which may still hold it up.
-    LoadedHook, "ACTION:ARGUMENTS", |text| match without_signal(Action::read(text)?)? {
+    /// An action after the application is loaded; it may block the start.
+    LoadedHook, "ACTION:ARGUMENTS", |text| match reject_signal(Action::parse(text)?)? {
         Action::ChangeDirectory(_) | Action::PutEnv(..) => Err(too_late()),
         action => Ok((action, None)),
     }
 );
 action!(
-    /// An action of the running master.
-    MasterHook, "ACTION:ARGUMENTS", |text| Ok((while_running(Action::read(text)?)?, None))
+    /// An action of the master while the workers serve; it may set signal actions.
+    MasterHook, "ACTION:ARGUMENTS", |text| Ok((reject_start_only(Action::parse(text)?)?, None))
 );
 action!(
-    /// An action beside the workers.
-    LiveHook, "ACTION:ARGUMENTS", |text| Ok((beside_workers(text)?, None))
+    /// An action of the master while the workers serve.
+    LiveHook, "ACTION:ARGUMENTS", |text| Ok((live_action(text)?, None))
 );
 
-fn while_running(action: Action) -> Result<Action, Fault> {
-    if action.is_for_the_start() {
+fn reject_start_only(action: Action) -> Result<Action, Fault> {
+    if action.is_start_only() {
         return Err(too_late());
     }
     Ok(action)
 }
 
 fn too_late() -> Fault {
-    Fault::new("the action comes too late to have an effect on the workers")
+    Fault::new("the workers have started, so the action has no effect on them")
         .hint("use hook-pre-app")
 }
 
-fn without_signal(action: Action) -> Result<Action, Fault> {
+fn reject_signal(action: Action) -> Result<Action, Fault> {
     match action {
         Action::UnixSignal(..) => Err(Fault::new(
-            "only the master that has started can give a signal a meaning",
+            "unix_signal works only after the master has started",
         )
         .hint("use hook-master-start")),
         action => Ok(action),
     }
 }
 
-fn beside_workers(text: &str) -> Result<Action, Fault> {
-    without_signal(while_running(Action::read(text)?)?)
+fn live_action(text: &str) -> Result<Action, Fault> {
+    reject_signal(reject_start_only(Action::parse(text)?)?)
 }
 
-/// A file, and what stands behind it: a `kind`, to be written in this `form`.
-fn after_file<'a>(text: &'a str, kind: &str, form: &str) -> Result<(String, &'a str), Fault> {
+/// Splits a file from the `kind` of argument after it; `form` is the argument in the hint.
+fn split_file<'a>(text: &'a str, kind: &str, form: &str) -> Result<(String, &'a str), Fault> {
     match text.split_once(char::is_whitespace) {
         Some((path, rest)) => Ok((path.to_owned(), rest.trim())),
-        None => Err(Fault::new(format!("there is no {kind} in it"))
+        None => Err(Fault::new(format!("the value has no {kind}"))
             .hint(format!("write the file, a space and {form}"))),
     }
 }
 
-/// A file, and what is done when it is touched.
+/// A file, and the action when it is touched.
 pub(crate) struct TouchHook;
 
 impl Value for TouchHook {
-    type Is = (String, Action);
-    type Got<'a> = &'a (String, Action);
+    type Stored = (String, Action);
+    type Ref<'a> = &'a (String, Action);
     const ARG: &'static str = "FILE ACTION:ARGUMENTS";
 
-    fn parse(text: &str) -> Read<(String, Action)> {
-        let (path, action) = after_file(text, "action", "action:arguments")?;
-        Ok(((path, beside_workers(action)?), None))
+    fn parse(text: &str) -> Parsed<(String, Action)> {
+        let (path, action) = split_file(text, "action", "action:arguments")?;
+        Ok(((path, live_action(action)?), None))
     }
 
-    fn got(is: &(String, Action)) -> &(String, Action) {
-        is
+    fn get(stored: &(String, Action)) -> &(String, Action) {
+        stored
     }
 }
 
-/// A file, and the command that is run when it is touched.
+/// A file, and the command that runs when it is touched.
 pub(crate) struct TouchCommand;
 
 impl Value for TouchCommand {
-    type Is = (String, Action);
-    type Got<'a> = &'a (String, Action);
+    type Stored = (String, Action);
+    type Ref<'a> = &'a (String, Action);
     const ARG: &'static str = "FILE COMMAND";
 
-    fn parse(text: &str) -> Read<(String, Action)> {
-        let (path, command) = after_file(text, "command", "the command")?;
+    fn parse(text: &str) -> Parsed<(String, Action)> {
+        let (path, command) = split_file(text, "command", "the command")?;
         Ok(((path, Action::Exec(command.to_owned())), None))
     }
 
-    fn got(is: &(String, Action)) -> &(String, Action) {
-        is
+    fn get(stored: &(String, Action)) -> &(String, Action) {
+        stored
     }
 }
 
@@ -359,9 +361,9 @@ mod tests {
     }
 
     #[test]
-    fn a_signal_is_given_a_meaning_in_the_master_alone() {
+    fn a_signal_action_is_set_in_the_master_only() {
         let text = "unix_signal:15 gracefully_kill_them_all";
-        let action = Action::UnixSignal(15, Meaning::Stop);
+        let action = Action::UnixSignal(15, SignalFunction::Stop);
         assert_eq!(MasterHook::parse(text).unwrap().0, action);
         assert!(StartHook::parse(text).is_err() && LiveHook::parse(text).is_err());
         for text in [
@@ -376,13 +378,13 @@ mod tests {
     #[test]
     fn what_is_not_served_is_refused_by_name() {
         for (text, part) in [
-            ("mount:proc none /proc", "no action mount"),
-            ("call:uwsgi_log x", "no action call"),
-            ("hostname:x", "no action hostname"),
-            ("exce:x", "no action exce"),
-            ("echo hello", "no action in it"),
+            ("mount:proc none /proc", "unknown action mount"),
+            ("call:uwsgi_log x", "unknown action call"),
+            ("hostname:x", "unknown action hostname"),
+            ("exce:x", "unknown action exce"),
+            ("echo hello", "the value has no action"),
             ("chmod:/f rwx", "octal"),
-            ("exec:", "nothing to act on"),
+            ("exec:", "has no argument"),
             ("chown:/f me", "a user and a group"),
             ("write:/f", "a text"),
         ] {

@@ -1,52 +1,53 @@
-//! Values made of `key=value` pairs between commas, as `attach-daemon2` and `cron2` have them.
+//! Comma-separated `key=value` pairs: the syntax of `attach-daemon2` and `cron2`.
 
 use crate::config::finding::{Fault, shortened};
 
-/// The pairs of a text, in their order. A comma that belongs to a value is written `\,`.
+/// The pairs of a text in order. A comma in a value is written `\,`.
 ///
 /// # Errors
-/// When a piece between commas is no pair.
+/// When a part between commas is not a pair.
 pub(crate) fn pairs(text: &str) -> Result<Vec<(String, String)>, Fault> {
-    pieces(text)
+    parts(text)
         .into_iter()
-        .filter(|piece| !piece.trim().is_empty())
-        .map(|piece| match piece.split_once('=') {
+        .filter(|part| !part.trim().is_empty())
+        .map(|part| match part.split_once('=') {
             Some((key, value)) => Ok((key.trim().to_ascii_lowercase(), value.trim().to_owned())),
             None => Err(
-                Fault::new(format!("{} is no key=value", shortened(piece.trim())))
-                    .hint("a comma that belongs to a value is written \\,"),
+                Fault::new(format!("{} is not key=value", shortened(part.trim())))
+                    .hint("write a comma in a value as \\,"),
             ),
         })
         .collect()
 }
 
-/// What stands between the commas.
-fn pieces(text: &str) -> Vec<String> {
-    let mut pieces = vec![String::new()];
+/// The parts between commas that are not escaped.
+fn parts(text: &str) -> Vec<String> {
+    let mut parts = vec![String::new()];
     let mut characters = text.chars().peekable();
     while let Some(character) = characters.next() {
         match character {
-            '\\' if characters.next_if_eq(&',').is_some() => push(&mut pieces, ','),
-            ',' => pieces.push(String::new()),
-            other => push(&mut pieces, other),
+            '\\' if characters.next_if_eq(&',').is_some() => push(&mut parts, ','),
+            ',' => parts.push(String::new()),
+            other => push(&mut parts, other),
         }
     }
-    pieces
+    parts
 }
 
-fn push(pieces: &mut [String], character: char) {
-    if let Some(last) = pieces.last_mut() {
+fn push(parts: &mut [String], character: char) {
+    if let Some(last) = parts.last_mut() {
         last.push(character);
     }
 }
 
-/// What is said about a key that is not served.
-pub(crate) fn unknown(key: &str, served: &[&str]) -> Fault {
-    Fault::new(format!("there is no key {}", shortened(key)))
-        .hint(format!("the keys are {}", served.join(", ")))
+/// The fault for an unknown key.
+pub(crate) fn unknown_key(key: &str, known: &[&str]) -> Fault {
+    Fault::new(format!("unknown key {}", shortened(key)))
+        .hint(format!("the keys are {}", known.join(", ")))
 }
 
-/// A command's name for the log: its first word without directories, leaving out `exec` and assignments.
+/// The name of a command in log messages: the base name of its first word; `exec`, `env`, `nohup` and assignments are
+/// skipped.
 pub(crate) fn name_of_command(command: &str) -> String {
     let mut words = command.split_whitespace().filter(|word| {
         let assigns = word
@@ -57,7 +58,7 @@ pub(crate) fn name_of_command(command: &str) -> String {
     let first = words.next().unwrap_or("command");
     let base = |word: &str| word.rsplit('/').next().unwrap_or(word).to_owned();
     let name = base(first);
-    // "python" says little: what it runs says more
+    // for `python`, the name of the script
     let script = words.find(|word| !word.starts_with('-'));
     match script {
         Some(script) if name.starts_with("python") => base(script),
@@ -76,7 +77,7 @@ mod tests {
         let expected = [("cmd", "celery -Q a,b --n=2"), ("freq", "3")];
         assert_eq!(read, expected.map(|(k, v)| (k.to_owned(), v.to_owned())));
         let fault = pairs("cmd=celery -Q a,b,freq=3").unwrap_err();
-        assert_eq!(fault.what, "b is no key=value");
+        assert_eq!(fault.what, "b is not key=value");
     }
 
     #[test]

@@ -1,112 +1,112 @@
-//! The most that a vassal's group may take: memory, CPU time, tasks.
+//! Resource limits of a vassal's cgroup: memory, CPU time, tasks.
 
 use crate::config::finding::Fault;
-use crate::config::values::parse::{inline_comment, not_a_number, without_comment};
-use crate::config::values::setting::{Read, Value};
 
-/// A limit, or that there is none.
+use super::number::not_a_number;
+use super::setting::{Parsed, Value};
+use super::text::{before_comment, without_comment};
+
+/// A limit that may be off.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
-pub(crate) enum Most<T> {
-    /// `max`.
-    Everything,
-    /// So much.
-    Of(T),
+pub(crate) enum Limit<T> {
+    /// `max`: no limit.
+    Unlimited,
+    /// The maximum.
+    Max(T),
 }
 
-impl<T> Most<T> {
-    /// The limit, if there is one.
-    pub(crate) fn limit(self) -> Option<T> {
+impl<T> Limit<T> {
+    /// The maximum; `None` without a limit.
+    pub(crate) fn max(self) -> Option<T> {
         match self {
-            Self::Everything => None,
-            Self::Of(limit) => Some(limit),
+            Self::Unlimited => None,
+            Self::Max(limit) => Some(limit),
         }
     }
 }
 
-/// A share of CPU time: so many microseconds in each period.
+/// A share of CPU time: `quota` microseconds in each `period` of microseconds, as in `cpu.max`.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 pub(crate) struct CpuShare {
     pub(crate) quota: u64,
     pub(crate) period: u64,
 }
 
-/// The period of a share in percent: the kernel's own.
-const USUAL_PERIOD: u64 = 100_000;
+/// The period of a share that is given in percent: the kernel's default, in microseconds.
+const DEFAULT_PERIOD: u64 = 100_000;
 
-/// What the kernel takes for a period, in microseconds.
+/// The periods that the kernel accepts, in microseconds.
 const PERIODS: std::ops::RangeInclusive<u64> = 1_000..=1_000_000;
 
-/// The least quota that it takes.
-const LEAST_QUOTA: u64 = 1_000;
+/// The minimum quota that the kernel accepts, in microseconds.
+const MIN_QUOTA: u64 = 1_000;
 
-/// In less no interpreter starts: a unit was forgotten.
-const LEAST_MEMORY: u64 = 1 << 20;
+/// No interpreter starts with less memory, so a smaller number lacks its unit. In bytes.
+const MIN_MEMORY: u64 = 1 << 20;
 
-/// Memory in bytes, with K, M, G or T for powers of 1024.
-pub(crate) struct MemoryMost;
+/// A memory limit in bytes; the units K, M, G and T are powers of 1024.
+pub(crate) struct MemoryLimit;
 
-impl Value for MemoryMost {
-    type Is = Most<u64>;
-    type Got<'a> = Most<u64>;
+impl Value for MemoryLimit {
+    type Stored = Limit<u64>;
+    type Ref<'a> = Limit<u64>;
     const ARG: &'static str = "BYTES";
 
-    fn parse(text: &str) -> Read<Most<u64>> {
-        most(text, memory)
+    fn parse(text: &str) -> Parsed<Limit<u64>> {
+        limit(text, memory)
     }
 
-    fn got(is: &Most<u64>) -> Most<u64> {
-        *is
+    fn get(stored: &Limit<u64>) -> Limit<u64> {
+        *stored
     }
 }
 
-/// CPU time, in percent of one CPU or as `QUOTA PERIOD`.
-pub(crate) struct CpuMost;
+/// A CPU limit in percent of one CPU, or as `QUOTA PERIOD`.
+pub(crate) struct CpuLimit;
 
-impl Value for CpuMost {
-    type Is = Most<CpuShare>;
-    type Got<'a> = Most<CpuShare>;
+impl Value for CpuLimit {
+    type Stored = Limit<CpuShare>;
+    type Ref<'a> = Limit<CpuShare>;
     const ARG: &'static str = "PERCENT";
 
-    fn parse(text: &str) -> Read<Most<CpuShare>> {
-        most(text, cpu)
+    fn parse(text: &str) -> Parsed<Limit<CpuShare>> {
+        limit(text, cpu)
     }
 
-    fn got(is: &Most<CpuShare>) -> Most<CpuShare> {
-        *is
+    fn get(stored: &Limit<CpuShare>) -> Limit<CpuShare> {
+        *stored
     }
 }
 
-/// A number of tasks: processes and threads.
-pub(crate) struct TasksMost;
+/// A limit on the number of tasks: processes and threads.
+pub(crate) struct TasksLimit;
 
-impl Value for TasksMost {
-    type Is = Most<u64>;
-    type Got<'a> = Most<u64>;
+impl Value for TasksLimit {
+    type Stored = Limit<u64>;
+    type Ref<'a> = Limit<u64>;
     const ARG: &'static str = "COUNT";
 
-    fn parse(text: &str) -> Read<Most<u64>> {
-        most(text, tasks)
+    fn parse(text: &str) -> Parsed<Limit<u64>> {
+        limit(text, tasks)
     }
 
-    fn got(is: &Most<u64>) -> Most<u64> {
-        *is
+    fn get(stored: &Limit<u64>) -> Limit<u64> {
+        *stored
     }
 }
 
-fn most<T>(text: &str, limit: impl Fn(&str) -> Result<T, Fault>) -> Read<Most<T>> {
-    let (bare, remark) = without_comment(text);
-    match bare {
-        "max" => Ok((Most::Everything, remark)),
-        _ => Ok((Most::Of(limit(bare)?), remark)),
+fn limit<T>(text: &str, parse: impl Fn(&str) -> Result<T, Fault>) -> Parsed<Limit<T>> {
+    let (value, remark) = without_comment(text);
+    match value {
+        "max" => Ok((Limit::Unlimited, remark)),
+        _ => Ok((Limit::Max(parse(value)?), remark)),
     }
 }
 
 fn memory(text: &str) -> Result<u64, Fault> {
     let (digits, unit) = text.split_at(text.bytes().take_while(u8::is_ascii_digit).count());
-    let number = number(text, digits).map_err(|fault| match fault.hint {
-        None => fault.hint("write for example 512M, or max"),
-        Some(_) => fault,
-    })?;
+    let number =
+        number(text, digits).map_err(|fault| fault.or_hint("write for example 512M, or max"))?;
     let unit = unit.trim_start().to_ascii_lowercase();
     let unit = unit.strip_suffix('b').unwrap_or(&unit);
     let shift = match unit.strip_suffix('i').unwrap_or(unit) {
@@ -116,28 +116,26 @@ fn memory(text: &str) -> Result<u64, Fault> {
         "g" => 30,
         "t" => 40,
         _ => {
-            return Err(
-                Fault::new("it is no size in bytes").hint("write for example 512M, 2G or max")
-            );
+            return Err(Fault::new("the value is not a size in bytes")
+                .hint("write for example 512M, 2G or max"));
         }
     };
     let bytes = number.checked_mul(1 << shift);
     match bytes.ok_or_else(|| Fault::new("the number is too large"))? {
-        bytes if bytes >= LEAST_MEMORY => Ok(bytes),
-        bytes if shift == 0 && bytes > 0 => Err(Fault::new(format!(
-            "it is {bytes} bytes, in which nothing runs"
-        ))
-        .hint(format!("write {bytes}M if MiB are meant"))),
-        _ => Err(Fault::new("nothing runs in less than 1 MiB").hint("write for example 512M")),
+        bytes if bytes >= MIN_MEMORY => Ok(bytes),
+        bytes if shift == 0 && bytes > 0 => {
+            Err(Fault::new(format!("no application runs in {bytes} bytes"))
+                .hint(format!("write {bytes}M for {bytes} MiB")))
+        }
+        _ => {
+            Err(Fault::new("no application runs in less than 1 MiB").hint("write for example 512M"))
+        }
     }
 }
 
 fn cpu(text: &str) -> Result<CpuShare, Fault> {
     const HINT: &str = "write a share of one CPU, for example 50% or 150%, or quota and period in microseconds, for example 50000 100000";
-    let hinted = |fault: Fault| match fault.hint {
-        None => fault.hint(HINT),
-        Some(_) => fault,
-    };
+    let hinted = |fault: Fault| fault.or_hint(HINT);
     match text
         .split_once([' ', '\t'])
         .filter(|_| !text.ends_with('%'))
@@ -146,11 +144,11 @@ fn cpu(text: &str) -> Result<CpuShare, Fault> {
             number(text, quota).map_err(hinted)?,
             number(text, period.trim_start()).map_err(hinted)?,
         ),
-        // a file's last % is taken away, as uWSGI does it, before a value is read
+        // as in uWSGI, the last % of a line is removed when the file is read
         None => {
             let percent = number(text, text.trim_end_matches('%').trim_end()).map_err(hinted)?;
-            let quota = percent.checked_mul(USUAL_PERIOD / 100);
-            share(quota.unwrap_or(u64::MAX), USUAL_PERIOD)
+            let quota = percent.checked_mul(DEFAULT_PERIOD / 100);
+            share(quota.unwrap_or(u64::MAX), DEFAULT_PERIOD)
         }
     }
 }
@@ -164,27 +162,28 @@ fn share(quota: u64, period: u64) -> Result<CpuShare, Fault> {
     if i64::try_from(quota).is_err() {
         return Err(Fault::new("the number is too large"));
     }
-    if quota < LEAST_QUOTA {
-        return Err(
-            Fault::new("it is less than 1% of a CPU, in which nothing runs")
-                .hint("write for example 50%"),
-        );
+    if quota < MIN_QUOTA {
+        return Err(Fault::new("no application runs with less than 1% of a CPU")
+            .hint("write for example 50%"));
     }
     Ok(CpuShare { quota, period })
 }
 
 fn tasks(text: &str) -> Result<u64, Fault> {
     match number(text, text)? {
-        0 => Err(Fault::new("nothing runs without a task").hint("write for example 100, or max")),
+        0 => {
+            Err(Fault::new("no application runs without a task")
+                .hint("write for example 100, or max"))
+        }
         number => Ok(number),
     }
 }
 
 fn number(text: &str, digits: &str) -> Result<u64, Fault> {
     if digits.is_empty() || !digits.bytes().all(|byte| byte.is_ascii_digit()) {
-        return Err(not_a_number(inline_comment(text).unwrap_or(text)));
+        return Err(not_a_number(before_comment(text).unwrap_or(text)));
     }
-    // the kernel counts with a sign
+    // the kernel uses signed numbers
     match digits.parse::<u64>() {
         Ok(number) if number <= i64::MAX.unsigned_abs() => Ok(number),
         _ => Err(Fault::new("the number is too large")),
@@ -196,8 +195,8 @@ fn number(text: &str, digits: &str) -> Result<u64, Fault> {
 mod tests {
     use super::*;
 
-    fn limit_of<V: Value<Is = Most<T>>, T>(text: &str) -> Option<T> {
-        V::parse(text).unwrap().0.limit()
+    fn limit_of<V: Value<Stored = Limit<T>>, T>(text: &str) -> Option<T> {
+        V::parse(text).unwrap().0.max()
     }
 
     #[test]
@@ -210,9 +209,9 @@ mod tests {
             ("4096KB", 4 << 20),
             ("1T", 1 << 40),
         ] {
-            assert_eq!(limit_of::<MemoryMost, _>(text), Some(bytes), "{text}");
+            assert_eq!(limit_of::<MemoryLimit, _>(text), Some(bytes), "{text}");
         }
-        assert_eq!(limit_of::<MemoryMost, _>("max"), None);
+        assert_eq!(limit_of::<MemoryLimit, _>("max"), None);
         for text in [
             "",
             "512",
@@ -224,20 +223,20 @@ mod tests {
             "512X",
             "99999999999T",
         ] {
-            assert!(MemoryMost::parse(text).is_err(), "{text}");
+            assert!(MemoryLimit::parse(text).is_err(), "{text}");
         }
-        let fault = MemoryMost::parse("512").unwrap_err();
-        assert_eq!(fault.hint.unwrap(), "write 512M if MiB are meant");
+        let fault = MemoryLimit::parse("512").unwrap_err();
+        assert_eq!(fault.hint.unwrap(), "write 512M for 512 MiB");
     }
 
     #[test]
     fn cpu_time_is_a_share_of_one_cpu_or_a_quota_in_a_period() {
         let share = |quota, period| Some(CpuShare { quota, period });
-        assert_eq!(limit_of::<CpuMost, _>("50%"), share(50_000, 100_000));
-        assert_eq!(limit_of::<CpuMost, _>("50"), share(50_000, 100_000));
-        assert_eq!(limit_of::<CpuMost, _>("150 %"), share(150_000, 100_000));
-        assert_eq!(limit_of::<CpuMost, _>("5000  20000"), share(5_000, 20_000));
-        assert_eq!(limit_of::<CpuMost, _>("max"), None);
+        assert_eq!(limit_of::<CpuLimit, _>("50%"), share(50_000, 100_000));
+        assert_eq!(limit_of::<CpuLimit, _>("50"), share(50_000, 100_000));
+        assert_eq!(limit_of::<CpuLimit, _>("150 %"), share(150_000, 100_000));
+        assert_eq!(limit_of::<CpuLimit, _>("5000  20000"), share(5_000, 20_000));
+        assert_eq!(limit_of::<CpuLimit, _>("max"), None);
         for text in [
             "",
             "0%",
@@ -248,16 +247,16 @@ mod tests {
             "5000 2000000",
             "1 2 3",
         ] {
-            assert!(CpuMost::parse(text).is_err(), "{text}");
+            assert!(CpuLimit::parse(text).is_err(), "{text}");
         }
     }
 
     #[test]
     fn tasks_are_counted() {
-        assert_eq!(limit_of::<TasksMost, _>("100"), Some(100));
-        assert_eq!(limit_of::<TasksMost, _>("max"), None);
+        assert_eq!(limit_of::<TasksLimit, _>("100"), Some(100));
+        assert_eq!(limit_of::<TasksLimit, _>("max"), None);
         for text in ["", "0", "-4", "many", "18446744073709551615"] {
-            assert!(TasksMost::parse(text).is_err(), "{text}");
+            assert!(TasksLimit::parse(text).is_err(), "{text}");
         }
     }
 }

@@ -1,12 +1,15 @@
-//! Typed values: parses the text of an option.
+//! Typed values: each type parses the text of an option and explains its faults.
 
 pub(crate) mod accounts;
 pub(crate) mod address;
+pub(crate) mod choice;
 pub(crate) mod companion;
 pub(crate) mod hook;
-pub(crate) mod keyed;
+mod keyed;
+pub(crate) mod kinds;
 pub(crate) mod limit;
-pub(crate) mod parse;
+mod number;
 pub(crate) mod schedule;
 pub(crate) mod setting;
-pub(crate) mod value;
+mod signal;
+pub(crate) mod text;

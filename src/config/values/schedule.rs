@@ -1,40 +1,41 @@
-//! Commands that run at certain times: the values of `cron` and its kin.
+//! Commands that run on a schedule: the values of `cron`, `unique-cron` and `cron2`.
 
 use std::time::Duration;
 
 use crate::config::finding::{Fault, shortened};
-use crate::config::table::options::Config;
-use crate::config::values::keyed::{name_of_command, pairs, unknown};
-use crate::config::values::parse::{full, seconds, switch};
-use crate::config::values::setting::{Read, Value};
 
-/// When a command runs. Each field is a value, -1 for any, or -N for every value that N divides.
+use super::keyed::{name_of_command, pairs, unknown_key};
+use super::number::seconds;
+use super::setting::{Parsed, Value};
+use super::text::{non_empty, switch};
+
+/// The schedule of a command. Each field is a value, -1 for any value, or -N for the values that N divides.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 pub(crate) struct Schedule {
     /// 0 to 59.
     pub(crate) minute: i32,
     /// 0 to 23.
     pub(crate) hour: i32,
-    /// Of the month, 1 to 31.
+    /// Day of the month, 1 to 31.
     pub(crate) day: i32,
     /// 1 to 12.
     pub(crate) month: i32,
-    /// Of the week, 0 (Sunday) to 6; 7 is read as 0.
+    /// Day of the week, 0 (Sunday) to 6; 7 is read as 0.
     pub(crate) week: i32,
 }
 
-/// A command and when it runs.
+/// A command and its schedule.
 #[derive(Debug, Clone, PartialEq, Eq)]
 pub(crate) struct Task {
-    /// Its name in the log.
+    /// The name in log messages.
     pub(crate) name: String,
-    /// The command, for `/bin/sh -c`.
+    /// The command; `/bin/sh -c` runs it.
     pub(crate) command: String,
-    /// When it runs.
+    /// The schedule.
     pub(crate) schedule: Schedule,
-    /// It is not started while it still runs.
+    /// The command is not started while an earlier run of it is still active.
     pub(crate) unique: bool,
-    /// How long it may run: `None` is as long as `cron-harakiri` says, zero is for ever.
+    /// The timeout of a run. `None`: the value of `cron-harakiri`; zero: no timeout.
     pub(crate) harakiri: Option<Duration>,
 }
 
@@ -54,7 +55,7 @@ const KEYS: &[&str] = &[
 ];
 
 impl Schedule {
-    /// The place of a field, and its lowest and highest value.
+    /// A field with its minimum and maximum.
     fn field(&mut self, name: &str) -> Option<(&mut i32, i32, i32)> {
         match name {
             "minute" => Some((&mut self.minute, 0, 59)),
@@ -66,20 +67,22 @@ impl Schedule {
         }
     }
 
-    /// Sets a field; false if there is none of this name.
+    /// Sets a field; returns false for an unknown field.
     fn set(&mut self, name: &str, text: &str) -> Result<bool, Fault> {
         let Some((field, lowest, highest)) = self.field(name) else {
             return Ok(false);
         };
         let Ok(value) = text.parse::<i32>() else {
-            let fault = Fault::new(format!("the {name} {} is no number", shortened(text)));
-            return Err(fault.hint("write -1 for any, and -5 for every fifth"));
+            let fault = Fault::new(format!("the {name} {} is not a number", shortened(text)));
+            return Err(fault.hint("write -1 for any value, -5 for every fifth value"));
         };
         let exists = (lowest..=highest).contains(&value) || (-highest..0).contains(&value);
         if !exists {
-            let fault = Fault::new(format!("there is no {name} {value}, so it would never run"));
+            let fault = Fault::new(format!(
+                "there is no {name} {value}, so the command would never run"
+            ));
             return Err(fault.hint(format!(
-                "write {lowest} to {highest}, -1 for any, or -5 for every fifth"
+                "write {lowest} to {highest}, -1 for any value, or -5 for every fifth value"
             )));
         }
         *field = if name == "week" && value == 7 {
@@ -90,7 +93,7 @@ impl Schedule {
         Ok(true)
     }
 
-    /// `@daily` and its like, as crontab(5) has them.
+    /// The schedule of a name such as `@daily`: crontab(5).
     fn named(name: &str) -> Option<Schedule> {
         let [minute, hour, day, month, week] = match name {
             "@hourly" => [0, -1, -1, -1, -1],
@@ -111,8 +114,8 @@ impl Schedule {
 }
 
 impl Task {
-    fn new(schedule: Schedule, command: &str) -> Read<Task> {
-        let (command, remark) = full(command.trim())?;
+    fn new(schedule: Schedule, command: &str) -> Parsed<Task> {
+        let (command, remark) = non_empty(command.trim())?;
         let task = Task {
             name: format!("cron {}", name_of_command(&command)),
             command,
@@ -124,12 +127,12 @@ impl Task {
     }
 
     /// `minute hour day month week command`, or `@daily command`.
-    fn by_fields(text: &str) -> Read<Task> {
+    fn by_fields(text: &str) -> Parsed<Task> {
         if text.starts_with('@') {
             let (name, command) = text.split_once(char::is_whitespace).unwrap_or((text, ""));
             let schedule = Schedule::named(name).ok_or_else(|| {
-                Fault::new(format!("there is no {}", shortened(name)))
-                    .hint("write @hourly, @daily, @weekly, @monthly or @yearly; what runs at the start is exec-as-user")
+                Fault::new(format!("unknown schedule {}", shortened(name)))
+                    .hint("write @hourly, @daily, @weekly, @monthly or @yearly; to run a command at the start use exec-as-user")
             })?;
             return Task::new(schedule, command);
         }
@@ -138,8 +141,10 @@ impl Task {
         for name in ["minute", "hour", "day", "month", "week"] {
             let (word, after) = rest.split_once(char::is_whitespace).unwrap_or((rest, ""));
             if word.is_empty() {
-                return Err(Fault::new("it has fewer than five fields and a command")
-                    .hint("write minute hour day month week command, with -1 for any"));
+                return Err(
+                    Fault::new("the value has fewer than five fields and a command")
+                        .hint("write minute hour day month week command, with -1 for any value"),
+                );
             }
             schedule.set(name, word)?;
             rest = after.trim_start();
@@ -147,8 +152,8 @@ impl Task {
         Task::new(schedule, rest)
     }
 
-    /// `key=value,... command`, where the keys may be missing.
-    fn by_keys(text: &str) -> Read<Task> {
+    /// `key=value,... command`; the keys are optional.
+    fn by_keys(text: &str) -> Parsed<Task> {
         let (first, after) = text.split_once(char::is_whitespace).unwrap_or((text, ""));
         let has_keys = first
             .split_once('=')
@@ -160,15 +165,19 @@ impl Task {
         let (mut unique, mut harakiri, mut named) = (false, None, None);
         for (key, value) in pairs(first)? {
             match key.as_str() {
-                "unique" => unique = switch(&value).map_err(|it| it.of(&key, &value))?.0,
+                "unique" => unique = switch(&value).map_err(|fault| fault.of(&key, &value))?.0,
                 "harakiri" => {
-                    harakiri = Some(seconds(&value).map_err(|it| it.of(&key, &value))?.0);
+                    harakiri = Some(seconds(&value).map_err(|fault| fault.of(&key, &value))?.0);
                 }
                 "name" => named = Some(value),
-                "legion" => return Err(Fault::new("there is no cluster of instances")),
+                "legion" => {
+                    return Err(Fault::new(
+                        "clusters of instances (legions) are not supported",
+                    ));
+                }
                 field => {
                     if !schedule.set(field, &value)? {
-                        return Err(unknown(field, KEYS));
+                        return Err(unknown_key(field, KEYS));
                     }
                 }
             }
@@ -187,23 +196,23 @@ impl Task {
     }
 }
 
-/// Declares a type of option whose values are tasks.
+/// Declares an option type whose values are tasks.
 macro_rules! task {
     ($(#[$doc:meta])* $name:ident, $arg:literal, $parse:expr) => {
         $(#[$doc])*
         pub(crate) struct $name;
 
         impl Value for $name {
-            type Is = Task;
-            type Got<'a> = &'a Task;
+            type Stored = Task;
+            type Ref<'a> = &'a Task;
             const ARG: &'static str = $arg;
 
-            fn parse(text: &str) -> Read<Task> {
+            fn parse(text: &str) -> Parsed<Task> {
                 ($parse)(text)
             }
 
-            fn got(is: &Task) -> &Task {
-                is
+            fn get(stored: &Task) -> &Task {
+                stored
             }
         }
     };
@@ -214,7 +223,7 @@ task!(
     Cron, "MINUTE HOUR DAY MONTH WEEK COMMAND", Task::by_fields
 );
 task!(
-    /// The same, which does not overlap with itself.
+    /// Five fields and a command whose runs do not overlap.
     UniqueCron, "MINUTE HOUR DAY MONTH WEEK COMMAND", |text| {
         let (task, remark) = Task::by_fields(text)?;
         Ok((Task { unique: true, ..task }, remark))
@@ -224,14 +233,6 @@ task!(
     /// Keys and a command.
     Cron2, "KEY=VALUE,... COMMAND", Task::by_keys
 );
-
-impl Config {
-    /// All commands that run at certain times.
-    pub(crate) fn tasks(&self) -> Vec<Task> {
-        let lists = [self.cron(), self.unique_cron(), self.cron2()];
-        lists.into_iter().flatten().cloned().collect()
-    }
-}
 
 #[cfg(test)]
 #[allow(clippy::unwrap_used)]
@@ -292,16 +293,16 @@ mod tests {
             ("0 0 0 -1 -1 x", "no day 0"),
             ("0 0 -1 13 -1 x", "no month 13"),
             ("0 0 -1 -1 8 x", "no week 8"),
-            ("*/5 * * * * x", "*/5 is no number"),
+            ("*/5 * * * * x", "*/5 is not a number"),
             ("0 0 -1 -1", "fewer than five fields"),
-            ("0 0 -1 -1 -1", "no value"),
+            ("0 0 -1 -1 -1", "the value is empty"),
         ] {
             let fault = Cron::parse(text).unwrap_err();
             assert!(fault.what.contains(part), "{text}: {}", fault.what);
         }
         for (text, part) in [
-            ("minute=1,legion=x cmd", "cluster"),
-            ("minute=1,weak=2 cmd", "no key weak"),
+            ("minute=1,legion=x cmd", "clusters"),
+            ("minute=1,weak=2 cmd", "unknown key weak"),
             ("minute=61 cmd", "no minute 61"),
         ] {
             let fault = Cron2::parse(text).unwrap_err();

@@ -1,82 +1,93 @@
-//! How an option keeps what was read: one value, perhaps one, or a list.
+//! How an option stores its values: one value, an optional value, or a list.
 
-use crate::config::finding::Fault;
-use crate::config::table::row::Takes;
 use std::fmt::Debug;
 
-/// What a text means, and a remark when it is accepted with a shake of the head.
-pub(crate) type Read<T> = Result<(T, Option<Fault>), Fault>;
+use crate::config::finding::Fault;
 
-/// A type a value can have.
+/// A parsed value, with a remark if the text is accepted but should be changed.
+pub(crate) type Parsed<T> = Result<(T, Option<Fault>), Fault>;
+
+/// Whether a flag takes a value.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub(crate) enum Takes {
+    /// `--opt`; `--opt=false` is accepted too.
+    Nothing,
+    /// `--opt` or `--opt=value`.
+    Maybe,
+    /// `--opt value` or `--opt=value`.
+    Value,
+}
+
+/// The type of a value.
 pub(crate) trait Value {
-    /// What is kept.
-    type Is: Debug + Clone;
-    /// What a reader of the configuration gets.
-    type Got<'a>;
+    /// The stored form.
+    type Stored: Debug + Clone;
+    /// The form that readers of the configuration get.
+    type Ref<'a>;
     /// Whether the flag takes a value.
     const TAKES: Takes = Takes::Value;
-    /// The value's name in the help.
+    /// The placeholder of the value in the help.
     const ARG: &'static str;
 
-    /// Reads one value.
-    fn parse(text: &str) -> Read<Self::Is>;
+    /// Parses one value.
+    fn parse(text: &str) -> Parsed<Self::Stored>;
 
-    /// The values that stand in one text.
+    /// The values in one text.
     fn split(text: &str) -> Vec<&str> {
         vec![text]
     }
 
-    /// The value as it is handed out.
-    fn got(is: &Self::Is) -> Self::Got<'_>;
+    /// The value in the form that readers get.
+    fn get(stored: &Self::Stored) -> Self::Ref<'_>;
 }
 
-/// What an option stores: one value, perhaps one, or a list.
+/// The number of values that an option stores.
 pub(crate) trait Setting {
-    /// What is kept.
+    /// The stored form.
     type Stored: Debug + Clone;
-    /// What a reader of the configuration gets.
-    type Got<'a>;
+    /// The form that readers of the configuration get.
+    type Ref<'a>;
     /// Whether the flag takes a value.
     const TAKES: Takes;
-    /// The value's name in the help.
+    /// The placeholder of the value in the help.
     const ARG: &'static str;
     /// Whether values accumulate.
     const MANY: bool = false;
 
-    /// The state before anything was read.
+    /// The state before a value is set.
     fn unset() -> Self::Stored;
 
-    /// Reads a text; the last one wins, or a list grows.
+    /// Parses a text and stores it: replaces the value, or appends to the list.
     fn set(stored: &mut Self::Stored, text: &str) -> Result<Option<Fault>, Fault>;
 
-    /// The setting as it is handed out.
-    fn get(stored: &Self::Stored) -> Self::Got<'_>;
+    /// The setting in the form that readers get.
+    fn get(stored: &Self::Stored) -> Self::Ref<'_>;
 }
 
-/// A setting that always has a value, its default to begin with.
+/// A setting that always has a value; the option has a default.
 pub(crate) struct One<V>(std::marker::PhantomData<V>);
 
 impl<V: Value> Setting for One<V>
 where
-    V::Is: Default,
+    V::Stored: Default,
 {
-    type Stored = V::Is;
-    type Got<'a> = V::Got<'a>;
+    type Stored = V::Stored;
+    type Ref<'a> = V::Ref<'a>;
     const TAKES: Takes = V::TAKES;
     const ARG: &'static str = V::ARG;
 
-    fn unset() -> V::Is {
-        V::Is::default()
+    fn unset() -> V::Stored {
+        V::Stored::default()
     }
 
-    fn set(stored: &mut V::Is, text: &str) -> Result<Option<Fault>, Fault> {
+    fn set(stored: &mut V::Stored, text: &str) -> Result<Option<Fault>, Fault> {
         let (value, remark) = V::parse(text)?;
         *stored = value;
         Ok(remark)
     }
 
-    fn get(stored: &V::Is) -> V::Got<'_> {
-        V::got(stored)
+    fn get(stored: &V::Stored) -> V::Ref<'_> {
+        V::get(stored)
     }
 }
 
@@ -84,23 +95,23 @@ where
 pub(crate) struct Maybe<V>(std::marker::PhantomData<V>);
 
 impl<V: Value> Setting for Maybe<V> {
-    type Stored = Option<V::Is>;
-    type Got<'a> = Option<V::Got<'a>>;
+    type Stored = Option<V::Stored>;
+    type Ref<'a> = Option<V::Ref<'a>>;
     const TAKES: Takes = V::TAKES;
     const ARG: &'static str = V::ARG;
 
-    fn unset() -> Option<V::Is> {
+    fn unset() -> Option<V::Stored> {
         None
     }
 
-    fn set(stored: &mut Option<V::Is>, text: &str) -> Result<Option<Fault>, Fault> {
+    fn set(stored: &mut Option<V::Stored>, text: &str) -> Result<Option<Fault>, Fault> {
         let (value, remark) = V::parse(text)?;
         *stored = Some(value);
         Ok(remark)
     }
 
-    fn get(stored: &Option<V::Is>) -> Option<V::Got<'_>> {
-        stored.as_ref().map(V::got)
+    fn get(stored: &Option<V::Stored>) -> Option<V::Ref<'_>> {
+        stored.as_ref().map(V::get)
     }
 }
 
@@ -109,29 +120,29 @@ pub(crate) struct Many<V>(std::marker::PhantomData<V>);
 
 impl<V: Value> Setting for Many<V>
 where
-    V::Is: 'static,
+    V::Stored: 'static,
 {
-    type Stored = Vec<V::Is>;
-    type Got<'a> = &'a [V::Is];
+    type Stored = Vec<V::Stored>;
+    type Ref<'a> = &'a [V::Stored];
     const TAKES: Takes = V::TAKES;
     const ARG: &'static str = V::ARG;
     const MANY: bool = true;
 
-    fn unset() -> Vec<V::Is> {
+    fn unset() -> Vec<V::Stored> {
         Vec::new()
     }
 
-    fn set(stored: &mut Vec<V::Is>, text: &str) -> Result<Option<Fault>, Fault> {
-        let mut remarked = None;
+    fn set(stored: &mut Vec<V::Stored>, text: &str) -> Result<Option<Fault>, Fault> {
+        let mut first_remark = None;
         for part in V::split(text) {
             let (value, remark) = V::parse(part)?;
             stored.push(value);
-            remarked = remarked.or(remark);
+            first_remark = first_remark.or(remark);
         }
-        Ok(remarked)
+        Ok(first_remark)
     }
 
-    fn get(stored: &Vec<V::Is>) -> &[V::Is] {
+    fn get(stored: &Vec<V::Stored>) -> &[V::Stored] {
         stored
     }
 }

@@ -2,7 +2,7 @@
 
 use std::time::Instant;
 
-use crate::config::{Action, Config, Meaning};
+use crate::config::{Action, Config, SignalFunction};
 use crate::master::generation::Generation;
 use crate::master::shell::command::CommandContext;
 use crate::master::shell::output::Outputs;
@@ -153,10 +153,10 @@ fn signals(config: &Config) -> Vec<(Signal, SignalAction)> {
         .collect()
 }
 
-fn order(meaning: Meaning) -> SignalAction {
+fn order(meaning: SignalFunction) -> SignalAction {
     match meaning {
-        Meaning::Stop => SignalAction::Stop,
-        Meaning::Reload => SignalAction::Reload(ReloadMode::Graceful),
-        Meaning::BrutalReload => SignalAction::Reload(ReloadMode::Brutal),
+        SignalFunction::Stop => SignalAction::Stop,
+        SignalFunction::Reload => SignalAction::Reload(ReloadMode::Graceful),
+        SignalFunction::BrutalReload => SignalAction::Reload(ReloadMode::Brutal),
     }
 }

@@ -281,7 +281,7 @@ mod tests {
     use std::fs;
     use std::path::Path;
 
-    use crate::config::Awaited;
+    use crate::config::WaitTarget;
 
     use super::*;
 
@@ -298,7 +298,7 @@ mod tests {
     /// A runner with one hook, which waits for a directory that never exists.
     fn endless() -> Runner {
         let mut runner = Runner::default();
-        let never = Action::WaitFor(Awaited::Directory, "/nonexistent".to_owned());
+        let never = Action::WaitFor(WaitTarget::Directory, "/nonexistent".to_owned());
         runner.add([Hook::new("test", never)]);
         runner
     }
@@ -333,7 +333,7 @@ mod tests {
         let path = dir.path().join("awaited");
         let target = path.to_str().unwrap().to_owned();
         let mut runner = Runner::default();
-        runner.add([Hook::new("test", Action::WaitFor(Awaited::File, target))]);
+        runner.add([Hook::new("test", Action::WaitFor(WaitTarget::File, target))]);
         let (context, mut outputs) = (CommandContext::default(), Outputs::default());
         let mut now = Instant::now();
         let mut advance = |now| runner.advance(&context, &mut outputs, now);

@@ -5,19 +5,19 @@ use std::os::unix::net::UnixStream;
 use std::path::Path;
 use std::time::Duration;
 
-use crate::config::Awaited;
+use crate::config::WaitTarget;
 
 /// Timeout of a TCP connection attempt.
 const CONNECT_TIMEOUT: Duration = Duration::from_millis(100);
 
 /// Whether the target of a `wait_for_*` action is available.
-pub(super) fn is_available(kind: Awaited, target: &str) -> bool {
+pub(super) fn is_available(kind: WaitTarget, target: &str) -> bool {
     let path = Path::new(target);
     match kind {
-        Awaited::Anything => path.exists(),
-        Awaited::File => path.is_file(),
-        Awaited::Directory => path.is_dir(),
-        Awaited::Socket => accepts_connections(target),
+        WaitTarget::Anything => path.exists(),
+        WaitTarget::File => path.is_file(),
+        WaitTarget::Directory => path.is_dir(),
+        WaitTarget::Socket => accepts_connections(target),
     }
 }
 

@@ -1,15 +1,15 @@
-//! Traps in the world around a configuration: directories, virtual environments, users, who reaches a socket.
+//! Likely mistakes outside of the file: directories, virtual environments, users, access to sockets.
 
 use std::fs;
 use std::os::unix::fs::MetadataExt;
 use std::path::Path;
 
-use super::Traps;
+use super::survey::Survey;
 use crate::config::values::accounts::{self, Account};
 use crate::config::values::address::Address;
 
-impl Traps<'_> {
-    /// The directories and the interpreter.
+impl Survey<'_> {
+    /// Checks directories and the interpreter.
     pub(crate) fn environment(&mut self) {
         let config = self.config;
         if let Some(chdir) = config
@@ -18,15 +18,15 @@ impl Traps<'_> {
         {
             self.warn(
                 "chdir",
-                format!("{chdir} is no directory here"),
-                "create it, or mend the path",
+                format!("{chdir} is not a directory on this machine"),
+                "create it, or correct the path",
             );
         }
         if let Some(file) = config.wsgi_file().filter(|file| !self.path(file).is_file()) {
             self.warn(
                 "wsgi-file",
-                format!("there is no file {file}"),
-                "mend the path; it counts from chdir",
+                format!("the file {file} does not exist"),
+                "correct the path; it is relative to chdir",
             );
         }
         let Some(home) = config.home() else { return };
@@ -34,15 +34,15 @@ impl Traps<'_> {
         if !path.is_dir() {
             return self.warn(
                 "home",
-                format!("there is no virtual environment {home}"),
-                format!("python3 -m venv {home}"),
+                format!("the virtual environment {home} does not exist"),
+                format!("create it: python3 -m venv {home}"),
             );
         }
         if !path.join("bin/python").exists() {
             return self.warn(
                 "home",
-                format!("{home}/bin/python is missing or leads nowhere"),
-                format!("make it anew: python3 -m venv --clear {home}"),
+                format!("{home}/bin/python is missing or a broken link"),
+                format!("recreate it: python3 -m venv --clear {home}"),
             );
         }
         let version = venv_version(&path);
@@ -52,18 +52,18 @@ impl Traps<'_> {
             && version != runs
         {
             let what = format!(
-                "the virtual environment is of Python {major}.{minor}, and its bin/python leads to {}, which does not find its packages",
+                "the virtual environment is for Python {major}.{minor}, but its bin/python is {}, which does not find the packages",
                 target.display()
             );
-            let hint = format!("make it anew: python3 -m venv --clear {home}");
+            let hint = format!("recreate it: python3 -m venv --clear {home}");
             return self.warn("home", what, hint);
         }
         if let Some((major, minor)) = version.filter(|version| *version < (3, 10)) {
-            self.warn("home", format!("the virtual environment is of Python {major}.{minor}, and 3.10 is the oldest that works"), "make it anew with a newer Python");
+            self.warn("home", format!("the virtual environment is for Python {major}.{minor}; the minimum version is 3.10"), "recreate it with a newer Python");
         }
     }
 
-    /// Users and groups that are not there.
+    /// Checks that users and groups exist.
     pub(crate) fn accounts(&mut self) {
         let config = self.config;
         let owner = config.chown_socket();
@@ -91,7 +91,7 @@ impl Traps<'_> {
                 self.warn(
                     option,
                     what,
-                    format!("useradd --system {user}, or mend the name"),
+                    format!("create it: useradd --system {user}, or correct the name"),
                 );
             }
         }
@@ -101,7 +101,7 @@ impl Traps<'_> {
                 self.warn(
                     option,
                     what,
-                    format!("groupadd --system {group}, or mend the name"),
+                    format!("create it: groupadd --system {group}, or correct the name"),
                 );
             }
         }
@@ -133,7 +133,7 @@ impl Traps<'_> {
                 format!("create {shown}, or use RuntimeDirectory= of systemd"),
             );
         };
-        // bound before privileges are dropped, removed at the end with what is left of them
+        // the socket is bound before privileges are dropped and removed after
         let Some(user) = self
             .config
             .uid()
@@ -144,14 +144,14 @@ impl Traps<'_> {
         };
         if !user.may(2, metadata.uid(), metadata.gid(), metadata.mode()) {
             let what = format!(
-                "{} may not write to {shown}, so it cannot remove the socket at the end",
+                "{} cannot write to {shown}, so the socket is not removed when the instance stops",
                 user.name
             );
             self.warn(
                 "uid",
                 what,
                 format!(
-                    "put the socket in a directory that {} owns, such as RuntimeDirectory= of systemd makes",
+                    "put the socket in a directory of {}, for example by RuntimeDirectory= of systemd",
                     user.name
                 ),
             );
@@ -170,7 +170,7 @@ impl Traps<'_> {
         });
         if let Some(directory) = closed {
             let what = format!(
-                "nginx runs as {}, which cannot pass through {} to the socket",
+                "nginx runs as {}, which has no search permission on {}, so it does not reach the socket",
                 nginx.name,
                 directory.display()
             );
@@ -204,17 +204,14 @@ impl Traps<'_> {
             .unwrap_or(0o777 & !config.umask().unwrap_or(0o022));
         if !nginx.may(2, uid, gid, mode) {
             let what = format!(
-                "nginx runs as {}, which may not write to the socket {}",
+                "nginx runs as {}, which has no write permission on the socket {}",
                 nginx.name,
                 socket.display()
             );
             self.warn(
                 "socket",
                 what,
-                format!(
-                    "write chmod-socket = 660 and chown-socket = :{}",
-                    nginx.name
-                ),
+                format!("set chmod-socket = 660 and chown-socket = :{}", nginx.name),
             );
         }
     }
@@ -227,7 +224,7 @@ fn version_in_name(interpreter: &Path) -> Option<(u32, u32)> {
     Some((major.parse().ok()?, minor.parse().ok()?))
 }
 
-/// The Python version in a virtual environment's pyvenv.cfg.
+/// The Python version in the pyvenv.cfg of a virtual environment.
 fn venv_version(home: &Path) -> Option<(u32, u32)> {
     let text = fs::read_to_string(home.join("pyvenv.cfg")).ok()?;
     let version = text.lines().find_map(|line| {

@@ -1,19 +1,22 @@
-//! Files: what they hold is added to the gathered options.
+//! Configuration files: their options are added to the gathered ones.
 
 use std::sync::Arc;
 
 use crate::config::finding::{Fault, Place, shortened};
-use crate::config::read::file::{Format, contents, split_section};
-use crate::config::read::formats;
-use crate::config::read::ini;
-use crate::config::read::magic::{FileFacts, Magic};
-use crate::config::read::source::Source;
 
-const MOST_FILES: usize = 100;
-const DEEPEST_INCLUDE: usize = 16;
+use super::file::{Format, contents, split_section};
+use super::formats;
+use super::ini;
+use super::magic::{FileFacts, Magic};
+use super::source::Source;
+
+/// Maximum number of files that one configuration reads.
+const MAX_FILES: usize = 100;
+/// Maximum nesting of files.
+const MAX_DEPTH: usize = 16;
 
 impl Source<'_> {
-    /// Reads a configuration file at this position.
+    /// Reads a configuration file at the current position.
     pub(crate) fn load(&mut self, directive: &str, name: &str, place: &Place) {
         let (file, section) = split_section(name);
         let file = match (file, &self.last_ini) {
@@ -21,18 +24,21 @@ impl Source<'_> {
             ("", None) => {
                 return self.error(
                     place,
-                    Fault::new("there is no file before it whose section could be read")
+                    Fault::new("no file was read before it, so the section has no file")
                         .of("ini", name),
                 );
             }
             (file, _) => file.to_owned(),
         };
         self.files += 1;
-        if self.depth >= DEEPEST_INCLUDE || self.files > MOST_FILES {
+        if self.depth >= MAX_DEPTH || self.files > MAX_FILES {
             return self.error(
                 place,
-                Fault::new(format!("{} is read again and again", shortened(&file)))
-                    .hint("look for a file that includes itself"),
+                Fault::new(format!(
+                    "{} is read too often or too deeply",
+                    shortened(&file)
+                ))
+                .hint("look for a file that includes itself"),
             );
         }
         let bytes = match self.read(&file) {
@@ -41,8 +47,8 @@ impl Source<'_> {
         };
         let format = Format::of_directive(directive, &file);
         let facts = match &self.here {
-            // what a command prints is no file: the variables still speak of the one that names it
-            Some(here) if file.contains("://") => here.naming(&file, section),
+            // for the output of a command, the magic variables describe the file that names the command
+            Some(here) if file.contains("://") => here.renamed(&file, section),
             _ => FileFacts::new(&file, &self.invocation.cwd, section),
         };
         let before = self.here.replace(facts.clone());
@@ -58,7 +64,7 @@ impl Source<'_> {
         self.here = before;
     }
 
-    /// Reads a file that is not ini; its values may hold the same variables.
+    /// Adds the options of a YAML, JSON, TOML or XML file.
     fn read_other(&mut self, format: Format, bytes: &[u8], facts: &FileFacts, section: &str) {
         let name: Arc<str> = facts.given.as_str().into();
         let at = |line: u32| Place::File {
@@ -87,7 +93,7 @@ impl Source<'_> {
             if pair.value.contains(['\0', '\n']) || pair.name.contains('\0') {
                 self.error(
                     &place,
-                    Fault::new(format!("{} has more than one line", pair.name)),
+                    Fault::new(format!("the value of {} has more than one line", pair.name)),
                 );
                 continue;
             }
@@ -104,7 +110,7 @@ impl Source<'_> {
         }
     }
 
-    fn read_ini(&mut self, bytes: &[u8], facts: &FileFacts, wanted: &str) {
+    fn read_ini(&mut self, bytes: &[u8], facts: &FileFacts, section: &str) {
         let name: Arc<str> = facts.given.as_str().into();
         let outermost = self.outermost.clone().unwrap_or_default();
         let invocation = self.invocation;
@@ -114,43 +120,43 @@ impl Source<'_> {
             host: &invocation.host,
             cwd: &invocation.cwd,
         };
-        let (mut here, mut found, mut nearly) = (wanted.is_empty(), false, None);
+        let (mut inside, mut found, mut similar) = (section.is_empty(), false, None);
         for (number, line) in ini::numbered(bytes) {
             let place = Place::File {
                 file: Arc::clone(&name),
                 line: number,
             };
-            let Some(text) = self.text_of(line, here, &place) else {
+            let Some(text) = self.decode(line, inside, &place) else {
                 continue;
             };
             let (text, deleted) = magic.expand(&text);
             match ini::line(&text) {
-                Some(ini::Line::Section(section)) => {
-                    here = section == wanted;
-                    found |= here;
-                    if !here
-                        && section
+                Some(ini::Line::Section(header)) => {
+                    inside = header == section;
+                    found |= inside;
+                    if !inside
+                        && header
                             .trim_matches([' ', ']', ';', '#'])
-                            .eq_ignore_ascii_case(wanted)
+                            .eq_ignore_ascii_case(section)
                     {
-                        nearly = Some(place);
+                        similar = Some(place);
                     }
                 }
-                Some(ini::Line::Pair(key, value)) if here => {
+                Some(ini::Line::Pair(key, value)) if inside => {
                     self.warn_of_deleted(&deleted, &place);
                     self.pair(key, value, &place);
                 }
                 _ => {}
             }
         }
-        if !found && !wanted.is_empty() {
-            let fault = no_section(wanted, &facts.given);
-            let fault = match nearly {
-                Some(_) => fault.hint(format!("the line must be exactly [{wanted}]")),
+        if !found && !section.is_empty() {
+            let fault = no_section(section, &facts.given);
+            let fault = match similar {
+                Some(_) => fault.hint(format!("the line must be exactly [{section}]")),
                 None => fault,
             };
             self.warn(
-                Some(nearly.unwrap_or(Place::File {
+                Some(similar.unwrap_or(Place::File {
                     file: name,
                     line: 1,
                 })),
@@ -161,16 +167,16 @@ impl Source<'_> {
 
     fn pair(&mut self, key: &str, value: &str, place: &Place) {
         match key {
-            "" => self.error(place, Fault::new("there is no name before the equals sign")),
+            "" => self.error(place, Fault::new("the name before = is missing")),
             key => self.add(key, value, place),
         }
     }
 
-    /// The line as text; what is not UTF-8 is an error where it would count.
-    fn text_of(&mut self, line: &[u8], here: bool, place: &Place) -> Option<String> {
+    /// Decodes a line; an option that is not UTF-8 is an error inside the section.
+    fn decode(&mut self, line: &[u8], inside: bool, place: &Place) -> Option<String> {
         let text = String::from_utf8_lossy(line);
-        let broken = matches!(text, std::borrow::Cow::Owned(_)) || line.contains(&0);
-        if broken && here && matches!(ini::line(&text), Some(ini::Line::Pair(..))) {
+        let invalid = matches!(text, std::borrow::Cow::Owned(_)) || line.contains(&0);
+        if invalid && inside && matches!(ini::line(&text), Some(ini::Line::Pair(..))) {
             self.error(
                 place,
                 Fault::new("the line is not UTF-8 text").hint("save the file as UTF-8"),
@@ -180,10 +186,13 @@ impl Source<'_> {
         Some(text.into_owned())
     }
 
+    /// Warns of letters after `%` that are not magic variables.
     fn warn_of_deleted(&mut self, deleted: &[char], place: &Place) {
         if let Some(first) = deleted.first() {
-            let fault = Fault::new(format!("%{first} is no magic variable, so it is taken out"))
-                .hint(format!("write %%{first} for a percent sign"));
+            let fault = Fault::new(format!(
+                "%{first} is not a magic variable, so it is removed"
+            ))
+            .hint(format!("write %%{first} for a percent sign"));
             self.warn(Some(place.clone()), fault);
         }
     }
@@ -191,6 +200,6 @@ impl Source<'_> {
 
 fn no_section(section: &str, file: &str) -> Fault {
     Fault::new(format!(
-        "there is no section [{section}] in {file}, so nothing is read from it"
+        "{file} has no section [{section}], so nothing is read from it"
     ))
 }

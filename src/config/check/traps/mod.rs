@@ -1,0 +1,120 @@
+//! Likely mistakes in a valid configuration: options without effect, open sockets, permissions, missing files.
+
+mod places;
+mod settings;
+mod survey;
+
+use crate::config::finding::Finding;
+use crate::config::read::invocation::Invocation;
+use crate::config::table::options::Config;
+
+use survey::Survey;
+
+/// Finds the likely mistakes; every finding is a warning.
+pub(crate) fn find(config: &Config, invocation: &Invocation) -> Vec<Finding> {
+    let mut survey = Survey {
+        config,
+        invocation,
+        found: Vec::new(),
+    };
+    survey.nothing_to_do();
+    survey.two_applications();
+    survey.open_sockets();
+    survey.threads();
+    survey.idleness();
+    survey.groups();
+    survey.secrets();
+    survey.environment();
+    survey.accounts();
+    survey.socket_permissions();
+    survey.habits();
+    survey.found
+}
+
+#[cfg(test)]
+mod tests {
+    #![allow(clippy::unwrap_used)]
+    use std::fs;
+    use std::os::unix::fs::PermissionsExt;
+
+    use super::*;
+
+    fn said(content: &str) -> Vec<String> {
+        let directory = tempfile::tempdir().unwrap();
+        fs::write(directory.path().join("site.ini"), content).unwrap();
+        fs::set_permissions(
+            directory.path().join("site.ini"),
+            fs::Permissions::from_mode(0o644),
+        )
+        .unwrap();
+        let old = directory.path().join("old");
+        fs::create_dir_all(old.join("bin")).unwrap();
+        fs::write(old.join("bin/python"), "").unwrap();
+        fs::write(old.join("pyvenv.cfg"), "home = /usr\nversion = 3.8.1\n").unwrap();
+        let moved = directory.path().join("moved");
+        fs::create_dir_all(moved.join("bin")).unwrap();
+        fs::write(directory.path().join("python3.11"), "").unwrap();
+        std::os::unix::fs::symlink("../../python3.11", moved.join("bin/python")).unwrap();
+        fs::write(moved.join("pyvenv.cfg"), "version = 3.12.1\n").unwrap();
+        let argv = ["ruwsgi", "site.ini"].map(str::to_owned).to_vec();
+        let invocation = Invocation::new(argv, Vec::new(), directory.path().to_owned());
+        let config = crate::config::load(&invocation).unwrap();
+        find(&config, &invocation)
+            .into_iter()
+            .map(|finding| finding.to_string())
+            .collect()
+    }
+
+    fn says(content: &str, part: &str) -> bool {
+        said(content).iter().any(|finding| finding.contains(part))
+    }
+
+    #[test]
+    fn likely_mistakes_are_reported_with_their_place() {
+        for (content, part) in [
+            (
+                "socket = :8001\nhttp = :80",
+                "site.ini:2: warning: socket = :8001 beside http",
+            ),
+            ("chmod-socket = 666", "site.ini:2: warning: every user"),
+            (
+                "env = SECRET_KEY=abc",
+                "site.ini:2: warning: SECRET_KEY looks like a secret",
+            ),
+            (
+                "home = nowhere",
+                "virtual environment nowhere does not exist",
+            ),
+            ("home = old", "Python 3.8"),
+            ("home = moved", "is for Python 3.12, but its bin/python is"),
+            ("uid = nobody-of-this-name", "no user nobody-of-this-name"),
+            ("chown-socket = :no-such-group", "no group no-such-group"),
+            ("chdir = /nowhere", "/nowhere is not a directory"),
+            ("socket = /nowhere/a.sock", "does not exist"),
+            ("threads = 64", "one thread at a time"),
+            ("module = a:b\ncallable = b", "site.ini:3"),
+            ("module = a\nwsgi-file = b.py", "module has priority"),
+            ("daemonize = true", "to the file true"),
+            ("master = true", "has no application"),
+            ("die-on-term = false", "systemd cannot stop it"),
+            ("die-on-idle = true", "has no effect without idle"),
+            ("cheaper-step = 2", "has no effect without cheaper"),
+        ] {
+            assert!(
+                says(&format!("[uwsgi]\n{content}\n"), part),
+                "{content}: {:?}",
+                said(&format!("[uwsgi]\n{content}\n"))
+            );
+        }
+    }
+
+    #[test]
+    fn a_good_file_has_no_findings() {
+        assert_eq!(
+            said(
+                "[uwsgi]\nmodule = a\nsocket = 127.0.0.1:8001\nuid = www-data\ngid = www-data\nenv = DEBUG=1\n"
+            ),
+            Vec::<String>::new()
+        );
+    }
+}

@@ -1,0 +1,201 @@
+//! Conditions and loops of configuration files.
+
+use crate::config::finding::{Fault, Place};
+use crate::config::table::plugins;
+
+use super::entry::Entry;
+use super::file::{contents, resolve};
+use super::glob;
+use super::invocation::Invocation;
+use super::limits::MAX_ENTRIES;
+
+/// A condition or a loop that is open: it began and has not ended.
+#[derive(Debug, Clone)]
+pub(crate) struct Block {
+    /// The name as written.
+    pub(crate) name: String,
+    /// The text after the name: what the condition tests, or the items of the loop.
+    pub(crate) argument: String,
+    /// The place where it began.
+    pub(crate) place: Place,
+    kind: Kind,
+}
+
+#[derive(Debug, Clone)]
+enum Kind {
+    /// Tested again for every option in the block, as in uWSGI.
+    Condition,
+    /// The items, read once when the loop begins.
+    Loop(Vec<String>),
+}
+
+impl Block {
+    /// Opens a block.
+    ///
+    /// # Errors
+    /// When the items of a loop cannot be read; the block is then a loop without items.
+    pub(crate) fn open(
+        name: &str,
+        argument: String,
+        place: &Place,
+        invocation: &Invocation,
+    ) -> (Block, Option<Fault>) {
+        let (kind, fault) = match items(name, &argument, invocation) {
+            Some(Ok(items)) => (Kind::Loop(items), None),
+            Some(Err(fault)) => (Kind::Loop(Vec::new()), Some(fault)),
+            None => (Kind::Condition, None),
+        };
+        let block = Block {
+            name: name.to_owned(),
+            argument,
+            place: place.clone(),
+            kind,
+        };
+        (block, fault)
+    }
+
+    /// The directive that ends the block.
+    pub(crate) fn end(&self) -> &'static str {
+        match self.kind {
+            Kind::Loop(_) => "endfor",
+            Kind::Condition => "endif",
+        }
+    }
+
+    /// The option that the condition refers to.
+    pub(crate) fn tested_option(&self) -> Option<&str> {
+        let test = self.test().0;
+        (matches!(self.kind, Kind::Condition) && test == "opt")
+            .then(|| name_and_value(&self.argument).0)
+    }
+
+    /// The values of `%(_)`: an option in the block is added once for each of them. A false condition has none.
+    ///
+    /// The items of a loop are moved out; [`Block::restore`] puts them back.
+    pub(crate) fn rounds(&mut self, entries: &[Entry], invocation: &Invocation) -> Vec<String> {
+        let (test, expected) = self.test();
+        let argument = self.argument.as_str();
+        match &mut self.kind {
+            Kind::Loop(items) => std::mem::take(items),
+            Kind::Condition => match condition(test, argument, entries, invocation) {
+                Some(found) if expected => vec![found],
+                None if !expected => vec![argument.to_owned()],
+                _ => Vec::new(),
+            },
+        }
+    }
+
+    /// Puts the items of a loop back.
+    pub(crate) fn restore(&mut self, rounds: Vec<String>) {
+        if let Kind::Loop(items) = &mut self.kind {
+            *items = rounds;
+        }
+    }
+
+    /// The name of the test, and the expected outcome: false for `if-not-...`.
+    fn test(&self) -> (&'static str, bool) {
+        const TESTS: &[&str] = &[
+            "env",
+            "opt",
+            "exists",
+            "file",
+            "dir",
+            "directory",
+            "plugin",
+            "hostname",
+            "reload",
+        ];
+        let (test, expected) = match self.name.strip_prefix("if-not-") {
+            Some(test) => (test, false),
+            None => (
+                self.name.trim_start_matches("if").trim_start_matches('-'),
+                true,
+            ),
+        };
+        let known = TESTS.iter().find(|known| **known == test);
+        (known.copied().unwrap_or_default(), expected)
+    }
+}
+
+/// The items of a loop, at most one more than the limit so that the excess is reported; `None` for a condition.
+fn items(
+    name: &str,
+    argument: &str,
+    invocation: &Invocation,
+) -> Option<Result<Vec<String>, Fault>> {
+    let items = match name {
+        "for" => Ok(argument
+            .split(' ')
+            .filter(|item| !item.is_empty())
+            .take(MAX_ENTRIES + 1)
+            .map(str::to_owned)
+            .collect()),
+        "for-glob" => match glob::paths(&invocation.cwd, argument) {
+            // as in the shell, a pattern without a match is its own result
+            none if none.is_empty() => Ok(vec![argument.to_owned()]),
+            paths => Ok(paths),
+        },
+        "for-times" => match argument.parse::<u64>() {
+            Ok(times) => Ok((1..=times.min(MAX_ENTRIES as u64 + 1))
+                .map(|round| round.to_string())
+                .collect()),
+            Err(_) => Err(Fault::new("the value is not a whole number").of(name, argument)),
+        },
+        "for-readline" => contents(invocation, argument).map(|bytes| {
+            String::from_utf8_lossy(&bytes)
+                .lines()
+                .take(MAX_ENTRIES + 1)
+                .map(str::to_owned)
+                .collect()
+        }),
+        _ => return None,
+    };
+    Some(items)
+}
+
+/// Tests a condition; the value of `%(_)` if it is true.
+fn condition(
+    test: &str,
+    argument: &str,
+    entries: &[Entry],
+    invocation: &Invocation,
+) -> Option<String> {
+    let when = |is_true: bool| is_true.then(|| argument.to_owned());
+    match test {
+        "env" => {
+            let (name, expected) = name_and_value(argument);
+            let value = invocation.variable(name)?;
+            equal(value, expected)
+        }
+        "opt" => {
+            let (name, expected) = name_and_value(argument);
+            let mut values = entries
+                .iter()
+                .filter(|entry| entry.name == name)
+                .map(|entry| entry.value.as_str());
+            values.find_map(|value| equal(value, expected))
+        }
+        "exists" => when(resolve(invocation, argument).exists()),
+        "file" => when(resolve(invocation, argument).is_file()),
+        "dir" | "directory" => when(resolve(invocation, argument).is_dir()),
+        "plugin" => when(plugins::is_built_in(argument)),
+        "hostname" => when(invocation.host.name == argument),
+        "reload" => invocation.reloading.then(String::new),
+        _ => None,
+    }
+}
+
+/// `NAME` or `NAME=VALUE`.
+fn name_and_value(argument: &str) -> (&str, Option<&str>) {
+    match argument.split_once('=') {
+        Some((name, value)) => (name.trim(), Some(value.trim())),
+        None => (argument, None),
+    }
+}
+
+/// The value if it equals the expected one, or if any value is accepted.
+fn equal(value: &str, expected: Option<&str>) -> Option<String> {
+    expected
+        .is_none_or(|expected| expected == value)
+        .then(|| value.to_owned())
+}

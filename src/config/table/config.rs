@@ -1,0 +1,99 @@
+//! Accessors of [`Config`] beyond its options: the given and the effective options, and lists of several options.
+
+use crate::config::finding::{Finding, Place};
+use crate::config::values::companion::Companion;
+use crate::config::values::schedule::Task;
+
+use super::directives;
+use super::options::{self, Config};
+use super::row::{Directive, Row};
+
+impl Config {
+    /// The findings that do not prevent the start.
+    pub(crate) fn warnings(&self) -> &[Finding] {
+        &self.warnings
+    }
+
+    /// The options as given, in order, after expansion: name, value and place.
+    pub(crate) fn entries(&self) -> &[(String, String, Option<Place>)] {
+        &self.entries
+    }
+
+    /// The options that have an effect: without overridden options and without directives.
+    pub(crate) fn effective(&self) -> Vec<&(String, String, Option<Place>)> {
+        let overridden = |at: usize, name: &str| match options::find(name) {
+            Some(row) if row.many => false,
+            Some(row) => self
+                .entries
+                .iter()
+                .skip(at + 1)
+                .any(|(later, ..)| row.names.contains(&later.as_str())),
+            None => self
+                .entries
+                .iter()
+                .take(at)
+                .any(|(earlier, ..)| earlier == name),
+        };
+        let entries = self.entries.iter().enumerate();
+        entries
+            .filter(|(at, (name, ..))| directives::find(name).is_none() && !overridden(*at, name))
+            .map(|(_, entry)| entry)
+            .collect()
+    }
+
+    /// The options that were not given, with their defaults.
+    pub(crate) fn defaulted(&self) -> Vec<(&'static str, &'static str)> {
+        let given = |row: &Row| {
+            self.entries
+                .iter()
+                .any(|(name, ..)| row.names.contains(&name.as_str()))
+        };
+        options::SERVED
+            .iter()
+            .filter(|row| !given(row))
+            .filter_map(|row| Some((row.name(), row.default?)))
+            .collect()
+    }
+
+    /// The configuration to use if the start fails with this one.
+    pub(crate) fn fallback(&self) -> Option<&str> {
+        let mut entries = self.entries.iter().rev();
+        let named = entries.find(|(name, ..)| directives::find(name) == Some(Directive::Fallback));
+        named.map(|(_, file, _)| file.as_str())
+    }
+
+    /// The base name of the configuration file without its extension; without a file the name of the application.
+    pub(crate) fn name(&self) -> &str {
+        &self.name
+    }
+
+    /// All companion processes. A name that occurs again gets a number.
+    pub(crate) fn companions(&self) -> Vec<Companion> {
+        let lists = [
+            self.attach_daemon(),
+            self.attach_control_daemon(),
+            self.smart_attach_daemon(),
+            self.smart_attach_daemon2(),
+            self.attach_daemon2(),
+        ];
+        let mut companions: Vec<Companion> = Vec::new();
+        for companion in lists.into_iter().flatten() {
+            let mut companion = companion.clone();
+            let name = companion.name.clone();
+            for number in 2.. {
+                if companions.iter().all(|other| other.name != companion.name) {
+                    break;
+                }
+                companion.name = format!("{name} {number}");
+            }
+            companions.push(companion);
+        }
+        companions
+    }
+
+    /// All commands on a schedule.
+    pub(crate) fn tasks(&self) -> Vec<Task> {
+        let lists = [self.cron(), self.unique_cron(), self.cron2()];
+        lists.into_iter().flatten().cloned().collect()
+    }
+}

@@ -1,0 +1,297 @@
+//! The types of option values; the table names one of them in each row.
+
+use std::time::Duration;
+
+use crate::config::finding::Fault;
+use crate::log::request_log::{Piece, parse_format};
+
+use super::address::Address;
+use super::choice::{self, Compat, Owner, ScalingAlgorithm, Wire};
+use super::number;
+use super::setting::{Parsed, Takes, Value};
+use super::text;
+
+/// Declares a type whose values are copied to readers.
+macro_rules! copied {
+    ($(#[$doc:meta])* $name:ident: $stored:ty, $arg:literal, $takes:expr, $parse:expr) => {
+        $(#[$doc])*
+        pub(crate) struct $name;
+
+        impl Value for $name {
+            type Stored = $stored;
+            type Ref<'a> = $stored;
+            const TAKES: Takes = $takes;
+            const ARG: &'static str = $arg;
+
+            fn parse(text: &str) -> Parsed<$stored> {
+                ($parse)(text)
+            }
+
+            fn get(stored: &$stored) -> $stored {
+                stored.clone()
+            }
+        }
+    };
+}
+
+/// Declares a type whose values are texts.
+macro_rules! text {
+    ($(#[$doc:meta])* $name:ident, $arg:literal, $parse:expr) => {
+        $(#[$doc])*
+        pub(crate) struct $name;
+
+        impl Value for $name {
+            type Stored = String;
+            type Ref<'a> = &'a str;
+            const ARG: &'static str = $arg;
+
+            fn parse(text: &str) -> Parsed<String> {
+                ($parse)(text)
+            }
+
+            fn get(stored: &String) -> &str {
+                stored
+            }
+        }
+    };
+}
+
+copied!(
+    /// A boolean; the flag takes no value.
+    Switch: bool, "BOOL", Takes::Nothing, text::switch
+);
+copied!(
+    /// A boolean; the flag may take a value.
+    OptionalSwitch: bool, "BOOL", Takes::Maybe, text::switch
+);
+copied!(
+    /// A count of at least 1; 0 is read as 1.
+    Count: u32, "COUNT", Takes::Value, number::count
+);
+copied!(
+    /// A count of workers of at least 1, or `auto`.
+    Workers: u32, "COUNT", Takes::Value, number::workers
+);
+copied!(
+    /// A number that may be 0.
+    Number: u32, "NUMBER", Takes::Value, |text| number::small(text, &[])
+);
+copied!(
+    /// A percentage from 0 to 100.
+    Percent: u32, "PERCENT", Takes::Value, number::percent
+);
+copied!(
+    /// An algorithm that adapts the number of workers to the load.
+    Scaling: ScalingAlgorithm, "ALGORITHM", Takes::Value, choice::scaling_algorithm
+);
+copied!(
+    /// A time in whole seconds.
+    Seconds: Duration, "SECONDS", Takes::Value, number::seconds
+);
+copied!(
+    /// A size in bytes.
+    Bytes: u64, "BYTES", Takes::Value, |text| number::whole(text, &["b", "bytes"])
+);
+copied!(
+    /// A size in MiB, stored in bytes.
+    Megabytes: u64, "MIB", Takes::Value, number::megabytes
+);
+copied!(
+    /// The size of the block of request variables, from 1 to 65535 bytes.
+    BlockSize: u32, "BYTES", Takes::Value, number::block_size
+);
+copied!(
+    /// The size in bytes above which a request body goes to a temporary file.
+    BufferThreshold: u64, "BYTES", Takes::Value, number::buffer_threshold
+);
+copied!(
+    /// The timeout of an idle connection; 0 is no keep-alive, no value the default.
+    Keepalive: Duration, "SECONDS", Takes::Maybe, number::keepalive
+);
+copied!(
+    /// A umask in octal.
+    Umask: u32, "OCTAL", Takes::Value, number::umask
+);
+copied!(
+    /// The permissions of a Unix socket.
+    SocketMode: u32, "MODE", Takes::Maybe, number::socket_mode
+);
+copied!(
+    /// The protocol of a socket.
+    Protocol: Wire, "PROTOCOL", Takes::Value, choice::protocol
+);
+copied!(
+    /// The server whose defaults apply.
+    CompatMode: Compat, "SERVER", Takes::Value, choice::compat
+);
+copied!(
+    /// An owner: `user:group`.
+    Ownership: Owner, "USER:GROUP", Takes::Value, choice::owner
+);
+text!(
+    /// A text that must not be empty.
+    Text, "TEXT", text::non_empty
+);
+text!(
+    /// A path.
+    Path, "PATH", text::non_empty
+);
+text!(
+    /// Any text; it may be empty.
+    AnyText, "TEXT", |text: &str| Ok((text.to_owned(), None))
+);
+
+/// Capabilities by name or number, separated by commas.
+pub(crate) struct Capabilities;
+
+impl Value for Capabilities {
+    type Stored = caps::Capability;
+    type Ref<'a> = caps::Capability;
+    const ARG: &'static str = "NAME,...";
+
+    fn parse(text: &str) -> Parsed<caps::Capability> {
+        text::capability(text)
+    }
+
+    fn split(text: &str) -> Vec<&str> {
+        text::comma_separated(text)
+    }
+
+    fn get(stored: &caps::Capability) -> caps::Capability {
+        *stored
+    }
+}
+
+/// The address of a listening socket; several are separated by commas.
+pub(crate) struct ListenAddress;
+
+impl Value for ListenAddress {
+    type Stored = Address;
+    type Ref<'a> = &'a Address;
+    const ARG: &'static str = "ADDRESS";
+
+    fn parse(text: &str) -> Parsed<Address> {
+        let (value, remark) = text::without_comment(text);
+        let address = Address::parse(value)?;
+        let number = !value.is_empty() && value.bytes().all(|b| b.is_ascii_digit());
+        let remark = remark.or_else(|| {
+            number.then(|| {
+                Fault::new("the value is a Unix socket in the current directory")
+                    .hint(format!("write :{value} for a TCP port"))
+            })
+        });
+        Ok((address, remark))
+    }
+
+    fn split(text: &str) -> Vec<&str> {
+        text::comma_separated(text)
+    }
+
+    fn get(stored: &Address) -> &Address {
+        stored
+    }
+}
+
+/// The format of a request's log line.
+pub(crate) struct LineFormat;
+
+impl Value for LineFormat {
+    type Stored = Vec<Piece>;
+    type Ref<'a> = &'a [Piece];
+    const ARG: &'static str = "FORMAT";
+
+    fn parse(text: &str) -> Parsed<Vec<Piece>> {
+        let (pieces, unknown) = parse_format(text);
+        let remark = (!unknown.is_empty()).then(|| {
+            Fault::new(format!(
+                "unknown name in the format: %({})",
+                unknown.join("), %(")
+            ))
+            .hint("a dash is logged for it; docs/configuration.md lists the names")
+        });
+        Ok((pieces, remark))
+    }
+
+    fn get(stored: &Vec<Piece>) -> &[Piece] {
+        stored
+    }
+}
+
+/// A name and a value: `NAME=VALUE`.
+pub(crate) struct Assignment;
+
+impl Value for Assignment {
+    type Stored = (String, String);
+    type Ref<'a> = &'a (String, String);
+    const ARG: &'static str = "NAME=VALUE";
+
+    fn parse(text: &str) -> Parsed<(String, String)> {
+        text::assignment(text)
+    }
+
+    fn get(stored: &(String, String)) -> &(String, String) {
+        stored
+    }
+}
+
+/// An environment variable: `NAME=value`; `NAME` alone removes it, as uWSGI does by putenv(3).
+pub(crate) struct Variable;
+
+impl Value for Variable {
+    type Stored = (String, Option<String>);
+    type Ref<'a> = &'a (String, Option<String>);
+    const ARG: &'static str = "NAME=VALUE";
+
+    fn parse(text: &str) -> Parsed<(String, Option<String>)> {
+        let name = text.trim();
+        if !name.is_empty() && !name.contains(|c: char| c == '=' || c.is_whitespace()) {
+            let fault = Fault::new("the value has no =, so the variable is removed").hint(format!(
+                "write unenv = {name}, or {name}= for an empty variable"
+            ));
+            return Ok(((name.to_owned(), None), Some(fault)));
+        }
+        let ((name, value), remark) = text::assignment(text)?;
+        Ok(((name, Some(value)), remark))
+    }
+
+    fn get(stored: &(String, Option<String>)) -> &(String, Option<String>) {
+        stored
+    }
+}
+
+/// A mount point and its application: `/point=app`. The mount point is stored without its trailing slash.
+pub(crate) struct Mount;
+
+impl Value for Mount {
+    type Stored = (String, String);
+    type Ref<'a> = &'a (String, String);
+    const ARG: &'static str = "/POINT=APP";
+
+    fn parse(text: &str) -> Parsed<(String, String)> {
+        const HINT: &str = "write /point=module:callable or /point=file.py";
+        let Some((point, app)) = text
+            .split_once('=')
+            .map(|(point, app)| (point.trim(), app.trim()))
+        else {
+            return Err(Fault::new("the value has no =").hint(HINT));
+        };
+        if app.is_empty() {
+            return Err(Fault::new("the value names no application").hint(HINT));
+        }
+        if !point.is_empty() && !point.starts_with('/') {
+            return Err(Fault::new(format!(
+                "the mount point {point} does not begin with a slash"
+            ))
+            .hint(format!("write /{point}={app}")));
+        }
+        let point = match point.trim_end_matches('/') {
+            "" => "/",
+            point => point,
+        };
+        Ok(((point.to_owned(), app.to_owned()), None))
+    }
+
+    fn get(stored: &(String, String)) -> &(String, String) {
+        stored
+    }
+}

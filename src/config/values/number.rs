@@ -1,0 +1,192 @@
+//! Number values: counts, sizes, times, octal modes.
+
+use std::time::Duration;
+
+use crate::config::finding::Fault;
+
+use super::setting::Parsed;
+use super::text::{before_comment, comment_remark, without_comment};
+
+/// A whole number; one of the `units`, or a comment, may follow it.
+pub(crate) fn whole(text: &str, units: &[&str]) -> Parsed<u64> {
+    let end = text.bytes().take_while(u8::is_ascii_digit).count();
+    let (digits, rest) = text.split_at(end);
+    if digits.is_empty() {
+        return Err(not_a_number(text));
+    }
+    let number = digits
+        .parse::<u64>()
+        .map_err(|_| Fault::new("the number is too large"))?;
+    let rest = rest.trim_start();
+    if rest.is_empty() {
+        return Ok((number, None));
+    }
+    if rest.starts_with([';', '#']) {
+        return Ok((number, Some(comment_remark())));
+    }
+    if units.iter().any(|unit| rest.eq_ignore_ascii_case(unit)) {
+        return Ok((
+            number,
+            Some(Fault::new("the unit is not needed").hint(format!("write {number}"))),
+        ));
+    }
+    Err(not_a_number(text))
+}
+
+/// The fault for a text that is not a whole number.
+pub(crate) fn not_a_number(text: &str) -> Fault {
+    let unquoted = text.trim_matches(['"', '\'']);
+    match text {
+        "" => Fault::new("the value is empty").hint("write a number"),
+        "auto" => Fault::new("the value is not a whole number")
+            .hint("write a number; in a file, %k is the number of CPU cores"),
+        _ if text.starts_with('-') => Fault::new("the number must not be negative"),
+        _ if unquoted != text => {
+            Fault::new("the value is not a whole number").hint("remove the quotes")
+        }
+        _ => Fault::new(
+            "the value is not a whole number (uWSGI stops reading at the first other character)",
+        ),
+    }
+}
+
+/// A whole number of at most `i32::MAX`.
+pub(crate) fn small(text: &str, units: &[&str]) -> Parsed<u32> {
+    let (number, remark) = whole(text, units)?;
+    match u32::try_from(number) {
+        Ok(number) if number <= i32::MAX as u32 => Ok((number, remark)),
+        _ => Err(Fault::new("the number is too large")),
+    }
+}
+
+/// A count of at least 1; 0 is read as 1.
+pub(crate) fn count(text: &str) -> Parsed<u32> {
+    match small(text, &[])? {
+        (0, _) => Ok((1, Some(Fault::new("0 is read as 1")))),
+        parsed => Ok(parsed),
+    }
+}
+
+/// A count of workers. `auto` is the number of CPUs that this process may use: its affinity and the CPU quota of its
+/// cgroup, rounded down.
+pub(crate) fn workers(text: &str) -> Parsed<u32> {
+    let (value, remark) = without_comment(text);
+    if value != "auto" {
+        return count(text);
+    }
+    let cpus = std::thread::available_parallelism().map_or(1, usize::from);
+    Ok((u32::try_from(cpus).unwrap_or(1), remark))
+}
+
+/// A percentage from 0 to 100.
+pub(crate) fn percent(text: &str) -> Parsed<u32> {
+    match small(text, &["%"])? {
+        (101.., _) => Err(Fault::new("the value is more than 100 percent")),
+        parsed => Ok(parsed),
+    }
+}
+
+/// A time in whole seconds.
+pub(crate) fn seconds(text: &str) -> Parsed<Duration> {
+    let (number, remark) = small(text, &["s", "sec", "secs", "second", "seconds"])
+        .map_err(|fault| fault.or_hint("write the time in whole seconds"))?;
+    Ok((Duration::from_secs(number.into()), remark))
+}
+
+/// A size in MiB; the result is in bytes.
+pub(crate) fn megabytes(text: &str) -> Parsed<u64> {
+    let (number, remark) = whole(text, &["m", "mb", "mib"])?;
+    match number.checked_mul(1 << 20) {
+        Some(bytes) => Ok((bytes, remark)),
+        None => Err(Fault::new("the number is too large").hint("the unit is MiB")),
+    }
+}
+
+/// The size of the block of request variables, from 1 to 65535 bytes: the uwsgi protocol has 16 bits for it.
+pub(crate) fn block_size(text: &str) -> Parsed<u32> {
+    const MAX: u64 = 65535;
+    let (number, remark) = whole(text, &["b", "bytes"]).map_err(|fault| match kilobytes(text) {
+        Some(bytes) => fault.hint(format!("the unit is bytes: write {bytes}")),
+        None => fault,
+    })?;
+    match u32::try_from(number.min(MAX)) {
+        Ok(0) => Err(Fault::new("the size must be more than 0")),
+        Ok(size) if number > MAX => Ok((
+            size,
+            Some(Fault::new(
+                "the protocol allows at most 65535 bytes; 65535 is used",
+            )),
+        )),
+        Ok(size) => Ok((size, remark)),
+        Err(_) => Err(Fault::new("the number is too large")),
+    }
+}
+
+/// The bytes of a size with the unit K, KB or KiB.
+fn kilobytes(text: &str) -> Option<u64> {
+    let digits = text.trim_end_matches(['k', 'K', 'b', 'B', 'i']);
+    if digits.len() == text.len() {
+        return None;
+    }
+    digits.parse::<u64>().ok()?.checked_mul(1024)
+}
+
+/// A size in bytes for `post-buffering`; uWSGI reads words such as `true` as 0.
+pub(crate) fn buffer_threshold(text: &str) -> Parsed<u64> {
+    match text.to_ascii_lowercase().as_str() {
+        "true" | "yes" | "on" | "" => Ok((
+            0,
+            Some(Fault::new("the value is read as 0, as in uWSGI").hint("write a size in bytes")),
+        )),
+        "false" | "no" | "off" => Ok((0, None)),
+        _ => whole(text, &["b", "bytes"]),
+    }
+}
+
+/// The keep-alive timeout for a bare `http-keepalive`.
+const DEFAULT_KEEPALIVE: Duration = Duration::from_secs(5);
+
+/// A keep-alive timeout; `true`, 1 and nothing are the default, `false` and 0 are no keep-alive.
+pub(crate) fn keepalive(text: &str) -> Parsed<Duration> {
+    match text.to_ascii_lowercase().as_str() {
+        "" | "true" | "yes" | "on" | "1" => Ok((DEFAULT_KEEPALIVE, None)),
+        "false" | "no" | "off" => Ok((Duration::ZERO, None)),
+        _ => seconds(text),
+    }
+}
+
+/// An octal number.
+fn octal(text: &str, example: &str) -> Result<u32, Fault> {
+    let fault = || match before_comment(text) {
+        Some(value) => Fault::new("the comment after the value is part of it").hint(format!(
+            "write {value} and put the comment on a line of its own"
+        )),
+        None => Fault::new("the value is not an octal number")
+            .hint(format!("write for example {example}")),
+    };
+    if text.is_empty() || !text.bytes().all(|b| (b'0'..=b'7').contains(&b)) {
+        return Err(fault());
+    }
+    u32::from_str_radix(text, 8).map_err(|_| fault())
+}
+
+/// A umask: octal, at most 777.
+pub(crate) fn umask(text: &str) -> Parsed<u32> {
+    match octal(text, "022")? {
+        mask if mask > 0o777 => Err(Fault::new("the mask is more than 777")),
+        mask => Ok((mask, None)),
+    }
+}
+
+/// The permissions of a Unix socket: three octal digits; without a value 666.
+pub(crate) fn socket_mode(text: &str) -> Parsed<u32> {
+    if matches!(text, "" | "1" | "true") {
+        return Ok((0o666, None));
+    }
+    let mode = octal(text, "660")?;
+    match text.len() {
+        3 => Ok((mode, None)),
+        4 if text.starts_with('0') => Ok((mode, None)),
+        _ => Err(Fault::new("permissions are three octal digits").hint("write for example 660")),
+    }
+}

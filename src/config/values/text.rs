@@ -1,0 +1,104 @@
+//! Text values: comments after a value, quotes, lists, switches.
+
+use crate::config::finding::{Fault, shortened};
+
+use super::setting::Parsed;
+
+/// The value without a comment after it, and a remark if there was one.
+pub(crate) fn without_comment(text: &str) -> (&str, Option<Fault>) {
+    match before_comment(text) {
+        Some(value) => (value, Some(comment_remark())),
+        None => (text, None),
+    }
+}
+
+/// The part of the text before a comment; `None` if the text has no comment.
+///
+/// A comment begins with `#` or `;` after a blank.
+pub(crate) fn before_comment(text: &str) -> Option<&str> {
+    let bytes = text.as_bytes();
+    let start = (1..bytes.len())
+        .find(|&at| matches!(bytes[at], b'#' | b';') && matches!(bytes[at - 1], b' ' | b'\t'))?;
+    Some(text[..start].trim_end())
+}
+
+/// The remark about a comment after a value.
+pub(crate) fn comment_remark() -> Fault {
+    Fault::new("in uWSGI's ini format a comment after a value is part of the value")
+        .hint("put the comment on a line of its own")
+}
+
+/// The items of a comma-separated list; an empty text is one empty item, so that it is reported.
+pub(crate) fn comma_separated(text: &str) -> Vec<&str> {
+    let items: Vec<&str> = text
+        .split(',')
+        .map(str::trim)
+        .filter(|item| !item.is_empty())
+        .collect();
+    if items.is_empty() { vec![""] } else { items }
+}
+
+/// A text that must not be empty; quotes and comments, which are part of it, get a remark.
+pub(crate) fn non_empty(text: &str) -> Parsed<String> {
+    if text.is_empty() {
+        return Err(Fault::new("the value is empty").hint("write a value, or remove the line"));
+    }
+    let quoted = text.len() > 1
+        && (text.starts_with('"') && text.ends_with('"')
+            || text.starts_with('\'') && text.ends_with('\''));
+    let remark = if quoted {
+        Some(
+            Fault::new("the quotes are part of the value")
+                .hint("remove the quotes: values are not quoted"),
+        )
+    } else {
+        before_comment(text).map(|_| comment_remark())
+    };
+    Ok((text.to_owned(), remark))
+}
+
+/// A boolean: `true`, `on`, `yes`, `1` or nothing; `false`, `off`, `no` or `0`.
+pub(crate) fn switch(text: &str) -> Parsed<bool> {
+    let (value, remark) = without_comment(text);
+    match value.to_ascii_lowercase().as_str() {
+        "" | "true" | "on" | "yes" | "1" => Ok((true, remark)),
+        "false" | "off" | "no" | "0" if remark.is_some() => Err(Fault::new(
+            "uWSGI reads this as true, because the comment is part of the value",
+        )
+        .hint("put the comment on a line of its own")),
+        "false" | "off" | "no" | "0" => Ok((false, None)),
+        _ => Err(
+            Fault::new("the value is neither true nor false (uWSGI reads it as true)")
+                .hint("write true or false"),
+        ),
+    }
+}
+
+/// A capability by name, with or without `CAP_`, or by number: capabilities(7).
+pub(crate) fn capability(text: &str) -> Parsed<caps::Capability> {
+    let (value, remark) = without_comment(text);
+    let name = value.to_ascii_uppercase();
+    let name = name.strip_prefix("CAP_").unwrap_or(&name);
+    let matches = |known: &caps::Capability| {
+        let number = known.index().to_string();
+        known.to_string().strip_prefix("CAP_") == Some(name) || number == name
+    };
+    match caps::all().into_iter().find(matches) {
+        Some(known) => Ok((known, remark)),
+        None => Err(
+            Fault::new(format!("unknown capability {}", shortened(value)))
+                .hint("write a name such as net_bind_service; capabilities(7) lists them"),
+        ),
+    }
+}
+
+/// An assignment: `NAME=VALUE`.
+pub(crate) fn assignment(text: &str) -> Parsed<(String, String)> {
+    match text.split_once('=') {
+        Some((name, value)) if !name.trim().is_empty() => Ok((
+            (name.trim().to_owned(), value.trim_start().to_owned()),
+            None,
+        )),
+        _ => Err(Fault::new("the value is not NAME=value").hint("write NAME=value")),
+    }
+}
