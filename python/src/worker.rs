@@ -4,14 +4,13 @@ use std::io;
 use std::os::fd::{AsFd, OwnedFd};
 use std::sync::Arc;
 use std::sync::atomic::{AtomicBool, AtomicU32, Ordering::Relaxed, Ordering::SeqCst};
-use std::time::Duration;
 
 use ruwsgi::http::counters::Counters;
 use ruwsgi::http::dispatch::Phase;
 use ruwsgi::http::engine::Engine;
 use ruwsgi::http::listeners::Listener;
 use ruwsgi::http::settings::{Limits, Settings, Timeouts};
-use ruwsgi::ipc::{self, AppSpec, FromWorker, Serving};
+use ruwsgi::ipc::{self, AppSpec, FromWorker};
 use ruwsgi::shared::scoreboard::Scoreboard;
 use ruwsgi::sys::clock::monotonic_micros;
 use ruwsgi::sys::memory::{self, Memory};
@@ -113,7 +112,7 @@ impl Worker {
             name: listener.name.clone(),
         });
         let engine = Engine::new(
-            settings(&spec.serving),
+            settings(&spec),
             listeners.collect(),
             Counters { board, row, slot },
             if hold { Phase::Held } else { Phase::Serving },
@@ -132,17 +131,18 @@ impl Worker {
 }
 
 /// The engine's settings.
-fn settings(serving: &Serving) -> Settings {
+fn settings(spec: &AppSpec) -> Settings {
+    let (options, serving) = (&spec.worker, &spec.serving);
     Settings {
         threads: serving.threads,
         limits: Limits {
-            buffer_size: serving.buffer_size as usize,
+            buffer_size: options.buffer_size as usize,
             post_buffering: serving.post_buffering,
-            limit_post: serving.limit_post,
+            limit_post: options.limit_post,
         },
         timeouts: Timeouts {
-            socket: Duration::from_millis(serving.socket_timeout_ms),
-            keep_alive: Duration::from_millis(serving.http_keepalive_ms),
+            socket: options.socket_timeout,
+            keep_alive: options.http_keepalive,
         },
         request_log: serving.request_log.clone(),
     }

@@ -17,6 +17,7 @@ pub(crate) use finding::{Finding, Place, Report, Severity};
 pub(crate) use read::ini;
 pub(crate) use read::invocation::{Invocation, VassalFile};
 pub(crate) use table::options::Config;
+pub use table::options::WorkerOptions;
 pub(crate) use table::{compat, docs};
 pub(crate) use values::address::Address;
 pub(crate) use values::choice::{ScalingAlgorithm, Wire};

@@ -308,3 +308,16 @@ fn unresolved_placeholders_are_pointed_out() {
         "{warnings:?}"
     );
 }
+
+#[test]
+fn the_options_of_workers_are_passed_as_they_are_configured() {
+    let options = good("[uwsgi]\nlimit-post = 1000\nsocket-timeout = 7\n").worker_options();
+    assert_eq!(options.limit_post, 1000);
+    assert_eq!(options.socket_timeout, Duration::from_secs(7));
+    assert_eq!(options.buffer_size, 65535);
+    let text = serde_json::to_string(&options).unwrap();
+    assert_eq!(
+        serde_json::from_str::<WorkerOptions>(&text).unwrap(),
+        options
+    );
+}

@@ -2,6 +2,7 @@
 
 use serde::{Deserialize, Serialize};
 
+use crate::config::WorkerOptions;
 use crate::log::request_log::RequestLogSettings;
 
 /// The protocol of a listening socket.
@@ -61,7 +62,9 @@ pub struct AppSpec {
     pub listeners: Vec<Listener>,
     /// `py-autoreload`: the master watches the application's files.
     pub watching: Option<Watching>,
-    /// The settings of request handling.
+    /// The options that workers use as they are configured.
+    pub worker: WorkerOptions,
+    /// Further settings of request handling, derived by the master.
     pub serving: Serving,
 }
 
@@ -74,7 +77,7 @@ pub struct Watching {
     pub ignored: Vec<String>,
 }
 
-/// Settings of request handling.
+/// Settings of request handling that are derived from several options, or are no options.
 #[derive(Serialize, Deserialize, Debug, Clone, PartialEq)]
 pub struct Serving {
     /// Worker processes.
@@ -89,16 +92,8 @@ pub struct Serving {
     pub harakiri: bool,
     /// Threads per worker.
     pub threads: u32,
-    /// `buffer-size`: the largest block of request variables, bytes.
-    pub buffer_size: u32,
     /// `post-buffering`: bodies of at least this many bytes are spooled to a file.
     pub post_buffering: u64,
-    /// `limit-post`: larger bodies are refused; 0: no limit.
-    pub limit_post: u64,
-    /// `socket-timeout`, milliseconds: timeout for a peer in the middle of a request or response.
-    pub socket_timeout_ms: u64,
-    /// Keep-alive timeout of idle HTTP connections, milliseconds.
-    pub http_keepalive_ms: u64,
     /// `worker-reload-mercy`, milliseconds: time for the requests in flight of a worker whose master has exited.
     pub mercy_ms: u64,
     /// The request log.

@@ -37,7 +37,7 @@ pub(super) struct Instance {
     config: Config,
     /// The configuration of the running reload.
     next: Option<Next>,
-    /// The companion processes of the running generation.
+    /// The services of the running generation.
     companions: Vec<DaemonSpec>,
     module: Rc<ExtensionModule>,
     interpreters: InterpreterCache,
@@ -91,7 +91,7 @@ impl Instance {
         self.next.as_ref().map_or(&self.config, |next| &next.config)
     }
 
-    /// The companion processes of the running generation.
+    /// The services of the running generation.
     pub(super) fn companions(&self) -> Vec<DaemonSpec> {
         self.companions.clone()
     }

@@ -147,6 +147,7 @@ fn app(config: &Config, is_a_reload: bool, sockets: &[Rc<BoundSocket>]) -> AppSp
             .map(|socket| socket.listener.clone())
             .collect(),
         watching: watching(config),
+        worker: config.worker_options(),
         serving: serving(config),
     }
 }
@@ -171,14 +172,10 @@ fn serving(config: &Config) -> Serving {
         min_lifetime_ms: milliseconds(config.min_worker_lifetime()),
         harakiri: harakiri(config).is_some(),
         threads: config.threads(),
-        buffer_size: config.buffer_size(),
         post_buffering: config
             .post_buffering()
             .filter(|bytes| *bytes > 0)
             .unwrap_or(POST_BUFFERING),
-        limit_post: config.limit_post(),
-        socket_timeout_ms: milliseconds(config.socket_timeout()),
-        http_keepalive_ms: milliseconds(config.http_keepalive()),
         mercy_ms: milliseconds(mercy(config)),
         request_log: request_log(config),
         procname: procname(config),

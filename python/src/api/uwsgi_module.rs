@@ -108,7 +108,7 @@ fn add_facts(uwsgi: &Bound<'_, PyModule>, spec: &AppSpec, is_a_reload: bool) -> 
     uwsgi.add("numproc", spec.serving.processes)?;
     uwsgi.add("cores", spec.serving.threads)?;
     uwsgi.add("has_threads", 1)?;
-    uwsgi.add("buffer_size", spec.serving.buffer_size)?;
+    uwsgi.add("buffer_size", spec.worker.buffer_size)?;
     uwsgi.add("started_on", started_on)?;
     uwsgi.add("is_a_reload", is_a_reload)?;
     uwsgi.add("applications", py.None())?;

@@ -1,10 +1,14 @@
 //! The option table: one row defines the key, the flag, the environment variable, the help and the documentation.
 //!
 //! The row of a served option generates a private field of [`Config`] and its getter, so the compiler warns of an option
-//! that no code reads. Options without effect are in `accepted.rs`, options that are not supported in `absent.rs`.
+//! that no code reads. The mark `worker(TYPE)` also generates a public field of [`WorkerOptions`], which each worker gets: an
+//! option of the request path needs its row here and its use in the worker. Options without effect are in `accepted.rs`, options that are not supported in `absent.rs`.
 
 use std::collections::HashMap;
 use std::sync::LazyLock;
+use std::time::Duration;
+
+use serde::{Deserialize, Serialize};
 
 use crate::config::finding::{Fault, Finding, Place};
 use crate::config::values::companion::{Attached, Controlling, Keyed, Smart, Smart2};
@@ -28,7 +32,7 @@ use super::row::{Row, State};
 /// Generates [`Config`] and the rows of the served options.
 macro_rules! options {
     ($( $section:literal {
-        $( $field:ident $name:literal $([$($alias:literal),+])? $(-$short:literal)? : $kind:ty $(= $default:literal)?, $doc:literal; )+
+        $( $field:ident $name:literal $([$($alias:literal),+])? $(-$short:literal)? $(worker($worker:ty))? : $kind:ty $(= $default:literal)?, $doc:literal; )+
     } )+) => {
         /// The checked configuration of one instance.
         #[derive(Debug, Clone)]
@@ -71,6 +75,24 @@ macro_rules! options {
                     <$kind as Setting>::get(&self.$field)
                 }
             )+)+
+        }
+
+        /// The effective values of the options that workers use.
+        #[derive(Debug, Clone, PartialEq, Serialize, Deserialize)]
+        pub struct WorkerOptions {
+            $($( $(
+                #[doc = $doc]
+                pub $field: $worker,
+            )? )+)+
+        }
+
+        impl Config {
+            /// The effective values of the options that workers use.
+            pub(crate) fn worker_options(&self) -> WorkerOptions {
+                WorkerOptions {
+                    $($( $( $field: <$worker>::from(self.$field()), )? )+)+
+                }
+            }
         }
 
         /// The served options in the order of the help.
@@ -122,15 +144,15 @@ options! {
             "Binds TCP sockets with SO_REUSEPORT, so that several instances can share a port.";
     }
     "Requests" {
-        buffer_size "buffer-size" -'b': One<BlockSize> = "65535",
+        buffer_size "buffer-size" -'b' worker(u32): One<BlockSize> = "65535",
             "Maximum size of the block of request variables, in bytes.";
         post_buffering "post-buffering": Maybe<BufferThreshold>,
             "Request bodies of more bytes than this are written to a temporary file before the application is called.";
-        limit_post "limit-post": One<Bytes> = "0",
+        limit_post "limit-post" worker(u64): One<Bytes> = "0",
             "Maximum size of a request body in bytes; 0 is no limit.";
-        socket_timeout "socket-timeout" -'z': One<Seconds> = "4",
+        socket_timeout "socket-timeout" -'z' worker(Duration): One<Seconds> = "4",
             "Timeout of each read from and write to a client, within a request or a response.";
-        http_keepalive "http-keepalive": One<Keepalive> = "5",
+        http_keepalive "http-keepalive" worker(Duration): One<Keepalive> = "5",
             "Timeout of an idle HTTP connection; 0 closes it after each response, 1 or no value means 5.";
     }
     "Processes" {
