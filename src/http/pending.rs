@@ -137,8 +137,8 @@ impl Inbox {
         self.lock().is_empty()
     }
 
-    /// Announces that the I/O thread waits without a timeout, unless `must_tick` then says that there are deadlines to
-    /// watch. Returns the answer of `must_tick`.
+    /// Announces that the I/O thread waits without a timeout, and then asks `must_tick` whether there are deadlines to
+    /// watch. Returns the result; after true nothing is announced.
     pub fn prepare_sleep(&self, must_tick: impl FnOnce() -> bool) -> bool {
         self.sleeps.store(true, SeqCst);
         let must = must_tick();

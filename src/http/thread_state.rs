@@ -35,8 +35,8 @@ impl ThreadState {
         self.ended.load(SeqCst)
     }
 
-    /// Announces a system call that [`ThreadState::signal`] may end, unless `go` then says that there is a reason not to
-    /// wait. Returns the answer of `go`.
+    /// Announces a system call that [`ThreadState::signal`] may end, and then asks `go` whether to wait at all. Returns the
+    /// result; after false nothing is announced.
     #[inline]
     pub fn enter_wait(&self, go: impl FnOnce() -> bool) -> bool {
         self.waiting.store(true, SeqCst);

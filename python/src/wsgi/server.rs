@@ -73,7 +73,7 @@ impl Server {
             let row = worker.engine.counters.thread(self.core);
             deadline.enter(row.map_or(0, |row| row.busy_since.load(SeqCst)));
         }
-        let result = self.answer(py, request, body, apps);
+        let result = self.call_application(py, request, body, apps);
         deadline.leave(py);
         if self.conclude(py, worker, request, result) {
             worker.engine.counters.exception(self.core);
@@ -81,7 +81,7 @@ impl Server {
     }
 
     /// Calls the application and sends what it returns. `Some` is an exception of `close`, after a complete response.
-    fn answer(
+    fn call_application(
         &mut self,
         py: Python<'_>,
         request: &Request,
@@ -141,7 +141,7 @@ impl Server {
                 let mut response = self.responder.get().response()?;
                 let len = response
                     .missing()
-                    .map_or(range.len, |owed| owed.min(range.len));
+                    .map_or(range.len, |missing| missing.min(range.len));
                 response.write_file(&Gil(py), range.file, range.offset, len)?;
                 return Ok(());
             }
