@@ -28,7 +28,7 @@ struct Next {
     sockets: Vec<Rc<BoundSocket>>,
     /// Its on-demand address, if the configuration does not contain it.
     address: Option<Address>,
-    companions: Vec<DaemonSpec>,
+    daemons: Vec<DaemonSpec>,
 }
 
 /// An instance without its processes.
@@ -37,8 +37,8 @@ pub(super) struct Instance {
     config: Config,
     /// The configuration of the running reload.
     next: Option<Next>,
-    /// The services of the running generation.
-    companions: Vec<DaemonSpec>,
+    /// The daemons of the running generation (`attach-daemon` and the like).
+    daemons: Vec<DaemonSpec>,
     module: Rc<ExtensionModule>,
     interpreters: InterpreterCache,
     resources: Resources,
@@ -55,7 +55,7 @@ impl Instance {
             invocation,
             config,
             next: None,
-            companions: Vec::new(),
+            daemons: Vec::new(),
             module,
             interpreters: InterpreterCache::new(resources.emperor.shim.take()),
             resources,
@@ -91,9 +91,9 @@ impl Instance {
         self.next.as_ref().map_or(&self.config, |next| &next.config)
     }
 
-    /// The services of the running generation.
-    pub(super) fn companions(&self) -> Vec<DaemonSpec> {
-        self.companions.clone()
+    /// The daemons of the running generation (`attach-daemon` and the like).
+    pub(super) fn daemons(&self) -> Vec<DaemonSpec> {
+        self.daemons.clone()
     }
 
     pub(super) fn resources(&self) -> &Resources {
@@ -150,7 +150,7 @@ impl Instance {
     /// The plan of the first generation.
     pub(super) fn plan(&mut self) -> Result<Plan> {
         self.resources.notify.status("loading the application");
-        self.companions = daemon_specs(&self.config)?;
+        self.daemons = daemon_specs(&self.config)?;
         let sockets = self.resources.sockets.clone();
         Plan::new(
             &self.config,
@@ -173,7 +173,7 @@ impl Instance {
         cgroup_limits::check(&config, &self.resources.emperor)?;
         self.warn_unapplied(&config);
         enter(&config, &invocation)?;
-        let companions = daemon_specs(&config)?;
+        let daemons = daemon_specs(&config)?;
         let on_demand = &self.resources.emperor.on_demand;
         let address = match config.chroot() {
             None => on_demand.reload_address(&invocation.cwd)?,
@@ -189,7 +189,7 @@ impl Instance {
             config,
             sockets,
             address,
-            companions,
+            daemons,
         });
         Ok(())
     }
@@ -267,7 +267,7 @@ impl Instance {
             net::vacuum_dropped(&before, &self.resources.sockets);
             self.config = next.config;
             self.resources.emperor.on_demand.address = next.address;
-            self.companions = next.companions;
+            self.daemons = next.daemons;
             self.update_kept_sockets();
         }
         let workers = generation.worker_count_text();

@@ -11,7 +11,8 @@ use super::master::Master;
 /// On each turn the loop calls `tick` of every source, waits for their descriptors and deadlines, and calls `ready` of the
 /// sources whose descriptors became ready; both in the order of the table.
 pub(super) trait EventSource {
-    /// The descriptors to poll for input.
+    /// The descriptors to poll for input. A source that also waits for writability gives its own epoll descriptor, which is
+    /// readable when one of its descriptors is ready; the control server does so.
     fn descriptors<'a>(&self, _master: &'a Master) -> Vec<Descriptor<'a>> {
         Vec::new()
     }

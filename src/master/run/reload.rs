@@ -125,7 +125,7 @@ impl Master {
         self.instance.reloaded(&self.generations[next], took);
         self.services.configure(
             self.instance.config(),
-            self.instance.companions(),
+            self.instance.daemons(),
             &self.generations[next],
             now,
         );

@@ -31,12 +31,8 @@ impl Master {
         self.ready_since = Some(now);
         self.instance
             .started(first, now.duration_since(first.begun));
-        self.services.configure(
-            self.instance.config(),
-            self.instance.companions(),
-            first,
-            now,
-        );
+        self.services
+            .configure(self.instance.config(), self.instance.daemons(), first, now);
         self.start_idle_timer(now);
         self.watch_files(now);
     }
