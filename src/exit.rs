@@ -1,10 +1,10 @@
-//! Exit statuses, uWSGI's where it has one for the case.
+//! Exit statuses; those of uWSGI where it has one.
 
-/// Stopped as asked.
+/// Success, or an orderly stop.
 pub const OK: i32 = 0;
-/// The configuration or the environment does not allow to start.
+/// The start failed because of the configuration or the environment.
 pub const FAILED: i32 = 1;
 /// The application could not be loaded (uWSGI's `need-app` status).
 pub const NO_APP: i32 = 22;
-/// A worker that retired: it finished its requests and left because it was asked to.
+/// A worker retired: it finished its requests and exited on request.
 pub const RETIRED: i32 = 30;

@@ -1,4 +1,4 @@
-//! The `ruwsgi` binary; everything is in the library.
+//! The `ruwsgi` binary; the code is in the library.
 fn main() -> std::process::ExitCode {
     ruwsgi::cli::main()
 }

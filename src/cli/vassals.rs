@@ -121,8 +121,8 @@ pub(super) fn run(verb: &str, arguments: &ArgMatches) -> ExitCode {
     };
     match client::ask(&question) {
         Ok(text) => say(&text),
-        Err(Failure::Said(sentence)) => complain(&sentence),
-        Err(Failure::Answered(text)) => {
+        Err(Failure::Message(sentence)) => complain(&sentence),
+        Err(Failure::Json(text)) => {
             say(&text);
             ExitCode::FAILURE
         }

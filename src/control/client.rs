@@ -1,4 +1,4 @@
-//! `ruwsgi ls`, `status`, `reload`, `stop` and their kin: asking an emperor or a master.
+//! The client: sends a request of the command line to an emperor or a master, and returns the text to print.
 
 use std::io;
 use std::os::fd::AsFd;
@@ -15,59 +15,59 @@ use super::socket_path;
 use super::table;
 use crate::ipc::control::{Answer, Count, Request, Row, Verb};
 
-/// What to ask.
+/// A request of the command line.
 pub(crate) struct Question {
     pub(crate) verb: Verb,
-    /// Who is meant, as it was typed; none for all.
+    /// The target as typed; `None` for all.
     pub(crate) name: Option<String>,
-    /// Answer when it is done.
+    /// Wait until the order is complete.
     pub(crate) wait: bool,
-    /// The worker that is meant.
+    /// The number of a worker, for `kill-worker`.
     pub(crate) worker: Option<u32>,
-    /// How many workers there are to be.
+    /// The number of workers, for `scale`.
     pub(crate) count: Option<Count>,
-    /// At once.
+    /// Kill the worker at once.
     pub(crate) now: bool,
-    /// The control socket; without it all that are found are asked.
+    /// The control socket; `None` for all sockets in the runtime directories.
     pub(crate) control: Option<PathBuf>,
-    /// Print what was answered, for machines.
+    /// Print the response as JSON.
     pub(crate) json: bool,
 }
 
-/// Why there is nothing good to print.
+/// Why a request failed.
 #[derive(Debug, PartialEq, Eq)]
 pub(crate) enum Failure {
-    /// A sentence that says why nothing was done, or what went wrong.
-    Said(String),
-    /// The order failed; this is the answer, for machines.
-    Answered(String),
+    /// The reason, in a sentence.
+    Message(String),
+    /// The order failed; the response as JSON.
+    Json(String),
 }
 
 impl From<String> for Failure {
     fn from(sentence: String) -> Self {
-        Self::Said(sentence)
+        Self::Message(sentence)
     }
 }
 
-/// Who is meant.
+/// The target of a request.
 #[derive(Debug, PartialEq, Eq)]
 enum Target {
-    /// Everybody, or whoever answers at the socket that was named.
-    Everybody,
-    /// Whoever is called so.
-    Called(String),
-    /// The instance of this file.
+    /// All, or the process at the given socket.
+    All,
+    /// The instances with this name.
+    Named(String),
+    /// The instance with this configuration file.
     File(PathBuf),
-    /// The instance of this process, which a pidfile names.
+    /// The instance with this process id, from a pidfile.
     Process(i32, PathBuf),
 }
 
-/// Asks; gives what to print.
+/// Sends the request; returns the text to print.
 ///
 /// # Errors
-/// Why nothing was done, or what went wrong.
+/// The reason of a refusal or a failure.
 pub(crate) fn ask(question: &Question) -> Result<String, Failure> {
-    let (target, socket) = read(question.name.as_deref());
+    let (target, socket) = parse_target(question.name.as_deref());
     let named = question.control.clone().or(socket);
     let sockets = match &named {
         Some(path) => vec![path.clone()],
@@ -80,29 +80,29 @@ pub(crate) fn ask(question: &Question) -> Result<String, Failure> {
         now: question.now,
         ..Request::to_all(question.verb)
     };
-    let asked = Asked {
+    let servers = Servers {
         sockets,
-        named: named.is_some(),
+        is_explicit: named.is_some(),
     };
     let answer = match (&target, question.verb) {
-        (Target::Everybody, Verb::List | Verb::Status) => asked.all(&request)?,
-        (Target::Everybody, _) => match asked.sockets.as_slice() {
-            [socket] if asked.named => asked.exchange(socket, &request)?,
+        (Target::All, Verb::List | Verb::Status) => servers.all(&request)?,
+        (Target::All, _) => match servers.sockets.as_slice() {
+            [socket] if servers.is_explicit => servers.exchange(socket, &request)?,
             _ => {
-                let sentence = "say which instance is meant; ruwsgi ls names them";
+                let sentence = "no target: name an instance; ruwsgi ls lists them";
                 return Err(sentence.to_owned().into());
             }
         },
-        _ => match asked.find(&target)? {
+        _ => match servers.find(&target)? {
             Found::At(socket, path, pid) => {
                 let request = Request {
                     name: Some(path).filter(|path| !path.is_empty()),
                     pid,
                     ..request
                 };
-                asked.exchange(&socket, &request)?
+                servers.exchange(&socket, &request)?
             }
-            Found::Nobody(pidfile) => match asked.emperor(&target, &request) {
+            Found::WithoutSocket(pidfile) => match servers.emperor_status(&target, &request) {
                 Some(answer) => answer,
                 None => return Ok(signal(&pidfile, question)?),
             },
@@ -111,45 +111,45 @@ pub(crate) fn ask(question: &Question) -> Result<String, Failure> {
     if let (Some(refusal), true) = (answer.error, answer.vassals.is_empty()) {
         return Err(refusal.into());
     }
-    told(question, &answer.vassals)
+    render(question, &answer.vassals)
 }
 
-/// What a name means: a control socket, a pidfile, a configuration file, or a name.
-fn read(name: Option<&str>) -> (Target, Option<PathBuf>) {
+/// Interprets a name: a control socket, a pidfile, a configuration file, or the name of an instance.
+fn parse_target(name: Option<&str>) -> (Target, Option<PathBuf>) {
     let Some(name) = name else {
-        return (Target::Everybody, None);
+        return (Target::All, None);
     };
     let path = std::path::absolute(name).unwrap_or_else(|_| PathBuf::from(name));
     let kind = std::fs::metadata(&path).map(|about| about.file_type());
     match kind {
-        Ok(kind) if kind.is_socket() => (Target::Everybody, Some(path)),
+        Ok(kind) if kind.is_socket() => (Target::All, Some(path)),
         Ok(kind) if kind.is_file() => match pidfile::read(&path) {
             Ok(pid) => (Target::Process(pid.get(), path), None),
-            // a vassal may be called like a file that happens to be here
-            Err(_) if !name.contains('/') => (Target::Called(name.to_owned()), None),
+            // a vassal can have the name of a file in this directory
+            Err(_) if !name.contains('/') => (Target::Named(name.to_owned()), None),
             Err(_) => (Target::File(path), None),
         },
-        _ => (Target::Called(name.to_owned()), None),
+        _ => (Target::Named(name.to_owned()), None),
     }
 }
 
-/// Where somebody was found.
+/// The result of a search.
 enum Found {
-    /// At this socket, called exactly so.
+    /// The socket, and the path and process id of the instance.
     At(PathBuf, String, Option<i32>),
     /// The process of this pidfile has no control socket.
-    Nobody(PathBuf),
+    WithoutSocket(PathBuf),
 }
 
-/// The sockets that are asked.
-struct Asked {
+/// The control sockets that a request is sent to.
+struct Servers {
     sockets: Vec<PathBuf>,
-    /// The one that was named.
-    named: bool,
+    /// The socket was given by the user.
+    is_explicit: bool,
 }
 
-impl Asked {
-    /// One answer of them all.
+impl Servers {
+    /// The responses of all servers, merged.
     fn all(&self, request: &Request) -> Result<Answer, String> {
         let mut all = Answer::default();
         let mut reached = false;
@@ -160,21 +160,21 @@ impl Asked {
                     all.vassals.extend(answer.vassals);
                     all.error = all.error.or(answer.error);
                 }
-                Err(error) if self.named => return Err(unanswered(socket, &error)),
-                // left by one that was killed
+                Err(error) if self.is_explicit => return Err(unanswered(socket, &error)),
+                // a stale socket
                 Err(_) => {}
             }
         }
         match reached {
             true => Ok(all),
-            false => Err("nothing runs here that you may ask; if it has a control socket of its own, name that with --control".into()),
+            false => Err("no running instance that you may control; if it has another control socket, use --control".into()),
         }
     }
 
     fn exchange(&self, socket: &Path, request: &Request) -> Result<Answer, String> {
         match exchange(socket, request) {
             Ok(answer) => Ok(answer),
-            // it stopped, and so the connection ended
+            // the server closes the connection when it stops
             Err(error)
                 if request.verb == Verb::Stop && error.kind() == io::ErrorKind::UnexpectedEof =>
             {
@@ -184,11 +184,11 @@ impl Asked {
         }
     }
 
-    /// The one that is meant.
+    /// Finds the one instance of a target.
     fn find(&self, target: &Target) -> Result<Found, String> {
         let mut request = Request::to_all(Verb::Find);
         let shown = match target {
-            Target::Called(name) => {
+            Target::Named(name) => {
                 request.name = Some(name.clone());
                 name.clone()
             }
@@ -200,39 +200,39 @@ impl Asked {
                 request.pid = Some(*pid);
                 path.display().to_string()
             }
-            Target::Everybody => String::new(),
+            Target::All => String::new(),
         };
         let mut found: Vec<(PathBuf, Row)> = Vec::new();
         let mut refusal = None;
         for socket in &self.sockets {
             match exchange(socket, &request) {
-                // it knows nobody by this question; others may
-                Ok(answer) if answer.is_not_understood() && !self.named => {}
+                // a server of another version, which does not know the request
+                Ok(answer) if answer.is_not_understood() && !self.is_explicit => {}
                 Ok(answer) => {
                     refusal = refusal.or(answer.error);
                     found.extend(answer.vassals.into_iter().map(|row| (socket.clone(), row)));
                 }
-                Err(error) if self.named => return Err(unanswered(socket, &error)),
+                Err(error) if self.is_explicit => return Err(unanswered(socket, &error)),
                 Err(_) => {}
             }
         }
         match (found.as_slice(), target, refusal) {
             ([(socket, row)], ..) => Ok(Found::At(socket.clone(), row.path.clone(), row.pid)),
             ([], _, Some(refusal)) => Err(refusal),
-            ([], Target::Process(_, path), None) => Ok(Found::Nobody(path.clone())),
-            ([], _, None) => Err(format!("{shown} is unknown here; {}", self.who_runs())),
+            ([], Target::Process(_, path), None) => Ok(Found::WithoutSocket(path.clone())),
+            ([], _, None) => Err(format!("no instance is named {shown}; {}", self.running())),
             (several, ..) => {
                 let paths: Vec<&str> = several.iter().map(|(_, row)| row.path.as_str()).collect();
                 Err(format!(
-                    "several are called {shown}: write the path of the one that is meant, of {}",
+                    "several instances are named {shown}; use one of the paths {}",
                     paths.join(", ")
                 ))
             }
         }
     }
 
-    /// What the emperor tells of itself whose process is meant.
-    fn emperor(&self, target: &Target, request: &Request) -> Option<Answer> {
+    /// The status of the emperor with the process id of the target.
+    fn emperor_status(&self, target: &Target, request: &Request) -> Option<Answer> {
         let Target::Process(pid, _) = target else {
             return None;
         };
@@ -243,29 +243,29 @@ impl Asked {
         all.find(|row| row.pid == Some(*pid)).map(Answer::of)
     }
 
-    /// The names of all, in half a sentence.
-    fn who_runs(&self) -> String {
+    /// The names of the running instances, as a clause.
+    fn running(&self) -> String {
         let all = self.all(&Request::to_all(Verb::List)).unwrap_or_default();
         let names: Vec<String> = all.vassals.into_iter().map(|row| row.name).collect();
         match names.is_empty() {
-            true => "nothing runs that you may ask".to_owned(),
-            false => format!("these run: {}", names.join(", ")),
+            true => "there is none that you may control".to_owned(),
+            false => format!("running: {}", names.join(", ")),
         }
     }
 }
 
 fn unanswered(socket: &Path, error: &io::Error) -> String {
-    format!("nobody answers at {}: {error}", socket.display())
+    format!("no response from {}: {error}", socket.display())
 }
 
-/// The master of a pidfile can be signalled, though it cannot be asked: an emperor, or one without a control socket.
+/// Signals the process of a pidfile, which has no control socket.
 fn signal(pidfile: &Path, question: &Question) -> Result<String, String> {
     let signal = match question.verb {
         Verb::Reload if !question.wait => Signal::SIGHUP,
         Verb::Stop => Signal::SIGINT,
         _ => {
             return Err(format!(
-                "the process of {} has no control socket, and so it can only be told to reload or to stop, without --wait for the reload",
+                "the process of {} has no control socket; only stop, and reload without --wait, are possible",
                 pidfile.display()
             ));
         }
@@ -274,7 +274,7 @@ fn signal(pidfile: &Path, question: &Question) -> Result<String, String> {
     let handle = process::handle(pid);
     pidfile::signal(pidfile, signal).map_err(|error| error.to_string())?;
     if let (true, Ok(handle)) = (question.wait, handle) {
-        // a signal to us ends the wait early
+        // a signal to this process ends the wait early
         while !poll::readable(handle.as_fd()) {
             poll::wait(&[handle.as_fd()], None).map_err(|error| error.to_string())?;
         }
@@ -287,16 +287,16 @@ fn signal(pidfile: &Path, question: &Question) -> Result<String, String> {
     Ok(format!("process {pid}: {done}\n"))
 }
 
-/// What to print.
-fn told(question: &Question, rows: &[Row]) -> Result<String, Failure> {
+/// The text to print.
+fn render(question: &Question, rows: &[Row]) -> Result<String, Failure> {
     if question.json {
         let text = serde_json::to_string_pretty(rows).map_err(|error| error.to_string())? + "\n";
-        return match failed(question, rows) {
+        return match failure(question, rows) {
             None => Ok(text),
-            Some(_) => Err(Failure::Answered(text)),
+            Some(_) => Err(Failure::Json(text)),
         };
     }
-    if let Some(sentence) = failed(question, rows) {
+    if let Some(sentence) = failure(question, rows) {
         return Err(sentence.into());
     }
     Ok(match (question.verb, &question.name) {
@@ -310,8 +310,8 @@ fn told(question: &Question, rows: &[Row]) -> Result<String, Failure> {
     })
 }
 
-/// Why the order that was waited for failed, if it did.
-fn failed(question: &Question, rows: &[Row]) -> Option<String> {
+/// The failure of a completed order, as text.
+fn failure(question: &Question, rows: &[Row]) -> Option<String> {
     let wanted = match question.verb {
         Verb::Stop => &["stopped"][..],
         Verb::Reload | Verb::Start | Verb::Retry => &["ready", "on demand"],
@@ -339,19 +339,19 @@ mod tests {
     fn a_name_is_a_socket_a_pidfile_a_file_or_a_name() {
         let dir = tempfile::tempdir().unwrap();
         let at = |name: &str| dir.path().join(name);
-        let read_at = |name: &str| read(Some(at(name).to_str().unwrap()));
+        let parse_at = |name: &str| parse_target(Some(at(name).to_str().unwrap()));
         std::fs::write(at("pid"), "4321\n").unwrap();
         std::fs::write(at("site.ini"), "[uwsgi]\n").unwrap();
         let _listener = std::os::unix::net::UnixListener::bind(at("sock")).unwrap();
-        assert_eq!(read(None), (Target::Everybody, None));
-        assert_eq!(read_at("sock"), (Target::Everybody, Some(at("sock"))));
-        assert_eq!(read_at("pid").0, Target::Process(4321, at("pid")));
-        assert_eq!(read_at("site.ini").0, Target::File(at("site.ini")));
-        assert_eq!(read(Some("blog")).0, Target::Called("blog".into()));
+        assert_eq!(parse_target(None), (Target::All, None));
+        assert_eq!(parse_at("sock"), (Target::All, Some(at("sock"))));
+        assert_eq!(parse_at("pid").0, Target::Process(4321, at("pid")));
+        assert_eq!(parse_at("site.ini").0, Target::File(at("site.ini")));
+        assert_eq!(parse_target(Some("blog")).0, Target::Named("blog".into()));
     }
 
     #[test]
-    fn a_reload_that_failed_is_told_with_its_traceback() {
+    fn a_failed_reload_is_shown_with_its_traceback() {
         let question = Question {
             verb: Verb::Reload,
             name: Some("blog".into()),
@@ -367,12 +367,12 @@ mod tests {
             state: "ready".into(),
             ..Row::default()
         };
-        assert_eq!(told(&question, &[row.clone()]).unwrap(), "blog: ready\n");
+        assert_eq!(render(&question, &[row.clone()]).unwrap(), "blog: ready\n");
         row.reason = Some("it cannot be loaded".into());
         row.traceback = Some("Traceback:\n  no\n".into());
         assert_eq!(
-            told(&question, &[row]).unwrap_err(),
-            Failure::Said("blog is ready: it cannot be loaded\nTraceback:\n  no".into())
+            render(&question, &[row]).unwrap_err(),
+            Failure::Message("blog is ready: it cannot be loaded\nTraceback:\n  no".into())
         );
     }
 }

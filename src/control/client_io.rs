@@ -1,4 +1,4 @@
-//! One question and its answer. Who listens at a socket may be anybody: the answer has its limits, and is made fit to be shown.
+//! One request and its response. The server may be hostile: the size and the time are limited, and texts are escaped.
 
 use std::io::{self, Read, Write};
 use std::path::Path;
@@ -11,28 +11,28 @@ use crate::sys::unix_socket;
 
 use crate::ipc::control::{Answer, Request};
 
-/// The longest answer, bytes.
-const LONGEST_ANSWER: usize = 64 << 20;
-/// How long an answer may take that has nothing to wait for.
-const PATIENCE: Duration = Duration::from_secs(15);
+/// Maximum length of a response, bytes.
+const MAX_ANSWER: usize = 64 << 20;
+/// Timeout for a response to a request that does not wait.
+const TIMEOUT: Duration = Duration::from_secs(15);
 
-/// Asks who listens at a socket.
+/// Sends a request to the server at a socket and reads its response.
 ///
 /// # Errors
-/// When nobody answers there in time, or not in our language.
+/// Those of connect(2), read(2) and write(2); `TimedOut`; `FileTooLarge`; `InvalidData` for a response that is not JSON.
 pub(super) fn exchange(socket: &Path, request: &Request) -> io::Result<Answer> {
-    let end = Instant::now() + PATIENCE;
-    let mut stream = unix_socket::connect(socket, PATIENCE)?;
+    let end = Instant::now() + TIMEOUT;
+    let mut stream = unix_socket::connect(socket, TIMEOUT)?;
     let mut text = serde_json::to_vec(request)?;
     text.push(b'\n');
-    stream.set_write_timeout(Some(PATIENCE))?;
+    stream.set_write_timeout(Some(TIMEOUT))?;
     stream.write_all(&text)?;
     let mut answer = Vec::new();
     let mut piece = vec![0; 64 << 10];
     while answer.last() != Some(&b'\n') {
         if !request.wait {
             let left = end.saturating_duration_since(Instant::now());
-            // none at all would mean for ever
+            // zero would mean no timeout
             stream.set_read_timeout(Some(left.max(Duration::from_millis(1))))?;
         }
         match stream.read(&mut piece) {
@@ -44,32 +44,34 @@ pub(super) fn exchange(socket: &Path, request: &Request) -> io::Result<Answer> {
             }
             Err(error) => return Err(error),
         }
-        if answer.len() > LONGEST_ANSWER {
+        if answer.len() > MAX_ANSWER {
             return Err(io::ErrorKind::FileTooLarge.into());
         }
     }
     if answer.is_empty() {
-        let what = "it ended before it answered";
+        let what = "the server closed the connection without a response";
         return Err(io::Error::new(io::ErrorKind::UnexpectedEof, what));
     }
     let mut answer = serde_json::from_slice(&answer)?;
-    disarm(&mut answer, false);
+    sanitize(&mut answer, false);
     Ok(serde_json::from_value(answer)?)
 }
 
-/// Takes out of all texts what would command a terminal, or forge a line of what is shown.
-fn disarm(value: &mut Value, lines: bool) {
+/// Escapes in all texts what controls a terminal or forges a line of output. `multiline` texts keep their line feeds.
+fn sanitize(value: &mut Value, multiline: bool) {
     match value {
-        Value::String(text) if lines => {
+        Value::String(text) if multiline => {
             let shown: Vec<String> = text.lines().map(log::printable).collect();
             *text = shown.join("\n");
         }
         Value::String(text) => *text = log::printable(text),
-        Value::Array(values) => values.iter_mut().for_each(|value| disarm(value, lines)),
-        // a traceback has lines
+        Value::Array(values) => values
+            .iter_mut()
+            .for_each(|value| sanitize(value, multiline)),
+        // a traceback has several lines
         Value::Object(members) => members
             .iter_mut()
-            .for_each(|(name, value)| disarm(value, name == "traceback")),
+            .for_each(|(name, value)| sanitize(value, name == "traceback")),
         _ => {}
     }
 }
@@ -81,11 +83,11 @@ mod tests {
     use super::*;
 
     #[test]
-    fn nothing_that_was_answered_commands_a_terminal() {
+    fn a_response_cannot_control_the_terminal() {
         let mut answer = json!({"vassals": [
             {"reason": "\u{1b}[2J\nblog ready", "traceback": "one\n\u{9b}31mtwo\n"},
         ]});
-        disarm(&mut answer, false);
+        sanitize(&mut answer, false);
         let shown = json!({"vassals": [
             {"reason": "\\x1b[2J\\x0ablog ready", "traceback": "one\n\\xc2\\x9b31mtwo"},
         ]});

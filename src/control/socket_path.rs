@@ -1,4 +1,4 @@
-//! Where control sockets are.
+//! Directories and file names of control sockets.
 
 use std::fs;
 use std::os::unix::fs::{DirBuilderExt, MetadataExt};
@@ -6,7 +6,7 @@ use std::path::{Path, PathBuf};
 
 use crate::sys::user;
 
-/// Below the system's directory: the sockets of the user of this number.
+/// Prefix of a user's subdirectory; the user id follows.
 const OF_USER: &str = "uid-";
 
 /// Environment variable: the only directory of control sockets, for instances and for clients.
@@ -36,11 +36,11 @@ fn only_directory() -> Option<PathBuf> {
         .map(PathBuf::from)
 }
 
-/// The directory in `base` (or where they usually are) for the socket of an instance that will run as `uid`. A user
-/// who could not remove what he has in the directory of another one gets one in it.
+/// The directory for the socket of an instance that will run as `uid`: `base` or the default directory, or for
+/// another user its subdirectory, because that user cannot remove files from a directory of this one.
 ///
 /// # Errors
-/// A sentence about a directory that is not there and cannot be made, or is not safe.
+/// A sentence about a directory that cannot be created or is not safe.
 pub(crate) fn for_instance(base: Option<PathBuf>, uid: u32) -> Result<PathBuf, String> {
     let base = only_directory().or(base);
     let base = base.or_else(|| directories().into_iter().next());
@@ -52,20 +52,20 @@ pub(crate) fn for_instance(base: Option<PathBuf>, uid: u32) -> Result<PathBuf, S
     let own = base.join(format!("{OF_USER}{uid}"));
     let made = fs::DirBuilder::new().mode(0o700).create(&own);
     let shown = own.display();
-    let about = match made {
+    let metadata = match made {
         Ok(()) => std::os::unix::fs::lchown(&own, Some(uid), None),
         Err(error) if error.kind() == std::io::ErrorKind::AlreadyExists => Ok(()),
         Err(error) => Err(error),
     };
-    let about = about.and_then(|()| fs::symlink_metadata(&own));
-    let about = about.map_err(|error| format!("{shown} cannot be made: {error}"))?;
-    match about.is_dir() && about.uid() == uid {
+    let metadata = metadata.and_then(|()| fs::symlink_metadata(&own));
+    let metadata = metadata.map_err(|error| format!("{shown} cannot be created: {error}"))?;
+    match metadata.is_dir() && metadata.uid() == uid {
         true => Ok(own),
-        false => Err(format!("{shown} is not a directory of user {uid}")),
+        false => Err(format!("{shown} is not a directory owned by user {uid}")),
     }
 }
 
-/// The sockets that are found, of whomever; some may have been left by those that were killed.
+/// The control sockets of all users that this process can see. A socket may be stale after a kill.
 pub(crate) fn sockets() -> Vec<PathBuf> {
     let mut found = Vec::new();
     let given = match only_directory() {
@@ -76,7 +76,7 @@ pub(crate) fn sockets() -> Vec<PathBuf> {
         for path in list(&directory) {
             match is_socket(&path) {
                 true => found.push(path),
-                // a user's, or that of a service with a runtime directory of its own
+                // the subdirectory of a user, or of a service with its own runtime directory
                 false => found.extend(list(&path).into_iter().filter(|path| is_socket(path))),
             }
         }
@@ -95,41 +95,41 @@ fn is_socket(path: &Path) -> bool {
     path.extension().is_some_and(|it| it == "sock")
 }
 
-/// A name that tells the sources, and that no other sources have.
+/// The file name for the sources of an emperor; different sources have different names.
 pub(crate) fn file_name(sources: &str) -> String {
     named(sources, sources)
 }
 
-/// A socket's file name: some letters of `told` for who looks at it, and what makes `identity` itself.
-pub(crate) fn named(told: &str, identity: &str) -> String {
-    const TOLD: usize = 40;
-    let plain: String = told
+/// A socket's file name: the readable `label`, and a hash of `identity`.
+pub(crate) fn named(label: &str, identity: &str) -> String {
+    const MAX_LABEL: usize = 40;
+    let plain: String = label
         .chars()
         .map(|c| if c.is_ascii_alphanumeric() { c } else { '-' })
         .collect();
-    let told = &plain[plain.len().saturating_sub(TOLD)..];
+    let label = &plain[plain.len().saturating_sub(MAX_LABEL)..];
     // FNV-1a: the same in every version, unlike the standard library's
     let hash = identity
         .bytes()
         .fold(0xcbf2_9ce4_8422_2325_u64, |hash, byte| {
             (hash ^ u64::from(byte)).wrapping_mul(0x0100_0000_01b3)
         });
-    format!("{}-{:08x}.sock", told.trim_matches('-'), hash as u32)
+    format!("{}-{:08x}.sock", label.trim_matches('-'), hash as u32)
 }
 
-/// Makes the directory of control sockets; one that others could write to is not taken.
+/// Creates a directory of control sockets; refuses one that other users can write to.
 pub(crate) fn make_directory(directory: &Path) -> Result<(), String> {
     let mode = if user::is_root() { 0o755 } else { 0o700 };
     let made = fs::DirBuilder::new()
         .mode(mode)
         .recursive(true)
         .create(directory);
-    let about = made.and_then(|()| fs::symlink_metadata(directory));
+    let metadata = made.and_then(|()| fs::symlink_metadata(directory));
     let shown = directory.display();
-    let about = about.map_err(|error| format!("{shown} cannot be made: {error}"))?;
-    if !about.is_dir() || about.uid() != user::current_uid() || about.mode() & 0o022 != 0 {
+    let metadata = metadata.map_err(|error| format!("{shown} cannot be created: {error}"))?;
+    if !metadata.is_dir() || metadata.uid() != user::current_uid() || metadata.mode() & 0o022 != 0 {
         return Err(format!(
-            "{shown} is not a directory of {} alone",
+            "{shown} is not a directory that only {} can write to",
             user::current_name()
         ));
     }
@@ -142,7 +142,7 @@ mod tests {
     use super::*;
 
     #[test]
-    fn sources_have_names_of_their_own() {
+    fn different_sources_have_different_names() {
         assert!(file_name("/etc/uwsgi/vassals").starts_with("etc-uwsgi-vassals-"));
         assert_ne!(file_name("/a/b"), file_name("/a-b"));
         assert!(file_name(&"é/".repeat(200)).len() < 60);

@@ -1,4 +1,4 @@
-//! What was answered, for people.
+//! Responses as text: the table of `ls` and the details of `status`.
 
 use std::fmt::Write as _;
 
@@ -6,7 +6,7 @@ use crate::log::counted;
 
 use crate::ipc::control::{Doing, Emperor, Instance, Row, Worker};
 
-/// All vassals and instances, one to a line.
+/// A table of vassals and instances, one per line.
 pub(super) fn all(rows: &[Row]) -> String {
     let mut lines = vec![
         [
@@ -32,17 +32,17 @@ pub(super) fn all(rows: &[Row]) -> String {
     let width = |column: usize| lines.iter().map(|line| line[column].chars().count()).max();
     let widths: Vec<usize> = (0..7).map(|column| width(column).unwrap_or(0)).collect();
     for line in &lines {
-        let mut told = String::new();
+        let mut text_line = String::new();
         for (cell, width) in line.iter().zip(&widths) {
-            let _ = write!(told, "{cell:width$}  ");
+            let _ = write!(text_line, "{cell:width$}  ");
         }
-        told.push_str(&line[7]);
-        let _ = writeln!(text, "{}", told.trim_end());
+        text_line.push_str(&line[7]);
+        let _ = writeln!(text, "{}", text_line.trim_end());
     }
     text
 }
 
-/// What is wrong, and when it is tried again.
+/// The last failure, and the time of the next start.
 fn remark(row: &Row) -> String {
     let reason = row.reason.clone().unwrap_or_default();
     match row.next_try {
@@ -51,7 +51,7 @@ fn remark(row: &Row) -> String {
     }
 }
 
-/// Everything of one.
+/// All details of one vassal or instance.
 pub(super) fn details(row: &Row) -> String {
     let mut text = format!("{}: {}\n", row.name, row.state);
     let mut line = |what: &str, value: Option<String>| {
@@ -109,7 +109,7 @@ fn vassals(emperor: &Emperor) -> String {
     format!("{count}, with {memory}: {}", states.join(", "))
 }
 
-/// The sockets, the generations and their workers. Writing to a string cannot fail.
+/// Appends the sockets, the generations and their workers. Writing to a string cannot fail.
 fn describe(text: &mut String, instance: &Instance) {
     for socket in &instance.sockets {
         let queue = match (socket.queue, socket.longest_queue) {
@@ -185,7 +185,7 @@ mod tests {
     use super::*;
 
     #[test]
-    fn the_table_is_aligned_and_tells_what_is_wrong() {
+    fn the_table_is_aligned_and_shows_failures() {
         let ready = Row {
             name: "blog.ini".into(),
             state: "ready".into(),

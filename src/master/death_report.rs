@@ -1,121 +1,136 @@
-//! One record for each worker's death, by which a crash, an exit, a kill from outside and one of ours can be told
-//! apart; and the lines of the request log that the worker cannot write any more.
+//! The log record of a worker's exit: a crash, an exit of the application, a kill by the master or by another process.
+//! Also the request lines that the worker can no longer write.
 
 use std::fmt::Write as _;
 use std::fs::File;
 use std::io::{Read, Seek, SeekFrom};
-use std::time::Instant;
+use std::time::{Duration, Instant};
 
 use crate::exit;
 use crate::log::request_log::{LoggedRequest, Outcome, RequestLog, RequestLogSettings, Served};
 use crate::log::{self, counted};
 use crate::sys::oom::OomScope;
-use crate::sys::process::{End, Exit};
+use crate::sys::process::{End, Exit, Pid};
 use crate::sys::signal::Signal;
 
 use super::report::{RequestInFlight, next_fork};
 use super::slot::SlotState;
 use super::worker_slot::RemovalReason;
 
-/// What is known of a death.
+/// The facts about the exit of a worker.
 pub(super) struct Death {
     /// The worker's number.
     pub(super) number: u32,
-    /// Its slot before and after.
+    /// The state of its slot before the exit.
     pub(super) before: SlotState,
+    /// The state of its slot after the exit.
     pub(super) after: SlotState,
     pub(super) end: End,
-    /// Requests it had begun.
+    /// Number of requests it had begun.
     pub(super) requests: u64,
+    /// Why the master removed it, if it did.
     pub(super) removal: Option<RemovalReason>,
-    /// Requests it was working on.
+    /// Its requests in flight.
     pub(super) lost: Vec<RequestInFlight>,
-    /// Whether the kernel has killed for want of memory meanwhile.
-    pub(super) want: OomScope,
-    /// The stacks of its threads, as they were written last.
+    /// Kills by the kernel's OOM killer since the exit of another worker.
+    pub(super) oom: OomScope,
+    /// The stacks of its threads, as it wrote them last.
     pub(super) stacks: Option<String>,
 }
 
-/// The most that is shown of stacks, bytes.
-const STACKS_MOST: u64 = 64 << 10;
+/// Maximum number of bytes of stacks in a record.
+const MAX_STACKS: u64 = 64 << 10;
 
-/// Reads what a worker has written of its stacks.
+/// Reads the stacks that a worker has written; `None` if it wrote none.
 pub(super) fn stacks(mut file: File) -> Option<String> {
     file.seek(SeekFrom::Start(0)).ok()?;
     let mut text = Vec::new();
-    file.take(STACKS_MOST).read_to_end(&mut text).ok()?;
+    file.take(MAX_STACKS).read_to_end(&mut text).ok()?;
     Some(String::from_utf8_lossy(&text).into_owned()).filter(|text| !text.trim().is_empty())
 }
 
-/// How a death is judged.
+/// The cause of a worker's exit.
 #[derive(Clone, Copy, PartialEq, Eq, Debug)]
-enum Kind {
-    /// It was told to leave, and left.
-    Left,
-    /// It was told to leave, and something else ended it.
-    WhileLeaving,
-    /// We killed it because of a request.
+enum Cause {
+    /// It exited on request of the master.
+    Requested,
+    /// It exited in another way after the master's request to exit.
+    DuringExit,
+    /// The master killed it: a request exceeded its deadline.
     Harakiri,
-    /// We killed it because of its size.
-    Evil,
-    /// We killed it because an operator wanted it.
-    Unwanted,
-    /// It never served.
-    Stillborn,
-    /// By itself or by somebody else.
-    Sudden,
+    /// The master killed it: it exceeded a memory limit.
+    MemoryLimit,
+    /// The master killed it on request of an operator.
+    Operator,
+    /// It exited before it was ready.
+    BeforeReady,
+    /// It exited by itself, or another process killed it.
+    Unexpected,
 }
 
-fn kind(death: &Death) -> Kind {
-    let asked = matches!(
-        death.before,
-        SlotState::Leaving { .. } | SlotState::Killed { .. }
-    );
-    let killed = matches!(death.before, SlotState::Killed { .. });
-    match death.end.exit {
-        _ if killed && matches!(death.removal, Some(RemovalReason::Harakiri { .. })) => {
-            Kind::Harakiri
+fn cause(death: &Death) -> Cause {
+    if let (SlotState::Killed { .. }, Some(removal)) = (&death.before, &death.removal) {
+        match removal {
+            RemovalReason::Harakiri { .. } => return Cause::Harakiri,
+            RemovalReason::OverLimit(_) => return Cause::MemoryLimit,
+            RemovalReason::Operator => return Cause::Operator,
+            #[allow(unreachable_patterns)]
+            _ => {}
         }
-        _ if killed && matches!(death.removal, Some(RemovalReason::OverLimit(_))) => Kind::Evil,
-        _ if killed && death.removal == Some(RemovalReason::Operator) => Kind::Unwanted,
-        Exit::Status(exit::OK | exit::RETIRED) if asked => Kind::Left,
-        _ if asked => Kind::WhileLeaving,
-        _ if matches!(death.before, SlotState::Starting { .. }) => Kind::Stillborn,
-        _ => Kind::Sudden,
+    }
+    match (&death.before, death.end.exit) {
+        (
+            SlotState::Leaving { .. } | SlotState::Killed { .. },
+            Exit::Status(exit::OK | exit::RETIRED),
+        ) => Cause::Requested,
+        (SlotState::Leaving { .. } | SlotState::Killed { .. }, _) => Cause::DuringExit,
+        (SlotState::Starting { .. }, _) => Cause::BeforeReady,
+        _ => Cause::Unexpected,
     }
 }
 
-/// Writes the record.
+/// Logs the exit of a worker: how, after which time, why, and with which requests in flight.
 pub(super) fn record(death: &Death, now: Instant) {
     let Some(worker) = death.before.worker() else {
         return;
     };
-    let kind = kind(death);
-    let mut line = format!("worker {} (pid {}): ", death.number, worker.pid);
-    // writing to a string cannot fail
-    let _ = write!(
-        line,
-        "{} {} {:.1} s and {}, with {} MiB at most",
-        match kind {
-            Kind::Left => "left as asked".to_owned(),
-            _ => death.end.exit.to_string(),
-        },
-        if kind == Kind::Stillborn {
-            "before it could serve, after"
-        } else {
-            "after"
-        },
-        now.duration_since(worker.since).as_secs_f64(),
+    let cause = cause(death);
+    let line = sentence(death, cause, worker.pid, now.duration_since(worker.since))
+        + &next_fork(&death.after, now);
+    if let Some(stacks) = relevant_stacks(cause, death) {
+        let heading = format!("{line}; stacks of its threads:");
+        return log::block(tracing::Level::ERROR, &heading, stacks);
+    }
+    match cause {
+        Cause::Requested | Cause::DuringExit if death.lost.is_empty() => tracing::info!("{line}"),
+        Cause::DuringExit | Cause::Operator => tracing::warn!("{line}"),
+        _ => tracing::error!("{line}"),
+    }
+}
+
+fn sentence(death: &Death, cause: Cause, pid: Pid, age: Duration) -> String {
+    let exit = match cause {
+        Cause::Requested => "exited as requested".to_owned(),
+        _ => death.end.exit.to_string(),
+    };
+    let when = match cause {
+        Cause::BeforeReady => "before it was ready, after",
+        _ => "after",
+    };
+    let mut line = format!(
+        "worker {} (pid {pid}): {exit} {when} {:.1} s and {} (peak memory {} MiB)",
+        death.number,
+        age.as_secs_f64(),
         counted(death.requests, "request"),
         death.end.peak >> 20,
     );
-    line.push_str(reason(kind, death.end.exit, death.want));
+    line.push_str(reason(cause, death.end.exit, death.oom));
     for (index, lost) in death.lost.iter().enumerate() {
-        line.push_str(if index == 0 {
-            "; it was in "
-        } else {
-            " and in "
+        line.push_str(match index {
+            0 => "; in flight: ",
+            _ => ", ",
         });
+        // writing to a string cannot fail
         let _ = write!(
             line,
             "{lost} ({:.1} s, thread {})",
@@ -123,60 +138,50 @@ pub(super) fn record(death: &Death, now: Instant) {
             lost.thread
         );
     }
-    line.push_str(&next_fork(&death.after, now));
-    if let Some(stacks) = telling_stacks(kind, death) {
-        line.push_str("; the stacks of its threads:");
-        return log::block(tracing::Level::ERROR, &line, stacks);
-    }
-    match kind {
-        Kind::Left | Kind::WhileLeaving if death.lost.is_empty() => tracing::info!("{line}"),
-        Kind::WhileLeaving | Kind::Unwanted => tracing::warn!("{line}"),
-        _ => tracing::error!("{line}"),
-    }
+    line
 }
 
-/// The stacks, where they belong to this death: to a request that did not end, or to a crash.
-fn telling_stacks(kind: Kind, death: &Death) -> Option<&str> {
+/// The stacks, if they explain this exit: a request over its deadline, or a crash.
+fn relevant_stacks(cause: Cause, death: &Death) -> Option<&str> {
     let stacks = death.stacks.as_deref()?;
     let crash = stacks.rfind("Fatal Python error");
-    match (kind, death.end.exit) {
-        (Kind::Harakiri, _) => Some(stacks),
+    match (cause, death.end.exit) {
+        (Cause::Harakiri, _) => Some(stacks),
         (_, Exit::Signal(_)) => crash.map(|at| &stacks[at..]),
         _ => None,
     }
 }
 
-fn reason(kind: Kind, exit: Exit, want: OomScope) -> &'static str {
+/// The reason, as the end of a sentence.
+fn reason(cause: Cause, exit: Exit, oom: OomScope) -> &'static str {
     let signal = match exit {
         Exit::Signal(number) => Signal::try_from(number).ok(),
         Exit::Status(_) => None,
     };
-    match (kind, signal) {
-        (Kind::Left, _) => "",
-        (Kind::WhileLeaving, _) => ", as it had to leave",
-        (Kind::Harakiri, _) => ", by its master, because a request did not end (harakiri)",
-        (Kind::Evil, _) => {
-            ", by its master, because it had grown too large (evil-reload-on-rss, evil-reload-on-as)"
+    match (cause, signal) {
+        (Cause::Requested, _) => "",
+        (Cause::DuringExit, _) => ", while it was exiting",
+        (Cause::Harakiri, _) => ", by its master: a request exceeded its deadline (harakiri)",
+        (Cause::MemoryLimit, _) => {
+            ", by its master: it exceeded a memory limit (evil-reload-on-rss, evil-reload-on-as)"
         }
-        (Kind::Unwanted, _) => ", by its master, because that was asked for (kill-worker)",
-        (_, Some(Signal::SIGKILL)) => match want {
-            OomScope::Cgroup => {
-                ", not by its master: the kernel's kill, because the memory of its cgroup was used up"
-            }
+        (Cause::Operator, _) => ", by its master: requested by an operator (kill-worker)",
+        (_, Some(Signal::SIGKILL)) => match oom {
+            OomScope::Cgroup => ", by the kernel's OOM killer: its cgroup has reached memory.max",
             OomScope::Machine => {
-                ", not by its master: the kernel's kill, it seems, because the machine's memory was used up (see dmesg)"
+                ", probably by the kernel's OOM killer: the machine was out of memory (see dmesg)"
             }
-            OomScope::None => ", not by its master: somebody else's kill",
+            OomScope::None => ", not by its master: another process sent the signal",
             OomScope::Unknown => {
-                ", not by its master: somebody else's kill, or the kernel for want of memory (see dmesg)"
+                ", not by its master: by another process or the kernel's OOM killer (see dmesg)"
             }
         },
         (_, Some(Signal::SIGSEGV | Signal::SIGBUS | Signal::SIGILL | Signal::SIGFPE)) => {
-            ": native code crashed, an extension module most likely"
+            ": native code crashed, probably in an extension module"
         }
-        (_, Some(Signal::SIGABRT)) => ": native code gave up",
+        (_, Some(Signal::SIGABRT)) => ": native code called abort(3)",
         (_, Some(_)) => "",
-        (_, None) => ": the application ended it",
+        (_, None) => ": the application ended the process",
     }
 }
 
@@ -188,11 +193,11 @@ pub(super) fn log_requests(death: &Death, total: u64, settings: &RequestLogSetti
     let Some(mut log) = RequestLog::new(settings, worker.pid) else {
         return;
     };
-    let cause = match kind(death) {
-        Kind::Harakiri => " (harakiri)",
+    let suffix = match cause(death) {
+        Cause::Harakiri => " (harakiri)",
         _ => "",
     };
-    let remark = format!(" killed: the worker {}{cause}", death.end.exit);
+    let remark = format!(" killed: the worker {}{suffix}", death.end.exit);
     for lost in &death.lost {
         let outcome = Outcome {
             status: if lost.expired { 504 } else { 502 },

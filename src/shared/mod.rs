@@ -1,3 +1,3 @@
-//! Memory that the processes of one instance share.
+//! Memory shared by the processes of an instance.
 
 pub mod scoreboard;

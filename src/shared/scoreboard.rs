@@ -1,8 +1,8 @@
-//! What every worker is doing, in memory that it shares with its master.
+//! The scoreboard: the state of each worker, in memory shared with the master.
 //!
-//! One memfd per generation: a header, one [`WorkerRow`] per worker slot, one [`ThreadRow`] per thread.
-//! A row has one writer (the worker, or the thread it belongs to) and any number of readers; a request
-//! costs a few relaxed stores and no system call. The master judges deadlines and limits from here.
+//! One memfd per generation holds a header, one [`WorkerRow`] per worker, and one [`ThreadRow`] per thread. A row has one
+//! writer (its worker or thread) and any number of readers. A request costs a few relaxed stores and no system call. The
+//! master reads deadlines and limits from here.
 
 use std::io;
 use std::os::fd::{AsFd, AsRawFd, BorrowedFd, OwnedFd};
@@ -12,7 +12,7 @@ use std::sync::atomic::{AtomicI32, AtomicU32, AtomicU64, Ordering::Relaxed, Orde
 use nix::sys::memfd::{MFdFlags, memfd_create};
 
 const MAGIC: u64 = 0x7275_7773_6769_0001;
-/// Bytes of the request line a thread row holds.
+/// Maximum length of the request note of a thread, bytes.
 pub const NOTE: usize = 256;
 
 #[repr(C, align(128))]
@@ -23,43 +23,43 @@ struct Header {
     retired_requests: AtomicU64,
 }
 
-/// What is known of the worker in a slot.
+/// The state of a worker.
 #[repr(C, align(128))]
 #[derive(Default)]
 pub struct WorkerRow {
-    /// Its process id, 0 while the slot is empty.
+    /// Its process id; 0 if the row is unused.
     pub pid: AtomicI32,
-    /// Requests refused before the application saw them.
+    /// Requests refused before they reached the application.
     pub refused: AtomicU64,
-    /// Connections that a worker which leaves still sends to or reads from, beside those of its threads.
+    /// Connections of an exiting worker with data to send or read, besides those of its threads.
     pub parked: AtomicU32,
 }
 
-/// What a thread of a worker is doing.
+/// The counters and the current request of a thread.
 #[repr(C, align(128))]
 pub struct ThreadRow {
     /// Requests begun.
     pub requests: AtomicU64,
     /// Requests whose application raised an exception.
     pub exceptions: AtomicU64,
-    /// Bytes of answers, heads included.
+    /// Bytes of responses, including their heads.
     pub sent: AtomicU64,
     /// Microseconds spent in requests.
     pub running_us: AtomicU64,
-    /// When the current request began, microseconds of the monotonic clock; 0 while there is none.
+    /// Start of the current request, microseconds of the monotonic clock; 0 if there is none.
     pub busy_since: AtomicU64,
-    /// Answers that could not be written.
+    /// Responses that could not be written.
     pub write_errors: AtomicU64,
-    /// Variables of the current request.
+    /// Number of variables of the current request.
     pub vars: AtomicU32,
-    /// The bytes of their block.
+    /// Bytes of the variables of the current request.
     pub block: AtomicU32,
     note_len: AtomicU64,
     note: [AtomicU64; NOTE / 8],
 }
 
 impl ThreadRow {
-    /// Notes the request that the thread works on (`GET /path` and the client), cut to [`NOTE`] bytes.
+    /// Stores the note of the current request (`GET /path` and the client address), truncated to [`NOTE`] bytes.
     pub fn note(&self, text: &[u8]) {
         let text = &text[..text.len().min(NOTE)];
         self.note_len.store(0, Release);
@@ -71,7 +71,7 @@ impl ThreadRow {
         self.note_len.store(text.len() as u64, Release);
     }
 
-    /// The last request noted. Torn if the thread writes at this moment: a hint for a log line.
+    /// The note of the last request, for a log line. It can be torn if the thread writes it at the same time.
     pub fn read_note(&self) -> Vec<u8> {
         let len = (self.note_len.load(Relaxed) as usize).min(NOTE);
         let mut text: Vec<u8> = self
@@ -114,7 +114,7 @@ unsafe impl Send for Scoreboard {}
 unsafe impl Sync for Scoreboard {}
 
 impl Scoreboard {
-    /// A fresh scoreboard for `processes` slots of `threads` threads.
+    /// Creates a scoreboard for `processes` workers with `threads` threads each.
     ///
     /// # Errors
     /// Those of memfd_create(2), ftruncate(2) and mmap(2).
@@ -129,10 +129,10 @@ impl Scoreboard {
         Ok(board)
     }
 
-    /// The scoreboard behind a descriptor that came over the channel.
+    /// Maps the scoreboard of a received descriptor.
     ///
     /// # Errors
-    /// `InvalidData` when it is not one; those of fstat(2) and mmap(2).
+    /// `InvalidData` if it is no scoreboard of this size; those of fstat(2) and mmap(2).
     pub fn open(fd: OwnedFd, processes: u32, threads: u32) -> io::Result<Self> {
         let (processes, threads) = (processes as usize, threads as usize);
         let length = nix::sys::stat::fstat(&fd)?.st_size;
@@ -172,17 +172,17 @@ impl Scoreboard {
         })
     }
 
-    /// Its descriptor, to be sent to the zygote.
+    /// The descriptor, for the zygote.
     pub fn fd(&self) -> BorrowedFd<'_> {
         self.fd.as_fd()
     }
 
-    /// Slots.
+    /// Number of worker rows.
     pub fn processes(&self) -> u32 {
         self.processes as u32
     }
 
-    /// Threads per worker.
+    /// Number of threads per worker.
     pub fn threads(&self) -> u32 {
         self.threads as u32
     }
@@ -192,7 +192,7 @@ impl Scoreboard {
         unsafe { &*self.memory.as_ptr().cast::<Header>() }
     }
 
-    /// The row of a slot, from 1; `None` outside.
+    /// The row `slot` of a worker, from 1; `None` out of range.
     pub fn worker(&self, slot: u32) -> Option<&WorkerRow> {
         let index = (slot as usize).checked_sub(1)?;
         (index < self.processes).then(|| {
@@ -202,7 +202,7 @@ impl Scoreboard {
         })
     }
 
-    /// The row of a thread (from 0) of a slot (from 1); `None` outside.
+    /// The row of a thread (from 0) of worker row `slot` (from 1); `None` out of range.
     pub fn thread(&self, slot: u32, thread: u32) -> Option<&ThreadRow> {
         let index = (slot as usize).checked_sub(1)?;
         (index < self.processes && (thread as usize) < self.threads).then(|| {
@@ -218,14 +218,14 @@ impl Scoreboard {
         (0..self.threads()).filter_map(move |thread| self.thread(slot, thread))
     }
 
-    /// Requests that the worker in this slot has begun.
+    /// Requests begun by the worker of this row.
     pub fn worker_requests(&self, slot: u32) -> u64 {
         self.threads_of(slot)
             .map(|row| row.requests.load(Relaxed))
             .sum()
     }
 
-    /// Requests of all workers of the generation, dead ones included.
+    /// Requests of all workers of the generation, including those that have exited.
     pub fn total_requests(&self) -> u64 {
         self.header().retired_requests.load(Relaxed)
             + (1..=self.processes())
@@ -233,7 +233,7 @@ impl Scoreboard {
                 .sum::<u64>()
     }
 
-    /// Clears a slot for its next worker. Only while no worker is in it.
+    /// Clears a row for its next worker. Call it only while no worker uses the row.
     pub fn reset_worker(&self, slot: u32) {
         self.header()
             .retired_requests
@@ -266,7 +266,7 @@ mod tests {
     use super::*;
 
     #[test]
-    fn what_one_side_writes_the_other_reads() {
+    fn one_process_reads_what_another_writes() {
         let ours = Scoreboard::create(2, 3).unwrap();
         let theirs = Scoreboard::open(ours.fd().try_clone_to_owned().unwrap(), 2, 3).unwrap();
         let row = theirs.thread(2, 1).unwrap();
@@ -282,7 +282,7 @@ mod tests {
     }
 
     #[test]
-    fn rows_outside_are_none() {
+    fn rows_out_of_range_are_none() {
         let board = Scoreboard::create(1, 1).unwrap();
         assert!(
             board.worker(0).is_none() && board.worker(2).is_none() && board.thread(1, 1).is_none()
@@ -297,7 +297,7 @@ mod tests {
     }
 
     #[test]
-    fn a_note_is_cut_to_its_row() {
+    fn a_note_is_truncated() {
         let board = Scoreboard::create(1, 1).unwrap();
         let row = board.thread(1, 0).unwrap();
         row.note(&[b'x'; 1000]);

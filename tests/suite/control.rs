@@ -227,7 +227,7 @@ fn a_worker_is_killed_at_once_if_that_is_asked_for() {
     });
     fine(server.operator(&["kill-worker", "site", "1", "--now", "--wait"]));
     assert_ne!(server.wait_for_workers(1), before);
-    server.expect_log("because that was asked for (kill-worker); it was in GET /hold?go");
+    server.expect_log("requested by an operator (kill-worker); in flight: GET /hold?go");
     drop(held);
     server.get("/pid").expect(200);
     server.stop();
@@ -241,11 +241,11 @@ fn who_is_unknown_or_not_the_only_one_gets_a_sentence() {
     let server = server(&[]);
     let told = refused(server.operator(&["reload", "blog", "--wait"]));
     assert!(
-        told.contains("blog is unknown here; these run: ") && told.contains("site"),
+        told.contains("no instance is named blog; running: ") && told.contains("site"),
         "{told}"
     );
     let told = refused(server.operator(&["stop"]));
-    assert!(told.contains("say which instance is meant"), "{told}");
+    assert!(told.contains("name an instance"), "{told}");
     let told = refused(server.operator(&["start", "site"]));
     assert!(told.contains("only an emperor starts"), "{told}");
     // another one of the same name, in the same runtime directory
@@ -263,7 +263,7 @@ fn who_is_unknown_or_not_the_only_one_gets_a_sentence() {
         .set("control-socket", server.site.at(".run/twin.sock"))
         .start();
     let told = refused(server.operator(&["status", "site"]));
-    assert!(told.contains("several are called site"), "{told}");
+    assert!(told.contains("several instances are named site"), "{told}");
     let told = fine(server.operator(&["status", &other.at("site.ini")]));
     assert!(
         told.contains(&format!("pid       {}", twin.master)),
@@ -295,7 +295,7 @@ fn the_socket_is_its_users_alone_and_a_stale_one_is_replaced() {
     server.wait_for_exit();
     assert_eq!(sockets(&site), before);
     let told = refused(server.operator(&["status", "site"]));
-    assert!(told.contains("unknown here"), "{told}");
+    assert!(told.contains("no instance is named"), "{told}");
     let again = site.server().start();
     assert_eq!(sockets(&site), before);
     assert_eq!(status(&again, "site")["pid"], again.master);

@@ -72,7 +72,7 @@ fn a_system_exit_in_a_request_ends_the_worker_in_order() {
         now.len() == 1 && now != before
     });
     server.get("/").says("hello");
-    server.expect_log("left as asked");
+    server.expect_log("exited as requested");
 }
 
 #[test]
@@ -320,8 +320,8 @@ fn a_thread_that_keeps_the_interpreter_is_left_behind_at_once() {
         .expect_log("native code holds the interpreter (GIL); the worker accepts no more requests");
     // the next one serves while the first is still there, or has just been killed
     server.get("/").says("hello");
-    server.expect_log("because a request did not end (harakiri)");
-    let record = record(&server, "because a request did not end (harakiri)");
+    server.expect_log("a request exceeded its deadline (harakiri)");
+    let record = record(&server, "a request exceeded its deadline (harakiri)");
     assert!(record.contains("GET /hog?60"), "{record}");
     assert!(record.contains("in hog"), "{record}");
     let lines = server.log_lines("/hog?60 => generated");
@@ -351,7 +351,7 @@ fn the_request_of_a_killed_worker_is_logged_in_the_configured_format() {
     let mut asked = server.ask(&get("/stream?600").var("HTTP_USER_AGENT", "an agent"));
     asked.until("begun");
     send(worker, Signal::SIGSTOP);
-    server.expect_log("because a request did not end (harakiri)");
+    server.expect_log("a request exceeded its deadline (harakiri)");
     server.wait_for_log("line: GET /stream");
     let lines = server.log_lines("line: GET /stream");
     let expected = format!("line: GET /stream?600 504 0 127.0.0.1 1 {worker} 0 -");

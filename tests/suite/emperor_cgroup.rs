@@ -430,7 +430,7 @@ def application(environ, start_response):
     connection.put(&get("/much").bytes());
     emperor
         .server
-        .expect_log("because the memory of its cgroup was used up");
+        .expect_log("its cgroup has reached memory.max");
     emperor.says("a", "little");
     emperor.says("b", "undisturbed");
     emperor.server.stop();

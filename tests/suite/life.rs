@@ -133,7 +133,10 @@ fn each_death_has_a_record_that_tells_it_from_others() {
         ("/segfault", "killed by signal 11 (SIGSEGV)"),
         ("/exit?3", "exited with status 3"),
         ("/abort", "killed by signal 6 (SIGABRT)"),
-        ("/kill", "not by its master: somebody else's kill"),
+        (
+            "/kill",
+            "not by its master: another process sent the signal",
+        ),
     ] {
         let answer = server.get(path);
         assert_eq!(answer.status, 0, "{path}");
@@ -142,7 +145,7 @@ fn each_death_has_a_record_that_tells_it_from_others() {
         assert!(
             lines
                 .iter()
-                .any(|line| line.contains(&format!("it was in GET {path}"))),
+                .any(|line| line.contains(&format!("in flight: GET {path}"))),
             "{lines:?}"
         );
         server.get("/").says("hello");
@@ -159,7 +162,7 @@ fn a_frozen_worker_with_a_deadline_is_replaced() {
     let mut asked = server.ask(&get("/stream?600"));
     asked.until("begun");
     send(worker, Signal::SIGSTOP);
-    server.expect_log("because a request did not end (harakiri)");
+    server.expect_log("a request exceeded its deadline (harakiri)");
     assert!(!asked.rest().0.ends_with(b"ended\n"));
     server.get("/").says("hello");
 }
@@ -245,7 +248,7 @@ fn a_worker_over_the_evil_limit_is_killed() {
     let mut server = server(1, &[("evil-reload-on-rss", "90")]);
     server.get("/grow?100");
     if !under_uwsgi() {
-        server.expect_log("by its master, because it had grown too large");
+        server.expect_log("by its master: it exceeded a memory limit");
     }
     server.eventually("it serves again", || server.get("/").status == 200);
 }

@@ -229,7 +229,7 @@ impl Generation {
             requests,
             removal,
             lost,
-            want: self.oom_kill(end.exit),
+            oom: self.oom_kill(end.exit),
             stacks: stacks.and_then(death_report::stacks),
         };
         death_report::record(&death, now);
