@@ -293,3 +293,25 @@ fn links_between_the_pages_have_targets() {
     }
     none(offences);
 }
+
+#[test]
+fn paths_that_the_pages_name_exist() {
+    let tops = [
+        "src/", "python/", "tests/", "benches/", "fuzz/", "docs/", "contrib/", "scripts/",
+    ];
+    let top = ["README.md", "CHANGELOG.md", "CONTRIBUTING.md"];
+    let pages = files_below("docs", "md")
+        .into_iter()
+        .chain(top.map(|name| root().join(name)));
+    let mut offences = Vec::new();
+    for page in pages {
+        let text = fs::read_to_string(&page).unwrap();
+        let quoted = text.split('`').skip(1).step_by(2);
+        let paths =
+            quoted.filter(|it| tops.iter().any(|top| it.starts_with(top)) && !it.contains(' '));
+        for path in paths.filter(|path| !root().join(path).exists()) {
+            offences.push(format!("{}: no {path}", page.display()));
+        }
+    }
+    none(offences);
+}
