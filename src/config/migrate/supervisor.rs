@@ -4,13 +4,21 @@ use ini::{Ini, ParseOption};
 
 use super::gunicorn;
 use super::python::{self, Literal};
-use super::vassal::Vassal;
+use super::vassal::{Vassal, one_line};
 use super::words;
 use crate::config::read::flags::{self, Typed};
 
 /// Converts a supervisor configuration to ini files, one after the other.
 pub(super) fn from_file(text: &str) -> String {
-    let programs = programs(text);
+    let programs = match programs(text) {
+        Ok(programs) => programs,
+        Err(error) => {
+            return format!(
+                "# the file is not valid: {}\n",
+                one_line(&error.to_string())
+            );
+        }
+    };
     if programs.is_empty() {
         return "# the file has no section [program:...]\n".to_owned();
     }
@@ -27,27 +35,25 @@ type Settings = Vec<(String, String)>;
 ///
 /// supervisor's parser takes `;` after a blank for a comment, and an indented line for the continuation of the line
 /// before; both are resolved before the text is read as ini.
-fn programs(text: &str) -> Vec<(String, Settings)> {
+fn programs(text: &str) -> Result<Vec<(String, Settings)>, ini::ParseError> {
     let options = ParseOption {
         enabled_quote: false,
         enabled_escape: false,
         ..ParseOption::default()
     };
-    let Ok(ini) = Ini::load_from_str_opt(&logical_lines(text), options) else {
-        return Vec::new();
-    };
-    ini.iter()
-        .filter_map(|(section, settings)| {
-            let name = section?.strip_prefix("program:")?.trim().to_owned();
-            let settings = settings
-                .iter()
-                .map(|(name, value)| (name.to_owned(), value.to_owned()));
-            Some((name, settings.collect()))
-        })
-        .collect()
+    let ini = Ini::load_from_str_opt(&logical_lines(text), options)?;
+    let programs = ini.iter().filter_map(|(section, settings)| {
+        let name = section?.strip_prefix("program:")?.trim().to_owned();
+        let settings = settings
+            .iter()
+            .map(|(name, value)| (name.to_owned(), value.to_owned()));
+        Some((name, settings.collect()))
+    });
+    Ok(programs.collect())
 }
 
-/// The lines without comments, with continuation lines joined; lines that are no section and no setting are left out.
+/// The lines without comments, with continuation lines joined; lines that are neither a section nor a setting are left
+/// out.
 fn logical_lines(text: &str) -> String {
     let mut lines: Vec<String> = Vec::new();
     for line in text.lines() {
@@ -59,18 +65,23 @@ fn logical_lines(text: &str) -> String {
             continue;
         }
         let is_section = |line: &str| line.starts_with('[') && line.ends_with(']');
+        let is_setting = |line: &str| {
+            let name = line.split_once('=').map_or("", |(name, _)| name.trim());
+            !name.is_empty() && !name.starts_with('[')
+        };
         match lines.last_mut() {
             Some(last) if line.starts_with([' ', '\t']) && !is_section(last) => {
                 last.push(' ');
                 last.push_str(line.trim());
             }
-            _ if is_section(line) || line.contains('=') && !line.starts_with('[') => {
+            _ if is_section(line) || is_setting(line) => {
                 lines.push(line.trim().to_owned());
             }
             _ => {}
         }
     }
-    lines.join("\n")
+    // a blank after each line: rust-ini takes a backslash at the end of a line for a continuation, supervisor does not
+    lines.join(" \n")
 }
 
 fn program(name: &str, settings: &Settings) -> String {

@@ -93,6 +93,21 @@ fn programs_of_supervisor_become_vassals() {
 }
 
 #[test]
+fn a_line_of_supervisor_that_is_not_a_setting_does_not_hide_the_programs() {
+    let written = migrate(
+        Origin::Supervisor,
+        "[program:a]\ncommand=sleep 5\nnonsense\n= 3\n[broken\ndirectory=C:\\srv \\\n[program:b]\ncommand=\"sleep\" 6\n",
+    );
+    for line in [
+        "attach-daemon = sleep 5",
+        "chdir = C:\\srv \\",
+        "attach-daemon = \"sleep\" 6",
+    ] {
+        assert!(written.contains(line), "{line}\n---\n{written}");
+    }
+}
+
+#[test]
 fn a_file_of_uwsgi_is_cleaned_with_a_comment_for_each_change() {
     let written = migrate(
         Origin::Uwsgi,
