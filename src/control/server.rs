@@ -282,3 +282,54 @@ fn encode(answer: &Answer) -> Vec<u8> {
     line.push(b'\n');
     line
 }
+
+#[cfg(test)]
+#[allow(clippy::unwrap_used)]
+mod tests {
+    use std::io::{Read, Write};
+    use std::os::unix::net::UnixStream;
+
+    use crate::sys::poll;
+
+    use super::*;
+
+    /// Responds to each request with a text of this many bytes.
+    struct Verbose(usize);
+
+    impl Host for Verbose {
+        type Pending = ();
+
+        fn begin(&mut self, _: u32, _: Request, _: Instant) -> Next<()> {
+            Next::Answer(Answer::refusal("x".repeat(self.0)))
+        }
+
+        fn go_on(&mut self, _: u32, _: &(), _: bool, _: Instant) -> Option<Answer> {
+            None
+        }
+    }
+
+    #[test]
+    fn a_slow_client_gets_a_response_larger_than_the_socket_buffer() {
+        const SIZE: usize = 8 << 20;
+        let dir = tempfile::tempdir().unwrap();
+        let path = dir.path().join("control.sock");
+        let mut server: Desk<()> = Desk::open(&path, Access::default()).unwrap();
+        let client = std::thread::spawn(move || {
+            let mut stream = UnixStream::connect(path).unwrap();
+            let request = br#"{"verb":"list","name":null,"wait":false}"#;
+            stream.write_all(request).unwrap();
+            stream.write_all(b"\n").unwrap();
+            let mut answer = Vec::new();
+            stream.read_to_end(&mut answer).unwrap();
+            answer.len()
+        });
+        while !client.is_finished() {
+            let timeout = Some(Duration::from_millis(100));
+            poll::wait(&server.descriptors(), timeout).unwrap();
+            server.serve(&mut Verbose(SIZE), Instant::now());
+        }
+        assert!(client.join().unwrap() > SIZE);
+        // nothing is ready any more, so the loop sleeps
+        assert!(!poll::readable(server.descriptors()[0]));
+    }
+}

@@ -74,8 +74,7 @@ fn cause(death: &Death) -> Cause {
             RemovalReason::Harakiri { .. } => return Cause::Harakiri,
             RemovalReason::OverLimit(_) => return Cause::MemoryLimit,
             RemovalReason::Operator => return Cause::Operator,
-            #[allow(unreachable_patterns)]
-            _ => {}
+            RemovalReason::Recycled(_) => {}
         }
     }
     match (&death.before, death.end.exit) {
