@@ -29,6 +29,8 @@ enum State {
     Open,
     /// The head is sent, or on its way.
     Committed,
+    /// Nothing follows: the body has ended, or the server has given it up.
+    Complete,
 }
 
 /// Sizes of a response, for the scoreboard and the log.
@@ -108,16 +110,26 @@ impl Response {
         self.writer.take_queue()
     }
 
-    /// Whether a request is being answered.
+    /// Whether the application may add to the response. What it adds to a broken one is discarded.
     #[inline]
     pub fn is_open(&self) -> bool {
-        self.state != State::Closed
+        match self.state {
+            State::Open | State::Committed => true,
+            State::Complete => self.is_broken(),
+            State::Closed => false,
+        }
     }
 
     /// Whether the head is sent, or on its way, and cannot be changed.
     #[inline]
     pub fn is_committed(&self) -> bool {
-        self.state == State::Committed
+        matches!(self.state, State::Committed | State::Complete)
+    }
+
+    /// Whether the client needs nothing more: the body has ended, or the client is gone.
+    #[inline]
+    pub fn is_complete(&self) -> bool {
+        self.state == State::Complete || self.is_broken()
     }
 
     /// Whether the client is gone, or the response is cut off.
@@ -335,6 +347,17 @@ impl Response {
             Framing::Length(left) if left > 0 => self.cut = true,
             _ => {}
         }
+        self.state = State::Complete;
+    }
+
+    /// Ends a response that the application has left unfinished, so that the next response on the connection is not
+    /// taken for its rest.
+    pub fn give_up(&mut self) {
+        if self.is_committed() {
+            self.abort();
+        } else {
+            self.fail(500, "Internal Server Error");
+        }
     }
 
     /// Replaces a response that is not committed by this status and one line of text.
@@ -352,12 +375,14 @@ impl Response {
         self.writer
             .buffer
             .extend_from_slice(&text.as_bytes()[..take]);
+        self.state = State::Complete;
     }
 
     /// Ends a response that is committed and incomplete: the connection will be reset, so that the client notices.
     pub fn abort(&mut self) {
         self.cut = true;
         self.keep_alive = false;
+        self.state = State::Complete;
     }
 
     /// Responds in place of the application, from another thread, and discards what the application still gives. Has no

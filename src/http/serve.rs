@@ -1,5 +1,8 @@
 //! The loop of a serving thread: waits for a request, calls the application, sends the response.
 
+use std::sync::MutexGuard;
+use std::time::Duration;
+
 use super::acceptor::{Acceptor, Next};
 use super::application::Application;
 use super::connection::Connection;
@@ -11,6 +14,9 @@ use super::write_queue::Flow;
 use crate::log::request_log::{Outcome, RequestLog, Served};
 use crate::sys::process::Pid;
 use crate::sys::stream;
+
+/// Attempts, a millisecond apart, to get a response back from another thread before its connection is reset.
+const ATTEMPTS: u32 = 100;
 
 /// What a serving thread works with.
 struct Thread<'e> {
@@ -87,7 +93,14 @@ impl Thread<'_> {
     #[inline]
     fn finish(&mut self, mut connection: Connection) -> Option<Connection> {
         let shared = self.response;
-        let mut response = shared.lock();
+        let mut response = match shared.try_lock() {
+            Some(response) => response,
+            None => self.take_back(shared, &connection),
+        };
+        if !response.is_complete() {
+            self.log_unfinished("its connection is closed");
+            response.give_up();
+        }
         let flow = response.settle();
         let micros = self.engine.counters.finish(self.number, &response);
         if self.log.is_some() {
@@ -118,6 +131,37 @@ impl Thread<'_> {
             Flow::Done => drop(self.engine.unwatch(connection)),
         }
         None
+    }
+
+    /// Gets the response back from another thread, which the application has left behind in a call of `write`. Resets
+    /// the connection if that thread waits for the client.
+    #[cold]
+    fn take_back<'r>(
+        &self,
+        shared: &'r SharedResponse,
+        connection: &Connection,
+    ) -> MutexGuard<'r, Response> {
+        for _ in 0..ATTEMPTS {
+            std::thread::sleep(Duration::from_millis(1));
+            if let Some(response) = shared.try_lock() {
+                return response;
+            }
+        }
+        self.log_unfinished("another thread still writes to it; its connection is reset");
+        stream::reset(connection.raw_fd());
+        shared.lock()
+    }
+
+    /// Logs that the application has returned without completing its response.
+    #[cold]
+    fn log_unfinished(&self, consequence: &str) {
+        let request = &self.acceptor.reader.request;
+        tracing::error!(
+            "worker {}: {} {}: the application left its response unfinished; {consequence}",
+            self.engine.counters.slot,
+            crate::log::escape(request.method()),
+            crate::log::escape(request.uri()),
+        );
     }
 
     /// Writes the line of the request log, if the settings select the request. It took `micros` microseconds.

@@ -92,6 +92,16 @@ impl Application for TestApplication {
                 response.write(&NoLock, &b"four"[..], true).unwrap();
                 response.finish();
             }
+            b"/unfinished" => {
+                let mut response = response.lock();
+                response.head.start(b"200 OK").unwrap();
+                response.write(&NoLock, &b"begun"[..], false).unwrap();
+            }
+            b"/leave" => {
+                self.begun.send(()).unwrap();
+                self.go.lock().unwrap().recv().unwrap();
+            }
+            b"/nothing" => response.lock().head.start(b"200 OK").unwrap(),
             b"/switch" => {
                 let mut response = response.lock();
                 response.head.switch_protocols(b"shout").unwrap();
@@ -590,6 +600,42 @@ fn at_a_deadline_another_thread_answers() {
     response.lock().cut_off(504, "Gateway Timeout");
     assert!(to_end(client).starts_with("HTTP/1.1 504 "));
     server.go.send(()).unwrap();
+    assert!(server.get("/hello", b"").ends_with("/hello"));
+}
+
+#[test]
+fn a_response_left_unfinished_ends_its_connection() {
+    let server = Server::start(&Sockets::UwsgiAndHttp, 1);
+    for (path, status, body) in [
+        ("/unfinished", "HTTP/1.1 200 OK", "5\r\nbegun\r\n"),
+        ("/nothing", "HTTP/1.1 500 ", "Internal Server Error"),
+    ] {
+        let mut client = server.http();
+        let requests =
+            [path, "/next"].map(|path| format!("GET {path} HTTP/1.1\r\nHost: a\r\n\r\n"));
+        client.write_all(requests.concat().as_bytes()).unwrap();
+        let mut bytes = Vec::new();
+        let end = client.read_to_end(&mut bytes);
+        let text = String::from_utf8_lossy(&bytes);
+        assert!(text.starts_with(status) && text.ends_with(body), "{text}");
+        assert_eq!(end.is_err(), path == "/unfinished", "{end:?}");
+    }
+    assert!(server.get("/hello", b"").ends_with("/hello"));
+}
+
+#[test]
+fn a_thread_that_keeps_a_response_costs_its_connection() {
+    let server = Server::start(&Sockets::UwsgiAndHttp, 1);
+    let mut client = server.http();
+    client
+        .write_all(b"GET /leave HTTP/1.1\r\nHost: a\r\n\r\n")
+        .unwrap();
+    server.begun.recv_timeout(PATIENCE).unwrap();
+    let response = server.engine.threads[0].response.clone();
+    let held = response.lock();
+    server.go.send(()).unwrap();
+    assert!(client.read_to_end(&mut Vec::new()).is_err());
+    drop(held);
     assert!(server.get("/hello", b"").ends_with("/hello"));
 }
 

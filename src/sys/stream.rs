@@ -171,6 +171,22 @@ pub fn reset_on_close(fd: RawFd) {
     }
 }
 
+/// Resets a TCP connection at once, and shuts a Unix socket down. A thread that waits for it wakes up, and what it sends
+/// fails.
+pub fn reset(fd: RawFd) {
+    let unspecified = libc::sockaddr {
+        sa_family: libc::AF_UNSPEC as libc::sa_family_t,
+        sa_data: [0; 14],
+    };
+    let len = size_of::<libc::sockaddr>() as libc::socklen_t;
+    // SAFETY: the address is `len` bytes long. (nix has no address of the family AF_UNSPEC.)
+    let disconnected = unsafe { libc::connect(fd, &raw const unspecified, len) };
+    if disconnected != 0 {
+        // fails only when the peer is gone already
+        let _ = socket::shutdown(fd, Shutdown::Both);
+    }
+}
+
 /// Sets `TCP_NODELAY`. No effect on Unix sockets.
 pub fn send_at_once(fd: RawFd) {
     if let Ok(fd) = borrow(&fd) {
@@ -300,6 +316,26 @@ mod tests {
         drop(receiver);
         let error = send(fd, &parts).unwrap_err();
         assert_eq!(error.kind(), io::ErrorKind::BrokenPipe);
+    }
+
+    #[test]
+    fn a_reset_wakes_a_thread_that_waits_and_reaches_the_peer() {
+        let listener = TcpListener::bind("127.0.0.1:0").unwrap();
+        let client = TcpStream::connect(listener.local_addr().unwrap()).unwrap();
+        let (connection, _) = accept_from(listener.as_raw_fd()).unwrap();
+        let fd = connection.as_raw_fd();
+        while send(fd, &[IoSlice::new(&[0; 65_536])]).is_ok() {}
+        std::thread::scope(|scope| {
+            scope.spawn(|| wait(fd, PollFlags::POLLOUT, 20_000));
+            reset(fd);
+        });
+        let error = send(fd, &[IoSlice::new(b"more")]).unwrap_err();
+        assert_ne!(error.kind(), io::ErrorKind::WouldBlock);
+        let error = (&client).read_to_end(&mut Vec::new()).unwrap_err();
+        assert_eq!(error.kind(), io::ErrorKind::ConnectionReset);
+        let (one, mut other) = UnixStream::pair().unwrap();
+        reset(one.as_raw_fd());
+        assert_eq!(other.read(&mut [0; 1]).unwrap(), 0);
     }
 
     #[test]

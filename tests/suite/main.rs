@@ -27,6 +27,7 @@ mod hooks;
 mod http;
 mod idle;
 mod input;
+mod isolation;
 mod iteration;
 mod life;
 mod load;

@@ -1,5 +1,6 @@
-//! `start_response` and `write` (PEP 3333). Each thread has one pair for all of its requests.
+//! `start_response` and `write` (PEP 3333). Each thread uses one pair for its requests, until the application keeps it.
 
+use std::sync::atomic::{AtomicBool, Ordering::Relaxed};
 use std::sync::{Arc, MutexGuard};
 use std::time::Duration;
 
@@ -17,6 +18,9 @@ use ruwsgi::http::shared_response::SharedResponse;
 use ruwsgi::http::unlock::Unlock;
 use ruwsgi::http::write_queue::Block;
 
+/// What is wrong with a text that HTTP cannot carry.
+const NOT_LATIN1: &str = "must be encodable in latin1";
+
 /// Attempts, a millisecond apart, to lock the response after the application has returned.
 const ATTEMPTS: u32 = 1000;
 
@@ -24,12 +28,41 @@ const ATTEMPTS: u32 = 1000;
 #[pyclass(frozen, module = "_ruwsgi")]
 pub struct Responder {
     response: Arc<SharedResponse>,
+    /// Its request has ended, and the application still refers to it.
+    over: AtomicBool,
 }
 
 impl Responder {
     /// For a thread's response.
     pub fn new(response: Arc<SharedResponse>) -> Self {
-        Self { response }
+        Self {
+            response,
+            over: AtomicBool::new(false),
+        }
+    }
+
+    /// Ends it for good: its thread uses another one for its next request.
+    pub fn end(&self) {
+        self.over.store(true, Relaxed);
+    }
+
+    /// Whether [`Responder::end`] was called.
+    #[inline]
+    pub fn is_over(&self) -> bool {
+        self.over.load(Relaxed)
+    }
+
+    /// The response, for the application's call of `function`.
+    fn open(&self, function: &str) -> PyResult<MutexGuard<'_, Response>> {
+        if !self.is_over() {
+            let response = self.response()?;
+            if response.is_open() {
+                return Ok(response);
+            }
+        }
+        Err(PyRuntimeError::new_err(format!(
+            "{function} was called after its request had ended"
+        )))
     }
 
     /// The response. The lock is held during system calls without the interpreter, so a thread that is attached must not
@@ -121,14 +154,13 @@ impl Responder {
         headers: &Bound<'py, PyAny>,
         exc_info: Option<&Bound<'py, PyAny>>,
     ) -> PyResult<Bound<'py, PyAny>> {
-        let mut response = slf.get().response()?;
-        if !response.is_open() {
-            return Err(PyRuntimeError::new_err(
-                "start_response was called after its request had ended",
-            ));
-        }
+        let mut response = slf.get().open("start_response")?;
+        // no Python code runs while the response is locked: it may take long, or wait for another thread that writes
         match exc_info {
-            Some(info) if response.is_committed() => return Err(reraise(info)?),
+            Some(info) if response.is_committed() => {
+                drop(response);
+                return Err(reraise(info)?);
+            }
             Some(_) => {}
             None if response.head.started => {
                 return Err(PyAssertionError::new_err(
@@ -137,24 +169,16 @@ impl Responder {
             }
             None => {}
         }
-        take_status(&mut response, status)?;
-        if let Err(error) = take_headers(&mut response, headers) {
-            response.head.clear();
-            return Err(error);
-        }
+        let taken = take_head(&mut response, status, headers);
         drop(response);
+        taken.map_err(Mistake::into_error)?;
         slf.getattr(pyo3::intern!(slf.py(), "write"))
     }
 
     /// write(data): sends a block at once.
     fn write(&self, py: Python<'_>, data: &Bound<'_, PyAny>) -> PyResult<()> {
         let data = data.cast::<PyBytes>().map_err(|_| wrong_block(data))?;
-        let mut response = self.response()?;
-        if !response.is_open() {
-            return Err(PyRuntimeError::new_err(
-                "write was called after its request had ended",
-            ));
-        }
+        let mut response = self.open("write")?;
         match response.write(&Gil(py), &BytesBlock(data), false) {
             Ok(()) => Ok(()),
             Err(PeerGone) => Err(PyBrokenPipeError::new_err(
@@ -185,41 +209,101 @@ fn reraise(info: &Bound<'_, PyAny>) -> PyResult<PyErr> {
     Ok(PyErr::from_value(value))
 }
 
-fn take_status(response: &mut Response, status: &Bound<'_, PyAny>) -> PyResult<()> {
-    let text = status
-        .cast::<PyString>()
-        .map_err(|_| PyTypeError::new_err("http status must be a string"))?;
-    with_latin1(text, |bytes| response.head.start(bytes))
-        .ok_or_else(|| PyValueError::new_err("http status must be encodable in latin1"))?
-        .map_err(|what| PyValueError::new_err(format!("http status {what}: {}", ascii(status))))
+/// What is wrong with the arguments of `start_response`.
+enum Mistake<'py> {
+    /// An argument has the wrong type.
+    Type(&'static str),
+    /// A status, or the name of a header, and what is wrong with it.
+    Text {
+        what: &'static str,
+        value: Bound<'py, PyAny>,
+        reason: &'static str,
+    },
+    /// The interpreter has raised an exception.
+    Raised(PyErr),
 }
 
-fn take_headers(response: &mut Response, headers: &Bound<'_, PyAny>) -> PyResult<()> {
+impl From<PyErr> for Mistake<'_> {
+    fn from(error: PyErr) -> Self {
+        Self::Raised(error)
+    }
+}
+
+impl Mistake<'_> {
+    /// The exception. Runs Python code of the application, which the text of a value may need.
+    #[cold]
+    fn into_error(self) -> PyErr {
+        match self {
+            Self::Type(text) => PyTypeError::new_err(text),
+            Self::Text {
+                what,
+                value,
+                reason,
+            } => PyValueError::new_err(format!("{what} {} {reason}", ascii(&value))),
+            Self::Raised(error) => error,
+        }
+    }
+}
+
+/// Sets status and headers. After a mistake there are none.
+fn take_head<'py>(
+    response: &mut Response,
+    status: &Bound<'py, PyAny>,
+    headers: &Bound<'py, PyAny>,
+) -> Result<(), Mistake<'py>> {
+    take_status(response, status)?;
+    take_headers(response, headers).inspect_err(|_| response.head.clear())
+}
+
+fn take_status<'py>(
+    response: &mut Response,
+    status: &Bound<'py, PyAny>,
+) -> Result<(), Mistake<'py>> {
+    let text = status
+        .cast::<PyString>()
+        .map_err(|_| Mistake::Type("http status must be a string"))?;
+    with_latin1(text, |bytes| response.head.start(bytes))
+        .unwrap_or(Err(NOT_LATIN1))
+        .map_err(|reason| Mistake::Text {
+            what: "http status",
+            value: status.clone(),
+            reason,
+        })
+}
+
+fn take_headers<'py>(
+    response: &mut Response,
+    headers: &Bound<'py, PyAny>,
+) -> Result<(), Mistake<'py>> {
     let list = headers
         .cast::<PyList>()
-        .map_err(|_| PyTypeError::new_err("http headers must be in a python list"))?;
+        .map_err(|_| Mistake::Type("http headers must be in a python list"))?;
     for item in list.iter() {
         let pair = item
             .cast::<PyTuple>()
-            .map_err(|_| PyTypeError::new_err("http header must be defined in a tuple"))?;
+            .map_err(|_| Mistake::Type("http header must be defined in a tuple"))?;
         if pair.len() != 2 {
-            return Err(PyTypeError::new_err(
+            return Err(Mistake::Type(
                 "http header must be a tuple of a name and a value",
             ));
         }
         let (name, value) = (pair.get_item(0)?, pair.get_item(1)?);
         let name_text = name
             .cast::<PyString>()
-            .map_err(|_| PyTypeError::new_err("http header key must be a string"))?;
+            .map_err(|_| Mistake::Type("http header key must be a string"))?;
         let value_text = value
             .cast::<PyString>()
-            .map_err(|_| PyTypeError::new_err("http header value must be a string"))?;
+            .map_err(|_| Mistake::Type("http header value must be a string"))?;
         with_latin1(name_text, |name| {
             with_latin1(value_text, |value| response.head.add(name, value))
         })
         .flatten()
-        .ok_or_else(|| PyValueError::new_err("http header must be encodable in latin1"))?
-        .map_err(|what| PyValueError::new_err(format!("http header {} {what}", ascii(&name))))?;
+        .unwrap_or(Err(NOT_LATIN1))
+        .map_err(|reason| Mistake::Text {
+            what: "http header",
+            value: name.clone(),
+            reason,
+        })?;
     }
     Ok(())
 }

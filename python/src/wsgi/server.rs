@@ -1,5 +1,6 @@
 //! Passes a request to the application: environ, call, iterate, close (PEP 3333).
 
+use std::sync::Arc;
 use std::sync::atomic::Ordering::SeqCst;
 
 use pyo3::exceptions::{PySystemExit, PyTypeError};
@@ -9,6 +10,7 @@ use pyo3::types::{PyBytes, PyDict, PyIterator, PyList, PyTuple};
 
 use ruwsgi::http::request::Request;
 use ruwsgi::http::response_writer::PeerGone;
+use ruwsgi::http::shared_response::SharedResponse;
 use ruwsgi::http::spool::Body;
 
 use super::environ::{Environs, Split};
@@ -23,9 +25,49 @@ use crate::worker::Worker;
 pub struct Server {
     /// The thread's number.
     core: u32,
+    callables: Callables,
+    environs: Environs,
+}
+
+/// The callables of the current request. The next request gets the same ones, unless the application keeps one of them.
+struct Callables {
     responder: Py<Responder>,
     start_response: Py<PyAny>,
-    environs: Environs,
+}
+
+impl Callables {
+    fn new(py: Python<'_>, response: &Arc<SharedResponse>) -> PyResult<Self> {
+        let responder = Py::new(py, Responder::new(response.clone()))?;
+        Ok(Self {
+            start_response: responder.getattr(py, "start_response")?,
+            responder,
+        })
+    }
+
+    /// The request has ended. If the application refers to one of the callables still, they can do nothing any more.
+    #[inline]
+    fn end_request(&self, _py: Python<'_>) {
+        // SAFETY: attached, and both are live objects.
+        let references = unsafe {
+            (
+                ffi::Py_REFCNT(self.start_response.as_ptr()),
+                ffi::Py_REFCNT(self.responder.as_ptr()),
+            )
+        };
+        // `start_response` refers to the responder
+        if references != (1, 2) {
+            self.responder.get().end();
+        }
+    }
+
+    /// Replaces callables that the application has kept.
+    #[inline]
+    fn begin_request(&mut self, py: Python<'_>, response: &Arc<SharedResponse>) -> PyResult<()> {
+        if self.responder.get().is_over() {
+            *self = Self::new(py, response)?;
+        }
+        Ok(())
+    }
 }
 
 /// Why a response is incomplete.
@@ -55,12 +97,10 @@ impl Server {
     /// Those of the interpreter, above all out of memory.
     pub fn new(py: Python<'_>, worker: &Worker, core: u32, errors: &Py<PyAny>) -> PyResult<Self> {
         let response = &worker.engine.threads[core as usize].response;
-        let responder = Py::new(py, Responder::new(response.clone()))?;
         worker.deadlines[core as usize].attach();
         Ok(Self {
             core,
-            start_response: responder.getattr(py, "start_response")?,
-            responder,
+            callables: Callables::new(py, response)?,
             environs: Environs::new(py, &worker.spec, core, errors)?,
         })
     }
@@ -73,11 +113,16 @@ impl Server {
             let row = worker.engine.counters.thread(self.core);
             deadline.enter(row.map_or(0, |row| row.busy_since.load(SeqCst)));
         }
-        let result = self.call_application(py, request, body, apps);
+        let response = &worker.engine.threads[self.core as usize].response;
+        let result = match self.callables.begin_request(py, response) {
+            Ok(()) => self.call_application(py, request, body, apps),
+            Err(error) => Err(error.into()),
+        };
         deadline.leave(py);
         if self.conclude(py, worker, request, result) {
             worker.engine.counters.exception(self.core);
         }
+        self.callables.end_request(py);
     }
 
     /// Calls the application and sends what it returns. `Some` is an exception of `close`, after a complete response.
@@ -91,7 +136,7 @@ impl Server {
         let script_name = request.script_name();
         let path = path_info(request, script_name);
         let Some(choice) = apps.resolve(script_name, path) else {
-            let mut response = self.responder.get().response()?;
+            let mut response = self.callables.responder.get().response()?;
             if apps.is_empty() {
                 tracing::error!("no python application found, check your startup logs for errors");
                 response.fail(500, "Internal Server Error");
@@ -100,7 +145,7 @@ impl Server {
             }
             return Ok(None);
         };
-        if let Ok(mut response) = self.responder.get().response() {
+        if let Ok(mut response) = self.callables.responder.get().response() {
             response.app = 0;
         }
         let split = match choice.script_name {
@@ -116,7 +161,7 @@ impl Server {
         };
         let input = Bound::new(py, Input::new(body))?;
         let environ = self.environs.make(py, request, &input, split)?;
-        let result = call(py, choice.app, &environ, &self.start_response)?;
+        let result = call(py, choice.app, &environ, &self.callables.start_response)?;
         let sent = self.send(py, &result);
         // PEP 3333 requires close() in any case; its failure must not hide an earlier one
         let closed = close(&result);
@@ -138,7 +183,7 @@ impl Server {
         if let Ok(wrapper) = result.cast_exact::<FileWrapper>() {
             self.check_started()?;
             if let Some(range) = wrapper.get().range(py) {
-                let mut response = self.responder.get().response()?;
+                let mut response = self.callables.responder.get().response()?;
                 let len = response
                     .missing()
                     .map_or(range.len, |missing| missing.min(range.len));
@@ -167,7 +212,7 @@ impl Server {
                 );
             }
         }
-        let mut response = self.responder.get().response()?;
+        let mut response = self.callables.responder.get().response()?;
         if !response.is_committed() {
             response.set_length(
                 blocks
@@ -194,14 +239,14 @@ impl Server {
             if !block.as_bytes().is_empty() {
                 self.check_started()?;
             }
-            let mut response = self.responder.get().response()?;
+            let mut response = self.callables.responder.get().response()?;
             response.write(&Gil(py), &BytesBlock(block), false)?;
         }
         self.check_started()
     }
 
     fn check_started(&self) -> Result<(), Failure> {
-        if self.responder.get().response()?.head.started {
+        if self.callables.responder.get().response()?.head.started {
             Ok(())
         } else {
             Err(
@@ -219,7 +264,11 @@ impl Server {
         request: &Request,
         result: Result<Option<PyErr>, Failure>,
     ) -> bool {
-        let Ok(mut response) = self.responder.get().response_after_call(py) else {
+        let Ok(mut response) = self.callables.responder.get().response_after_call(py) else {
+            // a thread of the application still writes: the engine ends the response
+            if let Err(Failure::Raised(error)) = &result {
+                report(py, worker, request, error);
+            }
             return true;
         };
         let failed = match result {
