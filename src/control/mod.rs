@@ -5,8 +5,7 @@
 
 pub(crate) mod client;
 mod client_io;
-mod readiness;
-mod reply;
+pub(crate) mod reply;
 pub(crate) mod server;
 pub(crate) mod socket_path;
 mod table;

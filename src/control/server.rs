@@ -8,12 +8,12 @@ use std::path::{Path, PathBuf};
 use std::time::{Duration, Instant};
 
 use crate::ipc::control::{Answer, Request};
+use crate::sys::poll::Interest;
 use crate::sys::socket::{self, FileId};
 use crate::sys::stream;
 use crate::sys::unix_socket::{self, Access, PlaceError};
 use crate::sys::user;
 
-use super::readiness::{Interest, Readiness};
 use super::reply::Reply;
 
 /// Maximum number of clients; further ones wait in the accept queue.
@@ -61,22 +61,19 @@ pub(crate) enum Next<P> {
 }
 
 /// A control socket and its clients.
-pub(crate) struct Desk<P> {
+pub(crate) struct ControlServer<P> {
     listener: OwnedFd,
     path: PathBuf,
     id: FileId,
     clients: Vec<Client<P>>,
     /// No connection is accepted before this time.
     paused: Option<Instant>,
-    readiness: Readiness,
 }
 
 struct Client<P> {
     connection: OwnedFd,
     uid: u32,
     stage: Stage<P>,
-    /// What the server waits for at the connection.
-    interest: Interest,
 }
 
 enum Stage<P> {
@@ -90,7 +87,7 @@ enum Stage<P> {
     Done,
 }
 
-impl<P> Desk<P> {
+impl<P> ControlServer<P> {
     /// Listens at a path.
     ///
     /// # Errors
@@ -98,26 +95,31 @@ impl<P> Desk<P> {
     pub(crate) fn open(path: &Path, access: Access) -> Result<Self, PlaceError> {
         let (listener, id) = unix_socket::place(path, access, BACKLOG)?;
         socket::set_nonblocking(&listener, true)?;
-        let readiness = Readiness::new()?;
-        readiness.add(listener.as_fd(), Interest::Read)?;
         Ok(Self {
             listener,
             path: path.to_owned(),
             id,
             clients: Vec::new(),
             paused: None,
-            readiness,
         })
     }
 
-    /// The descriptor to poll for readability: it is ready when a client connects, sends, disconnects, or can take more
-    /// of its response.
-    pub(crate) fn descriptors(&self) -> Vec<BorrowedFd<'_>> {
-        vec![self.readiness.descriptor()]
+    /// The descriptors to poll: one is ready when a client connects, sends, disconnects, or can take more of its response.
+    pub(crate) fn descriptors(&self) -> impl Iterator<Item = (BorrowedFd<'_>, Interest)> {
+        let listener = self.is_accepting().then(|| self.listener.as_fd());
+        let listener = listener.map(|fd| (fd, Interest::Read));
+        let clients = self.clients.iter().map(|client| {
+            let interest = match client.stage {
+                Stage::Writing(_) => Interest::Write,
+                _ => Interest::Read,
+            };
+            (client.connection.as_fd(), interest)
+        });
+        listener.into_iter().chain(clients)
     }
 
-    /// When [`Desk::serve`] is due, if no descriptor is ready before.
-    pub(crate) fn deadline(&self, _now: Instant) -> Option<Instant> {
+    /// When [`ControlServer::serve`] is due, if no descriptor is ready before.
+    pub(crate) fn deadline(&self) -> Option<Instant> {
         let deadlines = self
             .clients
             .iter()
@@ -149,7 +151,6 @@ impl<P> Desk<P> {
         }
         self.clients
             .retain(|client| !matches!(client.stage, Stage::Done));
-        self.update_interests();
     }
 
     fn is_accepting(&self) -> bool {
@@ -171,38 +172,14 @@ impl<P> Desk<P> {
             Reply::new(encode(&refusal), now).send(connection.as_fd(), now);
             return;
         }
-        let interest = Interest::Read;
-        if self.readiness.add(connection.as_fd(), interest).is_ok() {
-            self.clients.push(Client {
-                connection,
-                uid,
-                stage: Stage::Reading {
-                    request: Vec::new(),
-                    deadline: now + REQUEST_TIMEOUT,
-                },
-                interest,
-            });
-        }
-    }
-
-    /// Tells the kernel what to wait for at the listener and at each client.
-    fn update_interests(&mut self) {
-        let interest = match self.is_accepting() {
-            true => Interest::Read,
-            false => Interest::Paused,
-        };
-        // these calls fail only without memory; the deadlines still apply then
-        let _ = self.readiness.set(self.listener.as_fd(), interest);
-        for client in &mut self.clients {
-            let interest = match client.stage {
-                Stage::Writing(_) => Interest::Write,
-                _ => Interest::Read,
-            };
-            if interest != client.interest {
-                client.interest = interest;
-                let _ = self.readiness.set(client.connection.as_fd(), interest);
-            }
-        }
+        self.clients.push(Client {
+            connection,
+            uid,
+            stage: Stage::Reading {
+                request: Vec::new(),
+                deadline: now + REQUEST_TIMEOUT,
+            },
+        });
     }
 }
 
@@ -210,7 +187,7 @@ fn is_privileged(uid: u32) -> bool {
     uid == 0 || uid == user::current_uid()
 }
 
-impl<P> Drop for Desk<P> {
+impl<P> Drop for ControlServer<P> {
     fn drop(&mut self) {
         // a socket file that remains is replaced at the next start
         let _ = unix_socket::remove(&self.path, self.id);
@@ -313,7 +290,7 @@ mod tests {
         const SIZE: usize = 8 << 20;
         let dir = tempfile::tempdir().unwrap();
         let path = dir.path().join("control.sock");
-        let mut server: Desk<()> = Desk::open(&path, Access::default()).unwrap();
+        let mut server: ControlServer<()> = ControlServer::open(&path, Access::default()).unwrap();
         let client = std::thread::spawn(move || {
             let mut stream = UnixStream::connect(path).unwrap();
             let request = br#"{"verb":"list","name":null,"wait":false}"#;
@@ -325,11 +302,14 @@ mod tests {
         });
         while !client.is_finished() {
             let timeout = Some(Duration::from_millis(100));
-            poll::wait(&server.descriptors(), timeout).unwrap();
+            let descriptors: Vec<_> = server.descriptors().collect();
+            poll::wait_for(&descriptors, timeout).unwrap();
             server.serve(&mut Verbose(SIZE), Instant::now());
         }
         assert!(client.join().unwrap() > SIZE);
         // nothing is ready any more, so the loop sleeps
-        assert!(!poll::readable(server.descriptors()[0]));
+        let descriptors: Vec<_> = server.descriptors().collect();
+        let ready = poll::wait_for(&descriptors, Some(Duration::ZERO)).unwrap();
+        assert!(ready.is_empty());
     }
 }

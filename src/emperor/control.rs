@@ -4,7 +4,7 @@ use std::path::{Path, PathBuf};
 use std::time::{Duration, Instant};
 
 use crate::control::messages::{Answer, Request, Row, Verb};
-use crate::control::server::{Desk, Host, Next};
+use crate::control::server::{ControlServer, Host, Next};
 use crate::sys::process::Pid;
 use crate::sys::unix_socket::{Access, PlaceError};
 use crate::sys::user;
@@ -16,7 +16,7 @@ use super::vassals::Vassals;
 const REPORT_TIMEOUT: Duration = Duration::from_secs(2);
 
 /// The emperor's control socket.
-pub(super) type Control = Desk<Pending>;
+pub(super) type Control = ControlServer<Pending>;
 
 /// What a client waits for.
 pub(super) enum Pending {
@@ -43,7 +43,7 @@ pub(super) fn open(path: &Path, owner: Option<u32>) -> Result<Control, PlaceErro
         uid: owner,
         gid: None,
     };
-    Desk::open(path, access)
+    ControlServer::open(path, access)
 }
 
 impl Host for Vassals {

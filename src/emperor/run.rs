@@ -9,8 +9,9 @@ use std::time::{Duration, Instant};
 use crate::exit;
 use crate::log::counted;
 use crate::sys::notify::Notify;
+use crate::sys::poll::{self, Interest};
+use crate::sys::process;
 use crate::sys::signal::{Signal, Signals};
-use crate::sys::{poll, process};
 
 use super::control::Control;
 use super::file_rules::FileRules;
@@ -122,19 +123,22 @@ impl Emperor {
     fn wait(&mut self, deadlines: &Deadlines, now: Instant) -> io::Result<()> {
         let timeout = self.next_deadline(deadlines, now);
         let timeout = timeout.map(|next| next.saturating_duration_since(Instant::now()));
-        let mut fds = vec![self.signals.as_fd(), self.watch.as_fd()];
+        let mut fds = vec![
+            (self.signals.as_fd(), Interest::Read),
+            (self.watch.as_fd(), Interest::Read),
+        ];
         let first = fds.len();
         let mut owners = Vec::new();
         for (path, readable, fd) in self.vassals.descriptors(now) {
             owners.push((path, readable));
-            fds.push(fd);
+            fds.push((fd, Interest::Read));
         }
         // their clients are served by handle_deadlines
         if let Some(control) = &self.control {
             fds.extend(control.descriptors());
         }
-        fds.extend(self.stats.as_ref().and_then(Stats::descriptor));
-        let ready = poll::wait(&fds, timeout)?;
+        fds.extend(self.stats.iter().flat_map(Stats::descriptors));
+        let ready = poll::wait_for(&fds, timeout)?;
         let now = Instant::now();
         let owner = |index: &usize| owners.get(index.checked_sub(first)?);
         let readable: Vec<(PathBuf, Readable)> = ready
@@ -165,8 +169,8 @@ impl Emperor {
         let stats = self.stats.as_ref();
         let all = [
             files,
-            control.and_then(|control| control.deadline(now)),
-            stats.and_then(|stats| stats.deadline(now)),
+            control.and_then(|control| control.deadline()),
+            stats.and_then(Stats::deadline),
             self.vassals.deadline(now),
             self.notify.beat_deadline(),
             deadlines.exit,

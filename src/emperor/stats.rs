@@ -1,17 +1,18 @@
 //! The statistics socket (`emperor-stats`): everyone who connects gets the state of the vassals as JSON in uWSGI's form.
 //! Nothing is read from the clients.
 
-use std::io::{self, IoSlice};
 use std::net::{Ipv4Addr, SocketAddr, ToSocketAddrs};
 use std::os::fd::{AsFd, AsRawFd, BorrowedFd, OwnedFd};
 use std::os::unix::fs::MetadataExt;
 use std::path::PathBuf;
-use std::time::{Duration, Instant, SystemTime, UNIX_EPOCH};
+use std::time::{Instant, SystemTime, UNIX_EPOCH};
 
 use anyhow::{Context, Result, bail};
 use serde::Serialize;
 
 use crate::config::Address;
+use crate::control::reply::Reply;
+use crate::sys::poll::Interest;
 use crate::sys::process::Pid;
 use crate::sys::socket::{self, FileId, TcpSettings};
 use crate::sys::unix_socket::{self, Access};
@@ -22,10 +23,6 @@ use super::vassals::Vassals;
 
 /// Clients served at once; more wait in the listen queue.
 const MAX_CLIENTS: usize = 16;
-/// The time limit for a client to read its answer.
-const CLIENT_TIMEOUT: Duration = Duration::from_secs(5);
-/// The interval between attempts to write to a client that does not read.
-const RETRY_INTERVAL: Duration = Duration::from_millis(20);
 /// The length of the listen queue.
 const BACKLOG: u32 = 64;
 
@@ -40,9 +37,7 @@ pub(super) struct Stats {
 
 struct Client {
     connection: OwnedFd,
-    /// The part of the answer that is not sent.
-    unsent: Vec<u8>,
-    deadline: Instant,
+    reply: Reply,
 }
 
 /// The part of the answer that does not change.
@@ -72,14 +67,20 @@ impl Stats {
         })
     }
 
-    /// The listening socket, to wait for connections; `None` while there are too many clients.
-    pub(super) fn descriptor(&self) -> Option<BorrowedFd<'_>> {
-        (self.clients.len() < MAX_CLIENTS).then(|| self.listener.as_fd())
+    /// The descriptors to poll: the listening socket, unless there are too many clients, and the clients.
+    pub(super) fn descriptors(&self) -> impl Iterator<Item = (BorrowedFd<'_>, Interest)> {
+        let listener = (self.clients.len() < MAX_CLIENTS).then(|| self.listener.as_fd());
+        let listener = listener.map(|fd| (fd, Interest::Read));
+        let clients = self.clients.iter();
+        listener
+            .into_iter()
+            .chain(clients.map(|client| (client.connection.as_fd(), Interest::Write)))
     }
 
-    /// When [`Stats::serve`] has something to do, if no client connects before.
-    pub(super) fn deadline(&self, now: Instant) -> Option<Instant> {
-        (!self.clients.is_empty()).then(|| now + RETRY_INTERVAL)
+    /// When [`Stats::serve`] is due, if no descriptor is ready before.
+    pub(super) fn deadline(&self) -> Option<Instant> {
+        let deadlines = self.clients.iter().map(|client| client.reply.deadline());
+        deadlines.min()
     }
 
     /// Accepts clients and sends the answers.
@@ -90,11 +91,11 @@ impl Stats {
             let answer = answer(vassals, &self.constants, now);
             self.clients.push(Client {
                 connection,
-                unsent: serde_json::to_vec(&answer).unwrap_or_default(),
-                deadline: now + CLIENT_TIMEOUT,
+                reply: Reply::new(serde_json::to_vec(&answer).unwrap_or_default(), now),
             });
         }
-        self.clients.retain_mut(|client| client.send(now));
+        self.clients
+            .retain_mut(|client| !client.reply.send(client.connection.as_fd(), now));
     }
 }
 
@@ -104,22 +105,6 @@ impl Drop for Stats {
             // the next emperor replaces a file that cannot be removed
             let _ = unix_socket::remove(path, *id);
         }
-    }
-}
-
-impl Client {
-    /// Sends as much as the client reads; says whether something is left to send.
-    fn send(&mut self, now: Instant) -> bool {
-        while !self.unsent.is_empty() {
-            match stream::send(self.connection.as_raw_fd(), &[IoSlice::new(&self.unsent)]) {
-                Ok(sent) => drop(self.unsent.drain(..sent)),
-                Err(error) if error.kind() == io::ErrorKind::WouldBlock => {
-                    return now < self.deadline;
-                }
-                Err(_) => return false,
-            }
-        }
-        false
     }
 }
 

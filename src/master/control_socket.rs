@@ -1,10 +1,10 @@
 //! The master's control socket, and the requests on it whose answer comes later.
 
-use crate::control::server::Desk;
+use crate::control::server::ControlServer;
 use crate::sys::process::Pid;
 
 /// The control socket of a master.
-pub(super) type ControlSocket = Desk<PendingRequest>;
+pub(super) type ControlSocket = ControlServer<PendingRequest>;
 
 /// The event that a client waits for.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]

@@ -7,17 +7,47 @@ use std::time::Duration;
 use nix::errno::Errno;
 use nix::poll::{PollFd, PollFlags, PollTimeout, poll};
 
-/// Waits until one of `fds` is readable (or at its end), or `timeout` has passed; `None` is no timeout.
+/// What to wait for at a descriptor. An error, or the end of the stream, is reported with either.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub enum Interest {
+    /// Bytes or a connection to read.
+    Read,
+    /// Room to write.
+    Write,
+}
+
+impl Interest {
+    fn flags(self) -> PollFlags {
+        match self {
+            Self::Read => PollFlags::POLLIN,
+            Self::Write => PollFlags::POLLOUT,
+        }
+    }
+}
+
+/// Waits until one of `fds` is readable (or at its end), or `timeout` has passed; see [`wait_for`].
+///
+/// # Errors
+/// Those of poll(2).
+pub fn wait(fds: &[BorrowedFd<'_>], timeout: Option<Duration>) -> io::Result<Vec<usize>> {
+    let fds: Vec<_> = fds.iter().map(|fd| (*fd, Interest::Read)).collect();
+    wait_for(&fds, timeout)
+}
+
+/// Waits until one of `fds` is ready for its interest, or `timeout` has passed; `None` is no timeout.
 ///
 /// Returns the indices of those that are ready. The timeout is rounded up to milliseconds, so that a deadline has passed
 /// when this returns. A signal ends the wait early, with none ready.
 ///
 /// # Errors
 /// Those of poll(2).
-pub fn wait(fds: &[BorrowedFd<'_>], timeout: Option<Duration>) -> io::Result<Vec<usize>> {
+pub fn wait_for(
+    fds: &[(BorrowedFd<'_>, Interest)],
+    timeout: Option<Duration>,
+) -> io::Result<Vec<usize>> {
     let mut polled: Vec<PollFd<'_>> = fds
         .iter()
-        .map(|fd| PollFd::new(*fd, PollFlags::POLLIN))
+        .map(|(fd, interest)| PollFd::new(*fd, interest.flags()))
         .collect();
     match poll(&mut polled, in_milliseconds(timeout)) {
         Ok(0) | Err(Errno::EINTR) => Ok(Vec::new()),
@@ -73,6 +103,14 @@ mod tests {
             [1]
         );
         assert!(readable(readable_end.as_fd()) && !readable(quiet.as_fd()));
+    }
+
+    #[test]
+    fn a_descriptor_is_ready_for_its_own_interest_only() {
+        let (stream, _other) = UnixStream::pair().unwrap();
+        let ready = |interest| wait_for(&[(stream.as_fd(), interest)], Some(Duration::ZERO));
+        assert!(ready(Interest::Read).unwrap().is_empty());
+        assert_eq!(ready(Interest::Write).unwrap(), [0]);
     }
 
     #[test]

@@ -28,8 +28,8 @@ impl EventSource for Source {
             .collect()
     }
 
-    fn deadline(&self, master: &Master, now: Instant) -> Option<Instant> {
-        master.instance.resources().control.as_ref()?.deadline(now)
+    fn deadline(&self, master: &Master, _now: Instant) -> Option<Instant> {
+        master.instance.resources().control.as_ref()?.deadline()
     }
 
     // the socket and its clients are read on each turn: a request may wait for any event

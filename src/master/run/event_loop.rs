@@ -70,9 +70,12 @@ impl Master {
                 descriptors.map(move |descriptor| (index, descriptor))
             })
             .collect();
-        let fds: Vec<_> = descriptors.iter().map(|(_, it)| it.fd).collect();
+        let fds: Vec<_> = descriptors
+            .iter()
+            .map(|(_, it)| (it.fd, it.interest))
+            .collect();
         let mut ready = vec![Vec::new(); SOURCES.len()];
-        for position in poll::wait(&fds, self.time_left())? {
+        for position in poll::wait_for(&fds, self.time_left())? {
             let (source, descriptor) = &descriptors[position];
             ready[*source].push(descriptor.token);
         }

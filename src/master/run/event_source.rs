@@ -4,6 +4,8 @@ use std::io;
 use std::os::fd::BorrowedFd;
 use std::time::Instant;
 
+use crate::sys::poll::Interest;
+
 use super::master::Master;
 
 /// Something that the master's loop waits for. To add one, implement this and add it to the table in `event_loop.rs`.
@@ -11,8 +13,7 @@ use super::master::Master;
 /// On each turn the loop calls `tick` of every source, waits for their descriptors and deadlines, and calls `ready` of the
 /// sources whose descriptors became ready; both in the order of the table.
 pub(super) trait EventSource {
-    /// The descriptors to poll for input. A source that also waits for writability gives its own epoll descriptor, which is
-    /// readable when one of its descriptors is ready; the control server does so.
+    /// The descriptors to poll.
     fn descriptors<'a>(&self, _master: &'a Master) -> Vec<Descriptor<'a>> {
         Vec::new()
     }
@@ -37,6 +38,7 @@ pub(super) trait EventSource {
 /// A descriptor to poll.
 pub(super) struct Descriptor<'a> {
     pub(super) fd: BorrowedFd<'a>,
+    pub(super) interest: Interest,
     /// The name by which `ready` gets it.
     pub(super) token: Token,
 }
@@ -45,10 +47,32 @@ pub(super) struct Descriptor<'a> {
 #[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]
 pub(super) struct Token(pub(super) u32, pub(super) u32);
 
+impl<'a> Descriptor<'a> {
+    /// A descriptor to read from.
+    pub(super) fn readable(fd: BorrowedFd<'a>, token: Token) -> Self {
+        let interest = Interest::Read;
+        Self {
+            fd,
+            interest,
+            token,
+        }
+    }
+}
+
+impl<'a> From<(BorrowedFd<'a>, Interest)> for Descriptor<'a> {
+    /// A descriptor that needs no name, because its source looks at all its descriptors.
+    fn from((fd, interest): (BorrowedFd<'a>, Interest)) -> Self {
+        Self {
+            fd,
+            interest,
+            token: Token::default(),
+        }
+    }
+}
+
 impl<'a> From<BorrowedFd<'a>> for Descriptor<'a> {
-    /// A descriptor that needs no name, because its source reads all its descriptors.
+    /// A descriptor to read from that needs no name, because its source reads all its descriptors.
     fn from(fd: BorrowedFd<'a>) -> Self {
-        let token = Token::default();
-        Self { fd, token }
+        Self::from((fd, Interest::Read))
     }
 }

@@ -19,10 +19,8 @@ impl EventSource for Source {
     fn descriptors<'a>(&self, master: &'a Master) -> Vec<Descriptor<'a>> {
         let of = |generation: &'a Generation| {
             let number = generation.number;
-            generation.descriptors().map(move |(row, fd)| Descriptor {
-                fd,
-                token: Token(number, row),
-            })
+            let descriptors = generation.descriptors();
+            descriptors.map(move |(row, fd)| Descriptor::readable(fd, Token(number, row)))
         };
         master.generations.iter().flat_map(of).collect()
     }

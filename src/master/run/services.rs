@@ -17,10 +17,7 @@ impl EventSource for Source {
     fn descriptors<'a>(&self, master: &'a Master) -> Vec<Descriptor<'a>> {
         let outputs = master.services.descriptors().zip(0..);
         outputs
-            .map(|(fd, position)| Descriptor {
-                fd,
-                token: Token(position, 0),
-            })
+            .map(|(fd, position)| Descriptor::readable(fd, Token(position, 0)))
             .collect()
     }
 
