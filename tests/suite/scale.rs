@@ -168,7 +168,7 @@ fn numbers_that_cannot_hold_together_keep_it_from_starting() {
         ),
         (
             &[("cheaper", "1"), ("cheaper-algo", "spare2")],
-            "this algorithm is not here",
+            "this algorithm is not supported",
         ),
     ] {
         let mut launch = Site::with("life").server().set("processes", 2);
