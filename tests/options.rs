@@ -8,7 +8,8 @@ use std::process::{Command, Output, Stdio};
 
 use tempfile::TempDir;
 
-/// A command that runs ruwsgi in a directory, without the environment variables that are options.
+/// The command `ruwsgi ARGUMENTS` in a directory, not started. It has no environment variable that is an option, and a
+/// runtime directory without other instances.
 fn ruwsgi(directory: &Path, arguments: &[&str]) -> Command {
     let mut command = Command::new(env!("CARGO_BIN_EXE_ruwsgi"));
     command
@@ -22,6 +23,7 @@ fn ruwsgi(directory: &Path, arguments: &[&str]) -> Command {
             command.env_remove(name);
         }
     }
+    command.env("RUWSGI_RUNTIME_DIRECTORY", directory.join(".run"));
     command
 }
 

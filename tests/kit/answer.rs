@@ -1,26 +1,26 @@
-//! An answer to a request.
+//! Responses: parsing and assertions.
 
 use serde_json::Value;
 
-/// What came back, taken apart.
+/// A parsed response.
 #[derive(Debug, Clone)]
 pub struct Answer {
-    /// `HTTP/1.1`, say.
+    /// The protocol, such as `HTTP/1.1`.
     pub version: String,
-    /// 0 if there was no status line.
+    /// 0 without a status line.
     pub status: u16,
     pub reason: String,
-    /// In the order they came.
+    /// In the order received.
     pub headers: Vec<(String, String)>,
     pub body: Vec<u8>,
-    /// Every byte, as it came.
+    /// The unparsed bytes.
     pub raw: Vec<u8>,
-    /// The connection ended with an end of file, not with a reset.
+    /// True if the connection ended with an end of file, false if it ended with a reset.
     pub orderly: bool,
 }
 
 impl Answer {
-    /// Takes apart what came until the end of a connection.
+    /// Parses the bytes received until the end of a connection.
     pub fn parse(raw: Vec<u8>, orderly: bool) -> Self {
         let end = raw.windows(4).position(|w| w == b"\r\n\r\n");
         let head = String::from_utf8_lossy(&raw[..end.unwrap_or(0)]).into_owned();
@@ -56,7 +56,7 @@ impl Answer {
         serde_json::from_slice(&self.body).unwrap_or_else(|e| panic!("{e} in {self:?}"))
     }
 
-    /// The first header of this name, in any case.
+    /// The first header with this name; names are compared without case.
     pub fn header(&self, name: &str) -> Option<&str> {
         self.headers
             .iter()
@@ -64,7 +64,7 @@ impl Answer {
             .map(|(_, value)| value.as_str())
     }
 
-    /// Fails unless the status is this one.
+    /// Fails unless the response has this status.
     #[track_caller]
     pub fn expect(self, status: u16) -> Self {
         assert_eq!(
@@ -76,9 +76,9 @@ impl Answer {
         self
     }
 
-    /// Fails unless the status is 200 and the body this text.
+    /// Fails unless the status is 200 and the body is this text.
     #[track_caller]
-    pub fn says(self, text: &str) -> Self {
+    pub fn expect_text(self, text: &str) -> Self {
         let answer = self.expect(200);
         assert_eq!(answer.text(), text);
         answer

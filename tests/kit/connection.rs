@@ -1,4 +1,4 @@
-//! A connection to a server, over any kind of socket.
+//! A client connection over TCP or a Unix socket.
 
 use std::io::{self, Read, Write};
 use std::net::{Shutdown, TcpStream};
@@ -9,10 +9,10 @@ use std::time::Duration;
 
 use super::answer::Answer;
 
-/// How long a peer may be silent before a test fails.
-pub const SILENCE: Duration = Duration::from_secs(45);
+/// Default timeout of reads and writes.
+pub const IO_TIMEOUT: Duration = Duration::from_secs(45);
 
-/// Where a server listens.
+/// Address of a listening socket.
 #[derive(Debug, Clone, PartialEq)]
 pub enum Address {
     Unix(PathBuf),
@@ -22,7 +22,7 @@ pub enum Address {
 }
 
 impl Address {
-    /// Reads an address as it stands in a configuration; relative paths are below `directory`.
+    /// Parses an address of a configuration; relative paths are below `directory`.
     pub fn parse(text: &str, directory: &std::path::Path) -> Self {
         if let Some(name) = text.strip_prefix('@') {
             Self::Abstract(name.to_owned())
@@ -35,7 +35,7 @@ impl Address {
         }
     }
 
-    /// Connects; an error if nobody listens.
+    /// Connects; an error if no process listens.
     pub fn try_connect(&self) -> io::Result<Connection> {
         let stream = match self {
             Self::Unix(path) => Stream::Unix(UnixStream::connect(path)?),
@@ -52,7 +52,7 @@ impl Address {
             Self::Tcp(address) => Stream::Tcp(TcpStream::connect(address)?),
         };
         let connection = Connection { stream };
-        connection.patience(SILENCE);
+        connection.set_timeout(IO_TIMEOUT);
         Ok(connection)
     }
 }
@@ -68,8 +68,8 @@ pub struct Connection {
 }
 
 impl Connection {
-    /// How long reads and writes wait.
-    pub fn patience(&self, limit: Duration) {
+    /// Sets the timeout of reads and writes.
+    pub fn set_timeout(&self, limit: Duration) {
         match &self.stream {
             Stream::Unix(s) => s
                 .set_read_timeout(Some(limit))
@@ -81,24 +81,25 @@ impl Connection {
         .unwrap();
     }
 
-    /// Sends all of `bytes`, or as much as the server takes before it closes: what it answered shows in what is read.
+    /// Sends `bytes`, or as many as the server accepts before it closes the connection. A broken connection is no
+    /// failure here: the test sees it in the response.
     #[track_caller]
     pub fn put(&mut self, bytes: &[u8]) -> &mut Self {
-        gone_or_done(self.write_all(bytes));
+        allow_closed_peer(self.write_all(bytes));
         self
     }
 
-    /// Says that nothing more will be sent.
+    /// Shuts the sending side down.
     #[track_caller]
     pub fn end(&mut self) -> &mut Self {
-        gone_or_done(match &self.stream {
+        allow_closed_peer(match &self.stream {
             Stream::Unix(s) => s.shutdown(Shutdown::Write),
             Stream::Tcp(s) => s.shutdown(Shutdown::Write),
         });
         self
     }
 
-    /// Reads until `wanted` has arrived, and gives what has.
+    /// Reads until the received text ends with `wanted`, and returns that text.
     #[track_caller]
     pub fn until(&mut self, wanted: &str) -> String {
         let mut got = Vec::new();
@@ -115,7 +116,7 @@ impl Connection {
         String::from_utf8_lossy(&got).into_owned()
     }
 
-    /// Reads to the end of the connection: the bytes, and whether it ended orderly (not by a reset).
+    /// Reads to the end of the connection. Returns the bytes, and whether it ended with an end of file (not a reset).
     #[track_caller]
     pub fn rest(&mut self) -> (Vec<u8>, bool) {
         let mut bytes = Vec::new();
@@ -126,7 +127,7 @@ impl Connection {
         }
     }
 
-    /// Reads the whole answer to a request, to the end of the connection.
+    /// Reads the response up to the end of the connection.
     #[track_caller]
     pub fn answer(&mut self) -> Answer {
         let (bytes, orderly) = self.rest();
@@ -134,9 +135,9 @@ impl Connection {
     }
 }
 
-/// Fails unless it was done, or the peer is gone.
+/// Fails on an error, except where the peer has closed the connection.
 #[track_caller]
-fn gone_or_done(outcome: io::Result<()>) {
+fn allow_closed_peer(outcome: io::Result<()>) {
     use io::ErrorKind::{BrokenPipe, ConnectionReset, NotConnected};
     if let Err(error) = outcome {
         let gone = matches!(error.kind(), BrokenPipe | ConnectionReset | NotConnected);

@@ -1,24 +1,24 @@
-//! An emperor over the vassals of a site, and what asks and orders it.
+//! An emperor over the vassals of a site, and its clients.
 
 use std::fs;
-use std::process::{Command, Output};
+use std::process::Output;
 
 use super::*;
 
-/// An emperor over `vassals/` of a site, whose control socket is `control`.
+/// An emperor over the directory `vassals/` of a site. Its control socket is the file `control`.
 pub struct Emperor {
     pub server: Server,
     pub site: Site,
 }
 
-/// An application that answers with a text.
+/// Source of an application that responds with `text`.
 pub fn app(text: &str) -> String {
     format!(
         "def application(environ, start_response):\n    start_response('200 OK', [])\n    return [b'{text}']\n"
     )
 }
 
-/// A site with an empty directory of vassals.
+/// A site with an empty directory `vassals/`.
 pub fn site() -> Site {
     let site = Site::empty();
     fs::create_dir(site.file("vassals")).unwrap();
@@ -26,23 +26,23 @@ pub fn site() -> Site {
 }
 
 impl Emperor {
-    /// An emperor over the site's vassals.
+    /// Starts an emperor over the site's vassals.
     pub fn over(site: &Site) -> Self {
         Self::with(site, &[])
     }
 
-    /// The same with more options.
+    /// Starts an emperor with more options.
     pub fn with(site: &Site, options: &[&str]) -> Self {
         Self::under(site, options, &[])
     }
 
-    /// The same, started by words that execute what follows them.
+    /// Starts an emperor with more options through a wrapper: a command that executes its arguments.
     pub fn under(site: &Site, options: &[&str], wrapper: &[&str]) -> Self {
         let control = site.at("control");
         let mut words = vec!["--emperor", "vassals", "--emperor-control", &control];
         words.extend(options);
         let mut server = site.server().only(&words).under(wrapper).spawn();
-        server.ends_otherwise();
+        server.allow_any_exit();
         server.wait_for_log("the emperor has started with");
         Self {
             server,
@@ -50,35 +50,37 @@ impl Emperor {
         }
     }
 
-    /// The answer of a vassal, empty while it does not serve.
+    /// The body of the vassal's response; empty while it does not serve.
     pub fn ask(&self, name: &str) -> String {
         ask(&self.site, name)
     }
 
-    /// Waits until a vassal answers this.
+    /// Waits until the vassal responds with this text.
     #[track_caller]
-    pub fn says(&self, name: &str, text: &str) {
+    pub fn expect_text(&self, name: &str, text: &str) {
         self.server
-            .eventually(&format!("{name} says {text}"), || self.ask(name) == text);
+            .eventually(&format!("{name} responds with {text}"), || {
+                self.ask(name) == text
+            });
     }
 
-    /// Runs `ruwsgi WORDS` against its control socket.
+    /// Runs `ruwsgi WORDS` on the emperor's control socket.
     pub fn command(&self, words: &[&str]) -> Output {
-        Command::new(binary())
-            .args(words)
+        self.site
+            .ruwsgi(words)
             .args(["--control", &self.site.at("control")])
             .output()
             .unwrap()
     }
 
-    /// The state and the reason that `ruwsgi ls` tells of a vassal.
+    /// State and reason of a vassal in `ruwsgi ls`.
     pub fn state(&self, name: &str) -> (String, String) {
         let row = self.row(name);
         let text = |key: &str| row[key].as_str().unwrap_or_default().to_owned();
         (text("state"), text("reason"))
     }
 
-    /// What `ruwsgi ls` tells of a vassal, nothing where there is none.
+    /// The vassal's row of `ruwsgi ls`; null if there is none.
     fn row(&self, name: &str) -> serde_json::Value {
         let output = self.command(&["ls", "--json"]);
         let rows: serde_json::Value = serde_json::from_slice(&output.stdout).unwrap_or_default();
@@ -87,7 +89,7 @@ impl Emperor {
         row.unwrap_or_default()
     }
 
-    /// The process id that `ruwsgi ls` tells of a vassal; waits for one that has no process yet.
+    /// Process id of a vassal in `ruwsgi ls`; waits until it has one.
     #[track_caller]
     pub fn pid(&self, name: &str) -> i32 {
         let mut pid = None;
@@ -100,7 +102,7 @@ impl Emperor {
     }
 }
 
-/// The answer of a vassal, empty while it does not serve.
+/// The body of the vassal's response; empty while it does not serve.
 pub fn ask(site: &Site, name: &str) -> String {
     use std::io::Write;
     let address = Address::Unix(site.file(&format!("{name}.sock")));
@@ -112,7 +114,7 @@ pub fn ask(site: &Site, name: &str) -> String {
         .unwrap_or_default()
 }
 
-/// The text of a vassal whose application is `NAME.py` of the site.
+/// Configuration of a vassal whose application is `NAME.py` of the site.
 pub fn ini(site: &Site, name: &str) -> String {
     let python = system_python();
     format!(
@@ -123,8 +125,8 @@ pub fn ini(site: &Site, name: &str) -> String {
     )
 }
 
-/// Writes an application and drops its vassal into the directory.
-pub fn drop_in(site: &Site, name: &str, text: &str) {
+/// Writes an application that responds with `text`, and adds its vassal.
+pub fn add_vassal(site: &Site, name: &str, text: &str) {
     site.write(&format!("{name}.py"), &app(text));
     site.write(&format!("vassals/{name}.ini"), &ini(site, name));
 }

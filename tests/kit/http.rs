@@ -1,41 +1,42 @@
-//! A client of HTTP/1.1 that keeps its connection.
+//! An HTTP/1.1 client with a persistent connection.
 
 use std::io::Read;
 
 use super::{Answer, Connection};
 
-/// A connection that speaks HTTP.
+/// An HTTP connection.
 pub struct Http {
     pub connection: Connection,
 }
 
 impl Http {
-    /// On an open connection.
+    /// Uses an open connection.
     pub fn on(connection: Connection) -> Self {
         Self { connection }
     }
 
-    /// Sends any bytes.
+    /// Sends raw bytes.
     #[track_caller]
     pub fn put(&mut self, text: impl AsRef<[u8]>) -> &mut Self {
         self.connection.put(text.as_ref());
         self
     }
 
-    /// A GET, answered; the connection stays.
+    /// Sends a GET request and reads its response; the connection stays open.
     #[track_caller]
     pub fn get(&mut self, uri: &str) -> Answer {
         self.put(format!("GET {uri} HTTP/1.1\r\nHost: example.com\r\n\r\n"))
             .answer()
     }
 
-    /// The next answer, delimited as its head says; without Content-Length and chunks, until the end.
+    /// Reads a response delimited by Content-Length or chunks. Without them the body extends to the end of the
+    /// connection.
     #[track_caller]
     pub fn answer(&mut self) -> Answer {
         self.answer_to("GET")
     }
 
-    /// The next answer, which has no body if the method was HEAD.
+    /// Reads a response to this method: a response to HEAD has no body.
     #[track_caller]
     pub fn answer_to(&mut self, method: &str) -> Answer {
         let head = self.connection.until("\r\n\r\n");
@@ -74,7 +75,7 @@ impl Http {
         body
     }
 
-    /// The next chunk of a chunked body; `None` for the last, empty one.
+    /// Reads a chunk of a chunked body; `None` for the last, empty one.
     #[track_caller]
     pub fn chunk(&mut self) -> Option<Vec<u8>> {
         let line = self.connection.until("\r\n");
@@ -85,7 +86,7 @@ impl Http {
         (size > 0).then_some(chunk)
     }
 
-    /// Whether the server has closed the connection, without sending anything more.
+    /// Waits for the end of the connection. Whether the server sent nothing before it.
     #[track_caller]
     pub fn is_closed(&mut self) -> bool {
         self.connection.rest().0.is_empty()

@@ -1,4 +1,4 @@
-//! How a server is to be started.
+//! Options, environment and sockets of a server to start.
 
 use std::fmt::Write as _;
 use std::io::PipeReader;
@@ -10,8 +10,9 @@ use super::log::Log;
 use super::server::Server;
 use super::{Site, proc, under_uwsgi, wait};
 
-/// Binds the addresses that follow `--`, puts them from descriptor 3 on, and becomes the server, as
-/// systemd does it for a socket unit (`LISTEN_PID` only if asked: `fd://` needs none).
+/// Python program that binds the addresses after `--`, passes the sockets from descriptor 3 on, and executes the
+/// server, as systemd does for a socket unit. It sets `LISTEN_PID` and `LISTEN_FDS` if its first argument is
+/// `announce`; `fd://` does not need them.
 const ACTIVATION: &str = r#"
 import os, socket, sys
 announce, at = sys.argv[1] == "announce", sys.argv.index("--")
@@ -39,7 +40,7 @@ os.execv(sys.argv[2], sys.argv[2:at])
 const SOCKETS: [&str; 4] = ["socket", "uwsgi-socket", "http", "http-socket"];
 const LOADERS: [&str; 5] = ["module", "wsgi", "wsgi-file", "file", "mount"];
 
-/// A server that is not started yet: options, environment, inherited sockets.
+/// A server that is not started: its options, environment and inherited sockets.
 #[derive(Clone)]
 pub struct Launch {
     site: Site,
@@ -54,19 +55,16 @@ pub struct Launch {
     log_file: Option<PathBuf>,
 }
 
-/// A start that failed.
+/// A failed start.
 pub struct Refusal {
-    /// The exit status; `None` if a signal ended it.
+    /// The exit status; `None` if a signal ended the process.
     pub code: Option<i32>,
-    /// All it wrote.
+    /// The output.
     pub log: String,
 }
 
-/// Where the control socket of a site's server is.
-pub const RUNTIME_DIRECTORY: &str = ".run";
-
 impl Launch {
-    /// A server for this site: a uwsgi socket `app.sock` and `app.py`, unless options say otherwise.
+    /// A server for this site. Unless options replace them, it has a uwsgi socket `app.sock` and loads `app.py`.
     pub fn on(site: &Site) -> Self {
         Self {
             site: site.clone(),
@@ -88,25 +86,25 @@ impl Launch {
         self
     }
 
-    /// Sets a variable of the server's environment.
+    /// Sets an environment variable of the server.
     pub fn envvar(mut self, key: &str, value: &str) -> Self {
         self.environment.push((key.to_owned(), value.to_owned()));
         self
     }
 
-    /// Starts it by these words, which execute what follows them.
+    /// Starts the server through a wrapper: a command that executes its arguments.
     pub fn under(mut self, words: &[&str]) -> Self {
         self.wrapper = words.iter().map(|&word| word.to_owned()).collect();
         self
     }
 
-    /// Gives the options as flags, not in an ini file.
+    /// Passes the options as flags, not in an ini file.
     pub fn by_flags(mut self) -> Self {
         self.as_flags = true;
         self
     }
 
-    /// Passes sockets bound by somebody else, from descriptor 3 on; `announced` as systemd does it.
+    /// Passes bound sockets from descriptor 3 on. If `announced`, it also sets the variables that systemd sets.
     pub fn inheriting(mut self, addresses: &[&str], announced: bool) -> Self {
         self.inherited = addresses
             .iter()
@@ -116,20 +114,20 @@ impl Launch {
         self
     }
 
-    /// Only these words on the command line: no option but what they say.
+    /// Replaces the command line: the kit adds no option.
     pub fn only(mut self, arguments: &[&str]) -> Self {
         self.arguments = arguments.iter().map(|&word| word.to_owned()).collect();
         self.bare = true;
         self
     }
 
-    /// The log that counts is written to this file of the site.
+    /// Names the site's file to which the server writes its log.
     pub fn logging_to(mut self, name: &str) -> Self {
         self.log_file = Some(self.site.file(name));
         self
     }
 
-    /// Starts it and waits until it answers.
+    /// Starts the server and waits until it responds.
     #[track_caller]
     pub fn start(self) -> Server {
         let mut server = self.spawn();
@@ -137,15 +135,15 @@ impl Launch {
         server
     }
 
-    /// Starts it, sees it fail, and gives how.
+    /// Starts the server, waits until it exits, and returns the failure.
     #[track_caller]
     pub fn refused(self) -> Refusal {
         self.spawn().refusal()
     }
 
-    /// Starts it without waiting.
+    /// Starts the server without waiting.
     pub fn spawn(self) -> Server {
-        // orphans become children of the tests, where they are seen and reaped
+        // orphans become children of this process, which sees and reaps them
         nix::sys::prctl::set_child_subreaper(true).unwrap();
         let options = self.complete();
         let (child, pipe) = self.exec(&options);
@@ -155,7 +153,7 @@ impl Launch {
             None => log,
         };
         let session = child.id().cast_signed();
-        // setsid has to have happened, or the server would not be found as its own session's leader
+        // after setsid the kit finds the server as the leader of its session
         wait::eventually("the server leads a session", || {
             proc::process(session).is_none_or(|p| p.session == session || p.state == 'Z')
         });
@@ -186,20 +184,20 @@ impl Launch {
         )
     }
 
-    /// The options, with those that every test needs.
+    /// The options, with the defaults of the kit.
     fn complete(&self) -> Vec<(String, String)> {
         if self.bare {
-            return flags_read(&self.arguments);
+            return parse_flags(&self.arguments);
         }
         let mut all: Vec<(String, String)> = Vec::new();
         let mut add = |key: &str, value: String| all.push((key.to_owned(), value));
         if under_uwsgi() {
-            // what is always so here
+            // ruwsgi's defaults
             for key in ["master", "need-app", "die-on-term", "vacuum"] {
                 add(key, "true".into());
             }
             add("buffer-size", "65535".into());
-            // a worker that is told to stop while it starts does not hear it
+            // a worker of uWSGI ignores a stop signal while it starts
             add("worker-reload-mercy", "5".into());
         } else if let Some(python) = std::env::var_os("KIT_PYTHON") {
             add("python", python.to_str().unwrap().to_owned());
@@ -222,7 +220,7 @@ impl Launch {
     fn exec(&self, options: &[(String, String)]) -> (Child, PipeReader) {
         let (reader, writer) = std::io::pipe().unwrap();
         let binary = super::binary();
-        // a test that is killed takes its server along
+        // if the test process is killed, the kernel stops the server
         let mut command = Command::new("setpriv");
         command
             .args(["--pdeathsig", "TERM", "setsid"])
@@ -253,26 +251,7 @@ impl Launch {
         if !self.inherited.is_empty() {
             command.arg("--").args(&self.inherited);
         }
-        for (name, _) in std::env::vars_os() {
-            let name = name.to_string_lossy();
-            let ours = [
-                "NOTIFY_SOCKET",
-                "LISTEN_FDS",
-                "LISTEN_PID",
-                "VIRTUAL_ENV",
-                "RUWSGI_UNDER_TEST",
-            ];
-            if name.starts_with("UWSGI_") || ours.contains(&&*name) {
-                command.env_remove(&*name);
-            }
-        }
-        if !under_uwsgi() {
-            // each server and its clients have a runtime directory of their own
-            command.env(
-                "RUWSGI_RUNTIME_DIRECTORY",
-                self.site.file(RUNTIME_DIRECTORY),
-            );
-        }
+        self.site.isolate(&mut command);
         let child = command
             .envs(self.environment.iter().map(|(key, value)| (key, value)))
             .current_dir(self.site.path())
@@ -285,8 +264,8 @@ impl Launch {
     }
 }
 
-/// `--key value` and `--key=value` as pairs, as far as the kit needs to know them.
-fn flags_read(arguments: &[String]) -> Vec<(String, String)> {
+/// The `--key value` and `--key=value` pairs of a command line.
+fn parse_flags(arguments: &[String]) -> Vec<(String, String)> {
     let mut pairs = Vec::new();
     for (n, word) in arguments.iter().enumerate() {
         let Some(flag) = word.strip_prefix("--") else {

@@ -1,4 +1,4 @@
-//! Clients that ask all the time.
+//! Load: clients that send requests continuously.
 
 use std::io::{Read, Write};
 use std::sync::Mutex;
@@ -7,16 +7,16 @@ use std::time::{Duration, Instant};
 
 use super::{Server, get};
 
-/// What became of the requests of a load.
+/// Results of a load.
 pub struct Outcome {
     pub answered: usize,
     pub lost: usize,
-    /// How long each answered request took, ascending.
+    /// Duration of each successful request, ascending.
     pub times: Vec<Duration>,
 }
 
-/// How often something is done: more with `KIT_BIG`.
-pub fn times(usually: usize, big: usize) -> usize {
+/// A number of repetitions: `big` if `KIT_BIG` is set.
+pub fn scaled(usually: usize, big: usize) -> usize {
     if std::env::var_os("KIT_BIG").is_some() {
         big
     } else {
@@ -24,7 +24,7 @@ pub fn times(usually: usize, big: usize) -> usize {
     }
 }
 
-/// Sends requests from several clients while `meanwhile` runs, which can see how many were answered.
+/// Sends requests from several clients while `meanwhile` runs. Its argument is the number of successful requests.
 pub fn load(
     server: &Server,
     clients: usize,
@@ -40,7 +40,7 @@ pub fn load(
                 let mut own = Vec::new();
                 while !over.load(Ordering::Relaxed) {
                     let begun = Instant::now();
-                    let count = if asked(server, uri) {
+                    let count = if succeeds(server, uri) {
                         own.push(begun.elapsed());
                         &answered
                     } else {
@@ -51,7 +51,7 @@ pub fn load(
                 times.lock().unwrap().extend(own);
             });
         }
-        // also when it fails, or the threads would go on for ever
+        // also on failure, or the client threads would never end
         let outcome =
             std::panic::catch_unwind(std::panic::AssertUnwindSafe(|| meanwhile(&answered)));
         over.store(true, Ordering::Relaxed);
@@ -68,8 +68,8 @@ pub fn load(
     }
 }
 
-/// Whether a request was answered with 200.
-pub fn asked(server: &Server, uri: &str) -> bool {
+/// Sends a request; whether the response has the status 200.
+pub fn succeeds(server: &Server, uri: &str) -> bool {
     let mut answer = Vec::new();
     let mut exchange = || -> std::io::Result<()> {
         let mut connection = server.address().try_connect()?;

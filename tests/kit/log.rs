@@ -1,4 +1,4 @@
-//! What a server writes: gathered from its pipe while it runs, or read from the file it writes.
+//! The log of a server, from its output pipe and from the file it writes.
 
 use std::fs;
 use std::io::{PipeReader, Read};
@@ -15,7 +15,7 @@ pub struct Log {
 }
 
 impl Log {
-    /// Gathers what arrives on `pipe`, in a thread of its own, until all writers are gone.
+    /// Collects what arrives on `pipe`, in a thread, until all writers have closed it.
     pub fn of_pipe(mut pipe: PipeReader) -> Self {
         let log = Self::default();
         let (piped, ended) = (Arc::clone(&log.piped), Arc::clone(&log.ended));
@@ -32,18 +32,18 @@ impl Log {
         log
     }
 
-    /// The same log, with what stands in `file` (once it is there) after it.
+    /// Appends the contents of `file`, once it exists.
     pub fn and_file(mut self, file: PathBuf) -> Self {
         self.file = Some(file);
         self
     }
 
-    /// Whether all writers of the pipe are gone, and all they wrote is here.
+    /// Whether all writers have closed the pipe, and all their output is read.
     pub fn has_ended(&self) -> bool {
         self.ended.load(Ordering::Acquire)
     }
 
-    /// All of it, until now.
+    /// The log so far.
     pub fn text(&self) -> String {
         let mut bytes = self.piped.lock().unwrap().clone();
         if let Some(written) = self.file.as_ref().and_then(|file| fs::read(file).ok()) {

@@ -1,13 +1,15 @@
-//! The kit of the black-box suite: a site in a temporary directory, the real server on it, clients for
-//! the uwsgi protocol and HTTP, an nginx.
+//! The kit of the black-box suite: sites in temporary directories, servers, clients of the uwsgi protocol and of
+//! HTTP, and nginx.
 //!
-//! Everything waits for conditions, never for a time; every wait has a generous deadline and fails with
-//! the server's log. When a server goes out of scope it is stopped and the invariants are checked (see
-//! [`server::Server`]).
+//! Tests wait for conditions, not for a fixed time. Each wait has a generous deadline and fails with the server's
+//! log. Dropping a server stops it and checks the invariants of [`server::Server`].
 //!
-//! - `RUWSGI_UNDER_TEST`: the server to test instead of our own binary, such as the original uWSGI.
-//! - `KIT_PYTHON`: the interpreter of the applications instead of `python3` from PATH.
-//! - `KIT_BIG=1`: also the tests that move gigabytes.
+//! A test shares nothing with other tests and other instances on the machine: each site has its own runtime
+//! directory, and [`free_port`] hands out ports of a block that only this process uses.
+//!
+//! - `RUWSGI_UNDER_TEST`: path of the server to test instead of this project's binary, such as uWSGI.
+//! - `KIT_PYTHON`: Python interpreter of the applications, instead of `python3` from PATH.
+//! - `KIT_BIG=1`: enables the tests that move gigabytes.
 
 pub mod answer;
 pub mod connection;
@@ -35,7 +37,7 @@ pub use packet::{Request, get, post};
 pub use server::Server;
 pub use site::Site;
 
-/// The server under test.
+/// Path of the server under test.
 pub fn binary() -> PathBuf {
     std::env::var_os("RUWSGI_UNDER_TEST").map_or_else(
         || PathBuf::from(env!("CARGO_BIN_EXE_ruwsgi")),
@@ -43,7 +45,7 @@ pub fn binary() -> PathBuf {
     )
 }
 
-/// Whether the original uWSGI is under test; its `--version` is a bare number.
+/// Whether uWSGI is under test; its `--version` prints a bare number.
 pub fn under_uwsgi() -> bool {
     static ORIGINAL: OnceLock<bool> = OnceLock::new();
     *ORIGINAL.get_or_init(|| {
@@ -55,8 +57,8 @@ pub fn under_uwsgi() -> bool {
     })
 }
 
-/// Says in one sentence where we differ from uWSGI on purpose; true where the original is under test, so
-/// that the test leaves out what follows. docs/differences.md holds every sentence (see `differences.rs`).
+/// States an intentional difference from uWSGI in one sentence. True if uWSGI is under test, so that the test skips
+/// what follows. docs/differences.md lists every sentence (see `differences.rs`).
 pub fn differs(_sentence: &str) -> bool {
     under_uwsgi()
 }
@@ -66,7 +68,7 @@ pub fn is_root() -> bool {
     nix::unistd::geteuid().is_root()
 }
 
-/// Whether this test must be left out because only root can do what it needs.
+/// Whether the test is to be skipped because it needs root.
 pub fn needs_root() -> bool {
     if !is_root() {
         eprintln!("left out: only root can run this test");
@@ -74,7 +76,7 @@ pub fn needs_root() -> bool {
     !is_root()
 }
 
-/// An interpreter that every user can reach, for tests that drop privileges: `KIT_PYTHON`, if it is one.
+/// An interpreter that every user can execute, for tests that drop privileges; `KIT_PYTHON` if every user can.
 pub fn system_python() -> PathBuf {
     let asked = std::env::var_os("KIT_PYTHON").map(PathBuf::from);
     let mut candidates = asked.into_iter().chain([PathBuf::from("/usr/bin/python3")]);
@@ -83,14 +85,14 @@ pub fn system_python() -> PathBuf {
         .unwrap_or_else(|| PathBuf::from("python3"))
 }
 
-/// Whether every user can get to a path.
+/// Whether every user can reach a path.
 pub fn reachable(path: &Path) -> bool {
     path.ancestors()
         .all(|part| std::fs::metadata(part).is_ok_and(|it| it.permissions().mode() & 0o1 == 0o1))
 }
 
-/// A loopback port that nobody listens on. Below the range from which the kernel takes ports for outgoing connections,
-/// and in a block of ports that is this process's own, so that no other run of the suite gets the same one.
+/// A loopback port on which no process listens. It is below the range of the kernel's ephemeral ports, and in a block
+/// of ports that belongs to this process, so that concurrent runs of the suite use different ports.
 pub fn free_port() -> u16 {
     use std::os::linux::net::SocketAddrExt;
     use std::os::unix::net::{SocketAddr, UnixDatagram};
@@ -98,7 +100,7 @@ pub fn free_port() -> u16 {
     const BLOCK: u16 = 200;
     const BLOCKS: u16 = 60;
     static NEXT: AtomicU16 = AtomicU16::new(0);
-    // whoever has bound the name has the block, until its process ends
+    // a process holds the block whose name it has bound, until it ends
     static OURS: OnceLock<(u16, UnixDatagram)> = OnceLock::new();
     let claim = |block: u16| {
         let name = format!("ruwsgi-kit-ports-{block}");

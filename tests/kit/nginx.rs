@@ -1,4 +1,4 @@
-//! A real nginx before a server, in the site's directory, on a free port of the loopback.
+//! A real nginx in front of a server, in the site's directory, on a free port of the loopback interface.
 
 use std::fs::File;
 use std::process::{Child, Command, Stdio};
@@ -9,14 +9,14 @@ use super::connection::Address;
 use super::http::Http;
 use super::{Answer, Site, free_port, is_root, server, wait};
 
-/// A running nginx; gone when it goes out of scope.
+/// A running nginx; dropping it stops it.
 pub struct Nginx {
     site: Site,
     child: Child,
     port: u16,
 }
 
-/// The uwsgi_params that nginx comes with.
+/// The uwsgi_params file of nginx.
 const PARAMS: [(&str, &str); 15] = [
     ("QUERY_STRING", "$query_string"),
     ("REQUEST_METHOD", "$request_method"),
@@ -36,13 +36,14 @@ const PARAMS: [(&str, &str); 15] = [
 ];
 
 impl Nginx {
-    /// Starts one that passes everything to this uwsgi socket.
+    /// Starts an nginx that passes all requests to this uwsgi socket.
     #[track_caller]
     pub fn before(site: &Site, upstream: &Address) -> Self {
         Self::with(site, upstream, "root", "")
     }
 
-    /// The same, its workers being this user's (when run as root), with more in its `server` block.
+    /// Starts an nginx whose workers run as `user` (if the tests run as root), with `more` directives in its `server`
+    /// block.
     #[track_caller]
     pub fn with(site: &Site, upstream: &Address, user: &str, more: &str) -> Self {
         let port = free_port();
@@ -80,24 +81,24 @@ impl Nginx {
         Address::Tcp(format!("127.0.0.1:{}", self.port))
     }
 
-    /// A client.
+    /// Connects an HTTP client.
     #[track_caller]
     pub fn http(&self) -> Http {
         Http::on(self.address().try_connect().unwrap())
     }
 
-    /// The answer to a GET.
+    /// Sends a GET request and reads the response.
     #[track_caller]
     pub fn get(&self, uri: &str) -> Answer {
         self.http().get(uri)
     }
 
-    /// The port it listens on.
+    /// The port on which nginx listens.
     pub fn port(&self) -> u16 {
         self.port
     }
 
-    /// What it complained about.
+    /// The error log.
     pub fn errors(&self) -> String {
         self.site.read("nginx-error.log")
     }

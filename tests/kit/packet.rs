@@ -1,6 +1,6 @@
 //! Requests of the uwsgi protocol.
 
-/// A request: variables, a body, a modifier.
+/// A request: variables, body and modifier.
 #[derive(Debug, Clone)]
 pub struct Request {
     pub modifier: u8,
@@ -8,12 +8,12 @@ pub struct Request {
     pub body: Vec<u8>,
 }
 
-/// A GET of this path (with its query), with the variables that nginx sends.
+/// A GET request for this path and query, with the variables of nginx.
 pub fn get(uri: &str) -> Request {
     Request::new("GET", uri)
 }
 
-/// A POST of this body.
+/// A POST request with this body.
 pub fn post(uri: &str, body: impl Into<Vec<u8>>) -> Request {
     let body = body.into();
     let request = Request::new("POST", uri).var("CONTENT_LENGTH", body.len().to_string());
@@ -21,7 +21,7 @@ pub fn post(uri: &str, body: impl Into<Vec<u8>>) -> Request {
 }
 
 impl Request {
-    /// A request with the variables that nginx's uwsgi_params name.
+    /// A request with the variables of nginx's uwsgi_params.
     pub fn new(method: &str, uri: &str) -> Self {
         let (path, query) = uri.split_once('?').unwrap_or((uri, ""));
         let vars = [
@@ -58,7 +58,7 @@ impl Request {
         }
     }
 
-    /// A request without any variable.
+    /// A request without variables.
     pub fn bare() -> Self {
         Self {
             modifier: 0,
@@ -67,7 +67,7 @@ impl Request {
         }
     }
 
-    /// Sets a variable, in the place of an earlier one of the name.
+    /// Sets a variable; replaces an earlier one with the same name.
     pub fn var(mut self, key: &str, value: impl AsRef<[u8]>) -> Self {
         let value = value.as_ref().to_vec();
         match self.vars.iter_mut().find(|(k, _)| k == key.as_bytes()) {
@@ -77,37 +77,37 @@ impl Request {
         self
     }
 
-    /// Adds a variable, also where there is one of the name.
+    /// Adds a variable, even if one has the same name.
     pub fn and(mut self, key: &str, value: impl AsRef<[u8]>) -> Self {
         self.vars.push((key.into(), value.as_ref().to_vec()));
         self
     }
 
-    /// Leaves a variable out.
+    /// Removes a variable.
     pub fn without(mut self, key: &str) -> Self {
         self.vars.retain(|(k, _)| k != key.as_bytes());
         self
     }
 
-    /// Sends this body, with whatever CONTENT_LENGTH is set.
+    /// Sets the body; CONTENT_LENGTH stays as it is.
     pub fn body(mut self, body: impl Into<Vec<u8>>) -> Self {
         self.body = body.into();
         self
     }
 
-    /// Asks with another modifier than 0.
+    /// Sets the modifier.
     pub fn modifier(mut self, modifier: u8) -> Self {
         self.modifier = modifier;
         self
     }
 
-    /// Fills the block of variables up to exactly `size` bytes with one variable.
+    /// Adds one variable that makes the block of variables exactly `size` bytes long.
     pub fn filled_to(self, size: usize) -> Self {
         let missing = size - self.block().len() - 4 - "HTTP_X_FILL".len();
         self.and("HTTP_X_FILL", vec![b'x'; missing])
     }
 
-    /// The block of variables.
+    /// The encoded block of variables.
     pub fn block(&self) -> Vec<u8> {
         let mut block = Vec::new();
         for text in self.vars.iter().flat_map(|(key, value)| [key, value]) {
@@ -117,12 +117,12 @@ impl Request {
         block
     }
 
-    /// The packet, without the body.
+    /// The packet without the body.
     pub fn head(&self) -> Vec<u8> {
         packet(self.modifier, &self.block())
     }
 
-    /// Everything that goes over the wire.
+    /// The packet and the body.
     pub fn bytes(&self) -> Vec<u8> {
         let mut bytes = self.head();
         bytes.extend(&self.body);
@@ -130,7 +130,7 @@ impl Request {
     }
 }
 
-/// A packet around any block.
+/// A packet with any block.
 pub fn packet(modifier: u8, block: &[u8]) -> Vec<u8> {
     let [low, high] = u16::try_from(block.len()).unwrap().to_le_bytes();
     let mut packet = vec![modifier, low, high, 0];

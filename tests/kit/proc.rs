@@ -1,21 +1,21 @@
-//! Processes, as /proc shows them.
+//! Processes, read from /proc.
 
 use std::fs;
 
-/// One process.
+/// A process.
 #[derive(Debug, Clone)]
 pub struct Process {
     pub pid: i32,
     pub parent: i32,
     pub session: i32,
-    /// The letter of `/proc/PID/stat`: `Z` is a zombie.
+    /// The letter in `/proc/PID/stat`; `Z` is a zombie.
     pub state: char,
-    /// Threads.
+    /// Number of threads.
     pub threads: usize,
     pub name: String,
 }
 
-/// The process with this id, if there is one.
+/// The process with this id; `None` if there is none.
 pub fn process(pid: i32) -> Option<Process> {
     let stat = fs::read_to_string(format!("/proc/{pid}/stat")).ok()?;
     let (head, tail) = stat.rsplit_once(')')?;
@@ -39,7 +39,7 @@ fn all() -> impl Iterator<Item = Process> {
         .filter_map(process)
 }
 
-/// The processes of a session, zombies too.
+/// The processes of a session, including zombies.
 pub fn of_session(session: i32) -> Vec<Process> {
     all().filter(|process| process.session == session).collect()
 }
@@ -49,17 +49,17 @@ pub fn children(parent: i32) -> Vec<Process> {
     all().filter(|process| process.parent == parent).collect()
 }
 
-/// Whether the process is there and no zombie.
-pub fn lives(pid: i32) -> bool {
+/// Whether the process exists and is no zombie.
+pub fn is_running(pid: i32) -> bool {
     process(pid).is_some_and(|process| process.state != 'Z')
 }
 
-/// How many descriptors a process has open; 0 if it is gone.
+/// Number of open descriptors of a process; 0 if it has ended.
 pub fn descriptors(pid: i32) -> usize {
     fs::read_dir(format!("/proc/{pid}/fd")).map_or(0, Iterator::count)
 }
 
-/// The value of a line of `/proc/PID/status`, such as `Uid`.
+/// The value of a line in `/proc/PID/status`, such as `Uid`.
 pub fn status(pid: i32, key: &str) -> String {
     let text = fs::read_to_string(format!("/proc/{pid}/status")).unwrap_or_default();
     let line = text
@@ -71,7 +71,7 @@ pub fn status(pid: i32, key: &str) -> String {
         .join(" ")
 }
 
-/// The command line of a process, its words joined by spaces.
+/// The command line of a process, joined with spaces.
 pub fn command_line(pid: i32) -> String {
     let bytes = fs::read(format!("/proc/{pid}/cmdline")).unwrap_or_default();
     String::from_utf8_lossy(&bytes)

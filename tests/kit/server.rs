@@ -1,4 +1,4 @@
-//! A running server, and what must hold when it has ended.
+//! A running server, and the invariants checked when it has ended.
 
 use std::path::PathBuf;
 use std::process::{Child, ExitStatus, Output};
@@ -17,13 +17,13 @@ use super::proc::{self, Process};
 use super::wait::{DEADLINE, within};
 use super::{Address, Answer, Connection, Site, under_uwsgi};
 
-/// A server on a site. When it goes out of scope it is stopped with SIGTERM, and then: it exited with 0,
-/// no process and no zombie of its session is left, its Unix sockets are gone, and its log has no line
-/// with `panicked`, `Traceback` or `ERROR`, unless the test expected something there.
+/// A server on a site. Dropping it sends SIGTERM and then checks the invariants: it exits with status 0, no process
+/// and no zombie of its session is left, its Unix sockets are removed, and its log has no line with `panicked`,
+/// `Traceback` or `ERROR`, unless the test expects errors in the log.
 pub struct Server {
     pub site: Site,
     child: Child,
-    /// The master, which is another process than the one started under `daemonize`.
+    /// Process id of the master. With `daemonize` it is not the process that the kit started.
     pub master: i32,
     log: Log,
     uwsgi: Vec<Address>,
@@ -31,9 +31,9 @@ pub struct Server {
     sessions: Vec<i32>,
     status: Option<ExitStatus>,
     ended: bool,
-    any_status: bool,
-    expects_errors: bool,
-    socket_may_stay: bool,
+    any_exit_allowed: bool,
+    errors_allowed: bool,
+    socket_file_allowed: bool,
     reloaded: AtomicBool,
 }
 
@@ -56,14 +56,14 @@ impl Server {
             sessions: vec![master],
             status: None,
             ended: false,
-            any_status: false,
-            expects_errors: false,
-            socket_may_stay: false,
+            any_exit_allowed: false,
+            errors_allowed: false,
+            socket_file_allowed: false,
             reloaded: AtomicBool::new(false),
         }
     }
 
-    /// Waits until a worker answers: a ping on the uwsgi socket, a connection on an HTTP one.
+    /// Waits until a worker responds: to a ping on a uwsgi socket, or to a connection on an HTTP socket.
     #[track_caller]
     pub(super) fn wait_until_ready(&mut self) {
         let ready = within(DEADLINE * 2, || self.exited().is_some() || self.answers());
@@ -80,7 +80,7 @@ impl Server {
             let Ok(mut connection) = address.try_connect() else {
                 return false;
             };
-            connection.patience(Duration::from_secs(5));
+            connection.set_timeout(Duration::from_secs(5));
             let mut reply = [0; 4];
             return connection.write_all(&[100, 0, 0, 0]).is_ok()
                 && connection.read_exact(&mut reply).is_ok();
@@ -90,7 +90,8 @@ impl Server {
             .all(|address| address.try_connect().is_ok())
     }
 
-    /// Waits until every worker has said that it is ready: until then the master's descriptors are not all there.
+    /// Waits until all workers have reported that they are ready. Before that the master has not opened all its
+    /// descriptors.
     #[track_caller]
     pub fn wait_until_complete(&self) {
         if !under_uwsgi() {
@@ -98,8 +99,8 @@ impl Server {
         }
     }
 
-    /// Takes over what became a daemon: its master is the process of this id, which is to be stopped too.
-    pub fn now_is(&mut self, master: i32) {
+    /// Continues with the daemon that the started process became. Its master has this id and is stopped too.
+    pub fn adopt_daemon(&mut self, master: i32) {
         let daemon = proc::process(master).expect("the daemon is there");
         self.master = master;
         self.sessions.push(daemon.session);
@@ -107,23 +108,23 @@ impl Server {
         self.ended = false;
     }
 
-    /// All it wrote until now.
+    /// The log so far.
     pub fn log(&self) -> String {
         self.log.text()
     }
 
-    /// The lines of the log with this text.
+    /// The lines of the log that contain `text`.
     pub fn log_lines(&self, text: &str) -> Vec<String> {
         self.log.lines_with(text)
     }
 
-    /// Waits until the log holds this text.
+    /// Waits until the log contains `text`.
     #[track_caller]
     pub fn wait_for_log(&self, text: &str) {
         self.wait_for_lines(text, 1);
     }
 
-    /// Waits until the log holds this text in so many lines.
+    /// Waits until `count` lines of the log contain `text`.
     #[track_caller]
     pub fn wait_for_lines(&self, text: &str, count: usize) {
         let there = within(DEADLINE, || self.log_lines(text).len() >= count);
@@ -134,24 +135,24 @@ impl Server {
         );
     }
 
-    /// Waits until the log holds this text, and takes errors and tracebacks in it for part of the test.
+    /// Waits until the log contains `text`, and allows errors and tracebacks in the log.
     #[track_caller]
     pub fn expect_log(&mut self, text: &str) {
-        self.expects_errors = true;
+        self.errors_allowed = true;
         self.wait_for_log(text);
     }
 
-    /// Waits until this is so; fails with the log.
+    /// Waits until `condition` is true; fails with `what` and the log after the deadline.
     #[track_caller]
     pub fn eventually(&self, what: &str, condition: impl FnMut() -> bool) {
         assert!(
             within(DEADLINE, condition),
-            "it did not come about that {what}; the log:\n{}",
+            "condition not met in time: {what}; the log:\n{}",
             self.log()
         );
     }
 
-    /// The first uwsgi socket.
+    /// The address of the first uwsgi socket.
     #[track_caller]
     pub fn address(&self) -> &Address {
         self.uwsgi.first().expect("the server has a uwsgi socket")
@@ -165,25 +166,25 @@ impl Server {
             .unwrap_or_else(|e| panic!("{e}; the log:\n{}", self.log()))
     }
 
-    /// Sends a request and reads the answer.
+    /// Sends a request and reads the response.
     #[track_caller]
     pub fn send(&self, request: &Request) -> Answer {
         self.exchange(&request.bytes())
     }
 
-    /// Sends any bytes and reads the answer, which is empty if the worker dies before it has given one.
+    /// Sends raw bytes and reads the response, which is empty if the worker dies before it sends one.
     #[track_caller]
     pub fn exchange(&self, bytes: &[u8]) -> Answer {
         self.connect().put(bytes).answer()
     }
 
-    /// The answer to a GET over the uwsgi socket.
+    /// Sends a GET request over the uwsgi socket and reads the response.
     #[track_caller]
     pub fn get(&self, uri: &str) -> Answer {
         self.send(&get(uri))
     }
 
-    /// Sends a request and leaves the answer to be read.
+    /// Sends a request; the caller reads the response.
     #[track_caller]
     pub fn ask(&self, request: &Request) -> Connection {
         let mut connection = self.connect();
@@ -191,7 +192,7 @@ impl Server {
         connection
     }
 
-    /// A client of the HTTP socket.
+    /// Connects an HTTP client to the first HTTP socket.
     #[track_caller]
     pub fn http(&self) -> Http {
         let address = self.http.first().expect("the server has an HTTP socket");
@@ -209,12 +210,12 @@ impl Server {
         send(self.master, signal);
     }
 
-    /// What `ruwsgi WORDS` says to the operator of this site.
-    pub fn operator(&self, words: &[&str]) -> Output {
-        self.site.operator(words)
+    /// Runs `ruwsgi WORDS` with the runtime directory of this site.
+    pub fn command(&self, words: &[&str]) -> Output {
+        self.site.command(words)
     }
 
-    /// All processes of the server that live.
+    /// The processes of the server, without zombies.
     pub fn processes(&self) -> Vec<Process> {
         self.sessions
             .iter()
@@ -223,7 +224,7 @@ impl Server {
             .collect()
     }
 
-    /// The workers' ids: the master's children, without the zygote, which has one thread only.
+    /// Process ids of the workers: children of the master with more than one thread. The zygote has one thread.
     pub fn workers(&self) -> Vec<i32> {
         let children = proc::children(self.master)
             .into_iter()
@@ -234,7 +235,7 @@ impl Server {
             .collect()
     }
 
-    /// The zygotes' ids.
+    /// Process ids of the zygotes.
     pub fn zygotes(&self) -> Vec<i32> {
         let children = proc::children(self.master)
             .into_iter()
@@ -242,7 +243,7 @@ impl Server {
         children.filter(|p| p.threads == 1).map(|p| p.pid).collect()
     }
 
-    /// Waits until there are so many workers, and gives their ids.
+    /// Waits until there are `count` workers, and returns their ids.
     #[track_caller]
     pub fn wait_for_workers(&self, count: usize) -> Vec<i32> {
         self.eventually(&format!("there are {count} workers"), || {
@@ -251,14 +252,14 @@ impl Server {
         self.workers()
     }
 
-    /// Open descriptors of the master and of all workers, in ascending order of the workers'.
+    /// Numbers of open descriptors: of the master, and of the workers in ascending order.
     pub fn descriptors(&self) -> (usize, Vec<usize>) {
         let mut workers: Vec<usize> = self.workers().into_iter().map(proc::descriptors).collect();
         workers.sort_unstable();
         (proc::descriptors(self.master), workers)
     }
 
-    /// The exit status of the process that was started, if it has ended.
+    /// The exit status of the started process, if it has ended.
     pub fn exited(&mut self) -> Option<ExitStatus> {
         if self.status.is_none() {
             self.status = self.child.try_wait().unwrap();
@@ -266,42 +267,42 @@ impl Server {
         self.status
     }
 
-    /// Waits until the master is gone; gives its exit status if it is the process that was started.
+    /// Waits until the master has ended. Returns its exit status if it is the process that the kit started.
     #[track_caller]
     pub fn wait_for_exit(&mut self) -> Option<ExitStatus> {
         let gone = within(DEADLINE * 2, || {
             self.exited();
             self.reap_orphans();
-            !proc::lives(self.master)
+            !proc::is_running(self.master)
         });
         assert!(gone, "the server did not end; its log:\n{}", self.log());
-        // its last words may still be on their way through the pipe, which workers may hold open for longer
+        // the reader thread may still have output to read; a worker that is left may hold the pipe open for longer
         within(Duration::from_secs(1), || self.log.has_ended());
         self.ended = true;
         self.exited()
     }
 
-    /// Stops it with SIGTERM and checks what must hold after that. Dropping it does the same.
+    /// Stops the server with SIGTERM and checks the invariants, like dropping it.
     #[track_caller]
     pub fn stop(mut self) {
         self.stop_and_check();
     }
 
-    /// The server is meant to end in another way than by SIGTERM and with 0.
-    pub fn ends_otherwise(&mut self) {
-        self.any_status = true;
+    /// Allows another end than by SIGTERM and another exit status than 0.
+    pub fn allow_any_exit(&mut self) {
+        self.any_exit_allowed = true;
     }
 
-    /// The socket file may stay.
-    pub fn leaves_its_socket(&mut self) {
-        self.socket_may_stay = true;
+    /// Allows socket files to stay.
+    pub fn allow_socket_file(&mut self) {
+        self.socket_file_allowed = true;
     }
 
     #[track_caller]
     pub(super) fn refusal(mut self) -> Refusal {
-        self.any_status = true;
-        self.expects_errors = true;
-        self.socket_may_stay = true;
+        self.any_exit_allowed = true;
+        self.errors_allowed = true;
+        self.socket_file_allowed = true;
         let code = self.wait_for_exit().and_then(|status| status.code());
         self.stop_and_check();
         Refusal {
@@ -332,7 +333,7 @@ impl Server {
             );
             self.signal(Signal::SIGTERM);
             let status = self.wait_for_exit();
-            let fine = self.any_status
+            let fine = self.any_exit_allowed
                 || self.master != self.sessions[0]
                 || status.is_some_and(|s| s.success());
             assert!(fine, "ended with {status:?}:\n{}", self.log());
@@ -359,9 +360,9 @@ impl Server {
     }
 
     fn check_sockets(&self) {
-        // the original does not remove it after a reload
+        // uWSGI does not remove its sockets after a reload
         let reloaded = under_uwsgi() && self.reloaded.load(Ordering::Relaxed);
-        if self.socket_may_stay || reloaded {
+        if self.socket_file_allowed || reloaded {
             return;
         }
         for address in self.uwsgi.iter().chain(&self.http) {
@@ -374,10 +375,10 @@ impl Server {
     fn check_log(&self) {
         within(DEADLINE, || self.log.has_ended());
         let log = self.log();
-        // the original's workers take a stop in mid-start for a KeyboardInterrupt
+        // a uWSGI worker that is stopped while it starts logs a KeyboardInterrupt
         let reloaded = under_uwsgi() && self.reloaded.load(Ordering::Relaxed);
         let bad = ["panicked", "Traceback", "ERROR"];
-        let bad = if self.expects_errors || reloaded {
+        let bad = if self.errors_allowed || reloaded {
             &bad[..1]
         } else {
             &bad[..]
@@ -391,7 +392,7 @@ impl Server {
         );
     }
 
-    /// The path of a Unix socket.
+    /// The path of the first uwsgi socket.
     #[track_caller]
     pub fn socket_path(&self) -> PathBuf {
         match self.address() {
@@ -409,20 +410,20 @@ impl Drop for Server {
                 self.log()
             );
         } else if !self.ended {
-            // a failure here is the test's, and the processes have to go all the same
+            // a failed check fails the test, but the processes are killed first
             let outcome =
                 std::panic::catch_unwind(std::panic::AssertUnwindSafe(|| self.stop_and_check()));
-            self.end_by_force();
+            self.kill_all();
             if let Err(failure) = outcome {
                 std::panic::resume_unwind(failure);
             }
         }
-        self.end_by_force();
+        self.kill_all();
     }
 }
 
 impl Server {
-    fn end_by_force(&mut self) {
+    fn kill_all(&mut self) {
         for &session in &self.sessions {
             for process in proc::of_session(session) {
                 let _ = kill(Pid::from_raw(process.pid), Signal::SIGKILL);

@@ -7,9 +7,21 @@ use std::process::{Command, Output};
 use std::sync::Arc;
 
 use super::Launch;
-use super::launch::RUNTIME_DIRECTORY;
 
-/// A directory that goes away with its last owner.
+/// Name of the directory for control sockets (`RUWSGI_RUNTIME_DIRECTORY`).
+const RUNTIME_DIRECTORY: &str = ".run";
+
+/// Variables of service managers and of virtual environments.
+const SUPERVISION: [&str; 6] = [
+    "NOTIFY_SOCKET",
+    "LISTEN_FDS",
+    "LISTEN_PID",
+    "WATCHDOG_USEC",
+    "WATCHDOG_PID",
+    "VIRTUAL_ENV",
+];
+
+/// A temporary directory; dropping the last clone removes it.
 #[derive(Clone)]
 pub struct Site {
     directory: Arc<tempfile::TempDir>,
@@ -28,7 +40,7 @@ impl Site {
         }
     }
 
-    /// A copy of `tests/apps/NAME`.
+    /// A site with a copy of `tests/apps/NAME`.
     pub fn with(name: &str) -> Self {
         let site = Self::empty();
         copy(
@@ -40,7 +52,7 @@ impl Site {
         site
     }
 
-    /// A site whose `app.py` is this text.
+    /// A site with this `app.py`.
     pub fn of(app: &str) -> Self {
         let site = Self::empty();
         site.write("app.py", app);
@@ -52,18 +64,18 @@ impl Site {
         self.directory.path()
     }
 
-    /// A path below the directory.
+    /// The path of a file of the site.
     pub fn file(&self, name: &str) -> PathBuf {
         self.path().join(name)
     }
 
-    /// The same as text, for a configuration.
+    /// The path of a file of the site as text, for a configuration.
     pub fn at(&self, name: &str) -> String {
         self.file(name).to_str().unwrap().to_owned()
     }
 
-    /// Writes a file, with the directories it needs. A Python file gets a date of its own, so that no
-    /// bytecode of an earlier text of the same second and length is taken for it.
+    /// Writes a file and creates its directories. It removes the bytecode cache, because Python does not recompile a
+    /// file that has the same size and the same modification time in seconds.
     pub fn write(&self, name: &str, text: &str) {
         let path = self.file(name);
         fs::create_dir_all(path.parent().unwrap()).unwrap();
@@ -73,27 +85,47 @@ impl Site {
         fs::rename(aside, path).unwrap();
     }
 
-    /// What stands in a file; empty if there is none.
+    /// The contents of a file; empty if it does not exist.
     pub fn read(&self, name: &str) -> String {
         fs::read_to_string(self.file(name)).unwrap_or_default()
     }
 
-    /// Whether a file is there.
+    /// Whether a file exists.
     pub fn has(&self, name: &str) -> bool {
         self.file(name).exists()
     }
 
-    /// What `ruwsgi WORDS` says to the operator of this site.
-    pub fn operator(&self, words: &[&str]) -> Output {
-        let mut command = Command::new(super::binary());
-        command
-            .args(words)
-            .env("RUWSGI_RUNTIME_DIRECTORY", self.file(RUNTIME_DIRECTORY))
-            .current_dir(self.path());
-        command.output().unwrap()
+    /// Runs `ruwsgi WORDS` in this directory.
+    pub fn command(&self, words: &[&str]) -> Output {
+        self.ruwsgi(words).output().unwrap()
     }
 
-    /// A server to be started on this site.
+    /// The command `ruwsgi WORDS` in this directory, not started.
+    pub fn ruwsgi(&self, words: &[&str]) -> Command {
+        let mut command = Command::new(super::binary());
+        command.args(words).current_dir(self.path());
+        self.isolate(&mut command);
+        command
+    }
+
+    /// Separates a server or client from other instances on the machine: removes the variables of the test process that
+    /// configure or supervise servers, and sets the runtime directory of this site.
+    pub(super) fn isolate(&self, command: &mut Command) {
+        for (name, _) in std::env::vars_os() {
+            let text = name.to_string_lossy();
+            if text.starts_with("UWSGI_")
+                || text.starts_with("RUWSGI_")
+                || SUPERVISION.contains(&&*text)
+            {
+                command.env_remove(&name);
+            }
+        }
+        if !super::under_uwsgi() {
+            command.env("RUWSGI_RUNTIME_DIRECTORY", self.file(RUNTIME_DIRECTORY));
+        }
+    }
+
+    /// A server for this site, not started.
     pub fn server(&self) -> Launch {
         Launch::on(self)
     }

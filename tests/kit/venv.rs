@@ -1,4 +1,4 @@
-//! Virtual environments that tests share: each is made once, and kept for the next run.
+//! Virtual environments shared by tests: created once and kept for later runs.
 
 use std::fs::{self, File};
 use std::os::unix::fs::MetadataExt;
@@ -8,7 +8,7 @@ use std::process::Command;
 use nix::fcntl::{Flock, FlockArg};
 use nix::unistd::{AccessFlags, access, geteuid};
 
-/// The virtual environment of this name, made by `python` with these packages if it is not there yet.
+/// The virtual environment `name`. The first call creates it with `python` and installs the packages.
 pub fn shared(name: &str, python: &Path, packages: &[&str]) -> PathBuf {
     let directory = home();
     let lock = File::create(directory.join(format!("{name}.lock"))).unwrap();
@@ -30,12 +30,12 @@ pub fn shared(name: &str, python: &Path, packages: &[&str]) -> PathBuf {
     venv
 }
 
-/// Makes a virtual environment.
+/// Creates a virtual environment.
 pub fn make(python: &Path, venv: &Path) {
     run(Command::new(python).args(["-m", "venv"]).arg(venv));
 }
 
-/// Runs a program; fails with what it said.
+/// Runs a program and returns its output; fails with the output if the program fails.
 #[track_caller]
 pub fn run(command: &mut Command) -> String {
     let out = command
@@ -47,8 +47,8 @@ pub fn run(command: &mut Command) -> String {
     said
 }
 
-/// Where they are kept: with cargo's files, or, where other users cannot get there or we cannot write, in
-/// a directory of ours in /tmp.
+/// The directory of the shared environments: in cargo's target directory, or in /tmp if that is not writable or not
+/// reachable by every user.
 fn home() -> PathBuf {
     let target = Path::new(env!("CARGO_TARGET_TMPDIR"));
     let writable = access(target, AccessFlags::W_OK).is_ok();
@@ -67,7 +67,7 @@ fn home() -> PathBuf {
     directory
 }
 
-/// An interpreter of one of these versions (`3.12`), the newest: from the system, or from a version manager.
+/// The newest interpreter of these versions (such as `3.12`), from the system or from pyenv.
 pub fn another_python(versions: &[&str]) -> Option<PathBuf> {
     let home = |name: &str| std::env::var_os(name).map(PathBuf::from);
     let managed = home("PYENV_ROOT").or_else(|| Some(home("HOME")?.join(".pyenv")));

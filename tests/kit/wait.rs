@@ -2,18 +2,18 @@
 
 use std::time::{Duration, Instant};
 
-/// How long anything may take before a test fails; far more than it needs, and less than the server's own
-/// patience of 60 s, so that what should not wait for that is noticed.
+/// Limit of every wait. It is far longer than any condition needs, and shorter than the server's own timeout of 60 s,
+/// so that a test notices when the server waits for that timeout.
 pub const DEADLINE: Duration = Duration::from_secs(40);
 
-/// How long what happens at once may take on a machine that does much else and stands still for seconds.
-pub const AT_ONCE: Duration = Duration::from_secs(15);
+/// Limit for what happens without delay; it allows for a machine that stalls for seconds.
+pub const PROMPTLY: Duration = Duration::from_secs(15);
 
-/// Whether `condition` comes true within `limit`.
+/// Whether `condition` becomes true within `limit`.
 pub fn within(limit: Duration, mut condition: impl FnMut() -> bool) -> bool {
     let end = Instant::now() + limit;
     loop {
-        // looked at first: this process may be what stood still
+        // measured before the condition: this process may have been stalled
         let late = Instant::now() > end;
         if condition() {
             return true;
@@ -30,6 +30,6 @@ pub fn within(limit: Duration, mut condition: impl FnMut() -> bool) -> bool {
 pub fn eventually(what: &str, condition: impl FnMut() -> bool) {
     assert!(
         within(DEADLINE, condition),
-        "it did not come about that {what}"
+        "condition not met in time: {what}"
     );
 }

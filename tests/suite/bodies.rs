@@ -7,7 +7,7 @@ use crate::kit::*;
 const KIB: usize = 1024;
 const MIB: usize = 1024 * KIB;
 
-/// Answers with the length and the CRC of the body; see the application for its other paths.
+/// A server that responds with the length and the CRC of the request body; other paths: see the application.
 fn server() -> Server {
     Site::with("bodies").server().start()
 }
@@ -16,7 +16,7 @@ fn pattern(size: usize) -> Vec<u8> {
     (0..size).map(|n| (n * 31 + n / 251) as u8).collect()
 }
 
-/// CRC-32 as zlib counts it.
+/// CRC-32 as in zlib.
 fn crc(bytes: &[u8]) -> u32 {
     !bytes.iter().fold(!0u32, |crc, &byte| {
         (0..8).fold(crc ^ u32::from(byte), |crc, _| {
@@ -41,7 +41,7 @@ fn bodies_of_all_sizes_arrive() {
     ] {
         let body = pattern(size);
         let expected = format!("{size} {:08x}", crc(&body));
-        server.send(&post("/sum", body)).says(&expected);
+        server.send(&post("/sum", body)).expect_text(&expected);
     }
 }
 
@@ -82,12 +82,12 @@ fn bodies_above_post_buffering_arrive() {
     for size in [0, 4095, 4096, 4097, MIB] {
         let body = pattern(size);
         let expected = format!("{size} {:08x}", crc(&body));
-        server.send(&post("/sum", body)).says(&expected);
+        server.send(&post("/sum", body)).expect_text(&expected);
     }
 }
 
 #[test]
-fn a_large_body_is_spooled_and_leaves_nothing() {
+fn a_large_body_is_spooled_and_its_file_is_removed() {
     let site = Site::with("bodies");
     std::fs::create_dir(site.file("spool")).unwrap();
     let launch = site
@@ -110,7 +110,7 @@ fn a_large_body_is_spooled_and_leaves_nothing() {
 }
 
 #[test]
-fn a_large_body_takes_no_memory() {
+fn a_large_body_does_not_grow_the_worker() {
     if differs(
         "A large request body is spooled to a temporary file by default; uWSGI needs post-buffering for it.",
     ) {
@@ -132,13 +132,15 @@ fn a_large_body_takes_no_memory() {
 }
 
 #[test]
-fn without_a_content_length_there_is_no_body() {
+fn without_a_content_length_the_body_is_empty() {
     let server = server();
-    server.send(&get("/sum")).says("0 00000000");
+    server.send(&get("/sum")).expect_text("0 00000000");
     server
         .send(&get("/sum").without("CONTENT_LENGTH"))
-        .says("0 00000000");
-    server.send(&get("/sum").body("surplus")).says("0 00000000");
+        .expect_text("0 00000000");
+    server
+        .send(&get("/sum").body("surplus"))
+        .expect_text("0 00000000");
 }
 
 #[test]
@@ -148,11 +150,11 @@ fn no_more_than_content_length_is_read() {
     let expected = format!("10 {:08x}", crc(&body));
     let request = post("/sum", body);
     let surplus = [request.body.clone(), b"surplus".to_vec()].concat();
-    server.send(&request.body(surplus)).says(&expected);
+    server.send(&request.body(surplus)).expect_text(&expected);
 }
 
 #[test]
-fn a_content_length_that_is_no_number_is_refused() {
+fn a_content_length_that_is_not_a_number_is_refused() {
     if differs(
         "A CONTENT_LENGTH that is too large or not all digits gets 400; uWSGI wraps it or reads it as 0.",
     ) {
@@ -181,7 +183,7 @@ fn a_content_length_that_is_no_number_is_refused() {
 }
 
 #[test]
-fn a_body_above_limit_post_is_refused() {
+fn a_body_over_limit_post_is_refused() {
     let server = Site::with("bodies")
         .server()
         .set("limit-post", 1000)
@@ -200,7 +202,7 @@ fn a_body_above_limit_post_is_refused() {
 }
 
 #[test]
-fn the_answer_arrives_though_the_body_is_not_read() {
+fn the_response_to_an_unread_body_arrives() {
     for size in [1, 100, 70 * KIB, 5 * MIB] {
         if size > 1
             && differs(
@@ -210,7 +212,9 @@ fn the_answer_arrives_though_the_body_is_not_read() {
             return;
         }
         let server = server();
-        let answer = server.send(&post("/ignore", pattern(size))).says("ignored");
+        let answer = server
+            .send(&post("/ignore", pattern(size)))
+            .expect_text("ignored");
         assert!(
             under_uwsgi() || answer.orderly,
             "no reset after {size} bytes unread"
@@ -219,7 +223,7 @@ fn the_answer_arrives_though_the_body_is_not_read() {
 }
 
 #[test]
-fn the_answer_to_an_unread_body_passes_nginx() {
+fn the_response_to_an_unread_body_passes_nginx() {
     let site = Site::with("bodies");
     let server = site.server().start();
     let nginx = nginx::Nginx::before(&site, server.address());
@@ -231,12 +235,15 @@ fn the_answer_to_an_unread_body_passes_nginx() {
         }
         let mut http = nginx.http();
         let head = format!("POST /ignore HTTP/1.1\r\nHost: x\r\nContent-Length: {size}\r\n\r\n");
-        http.put(head).put(pattern(size)).answer().says("ignored");
+        http.put(head)
+            .put(pattern(size))
+            .answer()
+            .expect_text("ignored");
     }
 }
 
 #[test]
-fn a_body_that_trickles_does_not_hold_the_single_worker() {
+fn a_slow_body_does_not_block_the_only_worker() {
     if differs("A slow request body occupies no worker; uWSGI's only worker waits for it.") {
         return;
     }
@@ -251,12 +258,13 @@ fn a_body_that_trickles_does_not_hold_the_single_worker() {
             slow.put(part);
             server.get("/sum").expect(200);
         }
-        slow.answer().says(&format!("{size} {:08x}", crc(&body)));
+        slow.answer()
+            .expect_text(&format!("{size} {:08x}", crc(&body)));
     }
 }
 
 #[test]
-fn idle_and_trickling_connections_do_not_hold_up_the_others() {
+fn idle_and_slow_connections_do_not_block_others() {
     if differs("Idle connections occupy no worker; uWSGI's only worker waits for the first one.") {
         return;
     }
@@ -280,7 +288,7 @@ fn idle_and_trickling_connections_do_not_hold_up_the_others() {
 }
 
 #[test]
-fn a_body_that_ends_early_is_not_taken_for_whole() {
+fn a_body_that_ends_early_is_an_error() {
     let mut server = server();
     let workers = server.wait_for_workers(1);
     for cut in [0, 1, 50 * KIB] {
@@ -298,7 +306,7 @@ fn a_body_that_ends_early_is_not_taken_for_whole() {
 }
 
 #[test]
-fn a_body_that_stalls_is_given_up_after_socket_timeout() {
+fn a_stalled_body_is_closed_after_socket_timeout() {
     let mut server = Site::with("bodies")
         .server()
         .set("socket-timeout", 1)
@@ -313,7 +321,7 @@ fn a_body_that_stalls_is_given_up_after_socket_timeout() {
 }
 
 #[test]
-fn peers_that_vanish_at_any_stage_cost_nothing() {
+fn disconnects_at_any_stage_affect_no_other_request() {
     let mut server = Site::with("bodies")
         .server()
         .set("socket-timeout", 60)
@@ -348,7 +356,7 @@ fn peers_that_vanish_at_any_stage_cost_nothing() {
 }
 
 #[test]
-fn a_slow_reader_of_a_large_response_does_not_hold_the_single_worker() {
+fn a_slow_reader_of_a_large_response_does_not_block_the_only_worker() {
     if differs(
         "A client that reads its response slowly occupies no worker once the application has finished; uWSGI's worker waits.",
     ) {
@@ -373,7 +381,7 @@ fn a_slow_reader_of_a_large_response_does_not_hold_the_single_worker() {
 }
 
 #[test]
-fn large_responses_arrive_whole() {
+fn large_responses_arrive_complete() {
     let server = server();
     let answer = server.get("/large").expect(200);
     assert_eq!(answer.body.len(), 50 * MIB);
@@ -389,7 +397,7 @@ fn large_responses_arrive_whole() {
 }
 
 #[test]
-fn a_reader_that_never_reads_is_given_up_after_socket_timeout() {
+fn a_client_that_does_not_read_is_closed_after_socket_timeout() {
     let mut server = Site::with("bodies")
         .server()
         .set("socket-timeout", 1)
@@ -399,15 +407,15 @@ fn a_reader_that_never_reads_is_given_up_after_socket_timeout() {
         server.expect_log("write error");
     }
     server.get("/sum").expect(200);
-    server.eventually("the worker let go of it", || {
+    server.eventually("the worker has closed the connection", || {
         let mut block = vec![0; MIB];
-        // what is still in the socket's buffers comes, and then the end, before the whole was sent
+        // the client reads what its socket has buffered, and then the end before the whole body
         matches!(stuck.read(&mut block), Ok(0) | Err(_))
     });
 }
 
 #[test]
-fn a_body_may_be_read_while_it_is_sent_without_post_buffering() {
+fn without_post_buffering_a_body_is_read_while_it_arrives() {
     let server = server();
     let body = pattern(300 * KIB);
     let mut connection = server.connect();

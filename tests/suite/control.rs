@@ -8,7 +8,7 @@ use std::sync::atomic::Ordering;
 use nix::sys::signal::Signal;
 use serde_json::Value;
 
-use crate::kit::load::{load, times};
+use crate::kit::load::{load, scaled};
 use crate::kit::*;
 
 const BROKEN: &str = "import app_that_is_missing\n";
@@ -44,21 +44,21 @@ fn refused(output: Output) -> String {
     text(&output)
 }
 
-/// What `status --json` tells of one.
+/// The instance's object in `status --json`.
 #[track_caller]
 fn status(server: &Server, name: &str) -> Value {
-    let told = fine(server.operator(&["status", name, "--json"]));
-    let rows: Value = serde_json::from_str(&told).unwrap_or_else(|e| panic!("{e}: {told}"));
+    let output = fine(server.command(&["status", name, "--json"]));
+    let rows: Value = serde_json::from_str(&output).unwrap_or_else(|e| panic!("{e}: {output}"));
     rows[0].clone()
 }
 
-/// The control sockets of a site's server.
+/// The control sockets of the site's server.
 fn sockets(site: &Site) -> Vec<std::path::PathBuf> {
     let entries = fs::read_dir(site.file(".run")).into_iter().flatten();
     entries.map(|entry| entry.unwrap().path()).collect()
 }
 
-/// Replaces the application's generation, and breaks or mends it.
+/// Replaces the application's generation by one that loads or fails to load.
 fn write_generation(site: &Site, number: usize, broken: bool) {
     let text = fs::read_to_string(concat!(
         env!("CARGO_MANIFEST_DIR"),
@@ -72,7 +72,7 @@ fn write_generation(site: &Site, number: usize, broken: bool) {
 }
 
 #[test]
-fn the_status_tells_of_workers_their_requests_and_the_sockets() {
+fn status_shows_workers_their_requests_and_the_sockets() {
     if only_here() {
         return;
     }
@@ -94,8 +94,8 @@ fn the_status_tells_of_workers_their_requests_and_the_sockets() {
     let generation = &row["instance"]["generations"][0];
     assert_eq!(generation["number"], 1);
     assert_eq!(generation["zygote"], server.zygotes()[0]);
-    let told = generation["workers"].as_array().unwrap();
-    let mut pids: Vec<i32> = told
+    let listed = generation["workers"].as_array().unwrap();
+    let mut pids: Vec<i32> = listed
         .iter()
         .map(|worker| i32::try_from(worker["pid"].as_i64().unwrap()).unwrap())
         .collect();
@@ -103,9 +103,9 @@ fn the_status_tells_of_workers_their_requests_and_the_sockets() {
     let mut workers = workers;
     workers.sort_unstable();
     assert_eq!(pids, workers);
-    assert!(told.iter().all(|worker| worker["state"] == "serving"
+    assert!(listed.iter().all(|worker| worker["state"] == "serving"
         && worker["memory_kib"].as_u64().is_none_or(|kib| kib > 0)));
-    let doing: Vec<&Value> = told
+    let doing: Vec<&Value> = listed
         .iter()
         .flat_map(|worker| worker["doing"].as_array().unwrap())
         .collect();
@@ -115,26 +115,26 @@ fn the_status_tells_of_workers_their_requests_and_the_sockets() {
     let listening = row["instance"]["sockets"].as_array().unwrap();
     assert_eq!(listening.len(), 2);
     assert_eq!(listening[1]["name"], http);
-    // TCP_INFO is always there
+    // TCP_INFO is available on every kernel
     assert!(listening[1]["longest_queue"].as_u64().unwrap() > 0);
-    let told = fine(server.operator(&["status", "site.ini"]));
+    let output = fine(server.command(&["status", "site.ini"]));
     for word in [
         "site: ready",
         "generation 1: serving",
         "GET /hold?go",
         &http,
     ] {
-        assert!(told.contains(word), "{told}");
+        assert!(output.contains(word), "{output}");
     }
     server.site.write("go", "");
     held.answer().expect(200);
-    let listed = fine(server.operator(&["ls"]));
+    let listed = fine(server.command(&["ls"]));
     assert!(listed.contains("site  ready"), "{listed}");
     server.stop();
 }
 
 #[test]
-fn a_reload_that_is_waited_for_says_how_it_went() {
+fn reload_with_wait_reports_the_result() {
     if only_here() {
         return;
     }
@@ -143,33 +143,33 @@ fn a_reload_that_is_waited_for_says_how_it_went() {
     let socket = sockets(&site)[0].to_str().unwrap().to_owned();
     for (number, name) in (2..).zip(["site", "site.ini", "the.pid", "./site.ini", &socket]) {
         write_generation(&site, number, false);
-        let told = fine(server.operator(&["reload", name, "--wait"]));
-        assert_eq!(told, "site: ready\n", "{name}");
-        server.get("/generation").says(&number.to_string());
+        let output = fine(server.command(&["reload", name, "--wait"]));
+        assert_eq!(output, "site: ready\n", "{name}");
+        server.get("/generation").expect_text(&number.to_string());
     }
     write_generation(&site, 10, true);
-    let told = refused(server.operator(&["reload", "site", "--wait"]));
+    let output = refused(server.command(&["reload", "site", "--wait"]));
     assert!(
-        told.contains("serves as before") && told.contains("ModuleNotFoundError"),
-        "{told}"
+        output.contains("serves as before") && output.contains("ModuleNotFoundError"),
+        "{output}"
     );
-    assert!(told.contains("Traceback"), "{told}");
-    server.get("/generation").says("6");
+    assert!(output.contains("Traceback"), "{output}");
+    server.get("/generation").expect_text("6");
     server.expect_log("reload failed");
-    // a configuration that cannot be read, too
+    // the same for an invalid configuration
     let ini = site.read("site.ini");
     site.write("site.ini", &(ini.clone() + "processes = many\n"));
-    let told = refused(server.operator(&["reload", "site", "--wait", "--json"]));
-    assert!(told.contains("processes = many"), "{told}");
+    let output = refused(server.command(&["reload", "site", "--wait", "--json"]));
+    assert!(output.contains("processes = many"), "{output}");
     site.write("site.ini", &ini);
     write_generation(&site, 11, false);
-    fine(server.operator(&["reload", "the.pid", "--wait"]));
-    server.get("/generation").says("11");
+    fine(server.command(&["reload", "the.pid", "--wait"]));
+    server.get("/generation").expect_text("11");
     server.stop();
 }
 
 #[test]
-fn a_stop_that_is_waited_for_comes_back_when_all_have_finished() {
+fn stop_with_wait_returns_when_all_requests_have_finished() {
     if only_here() {
         return;
     }
@@ -179,7 +179,7 @@ fn a_stop_that_is_waited_for_comes_back_when_all_have_finished() {
         server.site.read("held").lines().count() == 1
     });
     std::thread::scope(|scope| {
-        let stopping = scope.spawn(|| server.operator(&["stop", "site", "--wait"]));
+        let stopping = scope.spawn(|| server.command(&["stop", "site", "--wait"]));
         server.wait_for_log("by ruwsgi stop: stopping after the requests in flight");
         assert!(!stopping.is_finished());
         server.site.write("go", "");
@@ -191,7 +191,7 @@ fn a_stop_that_is_waited_for_comes_back_when_all_have_finished() {
 }
 
 #[test]
-fn a_worker_is_replaced_without_losing_a_request() {
+fn kill_worker_loses_no_request() {
     if only_here() {
         return;
     }
@@ -199,9 +199,9 @@ fn a_worker_is_replaced_without_losing_a_request() {
     let before = server.wait_for_workers(2);
     let outcome = load(&server, 3, "/pid", |answered| {
         for number in ["1", "2"] {
-            fine(server.operator(&["kill-worker", "site", number, "--wait"]));
+            fine(server.command(&["kill-worker", "site", number, "--wait"]));
         }
-        let enough = answered.load(Ordering::Relaxed) + times(20, 2000);
+        let enough = answered.load(Ordering::Relaxed) + scaled(20, 2000);
         server.eventually("requests are answered", || {
             answered.load(Ordering::Relaxed) >= enough
         });
@@ -209,13 +209,13 @@ fn a_worker_is_replaced_without_losing_a_request() {
     assert_eq!(outcome.lost, 0, "of {}", outcome.answered);
     let after = server.wait_for_workers(2);
     assert!(before.iter().all(|pid| !after.contains(pid)));
-    let told = refused(server.operator(&["kill-worker", "site", "3"]));
-    assert!(told.contains("they are 1 to 2"), "{told}");
+    let output = refused(server.command(&["kill-worker", "site", "3"]));
+    assert!(output.contains("they are 1 to 2"), "{output}");
     server.stop();
 }
 
 #[test]
-fn a_worker_is_killed_at_once_if_that_is_asked_for() {
+fn kill_worker_with_now_kills_at_once() {
     if only_here() {
         return;
     }
@@ -225,7 +225,7 @@ fn a_worker_is_killed_at_once_if_that_is_asked_for() {
     server.eventually("the request is in the application", || {
         server.site.read("held").lines().count() == 1
     });
-    fine(server.operator(&["kill-worker", "site", "1", "--now", "--wait"]));
+    fine(server.command(&["kill-worker", "site", "1", "--now", "--wait"]));
     assert_ne!(server.wait_for_workers(1), before);
     server.expect_log("requested by an operator (kill-worker); in flight: GET /hold?go");
     drop(held);
@@ -234,27 +234,27 @@ fn a_worker_is_killed_at_once_if_that_is_asked_for() {
 }
 
 #[test]
-fn who_is_unknown_or_not_the_only_one_gets_a_sentence() {
+fn an_unknown_or_ambiguous_name_is_explained() {
     if only_here() {
         return;
     }
     let server = server(&[]);
-    let told = refused(server.operator(&["reload", "blog", "--wait"]));
+    let output = refused(server.command(&["reload", "blog", "--wait"]));
     assert!(
-        told.contains("no instance is named blog; running: ") && told.contains("site"),
-        "{told}"
+        output.contains("no instance is named blog; running: ") && output.contains("site"),
+        "{output}"
     );
-    let told = refused(server.operator(&["stop"]));
-    assert!(told.contains("name an instance"), "{told}");
-    let told = refused(server.operator(&["start", "site"]));
-    assert!(told.contains("only an emperor starts"), "{told}");
-    // another one of the same name, in the same runtime directory
+    let output = refused(server.command(&["stop"]));
+    assert!(output.contains("name an instance"), "{output}");
+    let output = refused(server.command(&["start", "site"]));
+    assert!(output.contains("only an emperor starts"), "{output}");
+    // another instance of the same name in the same runtime directory
     let other = Site::with("processes");
     let twin = other.server().set("socket", other.at("twin.sock"));
     let run = other.file(".run");
     std::os::unix::fs::symlink(server.site.file(".run"), &run).unwrap();
     let twin = twin.start();
-    // a directory that is a link is not taken, and so the twin has no socket
+    // ruwsgi refuses a runtime directory that is a symbolic link, so the other instance has no control socket
     assert_eq!(sockets(&server.site).len(), 1);
     twin.stop();
     fs::remove_file(&run).unwrap();
@@ -262,19 +262,22 @@ fn who_is_unknown_or_not_the_only_one_gets_a_sentence() {
         .server()
         .set("control-socket", server.site.at(".run/twin.sock"))
         .start();
-    let told = refused(server.operator(&["status", "site"]));
-    assert!(told.contains("several instances are named site"), "{told}");
-    let told = fine(server.operator(&["status", &other.at("site.ini")]));
+    let output = refused(server.command(&["status", "site"]));
     assert!(
-        told.contains(&format!("pid       {}", twin.master)),
-        "{told}"
+        output.contains("several instances are named site"),
+        "{output}"
+    );
+    let output = fine(server.command(&["status", &other.at("site.ini")]));
+    assert!(
+        output.contains(&format!("pid       {}", twin.master)),
+        "{output}"
     );
     twin.stop();
     server.stop();
 }
 
 #[test]
-fn the_socket_is_its_users_alone_and_a_stale_one_is_replaced() {
+fn the_socket_is_private_to_its_user_and_replaces_a_stale_one() {
     if only_here() {
         return;
     }
@@ -284,18 +287,18 @@ fn the_socket_is_its_users_alone_and_a_stale_one_is_replaced() {
     assert_eq!(before.len(), 1);
     let mode = fs::metadata(&before[0]).unwrap().permissions().mode();
     assert_eq!(mode & 0o777, 0o600);
-    server.leaves_its_socket();
-    server.ends_otherwise();
+    server.allow_socket_file();
+    server.allow_any_exit();
     server.signal(Signal::SIGKILL);
-    // its workers have to be gone too, or they would serve on the application's socket
+    // the workers have to end too, or they would serve on the application's socket
     server.eventually("no process is left", || {
         let mut processes = server.processes().into_iter();
         processes.all(|process| process.pid == server.master)
     });
     server.wait_for_exit();
     assert_eq!(sockets(&site), before);
-    let told = refused(server.operator(&["status", "site"]));
-    assert!(told.contains("no instance is named"), "{told}");
+    let output = refused(server.command(&["status", "site"]));
+    assert!(output.contains("no instance is named"), "{output}");
     let again = site.server().start();
     assert_eq!(sockets(&site), before);
     assert_eq!(status(&again, "site")["pid"], again.master);
@@ -304,7 +307,7 @@ fn the_socket_is_its_users_alone_and_a_stale_one_is_replaced() {
 }
 
 #[test]
-fn where_nothing_is_writable_there_is_simply_none() {
+fn without_a_writable_directory_the_instance_has_no_control_socket() {
     if only_here() {
         return;
     }
@@ -317,7 +320,7 @@ fn where_nothing_is_writable_there_is_simply_none() {
 }
 
 #[test]
-fn one_that_was_asked_for_and_cannot_be_is_an_error() {
+fn a_configured_control_socket_that_cannot_be_bound_is_an_error() {
     if only_here() {
         return;
     }
@@ -334,7 +337,7 @@ fn one_that_was_asked_for_and_cannot_be_is_an_error() {
 }
 
 #[test]
-fn an_instance_that_has_dropped_its_privileges_is_reached_by_root_and_by_its_user() {
+fn after_dropping_privileges_root_and_the_user_can_control_the_instance() {
     if needs_root() || only_here() {
         return;
     }
@@ -357,7 +360,7 @@ fn an_instance_that_has_dropped_its_privileges_is_reached_by_root_and_by_its_use
         .env("RUWSGI_RUNTIME_DIRECTORY", site.file(".run"))
         .output()
         .unwrap();
-    // the binary may stand where that user cannot go
+    // that user may not be able to reach the binary
     if reachable(&binary()) {
         assert!(fine(user).contains("site: ready"));
     }
@@ -366,7 +369,7 @@ fn an_instance_that_has_dropped_its_privileges_is_reached_by_root_and_by_its_use
 }
 
 #[test]
-fn clients_that_say_nothing_or_nonsense_disturb_nobody() {
+fn silent_and_malformed_clients_affect_no_other_client() {
     use std::io::{Read, Write};
     use std::os::unix::net::UnixStream;
     if only_here() {
@@ -385,7 +388,7 @@ fn clients_that_say_nothing_or_nonsense_disturb_nobody() {
         client.read_to_string(&mut answer).unwrap();
         assert!(answer.contains("this is no request"), "{answer}");
     }
-    // one that never ends its line is cut off
+    // a client that sends an endless line is disconnected
     let mut client = UnixStream::connect(&socket).unwrap();
     let endless = client.write_all(&vec![b'x'; 1 << 20]);
     let mut answer = String::new();
@@ -394,14 +397,14 @@ fn clients_that_say_nothing_or_nonsense_disturb_nobody() {
     assert_eq!(status(&server, "site")["state"], "ready");
     server.get("/pid").expect(200);
     drop(silent);
-    server.eventually("nothing of them is left", || {
+    server.eventually("none of their processes is left", || {
         proc::descriptors(server.master) == before
     });
     server.stop();
 }
 
 #[test]
-fn the_emperor_passes_on_what_only_a_vassal_knows_or_does() {
+fn the_emperor_forwards_commands_for_a_vassal() {
     if only_here() {
         return;
     }
@@ -421,20 +424,20 @@ fn the_emperor_passes_on_what_only_a_vassal_knows_or_does() {
         .server()
         .only(&["--emperor", "vassals", "--emperor-control", &control])
         .spawn();
-    emperor.ends_otherwise();
+    emperor.allow_any_exit();
     emperor.wait_for_log("ready after");
     let ask = |words: &[&str]| {
         let mut words = words.to_vec();
         words.extend(["--control", &control]);
-        site.operator(&words)
+        site.command(&words)
     };
-    let told = || -> Value {
-        let told = fine(ask(&["status", "a", "--json"]));
-        let rows: Value = serde_json::from_str(&told).unwrap();
+    let row_of_a = || -> Value {
+        let output = fine(ask(&["status", "a", "--json"]));
+        let rows: Value = serde_json::from_str(&output).unwrap();
         rows[0].clone()
     };
     let pids = || -> Vec<i64> {
-        let row = told();
+        let row = row_of_a();
         let workers = row["instance"]["generations"][0]["workers"].as_array();
         let workers = workers.cloned().unwrap_or_default();
         workers
@@ -442,7 +445,7 @@ fn the_emperor_passes_on_what_only_a_vassal_knows_or_does() {
             .filter_map(|worker| worker["pid"].as_i64())
             .collect()
     };
-    assert_eq!(told()["name"], "a.ini");
+    assert_eq!(row_of_a()["name"], "a.ini");
     let before = pids();
     assert_eq!(before.len(), 2);
     fine(ask(&["kill-worker", "a", "1", "--wait"]));
@@ -465,23 +468,23 @@ fn the_emperor_passes_on_what_only_a_vassal_knows_or_does() {
 }
 
 #[test]
-fn a_pidfile_of_what_has_no_control_socket_is_signalled() {
+fn a_process_without_a_control_socket_is_signalled_through_its_pidfile() {
     if only_here() {
         return;
     }
     let site = Site::with("processes");
     site.write(".run", "in the way\n");
     let mut server = site.server().set("pidfile", "the.pid").start();
-    let told = refused(server.operator(&["status", "the.pid"]));
-    assert!(told.contains("has no control socket"), "{told}");
-    fine(server.operator(&["reload", "the.pid"]));
+    let output = refused(server.command(&["status", "the.pid"]));
+    assert!(output.contains("has no control socket"), "{output}");
+    fine(server.command(&["reload", "the.pid"]));
     server.wait_for_log("generation 2 serves");
-    fine(server.operator(&["stop", "the.pid", "--wait"]));
+    fine(server.command(&["stop", "the.pid", "--wait"]));
     assert!(server.wait_for_exit().unwrap().success());
 }
 
 #[test]
-fn the_number_of_workers_is_set_without_losing_a_request() {
+fn scale_loses_no_request() {
     if only_here() {
         return;
     }
@@ -489,29 +492,32 @@ fn the_number_of_workers_is_set_without_losing_a_request() {
     server.wait_for_workers(3);
     let outcome = load(&server, 3, "/pid", |answered| {
         for (count, workers) in [("1", 1), ("+1", 2), ("3", 3), ("-2", 1)] {
-            fine(server.operator(&["scale", "site", count, "--wait"]));
+            fine(server.command(&["scale", "site", count, "--wait"]));
             server.wait_for_workers(workers);
             let enough = answered.load(Ordering::Relaxed) + 20;
             server.eventually("requests are answered", || {
                 answered.load(Ordering::Relaxed) >= enough
             });
         }
-        // a reload reads the number again
-        fine(server.operator(&["reload", "site", "--wait"]));
+        // a reload reads the number from the configuration
+        fine(server.command(&["reload", "site", "--wait"]));
         server.wait_for_workers(3);
     });
     assert_eq!(outcome.lost, 0, "of {}", outcome.answered);
-    let told = refused(server.operator(&["scale", "site", "4"]));
-    assert!(told.contains("at most 3 workers (processes)"), "{told}");
-    let told = refused(server.operator(&["scale", "site", "-4"]));
+    let output = refused(server.command(&["scale", "site", "4"]));
+    assert!(output.contains("at most 3 workers (processes)"), "{output}");
+    let output = refused(server.command(&["scale", "site", "-4"]));
     assert!(
-        told.contains("number of workers cannot be negative"),
-        "{told}"
+        output.contains("number of workers cannot be negative"),
+        "{output}"
     );
-    let told = refused(server.operator(&["scale", "site", "many"]));
-    assert!(told.contains("many is not a number of workers"), "{told}");
-    // none, until somebody comes
-    fine(server.operator(&["scale", "site", "0", "--wait"]));
+    let output = refused(server.command(&["scale", "site", "many"]));
+    assert!(
+        output.contains("many is not a number of workers"),
+        "{output}"
+    );
+    // no worker until the next request
+    fine(server.command(&["scale", "site", "0", "--wait"]));
     server.wait_for_workers(0);
     server.get("/pid").expect(200);
     server.stop();

@@ -1,7 +1,7 @@
 //! Crashes and lack of resources: their cost, and what the log says.
 
 use std::io::{BufRead, Read, Write};
-use std::process::{Command, Stdio};
+use std::process::Stdio;
 use std::sync::atomic::{AtomicBool, Ordering};
 use std::time::{Duration, Instant};
 
@@ -18,7 +18,7 @@ fn server(options: &[(&str, &str)]) -> Server {
     launch.start()
 }
 
-/// The lines of the log from the one with this text on, as long as they belong to it.
+/// The record in the log that starts with the line that contains `text`.
 fn record(server: &Server, text: &str) -> String {
     let log = server.log();
     let mut lines = log.lines().skip_while(|line| !line.contains(text));
@@ -32,7 +32,7 @@ fn record(server: &Server, text: &str) -> String {
 }
 
 #[test]
-fn a_crash_in_native_code_shows_the_python_stacks_in_its_record() {
+fn a_crash_in_native_code_is_logged_with_python_stacks() {
     if differs(
         "A crash report contains the Python stacks of all threads; uWSGI's contains a C backtrace.",
     ) {
@@ -42,20 +42,20 @@ fn a_crash_in_native_code_shows_the_python_stacks_in_its_record() {
     for (path, name) in [("/segfault", "SIGSEGV"), ("/abort", "SIGABRT")] {
         assert_eq!(server.get(path).status, 0);
         server.expect_log(&format!("({name})"));
-        server.eventually("the stacks are there", || {
+        server.eventually("the record has the stacks", || {
             let record = record(&server, &format!("({name})"));
             record.contains("Fatal Python error") && record.contains("app.py")
         });
-        server.get("/").says("hello");
+        server.get("/").expect_text("hello");
     }
-    // what is no crash shows none
+    // an exit has no Python stack in its record
     assert_eq!(server.get("/exit?3").status, 0);
     server.expect_log("exited with status 3");
     assert!(!record(&server, "exited with status 3").contains("Fatal"));
 }
 
 #[test]
-fn a_system_exit_in_a_request_ends_the_worker_in_order() {
+fn a_system_exit_in_a_request_is_an_orderly_exit_of_the_worker() {
     if differs("sys.exit in a request sends a response, then the worker exits cleanly.") {
         return;
     }
@@ -71,18 +71,18 @@ fn a_system_exit_in_a_request_ends_the_worker_in_order() {
         let now = server.workers();
         now.len() == 1 && now != before
     });
-    server.get("/").says("hello");
+    server.get("/").expect_text("hello");
     server.expect_log("exited as requested");
 }
 
 #[test]
-fn twenty_crashes_in_a_row_are_borne() {
+fn twenty_crashes_in_a_row_do_not_stop_the_service() {
     let mut server = server(&[]);
     for _ in 0..20 {
         assert_eq!(server.get("/exit?3").status, 0);
     }
     let begun = Instant::now();
-    server.get("/").says("hello");
+    server.get("/").expect_text("hello");
     assert!(
         begun.elapsed() < Duration::from_secs(10),
         "{:?}",
@@ -92,7 +92,7 @@ fn twenty_crashes_in_a_row_are_borne() {
 }
 
 #[test]
-fn a_worker_that_is_in_a_loop_holds_a_reload_and_a_stop_no_longer_than_the_mercy() {
+fn a_busy_worker_delays_a_reload_and_a_stop_at_most_for_the_mercy() {
     if differs(
         "worker-reload-mercy limits how long a request in an endless loop delays a stop or reload.",
     ) {
@@ -101,66 +101,66 @@ fn a_worker_that_is_in_a_loop_holds_a_reload_and_a_stop_no_longer_than_the_mercy
     let mut server = server(&[("worker-reload-mercy", "1"), ("threads", "2")]);
     let before = server.wait_for_workers(1);
     let mut looping = server.ask(&get("/loop"));
-    server.get("/").says("hello");
+    server.get("/").expect_text("hello");
     server.signal(Signal::SIGHUP);
     server.wait_for_log("reloaded: generation 2");
-    server.get("/").says("hello");
+    server.get("/").expect_text("hello");
     server.expect_log("(worker-reload-mercy)");
     assert!(looping.rest().0.is_empty());
     server.eventually("only the new worker is there", || {
         server.workers().len() == 1 && server.workers() != before
     });
     let mut looping = server.ask(&get("/loop"));
-    server.get("/").says("hello");
+    server.get("/").expect_text("hello");
     server.signal(Signal::SIGTERM);
     assert!(server.wait_for_exit().unwrap().success());
     assert!(looping.rest().0.is_empty());
 }
 
 #[test]
-fn a_thread_that_is_no_daemon_is_waited_for_within_the_mercy() {
+fn a_worker_waits_for_non_daemon_threads_within_the_mercy() {
     if differs(
         "A worker that stops waits for the application's non-daemon threads, at most worker-reload-mercy seconds.",
     ) {
         return;
     }
     let mut quick = server(&[]);
-    quick.get("/linger?0.5").says("started");
+    quick.get("/linger?0.5").expect_text("started");
     quick.signal(Signal::SIGTERM);
     assert!(quick.wait_for_exit().unwrap().success());
     assert_eq!(quick.site.read("lingered"), "to the end");
 
     let mut endless = server(&[("worker-reload-mercy", "1")]);
-    endless.get("/linger?600").says("started");
+    endless.get("/linger?600").expect_text("started");
     endless.signal(Signal::SIGTERM);
     assert!(endless.wait_for_exit().unwrap().success());
     endless.expect_log("(worker-reload-mercy)");
 }
 
 #[test]
-fn children_that_the_application_never_waits_for_go_with_their_worker() {
+fn unreaped_children_end_with_their_worker() {
     let mut server = server(&[]);
     let worker = server.wait_for_workers(1)[0];
     for _ in 0..5 {
-        server.get("/children").says("forked");
+        server.get("/children").expect_text("forked");
     }
     send(worker, Signal::SIGKILL);
     server.eventually("no zombie is left", || {
         let left = proc::of_session(server.master);
         left.iter().all(|process| process.state != 'Z')
     });
-    server.get("/").says("hello");
+    server.get("/").expect_text("hello");
     server.expect_log("");
 }
 
 #[test]
-fn a_request_that_wants_too_much_memory_gets_a_memory_error_and_its_worker_lives() {
+fn an_allocation_over_limit_as_raises_a_memory_error_and_the_worker_continues() {
     let server = server(&[("limit-as", "900")]);
     let pid = server.get("/pid").expect(200).text();
     for _ in 0..3 {
-        server.get("/balloon").says("MemoryError");
+        server.get("/balloon").expect_text("MemoryError");
     }
-    server.get("/pid").says(&pid);
+    server.get("/pid").expect_text(&pid);
 }
 
 #[test]
@@ -172,18 +172,18 @@ fn five_hups_in_a_second_lose_no_request() {
     for _ in 0..5 {
         server.signal(Signal::SIGHUP);
         for _ in 0..10 {
-            server.get("/").says("hello");
+            server.get("/").expect_text("hello");
         }
     }
     server.wait_for_log("reloaded: generation");
     server.eventually("one generation is left", || {
-        server.get("/").says("hello");
+        server.get("/").expect_text("hello");
         server.workers().len() == 2 && server.zygotes().len() == 1
     });
 }
 
 #[test]
-fn a_terminals_stop_and_go_do_the_master_no_harm() {
+fn sigtstp_and_sigcont_do_not_affect_the_master() {
     if differs(
         "SIGTSTP stops the master until SIGCONT while its workers continue to serve; uWSGI pauses the workers.",
     ) {
@@ -191,18 +191,18 @@ fn a_terminals_stop_and_go_do_the_master_no_harm() {
     }
     let server = server(&[]);
     server.signal(Signal::SIGTSTP);
-    server.get("/").says("hello");
+    server.get("/").expect_text("hello");
     server.signal(Signal::SIGCONT);
     let worker = server.wait_for_workers(1);
     server.signal(Signal::SIGHUP);
-    server.eventually("it hears again", || {
+    server.eventually("the master handles signals again", || {
         let now = server.workers();
         now.len() == 1 && now != worker
     });
 }
 
 #[test]
-fn a_server_that_runs_out_of_descriptors_serves_again_when_clients_have_gone() {
+fn a_server_out_of_descriptors_recovers_when_clients_disconnect() {
     if differs(
         "Silent connections are closed after socket-timeout, also when no descriptor is left.",
     ) {
@@ -218,18 +218,17 @@ fn a_server_that_runs_out_of_descriptors_serves_again_when_clients_have_gone() {
         .collect();
     server.expect_log("cannot accept a connection");
     drop(clients);
-    server.get("/").says("hello");
+    server.get("/").expect_text("hello");
     assert_eq!(server.workers(), worker);
 }
 
-/// A server whose output nobody reads: the master's process, its pipe, and the address of its socket.
+/// A server whose output pipe has no reader: the master, the pipe, and the address of the socket.
 fn unread(site: &Site) -> (std::process::Child, Address) {
     site.write(
         "site.ini",
         "[uwsgi]\nsocket = app.sock\nwsgi-file = app.py\nprocesses = 2\n",
     );
-    let mut command = Command::new(binary());
-    command.args(["--ini", "site.ini"]).current_dir(site.path());
+    let mut command = site.ruwsgi(&["--ini", "site.ini"]);
     if let Some(python) = std::env::var_os("KIT_PYTHON") {
         command.arg("--python").arg(python);
     }
@@ -259,7 +258,7 @@ fn end(mut child: std::process::Child) {
 }
 
 #[test]
-fn a_log_whose_reader_is_gone_or_has_stopped_holds_nothing_up() {
+fn a_closed_or_stalled_log_reader_does_not_block_requests() {
     if differs(
         "When the reader of the log is stuck, log lines are dropped and no request waits; uWSGI blocks.",
     ) {
@@ -277,7 +276,7 @@ fn a_log_whose_reader_is_gone_or_has_stopped_holds_nothing_up() {
     let site = Site::with("life");
     let (mut child, address) = unread(&site);
     wait::eventually("it serves", || ask(&address) == Some(200));
-    // a line has some 200 bytes, a pipe 64 KiB
+    // a line has about 200 bytes, a pipe holds 64 KiB
     for _ in 0..1000 {
         assert_eq!(ask(&address), Some(200));
     }
@@ -290,7 +289,7 @@ fn a_log_whose_reader_is_gone_or_has_stopped_holds_nothing_up() {
             heard.fetch_or(dropped, Ordering::Relaxed);
         }
     });
-    wait::eventually("the log says what it lacks", || {
+    wait::eventually("the log has the reason", || {
         assert_eq!(ask(&address), Some(200));
         said.load(Ordering::Relaxed)
     });
@@ -299,7 +298,7 @@ fn a_log_whose_reader_is_gone_or_has_stopped_holds_nothing_up() {
 }
 
 #[test]
-fn a_thread_that_keeps_the_interpreter_is_left_behind_at_once() {
+fn a_worker_whose_interpreter_lock_is_held_is_abandoned_at_once() {
     if differs(
         "When native code holds the interpreter lock past a request's deadline, another worker takes over at once.",
     ) {
@@ -308,9 +307,9 @@ fn a_thread_that_keeps_the_interpreter_is_left_behind_at_once() {
     let mut server = server(&[("threads", "4"), ("harakiri", "1")]);
     let first = server.wait_for_workers(1);
     let mut hogs = Vec::new();
-    server.eventually("a thread beside the main one has it", || {
+    server.eventually("a thread other than the main one has the request", || {
         let mut connection = server.ask(&get("/hog?60"));
-        connection.patience(Duration::from_millis(500));
+        connection.set_timeout(Duration::from_millis(500));
         let mut byte = [0];
         let answered = connection.read(&mut byte).is_ok();
         hogs.push(connection);
@@ -318,8 +317,8 @@ fn a_thread_that_keeps_the_interpreter_is_left_behind_at_once() {
     });
     server
         .expect_log("native code holds the interpreter (GIL); the worker accepts no more requests");
-    // the next one serves while the first is still there, or has just been killed
-    server.get("/").says("hello");
+    // the next worker serves while the first one still runs or has just been killed
+    server.get("/").expect_text("hello");
     server.expect_log("a request exceeded its deadline (harakiri)");
     let record = record(&server, "a request exceeded its deadline (harakiri)");
     assert!(record.contains("GET /hog?60"), "{record}");

@@ -1,10 +1,12 @@
-//! Cron commands: `cron`, `cron2` and `unique-cron`. A command for every minute also runs in the minute of the start, as in
-//! uWSGI, so that no test waits for the clock; when a minute is due is tested beside the function that decides it.
+//! Cron commands: `cron`, `cron2` and `unique-cron`.
+//!
+//! A command that is due every minute also runs in the minute of the start, as in uWSGI, so that no test waits for
+//! the clock. Unit tests of the schedule cover the due minutes.
 
 use crate::kit::*;
 
 #[test]
-fn a_command_runs_in_the_applications_surroundings() {
+fn a_command_has_the_environment_and_directory_of_the_application() {
     let site = Site::with("hello");
     let server = site
         .server()
@@ -14,11 +16,11 @@ fn a_command_runs_in_the_applications_surroundings() {
     let directory = site.path().canonicalize().unwrap();
     let expected = format!("green\n{}\n", directory.display());
     server.eventually("the command has run", || site.read("ran") == expected);
-    server.get("/").says("hello\n");
+    server.get("/").expect_text("hello\n");
 }
 
 #[test]
-fn the_log_tells_of_start_output_and_end() {
+fn the_log_has_start_output_and_exit_of_a_command() {
     if differs("The log says how a cron command ended and how long it ran; uWSGI logs nothing.") {
         return;
     }
@@ -37,9 +39,9 @@ fn the_log_tells_of_start_output_and_end() {
 }
 
 #[test]
-fn a_command_of_another_time_does_not_run() {
+fn a_command_that_is_not_due_does_not_run() {
     let site = Site::with("hello");
-    // in a month that is neither this one nor the next
+    // a month that is neither the current nor the next one
     let month = (this_month() + 5) % 12 + 1;
     let server = site
         .server()
@@ -70,16 +72,18 @@ fn a_command_that_takes_too_long_is_killed_with_its_children() {
     server.eventually("it runs", || site.read("child").ends_with('\n'));
     let ids = [site.read("id"), site.read("child")].map(|id| id.trim().parse().unwrap());
     if under_uwsgi() {
-        server.eventually("it is gone", || !proc::lives(ids[0]));
+        server.eventually("it is gone", || !proc::is_running(ids[0]));
         return;
     }
     server.wait_for_log("(harakiri = 1)");
-    server.eventually("both are gone", || !ids.iter().any(|id| proc::lives(*id)));
+    server.eventually("both are gone", || {
+        !ids.iter().any(|id| proc::is_running(*id))
+    });
     server.wait_for_log("killed by signal 9 (SIGKILL) after ");
 }
 
 #[test]
-fn cron_harakiri_is_for_all_but_those_with_their_own() {
+fn cron_harakiri_applies_to_commands_without_their_own_limit() {
     if under_uwsgi() {
         return;
     }
@@ -96,7 +100,7 @@ fn cron_harakiri_is_for_all_but_those_with_their_own() {
 }
 
 #[test]
-fn what_still_runs_stops_with_the_instance() {
+fn running_commands_stop_with_the_instance() {
     let site = Site::with("hello");
     let command = "trap 'echo asked > said; exit' TERM; echo > runs; while :; do sleep 0.1; done";
     let server = site
@@ -114,7 +118,7 @@ fn what_still_runs_stops_with_the_instance() {
 }
 
 #[test]
-fn a_reload_lets_run_what_runs_and_repeats_nothing() {
+fn a_reload_keeps_running_commands_and_repeats_none() {
     if differs(
         "Cron commands continue over a reload, and do not run a second time in the same minute.",
     ) {
@@ -143,11 +147,11 @@ fn a_reload_lets_run_what_runs_and_repeats_nothing() {
     let lines = site.read("runs").lines().count();
     assert!(lines == 1 || minute() != begun, "{}", server.log());
     site.write("go", "");
-    server.eventually("it ran on", || site.has("done"));
+    server.eventually("the command has finished", || site.has("done"));
 }
 
 #[test]
-fn a_time_that_never_comes_is_refused_with_its_place() {
+fn a_time_that_never_occurs_is_refused_with_its_location() {
     if differs(
         "A cron schedule that never matches is refused; uWSGI accepts it and never runs the command.",
     ) {

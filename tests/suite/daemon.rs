@@ -9,7 +9,7 @@ use nix::sys::signal::Signal;
 
 use crate::kit::*;
 
-/// Starts a daemon that logs to `daemon.log` and writes its id to `pid`, and waits until it answers.
+/// Starts a daemon with the log `daemon.log` and the pidfile `pid`, and waits until it responds.
 fn daemon(site: &Site, option: &str) -> Server {
     let launch = site
         .server()
@@ -19,7 +19,7 @@ fn daemon(site: &Site, option: &str) -> Server {
     let status = server.wait_for_exit().unwrap();
     assert!(status.success(), "{status}: {}", server.log());
     server.eventually("the pidfile is there", || site.read("pid").ends_with('\n'));
-    server.now_is(site.read("pid").trim().parse().unwrap());
+    server.adopt_daemon(site.read("pid").trim().parse().unwrap());
     server.eventually("it answers", || {
         server.connect().put(&[100, 0, 0, 0]).rest().0.len() == 4
     });
@@ -27,11 +27,11 @@ fn daemon(site: &Site, option: &str) -> Server {
 }
 
 #[test]
-fn a_daemon_is_left_alone_and_logs_to_its_file() {
+fn a_daemon_outlives_its_parent_and_logs_to_its_file() {
     for option in ["daemonize", "daemonize2"] {
         let site = Site::with("hello");
         let server = daemon(&site, option);
-        server.get("/x").says("hello\n");
+        server.get("/x").expect_text("hello\n");
         server.eventually("the request is in the file", || {
             site.read("daemon.log").contains("GET /x")
         });
@@ -66,7 +66,7 @@ fn daemonize2_fails_if_the_application_cannot_be_loaded() {
 }
 
 #[test]
-fn a_daemon_does_not_hold_its_starters_output() {
+fn a_daemon_closes_the_output_of_its_parent() {
     let site = Site::with("hello");
     let server = daemon(&site, "daemonize");
     for pid in server.processes().iter().map(|process| process.pid) {
@@ -89,7 +89,7 @@ fn pidfiles_hold_the_masters_id() {
         let expected = format!("{}\n", server.master);
         server.eventually("the pidfile is there", || site.read("pid") == expected);
         server.signal(Signal::SIGHUP);
-        server.get("/").says("hello\n");
+        server.get("/").expect_text("hello\n");
         assert_eq!(site.read("pid"), expected);
         server.stop();
         assert!(!site.has("pid"), "{option} is removed");
@@ -106,46 +106,42 @@ fn a_pidfile_that_cannot_be_written_is_refused() {
     assert!(refusal.log.contains("/nowhere/pid"), "{}", refusal.log);
 }
 
-/// Runs `ruwsgi --stop PIDFILE` or the like.
-fn command(option: &str, pidfile: &str) -> std::process::Output {
-    Command::new(binary())
-        .args([option, pidfile])
-        .output()
-        .unwrap()
-}
-
 #[test]
-fn stop_stops_what_a_pidfile_names() {
+fn stop_stops_the_process_of_a_pidfile() {
     let site = Site::with("hello");
     let mut server = site.server().set("pidfile", site.at("pid")).start();
-    server.get("/").says("hello\n");
-    assert!(command("--stop", &site.at("pid")).status.success());
+    server.get("/").expect_text("hello\n");
+    assert!(site.command(&["--stop", &site.at("pid")]).status.success());
     assert!(server.wait_for_exit().unwrap().success());
 }
 
 #[test]
-fn reload_reloads_what_a_pidfile_names() {
+fn reload_reloads_the_process_of_a_pidfile() {
     let site = Site::with("generation");
     let mut server = site.server().set("pidfile", site.at("pid")).start();
     if under_uwsgi() {
-        server.leaves_its_socket();
+        server.allow_socket_file();
     }
     let first = server.get("/").text();
-    assert!(command("--reload", &site.at("pid")).status.success());
+    assert!(
+        site.command(&["--reload", &site.at("pid")])
+            .status
+            .success()
+    );
     server.eventually("the new generation answers", || {
         server.get("/").text() != first
     });
 }
 
 #[test]
-fn stop_of_what_is_not_there_fails() {
+fn stop_fails_without_a_process() {
     let site = Site::empty();
-    let output = command("--stop", &site.at("nosuch"));
+    let output = site.command(&["--stop", &site.at("nosuch")]);
     assert_eq!(output.status.code(), Some(1), "{output:?}");
     let mut gone = Command::new("true").spawn().unwrap();
     gone.wait().unwrap();
     site.write("pid", &format!("{}\n", gone.id()));
-    let output = command("--stop", &site.at("pid"));
+    let output = site.command(&["--stop", &site.at("pid")]);
     assert!(!output.status.success());
     let said = String::from_utf8_lossy(&output.stderr).into_owned()
         + &String::from_utf8_lossy(&output.stdout);
@@ -164,7 +160,7 @@ fn the_log_goes_to_a_file() {
             .set(option, site.at("my.log"))
             .logging_to("my.log")
             .start();
-        server.get("/x").says("hello\n");
+        server.get("/x").expect_text("hello\n");
         server.eventually("the request is in the file", || {
             site.read("my.log").contains("GET /x")
         });
@@ -176,7 +172,7 @@ fn the_log_goes_to_a_file() {
 }
 
 #[test]
-fn limit_as_bounds_the_applications_memory() {
+fn limit_as_limits_the_memory_of_the_application() {
     let site = Site::of(
         "def application(environ, start_response):\n    \
              try:\n        \
@@ -191,12 +187,12 @@ fn limit_as_bounds_the_applications_memory() {
         .set("limit-as", 512)
         .start()
         .get("/")
-        .says("refused");
-    site.server().start().get("/").says("got it");
+        .expect_text("refused");
+    site.server().start().get("/").expect_text("got it");
 }
 
 #[test]
-fn max_fd_bounds_the_descriptors_of_every_process() {
+fn max_fd_limits_the_descriptors_of_every_process() {
     let server = Site::with("hello").server().set("max-fd", 777).start();
     let limits = |pid: i32| fs::read_to_string(format!("/proc/{pid}/limits")).unwrap();
     for pid in [server.master, server.wait_for_workers(1)[0]] {

@@ -6,18 +6,18 @@ use nix::sys::signal::Signal;
 
 use crate::kit::*;
 
-/// A command that leaves its process id in a file of the site, and stays.
+/// A command that appends its process id to a file of the site and then sleeps.
 fn sleeper(file: &str) -> String {
     format!("echo $$ >> {file}; exec sleep 1000")
 }
 
-/// The ids that commands have left in a file.
+/// The process ids that commands have appended to a file.
 fn pids(site: &Site, file: &str) -> Vec<i32> {
     let text = site.read(file);
     text.lines().filter_map(|line| line.parse().ok()).collect()
 }
 
-/// Waits until a file has so many process ids, and gives the last one.
+/// Waits until a file has `count` process ids, and returns the last one.
 #[track_caller]
 fn wait_for_pid(server: &Server, file: &str, count: usize) -> i32 {
     server.eventually(&format!("{file} has {count} ids"), || {
@@ -28,22 +28,22 @@ fn wait_for_pid(server: &Server, file: &str, count: usize) -> i32 {
 
 #[track_caller]
 fn is_gone(server: &Server, pid: i32) {
-    server.eventually(&format!("process {pid} is gone"), || !proc::lives(pid));
+    server.eventually(&format!("process {pid} is gone"), || !proc::is_running(pid));
 }
 
 #[test]
-fn a_daemon_runs_beside_the_workers_and_stops_with_the_instance() {
+fn a_service_runs_beside_the_workers_and_stops_with_the_instance() {
     let site = Site::with("hello");
     let server = site.server().set("attach-daemon", sleeper("ids")).start();
     let pid = wait_for_pid(&server, "ids", 1);
-    server.get("/").says("hello\n");
-    assert!(proc::lives(pid));
+    server.get("/").expect_text("hello\n");
+    assert!(proc::is_running(pid));
     server.stop();
-    assert!(!proc::lives(pid));
+    assert!(!proc::is_running(pid));
 }
 
 #[test]
-fn a_daemon_has_the_applications_surroundings_and_nothing_of_ours() {
+fn a_service_has_the_environment_of_the_application_and_inherits_no_descriptor() {
     if differs(
         "A service (attach-daemon) inherits no listening socket, no limit-as and no ignored or blocked signal; uWSGI's services inherit the master's.",
     ) {
@@ -65,13 +65,13 @@ fn a_daemon_has_the_applications_surroundings_and_nothing_of_ours() {
     let environment = fs::read(format!("/proc/{pid}/environ")).unwrap();
     let environment = String::from_utf8_lossy(&environment).into_owned();
     assert!(environment.contains("COLOUR=green"), "{environment}");
-    // the dynamic loader may be at work yet
-    server.eventually("it has stdin, stdout and stderr alone", || {
+    // the dynamic loader may still have files open
+    server.eventually("it has stdin, stdout and stderr only", || {
         proc::descriptors(pid) == 3
     });
     assert_eq!(link("fd/0").to_str(), Some("/dev/null"));
     for set in ["SigBlk", "SigIgn", "SigCgt"] {
-        // 32 and 33 are the C library's own
+        // the C library uses the signals 32 and 33
         let signals = u64::from_str_radix(&proc::status(pid, set), 16).unwrap();
         assert_eq!(signals & !(0b11 << 31), 0, "{set}: {signals:x}");
     }
@@ -86,7 +86,7 @@ fn a_daemon_has_the_applications_surroundings_and_nothing_of_ours() {
 }
 
 #[test]
-fn what_a_daemon_writes_is_in_the_log_under_its_name() {
+fn the_output_of_a_service_is_logged_with_its_name() {
     if differs(
         "Output of services, cron commands and hooks is logged under their names; uWSGI logs it without a name.",
     ) {
@@ -114,7 +114,7 @@ fn what_a_daemon_writes_is_in_the_log_under_its_name() {
 }
 
 #[test]
-fn a_line_without_end_is_broken() {
+fn an_endless_line_is_split() {
     if differs(
         "Output of services, cron commands and hooks is logged under their names; uWSGI logs it without a name.",
     ) {
@@ -132,22 +132,22 @@ fn a_line_without_end_is_broken() {
 }
 
 #[test]
-fn a_daemon_that_dies_is_started_again() {
+fn a_service_that_exits_is_restarted() {
     let site = Site::with("hello");
     let server = site.server().set("attach-daemon", sleeper("ids")).start();
     let first = wait_for_pid(&server, "ids", 1);
-    kit_kill(first);
+    kill(first);
     let second = wait_for_pid(&server, "ids", 2);
-    assert!(proc::lives(second));
-    server.get("/").says("hello\n");
+    assert!(proc::is_running(second));
+    server.get("/").expect_text("hello\n");
 }
 
-fn kit_kill(pid: i32) {
+fn kill(pid: i32) {
     server::send(pid, Signal::SIGKILL);
 }
 
 #[test]
-fn one_that_dies_at_once_is_started_again_with_growing_pauses() {
+fn a_service_that_exits_at_once_is_restarted_with_growing_delays() {
     if differs(
         "A service that keeps exiting is restarted with a growing delay of up to 30 s; uWSGI restarts it after one second.",
     ) {
@@ -166,11 +166,11 @@ fn one_that_dies_at_once_is_started_again_with_growing_pauses() {
         "{starts} starts:\n{}",
         server.log()
     );
-    server.get("/").says("hello\n");
+    server.get("/").expect_text("hello\n");
 }
 
 #[test]
-fn one_that_goes_to_the_background_is_explained() {
+fn a_service_that_becomes_a_daemon_is_explained_in_the_log() {
     if differs("The log says when a service has put itself into the background.") {
         return;
     }
@@ -182,7 +182,7 @@ fn one_that_goes_to_the_background_is_explained() {
 }
 
 #[test]
-fn what_a_daemon_left_behind_is_gone_before_it_is_started_again() {
+fn left_over_processes_of_a_service_end_before_its_restart() {
     if differs(
         "Remaining processes of a service's process group are killed before the service is restarted.",
     ) {
@@ -193,13 +193,13 @@ fn what_a_daemon_left_behind_is_gone_before_it_is_started_again() {
     let server = site.server().set("attach-daemon", command).start();
     let first = wait_for_pid(&server, "ids", 1);
     let child = wait_for_pid(&server, "children", 1);
-    kit_kill(first);
+    kill(first);
     wait_for_pid(&server, "ids", 2);
     is_gone(&server, child);
 }
 
 #[test]
-fn a_daemon_is_stopped_by_its_signal() {
+fn a_service_is_stopped_with_its_configured_signal() {
     let site = Site::with("hello");
     let command = "trap 'echo bye > said; exit 0' INT; echo $$ > ids; while :; do sleep 0.1; done";
     let server = site
@@ -211,19 +211,19 @@ fn a_daemon_is_stopped_by_its_signal() {
     assert_eq!(site.read("said"), "bye\n");
 }
 
-/// A program with a child that has work to do, for which it waits when it is told to stop, as Celery does.
+/// A program that waits for its busy child when it receives a stop signal, as Celery does.
 const BOSS: &str = r#"
 import os, signal, sys, time
 child = os.fork()
 if child == 0:
     open("works", "w").close()
-    while not os.path.exists("told"):
+    while not os.path.exists("stopping"):
         time.sleep(0.01)
     time.sleep(0.3)
     open("finished", "w").close()
     os._exit(0)
 def stop(*_):
-    open("told", "w").close()
+    open("stopping", "w").close()
     os.waitpid(child, 0)
     sys.exit(0)
 signal.signal(signal.SIGTERM, stop)
@@ -233,7 +233,7 @@ while True:
 "#;
 
 #[test]
-fn a_program_that_waits_for_its_children_at_the_end_is_waited_for() {
+fn a_service_may_wait_for_its_children_when_it_stops() {
     if differs(
         "The stop signal goes only to the service's main process, which can wait for its children; uWSGI signals the whole process group, so that a Celery worker loses its tasks.",
     ) {
@@ -252,7 +252,7 @@ fn a_program_that_waits_for_its_children_at_the_end_is_waited_for() {
 }
 
 #[test]
-fn what_a_shell_started_may_finish_although_the_shell_is_gone() {
+fn children_of_an_exited_shell_may_finish() {
     if differs(
         "A service counts as stopped when its whole process group has exited; uWSGI waits only for the first process.",
     ) {
@@ -286,7 +286,7 @@ fn what_a_shell_started_may_finish_although_the_shell_is_gone() {
 }
 
 #[test]
-fn a_daemon_that_does_not_stop_is_killed() {
+fn a_service_that_does_not_stop_is_killed() {
     if differs("A service has 10 s to stop, or mercy= seconds; uWSGI allows 3 s, or reload-mercy.")
     {
         return;
@@ -300,12 +300,12 @@ fn a_daemon_that_does_not_stop_is_killed() {
     let pid = wait_for_pid(&server, "ids", 1);
     server.signal(Signal::SIGTERM);
     assert!(server.wait_for_exit().unwrap().success());
-    assert!(!proc::lives(pid));
+    assert!(!proc::is_running(pid));
     server.wait_for_log("did not stop within 1.0 s (mercy)");
 }
 
 #[test]
-fn a_second_signal_does_not_wait_for_daemons() {
+fn a_second_signal_does_not_wait_for_services() {
     if under_uwsgi() {
         return;
     }
@@ -320,11 +320,11 @@ fn a_second_signal_does_not_wait_for_daemons() {
     server.wait_for_log("stopping with SIGTERM");
     server.signal(Signal::SIGTERM);
     assert!(server.wait_for_exit().unwrap().success());
-    assert!(!proc::lives(pid));
+    assert!(!proc::is_running(pid));
 }
 
 #[test]
-fn a_reload_starts_daemons_anew() {
+fn a_reload_restarts_services() {
     let site = Site::with("generation");
     let command =
         "trap 'echo reloading > said; exit 0' USR1; echo $$ >> ids; while :; do sleep 0.1; done";
@@ -341,7 +341,7 @@ fn a_reload_starts_daemons_anew() {
 }
 
 #[test]
-fn a_reload_that_fails_leaves_daemons_alone() {
+fn a_failed_reload_keeps_services() {
     if differs("A failed reload does not restart services.") {
         return;
     }
@@ -351,12 +351,12 @@ fn a_reload_that_fails_leaves_daemons_alone() {
     site.write("app.py", "raise RuntimeError('my own words')\n");
     server.signal(Signal::SIGHUP);
     server.expect_log("reload failed");
-    assert!(proc::lives(pid));
+    assert!(proc::is_running(pid));
     assert_eq!(pids(&site, "ids").len(), 1);
 }
 
 #[test]
-fn a_reload_follows_the_file() {
+fn a_reload_applies_changes_of_services() {
     if under_uwsgi() {
         return;
     }
@@ -381,12 +381,12 @@ fn a_reload_follows_the_file() {
 }
 
 #[test]
-fn one_that_takes_the_place_of_another_waits_for_its_end() {
+fn a_changed_service_starts_after_the_old_one_has_ended() {
     if under_uwsgi() {
         return;
     }
     let site = Site::with("hello");
-    // as if it held a port: it goes when it may, and another one fails while it is there
+    // like a daemon that holds a port: it ends when the test allows it, and a second one fails while the first runs
     let command = "test -e port && exit 1; echo > port; trap 'while ! test -e go; do sleep 0.05; done; rm port; exit' TERM; \
                    echo $$ >> ids; while :; do sleep 0.05; done";
     let server = site.server().set("attach-daemon", command).start();
@@ -409,7 +409,7 @@ fn one_that_takes_the_place_of_another_waits_for_its_end() {
 }
 
 #[test]
-fn the_end_of_a_controlling_daemon_is_the_instances() {
+fn the_instance_stops_when_a_controlling_service_exits() {
     let site = Site::with("hello");
     let command = "echo $$ > ids; while ! test -e end; do sleep 0.05; done";
     for option in ["attach-control-daemon", "attach-daemon2"] {
@@ -419,7 +419,7 @@ fn the_end_of_a_controlling_daemon_is_the_instances() {
         };
         let mut server = site.server().set(option, value).start();
         wait_for_pid(&server, "ids", 1);
-        server.get("/").says("hello\n");
+        server.get("/").expect_text("hello\n");
         site.write("end", "");
         assert!(server.wait_for_exit().unwrap().success());
         fs::remove_file(site.file("end")).unwrap();
@@ -427,14 +427,14 @@ fn the_end_of_a_controlling_daemon_is_the_instances() {
 }
 
 #[test]
-fn a_touched_file_starts_a_daemon_again() {
+fn a_touched_file_restarts_a_service() {
     let site = Site::with("hello");
     site.write("touched", "1");
     let value = format!("cmd={},touch={}", sleeper("ids"), site.at("touched"));
     let server = site.server().set("attach-daemon2", value).start();
     let first = wait_for_pid(&server, "ids", 1);
     if under_uwsgi() {
-        // whole seconds
+        // uWSGI compares modification times in whole seconds
         return;
     }
     site.write("touched", "2");
@@ -443,7 +443,7 @@ fn a_touched_file_starts_a_daemon_again() {
 }
 
 #[test]
-fn a_killed_master_leaves_no_daemon_behind() {
+fn the_services_of_a_killed_master_are_terminated() {
     if differs(
         "When the master is killed, services and their process groups are terminated; uWSGI leaves them running.",
     ) {
@@ -455,17 +455,19 @@ fn a_killed_master_leaves_no_daemon_behind() {
     let mut server = site.server().set("attach-daemon", command).start();
     let pid = wait_for_pid(&server, "ids", 1);
     let child = wait_for_pid(&server, "children", 1);
-    server.ends_otherwise();
-    server.leaves_its_socket();
+    server.allow_any_exit();
+    server.allow_socket_file();
     server.signal(Signal::SIGKILL);
     server.wait_for_exit();
     is_gone(&server, pid);
     is_gone(&server, child);
-    server.eventually("it was asked first", || site.read("said") == "asked\n");
+    server.eventually("it received SIGTERM first", || {
+        site.read("said") == "asked\n"
+    });
 }
 
 #[test]
-fn a_killed_master_leaves_no_daemon_that_does_not_listen() {
+fn the_services_of_a_killed_master_that_ignore_sigterm_are_killed() {
     if under_uwsgi() {
         return;
     }
@@ -473,14 +475,14 @@ fn a_killed_master_leaves_no_daemon_that_does_not_listen() {
     let command = "trap '' TERM; echo $$ > ids; while :; do sleep 0.1; done";
     let mut server = site.server().set("attach-daemon", command).start();
     let pid = wait_for_pid(&server, "ids", 1);
-    server.ends_otherwise();
-    server.leaves_its_socket();
+    server.allow_any_exit();
+    server.allow_socket_file();
     server.signal(Signal::SIGKILL);
     server.wait_for_exit();
     is_gone(&server, pid);
 }
 
-/// A process that is not the server's any more ends with its test.
+/// Kills a process that the server does not own when its test ends.
 struct Stray(i32);
 
 impl Drop for Stray {
@@ -488,16 +490,16 @@ impl Drop for Stray {
         let _ = nix::sys::signal::kill(nix::unistd::Pid::from_raw(self.0), Signal::SIGKILL);
         wait::within(wait::DEADLINE, || {
             let _ = nix::sys::wait::waitpid(nix::unistd::Pid::from_raw(self.0), None);
-            !proc::lives(self.0)
+            !proc::is_running(self.0)
         });
     }
 }
 
 #[test]
-fn a_daemon_with_a_pidfile_outlives_reloads_and_the_instance() {
+fn a_service_with_a_pidfile_outlives_reloads_and_the_instance() {
     let site = Site::with("generation");
     let pidfile = site.at("daemon.pid");
-    // it goes to the background and writes its pidfile, as daemons do
+    // the program becomes a background process and writes its pidfile
     let command =
         format!("setsid sleep 1000 > /dev/null 2>&1 & echo $! > {pidfile}; echo $! >> ids");
     let server = site
@@ -515,8 +517,8 @@ fn a_daemon_with_a_pidfile_outlives_reloads_and_the_instance() {
         server.get("/").text() != before
     });
     server.stop();
-    assert!(proc::lives(pid));
-    // the next instance finds it
+    assert!(proc::is_running(pid));
+    // the next instance adopts the process
     let server = site
         .server()
         .set(
@@ -533,16 +535,16 @@ fn a_daemon_with_a_pidfile_outlives_reloads_and_the_instance() {
     ) {
         return;
     }
-    // and starts it when it is gone
-    kit_kill(pid);
+    // it starts the program again after the process has ended
+    kill(pid);
     let next = wait_for_pid(&server, "ids", 2);
     let _next = Stray(next);
-    assert!(proc::lives(next));
+    assert!(proc::is_running(next));
     server.stop();
 }
 
 #[test]
-fn a_process_that_has_only_the_number_of_a_daemon_is_not_taken_for_it() {
+fn a_stale_pidfile_of_another_process_is_ignored() {
     if differs(
         "A service's pidfile that is older than the process with its number is ignored; uWSGI takes any process with that number for the service.",
     ) {
@@ -564,7 +566,7 @@ fn a_process_that_has_only_the_number_of_a_daemon_is_not_taken_for_it() {
     let pid = wait_for_pid(&server, "ids", 1);
     let _stray = Stray(pid);
     server.wait_for_log("started after the file was written");
-    server.eventually("the pidfile is its own", || {
+    server.eventually("the pidfile has its id", || {
         pids(&site, "daemon.pid") == [pid]
     });
     server.stop();
@@ -572,7 +574,7 @@ fn a_process_that_has_only_the_number_of_a_daemon_is_not_taken_for_it() {
 }
 
 #[test]
-fn the_pidfile_of_a_foreground_command_is_written_for_it() {
+fn the_master_writes_the_pidfile_of_a_foreground_command() {
     let site = Site::with("hello");
     let value = format!("{} {}", site.at("daemon.pid"), sleeper("ids"));
     let server = site.server().set("smart-attach-daemon2", value).start();
@@ -585,11 +587,11 @@ fn the_pidfile_of_a_foreground_command_is_written_for_it() {
         pids(&site, "daemon.pid") == [pid]
     });
     server.stop();
-    assert!(proc::lives(pid));
+    assert!(proc::is_running(pid));
 }
 
 #[test]
-fn one_that_wants_to_know_is_told_of_reloads() {
+fn notifypid_signals_a_service_on_reload() {
     let site = Site::with("hello");
     let command = "trap 'echo reloaded >> said' HUP; echo $$ >> ids; while :; do sleep 0.1; done";
     let value = format!(
@@ -603,15 +605,15 @@ fn one_that_wants_to_know_is_told_of_reloads() {
     let pid = wait_for_pid(&server, "ids", 1);
     let _stray = Stray(pid);
     server.signal(Signal::SIGHUP);
-    server.eventually("it was told", || site.read("said") == "reloaded\n");
-    assert!(proc::lives(pid));
+    server.eventually("it received SIGHUP", || site.read("said") == "reloaded\n");
+    assert!(proc::is_running(pid));
     server.signal(Signal::SIGTERM);
     is_gone(&server, pid);
     assert!(server.wait_for_exit().unwrap().success());
 }
 
 #[test]
-fn a_daemon_can_have_a_user_of_its_own() {
+fn a_service_can_run_as_another_user() {
     if needs_root() || under_uwsgi() {
         return;
     }
@@ -632,7 +634,7 @@ fn a_daemon_can_have_a_user_of_its_own() {
 }
 
 #[test]
-fn a_user_of_its_own_needs_root() {
+fn another_user_for_a_service_needs_root() {
     if needs_root() || under_uwsgi() {
         return;
     }
@@ -649,7 +651,7 @@ fn a_user_of_its_own_needs_root() {
 }
 
 #[test]
-fn a_key_that_is_not_served_is_refused() {
+fn an_unknown_key_is_refused() {
     if differs("An unknown key of attach-daemon2 or cron2 is refused; uWSGI ignores it.") {
         return;
     }
@@ -661,7 +663,7 @@ fn a_key_that_is_not_served_is_refused() {
     assert!(refusal.log.contains("ns_pid"), "{}", refusal.log);
 }
 
-/// Something like Redis: it answers PING on a Unix socket, one connection after the other.
+/// A store like Redis: it answers PING on a Unix socket, one connection at a time.
 const STORE: &str = r#"
 import os, socket
 listener = socket.socket(socket.AF_UNIX)
@@ -677,7 +679,7 @@ while True:
     peer.close()
 "#;
 
-/// An application that asks the store; `/wait` does so only when the file `go` is there.
+/// An application that sends PING to the store; `/wait` does so after the file `go` exists.
 const CLIENT: &str = r#"
 import os, socket, time
 
@@ -695,14 +697,14 @@ def application(environ, start_response):
 "#;
 
 #[test]
-fn an_application_uses_its_companion_until_its_last_request() {
+fn services_stop_after_the_last_request() {
     let site = Site::of(CLIENT);
     site.write("store.py", STORE);
     let python = system_python();
     let command = format!("exec {} store.py", python.display());
     let mut server = site.server().set("attach-daemon", command).start();
     server.eventually("the store listens", || site.has("store.sock"));
-    server.get("/").says("+PONG\r\n");
+    server.get("/").expect_text("+PONG\r\n");
     if differs("Services stop after the last request has finished; uWSGI stops them first.") {
         return;
     }
@@ -727,14 +729,14 @@ fn services_leave_no_descriptor_in_the_master() {
     let (before, workers) = server.descriptors();
     assert_eq!(workers.len(), 1);
     for round in 2..6 {
-        kit_kill(last);
+        kill(last);
         last = wait_for_pid(&server, "ids", round);
     }
-    server.eventually("it has as many as before", || {
+    server.eventually("the master has as many descriptors as before", || {
         server.descriptors().0 == before
     });
     let without = Site::with("hello").server().start();
-    server.eventually("workers have none of it", || {
+    server.eventually("no worker has its descriptor", || {
         server.descriptors().1 == without.descriptors().1
     });
 }

@@ -1,5 +1,5 @@
-//! The page docs/differences.md: every sentence that a test says about a difference stands there, under
-//! the area that the test's file is about, and nothing else does.
+//! The page docs/differences.md: it lists each sentence of a test about a difference under the area of the test's
+//! file, and no other sentence.
 
 use std::collections::BTreeSet;
 use std::fmt::Write as _;
@@ -13,7 +13,7 @@ fn root() -> PathBuf {
     PathBuf::from(env!("CARGO_MANIFEST_DIR"))
 }
 
-/// The string literals of all calls in a source text, without the line breaks inside them.
+/// The string literals of all calls in a source text, without line breaks.
 fn sentences(source: &str) -> Vec<String> {
     let call = concat!("differs", "(");
     let literals = source
@@ -40,7 +40,7 @@ fn area(source: &str) -> String {
     line.split(':').next().unwrap_or_default().to_owned()
 }
 
-/// The part of the page that the tests make.
+/// The generated part of the page.
 fn expected() -> String {
     let mut files: Vec<_> = fs::read_dir(root().join("tests/suite"))
         .unwrap()
@@ -65,7 +65,7 @@ fn expected() -> String {
 }
 
 #[test]
-fn the_page_holds_what_the_tests_say() {
+fn the_page_lists_the_sentences_of_the_tests() {
     let path = root().join(PAGE);
     let page = fs::read_to_string(&path).unwrap();
     let (intro, stands) = page
@@ -97,7 +97,7 @@ fn every_difference_is_one_sentence() {
 }
 
 #[test]
-fn the_pages_that_the_page_names_are_there() {
+fn the_links_of_the_page_exist() {
     let page = fs::read_to_string(root().join(PAGE)).unwrap();
     let links = page
         .split("](")

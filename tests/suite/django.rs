@@ -8,14 +8,14 @@ use crate::kit::connection::Address;
 use crate::kit::nginx::Nginx;
 use crate::kit::*;
 
-/// The virtual environment with Django; `None` where it cannot be installed (no network).
+/// The virtual environment with Django; `None` if it cannot be installed (no network).
 fn venv() -> PathBuf {
     static MADE: OnceLock<PathBuf> = OnceLock::new();
     MADE.get_or_init(|| venv::shared("django", &system_python(), &["django"]))
         .clone()
 }
 
-/// A new project with its database, an administrator and its static files; www-data's, if root made it.
+/// A new project with a database, an administrator and static files. It belongs to www-data if the tests run as root.
 fn project() -> Site {
     let site = Site::with("django");
     let manage = |words: &[&str]| {
@@ -48,7 +48,7 @@ fn project() -> Site {
     site
 }
 
-/// The project served as the tutorial has it.
+/// Serves the project with the configuration of the tutorial.
 fn served(site: &Site) -> (Server, Nginx) {
     let launch = site
         .server()
@@ -145,7 +145,7 @@ fn a_django_site_works_behind_nginx() {
         cookies: Vec::new(),
     };
 
-    nginx.get("/").says("hello from Django");
+    nginx.get("/").expect_text("hello from Django");
     assert!(
         nginx
             .get("/static/admin/css/base.css")
@@ -171,7 +171,7 @@ fn a_django_site_works_behind_nginx() {
             .contains("a@example.com")
     );
     for n in 1..=5 {
-        browser.get("/count/").says(&n.to_string());
+        browser.get("/count/").expect_text(&n.to_string());
     }
 
     let upload = vec![b'u'; 20 << 20];
@@ -185,24 +185,24 @@ fn a_django_site_works_behind_nginx() {
     .concat();
     browser
         .ask("POST", "/upload/", boundary, &body)
-        .says(&upload.len().to_string());
+        .expect_text(&upload.len().to_string());
 
     assert_eq!(nginx.get("/stream/").expect(200).body.len(), 1000 * 1000);
     nginx.get("/nosuch/").expect(404);
     assert_eq!(nginx.errors(), "");
-    server.get("/").says("hello from Django");
+    server.get("/").expect_text("hello from Django");
     if is_root() {
-        nginx.get("/whoami/").says("33 33");
+        nginx.get("/whoami/").expect_text("33 33");
     }
 }
 
 #[test]
-fn an_exception_in_a_view_is_djangos_page() {
+fn an_exception_in_a_view_shows_the_error_page_of_django() {
     let site = project();
     let (mut server, nginx) = served(&site);
     nginx.get("/fail/").expect(500);
     server.expect_log("ZeroDivisionError");
-    nginx.get("/").says("hello from Django");
+    nginx.get("/").expect_text("hello from Django");
 }
 
 #[test]
@@ -235,10 +235,10 @@ fn a_django_site_works_over_http() {
         .http()
         .put(request)
         .answer()
-        .says("hello from Django");
+        .expect_text("hello from Django");
 }
 
 #[test]
-fn the_virtual_environment_is_within_everybodys_reach() {
+fn every_user_can_reach_the_virtual_environment() {
     assert!(reachable(&venv()), "{}", venv().display());
 }

@@ -1,11 +1,11 @@
-//! Capabilities of vassals: `emperor-cap`. Skipped where the tests do not run as root.
+//! Capabilities of vassals: `emperor-cap`. These tests need root.
 
 use std::fs;
 use std::os::unix::fs::{PermissionsExt, chown};
 
 use nix::sys::signal::Signal;
 
-use crate::kit::emperor::{Emperor, app, drop_in, ini, site};
+use crate::kit::emperor::{Emperor, add_vassal, app, ini, site};
 use crate::kit::*;
 
 const WWW_DATA: u32 = 33;
@@ -17,7 +17,7 @@ const SETGID: u64 = 1 << 6;
 const SETUID: u64 = 1 << 7;
 const NET_BIND_SERVICE: u64 = 1 << 10;
 
-/// A port that only root may listen on, and that nobody does.
+/// A port below 1024 on which no process listens.
 fn privileged_port() -> u16 {
     use std::sync::atomic::{AtomicU16, Ordering};
     static NEXT: AtomicU16 = AtomicU16::new(0);
@@ -30,12 +30,13 @@ fn privileged_port() -> u16 {
     }
 }
 
-/// One set of a process's capabilities, by its line in /proc; `u64::MAX` where there is no such process.
+/// A capability set of a process, from its line in /proc; `u64::MAX` if there is no such process.
 fn set(pid: i32, key: &str) -> u64 {
     u64::from_str_radix(&proc::status(pid, key), 16).unwrap_or(u64::MAX)
 }
 
-/// Whether this process, and what it executes, has just these. Root hands nothing on: it is given all that is possible.
+/// Whether a process has exactly these capabilities and passes them to what it executes. A process of root passes
+/// none: execve(2) gives root all capabilities of the bounding set.
 fn has_just(pid: i32, bits: u64) -> bool {
     let is_root = proc::status(pid, "Uid") == "0 0 0 0";
     let handed_on = if is_root { 0 } else { bits };
@@ -45,7 +46,7 @@ fn has_just(pid: i32, bits: u64) -> bool {
         && (!is_root || possible == bits)
 }
 
-/// Waits until a vassal's master, its zygote and its worker have just these capabilities.
+/// Waits until a vassal's master, zygote and worker have exactly these capabilities.
 #[track_caller]
 fn all_have_just(emperor: &Emperor, name: &str, bits: u64) {
     let what = format!("all processes of {name} have {bits:x}");
@@ -59,24 +60,24 @@ fn all_have_just(emperor: &Emperor, name: &str, bits: u64) {
     });
 }
 
-/// A program that writes what it may do to a file.
+/// A program that writes its capabilities to a file.
 fn witness(site: &Site, name: &str, then: &str) -> String {
     let file = site.file(name);
-    let told = site.at(&format!("run/{name}.told"));
+    let caps = site.at(&format!("run/{name}.caps"));
     let text =
-        format!("#!/bin/sh\n{{ grep CapEff /proc/self/status > {told}; }} 2> /dev/null\n{then}\n");
+        format!("#!/bin/sh\n{{ grep CapEff /proc/self/status > {caps}; }} 2> /dev/null\n{then}\n");
     fs::write(&file, text).unwrap();
     fs::set_permissions(&file, fs::Permissions::from_mode(0o755)).unwrap();
     site.at(name)
 }
 
 fn witnessed(site: &Site, name: &str) -> u64 {
-    let told = fs::read_to_string(site.file(&format!("run/{name}.told"))).unwrap_or_default();
-    let bits = told.split_whitespace().nth(1).unwrap_or_default();
+    let caps = fs::read_to_string(site.file(&format!("run/{name}.caps"))).unwrap_or_default();
+    let bits = caps.split_whitespace().nth(1).unwrap_or_default();
     u64::from_str_radix(bits, 16).unwrap_or(u64::MAX)
 }
 
-/// A site in which somebody may put sockets into `run/`.
+/// A site whose directory `run/` belongs to `owner`.
 fn site_of(owner: u32) -> Site {
     let site = site();
     fs::create_dir(site.file("run")).unwrap();
@@ -84,8 +85,8 @@ fn site_of(owner: u32) -> Site {
     site
 }
 
-/// Drops a vassal of this owner into the directory whose socket is in `run/`.
-fn drop_in_run(site: &Site, name: &str, owner: u32, more: &str) {
+/// Adds a vassal whose file belongs to `owner` and whose socket is in `run/`.
+fn add_vassal_in_run(site: &Site, name: &str, owner: u32, more: &str) {
     site.write(&format!("{name}.py"), &app(name));
     let text = ini(site, name).replace(&format!("{name}.sock"), &format!("run/{name}.sock"));
     site.write("new", &(text + more));
@@ -93,8 +94,8 @@ fn drop_in_run(site: &Site, name: &str, owner: u32, more: &str) {
     fs::rename(site.file("new"), site.file(&format!("vassals/{name}.ini"))).unwrap();
 }
 
-/// Drops a vassal at a TCP port into the directory.
-fn drop_in_at(site: &Site, name: &str, owner: u32, port: u16, more: &str) {
+/// Adds a vassal that listens on a TCP port.
+fn add_vassal_at_port(site: &Site, name: &str, owner: u32, port: u16, more: &str) {
     site.write(&format!("{name}.py"), &app(name));
     let text = ini(site, name).replace(
         &site.at(&format!("{name}.sock")),
@@ -105,7 +106,7 @@ fn drop_in_at(site: &Site, name: &str, owner: u32, port: u16, more: &str) {
     fs::rename(site.file("new"), site.file(&format!("vassals/{name}.ini"))).unwrap();
 }
 
-/// What a vassal at a TCP port answers, empty while it does not serve.
+/// The body of the response on a TCP port; empty if no vassal serves it.
 fn answer_at(port: u16) -> String {
     let Ok(mut connection) = Address::Tcp(format!("127.0.0.1:{port}")).try_connect() else {
         return String::new();
@@ -115,7 +116,7 @@ fn answer_at(port: u16) -> String {
 }
 
 #[test]
-fn a_vassal_that_is_another_user_has_these_capabilities() {
+fn a_vassal_of_another_user_has_the_configured_capabilities() {
     if needs_root()
         || differs(
             "emperor-cap also applies to vassals that do not run as root; uWSGI applies it to root's only.",
@@ -125,8 +126,8 @@ fn a_vassal_that_is_another_user_has_these_capabilities() {
     }
     let site = site_of(WWW_DATA);
     let port = privileged_port();
-    drop_in_run(&site, "a", WWW_DATA, "");
-    drop_in_at(&site, "b", WWW_DATA, port, "");
+    add_vassal_in_run(&site, "a", WWW_DATA, "");
+    add_vassal_at_port(&site, "b", WWW_DATA, port, "");
     let (start, stop) = (witness(&site, "start", ""), witness(&site, "stop", ""));
     let words = [
         "--uid=www-data",
@@ -139,11 +140,11 @@ fn a_vassal_that_is_another_user_has_these_capabilities() {
         &stop,
     ];
     let emperor = Emperor::with(&site, &words);
-    emperor.says("run/a", "a");
+    emperor.expect_text("run/a", "a");
     let server = &emperor.server;
     server.eventually("the port is served", || answer_at(port) == "b");
     all_have_just(&emperor, "a", NET_BIND_SERVICE);
-    // the emperor itself can hand them on, and no more
+    // the emperor keeps only what it needs to pass the capabilities on
     let own = emperor.server.master;
     assert_eq!(set(own, "CapPrm"), KILL | NET_BIND_SERVICE);
     for key in ["CapEff", "CapInh", "CapAmb"] {
@@ -151,7 +152,7 @@ fn a_vassal_that_is_another_user_has_these_capabilities() {
     }
     site.write("a.py", &app("two"));
     server::send(emperor.pid("a"), Signal::SIGHUP);
-    emperor.says("run/a", "two");
+    emperor.expect_text("run/a", "two");
     all_have_just(&emperor, "a", NET_BIND_SERVICE);
     assert_eq!(witnessed(&site, "start"), NET_BIND_SERVICE);
     fs::remove_file(site.file("vassals/a.ini")).unwrap();
@@ -162,14 +163,14 @@ fn a_vassal_that_is_another_user_has_these_capabilities() {
 }
 
 #[test]
-fn under_a_tyrant_each_owner_has_them_also_on_demand_and_by_a_wrapper() {
+fn under_a_tyrant_each_vassal_has_them_also_on_demand_and_with_a_wrapper() {
     if needs_root() || under_uwsgi() {
         return;
     }
     let site = site_of(NOBODY);
     let port = privileged_port();
-    drop_in_run(&site, "a", NOBODY, "");
-    drop_in_at(&site, "b", WWW_DATA, port, "on-demand = true\n");
+    add_vassal_in_run(&site, "a", NOBODY, "");
+    add_vassal_at_port(&site, "b", WWW_DATA, port, "on-demand = true\n");
     let program = format!("exec {} \"$@\"", binary().display());
     let wrapper = witness(&site, "wrapper", &program);
     let words = [
@@ -179,50 +180,50 @@ fn under_a_tyrant_each_owner_has_them_also_on_demand_and_by_a_wrapper() {
         &wrapper,
     ];
     let emperor = Emperor::with(&site, &words);
-    emperor.says("run/a", "a");
+    emperor.expect_text("run/a", "a");
     all_have_just(&emperor, "a", NET_BIND_SERVICE);
     assert_eq!(
         proc::status(emperor.pid("a"), "Uid"),
         "65534 65534 65534 65534"
     );
     assert_eq!(witnessed(&site, "wrapper"), NET_BIND_SERVICE);
-    // the process that binds it has gone when somebody asks
+    // the process that binds the socket ends before the first connection
     emperor
         .server
-        .eventually("b waits", || emperor.state("b").0 == "on demand");
+        .eventually("b is on demand", || emperor.state("b").0 == "on demand");
     assert_eq!(answer_at(port), "b");
     all_have_just(&emperor, "b", NET_BIND_SERVICE);
     emperor.server.stop();
 }
 
 #[test]
-fn a_vassal_that_is_root_has_no_others_and_gets_none_back() {
+fn a_vassal_of_root_has_no_other_capabilities_and_regains_none() {
     if needs_root() || under_uwsgi() {
         return;
     }
     let site = site();
-    drop_in(&site, "a", "one");
+    add_vassal(&site, "a", "one");
     let mut emperor = Emperor::with(&site, &["--emperor-cap=net_bind_service,dac_override"]);
-    emperor.says("a", "one");
+    emperor.expect_text("a", "one");
     all_have_just(&emperor, "a", NET_BIND_SERVICE | DAC_OVERRIDE);
     for process in proc::children(emperor.pid("a")) {
         assert_eq!(proc::status(process.pid, "Uid"), "0 0 0 0");
     }
-    // it cannot become anybody else, and does not begin to
+    // the vassal cannot change its user, and fails before it tries
     site.write("b.py", &app("b"));
     let text = ini(&site, "b") + "uid = www-data\npidfile = b.pid\n";
     site.write("vassals/b.ini", &text);
     emperor.server.expect_log("without setgid, setuid");
-    emperor.server.eventually("it is told", || {
+    emperor.server.eventually("it is reported", || {
         emperor.state("b").1.contains("emperor-cap")
     });
     assert!(!site.has("b.sock") && !site.has("b.pid"));
-    emperor.says("a", "one");
+    emperor.expect_text("a", "one");
     emperor.server.stop();
 }
 
 #[test]
-fn a_vassal_that_is_root_may_become_another_user_where_that_is_among_them() {
+fn a_vassal_of_root_may_change_its_user_with_setuid_and_setgid() {
     if needs_root() || under_uwsgi() {
         return;
     }
@@ -237,7 +238,7 @@ fn a_vassal_that_is_root_may_become_another_user_where_that_is_among_them() {
     ];
     let ports = vassals.map(|(name, _, more)| {
         let port = privileged_port();
-        drop_in_at(&site, name, 0, port, more);
+        add_vassal_at_port(&site, name, 0, port, more);
         port
     });
     let words = ["--emperor-cap=setuid,setgid,net_bind_service"];
@@ -255,26 +256,26 @@ fn a_vassal_that_is_root_may_become_another_user_where_that_is_among_them() {
 }
 
 #[test]
-fn a_vassals_own_cap_takes_the_others_away() {
+fn the_cap_option_of_a_vassal_removes_other_capabilities() {
     if needs_root() || under_uwsgi() {
         return;
     }
     let site = site_of(WWW_DATA);
-    // its uid has no effect, its cap has
-    drop_in_run(&site, "a", WWW_DATA, "uid = nobody\ncap = kill\n");
-    drop_in_run(&site, "b", WWW_DATA, "cap = net_raw\n");
+    // its uid has no effect, its cap has one
+    add_vassal_in_run(&site, "a", WWW_DATA, "uid = nobody\ncap = kill\n");
+    add_vassal_in_run(&site, "b", WWW_DATA, "cap = net_raw\n");
     let words = [
         "--uid=www-data",
         "--gid=www-data",
         "--emperor-cap=kill,net_bind_service",
     ];
     let mut emperor = Emperor::with(&site, &words);
-    emperor.says("run/a", "a");
+    emperor.expect_text("run/a", "a");
     emperor.server.expect_log("have no effect");
     all_have_just(&emperor, "a", KILL);
     assert_eq!(proc::status(emperor.pid("a"), "Uid"), "33 33 33 33");
     emperor.server.expect_log("cap = net_raw");
-    emperor.server.eventually("it is told", || {
+    emperor.server.eventually("it is reported", || {
         emperor.state("b").1.contains("emperor-cap")
     });
     assert!(!site.has("run/b.sock"));
@@ -282,7 +283,7 @@ fn a_vassals_own_cap_takes_the_others_away() {
 }
 
 #[test]
-fn an_emperor_cannot_give_what_it_does_not_have() {
+fn an_emperor_cannot_grant_capabilities_that_it_lacks() {
     if needs_root() || under_uwsgi() {
         return;
     }
@@ -299,7 +300,7 @@ fn an_emperor_cannot_give_what_it_does_not_have() {
         (powerless, "kill", "without setpcap"),
     ] {
         let site = site_of(WWW_DATA);
-        drop_in(&site, "a", "one");
+        add_vassal(&site, "a", "one");
         let (control, pidfile) = (site.at("run/control"), site.at("run/pid"));
         let words = [
             "--emperor",
@@ -320,12 +321,12 @@ fn an_emperor_cannot_give_what_it_does_not_have() {
 }
 
 #[test]
-fn without_root_an_emperor_hands_on_what_it_was_started_with() {
+fn an_emperor_without_root_grants_its_inherited_capabilities() {
     if needs_root() || under_uwsgi() {
         return;
     }
     let site = site_of(WWW_DATA);
-    drop_in_run(&site, "a", WWW_DATA, "");
+    add_vassal_in_run(&site, "a", WWW_DATA, "");
     let control = site.at("run/control");
     let words = ["--emperor", "vassals", "--emperor-control", &control];
     let words = [&words[..], &["--emperor-cap=kill"]].concat();
@@ -336,7 +337,7 @@ fn without_root_an_emperor_hands_on_what_it_was_started_with() {
         .only(&words)
         .under(&[&user[..], &more].concat());
     let mut server = server.spawn();
-    server.ends_otherwise();
+    server.allow_any_exit();
     server.eventually("the vassal serves", || emperor::ask(&site, "run/a") == "a");
     let children = proc::children(server.master);
     assert!(has_just(children[0].pid, KILL), "{children:?}");
@@ -344,14 +345,14 @@ fn without_root_an_emperor_hands_on_what_it_was_started_with() {
 }
 
 #[test]
-fn a_capability_that_does_not_exist_is_a_mistake_in_its_place() {
+fn an_unknown_capability_is_a_configuration_error_with_its_location() {
     if under_uwsgi() {
         return;
     }
     let site = site();
     let text = "[uwsgi]\nemperor = vassals\nemperor-cap = net_bind_service, fly\nvassal-cap = 12\n";
     site.write("emperor.ini", text);
-    let output = site.operator(&["check", &site.at("emperor.ini")]);
+    let output = site.command(&["check", &site.at("emperor.ini")]);
     let said = String::from_utf8_lossy(&output.stdout).into_owned();
     assert!(!output.status.success(), "{said}");
     assert!(

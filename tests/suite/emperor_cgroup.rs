@@ -1,7 +1,8 @@
-//! Cgroups of vassals: one for each, their limits, and refusals where none can be made.
+//! Cgroups of vassals: one for each, their limits, and refusals without write access to cgroups.
 //!
-//! What needs groups starts its emperor in a fresh one, and is left out where none can be made: `KIT_CGROUP` names a
-//! directory of cgroup v2 to make it in; else it is the root of all groups, for root. Limits need its controllers there.
+//! Tests that need cgroups start their emperor in a new one. They are skipped if it cannot be created. `KIT_CGROUP`
+//! names a directory of cgroup v2 for it; the default is the root of the hierarchy, for root. Tests of limits need
+//! the controllers in that directory.
 
 use std::fs;
 use std::os::unix::fs::{MetadataExt, chown};
@@ -10,20 +11,20 @@ use std::sync::atomic::{AtomicU32, Ordering};
 
 use nix::sys::signal::Signal;
 
-use crate::kit::emperor::{Emperor, app, drop_in, ini, site};
+use crate::kit::emperor::{Emperor, add_vassal, app, ini, site};
 use crate::kit::server::send;
 use crate::kit::wait::{DEADLINE, eventually, within};
 use crate::kit::*;
 
 const WWW_DATA: u32 = 33;
 
-/// A fresh group, for an emperor to be started in.
+/// A new cgroup in which an emperor is started.
 struct Group {
     path: PathBuf,
 }
 
 impl Group {
-    /// Makes one whose children can have these controllers; `None`, and a line about it, where that cannot be.
+    /// Creates a cgroup whose children have these controllers. If that fails, prints why and returns `None`.
     fn with(controllers: &[&str]) -> Option<Self> {
         static MADE: AtomicU32 = AtomicU32::new(0);
         if under_uwsgi() {
@@ -47,12 +48,12 @@ impl Group {
             );
             return None;
         }
-        // else the kernel swaps before it kills
+        // the kernel would swap before it kills
         let _ = fs::write(group.path.join("memory.swap.max"), "0");
         Some(group)
     }
 
-    /// An emperor that is started in it.
+    /// Starts an emperor in the cgroup.
     fn emperor(&self, site: &Site, options: &[&str]) -> Emperor {
         Self::emperor_in(&self.path, site, options)
     }
@@ -95,7 +96,7 @@ impl Drop for Group {
     }
 }
 
-/// Where cgroup v2 is mounted, if its root may be written to.
+/// The mount point of cgroup v2, if it is writable.
 fn root_of_groups() -> Option<PathBuf> {
     let mounts = fs::read_to_string("/proc/self/mountinfo").unwrap();
     let line = mounts.lines().find(|line| line.contains(" - cgroup2 "));
@@ -109,7 +110,7 @@ fn root_of_groups() -> Option<PathBuf> {
     path
 }
 
-/// An application that tells which group it is in.
+/// An application that responds with its cgroup.
 const PLACE: &str = "\
 def application(environ, start_response):
     start_response('200 OK', [])
@@ -117,8 +118,8 @@ def application(environ, start_response):
     return [line.encode() for line in lines if line.startswith('0::')]
 ";
 
-/// Drops in a vassal that tells its group.
-fn drop_in_place(site: &Site, name: &str, more: &str) {
+/// Adds a vassal that responds with its cgroup.
+fn add_vassal_with_group(site: &Site, name: &str, more: &str) {
     site.write(&format!("{name}.py"), PLACE);
     site.write(&format!("vassals/{name}.ini"), &(ini(site, name) + more));
 }
@@ -130,11 +131,11 @@ fn is_in(emperor: &Emperor, name: &str, group: &str) {
 }
 
 #[test]
-fn an_emperor_that_has_no_group_of_its_own_does_not_start_with_limits() {
+fn an_emperor_that_is_not_alone_in_its_cgroup_refuses_limits() {
     if under_uwsgi() {
         return;
     }
-    // whatever group this is, the tests live in it too
+    // the test process is in the emperor's cgroup too
     for option in ["--cgroup-memory-max=100M", "--cgroup-pids-max=max"] {
         let site = site();
         let words = ["--emperor", "vassals", option];
@@ -149,7 +150,7 @@ fn an_emperor_that_has_no_group_of_its_own_does_not_start_with_limits() {
 }
 
 #[test]
-fn an_instance_without_an_emperor_has_no_group() {
+fn an_instance_without_an_emperor_has_no_cgroup() {
     if under_uwsgi() {
         return;
     }
@@ -161,13 +162,13 @@ fn an_instance_without_an_emperor_has_no_group() {
     }
     let ini = site.at("one.ini");
     site.write("one.ini", "[uwsgi]\nhttp = :0\ncgroup-cpu-max = 50%\n");
-    let said = site.operator(&["check", &ini]);
+    let said = site.command(&["check", &ini]);
     let said = String::from_utf8_lossy(&said.stdout).into_owned();
     assert!(said.contains("applies only to a vassal"), "{said}");
 }
 
 #[test]
-fn values_that_mean_nothing_are_refused() {
+fn invalid_limits_are_refused() {
     if under_uwsgi() {
         return;
     }
@@ -188,31 +189,31 @@ fn values_that_mean_nothing_are_refused() {
 }
 
 #[test]
-fn a_vassal_that_asks_for_limits_where_there_are_no_groups_fails_alone() {
+fn without_cgroups_only_a_vassal_with_limits_fails() {
     if under_uwsgi() {
         return;
     }
     let site = site();
-    drop_in(&site, "good", "good");
+    add_vassal(&site, "good", "good");
     site.write("bad.py", &app("bad"));
     site.write(
         "vassals/bad.ini",
         &(ini(&site, "bad") + "cgroup-pids-max = 50\n"),
     );
     let mut emperor = Emperor::with(&site, &["--emperor-throttle", "600000"]);
-    emperor.says("good", "good");
+    emperor.expect_text("good", "good");
     emperor.server.expect_log("the emperor creates no cgroups");
     let server = &emperor.server;
-    server.eventually("it is told", || emperor.state("bad").0 == "backing off");
+    server.eventually("it is reported", || emperor.state("bad").0 == "backing off");
     assert!(
         emperor
             .state("bad")
             .1
             .contains("the emperor creates no cgroups")
     );
-    drop_in(&site, "bad", "mended");
-    emperor.says("bad", "mended");
-    // and one that serves goes on without them
+    add_vassal(&site, "bad", "mended");
+    emperor.expect_text("bad", "mended");
+    // a vassal that already serves goes on without limits
     site.write(
         "vassals/good.ini",
         &(ini(&site, "good") + "cgroup-pids-max = 50\n"),
@@ -220,18 +221,18 @@ fn a_vassal_that_asks_for_limits_where_there_are_no_groups_fails_alone() {
     emperor
         .server
         .wait_for_log("vassal good.ini: its reload is given up");
-    emperor.says("good", "good");
+    emperor.expect_text("good", "good");
     emperor.server.stop();
 }
 
 #[test]
-fn each_vassal_runs_in_a_group_of_its_own() {
+fn each_vassal_runs_in_a_separate_cgroup() {
     let Some(group) = Group::with(&[]) else {
         return;
     };
     let site = site();
-    drop_in_place(&site, "a", "");
-    drop_in_place(&site, "b", "");
+    add_vassal_with_group(&site, "a", "");
+    add_vassal_with_group(&site, "b", "");
     fs::rename(site.file("vassals/b.ini"), site.file("vassals/b c+d.ini")).unwrap();
     let emperor = group.emperor(&site, &["--cgroup-memory-max", "max"]);
     is_in(&emperor, "a", "vassal-a.ini");
@@ -249,7 +250,7 @@ fn each_vassal_runs_in_a_group_of_its_own() {
             "{pid}: {inside}"
         );
     }
-    // a reload stays in it, and a new process enters it
+    // a reload keeps the cgroup, and a new process enters it
     site.write("vassals/a.ini", &ini(&site, "a"));
     emperor.server.wait_for_log("vassal a.ini: reloaded");
     is_in(&emperor, "a", "vassal-a.ini");
@@ -262,7 +263,7 @@ fn each_vassal_runs_in_a_group_of_its_own() {
 }
 
 #[test]
-fn what_lives_on_keeps_its_group() {
+fn a_cgroup_with_a_surviving_process_stays() {
     let Some(group) = Group::with(&[]) else {
         return;
     };
@@ -279,15 +280,15 @@ def application(environ, start_response):
     let emperor = group.emperor(&site, &["--cgroup-pids-max", "max"]);
     let server = &emperor.server;
     let mut left = 0;
-    server.eventually("it has started something", || {
+    server.eventually("it has started a process", || {
         left = emperor.ask("a").parse().unwrap_or(0);
         left > 0
     });
     fs::remove_file(site.file("vassals/a.ini")).unwrap();
     server.wait_for_log(&format!("stays: pid {left} lives on in it"));
     assert!(group.has("vassal-a.ini"));
-    // the next one joins it
-    drop_in_place(&site, "a", "");
+    // the next vassal with the name enters the same cgroup
+    add_vassal_with_group(&site, "a", "");
     is_in(&emperor, "a", "vassal-a.ini");
     fs::remove_file(site.file("vassals/a.ini")).unwrap();
     server.wait_for_lines(&format!("stays: pid {left} lives on in it"), 2);
@@ -297,7 +298,7 @@ def application(environ, start_response):
 }
 
 #[test]
-fn an_emperor_that_is_no_longer_root_makes_groups_too() {
+fn an_emperor_that_has_dropped_root_creates_cgroups() {
     if needs_root() {
         return;
     }
@@ -306,7 +307,7 @@ fn an_emperor_that_is_no_longer_root_makes_groups_too() {
     };
     let site = site();
     chown(site.path(), Some(WWW_DATA), Some(WWW_DATA)).unwrap();
-    drop_in_place(&site, "a", "");
+    add_vassal_with_group(&site, "a", "");
     let options = [
         "--uid",
         "www-data",
@@ -327,7 +328,7 @@ fn an_emperor_that_is_no_longer_root_makes_groups_too() {
 }
 
 #[test]
-fn a_tyrants_tenant_cannot_leave_his_group() {
+fn a_tenant_cannot_leave_its_cgroup() {
     if needs_root() {
         return;
     }
@@ -358,19 +359,19 @@ def application(environ, start_response):
     chown(site.file("a.ini"), Some(WWW_DATA), Some(WWW_DATA)).unwrap();
     fs::rename(site.file("a.ini"), site.file("vassals/a.ini")).unwrap();
     let emperor = group.emperor(&site, &["--emperor-tyrant", "--cgroup-memory-max", "max"]);
-    emperor.says("run/a", "[]");
+    emperor.expect_text("run/a", "[]");
     emperor.server.stop();
 }
 
 #[test]
-fn a_vassals_own_file_narrows_what_the_emperor_allows() {
+fn a_vassal_may_lower_the_limits_of_the_emperor() {
     let Some(group) = Group::with(&["memory", "cpu", "pids"]) else {
         return;
     };
     let site = site();
-    drop_in_place(&site, "a", "");
+    add_vassal_with_group(&site, "a", "");
     let narrow = "cgroup-memory-max = 100M\ncgroup-cpu-max = 20000 50000\ncgroup-pids-max = 600\n";
-    drop_in_place(&site, "b", narrow);
+    add_vassal_with_group(&site, "b", narrow);
     let options = [
         "--cgroup-memory-max",
         "200M",
@@ -394,17 +395,21 @@ fn a_vassals_own_file_narrows_what_the_emperor_allows() {
     for part in ["limits", " of 100 MiB, cpu 40%, tasks ", " of 400"] {
         assert!(status.contains(part), "{status}");
     }
-    // a reload takes them anew, in one direction and the other
+    // a reload removes limits and adds limits
     let server = &emperor.server;
-    drop_in_place(&site, "b", "cgroup-memory-max = 1G\n");
-    server.eventually("only the emperor's hold", || limits("b") == own);
-    drop_in_place(&site, "b", "cgroup-pids-max = 300\n");
-    server.eventually("its own holds", || limits("b")[2] == "300");
+    add_vassal_with_group(&site, "b", "cgroup-memory-max = 1G\n");
+    server.eventually("only the limits of the emperor apply", || {
+        limits("b") == own
+    });
+    add_vassal_with_group(&site, "b", "cgroup-pids-max = 300\n");
+    server.eventually("the limit of the vassal applies", || {
+        limits("b")[2] == "300"
+    });
     emperor.server.stop();
 }
 
 #[test]
-fn a_kill_for_want_of_the_groups_memory_is_told_as_such() {
+fn an_oom_kill_in_the_cgroup_is_reported_as_such() {
     let Some(group) = Group::with(&["memory"]) else {
         return;
     };
@@ -421,23 +426,23 @@ def application(environ, start_response):
         "vassals/a.ini",
         &(ini(&site, "a") + "cgroup-memory-max = 120M\n"),
     );
-    drop_in(&site, "b", "undisturbed");
+    add_vassal(&site, "b", "undisturbed");
     let mut emperor = group.emperor(&site, &["--cgroup-memory-max", "max"]);
-    emperor.says("a", "little");
-    emperor.says("b", "undisturbed");
+    emperor.expect_text("a", "little");
+    emperor.expect_text("b", "undisturbed");
     let address = Address::Unix(site.file("a.sock"));
     let mut connection = address.try_connect().unwrap();
     connection.put(&get("/much").bytes());
     emperor
         .server
         .expect_log("its cgroup has reached memory.max");
-    emperor.says("a", "little");
-    emperor.says("b", "undisturbed");
+    emperor.expect_text("a", "little");
+    emperor.expect_text("b", "undisturbed");
     emperor.server.stop();
 }
 
 #[test]
-fn a_vassal_cannot_have_more_processes_than_its_group_may() {
+fn a_vassal_cannot_exceed_the_process_limit_of_its_cgroup() {
     let Some(group) = Group::with(&["pids"]) else {
         return;
     };
@@ -463,17 +468,17 @@ def application(environ, start_response):
     site.write("a.py", forking);
     site.write("vassals/a.ini", &ini(&site, "a"));
     let emperor = group.emperor(&site, &["--cgroup-pids-max", "40"]);
-    emperor.says("a", "fewer");
+    emperor.expect_text("a", "fewer");
     emperor.server.stop();
 }
 
 #[test]
-fn a_group_is_left_to_an_emperor_that_is_killed_and_taken_by_the_next() {
+fn the_cgroup_of_a_killed_emperor_is_used_by_the_next() {
     let Some(group) = Group::with(&[]) else {
         return;
     };
     let site = site();
-    drop_in_place(&site, "a", "");
+    add_vassal_with_group(&site, "a", "");
     let mut emperor = group.emperor(&site, &["--cgroup-memory-max", "max"]);
     is_in(&emperor, "a", "vassal-a.ini");
     emperor.server.signal(Signal::SIGKILL);
@@ -482,7 +487,7 @@ fn a_group_is_left_to_an_emperor_that_is_killed_and_taken_by_the_next() {
         group.read("vassal-a.ini/cgroup.procs").is_empty()
     });
     drop(emperor);
-    // a group whose children have controllers can hold no process, so the next one comes where this one was
+    // a cgroup whose children have controllers holds no process, so the next emperor starts in the child of the first
     let own = group.path.join("emperor");
     let emperor = Group::emperor_in(&own, &site, &["--cgroup-memory-max", "max"]);
     is_in(&emperor, "a", "vassal-a.ini");

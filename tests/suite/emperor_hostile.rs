@@ -9,15 +9,15 @@ use std::time::Instant;
 
 use nix::sys::signal::Signal;
 
-use crate::kit::emperor::{Emperor, app, drop_in, ini, site};
+use crate::kit::emperor::{Emperor, add_vassal, app, ini, site};
 use crate::kit::server::send;
 use crate::kit::*;
 
-/// A tenant and one whom he would like to be.
+/// Users: a hostile tenant and another user.
 const TENANT: u32 = 12_002;
 const OTHER: u32 = 12_001;
 
-/// A vassal's file of that owner, put in its place whole.
+/// Replaces a vassal's file atomically by one of this owner.
 fn own(site: &Site, path: &str, owner: u32, text: &str) {
     let made = site.file("made");
     fs::write(&made, text).unwrap();
@@ -26,7 +26,7 @@ fn own(site: &Site, path: &str, owner: u32, text: &str) {
 }
 
 #[test]
-fn a_link_to_a_file_of_another_is_not_run_as_him() {
+fn a_link_to_a_file_of_another_user_is_not_run_as_that_user() {
     if needs_root()
         || differs(
             "Under emperor-tyrant a vassal is not started when a symbolic link on the way to its file belongs to neither root nor the file's owner.",
@@ -46,10 +46,10 @@ fn a_link_to_a_file_of_another_is_not_run_as_him() {
     let mut emperor = Emperor::with(&site, &["--emperor-tyrant"]);
     emperor.server.expect_log("a link on the way to it");
     assert_eq!(emperor.state("a").0, "failed");
-    // root's links are the usual way
+    // links of root are allowed
     lchown(&link, Some(0), Some(0)).unwrap();
-    emperor.says("run/a", "a");
-    // a link behind it that is somebody else's, as in a directory of his
+    emperor.expect_text("run/a", "a");
+    // a link of another user behind a link of root, as in a directory of that user
     symlink(site.file("others.ini"), site.file("his")).unwrap();
     lchown(site.file("his"), Some(TENANT), Some(TENANT)).unwrap();
     symlink(site.file("his"), site.file("aside")).unwrap();
@@ -62,26 +62,26 @@ fn a_link_to_a_file_of_another_is_not_run_as_him() {
 }
 
 #[test]
-fn a_file_that_is_exchanged_while_its_vassal_starts_is_not_read() {
+fn a_file_replaced_during_the_start_of_its_vassal_is_not_read() {
     if under_uwsgi() {
         return;
     }
     let site = site();
-    drop_in(&site, "a", "a");
-    let output = std::process::Command::new(binary())
-        .args(["--ini", "a.ini"])
+    add_vassal(&site, "a", "a");
+    let output = site
+        .ruwsgi(&["--ini", "a.ini"])
         .current_dir(site.file("vassals"))
         .env("RUWSGI_EMPEROR_FILE", "a.ini")
         .env("RUWSGI_EMPEROR_OWNER", OTHER.to_string())
         .output()
         .unwrap();
     assert!(!output.status.success());
-    let told = String::from_utf8_lossy(&output.stderr);
-    assert!(told.contains(&format!("to uid {OTHER} when")), "{told}");
+    let output = String::from_utf8_lossy(&output.stderr);
+    assert!(output.contains(&format!("to uid {OTHER} when")), "{output}");
 }
 
-/// A program in the place of ruwsgi for the vassal `evil`, as a tenant may put one in the place of his master: `c` is the
-/// channel to the emperor, `say` speaks over it.
+/// A program that a tenant runs instead of ruwsgi for the vassal `evil`. `c` is the channel to the emperor; `say`
+/// sends a message on it.
 fn wrapper(site: &Site, evil: &str) -> String {
     let (python, binary) = (system_python(), binary());
     let text = format!(
@@ -103,17 +103,17 @@ def say(message, *fds):
     site.at("wrapper")
 }
 
-/// An emperor over a vassal that is in order, `good`, and one that is not.
+/// An emperor over a working vassal, `good`, and a hostile one, `evil`.
 fn emperor_with(evil: &str) -> Emperor {
     let site = site();
-    drop_in(&site, "good", "good");
+    add_vassal(&site, "good", "good");
     site.write("vassals/evil.ini", "[uwsgi]\n");
     let emperor = Emperor::with(&site, &["--emperor-wrapper", &wrapper(&site, evil)]);
-    emperor.says("good", "good");
+    emperor.expect_text("good", "good");
     emperor
 }
 
-/// Ends what does not end by itself, and the emperor.
+/// Kills the hostile process and stops the emperor.
 fn end(emperor: Emperor) {
     let evil = emperor.pid("evil");
     emperor.server.signal(Signal::SIGTERM);
@@ -122,14 +122,14 @@ fn end(emperor: Emperor) {
 }
 
 #[test]
-fn one_who_does_not_listen_holds_nobody_up() {
+fn a_vassal_that_does_not_read_its_channel_blocks_no_other() {
     if under_uwsgi() {
         return;
     }
     let emperor = emperor_with("say('Ready')\ntime.sleep(1000)\n");
     let ready = || emperor.state("evil").0 == "ready";
     emperor.server.eventually("it is ready", ready);
-    // more than its channel holds
+    // more messages than the channel's buffer holds
     for _ in 0..3_200 {
         let mut client = UnixStream::connect(emperor.site.file("control")).unwrap();
         let asked = client.write_all(b"{\"verb\":\"status\",\"name\":\"evil\",\"wait\":true}\n");
@@ -140,11 +140,11 @@ fn one_who_does_not_listen_holds_nobody_up() {
 }
 
 #[test]
-fn descriptors_that_nobody_wants_are_not_kept_and_their_closing_not_waited_for() {
+fn unexpected_descriptors_are_closed_without_blocking() {
     if under_uwsgi() {
         return;
     }
-    // a connection whose reader reads nothing, and that waits for him when it is closed
+    // a connection whose peer does not read, and whose close(2) blocks (SO_LINGER)
     let mut emperor = emperor_with(
         "listener = socket.create_server(('127.0.0.1', 0))\n\
          one = socket.create_connection(listener.getsockname())\n\
@@ -191,7 +191,7 @@ fn only_listening_sockets_are_kept() {
 }
 
 #[test]
-fn one_on_demand_that_never_serves_is_not_started_without_end() {
+fn an_on_demand_vassal_that_never_serves_is_not_restarted_endlessly() {
     if under_uwsgi() {
         return;
     }
@@ -217,7 +217,7 @@ fn one_on_demand_that_never_serves_is_not_started_without_end() {
 }
 
 #[test]
-fn what_a_vassal_says_commands_no_terminal_and_forges_no_line() {
+fn messages_of_a_vassal_are_escaped_in_logs_and_on_terminals() {
     if under_uwsgi() {
         return;
     }
@@ -235,14 +235,14 @@ fn what_a_vassal_says_commands_no_terminal_and_forges_no_line() {
 }
 
 #[test]
-fn no_user_keeps_root_from_asking() {
+fn a_user_cannot_block_the_control_socket_for_root() {
     if needs_root() || under_uwsgi() {
         return;
     }
     let emperor = emperor_with("say('Ready')\ntime.sleep(1000)\n");
     let file = emperor.site.file("vassals/evil.ini");
     chown(file, Some(TENANT), Some(TENANT)).unwrap();
-    // it has changed, and does not say that it has reloaded
+    // the file has changed, and the vassal does not report a reload
     emperor
         .server
         .eventually("it reloads", || emperor.state("evil").0 == "reloading");
@@ -269,10 +269,10 @@ fn no_user_keeps_root_from_asking() {
         .spawn()
         .unwrap();
     let mut held = [0; 4];
-    let mut told = tenant.stdout.take().unwrap();
-    told.read_exact(&mut held).unwrap();
+    let mut stdout = tenant.stdout.take().unwrap();
+    stdout.read_exact(&mut held).unwrap();
     assert_eq!(&held, b"held");
-    // those who hold the places wait for what never comes
+    // the clients that use up the connections wait for a response that never arrives
     assert_eq!(emperor.state("good").0, "ready");
     drop(tenant.stdin.take());
     tenant.wait().unwrap();
@@ -280,7 +280,7 @@ fn no_user_keeps_root_from_asking() {
 }
 
 #[test]
-fn another_user_gets_neither_the_keys_nor_the_environment_of_the_emperor() {
+fn another_user_has_no_access_to_keys_and_environment_of_the_emperor() {
     if needs_root()
         || differs(
             "Under emperor-tyrant a vassal inherits only PATH, the language and the time zone from the emperor's environment.",
@@ -291,7 +291,7 @@ fn another_user_gets_neither_the_keys_nor_the_environment_of_the_emperor() {
     let site = site();
     fs::create_dir(site.file("run")).unwrap();
     chown(site.file("run"), Some(OTHER), Some(OTHER)).unwrap();
-    // the numbers of keyctl(2) are those of each architecture
+    // the number of the system call keyctl(2) depends on the architecture
     let keys = "import ctypes, os, platform\n\
         libc = ctypes.CDLL(None)\n\
         KEYCTL = {'x86_64': 250, 'aarch64': 219}.get(platform.machine(), 219)\n\
@@ -303,9 +303,13 @@ fn another_user_gets_neither_the_keys_nor_the_environment_of_the_emperor() {
     site.write("a.py", &format!("{keys}{facts}"));
     let text = ini(&site, "a").replace("a.sock", "run/a.sock");
     own(&site, "vassals/a.ini", OTHER, &text);
-    // the stop hook is the emperor's own
+    // the stop hook runs with the emperor's environment
     let hook = site.file("hook");
-    fs::write(&hook, "#!/bin/sh\necho \"$PASSWORD\" > \"${0%/*}/told\"\n").unwrap();
+    fs::write(
+        &hook,
+        "#!/bin/sh\necho \"$PASSWORD\" > \"${0%/*}/password\"\n",
+    )
+    .unwrap();
     fs::set_permissions(&hook, fs::Permissions::from_mode(0o755)).unwrap();
     let options = ["--emperor-tyrant", "--vassals-stop-hook", &site.at("hook")];
     let emperor = Emperor::under(&site, &options, &["env", "PASSWORD=secret"]);
@@ -327,12 +331,12 @@ fn another_user_gets_neither_the_keys_nor_the_environment_of_the_emperor() {
     assert!(ours.is_empty() || ours != key, "{answer}");
     fs::remove_file(site.file("vassals/a.ini")).unwrap();
     emperor.server.eventually("the hook has run", || {
-        site.has("told") && site.read("told") == "secret\n"
+        site.has("password") && site.read("password") == "secret\n"
     });
     emperor.server.stop();
 }
 
-/// The number of our own session's keyring, as the emperor has inherited it; empty where there is none.
+/// The serial number of the session keyring that an emperor inherits from the tests; empty if there is none.
 fn session_keyring() -> String {
     let ask = "import ctypes, platform\n\
         number = {'x86_64': 250, 'aarch64': 219}.get(platform.machine(), 219)\n\
@@ -346,14 +350,14 @@ fn session_keyring() -> String {
 }
 
 #[test]
-fn a_vassal_has_a_session_of_its_own() {
+fn each_vassal_leads_a_session() {
     if under_uwsgi() {
         return;
     }
     let site = site();
-    drop_in(&site, "a", "a");
+    add_vassal(&site, "a", "a");
     let emperor = Emperor::over(&site);
-    emperor.says("a", "a");
+    emperor.expect_text("a", "a");
     let pid = emperor.pid("a");
     let stat = fs::read_to_string(format!("/proc/{pid}/stat")).unwrap();
     let session = stat.rsplit(") ").next().unwrap().split(' ').nth(3).unwrap();

@@ -1,6 +1,6 @@
 //! Isolation of vassals: failures of one vassal do not affect another.
 //!
-//! With `KIT_BIG=1` a hundred vassals for five minutes, else twelve for a few rounds.
+//! With `KIT_BIG=1` the test has a hundred vassals for five minutes, otherwise twelve for a few rounds.
 
 use std::collections::BTreeMap;
 use std::fs;
@@ -11,7 +11,7 @@ use std::time::{Duration, Instant};
 use crate::kit::emperor::{Emperor, app, ask, ini, site};
 use crate::kit::*;
 
-/// How many of each kind there are, how many are in order, and for how long.
+/// The number of vassals of each faulty kind, the number of working vassals, and the duration.
 struct Extent {
     troubled: usize,
     good: usize,
@@ -35,12 +35,12 @@ impl Extent {
     }
 }
 
-/// An application that ends its process now and then.
+/// An application that sometimes ends its process.
 const CRASHES: &str = "import os, threading, random\n\
     threading.Timer(random.uniform(0.2, 3), os.abort).start()\n\
     def application(environ, start_response):\n    start_response('200 OK', [])\n    return [b'here']\n";
 
-/// Makes the vassals of one kind.
+/// Adds the vassals of one kind.
 fn make(site: &Site, kind: &str, count: usize, text: impl Fn(&str) -> String) {
     for number in 0..count {
         let name = format!("{kind}{number}");
@@ -74,7 +74,7 @@ fn populate(site: &Site, extent: &Extent) {
     }
 }
 
-/// Edits those that are edited, and re-points those that are links.
+/// Edits the edited vassals, and changes the targets of the links.
 fn disturb(site: &Site, extent: &Extent, round: usize) {
     for number in 0..extent.troubled {
         let edited = format!("vassals/edited{number}.ini");
@@ -92,7 +92,7 @@ fn disturb(site: &Site, extent: &Extent, round: usize) {
     }
 }
 
-/// Asks each that is in order, again and again; the requests, and those that were lost.
+/// Sends requests to all working vassals in a loop. Returns the number of requests and the lost ones.
 fn ask_the_good(site: &Site, extent: &Extent, over: &AtomicBool) -> (usize, Vec<String>) {
     let (mut asked, mut lost) = (0, Vec::new());
     while !over.load(Ordering::Relaxed) {
@@ -103,13 +103,13 @@ fn ask_the_good(site: &Site, extent: &Extent, over: &AtomicBool) -> (usize, Vec<
                 lost.push(format!("request {asked} to good{number}: {answer:?}"));
             }
         }
-        // two cores have others to serve as well
+        // leaves CPU time to the vassals on a machine with two cores
         std::thread::sleep(Duration::from_millis(10));
     }
     (asked, lost)
 }
 
-/// How the vassals of each kind are, by what `ruwsgi ls` says.
+/// The states of the vassals in `ruwsgi ls`, by kind.
 fn states(emperor: &Emperor) -> BTreeMap<String, Vec<String>> {
     let output = emperor.command(&["ls", "--json"]);
     let rows: serde_json::Value = serde_json::from_slice(&output.stdout).unwrap_or_default();
@@ -129,7 +129,7 @@ fn states(emperor: &Emperor) -> BTreeMap<String, Vec<String>> {
 }
 
 #[test]
-fn the_troubles_of_some_cost_the_others_no_request() {
+fn faulty_vassals_cost_other_vassals_no_request() {
     if under_uwsgi() {
         return;
     }
@@ -138,7 +138,7 @@ fn the_troubles_of_some_cost_the_others_no_request() {
     populate(&site, &extent);
     let mut emperor = Emperor::with(&site, &["--emperor-throttle", "500"]);
     for number in 0..extent.good {
-        emperor.says(&format!("good{number}"), "here");
+        emperor.expect_text(&format!("good{number}"), "here");
     }
     let over = AtomicBool::new(false);
     let (asked, lost) = std::thread::scope(|scope| {
@@ -161,25 +161,27 @@ fn the_troubles_of_some_cost_the_others_no_request() {
     );
     assert!(asked > extent.good);
     emperor.server.expect_log("no such luck");
-    // once nobody edits any more, each is as it should be, and ls says so
-    emperor.server.eventually("ls tells the truth", || {
-        let states = states(&emperor);
-        let all = |kind: &str, count: usize, expected: &[&str]| {
-            let told = states.get(kind).map_or(&[][..], Vec::as_slice);
-            told.len() == count && told.iter().all(|state| expected.contains(&state.as_str()))
-        };
-        let again = ["backing off", "starting", "waiting"];
-        all("good", extent.good, &["ready"])
-            && all("edited", extent.troubled, &["ready"])
-            && all("linked", extent.troubled, &["ready"])
-            && all("malformed", extent.troubled, &again)
-            && all("raises", extent.troubled, &again)
-            && all(
-                "crashes",
-                extent.troubled,
-                &["ready", "starting", "backing off"],
-            )
-    });
+    // after the last edit `ruwsgi ls` shows the expected state of every vassal
+    emperor
+        .server
+        .eventually("ls shows the expected states", || {
+            let states = states(&emperor);
+            let all = |kind: &str, count: usize, expected: &[&str]| {
+                let found = states.get(kind).map_or(&[][..], Vec::as_slice);
+                found.len() == count && found.iter().all(|state| expected.contains(&state.as_str()))
+            };
+            let again = ["backing off", "starting", "waiting"];
+            all("good", extent.good, &["ready"])
+                && all("edited", extent.troubled, &["ready"])
+                && all("linked", extent.troubled, &["ready"])
+                && all("malformed", extent.troubled, &again)
+                && all("raises", extent.troubled, &again)
+                && all(
+                    "crashes",
+                    extent.troubled,
+                    &["ready", "starting", "backing off"],
+                )
+        });
     for number in 0..extent.good {
         assert_eq!(emperor.state(&format!("good{number}")).1, "");
     }

@@ -9,7 +9,7 @@ fn environ(launch: Launch) -> Value {
 }
 
 #[test]
-fn the_environ_holds_what_pep_3333_asks_for() {
+fn the_environ_has_the_keys_of_pep_3333() {
     let answer = environ(Site::with("environ").server());
     for (key, value) in [
         ("REQUEST_METHOD", "GET"),
@@ -35,7 +35,7 @@ fn the_environ_holds_what_pep_3333_asks_for() {
 }
 
 #[test]
-fn the_environ_holds_uwsgis_own_keys() {
+fn the_environ_has_the_keys_of_uwsgi() {
     let answer = environ(Site::with("environ").server());
     assert_eq!(answer["types"]["uwsgi.version"], "bytes");
     let node = std::fs::read_to_string("/proc/sys/kernel/hostname").unwrap();
@@ -46,7 +46,7 @@ fn the_environ_holds_uwsgis_own_keys() {
 }
 
 #[test]
-fn the_script_name_is_always_there() {
+fn script_name_is_always_set() {
     if differs("SCRIPT_NAME is always in the environ; in uWSGI only if the web server sends it.") {
         return;
     }
@@ -54,7 +54,7 @@ fn the_script_name_is_always_there() {
 }
 
 #[test]
-fn the_input_says_that_it_ends() {
+fn wsgi_input_terminated_is_set() {
     if differs(
         "wsgi.input_terminated is True, because wsgi.input ends with the body; uWSGI does not set it.",
     ) {
@@ -67,7 +67,7 @@ fn the_input_says_that_it_ends() {
 }
 
 #[test]
-fn multithread_and_multiprocess_say_what_is_configured() {
+fn multithread_and_multiprocess_match_the_configuration() {
     for (processes, threads) in [(1, 1), (1, 2), (2, 1), (2, 2)] {
         let launch = Site::with("environ")
             .server()
@@ -85,7 +85,7 @@ fn multithread_and_multiprocess_say_what_is_configured() {
 }
 
 #[test]
-fn https_makes_the_scheme_https() {
+fn https_sets_the_scheme() {
     let server = Site::with("environ").server().start();
     let scheme =
         |request: &Request| server.send(request).expect(200).json()["wsgi.url_scheme"].clone();
@@ -102,7 +102,7 @@ fn https_makes_the_scheme_https() {
 }
 
 #[test]
-fn a_clients_header_does_not_make_the_scheme() {
+fn a_header_of_the_client_does_not_set_the_scheme() {
     if differs(
         "X-Forwarded-Proto and X-Forwarded-SSL do not change wsgi.url_scheme; uWSGI trusts them from any client.",
     ) {
@@ -116,7 +116,7 @@ fn a_clients_header_does_not_make_the_scheme() {
 }
 
 #[test]
-fn each_request_has_an_environ_of_its_own() {
+fn requests_do_not_share_an_environ() {
     let site = Site::of(
         "kept = []\n\
          def application(environ, start_response):\n    \
@@ -130,14 +130,14 @@ fn each_request_has_an_environ_of_its_own() {
     let server = site.server().start();
     server
         .send(&get("/1").var("HTTP_X_ONCE", "1"))
-        .says("True /1");
+        .expect_text("True /1");
     server.get("/2");
     if differs(
         "Each request gets a new environ dict, which the application can keep; uWSGI clears and reuses it.",
     ) {
         return;
     }
-    server.get("/3").says("False /1 /2 /3");
+    server.get("/3").expect_text("False /1 /2 /3");
 }
 
 #[test]
@@ -188,7 +188,7 @@ fn chunked_uploads_through_nginx_arrive() {
 }
 
 #[test]
-fn httpoxy_is_stopped() {
+fn the_proxy_header_is_removed_from_the_environ() {
     if differs("A Proxy header is not passed as HTTP_PROXY (httpoxy); uWSGI passes it.") {
         return;
     }

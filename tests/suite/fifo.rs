@@ -43,18 +43,18 @@ fn letters_reload_gracefully_and_stop() {
             let workers = server.workers();
             workers.len() == 1 && workers != before
         });
-        server.eventually("it answers", || kit_asked(&server));
+        server.eventually("it answers", || succeeds(&server));
     }
     write(&server, "fifo", "q");
     server.wait_for_exit();
 }
 
-fn kit_asked(server: &Server) -> bool {
-    crate::kit::load::asked(server, "/pid")
+fn succeeds(server: &Server) -> bool {
+    crate::kit::load::succeeds(server, "/pid")
 }
 
 #[test]
-fn each_letter_is_followed_or_answered_with_a_line() {
+fn each_letter_is_executed_or_logged_as_unsupported() {
     if differs("An unknown or unsupported letter in master-fifo is logged.") {
         return;
     }
@@ -101,9 +101,9 @@ fn each_letter_is_followed_or_answered_with_a_line() {
 }
 
 #[test]
-fn a_brutal_reload_and_a_brutal_stop_wait_for_nobody() {
+fn a_brutal_reload_and_a_brutal_stop_do_not_wait_for_requests() {
     if under_uwsgi() {
-        return; // its clients see the same a second later
+        return; // uWSGI's clients see the same one second later
     }
     let mut server = server(&[("master-fifo", "fifo")]);
     for letter in ["R", "Q"] {
@@ -126,7 +126,7 @@ fn a_brutal_reload_and_a_brutal_stop_wait_for_nobody() {
 }
 
 #[test]
-fn a_pause_lets_connections_wait() {
+fn connections_wait_during_a_pause() {
     if differs(
         "A pause (p in master-fifo) stops the workers after their requests and starts new ones at its end; uWSGI keeps the processes.",
     ) {
@@ -138,7 +138,7 @@ fn a_pause_lets_connections_wait() {
     server.wait_for_log("paused: the workers exit");
     server.wait_for_workers(0);
     let mut waiting = server.ask(&get("/pid"));
-    // a reload does not end the pause
+    // a reload keeps the pause
     write(&server, "fifo", "r");
     server.wait_for_log("generation 2 serves");
     assert!(server.workers().is_empty());
@@ -149,7 +149,7 @@ fn a_pause_lets_connections_wait() {
 }
 
 #[test]
-fn the_log_is_opened_anew_after_it_was_renamed() {
+fn the_log_is_reopened_after_a_rename() {
     let site = Site::of(
         "import sys\n\
          def application(environ, start_response):\n    \
@@ -172,12 +172,12 @@ fn the_log_is_opened_anew_after_it_was_renamed() {
             "fifo" => write(&server, "fifo", "l"),
             _ => site.write("touched", ""),
         }
-        server.eventually("it is there again", || site.has("own.log"));
+        server.eventually("the file exists again", || site.has("own.log"));
         server.eventually("the application writes to it", || {
             server.get(&path);
             site.read("own.log").contains(&path)
         });
-        // so does a worker that is forked from now on
+        // a worker forked later writes to the new file too
         let before = site.read(&old).len();
         server.signal(nix::sys::signal::Signal::SIGHUP);
         server.eventually("there is another generation", || {
@@ -201,22 +201,22 @@ fn one_fifo_of_several_is_read_at_a_time() {
         .set("master-fifo", "fifo")
         .set("master-fifo", "other");
     let server = launch.start();
-    server.eventually("the first one is there", || is_fifo(&site, "fifo"));
+    server.eventually("the first fifo exists", || is_fifo(&site, "fifo"));
     assert!(!site.has("other"));
     write(&server, "fifo", "1");
-    server.eventually("the second one is there", || is_fifo(&site, "other"));
+    server.eventually("the second fifo exists", || is_fifo(&site, "other"));
     let before = server.workers();
     write(&server, "other", "r");
     server.eventually("there is another worker", || {
         let workers = server.workers();
         workers.len() == 1 && workers != before
     });
-    server.eventually("it answers", || kit_asked(&server));
+    server.eventually("it answers", || succeeds(&server));
     server.stop();
 }
 
 #[test]
-fn a_stale_fifo_is_replaced_and_another_file_stays() {
+fn a_stale_fifo_is_replaced_and_another_file_is_kept() {
     if differs(
         "A file at the path of master-fifo that is no FIFO is kept and reported as an error.",
     ) {

@@ -15,7 +15,7 @@ fn server() -> Server {
 }
 
 #[test]
-fn a_file_is_sent_whole() {
+fn a_file_is_sent_completely() {
     let server = server();
     for uri in ["/whole", "/with-length", "/block-size"] {
         assert!(server.get(uri).expect(200).body == content(), "{uri}");
@@ -68,7 +68,7 @@ fn a_file_in_memory_is_sent() {
     ) {
         return;
     }
-    assert!(server.get("/object").says("from an object").orderly);
+    assert!(server.get("/object").expect_text("from an object").orderly);
 }
 
 #[test]
@@ -76,11 +76,11 @@ fn a_wrapped_pipe_is_sent() {
     if differs("wsgi.file_wrapper reads a pipe to its end; uWSGI sends nothing of it.") {
         return;
     }
-    server().get("/pipe").says("through a pipe");
+    server().get("/pipe").expect_text("through a pipe");
 }
 
 #[test]
-fn a_text_file_is_a_mistake() {
+fn a_text_file_is_an_error() {
     if differs(
         "A text file in wsgi.file_wrapper raises an error, because a response body consists of bytes; uWSGI sends the bytes of its descriptor.",
     ) {
@@ -93,7 +93,7 @@ fn a_text_file_is_a_mistake() {
 }
 
 #[test]
-fn a_wrapped_object_without_read_is_a_mistake() {
+fn a_wrapped_object_without_read_is_an_error() {
     let mut server = server();
     let (answer, _) = server.connect().put(&get("/no-read").bytes()).rest();
     assert!(!String::from_utf8_lossy(&answer).contains(" 200 "));
@@ -136,7 +136,7 @@ fn a_head_request_for_a_file_gets_no_body() {
 }
 
 #[test]
-fn files_are_not_left_open() {
+fn files_are_closed() {
     let mut server = server();
     let count =
         |server: &Server| -> usize { server.workers().into_iter().map(proc::descriptors).sum() };

@@ -24,7 +24,7 @@ fn only_here() -> bool {
 }
 
 #[test]
-fn a_thread_and_the_lock_it_holds_are_named() {
+fn a_thread_and_its_held_lock_are_reported() {
     if only_here() {
         return;
     }
@@ -56,7 +56,7 @@ fn a_thread_and_the_lock_it_holds_are_named() {
 }
 
 #[test]
-fn a_connection_is_named_by_its_peer() {
+fn a_connection_is_reported_with_its_peer() {
     if only_here() {
         return;
     }
@@ -74,7 +74,7 @@ fn a_connection_is_named_by_its_peer() {
 }
 
 #[test]
-fn an_application_without_such_things_is_not_warned_of() {
+fn an_application_without_threads_and_connections_causes_no_warning() {
     if only_here() {
         return;
     }

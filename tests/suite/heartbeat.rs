@@ -2,7 +2,7 @@
 
 use nix::sys::signal::Signal;
 
-use crate::kit::emperor::{Emperor, drop_in, ini, site};
+use crate::kit::emperor::{Emperor, add_vassal, ini, site};
 use crate::kit::server::send;
 use crate::kit::*;
 
@@ -16,7 +16,7 @@ def application(environ, start_response):
 const SILENT: &str = "its master has sent no heartbeat for";
 
 #[test]
-fn a_frozen_master_is_replaced_and_one_whose_worker_is_busy_is_not() {
+fn a_frozen_master_is_replaced_and_one_with_a_busy_worker_is_not() {
     if differs(
         "A vassal's master sends the heartbeats, so that a busy worker is no reason to kill the vassal.",
     ) {
@@ -24,7 +24,7 @@ fn a_frozen_master_is_replaced_and_one_whose_worker_is_busy_is_not() {
     }
     let site = site();
     for name in ["a", "b"] {
-        drop_in(&site, name, name);
+        add_vassal(&site, name, name);
         site.write(
             &format!("vassals/{name}.ini"),
             &(ini(&site, name) + "heartbeat = 1\n"),
@@ -38,33 +38,33 @@ fn a_frozen_master_is_replaced_and_one_whose_worker_is_busy_is_not() {
         "10",
     ];
     let mut emperor = Emperor::with(&site, &options);
-    emperor.says("a", "a");
+    emperor.expect_text("a", "a");
     let frozen = emperor.pid("a");
-    // the only worker sleeps for longer than a master may be silent
-    emperor.says("b", "slept");
+    // the only worker sleeps for longer than the required heartbeat
+    emperor.expect_text("b", "slept");
     assert!(emperor.server.log_lines(SILENT).is_empty());
     send(frozen, Signal::SIGSTOP);
     emperor.server.expect_log(SILENT);
-    // both, and one of them again
+    // both vassals at the start, and one of them again
     emperor.server.wait_for_lines("ready after", 3);
     assert_ne!(emperor.pid("a"), frozen);
-    emperor.says("a", "a");
+    emperor.expect_text("a", "a");
     assert_eq!(emperor.server.log_lines(SILENT).len(), 1);
     emperor.server.stop();
 }
 
 #[test]
-fn a_vassal_that_sends_no_heartbeat_is_waited_for() {
+fn a_vassal_without_a_heartbeat_is_not_restarted() {
     if under_uwsgi() {
         return;
     }
     let site = site();
     let with_heartbeat = |seconds: u32| ini(&site, "a") + &format!("heartbeat = {seconds}\n");
-    drop_in(&site, "a", "a");
+    add_vassal(&site, "a", "a");
     site.write("vassals/a.ini", &with_heartbeat(1));
     let emperor = Emperor::with(&site, &["--emperor-required-heartbeat", "5"]);
-    emperor.says("a", "a");
-    // a beat of an hour is within its own promise, and none is promised at all after the second edit
+    emperor.expect_text("a", "a");
+    // the first edit announces a heartbeat once an hour, the second one announces none
     for (reload, seconds) in [(1, 3600), (2, 0)] {
         site.write("vassals/a.ini", &with_heartbeat(seconds));
         emperor
@@ -74,6 +74,6 @@ fn a_vassal_that_sends_no_heartbeat_is_waited_for() {
     let before = emperor.pid("a");
     std::thread::sleep(std::time::Duration::from_secs(7));
     assert_eq!(emperor.pid("a"), before);
-    emperor.says("a", "a");
+    emperor.expect_text("a", "a");
     emperor.server.stop();
 }

@@ -13,7 +13,7 @@ fn lines(site: &Site, file: &str) -> Vec<String> {
 }
 
 #[test]
-fn the_moments_of_a_start_come_in_their_order() {
+fn the_hooks_of_a_start_run_in_order() {
     let site = Site::with("hello");
     let mut launch = site.server();
     let moments = [
@@ -31,7 +31,7 @@ fn the_moments_of_a_start_come_in_their_order() {
             );
     }
     let server = launch.start();
-    server.get("/").says("hello\n");
+    server.get("/").expect_text("hello\n");
     server.stop();
     if differs(
         "Each hook of the start runs once; uWSGI repeats as-root and as-user hooks for root without uid, and skips as-user hooks for other users.",
@@ -48,7 +48,7 @@ fn the_moments_of_a_start_come_in_their_order() {
 }
 
 #[test]
-fn a_command_that_fails_ends_the_start() {
+fn a_failed_command_ends_the_start() {
     for moment in ["asap", "pre-jail", "as-user", "pre-app", "post-app"] {
         if under_uwsgi() && moment == "as-user" && !is_root() {
             continue;
@@ -81,12 +81,12 @@ fn safeexec_may_fail() {
         .set("hook-asap", "safeexec:exit 3")
         .set("hook-asap", "exec:echo > behind")
         .start();
-    server.get("/").says("hello\n");
+    server.get("/").expect_text("hello\n");
     assert!(site.has("behind"));
 }
 
 #[test]
-fn commands_have_the_applications_environment_and_their_output_in_the_log() {
+fn commands_have_the_environment_of_the_application_and_log_their_output() {
     let site = Site::with("hello");
     let server = site
         .server()
@@ -100,7 +100,7 @@ fn commands_have_the_applications_environment_and_their_output_in_the_log() {
 }
 
 #[test]
-fn actions_change_files() {
+fn file_actions_change_files() {
     let site = Site::with("hello");
     let mut launch = site.server();
     for action in [
@@ -128,7 +128,7 @@ fn actions_change_files() {
 }
 
 #[test]
-fn a_directory_that_is_there_may_be_made_again() {
+fn mkdir_of_an_existing_directory_succeeds() {
     let site = Site::with("hello");
     site.server().set("hook-asap", "mkdir:made").start().stop();
     if differs("The mkdir hook succeeds when the directory exists.") {
@@ -138,7 +138,7 @@ fn a_directory_that_is_there_may_be_made_again() {
 }
 
 #[test]
-fn the_owner_of_a_file_is_changed_by_name_or_number() {
+fn chown_takes_names_and_numbers() {
     if needs_root() {
         return;
     }
@@ -161,7 +161,7 @@ fn the_owner_of_a_file_is_changed_by_name_or_number() {
 }
 
 #[test]
-fn a_hook_can_change_what_the_application_starts_with() {
+fn a_hook_can_change_the_environment_and_directory_of_the_application() {
     let app = "import os\n\
         SEEN = (os.getcwd().rsplit('/')[-1] + ' ' + os.environ.get('COLOUR', 'none')).encode()\n\
         def application(environ, start_response):\n    \
@@ -180,11 +180,11 @@ fn a_hook_can_change_what_the_application_starts_with() {
         .set("hook-pre-app", format!("cd:{}", site.at("below")))
         .set("hook-pre-app", "putenv:COLOUR=green")
         .start();
-    server.get("/").says("below green");
+    server.get("/").expect_text("below green");
 }
 
 #[test]
-fn a_hook_can_wait_for_what_it_needs() {
+fn a_hook_can_wait_for_a_file() {
     let site = Site::with("hello");
     let mut server = site
         .server()
@@ -206,7 +206,7 @@ fn a_hook_can_wait_for_what_it_needs() {
 }
 
 #[test]
-fn a_hook_can_end_the_instance_with_a_status() {
+fn a_hook_can_exit_with_a_status() {
     let refusal = Site::with("hello")
         .server()
         .set("hook-asap", "exit:17")
@@ -220,7 +220,7 @@ fn a_hook_can_end_the_instance_with_a_status() {
 }
 
 #[test]
-fn a_stop_in_the_middle_of_a_hook_leaves_nothing_behind() {
+fn a_stop_during_a_hook_leaves_no_process_behind() {
     if differs(
         "SIGTERM interrupts a hook during the start; uWSGI handles it when the hook is done.",
     ) {
@@ -233,7 +233,7 @@ fn a_stop_in_the_middle_of_a_hook_leaves_nothing_behind() {
             .set(&format!("exec-{moment}"), "echo the hook runs; sleep 1000")
             .spawn();
         server.wait_for_log("the hook runs");
-        server.ends_otherwise();
+        server.allow_any_exit();
         server.signal(Signal::SIGTERM);
         server.wait_for_exit();
         assert!(!site.has("app.sock"));
@@ -241,7 +241,7 @@ fn a_stop_in_the_middle_of_a_hook_leaves_nothing_behind() {
 }
 
 #[test]
-fn nothing_is_served_before_the_hooks_after_loading_are_done() {
+fn no_request_is_served_before_the_hooks_after_loading_have_finished() {
     let app = "def application(environ, start_response):\n    \
             open('served', 'w').close()\n    \
             start_response('200 OK', [])\n    \
@@ -252,7 +252,7 @@ fn nothing_is_served_before_the_hooks_after_loading_are_done() {
     server.eventually("the hook runs", || site.has("begun"));
     let mut pending = server.ask(&get("/"));
     site.write("asked", "");
-    pending.answer().says("hello");
+    pending.answer().expect_text("hello");
     assert!(!site.has("early"), "{}", server.log());
     assert!(server.exited().is_none());
     server.stop();
@@ -284,7 +284,7 @@ fn a_reload_repeats_the_hooks_of_the_application() {
 }
 
 #[test]
-fn a_hook_that_hangs_in_a_reload_is_killed_and_the_reload_given_up() {
+fn a_hook_that_hangs_during_a_reload_is_killed_and_the_reload_fails() {
     if differs("A hook that exceeds hook-harakiri fails its reload; uWSGI waits for the hook.") {
         return;
     }
@@ -304,7 +304,7 @@ fn a_hook_that_hangs_in_a_reload_is_killed_and_the_reload_given_up() {
         server.wait_for_log("did not finish within 1 s (hook-harakiri); it was killed");
         server.expect_log("hook-harakiri");
         let pid = site.read("hanging").trim().parse().unwrap();
-        server.eventually("it is gone", || !proc::lives(pid));
+        server.eventually("it is gone", || !proc::is_running(pid));
         assert_eq!(server.get("/").text(), before, "{moment}");
         fs::remove_file(site.file("hang")).unwrap();
         server.signal(Signal::SIGHUP);
@@ -316,7 +316,7 @@ fn a_hook_that_hangs_in_a_reload_is_killed_and_the_reload_given_up() {
 }
 
 #[test]
-fn a_hook_that_fails_in_a_reload_leaves_the_old_generation_serving() {
+fn a_failed_hook_of_a_reload_keeps_the_old_generation() {
     if differs("A failing hook fails the reload; the instance continues.") {
         return;
     }
@@ -330,7 +330,7 @@ fn a_hook_that_fails_in_a_reload_leaves_the_old_generation_serving() {
         site.write("broken", "");
         server.signal(Signal::SIGHUP);
         server.wait_for_log("exited with status 1");
-        server.get("/").says(&before);
+        server.get("/").expect_text(&before);
         fs::remove_file(site.file("broken")).unwrap();
         server.signal(Signal::SIGHUP);
         server.eventually("the next generation answers", || {
@@ -356,7 +356,7 @@ fn requests_are_served_while_a_reload_waits_for_its_hooks() {
     site.write("hold", "");
     server.signal(Signal::SIGHUP);
     server.eventually("the hook runs", || lines(&site, "begun").len() == 2);
-    server.get("/").says(&before);
+    server.get("/").expect_text(&before);
     fs::remove_file(site.file("hold")).unwrap();
     server.eventually("the next generation answers", || {
         server.get("/").text() != before
@@ -364,7 +364,7 @@ fn requests_are_served_while_a_reload_waits_for_its_hooks() {
 }
 
 #[test]
-fn a_signal_can_be_given_a_meaning() {
+fn a_hook_can_redefine_a_signal() {
     let app = "import os, time\n\
         def application(environ, start_response):\n    \
             open('begun', 'w').close()\n    \
@@ -388,12 +388,12 @@ fn a_signal_can_be_given_a_meaning() {
         server.wait_for_log("stopping");
     }
     site.write("go", "");
-    pending.answer().says("finished");
+    pending.answer().expect_text("finished");
     assert!(server.wait_for_exit().unwrap().success());
 }
 
 #[test]
-fn each_worker_that_accepts_has_its_hook() {
+fn the_accepting_hook_runs_for_each_worker() {
     let site = Site::with("hello");
     let mut launch = site.server().set("processes", 2);
     for moment in [
@@ -420,13 +420,13 @@ fn each_worker_that_accepts_has_its_hook() {
     for worker in server.wait_for_workers(2) {
         server::send(worker, Signal::SIGKILL);
     }
-    server.eventually("those for each worker ran again", || {
+    server.eventually("the hooks of each worker ran again", || {
         counts() == [4, 4, 2, 2, 1]
     });
 }
 
 #[test]
-fn a_touched_file_has_its_hook_or_its_command() {
+fn a_touched_file_runs_its_hook_or_its_command() {
     for (option, action) in [
         ("hook-touch", "exec:echo >> ran"),
         ("touch-exec", "echo >> ran"),
@@ -437,9 +437,9 @@ fn a_touched_file_has_its_hook_or_its_command() {
             .server()
             .set(option, format!("{} {action}", site.at("touched")))
             .start();
-        server.get("/").says("hello\n");
+        server.get("/").expect_text("hello\n");
         if under_uwsgi() {
-            // whole seconds
+            // uWSGI compares modification times in whole seconds
             return;
         }
         assert!(!site.has("ran"));
@@ -449,7 +449,7 @@ fn a_touched_file_has_its_hook_or_its_command() {
 }
 
 #[test]
-fn the_last_hooks_run_when_nothing_else_is_left() {
+fn the_exit_hooks_run_after_all_processes_have_ended() {
     let site = Site::with("hello");
     let server = site
         .server()
@@ -466,7 +466,7 @@ fn the_last_hooks_run_when_nothing_else_is_left() {
 }
 
 #[test]
-fn the_last_hooks_also_run_after_a_start_that_failed() {
+fn the_exit_hooks_also_run_after_a_failed_start() {
     if under_uwsgi() {
         return;
     }
@@ -480,7 +480,7 @@ fn the_last_hooks_also_run_after_a_start_that_failed() {
 }
 
 #[test]
-fn what_is_not_served_is_refused_by_name() {
+fn unsupported_hooks_are_refused_by_name() {
     if differs(
         "Hooks that mount file systems, call C functions or set the host name are refused; an unknown action is refused with a list of the known ones.",
     ) {

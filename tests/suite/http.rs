@@ -16,7 +16,7 @@ fn on(option: &str) -> Server {
 const CHUNKED: &str = "POST /c HTTP/1.1\r\nHost: x\r\nTransfer-Encoding: chunked\r\n\r\n";
 
 #[test]
-fn a_request_gets_the_environ_of_a_web_server() {
+fn a_request_has_the_environ_of_a_web_server() {
     for option in ["http", "http-socket", "http11-socket"] {
         let server = on(option);
         let request = "GET /caf%C3%A9/x%20y?q=%41&b HTTP/1.1\r\nHost: example.com:81\r\nX-Own: one\r\n\
@@ -63,7 +63,7 @@ fn a_body_with_a_length_arrives() {
 }
 
 #[test]
-fn a_connection_is_kept() {
+fn a_connection_is_kept_alive() {
     if differs(
         "http and http-socket keep HTTP/1.1 connections open; uWSGI closes them after one request.",
     ) {
@@ -89,9 +89,9 @@ fn a_connection_is_kept() {
 }
 
 #[test]
-fn a_kept_connection_does_not_hold_the_single_worker() {
+fn an_idle_keep_alive_connection_does_not_block_the_only_worker() {
     if under_uwsgi() {
-        return; // connections are not kept
+        return; // uWSGI does not keep connections open
     }
     let server = server();
     let mut kept: Vec<_> = (0..50).map(|_| server.http()).collect();
@@ -104,7 +104,7 @@ fn a_kept_connection_does_not_hold_the_single_worker() {
 }
 
 #[test]
-fn version_1_0_closes_and_gets_no_chunks() {
+fn http_1_0_is_closed_and_not_chunked() {
     let server = server();
     let mut http = server.http();
     let answer = http.put("GET / HTTP/1.0\r\n\r\n").answer().expect(200);
@@ -164,20 +164,20 @@ fn a_body_of_unknown_length_is_chunked() {
         .set("http-socket", format!("127.0.0.1:{}", free_port()))
         .start();
     let mut http = server.http();
-    let answer = http.get("/generator").says("one two three");
+    let answer = http.get("/generator").expect_text("one two three");
     assert_eq!(answer.header("Transfer-Encoding"), Some("chunked"));
-    http.get("/list").says("one two three");
+    http.get("/list").expect_text("one two three");
     let answer = http
         .put("GET /generator HTTP/1.0\r\n\r\n")
         .answer()
-        .says("one two three");
+        .expect_text("one two three");
     assert_eq!(answer.header("Transfer-Encoding"), None);
 }
 
 #[test]
-fn an_exception_in_a_chunked_body_cuts_it() {
+fn an_exception_truncates_a_chunked_body() {
     if under_uwsgi() {
-        return; // nothing is chunked
+        return; // uWSGI does not send chunked bodies
     }
     let launch = Site::with("iteration")
         .server()
@@ -195,7 +195,7 @@ fn an_exception_in_a_chunked_body_cuts_it() {
 }
 
 #[test]
-fn a_client_that_asks_is_told_to_continue() {
+fn expect_100_continue_is_answered() {
     if differs(
         "Expect: 100-continue is answered before the body is read; uWSGI ignores it on http-socket.",
     ) {
@@ -210,7 +210,7 @@ fn a_client_that_asks_is_told_to_continue() {
 }
 
 #[test]
-fn a_head_request_has_a_head_only() {
+fn a_response_to_head_has_no_body() {
     if differs("The response to a HEAD request over HTTP has no body; uWSGI sends the body.") {
         return;
     }
@@ -242,9 +242,9 @@ fn pipelined_requests_are_answered_in_order() {
 }
 
 #[test]
-fn an_unread_body_does_not_become_the_next_request() {
+fn an_unread_body_is_not_parsed_as_the_next_request() {
     if under_uwsgi() {
-        return; // connections are not kept
+        return; // uWSGI does not keep connections open
     }
     let launch = Site::with("bodies")
         .server()
@@ -257,13 +257,13 @@ fn an_unread_body_does_not_become_the_next_request() {
             "POST /ignore HTTP/1.1\r\nHost: x\r\nContent-Length: {}\r\n\r\n",
             smuggled.len()
         );
-        http.put(head).put(smuggled).answer().says("ignored");
+        http.put(head).put(smuggled).answer().expect_text("ignored");
     }
-    http.get("/sum").says("0 00000000");
+    http.get("/sum").expect_text("0 00000000");
 }
 
 #[test]
-fn what_is_no_http_is_refused() {
+fn malformed_requests_are_refused() {
     if differs(
         "Malformed HTTP gets 400 and the connection is closed; uWSGI passes much of it to the application.",
     ) {
@@ -335,7 +335,7 @@ fn a_head_over_buffer_size_is_refused() {
 }
 
 #[test]
-fn a_header_with_an_underscore_is_not_taken_for_one_with_a_dash() {
+fn a_header_with_an_underscore_is_not_confused_with_one_with_a_dash() {
     if differs(
         "A header with an underscore in its name is dropped, as in nginx; uWSGI treats X_User as X-User.",
     ) {
@@ -368,7 +368,7 @@ fn repeated_headers_are_joined() {
 }
 
 #[test]
-fn an_unfinished_head_does_not_hold_the_single_worker() {
+fn an_incomplete_head_does_not_block_the_only_worker() {
     if differs(
         "An incomplete HTTP request occupies no worker; with http-socket uWSGI's only worker waits for it.",
     ) {

@@ -6,33 +6,33 @@ use crate::kit::server::send;
 use crate::kit::*;
 use nix::sys::signal::Signal;
 
-/// Waits until no worker is left; the zygote stays.
+/// Waits until only the zygote is left.
 fn wait_until_cheap(server: &Server) {
-    // a worker that is about to be gone has one thread left, as the zygote has
+    // a worker that is exiting has one thread, like the zygote
     server.eventually("only the zygote is left", || {
         server.workers().is_empty() && (under_uwsgi() || server.zygotes().len() == 1)
     });
 }
 
-/// Waits for so many workers and asks on meanwhile: on a slow machine they are gone again before they were seen.
+/// Sends requests until there are `count` workers: on a slow machine idle workers may stop before a check sees them.
 pub fn wait_for_workers_by_asking(server: &Server, count: usize) {
     server.eventually(&format!("there are {count} workers"), || {
-        server.get("/").says("hello");
+        server.get("/").expect_text("hello");
         server.workers().len() == count
     });
 }
 
 #[test]
-fn after_idle_seconds_the_workers_leave_and_the_next_connection_brings_them_back() {
+fn idle_workers_stop_and_the_next_connection_starts_them() {
     let server = Site::with("life")
         .server()
         .set("processes", 2)
         .set("idle", 1)
         .start();
     for _ in 0..2 {
-        server.get("/").says("hello");
+        server.get("/").expect_text("hello");
         wait_until_cheap(&server);
-        server.get("/").says("hello");
+        server.get("/").expect_text("hello");
     }
     if !under_uwsgi() {
         server.wait_for_lines("no request for 1 s (idle)", 2);
@@ -41,9 +41,9 @@ fn after_idle_seconds_the_workers_leave_and_the_next_connection_brings_them_back
     }
 }
 
-/// A request of more than the idle time is not the end of its worker.
+/// A request that takes longer than the idle time does not stop its worker.
 #[test]
-fn a_request_under_way_keeps_the_workers() {
+fn a_request_in_flight_keeps_the_workers() {
     let server = Site::with("life").server().set("idle", 1).start();
     let mut asked = server.ask(&get("/stream?3"));
     asked.until("begun");
@@ -54,9 +54,9 @@ fn a_request_under_way_keeps_the_workers() {
     wait_until_cheap(&server);
 }
 
-/// Connections come again and again at about the moment at which the last worker leaves.
+/// Connections arrive repeatedly at about the time at which the last worker stops.
 #[test]
-fn no_connection_is_lost_in_the_switch() {
+fn no_connection_is_lost_when_workers_stop_or_start() {
     for processes in [1, 2] {
         let server = Site::with("life")
             .server()
@@ -66,12 +66,12 @@ fn no_connection_is_lost_in_the_switch() {
             .set("http-socket", format!("127.0.0.1:{}", free_port()))
             .start();
         for round in 0..6 {
-            server.get("/").says("hello");
+            server.get("/").expect_text("hello");
             let mut client = server.http();
-            client.get("/").says("hello");
-            // as it depends on the machine's load when the workers leave, the moments are spread
+            client.get("/").expect_text("hello");
+            // the time at which the workers stop depends on the load of the machine, so the rounds vary the delay
             std::thread::sleep(Duration::from_millis(970 + 20 * round));
-            server.get("/").says("hello");
+            server.get("/").expect_text("hello");
         }
     }
 }
@@ -89,7 +89,7 @@ fn a_cheap_instance_has_no_worker_until_the_first_request() {
         "ready: no worker until a connection comes"
     });
     assert_eq!(server.workers().len(), 0);
-    server.get("/").says("hello");
+    server.get("/").expect_text("hello");
     server.wait_for_workers(2);
 }
 
@@ -105,12 +105,12 @@ fn an_idle_instance_reloads_without_workers_and_serves_the_new_code() {
     server.site.write("app.py", &life.replace("hello", "news"));
     server.signal(Signal::SIGHUP);
     server.wait_for_log("reloaded: generation 2 serves, no worker until a connection comes");
-    server.get("/").says("news");
+    server.get("/").expect_text("news");
     wait_until_cheap(&server);
     server.site.write("app.py", "nonsense(");
     server.signal(Signal::SIGHUP);
     server.expect_log("reload failed");
-    server.get("/").says("news");
+    server.get("/").expect_text("news");
 }
 
 #[test]
@@ -122,11 +122,11 @@ fn a_zygote_that_dies_while_there_are_no_workers_is_replaced() {
     wait_until_cheap(&server);
     send(server.zygotes()[0], Signal::SIGKILL);
     server.expect_log("the workers continue to serve");
-    server.get("/").says("hello");
+    server.get("/").expect_text("hello");
 }
 
 #[test]
-fn with_die_on_idle_the_instance_ends_with_status_0() {
+fn with_die_on_idle_the_instance_exits_with_status_0() {
     let mut server = Site::with("life")
         .server()
         .set("idle", 1)
@@ -140,7 +140,7 @@ fn with_die_on_idle_the_instance_ends_with_status_0() {
 }
 
 #[test]
-fn die_on_idle_finishes_what_an_upload_has_begun() {
+fn die_on_idle_finishes_an_upload_in_progress() {
     if differs("A request that is arriving while idle workers stop is served.") {
         return;
     }
@@ -155,7 +155,7 @@ fn die_on_idle_finishes_what_an_upload_has_begun() {
     connection.put(&bytes[..10]);
     server.wait_for_log("no request for 4 s (idle)");
     connection.put(&bytes[10..]);
-    connection.answer().says("hello");
+    connection.answer().expect_text("hello");
     let status = server.wait_for_exit().unwrap();
     assert!(status.success(), "{status}");
 }

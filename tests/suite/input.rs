@@ -2,7 +2,7 @@
 
 use crate::kit::*;
 
-/// Bodies whose lines are short, long, empty, endless.
+/// Bodies with short, long and empty lines, and without a line end.
 fn bodies() -> Vec<Vec<u8>> {
     let lines = |count: usize, length: usize| {
         (0..count)
@@ -41,12 +41,12 @@ fn agrees(server: &Server, path: &str, seeds: std::ops::Range<u32>) {
 }
 
 #[test]
-fn random_calls_give_what_bytesio_gives() {
+fn random_reads_match_bytesio() {
     agrees(&Site::with("input").server().start(), "/", 0..30);
 }
 
 #[test]
-fn random_calls_give_what_bytesio_gives_with_post_buffering() {
+fn random_reads_match_bytesio_with_post_buffering() {
     agrees(
         &Site::with("input")
             .server()
@@ -58,7 +58,7 @@ fn random_calls_give_what_bytesio_gives_with_post_buffering() {
 }
 
 #[test]
-fn random_calls_with_every_kind_of_size_give_what_bytesio_gives() {
+fn random_reads_of_all_kinds_of_sizes_match_bytesio() {
     if differs(
         "read(0), read(-1), readline(n) and readlines(n) of wsgi.input behave as those of files; uWSGI's read more or fail.",
     ) {
@@ -84,11 +84,11 @@ fn the_input_can_be_read_after_start_response() {
     site.server()
         .start()
         .send(&post("/", "abcdef"))
-        .says("abcdef");
+        .expect_text("abcdef");
 }
 
 #[test]
-fn the_input_of_another_thread_is_readable() {
+fn the_input_can_be_read_in_another_thread() {
     let site = Site::of(
         "import threading\n\
          def application(environ, start_response):\n    \
@@ -103,13 +103,13 @@ fn the_input_of_another_thread_is_readable() {
         .set("enable-threads", "true")
         .start()
         .send(&post("/", "from afar"))
-        .says("from afar");
+        .expect_text("from afar");
 }
 
 #[test]
-fn an_input_kept_beyond_its_request_is_harmless() {
+fn an_input_kept_after_its_request_does_not_read_the_next_body() {
     if under_uwsgi() {
-        return; // it reads the next request's body
+        return; // uWSGI reads the next request's body
     }
     let site = Site::of(
         "kept = []\n\
@@ -122,7 +122,7 @@ fn an_input_kept_beyond_its_request_is_harmless() {
                  return [b'closed']\n",
     );
     let server = site.server().start();
-    server.send(&post("/", "mine")).says("b'mine'");
+    server.send(&post("/", "mine")).expect_text("b'mine'");
     let second = server.send(&post("/", "other")).expect(200).text();
     assert!(second == "b''" || second == "closed", "{second}");
 }
@@ -140,14 +140,14 @@ fn wsgi_errors_goes_to_the_log() {
              return [b'done']\n",
     );
     let server = site.server().start();
-    server.get("/").says("done");
+    server.get("/").expect_text("done");
     for text in ["written h\u{e9}", "line one", "line two", "printed"] {
         server.wait_for_log(text);
     }
 }
 
 #[test]
-fn what_the_application_prints_goes_to_the_log_at_once() {
+fn printed_text_goes_to_the_log_at_once() {
     let site = Site::of(
         "import sys\n\
          def application(environ, start_response):\n    \
@@ -157,7 +157,7 @@ fn what_the_application_prints_goes_to_the_log_at_once() {
              return [b'done']\n",
     );
     let server = site.server().start();
-    server.get("/").says("done");
+    server.get("/").expect_text("done");
     server.wait_for_log("to stdout");
     server.wait_for_log("to stderr");
 }

@@ -19,14 +19,14 @@ fn lists_generators_and_iterators_are_sent() {
         "/sequence",
         "/set-up-late",
     ] {
-        server.get(path).says("one two three");
+        server.get(path).expect_text("one two three");
     }
-    server.get("/bytes").says("all at once");
+    server.get("/bytes").expect_text("all at once");
 }
 
 #[test]
 fn a_generator_may_start_the_response_late() {
-    let answer = server().get("/set-up-late").says("one two three");
+    let answer = server().get("/set-up-late").expect_text("one two three");
     assert_eq!(answer.header("X-Late"), Some("1"));
 }
 
@@ -54,7 +54,7 @@ fn each_block_is_sent_at_once() {
 }
 
 #[test]
-fn each_block_passes_nginx_at_once_when_it_does_not_buffer() {
+fn each_block_passes_an_unbuffered_nginx_at_once() {
     let site = Site::with("iteration");
     let server = site.server().start();
     let nginx = nginx::Nginx::with(&site, server.address(), "root", "uwsgi_buffering off;");
@@ -72,11 +72,11 @@ fn each_block_passes_nginx_at_once_when_it_does_not_buffer() {
 #[test]
 fn empty_blocks_do_not_end_the_body() {
     let server = server();
-    server.get("/empty-blocks").says("ab");
+    server.get("/empty-blocks").expect_text("ab");
 }
 
 #[test]
-fn a_block_that_is_not_bytes_is_not_sent() {
+fn a_block_that_is_not_bytes_is_an_error() {
     let mut server = server();
     for path in ["/str-block", "/int-block"] {
         let answer = server.get(path);
@@ -90,11 +90,11 @@ fn a_block_that_is_not_bytes_is_not_sent() {
     } else {
         "bytes"
     });
-    server.get("/list").says("one two three");
+    server.get("/list").expect_text("one two three");
 }
 
 #[test]
-fn close_is_called_once_in_every_case() {
+fn close_is_called_exactly_once() {
     let server = server();
     let site = server.site.clone();
     let cases = [
@@ -111,7 +111,7 @@ fn close_is_called_once_in_every_case() {
     let mut server = server;
     for uri in cases {
         if under_uwsgi() && uri.ends_with("bad-header") {
-            continue; // there is nothing to close: start_response raises
+            continue; // start_response raises in uWSGI, so there is nothing to close
         }
         server.exchange(&get(uri).bytes());
         let (_, case) = uri.split_once('?').unwrap();
@@ -123,8 +123,8 @@ fn close_is_called_once_in_every_case() {
     server.eventually("HEAD is closed", || {
         site.read("closed").contains("normal HEAD\n")
     });
-    // another request goes through the same thread: all that could come has come
-    server.get("/list").says("one two three");
+    // a later request on the same thread: every earlier `close()` call has happened
+    server.get("/list").expect_text("one two three");
     let closed = site.read("closed");
     let mut lines: Vec<_> = closed.lines().collect();
     let count = lines.len();
@@ -135,21 +135,21 @@ fn close_is_called_once_in_every_case() {
 }
 
 #[test]
-fn close_is_called_when_the_client_has_left() {
+fn close_is_called_after_a_disconnect() {
     let mut server = server();
     let site = server.site.clone();
     let mut connection = server.ask(&get("/closing?endless"));
     connection.read_exact(&mut [0; 1000]).unwrap();
     drop(connection);
     server.eventually("it is closed", || site.read("closed") == "endless GET\n");
-    server.get("/list").says("one two three");
+    server.get("/list").expect_text("one two three");
     if under_uwsgi() {
         server.expect_log("write error");
     }
 }
 
 #[test]
-fn a_generator_is_closed_when_the_client_has_left() {
+fn a_generator_is_closed_after_a_disconnect() {
     let mut server = server();
     let site = server.site.clone();
     let mut connection = server.ask(&get("/endless-generator"));
@@ -162,17 +162,17 @@ fn a_generator_is_closed_when_the_client_has_left() {
 }
 
 #[test]
-fn an_exception_in_close_is_logged_and_costs_nothing() {
+fn an_exception_in_close_is_logged_and_has_no_other_effect() {
     let mut server = server();
     let workers = server.wait_for_workers(1);
-    server.get("/bad-close").says("sent");
+    server.get("/bad-close").expect_text("sent");
     server.expect_log("close went wrong");
-    server.get("/list").says("one two three");
+    server.get("/list").expect_text("one two three");
     assert_eq!(server.workers(), workers);
 }
 
 #[test]
-fn an_exception_before_the_headers_is_a_500_page() {
+fn an_exception_before_the_headers_is_a_500() {
     if differs(
         "An exception before the headers are sent gives a 500 response in text/plain; uWSGI closes the connection.",
     ) {
@@ -209,7 +209,7 @@ fn a_traceback_is_logged_once() {
     let mut server = server();
     let _ = server.connect().put(&get("/raise").bytes()).rest();
     server.expect_log("the application's own words");
-    server.get("/list").says("one two three");
+    server.get("/list").expect_text("one two three");
     assert_eq!(
         server.log_lines("Traceback (most recent call last)").len(),
         1,
@@ -225,7 +225,7 @@ fn a_traceback_is_logged_once() {
 }
 
 #[test]
-fn an_exception_after_the_headers_cuts_the_connection() {
+fn an_exception_after_the_headers_aborts_the_connection() {
     let mut server = Site::with("iteration")
         .server()
         .set("socket", format!("127.0.0.1:{}", free_port()))
@@ -242,7 +242,7 @@ fn an_exception_after_the_headers_cuts_the_connection() {
 }
 
 #[test]
-fn nginx_tells_the_client_that_an_answer_was_cut() {
+fn nginx_reports_a_truncated_response_to_the_client() {
     let site = Site::with("iteration");
     let mut server = site.server().start();
     let nginx = nginx::Nginx::before(&site, server.address());
@@ -255,7 +255,7 @@ fn nginx_tells_the_client_that_an_answer_was_cut() {
 }
 
 #[test]
-fn exceptions_that_end_programs_do_not_end_the_service() {
+fn system_exit_and_keyboard_interrupt_do_not_stop_the_service() {
     let mut server = server();
     for path in [
         "/keyboard-interrupt",
@@ -264,23 +264,23 @@ fn exceptions_that_end_programs_do_not_end_the_service() {
         "/base-exception",
     ] {
         let _ = server.connect().put(&get(path).bytes()).rest();
-        server.get("/list").says("one two three");
+        server.get("/list").expect_text("one two three");
     }
     server.expect_log("KeyboardInterrupt");
 }
 
 #[test]
-fn an_application_that_kills_its_process_costs_only_its_request() {
+fn an_application_that_kills_its_process_loses_only_its_request() {
     let mut server = server();
     let before = server.wait_for_workers(1);
     for path in ["/os-exit", "/abort", "/kill"] {
         let (answer, _) = server.connect().put(&get(path).bytes()).rest();
         assert!(answer.is_empty(), "{path}");
-        server.get("/list").says("one two three");
+        server.get("/list").expect_text("one two three");
     }
     server.eventually("it was replaced", || {
         server.workers().len() == 1 && server.workers() != before
     });
-    // abort() may leave a report of the interpreter's
+    // abort() may log a report of the interpreter
     server.expect_log("");
 }

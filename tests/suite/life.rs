@@ -17,16 +17,17 @@ fn server(threads: usize, options: &[(&str, &str)]) -> Server {
     launch.start()
 }
 
-/// The original cannot be asked: its client sees a closed connection, and one second is all its clock knows.
+/// Skips the test under uWSGI: at its deadline the client sees a closed connection, and its clock has a resolution of
+/// one second.
 fn only_here() -> bool {
     differs(
         "A request that exceeds harakiri gets 504, also with threads, and other requests of its worker continue; uWSGI kills the worker with all its requests.",
     )
 }
 
-/// What is stuck on the main thread is brought back, whatever it does, and its worker lives on.
+/// A deadline interrupts any Python code on the main thread, and the worker goes on.
 #[test]
-fn a_request_over_its_deadline_gets_a_504_and_its_worker_lives_on() {
+fn a_request_over_its_deadline_gets_504_and_its_worker_continues() {
     if only_here() {
         return;
     }
@@ -35,15 +36,15 @@ fn a_request_over_its_deadline_gets_a_504_and_its_worker_lives_on() {
     for path in ["/sleep", "/loop", "/regex", "/blocked"] {
         let begun = Instant::now();
         server.get(path).expect(504);
-        assert!(begun.elapsed() < wait::AT_ONCE, "{path}");
-        server.get("/pid").says(&pid);
+        assert!(begun.elapsed() < wait::PROMPTLY, "{path}");
+        server.get("/pid").expect_text(&pid);
         server.expect_log(&format!("GET {path} from 127.0.0.1: aborted after"));
     }
     server.wait_for_log("in blocked");
 }
 
 #[test]
-fn an_answer_that_has_begun_is_cut_off_at_its_deadline() {
+fn a_started_response_is_cut_off_at_its_deadline() {
     if only_here() {
         return;
     }
@@ -51,7 +52,7 @@ fn an_answer_that_has_begun_is_cut_off_at_its_deadline() {
     let answer = server.get("/stream");
     assert!(!answer.text().contains("ended"));
     server.expect_log("GET /stream from 127.0.0.1: aborted after");
-    server.get("/").says("hello");
+    server.get("/").expect_text("hello");
 }
 
 #[test]
@@ -59,7 +60,7 @@ fn the_other_threads_of_a_stuck_worker_finish_their_requests() {
     if only_here() {
         return;
     }
-    // the others need a second of their six
+    // the other requests need one second of their six
     let mut server = server(4, &[("harakiri", "6")]);
     let first = server.wait_for_workers(1);
     let mut stuck = server.ask(&get("/sleep?600"));
@@ -70,19 +71,19 @@ fn the_other_threads_of_a_stuck_worker_finish_their_requests() {
         while behind < 3 {
             behind += usize::from(given_up.is_finished());
             others.push(server.ask(&get("/sleep?1")));
-            // fewer at a time than there are threads, or they would wait for each other
+            // fewer requests at a time than threads, so that they do not wait for each other
             std::thread::sleep(Duration::from_millis(700));
         }
         assert_eq!(given_up.join().unwrap(), 504);
         for mut other in others {
-            other.answer().says("slept");
+            other.answer().expect_text("slept");
         }
     });
     server.expect_log("/sleep?600 => generated");
     let log = server.log();
     let line = server.log_lines("/sleep?600 => generated").remove(0);
     assert!(line.contains("(HTTP/1.1 504)"), "{log}");
-    // the main thread is brought back, another one only with its worker
+    // a deadline interrupts the main thread; another thread ends only with its worker
     assert_eq!(
         line.contains("killed"),
         log.contains("does not return from"),
@@ -96,19 +97,19 @@ fn the_other_threads_of_a_stuck_worker_finish_their_requests() {
 }
 
 #[test]
-fn a_thread_that_keeps_the_interpreter_costs_its_worker() {
+fn a_thread_that_holds_the_interpreter_lock_ends_its_worker() {
     if only_here() {
         return;
     }
     let mut server = server(4, &[("harakiri", "3")]);
     let before = server.get("/pid").expect(200).text();
-    // one of the threads beside the main one has to take it: only that one can do what this asks
+    // the application needs a thread other than the main one
     server.get("/regex").expect(504);
     server.expect_log("GET /regex from 127.0.0.1: aborted after");
     server.eventually("the worker serves again or is replaced", || {
         use std::io::{Read, Write};
         let mut connection = server.connect();
-        connection.patience(Duration::from_secs(5));
+        connection.set_timeout(Duration::from_secs(5));
         let mut answer = Vec::new();
         connection.write_all(&get("/pid").bytes()).is_ok()
             && connection.read_to_end(&mut answer).is_ok()
@@ -124,7 +125,7 @@ fn a_thread_that_keeps_the_interpreter_costs_its_worker() {
 }
 
 #[test]
-fn each_death_has_a_record_that_tells_it_from_others() {
+fn each_cause_of_death_has_a_distinct_record() {
     if differs("One log line says how a worker died, after how long and in which requests.") {
         return;
     }
@@ -148,7 +149,7 @@ fn each_death_has_a_record_that_tells_it_from_others() {
                 .any(|line| line.contains(&format!("in flight: GET {path}"))),
             "{lines:?}"
         );
-        server.get("/").says("hello");
+        server.get("/").expect_text("hello");
     }
 }
 
@@ -164,13 +165,13 @@ fn a_frozen_worker_with_a_deadline_is_replaced() {
     send(worker, Signal::SIGSTOP);
     server.expect_log("a request exceeded its deadline (harakiri)");
     assert!(!asked.rest().0.ends_with(b"ended\n"));
-    server.get("/").says("hello");
+    server.get("/").expect_text("hello");
 }
 
-/// The ids of workers that a stream of requests meets until there were so many; every request must succeed.
-fn met(server: &Server, path: &str, count: usize) -> BTreeSet<String> {
+/// Sends requests until `count` workers have answered, and returns their ids. Every request must succeed.
+fn ids_of_workers(server: &Server, path: &str, count: usize) -> BTreeSet<String> {
     let mut met = BTreeSet::new();
-    server.eventually(&format!("{count} workers were met"), || {
+    server.eventually(&format!("{count} workers have answered"), || {
         server.get(path).expect(200);
         met.insert(server.get("/pid").expect(200).text());
         met.len() >= count
@@ -179,7 +180,7 @@ fn met(server: &Server, path: &str, count: usize) -> BTreeSet<String> {
 }
 
 #[test]
-fn workers_are_replaced_after_so_many_requests_and_none_is_missing_meanwhile() {
+fn workers_are_replaced_after_max_requests_and_none_is_missing_meanwhile() {
     let server = Site::with("life")
         .server()
         .set("processes", 2)
@@ -191,12 +192,12 @@ fn workers_are_replaced_after_so_many_requests_and_none_is_missing_meanwhile() {
     std::thread::scope(|scope| {
         scope.spawn(|| {
             while !ended.load(Ordering::Relaxed) {
-                // a look at /proc takes its time, and may miss a worker that goes and the one that has come for it
+                // a scan of /proc is not atomic: it may miss a worker that exits and also its replacement
                 let looks = [(); 3].map(|()| server.workers().len());
                 counted.fetch_min(looks.into_iter().max().unwrap_or(0), Ordering::Relaxed);
             }
         });
-        met(&server, "/", 4);
+        ids_of_workers(&server, "/", 4);
         ended.store(true, Ordering::Relaxed);
     });
     assert!(
@@ -206,7 +207,7 @@ fn workers_are_replaced_after_so_many_requests_and_none_is_missing_meanwhile() {
 }
 
 #[test]
-fn a_worker_that_grows_is_replaced_before_it_is_too_large() {
+fn a_worker_over_its_memory_limit_is_replaced_after_its_request() {
     if differs(
         "A worker's replacement is started before reload-on-rss ends it; uWSGI starts it afterwards.",
     ) {
@@ -215,7 +216,7 @@ fn a_worker_that_grows_is_replaced_before_it_is_too_large() {
     let server = server(1, &[("reload-on-rss", "80"), ("min-worker-lifetime", "1")]);
     let mut largest = 0;
     let mut pids = BTreeSet::new();
-    server.eventually("three workers were met", || {
+    server.eventually("three workers have run", || {
         server.get("/grow?1").expect(200);
         std::thread::sleep(Duration::from_millis(20));
         for pid in server.workers() {
@@ -230,7 +231,7 @@ fn a_worker_that_grows_is_replaced_before_it_is_too_large() {
 }
 
 #[test]
-fn a_worker_lives_for_its_time_and_no_longer() {
+fn a_worker_is_replaced_after_its_lifetime() {
     let server = server(
         1,
         &[("max-worker-lifetime", "2"), ("min-worker-lifetime", "1")],
@@ -240,11 +241,11 @@ fn a_worker_lives_for_its_time_and_no_longer() {
         let now = server.workers();
         now.len() == 1 && now != first
     });
-    server.get("/").says("hello");
+    server.get("/").expect_text("hello");
 }
 
 #[test]
-fn a_worker_over_the_evil_limit_is_killed() {
+fn a_worker_over_evil_reload_on_rss_is_killed() {
     let mut server = server(1, &[("evil-reload-on-rss", "90")]);
     server.get("/grow?100");
     if !under_uwsgi() {
@@ -271,7 +272,7 @@ fn a_touched_file_reloads_the_application() {
         server.site.write(name, "");
         server.eventually("another worker serves", || {
             let now = server.workers();
-            server.get("/").says("hello");
+            server.get("/").expect_text("hello");
             now.len() == 1 && now != first
         });
     }

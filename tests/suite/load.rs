@@ -5,23 +5,27 @@ use std::time::{Duration, Instant};
 
 use nix::sys::signal::Signal;
 
-use crate::kit::load::times;
+use crate::kit::load::scaled;
 use crate::kit::server::send;
 use crate::kit::{self, *};
 
-/// Three clients; gives how many requests were answered, and how many were not.
+/// Load of three clients; returns the numbers of successful and of lost requests.
 fn load(server: &Server, meanwhile: impl FnOnce(&AtomicUsize)) -> (usize, usize) {
-    load_of(server, "/pid", meanwhile)
+    load_on_path(server, "/pid", meanwhile)
 }
 
-/// The same with requests of this path.
-fn load_of(server: &Server, path: &str, meanwhile: impl FnOnce(&AtomicUsize)) -> (usize, usize) {
+/// The same load with requests for `path`.
+fn load_on_path(
+    server: &Server,
+    path: &str,
+    meanwhile: impl FnOnce(&AtomicUsize),
+) -> (usize, usize) {
     let outcome = kit::load::load(server, 3, path, meanwhile);
     (outcome.answered, outcome.lost)
 }
 
-fn asked(server: &Server, path: &str) -> bool {
-    kit::load::asked(server, path)
+fn succeeds(server: &Server, path: &str) -> bool {
+    kit::load::succeeds(server, path)
 }
 
 fn server(processes: usize) -> Server {
@@ -35,13 +39,13 @@ fn server(processes: usize) -> Server {
 }
 
 #[test]
-fn reloads_lose_no_request_of_many() {
+fn reloads_under_load_lose_no_request() {
     if differs("A reload under load loses no request; uWSGI sometimes loses one.") {
         return;
     }
     let server = server(2);
-    let reloads = times(4, 10);
-    let requests = times(3000, 100_000);
+    let reloads = scaled(4, 10);
+    let requests = scaled(3000, 100_000);
     let (answered, lost) = load(&server, |answered| {
         for n in 0..reloads {
             let before = server.workers();
@@ -64,9 +68,9 @@ fn reloads_lose_no_request_of_many() {
 }
 
 #[test]
-fn workers_that_are_killed_cost_at_most_their_own_request() {
+fn killed_workers_lose_at_most_their_own_request() {
     let server = server(2);
-    let deaths = times(5, 20);
+    let deaths = scaled(5, 20);
     server.wait_until_complete();
     let descriptors = proc::descriptors(server.master);
     let (answered, lost) = load(&server, |_| {
@@ -78,7 +82,7 @@ fn workers_that_are_killed_cost_at_most_their_own_request() {
                 server.workers().len() == 2 && server.workers() != workers
             });
             assert!(
-                under_uwsgi() || begun.elapsed() < wait::AT_ONCE,
+                under_uwsgi() || begun.elapsed() < wait::PROMPTLY,
                 "{:?}",
                 begun.elapsed()
             );
@@ -94,20 +98,20 @@ fn workers_that_are_killed_cost_at_most_their_own_request() {
 }
 
 #[test]
-fn zygotes_that_are_killed_cost_no_request() {
+fn killed_zygotes_lose_no_request() {
     if under_uwsgi() {
-        return; // it has none
+        return; // uWSGI has no zygote
     }
     let server = server(2);
     let site = server.site.clone();
     let loads = || site.read("loads").len();
     let (answered, lost) = load(&server, |_| {
-        for _ in 0..times(3, 20) {
+        for _ in 0..scaled(3, 20) {
             let (zygotes, before) = (server.zygotes(), loads());
             assert_eq!(zygotes.len(), 1);
             send(zygotes[0], Signal::SIGKILL);
-            // one that is killed before it has loaded the application is retried with a growing pause
-            server.eventually("there is another", || {
+            // a zygote killed before it has loaded the application is retried with a growing delay
+            server.eventually("there is another zygote", || {
                 server.zygotes().len() == 1 && server.zygotes() != zygotes && loads() > before
             });
             server.wait_for_workers(2);
@@ -118,11 +122,11 @@ fn zygotes_that_are_killed_cost_no_request() {
 }
 
 #[test]
-fn masters_that_are_killed_leave_nothing() {
-    for _ in 0..times(3, 20) {
+fn killed_masters_leave_no_process() {
+    for _ in 0..scaled(3, 20) {
         let mut server = server(2);
-        server.leaves_its_socket();
-        server.ends_otherwise();
+        server.allow_socket_file();
+        server.allow_any_exit();
         load(&server, |answered| {
             server.eventually("requests are answered", || {
                 answered.load(Ordering::Relaxed) > 20
@@ -140,12 +144,12 @@ fn masters_that_are_killed_leave_nothing() {
 }
 
 #[test]
-fn a_stop_under_load_finishes_what_was_begun() {
+fn a_stop_under_load_finishes_requests_in_flight() {
     if under_uwsgi() {
-        return; // it drops requests
+        return; // uWSGI drops requests
     }
     let mut server = server(2);
-    // after the stop nobody listens: those requests are refused, none is cut
+    // after the stop no process listens: new requests are refused, and no response is cut off
     let cut = AtomicUsize::new(0);
     std::thread::scope(|scope| {
         for _ in 0..3 {
@@ -162,7 +166,7 @@ fn a_stop_under_load_finishes_what_was_begun() {
                 }
             });
         }
-        server.eventually("requests are answered", || asked(&server, "/pid"));
+        server.eventually("requests are answered", || succeeds(&server, "/pid"));
         server.signal(Signal::SIGTERM);
     });
     assert!(server.wait_for_exit().unwrap().success());
@@ -170,17 +174,17 @@ fn a_stop_under_load_finishes_what_was_begun() {
 }
 
 #[test]
-fn workers_that_are_replaced_cost_no_request_and_none_is_missing() {
+fn replaced_workers_lose_no_request_and_none_is_missing() {
     if differs(
         "A worker that reached max-requests serves until its replacement is ready; uWSGI's is missing meanwhile.",
     ) {
         return;
     }
-    let requests = times(4000, 500_000);
+    let requests = scaled(4000, 500_000);
     let server = Site::with("processes")
         .server()
         .set("processes", 4)
-        .set("max-requests", times(200, 5000))
+        .set("max-requests", scaled(200, 5000))
         .set("min-worker-lifetime", 1)
         .set("disable-logging", true)
         .start();
@@ -188,11 +192,11 @@ fn workers_that_are_replaced_cost_no_request_and_none_is_missing() {
     let (mut least, mut replaced) = (usize::MAX, 0);
     let (answered, lost) = load(&server, |answered| {
         let begun = Instant::now();
-        let replacements = times(2, 20);
+        let replacements = scaled(2, 20);
         while (answered.load(Ordering::Relaxed) < requests || replaced < replacements)
             && begun.elapsed() < Duration::from_secs(900)
         {
-            // a look at /proc takes its time, and may miss a worker that goes and the one that has come for it
+            // a scan of /proc is not atomic: it may miss a worker that exits and also its replacement
             let looks = [(); 3].map(|()| server.workers().len());
             least = least.min(looks.into_iter().max().unwrap_or(0));
             replaced = server.log_lines("(max-requests = ").len();
@@ -208,14 +212,14 @@ fn workers_that_are_replaced_cost_no_request_and_none_is_missing() {
 }
 
 #[test]
-fn a_fast_leak_is_held_below_its_limit_and_costs_no_request() {
+fn a_fast_leak_stays_below_its_limit_and_loses_no_request() {
     if differs(
         "A worker that reached reload-on-rss takes no further request, however fast it grows.",
     ) {
         return;
     }
     const LIMIT: u64 = 100;
-    let requests = times(600, 20_000);
+    let requests = scaled(600, 20_000);
     let server = Site::with("life")
         .server()
         .set("processes", 2)
@@ -225,7 +229,7 @@ fn a_fast_leak_is_held_below_its_limit_and_costs_no_request() {
         .start();
     server.wait_for_workers(2);
     let mut largest = 0;
-    let (answered, lost) = load_of(&server, "/grow?1", |answered| {
+    let (answered, lost) = load_on_path(&server, "/grow?1", |answered| {
         let begun = Instant::now();
         while answered.load(Ordering::Relaxed) < requests
             && begun.elapsed() < Duration::from_secs(600)
@@ -244,12 +248,13 @@ fn a_fast_leak_is_held_below_its_limit_and_costs_no_request() {
         answered >= requests && replaced > 2,
         "{answered}, {replaced}"
     );
-    // the limit, one request's worth, and what the kernel counts late
+    // the limit, the memory of one request, and the delay of the kernel's count
     assert!(largest <= (LIMIT + 3) << 10, "{largest} KiB");
 }
 
-/// Answers of a steady stream of requests that sleep for a second, with their number of 200s, beside one that is stuck.
-fn beside_a_stuck_one(server: &Server, path: &str) -> (u16, Duration, usize, usize) {
+/// Sends requests of one second each beside a stuck request for `path`. Returns status and duration of the stuck one,
+/// and the numbers of good and bad responses.
+fn requests_beside_a_stuck_one(server: &Server, path: &str) -> (u16, Duration, usize, usize) {
     let begun = Instant::now();
     let mut stuck = server.ask(&get(path));
     let (mut good, mut bad) = (0, 0);
@@ -259,7 +264,7 @@ fn beside_a_stuck_one(server: &Server, path: &str) -> (u16, Duration, usize, usi
         let others: Vec<_> = (0..8)
             .map(|_| {
                 std::thread::sleep(Duration::from_millis(700));
-                scope.spawn(|| asked(server, "/sleep?2"))
+                scope.spawn(|| succeeds(server, "/sleep?2"))
             })
             .collect();
         for other in others {
@@ -276,27 +281,27 @@ fn beside_a_stuck_one(server: &Server, path: &str) -> (u16, Duration, usize, usi
 }
 
 #[test]
-fn a_stuck_request_costs_no_other_one() {
+fn a_stuck_request_affects_no_other_request() {
     if differs(
         "A request that exceeds its deadline affects no other request of its worker, unless native code holds the interpreter lock.",
     ) {
         return;
     }
-    for _ in 0..times(1, 10) {
+    for _ in 0..scaled(1, 10) {
         for path in ["/sleep?30", "/hog?30"] {
             let mut server = Site::with("life")
                 .server()
                 .set("threads", 4)
                 .set("harakiri", 3)
                 .start();
-            let (status, took, good, bad) = beside_a_stuck_one(&server, path);
+            let (status, took, good, bad) = requests_beside_a_stuck_one(&server, path);
             eprintln!("{path}: {status} after {took:?}, {good} others answered, {bad} not");
             if path == "/sleep?30" {
                 assert_eq!((status, bad), (504, 0), "{}", server.log());
                 assert!(took < Duration::from_secs(8), "{took:?}");
             }
             server.expect_log("");
-            // every request that could not be finished is named
+            // the log names every request that was not finished
             let named = server.log_lines(": aborted after").len();
             let lost = bad + usize::from(status != 200);
             assert!(

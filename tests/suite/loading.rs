@@ -2,7 +2,7 @@
 
 use crate::kit::*;
 
-/// A module that answers with an expression.
+/// A module that responds with the value of an expression.
 fn answering(expression: &str) -> String {
     format!(
         "import os, sys\n\
@@ -12,18 +12,18 @@ fn answering(expression: &str) -> String {
     )
 }
 
-fn saying(expression: &str) -> Site {
+fn site_answering(expression: &str) -> Site {
     Site::of(&answering(expression))
 }
 
 #[test]
 fn a_module_is_served() {
-    let site = saying("__name__");
+    let site = site_answering("__name__");
     site.server()
         .set("module", "app")
         .start()
         .get("/")
-        .says("app");
+        .expect_text("app");
 }
 
 #[test]
@@ -35,16 +35,16 @@ fn a_module_in_a_package_is_served() {
         .set("module", "project.wsgi")
         .start()
         .get("/")
-        .says("project.wsgi");
+        .expect_text("project.wsgi");
     site.server()
         .set("wsgi", "project.wsgi:application")
         .start()
         .get("/")
-        .says("project.wsgi");
+        .expect_text("project.wsgi");
 }
 
 #[test]
-fn a_callable_may_be_named_in_three_ways() {
+fn a_callable_has_three_notations() {
     let site = Site::empty();
     site.write(
         "app.py",
@@ -54,19 +54,19 @@ fn a_callable_may_be_named_in_three_ways() {
         .set("module", "app:app")
         .start()
         .get("/")
-        .says("called");
+        .expect_text("called");
     site.server()
         .set("module", "app")
         .set("callable", "app")
         .start()
         .get("/")
-        .says("called");
+        .expect_text("called");
     site.server()
         .set("wsgi-file", "app.py")
         .set("callable", "app")
         .start()
         .get("/")
-        .says("called");
+        .expect_text("called");
 }
 
 #[test]
@@ -76,8 +76,8 @@ fn a_factory_is_called_once() {
     let app = app + "def make():\n    open('made', 'a').write('x')\n    return inner\n";
     site.write("app.py", &app);
     let server = site.server().set("module", "app:make()").start();
-    server.get("/").says("made");
-    server.get("/").says("made");
+    server.get("/").expect_text("made");
+    server.get("/").expect_text("made");
     server.stop();
     assert_eq!(site.read("made"), "x");
 }
@@ -91,11 +91,11 @@ fn a_callable_object_is_served() {
                  return [b'object']\n\
          application = Application()\n",
     );
-    site.server().start().get("/").says("object");
+    site.server().start().get("/").expect_text("object");
 }
 
 #[test]
-fn a_file_anywhere_is_served() {
+fn a_file_in_any_directory_is_served() {
     let site = Site::empty();
     site.write(
         "deep/odd-name.wsgi",
@@ -106,28 +106,28 @@ fn a_file_anywhere_is_served() {
         .set("wsgi-file", &file)
         .start()
         .get("/")
-        .says("odd-name.wsgi");
+        .expect_text("odd-name.wsgi");
     site.server()
         .set("file", "deep/odd-name.wsgi")
         .start()
         .get("/")
-        .says("odd-name.wsgi");
+        .expect_text("odd-name.wsgi");
 }
 
 #[test]
-fn the_working_directory_is_on_the_path() {
-    let site = saying("__import__('beside').WORD");
+fn the_working_directory_is_in_sys_path() {
+    let site = site_answering("__import__('beside').WORD");
     site.write("beside.py", "WORD = 'beside'");
-    site.server().start().get("/").says("beside");
+    site.server().start().get("/").expect_text("beside");
     site.server()
         .set("module", "app")
         .start()
         .get("/")
-        .says("beside");
+        .expect_text("beside");
 }
 
 #[test]
-fn chdir_comes_before_the_application() {
+fn chdir_applies_before_the_import() {
     let site = Site::empty();
     site.write("project/app.py", &answering("os.getcwd()"));
     let launch = site
@@ -135,11 +135,11 @@ fn chdir_comes_before_the_application() {
         .set("socket", site.at("app.sock"))
         .set("chdir", "project")
         .set("module", "app");
-    launch.start().get("/").says(&site.at("project"));
+    launch.start().get("/").expect_text(&site.at("project"));
 }
 
 #[test]
-fn chdir2_comes_after_the_application() {
+fn chdir2_applies_after_the_import() {
     let site = Site::empty();
     site.write("after/x", "");
     site.write(
@@ -159,12 +159,12 @@ fn chdir2_comes_after_the_application() {
         .set("chdir2", site.at("after"))
         .start()
         .get("/")
-        .says(&expected);
+        .expect_text(&expected);
 }
 
 #[test]
-fn a_directory_that_is_not_there_is_refused() {
-    let refusal = saying("1")
+fn a_missing_directory_is_refused() {
+    let refusal = site_answering("1")
         .server()
         .set("chdir", "/nowhere/at/all")
         .refused();
@@ -175,8 +175,8 @@ fn a_directory_that_is_not_there_is_refused() {
 }
 
 #[test]
-fn of_several_pythonpaths_the_last_is_first() {
-    let site = saying("__import__('which').WORD, [p.rstrip('/') for p in sys.path[:2]]");
+fn the_last_pythonpath_is_first_in_sys_path() {
+    let site = site_answering("__import__('which').WORD, [p.rstrip('/') for p in sys.path[:2]]");
     site.write("one/which.py", "WORD = 'one'");
     site.write("two/which.py", "WORD = 'two'");
     let launch = site
@@ -184,23 +184,23 @@ fn of_several_pythonpaths_the_last_is_first() {
         .set("pythonpath", site.at("one"))
         .set("python-path", site.at("two"));
     let expected = format!("('two', ['{}', '{}'])", site.at("two"), site.at("one"));
-    launch.start().get("/").says(&expected);
+    launch.start().get("/").expect_text(&expected);
 }
 
 #[test]
 fn a_pythonpath_may_be_a_pattern() {
-    let site = saying("__import__('found').WORD");
+    let site = site_answering("__import__('found').WORD");
     site.write("libs/a/found.py", "WORD = 'found'");
     site.write("libs/b/other.py", "");
     site.server()
         .set("pp", site.at("libs/*"))
         .start()
         .get("/")
-        .says("found");
+        .expect_text("found");
 }
 
 #[test]
-fn variables_are_set_and_unset_before_the_application() {
+fn variables_are_set_and_unset_before_the_import() {
     variables_are_set_and_unset(false);
 }
 
@@ -218,10 +218,10 @@ fn variables_are_set_and_unset(by_env: bool) {
         .server()
         .envvar("KIT_UNSET", "x")
         .set("env", "KIT_SET=a=b")
-        // without its = it removes the variable
+        // without `=`, env removes the variable
         .set(if by_env { "env" } else { "unenv" }, "KIT_UNSET");
     let mut server = launch.set("env", "KIT_SPACED=c d").start();
-    server.get("/").says("(('a=b', None), 'a=b', 'c d')");
+    server.get("/").expect_text("(('a=b', None), 'a=b', 'c d')");
     if by_env && !under_uwsgi() {
         server.expect_log("env = KIT_UNSET: the value has no =");
     }
@@ -229,34 +229,37 @@ fn variables_are_set_and_unset(by_env: bool) {
 
 #[test]
 fn the_servers_environment_reaches_the_application() {
-    let site = saying("os.environ['KIT_GIVEN']");
+    let site = site_answering("os.environ['KIT_GIVEN']");
     site.server()
         .envvar("KIT_GIVEN", "given")
         .start()
         .get("/")
-        .says("given");
+        .expect_text("given");
 }
 
 #[test]
 fn pyargv_is_in_sys_argv() {
-    let site = saying("sys.argv[1:]");
+    let site = site_answering("sys.argv[1:]");
     site.server()
         .set("pyargv", "one --two 3")
         .start()
         .get("/")
-        .says("['one', '--two', '3']");
+        .expect_text("['one', '--two', '3']");
 }
 
 #[test]
-fn imports_come_with_the_application() {
-    let site = saying("sorted(m for m in sys.modules if m.startswith('extra'))");
+fn import_options_load_modules_with_the_application() {
+    let site = site_answering("sorted(m for m in sys.modules if m.startswith('extra'))");
     site.write("extra_one.py", "");
     site.write("extra_two.py", "");
     let launch = site
         .server()
         .set("import", "extra_one")
         .set("pyimport", "extra_two");
-    launch.start().get("/").says("['extra_one', 'extra_two']");
+    launch
+        .start()
+        .get("/")
+        .expect_text("['extra_one', 'extra_two']");
 }
 
 #[test]
@@ -279,7 +282,7 @@ fn a_warmup_path_is_requested_before_the_first_fork() {
         .set("warmup", "/one?x=1")
         .set("warmup", "/two")
         .start();
-    server.get("/here").says("/one! /two! /here");
+    server.get("/here").expect_text("/one! /two! /here");
 }
 
 #[test]
@@ -315,20 +318,21 @@ fn with_lazy_apps_each_worker_loads_for_itself() {
 }
 
 #[test]
-fn the_interpreter_is_itself() {
+fn sys_executable_is_the_interpreter() {
     if differs(
         "sys.executable is the Python interpreter, as multiprocessing needs it; in uWSGI it is uwsgi.",
     ) {
         return;
     }
-    let site = saying("os.path.realpath(sys.executable) == os.path.realpath('/proc/self/exe')");
-    site.server().start().get("/").says("True");
+    let site =
+        site_answering("os.path.realpath(sys.executable) == os.path.realpath('/proc/self/exe')");
+    site.server().start().get("/").expect_text("True");
 }
 
 #[test]
 fn applications_may_use_multiprocessing() {
     if under_uwsgi() {
-        return; // sys.executable is not Python
+        return; // uWSGI's sys.executable is not Python
     }
     let site = Site::of(
         "import multiprocessing, worker_side\n\
@@ -339,7 +343,7 @@ fn applications_may_use_multiprocessing() {
              return [str(answer).encode()]\n",
     );
     site.write("worker_side.py", "def double(n):\n    return 2 * n\n");
-    site.server().start().get("/").says("[42]");
+    site.server().start().get("/").expect_text("[42]");
 }
 
 #[test]
@@ -353,18 +357,18 @@ fn applications_are_mounted_by_path() {
         .set("mount", "/one=one.py")
         .set("mount", "/one/two=two:application")
         .start();
-    server.get("/one/x").says("('one', '/one', '/x')");
-    server.get("/one").says("('one', '/one', '')");
+    server.get("/one/x").expect_text("('one', '/one', '/x')");
+    server.get("/one").expect_text("('one', '/one', '')");
     server
         .get("/one/two/x/y")
-        .says("('two', '/one/two', '/x/y')");
+        .expect_text("('two', '/one/two', '/x/y')");
     server
         .get("/one/twofold")
-        .says("('one', '/one', '/twofold')");
+        .expect_text("('one', '/one', '/twofold')");
 }
 
 #[test]
-fn an_application_mounted_at_the_root_gets_the_rest() {
+fn an_application_mounted_at_the_root_serves_all_other_paths() {
     let site = Site::empty();
     let shown = "environ['SCRIPT_NAME'], environ['PATH_INFO']";
     site.write("one.py", &answering(&format!("'one', {shown}")));
@@ -374,13 +378,15 @@ fn an_application_mounted_at_the_root_gets_the_rest() {
         .set("mount", "/=all.py")
         .set("mount", "/one=one.py")
         .start();
-    server.get("/one/x").says("('one', '/one', '/x')");
-    server.get("/other/x").says("('all', '', '/other/x')");
-    server.get("/onex").says("('all', '', '/onex')");
+    server.get("/one/x").expect_text("('one', '/one', '/x')");
+    server
+        .get("/other/x")
+        .expect_text("('all', '', '/other/x')");
+    server.get("/onex").expect_text("('all', '', '/onex')");
 }
 
 #[test]
-fn a_path_that_no_application_is_mounted_at_is_not_found() {
+fn a_path_outside_all_mount_points_is_not_found() {
     if differs(
         "A path outside all mount points gets 404; uWSGI passes it to the first application.",
     ) {
@@ -393,12 +399,12 @@ fn a_path_that_no_application_is_mounted_at_is_not_found() {
         .set("manage-script-name", "true")
         .set("mount", "/one=one.py")
         .start();
-    server.get("/one").says("one");
+    server.get("/one").expect_text("one");
     server.get("/other").expect(404);
 }
 
 #[test]
-fn a_mount_point_with_a_trailing_slash_is_taken_without_it() {
+fn the_trailing_slash_of_a_mount_point_is_ignored() {
     if differs(
         "A mount point with a trailing slash is the same as without it; uWSGI reads past its buffer.",
     ) {
@@ -414,12 +420,12 @@ fn a_mount_point_with_a_trailing_slash_is_taken_without_it() {
         .set("manage-script-name", "true")
         .set("mount", "/one/=one.py")
         .start();
-    server.get("/one").says("('/one', '')");
-    server.get("/one/x").says("('/one', '/x')");
+    server.get("/one").expect_text("('/one', '')");
+    server.get("/one/x").expect_text("('/one', '/x')");
 }
 
 #[test]
-fn without_manage_script_name_the_web_servers_script_name_chooses() {
+fn without_manage_script_name_the_script_name_of_the_request_selects_the_application() {
     let site = Site::empty();
     site.write(
         "one.py",
@@ -435,5 +441,7 @@ fn without_manage_script_name_the_web_servers_script_name_chooses() {
         .set("mount", "/two=two.py")
         .start();
     let request = get("/two/x").var("SCRIPT_NAME", "/two");
-    server.send(&request).says("('two', '/two', '/two/x')");
+    server
+        .send(&request)
+        .expect_text("('two', '/two', '/two/x')");
 }

@@ -1,18 +1,17 @@
-//! The examples of docs/migration.md: each is migrated, started unchanged, and answers.
+//! The examples of docs/migration.md: each is migrated, started unchanged, and tested with a request.
 
 use std::path::Path;
-use std::process::Command;
 
 use crate::kit::http::Http;
 use crate::kit::*;
 
-/// The examples' application: it says which settings it was given.
+/// The application of the examples: it responds with its settings.
 const BLOG: &str = "import os\n\
     def application(environ, start_response):\n    \
         start_response('200 OK', [])\n    \
         return [b'blog with ' + os.environ.get('DJANGO_SETTINGS_MODULE', 'nothing').encode()]\n";
 
-/// The page's blocks in this language.
+/// The page's code blocks in this language.
 fn examples(language: &str) -> Vec<String> {
     let page = Path::new(env!("CARGO_MANIFEST_DIR")).join("docs/migration.md");
     let page = std::fs::read_to_string(page).unwrap();
@@ -24,7 +23,7 @@ fn examples(language: &str) -> Vec<String> {
         .collect()
 }
 
-/// The place of the examples in a directory of the test's own.
+/// The directories of the examples, inside a site.
 struct Blog {
     site: Site,
     port: u16,
@@ -39,7 +38,7 @@ impl Blog {
         std::os::unix::fs::symlink(venv, site.file("srv/blog/venv")).unwrap();
         std::fs::create_dir(site.file("run")).unwrap();
         if is_root() {
-            // where www-data can remove its socket
+            // www-data removes its socket there
             std::os::unix::fs::chown(site.file("run"), Some(33), Some(33)).unwrap();
         }
         Blog {
@@ -48,8 +47,8 @@ impl Blog {
         }
     }
 
-    /// The text with this directory's paths, and a port of its own, for those of the page.
-    fn here(&self, text: &str) -> String {
+    /// Replaces the page's paths by those of the site, and its port by a free one.
+    fn localized(&self, text: &str) -> String {
         let user = if is_root() { "user=www-data\n" } else { "" };
         text.replace("/srv/blog", &self.site.at("srv/blog"))
             .replace("/run/blog.sock", &self.site.at("run/blog.sock"))
@@ -57,19 +56,15 @@ impl Blog {
             .replace("user=www-data\n", user)
     }
 
-    /// Writes what `ruwsgi migrate` makes of these words to a file, and starts that.
-    fn migrated(&self, from: &str, what: &str) -> Server {
-        let migrated = Command::new(binary())
-            .args(["migrate", "--from", from, what])
-            .current_dir(self.site.path())
-            .output()
-            .unwrap();
+    /// Writes the output of `ruwsgi migrate` for these arguments to a file, and starts a server with it.
+    fn start_migrated(&self, from: &str, what: &str) -> Server {
+        let migrated = self.site.command(&["migrate", "--from", from, what]);
         let ini = String::from_utf8(migrated.stdout).unwrap();
         assert!(migrated.status.success(), "{from}: {ini}");
         self.site.write("srv/blog/new.ini", &ini);
         let mut words = vec!["--ini", "srv/blog/new.ini"];
         if !ini.contains("\nchdir = ") {
-            // started where the project is, as gunicorn is
+            // started in the project's directory, like gunicorn
             words.extend(["--chdir", "srv/blog"]);
         }
         let server = self.site.server().only(&words).start();
@@ -77,12 +72,12 @@ impl Blog {
         server
     }
 
-    /// Asks for a page over HTTP.
+    /// Requests a page over HTTP.
     #[track_caller]
-    fn answers(&self, address: &str, part: &str) {
+    fn expect_page(&self, address: &str, part: &str) {
         let address = Address::parse(address, self.site.path());
         let mut client = Http::on(address.try_connect().unwrap());
-        client.get("/").expect(200).says(part);
+        client.get("/").expect(200).expect_text(part);
     }
 }
 
@@ -92,12 +87,16 @@ fn the_uwsgi_example_runs() {
         return;
     }
     let blog = Blog::new();
-    blog.site.write("site.ini", &blog.here(&examples("ini")[0]));
-    let server = blog.migrated("uwsgi", "site.ini");
+    blog.site
+        .write("site.ini", &blog.localized(&examples("ini")[0]));
+    let server = blog.start_migrated("uwsgi", "site.ini");
     let socket = Address::parse("run/blog.sock", blog.site.path());
     let mut connection = socket.try_connect().unwrap();
     connection.put(&get("/").bytes());
-    connection.answer().expect(200).says("blog with nothing");
+    connection
+        .answer()
+        .expect(200)
+        .expect_text("blog with nothing");
     server.stop();
 }
 
@@ -107,10 +106,10 @@ fn the_gunicorn_example_runs() {
         return;
     }
     let blog = Blog::new();
-    let file = blog.here(&examples("python")[0]);
+    let file = blog.localized(&examples("python")[0]);
     blog.site.write("gunicorn.conf.py", &file);
-    let server = blog.migrated("gunicorn", "gunicorn.conf.py");
-    blog.answers(
+    let server = blog.start_migrated("gunicorn", "gunicorn.conf.py");
+    blog.expect_page(
         &format!("127.0.0.1:{}", blog.port),
         "blog with blog.settings",
     );
@@ -127,8 +126,8 @@ fn the_gunicorn_command_line_of_the_example_runs() {
     let words = typed
         .split('"')
         .find(|words| words.starts_with("gunicorn "));
-    let server = blog.migrated("gunicorn", &blog.here(words.unwrap()));
-    blog.answers(&format!("127.0.0.1:{}", blog.port), "blog with nothing");
+    let server = blog.start_migrated("gunicorn", &blog.localized(words.unwrap()));
+    blog.expect_page(&format!("127.0.0.1:{}", blog.port), "blog with nothing");
     server.stop();
 }
 
@@ -139,8 +138,8 @@ fn the_supervisor_example_runs() {
     }
     let blog = Blog::new();
     blog.site
-        .write("blog.conf", &blog.here(&examples("conf")[0]));
-    let server = blog.migrated("supervisor", "blog.conf");
-    blog.answers("run/blog.sock", "blog with blog.settings");
+        .write("blog.conf", &blog.localized(&examples("conf")[0]));
+    let server = blog.start_migrated("supervisor", "blog.conf");
+    blog.expect_page("run/blog.sock", "blog with blog.settings");
     server.stop();
 }

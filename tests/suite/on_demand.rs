@@ -8,24 +8,24 @@ use std::time::Duration;
 
 use nix::sys::signal::Signal;
 
-use crate::kit::emperor::{Emperor, app, drop_in, ini, site};
+use crate::kit::emperor::{Emperor, add_vassal, app, ini, site};
 use crate::kit::server::send;
 use crate::kit::wait::within;
 use crate::kit::*;
 
-/// What makes a vassal one that comes and goes.
+/// Options of a vassal that starts on demand and stops when idle.
 const COMES_AND_GOES: &str = "on-demand = true\nidle = 1\ndie-on-idle = true\n";
 
-/// Drops a vassal on demand into the directory.
-fn drop_in_on_demand(site: &Site, name: &str, text: &str) {
+/// Adds a vassal on demand.
+fn add_vassal_on_demand(site: &Site, name: &str, text: &str) {
     site.write(&format!("{name}.py"), &app(text));
     let text = ini(site, name) + COMES_AND_GOES;
     site.write(&format!("vassals/{name}.ini"), &text);
 }
 
-/// Waits until a vassal has this state.
+/// Waits until a vassal is in this state.
 #[track_caller]
-fn is(emperor: &Emperor, name: &str, state: &str) {
+fn wait_for_state(emperor: &Emperor, name: &str, state: &str) {
     emperor
         .server
         .eventually(&format!("{name} is {state}"), || {
@@ -34,22 +34,22 @@ fn is(emperor: &Emperor, name: &str, state: &str) {
 }
 
 #[test]
-fn the_first_connection_starts_the_application_and_idleness_lets_it_go() {
+fn the_first_connection_starts_the_vassal_and_an_idle_vassal_stops() {
     if differs(
         "A vassal is on demand when its own file says on-demand = true; its socket is configured as usual.",
     ) {
         return;
     }
     let site = site();
-    drop_in_on_demand(&site, "a", "one");
+    add_vassal_on_demand(&site, "a", "one");
     let emperor = Emperor::over(&site);
-    is(&emperor, "a", "on demand");
+    wait_for_state(&emperor, "a", "on demand");
     let socket = fs::metadata(site.file("a.sock")).unwrap();
     assert_eq!(socket.mode() & 0o777, 0o666);
     assert_eq!(emperor.server.log_lines("zygote").len(), 0);
     for _ in 0..2 {
         assert_eq!(emperor.ask("a"), "one");
-        is(&emperor, "a", "on demand");
+        wait_for_state(&emperor, "a", "on demand");
         assert!(site.has("a.sock"));
     }
     let kept = fs::metadata(site.file("a.sock")).unwrap();
@@ -63,14 +63,14 @@ fn the_first_connection_starts_the_application_and_idleness_lets_it_go() {
 }
 
 #[test]
-fn a_change_while_on_demand_is_taken_over_without_a_start() {
+fn an_edit_while_on_demand_is_applied_without_a_start() {
     if under_uwsgi() {
         return;
     }
     let site = site();
-    drop_in_on_demand(&site, "a", "one");
+    add_vassal_on_demand(&site, "a", "one");
     let emperor = Emperor::over(&site);
-    is(&emperor, "a", "on demand");
+    wait_for_state(&emperor, "a", "on demand");
     let moved = (ini(&site, "a") + COMES_AND_GOES).replace("a.sock", "b.sock");
     site.write("vassals/a.ini", &moved);
     emperor
@@ -78,11 +78,11 @@ fn a_change_while_on_demand_is_taken_over_without_a_start() {
         .eventually("it has moved", || site.has("b.sock") && !site.has("a.sock"));
     assert_eq!(emperor.server.log_lines("ready after").len(), 0);
     assert_eq!(emperor.ask("b"), "one");
-    is(&emperor, "a", "on demand");
-    // one that is on demand no more runs, on the socket that was kept
+    wait_for_state(&emperor, "a", "on demand");
+    // a vassal that is no longer on demand starts, on the kept socket
     let always = ini(&site, "a").replace("a.sock", "b.sock");
     site.write("vassals/a.ini", &always);
-    is(&emperor, "a", "ready");
+    wait_for_state(&emperor, "a", "ready");
     assert_eq!(emperor.ask("b"), "one");
     fs::remove_file(site.file("vassals/a.ini")).unwrap();
     emperor
@@ -92,7 +92,7 @@ fn a_change_while_on_demand_is_taken_over_without_a_start() {
 }
 
 #[test]
-fn a_change_while_it_serves_is_kept_when_it_goes() {
+fn an_edit_while_serving_is_kept_when_the_vassal_stops() {
     if under_uwsgi() {
         return;
     }
@@ -101,31 +101,31 @@ fn a_change_while_it_serves_is_kept_when_it_goes() {
     let text = ini(&site, "a") + "on-demand = true\n";
     site.write("vassals/a.ini", &text);
     let emperor = Emperor::over(&site);
-    is(&emperor, "a", "on demand");
+    wait_for_state(&emperor, "a", "on demand");
     assert_eq!(emperor.ask("a"), "one");
-    is(&emperor, "a", "ready");
+    wait_for_state(&emperor, "a", "ready");
     let moved = (ini(&site, "a") + COMES_AND_GOES).replace("a.sock", "b.sock");
     site.write("vassals/a.ini", &moved);
-    is(&emperor, "a", "on demand");
+    wait_for_state(&emperor, "a", "on demand");
     assert!(site.has("b.sock") && !site.has("a.sock"));
     assert_eq!(emperor.ask("b"), "one");
-    is(&emperor, "a", "on demand");
+    wait_for_state(&emperor, "a", "on demand");
     emperor.server.stop();
     assert!(!site.has("b.sock"));
 }
 
 #[test]
-fn one_that_goes_is_removed_with_its_socket_and_a_stopped_one_waits_for_nobody() {
+fn a_removed_vassal_loses_its_socket_and_a_stopped_one_does_not_listen() {
     if under_uwsgi() {
         return;
     }
     let site = site();
     for name in ["a", "b"] {
-        drop_in_on_demand(&site, name, name);
+        add_vassal_on_demand(&site, name, name);
     }
     let emperor = Emperor::over(&site);
-    is(&emperor, "a", "on demand");
-    is(&emperor, "b", "on demand");
+    wait_for_state(&emperor, "a", "on demand");
+    wait_for_state(&emperor, "b", "on demand");
     fs::remove_file(site.file("vassals/a.ini")).unwrap();
     emperor
         .server
@@ -135,12 +135,12 @@ fn one_that_goes_is_removed_with_its_socket_and_a_stopped_one_waits_for_nobody()
     assert!(!site.has("b.sock"));
     assert!(emperor.command(&["start", "b", "--wait"]).status.success());
     assert!(emperor.command(&["reload", "b", "--wait"]).status.success());
-    emperor.says("b", "b");
+    emperor.expect_text("b", "b");
     emperor.server.stop();
 }
 
 #[test]
-fn one_that_crashes_leaves_its_clients_waiting_for_the_next() {
+fn clients_of_a_crashed_vassal_wait_for_the_next_start() {
     if under_uwsgi() {
         return;
     }
@@ -148,19 +148,19 @@ fn one_that_crashes_leaves_its_clients_waiting_for_the_next() {
     site.write("a.py", &app("one"));
     site.write("vassals/a.ini", &(ini(&site, "a") + "on-demand = true\n"));
     let mut emperor = Emperor::with(&site, &["--emperor-throttle", "10"]);
-    is(&emperor, "a", "on demand");
+    wait_for_state(&emperor, "a", "on demand");
     assert_eq!(emperor.ask("a"), "one");
-    is(&emperor, "a", "ready");
+    wait_for_state(&emperor, "a", "ready");
     let socket = fs::metadata(site.file("a.sock")).unwrap().ino();
     send(emperor.pid("a"), Signal::SIGKILL);
     emperor.server.expect_log("without being asked to");
-    emperor.says("a", "one");
+    emperor.expect_text("a", "one");
     assert_eq!(fs::metadata(site.file("a.sock")).unwrap().ino(), socket);
     emperor.server.stop();
 }
 
 #[test]
-fn an_application_that_cannot_be_loaded_is_told_of_when_it_is_asked_for() {
+fn a_load_failure_is_reported_at_the_first_connection() {
     if under_uwsgi() {
         return;
     }
@@ -168,33 +168,33 @@ fn an_application_that_cannot_be_loaded_is_told_of_when_it_is_asked_for() {
     site.write("a.py", "raise RuntimeError('my own words')\n");
     site.write("vassals/a.ini", &(ini(&site, "a") + COMES_AND_GOES));
     let mut emperor = Emperor::with(&site, &["--emperor-throttle", "600000"]);
-    is(&emperor, "a", "on demand");
+    wait_for_state(&emperor, "a", "on demand");
     let client = Address::Unix(site.file("a.sock")).try_connect().unwrap();
-    is(&emperor, "a", "backing off");
+    wait_for_state(&emperor, "a", "backing off");
     emperor.server.expect_log("my own words");
     drop(client);
     assert!(site.has("a.sock"));
     site.write("a.py", &app("mended"));
     assert!(emperor.command(&["retry", "a"]).status.success());
-    emperor.says("a", "mended");
+    emperor.expect_text("a", "mended");
     emperor.server.stop();
 }
 
 #[test]
-fn a_start_that_fails_leaves_the_socket_that_is_kept_and_no_other() {
+fn a_failed_start_leaves_only_the_kept_socket() {
     if under_uwsgi() {
         return;
     }
     let site = site();
-    drop_in_on_demand(&site, "a", "one");
+    add_vassal_on_demand(&site, "a", "one");
     let mut emperor = Emperor::with(&site, &["--emperor-throttle", "600000"]);
-    is(&emperor, "a", "on demand");
+    wait_for_state(&emperor, "a", "on demand");
     let good = ini(&site, "a") + COMES_AND_GOES;
     let inode = |name: &str| fs::metadata(site.file(name)).unwrap().ino();
     let kept = inode("a.sock");
     let elsewhere = ini(&site, "a").replace("a.sock", "b.sock");
     let troubles = [
-        // bound elsewhere before it fails, and no more on demand
+        // no longer on demand: it binds another socket before it fails
         (elsewhere.replace("a.py", "missing.py"), "missing.py"),
         (good.replace("socket =", "#socket ="), "needs a socket"),
         (good.replace("a.sock", "missing/b.sock"), "does not exist"),
@@ -202,26 +202,26 @@ fn a_start_that_fails_leaves_the_socket_that_is_kept_and_no_other() {
     ];
     for (text, trouble) in troubles {
         site.write("vassals/a.ini", &text);
-        is(&emperor, "a", "backing off");
+        wait_for_state(&emperor, "a", "backing off");
         emperor.server.expect_log(trouble);
         assert_eq!(inode("a.sock"), kept, "{trouble}");
         assert!(!site.has("b.sock"), "{trouble}");
-        // somebody who comes now waits until it is mended
+        // a connection made now waits until the configuration is repaired
         let mut early = Address::Unix(site.file("a.sock")).try_connect().unwrap();
         site.write("vassals/a.ini", &good);
         early.write_all(&get("/").bytes()).unwrap();
         assert_eq!(early.answer().text(), "one", "{trouble}");
-        is(&emperor, "a", "on demand");
+        wait_for_state(&emperor, "a", "on demand");
     }
     site.write("vassals/a.ini", &good.replace("[uwsgi]", "[uwsgi"));
-    is(&emperor, "a", "backing off");
+    wait_for_state(&emperor, "a", "backing off");
     site.write("vassals/a.ini", &good.replace("a.sock", "b.sock"));
-    is(&emperor, "a", "on demand");
+    wait_for_state(&emperor, "a", "on demand");
     assert!(!site.has("a.sock"));
     assert_eq!(emperor.ask("b"), "one");
-    is(&emperor, "a", "on demand");
+    wait_for_state(&emperor, "a", "on demand");
     site.write("vassals/a.ini", &good.replace("[uwsgi]", "[uwsgi"));
-    is(&emperor, "a", "backing off");
+    wait_for_state(&emperor, "a", "backing off");
     fs::remove_file(site.file("vassals/a.ini")).unwrap();
     emperor
         .server
@@ -230,26 +230,26 @@ fn a_start_that_fails_leaves_the_socket_that_is_kept_and_no_other() {
 }
 
 #[test]
-fn a_socket_whose_file_was_removed_is_bound_anew() {
+fn a_socket_with_a_removed_file_is_bound_again() {
     if under_uwsgi() {
         return;
     }
     let site = site();
-    drop_in_on_demand(&site, "a", "one");
+    add_vassal_on_demand(&site, "a", "one");
     let mut emperor = Emperor::over(&site);
-    is(&emperor, "a", "on demand");
+    wait_for_state(&emperor, "a", "on demand");
     fs::remove_file(site.file("a.sock")).unwrap();
     site.write("vassals/a.ini", &(ini(&site, "a") + COMES_AND_GOES));
     emperor
         .server
-        .eventually("it is there again", || site.has("a.sock"));
+        .eventually("the file exists again", || site.has("a.sock"));
     emperor.server.expect_log("was removed or replaced");
-    is(&emperor, "a", "on demand");
+    wait_for_state(&emperor, "a", "on demand");
     assert_eq!(emperor.ask("a"), "one");
     emperor.server.stop();
 }
 
-/// A vassal without a socket of its own.
+/// The configuration of a vassal without a socket.
 fn without_socket(site: &Site, name: &str) -> String {
     let text = ini(site, name);
     let lines = text.lines().filter(|line| !line.starts_with("socket"));
@@ -257,7 +257,7 @@ fn without_socket(site: &Site, name: &str) -> String {
 }
 
 #[test]
-fn the_emperors_own_options_give_addresses_as_in_uwsgi() {
+fn the_options_of_the_emperor_give_addresses_as_in_uwsgi() {
     if under_uwsgi() {
         return;
     }
@@ -279,19 +279,19 @@ fn the_emperors_own_options_give_addresses_as_in_uwsgi() {
         ["--emperor-on-demand-exec", &command],
     ] {
         let emperor = Emperor::with(&site, &options);
-        is(&emperor, "a", "on demand");
-        is(&emperor, "b", "ready");
+        wait_for_state(&emperor, "a", "on demand");
+        wait_for_state(&emperor, "b", "ready");
         let mode = fs::metadata(site.file("a.sock")).unwrap().mode();
         assert_eq!(mode & 0o777, 0o666, "{options:?}");
         assert_eq!(emperor.ask("a"), "a", "{options:?}");
-        is(&emperor, "a", "on demand");
+        wait_for_state(&emperor, "a", "on demand");
         emperor.server.stop();
         assert!(!site.has("a.sock"), "{options:?}");
     }
     fs::create_dir(site.file("sockets")).unwrap();
     let emperor = Emperor::with(&site, &["--emperor-on-demand-directory", "sockets"]);
-    is(&emperor, "a", "on demand");
-    is(&emperor, "b", "on demand");
+    wait_for_state(&emperor, "a", "on demand");
+    wait_for_state(&emperor, "b", "on demand");
     symlink(site.file("sockets/a.socket"), site.file("a.sock")).unwrap();
     assert_eq!(emperor.ask("a"), "a");
     assert!(
@@ -302,7 +302,7 @@ fn the_emperors_own_options_give_addresses_as_in_uwsgi() {
 }
 
 #[test]
-fn the_file_with_the_address_counts_like_the_vassals_own() {
+fn an_edit_of_the_address_file_is_applied_like_one_of_the_vassal() {
     if under_uwsgi() {
         return;
     }
@@ -310,7 +310,7 @@ fn the_file_with_the_address_counts_like_the_vassals_own() {
     site.write("a.py", &app("a"));
     let text = without_socket(&site, "a").replace("idle = 1", "idle = 3600");
     site.write("vassals/a.ini", &text);
-    drop_in(&site, "b", "b");
+    add_vassal(&site, "b", "b");
     let at = |name: &str, socket: &str| {
         site.write(
             &format!("vassals/{name}.ini.at"),
@@ -318,7 +318,7 @@ fn the_file_with_the_address_counts_like_the_vassals_own() {
         );
     };
     at("a", "one.sock");
-    // what is seen is told by the kernel
+    // the emperor notices changes through inotify, not through scans
     let options = [
         "--emperor-on-demand-extension",
         ".at",
@@ -330,32 +330,32 @@ fn the_file_with_the_address_counts_like_the_vassals_own() {
         let there = || site.has(to) && !site.has(from);
         emperor.server.eventually("the socket has moved", there);
     };
-    is(&emperor, "a", "on demand");
+    wait_for_state(&emperor, "a", "on demand");
     at("a", "two.sock");
     moved("two.sock", "one.sock");
-    is(&emperor, "a", "on demand");
+    wait_for_state(&emperor, "a", "on demand");
     assert_eq!(emperor.ask("two"), "a");
-    is(&emperor, "a", "ready");
+    wait_for_state(&emperor, "a", "ready");
     let pid = emperor.pid("a");
     at("a", "three.sock");
     moved("three.sock", "two.sock");
     assert_eq!(emperor.ask("three"), "a");
     assert_eq!(emperor.pid("a"), pid, "it was reloaded");
-    // one that ran always gets an address, and loses it
-    is(&emperor, "b", "ready");
+    // a vassal that was not on demand gets an address, and loses it
+    wait_for_state(&emperor, "b", "ready");
     at("b", "four.sock");
-    emperor.says("four", "b");
+    emperor.expect_text("four", "b");
     assert_eq!(emperor.ask("b"), "b");
     fs::remove_file(site.file("vassals/b.ini.at")).unwrap();
     emperor
         .server
         .eventually("the address is gone", || !site.has("four.sock"));
-    emperor.says("b", "b");
+    emperor.expect_text("b", "b");
     emperor.server.stop();
 }
 
 #[test]
-fn under_a_tyrant_each_owner_has_his_sockets_and_removes_no_others() {
+fn under_a_tyrant_each_owner_has_its_sockets_and_removes_no_others() {
     if needs_root() || under_uwsgi() {
         return;
     }
@@ -363,19 +363,19 @@ fn under_a_tyrant_each_owner_has_his_sockets_and_removes_no_others() {
     let site = site();
     fs::create_dir(site.file("own")).unwrap();
     chown(site.file("own"), Some(NOBODY), Some(NOBODY)).unwrap();
-    drop_in_on_demand(&site, "a", "one");
+    add_vassal_on_demand(&site, "a", "one");
     let text = ini(&site, "a").replace("a.sock", "own/a.sock") + COMES_AND_GOES;
     site.write("a.ini", &text);
     fs::remove_file(site.file("vassals/a.ini")).unwrap();
     chown(site.file("a.ini"), Some(NOBODY), Some(NOBODY)).unwrap();
     fs::rename(site.file("a.ini"), site.file("vassals/a.ini")).unwrap();
     let emperor = Emperor::with(&site, &["--emperor-tyrant"]);
-    is(&emperor, "a", "on demand");
+    wait_for_state(&emperor, "a", "on demand");
     let socket = fs::metadata(site.file("own/a.sock")).unwrap();
     assert_eq!((socket.uid(), socket.gid()), (NOBODY, NOBODY));
     assert_eq!(emperor.ask("own/a"), "one");
-    is(&emperor, "a", "on demand");
-    // where its user may not remove the file, the emperor does not either
+    wait_for_state(&emperor, "a", "on demand");
+    // if the vassal's user may not remove the file, the emperor does not remove it either
     chown(site.file("own"), Some(0), Some(0)).unwrap();
     fs::remove_file(site.file("vassals/a.ini")).unwrap();
     emperor.server.wait_for_log("cannot be removed");
@@ -384,7 +384,7 @@ fn under_a_tyrant_each_owner_has_his_sockets_and_removes_no_others() {
 }
 
 #[test]
-fn many_wait_for_almost_nothing_and_each_is_served() {
+fn many_waiting_vassals_use_little_memory_and_each_is_served() {
     if under_uwsgi() {
         return;
     }
@@ -423,12 +423,12 @@ fn many_wait_for_almost_nothing_and_each_is_served() {
 }
 
 #[test]
-fn outside_an_emperor_it_has_no_effect_which_is_told() {
+fn outside_an_emperor_on_demand_has_no_effect_and_a_warning() {
     if under_uwsgi() {
         return;
     }
     let site = site();
-    drop_in(&site, "app", "one");
+    add_vassal(&site, "app", "one");
     let server = site.server().set("on-demand", "true").start();
     server.wait_for_log("on-demand has no effect");
     assert_eq!(server.get("/").text(), "one");

@@ -7,20 +7,20 @@ use serde_json::json;
 use crate::kit::packet::packet;
 use crate::kit::*;
 
-/// A server that answers with its environ, as JSON.
+/// A server that responds with its environ as JSON.
 fn environ_server() -> Server {
     Site::with("environ").server().start()
 }
 
 #[test]
-fn a_packet_split_at_any_byte_is_understood() {
+fn a_packet_split_at_any_byte_is_parsed() {
     let server = environ_server();
     let bytes = post("/split", "body").var("HTTP_X_LAST", "z").bytes();
     let step = 13;
     for at in (1..bytes.len()).filter(|at| *at < 12 || at % step == 0 || *at > bytes.len() - 8) {
         let mut connection = server.connect();
         connection.put(&bytes[..at]);
-        // the server has to have read the first part alone: its queue is empty again
+        // gives the server a chance to read the first part alone
         std::thread::yield_now();
         connection.put(&bytes[at..]);
         let answer = connection.answer().expect(200).json();
@@ -30,7 +30,7 @@ fn a_packet_split_at_any_byte_is_understood() {
 }
 
 #[test]
-fn a_packet_may_come_byte_by_byte() {
+fn a_packet_may_arrive_byte_by_byte() {
     let server = environ_server();
     let mut connection = server.connect();
     for byte in get("/slow").bytes() {
@@ -40,7 +40,7 @@ fn a_packet_may_come_byte_by_byte() {
 }
 
 #[test]
-fn the_bare_minimum_is_served() {
+fn a_minimal_request_is_served() {
     let server = environ_server();
     let request = Request::bare().and("REQUEST_METHOD", "GET");
     let answer = server.send(&request).expect(200);
@@ -49,7 +49,7 @@ fn the_bare_minimum_is_served() {
 }
 
 #[test]
-fn the_answer_speaks_the_requests_protocol() {
+fn the_response_has_the_protocol_version_of_the_request() {
     let server = environ_server();
     assert_eq!(server.get("/").expect(200).version, "HTTP/1.1");
     assert_eq!(
@@ -71,7 +71,7 @@ fn an_empty_value_is_an_empty_string() {
 }
 
 #[test]
-fn of_duplicate_variables_the_last_wins() {
+fn the_last_of_duplicate_variables_wins() {
     let server = environ_server();
     let answer = server.send(
         &get("/")
@@ -110,7 +110,7 @@ fn variables_of_64_kib_are_served() {
 }
 
 #[test]
-fn a_packet_over_buffer_size_is_answered_and_names_its_largest_variable() {
+fn a_packet_over_buffer_size_is_refused_and_its_largest_variable_logged() {
     if differs(
         "A packet larger than buffer-size gets 431 and a log line that names the largest variable; uWSGI closes the connection.",
     ) {
@@ -131,7 +131,7 @@ fn a_packet_over_buffer_size_is_answered_and_names_its_largest_variable() {
 }
 
 #[test]
-fn an_empty_packet_costs_nothing() {
+fn an_empty_packet_has_no_effect() {
     let server = environ_server();
     for _ in 0..3 {
         server.connect().put(&[0, 0, 0, 0]).rest();
@@ -168,7 +168,7 @@ fn a_malformed_packet_is_dropped_with_one_log_line() {
 }
 
 #[test]
-fn a_peer_that_leaves_in_mid_packet_costs_nothing() {
+fn a_disconnect_within_a_packet_has_no_effect() {
     let server = environ_server();
     let workers = server.wait_for_workers(1);
     let bytes = get("/").bytes();
@@ -185,7 +185,7 @@ fn a_peer_that_leaves_in_mid_packet_costs_nothing() {
 }
 
 #[test]
-fn a_stalled_packet_is_given_up_after_socket_timeout() {
+fn a_stalled_packet_is_closed_after_socket_timeout() {
     let server = Site::with("environ")
         .server()
         .set("socket-timeout", 1)
@@ -201,7 +201,7 @@ fn a_stalled_packet_is_given_up_after_socket_timeout() {
 }
 
 #[test]
-fn a_stalled_packet_does_not_hold_the_single_worker() {
+fn a_stalled_packet_does_not_block_the_only_worker() {
     if differs("An incomplete request occupies no worker; uWSGI's only worker waits for it.") {
         return;
     }
@@ -224,7 +224,7 @@ fn a_stalled_packet_does_not_hold_the_single_worker() {
 }
 
 #[test]
-fn http_on_a_uwsgi_socket_is_told_so() {
+fn http_on_a_uwsgi_socket_is_explained() {
     if differs(
         "HTTP on a uwsgi socket gets a 400 page that explains the mistake, and a log line; uWSGI closes the connection.",
     ) {
@@ -254,7 +254,7 @@ fn http_on_a_uwsgi_socket_is_told_so() {
 }
 
 #[test]
-fn a_tls_greeting_on_a_uwsgi_socket_costs_nothing() {
+fn a_tls_handshake_on_a_uwsgi_socket_has_no_effect() {
     let server = environ_server();
     let hello = b"\x16\x03\x01\x02\x00\x01\x00\x01\xfc\x03\x03abcdefghijklmnopqrstuvwxyz012345";
     let mut connection = server.connect();
@@ -305,7 +305,7 @@ fn other_modifiers_are_refused() {
 }
 
 #[test]
-fn modifier_30_takes_the_script_name_off_the_path() {
+fn modifier_30_removes_the_script_name_from_the_path() {
     if differs(
         "Modifier 30 removes SCRIPT_NAME from PATH_INFO, as documented; in uWSGI it has no effect on Python 3.",
     ) {
@@ -316,7 +316,7 @@ fn modifier_30_takes_the_script_name_off_the_path() {
     let answer = server.send(&request).expect(200).json();
     assert_eq!(answer["SCRIPT_NAME"], "/app");
     assert_eq!(answer["PATH_INFO"], "/page");
-    // only where it is a prefix
+    // SCRIPT_NAME is removed only if it is a prefix of whole segments
     let answer = server
         .send(&get("/apple").var("SCRIPT_NAME", "/app").modifier(30))
         .expect(200)
@@ -325,7 +325,7 @@ fn modifier_30_takes_the_script_name_off_the_path() {
 }
 
 #[test]
-fn variables_that_choose_code_are_refused() {
+fn variables_that_select_code_are_refused() {
     if differs(
         "UWSGI_FILE, UWSGI_SCRIPT, UWSGI_MODULE, UWSGI_CALLABLE, UWSGI_CHDIR, UWSGI_PYHOME, UWSGI_SETENV and similar variables get 403 and are logged once; uWSGI obeys them.",
     ) {
@@ -363,7 +363,7 @@ fn variables_that_choose_code_are_refused() {
 }
 
 #[test]
-fn nothing_in_a_request_forges_a_log_line() {
+fn a_request_cannot_forge_a_log_line() {
     let server = environ_server();
     let evil = "/x\n[pid: 1|app: 0|req: 1/1] forged\r\x1b[31mred\0end";
     let request = get("/")
@@ -391,7 +391,7 @@ fn nothing_in_a_request_forges_a_log_line() {
 }
 
 #[test]
-fn a_forged_variable_cannot_forge_a_refusals_line() {
+fn a_refused_variable_cannot_forge_a_log_line() {
     if under_uwsgi() {
         return;
     }

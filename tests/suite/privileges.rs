@@ -1,4 +1,4 @@
-//! Privileges: what a server started as root drops, and when. Skipped where the tests do not run as root.
+//! Privileges: what a server started as root drops, and when. These tests need root.
 
 use std::fs;
 use std::os::unix::fs::{MetadataExt, PermissionsExt};
@@ -9,8 +9,8 @@ use crate::kit::*;
 
 const WWW_DATA: u32 = 33;
 
-/// A server of an application that tells who it is, and who it was when it was imported. Its socket is in
-/// a directory of www-data's, where that user can remove it.
+/// A server that responds with its user and groups, now and at import. Its socket is in a directory of www-data, so
+/// that www-data can remove it.
 fn launch() -> Launch {
     let site = Site::with("privileges");
     fs::create_dir(site.file("run")).unwrap();
@@ -61,7 +61,7 @@ fn uid_and_gid_are_dropped_before_the_application_is_imported() {
 }
 
 #[test]
-fn the_master_drops_too() {
+fn the_master_drops_privileges_too() {
     if needs_root() {
         return;
     }
@@ -84,7 +84,7 @@ fn the_master_drops_too() {
 }
 
 #[test]
-fn uid_alone_takes_the_users_groups() {
+fn uid_alone_sets_the_groups_of_the_user() {
     if needs_root() || differs("uid without gid sets that user's groups; uWSGI keeps group 0.") {
         return;
     }
@@ -94,7 +94,7 @@ fn uid_alone_takes_the_users_groups() {
 }
 
 #[test]
-fn additional_groups_are_taken() {
+fn additional_groups_are_set() {
     if needs_root() {
         return;
     }
@@ -142,7 +142,7 @@ fn a_capability_may_be_kept() {
         return;
     }
     if under_uwsgi() {
-        return; // it is built without libcap
+        return; // the tested uWSGI is built without libcap
     }
     let server = launch()
         .set("uid", "www-data")
@@ -202,11 +202,11 @@ fn a_socket_that_only_root_can_bind_is_bound() {
         .set("socket", site.at("closed/app.sock"));
     let mut server = launch.set("uid", "www-data").start();
     server.get("/").expect(200);
-    server.leaves_its_socket();
+    server.allow_socket_file();
 }
 
 #[test]
-fn a_user_that_is_not_there_is_refused() {
+fn an_unknown_user_is_refused() {
     if needs_root() {
         return;
     }
@@ -218,7 +218,7 @@ fn a_user_that_is_not_there_is_refused() {
 }
 
 #[test]
-fn running_as_root_is_warned_of_once() {
+fn running_as_root_causes_one_warning() {
     if needs_root() {
         return;
     }
@@ -242,7 +242,7 @@ fn running_as_root_is_warned_of_once() {
 }
 
 #[test]
-fn the_log_and_the_pidfile_are_written_though_only_root_can() {
+fn the_log_and_the_pidfile_are_opened_before_the_drop() {
     if needs_root() {
         return;
     }
@@ -257,7 +257,7 @@ fn the_log_and_the_pidfile_are_written_though_only_root_can() {
 }
 
 #[test]
-fn reloads_go_on_after_the_drop() {
+fn reloads_work_after_the_drop() {
     if needs_root() {
         return;
     }

@@ -9,7 +9,7 @@ use nix::sys::signal::Signal;
 use crate::kit::server::send;
 use crate::kit::*;
 
-/// A server with so many workers and threads.
+/// A server with `processes` workers and `threads` threads each.
 fn server(processes: usize, threads: usize) -> Server {
     let launch = Site::with("processes").server().set("processes", processes);
     let server = launch
@@ -20,14 +20,14 @@ fn server(processes: usize, threads: usize) -> Server {
     server
 }
 
-/// Requests that are held by the application until they are let go.
+/// Requests that the application holds until they are released.
 struct Held {
     site: Site,
     connections: Vec<Connection>,
 }
 
 impl Held {
-    /// Sends `count` requests at once and waits until all are in the application.
+    /// Sends `count` requests at once and waits until the application has all of them.
     #[track_caller]
     fn all(server: &Server, count: usize) -> Self {
         let site = server.site.clone();
@@ -38,7 +38,7 @@ impl Held {
         Self { site, connections }
     }
 
-    /// The ids of the processes that hold them.
+    /// Process ids of the workers that hold the requests.
     fn pids(&self) -> BTreeSet<i32> {
         self.site
             .read("held")
@@ -47,51 +47,53 @@ impl Held {
             .collect()
     }
 
-    fn let_go(&self) {
+    fn release(&self) {
         self.site.write("gate", "");
     }
 
-    /// Lets them go; all must be answered.
+    /// Releases the requests; each must succeed.
     #[track_caller]
-    fn answered(self) {
-        self.let_go();
+    fn expect_success(self) {
+        self.release();
         for mut connection in self.connections {
-            connection.answer().says("held by generation 1");
+            connection.answer().expect_text("held by generation 1");
         }
     }
 }
 
 #[test]
-fn so_many_workers_serve_at_once() {
+fn workers_serve_concurrently() {
     for option in ["processes", "workers"] {
         let server = Site::with("processes").server().set(option, 3).start();
         let workers: BTreeSet<i32> = server.wait_for_workers(3).into_iter().collect();
         let held = Held::all(&server, 3);
         assert_eq!(held.pids(), workers);
-        held.answered();
+        held.expect_success();
     }
 }
 
 #[test]
-fn threads_serve_at_once() {
+fn threads_serve_concurrently() {
     let server = server(1, 4);
     let held = Held::all(&server, 4);
     assert_eq!(held.pids().len(), 1);
-    held.answered();
+    held.expect_success();
 }
 
 #[test]
-fn threads_of_several_workers_serve_at_once() {
+fn threads_of_several_workers_serve_concurrently() {
     let server = server(2, 3);
     let held = Held::all(&server, 6);
     assert_eq!(held.pids().len(), 2);
-    held.answered();
+    held.expect_success();
 }
 
 #[test]
 fn workers_are_children_of_the_master() {
     let server = server(2, 1);
-    server.get("/parent").says(&server.master.to_string());
+    server
+        .get("/parent")
+        .expect_text(&server.master.to_string());
 }
 
 #[test]
@@ -120,7 +122,7 @@ fn workers_draw_different_random_numbers() {
 fn thread_locals_survive_from_request_to_request() {
     let server = server(1, 1);
     for n in 1..10 {
-        server.get("/kept").says(&n.to_string());
+        server.get("/kept").expect_text(&n.to_string());
     }
     let threaded = self::server(1, 2);
     let mut last = 0;
@@ -132,7 +134,7 @@ fn thread_locals_survive_from_request_to_request() {
 
 #[test]
 fn with_one_thread_the_application_runs_on_the_main_thread() {
-    server(1, 1).get("/signal").says("True");
+    server(1, 1).get("/signal").expect_text("True");
 }
 
 #[test]
@@ -142,15 +144,15 @@ fn signals_are_not_blocked_in_the_application() {
     ) {
         return;
     }
-    server(1, 1).get("/sigmask").says("[]");
+    server(1, 1).get("/sigmask").expect_text("[]");
 }
 
 #[test]
-fn the_applications_children_are_its_own() {
+fn the_application_can_wait_for_its_children() {
     let server = server(1, 1);
     for _ in 0..3 {
-        server.get("/child").says("from a child\n");
-        server.get("/fork").says("7");
+        server.get("/child").expect_text("from a child\n");
+        server.get("/fork").expect_text("7");
     }
     let worker = server.workers()[0];
     assert!(proc::children(worker).is_empty(), "no zombie is left");
@@ -162,14 +164,14 @@ fn a_worker_that_is_killed_is_replaced() {
     for signal in [Signal::SIGKILL, Signal::SIGSEGV, Signal::SIGABRT] {
         let before = server.wait_for_workers(2);
         send(before[0], signal);
-        server.eventually("another is in its place", || {
+        server.eventually("another worker serves", || {
             let now = server.workers();
             now.len() == 2 && !now.contains(&before[0]) && now.contains(&before[1])
         });
         server.get("/pid").expect(200);
     }
     server.wait_for_log("worker");
-    // a report of faulthandler's is no concern here
+    // the log may have reports of faulthandler
     server.eventually("no zombie is left", || {
         let children = proc::children(server.master);
         children.iter().all(|p| p.state != 'Z')
@@ -177,13 +179,13 @@ fn a_worker_that_is_killed_is_replaced() {
 }
 
 #[test]
-fn a_killed_worker_costs_only_its_own_requests() {
+fn a_killed_worker_loses_only_its_own_requests() {
     let server = server(2, 1);
     let held = Held::all(&server, 2);
     let victim = *held.pids().first().unwrap();
     send(victim, Signal::SIGKILL);
     server.get("/pid").expect(200);
-    held.let_go();
+    held.release();
     let answers: Vec<_> = held
         .connections
         .into_iter()
@@ -193,16 +195,16 @@ fn a_killed_worker_costs_only_its_own_requests() {
 }
 
 #[test]
-fn a_replaced_worker_serves_the_same_application_without_loading_it_again() {
+fn a_replacement_worker_does_not_load_the_application_again() {
     let site = Site::with("generation");
     let server = site.server().start();
     let before = server.get("/").text();
     let worker = server.wait_for_workers(1)[0];
     send(worker, Signal::SIGKILL);
-    server.eventually("another is in its place", || {
+    server.eventually("another worker serves", || {
         !server.workers().contains(&worker) && server.workers().len() == 1
     });
-    server.get("/").says(&before);
+    server.get("/").expect_text(&before);
 }
 
 #[test]
@@ -225,7 +227,7 @@ fn descriptors_do_not_leak_over_many_deaths() {
 #[test]
 fn a_zygote_that_is_killed_is_replaced() {
     if under_uwsgi() {
-        return; // it has none
+        return; // uWSGI has no zygote
     }
     let server = server(2, 1);
     let before = server.wait_for_workers(2);
@@ -233,7 +235,7 @@ fn a_zygote_that_is_killed_is_replaced() {
     assert_eq!(zygotes.len(), 1);
     send(zygotes[0], Signal::SIGKILL);
     server.get("/pid").expect(200);
-    server.eventually("there is another", || {
+    server.eventually("there is another zygote", || {
         server.zygotes().len() == 1 && server.zygotes() != zygotes
     });
     server.eventually("and it can fork", || {
@@ -248,29 +250,29 @@ fn a_zygote_that_is_killed_is_replaced() {
 }
 
 #[test]
-fn when_the_master_is_killed_everything_goes() {
+fn all_processes_end_when_the_master_is_killed() {
     let mut server = server(3, 2);
-    server.leaves_its_socket();
-    server.ends_otherwise();
+    server.allow_socket_file();
+    server.allow_any_exit();
     server.signal(Signal::SIGKILL);
     server.wait_for_exit();
     server.eventually("no process is left", || server.processes().is_empty());
 }
 
 #[test]
-fn when_the_master_is_killed_requests_in_flight_are_finished() {
+fn requests_in_flight_finish_when_the_master_is_killed() {
     let mut server = server(2, 1);
-    server.leaves_its_socket();
-    server.ends_otherwise();
+    server.allow_socket_file();
+    server.allow_any_exit();
     let held = Held::all(&server, 2);
     server.signal(Signal::SIGKILL);
     server.wait_for_exit();
-    held.answered();
+    held.expect_success();
     server.eventually("no process is left", || server.processes().is_empty());
 }
 
 #[test]
-fn a_worker_that_keeps_dying_at_its_start_is_retried_with_a_pause() {
+fn a_worker_that_dies_at_every_start_is_retried_with_a_delay() {
     if differs(
         "A worker that keeps exiting at its start is restarted with a growing delay; uWSGI sometimes waits two seconds.",
     ) {
@@ -290,8 +292,10 @@ fn a_worker_that_keeps_dying_at_its_start_is_retried_with_a_pause() {
     site.write("broken", "");
     let starts = site.read("starts").len();
     send(worker, Signal::SIGKILL);
-    server.eventually("it was retried", || site.read("starts").len() >= starts + 3);
-    // had it spun, there would be hundreds before the next condition is seen
+    server.eventually("the start was retried", || {
+        site.read("starts").len() >= starts + 3
+    });
+    // without a delay there would be hundreds of starts by now
     assert!(
         site.read("starts").len() < starts + 30,
         "{} starts",
@@ -304,7 +308,7 @@ fn a_worker_that_keeps_dying_at_its_start_is_retried_with_a_pause() {
 }
 
 #[test]
-fn a_worker_that_is_told_to_stop_finishes_its_request() {
+fn a_worker_with_a_stop_signal_finishes_its_request() {
     if differs(
         "A worker that gets SIGTERM finishes its requests and is replaced; uWSGI's worker drops them.",
     ) {
@@ -314,15 +318,15 @@ fn a_worker_that_is_told_to_stop_finishes_its_request() {
     let held = Held::all(&server, 1);
     let worker = *held.pids().first().unwrap();
     send(worker, Signal::SIGTERM);
-    held.answered();
-    server.eventually("another is in its place", || {
+    held.expect_success();
+    server.eventually("another worker serves", || {
         server.workers().len() == 1 && !server.workers().contains(&worker)
     });
     server.get("/pid").expect(200);
 }
 
 #[test]
-fn processes_have_names_that_tell_what_they_are() {
+fn processes_have_descriptive_names() {
     let server = Site::with("processes")
         .server()
         .set("auto-procname", "true")
@@ -331,7 +335,7 @@ fn processes_have_names_that_tell_what_they_are() {
     server.wait_for_workers(2);
     let title =
         |pid: i32| proc::command_line(pid) + &proc::process(pid).map_or(String::new(), |p| p.name);
-    server.eventually("the names are there", || {
+    server.eventually("the processes have their names", || {
         title(server.master).contains("master")
             && server
                 .workers()
@@ -341,13 +345,13 @@ fn processes_have_names_that_tell_what_they_are() {
 }
 
 #[test]
-fn killed_processes_under_load_lose_only_what_they_held() {
+fn killed_processes_under_load_lose_only_their_own_requests() {
     let server = server(3, 1);
     let lost = std::thread::scope(|scope| {
         let asking: Vec<_> = (0..2)
             .map(|_| {
                 scope.spawn(|| {
-                    // A worker's death breaks the connection while the request is sent, or before the answer.
+                    // the death of a worker breaks the connection during the request or before the response
                     let ask = |_| {
                         let mut connection = server.connect();
                         let sent = connection.write_all(&get("/pid").bytes());
@@ -372,7 +376,7 @@ fn killed_processes_under_load_lose_only_what_they_held() {
 }
 
 #[test]
-fn an_idle_server_does_nothing() {
+fn an_idle_server_uses_no_cpu_time() {
     let server = server(2, 2);
     server.get("/pid").expect(200);
     let ticks = |pid: i32| -> u64 {
@@ -386,7 +390,7 @@ fn an_idle_server_does_nothing() {
             .sum()
     };
     let all = || server.processes().iter().map(|p| ticks(p.pid)).sum::<u64>();
-    // the one place where time has to pass: nothing must happen in it, once all of the start is over
+    // the only test that waits for a fixed time: after the start, nothing may use CPU time during it
     server.eventually("next to no CPU time is used in 1.5 s", || {
         let before = all();
         std::thread::sleep(Duration::from_millis(1500));

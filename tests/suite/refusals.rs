@@ -6,7 +6,7 @@ use std::os::unix::fs::PermissionsExt;
 use crate::kit::launch::Refusal;
 use crate::kit::*;
 
-/// Fails unless the start was refused with a status that says so, all the words in its log.
+/// Fails unless the start fails with the expected exit status and the log contains all `words`.
 #[track_caller]
 fn refused(launch: Launch, words: &[&str]) -> Refusal {
     let refusal = launch.refused();
@@ -27,7 +27,7 @@ fn refused(launch: Launch, words: &[&str]) -> Refusal {
 }
 
 #[test]
-fn a_module_that_is_not_there_is_refused() {
+fn a_missing_module_is_refused() {
     let site = Site::with("hello");
     let refusal = refused(
         site.server().set("module", "nosuch.wsgi"),
@@ -38,7 +38,7 @@ fn a_module_that_is_not_there_is_refused() {
 }
 
 #[test]
-fn a_file_that_is_not_there_is_refused() {
+fn a_missing_file_is_refused() {
     let refusal = refused(
         Site::empty().server().set("wsgi-file", "nosuch.py"),
         &["nosuch.py"],
@@ -47,7 +47,7 @@ fn a_file_that_is_not_there_is_refused() {
 }
 
 #[test]
-fn a_callable_that_is_not_there_is_refused() {
+fn a_missing_callable_is_refused() {
     let site = Site::with("hello");
     let refusal = refused(site.server().set("module", "app:nosuch"), &[]);
     assert_eq!(refusal.code, Some(22));
@@ -64,7 +64,7 @@ fn a_callable_that_is_not_there_is_refused() {
 }
 
 #[test]
-fn a_callable_that_cannot_be_called_is_refused() {
+fn an_application_that_is_not_callable_is_refused() {
     let site = Site::of("application = 7\n");
     refused(site.server().set("wsgi-file", "app.py"), &["application"]);
     if differs(
@@ -76,7 +76,7 @@ fn a_callable_that_cannot_be_called_is_refused() {
 }
 
 #[test]
-fn a_syntax_error_is_refused_with_its_place() {
+fn a_syntax_error_is_refused_with_its_location() {
     let site = Site::of("def application(environ start_response):\n    pass\n");
     refused(site.server(), &["SyntaxError", "app.py"]);
     refused(
@@ -106,7 +106,7 @@ fn a_system_exit_at_import_is_refused() {
 }
 
 #[test]
-fn an_import_that_fails_is_refused() {
+fn a_failed_import_is_refused() {
     if differs(
         "A module of the import option that cannot be imported is an error; uWSGI prints the traceback and continues.",
     ) {
@@ -119,7 +119,7 @@ fn an_import_that_fails_is_refused() {
 }
 
 #[test]
-fn a_mounted_application_that_is_not_there_is_refused() {
+fn a_missing_mounted_application_is_refused() {
     refused(
         Site::empty().server().set("mount", "/one=nosuch.py"),
         &["nosuch"],
@@ -127,7 +127,7 @@ fn a_mounted_application_that_is_not_there_is_refused() {
 }
 
 #[test]
-fn with_lazy_apps_a_failure_is_refused_too() {
+fn with_lazy_apps_a_load_failure_is_refused() {
     let refusal = refused(
         Site::with("hello")
             .server()
@@ -139,7 +139,7 @@ fn with_lazy_apps_a_failure_is_refused_too() {
 }
 
 #[test]
-fn nothing_to_load_is_refused() {
+fn a_start_without_an_application_is_refused() {
     if differs(
         "An application that cannot be loaded is an error also without need-app; uWSGI starts and answers 500.",
     ) {
@@ -153,7 +153,7 @@ fn nothing_to_load_is_refused() {
 }
 
 #[test]
-fn a_virtual_environment_that_is_not_there_is_refused() {
+fn a_missing_virtual_environment_is_refused() {
     let refusal = refused(
         Site::with("hello").server().set("home", "/nowhere/venv"),
         &["/nowhere/venv"],
@@ -199,7 +199,7 @@ fn a_python_that_is_too_old_is_refused() {
 #[test]
 fn a_python_that_cannot_be_run_is_refused() {
     if under_uwsgi() {
-        return; // it has no such option
+        return; // uWSGI has no such option
     }
     let site = Site::with("hello");
     refused(
@@ -215,7 +215,7 @@ fn a_python_that_cannot_be_run_is_refused() {
 }
 
 #[test]
-fn a_file_that_is_no_configuration_is_refused() {
+fn a_file_that_is_not_a_configuration_is_refused() {
     let site = Site::empty();
     let refusal = refused(
         site.server().only(&["--ini", "nosuch.ini"]),
@@ -225,7 +225,7 @@ fn a_file_that_is_no_configuration_is_refused() {
 }
 
 #[test]
-fn an_option_that_is_not_known_is_refused_on_the_command_line() {
+fn an_unknown_option_on_the_command_line_is_refused() {
     let site = Site::with("hello");
     let refusal = refused(
         site.server()
@@ -236,12 +236,12 @@ fn an_option_that_is_not_known_is_refused_on_the_command_line() {
 }
 
 #[test]
-fn a_misspelt_option_in_a_file_is_said() {
+fn a_misspelt_option_in_a_file_is_reported() {
     if differs("An unknown option in a file is reported with a suggestion; uWSGI ignores it.") {
         return;
     }
     let server = Site::with("hello").server().set("harakari", 30).start();
-    server.get("/").says("hello\n");
+    server.get("/").expect_text("hello\n");
     server.wait_for_log("harakari");
     let lines = server.log_lines("harakari");
     assert!(

@@ -1,17 +1,18 @@
-//! Reloads of a slow application: every way to trigger one, while clients send requests all the time.
-//! `KIT_BIG=1`: an import of 5 s and 16 clients, with a comparison of the response times.
+//! Reloads of a slow application: each trigger of a reload, while clients send requests continuously.
+//!
+//! `KIT_BIG=1`: an import of 5 s, 16 clients, and a comparison of the response times.
 
 use std::sync::atomic::Ordering;
 use std::time::Duration;
 
 use nix::sys::signal::Signal;
 
-use crate::kit::load::{Outcome, load, times};
+use crate::kit::load::{Outcome, load, scaled};
 use crate::kit::*;
 
-/// Slow to import; says which import answers.
+/// Writes an application that is slow to import and responds with the time of its import.
 fn write_app(site: &Site, broken: bool) {
-    let seconds = times(1, 5);
+    let seconds = scaled(1, 5);
     let fault = if broken {
         "raise RuntimeError('broken on purpose')"
     } else {
@@ -49,31 +50,31 @@ fn server() -> Server {
 }
 
 fn clients() -> usize {
-    times(4, 16)
+    scaled(4, 16)
 }
 
-/// The generation that answers.
-fn born(server: &Server) -> String {
+/// The import that responds.
+fn responding_import(server: &Server) -> String {
     server.get("/").expect(200).text()
 }
 
-/// Waits until nothing but a generation after `before` is there.
+/// Waits until only generations after `before` respond.
 #[track_caller]
-fn wait_for_another(server: &Server, before: &str, old: &[i32]) {
-    server.eventually("the new generation alone is there", || {
+fn wait_for_new_generation(server: &Server, before: &str, old: &[i32]) {
+    server.eventually("only the new generation is left", || {
         let workers = server.workers();
         workers.len() == 4 && workers.iter().all(|pid| !old.contains(pid))
     });
-    assert_ne!(born(server), before);
+    assert_ne!(responding_import(server), before);
 }
 
-/// How long 99 of 100 requests took at the most.
+/// The 99th percentile of the response times.
 fn p99(outcome: &Outcome) -> Duration {
     outcome.times[outcome.times.len() * 99 / 100]
 }
 
-/// Asks as often as this, all in all.
-fn steadily(server: &Server, requests: usize) -> Outcome {
+/// Load until this many requests have succeeded.
+fn load_until(server: &Server, requests: usize) -> Outcome {
     load(server, clients(), "/", |answered| {
         server.eventually("requests are answered", || {
             answered.load(Ordering::Relaxed) >= requests
@@ -81,18 +82,18 @@ fn steadily(server: &Server, requests: usize) -> Outcome {
     })
 }
 
-/// Reloads under load in one way; no request may be lost.
-fn reloads_by(way: &str, order: impl Fn(&Server)) {
+/// Reloads under load with one trigger; no request may be lost.
+fn check_reload(way: &str, order: impl Fn(&Server)) {
     if under_uwsgi() {
-        return; // it stalls for as long as the import takes
+        return; // uWSGI stalls for the time of the import
     }
     let server = server();
     server.wait_for_workers(4);
-    let quiet = steadily(&server, times(200, 20_000));
-    let (before, old) = (born(&server), server.workers());
+    let quiet = load_until(&server, scaled(200, 20_000));
+    let (before, old) = (responding_import(&server), server.workers());
     let reload = load(&server, clients(), "/", |_| {
         order(&server);
-        wait_for_another(&server, &before, &old);
+        wait_for_new_generation(&server, &before, &old);
     });
     assert_eq!(reload.lost, 0, "{way}: of {}", reload.answered);
     assert_eq!(quiet.lost, 0);
@@ -113,101 +114,101 @@ fn reloads_by(way: &str, order: impl Fn(&Server)) {
 
 #[test]
 fn by_a_signal() {
-    reloads_by("SIGHUP", |server| server.signal(Signal::SIGHUP));
+    check_reload("SIGHUP", |server| server.signal(Signal::SIGHUP));
 }
 
 #[test]
 fn by_the_application() {
-    reloads_by("uwsgi.reload()", |server| drop(server.get("/reload")));
+    check_reload("uwsgi.reload()", |server| drop(server.get("/reload")));
 }
 
 #[test]
-fn by_an_operator_who_waits() {
-    reloads_by("ruwsgi reload --wait", |server| {
-        let output = server.operator(&["reload", "site", "--wait"]);
+fn by_the_control_command_with_wait() {
+    check_reload("ruwsgi reload --wait", |server| {
+        let output = server.command(&["reload", "site", "--wait"]);
         assert!(output.status.success(), "{output:?}");
     });
 }
 
 #[test]
 fn by_a_touched_file() {
-    reloads_by("touch-reload", |server| {
+    check_reload("touch-reload", |server| {
         server.site.write("touched", "again");
     });
 }
 
 #[test]
 fn by_a_letter_in_the_fifo() {
-    reloads_by("master-fifo r", |server| {
+    check_reload("master-fifo r", |server| {
         std::fs::write(server.site.file("fifo"), "r").unwrap();
     });
 }
 
 #[test]
 fn by_a_watched_file() {
-    reloads_by("fs-reload", |server| {
+    check_reload("fs-reload", |server| {
         server.site.write("watched", "again");
     });
 }
 
 #[test]
 fn by_an_edit_of_the_application() {
-    reloads_by("py-autoreload", |server| write_app(&server.site, false));
+    check_reload("py-autoreload", |server| write_app(&server.site, false));
 }
 
 #[test]
-fn by_the_touched_files_of_other_names() {
-    reloads_by("touch-workers-reload", |server| {
+fn by_the_other_touch_options() {
+    check_reload("touch-workers-reload", |server| {
         server.site.write("workers", "again");
     });
-    reloads_by("touch-chain-reload", |server| {
+    check_reload("touch-chain-reload", |server| {
         server.site.write("chained", "again");
     });
 }
 
 #[test]
-fn a_broken_reload_then_a_mended_one_lose_no_request_and_are_told_apart() {
+fn a_failed_reload_and_the_next_one_lose_no_request() {
     if differs(
         "A reload whose application cannot be loaded is cancelled; the old generation continues, and ruwsgi reload --wait fails with the traceback.",
     ) {
         return;
     }
     let mut server = server();
-    let (before, old) = (born(&server), server.wait_for_workers(4));
+    let (before, old) = (responding_import(&server), server.wait_for_workers(4));
     let outcome = load(&server, clients(), "/", |_| {
         write_app(&server.site, true);
-        let output = server.operator(&["reload", "site", "--wait"]);
+        let output = server.command(&["reload", "site", "--wait"]);
         assert!(!output.status.success());
-        let told = String::from_utf8_lossy(&output.stderr).into_owned();
-        assert!(told.contains("broken on purpose"), "{told}");
-        assert_eq!(born(&server), before);
+        let output = String::from_utf8_lossy(&output.stderr).into_owned();
+        assert!(output.contains("broken on purpose"), "{output}");
+        assert_eq!(responding_import(&server), before);
         write_app(&server.site, false);
-        let output = server.operator(&["reload", "site", "--wait"]);
+        let output = server.command(&["reload", "site", "--wait"]);
         assert!(output.status.success(), "{output:?}");
-        assert_ne!(born(&server), before);
-        wait_for_another(&server, &before, &old);
+        assert_ne!(responding_import(&server), before);
+        wait_for_new_generation(&server, &before, &old);
     });
     assert_eq!(outcome.lost, 0, "of {}", outcome.answered);
     server.expect_log("broken on purpose");
     server.stop();
 }
 
-/// A connection that arrives while the old worker leaves, and no other follows, is not forgotten.
+/// A single connection that arrives while the old worker exits is served, even if no other connection follows.
 #[test]
-fn a_single_client_waits_for_nobody() {
+fn a_connection_during_a_reload_does_not_wait_for_another() {
     let site = Site::with("hello");
     let http = format!("127.0.0.1:{}", free_port());
-    // with two sockets the workers wait in an epoll
+    // with two sockets the workers wait in epoll_wait(2)
     let server = site
         .server()
         .set("socket", site.at("app.sock"))
         .set("http-socket", http)
         .set("disable-logging", "true")
         .start();
-    for generation in 2..times(42, 202) {
+    for generation in 2..scaled(42, 202) {
         server.signal(Signal::SIGHUP);
         server.eventually("the next generation serves", || {
-            server.get("/").says("hello\n");
+            server.get("/").expect_text("hello\n");
             server
                 .log()
                 .contains(&format!("generation {generation} serves"))
@@ -216,9 +217,9 @@ fn a_single_client_waits_for_nobody() {
     server.stop();
 }
 
-/// The code may have been read already when the file is touched.
+/// The file is touched after the application was read and before the start is complete.
 #[test]
-fn a_file_that_is_touched_during_the_start_counts() {
+fn a_file_touched_during_the_start_is_noticed() {
     if differs(
         "A touch-reload file that is touched while the application is loading triggers a reload.",
     ) {
@@ -239,6 +240,6 @@ fn a_file_that_is_touched_during_the_start_counts() {
     site.write("gate", "");
     server.wait_for_log("generation 2 serves");
     server.eventually("the command ran", || site.has("ran"));
-    server.get("/").says("hello\n");
+    server.get("/").expect_text("hello\n");
     server.stop();
 }

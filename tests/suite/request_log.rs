@@ -40,7 +40,7 @@ fn a_request_is_logged_in_uwsgis_format() {
     assert!(server.log_lines("GET /second")[0].contains("|req: 2/2]"));
 }
 
-/// `Fri Nov 20 11:32:16 2026`
+/// Whether the text is a time such as `Fri Nov 20 11:32:16 2026`.
 fn is_ctime(text: &str) -> bool {
     let words: Vec<&str> = text.split_whitespace().collect();
     text.len() == 24 && words.len() == 5 && words[3].len() == 8 && words[4].parse::<u32>().is_ok()
@@ -67,14 +67,14 @@ fn requests_are_not_logged_with_disable_logging() {
         .set("disable-logging", "true")
         .start();
     for n in 0..5 {
-        server.get(&format!("/{n}")).says("hello\n");
+        server.get(&format!("/{n}")).expect_text("hello\n");
     }
     let log = server.log();
     server.stop();
     assert!(!log.contains("generated"), "{log}");
 }
 
-/// A server whose request lines are of this format, and the line of a POST of `a=b` to `/environ?q=1`.
+/// The log line in this format of a POST of `a=b` to `/environ?q=1`.
 fn formatted_line(format: &str) -> String {
     let server = Site::with("environ")
         .server()
@@ -93,7 +93,7 @@ fn formatted_line(format: &str) -> String {
 }
 
 #[test]
-fn a_request_is_logged_in_the_format_that_is_asked_for() {
+fn a_request_is_logged_in_the_configured_format() {
     let line = formatted_line(
         "line: %(method) %(uri) %(proto) %(status) %(cl) %(user) %(addr) %(var.HTTP_X_FORWARDED_FOR) %(modifier1) %(core) 100%% done",
     );
@@ -123,7 +123,7 @@ fn sizes_and_times_of_a_format_are_numbers() {
 }
 
 #[test]
-fn what_a_client_sends_is_escaped_in_a_format() {
+fn text_of_a_client_is_escaped_in_a_format() {
     if differs("In log-format, quotes and control characters from the client are escaped as \\xNN.")
     {
         return;
@@ -135,7 +135,7 @@ fn what_a_client_sends_is_escaped_in_a_format() {
 }
 
 #[test]
-fn with_disable_logging_chosen_requests_are_logged() {
+fn selected_requests_are_logged_with_disable_logging() {
     let site = Site::with("responses");
     let server = site
         .server()
@@ -155,7 +155,7 @@ fn with_disable_logging_chosen_requests_are_logged() {
 }
 
 #[test]
-fn the_usual_line_may_have_memory_microseconds_and_the_forwarded_address() {
+fn the_default_line_may_have_memory_microseconds_and_the_forwarded_address() {
     let server = Site::with("environ")
         .server()
         .set("memory-report", "true")

@@ -7,7 +7,7 @@ fn server() -> Server {
 }
 
 #[test]
-fn status_and_headers_come_as_the_application_gave_them() {
+fn status_and_headers_are_sent_unchanged() {
     let answer = server().get("/headers").expect(418);
     assert_eq!(answer.reason, "I'm a teapot");
     let own: Vec<_> = answer
@@ -31,7 +31,7 @@ fn status_and_headers_come_as_the_application_gave_them() {
 }
 
 #[test]
-fn nothing_is_added_that_the_application_did_not_ask_for() {
+fn no_header_is_added() {
     let answer = server().get("/blocks").expect(200);
     assert_eq!(
         answer.headers,
@@ -48,7 +48,10 @@ fn a_body_in_one_block_gets_a_content_length() {
     }
     let server = server();
     assert_eq!(
-        server.get("/one").says("one").header("Content-Length"),
+        server
+            .get("/one")
+            .expect_text("one")
+            .header("Content-Length"),
         Some("3")
     );
     assert_eq!(
@@ -58,14 +61,14 @@ fn a_body_in_one_block_gets_a_content_length() {
     assert_eq!(
         server
             .get("/own-length")
-            .says("seven b")
+            .expect_text("seven b")
             .header("Content-Length"),
         Some("7")
     );
 }
 
 #[test]
-fn a_status_without_a_reason_gets_one() {
+fn a_status_without_a_reason_gets_the_standard_one() {
     let server = server();
     let answer = server.get("/status?404").expect(404);
     assert_eq!(answer.reason, "Not Found");
@@ -121,7 +124,7 @@ fn no_body_follows_204_and_304() {
 }
 
 #[test]
-fn a_body_is_cut_at_its_content_length() {
+fn a_body_is_truncated_at_its_content_length() {
     if differs(
         "A response body longer than its Content-Length is truncated; uWSGI sends all of it.",
     ) {
@@ -135,7 +138,7 @@ fn a_body_is_cut_at_its_content_length() {
 }
 
 #[test]
-fn a_body_shorter_than_its_content_length_is_said_in_the_log() {
+fn a_body_shorter_than_its_content_length_is_logged() {
     if differs("A response body shorter than its Content-Length is logged; uWSGI does not check.") {
         return;
     }
@@ -166,7 +169,7 @@ fn line_breaks_in_status_and_headers_are_refused() {
         );
     }
     server.expect_log("Traceback");
-    server.get("/one").says("one");
+    server.get("/one").expect_text("one");
 }
 
 #[test]
@@ -189,11 +192,11 @@ fn a_status_or_header_of_a_wrong_type_is_refused() {
         server.get(path).expect(500);
     }
     server.expect_log("TypeError");
-    server.get("/one").says("one");
+    server.get("/one").expect_text("one");
 }
 
 #[test]
-fn large_headers_arrive_whole() {
+fn large_headers_arrive_complete() {
     let server = server();
     let answer = server.get("/large-header?60000").expect(200);
     assert_eq!(answer.header("X-Large").map(str::len), Some(60_000));
@@ -219,7 +222,7 @@ fn many_headers_arrive_in_order() {
 
 #[test]
 fn write_sends_before_the_iterable() {
-    server().get("/write").says("first second third");
+    server().get("/write").expect_text("first second third");
 }
 
 #[test]
@@ -234,7 +237,7 @@ fn write_sends_at_once() {
 }
 
 #[test]
-fn exc_info_replaces_headers_that_are_not_sent() {
+fn exc_info_replaces_unsent_headers() {
     if differs(
         "start_response with exc_info replaces headers that have not been sent; in uWSGI it raises SystemError.",
     ) {
@@ -260,7 +263,7 @@ fn exc_info_after_the_headers_raises_the_exception() {
 }
 
 #[test]
-fn start_response_twice_without_exc_info_is_a_mistake() {
+fn start_response_twice_without_exc_info_is_an_error() {
     if differs(
         "A second start_response without exc_info raises an error, as PEP 3333 demands; uWSGI accepts it.",
     ) {
@@ -285,20 +288,21 @@ fn an_application_that_never_calls_start_response_gets_500() {
 
 #[test]
 fn the_headers_list_may_be_changed_until_they_are_sent() {
-    // the list is the application's; what counts is that nothing breaks and the first state or the last is sent whole
+    // the application owns the list: the server must not fail, and must send the list's first or last state as a
+    // whole
     let answer = server().get("/changed").expect(200);
     assert!(answer.header("X-Kept").is_some());
 }
 
 #[test]
-fn wsgiref_validate_has_nothing_to_say() {
+fn wsgiref_validate_finds_no_error() {
     let server = Site::with("validate").server().start();
     for request in [
         get("/a/b?c=d"),
         post("/post", "some body"),
         Request::new("HEAD", "/"),
     ] {
-        // the validator insists on one of them being without a trailing slash, and on lengths that are numbers
+        // the validator requires that SCRIPT_NAME does not end with a slash and that a length is a number
         let request = request.var("SCRIPT_NAME", "");
         let request = if request.body.is_empty() {
             request.without("CONTENT_LENGTH")

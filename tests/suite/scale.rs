@@ -14,7 +14,7 @@ fn server(options: &[(&str, &str)]) -> Server {
     launch.start()
 }
 
-/// Requests of this path, from so many clients, while something comes about; every one must succeed.
+/// Sends requests for `path` from `clients` clients until `until` returns; each must succeed.
 fn under_load(server: &Server, clients: usize, path: &str, until: impl FnOnce()) {
     let ended = AtomicBool::new(false);
     std::thread::scope(|scope| {
@@ -34,18 +34,18 @@ fn under_load(server: &Server, clients: usize, path: &str, until: impl FnOnce())
 }
 
 #[test]
-fn there_are_as_many_workers_as_the_load_needs() {
+fn the_number_of_workers_follows_the_load() {
     let server = server(&[("processes", "4"), ("cheaper", "1")]);
     server.wait_for_workers(1);
     under_load(&server, 8, "/sleep?0.2", || {
         server.wait_for_workers(4);
     });
     server.wait_for_workers(1);
-    server.get("/").says("hello");
+    server.get("/").expect_text("hello");
 }
 
 #[test]
-fn a_worker_that_is_one_too_many_finishes_its_request_first() {
+fn a_superfluous_worker_finishes_its_request_first() {
     let server = server(&[
         ("processes", "3"),
         ("cheaper", "1"),
@@ -66,7 +66,7 @@ fn a_worker_that_is_one_too_many_finishes_its_request_first() {
 }
 
 #[test]
-fn the_number_of_workers_outlives_a_reload() {
+fn a_reload_keeps_the_number_of_workers() {
     if differs(
         "A reload under cheaper keeps the current number of workers; uWSGI begins with cheaper-initial.",
     ) {
@@ -82,7 +82,7 @@ fn the_number_of_workers_outlives_a_reload() {
 }
 
 #[test]
-fn backlog_goes_by_the_connections_that_wait() {
+fn the_backlog_algorithm_follows_the_listen_queue() {
     if differs(
         "cheaper-algo = backlog also reads the queue of Unix sockets; uWSGI reads that of TCP sockets only.",
     ) {
@@ -103,7 +103,7 @@ fn backlog_goes_by_the_connections_that_wait() {
 }
 
 #[test]
-fn busyness_goes_by_an_average() {
+fn the_busyness_algorithm_follows_an_average() {
     let options = [
         ("processes", "3"),
         ("cheaper", "1"),
@@ -118,7 +118,7 @@ fn busyness_goes_by_an_average() {
 }
 
 #[test]
-fn an_idle_instance_comes_back_with_the_initial_number() {
+fn an_idle_instance_restarts_with_the_initial_number_of_workers() {
     let options = [
         ("processes", "4"),
         ("cheaper", "1"),
@@ -131,7 +131,7 @@ fn an_idle_instance_comes_back_with_the_initial_number() {
 }
 
 #[test]
-fn auto_is_a_worker_for_each_cpu_that_the_instance_may_use() {
+fn auto_means_one_worker_per_available_cpu() {
     if differs(
         "processes = auto and %k count the CPUs available to the instance, by affinity and cgroup quota; uWSGI's %k counts those of the machine.",
     ) {
@@ -151,7 +151,7 @@ fn auto_is_a_worker_for_each_cpu_that_the_instance_may_use() {
 }
 
 #[test]
-fn numbers_that_cannot_hold_together_keep_it_from_starting() {
+fn contradictory_numbers_are_refused() {
     if differs(
         "Wrong cheaper options are reported with their place; in uWSGI busyness is a separate plugin.",
     ) {

@@ -13,21 +13,21 @@ use crate::kit::*;
 fn a_unix_socket_is_served_and_removed() {
     let site = Site::with("hello");
     let server = site.server().start();
-    server.get("/").says("hello\n");
+    server.get("/").expect_text("hello\n");
     assert!(site.has("app.sock"));
     server.stop();
     assert!(!site.has("app.sock"));
 }
 
 #[test]
-fn options_may_be_flags() {
+fn options_may_be_given_as_flags() {
     let launch = Site::with("hello")
         .server()
         .set("processes", 2)
         .set("threads", 2);
     let server = launch.set("disable-logging", "true").by_flags().start();
     server.wait_for_workers(2);
-    server.get("/").says("hello\n");
+    server.get("/").expect_text("hello\n");
 }
 
 #[test]
@@ -35,7 +35,7 @@ fn a_relative_socket_path_is_below_the_working_directory() {
     let site = Site::with("hello");
     let server = site.server().set("socket", "relative.sock").start();
     assert!(site.has("relative.sock"));
-    server.get("/").says("hello\n");
+    server.get("/").expect_text("hello\n");
 }
 
 #[test]
@@ -48,17 +48,17 @@ fn a_relative_socket_path_is_below_chdir() {
         .set("socket", "relative.sock")
         .start();
     assert!(site.has("project/relative.sock"));
-    server.get("/").says("hello\n");
+    server.get("/").expect_text("hello\n");
 }
 
 #[test]
 fn an_abstract_socket_is_served() {
     let site = Site::with("hello");
     let name = format!("@ruwsgi-{}", site.path().display());
-    // the kit's client knows it too
+    // the kit's client adds the NUL byte for uWSGI
     differs("The name of an abstract socket is the text after the @; uWSGI adds a NUL byte.");
     let server = site.server().set("socket", name).start();
-    server.get("/").says("hello\n");
+    server.get("/").expect_text("hello\n");
 }
 
 #[test]
@@ -67,7 +67,7 @@ fn a_tcp_socket_is_served() {
         .server()
         .set("socket", format!("127.0.0.1:{}", free_port()))
         .start();
-    server.get("/").says("hello\n");
+    server.get("/").expect_text("hello\n");
 }
 
 #[test]
@@ -76,7 +76,7 @@ fn a_tcp_socket_of_a_port_alone_is_served() {
         .server()
         .set("socket", format!(":{}", free_port()))
         .start();
-    server.get("/").says("hello\n");
+    server.get("/").expect_text("hello\n");
 }
 
 #[test]
@@ -86,7 +86,7 @@ fn a_host_name_is_resolved() {
         .server()
         .set("socket", format!("localhost:{port}"))
         .start();
-    server.get("/").says("hello\n");
+    server.get("/").expect_text("hello\n");
 }
 
 #[test]
@@ -99,11 +99,11 @@ fn a_tcp_socket_of_version_6_is_served() {
         .server()
         .set("socket", format!("[::1]:{}", free_port()))
         .start();
-    server.get("/").says("hello\n");
+    server.get("/").expect_text("hello\n");
 }
 
 #[test]
-fn several_sockets_are_served_at_once() {
+fn several_sockets_are_served() {
     let site = Site::with("hello");
     let addresses = [
         site.at("one.sock"),
@@ -116,7 +116,10 @@ fn several_sockets_are_served_at_once() {
     let _server = launch.start();
     for address in &addresses {
         let mut connection = Address::parse(address, site.path()).try_connect().unwrap();
-        connection.put(&get("/").bytes()).answer().says("hello\n");
+        connection
+            .put(&get("/").bytes())
+            .answer()
+            .expect_text("hello\n");
     }
 }
 
@@ -128,12 +131,12 @@ fn uwsgi_and_http_sockets_are_served_by_the_same_workers() {
         .set("uwsgi-socket", site.at("app.sock"))
         .set("http-socket", format!("127.0.0.1:{}", free_port()))
         .start();
-    server.get("/").says("hello\n");
-    server.http().get("/").says("hello\n");
+    server.get("/").expect_text("hello\n");
+    server.http().get("/").expect_text("hello\n");
 }
 
 #[test]
-fn a_port_that_is_no_port_is_refused() {
+fn an_invalid_port_is_refused() {
     if differs("A port above 65535 is refused; uWSGI wraps it to another port.") {
         return;
     }
@@ -158,14 +161,14 @@ fn a_port_in_use_is_refused() {
 }
 
 #[test]
-fn a_queue_longer_than_the_system_allows_is_clamped_and_said() {
+fn a_listen_queue_over_the_system_limit_is_clamped_with_a_warning() {
     if differs(
         "listen above net.core.somaxconn is reduced to it with a warning; uWSGI does not start.",
     ) {
         return;
     }
     let server = Site::with("hello").server().set("listen", 100_000).start();
-    server.get("/").says("hello\n");
+    server.get("/").expect_text("hello\n");
     server.wait_for_log("somaxconn");
 }
 
@@ -179,7 +182,7 @@ fn chmod_socket_sets_the_permissions() {
         ("1", 0o666),
     ] {
         if value == "true" && under_uwsgi() {
-            continue; // there only the flag without a value
+            continue; // uWSGI has the flag only without a value
         }
         let server = Site::with("hello")
             .server()
@@ -191,7 +194,7 @@ fn chmod_socket_sets_the_permissions() {
 }
 
 #[test]
-fn a_mode_that_is_no_mode_is_refused() {
+fn an_invalid_mode_is_refused() {
     let refusal = Site::with("hello")
         .server()
         .set("chmod-socket", "rw-rw----")
@@ -201,7 +204,7 @@ fn a_mode_that_is_no_mode_is_refused() {
 }
 
 #[test]
-fn the_socket_of_a_daemon_is_not_open_to_everybody() {
+fn the_socket_of_a_daemon_is_not_world_writable() {
     if differs("daemonize keeps the umask; uWSGI sets it to 0, so that the socket gets mode 0777.")
     {
         return;
@@ -215,9 +218,9 @@ fn the_socket_of_a_daemon_is_not_open_to_everybody() {
         .spawn();
     server.wait_for_exit();
     server.eventually("the pidfile is there", || site.read("pid").ends_with('\n'));
-    server.now_is(site.read("pid").trim().parse().unwrap());
+    server.adopt_daemon(site.read("pid").trim().parse().unwrap());
     server.eventually("it answers", || server.address().try_connect().is_ok());
-    server.get("/").says("hello\n");
+    server.get("/").expect_text("hello\n");
     let mode = fs::metadata(server.socket_path())
         .unwrap()
         .permissions()
@@ -241,11 +244,11 @@ fn chown_socket_sets_the_owner() {
 #[test]
 fn without_vacuum_the_socket_stays() {
     if under_uwsgi() {
-        return; // the kit sets vacuum there, which cannot be unset
+        return; // the kit sets vacuum for uWSGI, which has no way to unset it
     }
     let site = Site::with("hello");
     let mut server = site.server().set("vacuum", "false").start();
-    server.leaves_its_socket();
+    server.allow_socket_file();
     server.stop();
     assert!(site.has("app.sock"));
 }
@@ -267,10 +270,10 @@ fn the_socket_is_removed_after_a_reload_too() {
 }
 
 #[test]
-fn a_socket_that_somebody_replaced_is_not_removed() {
+fn a_replaced_socket_is_not_removed() {
     let site = Site::with("hello");
     let mut server = site.server().start();
-    server.leaves_its_socket();
+    server.allow_socket_file();
     fs::remove_file(site.file("app.sock")).unwrap();
     let _other = UnixListener::bind(site.file("app.sock")).unwrap();
     server.stop();
@@ -282,11 +285,11 @@ fn a_stale_socket_is_replaced() {
     let site = Site::with("hello");
     drop(UnixListener::bind(site.file("app.sock")).unwrap());
     assert!(site.has("app.sock"));
-    site.server().start().get("/").says("hello\n");
+    site.server().start().get("/").expect_text("hello\n");
 }
 
 #[test]
-fn a_regular_file_at_the_sockets_path_is_kept() {
+fn a_regular_file_at_the_path_of_the_socket_is_kept() {
     if differs(
         "A regular file at the socket's path is kept and the start is refused; uWSGI deletes the file.",
     ) {
@@ -312,7 +315,7 @@ fn a_second_master_on_a_live_socket_is_refused() {
     let refusal = site.server().refused();
     assert_eq!(refusal.code, Some(1), "{}", refusal.log);
     assert!(refusal.log.contains("app.sock"), "{}", refusal.log);
-    server.get("/").says("hello\n");
+    server.get("/").expect_text("hello\n");
 }
 
 #[test]
@@ -323,8 +326,8 @@ fn a_socket_inherited_by_number_is_served() {
         .set("socket", "fd://3")
         .inheriting(&[&site.at("given.sock")], false);
     let mut server = server.start();
-    server.leaves_its_socket();
-    server.get("/").says("hello\n");
+    server.allow_socket_file();
+    server.get("/").expect_text("hello\n");
 }
 
 #[test]
@@ -335,10 +338,13 @@ fn sockets_of_systemd_are_served() {
         .server()
         .inheriting(&[&site.at("given.sock"), &tcp], true)
         .start();
-    server.leaves_its_socket();
-    server.get("/").says("hello\n");
+    server.allow_socket_file();
+    server.get("/").expect_text("hello\n");
     let mut connection = Address::Tcp(tcp).try_connect().unwrap();
-    connection.put(&get("/").bytes()).answer().says("hello\n");
+    connection
+        .put(&get("/").bytes())
+        .answer()
+        .expect_text("hello\n");
 }
 
 #[test]
@@ -353,8 +359,8 @@ fn the_application_does_not_see_systemds_variables() {
         .server()
         .inheriting(&[&site.at("given.sock")], true)
         .start();
-    server.leaves_its_socket();
-    server.get("/").says("[]");
+    server.allow_socket_file();
+    server.get("/").expect_text("[]");
 }
 
 #[test]
@@ -367,7 +373,7 @@ fn sockets_of_systemd_survive_a_reload() {
         .server()
         .inheriting(&[&site.at("given.sock")], true)
         .start();
-    server.leaves_its_socket();
+    server.allow_socket_file();
     let mut last = server.get("/").text();
     for _ in 0..2 {
         server.signal(Signal::SIGHUP);
@@ -382,7 +388,7 @@ fn sockets_of_systemd_survive_a_reload() {
 }
 
 #[test]
-fn a_socket_is_kept_alive_and_its_port_shared_on_demand() {
+fn so_keepalive_and_reuse_port_set_the_socket_options() {
     let site = Site::with("hello");
     let port = format!("127.0.0.1:{}", free_port());
     let launch = || {
@@ -393,9 +399,9 @@ fn a_socket_is_kept_alive_and_its_port_shared_on_demand() {
     };
     let one = launch().start();
     let two = launch().start();
-    one.get("/").says("hello\n");
-    two.eventually("the second gets its share", || {
-        two.get("/").says("hello\n");
+    one.get("/").expect_text("hello\n");
+    two.eventually("the second instance serves a request", || {
+        two.get("/").expect_text("hello\n");
         two.log().contains("GET /")
     });
 }

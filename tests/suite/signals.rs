@@ -6,17 +6,17 @@ use nix::sys::signal::Signal;
 
 use crate::kit::*;
 
-/// A server with so many workers, and a request held in it.
-fn holding(launch: Launch) -> (Server, Connection) {
+/// A server, and a request that its application holds.
+fn server_with_request(launch: Launch) -> (Server, Connection) {
     let server = launch.start();
     let connection = server.ask(&get("/hold?gate"));
     let site = server.site.clone();
-    server.eventually("the request is in", || site.has("held"));
+    server.eventually("the application holds the request", || site.has("held"));
     (server, connection)
 }
 
 /// Replaces the application's generation.
-fn renew(site: &Site, generation: &str) {
+fn write_generation(site: &Site, generation: &str) {
     let app = include_str!("../apps/processes/app.py");
     site.write(
         "app.py",
@@ -35,11 +35,12 @@ fn term_int_and_quit_finish_the_requests_in_flight() {
         return;
     }
     for signal in [Signal::SIGTERM, Signal::SIGINT, Signal::SIGQUIT] {
-        let (mut server, mut held) = holding(Site::with("processes").server().set("processes", 2));
+        let (mut server, mut held) =
+            server_with_request(Site::with("processes").server().set("processes", 2));
         server.signal(signal);
-        server.eventually("nobody is let in any more", || server.workers().len() <= 1);
+        server.eventually("one worker at most is left", || server.workers().len() <= 1);
         server.site.write("gate", "");
-        held.answer().says("held by generation 1");
+        held.answer().expect_text("held by generation 1");
         assert!(server.wait_for_exit().unwrap().success(), "{signal}");
     }
 }
@@ -56,9 +57,9 @@ fn an_idle_server_stops_at_once() {
         let begun = Instant::now();
         server.signal(signal);
         assert!(server.wait_for_exit().unwrap().success());
-        // uWSGI waits a second, or for the mercy
+        // uWSGI waits for one second or for the mercy
         assert!(
-            under_uwsgi() || begun.elapsed() < wait::AT_ONCE,
+            under_uwsgi() || begun.elapsed() < wait::PROMPTLY,
             "{:?}",
             begun.elapsed()
         );
@@ -68,7 +69,7 @@ fn an_idle_server_stops_at_once() {
 #[test]
 fn idle_connections_do_not_delay_the_stop() {
     if under_uwsgi() {
-        return; // its worker waits for them
+        return; // uWSGI's worker waits for idle connections
     }
     let mut server = Site::with("processes")
         .server()
@@ -84,7 +85,7 @@ fn idle_connections_do_not_delay_the_stop() {
     let begun = Instant::now();
     server.signal(Signal::SIGTERM);
     assert!(server.wait_for_exit().unwrap().success());
-    assert!(begun.elapsed() < wait::AT_ONCE, "{:?}", begun.elapsed());
+    assert!(begun.elapsed() < wait::PROMPTLY, "{:?}", begun.elapsed());
     drop((idle, half, kept));
 }
 
@@ -93,10 +94,10 @@ fn a_second_signal_stops_at_once() {
     if differs("A second SIGTERM, SIGINT or SIGQUIT stops without waiting for requests.") {
         return;
     }
-    let (mut server, mut held) = holding(Site::with("processes").server());
+    let (mut server, mut held) = server_with_request(Site::with("processes").server());
     server.signal(Signal::SIGTERM);
     server.wait_for_log("stopping");
-    server.ends_otherwise();
+    server.allow_any_exit();
     server.signal(Signal::SIGTERM);
     server.wait_for_exit();
     assert!(held.rest().0.is_empty());
@@ -109,20 +110,20 @@ fn a_stop_waits_no_longer_than_the_mercy() {
     ) {
         return;
     }
-    let (mut server, mut held) = holding(
+    let (mut server, mut held) = server_with_request(
         Site::with("processes")
             .server()
             .set("worker-reload-mercy", 1),
     );
     server.signal(Signal::SIGTERM);
-    server.ends_otherwise();
+    server.allow_any_exit();
     server.wait_for_exit();
     assert!(held.rest().0.is_empty());
     server.wait_for_log("mercy");
 }
 
 #[test]
-fn signals_that_the_shell_has_it_ignore_are_heard() {
+fn inherited_ignored_signals_are_handled() {
     let mut server = Site::with("processes")
         .server()
         .under(&["env", "--ignore-signal=INT,HUP"])
@@ -131,13 +132,13 @@ fn signals_that_the_shell_has_it_ignore_are_heard() {
         server.signal(Signal::SIGHUP);
         server.wait_for_log("generation 2 serves");
     }
-    server.ends_otherwise();
+    server.allow_any_exit();
     server.signal(Signal::SIGINT);
     server.wait_for_exit();
 }
 
 #[test]
-fn hup_during_the_start_reloads_once_it_is_complete() {
+fn hup_during_the_start_reloads_after_the_start() {
     if differs(
         "A SIGHUP during the start takes effect when the start is complete; uWSGI ignores it.",
     ) {
@@ -154,9 +155,10 @@ fn hup_during_the_start_reloads_once_it_is_complete() {
 }
 
 #[test]
-fn hup_brings_new_code_and_finishes_the_requests_in_flight() {
-    let (server, mut held) = holding(Site::with("processes").server().set("processes", 2));
-    renew(&server.site, "2");
+fn hup_loads_new_code_and_finishes_the_requests_in_flight() {
+    let (server, mut held) =
+        server_with_request(Site::with("processes").server().set("processes", 2));
+    write_generation(&server.site, "2");
     server.signal(Signal::SIGHUP);
     if !under_uwsgi() {
         server.eventually("the new generation answers", || {
@@ -164,27 +166,29 @@ fn hup_brings_new_code_and_finishes_the_requests_in_flight() {
         });
     }
     server.site.write("gate", "");
-    held.answer().says("held by generation 1");
+    held.answer().expect_text("held by generation 1");
     server.eventually("the new generation answers", || {
         server.get("/generation").text() == "2"
     });
 }
 
 #[test]
-fn the_master_keeps_its_process_over_reloads() {
+fn the_master_keeps_its_process_id_over_reloads() {
     let server = Site::with("processes").server().start();
     for generation in ["2", "3"] {
-        renew(&server.site, generation);
+        write_generation(&server.site, generation);
         server.signal(Signal::SIGHUP);
         server.eventually("the new generation answers", || {
             server.get("/generation").text() == generation
         });
-        server.get("/parent").says(&server.master.to_string());
+        server
+            .get("/parent")
+            .expect_text(&server.master.to_string());
     }
 }
 
 #[test]
-fn broken_code_leaves_the_old_generation_serving() {
+fn broken_code_keeps_the_old_generation() {
     if differs(
         "A reload to code that cannot be loaded leaves the old workers serving; uWSGI exits.",
     ) {
@@ -197,21 +201,21 @@ fn broken_code_leaves_the_old_generation_serving() {
         .write("app.py", "def application(environ start_response):\n");
     server.signal(Signal::SIGHUP);
     server.expect_log("SyntaxError");
-    server.get("/generation").says("1");
+    server.get("/generation").expect_text("1");
     server.eventually("the failed generation is gone", || {
         server.zygotes().len() == 1
     });
     assert_eq!(server.workers(), workers);
     assert_eq!(server.log_lines("SyntaxError").len(), 1, "{}", server.log());
-    renew(&server.site, "2");
+    write_generation(&server.site, "2");
     server.signal(Signal::SIGHUP);
-    server.eventually("the mended code answers", || {
+    server.eventually("the repaired code answers", || {
         server.get("/generation").text() == "2"
     });
 }
 
 #[test]
-fn many_reloads_leave_nothing_behind() {
+fn many_reloads_leak_nothing() {
     let server = Site::with("generation")
         .server()
         .set("processes", 2)
@@ -233,13 +237,13 @@ fn many_reloads_leave_nothing_behind() {
 }
 
 #[test]
-fn a_reload_during_a_reload_brings_the_newest_code() {
+fn a_reload_during_a_reload_loads_the_newest_code() {
     if under_uwsgi() {
-        return; // signals in mid-reload are lost there
+        return; // uWSGI loses signals during a reload
     }
     let server = Site::with("processes").server().start();
     for generation in 2..8 {
-        renew(&server.site, &generation.to_string());
+        write_generation(&server.site, &generation.to_string());
         server.signal(Signal::SIGHUP);
     }
     server.eventually("the newest generation answers", || {
@@ -248,9 +252,9 @@ fn a_reload_during_a_reload_brings_the_newest_code() {
 }
 
 #[test]
-fn a_stop_during_a_reload_stops() {
+fn a_stop_during_a_reload_stops_the_instance() {
     if under_uwsgi() {
-        return; // signals in mid-reload are lost there
+        return; // uWSGI loses signals during a reload
     }
     let site = Site::with("processes");
     let mut server = site.server().start();
@@ -261,13 +265,13 @@ fn a_stop_during_a_reload_stops() {
     );
     server.signal(Signal::SIGHUP);
     server.eventually("the new generation loads", || site.has("loading"));
-    server.get("/generation").says("1");
+    server.get("/generation").expect_text("1");
     server.signal(Signal::SIGTERM);
     assert!(server.wait_for_exit().unwrap().success());
 }
 
 #[test]
-fn a_link_to_the_current_release_is_followed_anew() {
+fn a_reload_follows_the_changed_link_to_the_current_release() {
     let site = Site::empty();
     for release in ["1", "2"] {
         let app = include_str!("../apps/processes/app.py")
@@ -284,7 +288,7 @@ fn a_link_to_the_current_release_is_followed_anew() {
         .set("socket", site.at("app.sock"))
         .set("chdir", site.at("current"));
     let server = launch.set("module", "app").start();
-    server.get("/generation").says("1");
+    server.get("/generation").expect_text("1");
     link("release-2");
     server.signal(Signal::SIGHUP);
     server.eventually("the new release answers", || {
@@ -293,9 +297,9 @@ fn a_link_to_the_current_release_is_followed_anew() {
 }
 
 #[test]
-fn die_on_term_off_makes_term_a_reload() {
+fn with_die_on_term_off_term_is_a_reload() {
     if under_uwsgi() {
-        return; // the kit sets it there
+        return; // the kit sets die-on-term for uWSGI
     }
     let server = Site::with("generation")
         .server()
@@ -312,7 +316,7 @@ fn die_on_term_off_makes_term_a_reload() {
 }
 
 #[test]
-fn stray_signals_do_not_end_the_master() {
+fn unrelated_signals_do_not_end_the_master() {
     if differs("SIGUSR2 and SIGALRM do not end the master; uWSGI's master exits.") {
         return;
     }
@@ -328,5 +332,5 @@ fn stray_signals_do_not_end_the_master() {
         server.signal(signal);
         server.get("/pid").expect(200);
     }
-    assert!(proc::lives(server.master));
+    assert!(proc::is_running(server.master));
 }

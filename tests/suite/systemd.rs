@@ -5,10 +5,10 @@ use std::time::Duration;
 
 use nix::sys::signal::Signal;
 
-use crate::kit::emperor::{app, drop_in, site};
+use crate::kit::emperor::{add_vassal, app, site};
 use crate::kit::*;
 
-/// The socket on which a service manager listens.
+/// The notification socket of a service manager.
 struct Manager(UnixDatagram);
 
 impl Manager {
@@ -19,15 +19,15 @@ impl Manager {
         Self(socket)
     }
 
-    /// The next message.
+    /// Receives the next message.
     fn message(&self) -> String {
         let mut bytes = [0; 4096];
         let size = self.0.recv(&mut bytes).expect("a message for systemd");
         String::from_utf8_lossy(&bytes[..size]).into_owned()
     }
 
-    /// Waits for a message with this line, and returns it.
-    fn hears(&self, line: &str) -> String {
+    /// Receives messages until one has this line, and returns it.
+    fn expect_line(&self, line: &str) -> String {
         loop {
             let message = self.message();
             if message.lines().any(|it| it == line) {
@@ -36,8 +36,8 @@ impl Manager {
         }
     }
 
-    /// Whether a message with this line has arrived that was not read yet.
-    fn has_heard(&self, line: &str) -> bool {
+    /// Whether an unread message has this line.
+    fn has_line(&self, line: &str) -> bool {
         self.0.set_nonblocking(true).unwrap();
         let mut bytes = [0; 4096];
         let mut heard = false;
@@ -52,25 +52,25 @@ impl Manager {
 }
 
 #[test]
-fn systemd_is_told_of_readiness_and_stop() {
+fn systemd_is_notified_of_readiness_and_stop() {
     let site = Site::with("hello");
     let manager = Manager::of(&site);
     let mut server = site
         .server()
         .envvar("NOTIFY_SOCKET", &site.at("notify"))
         .start();
-    manager.hears("READY=1");
-    server.get("/").says("hello\n");
+    manager.expect_line("READY=1");
+    server.get("/").expect_text("hello\n");
     if differs("STOPPING=1 is sent to systemd; uWSGI sends only READY=1.") {
         return;
     }
     server.signal(Signal::SIGTERM);
-    manager.hears("STOPPING=1");
+    manager.expect_line("STOPPING=1");
     assert!(server.wait_for_exit().unwrap().success());
 }
 
 #[test]
-fn systemd_is_not_told_of_readiness_before_the_application_is_there() {
+fn systemd_is_notified_after_the_application_is_loaded() {
     if differs(
         "READY=1 is sent to systemd when workers accept connections; uWSGI sends it before they are forked.",
     ) {
@@ -85,16 +85,16 @@ fn systemd_is_not_told_of_readiness_before_the_application_is_there() {
         .spawn();
     server.eventually("the socket is bound", || site.has("app.sock"));
     assert!(
-        (0..10).all(|_| !manager.has_heard("READY=1")),
+        (0..10).all(|_| !manager.has_line("READY=1")),
         "it is not ready"
     );
     site.write("gate", "");
-    manager.hears("READY=1");
+    manager.expect_line("READY=1");
     assert!(server.exited().is_none());
 }
 
 #[test]
-fn systemd_hears_from_a_master_as_often_as_it_asks_for() {
+fn a_master_sends_the_watchdog_notifications() {
     if differs("systemd's watchdog (WatchdogSec=) is supported by masters and emperors.") {
         return;
     }
@@ -106,14 +106,14 @@ fn systemd_hears_from_a_master_as_often_as_it_asks_for() {
         .envvar("WATCHDOG_USEC", "100000")
         .start();
     for _ in 0..5 {
-        manager.hears("WATCHDOG=1");
+        manager.expect_line("WATCHDOG=1");
     }
-    server.get("/").says("hello\n");
+    server.get("/").expect_text("hello\n");
     server.stop();
 }
 
 #[test]
-fn systemd_hears_nothing_that_was_asked_of_another_process() {
+fn a_watchdog_for_another_process_is_ignored() {
     let site = Site::with("hello");
     let manager = Manager::of(&site);
     let server = site
@@ -122,14 +122,14 @@ fn systemd_hears_nothing_that_was_asked_of_another_process() {
         .envvar("WATCHDOG_USEC", "1000")
         .envvar("WATCHDOG_PID", "1")
         .start();
-    manager.hears("READY=1");
-    server.get("/").says("hello\n");
-    assert!(!manager.has_heard("WATCHDOG=1"));
+    manager.expect_line("READY=1");
+    server.get("/").expect_text("hello\n");
+    assert!(!manager.has_line("WATCHDOG=1"));
     server.stop();
 }
 
 #[test]
-fn an_emperors_reload_is_over_when_its_vassals_have_reloaded() {
+fn the_reload_of_an_emperor_ends_when_its_vassals_have_reloaded() {
     if differs(
         "RELOADING=1 and the end of the reload are sent to systemd, by masters and emperors.",
     ) {
@@ -148,22 +148,22 @@ fn an_emperors_reload_is_over_when_its_vassals_have_reloaded() {
         .envvar("NOTIFY_SOCKET", &site.at("notify"))
         .envvar("WATCHDOG_USEC", "100000")
         .spawn();
-    server.ends_otherwise();
-    manager.hears("READY=1");
+    server.allow_any_exit();
+    manager.expect_line("READY=1");
     let one_ready = "STATUS=1 vassal: 1 ready, 0 on demand, 0 starting, 0 failed, 0 stopped";
-    drop_in(&site, "a", "one");
-    manager.hears(one_ready);
-    // the next generation waits for the gate
+    add_vassal(&site, "a", "one");
+    manager.expect_line(one_ready);
+    // the import of the next generation waits for the file `gate`
     let gate = "import os, time\nopen('waits', 'w').close()\nwhile not os.path.exists('gate'):\n    time.sleep(0.005)\n";
     site.write("a.py", &format!("{gate}{}", app("two")));
     server.signal(Signal::SIGHUP);
-    let message = manager.hears("RELOADING=1");
+    let message = manager.expect_line("RELOADING=1");
     assert!(message.contains("MONOTONIC_USEC="), "{message}");
     server.eventually("the new code is loaded", || site.has("waits"));
-    manager.hears("WATCHDOG=1");
-    assert!(!manager.has_heard("READY=1"), "the reload is not over");
+    manager.expect_line("WATCHDOG=1");
+    assert!(!manager.has_line("READY=1"), "the reload is not over");
     site.write("gate", "");
-    let message = manager.hears("READY=1");
+    let message = manager.expect_line("READY=1");
     assert!(message.contains(one_ready), "{message}");
     server.stop();
 }

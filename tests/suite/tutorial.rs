@@ -15,20 +15,20 @@ fn test_py() -> Site {
     site
 }
 
-/// Starts a server by these words alone, as a reader types them.
-fn typed(site: &Site, words: &[&str]) -> Server {
+/// Starts a server with exactly these arguments.
+fn run_typed(site: &Site, words: &[&str]) -> Server {
     let mut server = site.server().only(words).start();
     if under_uwsgi() {
-        // no master, no vacuum, no die-on-term
-        server.ends_otherwise();
-        server.leaves_its_socket();
+        // uWSGI runs without master, vacuum and die-on-term
+        server.allow_any_exit();
+        server.allow_socket_file();
     }
     server
 }
 
 #[test]
 fn a_file_is_served_over_http() {
-    let server = typed(
+    let server = run_typed(
         &test_py(),
         &[
             "--http",
@@ -41,13 +41,13 @@ fn a_file_is_served_over_http() {
         .http()
         .put("GET / HTTP/1.1\r\nHost: x\r\nConnection: close\r\n\r\n")
         .answer()
-        .says("Hello World");
+        .expect_text("Hello World");
 }
 
 #[test]
 fn a_file_is_served_behind_nginx_over_a_port() {
     let site = test_py();
-    let server = typed(
+    let server = run_typed(
         &site,
         &[
             "--socket",
@@ -58,15 +58,15 @@ fn a_file_is_served_behind_nginx_over_a_port() {
     );
     nginx::Nginx::before(&site, server.address())
         .get("/")
-        .says("Hello World");
+        .expect_text("Hello World");
 }
 
 #[test]
-fn a_browser_at_the_uwsgi_port_is_told_what_to_do() {
+fn a_browser_at_the_uwsgi_port_gets_an_explanation() {
     if under_uwsgi() {
-        return; // it hangs up
+        return; // uWSGI closes the connection
     }
-    let server = typed(
+    let server = run_typed(
         &test_py(),
         &[
             "--socket",
@@ -100,19 +100,19 @@ fn a_file_is_served_behind_nginx_over_a_socket() {
             "test.py",
             &format!("--chmod-socket={mode}"),
         ];
-        let server = typed(&site, &words);
+        let server = run_typed(&site, &words);
         let permissions = fs::metadata(site.file("mysite.sock"))
             .unwrap()
             .permissions();
         assert_eq!(permissions.mode() & 0o777, bits);
         nginx::Nginx::before(&site, server.address())
             .get("/")
-            .says("Hello World");
+            .expect_text("Hello World");
     }
 }
 
 #[test]
-fn an_ini_file_as_in_the_wild_is_served() {
+fn a_typical_ini_file_is_served() {
     let site = Site::empty();
     site.write("project/__init__.py", "");
     site.write("project/wsgi.py", TEST_PY);
@@ -135,7 +135,7 @@ fn an_ini_file_as_in_the_wild_is_served() {
         .start();
     server.wait_for_workers(3);
     let nginx = nginx::Nginx::before(&site, &Address::Unix(site.file("mysite.sock")));
-    nginx.get("/").says("Hello World");
+    nginx.get("/").expect_text("Hello World");
     assert_eq!(
         fs::metadata(site.file("mysite.sock"))
             .unwrap()
@@ -164,10 +164,10 @@ fn an_ini_file_may_stand_alone_on_the_command_line() {
         .server()
         .only(&["my.ini", "--socket", "app.sock"])
         .start();
-    server.get("/").says("Hello World");
+    server.get("/").expect_text("Hello World");
     assert!(site.has("my.sock"), "named after the file");
     if under_uwsgi() {
-        server.leaves_its_socket();
+        server.allow_socket_file();
         server.signal(nix::sys::signal::Signal::SIGINT);
         server.wait_for_exit();
     }
@@ -199,5 +199,5 @@ fn an_active_virtual_environment_is_used() {
         .envvar("PATH", &path)
         .start()
         .get("/")
-        .says(venv.to_str().unwrap());
+        .expect_text(venv.to_str().unwrap());
 }

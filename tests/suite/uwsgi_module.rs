@@ -9,7 +9,7 @@ fn facts(server: &Server, uri: &str) -> Value {
 }
 
 #[test]
-fn a_worker_knows_who_it_is() {
+fn a_worker_knows_its_id() {
     let server = Site::with("uwsgi_module")
         .server()
         .set("processes", 2)
@@ -38,14 +38,14 @@ fn a_worker_knows_who_it_is() {
 }
 
 #[test]
-fn the_configured_options_are_in_opt() {
+fn opt_has_the_configured_options() {
     let launch = Site::with("uwsgi_module")
         .server()
         .set("env", "A=1")
         .set("env", "B=2")
         .set("my-own", "thing");
     let facts = facts(&launch.set("pyargv", "%(my-own)").start(), "/");
-    // of two the original keeps the last, of three all
+    // uWSGI keeps the last of two values, and all of three
     assert!(
         under_uwsgi() || facts["opt"]["env"] == "[b'A=1', b'B=2']",
         "{facts}"
@@ -69,7 +69,7 @@ fn requests_are_counted() {
 }
 
 #[test]
-fn the_application_writes_to_the_log() {
+fn log_writes_to_the_log() {
     let server = Site::with("uwsgi_module").server().start();
     facts(&server, "/log");
     server.wait_for_log("a line of the application's own");
@@ -78,12 +78,12 @@ fn the_application_writes_to_the_log() {
 #[test]
 fn the_application_reloads_and_stops_its_instance() {
     if under_uwsgi() {
-        return; // what comes while it reloads is lost there
+        return; // uWSGI loses requests for a stop during a reload
     }
     let mut server = Site::with("uwsgi_module").server().start();
     let worker = server.wait_for_workers(1)[0];
     facts(&server, "/reload");
-    server.eventually("another generation is there", || {
+    server.eventually("there is another generation", || {
         let workers = server.workers();
         workers.len() == 1 && workers[0] != worker
     });
@@ -92,9 +92,9 @@ fn the_application_reloads_and_stops_its_instance() {
 }
 
 #[test]
-fn the_applications_exit_hook_is_called() {
+fn the_exit_hook_of_the_application_is_called() {
     if under_uwsgi() {
-        return; // not always: its worker may be killed before
+        return; // uWSGI may kill the worker before the hook runs
     }
     let site = Site::with("uwsgi_module");
     let server = site.server().start();
@@ -122,10 +122,10 @@ fn postfork_functions_run_in_every_worker() {
              return [b'ok']\n",
     );
     if under_uwsgi() {
-        return; // the module is not in its wheel
+        return; // uWSGI's wheel does not contain uwsgidecorators
     }
     let server = site.server().set("processes", 2).start();
-    server.get("/").says("ok");
+    server.get("/").expect_text("ok");
     let workers = server.wait_for_workers(2);
     server.eventually("all have run", || {
         let forks = site.read("forks");
@@ -135,7 +135,7 @@ fn postfork_functions_run_in_every_worker() {
 }
 
 #[test]
-fn what_is_not_there_says_so() {
+fn unsupported_functions_raise_a_clear_error() {
     if differs(
         "A function of the module uwsgi that is not available raises an AttributeError that names it.",
     ) {
@@ -153,5 +153,5 @@ fn what_is_not_there_says_so() {
     site.server()
         .start()
         .get("/")
-        .says("uwsgi.cache_get is not available in ruwsgi");
+        .expect_text("uwsgi.cache_get is not available in ruwsgi");
 }

@@ -3,10 +3,10 @@
 use std::fs;
 use std::os::unix::fs::PermissionsExt;
 
-use crate::kit::emperor::{Emperor, app, drop_in, ini, site};
+use crate::kit::emperor::{Emperor, add_vassal, app, ini, site};
 use crate::kit::*;
 
-/// Puts an executable file in its place, whole.
+/// Writes an executable file atomically.
 fn executable(site: &Site, name: &str, text: &str) {
     let made = site.file("made");
     fs::write(&made, text).unwrap();
@@ -15,7 +15,7 @@ fn executable(site: &Site, name: &str, text: &str) {
 }
 
 #[test]
-fn an_executable_vassal_is_run_and_prints_its_configuration() {
+fn an_executable_vassal_prints_its_configuration() {
     if differs(
         "Under emperor-magic-exec a vassal whose file fails when it is executed is not started, or continues as before.",
     ) {
@@ -26,24 +26,24 @@ fn an_executable_vassal_is_run_and_prints_its_configuration() {
     for name in ["one", "two", "read"] {
         site.write(&format!("{name}.py"), &app(name));
     }
-    // what is special to a shell or to the reader of files is not
+    // neither a shell nor the parser of FILE:SECTION interprets special characters
     let name = "vassals/it's $(here) a:b.ini";
     executable(&site, name, &script("one"));
-    drop_in(&site, "read", "read");
+    add_vassal(&site, "read", "read");
     let mut emperor = Emperor::with(&site, &["--emperor-magic-exec"]);
-    emperor.says("one", "one");
-    emperor.says("read", "read");
+    emperor.expect_text("one", "one");
+    emperor.expect_text("read", "read");
     executable(&site, name, &script("two"));
-    emperor.says("two", "two");
+    emperor.expect_text("two", "two");
     executable(&site, name, "#!/bin/sh\nexit 3\n");
     emperor.server.expect_log("serves as before");
     emperor.server.expect_log("exit status: 3");
-    emperor.says("two", "two");
+    emperor.expect_text("two", "two");
     emperor.server.stop();
 }
 
 #[test]
-fn without_the_option_no_vassal_is_run() {
+fn without_the_option_no_vassal_is_executed() {
     if under_uwsgi() {
         return;
     }
@@ -53,8 +53,8 @@ fn without_the_option_no_vassal_is_run() {
     site.write("a.py", &app("a"));
     executable(&site, "vassals/a.ini", &text);
     let emperor = Emperor::over(&site);
-    // what stands before the section is nothing to a reader of ini files
-    emperor.says("a", "a");
+    // a parser of ini files ignores the text before the section
+    emperor.expect_text("a", "a");
     assert!(!site.has("witness"));
     emperor.server.stop();
 }
@@ -65,7 +65,7 @@ fn the_first_wrapper_that_can_be_executed_starts_the_vassals() {
         return;
     }
     let site = site();
-    drop_in(&site, "a", "one");
+    add_vassal(&site, "a", "one");
     let wrapper = |name: &str| {
         let text = format!(
             "#!/bin/sh\necho {name} >> {}\nexec {} \"$@\"\n",
@@ -80,7 +80,7 @@ fn the_first_wrapper_that_can_be_executed_starts_the_vassals() {
     let used = |options: &[&str]| {
         let _ = fs::remove_file(site.file("used"));
         let emperor = Emperor::with(&site, options);
-        emperor.says("a", "one");
+        emperor.expect_text("a", "one");
         emperor.server.stop();
         site.has("used").then(|| site.read("used"))
     };

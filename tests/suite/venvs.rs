@@ -6,7 +6,7 @@ use serde_json::Value;
 
 use crate::kit::*;
 
-/// A site that tells about its interpreter.
+/// A site whose application responds with facts about its interpreter.
 fn site() -> Site {
     let site = Site::empty();
     site.write(
@@ -26,7 +26,7 @@ fn site() -> Site {
     site
 }
 
-/// A virtual environment of this interpreter, with a module `only_there` in it.
+/// A virtual environment of this interpreter with a module `only_there`.
 fn venv(python: &Path) -> PathBuf {
     let name = format!("plain-{}", python.display().to_string().replace('/', "-"));
     let venv = venv::shared(&name, python, &[]);
@@ -45,7 +45,7 @@ fn facts(launch: Launch) -> Value {
 }
 
 #[test]
-fn a_virtual_environment_is_used_by_all_its_names() {
+fn every_virtualenv_option_sets_the_environment() {
     let venv = venv(&system_python());
     for option in ["home", "virtualenv", "venv", "pyhome"] {
         let facts = facts(site().server().set(option, venv.display()));
@@ -56,7 +56,7 @@ fn a_virtual_environment_is_used_by_all_its_names() {
 }
 
 #[test]
-fn the_executable_is_the_virtual_environments() {
+fn sys_executable_is_in_the_virtual_environment() {
     if differs(
         "sys.executable is the virtual environment's interpreter; in uWSGI it is uwsgi or a guess.",
     ) {
@@ -81,9 +81,9 @@ fn a_relative_virtual_environment_is_below_chdir() {
 }
 
 #[test]
-fn without_a_virtual_environment_there_is_none() {
+fn without_the_option_no_virtual_environment_is_used() {
     if under_uwsgi() {
-        return; // it is installed in one
+        return; // the tested uWSGI is installed in a virtual environment
     }
     let facts = facts(site().server());
     assert_eq!(facts["found"], false);

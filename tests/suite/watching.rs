@@ -2,7 +2,7 @@
 
 use crate::kit::*;
 
-/// An application of two files, which answers with what stands in the second one.
+/// An application of two files that responds with the text in the second one.
 fn site() -> Site {
     let site = Site::empty();
     site.write(
@@ -22,7 +22,7 @@ fn write_part(site: &Site, text: &str) {
     site.write("part.py", &format!("TEXT = b'{text}'\n"));
 }
 
-/// What it answers; nothing where a brutal reload has cut the answer off.
+/// The body of the response; empty if a brutal reload has cut it off.
 fn answer(server: &Server) -> String {
     use std::io::{Read, Write};
     let mut answer = Vec::new();
@@ -37,8 +37,10 @@ fn answer(server: &Server) -> String {
 }
 
 #[track_caller]
-fn comes_to_say(server: &Server, text: &str) {
-    server.eventually(&format!("it says {text}"), || answer(server) == text);
+fn wait_for_answer(server: &Server, text: &str) {
+    server.eventually(&format!("the response is {text}"), || {
+        answer(server) == text
+    });
 }
 
 #[test]
@@ -59,17 +61,17 @@ fn a_change_in_a_watched_directory_or_file_is_one_reload() {
             .set("pythonpath", ".")
             .set(option, watched)
             .start();
-        server.get("/").says("one");
+        server.get("/").expect_text("one");
         write_part(&site, "two");
-        comes_to_say(&server, "two");
+        wait_for_answer(&server, "two");
         write_part(&site, "three");
-        comes_to_say(&server, "three");
+        wait_for_answer(&server, "three");
         server.stop();
     }
 }
 
 #[test]
-fn a_directory_that_cannot_be_watched_is_told_of() {
+fn a_directory_that_cannot_be_watched_is_reported() {
     if under_uwsgi() {
         return;
     }
@@ -96,23 +98,23 @@ fn an_edit_of_a_loaded_module_is_a_reload() {
         .set("pythonpath", ".")
         .set("py-autoreload", "1")
         .start();
-    server.get("/").says("one");
+    server.get("/").expect_text("one");
     write_part(&site, "two");
-    comes_to_say(&server, "two");
-    // one that was imported later, by a request
+    wait_for_answer(&server, "two");
+    // a module that a request imported later
     server.eventually("an edit of it is a reload", || {
-        // a worker of the old generation may answer the first of these
+        // a worker of the old generation may answer the first requests
         server.get("/later").expect(200);
         site.write("later.py", "x = 2\n");
         server.log().contains("later.py was changed: reloading")
     });
-    // one that cannot be loaded, through a file that only the failed generation has seen
+    // a module that fails to load, through a file that only the failed generation has imported
     site.write("new.py", "raise RuntimeError('broken on purpose')\n");
     site.write("part.py", "import new\nTEXT = b'three'\n");
     server.expect_log("broken on purpose");
-    server.get("/").says("two");
+    server.get("/").expect_text("two");
     site.write("new.py", "x = 1\n");
-    comes_to_say(&server, "three");
+    wait_for_answer(&server, "three");
     server.stop();
 }
 
@@ -129,9 +131,9 @@ fn an_ignored_module_is_not_watched() {
         .set("py-auto-reload-ignore", "part")
         .start();
     write_part(&site, "two");
-    // the other file is noticed, and the ignored one with it by nobody
+    // the edit of the other file triggers a reload; the ignored one does not
     site.write("app.py", &(site.read("app.py") + "# edited\n"));
-    comes_to_say(&server, "two");
+    wait_for_answer(&server, "two");
     server.wait_for_log("app.py was changed: reloading");
     assert!(!server.log().contains("part.py was changed"));
     server.stop();
