@@ -1,6 +1,7 @@
-//! An emperor over a directory of hello worlds, one worker each, beside uWSGI's: the time until all are ready, the CPU
-//! time of a vassal's whole life, memory per vassal (PSS of its processes) and of the emperor itself, the CPU time of
-//! a while in which nothing happens, and the time until all have stopped.
+//! An emperor with many vassals of one worker each, compared with uWSGI's.
+//!
+//! It measures the time until all vassals are ready, the CPU time of a vassal from start to stop, the memory (PSS)
+//! per vassal and of the emperor, the CPU time while idle, and the time until all have stopped.
 //!
 //! `cargo bench --bench emperor -- --vassals 300 --rounds 3 --idle 60`
 
@@ -20,23 +21,23 @@ use nix::unistd::Pid;
 use kit::server::{self, Program};
 use kit::{load, median, number, packet, processes, ratio};
 
-/// How long all vassals may take to be ready, or to stop.
-const PATIENCE: Duration = Duration::from_secs(300);
+/// Timeout of the start and of the stop of all vassals.
+const TIMEOUT: Duration = Duration::from_secs(300);
 
-/// How often those that are not ready are asked again.
-const PAUSE: Duration = Duration::from_millis(10);
+/// Interval between requests to vassals that are not ready.
+const RETRY_INTERVAL: Duration = Duration::from_millis(10);
 
-/// One server's figures in one round.
+/// Figures of one server in one round.
 struct Figures {
     /// Seconds until every vassal has answered a request.
     ready: f64,
-    /// Milliseconds of CPU time per vassal, of all its processes from its start to its stop.
+    /// Milliseconds of CPU time per vassal, of all its processes from start to stop.
     cpu: f64,
     /// MiB per vassal.
     memory: f64,
-    /// MiB of the emperor's own process.
+    /// MiB of the emperor process.
     emperor: f64,
-    /// CPU time of all processes while nothing happens, in percent of one core.
+    /// CPU time of all processes while idle, in percent of one core.
     idle: f64,
     /// Seconds until no process is left.
     stop: f64,
@@ -49,38 +50,44 @@ fn main() -> ExitCode {
 fn bench() -> Result<()> {
     let flags = clap::Command::new("emperor")
         .about("Measures an emperor over many small vassals beside uWSGI's")
-        .arg(kit::figure("vassals", "vassals [default: 300]"))
-        .arg(kit::figure("rounds", "turns of each server [default: 3]"))
-        .arg(kit::figure("idle", "seconds of idling [default: 10]"))
+        .arg(kit::number_flag("vassals", "vassals [default: 300]"))
+        .arg(kit::number_flag(
+            "rounds",
+            "rounds, one turn of each server in each [default: 3]",
+        ))
+        .arg(kit::number_flag(
+            "idle",
+            "seconds of idle time [default: 10]",
+        ))
         .args(server::flags())
         .get_matches();
     let programs = server::programs(&flags)?;
     let rounds = number(&flags, "rounds", 3);
     let idle = Duration::from_secs(number(&flags, "idle", 10));
-    let realm = Realm::prepare(&flags)?;
+    let directory = VassalDirectory::prepare(&flags)?;
     println!(
         "\nemperor: {} vassals of one worker each ({rounds} rounds, {} s of idling)",
-        realm.sockets.len(),
+        directory.sockets.len(),
         idle.as_secs()
     );
     let mut figures: Vec<Vec<Figures>> = programs.iter().map(|_| Vec::new()).collect();
     for _ in 0..rounds {
         for (program, figures) in programs.iter().zip(&mut figures) {
-            figures.push(realm.measure(program, idle)?);
+            figures.push(directory.measure(program, idle)?);
         }
     }
     print_table(&programs, &figures);
     Ok(())
 }
 
-/// The directory of vassals, and where they listen.
-struct Realm {
+/// The directory of vassals and their sockets.
+struct VassalDirectory {
     scratch: tempfile::TempDir,
     vassals: PathBuf,
     sockets: Vec<PathBuf>,
 }
 
-impl Realm {
+impl VassalDirectory {
     fn prepare(flags: &ArgMatches) -> Result<Self> {
         let scratch = tempfile::tempdir()?;
         let vassals = scratch.path().join("vassals");
@@ -107,7 +114,7 @@ impl Realm {
     }
 
     fn measure(&self, program: &Program, idle: Duration) -> Result<Figures> {
-        let dead = processes::time_of_the_dead()?;
+        let dead = processes::cpu_time_of_reaped_children()?;
         let begun = Instant::now();
         let mut emperor = Emperor::start(program, &self.vassals, self.scratch.path())?;
         self.wait(&mut emperor)?;
@@ -115,15 +122,15 @@ impl Realm {
         let all = self.sockets.len() as f64;
         let own = processes::memory_of(emperor.pid())? as f64 / 1024.0;
         let memory = processes::memory(emperor.pid())? as f64 / 1024.0;
-        let before = processes::time_on_cpu(emperor.pid());
+        let before = processes::cpu_time_of_threads(emperor.pid());
         let asleep = Instant::now();
         sleep(idle);
-        let spent = processes::time_on_cpu(emperor.pid()) - before;
+        let spent = processes::cpu_time_of_threads(emperor.pid()) - before;
         let slept = asleep.elapsed().as_secs_f64();
         let stop = emperor.stop()?.as_secs_f64();
         Ok(Figures {
             ready,
-            cpu: (processes::time_of_the_dead()? - dead) * 1000.0 / all,
+            cpu: (processes::cpu_time_of_reaped_children()? - dead) * 1000.0 / all,
             memory: (memory - own) / all,
             emperor: own,
             idle: spent / slept * 100.0,
@@ -133,10 +140,10 @@ impl Realm {
 
     /// Waits until every vassal has answered a request.
     fn wait(&self, emperor: &mut Emperor) -> Result<()> {
-        let deadline = Instant::now() + PATIENCE;
+        let deadline = Instant::now() + TIMEOUT;
         let mut waiting: Vec<&PathBuf> = self.sockets.iter().collect();
         loop {
-            // one that listens and is not ready holds the question until it is
+            // a vassal that listens but is not ready answers when it is
             waiting.retain(|socket| !socket.exists() || load::ask(socket, &packet::get()).is_err());
             if waiting.is_empty() {
                 return Ok(());
@@ -149,11 +156,11 @@ impl Realm {
                 emperor.name,
                 self.keep_log(&emperor.log)?.display()
             );
-            sleep(PAUSE);
+            sleep(RETRY_INTERVAL);
         }
     }
 
-    /// The log, at a place where it outlives the bench.
+    /// Copies the log to a path that the bench does not remove.
     fn keep_log(&self, log: &Path) -> Result<PathBuf> {
         let kept = std::env::temp_dir().join("emperor-bench.log");
         fs::copy(log, &kept).context("the log cannot be kept")?;
@@ -161,7 +168,7 @@ impl Realm {
     }
 }
 
-/// A running emperor; it is stopped when this is dropped.
+/// A running emperor; dropping it stops it.
 struct Emperor {
     name: String,
     log: PathBuf,
@@ -172,7 +179,7 @@ impl Emperor {
     fn start(program: &Program, vassals: &Path, scratch: &Path) -> Result<Self> {
         let log = scratch.join("emperor.log");
         let output = File::create(&log)?;
-        let child = server::leashed(&program.path)
+        let child = server::command_with_death_signal(&program.path)
             .arg("--emperor")
             .arg(vassals)
             .stdin(Stdio::null())
@@ -191,16 +198,20 @@ impl Emperor {
         self.child.id().cast_signed()
     }
 
-    /// Stops it; how long it took until no process was left.
+    /// Stops the emperor. Returns the time until no process is left.
     fn stop(&mut self) -> Result<Duration> {
-        let everyone = processes::tree(self.pid());
+        let processes_to_stop = processes::tree(self.pid());
         let begun = Instant::now();
         kill(Pid::from_raw(self.pid()), Signal::SIGINT)?;
-        while self.child.try_wait()?.is_none() || everyone.iter().any(|pid| processes::runs(*pid)) {
-            if begun.elapsed() > PATIENCE {
+        while self.child.try_wait()?.is_none()
+            || processes_to_stop
+                .iter()
+                .any(|pid| processes::is_running(*pid))
+        {
+            if begun.elapsed() > TIMEOUT {
                 bail!("{} does not stop", self.name);
             }
-            sleep(PAUSE);
+            sleep(RETRY_INTERVAL);
         }
         Ok(begun.elapsed())
     }
@@ -210,7 +221,7 @@ impl Drop for Emperor {
     fn drop(&mut self) {
         if matches!(self.child.try_wait(), Ok(None)) && self.stop().is_err() {
             for pid in processes::tree(self.pid()) {
-                // what is gone already needs no stopping
+                // a process that has already ended needs no signal
                 let _ = kill(Pid::from_raw(pid), Signal::SIGKILL);
             }
             let _ = self.child.wait();
@@ -219,7 +230,7 @@ impl Drop for Emperor {
 }
 
 fn print_table(programs: &[Program], figures: &[Vec<Figures>]) {
-    /// A column: its head, its unit and its figure.
+    /// A column: heading, unit and figure.
     type Column = (&'static str, &'static str, fn(&Figures) -> f64);
     let columns: [Column; 6] = [
         ("all ready", "s", |figures| figures.ready),

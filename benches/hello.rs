@@ -1,8 +1,8 @@
-//! Speed of one worker beside uWSGI's, over a Unix socket: requests per second, the server's CPU time per
-//! request, system calls per request.
+//! One worker on a Unix socket, compared with uWSGI's: requests per second, CPU time per request and system calls per
+//! request.
 //!
-//! `cargo bench --bench hello -- --case hello --case post8k --rounds 5 --seconds 3`; docs/performance.md says
-//! how to read the figures.
+//! `cargo bench --bench hello -- --case hello --case post8k --rounds 5 --seconds 3`; docs/performance.md explains the
+//! figures.
 
 mod kit;
 
@@ -19,19 +19,19 @@ use kit::load::{self, Load, Until};
 use kit::server::{self, Program, Server};
 use kit::{median, number, packet, processes, ratio};
 
-/// One thing to measure.
+/// A scenario to measure.
 struct Case {
     name: &'static str,
     about: &'static str,
     /// The file in benches/apps.
     app: &'static str,
-    /// What both servers are given besides the application.
+    /// Arguments of both servers, besides the application.
     arguments: &'static [&'static str],
-    /// Bytes of the request's body.
+    /// Size of the request body in bytes.
     body: usize,
-    /// Client threads, and requests in flight for each.
+    /// Client threads, and requests in flight of each.
     clients: (usize, usize),
-    /// Requests under strace.
+    /// Number of requests under strace.
     traced: u64,
 }
 
@@ -43,15 +43,15 @@ const CASES: &[Case] = &[
     Case { name: "hello", about: "hello world", app: "hello.py", arguments: QUIET, body: 0, clients: (1, 32), traced: 4000 },
     Case { name: "hello-log", about: "hello world, requests logged to a file", app: "hello.py", arguments: &[], body: 0, clients: (1, 32), traced: 4000 },
     Case { name: "threads4", about: "hello world, four threads", app: "hello.py", arguments: &["--disable-logging", "--threads", "4"], body: 0, clients: (1, 32), traced: 4000 },
-    Case { name: "chunks100", about: "a generator of 100 pieces", app: "chunks.py", arguments: QUIET, body: 0, clients: (1, 32), traced: 500 },
-    Case { name: "post8k", about: "a body of 8 KiB, read", app: "post.py", arguments: QUIET, body: 8192, clients: (1, 32), traced: 2000 },
-    Case { name: "post1m", about: "a body of 1 MiB, read", app: "post.py", arguments: QUIET, body: MEBIBYTE, clients: (8, 1), traced: 200 },
-    Case { name: "django", about: "a page of Django's", app: "django_page.py", arguments: QUIET, body: 0, clients: (1, 8), traced: 500 },
-    Case { name: "bytes10m", about: "10 MiB answered as bytes", app: "big.py", arguments: QUIET, body: 0, clients: (4, 1), traced: 50 },
-    Case { name: "file10m", about: "10 MiB answered from a file", app: "file.py", arguments: QUIET, body: 0, clients: (4, 1), traced: 50 },
+    Case { name: "chunks100", about: "a generator of 100 blocks", app: "chunks.py", arguments: QUIET, body: 0, clients: (1, 32), traced: 500 },
+    Case { name: "post8k", about: "a request body of 8 KiB", app: "post.py", arguments: QUIET, body: 8192, clients: (1, 32), traced: 2000 },
+    Case { name: "post1m", about: "a request body of 1 MiB", app: "post.py", arguments: QUIET, body: MEBIBYTE, clients: (8, 1), traced: 200 },
+    Case { name: "django", about: "a Django page", app: "django_page.py", arguments: QUIET, body: 0, clients: (1, 8), traced: 500 },
+    Case { name: "bytes10m", about: "a response of 10 MiB from bytes", app: "big.py", arguments: QUIET, body: 0, clients: (4, 1), traced: 50 },
+    Case { name: "file10m", about: "a response of 10 MiB from a file", app: "file.py", arguments: QUIET, body: 0, clients: (4, 1), traced: 50 },
 ];
 
-/// One server's figures in one round.
+/// Figures of one server in one round.
 #[derive(Clone, Copy, Default)]
 struct Figures {
     rate: f64,
@@ -97,9 +97,12 @@ fn command() -> Command {
             case.action(ArgAction::Append)
                 .value_parser(names.collect::<Vec<_>>()),
         )
-        .arg(kit::figure("rounds", "turns of each server [default: 7]"))
-        .arg(kit::figure("seconds", "length of a turn [default: 2]"))
-        .arg(kit::figure(
+        .arg(kit::number_flag(
+            "rounds",
+            "rounds, one turn of each server in each [default: 7]",
+        ))
+        .arg(kit::number_flag("seconds", "length of a turn [default: 2]"))
+        .arg(kit::number_flag(
             "clients",
             "requests in flight [default: the case's own]",
         ))
@@ -140,7 +143,7 @@ fn measure(case: &Case, programs: &[Program], flags: &ArgMatches) -> Result<()> 
     }
     for _ in 0..rounds {
         for (server, figures) in servers.iter().zip(&mut figures) {
-            figures.push(turn_of(server, &load, turn)?);
+            figures.push(measure_turn(server, &load, turn)?);
         }
     }
     print_table(&servers, &figures);
@@ -171,13 +174,13 @@ fn load(case: &Case, flags: &ArgMatches) -> Load {
     }
 }
 
-/// Lets one server serve for a while.
-fn turn_of(server: &Server, load: &Load, turn: Duration) -> Result<Figures> {
+/// Measures one server for the duration of a turn.
+fn measure_turn(server: &Server, load: &Load, turn: Duration) -> Result<Figures> {
     let before = processes::cpu_time(server.pid());
     let tally = load::run(&server.socket, load, Until::Time(turn))?;
     let spent = processes::cpu_time(server.pid()).since(before);
     if tally.served == 0 {
-        bail!("{} answered nothing in {turn:?}", server.name);
+        bail!("{} sent no response in {turn:?}", server.name);
     }
     let per_request = 1e6 / tally.served as f64;
     Ok(Figures {
@@ -219,7 +222,7 @@ fn print_table(servers: &[Server], figures: &[Vec<Figures>]) {
 fn print_system_calls(server: &Server, load: &Load, requests: u64, scratch: &Path) {
     let mut served = 0;
     let counted = processes::system_calls(server.pid(), scratch, || {
-        // one more request than the run counts finds out how long an answer is
+        // the run sends one more request to determine the length of the response
         served = load::run(&server.socket, load, Until::Served(requests))?.served + 1;
         Ok(())
     });

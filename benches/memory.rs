@@ -1,8 +1,10 @@
-//! A Django site with four workers, beside uWSGI's: memory (PSS of the whole process tree) after 300 pages from each
-//! worker, first the login page, then the admin's pages for someone logged in; and the time from the start to the
-//! first page.
+//! A Django site with four workers, compared with uWSGI's.
 //!
-//! `cargo bench --bench memory -- --rounds 5 --pages 300`; needs a virtualenv with Django, as `make bench` makes.
+//! It measures the memory (PSS of the process tree) after 300 pages from each worker, first of the login page and
+//! then of the admin pages for a logged-in user, and the time from the start to the first page.
+//!
+//! `cargo bench --bench memory -- --rounds 5 --pages 300`; needs a virtual environment with Django (`make bench`
+//! creates one).
 
 mod kit;
 
@@ -19,10 +21,10 @@ use kit::{load, median, number, packet, processes, ratio};
 
 const WORKERS: usize = 4;
 
-/// What anybody may see; also the page of the warmup.
+/// Pages without a login; the first one is also the warmup page.
 const LOGIN: &[&str] = &["/admin/login/"];
 
-/// Pages of the admin, asked for in turn.
+/// Pages of the admin, requested in turn.
 const ADMIN: &[&str] = &[
     "/admin/",
     "/admin/auth/user/",
@@ -30,13 +32,13 @@ const ADMIN: &[&str] = &[
     "/admin/auth/group/",
 ];
 
-/// One server's figures in one round.
+/// Figures of one server in one round.
 struct Figures {
     /// Milliseconds from the start to the first page.
     start: f64,
-    /// MiB of the whole tree after the login pages.
+    /// MiB of the process tree after the login pages.
     login: f64,
-    /// MiB of the whole tree after the admin's pages too.
+    /// MiB of the process tree after the admin pages.
     admin: f64,
 }
 
@@ -47,10 +49,13 @@ fn main() -> ExitCode {
 fn bench() -> Result<()> {
     let flags = clap::Command::new("memory")
         .about("Measures the memory of a Django site's workers, and its start, beside uWSGI's")
-        .arg(kit::figure("rounds", "turns of each server [default: 5]"))
-        .arg(kit::figure(
+        .arg(kit::number_flag(
+            "rounds",
+            "rounds, one turn of each server in each [default: 5]",
+        ))
+        .arg(kit::number_flag(
             "pages",
-            "pages that each worker must have served [default: 300]",
+            "pages served by each worker [default: 300]",
         ))
         .args(server::flags())
         .get_matches();
@@ -62,7 +67,7 @@ fn bench() -> Result<()> {
         site.pages
     );
     let mut figures: Vec<Vec<Figures>> = programs.iter().map(|_| Vec::new()).collect();
-    // the first start compiles Python files and fills the page cache
+    // the first start compiles the Python files and fills the page cache
     for program in &programs {
         site.start(program)?;
     }
@@ -75,7 +80,7 @@ fn bench() -> Result<()> {
     Ok(())
 }
 
-/// The Django site: its database, a logged-in visitor.
+/// The Django site: its database, and the session of a logged-in user.
 struct Site {
     scratch: tempfile::TempDir,
     database: PathBuf,
@@ -85,8 +90,9 @@ struct Site {
 
 impl Site {
     fn prepare(flags: &ArgMatches) -> Result<Self> {
-        let venv = kit::venv(flags)
-            .context("no virtualenv with Django: run `make bench`, or name one with --home")?;
+        let venv = kit::venv(flags).context(
+            "no virtual environment with Django: run `make bench`, or name one with --home",
+        )?;
         let scratch = tempfile::tempdir()?;
         let database = scratch.path().join("db.sqlite3");
         let output = Command::new(venv.join("bin/python"))
@@ -95,7 +101,7 @@ impl Site {
             .output()?;
         ensure!(
             output.status.success(),
-            "the site's database: {}",
+            "cannot create the database of the site: {}",
             String::from_utf8_lossy(&output.stderr)
         );
         let session = String::from_utf8(output.stdout)?.trim().to_owned();
@@ -107,7 +113,7 @@ impl Site {
         })
     }
 
-    /// Starts a server; it, and how long it took until a page came.
+    /// Starts a server. Returns it, and the time until the first page.
     fn start(&self, program: &Program) -> Result<(Server, Duration)> {
         let workers = WORKERS.to_string();
         let apps = kit::apps().display().to_string();
@@ -138,7 +144,7 @@ impl Site {
         })
     }
 
-    /// Asks for these pages until every worker has served its number.
+    /// Requests these pages until every worker has served the configured number.
     fn browse(&self, server: &Server, pages: &[&str]) -> Result<()> {
         let mut served: HashMap<String, usize> = HashMap::new();
         let most = self.pages * WORKERS * 20;
@@ -146,7 +152,7 @@ impl Site {
         while served.len() < WORKERS || served.values().any(|count| *count < self.pages) {
             ensure!(
                 asked < most,
-                "{}: the workers share unevenly: {served:?} of {asked} pages",
+                "{}: the workers share the pages unevenly: {served:?} of {asked}",
                 server.name
             );
             for process in self.ask_at_once(server, pages, asked)? {
@@ -157,7 +163,7 @@ impl Site {
         Ok(())
     }
 
-    /// As many requests at once as there are workers; the processes that answered.
+    /// Sends one request per worker at the same time. Returns the processes that answered.
     fn ask_at_once(&self, server: &Server, pages: &[&str], asked: usize) -> Result<Vec<String>> {
         std::thread::scope(|scope| {
             let ask = |number: usize| {
@@ -173,7 +179,7 @@ impl Site {
                     let joined = thread.join();
                     let answer =
                         joined.map_err(|_| anyhow::anyhow!("a client thread panicked"))??;
-                    process_of(&answer).context("an answer does not say which process gave it")
+                    process_of(&answer).context("a response has no X-Process header")
                 })
                 .collect()
         })
@@ -189,7 +195,7 @@ impl Site {
     }
 }
 
-/// The value of the answer's `X-Process`.
+/// The value of the header `X-Process`.
 fn process_of(answer: &[u8]) -> Option<String> {
     let text = String::from_utf8_lossy(answer);
     let line = text

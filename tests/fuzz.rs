@@ -1,5 +1,5 @@
 //! The entry points of the fuzz targets with generated input: arbitrary bytes, and mutations of valid messages, each
-//! split at every place. `PROPTEST_CASES=100000 cargo test --test fuzz` for a long run; `fuzz/README.md` for libFuzzer.
+//! split at every position. `PROPTEST_CASES=100000 cargo test --test fuzz` for a long run; `fuzz/README.md` for libFuzzer.
 #![allow(clippy::unwrap_used)]
 
 use proptest::collection::vec;
@@ -7,7 +7,7 @@ use proptest::prelude::*;
 use proptest::sample::{Index, select};
 use ruwsgi::fuzz;
 
-/// Calls the entry point with the input split at every place, with this limit.
+/// Calls the entry point with the input split at every position, and with this limit.
 fn split_everywhere(target: fn(&[u8]), limit: u8, input: &[u8]) {
     for first in 0..=input.len() {
         let first = u16::try_from(first).unwrap();
@@ -19,7 +19,7 @@ fn split_everywhere(target: fn(&[u8]), limit: u8, input: &[u8]) {
     }
 }
 
-/// One change of a message.
+/// A change of a message.
 #[derive(Debug, Clone)]
 enum Mutation {
     Set(Index, u8),
@@ -76,7 +76,7 @@ fn mutation() -> impl Strategy<Value = Mutation> {
     ]
 }
 
-/// One of these messages with a few mutations.
+/// One of `messages` with up to three mutations.
 fn mutated(messages: Vec<Vec<u8>>) -> impl Strategy<Value = Vec<u8>> {
     (select(messages), vec(mutation(), 0..4)).prop_map(|(mut message, mutations)| {
         for mutation in mutations {

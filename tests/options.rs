@@ -158,11 +158,11 @@ fn the_examples_of_the_migration_page_are_configurations() {
 
 #[test]
 fn all_faults_are_reported_at_once_with_their_lines() {
-    let (said, content) = check(
+    let (printed, content) = check(
         "[uwsgi]\nthreads = auto\nvaccum = true\n\nhttp = :99999\nharakiri-queue-threshold = 3\n",
     );
     assert!(!content);
-    let lines: Vec<&str> = said.lines().collect();
+    let lines: Vec<&str> = printed.lines().collect();
     assert_eq!(
         lines[0],
         "site.ini:2: error: threads = auto: the value is not a whole number; write a number; in a file, %k is the number of CPU cores"
@@ -185,8 +185,8 @@ fn all_faults_are_reported_at_once_with_their_lines() {
 
 #[test]
 fn warnings_alone_do_not_fail_a_check() {
-    let (said, content) = check("[uwsgi]\nvaccum = true\n");
-    assert!(content, "{said}");
+    let (printed, content) = check("[uwsgi]\nvaccum = true\n");
+    assert!(content, "{printed}");
     assert_eq!(
         check("[uwsgi]\nmaster\n"),
         ("site.ini: nothing is wrong\n".to_owned(), true)
@@ -194,7 +194,7 @@ fn warnings_alone_do_not_fail_a_check() {
 }
 
 #[test]
-fn a_mistake_keeps_the_instance_from_starting_and_is_told_on_standard_error() {
+fn a_configuration_error_prevents_the_start_and_is_printed_on_standard_error() {
     let output = output(
         &[(
             "site.ini",
@@ -203,14 +203,15 @@ fn a_mistake_keeps_the_instance_from_starting_and_is_told_on_standard_error() {
         &["--ini", "site.ini"],
     );
     assert_eq!(output.status.code(), Some(1));
-    let said = text(&output.stderr);
-    assert_eq!(said.lines().count(), 2, "{said}");
+    let printed = text(&output.stderr);
+    assert_eq!(printed.lines().count(), 2, "{printed}");
     assert!(
-        said.lines()
+        printed
+            .lines()
             .all(|line| line.starts_with("ruwsgi: site.ini:")),
-        "{said}"
+        "{printed}"
     );
-    assert!(said.contains("write 664"), "{said}");
+    assert!(printed.contains("write 664"), "{printed}");
 }
 
 #[test]
@@ -219,10 +220,13 @@ fn a_placeholder_that_is_used_is_not_a_typo() {
         check("[uwsgi]\nproject = blog\nprocname = %(project)\n").0,
         "site.ini: nothing is wrong\n"
     );
-    let (said, content) =
+    let (printed, content) =
         check("[uwsgi]\nstrict = true\nproject = blog\nchdir = /srv/%(project)\n");
     assert!(!content);
-    assert!(said.contains("set-placeholder = project=..."), "{said}");
+    assert!(
+        printed.contains("set-placeholder = project=..."),
+        "{printed}"
+    );
 }
 
 #[test]
@@ -256,17 +260,17 @@ fn the_environment_comes_first() {
         .env("UWSGI_RELOADS", "1")
         .output()
         .unwrap();
-    let said = text(&output.stdout);
+    let printed = text(&output.stdout);
     assert!(
-        said.contains("[uwsgi]\nhttp-socket = :80\nthreads = 9\n")
-            || said.contains("[uwsgi]\nthreads = 9\nhttp-socket = :80\n"),
-        "{said}"
+        printed.contains("[uwsgi]\nhttp-socket = :80\nthreads = 9\n")
+            || printed.contains("[uwsgi]\nthreads = 9\nhttp-socket = :80\n"),
+        "{printed}"
     );
     assert!(
-        said.ends_with("ini = site.ini\nthreads = 2\n;end of configuration\n"),
-        "{said}"
+        printed.ends_with("ini = site.ini\nthreads = 2\n;end of configuration\n"),
+        "{printed}"
     );
-    assert!(!said.contains("reloads"), "{said}");
+    assert!(!printed.contains("reloads"), "{printed}");
 }
 
 #[test]
@@ -312,30 +316,33 @@ fn standard_input_can_be_a_configuration() {
 
 #[test]
 fn a_file_that_is_missing_or_not_a_configuration_is_reported_by_name() {
-    let said = |arguments: &[&str]| {
+    let printed = |arguments: &[&str]| {
         let output = output(&[("app.py", "")], arguments);
         assert_eq!(output.status.code(), Some(1));
         text(&output.stderr)
     };
     assert_eq!(
-        said(&["none.ini"]),
+        printed(&["none.ini"]),
         "ruwsgi: command line: error: none.ini cannot be read: no such file\n"
     );
-    assert!(said(&["app.py"]).contains("write --wsgi-file app.py"));
-    assert!(said(&["--ini", "/dev/zero"]).contains("not a regular file"));
-    assert!(said(&[]).contains("nothing to serve"));
+    assert!(printed(&["app.py"]).contains("write --wsgi-file app.py"));
+    assert!(printed(&["--ini", "/dev/zero"]).contains("not a regular file"));
+    assert!(printed(&[]).contains("nothing to serve"));
 }
 
 #[test]
 fn a_file_that_includes_itself_is_an_error() {
-    let (said, content) = check("[uwsgi]\nini = site.ini\nini = site.ini\n");
+    let (printed, content) = check("[uwsgi]\nini = site.ini\nini = site.ini\n");
     assert!(!content);
-    assert!(said.contains("read too often or too deeply"), "{said}");
+    assert!(
+        printed.contains("read too often or too deeply"),
+        "{printed}"
+    );
 }
 
 #[test]
 fn a_missing_section_is_reported() {
-    let said = text(
+    let printed = text(
         &output(
             &[("site.ini", "[uwsgi ]\nthreads = 3\n")],
             &["check", "site.ini"],
@@ -343,8 +350,8 @@ fn a_missing_section_is_reported() {
         .stdout,
     );
     assert!(
-        said.contains("site.ini:1: warning: site.ini has no section [uwsgi], so nothing is read from it; the line must be exactly [uwsgi]\n"),
-        "{said}"
+        printed.contains("site.ini:1: warning: site.ini has no section [uwsgi], so nothing is read from it; the line must be exactly [uwsgi]\n"),
+        "{printed}"
     );
 }
 
@@ -386,8 +393,8 @@ fn the_effective_configuration_shows_the_place_of_each_value() {
     .env("UWSGI_THREADS", "2")
     .output()
     .unwrap();
-    let said = text(&output.stdout);
-    let given: Vec<&str> = said
+    let printed = text(&output.stdout);
+    let given: Vec<&str> = printed
         .lines()
         .take_while(|line| !line.starts_with("default\t"))
         .collect();
@@ -400,8 +407,8 @@ fn the_effective_configuration_shows_the_place_of_each_value() {
             "command line\tenv = B=2"
         ]
     );
-    assert!(said.contains("default\tbuffer-size = 65535\n"));
-    assert!(!said.contains("default\tprocesses"));
+    assert!(printed.contains("default\tbuffer-size = 65535\n"));
+    assert!(!printed.contains("default\tprocesses"));
 }
 
 #[test]
@@ -429,9 +436,9 @@ fn every_file_format_gives_the_same_options() {
         ),
     ] {
         let output = output(&[(name, content)], &["show-config", name]);
-        let said = text(&output.stdout);
+        let printed = text(&output.stdout);
         assert_eq!(
-            said,
+            printed,
             "[uwsgi]\nbase = site\nprocesses = 2\nenv = A=site\nenv = B=2\n",
             "{name}: {}",
             text(&output.stderr)
@@ -445,9 +452,12 @@ fn a_plugin_for_another_language_is_refused() {
         check("[uwsgi]\nplugins = python3,http,router_static\nplugin = 0:python\n").0,
         "site.ini: nothing is wrong\n"
     );
-    let (said, content) = check("[uwsgi]\nplugins = php\n");
+    let (printed, content) = check("[uwsgi]\nplugins = php\n");
     assert!(!content);
-    assert!(said.contains("the plugin php is not supported"), "{said}");
+    assert!(
+        printed.contains("the plugin php is not supported"),
+        "{printed}"
+    );
 }
 
 #[test]
@@ -502,13 +512,16 @@ fn stop_and_reload_signal_the_process_of_the_pid_file() {
 
 #[test]
 fn a_file_cannot_forge_a_message() {
-    let (said, _) = check("[uwsgi]\nsocket = :1\u{1b}[2J\rfake.ini:1\n");
-    assert!(!said.contains('\u{1b}') && !said.contains('\r'), "{said:?}");
+    let (printed, _) = check("[uwsgi]\nsocket = :1\u{1b}[2J\rfake.ini:1\n");
+    assert!(
+        !printed.contains('\u{1b}') && !printed.contains('\r'),
+        "{printed:?}"
+    );
 }
 
 #[test]
 fn a_custom_option_is_replaced_by_its_options() {
-    let said = shown(
+    let printed = shown(
         &[(
             "a.ini",
             "[uwsgi]\nstrict =\nblog = 4\ndeclare-option = site = chdir=%(base)/$1 ; processes=$2;vacuum\nset-ph = base=/srv\n\
@@ -516,17 +529,17 @@ fn a_custom_option_is_replaced_by_its_options() {
         )],
         &["a.ini"],
     );
-    let made = |line: &str| said.iter().filter(|said| *said == line).count();
+    let made = |line: &str| printed.iter().filter(|printed| *printed == line).count();
     for line in [
         "chdir = /srv/shop",
         "processes = 8",
         "chdir = /srv/blog",
         "processes = 4",
     ] {
-        assert_eq!(made(line), 1, "{line} of {said:#?}");
+        assert_eq!(made(line), 1, "{line} of {printed:#?}");
     }
     // a declaration after the option applies at the position of the option
-    let at = |line: &str| said.iter().position(|said| said == line);
+    let at = |line: &str| printed.iter().position(|printed| printed == line);
     assert!(at("processes = 4") < at("processes = 8"));
     assert_eq!(made("vacuum = "), 2);
     for (line, part) in [
@@ -534,8 +547,8 @@ fn a_custom_option_is_replaced_by_its_options() {
         ("declare-option = threads=b=c", "already an option"),
         ("declare-option = a=a=$1\na = 1", "refers to itself"),
     ] {
-        let (said, content) = check(&format!("[uwsgi]\n{line}\n"));
-        assert!(!content && said.contains(part), "{said}");
+        let (printed, content) = check(&format!("[uwsgi]\n{line}\n"));
+        assert!(!content && printed.contains(part), "{printed}");
     }
 }
 
@@ -584,13 +597,13 @@ fn blacklist_and_whitelist_restrict_options() {
         assert!(!output.status.success());
     }
     let allowed = "[uwsgi]\ndeclare-option = a=threads=$1\nwhitelist = a processes end-whitelist\na = 2\nprocesses = 2\nend-whitelist =\nvacuum = true\n";
-    let (said, content) = check(allowed);
-    assert!(content, "{said}");
+    let (printed, content) = check(allowed);
+    assert!(content, "{printed}");
 }
 
 #[test]
 fn commands_provide_values_and_files_and_other_schemes_are_refused() {
-    let said = shown(
+    let printed = shown(
         &[
             (
                 "a.ini",
@@ -604,7 +617,10 @@ fn commands_provide_values_and_files_and_other_schemes_are_refused() {
         &["a.ini"],
     );
     for line in ["processes = 3", "threads = 2", "procname = a", "listen = 7"] {
-        assert!(said.iter().any(|said| said == line), "{line} of {said:#?}");
+        assert!(
+            printed.iter().any(|printed| printed == line),
+            "{line} of {printed:#?}"
+        );
     }
     for (line, part) in [
         (
@@ -619,8 +635,8 @@ fn commands_provide_values_and_files_and_other_schemes_are_refused() {
         ("a = @(data://0)", "only files and exec:// are supported"),
         ("if-hostname-match = ^web\nendif =", "use if-hostname"),
     ] {
-        let (said, content) = check(&format!("[uwsgi]\n{line}\n"));
-        assert!(!content && said.contains(part), "{said}");
+        let (printed, content) = check(&format!("[uwsgi]\n{line}\n"));
+        assert!(!content && printed.contains(part), "{printed}");
     }
 }
 

@@ -1,4 +1,4 @@
-"""Ten megabytes in one piece."""
+"""Responds with ten megabytes in one block."""
 
 BODY = b"0123456789abcdef" * (10 * 1024 * 1024 // 16)
 

@@ -1,4 +1,4 @@
-"""A hundred pieces, each of which is sent at once."""
+"""Responds with a hundred blocks; each is sent at once."""
 
 
 def application(environ, start_response):

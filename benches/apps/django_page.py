@@ -1,4 +1,4 @@
-"""A Django page as most are: the usual middleware, a view, a template with a loop; DEBUG is off."""
+"""A typical Django page: the default middleware, a view, a template with a loop; DEBUG is off."""
 
 from django.conf import settings
 from django.shortcuts import render

@@ -1,6 +1,6 @@
-"""A Django site: the admin on SQLite, as `startproject` sets it up.
+"""A Django site with the admin and SQLite, configured like a project of `startproject`.
 
-`python django_site.py` makes the database at BENCH_DB and prints the session of a logged-in administrator.
+`python django_site.py` creates the database BENCH_DB and prints the session of a logged-in administrator.
 """
 
 import os
@@ -8,7 +8,7 @@ import os
 from django.conf import settings
 
 settings.configure(
-    SECRET_KEY="of a bench, known to everybody",
+    SECRET_KEY="public key of the bench",
     DEBUG=False,
     ALLOWED_HOSTS=["*"],
     ROOT_URLCONF="django_urls",
@@ -54,7 +54,7 @@ site = get_wsgi_application()
 
 
 def application(environ, start_response):
-    """The site; each answer says which process gave it."""
+    """The site; the header X-Process has the process id."""
 
     def start(status, headers, exc_info=None):
         return start_response(status, [*headers, ("X-Process", str(os.getpid()))], exc_info)

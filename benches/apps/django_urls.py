@@ -1,4 +1,4 @@
-"""In a file of its own, as in every project: Django reads it at the first request."""
+"""URLs in a separate file, as in every project: Django imports it at the first request."""
 
 from django.contrib import admin
 from django.urls import path

@@ -1,4 +1,4 @@
-"""The file that BENCH_FILE names, by the server's file wrapper."""
+"""Responds with the file BENCH_FILE through wsgi.file_wrapper."""
 
 import os
 

@@ -1,4 +1,4 @@
-"""Reads the whole body and says how long it was."""
+"""Reads the request body and responds with its length."""
 
 
 def application(environ, start_response):

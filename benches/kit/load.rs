@@ -1,10 +1,10 @@
-//! The load: a ring of connections per thread, one request on each, answered in the order in which they
-//! were asked.
+//! The load generator: each thread has a ring of connections with one request each, and reads the responses in the
+//! order of the requests.
 //!
-//! A connection to a Unix socket and a request written to it need nobody's attention at the other end, so a
-//! ring keeps `in_flight` requests before the server without an event loop of its own. Making and closing a
-//! socket costs the kernel as much as serving hello world; so sockets are made by the burst, before the clock
-//! runs, and closed when it stands again. Else the generator's core would be full before the server's.
+//! The kernel accepts a connection to a Unix socket and buffers a request without the server, so a ring keeps
+//! `in_flight` requests pending without an event loop. Opening and closing a socket costs the kernel as much as a
+//! hello world request. So each burst opens its sockets before the clock starts and closes them after it stops;
+//! otherwise the core of the generator would be saturated before the core of the server.
 
 use std::collections::VecDeque;
 use std::io::{Read, Write};
@@ -18,23 +18,23 @@ use nix::sys::socket::{AddressFamily, SockFlag, SockType, UnixAddr, connect, soc
 
 use super::processes::pin;
 
-/// How much a thread reads at once.
+/// Size of the read buffer of a thread.
 const READ_SIZE: usize = 256 * 1024;
 
-/// Connections that are prepared at once; below the usual limit of 1024 descriptors.
+/// Connections opened for one burst; below the usual limit of 1024 descriptors.
 const BURST: usize = 768;
 
-/// How long an answer may keep silent before the run is given up.
-const PATIENCE: Duration = Duration::from_secs(20);
+/// Read timeout of a response.
+const READ_TIMEOUT: Duration = Duration::from_secs(20);
 
-/// What is asked, and how hard.
+/// The requests of a run and their concurrency.
 #[derive(Clone, Debug)]
 pub struct Load {
     /// The bytes of one request.
     pub request: Vec<u8>,
-    /// Threads, all of them on the client's core.
+    /// Number of threads, all on the core of the client.
     pub threads: usize,
-    /// Requests that each thread keeps before the server.
+    /// Pending requests of each thread.
     pub in_flight: usize,
 }
 
@@ -43,23 +43,23 @@ pub struct Load {
 pub enum Until {
     /// After this time.
     Time(Duration),
-    /// After about this many requests (shared out evenly among the threads).
+    /// After about this many requests, divided evenly among the threads.
     Served(u64),
 }
 
-/// What came of a run.
+/// Results of a run.
 #[derive(Clone, Debug, Default)]
-pub struct Tally {
-    /// Requests answered in full.
+pub struct Results {
+    /// Number of complete responses.
     pub served: u64,
-    /// Requests per second, while the clock ran.
+    /// Requests per second of measured time.
     pub rate: f64,
-    /// How long each answer took, from its request; microseconds, sorted.
+    /// Time from request to response in microseconds, ascending.
     pub latencies: Vec<u32>,
 }
 
-impl Tally {
-    /// The latency that 99 of 100 requests stay below, microseconds.
+impl Results {
+    /// 99th percentile of the latency in microseconds.
     pub fn p99(&self) -> f64 {
         self.latencies
             .get(self.latencies.len() * 99 / 100)
@@ -67,17 +67,17 @@ impl Tally {
     }
 }
 
-/// Asks once and reads to the end: the whole answer, which must be a 200.
+/// Sends a request and reads the response up to the end of the connection. An error unless its status is 200.
 pub fn ask(socket: &Path, request: &[u8]) -> Result<Vec<u8>> {
     let mut stream = UnixStream::connect(socket)
         .with_context(|| format!("cannot connect to {}", socket.display()))?;
-    stream.set_read_timeout(Some(PATIENCE))?;
+    stream.set_read_timeout(Some(READ_TIMEOUT))?;
     stream.write_all(request)?;
     let mut answer = Vec::new();
     stream.read_to_end(&mut answer)?;
     ensure!(
         answer.starts_with(b"HTTP/1.1 200 "),
-        "the answer is no 200: {:?}",
+        "the status is not 200: {:?}",
         first_line(&answer)
     );
     Ok(answer)
@@ -93,8 +93,8 @@ fn first_line(answer: &[u8]) -> String {
     .into_owned()
 }
 
-/// Runs the load; every answer must be as long as the first and a 200.
-pub fn run(socket: &Path, load: &Load, until: Until) -> Result<Tally> {
+/// Runs the load. Every response must have the status 200 and the length of the first one.
+pub fn run(socket: &Path, load: &Load, until: Until) -> Result<Results> {
     let answer = ask(socket, &load.request)?.len();
     let client = Client {
         address: UnixAddr::new(socket)?,
@@ -102,7 +102,7 @@ pub fn run(socket: &Path, load: &Load, until: Until) -> Result<Tally> {
         until,
         answer,
     };
-    let tallies: Result<Vec<Tally>> = std::thread::scope(|scope| {
+    let results: Result<Vec<Results>> = std::thread::scope(|scope| {
         let threads: Vec<_> = (0..load.threads)
             .map(|_| scope.spawn(|| client.drive()))
             .collect();
@@ -113,54 +113,54 @@ pub fn run(socket: &Path, load: &Load, until: Until) -> Result<Tally> {
         };
         threads.into_iter().map(join).collect()
     });
-    let mut sum = Tally::default();
-    for tally in tallies? {
-        sum.served += tally.served;
-        sum.rate += tally.rate;
-        sum.latencies.extend(tally.latencies);
+    let mut sum = Results::default();
+    for results in results? {
+        sum.served += results.served;
+        sum.rate += results.rate;
+        sum.latencies.extend(results.latencies);
     }
     sum.latencies.sort_unstable();
     Ok(sum)
 }
 
-/// What the client's threads have in common.
+/// State shared by the client threads.
 struct Client<'a> {
     address: UnixAddr,
     load: &'a Load,
     until: Until,
-    /// Length of an answer, bytes.
+    /// Length of a response in bytes.
     answer: usize,
 }
 
 impl Client<'_> {
-    /// One thread: burst after burst.
-    fn drive(&self) -> Result<Tally> {
+    /// Runs one thread: bursts until the end of the run.
+    fn drive(&self) -> Result<Results> {
         pin(true)?;
         let mut buffer = vec![0; READ_SIZE];
-        let mut tally = Tally::default();
-        let mut ticking = Duration::ZERO;
+        let mut results = Results::default();
+        let mut measured = Duration::ZERO;
         let begun = Instant::now();
         loop {
             let size = match self.until {
                 Until::Time(time) if begun.elapsed() < time => BURST / self.load.threads,
                 Until::Time(_) => 0,
                 Until::Served(requests) => {
-                    let left = (requests / self.load.threads as u64).saturating_sub(tally.served);
+                    let left = (requests / self.load.threads as u64).saturating_sub(results.served);
                     BURST.min(usize::try_from(left)?)
                 }
             };
             if size == 0 {
                 break;
             }
-            ticking += self.burst(size, &mut buffer, &mut tally)?;
+            measured += self.burst(size, &mut buffer, &mut results)?;
         }
-        tally.rate = tally.served as f64 / ticking.as_secs_f64();
-        Ok(tally)
+        results.rate = results.served as f64 / measured.as_secs_f64();
+        Ok(results)
     }
 
-    /// Prepares the connections, turns the ring until all have been answered, closes them; how long the
-    /// turning took. The clock of a long turn stops it early.
-    fn burst(&self, size: usize, buffer: &mut [u8], tally: &mut Tally) -> Result<Duration> {
+    /// Opens the connections, keeps the ring full until all requests are answered, and closes the connections.
+    /// Returns the measured time. A burst stops early when the time of the run has passed.
+    fn burst(&self, size: usize, buffer: &mut [u8], results: &mut Results) -> Result<Duration> {
         let made = || {
             socket(
                 AddressFamily::Unix,
@@ -191,29 +191,29 @@ impl Client<'_> {
             receive(&mut stream, self.answer, buffer)?;
             done.push(stream);
             now = Instant::now();
-            tally
+            results
                 .latencies
                 .push(u32::try_from((now - asked).as_micros()).unwrap_or(u32::MAX));
             if matches!(self.until, Until::Time(time) if now - begun > time) {
                 waiting.clear();
             }
         }
-        tally.served += done.len() as u64;
+        results.served += done.len() as u64;
         Ok(begun.elapsed())
     }
 }
 
-/// Reads an answer of a known length.
+/// Reads a response of known length.
 fn receive(stream: &mut UnixStream, length: usize, buffer: &mut [u8]) -> Result<()> {
     let mut left = length;
     while left > 0 {
-        let read = stream.read(buffer).context("an answer was cut off")?;
-        ensure!(read > 0, "an answer ended {left} bytes early");
-        ensure!(read <= left, "an answer is longer than the first was");
+        let read = stream.read(buffer).context("a response was cut off")?;
+        ensure!(read > 0, "a response ended {left} bytes early");
+        ensure!(read <= left, "a response is longer than the first one");
         if left == length {
             ensure!(
                 buffer.starts_with(b"HTTP/1.1 200 "),
-                "an answer is no 200: {:?}",
+                "the status is not 200: {:?}",
                 first_line(&buffer[..read])
             );
         }

@@ -1,4 +1,4 @@
-//! What the benches share: servers to start, a load to put on them, figures to read from `/proc`.
+//! Shared code of the benches: servers, a load generator, and figures from `/proc`.
 
 #![allow(dead_code, reason = "each bench uses its own part of the kit")]
 
@@ -12,7 +12,7 @@ use std::process::ExitCode;
 
 use clap::{Arg, ArgMatches, value_parser};
 
-/// The middle value; of an even number, the mean of the two middle ones. 0 for none.
+/// The median; of an even number of values, the mean of the two middle ones. 0 without values.
 pub fn median(mut values: Vec<f64>) -> f64 {
     values.sort_by(f64::total_cmp);
     let middle = values.len() / 2;
@@ -23,7 +23,7 @@ pub fn median(mut values: Vec<f64>) -> f64 {
     }
 }
 
-/// One figure of ours over theirs in the same round, the median over the rounds.
+/// The ratio of our figure to theirs in the same round, as the median over the rounds.
 pub fn ratio<F>(ours: &[F], theirs: &[F], pick: impl Fn(&F) -> f64) -> f64 {
     let rounds = ours.iter().zip(theirs);
     median(
@@ -33,8 +33,8 @@ pub fn ratio<F>(ours: &[F], theirs: &[F], pick: impl Fn(&F) -> f64) -> f64 {
     )
 }
 
-/// A flag that takes a number, at least 1.
-pub fn figure(name: &'static str, help: &'static str) -> Arg {
+/// A flag with a number, at least 1.
+pub fn number_flag(name: &'static str, help: &'static str) -> Arg {
     Arg::new(name)
         .long(name)
         .value_name("N")
@@ -42,17 +42,17 @@ pub fn figure(name: &'static str, help: &'static str) -> Arg {
         .value_parser(value_parser!(u64).range(1..))
 }
 
-/// A flag's number, or what it is without the flag.
-pub fn number(flags: &ArgMatches, name: &str, otherwise: u64) -> u64 {
-    flags.get_one::<u64>(name).copied().unwrap_or(otherwise)
+/// The number of a flag, or its default.
+pub fn number(flags: &ArgMatches, name: &str, default: u64) -> u64 {
+    flags.get_one::<u64>(name).copied().unwrap_or(default)
 }
 
-/// The directory of the applications that the benches serve.
+/// The directory of the benches' applications.
 pub fn apps() -> PathBuf {
     Path::new(env!("CARGO_MANIFEST_DIR")).join("benches/apps")
 }
 
-/// The virtualenv that `make bench` makes, if it is there: both servers run its interpreter.
+/// The virtual environment of both servers, if it exists: the one of `--home`, or the one that `make bench` creates.
 pub fn venv(flags: &ArgMatches) -> Option<PathBuf> {
     let given = flags.get_one::<PathBuf>("home").cloned();
     let made = Path::new(env!("CARGO_BIN_EXE_ruwsgi"))
@@ -64,7 +64,7 @@ pub fn venv(flags: &ArgMatches) -> Option<PathBuf> {
         .filter(|venv| venv.join("bin/python").exists())
 }
 
-/// A bench's exit status; what went wrong is said in one line.
+/// The exit status of a bench; prints an error in one line.
 pub fn finish(result: anyhow::Result<()>) -> ExitCode {
     match result {
         Ok(()) => ExitCode::SUCCESS,

@@ -1,6 +1,6 @@
-//! Requests of the uwsgi protocol, as nginx makes them.
+//! Requests of the uwsgi protocol, as nginx sends them.
 
-/// A request with what nginx's `uwsgi_params` and a browser give: 21 variables, about 720 bytes.
+/// A request with the variables of nginx's `uwsgi_params` and of a browser: 21 variables, about 720 bytes.
 pub fn request(method: &str, path: &str, cookie: &str, body: &[u8]) -> Vec<u8> {
     let length = if body.is_empty() {
         String::new()
@@ -54,7 +54,7 @@ pub fn request(method: &str, path: &str, cookie: &str, body: &[u8]) -> Vec<u8> {
     packet
 }
 
-/// A plain GET of `/` with a cookie of usual length.
+/// A GET request for `/` with a cookie of typical length.
 pub fn get() -> Vec<u8> {
     request(
         "GET",
@@ -69,7 +69,7 @@ fn push_string(block: &mut Vec<u8>, text: &str) {
     block.extend_from_slice(text.as_bytes());
 }
 
-/// A length on the wire; everything that is sent here is far shorter than 64 KiB.
+/// An encoded length; all lengths here are far below 64 KiB.
 fn size(length: usize) -> [u8; 2] {
     u16::try_from(length).unwrap_or(u16::MAX).to_le_bytes()
 }

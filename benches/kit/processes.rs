@@ -1,4 +1,4 @@
-//! What `/proc` tells of a tree of processes: CPU time, memory, system calls.
+//! Measurements of a process tree: CPU time, memory, system calls.
 
 use std::collections::BTreeMap;
 use std::fs;
@@ -17,17 +17,17 @@ use nix::unistd::Pid;
 /// `/proc` counts CPU time in hundredths of a second (`USER_HZ`) on every architecture.
 const TICKS_PER_SECOND: f64 = 100.0;
 
-/// CPU time in seconds, of a process tree since its start.
+/// CPU time of a process tree since its start, in seconds.
 #[derive(Clone, Copy, Debug, Default)]
 pub struct CpuTime {
-    /// Spent in its own code.
+    /// In user mode.
     pub user: f64,
-    /// Spent in the kernel.
+    /// In the kernel.
     pub system: f64,
 }
 
 impl CpuTime {
-    /// What was spent since `earlier`.
+    /// The difference from an earlier measurement.
     pub fn since(self, earlier: Self) -> Self {
         Self {
             user: self.user - earlier.user,
@@ -35,24 +35,24 @@ impl CpuTime {
         }
     }
 
-    /// Both together.
+    /// The sum of both.
     pub fn total(self) -> f64 {
         self.user + self.system
     }
 }
 
-/// The fields of `/proc/PID/stat` from the state on; `None` when the process is gone.
+/// The fields of `/proc/PID/stat` from the state on; `None` if the process has ended.
 fn stat(pid: i32) -> Option<Vec<String>> {
     let text = fs::read_to_string(format!("/proc/{pid}/stat")).ok()?;
     let (_, fields) = text.rsplit_once(") ")?;
     Some(fields.split_whitespace().map(str::to_owned).collect())
 }
 
-/// The process and all that descend from it.
+/// The process and its descendants.
 pub fn tree(root: i32) -> Vec<i32> {
     let mut children: BTreeMap<i32, Vec<i32>> = BTreeMap::new();
-    let everyone = fs::read_dir("/proc").into_iter().flatten().flatten();
-    for pid in everyone.filter_map(|entry| entry.file_name().to_str()?.parse().ok()) {
+    let entries = fs::read_dir("/proc").into_iter().flatten().flatten();
+    for pid in entries.filter_map(|entry| entry.file_name().to_str()?.parse().ok()) {
         if let Some(parent) = stat(pid).and_then(|fields| fields.get(1)?.parse().ok()) {
             children.entry(parent).or_default().push(pid);
         }
@@ -66,7 +66,7 @@ pub fn tree(root: i32) -> Vec<i32> {
     found
 }
 
-/// CPU time of the tree, its dead and reaped members included.
+/// CPU time of the tree, including descendants that have ended and were reaped.
 pub fn cpu_time(root: i32) -> CpuTime {
     let mut sum = CpuTime::default();
     for fields in tree(root).into_iter().filter_map(stat) {
@@ -82,12 +82,12 @@ pub fn cpu_time(root: i32) -> CpuTime {
     sum
 }
 
-/// Memory of the tree in KiB, what is shared being counted in parts (PSS).
+/// Memory of the tree in KiB (PSS: shared pages are divided among their users).
 pub fn memory(root: i32) -> Result<u64> {
     tree(root).into_iter().map(memory_of).sum()
 }
 
-/// Memory of one process in KiB, what is shared being counted in parts (PSS).
+/// Memory of one process in KiB (PSS: shared pages are divided among their users).
 pub fn memory_of(pid: i32) -> Result<u64> {
     let path = format!("/proc/{pid}/smaps_rollup");
     let text = fs::read_to_string(&path).with_context(|| format!("cannot read {path}"))?;
@@ -101,8 +101,8 @@ pub fn memory_of(pid: i32) -> Result<u64> {
         .with_context(|| format!("{path}: {line}"))
 }
 
-/// CPU time in seconds that the threads of the tree have had, precisely; what has ended is not counted.
-pub fn time_on_cpu(root: i32) -> f64 {
+/// CPU time of the tree's threads in seconds, with nanosecond resolution; without threads that have ended.
+pub fn cpu_time_of_threads(root: i32) -> f64 {
     let mut nanoseconds = 0.0;
     for pid in tree(root) {
         let threads = fs::read_dir(format!("/proc/{pid}/task"));
@@ -115,20 +115,20 @@ pub fn time_on_cpu(root: i32) -> f64 {
     nanoseconds / 1e9
 }
 
-/// CPU time in seconds, precisely, of all descendants that were waited for.
-pub fn time_of_the_dead() -> Result<f64> {
+/// CPU time of all reaped descendants in seconds, with microsecond resolution.
+pub fn cpu_time_of_reaped_children() -> Result<f64> {
     let usage = getrusage(UsageWho::RUSAGE_CHILDREN)?;
     let seconds = |time: TimeVal| time.tv_sec() as f64 + time.tv_usec() as f64 / 1e6;
     Ok(seconds(usage.user_time()) + seconds(usage.system_time()))
 }
 
-/// Whether the process is there, and is no zombie.
-pub fn runs(pid: i32) -> bool {
+/// Whether the process exists and is no zombie.
+pub fn is_running(pid: i32) -> bool {
     stat(pid).is_some_and(|fields| fields.first().is_some_and(|state| state != "Z"))
 }
 
-/// Puts this thread, and what it starts from now on, on the first or the second half of the machine's
-/// cores, if there are two.
+/// Pins this thread, and the processes it starts, to the first or the second of the allowed CPUs. Without a second
+/// CPU it does nothing.
 pub fn pin(second: bool) -> Result<()> {
     static ALL: std::sync::OnceLock<Vec<usize>> = std::sync::OnceLock::new();
     let allowed = sched_getaffinity(Pid::from_raw(0))?;
@@ -146,7 +146,7 @@ pub fn pin(second: bool) -> Result<()> {
     Ok(())
 }
 
-/// Counts the tree's system calls with strace while `work` runs: calls by name.
+/// Counts the tree's system calls by name with strace while `work` runs.
 pub fn system_calls(
     root: i32,
     scratch: &Path,
@@ -163,7 +163,7 @@ pub fn system_calls(
         .stdout(Stdio::null())
         .stderr(Stdio::null())
         .spawn()
-        .context("strace is not to be had")?;
+        .context("strace cannot be started")?;
     let deadline = Instant::now() + Duration::from_secs(10);
     while !pids.iter().all(|pid| traced(*pid)) {
         let alive = strace.try_wait()?.is_none() && Instant::now() < deadline;
@@ -171,7 +171,7 @@ pub fn system_calls(
             strace.kill()?;
             strace.wait()?;
         }
-        ensure!(alive, "strace may not trace here");
+        ensure!(alive, "strace is not permitted to trace the server");
         sleep(Duration::from_millis(5));
     }
     let result = work();
@@ -181,7 +181,7 @@ pub fn system_calls(
     Ok(parse_summary(&fs::read_to_string(&summary)?))
 }
 
-/// Whether every thread of the process has a tracer.
+/// Whether strace traces every thread of the process.
 fn traced(pid: i32) -> bool {
     let threads = fs::read_dir(format!("/proc/{pid}/task"))
         .into_iter()

@@ -1,4 +1,4 @@
-//! The servers that are measured: this one and, where it is to be had, the original.
+//! The measured servers: this project's and, if it is found, uWSGI.
 
 use std::ffi::OsString;
 use std::fs::File;
@@ -16,22 +16,22 @@ use nix::unistd::Pid;
 
 use super::processes::{pin, tree};
 
-/// How long a server may take to start, or to stop.
-const PATIENCE: Duration = Duration::from_secs(30);
+/// Timeout of the start and of the stop of a server.
+const TIMEOUT: Duration = Duration::from_secs(30);
 
 /// A server program.
 #[derive(Clone, Debug)]
 pub struct Program {
-    /// Its name in the tables.
+    /// Name in the tables.
     pub name: String,
-    /// Its path.
+    /// Path of the program.
     pub path: PathBuf,
-    /// What it is always given.
+    /// Arguments of every start.
     pub arguments: Vec<OsString>,
 }
 
 impl Program {
-    /// Whether it is this project's.
+    /// Whether the program is this project's.
     pub fn is_ours(&self) -> bool {
         self.name == "ruwsgi"
     }
@@ -53,18 +53,18 @@ pub fn flags() -> Vec<Arg> {
         ),
         path(
             "uwsgi",
-            "the uWSGI to measure beside it (default: target/bench-venv's, else PATH's)",
+            "the uWSGI to measure beside it (default: the one in target/bench-venv, else in PATH)",
         ),
         path(
             "home",
-            "the virtualenv for both (default: target/bench-venv)",
+            "the virtual environment of both (default: target/bench-venv)",
         ),
-        // cargo bench passes it to every bench
+        // cargo bench passes this flag to every bench
         Arg::new("bench").long("bench").num_args(0).hide(true),
     ]
 }
 
-/// The programs to measure: this one, and the original if it is found.
+/// The programs to measure: this project's, and uWSGI if it is found.
 pub fn programs(flags: &ArgMatches) -> Result<Vec<Program>> {
     let venv = super::venv(flags);
     let home = |venv: &PathBuf| vec![OsString::from("--home"), venv.into()];
@@ -96,13 +96,13 @@ pub fn programs(flags: &ArgMatches) -> Result<Vec<Program>> {
             });
         }
         None => {
-            eprintln!("uWSGI was not found (`make bench` installs it): ruwsgi is measured alone.")
+            eprintln!("uWSGI is not found (`make bench` installs it); only ruwsgi is measured")
         }
     }
     Ok(programs)
 }
 
-/// The original's path and name with version.
+/// The path of uWSGI, and its name with the version.
 fn original(flags: &ArgMatches, venv: Option<&Path>) -> Option<(PathBuf, String)> {
     let given = flags.get_one::<PathBuf>("uwsgi").cloned();
     let candidates = given
@@ -118,18 +118,18 @@ fn original(flags: &ArgMatches, venv: Option<&Path>) -> Option<(PathBuf, String)
     })
 }
 
-/// A running server; it is stopped when this is dropped.
+/// A running server; dropping it stops it.
 pub struct Server {
-    /// Its name in the tables.
+    /// Name in the tables.
     pub name: String,
-    /// The Unix socket on which it speaks the uwsgi protocol.
+    /// The Unix socket of the uwsgi protocol.
     pub socket: PathBuf,
     child: Child,
     log: PathBuf,
 }
 
 impl Server {
-    /// Starts the program on the server's core, in `scratch`; returns at once.
+    /// Starts the program in `scratch`, on the core of the server, without waiting.
     pub fn start(
         program: &Program,
         arguments: &[String],
@@ -146,7 +146,7 @@ impl Server {
         let log = scratch.join(format!("{word}.log"));
         let output = File::create(&log)?;
         pin(false)?;
-        let child = leashed(&program.path)
+        let child = command_with_death_signal(&program.path)
             .args(&program.arguments)
             .arg("--socket")
             .arg(&socket)
@@ -166,14 +166,14 @@ impl Server {
         })
     }
 
-    /// The master's process id.
+    /// Process id of the master.
     pub fn pid(&self) -> i32 {
         self.child.id().cast_signed()
     }
 
-    /// Waits until the socket takes connections.
+    /// Waits until the socket accepts connections.
     pub fn wait(&mut self) -> Result<()> {
-        let deadline = Instant::now() + PATIENCE;
+        let deadline = Instant::now() + TIMEOUT;
         loop {
             match UnixStream::connect(&self.socket) {
                 Ok(_) => return Ok(()),
@@ -193,8 +193,9 @@ impl Server {
     }
 }
 
-/// The program, to be stopped by the kernel if the bench is killed (where util-linux's setpriv is there).
-pub fn leashed(path: &Path) -> Command {
+/// The command for a program. If setpriv (util-linux) is installed, the kernel stops the program when the bench is
+/// killed.
+pub fn command_with_death_signal(path: &Path) -> Command {
     let setpriv = Path::new("/usr/bin/setpriv");
     if !setpriv.exists() {
         return Command::new(path);
@@ -206,16 +207,16 @@ pub fn leashed(path: &Path) -> Command {
 
 impl Drop for Server {
     fn drop(&mut self) {
-        let everyone = tree(self.pid());
+        let processes_to_stop = tree(self.pid());
         let master = Pid::from_raw(self.pid());
-        // what is gone already needs no stopping
+        // a process that has already ended needs no signal
         let _ = kill(master, Signal::SIGINT);
-        let deadline = Instant::now() + PATIENCE;
+        let deadline = Instant::now() + TIMEOUT;
         while matches!(self.child.try_wait(), Ok(None)) && Instant::now() < deadline {
             sleep(Duration::from_millis(5));
         }
         if matches!(self.child.try_wait(), Ok(None)) {
-            for pid in everyone {
+            for pid in processes_to_stop {
                 let _ = kill(Pid::from_raw(pid), Signal::SIGKILL);
             }
             let _ = self.child.wait();

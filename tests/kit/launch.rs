@@ -86,6 +86,13 @@ impl Launch {
         self
     }
 
+    /// Adds options.
+    pub fn set_all(self, options: &[(&str, &str)]) -> Self {
+        options
+            .iter()
+            .fold(self, |launch, (key, value)| launch.set(key, value))
+    }
+
     /// Sets an environment variable of the server.
     pub fn envvar(mut self, key: &str, value: &str) -> Self {
         self.environment.push((key.to_owned(), value.to_owned()));

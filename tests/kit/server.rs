@@ -293,6 +293,15 @@ impl Server {
         self.any_exit_allowed = true;
     }
 
+    /// Kills the master and waits until it has ended. Its socket files may stay.
+    #[track_caller]
+    pub fn kill_master(&mut self) {
+        self.allow_any_exit();
+        self.allow_socket_file();
+        self.signal(Signal::SIGKILL);
+        self.wait_for_exit();
+    }
+
     /// Allows socket files to stay.
     pub fn allow_socket_file(&mut self) {
         self.socket_file_allowed = true;

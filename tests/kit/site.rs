@@ -85,6 +85,14 @@ impl Site {
         fs::rename(aside, path).unwrap();
     }
 
+    /// Writes an executable file atomically.
+    pub fn write_executable(&self, name: &str, text: &str) {
+        let aside = self.file("executable.new");
+        fs::write(&aside, text).unwrap();
+        fs::set_permissions(&aside, fs::Permissions::from_mode(0o755)).unwrap();
+        fs::rename(aside, self.file(name)).unwrap();
+    }
+
     /// The contents of a file; empty if it does not exist.
     pub fn read(&self, name: &str) -> String {
         fs::read_to_string(self.file(name)).unwrap_or_default()

@@ -41,10 +41,14 @@ pub fn run(command: &mut Command) -> String {
     let out = command
         .output()
         .unwrap_or_else(|e| panic!("{command:?}: {e}"));
-    let said =
+    let output =
         String::from_utf8_lossy(&out.stdout).into_owned() + &String::from_utf8_lossy(&out.stderr);
-    assert!(out.status.success(), "{command:?}: {}\n{said}", out.status);
-    said
+    assert!(
+        out.status.success(),
+        "{command:?}: {}\n{output}",
+        out.status
+    );
+    output
 }
 
 /// The directory of the shared environments: in cargo's target directory, or in /tmp if that is not writable or not

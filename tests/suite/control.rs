@@ -13,18 +13,14 @@ use crate::kit::*;
 
 const BROKEN: &str = "import app_that_is_missing\n";
 
-fn only_here() -> bool {
+fn differs_from_uwsgi() -> bool {
     differs(
         "Every instance has a control socket for ruwsgi status, reload, stop and kill-worker, which report the outcome.",
     )
 }
 
 fn server(options: &[(&str, &str)]) -> Server {
-    let mut launch = Site::with("processes").server();
-    for (name, value) in options {
-        launch = launch.set(name, value);
-    }
-    launch.start()
+    Site::with("processes").server().set_all(options).start()
 }
 
 fn text(output: &Output) -> String {
@@ -33,13 +29,13 @@ fn text(output: &Output) -> String {
 }
 
 #[track_caller]
-fn fine(output: Output) -> String {
+fn success_output(output: Output) -> String {
     assert!(output.status.success(), "{}", text(&output));
     text(&output)
 }
 
 #[track_caller]
-fn refused(output: Output) -> String {
+fn failure_output(output: Output) -> String {
     assert!(!output.status.success(), "{}", text(&output));
     text(&output)
 }
@@ -47,7 +43,7 @@ fn refused(output: Output) -> String {
 /// The instance's object in `status --json`.
 #[track_caller]
 fn status(server: &Server, name: &str) -> Value {
-    let output = fine(server.command(&["status", name, "--json"]));
+    let output = success_output(server.command(&["status", name, "--json"]));
     let rows: Value = serde_json::from_str(&output).unwrap_or_else(|e| panic!("{e}: {output}"));
     rows[0].clone()
 }
@@ -73,7 +69,7 @@ fn write_generation(site: &Site, number: usize, broken: bool) {
 
 #[test]
 fn status_shows_workers_their_requests_and_the_sockets() {
-    if only_here() {
+    if differs_from_uwsgi() {
         return;
     }
     let http = format!("127.0.0.1:{}", free_port());
@@ -117,7 +113,7 @@ fn status_shows_workers_their_requests_and_the_sockets() {
     assert_eq!(listening[1]["name"], http);
     // TCP_INFO is available on every kernel
     assert!(listening[1]["longest_queue"].as_u64().unwrap() > 0);
-    let output = fine(server.command(&["status", "site.ini"]));
+    let output = success_output(server.command(&["status", "site.ini"]));
     for word in [
         "site: ready",
         "generation 1: serving",
@@ -128,14 +124,14 @@ fn status_shows_workers_their_requests_and_the_sockets() {
     }
     server.site.write("go", "");
     held.answer().expect(200);
-    let listed = fine(server.command(&["ls"]));
+    let listed = success_output(server.command(&["ls"]));
     assert!(listed.contains("site  ready"), "{listed}");
     server.stop();
 }
 
 #[test]
 fn reload_with_wait_reports_the_result() {
-    if only_here() {
+    if differs_from_uwsgi() {
         return;
     }
     let mut server = server(&[("pidfile", "the.pid")]);
@@ -143,12 +139,12 @@ fn reload_with_wait_reports_the_result() {
     let socket = sockets(&site)[0].to_str().unwrap().to_owned();
     for (number, name) in (2..).zip(["site", "site.ini", "the.pid", "./site.ini", &socket]) {
         write_generation(&site, number, false);
-        let output = fine(server.command(&["reload", name, "--wait"]));
+        let output = success_output(server.command(&["reload", name, "--wait"]));
         assert_eq!(output, "site: ready\n", "{name}");
         server.get("/generation").expect_text(&number.to_string());
     }
     write_generation(&site, 10, true);
-    let output = refused(server.command(&["reload", "site", "--wait"]));
+    let output = failure_output(server.command(&["reload", "site", "--wait"]));
     assert!(
         output.contains("serves as before") && output.contains("ModuleNotFoundError"),
         "{output}"
@@ -159,18 +155,18 @@ fn reload_with_wait_reports_the_result() {
     // the same for an invalid configuration
     let ini = site.read("site.ini");
     site.write("site.ini", &(ini.clone() + "processes = many\n"));
-    let output = refused(server.command(&["reload", "site", "--wait", "--json"]));
+    let output = failure_output(server.command(&["reload", "site", "--wait", "--json"]));
     assert!(output.contains("processes = many"), "{output}");
     site.write("site.ini", &ini);
     write_generation(&site, 11, false);
-    fine(server.command(&["reload", "the.pid", "--wait"]));
+    success_output(server.command(&["reload", "the.pid", "--wait"]));
     server.get("/generation").expect_text("11");
     server.stop();
 }
 
 #[test]
 fn stop_with_wait_returns_when_all_requests_have_finished() {
-    if only_here() {
+    if differs_from_uwsgi() {
         return;
     }
     let mut server = server(&[]);
@@ -184,7 +180,7 @@ fn stop_with_wait_returns_when_all_requests_have_finished() {
         assert!(!stopping.is_finished());
         server.site.write("go", "");
         held.answer().expect(200);
-        assert_eq!(fine(stopping.join().unwrap()), "site: stopped\n");
+        assert_eq!(success_output(stopping.join().unwrap()), "site: stopped\n");
     });
     assert!(sockets(&server.site).is_empty());
     assert!(server.wait_for_exit().unwrap().success());
@@ -192,14 +188,14 @@ fn stop_with_wait_returns_when_all_requests_have_finished() {
 
 #[test]
 fn kill_worker_loses_no_request() {
-    if only_here() {
+    if differs_from_uwsgi() {
         return;
     }
     let server = server(&[("processes", "2")]);
     let before = server.wait_for_workers(2);
     let outcome = load(&server, 3, "/pid", |answered| {
         for number in ["1", "2"] {
-            fine(server.command(&["kill-worker", "site", number, "--wait"]));
+            success_output(server.command(&["kill-worker", "site", number, "--wait"]));
         }
         let enough = answered.load(Ordering::Relaxed) + scaled(20, 2000);
         server.eventually("requests are answered", || {
@@ -209,14 +205,14 @@ fn kill_worker_loses_no_request() {
     assert_eq!(outcome.lost, 0, "of {}", outcome.answered);
     let after = server.wait_for_workers(2);
     assert!(before.iter().all(|pid| !after.contains(pid)));
-    let output = refused(server.command(&["kill-worker", "site", "3"]));
+    let output = failure_output(server.command(&["kill-worker", "site", "3"]));
     assert!(output.contains("they are 1 to 2"), "{output}");
     server.stop();
 }
 
 #[test]
 fn kill_worker_with_now_kills_at_once() {
-    if only_here() {
+    if differs_from_uwsgi() {
         return;
     }
     let mut server = server(&[]);
@@ -225,7 +221,7 @@ fn kill_worker_with_now_kills_at_once() {
     server.eventually("the request is in the application", || {
         server.site.read("held").lines().count() == 1
     });
-    fine(server.command(&["kill-worker", "site", "1", "--now", "--wait"]));
+    success_output(server.command(&["kill-worker", "site", "1", "--now", "--wait"]));
     assert_ne!(server.wait_for_workers(1), before);
     server.expect_log("requested by an operator (kill-worker); in flight: GET /hold?go");
     drop(held);
@@ -235,18 +231,18 @@ fn kill_worker_with_now_kills_at_once() {
 
 #[test]
 fn an_unknown_or_ambiguous_name_is_explained() {
-    if only_here() {
+    if differs_from_uwsgi() {
         return;
     }
     let server = server(&[]);
-    let output = refused(server.command(&["reload", "blog", "--wait"]));
+    let output = failure_output(server.command(&["reload", "blog", "--wait"]));
     assert!(
         output.contains("no instance is named blog; running: ") && output.contains("site"),
         "{output}"
     );
-    let output = refused(server.command(&["stop"]));
+    let output = failure_output(server.command(&["stop"]));
     assert!(output.contains("name an instance"), "{output}");
-    let output = refused(server.command(&["start", "site"]));
+    let output = failure_output(server.command(&["start", "site"]));
     assert!(output.contains("only an emperor starts"), "{output}");
     // another instance of the same name in the same runtime directory
     let other = Site::with("processes");
@@ -262,12 +258,12 @@ fn an_unknown_or_ambiguous_name_is_explained() {
         .server()
         .set("control-socket", server.site.at(".run/twin.sock"))
         .start();
-    let output = refused(server.command(&["status", "site"]));
+    let output = failure_output(server.command(&["status", "site"]));
     assert!(
         output.contains("several instances are named site"),
         "{output}"
     );
-    let output = fine(server.command(&["status", &other.at("site.ini")]));
+    let output = success_output(server.command(&["status", &other.at("site.ini")]));
     assert!(
         output.contains(&format!("pid       {}", twin.master)),
         "{output}"
@@ -278,7 +274,7 @@ fn an_unknown_or_ambiguous_name_is_explained() {
 
 #[test]
 fn the_socket_is_private_to_its_user_and_replaces_a_stale_one() {
-    if only_here() {
+    if differs_from_uwsgi() {
         return;
     }
     let mut server = server(&[]);
@@ -297,7 +293,7 @@ fn the_socket_is_private_to_its_user_and_replaces_a_stale_one() {
     });
     server.wait_for_exit();
     assert_eq!(sockets(&site), before);
-    let output = refused(server.command(&["status", "site"]));
+    let output = failure_output(server.command(&["status", "site"]));
     assert!(output.contains("no instance is named"), "{output}");
     let again = site.server().start();
     assert_eq!(sockets(&site), before);
@@ -308,7 +304,7 @@ fn the_socket_is_private_to_its_user_and_replaces_a_stale_one() {
 
 #[test]
 fn without_a_writable_directory_the_instance_has_no_control_socket() {
-    if only_here() {
+    if differs_from_uwsgi() {
         return;
     }
     let site = Site::with("processes");
@@ -321,7 +317,7 @@ fn without_a_writable_directory_the_instance_has_no_control_socket() {
 
 #[test]
 fn a_configured_control_socket_that_cannot_be_bound_is_an_error() {
-    if only_here() {
+    if differs_from_uwsgi() {
         return;
     }
     let site = Site::with("processes");
@@ -338,7 +334,7 @@ fn a_configured_control_socket_that_cannot_be_bound_is_an_error() {
 
 #[test]
 fn after_dropping_privileges_root_and_the_user_can_control_the_instance() {
-    if needs_root() || only_here() {
+    if needs_root() || differs_from_uwsgi() {
         return;
     }
     let site = Site::with("processes");
@@ -362,7 +358,7 @@ fn after_dropping_privileges_root_and_the_user_can_control_the_instance() {
         .unwrap();
     // that user may not be able to reach the binary
     if reachable(&binary()) {
-        assert!(fine(user).contains("site: ready"));
+        assert!(success_output(user).contains("site: ready"));
     }
     server.stop();
     assert_eq!(fs::read_dir(&socket).unwrap().count(), 0);
@@ -372,7 +368,7 @@ fn after_dropping_privileges_root_and_the_user_can_control_the_instance() {
 fn silent_and_malformed_clients_affect_no_other_client() {
     use std::io::{Read, Write};
     use std::os::unix::net::UnixStream;
-    if only_here() {
+    if differs_from_uwsgi() {
         return;
     }
     let server = server(&[]);
@@ -405,7 +401,7 @@ fn silent_and_malformed_clients_affect_no_other_client() {
 
 #[test]
 fn the_emperor_forwards_commands_for_a_vassal() {
-    if only_here() {
+    if differs_from_uwsgi() {
         return;
     }
     let site = Site::with("processes");
@@ -432,7 +428,7 @@ fn the_emperor_forwards_commands_for_a_vassal() {
         site.command(&words)
     };
     let row_of_a = || -> Value {
-        let output = fine(ask(&["status", "a", "--json"]));
+        let output = success_output(ask(&["status", "a", "--json"]));
         let rows: Value = serde_json::from_str(&output).unwrap();
         rows[0].clone()
     };
@@ -448,51 +444,51 @@ fn the_emperor_forwards_commands_for_a_vassal() {
     assert_eq!(row_of_a()["name"], "a.ini");
     let before = pids();
     assert_eq!(before.len(), 2);
-    fine(ask(&["kill-worker", "a", "1", "--wait"]));
+    success_output(ask(&["kill-worker", "a", "1", "--wait"]));
     let after = pids();
     assert!(!after.contains(&before[0]) && after.contains(&before[1]));
-    let refusal = refused(ask(&["kill-worker", "a", "7"]));
+    let refusal = failure_output(ask(&["kill-worker", "a", "7"]));
     assert!(refusal.contains("they are 1 to 2"), "{refusal}");
     write_generation(&site, 2, true);
-    let failure = refused(ask(&["reload", "a", "--wait"]));
+    let failure = failure_output(ask(&["reload", "a", "--wait"]));
     assert!(
         failure.contains("serves as before") && failure.contains("Traceback"),
         "{failure}"
     );
     emperor.expect_log("its reload is given up");
     write_generation(&site, 3, false);
-    fine(ask(&["reload", "a", "--wait"]));
-    let by_path = fine(ask(&["status", &site.at("vassals/a.ini")]));
+    success_output(ask(&["reload", "a", "--wait"]));
+    let by_path = success_output(ask(&["status", &site.at("vassals/a.ini")]));
     assert!(by_path.contains("generation 3: serving"), "{by_path}");
     emperor.stop();
 }
 
 #[test]
 fn a_process_without_a_control_socket_is_signalled_through_its_pidfile() {
-    if only_here() {
+    if differs_from_uwsgi() {
         return;
     }
     let site = Site::with("processes");
     site.write(".run", "in the way\n");
     let mut server = site.server().set("pidfile", "the.pid").start();
-    let output = refused(server.command(&["status", "the.pid"]));
+    let output = failure_output(server.command(&["status", "the.pid"]));
     assert!(output.contains("has no control socket"), "{output}");
-    fine(server.command(&["reload", "the.pid"]));
+    success_output(server.command(&["reload", "the.pid"]));
     server.wait_for_log("generation 2 serves");
-    fine(server.command(&["stop", "the.pid", "--wait"]));
+    success_output(server.command(&["stop", "the.pid", "--wait"]));
     assert!(server.wait_for_exit().unwrap().success());
 }
 
 #[test]
 fn scale_loses_no_request() {
-    if only_here() {
+    if differs_from_uwsgi() {
         return;
     }
     let server = server(&[("processes", "3")]);
     server.wait_for_workers(3);
     let outcome = load(&server, 3, "/pid", |answered| {
         for (count, workers) in [("1", 1), ("+1", 2), ("3", 3), ("-2", 1)] {
-            fine(server.command(&["scale", "site", count, "--wait"]));
+            success_output(server.command(&["scale", "site", count, "--wait"]));
             server.wait_for_workers(workers);
             let enough = answered.load(Ordering::Relaxed) + 20;
             server.eventually("requests are answered", || {
@@ -500,24 +496,24 @@ fn scale_loses_no_request() {
             });
         }
         // a reload reads the number from the configuration
-        fine(server.command(&["reload", "site", "--wait"]));
+        success_output(server.command(&["reload", "site", "--wait"]));
         server.wait_for_workers(3);
     });
     assert_eq!(outcome.lost, 0, "of {}", outcome.answered);
-    let output = refused(server.command(&["scale", "site", "4"]));
+    let output = failure_output(server.command(&["scale", "site", "4"]));
     assert!(output.contains("at most 3 workers (processes)"), "{output}");
-    let output = refused(server.command(&["scale", "site", "-4"]));
+    let output = failure_output(server.command(&["scale", "site", "-4"]));
     assert!(
         output.contains("number of workers cannot be negative"),
         "{output}"
     );
-    let output = refused(server.command(&["scale", "site", "many"]));
+    let output = failure_output(server.command(&["scale", "site", "many"]));
     assert!(
         output.contains("many is not a number of workers"),
         "{output}"
     );
     // no worker until the next request
-    fine(server.command(&["scale", "site", "0", "--wait"]));
+    success_output(server.command(&["scale", "site", "0", "--wait"]));
     server.wait_for_workers(0);
     server.get("/pid").expect(200);
     server.stop();

@@ -11,11 +11,7 @@ use crate::kit::server::send;
 use crate::kit::*;
 
 fn server(options: &[(&str, &str)]) -> Server {
-    let mut launch = Site::with("life").server();
-    for (name, value) in options {
-        launch = launch.set(name, value);
-    }
-    launch.start()
+    Site::with("life").server().set_all(options).start()
 }
 
 /// The record in the log that starts with the line that contains `text`.
@@ -223,7 +219,7 @@ fn a_server_out_of_descriptors_recovers_when_clients_disconnect() {
 }
 
 /// A server whose output pipe has no reader: the master, the pipe, and the address of the socket.
-fn unread(site: &Site) -> (std::process::Child, Address) {
+fn server_with_unread_log(site: &Site) -> (std::process::Child, Address) {
     site.write(
         "site.ini",
         "[uwsgi]\nsocket = app.sock\nwsgi-file = app.py\nprocesses = 2\n",
@@ -247,7 +243,7 @@ fn ask(address: &Address) -> Option<u16> {
     Some(connection.answer().status)
 }
 
-fn end(mut child: std::process::Child) {
+fn stop(mut child: std::process::Child) {
     send(child.id().cast_signed(), Signal::SIGTERM);
     let mut status = None;
     wait::eventually("the server ends", || {
@@ -265,35 +261,35 @@ fn a_closed_or_stalled_log_reader_does_not_block_requests() {
         return;
     }
     let site = Site::with("life");
-    let (mut child, address) = unread(&site);
+    let (mut child, address) = server_with_unread_log(&site);
     wait::eventually("it serves", || ask(&address) == Some(200));
     drop(child.stderr.take());
     for _ in 0..50 {
         assert_eq!(ask(&address), Some(200));
     }
-    end(child);
+    stop(child);
 
     let site = Site::with("life");
-    let (mut child, address) = unread(&site);
+    let (mut child, address) = server_with_unread_log(&site);
     wait::eventually("it serves", || ask(&address) == Some(200));
     // a line has about 200 bytes, a pipe holds 64 KiB
     for _ in 0..1000 {
         assert_eq!(ask(&address), Some(200));
     }
     let pipe = std::io::BufReader::new(child.stderr.take().unwrap());
-    let said = std::sync::Arc::new(AtomicBool::new(false));
-    let heard = said.clone();
+    let logged = std::sync::Arc::new(AtomicBool::new(false));
+    let found = logged.clone();
     let reader = std::thread::spawn(move || {
         for line in pipe.lines().map_while(Result::ok) {
             let dropped = line.contains("lines of the log were dropped");
-            heard.fetch_or(dropped, Ordering::Relaxed);
+            found.fetch_or(dropped, Ordering::Relaxed);
         }
     });
     wait::eventually("the log has the reason", || {
         assert_eq!(ask(&address), Some(200));
-        said.load(Ordering::Relaxed)
+        logged.load(Ordering::Relaxed)
     });
-    end(child);
+    stop(child);
     reader.join().unwrap();
 }
 

@@ -102,7 +102,7 @@ fn cron_harakiri_applies_to_commands_without_their_own_limit() {
 #[test]
 fn running_commands_stop_with_the_instance() {
     let site = Site::with("hello");
-    let command = "trap 'echo asked > said; exit' TERM; echo > runs; while :; do sleep 0.1; done";
+    let command = "trap 'echo asked > output; exit' TERM; echo > runs; while :; do sleep 0.1; done";
     let server = site
         .server()
         .set("cron", format!("-1 -1 -1 -1 -1 {command}"))
@@ -114,7 +114,7 @@ fn running_commands_stop_with_the_instance() {
         return;
     }
     server.stop();
-    assert_eq!(site.read("said"), "asked\n");
+    assert_eq!(site.read("output"), "asked\n");
 }
 
 #[test]

@@ -143,10 +143,10 @@ fn stop_fails_without_a_process() {
     site.write("pid", &format!("{}\n", gone.id()));
     let output = site.command(&["--stop", &site.at("pid")]);
     assert!(!output.status.success());
-    let said = String::from_utf8_lossy(&output.stderr).into_owned()
+    let printed = String::from_utf8_lossy(&output.stderr).into_owned()
         + &String::from_utf8_lossy(&output.stdout);
     if !under_uwsgi() {
-        assert!(said.contains(&gone.id().to_string()), "{said}");
+        assert!(printed.contains(&gone.id().to_string()), "{printed}");
     }
 }
 

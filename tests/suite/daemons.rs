@@ -27,7 +27,7 @@ fn wait_for_pid(server: &Server, file: &str, count: usize) -> i32 {
 }
 
 #[track_caller]
-fn is_gone(server: &Server, pid: i32) {
+fn wait_for_end(server: &Server, pid: i32) {
     server.eventually(&format!("process {pid} is gone"), || !proc::is_running(pid));
 }
 
@@ -195,24 +195,25 @@ fn left_over_processes_of_a_service_end_before_its_restart() {
     let child = wait_for_pid(&server, "children", 1);
     kill(first);
     wait_for_pid(&server, "ids", 2);
-    is_gone(&server, child);
+    wait_for_end(&server, child);
 }
 
 #[test]
 fn a_service_is_stopped_with_its_configured_signal() {
     let site = Site::with("hello");
-    let command = "trap 'echo bye > said; exit 0' INT; echo $$ > ids; while :; do sleep 0.1; done";
+    let command =
+        "trap 'echo bye > output; exit 0' INT; echo $$ > ids; while :; do sleep 0.1; done";
     let server = site
         .server()
         .set("attach-daemon2", format!("cmd={command},stopsignal=2"))
         .start();
     wait_for_pid(&server, "ids", 1);
     server.stop();
-    assert_eq!(site.read("said"), "bye\n");
+    assert_eq!(site.read("output"), "bye\n");
 }
 
 /// A program that waits for its busy child when it receives a stop signal, as Celery does.
-const BOSS: &str = r#"
+const PARENT: &str = r#"
 import os, signal, sys, time
 child = os.fork()
 if child == 0:
@@ -240,11 +241,11 @@ fn a_service_may_wait_for_its_children_when_it_stops() {
         return;
     }
     let site = Site::with("hello");
-    site.write("boss.py", BOSS);
+    site.write("parent.py", PARENT);
     let python = system_python();
     let server = site
         .server()
-        .set("attach-daemon", format!("{} boss.py", python.display()))
+        .set("attach-daemon", format!("{} parent.py", python.display()))
         .start();
     server.eventually("both run", || site.has("works") && site.has("ready"));
     server.stop();
@@ -327,7 +328,7 @@ fn a_second_signal_does_not_wait_for_services() {
 fn a_reload_restarts_services() {
     let site = Site::with("generation");
     let command =
-        "trap 'echo reloading > said; exit 0' USR1; echo $$ >> ids; while :; do sleep 0.1; done";
+        "trap 'echo reloading > output; exit 0' USR1; echo $$ >> ids; while :; do sleep 0.1; done";
     let server = site
         .server()
         .set("attach-daemon2", format!("cmd={command},reloadsignal=10"))
@@ -336,8 +337,8 @@ fn a_reload_restarts_services() {
     server.signal(Signal::SIGHUP);
     let second = wait_for_pid(&server, "ids", 2);
     assert_ne!(first, second);
-    is_gone(&server, first);
-    assert_eq!(site.read("said"), "reloading\n");
+    wait_for_end(&server, first);
+    assert_eq!(site.read("output"), "reloading\n");
 }
 
 #[test]
@@ -367,7 +368,7 @@ fn a_reload_applies_changes_of_services() {
     site.write("site.ini", &ini.replace(">> old", ">> new"));
     server.signal(Signal::SIGHUP);
     wait_for_pid(&server, "new", 1);
-    is_gone(&server, old);
+    wait_for_end(&server, old);
     site.write(
         "site.ini",
         &ini.lines()
@@ -377,7 +378,7 @@ fn a_reload_applies_changes_of_services() {
     );
     let new = wait_for_pid(&server, "new", 1);
     server.signal(Signal::SIGHUP);
-    is_gone(&server, new);
+    wait_for_end(&server, new);
 }
 
 #[test]
@@ -400,7 +401,7 @@ fn a_changed_service_starts_after_the_old_one_has_ended() {
     server.wait_for_log("stopping with SIGTERM");
     site.write("go", "");
     wait_for_pid(&server, "ids", 2);
-    is_gone(&server, old);
+    wait_for_end(&server, old);
     assert!(
         server.log_lines("exited with status 1 ").is_empty(),
         "{}",
@@ -439,7 +440,7 @@ fn a_touched_file_restarts_a_service() {
     }
     site.write("touched", "2");
     wait_for_pid(&server, "ids", 2);
-    is_gone(&server, first);
+    wait_for_end(&server, first);
 }
 
 #[test]
@@ -450,19 +451,15 @@ fn the_services_of_a_killed_master_are_terminated() {
         return;
     }
     let site = Site::with("hello");
-    let command =
-        "sleep 1000 & echo $! > children; echo $$ > ids; trap 'echo asked > said; exit' TERM; wait";
+    let command = "sleep 1000 & echo $! > children; echo $$ > ids; trap 'echo asked > output; exit' TERM; wait";
     let mut server = site.server().set("attach-daemon", command).start();
     let pid = wait_for_pid(&server, "ids", 1);
     let child = wait_for_pid(&server, "children", 1);
-    server.allow_any_exit();
-    server.allow_socket_file();
-    server.signal(Signal::SIGKILL);
-    server.wait_for_exit();
-    is_gone(&server, pid);
-    is_gone(&server, child);
+    server.kill_master();
+    wait_for_end(&server, pid);
+    wait_for_end(&server, child);
     server.eventually("it received SIGTERM first", || {
-        site.read("said") == "asked\n"
+        site.read("output") == "asked\n"
     });
 }
 
@@ -475,17 +472,14 @@ fn the_services_of_a_killed_master_that_ignore_sigterm_are_killed() {
     let command = "trap '' TERM; echo $$ > ids; while :; do sleep 0.1; done";
     let mut server = site.server().set("attach-daemon", command).start();
     let pid = wait_for_pid(&server, "ids", 1);
-    server.allow_any_exit();
-    server.allow_socket_file();
-    server.signal(Signal::SIGKILL);
-    server.wait_for_exit();
-    is_gone(&server, pid);
+    server.kill_master();
+    wait_for_end(&server, pid);
 }
 
 /// Kills a process that the server does not own when its test ends.
-struct Stray(i32);
+struct KillOnDrop(i32);
 
-impl Drop for Stray {
+impl Drop for KillOnDrop {
     fn drop(&mut self) {
         let _ = nix::sys::signal::kill(nix::unistd::Pid::from_raw(self.0), Signal::SIGKILL);
         wait::within(wait::DEADLINE, || {
@@ -510,7 +504,7 @@ fn a_service_with_a_pidfile_outlives_reloads_and_the_instance() {
         )
         .start();
     let pid = wait_for_pid(&server, "ids", 1);
-    let _stray = Stray(pid);
+    let _service = KillOnDrop(pid);
     let before = server.get("/").text();
     server.signal(Signal::SIGHUP);
     server.eventually("the next generation answers", || {
@@ -538,7 +532,7 @@ fn a_service_with_a_pidfile_outlives_reloads_and_the_instance() {
     // it starts the program again after the process has ended
     kill(pid);
     let next = wait_for_pid(&server, "ids", 2);
-    let _next = Stray(next);
+    let _next = KillOnDrop(next);
     assert!(proc::is_running(next));
     server.stop();
 }
@@ -551,26 +545,26 @@ fn a_stale_pidfile_of_another_process_is_ignored() {
         return;
     }
     let site = Site::with("hello");
-    let mut stranger = std::process::Command::new("tail")
+    let mut unrelated = std::process::Command::new("tail")
         .args(["-f", "/dev/null"])
         .spawn()
         .unwrap();
-    let _stranger = Stray(i32::try_from(stranger.id()).unwrap());
+    let _unrelated = KillOnDrop(i32::try_from(unrelated.id()).unwrap());
     let pidfile = site.at("daemon.pid");
-    site.write("daemon.pid", &format!("{}\n", stranger.id()));
+    site.write("daemon.pid", &format!("{}\n", unrelated.id()));
     let file = fs::File::options().append(true).open(&pidfile).unwrap();
     let before = std::time::SystemTime::now() - std::time::Duration::from_secs(3600);
     file.set_modified(before).unwrap();
     let value = format!("{pidfile} {}", sleeper("ids"));
     let server = site.server().set("smart-attach-daemon2", value).start();
     let pid = wait_for_pid(&server, "ids", 1);
-    let _stray = Stray(pid);
+    let _service = KillOnDrop(pid);
     server.wait_for_log("started after the file was written");
     server.eventually("the pidfile has its id", || {
         pids(&site, "daemon.pid") == [pid]
     });
     server.stop();
-    assert!(stranger.try_wait().unwrap().is_none());
+    assert!(unrelated.try_wait().unwrap().is_none());
 }
 
 #[test]
@@ -579,7 +573,7 @@ fn the_master_writes_the_pidfile_of_a_foreground_command() {
     let value = format!("{} {}", site.at("daemon.pid"), sleeper("ids"));
     let server = site.server().set("smart-attach-daemon2", value).start();
     let pid = wait_for_pid(&server, "ids", 1);
-    let _stray = Stray(pid);
+    let _service = KillOnDrop(pid);
     if differs("smart-attach-daemon2 writes the pidfile of its command.") {
         return;
     }
@@ -593,7 +587,7 @@ fn the_master_writes_the_pidfile_of_a_foreground_command() {
 #[test]
 fn notifypid_signals_a_service_on_reload() {
     let site = Site::with("hello");
-    let command = "trap 'echo reloaded >> said' HUP; echo $$ >> ids; while :; do sleep 0.1; done";
+    let command = "trap 'echo reloaded >> output' HUP; echo $$ >> ids; while :; do sleep 0.1; done";
     let value = format!(
         "cmd={command},pidfile={},notifypid=1,daemonize=1",
         site.at("daemon.pid")
@@ -603,12 +597,12 @@ fn notifypid_signals_a_service_on_reload() {
     }
     let mut server = site.server().set("attach-daemon2", value).start();
     let pid = wait_for_pid(&server, "ids", 1);
-    let _stray = Stray(pid);
+    let _service = KillOnDrop(pid);
     server.signal(Signal::SIGHUP);
-    server.eventually("it received SIGHUP", || site.read("said") == "reloaded\n");
+    server.eventually("it received SIGHUP", || site.read("output") == "reloaded\n");
     assert!(proc::is_running(pid));
     server.signal(Signal::SIGTERM);
-    is_gone(&server, pid);
+    wait_for_end(&server, pid);
     assert!(server.wait_for_exit().unwrap().success());
 }
 

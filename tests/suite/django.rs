@@ -49,7 +49,7 @@ fn project() -> Site {
 }
 
 /// Serves the project with the configuration of the tutorial.
-fn served(site: &Site) -> (Server, Nginx) {
+fn serve(site: &Site) -> (Server, Nginx) {
     let launch = site
         .server()
         .set("chdir", site.path().display())
@@ -139,7 +139,7 @@ impl Browser<'_> {
 #[test]
 fn a_django_site_works_behind_nginx() {
     let site = project();
-    let (server, nginx) = served(&site);
+    let (server, nginx) = serve(&site);
     let mut browser = Browser {
         nginx: &nginx,
         cookies: Vec::new(),
@@ -199,7 +199,7 @@ fn a_django_site_works_behind_nginx() {
 #[test]
 fn an_exception_in_a_view_shows_the_error_page_of_django() {
     let site = project();
-    let (mut server, nginx) = served(&site);
+    let (mut server, nginx) = serve(&site);
     nginx.get("/fail/").expect(500);
     server.expect_log("ZeroDivisionError");
     nginx.get("/").expect_text("hello from Django");
@@ -208,7 +208,7 @@ fn an_exception_in_a_view_shows_the_error_page_of_django() {
 #[test]
 fn a_django_site_reloads_under_load() {
     let site = project();
-    let (server, nginx) = served(&site);
+    let (server, nginx) = serve(&site);
     let urls = site.read("mysite/urls.py");
     site.write(
         "mysite/urls.py",

@@ -170,12 +170,12 @@ fn a_failing_vassal_affects_no_other_and_is_retried_at_once_after_an_edit() {
     // the reason has the traceback and the line that the vassal wrote; the emperor does not log them again
     let emperors = emperor.server.log_lines("emperor[");
     assert!(!emperors.iter().any(|line| line.contains("my own words")));
-    add_vassal(&site, "bad", "mended");
-    emperor.expect_text("bad", "mended");
-    site.write("raises.py", &app("mended too"));
+    add_vassal(&site, "bad", "repaired");
+    emperor.expect_text("bad", "repaired");
+    site.write("raises.py", &app("repaired too"));
     let output = emperor.command(&["retry", "raises", "--wait"]);
     assert!(output.status.success(), "{output:?}");
-    emperor.expect_text("raises", "mended too");
+    emperor.expect_text("raises", "repaired too");
     emperor.server.stop();
 }
 
@@ -243,9 +243,9 @@ fn a_failed_start_is_reported_with_its_traceback() {
     let rows: serde_json::Value = serde_json::from_slice(&output.stdout).unwrap();
     let traceback = rows[0]["traceback"].as_str().unwrap();
     assert!(traceback.contains("my own words"), "{traceback}");
-    site.write("a.py", &app("mended"));
+    site.write("a.py", &app("repaired"));
     assert!(emperor.command(&["retry", "a", "--wait"]).status.success());
-    emperor.expect_text("a", "mended");
+    emperor.expect_text("a", "repaired");
     emperor.server.stop();
 }
 
@@ -365,7 +365,7 @@ fn hup_reloads_all_vassals_and_leaks_no_descriptor() {
 }
 
 /// Numbers of a process's sockets, and of its anonymous inodes and memfds. Shells pass neither on to children.
-fn kinds(pid: i32) -> (usize, usize) {
+fn descriptor_kinds(pid: i32) -> (usize, usize) {
     let entries = fs::read_dir(format!("/proc/{pid}/fd"))
         .into_iter()
         .flatten()
@@ -409,23 +409,16 @@ fn a_vassal_inherits_no_descriptor_of_the_emperor() {
         server,
         site: site.clone(),
     };
-    let vassal = kinds(emperor.pid("a"));
+    let vassal = descriptor_kinds(emperor.pid("a"));
     emperor.server.stop();
     let mut alone = site.server().only(&["--ini", "vassals/a.ini"]).spawn();
     alone.allow_any_exit();
     alone.eventually("it answers", || ask(&site, "a") == "[]");
     // the vassal has a channel to the emperor, the other instance has a control socket
     alone.eventually("both have the same numbers of descriptors", || {
-        kinds(alone.master) == vassal
+        descriptor_kinds(alone.master) == vassal
     });
     alone.stop();
-}
-
-/// Writes an executable script to a site.
-fn script(site: &Site, name: &str, text: &str) {
-    site.write(name, text);
-    let mode = <fs::Permissions as std::os::unix::fs::PermissionsExt>::from_mode(0o755);
-    fs::set_permissions(site.file(name), mode).unwrap();
 }
 
 #[test]
@@ -440,7 +433,7 @@ fn a_python_shim_runs_once_for_all_vassals_except_in_directories_with_their_own_
         system_python().display()
     );
     fs::create_dir(site.file("shims")).unwrap();
-    script(&site, "shims/python3", &shim);
+    site.write_executable("shims/python3", &shim);
     for name in ["a", "b", "c"] {
         site.write(&format!("{name}/{name}.py"), &app(name));
         let own = format!("chdir = {}/{name}\n", site.path().display());
@@ -492,15 +485,8 @@ fn vassal_set_options_and_hooks_apply_to_each_vassal() {
     }
     let site = site();
     for hook in ["started", "stopped"] {
-        site.write(
-            hook,
-            &format!(
-                "#!/bin/sh\necho \"$1\" >> {}\n",
-                site.at(&format!("{hook}.txt"))
-            ),
-        );
-        let mode = <fs::Permissions as std::os::unix::fs::PermissionsExt>::from_mode(0o755);
-        fs::set_permissions(site.file(hook), mode).unwrap();
+        let file = site.at(&format!("{hook}.txt"));
+        site.write_executable(hook, &format!("#!/bin/sh\necho \"$1\" >> {file}\n"));
     }
     site.write(
         "a.py",

@@ -1,7 +1,7 @@
 //! Capabilities of vassals: `emperor-cap`. These tests need root.
 
 use std::fs;
-use std::os::unix::fs::{PermissionsExt, chown};
+use std::os::unix::fs::chown;
 
 use nix::sys::signal::Signal;
 
@@ -31,54 +31,52 @@ fn privileged_port() -> u16 {
 }
 
 /// A capability set of a process, from its line in /proc; `u64::MAX` if there is no such process.
-fn set(pid: i32, key: &str) -> u64 {
+fn capability_set(pid: i32, key: &str) -> u64 {
     u64::from_str_radix(&proc::status(pid, key), 16).unwrap_or(u64::MAX)
 }
 
 /// Whether a process has exactly these capabilities and passes them to what it executes. A process of root passes
 /// none: execve(2) gives root all capabilities of the bounding set.
-fn has_just(pid: i32, bits: u64) -> bool {
+fn has_exactly(pid: i32, bits: u64) -> bool {
     let is_root = proc::status(pid, "Uid") == "0 0 0 0";
     let handed_on = if is_root { 0 } else { bits };
-    let possible = set(pid, "CapBnd");
-    [set(pid, "CapEff"), set(pid, "CapPrm")] == [bits; 2]
-        && [set(pid, "CapInh"), set(pid, "CapAmb")] == [handed_on; 2]
+    let possible = capability_set(pid, "CapBnd");
+    [capability_set(pid, "CapEff"), capability_set(pid, "CapPrm")] == [bits; 2]
+        && [capability_set(pid, "CapInh"), capability_set(pid, "CapAmb")] == [handed_on; 2]
         && (!is_root || possible == bits)
 }
 
 /// Waits until a vassal's master, zygote and worker have exactly these capabilities.
 #[track_caller]
-fn all_have_just(emperor: &Emperor, name: &str, bits: u64) {
+fn wait_for_capabilities(emperor: &Emperor, name: &str, bits: u64) {
     let what = format!("all processes of {name} have {bits:x}");
     emperor.server.eventually(&what, || {
         let master = emperor.pid(name);
         let children = proc::children(master);
         let children: Vec<i32> = children.iter().map(|child| child.pid).collect();
         children.len() == 2
-            && has_just(master, bits)
-            && children.iter().all(|child| has_just(*child, bits))
+            && has_exactly(master, bits)
+            && children.iter().all(|child| has_exactly(*child, bits))
     });
 }
 
 /// A program that writes its capabilities to a file.
-fn witness(site: &Site, name: &str, then: &str) -> String {
-    let file = site.file(name);
+fn probe(site: &Site, name: &str, then: &str) -> String {
     let caps = site.at(&format!("run/{name}.caps"));
     let text =
         format!("#!/bin/sh\n{{ grep CapEff /proc/self/status > {caps}; }} 2> /dev/null\n{then}\n");
-    fs::write(&file, text).unwrap();
-    fs::set_permissions(&file, fs::Permissions::from_mode(0o755)).unwrap();
+    site.write_executable(name, &text);
     site.at(name)
 }
 
-fn witnessed(site: &Site, name: &str) -> u64 {
+fn probed_capabilities(site: &Site, name: &str) -> u64 {
     let caps = fs::read_to_string(site.file(&format!("run/{name}.caps"))).unwrap_or_default();
     let bits = caps.split_whitespace().nth(1).unwrap_or_default();
     u64::from_str_radix(bits, 16).unwrap_or(u64::MAX)
 }
 
 /// A site whose directory `run/` belongs to `owner`.
-fn site_of(owner: u32) -> Site {
+fn site_with_run_directory(owner: u32) -> Site {
     let site = site();
     fs::create_dir(site.file("run")).unwrap();
     chown(site.file("run"), Some(owner), Some(owner)).unwrap();
@@ -124,11 +122,11 @@ fn a_vassal_of_another_user_has_the_configured_capabilities() {
     {
         return;
     }
-    let site = site_of(WWW_DATA);
+    let site = site_with_run_directory(WWW_DATA);
     let port = privileged_port();
     add_vassal_in_run(&site, "a", WWW_DATA, "");
     add_vassal_at_port(&site, "b", WWW_DATA, port, "");
-    let (start, stop) = (witness(&site, "start", ""), witness(&site, "stop", ""));
+    let (start, stop) = (probe(&site, "start", ""), probe(&site, "stop", ""));
     let words = [
         "--uid=www-data",
         "--gid=www-data",
@@ -143,22 +141,22 @@ fn a_vassal_of_another_user_has_the_configured_capabilities() {
     emperor.expect_text("run/a", "a");
     let server = &emperor.server;
     server.eventually("the port is served", || answer_at(port) == "b");
-    all_have_just(&emperor, "a", NET_BIND_SERVICE);
+    wait_for_capabilities(&emperor, "a", NET_BIND_SERVICE);
     // the emperor keeps only what it needs to pass the capabilities on
     let own = emperor.server.master;
-    assert_eq!(set(own, "CapPrm"), KILL | NET_BIND_SERVICE);
+    assert_eq!(capability_set(own, "CapPrm"), KILL | NET_BIND_SERVICE);
     for key in ["CapEff", "CapInh", "CapAmb"] {
-        assert_eq!(set(own, key), KILL, "{key}");
+        assert_eq!(capability_set(own, key), KILL, "{key}");
     }
     site.write("a.py", &app("two"));
     server::send(emperor.pid("a"), Signal::SIGHUP);
     emperor.expect_text("run/a", "two");
-    all_have_just(&emperor, "a", NET_BIND_SERVICE);
-    assert_eq!(witnessed(&site, "start"), NET_BIND_SERVICE);
+    wait_for_capabilities(&emperor, "a", NET_BIND_SERVICE);
+    assert_eq!(probed_capabilities(&site, "start"), NET_BIND_SERVICE);
     fs::remove_file(site.file("vassals/a.ini")).unwrap();
-    emperor
-        .server
-        .eventually("the hook has run", || witnessed(&site, "stop") == KILL);
+    emperor.server.eventually("the hook has run", || {
+        probed_capabilities(&site, "stop") == KILL
+    });
     emperor.server.stop();
 }
 
@@ -167,12 +165,12 @@ fn under_a_tyrant_each_vassal_has_them_also_on_demand_and_with_a_wrapper() {
     if needs_root() || under_uwsgi() {
         return;
     }
-    let site = site_of(NOBODY);
+    let site = site_with_run_directory(NOBODY);
     let port = privileged_port();
     add_vassal_in_run(&site, "a", NOBODY, "");
     add_vassal_at_port(&site, "b", WWW_DATA, port, "on-demand = true\n");
     let program = format!("exec {} \"$@\"", binary().display());
-    let wrapper = witness(&site, "wrapper", &program);
+    let wrapper = probe(&site, "wrapper", &program);
     let words = [
         "--emperor-tyrant",
         "--vassals-cap=net_bind_service",
@@ -181,18 +179,18 @@ fn under_a_tyrant_each_vassal_has_them_also_on_demand_and_with_a_wrapper() {
     ];
     let emperor = Emperor::with(&site, &words);
     emperor.expect_text("run/a", "a");
-    all_have_just(&emperor, "a", NET_BIND_SERVICE);
+    wait_for_capabilities(&emperor, "a", NET_BIND_SERVICE);
     assert_eq!(
         proc::status(emperor.pid("a"), "Uid"),
         "65534 65534 65534 65534"
     );
-    assert_eq!(witnessed(&site, "wrapper"), NET_BIND_SERVICE);
+    assert_eq!(probed_capabilities(&site, "wrapper"), NET_BIND_SERVICE);
     // the process that binds the socket ends before the first connection
     emperor
         .server
         .eventually("b is on demand", || emperor.state("b").0 == "on demand");
     assert_eq!(answer_at(port), "b");
-    all_have_just(&emperor, "b", NET_BIND_SERVICE);
+    wait_for_capabilities(&emperor, "b", NET_BIND_SERVICE);
     emperor.server.stop();
 }
 
@@ -205,7 +203,7 @@ fn a_vassal_of_root_has_no_other_capabilities_and_regains_none() {
     add_vassal(&site, "a", "one");
     let mut emperor = Emperor::with(&site, &["--emperor-cap=net_bind_service,dac_override"]);
     emperor.expect_text("a", "one");
-    all_have_just(&emperor, "a", NET_BIND_SERVICE | DAC_OVERRIDE);
+    wait_for_capabilities(&emperor, "a", NET_BIND_SERVICE | DAC_OVERRIDE);
     for process in proc::children(emperor.pid("a")) {
         assert_eq!(proc::status(process.pid, "Uid"), "0 0 0 0");
     }
@@ -247,10 +245,13 @@ fn a_vassal_of_root_may_change_its_user_with_setuid_and_setgid() {
         emperor
             .server
             .eventually("it serves", || answer_at(port) == name);
-        all_have_just(&emperor, name, kept);
+        wait_for_capabilities(&emperor, name, kept);
         let master = emperor.pid(name);
         assert_eq!(proc::status(master, "Uid"), "33 33 33 33");
-        assert_eq!(set(master, "CapBnd"), SETUID | SETGID | NET_BIND_SERVICE);
+        assert_eq!(
+            capability_set(master, "CapBnd"),
+            SETUID | SETGID | NET_BIND_SERVICE
+        );
     }
     emperor.server.stop();
 }
@@ -260,7 +261,7 @@ fn the_cap_option_of_a_vassal_removes_other_capabilities() {
     if needs_root() || under_uwsgi() {
         return;
     }
-    let site = site_of(WWW_DATA);
+    let site = site_with_run_directory(WWW_DATA);
     // its uid has no effect, its cap has one
     add_vassal_in_run(&site, "a", WWW_DATA, "uid = nobody\ncap = kill\n");
     add_vassal_in_run(&site, "b", WWW_DATA, "cap = net_raw\n");
@@ -272,7 +273,7 @@ fn the_cap_option_of_a_vassal_removes_other_capabilities() {
     let mut emperor = Emperor::with(&site, &words);
     emperor.expect_text("run/a", "a");
     emperor.server.expect_log("have no effect");
-    all_have_just(&emperor, "a", KILL);
+    wait_for_capabilities(&emperor, "a", KILL);
     assert_eq!(proc::status(emperor.pid("a"), "Uid"), "33 33 33 33");
     emperor.server.expect_log("cap = net_raw");
     emperor.server.eventually("it is reported", || {
@@ -299,7 +300,7 @@ fn an_emperor_cannot_grant_capabilities_that_it_lacks() {
         (bounded, "kill,net_raw", "emperor-cap = net_raw"),
         (powerless, "kill", "without setpcap"),
     ] {
-        let site = site_of(WWW_DATA);
+        let site = site_with_run_directory(WWW_DATA);
         add_vassal(&site, "a", "one");
         let (control, pidfile) = (site.at("run/control"), site.at("run/pid"));
         let words = [
@@ -325,7 +326,7 @@ fn an_emperor_without_root_grants_its_inherited_capabilities() {
     if needs_root() || under_uwsgi() {
         return;
     }
-    let site = site_of(WWW_DATA);
+    let site = site_with_run_directory(WWW_DATA);
     add_vassal_in_run(&site, "a", WWW_DATA, "");
     let control = site.at("run/control");
     let words = ["--emperor", "vassals", "--emperor-control", &control];
@@ -340,7 +341,7 @@ fn an_emperor_without_root_grants_its_inherited_capabilities() {
     server.allow_any_exit();
     server.eventually("the vassal serves", || emperor::ask(&site, "run/a") == "a");
     let children = proc::children(server.master);
-    assert!(has_just(children[0].pid, KILL), "{children:?}");
+    assert!(has_exactly(children[0].pid, KILL), "{children:?}");
     server.stop();
 }
 
@@ -353,11 +354,11 @@ fn an_unknown_capability_is_a_configuration_error_with_its_location() {
     let text = "[uwsgi]\nemperor = vassals\nemperor-cap = net_bind_service, fly\nvassal-cap = 12\n";
     site.write("emperor.ini", text);
     let output = site.command(&["check", &site.at("emperor.ini")]);
-    let said = String::from_utf8_lossy(&output.stdout).into_owned();
-    assert!(!output.status.success(), "{said}");
+    let printed = String::from_utf8_lossy(&output.stdout).into_owned();
+    assert!(!output.status.success(), "{printed}");
     assert!(
-        said.contains("emperor.ini:3") && said.contains("fly"),
-        "{said}"
+        printed.contains("emperor.ini:3") && printed.contains("fly"),
+        "{printed}"
     );
     let refusal = site.server().only(&["emperor.ini"]).refused();
     assert!(

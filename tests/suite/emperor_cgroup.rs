@@ -33,7 +33,7 @@ impl Group {
         let number = MADE.fetch_add(1, Ordering::Relaxed);
         let name = format!("ruwsgi-test-{}-{number}", std::process::id());
         let below = std::env::var_os("KIT_CGROUP").map(PathBuf::from);
-        let path = below.or_else(root_of_groups)?.join(name);
+        let path = below.or_else(cgroup_root)?.join(name);
         if let Err(error) = fs::create_dir(&path) {
             eprintln!("left out: {} cannot be made: {error}", path.display());
             return None;
@@ -97,7 +97,7 @@ impl Drop for Group {
 }
 
 /// The mount point of cgroup v2, if it is writable.
-fn root_of_groups() -> Option<PathBuf> {
+fn cgroup_root() -> Option<PathBuf> {
     let mounts = fs::read_to_string("/proc/self/mountinfo").unwrap();
     let line = mounts.lines().find(|line| line.contains(" - cgroup2 "));
     let path = line
@@ -124,7 +124,7 @@ fn add_vassal_with_group(site: &Site, name: &str, more: &str) {
     site.write(&format!("vassals/{name}.ini"), &(ini(site, name) + more));
 }
 
-fn is_in(emperor: &Emperor, name: &str, group: &str) {
+fn wait_for_cgroup(emperor: &Emperor, name: &str, group: &str) {
     let what = format!("{name} is in {group}");
     let server = &emperor.server;
     server.eventually(&what, || emperor.ask(name).ends_with(&format!("/{group}")));
@@ -162,9 +162,9 @@ fn an_instance_without_an_emperor_has_no_cgroup() {
     }
     let ini = site.at("one.ini");
     site.write("one.ini", "[uwsgi]\nhttp = :0\ncgroup-cpu-max = 50%\n");
-    let said = site.command(&["check", &ini]);
-    let said = String::from_utf8_lossy(&said.stdout).into_owned();
-    assert!(said.contains("applies only to a vassal"), "{said}");
+    let printed = site.command(&["check", &ini]);
+    let printed = String::from_utf8_lossy(&printed.stdout).into_owned();
+    assert!(printed.contains("applies only to a vassal"), "{printed}");
 }
 
 #[test]
@@ -211,8 +211,8 @@ fn without_cgroups_only_a_vassal_with_limits_fails() {
             .1
             .contains("the emperor creates no cgroups")
     );
-    add_vassal(&site, "bad", "mended");
-    emperor.expect_text("bad", "mended");
+    add_vassal(&site, "bad", "repaired");
+    emperor.expect_text("bad", "repaired");
     // a vassal that already serves goes on without limits
     site.write(
         "vassals/good.ini",
@@ -235,8 +235,8 @@ fn each_vassal_runs_in_a_separate_cgroup() {
     add_vassal_with_group(&site, "b", "");
     fs::rename(site.file("vassals/b.ini"), site.file("vassals/b c+d.ini")).unwrap();
     let emperor = group.emperor(&site, &["--cgroup-memory-max", "max"]);
-    is_in(&emperor, "a", "vassal-a.ini");
-    is_in(&emperor, "b", "vassal-b%20c%2Bd.ini");
+    wait_for_cgroup(&emperor, "a", "vassal-a.ini");
+    wait_for_cgroup(&emperor, "b", "vassal-b%20c%2Bd.ini");
     let master = emperor.server.master.to_string();
     assert_eq!(group.read("emperor/cgroup.procs"), master);
     let inside = group.read("vassal-a.ini/cgroup.procs");
@@ -253,7 +253,7 @@ fn each_vassal_runs_in_a_separate_cgroup() {
     // a reload keeps the cgroup, and a new process enters it
     site.write("vassals/a.ini", &ini(&site, "a"));
     emperor.server.wait_for_log("vassal a.ini: reloaded");
-    is_in(&emperor, "a", "vassal-a.ini");
+    wait_for_cgroup(&emperor, "a", "vassal-a.ini");
     fs::remove_file(site.file("vassals/a.ini")).unwrap();
     let server = &emperor.server;
     server.eventually("its group is gone", || !group.has("vassal-a.ini"));
@@ -289,7 +289,7 @@ def application(environ, start_response):
     assert!(group.has("vassal-a.ini"));
     // the next vassal with the name enters the same cgroup
     add_vassal_with_group(&site, "a", "");
-    is_in(&emperor, "a", "vassal-a.ini");
+    wait_for_cgroup(&emperor, "a", "vassal-a.ini");
     fs::remove_file(site.file("vassals/a.ini")).unwrap();
     server.wait_for_lines(&format!("stays: pid {left} lives on in it"), 2);
     send(left, Signal::SIGKILL);
@@ -317,7 +317,7 @@ fn an_emperor_that_has_dropped_root_creates_cgroups() {
         "max",
     ];
     let emperor = group.emperor(&site, &options);
-    is_in(&emperor, "a", "vassal-a.ini");
+    wait_for_cgroup(&emperor, "a", "vassal-a.ini");
     let owner = |path: &Path| fs::metadata(path).unwrap().uid();
     assert_eq!(owner(&group.path.join("vassal-a.ini")), WWW_DATA);
     fs::remove_file(site.file("vassals/a.ini")).unwrap();
@@ -381,8 +381,8 @@ fn a_vassal_may_lower_the_limits_of_the_emperor() {
         "400",
     ];
     let emperor = group.emperor(&site, &options);
-    is_in(&emperor, "a", "vassal-a.ini");
-    is_in(&emperor, "b", "vassal-b.ini");
+    wait_for_cgroup(&emperor, "a", "vassal-a.ini");
+    wait_for_cgroup(&emperor, "b", "vassal-b.ini");
     let limits = |name: &str| {
         ["memory.max", "cpu.max", "pids.max"]
             .map(|file| group.read(&format!("vassal-{name}.ini/{file}")))
@@ -480,7 +480,7 @@ fn the_cgroup_of_a_killed_emperor_is_used_by_the_next() {
     let site = site();
     add_vassal_with_group(&site, "a", "");
     let mut emperor = group.emperor(&site, &["--cgroup-memory-max", "max"]);
-    is_in(&emperor, "a", "vassal-a.ini");
+    wait_for_cgroup(&emperor, "a", "vassal-a.ini");
     emperor.server.signal(Signal::SIGKILL);
     emperor.server.wait_for_exit();
     eventually("the vassal is gone too", || {
@@ -490,6 +490,6 @@ fn the_cgroup_of_a_killed_emperor_is_used_by_the_next() {
     // a cgroup whose children have controllers holds no process, so the next emperor starts in the child of the first
     let own = group.path.join("emperor");
     let emperor = Group::emperor_in(&own, &site, &["--cgroup-memory-max", "max"]);
-    is_in(&emperor, "a", "vassal-a.ini");
+    wait_for_cgroup(&emperor, "a", "vassal-a.ini");
     emperor.server.stop();
 }

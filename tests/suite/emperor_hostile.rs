@@ -2,7 +2,7 @@
 
 use std::fs;
 use std::io::{Read, Write};
-use std::os::unix::fs::{PermissionsExt, chown, lchown, symlink};
+use std::os::unix::fs::{chown, lchown, symlink};
 use std::os::unix::net::UnixStream;
 use std::process::Stdio;
 use std::time::Instant;
@@ -18,7 +18,7 @@ const TENANT: u32 = 12_002;
 const OTHER: u32 = 12_001;
 
 /// Replaces a vassal's file atomically by one of this owner.
-fn own(site: &Site, path: &str, owner: u32, text: &str) {
+fn write_as(site: &Site, path: &str, owner: u32, text: &str) {
     let made = site.file("made");
     fs::write(&made, text).unwrap();
     chown(&made, Some(owner), Some(owner)).unwrap();
@@ -39,7 +39,7 @@ fn a_link_to_a_file_of_another_user_is_not_run_as_that_user() {
     fs::create_dir(site.file("run")).unwrap();
     chown(site.file("run"), Some(OTHER), Some(OTHER)).unwrap();
     let text = ini(&site, "a").replace("a.sock", "run/a.sock");
-    own(&site, "others.ini", OTHER, &text);
+    write_as(&site, "others.ini", OTHER, &text);
     let link = site.file("vassals/a.ini");
     symlink(site.file("others.ini"), &link).unwrap();
     lchown(&link, Some(TENANT), Some(TENANT)).unwrap();
@@ -97,9 +97,7 @@ def say(message, *fds):
         python.display(),
         binary.display()
     );
-    let path = site.file("wrapper");
-    fs::write(&path, text).unwrap();
-    fs::set_permissions(&path, fs::Permissions::from_mode(0o755)).unwrap();
+    site.write_executable("wrapper", &text);
     site.at("wrapper")
 }
 
@@ -114,7 +112,7 @@ fn emperor_with(evil: &str) -> Emperor {
 }
 
 /// Kills the hostile process and stops the emperor.
-fn end(emperor: Emperor) {
+fn stop(emperor: Emperor) {
     let evil = emperor.pid("evil");
     emperor.server.signal(Signal::SIGTERM);
     send(evil, Signal::SIGKILL);
@@ -136,7 +134,7 @@ fn a_vassal_that_does_not_read_its_channel_blocks_no_other() {
         asked.unwrap();
     }
     assert_eq!(emperor.state("good").0, "ready");
-    end(emperor);
+    stop(emperor);
 }
 
 #[test]
@@ -276,7 +274,7 @@ fn a_user_cannot_block_the_control_socket_for_root() {
     assert_eq!(emperor.state("good").0, "ready");
     drop(tenant.stdin.take());
     tenant.wait().unwrap();
-    end(emperor);
+    stop(emperor);
 }
 
 #[test]
@@ -302,15 +300,12 @@ fn another_user_has_no_access_to_keys_and_environment_of_the_emperor() {
         \x20   return [f'{own} {\" \".join(os.environ)}'.encode()]\n";
     site.write("a.py", &format!("{keys}{facts}"));
     let text = ini(&site, "a").replace("a.sock", "run/a.sock");
-    own(&site, "vassals/a.ini", OTHER, &text);
+    write_as(&site, "vassals/a.ini", OTHER, &text);
     // the stop hook runs with the emperor's environment
-    let hook = site.file("hook");
-    fs::write(
-        &hook,
+    site.write_executable(
+        "hook",
         "#!/bin/sh\necho \"$PASSWORD\" > \"${0%/*}/password\"\n",
-    )
-    .unwrap();
-    fs::set_permissions(&hook, fs::Permissions::from_mode(0o755)).unwrap();
+    );
     let options = ["--emperor-tyrant", "--vassals-stop-hook", &site.at("hook")];
     let emperor = Emperor::under(&site, &options, &["env", "PASSWORD=secret"]);
     emperor

@@ -7,11 +7,7 @@ use std::os::unix::fs::{FileTypeExt, PermissionsExt};
 use crate::kit::*;
 
 fn server(options: &[(&str, &str)]) -> Server {
-    let mut launch = Site::with("processes").server();
-    for (name, value) in options {
-        launch = launch.set(name, value);
-    }
-    let server = launch.start();
+    let server = Site::with("processes").server().set_all(options).start();
     server.eventually("the fifo is there", || is_fifo(&server.site, "fifo"));
     server
 }
@@ -43,13 +39,13 @@ fn letters_reload_gracefully_and_stop() {
             let workers = server.workers();
             workers.len() == 1 && workers != before
         });
-        server.eventually("it answers", || succeeds(&server));
+        server.eventually("it answers", || serves(&server));
     }
     write(&server, "fifo", "q");
     server.wait_for_exit();
 }
 
-fn succeeds(server: &Server) -> bool {
+fn serves(server: &Server) -> bool {
     crate::kit::load::succeeds(server, "/pid")
 }
 
@@ -153,7 +149,7 @@ fn the_log_is_reopened_after_a_rename() {
     let site = Site::of(
         "import sys\n\
          def application(environ, start_response):\n    \
-             print('said at', environ['PATH_INFO'], file=sys.stderr, flush=True)\n    \
+             print('logged at', environ['PATH_INFO'], file=sys.stderr, flush=True)\n    \
              start_response('200 OK', [])\n    \
              return [b'x']\n",
     );
@@ -166,7 +162,7 @@ fn the_log_is_reopened_after_a_rename() {
     server.eventually("the fifo is there", || is_fifo(&site, "fifo"));
     for (number, by) in ["fifo", "touch"].into_iter().enumerate() {
         let old = format!("old-{number}.log");
-        let path = format!("/said-{number}");
+        let path = format!("/logged-{number}");
         fs::rename(site.file("own.log"), site.file(&old)).unwrap();
         match by {
             "fifo" => write(&server, "fifo", "l"),
@@ -211,7 +207,7 @@ fn one_fifo_of_several_is_read_at_a_time() {
         let workers = server.workers();
         workers.len() == 1 && workers != before
     });
-    server.eventually("it answers", || succeeds(&server));
+    server.eventually("it answers", || serves(&server));
     server.stop();
 }
 

@@ -6,18 +6,14 @@ const APPLICATION: &str = "def application(environ, start_response):\n    start_
 
 fn log_of(import: &str, options: &[(&str, &str)]) -> String {
     let site = Site::of(&format!("{import}\n{APPLICATION}"));
-    let mut launch = site.server();
-    for (name, value) in options {
-        launch = launch.set(name, value);
-    }
-    let server = launch.start();
+    let server = site.server().set_all(options).start();
     server.get("/").expect(200);
     let log = server.log();
     server.stop();
     log
 }
 
-fn only_here() -> bool {
+fn differs_from_uwsgi() -> bool {
     differs(
         "A warning names threads, connections and held locks that an import leaves in the process that forks the workers.",
     )
@@ -25,7 +21,7 @@ fn only_here() -> bool {
 
 #[test]
 fn a_thread_and_its_held_lock_are_reported() {
-    if only_here() {
+    if differs_from_uwsgi() {
         return;
     }
     let log = log_of(
@@ -57,7 +53,7 @@ fn a_thread_and_its_held_lock_are_reported() {
 
 #[test]
 fn a_connection_is_reported_with_its_peer() {
-    if only_here() {
+    if differs_from_uwsgi() {
         return;
     }
     let listener = std::net::TcpListener::bind("127.0.0.1:0").unwrap();
@@ -75,7 +71,7 @@ fn a_connection_is_reported_with_its_peer() {
 
 #[test]
 fn an_application_without_threads_and_connections_causes_no_warning() {
-    if only_here() {
+    if differs_from_uwsgi() {
         return;
     }
     let import =

@@ -456,12 +456,12 @@ fn the_exit_hooks_run_after_all_processes_have_ended() {
         .set("attach-daemon", "echo $$ > id; exec sleep 1000")
         .set(
             "exec-as-user-atexit",
-            "kill -0 $(cat id) && echo too early > early; echo goodbye > said",
+            "kill -0 $(cat id) && echo too early > early; echo goodbye > output",
         )
         .start();
     server.eventually("the daemon runs", || site.read("id").ends_with('\n'));
     server.stop();
-    assert_eq!(site.read("said"), "goodbye\n");
+    assert_eq!(site.read("output"), "goodbye\n");
     assert!(!site.has("early"));
 }
 
@@ -473,10 +473,10 @@ fn the_exit_hooks_also_run_after_a_failed_start() {
     let site = Site::of("raise RuntimeError('my own words')\n");
     let refusal = site
         .server()
-        .set("exec-as-user-atexit", "echo goodbye > said")
+        .set("exec-as-user-atexit", "echo goodbye > output")
         .refused();
     assert_eq!(refusal.code, Some(22));
-    assert_eq!(site.read("said"), "goodbye\n");
+    assert_eq!(site.read("output"), "goodbye\n");
 }
 
 #[test]

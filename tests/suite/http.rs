@@ -3,10 +3,10 @@
 use crate::kit::*;
 
 fn server() -> Server {
-    on("http-socket")
+    server_on("http-socket")
 }
 
-fn on(option: &str) -> Server {
+fn server_on(option: &str) -> Server {
     Site::with("environ")
         .server()
         .set(option, format!("127.0.0.1:{}", free_port()))
@@ -18,7 +18,7 @@ const CHUNKED: &str = "POST /c HTTP/1.1\r\nHost: x\r\nTransfer-Encoding: chunked
 #[test]
 fn a_request_has_the_environ_of_a_web_server() {
     for option in ["http", "http-socket", "http11-socket"] {
-        let server = on(option);
+        let server = server_on(option);
         let request = "GET /caf%C3%A9/x%20y?q=%41&b HTTP/1.1\r\nHost: example.com:81\r\nX-Own: one\r\n\
                        User-Agent: kit\r\nAccept: */*\r\nConnection: close\r\n\r\n";
         let answer = server.http().put(request).answer().expect(200).json();
@@ -70,7 +70,7 @@ fn a_connection_is_kept_alive() {
         return;
     }
     for option in ["http", "http-socket"] {
-        let server = on(option);
+        let server = server_on(option);
         let mut http = server.http();
         for n in 0..20 {
             assert_eq!(

@@ -7,7 +7,7 @@ use crate::kit::*;
 use nix::sys::signal::Signal;
 
 /// Waits until only the zygote is left.
-fn wait_until_cheap(server: &Server) {
+fn wait_until_no_workers(server: &Server) {
     // a worker that is exiting has one thread, like the zygote
     server.eventually("only the zygote is left", || {
         server.workers().is_empty() && (under_uwsgi() || server.zygotes().len() == 1)
@@ -15,7 +15,7 @@ fn wait_until_cheap(server: &Server) {
 }
 
 /// Sends requests until there are `count` workers: on a slow machine idle workers may stop before a check sees them.
-pub fn wait_for_workers_by_asking(server: &Server, count: usize) {
+pub fn wait_for_workers_under_requests(server: &Server, count: usize) {
     server.eventually(&format!("there are {count} workers"), || {
         server.get("/").expect_text("hello");
         server.workers().len() == count
@@ -31,13 +31,13 @@ fn idle_workers_stop_and_the_next_connection_starts_them() {
         .start();
     for _ in 0..2 {
         server.get("/").expect_text("hello");
-        wait_until_cheap(&server);
+        wait_until_no_workers(&server);
         server.get("/").expect_text("hello");
     }
     if !under_uwsgi() {
         server.wait_for_lines("no request for 1 s (idle)", 2);
-        wait_for_workers_by_asking(&server, 2);
-        wait_until_cheap(&server);
+        wait_for_workers_under_requests(&server, 2);
+        wait_until_no_workers(&server);
     }
 }
 
@@ -51,7 +51,7 @@ fn a_request_in_flight_keeps_the_workers() {
     let before = server.log_lines(leaving).len();
     asked.until("ended");
     assert_eq!(server.log_lines(leaving).len(), before, "{}", server.log());
-    wait_until_cheap(&server);
+    wait_until_no_workers(&server);
 }
 
 /// Connections arrive repeatedly at about the time at which the last worker stops.
@@ -100,13 +100,13 @@ fn an_idle_instance_reloads_without_workers_and_serves_the_new_code() {
     }
     let mut server = Site::with("life").server().set("idle", 1).start();
     server.get("/pid").expect(200);
-    wait_until_cheap(&server);
+    wait_until_no_workers(&server);
     let life = server.site.read("app.py");
     server.site.write("app.py", &life.replace("hello", "news"));
     server.signal(Signal::SIGHUP);
     server.wait_for_log("reloaded: generation 2 serves, no worker until a connection comes");
     server.get("/").expect_text("news");
-    wait_until_cheap(&server);
+    wait_until_no_workers(&server);
     server.site.write("app.py", "nonsense(");
     server.signal(Signal::SIGHUP);
     server.expect_log("reload failed");
@@ -119,7 +119,7 @@ fn a_zygote_that_dies_while_there_are_no_workers_is_replaced() {
         return;
     }
     let mut server = Site::with("life").server().set("idle", 1).start();
-    wait_until_cheap(&server);
+    wait_until_no_workers(&server);
     send(server.zygotes()[0], Signal::SIGKILL);
     server.expect_log("the workers continue to serve");
     server.get("/").expect_text("hello");

@@ -29,7 +29,7 @@ fn bodies() -> Vec<Vec<u8>> {
     ]
 }
 
-fn agrees(server: &Server, path: &str, seeds: std::ops::Range<u32>) {
+fn compare_reads(server: &Server, path: &str, seeds: std::ops::Range<u32>) {
     for body in bodies() {
         for seed in seeds.clone() {
             let answer = server
@@ -42,12 +42,12 @@ fn agrees(server: &Server, path: &str, seeds: std::ops::Range<u32>) {
 
 #[test]
 fn random_reads_match_bytesio() {
-    agrees(&Site::with("input").server().start(), "/", 0..30);
+    compare_reads(&Site::with("input").server().start(), "/", 0..30);
 }
 
 #[test]
 fn random_reads_match_bytesio_with_post_buffering() {
-    agrees(
+    compare_reads(
         &Site::with("input")
             .server()
             .set("post-buffering", 1000)
@@ -68,7 +68,7 @@ fn random_reads_of_all_kinds_of_sizes_match_bytesio() {
         Site::with("input").server(),
         Site::with("input").server().set("post-buffering", 1000),
     ] {
-        agrees(&launch.start(), "/every", 0..20);
+        compare_reads(&launch.start(), "/every", 0..20);
     }
 }
 

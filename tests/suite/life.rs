@@ -10,16 +10,13 @@ use crate::kit::server::send;
 use crate::kit::*;
 
 fn server(threads: usize, options: &[(&str, &str)]) -> Server {
-    let mut launch = Site::with("life").server().set("threads", threads);
-    for (name, value) in options {
-        launch = launch.set(name, value);
-    }
-    launch.start()
+    let launch = Site::with("life").server().set("threads", threads);
+    launch.set_all(options).start()
 }
 
 /// Skips the test under uWSGI: at its deadline the client sees a closed connection, and its clock has a resolution of
 /// one second.
-fn only_here() -> bool {
+fn differs_from_uwsgi() -> bool {
     differs(
         "A request that exceeds harakiri gets 504, also with threads, and other requests of its worker continue; uWSGI kills the worker with all its requests.",
     )
@@ -28,7 +25,7 @@ fn only_here() -> bool {
 /// A deadline interrupts any Python code on the main thread, and the worker goes on.
 #[test]
 fn a_request_over_its_deadline_gets_504_and_its_worker_continues() {
-    if only_here() {
+    if differs_from_uwsgi() {
         return;
     }
     let mut server = server(1, &[("harakiri", "3")]);
@@ -45,7 +42,7 @@ fn a_request_over_its_deadline_gets_504_and_its_worker_continues() {
 
 #[test]
 fn a_started_response_is_cut_off_at_its_deadline() {
-    if only_here() {
+    if differs_from_uwsgi() {
         return;
     }
     let mut server = server(1, &[("harakiri", "3")]);
@@ -57,7 +54,7 @@ fn a_started_response_is_cut_off_at_its_deadline() {
 
 #[test]
 fn the_other_threads_of_a_stuck_worker_finish_their_requests() {
-    if only_here() {
+    if differs_from_uwsgi() {
         return;
     }
     // the other requests need one second of their six
@@ -98,7 +95,7 @@ fn the_other_threads_of_a_stuck_worker_finish_their_requests() {
 
 #[test]
 fn a_thread_that_holds_the_interpreter_lock_ends_its_worker() {
-    if only_here() {
+    if differs_from_uwsgi() {
         return;
     }
     let mut server = server(4, &[("harakiri", "3")]);
@@ -155,7 +152,7 @@ fn each_cause_of_death_has_a_distinct_record() {
 
 #[test]
 fn a_frozen_worker_with_a_deadline_is_replaced() {
-    if only_here() {
+    if differs_from_uwsgi() {
         return;
     }
     let mut server = server(1, &[("harakiri", "5")]);
@@ -170,13 +167,13 @@ fn a_frozen_worker_with_a_deadline_is_replaced() {
 
 /// Sends requests until `count` workers have answered, and returns their ids. Every request must succeed.
 fn ids_of_workers(server: &Server, path: &str, count: usize) -> BTreeSet<String> {
-    let mut met = BTreeSet::new();
+    let mut ids = BTreeSet::new();
     server.eventually(&format!("{count} workers have answered"), || {
         server.get(path).expect(200);
-        met.insert(server.get("/pid").expect(200).text());
-        met.len() >= count
+        ids.insert(server.get("/pid").expect(200).text());
+        ids.len() >= count
     });
-    met
+    ids
 }
 
 #[test]

@@ -17,7 +17,7 @@ mod emperor;
 mod emperor_cap;
 mod emperor_cgroup;
 mod emperor_hostile;
-mod emperor_troubles;
+mod emperor_isolation;
 mod environ;
 mod fifo;
 mod files;

@@ -2,7 +2,7 @@
 
 use std::fs;
 use std::io::Write;
-use std::os::unix::fs::{MetadataExt, PermissionsExt, chown, symlink};
+use std::os::unix::fs::{MetadataExt, chown, symlink};
 use std::path::Path;
 use std::time::Duration;
 
@@ -174,9 +174,9 @@ fn a_load_failure_is_reported_at_the_first_connection() {
     emperor.server.expect_log("my own words");
     drop(client);
     assert!(site.has("a.sock"));
-    site.write("a.py", &app("mended"));
+    site.write("a.py", &app("repaired"));
     assert!(emperor.command(&["retry", "a"]).status.success());
-    emperor.expect_text("a", "mended");
+    emperor.expect_text("a", "repaired");
     emperor.server.stop();
 }
 
@@ -193,24 +193,24 @@ fn a_failed_start_leaves_only_the_kept_socket() {
     let inode = |name: &str| fs::metadata(site.file(name)).unwrap().ino();
     let kept = inode("a.sock");
     let elsewhere = ini(&site, "a").replace("a.sock", "b.sock");
-    let troubles = [
+    let failures = [
         // no longer on demand: it binds another socket before it fails
         (elsewhere.replace("a.py", "missing.py"), "missing.py"),
         (good.replace("socket =", "#socket ="), "needs a socket"),
         (good.replace("a.sock", "missing/b.sock"), "does not exist"),
         (good.replace("[uwsgi]", "[uwsgi"), "vassal a.ini"),
     ];
-    for (text, trouble) in troubles {
+    for (text, failure) in failures {
         site.write("vassals/a.ini", &text);
         wait_for_state(&emperor, "a", "backing off");
-        emperor.server.expect_log(trouble);
-        assert_eq!(inode("a.sock"), kept, "{trouble}");
-        assert!(!site.has("b.sock"), "{trouble}");
+        emperor.server.expect_log(failure);
+        assert_eq!(inode("a.sock"), kept, "{failure}");
+        assert!(!site.has("b.sock"), "{failure}");
         // a connection made now waits until the configuration is repaired
         let mut early = Address::Unix(site.file("a.sock")).try_connect().unwrap();
         site.write("vassals/a.ini", &good);
         early.write_all(&get("/").bytes()).unwrap();
-        assert_eq!(early.answer().text(), "one", "{trouble}");
+        assert_eq!(early.answer().text(), "one", "{failure}");
         wait_for_state(&emperor, "a", "on demand");
     }
     site.write("vassals/a.ini", &good.replace("[uwsgi]", "[uwsgi"));
@@ -268,11 +268,10 @@ fn the_options_of_the_emperor_give_addresses_as_in_uwsgi() {
     }
     site.write("vassals/b.ini", &ini(&site, "b"));
     site.write("vassals/a.ini.at", &format!("{}\n", site.at("a.sock")));
-    site.write(
+    site.write_executable(
         "where",
         "#!/bin/sh\ncase $2 in a.ini) echo $1/a.sock;; esac\n",
     );
-    fs::set_permissions(site.file("where"), fs::Permissions::from_mode(0o755)).unwrap();
     let command = format!("{} {}", site.at("where"), site.path().display());
     for options in [
         ["--emperor-on-demand-extension", ".at"],

@@ -252,21 +252,15 @@ fn a_zygote_that_is_killed_is_replaced() {
 #[test]
 fn all_processes_end_when_the_master_is_killed() {
     let mut server = server(3, 2);
-    server.allow_socket_file();
-    server.allow_any_exit();
-    server.signal(Signal::SIGKILL);
-    server.wait_for_exit();
+    server.kill_master();
     server.eventually("no process is left", || server.processes().is_empty());
 }
 
 #[test]
 fn requests_in_flight_finish_when_the_master_is_killed() {
     let mut server = server(2, 1);
-    server.allow_socket_file();
-    server.allow_any_exit();
     let held = Held::all(&server, 2);
-    server.signal(Signal::SIGKILL);
-    server.wait_for_exit();
+    server.kill_master();
     held.expect_success();
     server.eventually("no process is left", || server.processes().is_empty());
 }

@@ -1,7 +1,6 @@
 //! Starts that fail: the reason is logged in one sentence, with the traceback.
 
 use std::fs;
-use std::os::unix::fs::PermissionsExt;
 
 use crate::kit::launch::Refusal;
 use crate::kit::*;
@@ -206,8 +205,7 @@ fn a_python_that_cannot_be_run_is_refused() {
         site.server().set("python", "/nowhere/python3"),
         &["/nowhere/python3"],
     );
-    site.write("python3", "no program");
-    fs::set_permissions(site.file("python3"), fs::Permissions::from_mode(0o755)).unwrap();
+    site.write_executable("python3", "no program");
     refused(
         site.server().set("python", site.at("python3")),
         &["python3"],

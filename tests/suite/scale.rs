@@ -7,11 +7,8 @@ use nix::sys::signal::Signal;
 use crate::kit::*;
 
 fn server(options: &[(&str, &str)]) -> Server {
-    let mut launch = Site::with("life").server().set("cheaper-overload", 1);
-    for (name, value) in options {
-        launch = launch.set(name, value);
-    }
-    launch.start()
+    let launch = Site::with("life").server().set("cheaper-overload", 1);
+    launch.set_all(options).start()
 }
 
 /// Sends requests for `path` from `clients` clients until `until` returns; each must succeed.
@@ -127,7 +124,7 @@ fn an_idle_instance_restarts_with_the_initial_number_of_workers() {
     ];
     let server = server(&options);
     server.wait_for_workers(0);
-    super::idle::wait_for_workers_by_asking(&server, 2);
+    super::idle::wait_for_workers_under_requests(&server, 2);
 }
 
 #[test]
@@ -171,11 +168,8 @@ fn contradictory_numbers_are_refused() {
             "this algorithm is not supported",
         ),
     ] {
-        let mut launch = Site::with("life").server().set("processes", 2);
-        for (name, value) in options {
-            launch = launch.set(name, value);
-        }
-        let refusal = launch.refused();
+        let launch = Site::with("life").server().set("processes", 2);
+        let refusal = launch.set_all(options).refused();
         assert_eq!(refusal.code, Some(1));
         assert!(refusal.log.contains(part), "{}", refusal.log);
     }

@@ -40,14 +40,14 @@ impl Manager {
     fn has_line(&self, line: &str) -> bool {
         self.0.set_nonblocking(true).unwrap();
         let mut bytes = [0; 4096];
-        let mut heard = false;
+        let mut found = false;
         while let Ok(size) = self.0.recv(&mut bytes) {
-            heard |= String::from_utf8_lossy(&bytes[..size])
+            found |= String::from_utf8_lossy(&bytes[..size])
                 .lines()
                 .any(|it| it == line);
         }
         self.0.set_nonblocking(false).unwrap();
-        heard
+        found
     }
 }
 

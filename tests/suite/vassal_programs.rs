@@ -1,18 +1,9 @@
 //! Executable vassals: `emperor-magic-exec` and `emperor-wrapper`.
 
 use std::fs;
-use std::os::unix::fs::PermissionsExt;
 
 use crate::kit::emperor::{Emperor, add_vassal, app, ini, site};
 use crate::kit::*;
-
-/// Writes an executable file atomically.
-fn executable(site: &Site, name: &str, text: &str) {
-    let made = site.file("made");
-    fs::write(&made, text).unwrap();
-    fs::set_permissions(&made, fs::Permissions::from_mode(0o755)).unwrap();
-    fs::rename(made, site.file(name)).unwrap();
-}
 
 #[test]
 fn an_executable_vassal_prints_its_configuration() {
@@ -28,14 +19,14 @@ fn an_executable_vassal_prints_its_configuration() {
     }
     // neither a shell nor the parser of FILE:SECTION interprets special characters
     let name = "vassals/it's $(here) a:b.ini";
-    executable(&site, name, &script("one"));
+    site.write_executable(name, &script("one"));
     add_vassal(&site, "read", "read");
     let mut emperor = Emperor::with(&site, &["--emperor-magic-exec"]);
     emperor.expect_text("one", "one");
     emperor.expect_text("read", "read");
-    executable(&site, name, &script("two"));
+    site.write_executable(name, &script("two"));
     emperor.expect_text("two", "two");
-    executable(&site, name, "#!/bin/sh\nexit 3\n");
+    site.write_executable(name, "#!/bin/sh\nexit 3\n");
     emperor.server.expect_log("serves as before");
     emperor.server.expect_log("exit status: 3");
     emperor.expect_text("two", "two");
@@ -48,14 +39,14 @@ fn without_the_option_no_vassal_is_executed() {
         return;
     }
     let site = site();
-    let witness = site.at("witness");
-    let text = format!("#!/bin/sh\n: > {witness}\n{}", ini(&site, "a"));
+    let marker = site.at("marker");
+    let text = format!("#!/bin/sh\n: > {marker}\n{}", ini(&site, "a"));
     site.write("a.py", &app("a"));
-    executable(&site, "vassals/a.ini", &text);
+    site.write_executable("vassals/a.ini", &text);
     let emperor = Emperor::over(&site);
     // a parser of ini files ignores the text before the section
     emperor.expect_text("a", "a");
-    assert!(!site.has("witness"));
+    assert!(!site.has("marker"));
     emperor.server.stop();
 }
 
@@ -72,7 +63,7 @@ fn the_first_wrapper_that_can_be_executed_starts_the_vassals() {
             site.at("used"),
             binary().display()
         );
-        executable(&site, name, &text);
+        site.write_executable(name, &text);
         site.at(name)
     };
     let (first, second) = (wrapper("first"), wrapper("second"));

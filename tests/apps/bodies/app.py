@@ -1,4 +1,4 @@
-"""Reads bodies and sends them: /sum, /count, /echo, /ignore; /large in one block, /slices in many."""
+"""Reads request bodies (/sum, /count, /echo, /ignore) and sends large ones (/large in one block, /slices in many)."""
 import resource
 import zlib
 

@@ -1,4 +1,4 @@
-"""Answers with its environ as JSON: strings as they are, other values' types, and the body."""
+"""Responds with its environ as JSON: the strings, the types of other values, and the body."""
 import json
 
 

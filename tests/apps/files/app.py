@@ -1,10 +1,10 @@
-"""Files as bodies, wrapped."""
+"""Response bodies made with wsgi.file_wrapper."""
 import io
 import os
 
 
 class Noting:
-    """A file that notes when it is closed."""
+    """A file that records its close() call."""
 
     def __init__(self, file, note):
         self.file, self.note, self.read = file, note, file.read

@@ -1,4 +1,4 @@
-"""Says which import of this module answers."""
+"""Responds with the time of its import."""
 import time
 
 BORN = repr(time.time_ns()).encode()

@@ -1,11 +1,11 @@
-"""Reads its body by random calls and compares each result with io.BytesIO's."""
+"""Reads the body with random calls and compares each result with io.BytesIO."""
 import io
 import itertools
 import random
 
 
-def calls(dice, every):
-    size = lambda: dice.choice([1, 2, 7, 50, 1000, 4096, 70000, dice.randrange(1, 300)])
+def calls(rng, every):
+    size = lambda: rng.choice([1, 2, 7, 50, 1000, 4096, 70000, rng.randrange(1, 300)])
     kinds = [
         (1, lambda f: f.read()),
         (1, lambda f: f.readlines()),
@@ -23,14 +23,14 @@ def calls(dice, every):
             (8, lambda f, n=size(): f.readlines(n)),
         ]
     weights, kinds = zip(*kinds)
-    return dice.choices(kinds, weights)[0]
+    return rng.choices(kinds, weights)[0]
 
 
 def compare(body, seed, every):
     length = int(body["CONTENT_LENGTH"] or 0)
     received = body["wsgi.input"]
-    # the whole is known by its pattern only to the client, so the model is built as we read
-    seen, steps, dice = [], [], random.Random(seed)
+    # only the client knows the body, so the calls run first, and the model is built from their results
+    seen, steps, rng = [], [], random.Random(seed)
     for number in range(60):
         call = calls(random.Random(seed * 1000 + number), every)
         steps.append(call)
@@ -38,13 +38,13 @@ def compare(body, seed, every):
     rest = received.read()
     flat = b"".join(b"".join(item) if isinstance(item, list) else item for item in seen) + rest
     if len(flat) != length:
-        return f"{len(flat)} bytes of {length} came"
+        return f"{len(flat)} bytes of {length} received"
     model = io.BytesIO(flat)
     for number, (call, got) in enumerate(zip(steps, seen)):
-        wanted = call(model)
-        if wanted != got:
-            return f"call {number} gave {got[:60]!r}, BytesIO {wanted[:60]!r}"
-    return "agreed" if model.read() == rest else "the rest is another"
+        expected = call(model)
+        if expected != got:
+            return f"call {number} returned {got[:60]!r}, BytesIO returned {expected[:60]!r}"
+    return "agreed" if model.read() == rest else "the rest differs"
 
 
 def application(environ, start_response):

@@ -1,4 +1,4 @@
-"""One path for each way to give a body, or to fail at it."""
+"""One path for each kind of response body, and for each kind of failure."""
 import os
 import signal
 import time
@@ -63,7 +63,7 @@ class Gated:
 
 
 class Closing:
-    """Notes in a file that it was closed."""
+    """Records its close() call in a file."""
 
     def __init__(self, environ, blocks):
         self.note = environ["QUERY_STRING"] + " " + environ["REQUEST_METHOD"] + "\n"

@@ -1,4 +1,4 @@
-"""Does what ends workers: runs for too long, grows, crashes, leaves."""
+"""Requests that end workers: they run for too long, use memory, crash or exit."""
 import ctypes
 import os
 import re
@@ -23,7 +23,7 @@ def loop(_):
 
 
 def regex(_):
-    """Backtracks for hours in one C call that keeps the interpreter."""
+    """Backtracks for hours in one C call that holds the interpreter lock."""
     return str(re.match(r"(a+)+$", "a" * 60 + "b"))
 
 
@@ -34,7 +34,7 @@ def blocked(_):
 
 
 def stubborn(_):
-    """Catches whatever ends it."""
+    """Catches every exception."""
     while True:
         try:
             time.sleep(0.05)
@@ -54,7 +54,7 @@ def children(_):
 
 
 def linger(seconds):
-    """Starts a thread that is no daemon and outlives its request."""
+    """Starts a non-daemon thread that outlives its request."""
     def live():
         time.sleep(float(seconds))
         with open("lingered", "w") as file:
@@ -73,7 +73,7 @@ def balloon(_):
 
 
 def hog(seconds):
-    """Keeps the interpreter in one C call, unless it is on the main thread."""
+    """Holds the interpreter lock in one C call, unless it runs on the main thread."""
     if threading.current_thread() is threading.main_thread():
         return "on the main thread"
     ctypes.PyDLL(None).sleep(int(seconds))

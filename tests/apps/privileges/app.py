@@ -1,4 +1,4 @@
-"""Tells who it is, and who it was when it was imported."""
+"""Responds with its user and groups, now and at import."""
 import json
 import os
 import time

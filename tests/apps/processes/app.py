@@ -1,4 +1,4 @@
-"""Tells about its process and threads, and holds requests until a file is there."""
+"""Responds with facts about its process and threads, and holds requests until a file exists."""
 import os
 import random
 import signal
@@ -11,7 +11,7 @@ local = threading.local()
 
 
 def hold(name):
-    """Notes that the request is in, and waits for the file of this name."""
+    """Records the request in the file `held`, and waits until the file `name` exists."""
     with open("held", "a") as held:
         held.write("%s %d\n" % (name, os.getpid()))
     while not os.path.exists(name):
@@ -61,6 +61,6 @@ def application(environ, start_response):
     return [answer.encode()]
 
 
-# the last statement: the application is loaded
+# the last statement of the import
 with open("loads", "a") as loads:
     loads.write("x")

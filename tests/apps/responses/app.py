@@ -1,4 +1,4 @@
-"""One path for each way to begin a response."""
+"""One path for each way to start a response."""
 import os
 import sys
 import time

@@ -1,4 +1,4 @@
-"""Uses the modules uwsgi and uwsgidecorators."""
+"""Uses the module uwsgi."""
 import json
 import os
 

@@ -1,4 +1,4 @@
-"""Behind wsgiref's validator, using all that PEP 3333 gives."""
+"""Uses every feature of PEP 3333, inside the validator of wsgiref."""
 from wsgiref.validate import validator
 
 

@@ -1,4 +1,4 @@
-"""What startproject writes, as far as it matters here."""
+"""The settings of startproject that the tests need."""
 from pathlib import Path
 
 BASE_DIR = Path(__file__).resolve().parent.parent

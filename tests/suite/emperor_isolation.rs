@@ -13,21 +13,21 @@ use crate::kit::*;
 
 /// The number of vassals of each faulty kind, the number of working vassals, and the duration.
 struct Extent {
-    troubled: usize,
+    faulty: usize,
     good: usize,
     time: Duration,
 }
 
 impl Extent {
-    fn asked_for() -> Self {
+    fn configured() -> Self {
         match std::env::var_os("KIT_BIG") {
             Some(_) => Self {
-                troubled: 10,
+                faulty: 10,
                 good: 50,
                 time: Duration::from_secs(300),
             },
             None => Self {
-                troubled: 1,
+                faulty: 1,
                 good: 3,
                 time: Duration::from_secs(3),
             },
@@ -41,7 +41,7 @@ const CRASHES: &str = "import os, threading, random\n\
     def application(environ, start_response):\n    start_response('200 OK', [])\n    return [b'here']\n";
 
 /// Adds the vassals of one kind.
-fn make(site: &Site, kind: &str, count: usize, text: impl Fn(&str) -> String) {
+fn add_vassals(site: &Site, kind: &str, count: usize, text: impl Fn(&str) -> String) {
     for number in 0..count {
         let name = format!("{kind}{number}");
         site.write(&format!("vassals/{name}.ini"), &text(&name));
@@ -55,16 +55,16 @@ fn populate(site: &Site, extent: &Extent) {
     let with = |name: &str, module: &str| {
         ini(site, name).replace(&format!("{name}.py"), &format!("{module}.py"))
     };
-    make(site, "good", extent.good, |name| with(name, "good"));
-    make(site, "edited", extent.troubled, |name| with(name, "good"));
-    make(site, "raises", extent.troubled, |name| with(name, "raises"));
-    make(site, "crashes", extent.troubled, |name| {
+    add_vassals(site, "good", extent.good, |name| with(name, "good"));
+    add_vassals(site, "edited", extent.faulty, |name| with(name, "good"));
+    add_vassals(site, "raises", extent.faulty, |name| with(name, "raises"));
+    add_vassals(site, "crashes", extent.faulty, |name| {
         with(name, "crashes") + "lazy-apps = true\n"
     });
-    make(site, "malformed", extent.troubled, |_| {
+    add_vassals(site, "malformed", extent.faulty, |_| {
         "[uwsgi]\nprocesses = many\n".to_owned()
     });
-    for number in 0..extent.troubled {
+    for number in 0..extent.faulty {
         let name = format!("linked{number}");
         for release in ["one", "two"] {
             site.write(&format!("{release}/{name}.ini"), &with(&name, "good"));
@@ -76,7 +76,7 @@ fn populate(site: &Site, extent: &Extent) {
 
 /// Edits the edited vassals, and changes the targets of the links.
 fn disturb(site: &Site, extent: &Extent, round: usize) {
-    for number in 0..extent.troubled {
+    for number in 0..extent.faulty {
         let edited = format!("vassals/edited{number}.ini");
         let text = site.read(&edited);
         site.write(&edited, &format!("{}\n; {round}\n", text.trim_end()));
@@ -93,7 +93,7 @@ fn disturb(site: &Site, extent: &Extent, round: usize) {
 }
 
 /// Sends requests to all working vassals in a loop. Returns the number of requests and the lost ones.
-fn ask_the_good(site: &Site, extent: &Extent, over: &AtomicBool) -> (usize, Vec<String>) {
+fn send_requests(site: &Site, extent: &Extent, over: &AtomicBool) -> (usize, Vec<String>) {
     let (mut asked, mut lost) = (0, Vec::new());
     while !over.load(Ordering::Relaxed) {
         for number in 0..extent.good {
@@ -133,7 +133,7 @@ fn faulty_vassals_cost_other_vassals_no_request() {
     if under_uwsgi() {
         return;
     }
-    let extent = Extent::asked_for();
+    let extent = Extent::configured();
     let site = site();
     populate(&site, &extent);
     let mut emperor = Emperor::with(&site, &["--emperor-throttle", "500"]);
@@ -142,7 +142,7 @@ fn faulty_vassals_cost_other_vassals_no_request() {
     }
     let over = AtomicBool::new(false);
     let (asked, lost) = std::thread::scope(|scope| {
-        let client = scope.spawn(|| ask_the_good(&site, &extent, &over));
+        let client = scope.spawn(|| send_requests(&site, &extent, &over));
         let end = Instant::now() + extent.time;
         for round in 0.. {
             disturb(&site, &extent, round);
@@ -172,13 +172,13 @@ fn faulty_vassals_cost_other_vassals_no_request() {
             };
             let again = ["backing off", "starting", "waiting"];
             all("good", extent.good, &["ready"])
-                && all("edited", extent.troubled, &["ready"])
-                && all("linked", extent.troubled, &["ready"])
-                && all("malformed", extent.troubled, &again)
-                && all("raises", extent.troubled, &again)
+                && all("edited", extent.faulty, &["ready"])
+                && all("linked", extent.faulty, &["ready"])
+                && all("malformed", extent.faulty, &again)
+                && all("raises", extent.faulty, &again)
                 && all(
                     "crashes",
-                    extent.troubled,
+                    extent.faulty,
                     &["ready", "starting", "backing off"],
                 )
         });
