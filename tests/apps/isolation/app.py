@@ -1,4 +1,4 @@
-"""Applications that keep what belongs to a request, and use it later."""
+"""Keeps objects of a request and uses them in later ones."""
 import os
 import threading
 import time
@@ -28,16 +28,16 @@ def keep(environ, start):
 
 
 def use_before_start(environ, start):
-    said = [attempt(kept["start"], "302 Found", [("X-Leak", "1")]), attempt(kept["write"], b"LEAK")]
+    errors = [attempt(kept["start"], "302 Found", [("X-Leak", "1")]), attempt(kept["write"], b"LEAK")]
     start("200 OK", PLAIN)
-    return ["\n".join(said).encode()]
+    return ["\n".join(errors).encode()]
 
 
 def use_in_generator(environ, start):
     start("200 OK", PLAIN)
     yield b"begun\n"
-    said = [attempt(kept["write"], b"LEAK"), attempt(kept["start"], "302 Found", [], (None, ValueError("LEAK"), None))]
-    yield "\n".join(said).encode()
+    errors = [attempt(kept["write"], b"LEAK"), attempt(kept["start"], "302 Found", [], (None, ValueError("LEAK"), None))]
+    yield "\n".join(errors).encode()
 
 
 def use_input(environ, start):
@@ -50,7 +50,7 @@ def use_input(environ, start):
 
 
 def use_in_thread(environ, start):
-    """A thread that waits with `write` until another request is being answered."""
+    """Starts a thread that calls `write` during a later request."""
     write = start("200 OK", PLAIN)
 
     def late():
@@ -71,7 +71,7 @@ def meanwhile(environ, start):
 
 
 class Slow:
-    """exc_info whose exception takes its time."""
+    """An exc_info that blocks when its exception is read."""
 
     def __getitem__(self, index):
         open("slow", "w").close()
