@@ -8,7 +8,7 @@
 //!
 //! The master kills a worker whose request does not end by that.
 
-use std::sync::atomic::{AtomicU64, Ordering::SeqCst};
+use std::sync::atomic::{AtomicBool, AtomicU64, Ordering::SeqCst};
 use std::sync::{Arc, mpsc};
 use std::time::Duration;
 
@@ -26,6 +26,8 @@ use crate::worker::Worker;
 
 /// The exception `uwsgi.Harakiri`.
 static HARAKIRI: PyOnceLock<Py<PyType>> = PyOnceLock::new();
+/// Whether [`prepare`] has installed its signal handlers.
+static INSTALLED: AtomicBool = AtomicBool::new(false);
 /// When the stacks were written last, microseconds of the monotonic clock.
 static LAST_STACKS: AtomicU64 = AtomicU64::new(0);
 
@@ -114,7 +116,20 @@ pub fn prepare(py: Python<'_>, worker: &Arc<Worker>) -> PyResult<()> {
     })?;
     py.import("signal")?
         .call_method1("signal", (raise_signal(), handler))?;
+    INSTALLED.store(true, SeqCst);
     Ok(())
+}
+
+/// In a child that the application has forked: restores the signals of [`prepare`].
+pub fn forget(py: Python<'_>) {
+    if !INSTALLED.swap(false, SeqCst) {
+        return;
+    }
+    stacks::forget_signal(py, dump_signal());
+    if let Ok(signal) = py.import("signal") {
+        // a failure leaves a handler that does nothing
+        let _ = signal.call_method1("signal", (raise_signal(), libc::SIG_DFL));
+    }
 }
 
 fn error(py: Python<'_>) -> PyErr {

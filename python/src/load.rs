@@ -6,6 +6,7 @@ use pyo3::types::{PyDict, PyList, PyString};
 use ruwsgi::ipc::{AppSpec, LoadFailure};
 
 use crate::diagnose::{self, failure};
+use crate::fork;
 pub use crate::mounts::Apps;
 use crate::origin::Origin;
 
@@ -231,9 +232,9 @@ fn named<'py>(
     }
     if is_factory {
         let factory = diagnose::called(&format!("{what}: the factory {path}"), found)?;
-        found = factory
-            .call0()
-            .map_err(|error| diagnose::raised(module.py(), what, &error))?;
+        let made = factory.call0();
+        fork::end_child(module.py(), made.as_ref().err());
+        found = made.map_err(|error| diagnose::raised(module.py(), what, &error))?;
         return diagnose::checked(&format!("{what}: what {path}() returned"), found);
     }
     diagnose::checked(&format!("{what}: {path}"), found)
@@ -249,15 +250,21 @@ fn fetch<'py>(
         Origin::Module { name: "", .. } => Err(failure(format!(
             "{what} names no module: write `module.name:callable`"
         ))),
-        Origin::Module { name, .. } => match py.import(name) {
-            Ok(module) => Ok(module.into_any()),
-            Err(error) => Err(diagnose::import_failed(py, what, origin, &error)),
-        },
+        Origin::Module { name, .. } => {
+            let imported = py.import(name);
+            fork::end_child(py, imported.as_ref().err());
+            match imported {
+                Ok(module) => Ok(module.into_any()),
+                Err(error) => Err(diagnose::import_failed(py, what, origin, &error)),
+            }
+        }
         Origin::File { path } => {
             if let Some(sentence) = diagnose::unreadable_file(what, path) {
                 return Err(failure(sentence));
             }
-            execute(py, path).map_err(|error| diagnose::import_failed(py, what, origin, &error))
+            let executed = execute(py, path);
+            fork::end_child(py, executed.as_ref().err());
+            executed.map_err(|error| diagnose::import_failed(py, what, origin, &error))
         }
     }
 }

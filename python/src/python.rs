@@ -85,6 +85,11 @@ pub fn wind_up(py: Python<'_>) {
             tracing::warn!("at exit: {error}");
         }
     }
+    flush(py);
+}
+
+/// Flushes Python's standard streams.
+pub fn flush(py: Python<'_>) {
     for stream in ["stdout", "stderr"] {
         let flush = || -> PyResult<()> {
             let stream = py.import("sys")?.getattr(stream)?;

@@ -4,6 +4,7 @@
 use std::fs::File;
 use std::io::{self, Read, Seek, SeekFrom, Write};
 use std::os::fd::{AsFd, AsRawFd, BorrowedFd};
+use std::sync::atomic::{AtomicBool, Ordering::Relaxed};
 use std::sync::{Mutex, MutexGuard, OnceLock, PoisonError};
 
 use pyo3::prelude::*;
@@ -12,6 +13,9 @@ use ruwsgi::sys::{stream, thread};
 
 /// The memory file. The master has a descriptor of it.
 static FILE: OnceLock<Mutex<File>> = OnceLock::new();
+
+/// Whether [`prepare`] has enabled `faulthandler`.
+static ENABLED: AtomicBool = AtomicBool::new(false);
 
 /// Largest part of the file that is read, bytes.
 const LIMIT: u64 = 64 << 10;
@@ -29,8 +33,27 @@ pub fn prepare(py: Python<'_>) -> PyResult<()> {
     let faulthandler = py.import("faulthandler")?;
     if !faulthandler.call_method0("is_enabled")?.is_truthy()? {
         faulthandler.call_method("enable", (), Some(&options(py, fd)?))?;
+        ENABLED.store(true, Relaxed);
     }
     Ok(())
+}
+
+/// In a child that the application has forked: its crash is not the worker's.
+pub fn forget(py: Python<'_>) {
+    if ENABLED.swap(false, Relaxed)
+        && let Ok(faulthandler) = py.import("faulthandler")
+    {
+        // a failure leaves the handler as it is
+        let _ = faulthandler.call_method0("disable");
+    }
+}
+
+/// In a child that the application has forked: restores the signal of [`write_on_signal`].
+pub fn forget_signal(py: Python<'_>, signal: i32) {
+    if let Ok(faulthandler) = py.import("faulthandler") {
+        // as above
+        let _ = faulthandler.call_method1("unregister", (signal,));
+    }
 }
 
 /// Makes a signal write the stacks, also while native code holds the interpreter.

@@ -6,6 +6,7 @@ use ruwsgi::http::request::Request;
 use ruwsgi::http::shared_response::SharedResponse;
 use ruwsgi::http::unlock::Unlock;
 
+use crate::fork;
 use crate::mounts::Apps;
 use crate::worker::Worker;
 use crate::wsgi::server::Server;
@@ -57,7 +58,9 @@ impl Application for WsgiThread<'_, '_> {
 
     /// Python runs its signal handlers on the main thread, between two requests as within one.
     fn interrupted(&mut self) {
-        if let Err(error) = self.py.check_signals() {
+        let handled = self.py.check_signals();
+        fork::end_child(self.py, handled.as_ref().err());
+        if let Err(error) = handled {
             tracing::warn!(
                 "worker {}: a signal handler raised an exception between two requests: {error}",
                 self.worker.slot

@@ -6,6 +6,7 @@ use ruwsgi::http::request::Request;
 use ruwsgi::http::spool::Body;
 use ruwsgi::ipc::AppSpec;
 
+use crate::fork;
 use crate::mounts::Apps;
 use crate::wsgi::environ::{Environs, Split};
 use crate::wsgi::input::Input;
@@ -13,7 +14,9 @@ use crate::wsgi::input::Input;
 /// Requests each path once. A failure is only logged: the path may need something that exists in workers only.
 pub fn run(py: Python<'_>, spec: &AppSpec, apps: &Apps, errors: &Py<PyAny>) {
     for path in &spec.warmup {
-        match request_path(py, spec, apps, errors, path) {
+        let response = request_path(py, spec, apps, errors, path);
+        fork::end_child(py, response.as_ref().err());
+        match response {
             Ok(status) if status.starts_with('5') => {
                 tracing::warn!("warmup = {path}: the response was {status}")
             }

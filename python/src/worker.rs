@@ -1,7 +1,7 @@
 //! What the threads of a worker share.
 
 use std::io;
-use std::os::fd::{AsFd, OwnedFd};
+use std::os::fd::AsFd;
 use std::sync::Arc;
 use std::sync::atomic::{AtomicBool, AtomicU32, Ordering::Relaxed, Ordering::SeqCst};
 
@@ -14,6 +14,7 @@ use ruwsgi::ipc::{self, AppSpec, FromWorker};
 use ruwsgi::shared::scoreboard::Scoreboard;
 use ruwsgi::sys::clock::monotonic_micros;
 use ruwsgi::sys::memory::{self, Memory};
+use ruwsgi::sys::private_fd::PrivateFd;
 use ruwsgi::sys::process::Pid;
 
 use crate::thread_deadline::ThreadDeadline;
@@ -31,7 +32,7 @@ pub struct Worker {
     /// Why the worker wants to exit.
     pub exit_reasons: ExitReasons,
     /// The socket to the master.
-    link: OwnedFd,
+    link: PrivateFd,
     /// When the worker started, microseconds of the monotonic clock.
     started_us: u64,
 }
@@ -54,7 +55,7 @@ impl Worker {
     }
 
     /// The socket to the master.
-    pub fn link(&self) -> &OwnedFd {
+    pub fn link(&self) -> &PrivateFd {
         &self.link
     }
 
@@ -157,11 +158,11 @@ pub struct WorkerStart {
     /// Whether it waits for [`ToWorker::Serve`](ipc::ToWorker::Serve) before it accepts.
     pub hold: bool,
     /// The socket to the master.
-    pub link: OwnedFd,
+    pub link: PrivateFd,
     /// The configuration.
     pub spec: AppSpec,
     /// The scoreboard of the generation.
     pub board: Scoreboard,
     /// The listening sockets.
-    pub listeners: Vec<OwnedFd>,
+    pub listeners: Vec<PrivateFd>,
 }

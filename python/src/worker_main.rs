@@ -14,7 +14,7 @@ use crate::api::uwsgi_module;
 use crate::load::{self, Apps};
 use crate::parent_link::ParentLink;
 use crate::worker::{Worker, WorkerStart};
-use crate::{deadline, python, stacks, thread};
+use crate::{deadline, fork, python, stacks, thread};
 
 /// Signals that ask a worker to finish its requests and exit.
 const EXIT_SIGNALS: [i32; 4] = [libc::SIGHUP, libc::SIGTERM, libc::SIGINT, libc::SIGQUIT];
@@ -88,7 +88,9 @@ fn serve(py: Python<'_>, worker: &Arc<Worker>, apps: &Arc<Apps>, errors: &Py<PyA
     if py.detach(|| io_thread.join()).is_err() {
         tracing::error!("worker {slot}: its I/O thread panicked; this is a bug in ruwsgi");
     }
-    if let Err(error) = uwsgi_module::call_atexit(py) {
+    let hooked = uwsgi_module::call_atexit(py);
+    fork::end_child(py, hooked.as_ref().err());
+    if let Err(error) = hooked {
         log_hook_failure(py, slot, "atexit", &error);
     }
     ruwsgi::exit::RETIRED
@@ -104,7 +106,12 @@ fn prepare(py: Python<'_>, worker: &Arc<Worker>) {
     if let Err(error) = deadline::prepare(py, worker) {
         tracing::warn!("worker {slot}: harakiri cannot interrupt requests: {error}");
     }
-    if let Err(error) = uwsgi_module::call_post_fork_hook(py) {
+    if let Err(error) = fork::restore_in_children(py) {
+        tracing::warn!("worker {slot}: its children will keep some signal handlers: {error}");
+    }
+    let hooked = uwsgi_module::call_post_fork_hook(py);
+    fork::end_child(py, hooked.as_ref().err());
+    if let Err(error) = hooked {
         log_hook_failure(py, slot, "post-fork", &error);
     }
 }

@@ -10,6 +10,8 @@ use std::os::fd::{AsFd, FromRawFd, OwnedFd};
 use pyo3::prelude::*;
 use ruwsgi::ipc::{self, AppSpec, FromZygote, LoadFailure, ToZygote};
 use ruwsgi::shared::scoreboard::Scoreboard;
+use ruwsgi::sys::fork_guard;
+use ruwsgi::sys::private_fd::PrivateFd;
 use ruwsgi::sys::thread;
 
 use crate::api::uwsgi_module;
@@ -23,16 +25,20 @@ use crate::{autoreload, fork_safety, warmup, worker_main};
 struct LoadRequest {
     spec: AppSpec,
     board: OwnedFd,
-    listeners: Vec<OwnedFd>,
+    listeners: Vec<PrivateFd>,
 }
 
 /// Runs the zygote, and in each forked process its worker; returns the process's exit status.
 pub fn main(py: Python<'_>, channel_fd: i32) -> i32 {
     // SAFETY: the master has created this descriptor for this process, and nothing else here uses it.
-    let channel = unsafe { OwnedFd::from_raw_fd(channel_fd) };
+    let channel = PrivateFd::from(unsafe { OwnedFd::from_raw_fd(channel_fd) });
     ruwsgi::log::start("zygote");
     // Ctrl-C reaches every process of the terminal; the master decides what it means
-    thread::ignore(libc::SIGINT);
+    thread::discard(libc::SIGINT);
+    if let Err(error) = fork_guard::install() {
+        tracing::error!("cannot prepare for forks of the application: {error}");
+        return ruwsgi::exit::FAILED;
+    }
     match live(py, channel) {
         Ok(status) => status,
         Err(error) => {
@@ -42,7 +48,7 @@ pub fn main(py: Python<'_>, channel_fd: i32) -> i32 {
     }
 }
 
-fn live(py: Python<'_>, channel: OwnedFd) -> io::Result<i32> {
+fn live(py: Python<'_>, channel: PrivateFd) -> io::Result<i32> {
     ruwsgi::sys::stream::close_on_exec(channel.as_fd())?;
     let Some(load) = receive_load_request(&channel)? else {
         return Ok(ruwsgi::exit::OK);
@@ -77,7 +83,7 @@ fn live(py: Python<'_>, channel: OwnedFd) -> io::Result<i32> {
             slot,
             row,
             hold,
-            link,
+            link: link.into(),
         };
         match fork::double(py) {
             Ok(Side::Zygote(pid)) => {
@@ -96,7 +102,7 @@ fn live(py: Python<'_>, channel: OwnedFd) -> io::Result<i32> {
     }
 }
 
-fn receive_load_request(channel: &OwnedFd) -> io::Result<Option<LoadRequest>> {
+fn receive_load_request(channel: &PrivateFd) -> io::Result<Option<LoadRequest>> {
     let Some((message, fds)) = ipc::receive::<ToZygote>(channel.as_fd())? else {
         return Ok(None);
     };
@@ -104,7 +110,7 @@ fn receive_load_request(channel: &OwnedFd) -> io::Result<Option<LoadRequest>> {
     let (ToZygote::Load(spec), Some(board)) = (message, fds.next()) else {
         return Err(io::ErrorKind::InvalidData.into());
     };
-    let listeners: Vec<_> = fds.collect();
+    let listeners: Vec<_> = fds.map(PrivateFd::from).collect();
     if listeners.len() != spec.listeners.len() {
         return Err(io::ErrorKind::InvalidData.into());
     }
@@ -140,7 +146,7 @@ struct ForkRequest {
     row: u32,
     hold: bool,
     /// The worker's socket to the master.
-    link: OwnedFd,
+    link: PrivateFd,
 }
 
 /// Runs a worker, right after the fork; returns its exit status.

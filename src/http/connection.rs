@@ -4,11 +4,12 @@ use std::net::SocketAddr;
 use std::os::fd::{AsRawFd, OwnedFd, RawFd};
 
 use crate::ipc::Protocol;
+use crate::sys::private_fd::PrivateFd;
 
 /// An accepted connection.
 pub struct Connection {
     /// The socket, non-blocking.
-    pub fd: OwnedFd,
+    pub fd: PrivateFd,
     /// Index of the listener that accepted it.
     pub listener: usize,
     /// The protocol spoken on it.
@@ -27,7 +28,7 @@ impl Connection {
     /// A connection that has not sent a request yet.
     pub fn new(fd: OwnedFd, listener: usize, protocol: Protocol) -> Self {
         Self {
-            fd,
+            fd: fd.into(),
             listener,
             protocol,
             peer: None,

@@ -1,12 +1,13 @@
 //! The listening sockets.
 
 use std::io;
-use std::os::fd::{AsFd, AsRawFd, OwnedFd, RawFd};
+use std::os::fd::{AsFd, AsRawFd, RawFd};
 use std::sync::{Mutex, MutexGuard, PoisonError};
 
 use super::connection::Connection;
 use crate::ipc::Protocol;
 use crate::sys::epoll::{Epoll, Interest};
+use crate::sys::private_fd::PrivateFd;
 use crate::sys::socket;
 use crate::sys::stream;
 
@@ -16,7 +17,7 @@ const FIRST_TOKEN: u64 = 1 << 32;
 /// A listening socket for an engine.
 pub struct Listener {
     /// The socket.
-    pub fd: OwnedFd,
+    pub fd: PrivateFd,
     /// The protocol spoken on it.
     pub protocol: Protocol,
     /// The address for log messages.
@@ -33,7 +34,7 @@ struct Port {
 /// The listening sockets of an engine.
 pub struct Listeners {
     /// The sockets; empty once they are closed.
-    open: Mutex<Vec<OwnedFd>>,
+    open: Mutex<Vec<PrivateFd>>,
     ports: Vec<Port>,
     /// What the serving threads wait in, for listeners and idle connections. `None` with a single uwsgi listener: its
     /// threads wait in accept4(2), which saves system calls.
@@ -129,13 +130,13 @@ impl Listeners {
         format!("{} on {name}", connection.peer_name())
     }
 
-    fn lock(&self) -> MutexGuard<'_, Vec<OwnedFd>> {
+    fn lock(&self) -> MutexGuard<'_, Vec<PrivateFd>> {
         self.open.lock().unwrap_or_else(PoisonError::into_inner)
     }
 }
 
 /// An epoll with the listeners.
-fn watch(listeners: &[OwnedFd]) -> io::Result<Epoll> {
+fn watch(listeners: &[PrivateFd]) -> io::Result<Epoll> {
     let epoll = Epoll::new()?;
     for (index, listener) in listeners.iter().enumerate() {
         // several threads may be woken for one connection; the slower ones must not wait for another one

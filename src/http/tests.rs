@@ -2,7 +2,7 @@
 
 use std::io::{Read, Write};
 use std::net::{TcpListener, TcpStream};
-use std::os::fd::{AsRawFd, RawFd};
+use std::os::fd::{AsFd, AsRawFd, RawFd};
 use std::os::unix::net::{UnixListener, UnixStream};
 use std::path::PathBuf;
 use std::sync::Arc;
@@ -129,7 +129,7 @@ impl Application for TestApplication {
 
 /// Returns five bytes in capitals, of which some have been `received` already, and closes the connection.
 fn shout(connection: Connection, received: &[u8]) {
-    let stream = TcpStream::from(connection.fd);
+    let stream = TcpStream::from(connection.fd.as_fd().try_clone_to_owned().unwrap());
     stream.set_nonblocking(false).unwrap();
     let mut text = received.to_vec();
     (&stream)

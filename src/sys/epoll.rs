@@ -1,19 +1,25 @@
 //! Waiting for many descriptors: epoll(7).
 
 use std::io;
-use std::os::fd::RawFd;
+use std::os::fd::{AsRawFd, RawFd};
 
 use nix::errno::Errno;
 use nix::sys::epoll::{self, EpollCreateFlags, EpollEvent, EpollFlags, EpollTimeout};
 
 use super::descriptor::borrow;
+use super::private_fd::Membership;
 
 /// Maximum events that one [`Epoll::wait`] returns.
 const MAX_EVENTS: usize = 64;
 
-/// An epoll instance. Each watched descriptor carries a token of the caller.
+/// An epoll instance. Each watched descriptor carries a token of the caller. Children that the application forks do not
+/// inherit it.
 #[derive(Debug)]
-pub struct Epoll(epoll::Epoll);
+pub struct Epoll {
+    // dropped before the descriptor is closed
+    _membership: Membership,
+    inner: epoll::Epoll,
+}
 
 /// The events that a descriptor is watched for.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
@@ -47,7 +53,11 @@ impl Epoll {
     /// # Errors
     /// Those of epoll_create1(2).
     pub fn new() -> io::Result<Self> {
-        Ok(Self(epoll::Epoll::new(EpollCreateFlags::EPOLL_CLOEXEC)?))
+        let inner = epoll::Epoll::new(EpollCreateFlags::EPOLL_CLOEXEC)?;
+        Ok(Self {
+            _membership: Membership::new(inner.0.as_raw_fd()),
+            inner,
+        })
     }
 
     /// Watches a descriptor. `token` is what [`Epoll::wait`] returns for its events.
@@ -56,7 +66,7 @@ impl Epoll {
     /// Those of epoll_ctl(2).
     pub fn add(&self, fd: RawFd, interest: Interest, token: u64) -> io::Result<()> {
         let event = EpollEvent::new(interest.flags(), token);
-        Ok(self.0.add(borrow(&fd)?, event)?)
+        Ok(self.inner.add(borrow(&fd)?, event)?)
     }
 
     /// Replaces the interest and the token of a watched descriptor.
@@ -65,13 +75,13 @@ impl Epoll {
     /// Those of epoll_ctl(2).
     pub fn change(&self, fd: RawFd, interest: Interest, token: u64) -> io::Result<()> {
         let mut event = EpollEvent::new(interest.flags(), token);
-        Ok(self.0.modify(borrow(&fd)?, &mut event)?)
+        Ok(self.inner.modify(borrow(&fd)?, &mut event)?)
     }
 
     /// Stops watching a descriptor. No effect on one that is not watched.
     pub fn remove(&self, fd: RawFd) {
         if let Ok(fd) = borrow(&fd) {
-            let _ = self.0.delete(fd);
+            let _ = self.inner.delete(fd);
         }
     }
 
@@ -84,7 +94,10 @@ impl Epoll {
         let mut events = [EpollEvent::empty(); MAX_EVENTS];
         tokens.clear();
         let timeout = EpollTimeout::try_from(timeout_ms).unwrap_or(EpollTimeout::NONE);
-        match self.0.wait(&mut events[..limit.min(MAX_EVENTS)], timeout) {
+        match self
+            .inner
+            .wait(&mut events[..limit.min(MAX_EVENTS)], timeout)
+        {
             Ok(count) => tokens.extend(events.iter().take(count).map(EpollEvent::data)),
             Err(Errno::EINTR) => {}
             Err(error) => return Err(error.into()),
@@ -97,7 +110,6 @@ impl Epoll {
 #[allow(clippy::unwrap_used)]
 mod tests {
     use std::io::Write;
-    use std::os::fd::AsRawFd;
     use std::os::unix::net::UnixStream;
 
     use super::*;

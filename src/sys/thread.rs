@@ -2,6 +2,7 @@
 
 use std::io;
 use std::mem::MaybeUninit;
+use std::sync::OnceLock;
 use std::sync::atomic::{AtomicBool, AtomicI32, Ordering::SeqCst};
 
 use nix::errno::Errno;
@@ -69,6 +70,11 @@ extern "C" fn record(_signal: libc::c_int) {
 
 extern "C" fn interrupt(_signal: libc::c_int) {}
 
+/// The dispositions that [`handle`] has replaced, by signal.
+static REPLACED: [OnceLock<libc::sigaction>; SIGNALS] = [const { OnceLock::new() }; SIGNALS];
+/// One more than the highest signal number.
+const SIGNALS: usize = 65;
+
 /// Records the arrival of these signals (see [`take_recorded`]) and wakes the thread that waits for the descriptor of a
 /// [`wakeup::Wakeup`]. A signal that the program handles itself is left alone.
 ///
@@ -95,21 +101,51 @@ pub fn interrupt_by(number: i32) {
     unsafe { handle(number, interrupt as *const () as libc::sighandler_t, 0) };
 }
 
-/// Ignores a signal.
-pub fn ignore(number: i32) {
-    // SAFETY: SIG_IGN is not a function.
-    unsafe { handle(number, libc::SIG_IGN, 0) };
+/// Discards a signal. Unlike an ignored one, it has its default disposition in programs that this process starts.
+pub fn discard(number: i32) {
+    // SAFETY: the handler does nothing.
+    unsafe {
+        handle(
+            number,
+            interrupt as *const () as libc::sighandler_t,
+            libc::SA_RESTART,
+        )
+    };
 }
 
-/// Whether this process has a handler for a signal.
+/// Whether this process has a handler for a signal, other than those of this file.
 pub fn handles(number: i32) -> bool {
+    let current = disposition(number);
+    current != libc::SIG_DFL && current != libc::SIG_IGN && !is_ours(current)
+}
+
+/// Restores the dispositions that the functions of this file have replaced. Those that the program has set since are left
+/// alone. Async-signal-safe.
+pub(super) fn restore_dispositions() {
+    for (number, replaced) in REPLACED.iter().enumerate() {
+        let number = number as i32;
+        if let Some(action) = replaced.get()
+            && is_ours(disposition(number))
+        {
+            // SAFETY: sigaction(2) returned this action for the signal.
+            unsafe { libc::sigaction(number, action, std::ptr::null_mut()) };
+        }
+    }
+}
+
+fn is_ours(handler: libc::sighandler_t) -> bool {
+    let ours = [record as *const (), interrupt as *const ()];
+    ours.iter().any(|&own| own as libc::sighandler_t == handler)
+}
+
+/// The handler of a signal, `SIG_DFL` or `SIG_IGN`.
+fn disposition(number: i32) -> libc::sighandler_t {
     let mut current = MaybeUninit::<libc::sigaction>::zeroed();
     // SAFETY: only reads the disposition, into a local; a zeroed sigaction is valid. (nix knows no real-time signals.)
-    let current = unsafe {
+    unsafe {
         libc::sigaction(number, std::ptr::null(), current.as_mut_ptr());
         current.assume_init().sa_sigaction
-    };
-    current != libc::SIG_DFL && current != libc::SIG_IGN
+    }
 }
 
 /// Delivers a signal to the calling thread, blocked or not, before this returns.
@@ -138,8 +174,19 @@ unsafe fn handle(number: i32, handler: libc::sighandler_t, flags: i32) {
     let mut action: libc::sigaction = unsafe { std::mem::zeroed() };
     action.sa_sigaction = handler;
     action.sa_flags = flags | libc::SA_ONSTACK;
-    // SAFETY: a valid action; the handler is the caller's contract.
-    unsafe { libc::sigaction(number, &raw const action, std::ptr::null_mut()) };
+    // SAFETY: an all-zero sigaction is valid.
+    let mut old: libc::sigaction = unsafe { std::mem::zeroed() };
+    // SAFETY: valid actions; the handler is the caller's contract.
+    let result = unsafe { libc::sigaction(number, &raw const action, &raw mut old) };
+    let replaced = usize::try_from(number)
+        .ok()
+        .and_then(|number| REPLACED.get(number));
+    if let Some(replaced) = replaced
+        && result == 0
+    {
+        // the first one is the program's
+        let _ = replaced.set(old);
+    }
 }
 
 /// Runs `start` with all signals blocked, so that a thread it starts never receives one.

@@ -6,10 +6,16 @@ use std::os::fd::{AsRawFd, RawFd};
 use nix::sys::eventfd::{EfdFlags, EventFd};
 
 use super::descriptor::borrow;
+use super::private_fd::Membership;
 
-/// A counter in the kernel whose descriptor is readable while it is not zero.
+/// A counter in the kernel whose descriptor is readable while it is not zero. Children that the application forks do not
+/// inherit it.
 #[derive(Debug)]
-pub struct Wakeup(EventFd);
+pub struct Wakeup {
+    // dropped before the descriptor is closed
+    _membership: Membership,
+    counter: EventFd,
+}
 
 impl Wakeup {
     /// Creates a counter of zero, close-on-exec and non-blocking.
@@ -18,22 +24,26 @@ impl Wakeup {
     /// Those of eventfd(2).
     pub fn new() -> io::Result<Self> {
         let flags = EfdFlags::EFD_CLOEXEC | EfdFlags::EFD_NONBLOCK;
-        Ok(Self(EventFd::from_flags(flags)?))
+        let counter = EventFd::from_flags(flags)?;
+        Ok(Self {
+            _membership: Membership::new(counter.as_raw_fd()),
+            counter,
+        })
     }
 
     /// The descriptor, for `Epoll::add` and [`wake`].
     pub fn fd(&self) -> RawFd {
-        self.0.as_raw_fd()
+        self.counter.as_raw_fd()
     }
 
     /// Adds one to the counter. Fails only when the counter is at its maximum, where it is readable anyway.
     pub fn wake(&self) {
-        let _ = self.0.write(1);
+        let _ = self.counter.write(1);
     }
 
     /// Resets the counter. Returns false when it was zero.
     pub fn clear(&self) -> bool {
-        self.0.read().is_ok()
+        self.counter.read().is_ok()
     }
 }
 

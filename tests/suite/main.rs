@@ -6,6 +6,7 @@
 mod kit;
 
 mod bodies;
+mod children;
 mod control;
 mod crashes;
 mod cron;

@@ -17,6 +17,7 @@ use ruwsgi::http::response_writer::PeerGone;
 use ruwsgi::http::shared_response::SharedResponse;
 use ruwsgi::http::unlock::Unlock;
 use ruwsgi::http::write_queue::Block;
+use ruwsgi::sys::fork_guard;
 
 /// What is wrong with a text that HTTP cannot carry.
 const NOT_LATIN1: &str = "must be encodable in latin1";
@@ -71,6 +72,11 @@ impl Responder {
     /// # Errors
     /// `RuntimeError`.
     pub fn response(&self) -> PyResult<MutexGuard<'_, Response>> {
+        if fork_guard::is_forked() {
+            return Err(PyRuntimeError::new_err(
+                "this process was forked by the application: only the worker can respond",
+            ));
+        }
         self.response.try_lock().ok_or_else(|| {
             PyRuntimeError::new_err("start_response or write was called from two threads at once")
         })

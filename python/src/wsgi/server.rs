@@ -12,14 +12,15 @@ use ruwsgi::http::request::Request;
 use ruwsgi::http::response_writer::PeerGone;
 use ruwsgi::http::shared_response::SharedResponse;
 use ruwsgi::http::spool::Body;
+use ruwsgi::sys::fork_guard;
 
 use super::environ::{Environs, Split};
 use super::file_wrapper::FileWrapper;
 use super::input::Input;
 use super::responder::{BytesBlock, Gil, Responder, wrong_block};
 use crate::mounts::Apps;
-use crate::python;
 use crate::worker::Worker;
+use crate::{fork, python};
 
 /// What a thread needs to call the application.
 pub struct Server {
@@ -118,6 +119,9 @@ impl Server {
             Ok(()) => self.call_application(py, request, body, apps),
             Err(error) => Err(error.into()),
         };
+        if fork_guard::is_forked() {
+            end_child(py, &result);
+        }
         deadline.leave(py);
         if self.conclude(py, worker, request, result) {
             worker.engine.counters.exception(self.core);
@@ -162,6 +166,7 @@ impl Server {
         let input = Bound::new(py, Input::new(body))?;
         let environ = self.environs.make(py, request, &input, split)?;
         let result = call(py, choice.app, &environ, &self.callables.start_response)?;
+        fork::end_child(py, None);
         let sent = self.send(py, &result);
         // PEP 3333 requires close() in any case; its failure must not hide an earlier one
         let closed = close(&result);
@@ -232,6 +237,7 @@ impl Server {
         let blocks = PyIterator::from_object(result)?;
         for block in blocks {
             let block = block?;
+            fork::end_child(py, None);
             if block.is_none() {
                 continue;
             }
@@ -305,6 +311,17 @@ impl Server {
         }
         failed
     }
+}
+
+/// Ends a process that the application has forked while it served.
+#[cold]
+fn end_child(py: Python<'_>, result: &Result<Option<PyErr>, Failure>) {
+    let error = match result {
+        Ok(error) => error.as_ref(),
+        Err(Failure::Raised(error)) => Some(error),
+        Err(Failure::PeerGone) => None,
+    };
+    fork::end_child(py, error);
 }
 
 /// PATH_INFO; with modifier 30 without the SCRIPT_NAME that it begins with.

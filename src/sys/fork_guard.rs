@@ -1,0 +1,83 @@
+//! Makes the children that the application forks ordinary processes.
+//!
+//! A child of fork(2) inherits the worker's descriptors and signal handlers. The handlers of pthread_atfork(3) below run
+//! in each fork of the C library, also in one by native code. They close the [private descriptors](super::private_fd)
+//! and restore the signal dispositions in the child. vfork(2) and posix_spawn(3) do not run them; what they start execs
+//! at once.
+
+use std::cell::Cell;
+use std::io;
+use std::sync::atomic::{AtomicBool, Ordering::SeqCst};
+
+use nix::errno::Errno;
+use nix::sys::signal::SigSet;
+use nix::sys::signal::SigmaskHow;
+
+use super::{private_fd, thread};
+
+/// Whether this process was forked by the application.
+static FORKED: AtomicBool = AtomicBool::new(false);
+
+thread_local! {
+    /// Whether this thread forks a process of ruwsgi.
+    static EXEMPT: Cell<bool> = const { Cell::new(false) };
+    /// The signal mask before the fork.
+    static MASK: Cell<Option<SigSet>> = const { Cell::new(None) };
+}
+
+/// Installs the handlers; children inherit them. Call it once per program.
+///
+/// # Errors
+/// Those of pthread_atfork(3).
+pub fn install() -> io::Result<()> {
+    // SAFETY: the three functions stay valid, because the library is never unloaded. They are async-signal-safe: system
+    // calls, atomics, and thread-locals without a destructor.
+    let errno = unsafe { libc::pthread_atfork(Some(before), Some(in_parent), Some(in_child)) };
+    match errno {
+        0 => Ok(()),
+        errno => Err(Errno::from_raw(errno).into()),
+    }
+}
+
+/// Whether the application has forked this process. Such a process must not serve.
+#[inline]
+pub fn is_forked() -> bool {
+    FORKED.load(SeqCst)
+}
+
+/// Runs `fork`, whose child keeps descriptors and signal handlers.
+pub fn exempt<T>(fork: impl FnOnce() -> T) -> T {
+    EXEMPT.set(true);
+    let result = fork();
+    EXEMPT.set(false);
+    result
+}
+
+/// Blocks signals: one that reached the child before its dispositions are restored would be lost.
+extern "C" fn before() {
+    if !EXEMPT.get() {
+        MASK.set(SigSet::all().thread_swap_mask(SigmaskHow::SIG_SETMASK).ok());
+    }
+}
+
+extern "C" fn in_parent() {
+    restore_mask();
+}
+
+extern "C" fn in_child() {
+    if EXEMPT.get() {
+        return;
+    }
+    FORKED.store(true, SeqCst);
+    private_fd::take_all(|fd| {
+        let _ = nix::unistd::close(fd);
+    });
+    thread::restore_dispositions();
+    restore_mask();
+}
+
+fn restore_mask() {
+    if let Some(mask) = MASK.take() {
+        let _ = mask.thread_set_mask();
+    }
+}
