@@ -70,7 +70,7 @@ impl Answer {
         assert_eq!(
             self.status,
             status,
-            "the answer was {:?}",
+            "the response was {:?}",
             String::from_utf8_lossy(&self.raw)
         );
         self

@@ -108,7 +108,7 @@ impl Connection {
             match self.read(&mut byte) {
                 Ok(1) => got.push(byte[0]),
                 end => panic!(
-                    "{end:?} before {wanted:?} came, after {:?}",
+                    "{end:?} before {wanted:?}, after {:?}",
                     String::from_utf8_lossy(&got)
                 ),
             }

@@ -71,7 +71,7 @@ pub fn is_root() -> bool {
 /// Whether the test is to be skipped because it needs root.
 pub fn needs_root() -> bool {
     if !is_root() {
-        eprintln!("left out: only root can run this test");
+        eprintln!("skipped: this test needs root");
     }
     !is_root()
 }

@@ -69,7 +69,7 @@ impl Server {
         let ready = within(DEADLINE * 2, || self.exited().is_some() || self.answers());
         assert!(
             ready && self.exited().is_none(),
-            "the server did not get ready; its log:\n{}",
+            "the server did not become ready; its log:\n{}",
             self.log()
         );
     }
@@ -275,7 +275,7 @@ impl Server {
             self.reap_orphans();
             !proc::is_running(self.master)
         });
-        assert!(gone, "the server did not end; its log:\n{}", self.log());
+        assert!(gone, "the server did not exit; its log:\n{}", self.log());
         // the reader thread may still have output to read; a worker that is left may hold the pipe open for longer
         within(Duration::from_secs(1), || self.log.has_ended());
         self.ended = true;
@@ -337,7 +337,7 @@ impl Server {
         if !self.ended {
             assert!(
                 self.exited().is_none() || self.master != self.sessions[0],
-                "ended by itself:\n{}",
+                "the server exited by itself:\n{}",
                 self.log()
             );
             self.signal(Signal::SIGTERM);
@@ -345,7 +345,7 @@ impl Server {
             let fine = self.any_exit_allowed
                 || self.master != self.sessions[0]
                 || status.is_some_and(|s| s.success());
-            assert!(fine, "ended with {status:?}:\n{}", self.log());
+            assert!(fine, "the server exited with {status:?}:\n{}", self.log());
         }
         self.ended = true;
         let empty = within(DEADLINE, || {
@@ -361,7 +361,7 @@ impl Server {
             .collect();
         assert!(
             empty,
-            "processes are left: {left:?}; the log:\n{}",
+            "processes still run: {left:?}; the log:\n{}",
             self.log()
         );
         self.check_sockets();
@@ -376,7 +376,7 @@ impl Server {
         }
         for address in self.uwsgi.iter().chain(&self.http) {
             if let Address::Unix(path) = address {
-                assert!(!path.exists(), "{} is still there", path.display());
+                assert!(!path.exists(), "{} still exists", path.display());
             }
         }
     }
@@ -397,7 +397,7 @@ impl Server {
             .find(|line| bad.iter().any(|word| line.contains(word)));
         assert!(
             line.is_none(),
-            "unexpected in the log: {line:?}; all of it:\n{log}"
+            "unexpected line in the log: {line:?}; the log:\n{log}"
         );
     }
 
@@ -406,7 +406,7 @@ impl Server {
     pub fn socket_path(&self) -> PathBuf {
         match self.address() {
             Address::Unix(path) => path.clone(),
-            other => panic!("{other:?} is no path"),
+            other => panic!("{other:?} is not a path"),
         }
     }
 }
@@ -415,7 +415,7 @@ impl Drop for Server {
     fn drop(&mut self) {
         if std::thread::panicking() {
             eprintln!(
-                "---- the server's log ----\n{}\n---- end of it ----",
+                "---- the server's log ----\n{}\n---- end of the log ----",
                 self.log()
             );
         } else if !self.ended {

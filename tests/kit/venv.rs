@@ -65,7 +65,7 @@ fn home() -> PathBuf {
     assert_eq!(
         owner,
         geteuid().as_raw(),
-        "{} is somebody else's",
+        "{} belongs to another user",
         directory.display()
     );
     directory

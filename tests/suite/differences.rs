@@ -68,16 +68,16 @@ fn expected() -> String {
 fn the_page_lists_the_sentences_of_the_tests() {
     let path = root().join(PAGE);
     let page = fs::read_to_string(&path).unwrap();
-    let (intro, stands) = page
+    let (intro, generated) = page
         .split_once(BEGIN)
-        .expect("the page says where the tests' part begins");
+        .expect("the page has the marker of its generated part");
     let expected = expected();
     if std::env::var_os("UPDATE_DOCS").is_some() {
         fs::write(&path, format!("{intro}{BEGIN}{expected}")).unwrap();
         return;
     }
     assert_eq!(
-        stands, expected,
+        generated, expected,
         "{PAGE} is out of date: UPDATE_DOCS=1 cargo test --test suite differences"
     );
 }

@@ -714,7 +714,11 @@ fn a_vassal_may_be_a_section_of_a_file() {
     );
     emperor.expect_text("blog", "blog");
     emperor.expect_text("shop", "shop");
-    assert_eq!(emperor.state("sites").0, "", "they have names of their own");
+    assert_eq!(
+        emperor.state("sites").0,
+        "",
+        "the names are those of the sections"
+    );
     let output = emperor.command(&["status", "blog"]);
     let output = String::from_utf8_lossy(&output.stdout).into_owned();
     assert!(output.starts_with("sites.ini:blog: ready"), "{output}");

@@ -35,7 +35,7 @@ impl Group {
         let below = std::env::var_os("KIT_CGROUP").map(PathBuf::from);
         let path = below.or_else(cgroup_root)?.join(name);
         if let Err(error) = fs::create_dir(&path) {
-            eprintln!("left out: {} cannot be made: {error}", path.display());
+            eprintln!("skipped: {} cannot be created: {error}", path.display());
             return None;
         }
         let group = Self { path };
@@ -44,7 +44,7 @@ impl Group {
         if let Some(missing) = controllers.iter().find(missing) {
             let path = group.path.display();
             eprintln!(
-                "left out: {path} has no {missing} controller (KIT_CGROUP names another place)"
+                "skipped: {path} has no {missing} controller (set KIT_CGROUP to another directory)"
             );
             return None;
         }
@@ -91,7 +91,7 @@ impl Drop for Group {
             fs::remove_dir(&self.path).is_ok() || !self.path.exists()
         });
         if !gone {
-            eprintln!("{} is left", self.path.display());
+            eprintln!("{} cannot be removed", self.path.display());
         }
     }
 }
@@ -104,7 +104,7 @@ fn cgroup_root() -> Option<PathBuf> {
         .and_then(|line| line.split(' ').nth(4))
         .map(PathBuf::from);
     if path.is_none() || !is_root() {
-        eprintln!("left out: this needs cgroup v2, and root or KIT_CGROUP");
+        eprintln!("skipped: this needs cgroup v2, and root or KIT_CGROUP");
         return None;
     }
     path

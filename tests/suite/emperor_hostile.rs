@@ -50,9 +50,9 @@ fn a_link_to_a_file_of_another_user_is_not_run_as_that_user() {
     lchown(&link, Some(0), Some(0)).unwrap();
     emperor.expect_text("run/a", "a");
     // a link of another user behind a link of root, as in a directory of that user
-    symlink(site.file("others.ini"), site.file("his")).unwrap();
-    lchown(site.file("his"), Some(TENANT), Some(TENANT)).unwrap();
-    symlink(site.file("his"), site.file("aside")).unwrap();
+    symlink(site.file("others.ini"), site.file("tenant-link")).unwrap();
+    lchown(site.file("tenant-link"), Some(TENANT), Some(TENANT)).unwrap();
+    symlink(site.file("tenant-link"), site.file("aside")).unwrap();
     fs::rename(site.file("aside"), &link).unwrap();
     emperor.server.expect_log("a link on the way to it");
     emperor

@@ -295,7 +295,9 @@ fn a_stuck_request_affects_no_other_request() {
                 .set("harakiri", 3)
                 .start();
             let (status, took, good, bad) = requests_beside_a_stuck_one(&server, path);
-            eprintln!("{path}: {status} after {took:?}, {good} others answered, {bad} not");
+            eprintln!(
+                "{path}: {status} after {took:?}, {good} other requests succeeded, {bad} failed"
+            );
             if path == "/sleep?30" {
                 assert_eq!((status, bad), (504, 0), "{}", server.log());
                 assert!(took < Duration::from_secs(8), "{took:?}");

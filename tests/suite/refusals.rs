@@ -33,7 +33,7 @@ fn a_missing_module_is_refused() {
         &["nosuch", "ModuleNotFoundError"],
     );
     assert_eq!(refusal.code, Some(22));
-    assert!(!site.has("app.sock"), "the socket is gone again");
+    assert!(!site.has("app.sock"), "the socket is removed");
 }
 
 #[test]
@@ -189,7 +189,7 @@ fn a_python_that_is_too_old_is_refused() {
     }
     let site = Site::with("hello");
     let Some(python) = crate::kit::venv::another_python(&["3.8", "3.9"]) else {
-        eprintln!("left out: there is no old Python here");
+        eprintln!("skipped: no old Python version is installed");
         return;
     };
     refused(site.server().set("python", python.display()), &["3.10"]);

@@ -92,7 +92,7 @@ fn a_host_name_is_resolved() {
 #[test]
 fn a_tcp_socket_of_version_6_is_served() {
     if std::net::TcpListener::bind("[::1]:0").is_err() {
-        eprintln!("left out: this machine has no IPv6 loopback");
+        eprintln!("skipped: this machine has no IPv6 loopback");
         return;
     }
     let server = Site::with("hello")

@@ -98,7 +98,7 @@ fn one_server_serves_applications_of_two_pythons() {
         return;
     }
     let Some(other) = crate::kit::venv::another_python(&["3.12", "3.13"]) else {
-        eprintln!("left out: there is no second Python here");
+        eprintln!("skipped: no second Python version is installed");
         return;
     };
     for python in [system_python(), other] {
