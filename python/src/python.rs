@@ -1,7 +1,6 @@
 //! Calls that concern the interpreter as a whole.
 
 use pyo3::prelude::*;
-use pyo3::types::PyDict;
 use ruwsgi::ipc::AppSpec;
 
 /// Sets this process's title in `ps`: `ruwsgi worker 1 (mysite)`, or that of the procname options.
@@ -15,24 +14,6 @@ pub fn set_title(spec: &AppSpec, role: &str) {
         ),
     };
     ruwsgi::sys::title::set_title(&title);
-}
-
-/// Opens `wsgi.errors`: a line-buffered text stream to standard error.
-///
-/// # Errors
-/// Those of the interpreter.
-pub fn errors_stream(py: Python<'_>) -> PyResult<Py<PyAny>> {
-    let options = PyDict::new(py);
-    options.set_item("mode", "w")?;
-    options.set_item("encoding", "utf-8")?;
-    options.set_item("errors", "backslashreplace")?;
-    options.set_item("buffering", 1)?;
-    options.set_item("closefd", false)?;
-    Ok(py
-        .import("io")?
-        .getattr("open")?
-        .call((2,), Some(&options))?
-        .unbind())
 }
 
 /// A traceback as Python prints it. An error outside of the application's lines (a wrong return value, a syntax error) gets

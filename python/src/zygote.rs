@@ -19,6 +19,7 @@ use crate::fork::{self, Side};
 use crate::load::{self, Apps};
 use crate::python;
 use crate::worker::WorkerStart;
+use crate::wsgi::streams;
 use crate::{autoreload, fork_safety, warmup, worker_main};
 
 /// The master's first message.
@@ -127,7 +128,7 @@ fn prepare(py: Python<'_>, spec: &AppSpec) -> Result<(Option<Apps>, Py<PyAny>), 
         sentence: "the interpreter could not be set up".into(),
         traceback: crate::python::traceback(py, &error),
     };
-    let errors = python::errors_stream(py).map_err(failed)?;
+    let errors = streams::install(py).map_err(failed)?;
     uwsgi_module::install(py, spec, spec.is_a_reload).map_err(failed)?;
     if spec.lazy {
         return Ok((None, errors));

@@ -10,7 +10,7 @@ pub enum Framing {
     Length(u64),
     /// By chunks.
     Chunked,
-    /// The response has no body (HEAD, 101, 204, 304). What the application returns is discarded.
+    /// The response has no body (HEAD, 101, 204, 205, 304). What the application returns is discarded.
     Bodiless,
 }
 

@@ -197,13 +197,17 @@ impl Response {
     }
 
     fn is_bodiless(&self) -> bool {
-        self.head_request || matches!(self.head.code(), 101 | 204 | 304)
+        self.head_request || matches!(self.head.code(), 101 | 204 | 205 | 304)
     }
 
     /// Writes the head into the buffer.
     #[inline]
     fn commit(&mut self) {
         self.state = State::Committed;
+        if self.head.code() == 205 {
+            // without it a client would expect chunks, or the end of the connection (RFC 9110, 15.3.6)
+            self.head.append(b"Content-Length", b"0");
+        }
         self.framing = match self.head.content_length {
             _ if self.is_bodiless() => Framing::Bodiless,
             Some(length) => Framing::Length(length),
@@ -267,7 +271,11 @@ impl Response {
         let bytes = block.bytes();
         if bytes.is_empty() {
             // PEP 3333: an empty block does not send the head
-            return self.writer.result();
+            return if last {
+                self.writer.result()
+            } else {
+                self.writer.check_peer()
+            };
         }
         if !self.is_committed() {
             self.commit();

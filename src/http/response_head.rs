@@ -131,13 +131,14 @@ impl ResponseHead {
     }
 
     fn add_length(&mut self, name: &[u8], value: &[u8]) -> Result<(), &'static str> {
-        let length =
-            uwsgi::content_length(value.trim_ascii()).map_err(|_| "is not a number of bytes")?;
+        let value = value.trim_ascii();
+        let length = uwsgi::content_length(value).map_err(|_| "is not a number of bytes")?;
         if value.is_empty() || self.content_length.is_some_and(|earlier| earlier != length) {
             return Err("must be one number");
         }
-        if self.content_length.replace(length).is_none() {
-            self.append(name, value.trim_ascii());
+        // RFC 9110: 204 has none (8.6), and that of 205 is the server's (15.3.6)
+        if !matches!(self.code(), 204 | 205) && self.content_length.replace(length).is_none() {
+            self.append(name, value);
         }
         Ok(())
     }

@@ -3,16 +3,20 @@
 use std::fs::File;
 use std::io::{self, IoSlice};
 use std::os::fd::RawFd;
-use std::time::Duration;
+use std::time::{Duration, Instant};
 
 use super::unlock::Unlock;
 use super::write_queue::{Block, Flow, WriteQueue};
-use crate::sys::stream;
+use crate::sys::stream::{self, Peer};
 
 /// The client is gone, or the response is cut off: no more of it can be sent.
 #[derive(Clone, Copy, PartialEq, Eq, Debug, thiserror::Error)]
 #[error("the client is gone")]
 pub struct PeerGone;
+
+/// Time after which a client that sends no more, and gets nothing, counts as gone. A client may end its sending direction
+/// with its request, and read the response; but one that has closed its TCP connection looks the same.
+const ENDED: Duration = Duration::from_secs(1);
 
 /// The writing end of a connection.
 #[derive(Default)]
@@ -24,6 +28,8 @@ pub struct ResponseWriter {
     /// Bytes that the client has not taken.
     queue: WriteQueue,
     broken: bool,
+    /// When the client was first seen to send no more.
+    ended: Option<Instant>,
 }
 
 impl ResponseWriter {
@@ -35,6 +41,7 @@ impl ResponseWriter {
         self.timeout = timeout;
         self.buffer.clear();
         self.broken = false;
+        self.ended = None;
     }
 
     /// Takes out the bytes that the client has not taken.
@@ -52,6 +59,22 @@ impl ResponseWriter {
     /// From now on nothing is sent.
     pub fn discard(&mut self) {
         self.broken = true;
+    }
+
+    /// Looks whether the client has left, where there is nothing to send that would tell.
+    ///
+    /// # Errors
+    /// The client is gone.
+    pub fn check_peer(&mut self) -> Result<(), PeerGone> {
+        match stream::peer(self.fd) {
+            Peer::Present => {}
+            Peer::Ended => {
+                let since = *self.ended.get_or_insert_with(Instant::now);
+                self.broken |= since.elapsed() >= ENDED;
+            }
+            Peer::Gone => self.broken = true,
+        }
+        self.result()
     }
 
     /// Tells the client that no more will come.

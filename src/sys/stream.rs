@@ -194,6 +194,35 @@ pub fn send_at_once(fd: RawFd) {
     }
 }
 
+/// What is known of a connection's peer without sending to it.
+#[derive(Clone, Copy, PartialEq, Eq, Debug)]
+pub enum Peer {
+    /// It may send more.
+    Present,
+    /// It sends no more. A TCP peer that has closed its socket looks the same as one that still reads.
+    Ended,
+    /// It neither sends nor reads.
+    Gone,
+}
+
+/// The state of a connection's peer. Does not wait.
+pub fn peer(fd: RawFd) -> Peer {
+    let mut polled = libc::pollfd {
+        fd,
+        events: libc::POLLRDHUP,
+        revents: 0,
+    };
+    // SAFETY: one entry, which outlives the call. (nix does not know POLLRDHUP.)
+    let _ = unsafe { libc::poll(&raw mut polled, 1, 0) };
+    if polled.revents & (libc::POLLHUP | libc::POLLERR | libc::POLLNVAL) != 0 {
+        Peer::Gone
+    } else if polled.revents & libc::POLLRDHUP != 0 {
+        Peer::Ended
+    } else {
+        Peer::Present
+    }
+}
+
 /// Waits until the socket takes bytes again, at most `timeout_ms` milliseconds; says whether it does.
 pub fn wait_writable(fd: RawFd, timeout_ms: i32) -> bool {
     wait(fd, PollFlags::POLLOUT, timeout_ms)
@@ -316,6 +345,25 @@ mod tests {
         drop(receiver);
         let error = send(fd, &parts).unwrap_err();
         assert_eq!(error.kind(), io::ErrorKind::BrokenPipe);
+    }
+
+    #[test]
+    fn a_peer_ends_and_leaves() {
+        let listener = TcpListener::bind("127.0.0.1:0").unwrap();
+        let client = TcpStream::connect(listener.local_addr().unwrap()).unwrap();
+        let (connection, _) = accept_from(listener.as_raw_fd()).unwrap();
+        let fd = connection.as_raw_fd();
+        assert_eq!(peer(fd), Peer::Present);
+        client.shutdown(std::net::Shutdown::Write).unwrap();
+        assert_eq!(peer(fd), Peer::Ended);
+        reset(client.as_raw_fd());
+        assert_eq!(peer(fd), Peer::Gone);
+        let (one, other) = UnixStream::pair().unwrap();
+        assert_eq!(peer(one.as_raw_fd()), Peer::Present);
+        other.shutdown(std::net::Shutdown::Write).unwrap();
+        assert_eq!(peer(one.as_raw_fd()), Peer::Ended);
+        drop(other);
+        assert_eq!(peer(one.as_raw_fd()), Peer::Gone);
     }
 
     #[test]

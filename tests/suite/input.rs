@@ -147,6 +147,63 @@ fn wsgi_errors_goes_to_the_log() {
 }
 
 #[test]
+fn closing_wsgi_errors_has_no_effect() {
+    if differs("Closing wsgi.errors has no effect; in uWSGI it closes the log's stream.") {
+        return;
+    }
+    let site = Site::of(
+        "def application(environ, start_response):\n    \
+             errors = environ['wsgi.errors']\n    \
+             errors.write('written\\n')\n    \
+             with errors:\n        errors.close()\n    \
+             errors.write('written after close\\n')\n    \
+             start_response('200 OK', [])\n    \
+             return [str(errors.closed).encode()]\n",
+    );
+    let server = site.server().start();
+    for _ in 0..2 {
+        server.get("/").expect_text("False");
+    }
+    server.wait_for_lines("written after close", 2);
+}
+
+#[test]
+fn a_log_that_is_full_or_gone_fails_no_print() {
+    if differs(
+        "print() does not fail when the log's disk is full or its reader is gone; in uWSGI it raises OSError.",
+    ) {
+        return;
+    }
+    let site = Site::of(
+        "import os, sys\n\
+         def application(environ, start_response):\n    \
+             saved = os.dup(1), os.dup(2)\n    \
+             if environ['PATH_INFO'] == '/full':\n        \
+                 log = os.open('/dev/full', os.O_WRONLY)\n    \
+             else:\n        \
+                 reader, log = os.pipe()\n        \
+                 os.close(reader)\n    \
+             os.dup2(log, 1), os.dup2(log, 2)\n    \
+             try:\n        \
+                 for stream in sys.stdout, sys.stderr, environ['wsgi.errors']:\n            \
+                     print('lost' * 10000, file=stream)\n            \
+                     print('lost', file=stream, flush=True)\n    \
+             finally:\n        \
+                 os.dup2(saved[0], 1), os.dup2(saved[1], 2)\n        \
+                 for fd in saved + (log,): os.close(fd)\n    \
+             print('kept ' + environ['PATH_INFO'], sys.stdout.name, sys.stdout.fileno(), flush=True)\n    \
+             start_response('200 OK', [])\n    \
+             return [b'done']\n",
+    );
+    let server = site.server().start();
+    for path in ["/full", "/gone"] {
+        server.get(path).expect_text("done");
+        server.wait_for_log(&format!("kept {path} <stdout> 1"));
+    }
+    assert!(!server.log().contains("lost"));
+}
+
+#[test]
 fn printed_text_goes_to_the_log_at_once() {
     let site = Site::of(
         "import sys\n\

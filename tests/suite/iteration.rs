@@ -162,6 +162,50 @@ fn a_generator_is_closed_after_a_disconnect() {
 }
 
 #[test]
+fn a_client_that_has_left_is_noticed_between_empty_blocks() {
+    if differs(
+        "A client that has left is noticed while a generator gives empty blocks; uWSGI runs the generator to its end.",
+    ) {
+        return;
+    }
+    for address in ["quiet.sock", ":0"] {
+        let site = Site::with("iteration");
+        let server = match address {
+            ":0" => {
+                let address = format!("127.0.0.1:{}", free_port());
+                site.server().set("http-socket", address).start()
+            }
+            path => site.server().set("socket", path).start(),
+        };
+        let connection = match address {
+            ":0" => {
+                let mut connection = server.http();
+                connection.put("GET /quiet HTTP/1.1\r\nHost: x\r\n\r\n");
+                connection.connection
+            }
+            _ => server.ask(&get("/quiet")),
+        };
+        server.eventually("the generator runs", || site.has("quiet"));
+        assert!(!site.has("generator-closed"));
+        drop(connection);
+        server.eventually("its finally ran", || site.has("generator-closed"));
+    }
+}
+
+#[test]
+fn a_client_that_ends_its_sending_direction_still_gets_the_body() {
+    let site = Site::with("iteration");
+    let server = site
+        .server()
+        .set("socket", format!("127.0.0.1:{}", free_port()))
+        .start();
+    let mut connection = server.ask(&get("/quiet-at-first"));
+    connection.end();
+    site.write("gate", "");
+    assert!(connection.rest().0.ends_with(b"the body"));
+}
+
+#[test]
 fn an_exception_in_close_is_logged_and_has_no_other_effect() {
     let mut server = server();
     let workers = server.wait_for_workers(1);

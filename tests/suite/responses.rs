@@ -124,6 +124,53 @@ fn no_body_follows_204_and_304() {
 }
 
 #[test]
+fn the_length_of_a_bodiless_response_is_that_of_rfc_9110() {
+    if differs(
+        "A 204 response has no Content-Length and a 205 response one of 0 and no body, whatever the application says (RFC 9110); uWSGI sends what it says.",
+    ) {
+        return;
+    }
+    let site = Site::with("responses");
+    let server = site
+        .server()
+        .set("http-socket", format!("127.0.0.1:{}", free_port()))
+        .start();
+    let mut connection = server.http();
+    for (status, length) in [
+        ("204 No Content", None),
+        ("205 Reset Content", Some("0")),
+        ("304 Not Modified", Some("5")),
+    ] {
+        for path in ["length", "length-blocks", "status"] {
+            let answer = connection.get(&format!("/{path}?{}", status.replace(' ', "%20")));
+            assert_eq!(answer.body, b"", "{status}");
+            let length = if path == "status" && answer.status == 304 {
+                None
+            } else {
+                length
+            };
+            assert_eq!(answer.header("Content-Length"), length, "{path} {status}");
+            assert_eq!(answer.header("Transfer-Encoding"), None, "{path} {status}");
+        }
+    }
+    connection.get("/one").expect_text("one");
+}
+
+#[test]
+fn a_blank_content_length_is_refused() {
+    if differs("A blank Content-Length raises ValueError; uWSGI sends it.") {
+        return;
+    }
+    let mut server = server();
+    for path in ["/blank-length", "/spaces-length"] {
+        server.get(path).expect(500);
+    }
+    server.expect_log("Content-Length");
+    server.expect_log("Traceback");
+    server.get("/padded-length").expect_text("x");
+}
+
+#[test]
 fn a_body_is_truncated_at_its_content_length() {
     if differs(
         "A response body longer than its Content-Length is truncated; uWSGI sends all of it.",

@@ -5,3 +5,4 @@ pub mod file_wrapper;
 pub mod input;
 pub mod responder;
 pub mod server;
+pub mod streams;

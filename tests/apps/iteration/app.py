@@ -95,6 +95,24 @@ def endless():
         open("generator-closed", "w").close()
 
 
+def quiet():
+    try:
+        while True:
+            yield b""
+            open("quiet", "w").close()
+            time.sleep(0.01)
+    finally:
+        open("generator-closed", "w").close()
+
+
+def quiet_at_first():
+    yield b""
+    yield b""
+    wait_for("gate")
+    yield b""
+    yield b"the body"
+
+
 def more_forever():
     while True:
         yield b"more" * 1000
@@ -167,6 +185,8 @@ PATHS = {
     "/int-block": started([7]),
     "/closing": closing,
     "/endless-generator": started(endless),
+    "/quiet": started(quiet),
+    "/quiet-at-first": started(quiet_at_first),
     "/bad-close": started(lambda: BadClose([b"sent"])),
     "/raise": raising(RuntimeError("the application's own words")),
     "/raise-after-start": raise_after_start,

@@ -2,6 +2,7 @@
 import os
 import sys
 import time
+from urllib.parse import unquote
 
 PLAIN = [("Content-Type", "text/plain")]
 
@@ -96,14 +97,24 @@ def empty(environ, start):
     return []
 
 
+def with_length(environ, start):
+    start(unquote(environ["QUERY_STRING"]), [("Content-Length", "5")])
+    return [b"hello"]
+
+
 PATHS = {
     "/headers": headers,
     "/one": fixed("200 OK", PLAIN, b"one"),
     "/none": fixed("200 OK", PLAIN),
     "/blocks": lambda environ, start: (start("200 OK", PLAIN), iter([b"a", b"", b"b"]))[1],
     "/own-length": fixed("200 OK", [("Content-Length", "7")], b"seven b"),
-    "/status": by_query(lambda query: query),
+    "/status": by_query(unquote),
     "/empty": empty,
+    "/length": with_length,
+    "/length-blocks": lambda environ, start: iter(with_length(environ, start)),
+    "/blank-length": fixed("200 OK", [("Content-Length", "")], b"x"),
+    "/spaces-length": fixed("200 OK", [("Content-Length", "  ")], b"x"),
+    "/padded-length": fixed("200 OK", [("Content-Length", " 1 ")], b"x"),
     "/too-long": fixed("200 OK", [("Content-Length", "5")], b"123456789"),
     "/too-long-blocks": fixed("200 OK", [("Content-Length", "5")], b"123", b"456", b"789"),
     "/too-long-write": too_long_write,
