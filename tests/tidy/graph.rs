@@ -17,16 +17,16 @@ type Path = Vec<String>;
 /// The crates, their root files and the name under which others use them.
 const CRATES: [(&str, &str); 2] = [("ruwsgi", "src"), ("_ruwsgi", "python/src")];
 
-/// Re-exports are followed at most this often from one path.
+/// Limit of re-exports followed from one path.
 const MAX_REEXPORTS: usize = 8;
 
-/// A module that has a file of its own.
+/// A module with a separate file.
 #[derive(Default)]
 struct Module {
     file: String,
-    /// Names this module makes available for itself, and what they stand for.
+    /// Names in scope of the module, and their targets.
     imports: HashMap<String, Path>,
-    /// The same, as far as other modules see them.
+    /// Names visible to other modules, and their targets.
     reexports: HashMap<String, Path>,
     /// Paths used in the code.
     used: BTreeSet<Path>,
@@ -68,7 +68,7 @@ impl Graph {
         Self { uses }
     }
 
-    /// Groups of files that use each other in a circle.
+    /// Groups of files that form an import cycle.
     pub fn cycles(&self) -> Vec<Vec<&str>> {
         let reached: HashMap<&str, BTreeSet<&str>> = self
             .uses

@@ -122,7 +122,7 @@ const LAYERS: &[&[&str]] = &[
     &["src/main", "src/lib"],
 ];
 
-/// What the extension module uses of the library.
+/// Files of the library that the extension module uses.
 const FOR_PYTHON: &[&str] = &[
     "src/exit",
     "src/http",
@@ -221,7 +221,7 @@ fn no_unwrap_and_no_unfinished_code_is_left() {
     none(offences);
 }
 
-/// Tables: one row after the other.
+/// Files that are tables; the limit does not apply to them.
 const TABLES: [&str; 2] = ["/options.rs", "/absent.rs"];
 
 #[test]
