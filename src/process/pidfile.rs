@@ -1,13 +1,17 @@
 //! Pidfiles: written by a master or emperor (or for a companion), read by `--stop` and `--reload`.
 
-use std::fs::{File, OpenOptions};
+use std::fs::File;
 use std::io::{self, Read, Write};
-use std::os::unix::fs::{MetadataExt, OpenOptionsExt};
+use std::os::unix::fs::MetadataExt;
 use std::path::{Path, PathBuf};
 use std::time::Duration;
 
+use nix::fcntl::OFlag;
+use nix::sys::stat::Mode;
+
 use crate::sys::process::{self, Pid};
 use crate::sys::signal::Signal;
+use crate::sys::trusted_path;
 
 /// Why a pidfile cannot be used.
 #[derive(thiserror::Error, Debug)]
@@ -74,15 +78,13 @@ pub(crate) fn write(path: &Path, pid: Pid) -> Result<(), PidfileError> {
 }
 
 fn open_or_create(path: &Path) -> io::Result<File> {
-    let mut options = OpenOptions::new();
-    options
-        .write(true)
-        .custom_flags(libc::O_NOFOLLOW | libc::O_NONBLOCK);
+    let flags = OFlag::O_WRONLY | OFlag::O_NOFOLLOW | OFlag::O_NONBLOCK;
     // first without O_CREAT, which the kernel refuses even root for another user's file in a sticky directory
     // (fs.protected_regular)
-    match options.open(path) {
+    match trusted_path::open(path, flags, Mode::empty()) {
         Err(e) if e.kind() == io::ErrorKind::NotFound => {
-            options.create_new(true).mode(0o644).open(path)
+            let flags = flags | OFlag::O_CREAT | OFlag::O_EXCL;
+            trusted_path::open(path, flags, Mode::from_bits_truncate(0o644))
         }
         other => other,
     }

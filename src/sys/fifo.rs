@@ -3,12 +3,16 @@
 use std::fs::File;
 use std::io::{self, Read};
 use std::os::fd::{AsFd, BorrowedFd};
-use std::os::unix::fs::{FileTypeExt, MetadataExt, OpenOptionsExt};
+use std::os::unix::fs::{FileTypeExt, MetadataExt};
 use std::path::{Path, PathBuf};
 
-use nix::sys::stat::Mode;
+use nix::errno::Errno;
+use nix::fcntl::{AtFlags, OFlag, openat};
+use nix::sys::stat::{Mode, fstatat};
+use nix::unistd::{UnlinkatFlags, mkfifoat, unlinkat};
 
 use super::socket::FileId;
+use super::{trusted_path, user};
 
 /// A FIFO that this process has created, open for reading.
 #[derive(Debug)]
@@ -24,24 +28,26 @@ impl Fifo {
     /// # Errors
     /// `AlreadyExists` when another kind of file is there, which stays. Those of mkfifo(3), unlink(2) and open(2).
     pub fn make(path: &Path) -> io::Result<Self> {
-        match std::fs::symlink_metadata(path) {
-            Ok(metadata) if metadata.file_type().is_fifo() => std::fs::remove_file(path)?,
+        let (directory, name) = trusted_path::directory_of(path)?;
+        let name = name.as_os_str();
+        match fstatat(&directory, name, AtFlags::AT_SYMLINK_NOFOLLOW) {
+            Ok(found) if found.st_mode & libc::S_IFMT == libc::S_IFIFO => {
+                unlinkat(&directory, name, UnlinkatFlags::NoRemoveDir)?;
+            }
             Ok(_) => {
                 let reason = "a file of another kind is in the way, which is left alone";
                 return Err(io::Error::new(io::ErrorKind::AlreadyExists, reason));
             }
-            Err(error) if error.kind() == io::ErrorKind::NotFound => {}
-            Err(error) => return Err(error),
+            Err(Errno::ENOENT) => {}
+            Err(error) => return Err(error.into()),
         }
-        nix::unistd::mkfifo(path, Mode::S_IRUSR | Mode::S_IWUSR)?;
+        mkfifoat(&directory, name, Mode::S_IRUSR | Mode::S_IWUSR)?;
         // for writing too: with this writer the FIFO does not end when the others close it
-        let file = File::options()
-            .read(true)
-            .write(true)
-            .custom_flags(libc::O_NONBLOCK | libc::O_NOFOLLOW)
-            .open(path)?;
+        let flags = OFlag::O_RDWR | OFlag::O_NONBLOCK | OFlag::O_NOFOLLOW | OFlag::O_CLOEXEC;
+        let file = File::from(openat(&directory, name, flags, Mode::empty())?);
         let metadata = file.metadata()?;
-        if !metadata.file_type().is_fifo() {
+        // a FIFO of another user would let that user command this process
+        if !metadata.file_type().is_fifo() || metadata.uid() != user::current_uid() {
             return Err(io::Error::new(
                 io::ErrorKind::AlreadyExists,
                 "another file has taken its place",

@@ -1,17 +1,18 @@
 //! The standard descriptors. The log goes to descriptor 2.
 
-use std::fs::{File, OpenOptions};
+use std::fs::File;
 use std::io;
 use std::os::fd::{AsFd, OwnedFd};
-use std::os::unix::fs::OpenOptionsExt;
 use std::path::Path;
 use std::sync::atomic::{AtomicU8, AtomicU64, Ordering::Relaxed};
 use std::time::Duration;
 
 use nix::errno::Errno;
+use nix::fcntl::OFlag;
+use nix::sys::stat::Mode;
 use nix::unistd;
 
-use super::poll;
+use super::{poll, trusted_path};
 
 /// The kind of descriptor 2: not known yet; a file or terminal; or a pipe or socket, whose reader may be slow.
 static KIND: AtomicU8 = AtomicU8::new(UNKNOWN);
@@ -89,16 +90,13 @@ pub fn stderr_identity() -> Option<(u64, u64)> {
 /// Opens a log for appending; a new file gets mode 0640 less the umask.
 ///
 /// # Errors
-/// Those of open(2); `ENXIO` for a FIFO without a reader.
+/// Those of [`trusted_path::open`]; `ENXIO` for a FIFO without a reader.
 pub fn open_log(path: &Path) -> io::Result<File> {
     // O_NOCTTY: a log that is a terminal must not become the controlling one of a daemon.
     // O_NONBLOCK for the open alone: a FIFO without a reader is an error, not a wait.
-    let file = OpenOptions::new()
-        .append(true)
-        .create(true)
-        .mode(0o640)
-        .custom_flags(libc::O_NOCTTY | libc::O_NONBLOCK)
-        .open(path)?;
+    let flags =
+        OFlag::O_WRONLY | OFlag::O_APPEND | OFlag::O_CREAT | OFlag::O_NOCTTY | OFlag::O_NONBLOCK;
+    let file = trusted_path::open(path, flags, Mode::from_bits_truncate(0o640))?;
     super::descriptor::set_nonblocking(&file, false)?;
     Ok(file)
 }

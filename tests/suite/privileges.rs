@@ -257,6 +257,39 @@ fn the_log_and_the_pidfile_are_opened_before_the_drop() {
 }
 
 #[test]
+fn root_writes_no_log_pidfile_or_fifo_through_a_link_of_another_user() {
+    if needs_root()
+        || differs(
+            "As root, a log, pidfile or FIFO is not opened through a symbolic link of another user.",
+        )
+    {
+        return;
+    }
+    for (option, name) in [
+        ("logto", "run/file"),
+        ("logto", "run/etc/passwd"),
+        ("daemonize", "run/file"),
+        ("pidfile", "run/file"),
+        ("pidfile", "run/etc/new"),
+        ("master-fifo", "run/etc/new"),
+    ] {
+        // without uid: a FIFO is created after the drop of privileges
+        let site = Site::with("hello");
+        fs::create_dir(site.file("run")).unwrap();
+        fs::create_dir(site.file("etc")).unwrap();
+        site.write("etc/passwd", "precious\n");
+        for (target, link) in [("etc/passwd", "run/file"), ("etc", "run/etc")] {
+            std::os::unix::fs::symlink(site.file(target), site.file(link)).unwrap();
+            std::os::unix::fs::lchown(site.file(link), Some(WWW_DATA), Some(WWW_DATA)).unwrap();
+        }
+        let refusal = site.server().set(option, site.at(name)).refused();
+        assert!(refusal.log.contains("link"), "{option}: {}", refusal.log);
+        assert_eq!(site.read("etc/passwd"), "precious\n", "{option}");
+        assert!(!site.has("etc/new"), "{option}");
+    }
+}
+
+#[test]
 fn reloads_work_after_the_drop() {
     if needs_root() {
         return;
