@@ -1,7 +1,8 @@
 //! The loaded applications, and which of them answers a request.
 //!
 //! With `manage-script-name` the longest mount point that is a prefix of PATH_INFO, up to a `/`, decides, and is moved
-//! from PATH_INFO to SCRIPT_NAME. If there is none, and without that option, the web server's SCRIPT_NAME decides.
+//! from PATH_INFO to SCRIPT_NAME. A SCRIPT_NAME that the web server sent stays in front of it: it is the prefix that a proxy
+//! has removed from PATH_INFO, or that PATH_INFO still begins with. If there is none, and without that option, the web server's SCRIPT_NAME decides.
 //!
 //! A request for no mount point goes to the application without one (`module`, `wsgi-file`) or at `/`. If there is no
 //! such application, the response is 404, with one exception: without `manage-script-name` and SCRIPT_NAME the first
@@ -44,6 +45,8 @@ pub struct Choice<'a> {
     /// `Some(n)`: SCRIPT_NAME becomes the first `n` bytes of PATH_INFO, and PATH_INFO the rest. `None`: both stay as the
     /// web server sent them.
     pub script_name: Option<usize>,
+    /// Whether the web server's SCRIPT_NAME stays in front of these bytes.
+    pub keeps_prefix: bool,
 }
 
 impl Apps {
@@ -113,10 +116,16 @@ impl Apps {
             return Some(choice);
         }
         if let Some(root) = &self.root {
-            let script_name = (root.mounted && self.manage_script_name).then_some(0);
-            return Some(Choice {
+            let prefix = Prefix::new(script_name, path_info);
+            let choice = Choice {
                 app: &root.app,
-                script_name,
+                script_name: None,
+                keeps_prefix: false,
+            };
+            return Some(if root.mounted && self.manage_script_name {
+                prefix.choose(&root.app, 0)
+            } else {
+                choice
             });
         }
         let is_unrouted = script_name.is_empty() && !self.manage_script_name;
@@ -124,24 +133,73 @@ impl Apps {
         Some(Choice {
             app: &first.app,
             script_name: None,
+            keeps_prefix: false,
         })
     }
 
     fn mounted_for(&self, script_name: &[u8], path_info: &[u8]) -> Option<Choice<'_>> {
-        if self.manage_script_name
-            && let Some(mount) = self.mounts.iter().find(|mount| mount.holds(path_info))
-        {
-            return Some(Choice {
-                app: &mount.app,
-                script_name: Some(mount.point.len()),
-            });
+        if self.manage_script_name {
+            let prefix = Prefix::new(script_name, path_info);
+            let mount_for = |path: &[u8]| self.mounts.iter().find(|mount| mount.holds(path));
+            if let Some(mount) = mount_for(prefix.rest) {
+                return Some(prefix.choose(&mount.app, mount.point.len()));
+            }
+            if let Some(mount) = mount_for(path_info) {
+                // the mount point itself begins with the web server's SCRIPT_NAME
+                return Some(Choice {
+                    app: &mount.app,
+                    script_name: Some(mount.point.len()),
+                    keeps_prefix: false,
+                });
+            }
         }
         let sent = script_name.strip_suffix(b"/").unwrap_or(script_name);
         let mount = self.mounts.iter().find(|mount| mount.point == sent)?;
         Some(Choice {
             app: &mount.app,
             script_name: None,
+            keeps_prefix: false,
         })
+    }
+}
+
+/// The web server's SCRIPT_NAME, which PATH_INFO may begin with.
+struct Prefix<'a> {
+    /// PATH_INFO without the prefix.
+    rest: &'a [u8],
+    /// Bytes that the prefix takes of PATH_INFO.
+    len: usize,
+    /// Whether the web server has removed the prefix from PATH_INFO.
+    removed: bool,
+}
+
+impl<'a> Prefix<'a> {
+    fn new(script_name: &[u8], path_info: &'a [u8]) -> Self {
+        let prefix = script_name.strip_suffix(b"/").unwrap_or(script_name);
+        let rest = path_info
+            .strip_prefix(prefix)
+            .filter(|rest| rest.is_empty() || rest.starts_with(b"/"));
+        match rest {
+            Some(rest) => Self {
+                rest,
+                len: prefix.len(),
+                removed: false,
+            },
+            None => Self {
+                rest: path_info,
+                len: 0,
+                removed: true,
+            },
+        }
+    }
+
+    /// The choice of an application mounted at the first `point` bytes of the rest.
+    fn choose<'p>(&self, app: &'p Py<PyAny>, point: usize) -> Choice<'p> {
+        Choice {
+            app,
+            script_name: Some(self.len + point),
+            keeps_prefix: self.removed,
+        }
     }
 }
 

@@ -3,7 +3,7 @@
 use std::io::Write;
 
 use super::connection::Connection;
-use super::request::{Request, Span};
+use super::request::Request;
 use crate::protocol::http;
 
 /// Fills an empty request with the variables of an HTTP request head.
@@ -60,35 +60,27 @@ fn port_of(host: &[u8]) -> Option<&[u8]> {
     port.strip_prefix(b":").filter(|port| !port.is_empty())
 }
 
-/// The headers. Repeated ones are joined with a comma (RFC 9110, 5.3), cookies with a semicolon (RFC 9113, 8.2.3).
+/// The headers. Repeated ones are joined.
 fn push_headers(request: &mut Request, head: &http::Request<'_>) {
     let mut name = Vec::with_capacity(64);
     let first = request.vars.len();
+    let mut repeated = false;
     for (header, value) in head.headers.iter() {
         if header.eq_ignore_ascii_case(b"transfer-encoding") {
             continue; // the application receives the body without its chunks
         }
         name.clear();
         http::environ_name(header, &mut name);
-        let earlier = request.vars[first..]
-            .iter()
-            .position(|(key, _)| key.of(&request.text) == name);
-        let separator: &[u8] = if name == b"HTTP_COOKIE" { b"; " } else { b", " };
-        match earlier {
-            Some(at) => join(request, first + at, value, separator),
-            None => request.push(&name, value),
-        }
+        repeated = repeated
+            || request.vars[first..]
+                .iter()
+                .any(|(key, _)| key.of(&request.text) == name);
+        request.push(&name, value);
     }
-}
-
-/// Appends `value` to that of the variable at `index`.
-fn join(request: &mut Request, index: usize, value: &[u8], separator: &[u8]) {
-    let old = request.vars[index].1.of(&request.text).to_vec();
-    let start = request.text.len();
-    for part in [&old[..], separator, value] {
-        request.text.extend_from_slice(part);
+    if repeated {
+        // a header without prefix has no conflict to report: Content-Length is single, and Content-Type is the client's
+        request.merge_repeated();
     }
-    request.vars[index].1 = Span::new(start, request.text.len() - start);
 }
 
 /// Formats into `buffer`, which must be large enough, and returns the written part.

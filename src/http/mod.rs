@@ -33,6 +33,7 @@ pub mod keep_alive;
 pub mod listeners;
 pub mod pending;
 pub mod refusal;
+mod repeated;
 pub mod request;
 pub mod request_reader;
 pub mod response;

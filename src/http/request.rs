@@ -30,6 +30,12 @@ impl Span {
             .unwrap_or_default()
     }
 
+    /// Its positions in the text; empty for the default span.
+    #[inline]
+    pub fn range(self) -> std::ops::Range<usize> {
+        self.start as usize..self.end()
+    }
+
     /// Position after its last byte.
     #[inline]
     pub fn end(self) -> usize {
@@ -37,8 +43,8 @@ impl Span {
     }
 }
 
-/// Values of the variables that the server itself reads. Of duplicates the last one counts, as in the application's
-/// dictionary.
+/// Values of the variables that the server itself reads. Of a repeated variable the first value counts, as in the
+/// application's dictionary.
 #[derive(Clone, Copy, Default, Debug)]
 struct Known {
     method: Option<Span>,
@@ -96,6 +102,8 @@ pub enum BlockError {
     Malformed(uwsgi::Malformed),
     /// The block contains this forbidden variable.
     Forbidden(&'static [u8]),
+    /// The block contains CONTENT_LENGTH twice, with different values: the end of the body is unknown.
+    TwoLengths,
 }
 
 impl Request {
@@ -109,6 +117,16 @@ impl Request {
         self.modifier2 = 0;
         self.block_len = 0;
         self.body = Body::Empty;
+    }
+
+    /// A copy with an empty body.
+    pub fn without_body(&self) -> Self {
+        Self {
+            text: self.text.clone(),
+            vars: self.vars.clone(),
+            body: Body::Empty,
+            ..*self
+        }
     }
 
     /// REQUEST_METHOD; empty if absent.
@@ -141,6 +159,12 @@ impl Request {
         self.value(self.known.script_name)
     }
 
+    /// Whether the request has a SCRIPT_NAME, which may be empty.
+    #[inline]
+    pub fn has_script_name(&self) -> bool {
+        self.known.script_name.is_some()
+    }
+
     /// CONTENT_LENGTH, if present.
     #[inline]
     pub fn content_length(&self) -> Option<&[u8]> {
@@ -165,10 +189,9 @@ impl Request {
         span.map_or(&[], |span| span.of(&self.text))
     }
 
-    /// The value of any variable; of duplicates the last one.
+    /// The value of any variable; of a repeated one the first value.
     pub fn variable(&self, name: &[u8]) -> Option<&[u8]> {
-        let mut reversed = self.vars.iter().rev();
-        let found = reversed.find(|(key, _)| key.of(&self.text) == name);
+        let found = self.vars.iter().find(|(key, _)| key.of(&self.text) == name);
         found.map(|(_, value)| value.of(&self.text))
     }
 
@@ -189,11 +212,16 @@ impl Request {
             } else {
                 Span::new(start + (value.as_ptr() as usize - base), value.len())
             };
-            if key == b"HTTP_PROXY" {
+            if matches!(
+                key,
                 // CGI programs and HTTP libraries read it as their own proxy setting (CVE-2016-5385)
+                b"HTTP_PROXY"
+                // nginx sends them beside the variables without the prefix; PEP 3333 forbids them
+                | b"HTTP_CONTENT_TYPE" | b"HTTP_CONTENT_LENGTH"
+            ) {
                 continue;
             }
-            note(&mut self.known, key, value_span)?;
+            note(&mut self.known, &self.text, key, value_span)?;
             self.vars.push((key_span, value_span));
         }
         Ok(())
@@ -224,14 +252,14 @@ impl Request {
         self.text.extend_from_slice(value);
         self.block_len += key.len() + value.len() + 4;
         // names pushed here are the server's or begin with HTTP_: none of them is forbidden
-        let _ = note(&mut self.known, key, value_span);
+        let _ = note(&mut self.known, &self.text, key, value_span);
         self.vars.push((key_span, value_span));
     }
 }
 
-/// Remembers the variable if the server reads it.
+/// Remembers the variable if the server reads it and it is the first of this name. `value` is a span of `text`.
 #[inline]
-fn note(known: &mut Known, key: &[u8], value: Span) -> Result<(), BlockError> {
+fn note(known: &mut Known, text: &[u8], key: &[u8], value: Span) -> Result<(), BlockError> {
     let field = match key {
         b"REQUEST_METHOD" => &mut known.method,
         b"REQUEST_URI" => &mut known.uri,
@@ -251,7 +279,10 @@ fn note(known: &mut Known, key: &[u8], value: Span) -> Result<(), BlockError> {
         }
         _ => return Ok(()),
     };
-    *field = Some(value);
+    let first = *field.get_or_insert(value);
+    if first != value && key == b"CONTENT_LENGTH" && first.of(text) != value.of(text) {
+        return Err(BlockError::TwoLengths);
+    }
     Ok(())
 }
 

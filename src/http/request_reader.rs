@@ -265,6 +265,9 @@ impl RequestReader {
             Err(BlockError::Malformed(why)) => Step::Refused(Refusal::bad_packet(&format!(
                 "the uwsgi packet is malformed: {why}"
             ))),
+            Err(BlockError::TwoLengths) => Step::Refused(Refusal::bad_packet(
+                "the uwsgi packet has two different values of CONTENT_LENGTH",
+            )),
             Err(BlockError::Forbidden(name)) => Step::Refused(Refusal::forbidden_variable(name)),
         }
     }

@@ -21,6 +21,13 @@ const MAX_EXTENSIONS: usize = 8 * 1024;
 /// The maximum number of bytes of trailers.
 const MAX_TRAILERS: usize = 8 * 1024;
 
+/// Fields that must not be in a trailer: they describe the framing or the target of a message (RFC 9110, 6.5.1). A proxy
+/// that merges trailers into the head would see another message.
+const FORBIDDEN_TRAILERS: [&[u8]; 3] = [b"transfer-encoding", b"content-length", b"host"];
+
+/// Length of the longest of [`FORBIDDEN_TRAILERS`].
+const LONGEST_FORBIDDEN: usize = 17;
+
 /// The maximum size of a chunk in bytes, that of a file: sums of two sizes do not overflow.
 const MAX_SIZE: u64 = i64::MAX as u64;
 
@@ -72,6 +79,10 @@ pub struct ChunkDecoder {
     digits: u8,
     extensions: usize,
     trailers: usize,
+    /// The beginning of the trailer field's name that is being read, in lower case.
+    name: [u8; LONGEST_FORBIDDEN],
+    /// Bytes of that name.
+    name_len: usize,
 }
 
 /// The grammar's position before the next byte.
@@ -109,6 +120,7 @@ const BAD_SIZE: Refusal = Refusal::bad("bad chunk size");
 const BAD_EXTENSION: Refusal = Refusal::bad("bad chunk extension");
 const BAD_END: Refusal = Refusal::bad("chunk data not followed by CRLF");
 const BAD_TRAILER: Refusal = Refusal::bad("bad trailer");
+const FORBIDDEN_TRAILER: Refusal = Refusal::bad("forbidden trailer field");
 const EXTENSIONS_TOO_LARGE: Refusal = Refusal::bad("chunk extensions too large");
 const TRAILERS_TOO_LARGE: Refusal = Refusal {
     status: 431,
@@ -130,6 +142,8 @@ impl ChunkDecoder {
             digits: 0,
             extensions: 0,
             trailers: 0,
+            name: [0; LONGEST_FORBIDDEN],
+            name_len: 0,
         }
     }
 
@@ -298,9 +312,20 @@ impl ChunkDecoder {
             (State::TrailerStart, b'\r') => State::FinalLf,
             (State::FinalLf, b'\n') => State::Done,
             (State::TrailerStart | State::TrailerName, _) if text::is_token_byte(byte) => {
+                if let Some(place) = self.name.get_mut(self.name_len) {
+                    *place = byte.to_ascii_lowercase();
+                }
+                self.name_len += 1;
                 State::TrailerName
             }
-            (State::TrailerName, b':') => State::TrailerValue,
+            (State::TrailerName, b':') => {
+                let len = std::mem::take(&mut self.name_len);
+                let name = self.name.get(..len).unwrap_or_default();
+                if FORBIDDEN_TRAILERS.contains(&name) {
+                    return Err(FORBIDDEN_TRAILER);
+                }
+                State::TrailerValue
+            }
             (State::TrailerValue, b'\r') => State::TrailerLf,
             (State::TrailerValue, _) if !text::is_control(byte) => State::TrailerValue,
             (State::TrailerLf, b'\n') => State::TrailerStart,

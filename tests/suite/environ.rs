@@ -176,6 +176,38 @@ fn the_environ_through_nginx_is_complete() {
 }
 
 #[test]
+fn wsgirefs_validator_accepts_what_nginx_sends() {
+    let site = Site::with("validate");
+    let server = site.server().start();
+    let nginx = nginx::Nginx::before(&site, server.address());
+    let request = "POST /a HTTP/1.1\r\nHost: example.com\r\nContent-Type: text/x\r\nContent-Length: 5\r\n\r\nhello";
+    nginx
+        .http()
+        .put(request)
+        .answer()
+        .expect_text("valid hello");
+    nginx.get("/").expect_text("valid ");
+}
+
+#[test]
+fn a_header_that_nginx_sends_twice_has_one_variable() {
+    if differs(
+        "HTTP_CONTENT_TYPE and HTTP_CONTENT_LENGTH, which nginx adds, are not in the environ, as PEP 3333 requires; uWSGI passes them.",
+    ) {
+        return;
+    }
+    let site = Site::with("environ");
+    let server = site.server().start();
+    let nginx = nginx::Nginx::before(&site, server.address());
+    let request = "POST / HTTP/1.1\r\nHost: x\r\nX-A: 1\r\nX-A: 2\r\nContent-Type: text/x\r\nContent-Length: 4\r\n\r\nbody";
+    let answer = nginx.http().put(request).answer().expect(200).json();
+    assert!(answer["HTTP_CONTENT_TYPE"].is_null() && answer["HTTP_CONTENT_LENGTH"].is_null());
+    assert_eq!(answer["CONTENT_TYPE"], "text/x");
+    assert_eq!(answer["CONTENT_LENGTH"], "4");
+    assert_eq!(answer["HTTP_X_A"], "1, 2");
+}
+
+#[test]
 fn chunked_uploads_through_nginx_arrive() {
     let site = Site::with("environ");
     let server = site.server().start();

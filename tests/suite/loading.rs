@@ -368,6 +368,39 @@ fn applications_are_mounted_by_path() {
 }
 
 #[test]
+fn a_proxys_script_name_stays_in_front_of_the_mount_point() {
+    if differs(
+        "With manage-script-name, the SCRIPT_NAME that the web server sends stays in front of the mount point; uWSGI replaces it.",
+    ) {
+        return;
+    }
+    let site = Site::empty();
+    let shown = "environ['SCRIPT_NAME'], environ['PATH_INFO']";
+    site.write("one.py", &answering(&format!("'one', {shown}")));
+    site.write("all.py", &answering(&format!("'all', {shown}")));
+    let launch = site.server().set("manage-script-name", "true");
+    let server = launch
+        .set("mount", "/=all.py")
+        .set("mount", "/one=one.py")
+        .start();
+    let ask =
+        |script_name: &str, path: &str| server.send(&get(path).var("SCRIPT_NAME", script_name));
+    // the proxy has removed its prefix from PATH_INFO, or not
+    for path in ["/one/x", "/apps/one/x"] {
+        for prefix in ["/apps", "/apps/"] {
+            ask(prefix, path).expect_text("('one', '/apps/one', '/x')");
+        }
+    }
+    for path in ["/x", "/apps/x"] {
+        ask("/apps", path).expect_text("('all', '/apps', '/x')");
+    }
+    ask("/apps", "/applesauce").expect_text("('all', '/apps', '/applesauce')");
+    // the proxy names the mount point itself
+    ask("/one", "/one/x").expect_text("('one', '/one', '/x')");
+    ask("", "/one/x").expect_text("('one', '/one', '/x')");
+}
+
+#[test]
 fn an_application_mounted_at_the_root_serves_all_other_paths() {
     let site = Site::empty();
     let shown = "environ['SCRIPT_NAME'], environ['PATH_INFO']";

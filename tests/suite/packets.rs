@@ -71,14 +71,92 @@ fn an_empty_value_is_an_empty_string() {
 }
 
 #[test]
-fn the_last_of_duplicate_variables_wins() {
+fn repeated_header_variables_are_joined() {
+    if differs(
+        "Repeated HTTP_* variables of a packet are joined, as repeated headers are; in uWSGI the last one wins.",
+    ) {
+        return;
+    }
     let server = environ_server();
-    let answer = server.send(
-        &get("/")
-            .and("HTTP_X_TWICE", "first")
-            .and("HTTP_X_TWICE", "last"),
-    );
-    assert_eq!(answer.json()["HTTP_X_TWICE"], "last");
+    for _ in 0..2 {
+        let answer = server
+            .send(
+                &get("/")
+                    .and("HTTP_X_TWICE", "first")
+                    .var("HTTP_COOKIE", "a=1")
+                    .and("HTTP_X_OTHER", "other")
+                    .and("HTTP_X_TWICE", "")
+                    .and("HTTP_COOKIE", "b=2")
+                    .and("HTTP_X_TWICE", "last"),
+            )
+            .json();
+        assert_eq!(answer["HTTP_X_TWICE"], "first, , last");
+        assert_eq!(answer["HTTP_COOKIE"], "a=1; b=2");
+        assert_eq!(answer["HTTP_X_OTHER"], "other");
+        let single = server.send(&get("/").and("HTTP_X_TWICE", "one")).json();
+        assert_eq!(single["HTTP_X_TWICE"], "one");
+    }
+}
+
+#[test]
+fn of_other_repeated_variables_the_first_wins() {
+    if differs(
+        "Of a repeated variable that is no header the first value is used, and logged once; in uWSGI the last one wins.",
+    ) {
+        return;
+    }
+    let mut server = environ_server();
+    let request = get("/real?a=b")
+        .var("SCRIPT_NAME", "/one")
+        .var("REMOTE_USER", "real")
+        .and("REMOTE_USER", "forged")
+        .and("PATH_INFO", "/forged")
+        .and("SCRIPT_NAME", "/two");
+    for _ in 0..2 {
+        let answer = server.send(&request).json();
+        assert_eq!(answer["REMOTE_USER"], "real");
+        assert_eq!(answer["PATH_INFO"], "/real");
+        assert_eq!(answer["SCRIPT_NAME"], "/one");
+    }
+    for name in ["REMOTE_USER", "PATH_INFO", "SCRIPT_NAME"] {
+        server.expect_log(&format!("sends {name} more than once"));
+    }
+}
+
+#[test]
+fn two_different_content_lengths_are_refused() {
+    if differs(
+        "A packet with two different values of CONTENT_LENGTH is refused with 400; uWSGI serves it.",
+    ) {
+        return;
+    }
+    let mut server = environ_server();
+    server
+        .send(&post("/", "12345").and("CONTENT_LENGTH", "3"))
+        .expect(400);
+    server.expect_log("two different values of CONTENT_LENGTH");
+    let same = server.send(&post("/", "12345").and("CONTENT_LENGTH", "5"));
+    assert_eq!(same.expect(200).json()["body"], "12345");
+}
+
+#[test]
+fn a_long_header_name_is_not_kept_in_memory() {
+    let server = environ_server();
+    let worker = server.workers()[0];
+    let request = |n: usize| {
+        let name = format!("HTTP_N{n}_{}", "N".repeat(50_000));
+        server.send(&get("/").and(&name, "1")).expect(200);
+    };
+    (0..20).for_each(request);
+    let before = resident_kib(worker);
+    (20..420).for_each(request);
+    let grown = resident_kib(worker).saturating_sub(before);
+    assert!(grown < 8 << 10, "{grown} KiB for 400 names of 50 kB");
+}
+
+fn resident_kib(pid: i32) -> u64 {
+    let text = proc::status(pid, "VmRSS");
+    text.trim_end_matches("kB").trim().parse().unwrap()
 }
 
 #[test]

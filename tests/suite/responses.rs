@@ -342,6 +342,22 @@ fn the_headers_list_may_be_changed_until_they_are_sent() {
 }
 
 #[test]
+fn the_error_for_a_header_that_is_not_latin_1_names_it() {
+    if differs(
+        "The exception for a header that is not Latin-1 names the header; in uWSGI it does not.",
+    ) {
+        return;
+    }
+    let site = Site::of(
+        "def application(environ, start_response):\n    \
+         start_response('200 OK', [('X-Fine', 'fine'), ('X-Name', 'te\u{442}')])\n    return [b'x']\n",
+    );
+    let mut server = site.server().start();
+    server.get("/").expect(500);
+    server.expect_log("'X-Name' must be encodable in latin1");
+}
+
+#[test]
 fn wsgiref_validate_finds_no_error() {
     let server = Site::with("validate").server().start();
     for request in [

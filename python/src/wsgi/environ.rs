@@ -3,7 +3,7 @@
 //! A web server sends nearly the same variables in the same order with each request. So the block of the last request is
 //! kept with its Python strings, which are used again where a variable's bytes are equal.
 
-use std::collections::HashMap;
+use std::collections::{HashMap, HashSet};
 
 use pyo3::exceptions::PyMemoryError;
 use pyo3::ffi;
@@ -14,8 +14,12 @@ use ruwsgi::ipc::AppSpec;
 
 use super::file_wrapper::FileWrapper;
 
-/// Number of names that are cached; without a limit a client could fill the memory.
-const NAMES: usize = 2048;
+/// Number of names that are cached and interned per thread; without a limit a client could fill the memory.
+const NAMES: usize = 512;
+/// Longest name that is cached and interned, bytes. An interned string may live as long as the process.
+const NAME: usize = 64;
+/// Number of variables whose repetition is logged, per thread.
+const WARNINGS: usize = 50;
 /// Longest block that is cached, bytes.
 const BLOCK: usize = 8192;
 
@@ -32,6 +36,8 @@ pub struct Environs {
     template: Py<PyDict>,
     names: HashMap<Vec<u8>, Py<PyString>>,
     last: Last,
+    /// Names of repeated variables that have been logged.
+    warned: HashSet<String>,
     keys: Keys,
     https: Py<PyString>,
 }
@@ -85,6 +91,7 @@ impl Environs {
             template: dict.unbind(),
             names: HashMap::new(),
             last: Last::default(),
+            warned: HashSet::new(),
             keys: Keys {
                 input: key("wsgi.input"),
                 scheme: key("wsgi.url_scheme"),
@@ -106,11 +113,9 @@ impl Environs {
         input: &Bound<'py, PyAny>,
         split: Option<Split<'_>>,
     ) -> PyResult<Bound<'py, PyDict>> {
-        let dict = self.template.bind(py).copy()?;
-        if let Err(error) = self.set_vars(&dict, request) {
-            // the strings no longer match the cached block
-            self.last = Last::default();
-            return Err(error);
+        let mut dict = self.filled(py, request)?;
+        if self.has_repeated(&dict, request) {
+            dict = self.merged(py, request)?;
         }
         set(&dict, &self.keys.input, input)?;
         if request.is_https() {
@@ -123,6 +128,36 @@ impl Environs {
             set(&dict, &self.keys.path_info, &path_info)?;
         }
         Ok(dict)
+    }
+
+    /// Whether a variable occurs more than once in the request: the dictionary of its variables is smaller than expected.
+    fn has_repeated(&self, dict: &Bound<'_, PyDict>, request: &Request) -> bool {
+        let template = self.template.bind(dict.py()).len();
+        dict.len() + usize::from(request.has_script_name()) < template + request.vars.len()
+    }
+
+    /// A copy of the template with the request's variables.
+    fn filled<'py>(&mut self, py: Python<'py>, request: &Request) -> PyResult<Bound<'py, PyDict>> {
+        let dict = self.template.bind(py).copy()?;
+        if let Err(error) = self.set_vars(&dict, request) {
+            // the strings no longer match the cached block
+            self.last = Last::default();
+            return Err(error);
+        }
+        Ok(dict)
+    }
+
+    /// As `filled`, with repeated variables merged.
+    fn merged<'py>(&mut self, py: Python<'py>, request: &Request) -> PyResult<Bound<'py, PyDict>> {
+        let (request, conflicts) = request.merged();
+        for name in conflicts {
+            if self.warned.len() < WARNINGS && self.warned.insert(name.clone()) {
+                tracing::warn!(
+                    "the web server sends {name} more than once with different values: the first one is used; remove the others from its configuration (logged once)"
+                );
+            }
+        }
+        self.filled(py, &request)
     }
 
     fn set_vars(&mut self, dict: &Bound<'_, PyDict>, request: &Request) -> PyResult<()> {
@@ -197,14 +232,15 @@ impl Environs {
             return Ok(object.clone_ref(py));
         }
         let object = latin1(py, name)?;
+        if name.len() > NAME || self.names.len() >= NAMES {
+            return Ok(object.unbind());
+        }
         let object = match object.to_str() {
             // interned, it is the same object as the application's literals
             Ok(text) => PyString::intern(py, text).unbind(),
             Err(_) => object.unbind(),
         };
-        if self.names.len() < NAMES {
-            self.names.insert(name.to_vec(), object.clone_ref(py));
-        }
+        self.names.insert(name.to_vec(), object.clone_ref(py));
         Ok(object)
     }
 }

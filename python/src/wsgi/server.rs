@@ -152,9 +152,16 @@ impl Server {
         if let Ok(mut response) = self.callables.responder.get().response() {
             response.app = 0;
         }
+        let prefixed;
         let split = match choice.script_name {
             Some(len) => Some(Split {
-                script_name: &path[..len],
+                script_name: if choice.keeps_prefix {
+                    let prefix = script_name.strip_suffix(b"/").unwrap_or(script_name);
+                    prefixed = [prefix, &path[..len]].concat();
+                    &prefixed
+                } else {
+                    &path[..len]
+                },
                 path_info: &path[len..],
             }),
             None if request.modifier1 == 30 => Some(Split {

@@ -75,7 +75,8 @@ impl Fields {
                 if self.host.replace((start, start + value.len())).is_some() {
                     return Err(MANY_HOSTS);
                 }
-                if !value.is_empty() && !target::authority_is_valid(value) {
+                // an empty value is for targets without an authority (RFC 9112, 3.2), and http has none of these
+                if !target::authority_is_valid(value) {
                     return Err(BAD_HOST);
                 }
             }

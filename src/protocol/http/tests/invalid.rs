@@ -129,7 +129,9 @@ const HOSTS: &[Row] = &[
     ("GET / HTTP/1.1\r\nHost: <script>\r\n\r\n", 400, "bad Host header"),
     ("GET http://a/ HTTP/1.1\r\nHost: b\r\n\r\n", 400, "Host header and request target disagree"),
     ("GET http://a:80/ HTTP/1.1\r\nHost: a\r\n\r\n", 400, "Host header and request target disagree"),
-    ("GET http://a/ HTTP/1.1\r\nHost:\r\n\r\n", 400, "Host header and request target disagree"),
+    ("GET / HTTP/1.1\r\nHost:\r\n\r\n", 400, "bad Host header"),
+    ("GET / HTTP/1.0\r\nHost: \r\n\r\n", 400, "bad Host header"),
+    ("GET http://a/ HTTP/1.1\r\nHost:\r\n\r\n", 400, "bad Host header"),
 ];
 
 /// RFC 9112 5: name, colon, value, each on one line.

@@ -123,7 +123,7 @@ fn the_host_is_the_absolute_targets_else_the_headers() {
     assert_eq!(host("http://a/ HTTP/1.0", "").as_deref(), Some("a"));
     assert_eq!(host("/ HTTP/1.0", ""), None);
     assert_eq!(host("/ HTTP/1.0", "host:h\r\n").as_deref(), Some("h"));
-    assert_eq!(host("/ HTTP/1.1", "HOST: \t \r\n").as_deref(), Some(""));
+    assert_eq!(host("/ HTTP/1.1", "HOST: \t h \r\n").as_deref(), Some("h"));
     for good in [
         "h",
         "h:",
