@@ -37,6 +37,8 @@ pub(super) struct Instance {
     config: Config,
     /// The configuration of the running reload.
     next: Option<Next>,
+    /// Number of reloads that have succeeded.
+    reloads: u32,
     /// The daemons of the running generation (`attach-daemon` and the like).
     daemons: Vec<DaemonSpec>,
     module: Rc<ExtensionModule>,
@@ -55,6 +57,7 @@ impl Instance {
             invocation,
             config,
             next: None,
+            reloads: 0,
             daemons: Vec::new(),
             module,
             interpreters: InterpreterCache::new(resources.emperor.shim.take()),
@@ -154,7 +157,7 @@ impl Instance {
         let sockets = self.resources.sockets.clone();
         Plan::new(
             &self.config,
-            false,
+            0,
             sockets,
             Rc::clone(&self.module),
             &mut self.interpreters,
@@ -199,7 +202,7 @@ impl Instance {
         let next = self.next.as_ref().context("no reload is prepared")?;
         Plan::new(
             &next.config,
-            true,
+            self.reloads + 1,
             next.sockets.clone(),
             Rc::clone(&self.module),
             &mut self.interpreters,
@@ -266,6 +269,7 @@ impl Instance {
             let before = std::mem::replace(&mut self.resources.sockets, next.sockets);
             net::vacuum_dropped(&before, &self.resources.sockets);
             self.config = next.config;
+            self.reloads += 1;
             self.resources.emperor.on_demand.address = next.address;
             self.daemons = next.daemons;
             self.update_kept_sockets();

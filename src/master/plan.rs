@@ -56,16 +56,17 @@ impl Plan {
     /// When the interpreter cannot be found.
     pub(super) fn new(
         config: &Config,
-        is_a_reload: bool,
+        reloads: u32,
         sockets: Vec<Rc<BoundSocket>>,
         module: Rc<ExtensionModule>,
         interpreters: &mut InterpreterCache,
     ) -> Result<Self> {
         let directory = std::env::current_dir().context("the current directory is gone")?;
-        let environment = environment(config, std::env::vars_os());
+        let mut environment = environment(config, std::env::vars_os());
+        environment.extend(facts(reloads));
         let interpreter = interpreters.find(config, &environment)?;
         Ok(Self {
-            app: app(config, is_a_reload, &sockets),
+            app: app(config, reloads > 0, &sockets),
             interpreter,
             module,
             directory,
@@ -79,6 +80,15 @@ impl Plan {
             sockets,
         })
     }
+}
+
+/// What uWSGI tells libraries by environment variables: the name it was started by, and the number of reloads.
+fn facts(reloads: u32) -> [(OsString, OsString); 2] {
+    let program = std::env::args_os().next().unwrap_or_default();
+    [
+        ("UWSGI_ORIGINAL_PROC_NAME".into(), program),
+        ("UWSGI_RELOADS".into(), reloads.to_string().into()),
+    ]
 }
 
 /// The environment of the application: that of the master without the variables for the master, changed by `unenv` and
@@ -152,13 +162,32 @@ fn app(config: &Config, is_a_reload: bool, sockets: &[Rc<BoundSocket>]) -> AppSp
     }
 }
 
-/// Every configured option with all its values.
+/// Options of uWSGI that are always in force. Libraries look for them in `uwsgi.opt`.
+const IMPLIED: &[&str] = &[
+    "master",
+    "enable-threads",
+    "single-interpreter",
+    "py-call-osafterfork",
+    "py-call-uwsgi-fork-hooks",
+];
+
+/// Every configured option with all its values, and the options that are in force without being configured. An implied
+/// option has no value.
 fn options(config: &Config) -> Vec<(String, Vec<String>)> {
     let mut options: Vec<(String, Vec<String>)> = Vec::new();
     for (name, value, _) in config.entries() {
         match options.iter_mut().find(|(known, _)| known == name) {
             Some((_, values)) => values.push(value.clone()),
             None => options.push((name.clone(), vec![value.clone()])),
+        }
+    }
+    let is_true = |values: &Vec<String>| values.iter().all(|value| value == "true");
+    options.retain(|(name, values)| is_true(values) || !IMPLIED.contains(&name.as_str()));
+    let by_default = [("need-app", config.need_app()), ("vacuum", config.vacuum())];
+    let by_default = by_default.iter().filter(|(_, on)| *on);
+    for name in by_default.map(|(name, _)| name).chain(IMPLIED) {
+        if !options.iter().any(|(known, _)| known == name) {
+            options.push(((*name).to_owned(), Vec::new()));
         }
     }
     options

@@ -1,4 +1,4 @@
-//! Processes that the application forks.
+//! Forked processes: the children that the application forks.
 
 use nix::sys::signal::Signal;
 

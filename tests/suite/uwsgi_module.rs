@@ -55,6 +55,68 @@ fn opt_has_the_configured_options() {
 }
 
 #[test]
+fn libraries_find_what_they_look_for() {
+    let site = Site::of(
+        "import json, os, uwsgi\n\
+         def application(environ, start_response):\n    \
+             start_response('200 OK', [])\n    \
+             opt = {key: repr(value) for key, value in uwsgi.opt.items()}\n    \
+             env = {key: os.environ[key] for key in ('UWSGI_ORIGINAL_PROC_NAME', 'UWSGI_RELOADS')}\n    \
+             own = getattr(uwsgi, 'ruwsgi_version', b'').decode()\n    \
+             return [json.dumps([opt, env, uwsgi.version.decode(), uwsgi.version_info[:4], own]).encode()]\n",
+    );
+    let launch = site.server().set("enable-threads", "true");
+    let launch = launch
+        .set("skip-atexit", "true")
+        .set("skip-atexit-teardown", "true");
+    let server = launch.start();
+    let found = facts(&server, "/");
+    assert_eq!(found[0]["enable-threads"], "b'true'");
+    assert_eq!(found[0]["skip-atexit"], "b'true'");
+    assert_eq!(found[1]["UWSGI_RELOADS"], "0");
+    assert!(
+        found[1]["UWSGI_ORIGINAL_PROC_NAME"]
+            .as_str()
+            .unwrap()
+            .contains("uwsgi")
+    );
+    assert_eq!(
+        (&found[2], &found[3]),
+        (&json!("2.0.31"), &json!([2, 0, 31, 0]))
+    );
+    if differs(
+        "uwsgi.opt lists master, enable-threads, single-interpreter and py-call-uwsgi-fork-hooks, which are always in force; \
+         uwsgi.ruwsgi_version is the version of ruwsgi.",
+    ) {
+        return;
+    }
+    for implied in [
+        "master",
+        "single-interpreter",
+        "py-call-uwsgi-fork-hooks",
+        "need-app",
+    ] {
+        assert_eq!(found[0][implied], "True", "{implied}");
+    }
+    assert_eq!(found[4], env!("CARGO_PKG_VERSION"));
+    server.signal(nix::sys::signal::Signal::SIGHUP);
+    server.wait_for_log("reloaded: ");
+    server.eventually("the application knows of the reload", || {
+        facts(&server, "/")[1]["UWSGI_RELOADS"] == "1"
+    });
+}
+
+#[test]
+fn an_option_that_is_always_in_force_cannot_be_listed_as_false() {
+    if under_uwsgi() {
+        return; // it is off there
+    }
+    let launch = Site::with("uwsgi_module").server();
+    let facts = facts(&launch.set("enable-threads", "false").start(), "/");
+    assert_eq!(facts["opt"]["enable-threads"], "True");
+}
+
+#[test]
 fn requests_are_counted() {
     let server = Site::with("uwsgi_module").server().start();
     let count = |facts: &Value, key: &str| facts[key].as_u64().unwrap();

@@ -10,8 +10,12 @@ use pyo3::prelude::*;
 use pyo3::types::{PyBytes, PyDict, PyList, PyModule};
 use ruwsgi::ipc::AppSpec;
 
-/// The version, as in the log; `uwsgi.version` has it as bytes.
-pub const VERSION: &str = env!("CARGO_PKG_VERSION");
+/// `uwsgi.ruwsgi_version`, as bytes: the version of ruwsgi.
+const VERSION: &str = env!("CARGO_PKG_VERSION");
+
+/// `uwsgi.version`, as bytes: the release of uWSGI whose interface this module has. Libraries refuse older ones, whose
+/// faults it does not have.
+pub const UWSGI_VERSION: &str = "2.0.31";
 
 /// `uwsgi.worker_id()`: the slot of this worker, 0 in the zygote. Set after each fork.
 pub static WORKER: AtomicU32 = AtomicU32::new(0);
@@ -91,15 +95,16 @@ fn call_hook(py: Python<'_>, name: &str) -> PyResult<()> {
 
 fn add_facts(uwsgi: &Bound<'_, PyModule>, spec: &AppSpec, is_a_reload: bool) -> PyResult<()> {
     let py = uwsgi.py();
-    let mut numbers = VERSION
-        .split(['.', '-'])
+    let mut numbers = UWSGI_VERSION
+        .split('.')
         .map(|number| number.parse::<u32>().unwrap_or(0));
     let mut number = || numbers.next().unwrap_or(0);
     let started_on = SystemTime::now()
         .duration_since(UNIX_EPOCH)
         .map_or(0, |since| since.as_secs());
     let hostname = ruwsgi::sys::thread::hostname();
-    uwsgi.add("version", PyBytes::new(py, VERSION.as_bytes()))?;
+    uwsgi.add("version", PyBytes::new(py, UWSGI_VERSION.as_bytes()))?;
+    uwsgi.add("ruwsgi_version", PyBytes::new(py, VERSION.as_bytes()))?;
     uwsgi.add(
         "version_info",
         (number(), number(), number(), 0, PyBytes::new(py, b"")),

@@ -13,6 +13,7 @@ use ruwsgi::http::request::{Request, Span};
 use ruwsgi::ipc::AppSpec;
 
 use super::file_wrapper::FileWrapper;
+use crate::api::uwsgi_module::UWSGI_VERSION;
 
 /// Number of names that are cached and interned per thread; without a limit a client could fill the memory.
 const NAMES: usize = 512;
@@ -74,10 +75,7 @@ impl Environs {
         dict.set_item("wsgi.run_once", false)?;
         dict.set_item("wsgi.file_wrapper", py.get_type::<FileWrapper>())?;
         dict.set_item("wsgi.input_terminated", true)?;
-        dict.set_item(
-            "uwsgi.version",
-            PyBytes::new(py, env!("CARGO_PKG_VERSION").as_bytes()),
-        )?;
+        dict.set_item("uwsgi.version", PyBytes::new(py, UWSGI_VERSION.as_bytes()))?;
         dict.set_item(
             "uwsgi.node",
             PyBytes::new(py, ruwsgi::sys::thread::hostname().as_bytes()),

@@ -9,6 +9,17 @@ use crate::config::table::row::{Row, State};
 use crate::config::table::suggest::{self, Suggestion};
 use crate::config::values::text::before_comment;
 
+/// Options without effect that libraries look for in `uwsgi.opt`, or that the file needs to work under uWSGI too.
+const READ_BY_LIBRARIES: &[&str] = &[
+    "master",
+    "enable-threads",
+    "single-interpreter",
+    "py-call-osafterfork",
+    "py-call-uwsgi-fork-hooks",
+    "skip-atexit",
+    "skip-atexit-teardown",
+];
+
 /// Converts a file line by line, with a comment above each changed line.
 pub(super) fn clean(text: &str) -> String {
     let text = text.trim_start_matches('\u{feff}');
@@ -42,6 +53,7 @@ fn references(text: &str) -> HashSet<&str> {
 
 fn pair(original: &str, key: &str, value: &str, referenced: &HashSet<&str>) -> String {
     match options::find(key) {
+        Some(_) if READ_BY_LIBRARIES.contains(&key) => format!("{original}\n"),
         Some(row) => match row.state {
             State::Accepted(why) if referenced.contains(key) => {
                 format!("# {key} has no effect: {why}\n{original}\n")

@@ -116,7 +116,7 @@ fn a_file_of_uwsgi_is_cleaned_with_a_comment_for_each_change() {
     );
     for line in [
         "# my site",
-        "# removed, because ruwsgi always has a master: master = true",
+        "[uwsgi]\nmaster = true",
         "chdir = %(base)/app",
         "# comment moved to its own line: ; all\nprocesses = 4",
         "# removed, because it is the default: vacuum = true",

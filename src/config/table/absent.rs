@@ -49,7 +49,7 @@ pub(crate) static ABSENT: &[Row] = &[
     ], Value, "use if-hostname, or if-env with a variable that is set on the host"),
     Row::absent(&["skip-zero"], Nothing, "remove this option"),
     Row::absent(&[
-        "skip-atexit", "skip-atexit-teardown", "force-gateway", "no-fd-passing", "no-server", "command-mode", "use-abort", "clock-list",
+        "force-gateway", "no-fd-passing", "no-server", "command-mode", "use-abort", "clock-list",
         "clocks-list", "plugins-list", "plugin-list", "dump-options", "cflags", "dot-h", "config-py",
     ], Nothing, "remove this option"),
     Row::absent(&["pause", "suspend", "resume"], Value, "stop the instance instead"),

@@ -149,6 +149,11 @@ pub(crate) static ACCEPTED: &[Row] = &[
         "Python's fork hooks are always called",
     ),
     Row::accepted(
+        &["skip-atexit", "skip-atexit-teardown"],
+        Nothing,
+        "the interpreter is not torn down at exit",
+    ),
+    Row::accepted(
         &["no-defer-accept"],
         Nothing,
         "TCP_DEFER_ACCEPT is not used",
