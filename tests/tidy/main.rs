@@ -131,7 +131,6 @@ const FOR_PYTHON: &[&str] = &[
     "src/protocol",
     "src/shared",
     "src/sys",
-    "src/watch",
 ];
 
 #[test]
