@@ -217,7 +217,9 @@ fn a_failed_start_leaves_only_the_kept_socket() {
     wait_for_state(&emperor, "a", "backing off");
     site.write("vassals/a.ini", &good.replace("a.sock", "b.sock"));
     wait_for_state(&emperor, "a", "on demand");
-    assert!(!site.has("a.sock"));
+    emperor
+        .server
+        .eventually("the old socket is gone", || !site.has("a.sock"));
     assert_eq!(emperor.ask("b"), "one");
     wait_for_state(&emperor, "a", "on demand");
     site.write("vassals/a.ini", &good.replace("[uwsgi]", "[uwsgi"));
