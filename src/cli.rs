@@ -8,7 +8,7 @@ use clap::{Arg, ArgAction, Command};
 use crate::config::{self, Invocation};
 use crate::process::VassalEnvironment;
 
-use output::{complain, say};
+use output::{print_error, say};
 
 mod check;
 mod fallback;
@@ -124,7 +124,9 @@ fn run_verb(invocation: &Invocation) -> ExitCode {
     let matches = match command().try_get_matches_from(&invocation.argv) {
         Ok(matches) => matches,
         Err(error) if error.kind() == ErrorKind::DisplayHelp => return say(&error.to_string()),
-        Err(error) => return complain(error.to_string().trim_end().trim_start_matches("error: ")),
+        Err(error) => {
+            return print_error(error.to_string().trim_end().trim_start_matches("error: "));
+        }
     };
     match matches.subcommand() {
         Some(("check", arguments)) => {
@@ -157,7 +159,7 @@ fn run_verb(invocation: &Invocation) -> ExitCode {
         Some((verb, arguments)) if vassals::is_verb(verb) => vassals::run(verb, arguments),
         Some(("options-page", _)) => say(&config::docs::page()),
         Some(("defaults-page", _)) => say(&config::compat::page()),
-        _ => complain("there is no such command"),
+        _ => print_error("there is no such command"),
     }
 }
 

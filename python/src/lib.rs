@@ -41,7 +41,7 @@ mod _ruwsgi {
     #[pyfunction]
     fn main(py: Python<'_>, channel: i32) {
         let status = crate::zygote::main(py, channel);
-        crate::python::wind_up(py);
+        crate::python::shutdown_interpreter(py);
         ruwsgi::sys::thread::exit_now(status)
     }
 }

@@ -29,7 +29,7 @@ impl ParentLink {
         }
     }
 
-    fn lose_master(&mut self, engine: &Engine, why: &str) {
+    fn on_master_lost(&mut self, engine: &Engine, why: &str) {
         tracing::info!("finishing the requests that have begun, then exiting: {why}");
         self.orphaned = Some(Instant::now());
         engine.stop();
@@ -54,11 +54,11 @@ impl Control for ParentLink {
             }
             Ok(Some((ToWorker::Log, fds))) => ruwsgi::sys::stdio::write_output_to_first(fds),
             Ok(None) => {
-                self.lose_master(engine, "the master is gone");
+                self.on_master_lost(engine, "the master is gone");
                 return false;
             }
             Err(error) => {
-                self.lose_master(engine, &error.to_string());
+                self.on_master_lost(engine, &error.to_string());
                 return false;
             }
         }

@@ -44,14 +44,14 @@ pub fn freeze(py: Python<'_>) -> PyResult<()> {
     let gc = py.import("gc")?;
     gc.call_method0("collect")?;
     gc.call_method0("freeze")?;
-    ruwsgi::sys::thread::give_memory_back();
+    ruwsgi::sys::thread::trim_heap();
     Ok(())
 }
 
 /// Ends the interpreter as `multiprocessing` does in its children: waits for the application's threads, calls its `atexit`
 /// functions, and flushes its streams. `Py_Finalize` would take tens of milliseconds to free what the kernel frees at
 /// once, and would interrupt daemon threads.
-pub fn wind_up(py: Python<'_>) {
+pub fn shutdown_interpreter(py: Python<'_>) {
     let steps: [(&str, &str); 2] = [("threading", "_shutdown"), ("atexit", "_run_exitfuncs")];
     let imported = |name: &str| {
         let modules = py.import("sys")?.getattr("modules")?;

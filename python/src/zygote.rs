@@ -40,7 +40,7 @@ pub fn main(py: Python<'_>, channel_fd: i32) -> i32 {
         tracing::error!("cannot prepare for forks of the application: {error}");
         return ruwsgi::exit::FAILED;
     }
-    match live(py, channel) {
+    match serve_forks(py, channel) {
         Ok(status) => status,
         Err(error) => {
             tracing::error!("the channel to the master failed: {error}");
@@ -49,7 +49,7 @@ pub fn main(py: Python<'_>, channel_fd: i32) -> i32 {
     }
 }
 
-fn live(py: Python<'_>, channel: PrivateFd) -> io::Result<i32> {
+fn serve_forks(py: Python<'_>, channel: PrivateFd) -> io::Result<i32> {
     ruwsgi::sys::stream::close_on_exec(channel.as_fd())?;
     let Some(load) = receive_load_request(&channel)? else {
         return Ok(ruwsgi::exit::OK);
@@ -93,7 +93,7 @@ fn live(py: Python<'_>, channel: PrivateFd) -> io::Result<i32> {
             Ok(Side::Worker) => {
                 // the master must notice when the zygote's end is closed
                 drop(channel);
-                return Ok(be_worker(py, request, load, apps, &errors));
+                return Ok(run_worker(py, request, load, apps, &errors));
             }
             Err(error) => {
                 let errno = error.raw_os_error().unwrap_or(libc::EIO);
@@ -151,7 +151,7 @@ struct ForkRequest {
 }
 
 /// Runs a worker, right after the fork; returns its exit status.
-fn be_worker(
+fn run_worker(
     py: Python<'_>,
     request: ForkRequest,
     load: LoadRequest,

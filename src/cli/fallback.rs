@@ -10,11 +10,11 @@ use crate::config::{self, Invocation};
 use crate::sys::environment;
 
 /// The environment variable of a process that runs the fallback.
-const TAKEN: &str = "RUWSGI_FALLBACK";
+const FALLBACK_VARIABLE: &str = "RUWSGI_FALLBACK";
 
 /// Whether this process can fall back. Removes the variable: call it once, before threads exist.
-pub(super) fn is_left() -> bool {
-    environment::take(TAKEN).is_none()
+pub(super) fn can_fall_back() -> bool {
+    environment::take(FALLBACK_VARIABLE).is_none()
 }
 
 /// The invocation with the `fallback-config` of an invalid configuration, if it has one.
@@ -36,7 +36,7 @@ pub(super) fn exec(invocation: &Invocation, file: &str) -> io::Error {
         .arg0(invocation.argv.first().map_or("ruwsgi", String::as_str))
         .arg("--")
         .arg(file)
-        .env(TAKEN, "1")
+        .env(FALLBACK_VARIABLE, "1")
         .current_dir(&invocation.cwd)
         .exec()
 }

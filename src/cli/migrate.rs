@@ -5,7 +5,7 @@ use std::process::ExitCode;
 use crate::config::Invocation;
 use crate::config::migrate::{Origin, migrate};
 
-use super::output::{complain, say};
+use super::output::{print_error, say};
 
 /// Prints the ini file for a configuration; that of gunicorn is a file or a command line.
 pub(super) fn run(invocation: &Invocation, from: Option<&str>, words: &[String]) -> ExitCode {
@@ -17,13 +17,13 @@ pub(super) fn run(invocation: &Invocation, from: Option<&str>, words: &[String])
         (Some("gunicorn"), false) => return say(&migrate(Origin::GunicornCommand, &joined)),
         (Some("supervisor"), _) => Origin::Supervisor,
         (Some(other), _) => {
-            return complain(&format!(
+            return print_error(&format!(
                 "unknown format {other}; write --from uwsgi, gunicorn or supervisor"
             ));
         }
     };
     match std::fs::read(&file) {
         Ok(bytes) => say(&migrate(origin, &String::from_utf8_lossy(&bytes))),
-        Err(error) => complain(&format!("{joined} cannot be read: {error}")),
+        Err(error) => print_error(&format!("{joined} cannot be read: {error}")),
     }
 }

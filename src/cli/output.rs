@@ -16,16 +16,16 @@ pub(super) fn say(text: &str) -> ExitCode {
 }
 
 /// Writes a message to standard error; returns the status of a failure.
-pub(super) fn complain(text: &str) -> ExitCode {
+pub(super) fn print_error(text: &str) -> ExitCode {
     // without a standard error the message is lost
     let _ = writeln!(std::io::stderr().lock(), "ruwsgi: {text}");
     ExitCode::FAILURE
 }
 
 /// Writes each finding to standard error; returns the status of a failure.
-pub(super) fn complain_of(findings: &[Finding]) -> ExitCode {
+pub(super) fn print_errors(findings: &[Finding]) -> ExitCode {
     for finding in findings {
-        complain(&finding.to_string());
+        print_error(&finding.to_string());
     }
     ExitCode::FAILURE
 }

@@ -10,7 +10,7 @@ use crate::exit;
 use crate::master::emperor_link::EmperorLink;
 use crate::process::VassalEnvironment;
 
-use super::output::{complain, complain_of, say};
+use super::output::{print_error, print_errors, say};
 use super::{fallback, vassals};
 
 /// Reads the configuration and serves; `--stop`, `--reload` and `--show-config` are done instead if given.
@@ -18,16 +18,16 @@ pub(super) fn serve(invocation: Invocation, vassal: &VassalEnvironment) -> ExitC
     let emperor = EmperorLink::new(vassal);
     if let Err(sentence) = vassals::run_start_hook(vassal) {
         emperor.failed(&sentence);
-        return complain(&sentence);
+        return print_error(&sentence);
     }
     let (config, invocation, second) = match load(invocation) {
         Ok(loaded) => loaded,
         Err(findings) => {
             emperor.failed(&vassals::sentence(&findings));
-            return complain_of(&findings);
+            return print_errors(&findings);
         }
     };
-    complain_of(config.warnings());
+    print_errors(config.warnings());
     if let Some(file) = config.stop() {
         return signal(file, Signal::SIGINT);
     }
@@ -38,7 +38,7 @@ pub(super) fn serve(invocation: Invocation, vassal: &VassalEnvironment) -> ExitC
         return say(&config_text(&config));
     }
     if invocation.argv.len() < 2 && config.entries().is_empty() {
-        return complain(
+        return print_error(
             "nothing to serve; write ruwsgi site.ini, or ruwsgi --http :8000 --wsgi-file app.py, or see ruwsgi --help",
         );
     }
@@ -53,14 +53,14 @@ pub(super) fn serve(invocation: Invocation, vassal: &VassalEnvironment) -> ExitC
     } else if emperor.is_vassal() {
         let sentence = "a vassal cannot be an emperor: name all directories to the first one";
         emperor.failed(sentence);
-        return complain(sentence);
+        return print_error(sentence);
     } else {
         crate::emperor::run(&config, &invocation)
     };
     if let Some((invocation, file)) = fallback.filter(|_| status == exit::FAILED) {
-        complain(&format!("starting with {file} instead (fallback-config)"));
+        print_error(&format!("starting with {file} instead (fallback-config)"));
         let error = fallback::exec(&invocation, &file);
-        return complain(&format!("cannot execute ruwsgi again: {error}"));
+        return print_error(&format!("cannot execute ruwsgi again: {error}"));
     }
     ExitCode::from(u8::try_from(status).unwrap_or(1))
 }
@@ -77,7 +77,7 @@ fn print_texts(config: &Config) {
 
 /// Loads the configuration, or its `fallback-config`. Returns it, its invocation, and whether it is the fallback.
 fn load(invocation: Invocation) -> Result<(Config, Invocation, bool), Vec<Finding>> {
-    let second = !fallback::is_left();
+    let second = !fallback::can_fall_back();
     let report = match config::load(&invocation) {
         Ok(config) => return Ok((config, invocation, second)),
         Err(report) => report,
@@ -85,9 +85,9 @@ fn load(invocation: Invocation) -> Result<(Config, Invocation, bool), Vec<Findin
     let Some(other) = fallback::of(&invocation).filter(|_| !second) else {
         return Err(report.findings);
     };
-    complain_of(&report.findings);
+    print_errors(&report.findings);
     let file = other.argv.last().map_or("", String::as_str);
-    complain(&format!("starting with {file} instead (fallback-config)"));
+    print_error(&format!("starting with {file} instead (fallback-config)"));
     match config::load(&other) {
         Ok(config) => Ok((config, other, true)),
         Err(report) => Err(report.findings),
@@ -108,6 +108,6 @@ fn config_text(config: &Config) -> String {
 fn signal(file: &str, signal: Signal) -> ExitCode {
     match crate::process::pidfile::signal(Path::new(file), signal) {
         Ok(_) => ExitCode::SUCCESS,
-        Err(error) => complain(&error.to_string()),
+        Err(error) => print_error(&error.to_string()),
     }
 }

@@ -4,7 +4,7 @@ use std::process::ExitCode;
 
 use crate::config::{self, Invocation};
 
-use super::output::{complain_of, say};
+use super::output::{print_errors, say};
 
 /// Prints the options that are set; with `origin` also their places, and the defaults of the others.
 pub(super) fn run(invocation: &Invocation, arguments: &[String], origin: bool) -> ExitCode {
@@ -17,9 +17,9 @@ pub(super) fn run(invocation: &Invocation, arguments: &[String], origin: bool) -
         invocation.cwd.clone(),
     )) {
         Ok(config) => config,
-        Err(report) => return complain_of(&report.findings),
+        Err(report) => return print_errors(&report.findings),
     };
-    complain_of(config.warnings());
+    print_errors(config.warnings());
     let mut text = String::from(if origin { "" } else { "[uwsgi]\n" });
     for (name, value, place) in config.effective() {
         match place {

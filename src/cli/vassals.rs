@@ -9,7 +9,7 @@ use crate::control::client::{self, Failure, Question};
 use crate::control::messages::{Count, Verb};
 use crate::process::VassalEnvironment;
 
-use super::output::{complain, say};
+use super::output::{print_error, say};
 
 const VERBS: [(&str, Verb, &str); 8] = [
     ("ls", Verb::List, "List the running vassals and instances."),
@@ -121,7 +121,7 @@ pub(super) fn run(verb: &str, arguments: &ArgMatches) -> ExitCode {
     };
     match client::ask(&question) {
         Ok(text) => say(&text),
-        Err(Failure::Message(sentence)) => complain(&sentence),
+        Err(Failure::Message(sentence)) => print_error(&sentence),
         Err(Failure::Json(text)) => {
             say(&text);
             ExitCode::FAILURE

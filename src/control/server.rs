@@ -43,7 +43,7 @@ pub(crate) trait Host {
 
     /// The response to a pending order, if it is complete. After the time of [`Next::Wait`], `overdue` is true and the
     /// host responds in any case.
-    fn go_on(
+    fn poll(
         &mut self,
         uid: u32,
         pending: &Self::Pending,
@@ -201,7 +201,7 @@ impl<P> Client<P> {
         }
         if let Stage::Waiting(pending, until) = &self.stage {
             let overdue = until.is_some_and(|until| until <= now);
-            match host.go_on(self.uid, pending, overdue, now) {
+            match host.poll(self.uid, pending, overdue, now) {
                 Some(answer) => self.answer(&answer, now),
                 None if self.is_disconnected() => self.stage = Stage::Done,
                 None => {}
@@ -280,7 +280,7 @@ mod tests {
             Next::Answer(Answer::refusal("x".repeat(self.0)))
         }
 
-        fn go_on(&mut self, _: u32, _: &(), _: bool, _: Instant) -> Option<Answer> {
+        fn poll(&mut self, _: u32, _: &(), _: bool, _: Instant) -> Option<Answer> {
             None
         }
     }

@@ -7,10 +7,10 @@ use std::path::{Path, PathBuf};
 use crate::sys::user;
 
 /// Prefix of a user's subdirectory; the user id follows.
-const OF_USER: &str = "uid-";
+const USER_DIR_PREFIX: &str = "uid-";
 
 /// Environment variable: the only directory of control sockets, for instances and for clients.
-const ONLY: &str = "RUWSGI_RUNTIME_DIRECTORY";
+const RUNTIME_DIR_VARIABLE: &str = "RUWSGI_RUNTIME_DIRECTORY";
 
 /// Directories of control sockets; this user's sockets are created in the first one.
 ///
@@ -31,7 +31,7 @@ pub(crate) fn directories() -> Vec<PathBuf> {
 }
 
 fn only_directory() -> Option<PathBuf> {
-    std::env::var_os(ONLY)
+    std::env::var_os(RUNTIME_DIR_VARIABLE)
         .filter(|directory| !directory.is_empty())
         .map(PathBuf::from)
 }
@@ -49,7 +49,7 @@ pub(crate) fn for_instance(base: Option<PathBuf>, uid: u32) -> Result<PathBuf, S
     if uid == user::current_uid() {
         return Ok(base);
     }
-    let own = base.join(format!("{OF_USER}{uid}"));
+    let own = base.join(format!("{USER_DIR_PREFIX}{uid}"));
     let made = fs::DirBuilder::new().mode(0o700).create(&own);
     let shown = own.display();
     let metadata = match made {

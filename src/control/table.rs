@@ -4,7 +4,7 @@ use std::fmt::Write as _;
 
 use crate::log::counted;
 
-use crate::ipc::control::{Doing, Emperor, Instance, Row, Worker};
+use crate::ipc::control::{Emperor, Instance, RequestStatus, Row, Worker};
 
 /// A table of vassals and instances, one per line.
 pub(super) fn all(rows: &[Row]) -> String {
@@ -133,7 +133,7 @@ fn describe(text: &mut String, instance: &Instance) {
         for worker in &generation.workers {
             let _ = writeln!(text, "    worker {}", worker_line(worker));
             for doing in &worker.doing {
-                let _ = writeln!(text, "      {}", doing_line(doing));
+                let _ = writeln!(text, "      {}", request_line(doing));
             }
         }
     }
@@ -155,7 +155,7 @@ fn worker_line(worker: &Worker) -> String {
     line
 }
 
-fn doing_line(doing: &Doing) -> String {
+fn request_line(doing: &RequestStatus) -> String {
     let client = match doing.client.as_str() {
         "" => String::new(),
         client => format!(" from {client}"),

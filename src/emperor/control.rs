@@ -82,13 +82,7 @@ impl Host for Vassals {
         }
     }
 
-    fn go_on(
-        &mut self,
-        uid: u32,
-        pending: &Pending,
-        overdue: bool,
-        now: Instant,
-    ) -> Option<Answer> {
+    fn poll(&mut self, uid: u32, pending: &Pending, overdue: bool, now: Instant) -> Option<Answer> {
         match pending {
             Pending::Report(request) => {
                 let complete = self.has_all_reports() || overdue;

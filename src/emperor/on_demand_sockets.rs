@@ -2,7 +2,7 @@
 
 use std::os::fd::{AsFd, AsRawFd, BorrowedFd, OwnedFd};
 
-use crate::ipc::Kept;
+use crate::ipc::HandedOverSocket;
 use crate::sys::inherited_socket::InheritedSocket;
 use crate::sys::socket::FileId;
 use crate::sys::user::Identity;
@@ -11,7 +11,7 @@ use crate::sys::{deferred_close, fs_identity, packet, socket, unix_socket};
 /// The sockets of one vassal.
 #[derive(Debug, Default)]
 pub(super) struct KeptSockets {
-    sockets: Vec<(OwnedFd, Kept)>,
+    sockets: Vec<(OwnedFd, HandedOverSocket)>,
     /// The user that has bound them; `None`: the emperor's.
     identity: Option<Identity>,
 }
@@ -22,7 +22,7 @@ impl KeptSockets {
     /// # Errors
     /// Returns the descriptors.
     pub(super) fn new(
-        kept: Vec<Kept>,
+        kept: Vec<HandedOverSocket>,
         fds: Vec<OwnedFd>,
         identity: Option<Identity>,
     ) -> Result<Self, Vec<OwnedFd>> {

@@ -4,7 +4,7 @@ use std::os::fd::OwnedFd;
 use std::time::{Duration, Instant};
 
 use crate::control::messages::Answer;
-use crate::ipc::{FromVassal, Kept, Limited, LoadFailure};
+use crate::ipc::{FromVassal, HandedOverSocket, Limited, LoadFailure};
 use crate::sys::cgroup::Limits;
 use crate::sys::deferred_close;
 
@@ -54,7 +54,7 @@ impl Vassal {
     }
 
     /// Takes the sockets that the process hands over; says whether it did.
-    fn take_sockets(&mut self, kept: Vec<Kept>, fds: Vec<OwnedFd>) -> bool {
+    fn take_sockets(&mut self, kept: Vec<HandedOverSocket>, fds: Vec<OwnedFd>) -> bool {
         let identity = self.state.process().and_then(|it| it.identity.clone());
         match KeptSockets::new(kept, fds, identity) {
             Ok(sockets) if self.state.is_running() => {

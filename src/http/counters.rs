@@ -84,7 +84,7 @@ impl Counters {
     /// Records the number of connections in the I/O thread.
     pub fn set_pending(&self, count: usize) {
         if let Some(row) = self.worker() {
-            row.parked.store(count as u32, SeqCst);
+            row.pending_connections.store(count as u32, SeqCst);
         }
     }
 }

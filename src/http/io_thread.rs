@@ -219,7 +219,7 @@ impl<C: Control> IoThread<C> {
         self.dropped_heads = true;
         for index in 0..self.entries.len() {
             let entry = self.entries[index].as_ref();
-            if entry.is_some_and(|entry| is_unbegun(&entry.pending))
+            if entry.is_some_and(|entry| has_no_request(&entry.pending))
                 && let Some(entry) = self.take_out(index)
             {
                 self.forget(&entry.pending);
@@ -229,7 +229,7 @@ impl<C: Control> IoThread<C> {
 
     fn take_inbox(&mut self) {
         for pending in self.engine.inbox.take() {
-            if self.engine.phase() == Phase::Stopping && is_unbegun(&pending) {
+            if self.engine.phase() == Phase::Stopping && has_no_request(&pending) {
                 self.forget(&pending);
             } else {
                 self.add(pending);
@@ -391,7 +391,7 @@ impl<C: Control> IoThread<C> {
 }
 
 /// Whether closing the connection loses nothing: its request head is incomplete, or it is answered.
-fn is_unbegun(pending: &Pending) -> bool {
+fn has_no_request(pending: &Pending) -> bool {
     match pending {
         Pending::Reading(incoming) => !incoming.reader.in_body(),
         Pending::Lingering(_) => true,

@@ -256,7 +256,7 @@ impl Response {
     // ── body ──
 
     /// Adds a block to the body and sends it. With `last` the body ends with this block, and a small one stays in the
-    /// buffer for [`Response::settle`].
+    /// buffer for [`Response::flush_nonblocking`].
     ///
     /// # Errors
     /// The client is gone.
@@ -337,8 +337,8 @@ impl Response {
 
     /// Sends what waits as far as the client takes it. The caller holds no interpreter lock.
     #[inline]
-    pub fn settle(&mut self) -> Flow {
-        self.writer.settle()
+    pub fn flush_nonblocking(&mut self) -> Flow {
+        self.writer.flush_nonblocking()
     }
 
     // ── end ──
@@ -400,7 +400,7 @@ impl Response {
             return;
         }
         self.fail(status, text);
-        let flow = self.settle();
+        let flow = self.flush_nonblocking();
         self.writer.discard();
         if flow == Flow::Done {
             self.writer.shut_down();

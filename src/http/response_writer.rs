@@ -150,20 +150,20 @@ impl ResponseWriter {
             self.buffer.clear();
         }
         self.queue.push_file(file, offset, end);
-        lock.unlocked(|| self.settle());
+        lock.unlocked(|| self.flush_nonblocking());
         self.result()
     }
 
     /// Sends the buffer.
     pub fn flush(&mut self, lock: &impl Unlock) -> Result<(), PeerGone> {
-        lock.unlocked(|| self.settle());
+        lock.unlocked(|| self.flush_nonblocking());
         self.wait_for_room(lock)
     }
 
     /// Sends the buffer and the queue as far as the client takes them, and queues the rest. The caller holds no
     /// interpreter lock.
     #[inline]
-    pub fn settle(&mut self) -> Flow {
+    pub fn flush_nonblocking(&mut self) -> Flow {
         if self.broken {
             self.buffer.clear();
             return Flow::Broken;
@@ -205,7 +205,7 @@ impl ResponseWriter {
                 self.broken = true;
                 break;
             }
-            self.settle();
+            self.flush_nonblocking();
         }
         self.result()
     }

@@ -101,7 +101,7 @@ impl Thread<'_> {
             self.log_unfinished("its connection is closed");
             response.give_up();
         }
-        let flow = response.settle();
+        let flow = response.flush_nonblocking();
         let micros = self.engine.counters.finish(self.number, &response);
         if self.log.is_some() {
             self.log_request(&connection, &response, micros);

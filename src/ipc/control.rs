@@ -228,12 +228,12 @@ pub(crate) struct Worker {
     /// Its memory in KiB, shared pages counted proportionally (PSS).
     pub(crate) memory_kib: Option<u64>,
     /// The requests in flight.
-    pub(crate) doing: Vec<Doing>,
+    pub(crate) doing: Vec<RequestStatus>,
 }
 
 /// A request in flight.
 #[derive(Serialize, Deserialize, Debug, Clone, PartialEq, Default)]
-pub(crate) struct Doing {
+pub(crate) struct RequestStatus {
     /// From 0.
     pub(crate) thread: u32,
     /// Method and URI.

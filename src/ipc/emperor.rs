@@ -74,7 +74,7 @@ pub(crate) enum FromVassal {
     /// The emperor keeps these sockets from now on, in place of those it kept before. Carries their descriptors.
     Sockets {
         /// The sockets, in the order of the descriptors.
-        kept: Vec<Kept>,
+        kept: Vec<HandedOverSocket>,
         /// The sender exits after this; the emperor starts the vassal again at the next connection.
         waits: bool,
     },
@@ -98,7 +98,7 @@ pub(crate) enum FromVassal {
 
 /// A listening socket that the emperor keeps open for a vassal.
 #[derive(Serialize, Deserialize, Debug, Clone, PartialEq)]
-pub struct Kept {
+pub struct HandedOverSocket {
     /// Its address, for the log.
     pub name: String,
     /// The file of a Unix socket.

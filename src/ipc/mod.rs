@@ -27,7 +27,7 @@ use crate::sys::packet;
 
 pub use app::{AppSpec, Listener, Procname, Protocol, Serving, Watching};
 pub(crate) use emperor::{FromEmperor, FromVassal, Limited, Question, Report, ToVassal};
-pub use emperor::{Kept, KeptFile};
+pub use emperor::{HandedOverSocket, KeptFile};
 pub use load_failure::LoadFailure;
 pub use worker::{FromWorker, ToWorker};
 pub use zygote::{FromZygote, ToZygote};

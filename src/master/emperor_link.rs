@@ -6,7 +6,8 @@ use std::time::{Duration, Instant};
 
 use crate::control::messages::Answer;
 use crate::ipc::{
-    self, FromEmperor, FromVassal, Kept, Limited, LoadFailure, Question, Report, ToVassal,
+    self, FromEmperor, FromVassal, HandedOverSocket, Limited, LoadFailure, Question, Report,
+    ToVassal,
 };
 use crate::process::VassalEnvironment;
 use crate::process::interpreter::Shim;
@@ -151,7 +152,7 @@ impl EmperorLink {
     /// `NotConnected` without an emperor; those of sendmsg(2).
     pub(super) fn hand_over(
         &self,
-        kept: Vec<Kept>,
+        kept: Vec<HandedOverSocket>,
         sockets: &[BorrowedFd<'_>],
         waits: bool,
     ) -> io::Result<()> {

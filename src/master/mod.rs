@@ -8,7 +8,6 @@
 mod backoff;
 mod cgroup_limits;
 mod control_socket;
-mod deadline;
 mod death_report;
 pub(crate) mod emperor_link;
 mod extension_module;
@@ -25,6 +24,7 @@ mod reload_files;
 mod reload_watch;
 mod reloads;
 mod report;
+mod request_deadline;
 mod resources;
 mod role;
 mod run;

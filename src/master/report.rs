@@ -90,7 +90,7 @@ pub(super) fn expired(
 }
 
 /// The thread of an expired request did not return.
-pub(super) fn condemned(worker_id: u32, worker: &WorkerProcess, request: &RequestInFlight) {
+pub(super) fn not_returned(worker_id: u32, worker: &WorkerProcess, request: &RequestInFlight) {
     tracing::error!(
         "worker {worker_id} (pid {}): thread {} does not return from {request}; the worker accepts no more requests and is replaced",
         worker.pid,

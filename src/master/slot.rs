@@ -85,7 +85,7 @@ pub(super) enum Event {
     /// The worker has to leave by `deadline`; another one follows.
     Retire { deadline: Instant },
     /// The worker is killed; another one follows if one would have followed before.
-    Condemn,
+    KillWorker,
     /// The slot is released; its worker has to leave by `deadline`.
     Dismiss {
         message: ToWorker,
@@ -142,7 +142,7 @@ impl SlotState {
     }
 
     /// Whether the slot has, or will have, a worker that serves.
-    pub(super) fn covers(&self) -> bool {
+    pub(super) fn will_serve(&self) -> bool {
         match self {
             Self::Empty { .. }
             | Self::Starting { .. }
@@ -187,7 +187,7 @@ pub(super) fn step(slot: SlotState, event: Event, now: Instant) -> (SlotState, A
         },
         Event::Leaves { deadline } => leave(slot, deadline, Action::Nothing),
         Event::Retire { deadline } => leave(slot, deadline, Action::Send(ToWorker::Retire)),
-        Event::Condemn => condemn(slot),
+        Event::KillWorker => kill_worker(slot),
         Event::Dismiss { message, deadline } => dismiss(slot, message, deadline),
         Event::Kill => kill(slot),
         Event::Exited { requests } => (exited(slot, requests, now), Action::Nothing),
@@ -303,7 +303,7 @@ fn leave(slot: SlotState, deadline: Instant, action: Action) -> (SlotState, Acti
     }
 }
 
-fn condemn(slot: SlotState) -> (SlotState, Action) {
+fn kill_worker(slot: SlotState) -> (SlotState, Action) {
     let (worker, replace) = match slot {
         SlotState::Starting { worker }
         | SlotState::Held { worker }

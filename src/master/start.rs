@@ -90,7 +90,7 @@ fn prepare(
         }
     }
     // before the first change, so that a start without the necessary rights has no effect
-    wish(&config).check_rights()?;
+    configured_privileges(&config).check_rights()?;
     if !cgroup_limits::apply_at_start(&config, &resources.emperor)? {
         return Ok(None);
     }
@@ -146,7 +146,7 @@ fn finish(
     }
     instance.enter_directory()?;
     instance.bind()?;
-    if instance.waits_for_demand()? {
+    if instance.hand_over_if_on_demand()? {
         return Ok(None);
     }
     drop_privileges(instance)?;
@@ -275,18 +275,18 @@ fn redirect(log: &str) -> Result<()> {
 
 fn drop_privileges(instance: &mut Instance) -> Result<()> {
     let vassal = instance.resources().emperor.is_vassal();
-    let mut wish = wish(instance.config());
-    if vassal && !user::is_root() && !is_already(wish) {
+    let mut wanted = configured_privileges(instance.config());
+    if vassal && !user::is_root() && !has_configured_user(wanted) {
         tracing::warn!(
             "uid and gid in this file have no effect: the emperor has started this vassal as {}",
             user::current_name()
         );
-        wish = Privileges {
-            caps: wish.caps,
+        wanted = Privileges {
+            caps: wanted.caps,
             ..Privileges::default()
         };
     }
-    let dropped = privileges::drop_privileges(&wish)?;
+    let dropped = privileges::drop_privileges(&wanted)?;
     if dropped.changed {
         tracing::info!("{dropped}");
     }
@@ -297,7 +297,7 @@ fn drop_privileges(instance: &mut Instance) -> Result<()> {
 }
 
 /// The user, groups and capabilities that are configured.
-fn wish(config: &Config) -> Privileges<'_> {
+fn configured_privileges(config: &Config) -> Privileges<'_> {
     Privileges {
         uid: config.uid(),
         gid: config.gid(),
@@ -309,7 +309,10 @@ fn wish(config: &Config) -> Privileges<'_> {
 }
 
 /// Whether this process, which is not root's, has the configured user and groups already.
-fn is_already(wish: Privileges<'_>) -> bool {
-    let dropped = privileges::drop_privileges(&Privileges { caps: &[], ..wish });
+fn has_configured_user(wanted: Privileges<'_>) -> bool {
+    let dropped = privileges::drop_privileges(&Privileges {
+        caps: &[],
+        ..wanted
+    });
     !matches!(dropped, Err(user::DropError::NotRoot { .. }))
 }

@@ -4,8 +4,8 @@ use std::fs::File;
 use std::os::fd::OwnedFd;
 use std::time::Instant;
 
-use super::deadline::RequestDeadline;
 use super::limits::RecycleReason;
+use super::request_deadline::RequestDeadline;
 use super::slot::SlotState;
 
 /// The place of one worker process. Its index is one less than its row of the scoreboard.
@@ -47,7 +47,7 @@ pub(super) enum RemovalReason {
     /// A request exceeded `harakiri` and its thread did not return.
     Harakiri {
         /// Since when no thread of the worker can finish its request; `None` while one can.
-        hopeless_since: Option<Instant>,
+        fully_stuck_since: Option<Instant>,
     },
     /// It retires when its successor serves.
     Recycled(RecycleReason),

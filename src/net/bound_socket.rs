@@ -3,7 +3,7 @@
 use std::os::fd::{AsFd, BorrowedFd, OwnedFd, RawFd};
 use std::path::Path;
 
-use crate::ipc::{Kept, KeptFile, Listener, Protocol};
+use crate::ipc::{HandedOverSocket, KeptFile, Listener, Protocol};
 use crate::sys::socket::{self, FileId, LocalAddress};
 
 use super::endpoint::Endpoint;
@@ -46,8 +46,8 @@ impl BoundSocket {
     }
 
     /// Its description for the emperor, which keeps it while no process serves on it (`on-demand`).
-    pub(crate) fn kept(&self) -> Kept {
-        Kept {
+    pub(crate) fn kept(&self) -> HandedOverSocket {
+        HandedOverSocket {
             name: self.listener.name.clone(),
             file: self.own_file().map(|(path, id)| KeptFile {
                 path: path.to_owned(),

@@ -32,7 +32,7 @@ pub struct WorkerRow {
     /// Requests refused before they reached the application.
     pub refused: AtomicU64,
     /// Connections of an exiting worker with data to send or read, besides those of its threads.
-    pub parked: AtomicU32,
+    pub pending_connections: AtomicU32,
 }
 
 /// The counters and the current request of a thread.
@@ -241,7 +241,7 @@ impl Scoreboard {
         if let Some(row) = self.worker(slot) {
             row.pid.store(0, Relaxed);
             row.refused.store(0, Relaxed);
-            row.parked.store(0, Relaxed);
+            row.pending_connections.store(0, Relaxed);
         }
         self.threads_of(slot).for_each(ThreadRow::reset);
     }

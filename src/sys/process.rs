@@ -79,7 +79,7 @@ pub fn signal(pid: Pid, signal: Signal) -> io::Result<()> {
 /// # Errors
 /// Those of kill(2) but `ESRCH`.
 pub fn kill_hard(pid: Pid) -> io::Result<()> {
-    none_left_is_no_error(kill(pid.raw(), Signal::SIGKILL))
+    ignore_no_such_process(kill(pid.raw(), Signal::SIGKILL))
 }
 
 /// Sends a signal to all processes of the group that `leader` leads, or led. No error if none is left.
@@ -87,10 +87,10 @@ pub fn kill_hard(pid: Pid) -> io::Result<()> {
 /// # Errors
 /// Those of killpg(3) but `ESRCH`.
 pub fn signal_group(leader: Pid, signal: Signal) -> io::Result<()> {
-    none_left_is_no_error(killpg(leader.raw(), signal))
+    ignore_no_such_process(killpg(leader.raw(), signal))
 }
 
-fn none_left_is_no_error(sent: nix::Result<()>) -> io::Result<()> {
+fn ignore_no_such_process(sent: nix::Result<()>) -> io::Result<()> {
     match sent {
         Ok(()) | Err(Errno::ESRCH) => Ok(()),
         Err(error) => Err(error.into()),

@@ -31,7 +31,7 @@ pub fn exit_now(status: i32) -> ! {
 }
 
 /// Has the C library return free memory to the kernel (malloc_trim(3)), so that children do not inherit it.
-pub fn give_memory_back() {
+pub fn trim_heap() {
     #[cfg(target_env = "gnu")]
     // SAFETY: takes a number; any thread may call it.
     unsafe {

@@ -4,7 +4,7 @@ use std::collections::HashSet;
 
 use crate::config::finding::{Fault, Finding, Report, shortened};
 use crate::config::read::entry::Entry;
-use crate::config::read::source::Gathered;
+use crate::config::read::source::RawOptions;
 use crate::config::table::compat;
 use crate::config::table::options::{self, Config};
 use crate::config::table::plugins;
@@ -17,8 +17,8 @@ use super::conflicts;
 ///
 /// # Errors
 /// All findings, if at least one of them is an error.
-pub(crate) fn check(gathered: Gathered) -> Result<Config, Report> {
-    let Gathered {
+pub(crate) fn check(gathered: RawOptions) -> Result<Config, Report> {
+    let RawOptions {
         entries,
         referenced,
         customs,

@@ -20,7 +20,7 @@ use super::magic::FileFacts;
 use super::template::Template;
 
 /// The gathered options.
-pub(crate) struct Gathered {
+pub(crate) struct RawOptions {
     pub(crate) entries: Vec<Entry>,
     /// Names that a `%(...)` or a condition refers to.
     pub(crate) referenced: HashSet<String>,
@@ -32,13 +32,13 @@ pub(crate) struct Gathered {
 }
 
 /// Gathers all options of an invocation and expands their values.
-pub(crate) fn gather(invocation: &Invocation) -> Gathered {
+pub(crate) fn gather(invocation: &Invocation) -> RawOptions {
     let mut source = Source::new(invocation);
     source.environment();
     source.command_line();
     source.finish();
     expand::expand(&mut source.entries, invocation, &mut source.report);
-    Gathered {
+    RawOptions {
         entries: source.entries,
         referenced: source.referenced,
         customs: source

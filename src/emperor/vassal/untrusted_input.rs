@@ -3,7 +3,7 @@
 use std::io;
 use std::os::fd::{BorrowedFd, OwnedFd};
 
-use crate::ipc::{FromVassal, Kept};
+use crate::ipc::{FromVassal, HandedOverSocket};
 use crate::sys::{deferred_close, packet};
 
 /// The longest sentence that is kept, bytes.
@@ -61,7 +61,7 @@ fn shorten(message: &mut FromVassal) {
             truncate(&mut failure.traceback, MAX_TRACEBACK);
         }
         FromVassal::Sockets { kept, .. } => {
-            for Kept { name, file } in kept {
+            for HandedOverSocket { name, file } in kept {
                 truncate(name, MAX_ADDRESS);
                 file.take_if(|file| file.path.as_os_str().len() > MAX_PATH);
             }

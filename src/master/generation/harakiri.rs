@@ -4,8 +4,8 @@ use std::sync::atomic::Ordering::Relaxed;
 use std::time::{Duration, Instant};
 
 use crate::ipc::ToWorker;
-use crate::master::deadline::{self, DeadlineAction, RequestDeadline};
 use crate::master::report::{self, RequestInFlight};
+use crate::master::request_deadline::{self, DeadlineAction, RequestDeadline};
 use crate::master::slot::{self, SlotState, WorkerProcess};
 use crate::master::worker_slot::RemovalReason;
 use crate::sys::clock::monotonic_micros;
@@ -13,8 +13,8 @@ use crate::sys::clock::monotonic_micros;
 use super::Generation;
 use super::processes::row_of;
 
-/// Time between two checks whether a condemned worker has finished its other requests.
-const HOPELESS_CHECK: Duration = Duration::from_millis(50);
+/// Time between two checks whether a stuck worker has finished its other requests.
+const STUCK_CHECK: Duration = Duration::from_millis(50);
 
 impl Generation {
     /// Checks each request in flight against `harakiri`.
@@ -53,7 +53,7 @@ impl Generation {
             return u64::MAX;
         };
         let before = record.deadlines[thread];
-        let (after, action) = deadline::step(before, busy_since, limit, clock);
+        let (after, action) = request_deadline::step(before, busy_since, limit, clock);
         record.deadlines[thread] = after;
         if before != RequestDeadline::InTime && after == RequestDeadline::InTime {
             self.clear_stacks(slot);
@@ -61,9 +61,9 @@ impl Generation {
         match action {
             DeadlineAction::Nothing => {}
             DeadlineAction::Expire => self.expire(slot, thread, busy_since),
-            DeadlineAction::ReplaceWorker => self.condemn(slot, thread, now),
+            DeadlineAction::ReplaceWorker => self.replace_overdue(slot, thread, now),
         }
-        deadline::due(after, busy_since, limit, clock)
+        request_deadline::due(after, busy_since, limit, clock)
     }
 
     fn busy_since(&self, slot: usize, thread: usize) -> u64 {
@@ -112,7 +112,7 @@ impl Generation {
     /// more, and has until its requests exceed their own deadlines.
     pub(super) fn replace_stuck(&mut self, slot: usize, thread: usize, now: Instant) {
         let deadline = now + self.plan.mercy;
-        if !self.condemn_first(slot) {
+        if !self.mark_stuck(slot) {
             return;
         }
         if let Some((worker, request)) = self.worker_and_request(slot, thread) {
@@ -123,20 +123,20 @@ impl Generation {
     }
 
     /// Replaces a worker in which a thread has not returned: it accepts no more, and its successor is forked at once.
-    fn condemn(&mut self, slot: usize, thread: usize, now: Instant) {
+    fn replace_overdue(&mut self, slot: usize, thread: usize, now: Instant) {
         let deadline = now + self.plan.mercy;
-        if !self.condemn_first(slot) {
+        if !self.mark_stuck(slot) {
             return;
         }
         if let Some((worker, request)) = self.worker_and_request(slot, thread) {
-            report::condemned(self.slots[slot].worker_id, &worker, &request);
+            report::not_returned(self.slots[slot].worker_id, &worker, &request);
         }
         self.step_slot(slot, slot::Event::Retire { deadline }, now);
         self.start_successor(slot, now);
     }
 
     /// Marks a worker for removal; `false` if it is marked already.
-    fn condemn_first(&mut self, slot: usize) -> bool {
+    fn mark_stuck(&mut self, slot: usize) -> bool {
         if matches!(
             self.slots[slot].removal(),
             Some(RemovalReason::Harakiri { .. })
@@ -144,40 +144,40 @@ impl Generation {
             return false;
         }
         let reason = RemovalReason::Harakiri {
-            hopeless_since: None,
+            fully_stuck_since: None,
         };
         self.slots[slot].remove_for(reason);
         true
     }
 
-    /// OomKills each condemned worker in which no request can finish any more.
-    pub(super) fn kill_hopeless(&mut self, now: Instant) {
+    /// Kills each stuck worker in which no request can finish any more.
+    pub(super) fn kill_stuck(&mut self, now: Instant) {
         for slot in 0..self.slots.len() {
-            let Some(RemovalReason::Harakiri { hopeless_since }) = self.slots[slot].removal()
+            let Some(RemovalReason::Harakiri { fully_stuck_since }) = self.slots[slot].removal()
             else {
                 continue;
             };
             if !matches!(self.slots[slot].state, SlotState::Leaving { .. }) {
                 continue;
             }
-            let hopeless = self.is_hopeless(slot);
+            let fully_stuck = self.is_fully_stuck(slot);
             // seen twice, because a response may be on its way from a thread to the I/O thread
-            if let Some(since) = hopeless_since
-                && hopeless
-                && now >= since + HOPELESS_CHECK
+            if let Some(since) = fully_stuck_since
+                && fully_stuck
+                && now >= since + STUCK_CHECK
             {
-                self.step_slot(slot, slot::Event::Condemn, now);
+                self.step_slot(slot, slot::Event::KillWorker, now);
                 continue;
             }
             self.slots[slot].remove_for(RemovalReason::Harakiri {
-                hopeless_since: hopeless.then(|| hopeless_since.unwrap_or(now)),
+                fully_stuck_since: fully_stuck.then(|| fully_stuck_since.unwrap_or(now)),
             });
-            self.check_by(now + HOPELESS_CHECK);
+            self.check_by(now + STUCK_CHECK);
         }
     }
 
     /// Whether each busy thread of a worker is stuck, and the worker has no response left to send.
-    fn is_hopeless(&self, slot: usize) -> bool {
+    fn is_fully_stuck(&self, slot: usize) -> bool {
         let Some(record) = &self.slots[slot].record else {
             return false;
         };
@@ -192,8 +192,8 @@ impl Generation {
             }
         }
         let row = self.scoreboard.worker(row_of(slot));
-        let parked = row.map_or(0, |row| row.parked.load(Relaxed));
-        stuck > 0 && others == 0 && parked == 0
+        let pending = row.map_or(0, |row| row.pending_connections.load(Relaxed));
+        stuck > 0 && others == 0 && pending == 0
     }
 
     /// The request that a thread works on.

@@ -45,7 +45,7 @@ impl Generation {
         self.follow_load(now);
         if self.plan.harakiri.is_some() {
             self.check_requests(now);
-            self.kill_hopeless(now);
+            self.kill_stuck(now);
         }
     }
 

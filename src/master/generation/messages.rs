@@ -38,8 +38,8 @@ impl Generation {
         let Some(channel) = &self.channel else { return };
         match ipc::receive::<FromZygote>(channel.as_fd()) {
             Ok(Some((message, _))) => self.handle_zygote_message(message, now),
-            Ok(None) => self.lose_zygote(None, now),
-            Err(error) => self.lose_zygote(Some(error), now),
+            Ok(None) => self.on_zygote_lost(None, now),
+            Err(error) => self.on_zygote_lost(Some(error), now),
         }
     }
 

@@ -13,7 +13,8 @@ impl Generation {
     /// Releases each empty slot whose worker id another slot serves.
     pub(super) fn release_replaced_slots(&mut self, now: Instant) {
         for slot in 0..self.slots.len() {
-            if matches!(self.slots[slot].state, SlotState::Empty { .. }) && self.is_covered(slot) {
+            if matches!(self.slots[slot].state, SlotState::Empty { .. }) && self.has_successor(slot)
+            {
                 let release = slot::Event::Dismiss {
                     message: ToWorker::Retire,
                     deadline: now,
@@ -24,17 +25,18 @@ impl Generation {
     }
 
     /// Whether another slot has, or will have, a worker with the id of this one.
-    pub(super) fn is_covered(&self, slot: usize) -> bool {
+    pub(super) fn has_successor(&self, slot: usize) -> bool {
         let worker_id = self.slots[slot].worker_id;
         let mut others = self.slots.iter().enumerate();
-        others.any(|(other, it)| other != slot && it.worker_id == worker_id && it.state.covers())
+        others
+            .any(|(other, it)| other != slot && it.worker_id == worker_id && it.state.will_serve())
     }
 
     /// Starts the successor of the worker in `slot` in a vacant slot. Without one, it follows in the same slot.
     pub(super) fn start_successor(&mut self, slot: usize, now: Instant) {
         let worker_id = self.slots[slot].worker_id;
         let is_wanted = self.role != GenerationRole::Old && worker_id <= self.wanted;
-        if is_wanted && !self.is_covered(slot) {
+        if is_wanted && !self.has_successor(slot) {
             self.place(worker_id, now);
         }
     }
@@ -65,7 +67,7 @@ impl Generation {
                         SlotState::Leaving { replace, .. } | SlotState::Killed { replace, .. } => {
                             replace
                         }
-                        ref state => state.covers(),
+                        ref state => state.will_serve(),
                     }
             };
             if !self.slots.iter().any(has_slot) && !self.place(worker_id, now) {

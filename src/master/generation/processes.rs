@@ -214,7 +214,7 @@ impl Generation {
                 let sent = self.send_load(channel.as_fd());
                 self.channel = Some(channel);
                 if let Err(error) = sent {
-                    self.lose_zygote(Some(error), now);
+                    self.on_zygote_lost(Some(error), now);
                 }
             }
             Err(error) => {
@@ -234,7 +234,7 @@ impl Generation {
     }
 
     /// The zygote's channel ended or failed; its exit status follows.
-    pub(super) fn lose_zygote(&mut self, error: Option<io::Error>, now: Instant) {
+    pub(super) fn on_zygote_lost(&mut self, error: Option<io::Error>, now: Instant) {
         self.channel = None;
         if let Some(error) = error {
             tracing::error!(

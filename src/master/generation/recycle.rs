@@ -35,7 +35,7 @@ impl Generation {
                 LimitVerdict::Recycle(reason) => self.recycle(slot, reason, now),
                 LimitVerdict::Kill(reason) => {
                     self.slots[slot].remove_for(RemovalReason::OverLimit(reason));
-                    self.step_slot(slot, slot::Event::Condemn, now);
+                    self.step_slot(slot, slot::Event::KillWorker, now);
                 }
             }
             self.check_by(now + again);
@@ -77,7 +77,7 @@ impl Generation {
     /// Starts the successor of a worker, which retires when the successor serves; `false` if no slot is vacant.
     fn supersede(&mut self, slot: usize, reason: RecycleReason, now: Instant) -> bool {
         self.start_successor(slot, now);
-        if !self.is_covered(slot) {
+        if !self.has_successor(slot) {
             return false;
         }
         self.note_recycled(slot, reason, now);
@@ -130,7 +130,7 @@ impl Generation {
         };
         if at_once {
             self.slots[slot].remove_for(RemovalReason::Operator);
-            self.step_slot(slot, slot::Event::Condemn, now);
+            self.step_slot(slot, slot::Event::KillWorker, now);
         } else if !self.supersede(slot, RecycleReason::Operator, now) {
             return Err(format!(
                 "worker {worker_id} cannot be replaced before its last predecessor has exited; --now kills it"

@@ -2,7 +2,7 @@
 
 use std::time::Instant;
 
-use crate::control::messages::{self, Doing, Worker};
+use crate::control::messages::{self, RequestStatus, Worker};
 use crate::log::{self, counted};
 use crate::master::report;
 use crate::master::slot::SlotState;
@@ -33,7 +33,7 @@ impl Generation {
         let text = |bytes: &[u8]| log::escape(bytes).to_string();
         let doing = self.requests_in_flight(slot).into_iter().map(|request| {
             let (line, client) = request.parts();
-            Doing {
+            RequestStatus {
                 thread: request.thread,
                 request: text(line),
                 client: text(client),

@@ -24,8 +24,8 @@ impl Instance {
         Ok(())
     }
 
-    /// Removes the files of lent sockets that are not used any more.
-    fn return_loan(&mut self) {
+    /// Removes the files of borrowed sockets that are not used any more.
+    fn remove_unused_borrowed(&mut self) {
         let lent = std::mem::take(&mut self.resources.lent);
         net::vacuum_dropped(&lent, &self.resources.sockets);
     }
@@ -34,7 +34,7 @@ impl Instance {
     ///
     /// # Errors
     /// When there are no sockets, or the emperor is gone.
-    pub(in crate::master) fn waits_for_demand(&mut self) -> Result<bool> {
+    pub(in crate::master) fn hand_over_if_on_demand(&mut self) -> Result<bool> {
         if self.config.on_demand() && !self.resources.emperor.is_vassal() {
             tracing::warn!("on-demand has no effect: only an emperor can wait for connections");
         }
@@ -44,14 +44,14 @@ impl Instance {
         if self.resources.sockets.is_empty() {
             bail!("on-demand = true needs a socket");
         }
-        self.give_sockets_to_keep(true)
+        self.send_sockets_to_emperor(true)
             .context("the sockets cannot be sent to the emperor")?;
-        self.return_loan();
+        self.remove_unused_borrowed();
         self.resources.vacuum = false;
         Ok(true)
     }
 
-    fn give_sockets_to_keep(&self, waits: bool) -> io::Result<()> {
+    fn send_sockets_to_emperor(&self, waits: bool) -> io::Result<()> {
         let sockets = &self.resources.sockets;
         let kept = sockets.iter().map(|socket| socket.kept()).collect();
         let fds: Vec<_> = sockets.iter().map(|socket| socket.fd()).collect();
@@ -64,12 +64,12 @@ impl Instance {
         let keep = self.resources.emperor.on_demand.is_on_demand(&self.config);
         self.resources.vacuum = self.config.vacuum() && !keep;
         let sent = match (keep, self.resources.emperor.on_demand.held_by_emperor) {
-            (true, _) => self.give_sockets_to_keep(false),
+            (true, _) => self.send_sockets_to_emperor(false),
             (false, true) => self.resources.emperor.hand_over(Vec::new(), &[], false),
             (false, false) => Ok(()),
         };
         self.resources.emperor.on_demand.held_by_emperor = keep;
-        self.return_loan();
+        self.remove_unused_borrowed();
         if let Err(error) = sent {
             tracing::error!("the list of sockets to keep cannot be sent to the emperor: {error}");
         }
@@ -78,6 +78,6 @@ impl Instance {
     /// The emperor stops the instance, or has exited: it does not keep the sockets.
     pub(in crate::master) fn keeps_no_sockets(&mut self) {
         self.resources.vacuum = self.config.vacuum();
-        self.return_loan();
+        self.remove_unused_borrowed();
     }
 }

@@ -57,7 +57,7 @@ impl Host for Master {
         self.handle_request(uid, &request, now)
     }
 
-    fn go_on(
+    fn poll(
         &mut self,
         _uid: u32,
         pending: &PendingRequest,

@@ -50,15 +50,15 @@ pub(super) enum State {
     Stopping {
         pid: Pid,
         deadline: Instant,
-        then: Then,
+        then: AfterStop,
     },
     /// The process group has received SIGKILL.
-    Killed { pid: Pid, then: Then },
+    Killed { pid: Pid, then: AfterStop },
     /// The process has exited after the stop signal, and the rest of its group is killed at `deadline`.
     Draining {
         pid: Pid,
         deadline: Instant,
-        then: Then,
+        then: AfterStop,
         /// When the group is checked next.
         next_check: Instant,
     },
@@ -68,7 +68,7 @@ pub(super) enum State {
 
 /// What follows when a stopped daemon has exited.
 #[derive(Clone, Copy, Debug, PartialEq)]
-pub(super) enum Then {
+pub(super) enum AfterStop {
     /// It is started again.
     Restart,
     /// It is removed.
@@ -140,7 +140,7 @@ impl State {
         match self {
             Self::Stopping { then, .. }
             | Self::Killed { then, .. }
-            | Self::Draining { then, .. } => *then == Then::Remove,
+            | Self::Draining { then, .. } => *then == AfterStop::Remove,
             _ => false,
         }
     }
@@ -230,9 +230,9 @@ fn step_running(pid: Pid, event: Event, now: Instant, policy: &Policy) -> Option
     };
     Some(match event {
         Event::Stop | Event::Kill if policy.has_pidfile => (State::Gone, Action::None),
-        Event::Restart => (stopping(Then::Restart), Action::Stop(pid)),
-        Event::Stop => (stopping(Then::Remove), Action::Stop(pid)),
-        Event::Kill => (killed(pid, Then::Remove), Action::Kill(pid)),
+        Event::Restart => (stopping(AfterStop::Restart), Action::Stop(pid)),
+        Event::Stop => (stopping(AfterStop::Remove), Action::Stop(pid)),
+        Event::Kill => (killed(pid, AfterStop::Remove), Action::Kill(pid)),
         _ => return None,
     })
 }
@@ -261,7 +261,7 @@ fn step_monitored(
 fn step_stopping(
     pid: Pid,
     deadline: Instant,
-    then: Then,
+    then: AfterStop,
     event: Event,
     now: Instant,
 ) -> Option<(State, Action)> {
@@ -273,20 +273,20 @@ fn step_stopping(
             let stopping = State::Stopping {
                 pid,
                 deadline,
-                then: Then::Remove,
+                then: AfterStop::Remove,
             };
             (stopping, Action::None)
         }
-        Event::Kill => (killed(pid, Then::Remove), Action::Kill(pid)),
+        Event::Kill => (killed(pid, AfterStop::Remove), Action::Kill(pid)),
         _ => return None,
     })
 }
 
-fn step_killed(pid: Pid, then: Then, event: Event, now: Instant) -> Option<(State, Action)> {
+fn step_killed(pid: Pid, then: AfterStop, event: Event, now: Instant) -> Option<(State, Action)> {
     Some(match event {
         Event::Exited(_) => (after_stop(then, now), Action::None),
-        Event::Stop => (killed(pid, Then::Remove), Action::None),
-        Event::Kill => (killed(pid, Then::Remove), Action::Kill(pid)),
+        Event::Stop => (killed(pid, AfterStop::Remove), Action::None),
+        Event::Kill => (killed(pid, AfterStop::Remove), Action::Kill(pid)),
         _ => return None,
     })
 }
@@ -310,7 +310,7 @@ fn step_draining(state: State, event: Event, now: Instant) -> Option<(State, Act
             let draining = State::Draining {
                 pid,
                 deadline,
-                then: Then::Remove,
+                then: AfterStop::Remove,
                 next_check,
             };
             (draining, Action::None)
@@ -334,11 +334,11 @@ fn backing_off(failures: u32, now: Instant, policy: &Policy) -> State {
     }
 }
 
-fn killed(pid: Pid, then: Then) -> State {
+fn killed(pid: Pid, then: AfterStop) -> State {
     State::Killed { pid, then }
 }
 
-fn draining(pid: Pid, deadline: Instant, then: Then, now: Instant) -> State {
+fn draining(pid: Pid, deadline: Instant, then: AfterStop, now: Instant) -> State {
     State::Draining {
         pid,
         deadline,
@@ -348,10 +348,10 @@ fn draining(pid: Pid, deadline: Instant, then: Then, now: Instant) -> State {
 }
 
 /// The state after the exit of a process that was stopped.
-fn after_stop(then: Then, now: Instant) -> State {
+fn after_stop(then: AfterStop, now: Instant) -> State {
     match then {
-        Then::Restart => State::new(now),
-        Then::Remove => State::Gone,
+        AfterStop::Restart => State::new(now),
+        AfterStop::Remove => State::Gone,
     }
 }
 

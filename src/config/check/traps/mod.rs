@@ -17,17 +17,17 @@ pub(crate) fn find(config: &Config, invocation: &Invocation) -> Vec<Finding> {
         invocation,
         found: Vec::new(),
     };
-    survey.nothing_to_do();
+    survey.check_application_and_socket();
     survey.two_applications();
     survey.open_sockets();
     survey.threads();
-    survey.idleness();
+    survey.check_cheaper_and_idle();
     survey.groups();
     survey.secrets();
     survey.environment();
     survey.accounts();
     survey.socket_permissions();
-    survey.habits();
+    survey.check_daemonize_and_root();
     survey.found
 }
 

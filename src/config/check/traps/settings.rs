@@ -28,7 +28,7 @@ const CHEAPER_OPTIONS: [&str; 15] = [
 ];
 
 impl Survey<'_> {
-    pub(super) fn nothing_to_do(&mut self) {
+    pub(super) fn check_application_and_socket(&mut self) {
         let config = self.config;
         if config.module().is_none() && config.wsgi_file().is_none() && config.mount().is_empty() {
             self.warn(
@@ -144,7 +144,7 @@ impl Survey<'_> {
         }
     }
 
-    pub(super) fn idleness(&mut self) {
+    pub(super) fn check_cheaper_and_idle(&mut self) {
         let belongs = |name: &&&str| {
             self.config
                 .entries
@@ -205,7 +205,7 @@ impl Survey<'_> {
         }
     }
 
-    pub(super) fn habits(&mut self) {
+    pub(super) fn check_daemonize_and_root(&mut self) {
         let config = self.config;
         for (option, file) in [
             ("daemonize", config.daemonize()),
