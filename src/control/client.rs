@@ -4,16 +4,22 @@ use std::io;
 use std::os::fd::AsFd;
 use std::os::unix::fs::FileTypeExt;
 use std::path::{Path, PathBuf};
+use std::time::Duration;
 
+use crate::log;
 use crate::process::pidfile;
 use crate::sys::poll;
 use crate::sys::process;
 use crate::sys::signal::Signal;
 
-use super::client_io::exchange;
+use super::client_io::{TIMEOUT, exchange};
+use super::client_round::exchange_all;
 use super::socket_path;
 use super::table;
 use crate::ipc::control::{Answer, Count, Request, Row, Verb};
+
+/// Timeout of a search: for the responses of all servers together.
+const SEARCH_TIMEOUT: Duration = Duration::from_secs(3);
 
 /// A request of the command line.
 pub(crate) struct Question {
@@ -153,14 +159,18 @@ impl Servers {
     fn all(&self, request: &Request) -> Result<Answer, String> {
         let mut all = Answer::default();
         let mut reached = false;
-        for socket in &self.sockets {
-            match exchange(socket, request) {
+        for (socket, result) in self.sockets.iter().zip(self.ask_all(request)) {
+            match result {
                 Ok(answer) => {
                     reached = true;
                     all.vassals.extend(answer.vassals);
                     all.error = all.error.or(answer.error);
                 }
                 Err(error) if self.is_explicit => return Err(unanswered(socket, &error)),
+                Err(error) if is_mute(&error) => {
+                    reached = true;
+                    all.vassals.push(mute(socket, &error));
+                }
                 // a stale socket
                 Err(_) => {}
             }
@@ -169,6 +179,15 @@ impl Servers {
             true => Ok(all),
             false => Err("no running instance that you may control; if it has another control socket, use --control".into()),
         }
+    }
+
+    /// The results of all servers, asked at the same time.
+    fn ask_all(&self, request: &Request) -> Vec<io::Result<Answer>> {
+        let timeout = match request.verb {
+            Verb::List | Verb::Find if !self.is_explicit => SEARCH_TIMEOUT,
+            _ => TIMEOUT,
+        };
+        exchange_all(&self.sockets, request, timeout)
     }
 
     fn exchange(&self, socket: &Path, request: &Request) -> Result<Answer, String> {
@@ -204,8 +223,8 @@ impl Servers {
         };
         let mut found: Vec<(PathBuf, Row)> = Vec::new();
         let mut refusal = None;
-        for socket in &self.sockets {
-            match exchange(socket, &request) {
+        for (socket, result) in self.sockets.iter().zip(self.ask_all(&request)) {
+            match result {
                 // a server of another version, which does not know the request
                 Ok(answer) if answer.is_not_understood() && !self.is_explicit => {}
                 Ok(answer) => {
@@ -251,6 +270,28 @@ impl Servers {
             true => "there is none that you may control".to_owned(),
             false => format!("running: {}", names.join(", ")),
         }
+    }
+}
+
+/// Whether the process at a socket lives, but gives no response.
+fn is_mute(error: &io::Error) -> bool {
+    use io::ErrorKind::{FileTooLarge, InvalidData, TimedOut};
+    [TimedOut, InvalidData, FileTooLarge].contains(&error.kind())
+}
+
+/// The row of a server that gives no response.
+fn mute(socket: &Path, error: &io::Error) -> Row {
+    let reason = match error.kind() {
+        io::ErrorKind::TimedOut => format!("no response in time from {}", socket.display()),
+        _ => unanswered(socket, error),
+    };
+    let name = socket.file_stem().unwrap_or_default().to_string_lossy();
+    Row {
+        name: log::printable(&name),
+        path: log::printable(&socket.to_string_lossy()),
+        state: "not answering".to_owned(),
+        reason: Some(log::printable(&reason)),
+        ..Row::default()
     }
 }
 

@@ -1,28 +1,32 @@
 //! One request and its response. The server may be hostile: the size and the time are limited, and texts are escaped.
 
 use std::io::{self, Read, Write};
+use std::os::fd::AsFd;
+use std::os::unix::fs::MetadataExt;
+use std::os::unix::net::UnixStream;
 use std::path::Path;
 use std::time::{Duration, Instant};
 
 use serde_json::Value;
 
 use crate::log;
-use crate::sys::unix_socket;
+use crate::sys::{socket, unix_socket, user};
 
 use crate::ipc::control::{Answer, Request};
 
 /// Maximum length of a response, bytes.
 const MAX_ANSWER: usize = 64 << 20;
 /// Timeout for a response to a request that does not wait.
-const TIMEOUT: Duration = Duration::from_secs(15);
+pub(super) const TIMEOUT: Duration = Duration::from_secs(15);
 
 /// Sends a request to the server at a socket and reads its response.
 ///
 /// # Errors
-/// Those of connect(2), read(2) and write(2); `TimedOut`; `FileTooLarge`; `InvalidData` for a response that is not JSON.
-pub(super) fn exchange(socket: &Path, request: &Request) -> io::Result<Answer> {
+/// Those of connect(2), read(2), write(2) and [`check_server`]; `TimedOut`; `FileTooLarge`; `InvalidData` for a response that is not JSON.
+pub(super) fn exchange(path: &Path, request: &Request) -> io::Result<Answer> {
     let end = Instant::now() + TIMEOUT;
-    let mut stream = unix_socket::connect(socket, TIMEOUT)?;
+    let mut stream = unix_socket::connect(path, TIMEOUT)?;
+    check_server(&stream, path)?;
     let mut text = serde_json::to_vec(request)?;
     text.push(b'\n');
     stream.set_write_timeout(Some(TIMEOUT))?;
@@ -48,11 +52,34 @@ pub(super) fn exchange(socket: &Path, request: &Request) -> io::Result<Answer> {
             return Err(io::ErrorKind::FileTooLarge.into());
         }
     }
+    parse(&answer)
+}
+
+/// Refuses a server that runs neither as the owner of its socket nor as root.
+///
+/// # Errors
+/// `InvalidData` with a sentence; those of stat(2) and getsockopt(2).
+pub(super) fn check_server(stream: &UnixStream, path: &Path) -> io::Result<()> {
+    let peer = socket::peer_user(stream.as_fd())?;
+    let owner = std::fs::metadata(path)?.uid();
+    if peer == owner || peer == 0 {
+        return Ok(());
+    }
+    let (peer, owner) = (user::name_of(peer), user::name_of(owner));
+    let what = format!("its server runs as user {peer}, but the socket belongs to {owner}");
+    Err(io::Error::new(io::ErrorKind::InvalidData, what))
+}
+
+/// Interprets a response.
+///
+/// # Errors
+/// `UnexpectedEof` for an empty one; `InvalidData` for one that is not JSON.
+pub(super) fn parse(answer: &[u8]) -> io::Result<Answer> {
     if answer.is_empty() {
         let what = "the server closed the connection without a response";
         return Err(io::Error::new(io::ErrorKind::UnexpectedEof, what));
     }
-    let mut answer = serde_json::from_slice(&answer)?;
+    let mut answer = serde_json::from_slice(answer)?;
     sanitize(&mut answer, false);
     Ok(serde_json::from_value(answer)?)
 }

@@ -5,6 +5,7 @@
 
 pub(crate) mod client;
 mod client_io;
+mod client_round;
 pub(crate) mod reply;
 pub(crate) mod server;
 pub(crate) mod socket_path;

@@ -120,6 +120,17 @@ pub fn connect(path: &Path, timeout: Duration) -> io::Result<UnixStream> {
     }
 }
 
+/// Connects to a listening stream socket without waiting; the stream is non-blocking.
+///
+/// # Errors
+/// Those of connect(2); `WouldBlock` when the accept queue is full.
+pub fn connect_now(path: &Path) -> io::Result<UnixStream> {
+    let flags = SockFlag::SOCK_CLOEXEC | SockFlag::SOCK_NONBLOCK;
+    let socket = socket::socket(AddressFamily::Unix, SockType::Stream, flags, None)?;
+    socket::connect(socket.as_raw_fd(), &UnixAddr::new(path)?)?;
+    Ok(UnixStream::from(socket))
+}
+
 /// Sets mode and owner of the socket file at `path`, if it is still that file.
 ///
 /// # Errors

@@ -464,6 +464,61 @@ fn the_emperor_forwards_commands_for_a_vassal() {
 }
 
 #[test]
+fn mute_sockets_delay_ls_by_one_deadline_and_are_listed() {
+    use std::os::unix::net::UnixListener;
+    if differs_from_uwsgi() {
+        return;
+    }
+    let server = server(&[]);
+    let run = server.site.file(".run");
+    let listen = |name: &str| UnixListener::bind(run.join(name)).unwrap();
+    let mute = ["aa.sock", "ab.sock", "zz.sock"].map(listen);
+    let begun = std::time::Instant::now();
+    let listed = success_output(server.command(&["ls"]));
+    let took = begun.elapsed();
+    assert!(took.as_secs() < 8, "{took:?}");
+    assert!(listed.contains("site"), "{listed}");
+    assert_eq!(listed.matches("not answering").count(), 3, "{listed}");
+    assert_eq!(status(&server, "site")["state"], "ready");
+    drop(mute);
+    server.stop();
+}
+
+#[test]
+fn a_server_at_a_socket_of_another_user_is_not_believed() {
+    use std::io::{BufRead, BufReader};
+    use std::process::Stdio;
+    if differs_from_uwsgi() || needs_root() {
+        return;
+    }
+    let server = server(&[]);
+    let path = server.site.file(".run").join("aa.sock");
+    // a socket file of root, on which a process of www-data listens
+    let script = "import os, socket, sys\ns = socket.socket(socket.AF_UNIX)\ns.bind(sys.argv[1])\nos.setuid(33)\n\
+        s.listen(8)\nprint('listens', flush=True)\nsys.stdin.read()\n";
+    let mut listener = std::process::Command::new(system_python())
+        .args(["-c", script])
+        .arg(&path)
+        .stdin(Stdio::piped())
+        .stdout(Stdio::piped())
+        .spawn()
+        .unwrap();
+    let mut line = String::new();
+    BufReader::new(listener.stdout.take().unwrap())
+        .read_line(&mut line)
+        .unwrap();
+    assert_eq!(line, "listens\n");
+    let listed = success_output(server.command(&["ls"]));
+    assert!(
+        listed.contains("but the socket belongs to root"),
+        "{listed}"
+    );
+    drop(listener.stdin.take());
+    listener.wait().unwrap();
+    server.stop();
+}
+
+#[test]
 fn a_process_without_a_control_socket_is_signalled_through_its_pidfile() {
     if differs_from_uwsgi() {
         return;
