@@ -9,7 +9,7 @@ use crate::sys::process::Pid;
 use crate::sys::unix_socket::{Access, PlaceError};
 use crate::sys::user;
 
-use super::vassal::{Event, Reload, State, Vassal};
+use super::vassal::{Event, Reload, Scheduled, State, Vassal};
 use super::vassals::Vassals;
 
 /// The time limit for a vassal's report or answer.
@@ -59,6 +59,9 @@ impl Host for Vassals {
             Verb::Find => return Next::Answer(find(self, uid, &request, now)),
             Verb::List | Verb::Status | Verb::KillWorker | Verb::Scale => {
                 return self.forward_request(uid, request, now);
+            }
+            Verb::Reload | Verb::Start | Verb::Retry if self.self_status.stopping => {
+                return Next::Answer(Answer::refusal("the emperor is stopping"));
             }
             Verb::Reload => Event::Reload,
             Verb::Stop => Event::Stop,
@@ -248,10 +251,10 @@ fn row(vassal: &Vassal, now: Instant) -> Row {
         ..Row::default()
     };
     let state = match &vassal.state {
-        State::Scheduled { failures: 0, .. } => "waiting",
-        State::Scheduled { at, failures, .. } => {
-            row.failures = *failures;
-            row.next_try = Some(at.saturating_duration_since(now).as_secs_f64());
+        State::Scheduled(Scheduled { failures: 0, .. }) => "waiting",
+        State::Scheduled(scheduled) => {
+            row.failures = scheduled.failures;
+            row.next_try = Some(scheduled.at.saturating_duration_since(now).as_secs_f64());
             "backing off"
         }
         State::Starting(starting) => {

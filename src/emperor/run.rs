@@ -18,7 +18,7 @@ use super::file_rules::FileRules;
 use super::source::{Definition, Source};
 use super::stamp::Stamp;
 use super::stats::Stats;
-use super::vassal::{Event, Readable, Removal, State};
+use super::vassal::{Event, Readable, Removal, Scheduled, State};
 use super::vassals::Vassals;
 use super::watch::VassalWatch;
 use crate::watch::{Change, ChangeKind, Debounce};
@@ -97,7 +97,7 @@ impl Emperor {
         }
     }
 
-    /// Does what is due, and serves the clients of the sockets.
+    /// Handles expired deadlines, and serves the clients of the sockets.
     fn handle_deadlines(&mut self, deadlines: &mut Deadlines, now: Instant) {
         if deadlines.exit.is_none() {
             for path in self.debounce.due(now) {
@@ -150,7 +150,7 @@ impl Emperor {
             self.vassals.on_readable(&path, readable, now);
         }
         if ready.contains(&1) {
-            self.handle_file_changes(now)?;
+            self.handle_file_changes(deadlines.exit.is_some(), now)?;
         }
         Ok(())
     }
@@ -178,9 +178,11 @@ impl Emperor {
         all.into_iter().flatten().min()
     }
 
-    fn handle_file_changes(&mut self, now: Instant) -> io::Result<()> {
+    /// Reads the changes of files. While the emperor stops, they have no effect.
+    fn handle_file_changes(&mut self, stopping: bool, now: Instant) -> io::Result<()> {
         for change in self.watch.read()? {
             match change {
+                _ if stopping => {}
                 Change::Everything | Change::Directory(_, ChangeKind::WatchEnded) => {
                     self.scan(now);
                 }
@@ -313,7 +315,7 @@ impl Emperor {
         self.notify.stopping();
         self.reloading = false;
         self.vassals.self_status.stopping = true;
-        self.vassals.apply_to_all(|| Event::Remove, now);
+        self.vassals.apply_to_all(|| Event::EmperorStops, now);
         deadlines.exit = Some(now + self.vassals.max_stop_time() + HOOK_TIMEOUT);
     }
 
@@ -323,9 +325,9 @@ impl Emperor {
         for vassal in self.vassals.iter() {
             counts[match vassal.state {
                 State::Ready(_) => 0,
-                State::Starting(_) | State::Scheduled { failures: 0, .. } => 1,
+                State::Starting(_) | State::Scheduled(Scheduled { failures: 0, .. }) => 1,
                 State::Stopped | State::Stopping(_) | State::Gone => 2,
-                State::Scheduled { .. } | State::Refused => 3,
+                State::Scheduled(_) | State::Refused => 3,
                 State::OnDemand => 4,
             }] += 1;
         }

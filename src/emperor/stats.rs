@@ -18,7 +18,7 @@ use crate::sys::socket::{self, FileId, TcpSettings};
 use crate::sys::unix_socket::{self, Access};
 use crate::sys::{stream, user};
 
-use super::vassal::{State, StopStage, Vassal};
+use super::vassal::{Scheduled, State, StopStage, Vassal};
 use super::vassals::Vassals;
 
 /// Clients served at once; more wait in the listen queue.
@@ -264,7 +264,7 @@ fn vassal_stats(vassal: &Vassal, clock: &Clock, tyrant: bool) -> VassalStats {
 }
 
 fn backoff_stats(vassal: &Vassal, vassals: &Vassals, clock: &Clock) -> Option<BackoffStats> {
-    let State::Scheduled { failures, .. } = vassal.state else {
+    let State::Scheduled(Scheduled { failures, .. }) = vassal.state else {
         return None;
     };
     (failures > 0).then(|| BackoffStats {

@@ -22,7 +22,7 @@ use super::spawn::Handover;
 use super::stamp::Stamp;
 
 pub(super) use file_state::{FileState, Removal};
-pub(super) use life_cycle::{Action, Event, Purpose, Reload, State, StopStage};
+pub(super) use life_cycle::{Action, Event, Purpose, Reload, Scheduled, State, StopStage};
 pub(super) use process::{ExitReason, Process};
 pub(super) use rate_limit::{DEMAND_STARTS, MESSAGES, RateLimiter};
 pub(super) use transitions::STOP_NOW_TIMEOUT;
@@ -129,10 +129,10 @@ impl Vassal {
         self.demand_starts.blocked_until(DEMAND_STARTS, now)
     }
 
-    /// Applies an event and carries out what follows.
+    /// Applies an event and performs the resulting action.
     pub(super) fn apply(&mut self, event: Event<Process>, now: Instant, policy: &Policy) {
         if matches!(event, Event::Replace) && self.state.process().is_none() {
-            // another user binds other sockets
+            // the new owner must bind its own sockets
             self.release_sockets();
         }
         let timed_out = matches!(event, Event::Tick { .. });
@@ -237,7 +237,7 @@ impl Vassal {
         let handover = Handover {
             sockets: &self.sockets,
             // without sockets there is no client to serve yet
-            serve: purpose == Purpose::Serve && !self.sockets.is_empty(),
+            serve: purpose != Purpose::HandOverIfOnDemand && !self.sockets.is_empty(),
             cgroup: cgroup
                 .as_ref()
                 .map(|cgroup| cgroup.open_processes())
@@ -283,11 +283,11 @@ impl Vassal {
     /// When it is started again, as the end of a log message; empty if it is not.
     pub(super) fn next_start(&self, now: Instant) -> String {
         match self.state {
-            State::Scheduled { at, .. } if at > now => {
+            State::Scheduled(Scheduled { at, .. }) if at > now => {
                 let backoff = at.duration_since(now).as_secs_f64();
                 format!("; it is tried again in {backoff:.1} s, or when its file changes")
             }
-            State::Scheduled { .. } => "; it is started again at once".to_owned(),
+            State::Scheduled(_) => "; it is started again at once".to_owned(),
             _ => String::new(),
         }
     }

@@ -53,7 +53,7 @@ impl Vassal {
         let name = self.name();
         let pid = self.pid().map_or(0, Pid::get);
         let state = match self.state {
-            State::Scheduled { .. } => format!("no process{}", self.next_start(now)),
+            State::Scheduled(_) => format!("no process{}", self.next_start(now)),
             State::Starting(_) => format!("starting (pid {pid})"),
             State::Ready(_) => format!("ready (pid {pid})"),
             State::Stopping(_) => format!("stopping (pid {pid})"),
@@ -72,7 +72,7 @@ impl Vassal {
     pub(super) fn is_settled(&self) -> bool {
         match &self.state {
             State::Ready(ready) => ready.reload == Reload::None,
-            State::Scheduled { failures, .. } => *failures > 0,
+            State::Scheduled(scheduled) => scheduled.failures > 0,
             State::Starting(_) | State::Stopping(_) => false,
             State::OnDemand | State::Stopped | State::Refused | State::Gone => true,
         }

@@ -184,7 +184,7 @@ impl Vassals {
         }
     }
 
-    /// Does what is due, and starts or reloads vassals from the start queue.
+    /// Handles expired deadlines, and starts or reloads vassals from the start queue.
     pub(super) fn tick(&mut self, now: Instant) {
         let starting = self.next_in_start_queue(now);
         if let Some(last) = starting.last() {

@@ -212,6 +212,45 @@ fn the_control_commands_work() {
 }
 
 #[test]
+fn no_vassal_is_started_while_the_emperor_stops() {
+    if under_uwsgi() {
+        return;
+    }
+    let site = site();
+    site.write(
+        "a.py",
+        "import os, time\ndef application(environ, start_response):\n    open('begun', 'w').close()\n    while not os.path.exists('go'):\n        time.sleep(0.01)\n    start_response('200 OK', [])\n    return [b'one']\n",
+    );
+    site.write("vassals/a.ini", &ini(&site, "a"));
+    add_vassal(&site, "b", "two");
+    let mut emperor = Emperor::over(&site);
+    emperor.expect_text("b", "two");
+    emperor
+        .server
+        .eventually("a is ready", || emperor.state("a").0 == "ready");
+    std::thread::scope(|scope| {
+        let client = scope.spawn(|| emperor.ask("a"));
+        emperor
+            .server
+            .eventually("the request is handled", || site.has("begun"));
+        emperor.server.signal(Signal::SIGTERM);
+        emperor
+            .server
+            .eventually("b is gone", || emperor.state("b").0.is_empty());
+        assert_eq!(emperor.state("a").0, "stopping");
+        let output = emperor.command(&["start", "a"]);
+        assert!(!output.status.success(), "{output:?}");
+        let output = String::from_utf8_lossy(&output.stderr);
+        assert!(output.contains("the emperor is stopping"), "{output}");
+        site.write("go", "");
+        assert_eq!(client.join().unwrap(), "one");
+    });
+    let status = emperor.server.wait_for_exit().unwrap();
+    assert!(status.success(), "{status:?}");
+    assert_eq!(emperor.server.log_lines("vassal b.ini: found").len(), 1);
+}
+
+#[test]
 fn a_failed_start_is_reported_with_its_traceback() {
     if under_uwsgi() {
         return;

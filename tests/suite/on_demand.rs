@@ -140,6 +140,26 @@ fn a_removed_vassal_loses_its_socket_and_a_stopped_one_does_not_listen() {
 }
 
 #[test]
+fn the_operator_starts_a_stopped_or_stopping_vassal_without_a_client() {
+    if under_uwsgi() {
+        return;
+    }
+    let site = site();
+    site.write("a.py", &app("one"));
+    site.write("vassals/a.ini", &(ini(&site, "a") + "on-demand = true\n"));
+    let emperor = Emperor::over(&site);
+    wait_for_state(&emperor, "a", "on demand");
+    assert!(emperor.command(&["stop", "a", "--wait"]).status.success());
+    assert!(emperor.command(&["start", "a", "--wait"]).status.success());
+    assert_eq!(emperor.state("a").0, "ready");
+    assert!(emperor.command(&["stop", "a"]).status.success());
+    assert!(emperor.command(&["start", "a", "--wait"]).status.success());
+    assert_eq!(emperor.state("a").0, "ready");
+    assert_eq!(emperor.ask("a"), "one");
+    emperor.server.stop();
+}
+
+#[test]
 fn clients_of_a_crashed_vassal_wait_for_the_next_start() {
     if under_uwsgi() {
         return;

@@ -2,7 +2,8 @@
 //!
 //! ```text
 //!   Scheduled ──▶ Starting ──▶ Ready ──▶ Stopping ──▶ Gone | Stopped | Scheduled
-//!    ▲  ▲           │  │         │
+//!    ▲  ▲ │         │  │         │
+//!    │  │ └▶ Refused ──▶ Scheduled: its file has changed, or the operator starts it
 //!    │  └── OnDemand ◀┘  ◀───────┤  sockets handed over, or idle
 //!    └──────────────┴────────────┘  unexpected exit: restart, after a backoff
 //! ```
@@ -19,13 +20,8 @@ const START_WINDOW: Duration = Duration::from_secs(2);
 /// The state of a vassal.
 #[derive(Debug, PartialEq)]
 pub(in crate::emperor) enum State<P> {
-    /// No process; one is started at `at`, when the start queue lets it.
-    Scheduled {
-        at: Instant,
-        /// Consecutive failures.
-        failures: u32,
-        purpose: Purpose,
-    },
+    /// No process; one is started later.
+    Scheduled(Scheduled),
     /// A process that does not serve yet.
     Starting(Starting<P>),
     /// A process that serves.
@@ -40,6 +36,15 @@ pub(in crate::emperor) enum State<P> {
     Refused,
     /// No process, and nothing to wait for: the vassal can be forgotten.
     Gone,
+}
+
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub(in crate::emperor) struct Scheduled {
+    /// The earliest time of the start; the start queue may delay it.
+    pub(in crate::emperor) at: Instant,
+    /// Consecutive failures.
+    pub(in crate::emperor) failures: u32,
+    pub(in crate::emperor) purpose: Purpose,
 }
 
 #[derive(Debug, PartialEq)]
@@ -69,13 +74,16 @@ pub(in crate::emperor) struct Stopping<P> {
     pub(in crate::emperor) then: AfterExit,
 }
 
-/// Why a vassal's process is started, if the emperor holds its sockets.
+/// Why a vassal's process is started. Only a vassal on demand hands its sockets over; any other serves in each case.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub(in crate::emperor) enum Purpose {
-    /// To bind its sockets and hand them over, if it is on demand.
-    HandOver,
-    /// To serve.
+    /// Its file is new or has changed: a vassal on demand binds its sockets and hands them over.
+    HandOverIfOnDemand,
+    /// A client connects: it serves.
     Serve,
+    /// The operator starts it: a vassal on demand whose sockets the emperor does not hold hands them over first, and is
+    /// then started to serve.
+    Start,
 }
 
 /// The reload of a vassal that serves.
@@ -103,12 +111,14 @@ pub(in crate::emperor) enum StopStage {
 /// What follows the exit of a process that was told to stop.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub(in crate::emperor) enum AfterExit {
-    /// The vassal is forgotten: its file is gone, or the emperor stops.
+    /// The vassal is forgotten: its file is gone.
     Forget,
+    /// The vassal is forgotten: the emperor stops. No later event changes this.
+    EmperorStops,
     /// It stays stopped by the operator.
     StayStopped,
     /// It is started again.
-    Restart,
+    Restart(Purpose),
 }
 
 /// What can happen to a vassal.
@@ -140,13 +150,15 @@ pub(in crate::emperor) enum Event<P> {
     Reload,
     /// It needs a new process, since it has a new owner.
     Replace,
-    /// Its file is gone, or the emperor stops.
+    /// Its file is gone.
     Remove,
+    /// The emperor stops.
+    EmperorStops,
     /// The operator stops it.
     Stop,
     /// The operator starts or retries it.
     Start,
-    /// It has to stop at once.
+    /// A graceful stop becomes an immediate one. Ignored unless the process was told to stop.
     StopNow,
 }
 
@@ -189,11 +201,11 @@ impl Delays {
 impl<P> State<P> {
     /// The state of a vassal whose file was just found.
     pub(in crate::emperor) fn new(now: Instant) -> Self {
-        Self::Scheduled {
+        Self::Scheduled(Scheduled {
             at: now,
             failures: 0,
-            purpose: Purpose::HandOver,
-        }
+            purpose: Purpose::HandOverIfOnDemand,
+        })
     }
 
     /// Its process, if it has one.
@@ -231,7 +243,7 @@ impl<P> State<P> {
     /// Whether it waits in the start queue.
     pub(in crate::emperor) fn is_queued(&self, now: Instant) -> bool {
         match *self {
-            Self::Scheduled { at, .. } => at <= now,
+            Self::Scheduled(Scheduled { at, .. }) => at <= now,
             Self::Ready(Ready { reload, .. }) => reload == Reload::Queued,
             _ => false,
         }
@@ -250,7 +262,7 @@ impl<P> State<P> {
     /// When the next [`Event::Tick`] is due.
     pub(in crate::emperor) fn deadline(&self, now: Instant) -> Option<Instant> {
         match self {
-            Self::Scheduled { at, .. } => Some(*at).filter(|at| *at > now),
+            Self::Scheduled(scheduled) => Some(scheduled.at).filter(|at| *at > now),
             Self::Stopping(stopping) => {
                 Some(stopping.deadline).filter(|_| stopping.stage != StopStage::Killed)
             }

@@ -5,10 +5,11 @@ use std::time::{Duration, Instant};
 use crate::ipc::ToVassal;
 
 use super::life_cycle::{
-    Action, AfterExit, Delays, Event, Purpose, Ready, Reload, Starting, State, StopStage, Stopping,
+    Action, AfterExit, Delays, Event, Purpose, Ready, Reload, Scheduled, Starting, State,
+    StopStage, Stopping,
 };
 
-/// A vassal that was ready for this long is stable: its next exit counts as its first failure.
+/// A vassal that was ready for this long is stable: its next exit does not count as a failure.
 const STABLE_AFTER: Duration = Duration::from_secs(10);
 
 /// How long a vassal may take after [`ToVassal::StopNow`].
@@ -18,19 +19,20 @@ type Transition<P> = (State<P>, Action);
 
 impl<P> State<P> {
     fn scheduled(now: Instant, purpose: Purpose) -> Self {
-        Self::Scheduled {
+        Self::Scheduled(Scheduled {
             at: now,
             failures: 0,
             purpose,
-        }
+        })
     }
 
-    fn failed(failures: u32, purpose: Purpose, now: Instant, delays: &Delays) -> Self {
-        Self::Scheduled {
+    /// Scheduled after the backoff for this number of consecutive failures.
+    fn scheduled_after(failures: u32, purpose: Purpose, now: Instant, delays: &Delays) -> Self {
+        Self::Scheduled(Scheduled {
             at: now + delays.backoff(failures),
             failures,
             purpose,
-        }
+        })
     }
 
     /// The next state, and what to do.
@@ -41,72 +43,62 @@ impl<P> State<P> {
         delays: &Delays,
     ) -> Transition<P> {
         match self {
+            Self::Scheduled(scheduled) => scheduled.step(event, now, delays),
             Self::Starting(starting) => starting.step(event, now, delays),
             Self::Ready(ready) => ready.step(event, now, delays),
             Self::Stopping(stopping) => stopping.step(event, now),
-            idle => idle.step_without_process(event, now, delays),
+            idle => (idle.step_idle(event, now), Action::Nothing),
         }
     }
 
-    fn step_without_process(self, event: Event<P>, now: Instant, delays: &Delays) -> Transition<P> {
-        let next = match (self, event) {
-            (
-                Self::Scheduled {
-                    at,
-                    failures,
-                    purpose,
-                },
-                event,
-            ) => return step_scheduled((at, failures, purpose), event, now, delays),
+    fn step_idle(self, event: Event<P>, now: Instant) -> Self {
+        match (self, event) {
             (
                 Self::Refused | Self::OnDemand,
                 Event::FileChanged | Event::Reload | Event::Replace,
             )
-            | (Self::Gone, Event::FileChanged) => Self::scheduled(now, Purpose::HandOver),
-            (Self::OnDemand, Event::Connection)
-            | (Self::Refused | Self::OnDemand | Self::Stopped | Self::Gone, Event::Start) => {
-                Self::scheduled(now, Purpose::Serve)
+            | (Self::Gone, Event::FileChanged) => Self::scheduled(now, Purpose::HandOverIfOnDemand),
+            (Self::OnDemand, Event::Connection) => Self::scheduled(now, Purpose::Serve),
+            (Self::Refused | Self::OnDemand | Self::Stopped | Self::Gone, Event::Start) => {
+                Self::scheduled(now, Purpose::Start)
             }
-            (Self::Refused | Self::OnDemand | Self::Stopped, Event::Remove) => Self::Gone,
+            (
+                Self::Refused | Self::OnDemand | Self::Stopped,
+                Event::Remove | Event::EmperorStops,
+            ) => Self::Gone,
             (Self::Refused | Self::OnDemand, Event::Stop) => Self::Stopped,
             (state, _) => state,
-        };
-        (next, Action::Nothing)
+        }
     }
 }
 
-fn step_scheduled<P>(
-    (at, failures, purpose): (Instant, u32, Purpose),
-    event: Event<P>,
-    now: Instant,
-    delays: &Delays,
-) -> Transition<P> {
-    let unchanged = State::Scheduled {
-        at,
-        failures,
-        purpose,
-    };
-    let next = match event {
-        Event::Tick { may_start: true } if at <= now => {
-            return (unchanged, Action::Spawn(purpose));
-        }
-        Event::Spawned(process) => State::Starting(Starting {
-            process,
-            since: now,
-            failures,
-            purpose,
-            changed: false,
-        }),
-        Event::SpawnFailed => State::failed(failures.saturating_add(1), purpose, now, delays),
-        Event::Refused => State::Refused,
-        Event::FileChanged | Event::Reload => State::scheduled(now, purpose),
-        Event::Replace => State::scheduled(now, Purpose::HandOver),
-        Event::Start => State::scheduled(now, Purpose::Serve),
-        Event::Remove => State::Gone,
-        Event::Stop => State::Stopped,
-        _ => unchanged,
-    };
-    (next, Action::Nothing)
+impl Scheduled {
+    fn step<P>(self, event: Event<P>, now: Instant, delays: &Delays) -> Transition<P> {
+        let purpose = self.purpose;
+        let next = match event {
+            Event::Tick { may_start: true } if self.at <= now => {
+                return (State::Scheduled(self), Action::Spawn(purpose));
+            }
+            Event::Spawned(process) => State::Starting(Starting {
+                process,
+                since: now,
+                failures: self.failures,
+                purpose,
+                changed: false,
+            }),
+            Event::SpawnFailed => {
+                State::scheduled_after(self.failures.saturating_add(1), purpose, now, delays)
+            }
+            Event::Refused => State::Refused,
+            Event::FileChanged | Event::Reload => State::scheduled(now, purpose),
+            Event::Replace => State::scheduled(now, Purpose::HandOverIfOnDemand),
+            Event::Start => State::scheduled(now, Purpose::Start),
+            Event::Remove | Event::EmperorStops => State::Gone,
+            Event::Stop => State::Stopped,
+            _ => State::Scheduled(self),
+        };
+        (next, Action::Nothing)
+    }
 }
 
 impl<P> Starting<P> {
@@ -123,8 +115,16 @@ impl<P> Starting<P> {
                     false => Reload::None,
                 },
             }),
-            Event::HandedOver if self.changed => State::scheduled(now, Purpose::HandOver),
-            Event::HandedOver => State::OnDemand,
+            Event::HandedOver => match (self.purpose, self.changed) {
+                (Purpose::Start, true) => State::scheduled(now, Purpose::Start),
+                (_, true) => State::scheduled(now, Purpose::HandOverIfOnDemand),
+                (Purpose::Start, false) => State::scheduled(now, Purpose::Serve),
+                (_, false) => State::OnDemand,
+            },
+            Event::Start => {
+                self.purpose = Purpose::Start;
+                State::Starting(self)
+            }
             Event::FileChanged | Event::Reload => {
                 self.changed = true;
                 State::Starting(self)
@@ -133,12 +133,14 @@ impl<P> Starting<P> {
                 State::scheduled(now, self.purpose)
             }
             Event::Exited | Event::ExitedIdle => {
-                State::failed(self.failures.saturating_add(1), self.purpose, now, delays)
+                State::scheduled_after(self.failures.saturating_add(1), self.purpose, now, delays)
             }
-            Event::Remove => return stop(self.process, AfterExit::Forget, now, delays),
-            Event::Stop => return stop(self.process, AfterExit::StayStopped, now, delays),
-            Event::Replace => return stop(self.process, AfterExit::Restart, now, delays),
-            _ => State::Starting(self),
+            event => {
+                return match after_exit(&event) {
+                    Some(then) => stop(self.process, then, now, delays),
+                    None => (State::Starting(self), Action::Nothing),
+                };
+            }
         };
         (next, Action::Nothing)
     }
@@ -163,13 +165,19 @@ impl<P> Ready<P> {
                 self.with(Reload::Queued)
             }
             (Event::ReloadEnded, _) => self.with(Reload::None),
+            // the file has changed since the process read it
+            (Event::Exited, Reload::Queued | Reload::Running { again: true, .. }) => {
+                State::scheduled(now, self.purpose)
+            }
             (Event::Exited, _) => self.restart_after_backoff(now, delays),
             (Event::ExitedIdle, Reload::None) => State::OnDemand,
-            (Event::ExitedIdle, _) => State::scheduled(now, Purpose::HandOver),
-            (Event::Remove, _) => return stop(self.process, AfterExit::Forget, now, delays),
-            (Event::Stop, _) => return stop(self.process, AfterExit::StayStopped, now, delays),
-            (Event::Replace, _) => return stop(self.process, AfterExit::Restart, now, delays),
-            _ => State::Ready(self),
+            (Event::ExitedIdle, _) => State::scheduled(now, Purpose::HandOverIfOnDemand),
+            (event, _) => {
+                return match after_exit(&event) {
+                    Some(then) => stop(self.process, then, now, delays),
+                    None => (State::Ready(self), Action::Nothing),
+                };
+            }
         };
         (next, Action::Nothing)
     }
@@ -185,7 +193,18 @@ impl<P> Ready<P> {
             true => 0,
             false => self.failures.saturating_add(1),
         };
-        State::failed(failures, self.purpose, now, delays)
+        State::scheduled_after(failures, self.purpose, now, delays)
+    }
+}
+
+/// What follows the exit, if this event stops a running process.
+fn after_exit<P>(event: &Event<P>) -> Option<AfterExit> {
+    match event {
+        Event::Remove => Some(AfterExit::Forget),
+        Event::EmperorStops => Some(AfterExit::EmperorStops),
+        Event::Stop => Some(AfterExit::StayStopped),
+        Event::Replace => Some(AfterExit::Restart(Purpose::HandOverIfOnDemand)),
+        _ => None,
     }
 }
 
@@ -199,28 +218,39 @@ fn stop<P>(process: P, then: AfterExit, now: Instant, delays: &Delays) -> Transi
     (State::Stopping(stopping), Action::Send(ToVassal::Stop))
 }
 
+impl AfterExit {
+    /// What follows the exit now that this event has happened during the stop.
+    fn changed_by<P>(self, event: &Event<P>) -> Self {
+        match (self, event) {
+            (Self::EmperorStops, _) | (_, Event::EmperorStops) => Self::EmperorStops,
+            (_, Event::Remove) => Self::Forget,
+            (_, Event::Start) => Self::Restart(Purpose::Start),
+            (Self::Restart(_), Event::Stop) => Self::StayStopped,
+            (Self::Forget, Event::FileChanged) => Self::Restart(Purpose::HandOverIfOnDemand),
+            (then, _) => then,
+        }
+    }
+
+    fn state<P>(self, now: Instant) -> State<P> {
+        match self {
+            Self::Forget | Self::EmperorStops => State::Gone,
+            Self::StayStopped => State::Stopped,
+            Self::Restart(purpose) => State::scheduled(now, purpose),
+        }
+    }
+}
+
 impl<P> Stopping<P> {
     fn step(mut self, event: Event<P>, now: Instant) -> Transition<P> {
-        let is_due = self.deadline <= now;
-        match (event, self.then) {
-            (Event::Exited | Event::ExitedIdle, then) => {
-                let next = match then {
-                    AfterExit::Forget => State::Gone,
-                    AfterExit::StayStopped => State::Stopped,
-                    AfterExit::Restart => State::scheduled(now, Purpose::HandOver),
-                };
-                return (next, Action::Nothing);
+        match event {
+            Event::Exited | Event::ExitedIdle => (self.then.state(now), Action::Nothing),
+            Event::StopNow if self.stage == StopStage::Graceful => self.stop_now(now),
+            Event::Tick { .. } if self.deadline <= now => self.escalate(now),
+            event => {
+                self.then = self.then.changed_by(&event);
+                (State::Stopping(self), Action::Nothing)
             }
-            (Event::Remove, _) => self.then = AfterExit::Forget,
-            (Event::Stop, AfterExit::Restart) => self.then = AfterExit::StayStopped,
-            (Event::Start, _) | (Event::FileChanged, AfterExit::Forget) => {
-                self.then = AfterExit::Restart;
-            }
-            (Event::StopNow, _) if self.stage == StopStage::Graceful => return self.stop_now(now),
-            (Event::Tick { .. }, _) if is_due => return self.escalate(now),
-            _ => {}
         }
-        (State::Stopping(self), Action::Nothing)
     }
 
     /// The deadline of this stage has passed.

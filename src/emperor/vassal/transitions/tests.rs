@@ -48,7 +48,9 @@ impl Life {
     /// The time until the next start, in milliseconds.
     fn backoff(&self) -> u128 {
         match &self.state {
-            State::Scheduled { at, .. } => at.saturating_duration_since(self.now).as_millis(),
+            State::Scheduled(Scheduled { at, .. }) => {
+                at.saturating_duration_since(self.now).as_millis()
+            }
             other => panic!("{other:?}"),
         }
     }
@@ -236,4 +238,59 @@ fn a_vassal_on_demand_that_crashes_backs_off_and_serves_afterwards() {
     assert_eq!(life.backoff(), 1_000);
     let life = life.after(1_000).then(Event::Tick { may_start: true });
     assert_eq!(life.action, Action::Spawn(Purpose::Serve));
+}
+
+#[test]
+fn the_operator_starts_a_vassal_that_still_stops_to_serve() {
+    let life = Life::ready().then(Event::Stop).then(Event::Start);
+    let life = life
+        .then(Event::Exited)
+        .then(Event::Tick { may_start: true });
+    assert_eq!(life.action, Action::Spawn(Purpose::Start));
+    let life = Life::ready().then(Event::Replace).then(Event::Start);
+    let life = life
+        .then(Event::Exited)
+        .then(Event::Tick { may_start: true });
+    assert_eq!(life.action, Action::Spawn(Purpose::Start));
+}
+
+#[test]
+fn the_operator_starts_a_vassal_that_hands_its_sockets_over_to_serve() {
+    let life = Life::new().started().then(Event::Start);
+    let life = life
+        .then(Event::HandedOver)
+        .then(Event::Tick { may_start: true });
+    assert_eq!(life.action, Action::Spawn(Purpose::Serve));
+    // a process that hands over instead of serving is not started again and again
+    let life = life.then(Event::Spawned(8)).then(Event::HandedOver);
+    assert_eq!(life.state, State::OnDemand);
+}
+
+#[test]
+fn an_exit_before_a_queued_reload_restarts_with_the_changed_file_at_once() {
+    let life = Life::ready().then(Event::FileChanged).then(Event::Exited);
+    assert_eq!(life.backoff(), 0);
+    assert!(matches!(
+        life.state,
+        State::Scheduled(Scheduled { failures: 0, .. })
+    ));
+}
+
+#[test]
+fn no_event_restarts_a_vassal_while_the_emperor_stops() {
+    for event in [
+        Event::Start,
+        Event::FileChanged,
+        Event::Replace,
+        Event::Stop,
+        Event::Remove,
+    ] {
+        let life = Life::ready().then(Event::EmperorStops).then(event);
+        assert_eq!(life.then(Event::Exited).state, State::Gone);
+    }
+    for event in [Event::Stop, Event::Replace, Event::Remove] {
+        let life = Life::ready().then(event).then(Event::EmperorStops);
+        assert_eq!(life.then(Event::Exited).state, State::Gone);
+    }
+    assert_eq!(Life::new().then(Event::EmperorStops).state, State::Gone);
 }
