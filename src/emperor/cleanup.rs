@@ -33,7 +33,7 @@ impl Cleanup {
         for path in self.pidfiles.drain(..) {
             if let Err(error) = pidfile::remove(&path, Pid::own()) {
                 // usual where root owns the directory and the emperor has changed to another user
-                tracing::info!("the pidfile {} stays: {error}", path.display());
+                tracing::info!("pidfile {} not removed: {error}", path.display());
             }
         }
         if let Some(parent) = self.parent.take() {

@@ -234,7 +234,7 @@ fn drop_privileges(config: &Config, granted: Option<Capabilities>) -> Result<()>
         reserve: config.emperor_cap(),
     })?;
     match granted {
-        None if dropped.changed => tracing::info!("{dropped}, and so do the vassals"),
+        None if dropped.changed => tracing::info!("{dropped}; the vassals run as the same user"),
         None => {}
         Some(granted) if dropped.changed => {
             tracing::info!(

@@ -108,7 +108,7 @@ fn failure(
         (Some(ExitReason::Failed { failure, is_logged }), _) => return (failure, is_logged),
         (Some(ExitReason::Idle), _) => "exited, because it was idle (die-on-idle)".to_owned(),
         (None, Phase::Starting) => format!("{exit} before it was ready{out_of_memory}"),
-        (None, _) => format!("{exit} without being asked to{out_of_memory}"),
+        (None, _) => format!("{exit} unexpectedly{out_of_memory}"),
     };
     (sentence.into(), false)
 }
@@ -118,7 +118,7 @@ fn out_of_memory(cgroup: &Group, exit: Exit) -> String {
     let kills = cgroup.kills();
     match exit {
         Exit::Signal(nix::libc::SIGKILL) if kills > 0 => format!(
-            "; the kernel's OOM killer has killed in its cgroup (cgroup-memory-max; {kills} in all)"
+            "; killed by the kernel's OOM killer (cgroup-memory-max; {kills} kills in this cgroup)"
         ),
         _ => String::new(),
     }

@@ -145,7 +145,7 @@ impl Vassal {
     fn on_reload_failed(&mut self, failure: LoadFailure, now: Instant, policy: &Policy) {
         let reason = failure.sentence;
         tracing::error!(
-            "vassal {}: its reload is given up, and it serves as before: {reason}",
+            "vassal {}: reload failed; the previous generation continues: {reason}",
             self.name()
         );
         self.problem = Some(LoadFailure {

@@ -455,7 +455,7 @@ fn the_emperor_forwards_commands_for_a_vassal() {
         failure.contains("serves as before") && failure.contains("Traceback"),
         "{failure}"
     );
-    emperor.expect_log("its reload is given up");
+    emperor.expect_log("reload failed; the previous generation continues");
     write_generation(&site, 3, false);
     success_output(ask(&["reload", "a", "--wait"]));
     let by_path = success_output(ask(&["status", &site.at("vassals/a.ini")]));

@@ -91,7 +91,9 @@ fn a_broken_edit_keeps_the_old_application_and_is_reported() {
     add_vassal(&site, "a", "old");
     emperor.expect_text("a", "old");
     site.write("vassals/a.ini", &(ini(&site, "a") + "processes = many\n"));
-    emperor.server.expect_log("serves as before");
+    emperor
+        .server
+        .expect_log("the previous generation continues");
     let (state, reason) = emperor.state("a");
     assert_eq!(state, "ready");
     assert!(reason.contains("processes = many"), "{reason}");
@@ -369,7 +371,7 @@ fn a_vassal_whose_master_is_killed_is_restarted() {
     emperor.expect_text("a", "one");
     let before = emperor.pid("a");
     send(before, Signal::SIGKILL);
-    emperor.server.expect_log("without being asked to");
+    emperor.server.expect_log("unexpectedly");
     emperor.expect_text("a", "one");
     assert_ne!(emperor.pid("a"), before);
     emperor.server.stop();

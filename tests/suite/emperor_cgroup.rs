@@ -220,7 +220,7 @@ fn without_cgroups_only_a_vassal_with_limits_fails() {
     );
     emperor
         .server
-        .wait_for_log("vassal good.ini: its reload is given up");
+        .wait_for_log("vassal good.ini: reload failed");
     emperor.expect_text("good", "good");
     emperor.server.stop();
 }

@@ -173,7 +173,7 @@ fn clients_of_a_crashed_vassal_wait_for_the_next_start() {
     wait_for_state(&emperor, "a", "ready");
     let socket = fs::metadata(site.file("a.sock")).unwrap().ino();
     send(emperor.pid("a"), Signal::SIGKILL);
-    emperor.server.expect_log("without being asked to");
+    emperor.server.expect_log("unexpectedly");
     emperor.expect_text("a", "one");
     assert_eq!(fs::metadata(site.file("a.sock")).unwrap().ino(), socket);
     emperor.server.stop();

@@ -27,7 +27,9 @@ fn an_executable_vassal_prints_its_configuration() {
     site.write_executable(name, &script("two"));
     emperor.expect_text("two", "two");
     site.write_executable(name, "#!/bin/sh\nexit 3\n");
-    emperor.server.expect_log("serves as before");
+    emperor
+        .server
+        .expect_log("the previous generation continues");
     emperor.server.expect_log("exit status: 3");
     emperor.expect_text("two", "two");
     emperor.server.stop();

@@ -1,4 +1,4 @@
-//! Whether the file of a vassal is there.
+//! Tracks whether a vassal's file exists; a missing file counts as removed after a delay.
 
 use std::time::{Duration, Instant};
 
@@ -10,7 +10,7 @@ const REMOVAL_DELAY: Duration = Duration::from_millis(190);
 /// The file of a vassal.
 #[derive(Clone, Copy, Debug)]
 pub(in crate::emperor) enum FileState {
-    /// It was there when it was last looked at.
+    /// The file existed at the last check.
     Present(Stamp),
     /// It is missing, perhaps only for a moment.
     Missing { last: Stamp, since: Instant },
@@ -18,12 +18,12 @@ pub(in crate::emperor) enum FileState {
     Removed,
 }
 
-/// What follows when a file is not found.
+/// Result of a check that did not find the file.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub(in crate::emperor) enum Removal {
     /// Nothing: its removal is known.
     Known,
-    /// It has to be looked at again.
+    /// Check again after [`REMOVAL_DELAY`].
     Pending,
     /// It counts as removed from now on.
     Complete,

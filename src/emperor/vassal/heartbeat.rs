@@ -2,7 +2,7 @@
 
 use std::time::{Duration, Instant};
 
-/// The timeout in intervals of the vassal: it may miss one heartbeat.
+/// Timeout, in heartbeat intervals: one heartbeat may be missed.
 const INTERVALS: u32 = 2;
 
 /// The heartbeats of one process.
