@@ -152,7 +152,7 @@ fn decode(parts: &[&[u8]]) -> (Vec<u8>, usize, Result<bool, http::Refusal>) {
         };
         let progress = match decoder.decode(part, &mut sink) {
             Ok(progress) => progress,
-            // where a malformed body ends is unknown
+            // the end of a malformed body is unknown
             Err(refusal) => return (body, 0, Err(refusal)),
         };
         assert!(progress.consumed <= part.len());

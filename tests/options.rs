@@ -189,7 +189,7 @@ fn warnings_alone_do_not_fail_a_check() {
     assert!(content, "{printed}");
     assert_eq!(
         check("[uwsgi]\nmaster\n"),
-        ("site.ini: nothing is wrong\n".to_owned(), true)
+        ("site.ini: no errors or warnings\n".to_owned(), true)
     );
 }
 
@@ -218,7 +218,7 @@ fn a_configuration_error_prevents_the_start_and_is_printed_on_standard_error() {
 fn a_placeholder_that_is_used_is_not_a_typo() {
     assert_eq!(
         check("[uwsgi]\nproject = blog\nprocname = %(project)\n").0,
-        "site.ini: nothing is wrong\n"
+        "site.ini: no errors or warnings\n"
     );
     let (printed, content) =
         check("[uwsgi]\nstrict = true\nproject = blog\nchdir = /srv/%(project)\n");
@@ -450,7 +450,7 @@ fn every_file_format_gives_the_same_options() {
 fn a_plugin_for_another_language_is_refused() {
     assert_eq!(
         check("[uwsgi]\nplugins = python3,http,router_static\nplugin = 0:python\n").0,
-        "site.ini: nothing is wrong\n"
+        "site.ini: no errors or warnings\n"
     );
     let (printed, content) = check("[uwsgi]\nplugins = php\n");
     assert!(!content);

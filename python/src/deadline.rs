@@ -31,9 +31,9 @@ static INSTALLED: AtomicBool = AtomicBool::new(false);
 /// When the stacks were written last, microseconds of the monotonic clock.
 static LAST_STACKS: AtomicU64 = AtomicU64::new(0);
 
-/// How long the interpreter is waited for before the stacks are written without it.
+/// Timeout for the interpreter; then the stacks are written without it.
 const INTERPRETER_TIMEOUT: Duration = Duration::from_millis(400);
-/// Shortest time between two writes of the stacks, microseconds.
+/// Minimum interval between two stack dumps, microseconds.
 const STACKS_INTERVAL: u64 = 1_000_000;
 
 /// Formats the stacks of all threads but its own.

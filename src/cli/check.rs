@@ -21,7 +21,7 @@ pub(super) fn run<'a>(
     let mut text = String::new();
     for (file, report) in &reports {
         match report.findings.is_empty() {
-            true => text.push_str(&format!("{file}: nothing is wrong\n")),
+            true => text.push_str(&format!("{file}: no errors or warnings\n")),
             false => text.push_str(&format!("{report}\n")),
         }
     }

@@ -9,7 +9,7 @@ use crate::sys::user;
 /// Prefix of a user's subdirectory; the user id follows.
 const USER_DIR_PREFIX: &str = "uid-";
 
-/// Environment variable: the only directory of control sockets, for instances and for clients.
+/// Environment variable that overrides the control-socket directory, for servers and clients.
 const RUNTIME_DIR_VARIABLE: &str = "RUWSGI_RUNTIME_DIRECTORY";
 
 /// Directories of control sockets; this user's sockets are created in the first one.

@@ -24,8 +24,8 @@ use crate::sys::stream;
 
 /// Bytes of one request that a serving thread reads itself; the I/O thread reads the rest of a longer one.
 const BUDGET: usize = 2 << 20;
-/// How long a serving thread waits for the rest of a request, all in all, as long as the I/O thread reads none: only this
-/// worker can serve a request that the I/O thread has read, and it may be busy by then.
+/// Maximum total wait for the rest of a request. A request passed to the I/O thread can be served by this worker only, so
+/// a short wait avoids the detour.
 const GRACE: Duration = Duration::from_millis(10);
 
 /// What a serving thread does next.

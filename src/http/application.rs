@@ -1,4 +1,4 @@
-//! What stands behind the engine and answers the requests.
+//! The `Application` trait: handles the requests that the engine has read.
 
 use bytes::Bytes;
 
@@ -9,8 +9,8 @@ use super::unlock::Unlock;
 
 /// An application, as one serving thread calls it.
 ///
-/// The calls are static and happen once per request. [`Unlock`] is for applications with an interpreter: the engine
-/// releases its lock once per request, around the write of the response and the wait for the next request.
+/// The calls are statically dispatched and happen once per request. [`Unlock`] is for applications with an interpreter:
+/// the engine releases its lock once per request, around the write of the response and the wait for the next request.
 pub trait Application: Unlock {
     /// Answers a request. The response is open, and without a status. The engine sends what is left in its buffer after
     /// this returns.
@@ -21,7 +21,8 @@ pub trait Application: Unlock {
 
     /// Takes over a connection whose response was
     /// [`switch_protocols`](super::response_head::ResponseHead::switch_protocols) and is sent. `received` is what has
-    /// arrived after the request. The engine has nothing to do with the connection any more; its socket is non-blocking.
+    /// arrived after the request. The engine does not use the connection any more; its socket is non-blocking. Reserved for
+    /// WebSocket upgrades: the WSGI application does not switch protocols.
     fn switched(&mut self, connection: Connection, received: Bytes) {
         drop((connection, received));
     }

@@ -51,9 +51,9 @@ impl Connection {
     }
 
     /// Logs that the client has left in the middle of a request; nothing without a `reason`.
-    pub fn log_dropped(&self, reason: Option<&'static str>) {
+    pub fn log_dropped(&self, reason: Option<&str>) {
         if let Some(reason) = reason {
-            tracing::info!("{}: dropped a connection: {reason}", self.peer_name());
+            tracing::info!("{}: connection closed: {reason}", self.peer_name());
         }
     }
 }

@@ -372,8 +372,11 @@ impl<C: Control> IoThread<C> {
             {
                 if let Pending::Reading(incoming) = &entry.pending {
                     let begun = !incoming.reader.is_empty();
-                    let reason = begun.then_some("it was silent in the middle of its request");
-                    incoming.connection.log_dropped(reason);
+                    let limit = self.engine.settings.timeouts.socket.as_secs_f64();
+                    let reason = begun.then(|| {
+                        format!("no data for {limit} s within a request (socket-timeout)")
+                    });
+                    incoming.connection.log_dropped(reason.as_deref());
                 }
                 self.forget(&entry.pending);
             }

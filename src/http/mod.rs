@@ -1,13 +1,13 @@
 //! The connection engine: accepts connections, reads requests, calls an application, sends responses. No Python.
 //!
-//! The way of a request:
+//! Request flow:
 //!
 //! ```text
 //! listeners ─▶ acceptor ─▶ request_reader ─▶ serve ─▶ application ─▶ response ─▶ client
 //!                 ▲  │                                                  │
-//!        complete │  │ slow client                          slow client │ write_queue
-//!                 │  ▼                                                  ▼
-//!                 └─ io_thread ◀──────────────── pending ───────────────┘
+//!        dispatch │  │ slow client                          slow client │ write_queue
+//!      (complete) │  ▼                                                  ▼
+//!                 └─ io_thread ◀───── engine (inbox of pending) ────────┘
 //! ```
 //!
 //! * [`engine`] is what all threads share, made of [`listeners`], [`dispatch`], [`pending`] and [`keep_alive`].

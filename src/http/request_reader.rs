@@ -34,7 +34,7 @@ pub enum Step {
     Complete,
     /// The server responds itself, and the connection ends.
     Refused(Refusal),
-    /// The client is gone; with a reason for the log if it left in the middle of a request.
+    /// The client is gone; with a reason for the log if the client closed it within a request.
     Gone(Option<&'static str>),
 }
 
@@ -152,12 +152,16 @@ impl RequestReader {
             let got = match self.receive(fd, scratch) {
                 Ok(0) => {
                     return Step::Gone(
-                        (!self.is_empty()).then_some("it left in the middle of a request"),
+                        (!self.is_empty()).then_some("the client closed it within a request"),
                     );
                 }
                 Ok(got) => got,
                 Err(error) if error.kind() == io::ErrorKind::WouldBlock => return Step::More,
-                Err(_) => return Step::Gone((!self.is_empty()).then_some("the connection broke")),
+                Err(_) => {
+                    return Step::Gone(
+                        (!self.is_empty()).then_some("an error on its socket within a request"),
+                    );
+                }
             };
             match self.parse(connection, limits, scratch) {
                 Step::More => {}

@@ -165,8 +165,8 @@ impl Response {
         }
     }
 
-    /// How the body differs from its Content-Length, for the log. A body that is too short is no news if the application
-    /// has `failed`.
+    /// How the body differs from its Content-Length, for the log. A body that is too short is not logged again if the
+    /// application has `failed`.
     pub fn length_mismatch(&self, failed: bool) -> Option<String> {
         if self.overlong {
             return Some(

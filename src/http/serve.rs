@@ -15,7 +15,8 @@ use crate::log::request_log::{Outcome, RequestLog, Served};
 use crate::sys::process::Pid;
 use crate::sys::stream;
 
-/// Attempts, a millisecond apart, to get a response back from another thread before its connection is reset.
+/// Attempts, a millisecond apart, to lock a response that another thread writes, before its connection is reset. The
+/// lock is polled, because a `Mutex` has no lock with a timeout.
 const ATTEMPTS: u32 = 100;
 
 /// What a serving thread works with.
@@ -98,7 +99,10 @@ impl Thread<'_> {
             None => self.take_back(shared, &connection),
         };
         if !response.is_complete() {
-            self.log_unfinished("its connection is closed");
+            self.log_unfinished(match response.is_committed() {
+                true => "its connection is reset",
+                false => "the client gets status 500",
+            });
             response.give_up();
         }
         let flow = response.flush_nonblocking();
@@ -133,8 +137,8 @@ impl Thread<'_> {
         None
     }
 
-    /// Gets the response back from another thread, which the application has left behind in a call of `write`. Resets
-    /// the connection if that thread waits for the client.
+    /// Locks a response to which another thread of the application still writes. If that thread waits for the client, resets
+    /// the connection, which ends its write. Polls, because a `Mutex` has no lock with a timeout.
     #[cold]
     fn take_back<'r>(
         &self,

@@ -41,10 +41,10 @@ struct Seen {
     closed_listeners: AtomicUsize,
 }
 
-/// Answers by PATH_INFO.
+/// Selects the response by PATH_INFO.
 struct TestApplication {
     seen: Arc<Seen>,
-    /// `/wait` reports that it has begun, and continues when it is told to.
+    /// `/wait` reports that it has begun, and continues after a message on `go`.
     begun: Sender<()>,
     go: Arc<std::sync::Mutex<Receiver<()>>>,
 }

@@ -15,7 +15,7 @@ pub enum ToWorker {
     Stop,
     /// A request is over its deadline (`harakiri`): respond to its client and raise an exception in its thread.
     Expire {
-        /// The thread of the request, from 0.
+        /// Thread index, from 0.
         thread: u32,
         /// Start of the request: `busy_since` of the thread's row on the scoreboard.
         since: u64,
@@ -36,14 +36,14 @@ pub enum FromWorker {
     Retiring,
     /// Files of the application loaded since the last message, for the master to watch.
     Files(Vec<String>),
-    /// A worker that exits has accepted its last connection.
+    /// The worker has closed its listeners.
     Closed,
     /// The worker has reached `reload-on-rss`: it accepts no more connections and exits soon.
     Large,
     /// A thread over its deadline cannot be interrupted, because native code holds the interpreter. The worker accepts no
     /// more connections.
     Stuck {
-        /// The thread, from 0.
+        /// Thread index, from 0.
         thread: u32,
     },
 }

@@ -42,7 +42,7 @@ pub(super) struct Resources {
 }
 
 impl Resources {
-    /// Removes everything. Who waits for the start gets the failure.
+    /// Removes everything. Reports the failure to the waiting parent process and the emperor.
     pub(super) fn release(&mut self, status: i32, failure: &LoadFailure) {
         if self.vacuum {
             net::vacuum_dropped(&self.sockets, &self.lent);
@@ -90,10 +90,10 @@ fn remove_pidfile(path: &Path) {
     match pidfile::remove(path, Pid::own()) {
         Err(error) if error.kind() == io::ErrorKind::PermissionDenied => {
             // expected where root owns the directory and the instance has dropped its privileges
-            tracing::info!("the pidfile {} stays: {error}", path.display());
+            tracing::info!("pidfile {} not removed: {error}", path.display());
         }
         Err(error) => {
-            tracing::warn!("the pidfile {} cannot be removed: {error}", path.display());
+            tracing::warn!("pidfile {} not removed: {error}", path.display());
         }
         Ok(_) => {}
     }

@@ -115,24 +115,28 @@ impl LoadSample {
 /// State carried from one sample to the next.
 #[derive(Clone, Debug, Default, PartialEq)]
 pub(super) struct History {
-    /// Consecutive seconds without a spare thread, and with a surplus worker.
+    /// Consecutive seconds without a spare thread.
     full: u32,
+    /// Consecutive seconds with a surplus worker.
     slack: u32,
     /// Consecutive seconds in which a connection waited.
     waiting: u32,
+    /// State of the busyness algorithm.
     cycle: Cycle,
 }
 
 /// The history of the busyness algorithm.
 #[derive(Clone, Debug, Default, PartialEq)]
 struct Cycle {
-    /// Seconds of the cycle that have passed, and the sum of their busyness.
+    /// Seconds of the cycle that have passed.
     seconds: u32,
+    /// Sum of the busyness of these seconds.
     sum: f64,
     /// Consecutive cycles below the minimum.
     idle: u32,
-    /// Cycles since a worker was retired, and the penalty added to the multiplier.
+    /// Cycles since a worker was retired.
     since_fewer: Option<u32>,
+    /// Penalty added to the multiplier.
     penalty: u32,
     /// Workers that were started because connections waited, and are not retired yet.
     emergency: u32,

@@ -43,14 +43,14 @@ pub(crate) fn vacuum_dropped(before: &[Rc<BoundSocket>], now: &[Rc<BoundSocket>]
         }
         let shown = path.display();
         match unix_socket::remove(path, id) {
-            Ok(Removal::Removed) => tracing::info!("VACUUM: unix socket {shown} removed"),
+            Ok(Removal::Removed) => tracing::info!("the socket {shown} was removed (vacuum)"),
             Ok(Removal::Gone) => {}
             Ok(Removal::Changed) => {
                 tracing::warn!(
-                    "VACUUM: unix socket {shown} not removed: another file has replaced it"
+                    "the socket {shown} was not removed (vacuum): another file has replaced it"
                 );
             }
-            Err(e) => tracing::warn!("VACUUM: unix socket {shown} could not be removed: {e}"),
+            Err(e) => tracing::warn!("the socket {shown} cannot be removed (vacuum): {e}"),
         }
     }
 }

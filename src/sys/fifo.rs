@@ -23,10 +23,10 @@ pub struct Fifo {
 }
 
 impl Fifo {
-    /// Creates a FIFO of mode 0600 at a path and opens it non-blocking. A FIFO that is there is replaced.
+    /// Creates a FIFO of mode 0600 at a path and opens it non-blocking. An existing FIFO is replaced.
     ///
     /// # Errors
-    /// `AlreadyExists` when another kind of file is there, which stays. Those of mkfifo(3), unlink(2) and open(2).
+    /// `AlreadyExists` if the path is not a FIFO; the file is not changed. Those of mkfifo(3), unlink(2) and open(2).
     pub fn make(path: &Path) -> io::Result<Self> {
         let (directory, name) = trusted_path::directory_of(path)?;
         let name = name.as_os_str();
@@ -35,7 +35,7 @@ impl Fifo {
                 unlinkat(&directory, name, UnlinkatFlags::NoRemoveDir)?;
             }
             Ok(_) => {
-                let reason = "a file of another kind is in the way, which is left alone";
+                let reason = "the path exists and is not a FIFO; it is not replaced";
                 return Err(io::Error::new(io::ErrorKind::AlreadyExists, reason));
             }
             Err(Errno::ENOENT) => {}
@@ -68,7 +68,7 @@ impl Fifo {
         &self.path
     }
 
-    /// Reads the bytes that have been written to it, at most 256; none when it is empty.
+    /// Reads up to 256 bytes; empty if nothing was written or the read failed.
     pub fn take(&self) -> Vec<u8> {
         let mut bytes = [0; 256];
         let read = (&self.file).read(&mut bytes).unwrap_or(0);

@@ -54,7 +54,7 @@ pub enum PlaceError {
     },
     /// A socket file of another user, to which this process may not connect. It might be live.
     #[error(
-        "user {0} may not connect to the socket that is there, to see whether it is in use; remove it if it is not"
+        "cannot test whether the existing socket is in use: user {0} may not connect to it; remove it if it is not in use"
     )]
     Unknown(String),
     /// The path is longer than the kernel allows.

@@ -34,13 +34,13 @@ pub struct Identity {
 /// Why a user or group cannot be used, or privileges cannot be dropped. Displays as one sentence.
 #[derive(thiserror::Error, Debug)]
 pub enum DropError {
-    /// No such user.
+    /// The user name was not found in the user database.
     #[error("user {0} not found: give the name of an existing user, or a number")]
     NoUser(String),
-    /// No such group.
+    /// The group name was not found in the group database.
     #[error("group {0} not found: give the name of an existing group, or a number")]
     NoGroup(String),
-    /// A number that the user database does not know has no primary group.
+    /// The uid has no entry in the user database, so its primary group is unknown.
     #[error("user {0} has no entry in the user database, so its group is unknown: set gid too")]
     NoPrimaryGroup(u32),
     /// Not root, and another user or group is requested.

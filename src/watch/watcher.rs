@@ -98,7 +98,7 @@ impl Watcher {
         Ok(self.inotify.add_watch(path, scope.flags())?)
     }
 
-    /// Removes a watch. One that the kernel has removed already is no error.
+    /// Removes a watch. Ignores a watch that the kernel has already removed.
     pub fn remove(&self, watch: WatchDescriptor) {
         let _ = self.inotify.rm_watch(watch);
     }

@@ -100,7 +100,7 @@ pub fn free_port() -> u16 {
     const BLOCK: u16 = 200;
     const BLOCKS: u16 = 60;
     static NEXT: AtomicU16 = AtomicU16::new(0);
-    // a process holds the block whose name it has bound, until it ends
+    // a process owns a block while it has the name of the block bound
     static OURS: OnceLock<(u16, UnixDatagram)> = OnceLock::new();
     let claim = |block: u16| {
         let name = format!("ruwsgi-kit-ports-{block}");

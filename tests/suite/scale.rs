@@ -157,7 +157,7 @@ fn contradictory_numbers_are_refused() {
     for (options, part) in [
         (
             &[("cheaper", "2")][..],
-            "cheaper = 2 is not below processes = 2",
+            "cheaper = 2 must be less than processes = 2",
         ),
         (
             &[("cheaper", "1"), ("cheaper-initial", "3")],

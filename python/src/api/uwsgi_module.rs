@@ -68,7 +68,7 @@ pub fn install(py: Python<'_>, spec: &AppSpec, is_a_reload: bool) -> PyResult<()
 /// Calls `uwsgi.post_fork_hook`, if the application has set it. Call it in the worker after each fork.
 ///
 /// # Errors
-/// What the hook raises.
+/// The exception that the hook raises.
 pub fn call_post_fork_hook(py: Python<'_>) -> PyResult<()> {
     call_hook(py, "post_fork_hook")
 }
@@ -76,7 +76,7 @@ pub fn call_post_fork_hook(py: Python<'_>) -> PyResult<()> {
 /// Calls `uwsgi.atexit`, if the application has set it. Call it in a worker that is about to exit.
 ///
 /// # Errors
-/// What the hook raises.
+/// The exception that the hook raises.
 pub fn call_atexit(py: Python<'_>) -> PyResult<()> {
     call_hook(py, "atexit")
 }

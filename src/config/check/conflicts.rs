@@ -19,7 +19,7 @@ pub(crate) fn find(config: &Config, entries: &[Entry]) -> Vec<Finding> {
     if min_workers >= max_workers {
         error(
             "cheaper",
-            format!("cheaper = {min_workers} is not below processes = {max_workers}"),
+            format!("cheaper = {min_workers} must be less than processes = {max_workers}"),
             "cheaper is the minimum number of workers, processes the maximum".to_owned(),
         );
     }
@@ -39,8 +39,8 @@ pub(crate) fn find(config: &Config, entries: &[Entry]) -> Vec<Finding> {
     if min >= max {
         error(
             "cheaper-busyness-min",
-            format!("cheaper-busyness-min = {min} is not below cheaper-busyness-max = {max}"),
-            "between the two percentages the number of workers does not change".to_owned(),
+            format!("cheaper-busyness-min = {min} must be less than cheaper-busyness-max = {max}"),
+            "set cheaper-busyness-min below cheaper-busyness-max".to_owned(),
         );
     }
     found

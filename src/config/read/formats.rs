@@ -105,7 +105,7 @@ impl<'a> Events<'a> {
         }
     }
 
-    /// Skips the value of a name.
+    /// Skips the value of the current key.
     fn skip_value(&mut self) -> Result<(), LineFault> {
         let mut depth = 0usize;
         loop {

@@ -21,7 +21,7 @@ impl Generation {
             .min()
     }
 
-    /// Does what is due.
+    /// Handles expired deadlines.
     pub(in crate::master) fn tick(&mut self, now: Instant) {
         let forking = self.is_forking();
         self.step_zygote(zygote_state::Event::Tick { forking }, now);
@@ -68,7 +68,7 @@ impl Generation {
         }
     }
 
-    /// OomKills every process.
+    /// Kills every process.
     pub(in crate::master) fn kill(&mut self, now: Instant) {
         self.role = GenerationRole::Old;
         self.close_zygote(now + zygote::FORK_TIMEOUT, now);

@@ -21,7 +21,7 @@ const REAP_INTERVAL: Duration = Duration::from_millis(10);
 
 /// Error: a hook requested that the instance exits with this status.
 #[derive(thiserror::Error, Clone, Copy, Debug, PartialEq, Eq)]
-#[error("a hook requested exit with status {0}")]
+#[error("a hook requested exit status {0}")]
 pub(in crate::master) struct ExitRequested(pub(in crate::master) i32);
 
 /// Runs the hooks of a phase in the master's current directory and waits for them. `signals` is None until the master

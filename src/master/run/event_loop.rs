@@ -11,7 +11,9 @@ use super::event_source::{Descriptor, EventSource, Token};
 use super::master::{Master, Phase};
 use super::{control, emperor, fifo, files, generations, idle, reload, services, signals, startup};
 
-/// The event sources. They are served in this order.
+/// The event sources, served in this order. Messages of workers and zygotes come first and signals last, so that the
+/// messages of a process are read before its exit is reaped (SIGCHLD). The control socket comes after the sources that
+/// change the state, so that its responses show the result.
 const SOURCES: &[&dyn EventSource] = &[
     &generations::Source,
     &emperor::Source,
@@ -42,12 +44,7 @@ impl Master {
             for source in SOURCES {
                 source.tick(self, now);
             }
-            if let Phase::Stopping { status, .. } = self.phase
-                && self.generations.is_empty()
-                && self
-                    .services
-                    .shut_down(self.instance.config(), Instant::now())
-            {
+            if let Some(status) = self.finish_stop(Instant::now()) {
                 return Ok(status);
             }
             let ready = self.wait()?;
@@ -58,6 +55,16 @@ impl Master {
                 }
             }
         }
+    }
+
+    /// Stops the services once all workers of a stopping instance have exited. The exit status when they have stopped too.
+    fn finish_stop(&mut self, now: Instant) -> Option<i32> {
+        let Phase::Stopping { status, .. } = self.phase else {
+            return None;
+        };
+        let stopped =
+            self.generations.is_empty() && self.services.shut_down(self.instance.config(), now);
+        stopped.then_some(status)
     }
 
     /// Waits until a descriptor is ready or a deadline has come; returns the tokens that are ready, for each source.

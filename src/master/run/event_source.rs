@@ -31,7 +31,7 @@ pub(super) trait EventSource {
         Ok(())
     }
 
-    /// Does what is due or has become possible.
+    /// Handles expired deadlines, and continues work that has become possible.
     fn tick(&self, _master: &mut Master, _now: Instant) {}
 }
 

@@ -163,7 +163,7 @@ impl Master {
         }
     }
 
-    /// OomKills all processes; then the master exits with this status.
+    /// Kills all processes; then the master exits with this status.
     pub(super) fn stop_now(&mut self, status: i32, now: Instant) {
         self.instance.stop_begins();
         self.kill_all(status, now);

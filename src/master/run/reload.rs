@@ -101,7 +101,7 @@ impl Master {
             Progress::Running => Ok(false),
             Progress::Done => Ok(true),
             Progress::Failed(sentence) => bail!(sentence),
-            Progress::Exit(status) => bail!("a hook requested the exit with status {status}"),
+            Progress::Exit(status) => bail!("a hook requested exit status {status}"),
         }
     }
 
@@ -164,7 +164,7 @@ impl Master {
             Progress::Running => return false,
             Progress::Done => return true,
             Progress::Failed(sentence) => sentence,
-            Progress::Exit(status) => format!("a hook requested the exit with status {status}"),
+            Progress::Exit(status) => format!("a hook requested exit status {status}"),
         };
         let number = self.generations[next].number;
         self.generations[next].kill(now);

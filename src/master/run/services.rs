@@ -37,7 +37,7 @@ impl EventSource for Source {
 }
 
 impl Master {
-    /// Performs what is due for services and hooks, and stops the instance if a service with `control` has exited.
+    /// Handles expired deadlines of services and hooks, and stops the instance if a service with `control` has exited.
     fn tick_services(&mut self, now: Instant) {
         if self.phase.is_stopping() {
             self.services.drain();
@@ -46,7 +46,7 @@ impl Master {
         if let Some(reason) = self.services.take_stop_reason()
             && !self.phase.is_stopping()
         {
-            self.stop(format!("{reason}, and the instance stops with it"), now);
+            self.stop(reason, now);
         }
     }
 
@@ -62,7 +62,7 @@ impl Master {
                 false
             }
             Progress::Exit(status) => {
-                tracing::info!("a hook requested exit with status {status}");
+                tracing::info!("a hook requested exit status {status}");
                 self.stop_now(status, now);
                 false
             }

@@ -87,7 +87,7 @@ impl Daemon {
         deadlines.into_iter().flatten().min()
     }
 
-    /// Performs what is due.
+    /// Handles expired deadlines.
     pub(super) fn tick(&mut self, context: &CommandContext, outputs: &mut Outputs, now: Instant) {
         if let Some(path) = self.touches.changed(now) {
             tracing::info!(

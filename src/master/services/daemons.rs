@@ -40,7 +40,7 @@ impl Daemons {
         self.all.extend(new.map(|spec| Daemon::new(spec, now)));
     }
 
-    /// Performs what is due, and removes daemons that have exited for good.
+    /// Handles expired deadlines, and removes daemons that have exited for good.
     pub(super) fn tick(&mut self, context: &CommandContext, outputs: &mut Outputs, now: Instant) {
         for index in 0..self.all.len() {
             if !self.is_blocked(&self.all[index]) {

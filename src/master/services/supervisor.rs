@@ -110,7 +110,7 @@ impl Services {
         deadlines.into_iter().flatten().min()
     }
 
-    /// Performs what is due while the master serves or finishes requests.
+    /// Handles expired deadlines while the master serves or finishes requests.
     pub(in crate::master) fn tick(&mut self, generations: &[Generation], now: Instant) {
         let (context, outputs) = (&self.context, &mut self.outputs);
         self.hooks.abort_abandoned();

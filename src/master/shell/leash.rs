@@ -38,7 +38,7 @@ impl Leash {
             Ok(pipe) => Self(Some(pipe)),
             Err(error) => {
                 tracing::warn!(
-                    "process {leader} will not be stopped if the master is killed: its keeper cannot be started: {error}"
+                    "{command} (pid {leader}): cannot start its watchdog: {error}; it will not be stopped if the master is killed"
                 );
                 Self(None)
             }

@@ -170,7 +170,7 @@ impl Survey<'_> {
         });
         if let Some(directory) = closed {
             let what = format!(
-                "nginx runs as {}, which has no search permission on {}, so it does not reach the socket",
+                "nginx runs as {}, which has no search permission on {}, so it cannot connect to the socket",
                 nginx.name,
                 directory.display()
             );
