@@ -138,6 +138,7 @@ fn settings(spec: &AppSpec) -> Settings {
         threads: serving.threads,
         limits: Limits {
             buffer_size: options.buffer_size as usize,
+            headers: options.limit_headers as usize,
             post_buffering: serving.post_buffering,
             limit_post: options.limit_post,
         },

@@ -17,8 +17,6 @@ use crate::protocol::http;
 use crate::protocol::uwsgi::{self, Head};
 use crate::sys::stream;
 
-/// The largest number of header lines in an HTTP request head.
-const HTTP_HEADERS: usize = 256;
 /// Bytes of one recv(2) of a uwsgi packet: its largest head and block of variables.
 const UWSGI_RECV: usize = uwsgi::HEADER + u16::MAX as usize;
 /// Bytes of one recv(2) of HTTP heads and chunks.
@@ -308,7 +306,7 @@ impl RequestReader {
     fn http_head(&mut self, connection: &Connection, limits: &Limits) -> Step {
         let head_limits = http::Limits {
             head: limits.buffer_size,
-            headers: HTTP_HEADERS,
+            headers: limits.headers,
         };
         let head = match http::parse(&self.raw, &head_limits, &mut self.scan) {
             Ok(http::Parsed::Complete(head)) => head,

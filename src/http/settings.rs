@@ -22,6 +22,8 @@ pub struct Settings {
 pub struct Limits {
     /// The largest block of request variables, and the largest HTTP request head, bytes (`buffer-size`).
     pub buffer_size: usize,
+    /// The largest number of header lines of an HTTP request head (`limit-headers`).
+    pub headers: usize,
     /// A body of at least this many bytes is spooled to a file (`post-buffering`).
     pub post_buffering: u64,
     /// A longer body is refused, bytes; 0 means no limit (`limit-post`).

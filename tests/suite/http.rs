@@ -319,6 +319,31 @@ fn malformed_requests_are_refused() {
 }
 
 #[test]
+fn more_header_lines_than_limit_headers_are_refused() {
+    if differs("An HTTP request with more than limit-headers (100) header lines gets 431.") {
+        return;
+    }
+    for (limit, option) in [(100, None), (7, Some(7))] {
+        let address = format!("127.0.0.1:{}", free_port());
+        let launch = Site::with("environ").server().set("http-socket", address);
+        let launch = match option {
+            Some(limit) => launch.set("limit-headers", limit),
+            None => launch,
+        };
+        let mut server = launch.start();
+        let request = |count: usize| {
+            format!(
+                "GET / HTTP/1.1\r\n{}Host: x\r\n\r\n",
+                "X: y\r\n".repeat(count - 1)
+            )
+        };
+        server.http().put(request(limit)).answer().expect(200);
+        server.http().put(request(limit + 1)).answer().expect(431);
+        server.expect_log("more header lines than limit-headers");
+    }
+}
+
+#[test]
 fn a_head_over_buffer_size_is_refused() {
     if differs(
         "An HTTP request head larger than buffer-size gets 431; uWSGI closes the connection without an answer.",

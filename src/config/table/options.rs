@@ -146,6 +146,8 @@ options! {
     "Requests" {
         buffer_size "buffer-size" -'b' worker(u32): One<BlockSize> = "65535",
             "Maximum size of the block of request variables, in bytes.";
+        limit_headers "limit-headers" worker(u32): One<Count> = "100",
+            "Maximum number of header lines of an HTTP request; more get 431.";
         post_buffering "post-buffering": Maybe<BufferThreshold>,
             "Request bodies of more bytes than this are written to a temporary file before the application is called.";
         limit_post "limit-post" worker(u64): One<Bytes> = "0",

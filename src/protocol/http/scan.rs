@@ -36,7 +36,7 @@ const LARGE_HEAD: Refusal = Refusal {
 };
 const MANY_HEADERS: Refusal = Refusal {
     status: 431,
-    reason: "too many header lines",
+    reason: "more header lines than limit-headers",
 };
 
 /// The state of the parser between two reads; one per connection.

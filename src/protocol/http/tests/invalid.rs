@@ -260,7 +260,7 @@ fn too_many_header_lines_are_431_those_left_out_included() {
     assert!(head("A: 1\r\nB: 2\r\n").is_ok());
     let refusal = Refusal {
         status: 431,
-        reason: "too many header lines",
+        reason: "more header lines than limit-headers",
     };
     assert_eq!(head("A: 1\r\nB: 2\r\nC: 3\r\n"), Err(refusal));
     assert_eq!(head("A_A: 1\r\nProxy: 2\r\nA_C: 3\r\n"), Err(refusal));
