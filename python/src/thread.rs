@@ -1,5 +1,7 @@
 //! A serving thread: enters the engine once, and the interpreter once per request.
 
+use std::panic::{AssertUnwindSafe, catch_unwind};
+
 use pyo3::prelude::*;
 use ruwsgi::http::application::Application;
 use ruwsgi::http::request::Request;
@@ -14,24 +16,32 @@ use crate::wsgi::server::Server;
 /// Serves with the thread of this number until the worker has retired.
 pub fn run(py: Python<'_>, worker: &Worker, apps: &Apps, core: u32, errors: &Py<PyAny>) {
     match Server::new(py, worker, core, errors) {
-        Ok(server) => worker.engine.serve(
-            core,
-            &mut WsgiThread {
+        Ok(server) => {
+            let mut thread = WsgiThread {
                 py,
                 worker,
                 apps,
                 server,
-            },
-        ),
-        Err(error) => {
-            tracing::error!(
-                "worker {}: cannot set up thread {core}: {error}",
-                worker.slot
-            );
-            worker.request_exit();
-            worker.engine.leave(core);
+            };
+            let served = catch_unwind(AssertUnwindSafe(|| {
+                worker.engine.serve(core, &mut thread);
+            }));
+            if served.is_err() {
+                give_up(worker, core, "it panicked; this is a bug in ruwsgi");
+            }
         }
+        Err(error) => give_up(worker, core, &error.to_string()),
     }
+}
+
+/// Without one of its threads a worker exits, and is replaced.
+fn give_up(worker: &Worker, core: u32, reason: &str) {
+    tracing::error!(
+        "worker {}: thread {core} cannot serve, so the worker exits: {reason}",
+        worker.slot
+    );
+    worker.request_exit();
+    worker.engine.leave(core);
 }
 
 /// The WSGI application, as one thread calls it.
@@ -51,8 +61,14 @@ impl Unlock for WsgiThread<'_, '_> {
 
 impl Application for WsgiThread<'_, '_> {
     fn call(&mut self, request: &mut Request, _response: &SharedResponse) {
-        // the responder has the response already
-        self.server.serve(self.py, self.worker, self.apps, request);
+        let (py, worker) = (self.py, self.worker);
+        // no panic crosses the boundary of a request; the responder has the response already
+        let served = catch_unwind(AssertUnwindSafe(|| {
+            self.server.serve(py, worker, self.apps, request);
+        }));
+        if served.is_err() {
+            self.server.recover(py, worker, request);
+        }
         self.worker.check_memory();
     }
 

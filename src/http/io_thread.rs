@@ -112,7 +112,15 @@ impl<C: Control> IoThread<C> {
             std::thread::Builder::new()
                 .name("io".into())
                 .stack_size(STACK)
-                .spawn(move || io_thread.run())
+                .spawn(move || {
+                    let run = std::panic::AssertUnwindSafe(|| io_thread.run());
+                    if std::panic::catch_unwind(run).is_err() {
+                        tracing::error!(
+                            "the I/O thread panicked, so the process ends; this is a bug in ruwsgi"
+                        );
+                        std::process::abort();
+                    }
+                })
         })
     }
 

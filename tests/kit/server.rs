@@ -33,6 +33,7 @@ pub struct Server {
     ended: bool,
     any_exit_allowed: bool,
     errors_allowed: bool,
+    panics_allowed: bool,
     socket_file_allowed: bool,
     reloaded: AtomicBool,
 }
@@ -58,6 +59,7 @@ impl Server {
             ended: false,
             any_exit_allowed: false,
             errors_allowed: false,
+            panics_allowed: false,
             socket_file_allowed: false,
             reloaded: AtomicBool::new(false),
         }
@@ -135,10 +137,11 @@ impl Server {
         );
     }
 
-    /// Waits until the log contains `text`, and allows errors and tracebacks in the log.
+    /// Waits until the log contains `text`, and allows errors and tracebacks in the log; with "panicked" panics, too.
     #[track_caller]
     pub fn expect_log(&mut self, text: &str) {
         self.errors_allowed = true;
+        self.panics_allowed |= text == "panicked";
         self.wait_for_log(text);
     }
 
@@ -387,7 +390,9 @@ impl Server {
         // a uWSGI worker that is stopped while it starts logs a KeyboardInterrupt
         let reloaded = under_uwsgi() && self.reloaded.load(Ordering::Relaxed);
         let bad = ["panicked", "Traceback", "ERROR"];
-        let bad = if self.errors_allowed || reloaded {
+        let bad = if self.panics_allowed {
+            &[]
+        } else if self.errors_allowed || reloaded {
             &bad[..1]
         } else {
             &bad[..]

@@ -81,3 +81,49 @@ fn a_slow_start_response_in_another_thread_does_not_block_the_response() {
         server.site.write("go", "");
     }
 }
+
+fn post_of(uri: &str, body: &[u8]) -> Vec<u8> {
+    let head = format!(
+        "POST {uri} HTTP/1.1\r\nHost: x\r\nConnection: close\r\nContent-Length: {}\r\n\r\n",
+        body.len()
+    );
+    [head.as_bytes(), body].concat()
+}
+
+#[test]
+fn a_read_without_memory_raises_memory_error() {
+    if under_uwsgi() {
+        return;
+    }
+    let server = on_http();
+    let worker = server.http().get("/pid").text();
+    for method in ["read", "readline", "readlines"] {
+        let request = post_of(&format!("/out-of-memory?{method}"), &vec![b'x'; 1_000_000]);
+        let answer = server.http().put(request).answer().expect(200);
+        assert_eq!(answer.text(), "MemoryError 1000000", "{method}");
+    }
+    assert_eq!(server.http().get("/pid").text(), worker);
+}
+
+#[test]
+fn a_failed_allocation_costs_at_most_its_request() {
+    if under_uwsgi() {
+        return;
+    }
+    let mut server = on_http();
+    let worker = server.http().get("/pid").text();
+    for nth in 0..150 {
+        let request = post_of(&format!("/failing-allocations?{nth}"), b"one\ntwo\nthree");
+        // whatever it is, 200, 500 or a reset: the next request is served by the same worker
+        let _ = server.http().put(request).connection.rest();
+        // some allocations still fail in the request that follows
+        server.eventually("the same worker answers", || {
+            let answer = server.http().get("/pid");
+            assert!(answer.status == 500 || answer.text() == worker);
+            answer.status == 200
+        });
+    }
+    server.expect_log("MemoryError");
+    server.expect_log("Traceback");
+    server.expect_log("panicked");
+}

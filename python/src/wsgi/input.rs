@@ -9,11 +9,14 @@ use std::os::unix::fs::FileExt;
 use std::sync::{Arc, Mutex, MutexGuard, PoisonError};
 
 use pyo3::exceptions::{PyOverflowError, PyTypeError, PyValueError};
+use pyo3::ffi;
 use pyo3::intern;
 use pyo3::prelude::*;
 use pyo3::sync::MutexExt;
 use pyo3::types::{PyBytes, PyList, PyMemoryView, PySlice};
 use ruwsgi::http::spool::Body;
+
+use super::memory::{new_bytes, reserve};
 
 /// Bytes of a spooled file that are read at once. Longer reads bypass the window.
 const WINDOW: u64 = 64 * 1024;
@@ -98,10 +101,12 @@ impl State {
     }
 
     /// Takes the next `n` bytes, which must exist, if they are available without reading a file.
-    fn take<'py>(&mut self, py: Python<'py>, n: u64) -> Option<Bound<'py, PyBytes>> {
+    fn take<'py>(&mut self, py: Python<'py>, n: u64) -> Option<PyResult<Bound<'py, PyBytes>>> {
         let bytes = self.available(self.at).get(..usize::try_from(n).ok()?)?;
-        let bytes = PyBytes::new(py, bytes);
-        self.at += n;
+        let bytes = new_bytes(py, bytes);
+        if bytes.is_ok() {
+            self.at += n;
+        }
         Some(bytes)
     }
 
@@ -173,7 +178,7 @@ impl Input {
             let mut state = self.open()?;
             let n = state.left(size);
             if let Some(bytes) = state.take(py, n) {
-                return Ok(bytes);
+                return bytes;
             }
             state.range(state.at, n)?
         };
@@ -181,9 +186,9 @@ impl Input {
         let bytes = if range.len < WINDOW {
             let window = self.slide(py, range.start)?;
             let len = usize::try_from(range.len)?;
-            let bytes = PyBytes::new(py, window.bytes.get(..len).unwrap_or_default());
+            let bytes = new_bytes(py, window.bytes.get(..len).unwrap_or_default());
             self.lock().window = window;
-            bytes
+            bytes?
         } else {
             PyBytes::new_with(py, usize::try_from(range.len)?, |buffer| {
                 range.read(py, buffer)
@@ -201,7 +206,9 @@ impl Input {
             (std::mem::take(&mut state.window), state.range(start, len)?)
         };
         window.start = start;
-        window.bytes.resize(usize::try_from(range.len)?, 0);
+        let len = usize::try_from(range.len)?;
+        reserve(&mut window.bytes, len)?;
+        window.bytes.resize(len, 0);
         range.read(py, &mut window.bytes)?;
         Ok(window)
     }
@@ -214,7 +221,7 @@ impl Input {
             let limit = state.left(size);
             let (n, whole) = line_length(state.available(state.at), limit);
             if whole && let Some(bytes) = state.take(py, n) {
-                return Ok(bytes);
+                return bytes;
             }
             (state.at, limit)
         };
@@ -222,7 +229,9 @@ impl Input {
             let at = start + line.len() as u64;
             let window = self.slide(py, at)?;
             let (n, whole) = line_length(&window.bytes, limit - line.len() as u64);
-            line.extend_from_slice(window.bytes.get(..usize::try_from(n)?).unwrap_or_default());
+            let part = window.bytes.get(..usize::try_from(n)?).unwrap_or_default();
+            reserve(&mut line, part.len())?;
+            line.extend_from_slice(part);
             let mut state = self.lock();
             state.window = window;
             if whole || n == 0 {
@@ -230,7 +239,7 @@ impl Input {
                 break;
             }
         }
-        Ok(PyBytes::new(py, &line))
+        new_bytes(py, &line)
     }
 }
 
@@ -244,7 +253,10 @@ impl Input {
             return Ok(Self::empty());
         };
         if let Ok(bytes) = body.cast::<PyBytes>() {
-            return Ok(Self::new(Body::Memory(bytes.as_bytes().to_vec())));
+            let mut copy = Vec::new();
+            reserve(&mut copy, bytes.as_bytes().len())?;
+            copy.extend_from_slice(bytes.as_bytes());
+            return Ok(Self::new(Body::Memory(copy)));
         }
         let fd: RawFd = body
             .call_method0("fileno")
@@ -281,7 +293,10 @@ impl Input {
         let enough = hint
             .and_then(|hint| usize::try_from(hint).ok())
             .filter(|hint| *hint > 0);
-        let lines = PyList::empty(py);
+        // SAFETY: the result is a new reference to a list, or null with an exception set.
+        let lines = unsafe {
+            Bound::from_owned_ptr_or_err(py, ffi::PyList_New(0))?.cast_into_unchecked::<PyList>()
+        };
         let mut total = 0_usize;
         loop {
             let line = self.read_line(py, -1)?;
@@ -307,7 +322,8 @@ impl Input {
         let view = view.call_method1(intern!(py, "cast"), (intern!(py, "B"),))?;
         let bytes = self.read_bytes(py, view.len()?.try_into()?)?;
         let n = bytes.as_bytes().len();
-        view.set_item(PySlice::new(py, 0, n.try_into()?, 1), bytes)?;
+        let part = py.get_type::<PySlice>().call1((0, isize::try_from(n)?))?;
+        view.set_item(part, bytes)?;
         Ok(n)
     }
 

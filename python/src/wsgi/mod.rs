@@ -3,6 +3,7 @@
 pub mod environ;
 pub mod file_wrapper;
 pub mod input;
+pub mod memory;
 pub mod responder;
 pub mod server;
 pub mod streams;

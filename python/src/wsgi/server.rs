@@ -129,6 +129,30 @@ impl Server {
         self.callables.end_request(py);
     }
 
+    /// Ends a request in which this module, or the interpreter's binding, has panicked. The client gets a 500, or sees that
+    /// the response is incomplete.
+    #[cold]
+    pub fn recover(&mut self, py: Python<'_>, worker: &Worker, request: &Request) {
+        // SAFETY: attached. An exception that was not fetched would be raised by the next call.
+        unsafe { ffi::PyErr_Clear() };
+        worker.deadlines[self.core as usize].leave(py);
+        worker.engine.counters.exception(self.core);
+        tracing::error!(
+            "worker {} (pid {}): panic in {} {}; the request is given up (is memory short? if not, this is a bug in ruwsgi)",
+            worker.slot,
+            std::process::id(),
+            ruwsgi::log::escape(request.method()),
+            ruwsgi::log::escape(request.uri()),
+        );
+        // without the lock the engine gives the response up
+        if let Ok(mut response) = self.callables.responder.get().response_after_call(py)
+            && !response.is_complete()
+        {
+            response.give_up();
+        }
+        self.callables.responder.get().end();
+    }
+
     /// Calls the application and sends what it returns. `Some` is an exception of `close`, after a complete response.
     fn call_application(
         &mut self,

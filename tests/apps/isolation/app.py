@@ -1,7 +1,13 @@
 """Keeps objects of a request and uses them in later ones."""
 import os
+import resource
 import threading
 import time
+
+try:
+    import _testcapi
+except ImportError:
+    _testcapi = None
 
 PLAIN = [("Content-Type", "text/plain")]
 kept = {}
@@ -99,6 +105,59 @@ def slow_text(environ, start):
     wait_for("slow")
     start("200 OK", PLAIN)
     return [b"done"]
+
+
+def out_of_memory(environ, start):
+    """Reads the body without memory, as if it were io.BytesIO."""
+    limit = resource.getrlimit(resource.RLIMIT_AS)
+    with open("/proc/self/statm") as file:
+        size = int(file.read().split()[0]) * resource.getpagesize()
+    resource.setrlimit(resource.RLIMIT_AS, (size + (8 << 20), limit[1]))
+    held = []
+    try:
+        for part in (1 << 20, 1 << 19):
+            try:
+                while True:
+                    held.append(bytearray(part))
+            except MemoryError:
+                pass
+        method = environ["QUERY_STRING"]
+        try:
+            getattr(environ["wsgi.input"], method)()
+            said = b"no error"
+        except MemoryError:
+            said = b"MemoryError"
+    finally:
+        held.clear()
+        resource.setrlimit(resource.RLIMIT_AS, limit)
+    rest = len(environ["wsgi.input"].read())
+    start("200 OK", PLAIN)
+    return [b"%s %d" % (said, rest)]
+
+
+def failing_allocations(environ, start):
+    """From the nth allocation on, some fail."""
+    nth = int(environ["QUERY_STRING"])
+    body = environ["wsgi.input"]
+    if nth % 2:
+        start("200 OK", PLAIN)
+    _testcapi.set_nomemory(nth // 2, nth // 2 + 1 + nth % 5)
+    try:
+        line = body.readline()
+        rest = body.readlines()
+        if not nth % 2:
+            start("200 OK", [("X-A", "b"), ("Content-Type", "text/plain")])
+    finally:
+        if nth % 3:
+            _testcapi.remove_mem_hooks()
+    return [line] + rest
+
+
+def pid(environ, start):
+    if _testcapi is not None:
+        _testcapi.remove_mem_hooks()
+    start("200 OK", PLAIN)
+    return [b"%d" % os.getpid()]
 
 
 def application(environ, start_response):
