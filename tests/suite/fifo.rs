@@ -129,7 +129,7 @@ fn connections_wait_during_a_pause() {
         return;
     }
     let server = server(&[("master-fifo", "fifo"), ("processes", "2")]);
-    server.wait_for_workers(2);
+    server.wait_for_log("ready: 2 workers");
     write(&server, "fifo", "p");
     server.wait_for_log("paused: the workers exit");
     server.wait_for_workers(0);
@@ -227,7 +227,7 @@ fn a_stale_fifo_is_replaced_and_another_file_is_kept() {
     site.write("fifo", "precious");
     let refusal = site.server().set("master-fifo", "fifo").refused();
     assert!(
-        refusal.log.contains("master-fifo = fifo") && refusal.log.contains("is left alone"),
+        refusal.log.contains("master-fifo = fifo") && refusal.log.contains("it is not replaced"),
         "{}",
         refusal.log
     );
