@@ -6,7 +6,7 @@ use clap::{Arg, ArgAction, ArgMatches, Command, value_parser};
 
 use crate::config::{Finding, Severity};
 use crate::control::client::{self, Failure, Question};
-use crate::control::messages::{Count, Verb};
+use crate::ipc::control::{Count, Verb};
 use crate::process::VassalEnvironment;
 
 use super::output::{print_error, say};

@@ -10,5 +10,3 @@ pub(crate) mod reply;
 pub(crate) mod server;
 pub(crate) mod socket_path;
 mod table;
-
-pub(crate) use crate::ipc::control as messages;

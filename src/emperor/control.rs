@@ -3,8 +3,8 @@
 use std::path::{Path, PathBuf};
 use std::time::{Duration, Instant};
 
-use crate::control::messages::{Answer, Request, Row, Verb};
 use crate::control::server::{ControlServer, Host, Next};
+use crate::ipc::control::{Answer, Request, Row, Verb};
 use crate::sys::process::Pid;
 use crate::sys::unix_socket::{Access, PlaceError};
 use crate::sys::user;

@@ -3,7 +3,7 @@
 use std::time::Instant;
 
 use crate::config::{Config, Invocation};
-use crate::control::messages;
+use crate::ipc::control as messages;
 use crate::sys::process::Pid;
 use crate::sys::{memory, user};
 

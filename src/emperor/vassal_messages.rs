@@ -3,7 +3,7 @@
 use std::os::fd::OwnedFd;
 use std::time::{Duration, Instant};
 
-use crate::control::messages::Answer;
+use crate::ipc::control::Answer;
 use crate::ipc::{FromVassal, HandedOverSocket, Limited, LoadFailure};
 use crate::sys::cgroup::Limits;
 use crate::sys::deferred_close;

@@ -3,7 +3,7 @@
 use std::path::Path;
 use std::time::Instant;
 
-use crate::control::messages::Request;
+use crate::ipc::control::Request;
 use crate::sys::process::Pid;
 
 use super::cgroups;

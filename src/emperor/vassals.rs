@@ -6,7 +6,7 @@ use std::os::fd::BorrowedFd;
 use std::path::{Path, PathBuf};
 use std::time::{Duration, Instant};
 
-use crate::control::messages::{Answer, Request};
+use crate::ipc::control::{Answer, Request};
 use crate::ipc::{Question, ToVassal};
 use crate::sys::process::{Exit, Pid};
 

@@ -4,7 +4,7 @@ use std::io;
 use std::os::fd::{AsFd, BorrowedFd, OwnedFd};
 use std::time::{Duration, Instant};
 
-use crate::control::messages::Answer;
+use crate::ipc::control::Answer;
 use crate::ipc::{
     self, FromEmperor, FromVassal, HandedOverSocket, Limited, LoadFailure, Question, Report,
     ToVassal,

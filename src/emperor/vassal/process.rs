@@ -4,7 +4,7 @@ use std::collections::VecDeque;
 use std::os::fd::{AsFd, OwnedFd};
 use std::time::Instant;
 
-use crate::control::messages::Answer;
+use crate::ipc::control::Answer;
 use crate::ipc::{self, LoadFailure, Report, ToVassal};
 use crate::sys::cgroup::Group;
 use crate::sys::process::{self, Pid};

@@ -2,7 +2,7 @@
 
 use std::time::Instant;
 
-use crate::control::messages::{self, RequestStatus, Worker};
+use crate::ipc::control::{self as messages, RequestStatus, Worker};
 use crate::log::{self, counted};
 use crate::master::report;
 use crate::master::slot::SlotState;

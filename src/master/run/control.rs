@@ -2,8 +2,8 @@
 
 use std::time::Instant;
 
-use crate::control::messages::{self, Answer, Count, Instance, Request, Row, Verb};
 use crate::control::server::{Host, Next};
+use crate::ipc::control::{self as messages, Answer, Count, Instance, Request, Row, Verb};
 use crate::ipc::{self, Protocol};
 use crate::master::control_socket::{ControlSocket, ForwardedRequest, PendingRequest};
 use crate::master::generation::Generation;

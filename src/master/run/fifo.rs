@@ -4,8 +4,8 @@ use std::io;
 use std::os::fd::AsFd;
 use std::time::Instant;
 
-use crate::control::messages::Count;
 use crate::exit;
+use crate::ipc::control::Count;
 use crate::log;
 use crate::master::fifo::{self, FifoCommand};
 
