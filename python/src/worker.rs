@@ -5,11 +5,11 @@ use std::os::fd::AsFd;
 use std::sync::Arc;
 use std::sync::atomic::{AtomicBool, AtomicU32, Ordering::Relaxed, Ordering::SeqCst};
 
-use ruwsgi::http::counters::Counters;
 use ruwsgi::http::dispatch::Phase;
 use ruwsgi::http::engine::Engine;
 use ruwsgi::http::listeners::Listener;
 use ruwsgi::http::settings::{Limits, Settings, Timeouts};
+use ruwsgi::http::statistics::Statistics;
 use ruwsgi::ipc::{self, AppSpec, FromWorker};
 use ruwsgi::shared::scoreboard::Scoreboard;
 use ruwsgi::sys::clock::monotonic_micros;
@@ -115,7 +115,7 @@ impl Worker {
         let engine = Engine::new(
             settings(&spec),
             listeners.collect(),
-            Counters { board, row, slot },
+            Statistics { board, row, slot },
             if hold { Phase::Held } else { Phase::Serving },
         )?;
         let threads = 0..spec.serving.threads;

@@ -10,7 +10,8 @@ use std::time::{Duration, Instant};
 use serde_json::Value;
 
 use crate::log;
-use crate::sys::{socket, unix_socket, user};
+use crate::net::unix_socket;
+use crate::sys::{socket, user};
 
 use crate::ipc::control::{Answer, Request};
 

@@ -10,8 +10,8 @@ use std::time::{Duration, Instant};
 use nix::errno::Errno;
 
 use crate::ipc::control::{Answer, Request};
+use crate::net::unix_socket;
 use crate::sys::poll::{self, Interest};
-use crate::sys::unix_socket;
 
 use super::client_io::{check_server, parse};
 

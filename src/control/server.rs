@@ -8,10 +8,10 @@ use std::path::{Path, PathBuf};
 use std::time::{Duration, Instant};
 
 use crate::ipc::control::{Answer, Request};
+use crate::net::unix_socket::{self, Access, PlaceError};
 use crate::sys::poll::Interest;
 use crate::sys::socket::{self, FileId};
 use crate::sys::stream;
-use crate::sys::unix_socket::{self, Access, PlaceError};
 use crate::sys::user;
 
 use super::reply::Reply;

@@ -5,8 +5,8 @@ use std::time::{Duration, Instant};
 
 use crate::control::server::{ControlServer, Host, Next};
 use crate::ipc::control::{Answer, Request, Row, Verb};
+use crate::net::unix_socket::{Access, PlaceError};
 use crate::sys::process::Pid;
-use crate::sys::unix_socket::{Access, PlaceError};
 use crate::sys::user;
 
 use super::vassal::{Event, Reload, Scheduled, State, Vassal};

@@ -3,13 +3,13 @@
 //! `start.rs` prepares the process, and `run.rs` is its event loop. `source.rs` and `stamp.rs` find the files that define
 //! vassals, and `watch.rs` their changes. `vassals.rs` holds the vassals: what follows from an event is decided by the pure
 //! function in `vassal/transitions.rs` and carried out by `vassal.rs`. The emperor only executes masters. It keeps the sockets
-//! of vassals on demand (`on_demand_sockets.rs`), which they bind themselves, and reads no configuration but its own.
+//! of vassals on demand (`kept_sockets.rs`), which they bind themselves, and reads no configuration but its own.
 
 mod cgroups;
 mod cleanup;
 mod control;
 mod file_rules;
-mod on_demand_sockets;
+mod kept_sockets;
 mod policy;
 mod run;
 mod self_status;
@@ -17,7 +17,7 @@ mod source;
 mod spawn;
 mod stamp;
 mod start;
-mod stats;
+mod stats_socket;
 mod vassal;
 mod vassal_capabilities;
 mod vassal_exit;

@@ -17,7 +17,7 @@ use super::control::Control;
 use super::file_rules::FileRules;
 use super::source::{Definition, Source};
 use super::stamp::Stamp;
-use super::stats::Stats;
+use super::stats_socket::StatsSocket;
 use super::vassal::{Event, Readable, Removal, Scheduled, State};
 use super::vassals::Vassals;
 use super::watch::VassalWatch;
@@ -48,7 +48,7 @@ pub(super) struct Emperor {
     pub(super) watch: VassalWatch,
     pub(super) debounce: Debounce<PathBuf>,
     pub(super) control: Option<Control>,
-    pub(super) stats: Option<Stats>,
+    pub(super) stats: Option<StatsSocket>,
     pub(super) notify: Notify,
     /// The interval between scans of all sources (`emperor-freq`).
     pub(super) scan_interval: Duration,
@@ -137,7 +137,7 @@ impl Emperor {
         if let Some(control) = &self.control {
             fds.extend(control.descriptors());
         }
-        fds.extend(self.stats.iter().flat_map(Stats::descriptors));
+        fds.extend(self.stats.iter().flat_map(StatsSocket::descriptors));
         let ready = poll::wait_for(&fds, timeout)?;
         let now = Instant::now();
         let owner = |index: &usize| owners.get(index.checked_sub(first)?);
@@ -170,7 +170,7 @@ impl Emperor {
         let all = [
             files,
             control.and_then(|control| control.deadline()),
-            stats.and_then(Stats::deadline),
+            stats.and_then(StatsSocket::deadline),
             self.vassals.deadline(now),
             self.notify.beat_deadline(),
             deadlines.exit,

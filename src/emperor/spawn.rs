@@ -19,7 +19,7 @@ use crate::sys::user::Identity;
 use crate::sys::{packet, socket, user};
 
 use super::file_rules::is_tyrant;
-use super::on_demand_sockets::KeptSockets;
+use super::kept_sockets::KeptSockets;
 use super::source::Definition;
 
 /// How long the interpreter behind the shim on PATH is passed to vassals: later it may be another one.

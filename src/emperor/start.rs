@@ -8,12 +8,12 @@ use anyhow::{Context, Result, bail};
 
 use crate::config::{Config, Invocation};
 use crate::control::socket_path;
+use crate::net::unix_socket::PlaceError;
 use crate::sys::capability::Capabilities;
 use crate::sys::notify::Notify;
 use crate::sys::privileges::{self, Privileges};
 use crate::sys::process;
 use crate::sys::signal::Signals;
-use crate::sys::unix_socket::PlaceError;
 use crate::sys::{daemon, rlimit, stdio, title, user};
 
 use super::cgroups::Cgroups;
@@ -25,7 +25,7 @@ use super::run::{Emperor, READ};
 use super::self_status::SelfStatus;
 use super::source::Source;
 use super::spawn::Launcher;
-use super::stats::Stats;
+use super::stats_socket::StatsSocket;
 use super::vassal::life_cycle::Delays;
 use super::vassal_capabilities;
 use super::vassals::Vassals;
@@ -114,10 +114,10 @@ fn detach(config: &Config, cleanup: &mut Cleanup) -> Result<()> {
     Ok(())
 }
 
-fn open_stats(config: &Config) -> Result<Option<Stats>> {
+fn open_stats(config: &Config) -> Result<Option<StatsSocket>> {
     let address = config.emperor_stats();
     address
-        .map(|address| Stats::open(address, config.emperor(), is_tyrant(config)))
+        .map(|address| StatsSocket::open(address, config.emperor(), is_tyrant(config)))
         .transpose()
 }
 

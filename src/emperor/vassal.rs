@@ -15,7 +15,7 @@ use crate::ipc::{LoadFailure, ToVassal};
 use crate::sys::process::Pid;
 use crate::sys::user::{self, Identity};
 
-use super::on_demand_sockets::KeptSockets;
+use super::kept_sockets::KeptSockets;
 use super::policy::Policy;
 use super::source::Definition;
 use super::spawn::Handover;

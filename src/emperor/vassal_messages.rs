@@ -8,7 +8,7 @@ use crate::ipc::{FromVassal, HandedOverSocket, Limited, LoadFailure};
 use crate::sys::cgroup::Limits;
 use crate::sys::deferred_close;
 
-use super::on_demand_sockets::KeptSockets;
+use super::kept_sockets::KeptSockets;
 use super::policy::Policy;
 use super::vassal::{Event, ExitReason, MESSAGES, Received, State, Vassal, receive};
 

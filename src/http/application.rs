@@ -20,7 +20,7 @@ pub trait Application: Unlock {
     fn call(&mut self, request: &mut Request, response: &SharedResponse);
 
     /// Takes over a connection whose response was
-    /// [`switch_protocols`](super::response_head::ResponseHead::switch_protocols) and is sent. `received` is what has
+    /// [`switch_protocols`](super::application_headers::ApplicationHeaders::switch_protocols) and is sent. `received` is what has
     /// arrived after the request. The engine does not use the connection any more; its socket is non-blocking. Reserved for
     /// WebSocket upgrades: the WSGI application does not switch protocols.
     fn switched(&mut self, connection: Connection, received: Bytes) {

@@ -5,7 +5,6 @@ use std::io;
 use std::sync::{Mutex, MutexGuard, PoisonError};
 
 use super::connection::Connection;
-use super::counters::Counters;
 use super::dispatch::{Dispatch, Phase};
 use super::keep_alive::KeepAlive;
 use super::listeners::{Listener, Listeners};
@@ -13,6 +12,7 @@ use super::pending::{Inbox, Incoming, Pending};
 use super::refusal::Refusal;
 use super::request_reader::RequestReader;
 use super::settings::Settings;
+use super::statistics::Statistics;
 use super::thread_state::ThreadState;
 use crate::sys::clock::monotonic_micros;
 use crate::sys::epoll::Interest;
@@ -29,7 +29,7 @@ pub struct Engine {
     /// The settings.
     pub settings: Settings,
     /// The scoreboard rows.
-    pub counters: Counters,
+    pub statistics: Statistics,
     /// The listening sockets.
     pub listeners: Listeners,
     /// The phase and the complete requests.
@@ -51,14 +51,14 @@ impl Engine {
     pub fn new(
         settings: Settings,
         listeners: Vec<Listener>,
-        counters: Counters,
+        statistics: Statistics,
         phase: Phase,
     ) -> io::Result<Self> {
         let threads = (0..settings.threads).map(|_| ThreadState::default());
         Ok(Self {
             threads: threads.collect(),
             settings,
-            counters,
+            statistics,
             listeners: Listeners::new(listeners)?,
             dispatch: Dispatch::new(phase),
             inbox: Inbox::new()?,
@@ -207,7 +207,7 @@ impl Engine {
 
     /// Responds in place of the application, and logs why.
     pub fn refuse(&self, connection: &Connection, refusal: Refusal) {
-        self.counters.refused();
+        self.statistics.refused();
         if let Some(message) = refusal.log
             && refusal.once.is_none_or(|key| self.is_first(key))
         {

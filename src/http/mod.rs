@@ -17,12 +17,12 @@
 //!
 //! Where a new line belongs: a limit or a timeout in [`settings`]; a variable of HTTP requests in `http_environ`; what is
 //! refused, and how that is logged, in [`request_reader`] and [`refusal`]; a header that the server adds in [`response`];
-//! another protocol in [`request_reader`], as a stage; a number on the scoreboard in [`counters`].
+//! another protocol in [`request_reader`], as a stage; a number on the scoreboard in [`statistics`].
 
 pub mod acceptor;
 pub mod application;
+pub mod application_headers;
 pub mod connection;
-pub mod counters;
 mod date;
 pub mod dispatch;
 pub mod engine;
@@ -37,12 +37,12 @@ mod repeated;
 pub mod request;
 pub mod request_reader;
 pub mod response;
-pub mod response_head;
 pub mod response_writer;
 pub mod serve;
 pub mod settings;
 pub mod shared_response;
 pub mod spool;
+pub mod statistics;
 pub mod thread_state;
 pub mod unlock;
 pub mod write_queue;

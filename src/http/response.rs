@@ -4,9 +4,9 @@ use std::fs::File;
 use std::os::fd::RawFd;
 use std::time::Duration;
 
+use super::application_headers::ApplicationHeaders;
 use super::date;
 use super::framing::Framing;
-use super::response_head::ResponseHead;
 use super::response_writer::{PeerGone, ResponseWriter};
 use super::unlock::Unlock;
 use super::write_queue::{Block, Flow, WriteQueue};
@@ -77,7 +77,7 @@ pub struct Response {
     /// The body cannot be completed: the connection is reset, so that the client notices.
     cut: bool,
     /// Status and headers.
-    pub head: ResponseHead,
+    pub head: ApplicationHeaders,
     /// Sizes, for the scoreboard and the log.
     pub sent: Sizes,
     /// Number of the application that responds, for the log; -1 if none is found.

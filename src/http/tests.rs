@@ -15,7 +15,6 @@ use bytes::Bytes;
 
 use super::application::Application;
 use super::connection::Connection;
-use super::counters::Counters;
 use super::dispatch::Phase;
 use super::engine::Engine;
 use super::io_thread::{Control, IoThread};
@@ -25,6 +24,7 @@ use super::response::Response;
 use super::settings::{Limits, Settings, Timeouts};
 use super::shared_response::SharedResponse;
 use super::spool::Body;
+use super::statistics::Statistics;
 use super::unlock::{NoLock, Unlock};
 use crate::ipc::Protocol;
 use crate::log::request_log::RequestLogSettings;
@@ -230,12 +230,12 @@ impl Server {
                 name: "http".into(),
             });
         }
-        let counters = Counters {
+        let statistics = Statistics {
             board: Scoreboard::create(1, threads).unwrap(),
             row: 1,
             slot: 1,
         };
-        let engine = Engine::new(settings(threads), listeners, counters, Phase::Serving).unwrap();
+        let engine = Engine::new(settings(threads), listeners, statistics, Phase::Serving).unwrap();
         let engine = Arc::new(engine);
         let seen = Arc::new(Seen::default());
         let (commands, control) = UnixStream::pair().unwrap();
@@ -381,7 +381,7 @@ fn a_uwsgi_request_is_answered_and_its_connection_closed() {
         server.get("/echo", b"some bytes").split("\r\n\r\n").nth(1),
         Some("some bytes")
     );
-    assert_eq!(server.engine.counters.requests(), 2);
+    assert_eq!(server.engine.statistics.requests(), 2);
 }
 
 #[test]
@@ -538,7 +538,7 @@ fn what_cannot_be_served_is_refused_by_the_engine() {
     client.read_to_end(&mut pong).unwrap();
     assert_eq!(pong, crate::protocol::uwsgi::PONG);
     assert_eq!(server.seen.calls.load(SeqCst), 0);
-    assert_eq!(server.engine.counters.requests(), 0);
+    assert_eq!(server.engine.statistics.requests(), 0);
 }
 
 #[test]

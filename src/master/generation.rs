@@ -1,14 +1,14 @@
 //! The processes of one generation: its zygote and its workers.
 //!
-//! The decisions are pure functions (`zygote_state.rs`, `slot.rs`, `deadline.rs`, `limits.rs`, `scale.rs`); the files here perform
+//! The decisions are pure functions (`zygote_state.rs`, `slot.rs`, `harakiri.rs`, `worker_limits.rs`, `scale.rs`); the files here perform
 //! them.
 
-mod harakiri;
-mod lifecycle;
 mod messages;
+mod overdue_requests;
 mod placement;
 mod processes;
 mod recycle;
+mod role_changes;
 mod scale;
 mod status;
 

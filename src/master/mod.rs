@@ -2,10 +2,9 @@
 //! load Python.
 //!
 //! `start.rs` prepares the process, step by step; then the loop in `run/event_loop.rs` runs. Decisions are pure functions
-//! (`slot.rs`, `zygote_state.rs`, `role.rs`, `deadline.rs`, `limits.rs`, `scale.rs`, `signals.rs`). `generation.rs` has the
+//! (`slot.rs`, `zygote_state.rs`, `role.rs`, `harakiri.rs`, `worker_limits.rs`, `scale.rs`, `signals.rs`). `generation.rs` has the
 //! processes of one generation, `instance.rs` what outlives generations.
 
-mod backoff;
 mod cgroup_limits;
 mod control_socket;
 mod death_report;
@@ -13,19 +12,19 @@ pub(crate) mod emperor_link;
 mod extension_module;
 mod fifo;
 mod generation;
+mod harakiri;
 mod hooks;
 mod idle;
 mod instance;
 mod interpreter;
-mod limits;
 mod on_demand_sockets;
 mod plan;
 mod reload_files;
 mod reload_watch;
 mod reloads;
 mod report;
-mod request_deadline;
 mod resources;
+mod respawn_delay;
 mod role;
 mod run;
 mod scale;
@@ -34,6 +33,7 @@ mod shell;
 mod signals;
 mod slot;
 mod start;
+mod worker_limits;
 mod worker_slot;
 mod zygote;
 mod zygote_state;

@@ -14,8 +14,8 @@ use crate::log::request_log::{RequestLogSettings, Selection};
 use super::extension_module::ExtensionModule;
 use super::hooks;
 use super::interpreter::InterpreterCache;
-use super::limits::Limits;
 use super::scale::{Algorithm, Busyness, Scale};
+use super::worker_limits::Limits;
 use crate::log;
 use crate::net::BoundSocket;
 

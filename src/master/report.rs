@@ -8,9 +8,9 @@ use crate::ipc::LoadFailure;
 use crate::log::{self, counted};
 use crate::sys::process::{Exit, Pid};
 
-use super::limits::RecycleReason;
 use super::role::GenerationRole;
 use super::slot::{SlotState, WorkerProcess};
+use super::worker_limits::RecycleReason;
 use super::zygote_state::Zygote;
 
 /// The name of a generation's zygote in the log.

@@ -14,7 +14,7 @@ use std::time::{Duration, Instant};
 use crate::ipc::ToWorker;
 use crate::sys::process::Pid;
 
-use super::backoff;
+use super::respawn_delay;
 
 /// A worker that lives at least this long, or finishes a request, has started well.
 pub(super) const GOOD_START: Duration = Duration::from_secs(1);
@@ -368,7 +368,7 @@ fn exited(slot: SlotState, requests: u64, now: Instant) -> SlotState {
 fn after_failure(failures: u32, now: Instant) -> SlotState {
     let failures = failures.saturating_add(1);
     SlotState::Empty {
-        due: now + backoff::pause(failures),
+        due: now + respawn_delay::after(failures),
         failures,
     }
 }

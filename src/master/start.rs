@@ -7,11 +7,11 @@ use anyhow::{Context, Result};
 
 use crate::config::{self, Config};
 use crate::control::socket_path;
+use crate::net::unix_socket::{Access, PlaceError};
 use crate::sys::notify::Notify;
 use crate::sys::privileges::{self, Privileges};
 use crate::sys::process::{self, Pid};
 use crate::sys::signal::Signals;
-use crate::sys::unix_socket::{Access, PlaceError};
 use crate::sys::{daemon, rlimit, stdio, user};
 
 use super::cgroup_limits;

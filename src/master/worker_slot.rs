@@ -4,9 +4,9 @@ use std::fs::File;
 use std::os::fd::OwnedFd;
 use std::time::Instant;
 
-use super::limits::RecycleReason;
-use super::request_deadline::RequestDeadline;
+use super::harakiri::RequestDeadline;
 use super::slot::SlotState;
+use super::worker_limits::RecycleReason;
 
 /// The place of one worker process. Its index is one less than its row of the scoreboard.
 pub(super) struct WorkerSlot {

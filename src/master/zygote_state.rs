@@ -11,7 +11,7 @@ use std::time::{Duration, Instant};
 
 use crate::sys::process::Pid;
 
-use super::backoff;
+use super::respawn_delay;
 use super::slot::GOOD_START;
 
 /// Time in which a zygote has to exit after it reported a failure or closed its channel.
@@ -268,7 +268,7 @@ fn after_life(process: Process, now: Instant) -> Zygote {
         .saturating_add(1)
         .min(MAX_FAILURES_AFTER_LOADING);
     Zygote::Absent {
-        due: now + backoff::pause(failures),
+        due: now + respawn_delay::after(failures),
         failures,
     }
 }
@@ -276,7 +276,7 @@ fn after_life(process: Process, now: Instant) -> Zygote {
 fn after_failure(failures: u32, now: Instant) -> Zygote {
     let failures = failures.saturating_add(1);
     Zygote::Absent {
-        due: now + backoff::pause(failures),
+        due: now + respawn_delay::after(failures),
         failures,
     }
 }

@@ -6,8 +6,8 @@ use std::rc::Rc;
 
 use crate::config::{Address, Config};
 use crate::ipc::{Listener, Protocol};
+use crate::net::unix_socket::{self, Access};
 use crate::sys::socket::{self, TcpSettings};
-use crate::sys::unix_socket::{self, Access};
 
 use super::bound_socket::{BoundSocket, Origin, describe};
 use super::endpoint::{Endpoint, has_v4_twin, resolve_all};

@@ -2,8 +2,8 @@
 
 use std::os::fd::RawFd;
 
+use crate::net::unix_socket::PlaceError;
 use crate::sys::inherited_socket::AdoptError;
-use crate::sys::unix_socket::PlaceError;
 use crate::sys::user;
 
 /// Why an instance cannot listen. Displays as one sentence.

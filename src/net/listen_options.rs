@@ -2,8 +2,8 @@
 
 use crate::config::{Address, Config, Wire};
 use crate::ipc::Protocol;
+use crate::net::unix_socket::Access;
 use crate::sys::socket::{self, TcpSettings};
-use crate::sys::unix_socket::Access;
 use crate::sys::user;
 
 use super::error::BindError;

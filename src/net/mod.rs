@@ -9,6 +9,7 @@ mod inherit;
 mod listen_options;
 #[cfg(test)]
 mod tests;
+pub(crate) mod unix_socket;
 mod vacuum;
 
 pub(crate) use bind::bind_all;

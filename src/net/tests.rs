@@ -9,8 +9,8 @@ use std::rc::Rc;
 
 use crate::config::Address;
 use crate::ipc::Protocol;
+use crate::net::unix_socket::Access;
 use crate::sys::socket::TcpSettings;
-use crate::sys::unix_socket::Access;
 
 use super::bind::bind_configured;
 use super::bound_socket::Origin;

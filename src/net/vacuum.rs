@@ -3,8 +3,8 @@
 use std::path::Path;
 use std::rc::Rc;
 
+use crate::net::unix_socket::{self, Removal};
 use crate::sys::socket::FileId;
-use crate::sys::unix_socket::{self, Removal};
 
 use super::bound_socket::BoundSocket;
 

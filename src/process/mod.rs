@@ -1,9 +1,9 @@
 //! What a process and its children agree on when one starts the other.
 
-mod cgroup_limits;
+mod cgroup_options;
 pub(crate) mod interpreter;
 pub(crate) mod pidfile;
 mod vassal_environment;
 
-pub(crate) use cgroup_limits::cgroup_limits;
+pub(crate) use cgroup_options::cgroup_limits;
 pub(crate) use vassal_environment::{AddressRule, OnDemand, VassalEnvironment};

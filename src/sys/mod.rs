@@ -37,6 +37,6 @@ pub mod symlink_walk;
 pub mod thread;
 pub mod title;
 pub mod trusted_path;
-pub mod unix_socket;
+
 pub mod user;
 pub mod wakeup;

@@ -2,10 +2,10 @@
 
 use std::time::Instant;
 
-use crate::master::limits::{LimitVerdict, RecycleReason, USUAL_CHECK, WorkerUsage};
 use crate::master::report;
 use crate::master::role::GenerationRole;
 use crate::master::slot::{self, SlotState};
+use crate::master::worker_limits::{LimitVerdict, RecycleReason, USUAL_CHECK, WorkerUsage};
 use crate::master::worker_slot::{MemorySample, RemovalReason, WorkerSlot};
 use crate::sys::memory::Memory;
 use crate::sys::process::Pid;

@@ -1,4 +1,4 @@
-//! One daemon (`attach-daemon` and related options): performs what `lifecycle.rs` decides.
+//! One daemon (`attach-daemon` and related options): performs what `daemon_state.rs` decides.
 
 use std::path::{Path, PathBuf};
 use std::time::{Duration, Instant};
@@ -14,7 +14,7 @@ use crate::sys::signal::Signal;
 use crate::watch::PollWatch;
 
 use super::daemon_spec::DaemonSpec;
-use super::lifecycle::{self, Action, Event, Policy, State};
+use super::daemon_state::{self, Action, Event, Policy, State};
 
 /// A command that exits with status 0 sooner than this has probably gone to the background.
 const BACKGROUND_SUSPECTED: Duration = Duration::from_secs(1);
@@ -223,7 +223,7 @@ impl Daemon {
 
     fn step(&mut self, event: Event, now: Instant) -> Action {
         let action;
-        (self.state, action) = lifecycle::step(self.state, event, now, &self.policy());
+        (self.state, action) = daemon_state::step(self.state, event, now, &self.policy());
         action
     }
 

@@ -3,10 +3,11 @@
 use std::os::fd::{AsFd, AsRawFd, BorrowedFd, OwnedFd};
 
 use crate::ipc::HandedOverSocket;
+use crate::net::unix_socket;
 use crate::sys::inherited_socket::InheritedSocket;
 use crate::sys::socket::FileId;
 use crate::sys::user::Identity;
-use crate::sys::{deferred_close, fs_identity, packet, socket, unix_socket};
+use crate::sys::{deferred_close, fs_identity, packet, socket};
 
 /// The sockets of one vassal.
 #[derive(Debug, Default)]

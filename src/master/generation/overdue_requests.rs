@@ -4,8 +4,8 @@ use std::sync::atomic::Ordering::Relaxed;
 use std::time::{Duration, Instant};
 
 use crate::ipc::ToWorker;
+use crate::master::harakiri::{self, DeadlineAction, RequestDeadline};
 use crate::master::report::{self, RequestInFlight};
-use crate::master::request_deadline::{self, DeadlineAction, RequestDeadline};
 use crate::master::slot::{self, SlotState, WorkerProcess};
 use crate::master::worker_slot::RemovalReason;
 use crate::sys::clock::monotonic_micros;
@@ -53,7 +53,7 @@ impl Generation {
             return u64::MAX;
         };
         let before = record.deadlines[thread];
-        let (after, action) = request_deadline::step(before, busy_since, limit, clock);
+        let (after, action) = harakiri::step(before, busy_since, limit, clock);
         record.deadlines[thread] = after;
         if before != RequestDeadline::InTime && after == RequestDeadline::InTime {
             self.clear_stacks(slot);
@@ -63,7 +63,7 @@ impl Generation {
             DeadlineAction::Expire => self.expire(slot, thread, busy_since),
             DeadlineAction::ReplaceWorker => self.replace_overdue(slot, thread, now),
         }
-        request_deadline::due(after, busy_since, limit, clock)
+        harakiri::due(after, busy_since, limit, clock)
     }
 
     fn busy_since(&self, slot: usize, thread: usize) -> u64 {

@@ -12,10 +12,10 @@ use serde::Serialize;
 
 use crate::config::Address;
 use crate::control::reply::Reply;
+use crate::net::unix_socket::{self, Access};
 use crate::sys::poll::Interest;
 use crate::sys::process::Pid;
 use crate::sys::socket::{self, FileId, TcpSettings};
-use crate::sys::unix_socket::{self, Access};
 use crate::sys::{stream, user};
 
 use super::vassal::{Scheduled, State, StopStage, Vassal};
@@ -27,7 +27,7 @@ const MAX_CLIENTS: usize = 16;
 const BACKLOG: u32 = 64;
 
 /// The statistics socket and its clients.
-pub(super) struct Stats {
+pub(super) struct StatsSocket {
     listener: OwnedFd,
     /// The socket's file, which is removed at the end.
     file: Option<(PathBuf, FileId)>,
@@ -46,7 +46,7 @@ struct Constants {
     tyrant: bool,
 }
 
-impl Stats {
+impl StatsSocket {
     /// Listens at this address.
     ///
     /// # Errors
@@ -77,7 +77,7 @@ impl Stats {
             .chain(clients.map(|client| (client.connection.as_fd(), Interest::Write)))
     }
 
-    /// When [`Stats::serve`] is due, if no descriptor is ready before.
+    /// When [`StatsSocket::serve`] is due, if no descriptor is ready before.
     pub(super) fn deadline(&self) -> Option<Instant> {
         let deadlines = self.clients.iter().map(|client| client.reply.deadline());
         deadlines.min()
@@ -99,7 +99,7 @@ impl Stats {
     }
 }
 
-impl Drop for Stats {
+impl Drop for StatsSocket {
     fn drop(&mut self) {
         if let Some((path, id)) = &self.file {
             // the next emperor replaces a file that cannot be removed

@@ -4,7 +4,7 @@ use crate::protocol::{response, uwsgi};
 
 /// Status and headers, validated. Reused for the next response.
 #[derive(Default)]
-pub struct ResponseHead {
+pub struct ApplicationHeaders {
     /// The status line without the protocol version, as `200 OK`.
     pub status: Vec<u8>,
     /// The header lines, each ending with CRLF.
@@ -24,7 +24,7 @@ pub struct ResponseHead {
     http: bool,
 }
 
-impl ResponseHead {
+impl ApplicationHeaders {
     /// Empties the head. With `http` the connection's headers belong to the server.
     #[inline]
     pub fn restart(&mut self, http: bool) {

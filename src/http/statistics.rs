@@ -1,4 +1,4 @@
-//! The engine's rows of the scoreboard.
+//! What the engine counts: its rows of the scoreboard.
 
 use std::sync::atomic::{AtomicU64, Ordering::Relaxed, Ordering::SeqCst};
 
@@ -8,7 +8,7 @@ use crate::shared::scoreboard::{NOTE, Scoreboard, ThreadRow, WorkerRow};
 use crate::sys::clock::monotonic_micros;
 
 /// The rows of one worker. Each thread writes its own row only.
-pub struct Counters {
+pub struct Statistics {
     /// The scoreboard of the generation.
     pub board: Scoreboard,
     /// The worker's row, from 1.
@@ -17,7 +17,7 @@ pub struct Counters {
     pub slot: u32,
 }
 
-impl Counters {
+impl Statistics {
     /// The row of the worker.
     pub fn worker(&self) -> Option<&WorkerRow> {
         self.board.worker(self.row)

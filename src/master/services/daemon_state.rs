@@ -11,7 +11,7 @@
 
 use std::time::{Duration, Instant};
 
-use crate::master::backoff;
+use crate::master::respawn_delay;
 use crate::sys::process::{Exit, Pid};
 
 /// A process that ran at least this long resets the backoff.
@@ -326,7 +326,7 @@ fn monitored(pid: Pid, now: Instant, policy: &Policy) -> State {
 }
 
 fn backing_off(failures: u32, now: Instant, policy: &Policy) -> State {
-    let pause = backoff::pause(failures);
+    let pause = respawn_delay::after(failures);
     let pause = policy.max_backoff.map_or(pause, |max| pause.min(max));
     State::Waiting {
         due: now + pause,

@@ -18,23 +18,23 @@ use nix::sys::stat::{Mode, SFlag, fstat};
 use nix::sys::time::TimeVal;
 use nix::unistd::{Gid, Uid, fchownat, unlink};
 
-use super::socket::{FileId, MAX_UNIX_PATH, Probe, bind_unix, listen, probe_unix};
-use super::user;
+use crate::sys::socket::{FileId, MAX_UNIX_PATH, Probe, bind_unix, listen, probe_unix};
+use crate::sys::user;
 
 /// Mode and owner of a socket file. `None` is the kernel's default: 0777 less the umask, the user and group of the process.
 #[derive(Debug, Clone, Copy, Default, PartialEq, Eq)]
-pub struct Access {
+pub(crate) struct Access {
     /// The permission bits.
-    pub mode: Option<u32>,
+    pub(crate) mode: Option<u32>,
     /// The user id of the owner.
-    pub uid: Option<u32>,
+    pub(crate) uid: Option<u32>,
     /// The group id.
-    pub gid: Option<u32>,
+    pub(crate) gid: Option<u32>,
 }
 
 /// Why a socket cannot be bound to a path. Displays as a reason with the remedy.
 #[derive(thiserror::Error, Debug)]
-pub enum PlaceError {
+pub(crate) enum PlaceError {
     /// A process listens on the socket there.
     #[error("another instance serves on it; stop that one first, or choose another path")]
     Live,
@@ -77,7 +77,11 @@ pub enum PlaceError {
 ///
 /// # Errors
 /// [`PlaceError`].
-pub fn place(path: &Path, access: Access, backlog: u32) -> Result<(OwnedFd, FileId), PlaceError> {
+pub(crate) fn place(
+    path: &Path,
+    access: Access,
+    backlog: u32,
+) -> Result<(OwnedFd, FileId), PlaceError> {
     let target = Target::of(path)?;
     let _lock = target.lock_directory();
     let probe = probe_unix(&target.short_path(&target.name)?).map_err(|e| match e.kind() {
@@ -108,7 +112,7 @@ pub fn place(path: &Path, access: Access, backlog: u32) -> Result<(OwnedFd, File
 ///
 /// # Errors
 /// Those of connect(2); `TimedOut` when the accept queue stays full.
-pub fn connect(path: &Path, timeout: Duration) -> io::Result<UnixStream> {
+pub(crate) fn connect(path: &Path, timeout: Duration) -> io::Result<UnixStream> {
     let flags = SockFlag::SOCK_CLOEXEC;
     let socket = socket::socket(AddressFamily::Unix, SockType::Stream, flags, None)?;
     let seconds = i64::try_from(timeout.as_secs().max(1)).unwrap_or(i64::MAX);
@@ -124,7 +128,7 @@ pub fn connect(path: &Path, timeout: Duration) -> io::Result<UnixStream> {
 ///
 /// # Errors
 /// Those of connect(2); `WouldBlock` when the accept queue is full.
-pub fn connect_now(path: &Path) -> io::Result<UnixStream> {
+pub(crate) fn connect_now(path: &Path) -> io::Result<UnixStream> {
     let flags = SockFlag::SOCK_CLOEXEC | SockFlag::SOCK_NONBLOCK;
     let socket = socket::socket(AddressFamily::Unix, SockType::Stream, flags, None)?;
     socket::connect(socket.as_raw_fd(), &UnixAddr::new(path)?)?;
@@ -135,7 +139,7 @@ pub fn connect_now(path: &Path) -> io::Result<UnixStream> {
 ///
 /// # Errors
 /// [`PlaceError::Access`]; [`PlaceError::NotASocket`] if it is another file.
-pub fn set_access(path: &Path, id: FileId, access: Access) -> Result<(), PlaceError> {
+pub(crate) fn set_access(path: &Path, id: FileId, access: Access) -> Result<(), PlaceError> {
     match apply_access(path, access)? == id {
         true => Ok(()),
         false => Err(PlaceError::NotASocket("another socket")),
@@ -147,7 +151,7 @@ const LOCK_TIMEOUT: Duration = Duration::from_secs(2);
 
 /// The result of [`remove`].
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
-pub enum Removal {
+pub(crate) enum Removal {
     /// The file was removed.
     Removed,
     /// There was no file.
@@ -160,7 +164,7 @@ pub enum Removal {
 ///
 /// # Errors
 /// Those of lstat(2) and unlink(2).
-pub fn remove(path: &Path, id: FileId) -> io::Result<Removal> {
+pub(crate) fn remove(path: &Path, id: FileId) -> io::Result<Removal> {
     match FileId::of(path) {
         Ok(found) if found == id => {}
         Ok(_) => return Ok(Removal::Changed),
