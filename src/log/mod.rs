@@ -9,8 +9,8 @@
 //! the number in angle brackets. Text in an event cannot break or forge a line: it is escaped. `RUWSGI_LOG` (`error`,
 //! `warn`, `info`, `debug` or `trace`) sets the level; the default is `info`.
 //!
-//! Events pass through tracing-subscriber's registry; each sink is a layer. [`request_log`] does not use tracing,
-//! because it writes a line for each request.
+//! Events pass through tracing-subscriber's registry to the layer that formats them. [`request_log`] does not use tracing,
+//! because it writes a line for each request. All lines end in `sinks`.
 
 mod environment;
 mod escape;
@@ -19,10 +19,9 @@ mod layer;
 mod panic;
 mod record;
 pub mod request_log;
+mod sinks;
 
 use tracing_subscriber::layer::SubscriberExt;
-
-use crate::sys::stdio;
 
 pub use environment::VASSAL_NAME;
 use environment::environment;
@@ -36,9 +35,7 @@ pub fn start(name: impl Into<String>) {
     rename(name);
     let layers = tracing_subscriber::registry()
         .with(environment().max_level)
-        .with(LineLayer::new(|line: &str| {
-            stdio::write_stderr(line.as_bytes())
-        }));
+        .with(LineLayer::new(|line: &str| sinks::write(line.as_bytes())));
     if tracing::subscriber::set_global_default(layers).is_ok() {
         std::panic::set_hook(Box::new(panic::log));
     }

@@ -37,6 +37,5 @@ pub mod symlink_walk;
 pub mod thread;
 pub mod title;
 pub mod trusted_path;
-
 pub mod user;
 pub mod wakeup;

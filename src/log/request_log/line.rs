@@ -6,10 +6,10 @@ use std::io::{self, Write};
 use std::time::{Duration, SystemTime, UNIX_EPOCH};
 
 use crate::log::escape::{escape, escape_into};
+use crate::log::sinks;
 use crate::sys::clock::LocalTime;
 use crate::sys::memory::Memory;
 use crate::sys::process::Pid;
-use crate::sys::stdio;
 
 use super::format::{Field, Piece};
 use super::settings::{Outcome, RequestLogSettings};
@@ -102,7 +102,7 @@ impl RequestLog {
             }
         };
         line.push(b'\n');
-        stdio::write_stderr(&line);
+        sinks::write(&line);
         self.line = line;
     }
 
