@@ -9,6 +9,7 @@ use crate::config::{self, Config, Finding, Invocation};
 use crate::exit;
 use crate::master::emperor_link::EmperorLink;
 use crate::process::VassalEnvironment;
+use crate::process::running_instance::RunningInstance;
 
 use super::output::{print_error, print_errors, say};
 use super::{fallback, vassals};
@@ -106,8 +107,9 @@ fn config_text(config: &Config) -> String {
 
 /// Sends a signal to the instance whose process id is in a file.
 fn signal(file: &str, signal: Signal) -> ExitCode {
-    match crate::process::pidfile::signal(Path::new(file), signal) {
-        Ok(_) => ExitCode::SUCCESS,
+    let sent = RunningInstance::of_pidfile(Path::new(file)).and_then(|it| it.signal(signal));
+    match sent {
+        Ok(()) => ExitCode::SUCCESS,
         Err(error) => print_error(&error.to_string()),
     }
 }

@@ -8,8 +8,8 @@ use std::time::Duration;
 
 use crate::log;
 use crate::process::pidfile;
+use crate::process::running_instance::{RunningInstance, SignalError};
 use crate::sys::poll;
-use crate::sys::process;
 use crate::sys::signal::Signal;
 
 use super::client_io::{TIMEOUT, exchange};
@@ -74,6 +74,7 @@ enum Target {
 /// The reason of a refusal or a failure.
 pub(crate) fn ask(question: &Question) -> Result<String, Failure> {
     let (target, socket) = parse_target(question.name.as_deref());
+    check_pidfile(&target)?;
     let named = question.control.clone().or(socket);
     let sockets = match &named {
         Some(path) => vec![path.clone()],
@@ -130,12 +131,24 @@ fn parse_target(name: Option<&str>) -> (Target, Option<PathBuf>) {
     match kind {
         Ok(kind) if kind.is_socket() => (Target::All, Some(path)),
         Ok(kind) if kind.is_file() => match pidfile::read(&path) {
-            Ok(pid) => (Target::Process(pid.get(), path), None),
+            Ok(record) => (Target::Process(record.pid.get(), path), None),
             // a vassal can have the name of a file in this directory
             Err(_) if !name.contains('/') => (Target::Named(name.to_owned()), None),
             Err(_) => (Target::File(path), None),
         },
         _ => (Target::Named(name.to_owned()), None),
+    }
+}
+
+/// Refuses a pidfile that names another program, or the process of a user who has not written it. The instance need not
+/// run: a vassal can be on demand.
+fn check_pidfile(target: &Target) -> Result<(), String> {
+    let Target::Process(_, path) = target else {
+        return Ok(());
+    };
+    match RunningInstance::of_pidfile(path) {
+        Ok(_) | Err(SignalError::NotRunning { .. }) => Ok(()),
+        Err(error) => Err(error.to_string()),
     }
 }
 
@@ -311,15 +324,16 @@ fn signal(pidfile: &Path, question: &Question) -> Result<String, String> {
             ));
         }
     };
-    let pid = pidfile::read(pidfile).map_err(|error| error.to_string())?;
-    let handle = process::handle(pid);
-    pidfile::signal(pidfile, signal).map_err(|error| error.to_string())?;
-    if let (true, Ok(handle)) = (question.wait, handle) {
+    let instance = RunningInstance::of_pidfile(pidfile).map_err(|error| error.to_string())?;
+    let sent = instance.signal(signal);
+    sent.map_err(|error| error.to_string())?;
+    if question.wait {
         // a signal to this process ends the wait early
-        while !poll::readable(handle.as_fd()) {
-            poll::wait(&[handle.as_fd()], None).map_err(|error| error.to_string())?;
+        while !poll::readable(instance.as_fd()) {
+            poll::wait(&[instance.as_fd()], None).map_err(|error| error.to_string())?;
         }
     }
+    let pid = instance.pid();
     let done = match (question.verb, question.wait) {
         (Verb::Stop, true) => "stopped",
         (Verb::Stop, false) => "stopping",

@@ -3,6 +3,7 @@
 mod cgroup_options;
 pub(crate) mod interpreter;
 pub(crate) mod pidfile;
+pub(crate) mod running_instance;
 mod vassal_environment;
 
 pub(crate) use cgroup_options::cgroup_limits;

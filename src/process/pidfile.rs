@@ -1,4 +1,4 @@
-//! Pidfiles: written by a master or emperor (or for a companion), read by `--stop` and `--reload`.
+//! Pidfiles: written by a master or emperor, or for a service.
 
 use std::fs::File;
 use std::io::{self, Read, Write};
@@ -10,8 +10,7 @@ use nix::fcntl::OFlag;
 use nix::sys::stat::Mode;
 
 use crate::sys::process::{self, Pid};
-use crate::sys::signal::Signal;
-use crate::sys::trusted_path;
+use crate::sys::{program, trusted_path, user};
 
 /// Why a pidfile cannot be used.
 #[derive(thiserror::Error, Debug)]
@@ -32,22 +31,6 @@ pub(crate) enum PidfileError {
     /// Its first line is not the id of a process.
     #[error("the pidfile {} holds no process id", .0.display())]
     NoPid(PathBuf),
-    /// There is no process with the id that it holds.
-    #[error("no process has the id {pid} that the pidfile {path} holds: the instance does not run", path = .path.display())]
-    NotRunning {
-        /// The pidfile.
-        path: PathBuf,
-        /// The id that it holds.
-        pid: Pid,
-    },
-    /// The process belongs to another user.
-    #[error("not allowed to signal process {pid} of the pidfile {path}: use its user, or root", path = .path.display())]
-    NotAllowed {
-        /// The pidfile.
-        path: PathBuf,
-        /// The id that it holds.
-        pid: Pid,
-    },
 }
 
 /// Writes `pid` and a newline to the file, which is created (mode 0644 less the umask) or overwritten in place.
@@ -90,23 +73,79 @@ fn open_or_create(path: &Path) -> io::Result<File> {
     }
 }
 
-/// Reads the pid that a pidfile holds.
+/// The contents of a pidfile, and who could have written them.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub(crate) struct Record {
+    /// The process id.
+    pub(crate) pid: Pid,
+    /// The owner of the file.
+    owner: u32,
+    /// Every user may write to the file.
+    is_public: bool,
+}
+
+impl Record {
+    /// Whether the file may name a process of this user: only root and the user themself can have written it.
+    pub(crate) fn names_process_of(&self, uid: u32) -> bool {
+        !self.is_public && (self.owner == 0 || self.owner == uid)
+    }
+
+    /// Who could have written the file, for messages.
+    pub(crate) fn writer(&self) -> String {
+        match self.is_public {
+            true => "every user".to_owned(),
+            false => format!("user {}", user::name_of(self.owner)),
+        }
+    }
+}
+
+/// Reads a pidfile. It must be a plain file; as root no symbolic link of another user is followed.
 ///
 /// # Errors
-/// [`PidfileError::File`], [`PidfileError::NoPid`].
-pub(crate) fn read(path: &Path) -> Result<Pid, PidfileError> {
+/// [`PidfileError`].
+pub(crate) fn read(path: &Path) -> Result<Record, PidfileError> {
     let failed = |reason| PidfileError::File {
         verb: "read",
         path: path.to_owned(),
         reason,
     };
+    // O_NONBLOCK: the open of a FIFO does not wait for a writer
+    let flags = OFlag::O_RDONLY | OFlag::O_NONBLOCK | OFlag::O_NOCTTY;
+    let file = trusted_path::open(path, flags, Mode::empty()).map_err(failed)?;
+    let about = file.metadata().map_err(failed)?;
+    if !about.is_file() {
+        return Err(PidfileError::NotPlain(path.to_owned()));
+    }
     let mut text = String::new();
-    let file = File::open(path).map_err(failed)?;
     file.take(64).read_to_string(&mut text).map_err(failed)?;
     let first = text.lines().next().unwrap_or_default().trim();
     // a signal to 0, 1 or a negative number would reach other processes than one instance
     let pid = first.parse().ok().filter(|pid| *pid > 1).and_then(Pid::new);
-    pid.ok_or_else(|| PidfileError::NoPid(path.to_owned()))
+    let pid = pid.ok_or_else(|| PidfileError::NoPid(path.to_owned()))?;
+    Ok(Record {
+        pid,
+        owner: about.uid(),
+        is_public: about.mode() & 0o002 != 0,
+    })
+}
+
+/// Whether a pidfile names a process of the user who could have written it. This one signals the process: a pidfile of
+/// another user could name any.
+pub(crate) fn is_trusted(path: &Path, record: &Record) -> bool {
+    let Ok(uid) = program::user_of(record.pid) else {
+        return true; // the process has ended, or /proc is hidden
+    };
+    let trusted = record.names_process_of(uid);
+    if !trusted {
+        tracing::warn!(
+            "pidfile {} ignored: it names process {} of user {}, and {} could have written it",
+            path.display(),
+            record.pid,
+            user::name_of(uid),
+            record.writer()
+        );
+    }
+    trusted
 }
 
 /// A process that started more than this after its pidfile was written is another process. The slack allows for small
@@ -135,34 +174,13 @@ pub(crate) fn names_another(path: &Path, pid: Pid, word: &str) -> bool {
     another
 }
 
-/// Sends a signal to the process that a pidfile names, and returns its id.
-///
-/// # Errors
-/// Those of [`read`]; [`PidfileError::NotRunning`], [`PidfileError::NotAllowed`].
-pub(crate) fn signal(path: &Path, signal: Signal) -> Result<Pid, PidfileError> {
-    let pid = read(path)?;
-    let path = path.to_owned();
-    match process::signal(pid, signal) {
-        Ok(()) => Ok(pid),
-        Err(e) => Err(match e.raw_os_error() {
-            Some(libc::ESRCH) => PidfileError::NotRunning { path, pid },
-            Some(libc::EPERM) => PidfileError::NotAllowed { path, pid },
-            _ => PidfileError::File {
-                verb: "signal the process of",
-                path,
-                reason: e,
-            },
-        }),
-    }
-}
-
-/// Removes the file if it still holds `pid`; returns whether it did.
+/// Removes the file if it still holds `pid`; returns whether it did. As root no symbolic link of another user is followed.
 ///
 /// # Errors
 /// Those of unlink(2).
 pub(crate) fn remove(path: &Path, pid: Pid) -> io::Result<bool> {
     match read(path) {
-        Ok(held) if held == pid => std::fs::remove_file(path).map(|()| true),
+        Ok(held) if held.pid == pid => trusted_path::unlink(path).map(|()| true),
         _ => Ok(false),
     }
 }
@@ -182,7 +200,7 @@ mod tests {
         let me = Pid::own();
         write(&path, me).unwrap();
         assert_eq!(std::fs::read_to_string(&path).unwrap(), format!("{me}\n"));
-        assert_eq!(read(&path).unwrap(), me);
+        assert_eq!(read(&path).unwrap().pid, me);
         assert!(!remove(&path, Pid::new(1234567).unwrap()).unwrap());
         assert!(path.exists());
         assert!(remove(&path, me).unwrap());
@@ -228,6 +246,31 @@ mod tests {
     }
 
     #[test]
+    fn a_pidfile_names_processes_of_its_writer_only() {
+        let record = |owner, is_public| Record {
+            pid: Pid::own(),
+            owner,
+            is_public,
+        };
+        assert!(record(0, false).names_process_of(0));
+        assert!(record(0, false).names_process_of(33));
+        assert!(record(33, false).names_process_of(33));
+        assert!(!record(33, false).names_process_of(0));
+        assert!(!record(33, false).names_process_of(34));
+        assert!(!record(0, true).names_process_of(0));
+    }
+
+    #[test]
+    fn only_a_plain_file_is_read() {
+        let dir = tempfile::tempdir().unwrap();
+        let fifo = dir.path().join("fifo");
+        nix::unistd::mkfifo(&fifo, Mode::S_IRUSR | Mode::S_IWUSR).unwrap();
+        for path in [fifo.as_path(), dir.path()] {
+            assert!(matches!(read(path), Err(PidfileError::NotPlain(_))));
+        }
+    }
+
+    #[test]
     fn a_pidfile_without_a_pid_is_refused() {
         let dir = tempfile::tempdir().unwrap();
         let path = dir.path().join("pid");
@@ -239,20 +282,5 @@ mod tests {
             std::fs::write(&path, text).unwrap();
             assert!(matches!(read(&path), Err(PidfileError::NoPid(_))), "{text}");
         }
-    }
-
-    #[test]
-    fn a_signal_to_an_ended_process_is_an_error() {
-        let dir = tempfile::tempdir().unwrap();
-        let path = dir.path().join("pid");
-        let mut child = std::process::Command::new("sleep")
-            .arg("100")
-            .spawn()
-            .unwrap();
-        write(&path, Pid::new(child.id() as i32).unwrap()).unwrap();
-        signal(&path, Signal::SIGTERM).unwrap();
-        child.wait().unwrap();
-        let error = signal(&path, Signal::SIGTERM).unwrap_err();
-        assert!(error.to_string().ends_with("the instance does not run"));
     }
 }

@@ -75,13 +75,13 @@ impl Fifo {
         bytes[..read].to_vec()
     }
 
-    /// Removes the file if it is still this FIFO.
+    /// Removes the file if it is still this FIFO. As root no symbolic link of another user is followed.
     ///
     /// # Errors
     /// Those of unlink(2).
     pub fn remove(&self) -> io::Result<()> {
         match FileId::of(&self.path) {
-            Ok(found) if found == self.id => std::fs::remove_file(&self.path),
+            Ok(found) if found == self.id => trusted_path::unlink(&self.path),
             _ => Ok(()),
         }
     }

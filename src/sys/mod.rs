@@ -27,6 +27,7 @@ pub mod private_fd;
 pub mod privileges;
 mod proc_stat;
 pub mod process;
+pub mod program;
 pub(crate) mod rlimit;
 pub mod signal;
 pub mod socket;

@@ -2,7 +2,7 @@
 
 use std::fmt;
 use std::io;
-use std::os::fd::OwnedFd;
+use std::os::fd::{AsRawFd, BorrowedFd, OwnedFd};
 use std::time::{Duration, SystemTime};
 
 use nix::errno::Errno;
@@ -129,6 +129,18 @@ pub fn handle(pid: Pid) -> io::Result<OwnedFd> {
     let fd = i32::try_from(fd).map_err(|_| Errno::EBADF)?;
     // SAFETY: pidfd_open has just returned this descriptor to us alone.
     Ok(unsafe { descriptor::own(fd) })
+}
+
+/// Sends a signal to the process of a [`handle`].
+///
+/// # Errors
+/// Those of pidfd_send_signal(2): `ESRCH` when it was reaped.
+pub fn signal_by_handle(handle: BorrowedFd<'_>, signal: Signal) -> io::Result<()> {
+    let info = std::ptr::null::<libc::siginfo_t>();
+    let (fd, number) = (handle.as_raw_fd(), signal as i32);
+    // SAFETY: takes numbers; the null pointer asks for the siginfo of kill(2). (nix has no pidfd_send_signal.)
+    Errno::result(unsafe { libc::syscall(libc::SYS_pidfd_send_signal, fd, number, info, 0) })?;
+    Ok(())
 }
 
 /// Makes this process the new parent of its descendants whose parent ends: prctl(2), `PR_SET_CHILD_SUBREAPER`.

@@ -13,6 +13,7 @@ use nix::errno::Errno;
 use nix::fcntl::{AT_FDCWD, OFlag, open as open_plain, openat, readlinkat};
 use nix::sys::stat::{FileStat, Mode, SFlag, fstat};
 use nix::sys::statfs::{PROC_SUPER_MAGIC, fstatfs};
+use nix::unistd::{UnlinkatFlags, unlinkat};
 
 use super::user;
 
@@ -57,6 +58,19 @@ pub fn directory_of(path: &Path) -> io::Result<(OwnedFd, OsString)> {
     let flags = OFlag::O_PATH | OFlag::O_DIRECTORY | OFlag::O_CLOEXEC;
     let directory = open_plain(directory, flags, Mode::empty())?;
     Ok((directory, name.to_owned()))
+}
+
+/// Removes a file. The links on the way are judged as by [`open`]; one at the end is removed itself.
+///
+/// # Errors
+/// Those of [`open`] and unlink(2).
+pub fn unlink(path: &Path) -> io::Result<()> {
+    let (directory, name) = directory_of(path)?;
+    Ok(unlinkat(
+        &directory,
+        name.as_os_str(),
+        UnlinkatFlags::NoRemoveDir,
+    )?)
 }
 
 /// A name in a directory that is held open. No link of another user leads to it.
@@ -231,6 +245,8 @@ mod tests {
         }
         assert!(!at("etc/new").exists());
         assert!(directory_of(&at("site/logs/fifo")).is_err());
+        assert!(unlink(&at("site/logs/shadow")).is_err());
+        assert!(at("etc/shadow").exists());
         append(&at("site/plain")).unwrap();
     }
 }

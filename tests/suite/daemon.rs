@@ -151,6 +151,57 @@ fn stop_fails_without_a_process() {
 }
 
 #[test]
+fn stop_and_reload_signal_no_other_program() {
+    if differs("--stop and --reload signal only a running ruwsgi; uWSGI signals any process.") {
+        return;
+    }
+    let site = Site::empty();
+    let mut other = Command::new("sleep").arg("1000").spawn().unwrap();
+    site.write("pid", &format!("{}\n", other.id()));
+    for words in [&["--stop"][..], &["--reload"], &["stop"], &["reload"]] {
+        let output = site.command(&[words, &[&site.at("pid")]].concat());
+        let printed = String::from_utf8_lossy(&output.stderr);
+        assert_eq!(output.status.code(), Some(1), "{words:?}: {printed}");
+        assert!(printed.contains("it is not ruwsgi but /"), "{printed}");
+    }
+    assert!(other.try_wait().unwrap().is_none(), "it got a signal");
+    other.kill().unwrap();
+    other.wait().unwrap();
+    nix::unistd::mkfifo(&site.file("fifo"), nix::sys::stat::Mode::S_IRWXU).unwrap();
+    let output = site.command(&["--stop", &site.at("fifo")]);
+    let printed = String::from_utf8_lossy(&output.stderr);
+    assert!(printed.contains("is not a plain file"), "{printed}");
+}
+
+#[test]
+fn stop_stops_a_process_whose_program_was_replaced() {
+    if under_uwsgi() {
+        return; // it signals any process
+    }
+    let site = Site::with("hello");
+    let launch = site.server().set("pidfile", site.at("pid"));
+    let module = binary().parent().unwrap().join("lib_ruwsgi.so");
+    let launch = launch.envvar("RUWSGI_MODULE", module.to_str().unwrap());
+    let copied = "cp \"$1\" server && shift && exec ./server \"$@\"";
+    let mut server = launch.under(&["sh", "-c", copied, "sh"]).start();
+    fs::remove_file(site.file("server")).unwrap();
+    let output = site.command(&["--stop", &site.at("pid")]);
+    let printed = String::from_utf8_lossy(&output.stderr);
+    assert!(printed.contains("it is not ruwsgi but"), "{printed}");
+    server.get("/").expect_text("hello\n");
+    server.stop();
+
+    let copied = "cp \"$1\" ruwsgi && shift && exec ./ruwsgi \"$@\"";
+    let launch = site.server().set("pidfile", site.at("pid"));
+    let launch = launch.envvar("RUWSGI_MODULE", module.to_str().unwrap());
+    server = launch.under(&["sh", "-c", copied, "sh"]).start();
+    fs::remove_file(site.file("ruwsgi")).unwrap();
+    let output = site.command(&["--stop", &site.at("pid")]);
+    assert!(output.status.success(), "{output:?}");
+    assert!(server.wait_for_exit().unwrap().success());
+}
+
+#[test]
 fn the_log_goes_to_a_file() {
     for option in ["logto", "logto2"] {
         let site = Site::with("hello");

@@ -290,6 +290,58 @@ fn root_writes_no_log_pidfile_or_fifo_through_a_link_of_another_user() {
 }
 
 #[test]
+fn root_signals_no_process_that_another_user_names_in_a_pidfile() {
+    if needs_root()
+        || differs(
+            "A pidfile of another user than root names only that user's processes for --stop and --reload.",
+        )
+    {
+        return;
+    }
+    let site = Site::with("hello");
+    let mut server = site.server().start();
+    for user in ["www-data", "every user"] {
+        site.write("named", &format!("{}\n", server.master));
+        if user == "www-data" {
+            std::os::unix::fs::chown(site.file("named"), Some(WWW_DATA), None).unwrap();
+        } else {
+            fs::set_permissions(site.file("named"), fs::Permissions::from_mode(0o666)).unwrap();
+        }
+        for verb in ["--stop", "--reload", "stop", "reload"] {
+            let output = site.command(&[verb, &site.at("named")]);
+            let printed = String::from_utf8_lossy(&output.stderr);
+            assert_eq!(output.status.code(), Some(1), "{verb}: {printed}");
+            assert!(
+                printed.contains(&format!("{user} could have written")),
+                "{printed}"
+            );
+        }
+    }
+    std::os::unix::fs::symlink("named", site.file("link")).unwrap();
+    std::os::unix::fs::lchown(site.file("link"), Some(WWW_DATA), None).unwrap();
+    let output = site.command(&["--stop", &site.at("link")]);
+    let printed = String::from_utf8_lossy(&output.stderr);
+    assert!(
+        printed.contains("a symbolic link of user www-data"),
+        "{printed}"
+    );
+    server.get("/").expect_text("hello\n");
+    server.stop();
+
+    // written after the drop, so it belongs to www-data
+    let launch = launch().set("uid", "www-data");
+    let launch = launch
+        .set("gid", "www-data")
+        .set("safe-pidfile2", "run/pid");
+    server = launch.start();
+    let pidfile = server.site.at("run/pid");
+    server.eventually("the pidfile is there", || server.site.has("run/pid"));
+    let output = server.site.command(&["--stop", &pidfile]);
+    assert!(output.status.success(), "{output:?}");
+    assert!(server.wait_for_exit().unwrap().success());
+}
+
+#[test]
 fn reloads_work_after_the_drop() {
     if needs_root() {
         return;

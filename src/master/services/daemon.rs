@@ -355,11 +355,13 @@ impl Daemon {
     /// The live process that the pidfile names.
     fn find_by_pidfile(&self, context: &CommandContext) -> Option<Pid> {
         let path = self.pidfile(context)?;
-        let pid = pidfile::read(&path).ok()?;
+        let record = pidfile::read(&path).ok()?;
+        let pid = record.pid;
         let is_known = matches!(self.state, State::Monitored { pid: known, .. } if known == pid);
         // a pidfile from before a reboot, or from another container, may hold the master's pid
         let lives = pid != Pid::own()
             && process::lives(pid)
+            && pidfile::is_trusted(&path, &record)
             && !pidfile::names_another(&path, pid, self.name());
         let name = self.name();
         match (lives, is_known) {

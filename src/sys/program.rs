@@ -1,0 +1,104 @@
+//! The user and the program of another process: /proc/PID.
+
+use std::ffi::OsStr;
+use std::io;
+use std::os::unix::ffi::OsStrExt;
+use std::os::unix::fs::MetadataExt;
+use std::path::PathBuf;
+
+use super::process::Pid;
+use super::socket::FileId;
+
+/// Appended by the kernel to the path of a program whose file was removed or replaced.
+const DELETED: &[u8] = b" (deleted)";
+
+/// The program that a process executes.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub enum Program {
+    /// Its file.
+    File {
+        /// Identifies the file, also after it was removed.
+        id: FileId,
+        /// The path that it has, or had before it was removed.
+        path: PathBuf,
+    },
+    /// The kernel does not show the file: the process has changed its user, and this one has no `CAP_SYS_PTRACE`.
+    Hidden {
+        /// The short name of the process, which it can change.
+        name: String,
+    },
+}
+
+impl Program {
+    /// Reads the program of a process.
+    ///
+    /// # Errors
+    /// `NotFound` when the process has ended.
+    pub fn of(pid: Pid) -> io::Result<Self> {
+        let link = format!("/proc/{pid}/exe");
+        let file = std::fs::read_link(&link).and_then(|path| Ok((path, std::fs::metadata(&link)?)));
+        match file {
+            Ok((path, about)) => {
+                let bytes = path.as_os_str().as_bytes();
+                let path = OsStr::from_bytes(bytes.strip_suffix(DELETED).unwrap_or(bytes));
+                Ok(Self::File {
+                    id: FileId {
+                        device: about.dev(),
+                        inode: about.ino(),
+                    },
+                    path: PathBuf::from(path),
+                })
+            }
+            Err(error) if error.kind() == io::ErrorKind::PermissionDenied => {
+                let name = std::fs::read_to_string(format!("/proc/{pid}/comm"))?;
+                let name = name.trim_end_matches('\n').to_owned();
+                Ok(Self::Hidden { name })
+            }
+            Err(error) => Err(error),
+        }
+    }
+}
+
+/// The real user of a process. (The owner of its directory in /proc is root after a change of the user.)
+///
+/// # Errors
+/// `NotFound` when the process has ended; `InvalidData` when /proc has another format.
+pub fn user_of(pid: Pid) -> io::Result<u32> {
+    let status = std::fs::read_to_string(format!("/proc/{pid}/status"))?;
+    status
+        .lines()
+        .find_map(|line| line.strip_prefix("Uid:"))
+        .and_then(|ids| ids.split_whitespace().next()?.parse().ok())
+        .ok_or_else(|| io::ErrorKind::InvalidData.into())
+}
+
+#[cfg(test)]
+#[allow(clippy::unwrap_used)]
+mod tests {
+    use super::*;
+    use crate::sys::user;
+    use std::process::Command;
+
+    #[test]
+    fn a_program_is_known_by_its_file_also_after_its_removal() {
+        let own = Program::of(Pid::own()).unwrap();
+        let expected = std::env::current_exe().unwrap();
+        assert!(matches!(own, Program::File { path, .. } if path == expected));
+        assert_eq!(user_of(Pid::own()).unwrap(), user::current_uid());
+
+        let directory = tempfile::tempdir().unwrap();
+        let copy = directory.path().join("a copy");
+        std::fs::copy("/bin/sleep", &copy).unwrap();
+        let mut child = Command::new(&copy).arg("100").spawn().unwrap();
+        std::fs::remove_file(&copy).unwrap();
+        let pid = Pid::new(child.id().cast_signed()).unwrap();
+        let program = Program::of(pid).unwrap();
+        child.kill().unwrap();
+        child.wait().unwrap();
+        assert!(matches!(program, Program::File { path, .. } if path == copy));
+        assert_eq!(
+            Program::of(pid).unwrap_err().kind(),
+            io::ErrorKind::NotFound
+        );
+    }
+}
