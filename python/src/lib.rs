@@ -12,6 +12,7 @@ mod diagnose;
 mod fork;
 mod fork_safety;
 mod load;
+mod memory_limit;
 mod module_search;
 mod mounts;
 mod origin;

@@ -9,6 +9,7 @@ use ruwsgi::http::shared_response::SharedResponse;
 use ruwsgi::http::unlock::Unlock;
 
 use crate::fork;
+use crate::memory_limit;
 use crate::mounts::Apps;
 use crate::worker::Worker;
 use crate::wsgi::server::Server;
@@ -69,7 +70,7 @@ impl Application for WsgiThread<'_, '_> {
         if served.is_err() {
             self.server.recover(py, worker, request);
         }
-        self.worker.check_memory();
+        memory_limit::check(worker);
     }
 
     /// Python runs its signal handlers on the main thread, between two requests as within one.

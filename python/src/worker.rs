@@ -3,7 +3,7 @@
 use std::io;
 use std::os::fd::AsFd;
 use std::sync::Arc;
-use std::sync::atomic::{AtomicBool, AtomicU32, Ordering::Relaxed, Ordering::SeqCst};
+use std::sync::atomic::{AtomicBool, AtomicU32, Ordering::Relaxed};
 
 use ruwsgi::http::dispatch::Phase;
 use ruwsgi::http::engine::Engine;
@@ -13,9 +13,7 @@ use ruwsgi::http::statistics::Statistics;
 use ruwsgi::ipc::{self, AppSpec, FromWorker};
 use ruwsgi::shared::scoreboard::Scoreboard;
 use ruwsgi::sys::clock::monotonic_micros;
-use ruwsgi::sys::memory::{self, Memory};
 use ruwsgi::sys::private_fd::PrivateFd;
-use ruwsgi::sys::process::Pid;
 
 use crate::thread_deadline::ThreadDeadline;
 
@@ -34,7 +32,7 @@ pub struct Worker {
     /// The socket to the master.
     link: PrivateFd,
     /// When the worker started, microseconds of the monotonic clock.
-    started_us: u64,
+    pub started_us: u64,
 }
 
 /// Why a worker exits by itself. The I/O thread reports it to the master.
@@ -68,28 +66,6 @@ impl Worker {
     pub fn request_exit(&self) {
         self.exit_reasons.requested.store(true, Relaxed);
         self.engine.wake();
-    }
-
-    /// Retires if the worker has reached `reload-on-rss`. The master replaces a worker that grows slowly before that; this
-    /// is for one that grows fast.
-    pub fn check_memory(&self) {
-        let serving = &self.spec.serving;
-        let Some(limit) = serving.resident_limit else {
-            return;
-        };
-        // the peak costs one system call, and tells whether the current size is worth three more
-        if memory::own_peak() < limit
-            || monotonic_micros() < self.started_us + serving.min_lifetime_ms * 1000
-            || self.is_leaving()
-        {
-            return;
-        }
-        let size = Memory::of(Pid::own());
-        if size.map_or(0, |size| size.resident) >= limit {
-            self.exit_reasons.memory.store(true, SeqCst);
-            self.engine.retire();
-            self.engine.wake();
-        }
     }
 
     /// A worker whose threads are not started.

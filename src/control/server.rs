@@ -8,7 +8,7 @@ use std::path::{Path, PathBuf};
 use std::time::{Duration, Instant};
 
 use crate::ipc::control::{Answer, Request};
-use crate::net::unix_socket::{self, Access, PlaceError};
+use crate::net::{PlaceError, SocketPermissions, unix_socket};
 use crate::sys::poll::Interest;
 use crate::sys::socket::{self, FileId};
 use crate::sys::stream;
@@ -92,8 +92,8 @@ impl<P> ControlServer<P> {
     ///
     /// # Errors
     /// If the socket cannot be bound, for example because another process listens there.
-    pub(crate) fn open(path: &Path, access: Access) -> Result<Self, PlaceError> {
-        let (listener, id) = unix_socket::place(path, access, BACKLOG)?;
+    pub(crate) fn open(path: &Path, permissions: SocketPermissions) -> Result<Self, PlaceError> {
+        let (listener, id) = unix_socket::place(path, permissions, BACKLOG)?;
         socket::set_nonblocking(&listener, true)?;
         Ok(Self {
             listener,
@@ -290,7 +290,8 @@ mod tests {
         const SIZE: usize = 8 << 20;
         let dir = tempfile::tempdir().unwrap();
         let path = dir.path().join("control.sock");
-        let mut server: ControlServer<()> = ControlServer::open(&path, Access::default()).unwrap();
+        let mut server: ControlServer<()> =
+            ControlServer::open(&path, SocketPermissions::default()).unwrap();
         let client = std::thread::spawn(move || {
             let mut stream = UnixStream::connect(path).unwrap();
             let request = br#"{"verb":"list","name":null,"wait":false}"#;

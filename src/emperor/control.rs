@@ -5,7 +5,7 @@ use std::time::{Duration, Instant};
 
 use crate::control::server::{ControlServer, Host, Next};
 use crate::ipc::control::{Answer, Request, Row, Verb};
-use crate::net::unix_socket::{Access, PlaceError};
+use crate::net::{PlaceError, SocketPermissions};
 use crate::sys::process::Pid;
 use crate::sys::user;
 
@@ -38,7 +38,7 @@ pub(super) enum Pending {
 /// # Errors
 /// When the socket cannot be bound there, for example because another emperor has the same vassals.
 pub(super) fn open(path: &Path, owner: Option<u32>) -> Result<Control, PlaceError> {
-    let access = Access {
+    let access = SocketPermissions {
         mode: Some(0o666),
         uid: owner,
         gid: None,

@@ -2,9 +2,10 @@
 //!
 //! `start.rs` prepares the process, and `run.rs` is its event loop. `source.rs` and `stamp.rs` find the files that define
 //! vassals, and `watch.rs` their changes. `vassals.rs` holds the vassals: what follows from an event is decided by the pure
-//! function in `vassal/transitions.rs` and carried out by `vassal.rs`. The emperor only executes masters. It keeps the sockets
+//! function in `vassal/transitions.rs` (the delay after a failure in `backoff.rs`) and carried out by `vassal.rs`. The emperor only executes masters. It keeps the sockets
 //! of vassals on demand (`kept_sockets.rs`), which they bind themselves, and reads no configuration but its own.
 
+mod backoff;
 mod cgroups;
 mod cleanup;
 mod control;

@@ -8,7 +8,7 @@ use anyhow::{Context, Result, bail};
 
 use crate::config::{Config, Invocation};
 use crate::control::socket_path;
-use crate::net::unix_socket::PlaceError;
+use crate::net::PlaceError;
 use crate::sys::capability::Capabilities;
 use crate::sys::notify::Notify;
 use crate::sys::privileges::{self, Privileges};
@@ -16,6 +16,7 @@ use crate::sys::process;
 use crate::sys::signal::Signals;
 use crate::sys::{daemon, rlimit, stdio, title, user};
 
+use super::backoff::Backoff;
 use super::cgroups::Cgroups;
 use super::cleanup::Cleanup;
 use super::control::{self, Control};
@@ -271,11 +272,13 @@ fn file_rules(config: &Config) -> FileRules {
 
 fn policy(config: &Config, launcher: Launcher, cgroups: Option<Cgroups>) -> Policy {
     let milliseconds = |number: u32| Duration::from_millis(u64::from(number));
-    let throttle = milliseconds(config.emperor_throttle());
+    let first = milliseconds(config.emperor_throttle());
     Policy {
         delays: Delays {
-            throttle,
-            max_throttle: milliseconds(config.emperor_max_throttle()).max(throttle),
+            backoff: Backoff {
+                first,
+                longest: milliseconds(config.emperor_max_throttle()).max(first),
+            },
             mercy: config.reload_mercy().unwrap_or(MERCY),
         },
         launcher,

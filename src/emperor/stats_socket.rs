@@ -12,7 +12,7 @@ use serde::Serialize;
 
 use crate::config::Address;
 use crate::control::reply::Reply;
-use crate::net::unix_socket::{self, Access};
+use crate::net::{SocketPermissions, unix_socket};
 use crate::sys::poll::Interest;
 use crate::sys::process::Pid;
 use crate::sys::socket::{self, FileId, TcpSettings};
@@ -112,7 +112,7 @@ fn listen(address: &Address) -> Result<(OwnedFd, Option<(PathBuf, FileId)>)> {
     match address {
         Address::Unix(path) => {
             let path = std::path::absolute(path)?;
-            let (listener, id) = unix_socket::place(&path, Access::default(), BACKLOG)?;
+            let (listener, id) = unix_socket::place(&path, SocketPermissions::default(), BACKLOG)?;
             Ok((listener, Some((path, id))))
         }
         Address::Abstract(name) => Ok((socket::listen_abstract(name, BACKLOG)?, None)),
@@ -269,7 +269,7 @@ fn backoff_stats(vassal: &Vassal, vassals: &Vassals, clock: &Clock) -> Option<Ba
     };
     (failures > 0).then(|| BackoffStats {
         id: vassal.name().to_owned(),
-        throttle_level: vassals.delays().backoff(failures).as_millis(),
+        throttle_level: vassals.backoff().delay(failures).as_millis(),
         attempt: failures,
         first_attempt: clock.unix_time(vassal.history.first_spawn),
         last_attempt: clock.unix_time(vassal.history.last_spawn),

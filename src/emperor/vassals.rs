@@ -10,11 +10,11 @@ use crate::ipc::control::{Answer, Request};
 use crate::ipc::{Question, ToVassal};
 use crate::sys::process::{Exit, Pid};
 
+use super::backoff::Backoff;
 use super::policy::Policy;
 use super::self_status::SelfStatus;
 use super::source::Definition;
 use super::stamp::Stamp;
-use super::vassal::life_cycle::Delays;
 use super::vassal::{
     DEMAND_STARTS, Event, Process, Readable, Removal, STOP_NOW_TIMEOUT, State, Vassal,
 };
@@ -114,8 +114,8 @@ impl Vassals {
         self.by_path.is_empty() && self.stop_hooks.is_empty()
     }
 
-    pub(super) fn delays(&self) -> &Delays {
-        &self.policy.delays
+    pub(super) fn backoff(&self) -> &Backoff {
+        &self.policy.delays.backoff
     }
 
     /// The vassals, in the order of their paths.

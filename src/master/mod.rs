@@ -2,7 +2,7 @@
 //! load Python.
 //!
 //! `start.rs` prepares the process, step by step; then the loop in `run/event_loop.rs` runs. Decisions are pure functions
-//! (`slot.rs`, `zygote_state.rs`, `role.rs`, `harakiri.rs`, `worker_limits.rs`, `scale.rs`, `signals.rs`). `generation.rs` has the
+//! (`slot.rs`, `zygote_state.rs`, `role.rs`, `harakiri.rs`, `worker_limits.rs`, `memory_limits.rs`, `scale.rs`, `signals.rs`). `generation.rs` has the
 //! processes of one generation, `instance.rs` what outlives generations.
 
 mod cgroup_limits;
@@ -17,6 +17,7 @@ mod hooks;
 mod idle;
 mod instance;
 mod interpreter;
+mod memory_limits;
 mod on_demand_sockets;
 mod plan;
 mod reload_files;

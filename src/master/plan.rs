@@ -14,6 +14,7 @@ use crate::log::request_log::{RequestLogSettings, Selection};
 use super::extension_module::ExtensionModule;
 use super::hooks;
 use super::interpreter::InterpreterCache;
+use super::memory_limits::MemoryLimits;
 use super::scale::{Algorithm, Busyness, Scale};
 use super::worker_limits::Limits;
 use crate::log;
@@ -247,7 +248,6 @@ fn watching(config: &Config) -> Option<Watching> {
 
 fn limits(config: &Config) -> Limits {
     let number = |number: Option<u32>| number.filter(|number| *number > 0).map(u64::from);
-    let size = |bytes: Option<u64>| bytes.filter(|bytes| *bytes > 0);
     let time = |time: Option<Duration>| time.filter(|time| !time.is_zero());
     Limits {
         requests: number(config.max_requests()),
@@ -255,10 +255,7 @@ fn limits(config: &Config) -> Limits {
         lifetime: time(config.max_worker_lifetime()),
         lifetime_delta: config.max_worker_lifetime_delta(),
         min_lifetime: config.min_worker_lifetime(),
-        resident: size(config.reload_on_rss()),
-        address_space: size(config.reload_on_as()),
-        evil_resident: size(config.evil_reload_on_rss()),
-        evil_address_space: size(config.evil_reload_on_as()),
+        memory: MemoryLimits::new(config),
     }
 }
 

@@ -7,7 +7,7 @@ use anyhow::{Context, Result};
 
 use crate::config::{self, Config};
 use crate::control::socket_path;
-use crate::net::unix_socket::{Access, PlaceError};
+use crate::net::{PlaceError, SocketPermissions};
 use crate::sys::notify::Notify;
 use crate::sys::privileges::{self, Privileges};
 use crate::sys::process::{self, Pid};
@@ -209,9 +209,9 @@ fn control_directory(
 
 /// Opens the control socket. An error is reported only for a configured one (`control-socket`).
 fn open_control(instance: &Instance, directory: Option<PathBuf>) -> Result<Option<ControlSocket>> {
-    let access = Access {
+    let access = SocketPermissions {
         mode: Some(0o600),
-        ..Access::default()
+        ..SocketPermissions::default()
     };
     let invocation = instance.invocation();
     if let Some(path) = instance.config().control_socket() {

@@ -1,15 +1,12 @@
 //! When a worker has reached a limit of age, requests or memory: pure functions over what the scoreboard and /proc report.
+//! `memory_limits.rs` has the limits of memory.
 
 use std::fmt;
 use std::time::Duration;
 
-/// A growing worker is replaced this long before it would reach its limit: its successor starts meanwhile.
-const SUCCESSOR_TIME: Duration = Duration::from_millis(500);
-/// Times between two checks.
-const SHORTEST_CHECK: Duration = Duration::from_millis(20);
-pub(super) const USUAL_CHECK: Duration = Duration::from_millis(250);
+use super::memory_limits::{MemoryLimit, MemoryLimits, MemoryUsage};
 
-/// The limits of a worker. Sizes are bytes.
+/// The limits of a worker.
 #[derive(Clone, Debug, Default, PartialEq)]
 pub(super) struct Limits {
     /// `max-requests`, and the requests by which the limit grows with the worker id (`max-requests-delta`).
@@ -20,12 +17,7 @@ pub(super) struct Limits {
     pub(super) lifetime_delta: Option<Duration>,
     /// `min-worker-lifetime`: a younger worker is not replaced for its requests or its size.
     pub(super) min_lifetime: Duration,
-    /// `reload-on-rss`, `reload-on-as`.
-    pub(super) resident: Option<u64>,
-    pub(super) address_space: Option<u64>,
-    /// `evil-reload-on-rss`, `evil-reload-on-as`.
-    pub(super) evil_resident: Option<u64>,
-    pub(super) evil_address_space: Option<u64>,
+    pub(super) memory: MemoryLimits,
 }
 
 /// Age, requests and memory of a worker at one moment.
@@ -35,11 +27,7 @@ pub(super) struct WorkerUsage {
     pub(super) worker_id: u32,
     pub(super) age: Duration,
     pub(super) requests: u64,
-    /// Bytes.
-    pub(super) resident: u64,
-    pub(super) address_space: u64,
-    /// Growth of the resident memory, bytes per second.
-    pub(super) growth: u64,
+    pub(super) memory: MemoryUsage,
 }
 
 /// Why a worker is replaced: the option and its value.
@@ -47,10 +35,7 @@ pub(super) struct WorkerUsage {
 pub(super) enum RecycleReason {
     Requests(u64),
     Lifetime(u64),
-    Resident(u64),
-    AddressSpace(u64),
-    EvilResident(u64),
-    EvilAddressSpace(u64),
+    Memory(MemoryLimit),
     /// An operator asked for it (`ruwsgi kill-worker`).
     Operator,
 }
@@ -60,10 +45,7 @@ impl fmt::Display for RecycleReason {
         match *self {
             Self::Requests(limit) => write!(f, "max-requests = {limit}"),
             Self::Lifetime(limit) => write!(f, "max-worker-lifetime = {limit}"),
-            Self::Resident(limit) => write!(f, "reload-on-rss = {}", limit >> 20),
-            Self::AddressSpace(limit) => write!(f, "reload-on-as = {}", limit >> 20),
-            Self::EvilResident(limit) => write!(f, "evil-reload-on-rss = {}", limit >> 20),
-            Self::EvilAddressSpace(limit) => write!(f, "evil-reload-on-as = {}", limit >> 20),
+            Self::Memory(limit) => limit.fmt(f),
             Self::Operator => f.write_str("kill-worker"),
         }
     }
@@ -83,29 +65,13 @@ pub(super) enum LimitVerdict {
 impl Limits {
     /// Whether any limit is set.
     pub(super) fn any(&self) -> bool {
-        self.requests.is_some() || self.lifetime.is_some() || self.needs_memory()
-    }
-
-    /// Whether a limit needs the memory of workers.
-    pub(super) fn needs_memory(&self) -> bool {
-        [
-            self.resident,
-            self.address_space,
-            self.evil_resident,
-            self.evil_address_space,
-        ]
-        .iter()
-        .any(Option::is_some)
+        self.requests.is_some() || self.lifetime.is_some() || self.memory.any()
     }
 
     /// Checks a worker against the limits.
     pub(super) fn judge(&self, usage: &WorkerUsage) -> LimitVerdict {
-        let over = |limit: Option<u64>, size: u64| limit.filter(|limit| size >= *limit);
-        if let Some(limit) = over(self.evil_resident, usage.resident) {
-            return LimitVerdict::Kill(RecycleReason::EvilResident(limit));
-        }
-        if let Some(limit) = over(self.evil_address_space, usage.address_space) {
-            return LimitVerdict::Kill(RecycleReason::EvilAddressSpace(limit));
+        if let Some(limit) = self.memory.kill_limit(&usage.memory) {
+            return LimitVerdict::Kill(RecycleReason::Memory(limit));
         }
         if let Some(limit) = self.lifetime
             && usage.age >= spread(limit, self.lifetime_delta, usage.worker_id)
@@ -126,27 +92,10 @@ impl Limits {
                 return LimitVerdict::Recycle(RecycleReason::Requests(limit));
             }
         }
-        let soon = |size: u64| {
-            size.saturating_add(usage.growth * SUCCESSOR_TIME.as_millis() as u64 / 1000)
-        };
-        if let Some(limit) = over(self.resident, soon(usage.resident)) {
-            return LimitVerdict::Recycle(RecycleReason::Resident(limit));
-        }
-        match over(self.address_space, usage.address_space) {
-            Some(limit) => LimitVerdict::Recycle(RecycleReason::AddressSpace(limit)),
+        match self.memory.recycle_limit(&usage.memory) {
+            Some(limit) => LimitVerdict::Recycle(RecycleReason::Memory(limit)),
             None => LimitVerdict::Keep,
         }
-    }
-
-    /// Time until the next check of a worker that stays.
-    pub(super) fn next_check(&self, usage: &WorkerUsage) -> Duration {
-        let Some(limit) = self.resident.filter(|_| usage.growth > 0) else {
-            return USUAL_CHECK;
-        };
-        let left = limit.saturating_sub(usage.resident) as f64 / usage.growth as f64;
-        Duration::try_from_secs_f64(left / 4.0)
-            .unwrap_or(USUAL_CHECK)
-            .clamp(SHORTEST_CHECK, USUAL_CHECK)
     }
 }
 
@@ -171,8 +120,10 @@ mod tests {
             worker_id: 1,
             age: Duration::from_secs(60),
             requests: 100,
-            resident: 50 * MIB,
-            ..WorkerUsage::default()
+            memory: MemoryUsage {
+                resident: 50 * MIB,
+                ..MemoryUsage::default()
+            },
         }
     }
 
@@ -206,43 +157,18 @@ mod tests {
     }
 
     #[test]
-    fn a_worker_that_grows_is_replaced_before_it_reaches_its_limit() {
-        let limits = Limits {
-            resident: Some(100 * MIB),
-            ..Limits::default()
-        };
-        assert_eq!(limits.judge(&usage()), LimitVerdict::Keep);
-        let growing = WorkerUsage {
-            growth: 100 * MIB,
-            ..usage()
-        };
-        assert_eq!(
-            limits.judge(&growing),
-            LimitVerdict::Recycle(RecycleReason::Resident(100 * MIB))
-        );
-        let slowly = WorkerUsage {
-            growth: 50 * MIB,
-            ..usage()
-        };
-        assert_eq!(limits.judge(&slowly), LimitVerdict::Keep);
-        assert_eq!(limits.next_check(&slowly), USUAL_CHECK);
-        let fast = WorkerUsage {
-            growth: 2000 * MIB,
-            ..usage()
-        };
-        assert_eq!(limits.next_check(&fast), SHORTEST_CHECK);
-    }
-
-    #[test]
     fn the_evil_limit_kills_at_any_age() {
         let limits = Limits {
-            evil_resident: Some(40 * MIB),
+            memory: MemoryLimits {
+                evil_resident: Some(40 * MIB),
+                ..MemoryLimits::default()
+            },
             min_lifetime: Duration::from_secs(100),
             ..Limits::default()
         };
         assert_eq!(
             limits.judge(&usage()),
-            LimitVerdict::Kill(RecycleReason::EvilResident(40 * MIB))
+            LimitVerdict::Kill(RecycleReason::Memory(MemoryLimit::EvilResident(40 * MIB)))
         );
     }
 

@@ -6,13 +6,14 @@ use std::rc::Rc;
 
 use crate::config::{Address, Config};
 use crate::ipc::{Listener, Protocol};
-use crate::net::unix_socket::{self, Access};
+use crate::net::unix_socket;
 use crate::sys::socket::{self, TcpSettings};
 
 use super::bound_socket::{BoundSocket, Origin, describe};
 use super::endpoint::{Endpoint, has_v4_twin, resolve_all};
 use super::error::BindError;
 use super::listen_options::ListenOptions;
+use super::socket_permissions::SocketPermissions;
 use super::vacuum::remove_made;
 
 /// Binds the configured sockets: `socket`, `http-socket`, `http`, in that order, then `emperor_address`, the address that
@@ -92,9 +93,12 @@ fn keep(
     if options.backlog.is_some() || !matches!(socket.origin, Origin::Inherited(_)) {
         socket::listen(socket.fd(), backlog).map_err(failed)?;
     }
-    if let (Some((path, id)), true) = (socket.own_file(), options.access != Access::default()) {
+    if let (Some((path, id)), true) = (
+        socket.own_file(),
+        options.permissions != SocketPermissions::default(),
+    ) {
         // refused where root was given up, which is no reason to stop serving
-        if let Err(error) = unix_socket::set_access(path, id, options.access) {
+        if let Err(error) = options.permissions.apply_to(path, id) {
             tracing::warn!("unix socket {name} keeps its permissions: {error}");
         }
     }
@@ -125,7 +129,7 @@ fn bind(
     let failed = |error: io::Error| BindError::Other(name.clone(), explain(&error, endpoint));
     let (fd, file) = match endpoint {
         Endpoint::Unix(path) => {
-            let placed = unix_socket::place(path, options.access, backlog);
+            let placed = unix_socket::place(path, options.permissions, backlog);
             let (fd, id) = placed.map_err(|error| BindError::Unix(name.clone(), error))?;
             (fd, Some(id))
         }

@@ -1,9 +1,11 @@
-//! Why an instance cannot listen.
+//! Why an instance cannot listen, or a socket cannot be bound.
 
+use std::io;
 use std::os::fd::RawFd;
+use std::path::PathBuf;
 
-use crate::net::unix_socket::PlaceError;
 use crate::sys::inherited_socket::AdoptError;
+use crate::sys::socket::MAX_UNIX_PATH;
 use crate::sys::user;
 
 /// Why an instance cannot listen. Displays as one sentence.
@@ -29,4 +31,42 @@ pub(crate) enum BindError {
     /// `chown-socket` names an unknown user or group.
     #[error("chown-socket: {0}")]
     Owner(#[from] user::DropError),
+}
+
+/// Why a socket cannot be bound to a path. Displays as a reason with the remedy.
+#[derive(thiserror::Error, Debug)]
+pub(crate) enum PlaceError {
+    /// A process listens on the socket there.
+    #[error("another instance serves on it; stop that one first, or choose another path")]
+    Live,
+    /// Another kind of file is there, and stays.
+    #[error("{0} is in the way, which is left alone; remove it, or choose another path")]
+    NotASocket(&'static str),
+    /// The directory is missing.
+    #[error("the directory {} does not exist; create it first", .0.display())]
+    NoDirectory(PathBuf),
+    /// This process may not write to the directory.
+    #[error("user {user} may not create files in {directory}; make it writable for that user, or choose another path", directory = .directory.display())]
+    NotWritable {
+        /// The directory.
+        directory: PathBuf,
+        /// The effective user.
+        user: String,
+    },
+    /// A socket file of another user, to which this process may not connect. It might be live.
+    #[error(
+        "cannot test whether the existing socket is in use: user {0} may not connect to it; remove it if it is not in use"
+    )]
+    Unknown(String),
+    /// The path is longer than the kernel allows.
+    #[error(
+        "its name is longer than the {MAX_UNIX_PATH} bytes that the kernel allows; use a shorter path"
+    )]
+    TooLong,
+    /// Mode or owner could not be set.
+    #[error("{0} could not be set on it: {1}")]
+    Access(&'static str, io::Error),
+    /// Another error of a system call.
+    #[error("{0}")]
+    Kernel(#[from] io::Error),
 }

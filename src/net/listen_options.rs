@@ -2,11 +2,10 @@
 
 use crate::config::{Address, Config, Wire};
 use crate::ipc::Protocol;
-use crate::net::unix_socket::Access;
 use crate::sys::socket::{self, TcpSettings};
-use crate::sys::user;
 
 use super::error::BindError;
+use super::socket_permissions::SocketPermissions;
 
 /// The options of the listening sockets. User and group names are looked up already.
 pub(super) struct ListenOptions {
@@ -17,7 +16,7 @@ pub(super) struct ListenOptions {
     /// `listen`.
     pub(super) backlog: Option<u32>,
     /// Mode and owner of Unix sockets.
-    pub(super) access: Access,
+    pub(super) permissions: SocketPermissions,
     /// Settings of TCP sockets.
     pub(super) tcp: TcpSettings,
 }
@@ -43,16 +42,11 @@ impl ListenOptions {
                 list.iter().map(move |address| (address.clone(), protocol))
             })
             .collect();
-        let (uid, gid) = owner(config)?;
         Ok(Self {
             addresses,
             protocol,
             backlog: config.listen(),
-            access: Access {
-                mode: config.chmod_socket(),
-                uid,
-                gid,
-            },
+            permissions: SocketPermissions::new(config)?,
             tcp: TcpSettings {
                 reuse_port: config.reuse_port(),
                 keepalive: config.so_keepalive(),
@@ -65,7 +59,7 @@ impl ListenOptions {
     /// sets it, as in uWSGI.
     pub(super) fn with_address(mut self, address: Option<&Address>) -> Self {
         if let Some(address) = address {
-            self.access.mode = self.access.mode.or(Some(0o666));
+            self.permissions.mode = self.permissions.mode.or(Some(0o666));
             if !self.addresses.iter().any(|(known, _)| known == address) {
                 self.addresses.push((address.clone(), self.protocol));
             }
@@ -87,25 +81,4 @@ impl ListenOptions {
             None => limit,
         }
     }
-}
-
-/// The owner of Unix sockets: that of `chown-socket`, otherwise the user and group that the instance changes to.
-fn owner(config: &Config) -> Result<(Option<u32>, Option<u32>), BindError> {
-    if let Some(owner) = config.chown_socket() {
-        let uid = owner.user.as_deref().map(user::find_user).transpose()?;
-        let gid = owner.group.as_deref().map(user::find_group).transpose()?;
-        return Ok((uid.map(|user| user.uid), gid));
-    }
-    if !user::is_root() {
-        // another user is refused where privileges are dropped; the group may be one of this process's
-        let gid = config.gid().map(user::find_group).transpose()?;
-        return Ok((None, gid.filter(|gid| user::is_member(*gid))));
-    }
-    let target_user = config.uid().map(user::find_user).transpose()?;
-    let primary_group = target_user
-        .as_ref()
-        .and_then(|user| user.entry.as_ref())
-        .map(|(_, gid)| *gid);
-    let gid = config.gid().map(user::find_group).transpose()?;
-    Ok((target_user.map(|user| user.uid), gid.or(primary_group)))
 }

@@ -7,6 +7,7 @@ mod endpoint;
 mod error;
 mod inherit;
 mod listen_options;
+mod socket_permissions;
 #[cfg(test)]
 mod tests;
 pub(crate) mod unix_socket;
@@ -14,5 +15,7 @@ mod vacuum;
 
 pub(crate) use bind::bind_all;
 pub(crate) use bound_socket::BoundSocket;
+pub(crate) use error::PlaceError;
 pub(crate) use inherit::inherit;
+pub(crate) use socket_permissions::SocketPermissions;
 pub(crate) use vacuum::vacuum_dropped;

@@ -9,7 +9,7 @@ use std::rc::Rc;
 
 use crate::config::Address;
 use crate::ipc::Protocol;
-use crate::net::unix_socket::Access;
+use crate::net::SocketPermissions;
 use crate::sys::socket::TcpSettings;
 
 use super::bind::bind_configured;
@@ -27,7 +27,7 @@ fn options(addresses: &[Address]) -> ListenOptions {
             .collect(),
         protocol: Protocol::Uwsgi,
         backlog: None,
-        access: Access::default(),
+        permissions: SocketPermissions::default(),
         tcp: TcpSettings::default(),
     }
 }
@@ -58,7 +58,7 @@ fn every_kind_of_address_is_bound_in_the_order_of_the_file() {
     ];
     let mut options = options(&addresses);
     options.addresses[3].1 = Protocol::Http;
-    options.access.mode = Some(0o660);
+    options.permissions.mode = Some(0o660);
     let all = bind_configured(&options, &[]).unwrap();
     UnixStream::connect(&path).unwrap();
     assert_eq!(

@@ -2,73 +2,25 @@
 //! interval in which an existing path is missing.
 
 use std::ffi::OsString;
-use std::fs::Permissions;
 use std::io;
 use std::os::fd::{AsFd, AsRawFd, OwnedFd};
 use std::os::unix::ffi::OsStrExt;
-use std::os::unix::fs::PermissionsExt;
 use std::os::unix::net::UnixStream;
 use std::path::{Path, PathBuf};
 use std::time::{Duration, Instant};
 
 use nix::errno::Errno;
-use nix::fcntl::{AT_FDCWD, AtFlags, Flock, FlockArg, OFlag, RenameFlags, open, renameat2};
+use nix::fcntl::{AT_FDCWD, Flock, FlockArg, OFlag, RenameFlags, open, renameat2};
 use nix::sys::socket::{self, AddressFamily, SockFlag, SockType, UnixAddr, sockopt};
-use nix::sys::stat::{Mode, SFlag, fstat};
+use nix::sys::stat::Mode;
 use nix::sys::time::TimeVal;
-use nix::unistd::{Gid, Uid, fchownat, unlink};
+use nix::unistd::unlink;
 
 use crate::sys::socket::{FileId, MAX_UNIX_PATH, Probe, bind_unix, listen, probe_unix};
 use crate::sys::user;
 
-/// Mode and owner of a socket file. `None` is the kernel's default: 0777 less the umask, the user and group of the process.
-#[derive(Debug, Clone, Copy, Default, PartialEq, Eq)]
-pub(crate) struct Access {
-    /// The permission bits.
-    pub(crate) mode: Option<u32>,
-    /// The user id of the owner.
-    pub(crate) uid: Option<u32>,
-    /// The group id.
-    pub(crate) gid: Option<u32>,
-}
-
-/// Why a socket cannot be bound to a path. Displays as a reason with the remedy.
-#[derive(thiserror::Error, Debug)]
-pub(crate) enum PlaceError {
-    /// A process listens on the socket there.
-    #[error("another instance serves on it; stop that one first, or choose another path")]
-    Live,
-    /// Another kind of file is there, and stays.
-    #[error("{0} is in the way, which is left alone; remove it, or choose another path")]
-    NotASocket(&'static str),
-    /// The directory is missing.
-    #[error("the directory {} does not exist; create it first", .0.display())]
-    NoDirectory(PathBuf),
-    /// This process may not write to the directory.
-    #[error("user {user} may not create files in {directory}; make it writable for that user, or choose another path", directory = .directory.display())]
-    NotWritable {
-        /// The directory.
-        directory: PathBuf,
-        /// The effective user.
-        user: String,
-    },
-    /// A socket file of another user, to which this process may not connect. It might be live.
-    #[error(
-        "cannot test whether the existing socket is in use: user {0} may not connect to it; remove it if it is not in use"
-    )]
-    Unknown(String),
-    /// The path is longer than the kernel allows.
-    #[error(
-        "its name is longer than the {MAX_UNIX_PATH} bytes that the kernel allows; use a shorter path"
-    )]
-    TooLong,
-    /// Mode or owner could not be set.
-    #[error("{0} could not be set on it: {1}")]
-    Access(&'static str, io::Error),
-    /// Another error of a system call.
-    #[error("{0}")]
-    Kernel(#[from] io::Error),
-}
+use super::error::PlaceError;
+use super::socket_permissions::SocketPermissions;
 
 /// Binds a listening socket to the absolute `path`. Mode and owner are set before clients can connect.
 ///
@@ -79,7 +31,7 @@ pub(crate) enum PlaceError {
 /// [`PlaceError`].
 pub(crate) fn place(
     path: &Path,
-    access: Access,
+    permissions: SocketPermissions,
     backlog: u32,
 ) -> Result<(OwnedFd, FileId), PlaceError> {
     let target = Target::of(path)?;
@@ -91,14 +43,14 @@ pub(crate) fn place(
     match probe {
         Probe::Live => Err(PlaceError::Live),
         Probe::NotASocket(kind) => Err(PlaceError::NotASocket(kind)),
-        Probe::Absent => target.listen_at(&target.name, access, backlog),
+        Probe::Absent => target.listen_at(&target.name, permissions, backlog),
         Probe::Stale(stale) => {
             let temporary = target.temporary_name();
             if let Ok(Probe::Stale(_)) = probe_unix(&target.short_path(&temporary)?) {
                 // left by a process with the same pid that was killed at this point
                 let _ = unlink(&target.short_path(&temporary)?);
             }
-            let made = target.listen_at(&temporary, access, backlog)?;
+            let made = target.listen_at(&temporary, permissions, backlog)?;
             let replaced = target.replace(stale, &temporary);
             if replaced.is_err() {
                 let _ = unlink(&target.short_path(&temporary)?);
@@ -133,17 +85,6 @@ pub(crate) fn connect_now(path: &Path) -> io::Result<UnixStream> {
     let socket = socket::socket(AddressFamily::Unix, SockType::Stream, flags, None)?;
     socket::connect(socket.as_raw_fd(), &UnixAddr::new(path)?)?;
     Ok(UnixStream::from(socket))
-}
-
-/// Sets mode and owner of the socket file at `path`, if it is still that file.
-///
-/// # Errors
-/// [`PlaceError::Access`]; [`PlaceError::NotASocket`] if it is another file.
-pub(crate) fn set_access(path: &Path, id: FileId, access: Access) -> Result<(), PlaceError> {
-    match apply_access(path, access)? == id {
-        true => Ok(()),
-        false => Err(PlaceError::NotASocket("another socket")),
-    }
 }
 
 /// Maximum time that this process waits for the lock on the directory.
@@ -238,12 +179,12 @@ impl Target {
     fn listen_at(
         &self,
         name: &OsString,
-        access: Access,
+        permissions: SocketPermissions,
         backlog: u32,
     ) -> Result<(OwnedFd, FileId), PlaceError> {
         let path = self.short_path(name)?;
         let socket = bind_unix(&path).map_err(|e| self.explain(e))?;
-        let listening = apply_access(&path, access).and_then(|id| {
+        let listening = permissions.apply(&path).and_then(|id| {
             listen(socket.as_fd(), backlog)?;
             Ok(id)
         });
@@ -299,36 +240,6 @@ impl Target {
             _ => PlaceError::Kernel(error),
         }
     }
-}
-
-/// Sets owner and mode through a descriptor of the file: in a directory of another user the name may have become a link
-/// to another file meanwhile.
-fn apply_access(path: &Path, access: Access) -> Result<FileId, PlaceError> {
-    let flags = OFlag::O_PATH | OFlag::O_NOFOLLOW | OFlag::O_CLOEXEC;
-    let file = open(path, flags, Mode::empty()).map_err(io::Error::from)?;
-    let stat = fstat(&file).map_err(io::Error::from)?;
-    if stat.st_mode & SFlag::S_IFMT.bits() != SFlag::S_IFSOCK.bits() {
-        return Err(PlaceError::NotASocket("another file"));
-    }
-    // a change to the present owner needs no permission
-    let has_owner = access.uid.is_none_or(|uid| uid == stat.st_uid)
-        && access.gid.is_none_or(|gid| gid == stat.st_gid);
-    if !has_owner {
-        let (uid, gid) = (access.uid.map(Uid::from_raw), access.gid.map(Gid::from_raw));
-        fchownat(&file, "", uid, gid, AtFlags::AT_EMPTY_PATH)
-            .map_err(|e| PlaceError::Access("the owner (chown-socket)", e.into()))?;
-    }
-    if let Some(mode) = access.mode
-        && mode != stat.st_mode & 0o7777
-    {
-        let by_descriptor = format!("/proc/self/fd/{}", file.as_raw_fd());
-        std::fs::set_permissions(by_descriptor, Permissions::from_mode(mode))
-            .map_err(|e| PlaceError::Access("the mode (chmod-socket)", e))?;
-    }
-    Ok(FileId {
-        device: stat.st_dev,
-        inode: stat.st_ino,
-    })
 }
 
 #[cfg(test)]

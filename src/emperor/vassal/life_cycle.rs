@@ -12,6 +12,7 @@
 
 use std::time::{Duration, Instant};
 
+use crate::emperor::backoff::Backoff;
 use crate::ipc::ToVassal;
 
 /// How long a start or a reload counts against the number that may run at once.
@@ -177,25 +178,10 @@ pub(in crate::emperor) enum Action {
 /// The configured delays.
 #[derive(Clone, Copy, Debug)]
 pub(in crate::emperor) struct Delays {
-    /// The backoff after the first failure (`emperor-throttle`).
-    pub(in crate::emperor) throttle: Duration,
-    /// The longest backoff (`emperor-max-throttle`).
-    pub(in crate::emperor) max_throttle: Duration,
+    /// The delay of a start after failures.
+    pub(in crate::emperor) backoff: Backoff,
     /// How long a vassal may take to stop gracefully (`reload-mercy`).
     pub(in crate::emperor) mercy: Duration,
-}
-
-impl Delays {
-    /// The backoff after this number of consecutive failures; it doubles with each.
-    pub(in crate::emperor) fn backoff(&self, failures: u32) -> Duration {
-        match failures.checked_sub(1) {
-            None => Duration::ZERO,
-            Some(doublings) => self
-                .throttle
-                .saturating_mul(1 << doublings.min(20))
-                .min(self.max_throttle),
-        }
-    }
 }
 
 impl<P> State<P> {

@@ -2,15 +2,13 @@
 
 use std::time::{Duration, Instant};
 
+use crate::emperor::backoff;
 use crate::ipc::ToVassal;
 
 use super::life_cycle::{
     Action, AfterExit, Delays, Event, Purpose, Ready, Reload, Scheduled, Starting, State,
     StopStage, Stopping,
 };
-
-/// A vassal that was ready for this long is stable: its next exit does not count as a failure.
-const STABLE_AFTER: Duration = Duration::from_secs(10);
 
 /// How long a vassal may take after [`ToVassal::StopNow`].
 pub(in crate::emperor) const STOP_NOW_TIMEOUT: Duration = Duration::from_secs(2);
@@ -29,7 +27,7 @@ impl<P> State<P> {
     /// Scheduled after the backoff for this number of consecutive failures.
     fn scheduled_after(failures: u32, purpose: Purpose, now: Instant, delays: &Delays) -> Self {
         Self::Scheduled(Scheduled {
-            at: now + delays.backoff(failures),
+            at: now + delays.backoff.delay(failures),
             failures,
             purpose,
         })
@@ -188,11 +186,7 @@ impl<P> Ready<P> {
     }
 
     fn restart_after_backoff(self, now: Instant, delays: &Delays) -> State<P> {
-        let was_stable = now.saturating_duration_since(self.since) >= STABLE_AFTER;
-        let failures = match was_stable {
-            true => 0,
-            false => self.failures.saturating_add(1),
-        };
+        let failures = backoff::failures_after_exit(self.failures, self.since, now);
         State::scheduled_after(failures, self.purpose, now, delays)
     }
 }

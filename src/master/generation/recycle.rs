@@ -2,10 +2,11 @@
 
 use std::time::Instant;
 
+use crate::master::memory_limits::{MemoryLimit, USUAL_CHECK};
 use crate::master::report;
 use crate::master::role::GenerationRole;
 use crate::master::slot::{self, SlotState};
-use crate::master::worker_limits::{LimitVerdict, RecycleReason, USUAL_CHECK, WorkerUsage};
+use crate::master::worker_limits::{LimitVerdict, RecycleReason, WorkerUsage};
 use crate::master::worker_slot::{MemorySample, RemovalReason, WorkerSlot};
 use crate::sys::memory::Memory;
 use crate::sys::process::Pid;
@@ -29,7 +30,7 @@ impl Generation {
             let Some(usage) = self.usage(slot, now) else {
                 continue;
             };
-            let again = self.plan.limits.next_check(&usage);
+            let again = self.plan.limits.memory.next_check(&usage.memory);
             match self.plan.limits.judge(&usage) {
                 LimitVerdict::Keep => {}
                 LimitVerdict::Recycle(reason) => self.recycle(slot, reason, now),
@@ -50,9 +51,10 @@ impl Generation {
             requests: self.requests_of(slot),
             ..WorkerUsage::default()
         };
-        if self.plan.limits.needs_memory() {
+        if self.plan.limits.memory.any() {
             let memory = Memory::of(worker.pid)?;
-            (usage.resident, usage.address_space) = (memory.resident, memory.address_space);
+            usage.memory.resident = memory.resident;
+            usage.memory.address_space = memory.address_space;
             let record = self.slots[slot].record.as_mut()?;
             let sample = MemorySample {
                 at: now,
@@ -61,7 +63,7 @@ impl Generation {
             if let Some(before) = record.memory.replace(sample) {
                 let seconds = now.duration_since(before.at).as_secs_f64().max(0.001);
                 let growth = memory.resident.saturating_sub(before.resident) as f64 / seconds;
-                usage.growth = growth as u64;
+                usage.memory.growth = growth as u64;
             }
         }
         Some(usage)
@@ -143,9 +145,13 @@ impl Generation {
     /// started.
     pub(super) fn replace_large(&mut self, slot: usize, now: Instant) {
         let deadline = now + self.plan.mercy;
-        let limit = self.plan.limits.resident.unwrap_or_default();
+        let limit = self.plan.limits.memory.resident.unwrap_or_default();
         if self.slots[slot].removal().is_none() {
-            self.note_recycled(slot, RecycleReason::Resident(limit), now);
+            self.note_recycled(
+                slot,
+                RecycleReason::Memory(MemoryLimit::Resident(limit)),
+                now,
+            );
         }
         self.step_slot(slot, slot::Event::Leaves { deadline }, now);
         self.start_successor(slot, now);

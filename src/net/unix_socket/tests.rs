@@ -15,7 +15,7 @@ fn put_stale(path: &Path) -> FileId {
 }
 
 fn put(path: &Path) -> Result<(OwnedFd, FileId), PlaceError> {
-    place(path, Access::default(), 10)
+    place(path, SocketPermissions::default(), 10)
 }
 
 #[test]
@@ -99,24 +99,20 @@ fn mode_and_owner_are_as_asked() {
     let dir = tempfile::tempdir().unwrap();
     let path = dir.path().join("s.sock");
     let gid = user::is_root().then_some(4321);
-    let access = Access {
+    let permissions = SocketPermissions {
         mode: Some(0o664),
         uid: None,
         gid,
     };
-    let (_socket, id) = place(&path, access, 10).unwrap();
+    let (_socket, id) = place(&path, permissions, 10).unwrap();
     let about = std::fs::metadata(&path).unwrap();
     assert_eq!(about.mode() & 0o7777, 0o664);
     assert!(gid.is_none_or(|gid| about.gid() == gid));
-    set_access(
-        &path,
-        id,
-        Access {
-            mode: Some(0o600),
-            ..Access::default()
-        },
-    )
-    .unwrap();
+    let private = SocketPermissions {
+        mode: Some(0o600),
+        ..SocketPermissions::default()
+    };
+    private.apply_to(&path, id).unwrap();
     assert_eq!(std::fs::metadata(&path).unwrap().mode() & 0o7777, 0o600);
 }
 

@@ -1,10 +1,13 @@
 #![allow(clippy::unwrap_used, clippy::expect_used)]
 
 use super::*;
+use crate::emperor::backoff::Backoff;
 
 const DELAYS: Delays = Delays {
-    throttle: Duration::from_secs(1),
-    max_throttle: Duration::from_secs(180),
+    backoff: Backoff {
+        first: Duration::from_secs(1),
+        longest: Duration::from_secs(180),
+    },
     mercy: Duration::from_secs(30),
 };
 

@@ -1,0 +1,31 @@
+//! The memory limit that a worker checks itself: `reload-on-rss`, after each request.
+
+use std::sync::atomic::Ordering::SeqCst;
+
+use ruwsgi::sys::clock::monotonic_micros;
+use ruwsgi::sys::memory::{self, Memory};
+use ruwsgi::sys::process::Pid;
+
+use crate::worker::Worker;
+
+/// Retires the worker if it has reached `reload-on-rss`. The master replaces a worker that grows slowly before that; this
+/// is for one that grows fast.
+pub fn check(worker: &Worker) {
+    let serving = &worker.spec.serving;
+    let Some(limit) = serving.resident_limit else {
+        return;
+    };
+    // the peak costs one system call, and tells whether the current size is worth three more
+    if memory::own_peak() < limit
+        || monotonic_micros() < worker.started_us + serving.min_lifetime_ms * 1000
+        || worker.is_leaving()
+    {
+        return;
+    }
+    let size = Memory::of(Pid::own());
+    if size.map_or(0, |size| size.resident) >= limit {
+        worker.exit_reasons.memory.store(true, SeqCst);
+        worker.engine.retire();
+        worker.engine.wake();
+    }
+}
