@@ -5,6 +5,7 @@ use std::os::fd::AsFd;
 use std::sync::Arc;
 use std::sync::atomic::{AtomicBool, AtomicU32, Ordering::Relaxed};
 
+use ruwsgi::http::crowding;
 use ruwsgi::http::dispatch::Phase;
 use ruwsgi::http::engine::Engine;
 use ruwsgi::http::listeners::Listener;
@@ -14,6 +15,7 @@ use ruwsgi::ipc::{self, AppSpec, FromWorker};
 use ruwsgi::shared::scoreboard::Scoreboard;
 use ruwsgi::sys::clock::monotonic_micros;
 use ruwsgi::sys::private_fd::PrivateFd;
+use ruwsgi::sys::rlimit;
 
 use crate::thread_deadline::ThreadDeadline;
 
@@ -115,6 +117,7 @@ fn settings(spec: &AppSpec) -> Settings {
         limits: Limits {
             buffer_size: options.buffer_size as usize,
             headers: options.limit_headers as usize,
+            connections: crowding::limit(options.limit_connections, rlimit::descriptors()),
             post_buffering: serving.post_buffering,
             limit_post: options.limit_post,
         },

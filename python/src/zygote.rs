@@ -12,6 +12,7 @@ use ruwsgi::ipc::{self, AppSpec, FromZygote, LoadFailure, ToZygote};
 use ruwsgi::shared::scoreboard::Scoreboard;
 use ruwsgi::sys::fork_guard;
 use ruwsgi::sys::private_fd::PrivateFd;
+use ruwsgi::sys::rlimit;
 use ruwsgi::sys::thread;
 
 use crate::api::uwsgi_module;
@@ -54,6 +55,10 @@ fn serve_forks(py: Python<'_>, channel: PrivateFd) -> io::Result<i32> {
     let Some(load) = receive_load_request(&channel)? else {
         return Ok(ruwsgi::exit::OK);
     };
+    if load.spec.worker.max_fd.is_none_or(|most| most == 0) {
+        // the workers inherit it; on failure the limit stays as it is
+        let _ = rlimit::raise_descriptors();
+    }
     python::set_title(&load.spec, "zygote");
     let prepared = prepare(py, &load.spec);
     // also after a failure: the file that must be corrected may be one of them

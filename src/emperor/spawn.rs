@@ -44,8 +44,6 @@ pub(super) struct Launcher {
     before: Vec<OsString>,
     after: Vec<OsString>,
     environment: Vec<(OsString, OsString)>,
-    /// The limit of open descriptors of a vassal (RLIMIT_NOFILE).
-    descriptors: Option<u64>,
     /// The capabilities of a vassal (`emperor-cap`); `None`: the default for its user.
     capabilities: Option<Capabilities>,
     stop_hook: Option<PathBuf>,
@@ -69,7 +67,6 @@ impl Launcher {
     pub(super) fn new(
         config: &Config,
         invocation: &Invocation,
-        descriptors: Option<u64>,
         capabilities: Option<Capabilities>,
     ) -> io::Result<Self> {
         let absolute = |program: &String| invocation.cwd.join(program);
@@ -108,7 +105,6 @@ impl Launcher {
             before,
             after,
             environment: environment(std::env::vars_os()),
-            descriptors,
             capabilities,
             stop_hook: config.vassals_stop_hook().map(PathBuf::from),
             magic_exec: config.emperor_magic_exec(),
@@ -140,7 +136,6 @@ impl Launcher {
                 .collect(),
             identity,
             capabilities: self.capabilities,
-            max_descriptors: self.descriptors,
             cgroup: handover.cgroup.as_ref().map(AsFd::as_fd),
             // a new session has no access to the emperor's terminal
             new_session: true,
@@ -253,11 +248,7 @@ impl Launcher {
             .envs(self.environment_for(None))
             .env("UWSGI_VASSALS_DIR", &definition.directory)
             .stdin(Stdio::null());
-        let setup = LeaderSetup {
-            max_descriptors: self.descriptors,
-            ..LeaderSetup::default()
-        };
-        spawn::spawn_leader(command, &setup).map(Some)
+        spawn::spawn_leader(command, &LeaderSetup::default()).map(Some)
     }
 }
 

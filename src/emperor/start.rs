@@ -62,8 +62,8 @@ pub(super) fn start(
     if let Some(mask) = config.umask() {
         process::set_umask(mask);
     }
-    // the emperor has a channel to each vassal; the vassals get the limit of before
-    let descriptors = rlimit::raise_descriptors().ok();
+    // the emperor has a channel to each vassal; on failure it has fewer vassals
+    let _ = rlimit::raise_descriptors();
     for path in [config.pidfile(), config.emperor_pidfile()] {
         cleanup.write_pidfile(path)?;
     }
@@ -82,7 +82,7 @@ pub(super) fn start(
         title::set_title(&title);
     }
     cgroups.iter().for_each(Cgroups::log_start);
-    let launcher = Launcher::new(config, invocation, descriptors, capabilities)
+    let launcher = Launcher::new(config, invocation, capabilities)
         .context("the path of the ruwsgi program cannot be found")?;
     let every = config.emperor_freq().max(Duration::from_secs(1));
     Ok(Emperor {

@@ -154,7 +154,7 @@ impl<'e> Acceptor<'e> {
                 self.wait_for_nonblocking(listener);
                 None
             }
-            Err(error) => accept_failed(&error),
+            Err(error) => self.accept_failed(&error),
         }
     }
 
@@ -180,7 +180,7 @@ impl<'e> Acceptor<'e> {
             let result = epoll.wait(&mut self.events, most, timeout_ms);
             self.state.leave_wait();
             if let Err(error) = result {
-                return accept_failed(&error);
+                return self.accept_failed(&error);
             }
             if self.events.is_empty() {
                 return Some(Next::Interrupted);
@@ -202,7 +202,7 @@ impl<'e> Acceptor<'e> {
             Ok(connection) => self.receive(connection),
             Err(error) if error.kind() == io::ErrorKind::WouldBlock => None,
             Err(error) if error.kind() == io::ErrorKind::Interrupted => Some(Next::Interrupted),
-            Err(error) => accept_failed(&error),
+            Err(error) => self.accept_failed(&error),
         }
     }
 
@@ -271,23 +271,38 @@ impl<'e> Acceptor<'e> {
             self.engine.keep(connection);
         }
     }
-}
 
-/// Logs that a connection could not be accepted, and pauses: most reasons pass, and no thread may spin.
-fn accept_failed(error: &io::Error) -> Option<Next> {
-    match error.raw_os_error().map(Errno::from_raw) {
-        // the client left before it was accepted, or the network reports an earlier error (accept(2))
-        Some(
-            Errno::ECONNABORTED
-            | Errno::EPROTO
-            | Errno::EPERM
-            | Errno::ENETDOWN
-            | Errno::ENOPROTOOPT,
-        ) => {}
-        _ => {
-            tracing::error!("cannot accept a connection: {error}; trying again in 0.1 s");
-            std::thread::sleep(Duration::from_millis(100));
+    /// A connection could not be accepted. Where descriptors or memory are short, a waiting connection is closed.
+    /// Otherwise logs the reason and pauses: most reasons pass, and no thread may spin.
+    #[cold]
+    fn accept_failed(&self, error: &io::Error) -> Option<Next> {
+        let crowding = &self.engine.crowding;
+        let errno = error.raw_os_error().map(Errno::from_raw);
+        let short = match errno {
+            // the client left before it was accepted, or the network reports an earlier error (accept(2))
+            Some(
+                Errno::ECONNABORTED
+                | Errno::EPROTO
+                | Errno::EPERM
+                | Errno::ENETDOWN
+                | Errno::ENOPROTOOPT,
+            ) => return None,
+            Some(Errno::EMFILE | Errno::ENFILE | Errno::ENOBUFS | Errno::ENOMEM) => true,
+            _ => false,
+        };
+        if short && crowding.make_room(&self.engine.inbox) {
+            return None;
         }
+        if crowding.is_log_due() {
+            let hint = match errno {
+                Some(Errno::EMFILE) => {
+                    " (max-fd limits the descriptors; the application may keep too many open)"
+                }
+                _ => "",
+            };
+            tracing::error!("cannot accept a connection: {error}{hint}; trying again every 0.1 s");
+        }
+        std::thread::sleep(Duration::from_millis(100));
+        None
     }
-    None
 }

@@ -5,6 +5,7 @@ use std::io;
 use std::sync::{Mutex, MutexGuard, PoisonError};
 
 use super::connection::Connection;
+use super::crowding::{Candidate, Crowding};
 use super::dispatch::{Dispatch, Phase};
 use super::keep_alive::KeepAlive;
 use super::listeners::{Listener, Listeners};
@@ -36,6 +37,8 @@ pub struct Engine {
     pub dispatch: Dispatch,
     /// The way to the I/O thread.
     pub inbox: Inbox,
+    /// The number of waiting connections, and its limit.
+    pub crowding: Crowding,
     /// The serving threads.
     pub threads: Vec<ThreadState>,
     keep_alive: Mutex<KeepAlive>,
@@ -57,6 +60,7 @@ impl Engine {
         let threads = (0..settings.threads).map(|_| ThreadState::default());
         Ok(Self {
             threads: threads.collect(),
+            crowding: Crowding::new(settings.limits.connections),
             settings,
             statistics,
             listeners: Listeners::new(listeners)?,
@@ -147,7 +151,8 @@ impl Engine {
         } else {
             self.settings.timeouts.keep_alive
         };
-        let deadline_us = monotonic_micros() + timeout.as_micros() as u64;
+        let now_us = monotonic_micros();
+        let deadline_us = now_us + timeout.as_micros() as u64;
         let (fd, old_token) = (connection.raw_fd(), connection.token);
         let several_threads = self.threads.len() > 1;
         // of several threads that share the epoll only one may see the event
@@ -158,7 +163,7 @@ impl Engine {
         };
         // locked until the event is armed, because it may occur at once
         let mut keep_alive = self.keep_alive();
-        let token = keep_alive.put(connection, deadline_us);
+        let token = keep_alive.put(connection, now_us, deadline_us);
         let armed = match old_token {
             None => epoll.add(fd, interest, token as u64),
             Some(_) if several_threads => epoll.change(fd, interest, token as u64),
@@ -168,7 +173,11 @@ impl Engine {
             tracing::error!("cannot wait for the next request of a connection: {error}");
             keep_alive.free(token);
         }
+        let crowded = self.crowding.is_over(keep_alive.idle_count());
         drop(keep_alive);
+        if crowded {
+            self.inbox.wakeup.wake();
+        }
         self.inbox.wake_if_sleeping();
     }
 
@@ -197,6 +206,18 @@ impl Engine {
     pub fn close_idle(&self, now_us: u64) {
         let mut keep_alive = self.keep_alive();
         for token in keep_alive.expired(now_us) {
+            if let (Some(connection), Some(epoll)) = (keep_alive.take(token), &self.listeners.epoll)
+            {
+                epoll.remove(connection.raw_fd());
+                keep_alive.free(token);
+            }
+        }
+    }
+
+    /// Closes the idle connections whose tokens `choose` returns. It gets all of them.
+    pub fn close_some_idle(&self, choose: impl FnOnce(Vec<Candidate>) -> Vec<usize>) {
+        let mut keep_alive = self.keep_alive();
+        for token in choose(keep_alive.candidates(monotonic_micros())) {
             if let (Some(connection), Some(epoll)) = (keep_alive.take(token), &self.listeners.epoll)
             {
                 epoll.remove(connection.raw_fd());

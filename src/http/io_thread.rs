@@ -1,6 +1,8 @@
 //! The I/O thread: reads the requests of slow clients, sends the responses that clients are slow to take, closes idle
 //! connections, and passes the commands of the worker's owner on. It never runs application code.
 
+mod relief;
+
 use std::io;
 use std::os::fd::RawFd;
 use std::sync::Arc;
@@ -10,6 +12,7 @@ use std::time::{Duration, Instant};
 use nix::sys::signal::Signal;
 
 use super::connection::Connection;
+use super::crowding::Dropped;
 use super::dispatch::Phase;
 use super::engine::Engine;
 use super::pending::{Incoming, Outgoing, Pending};
@@ -84,6 +87,8 @@ pub struct IoThread<C> {
     orphaned: bool,
     /// The requests without a head have been dropped, because the engine stops.
     dropped_heads: bool,
+    /// Connections that were closed because too many waited.
+    dropped: Dropped,
 }
 
 impl<C: Control> IoThread<C> {
@@ -107,6 +112,7 @@ impl<C: Control> IoThread<C> {
             next_sweep: Instant::now(),
             orphaned: false,
             dropped_heads: false,
+            dropped: Dropped::default(),
         };
         thread::without_signals(|| {
             std::thread::Builder::new()
@@ -144,6 +150,7 @@ impl<C: Control> IoThread<C> {
             }
             self.drop_heads_if_stopping();
             self.take_inbox();
+            self.relieve();
             self.sweep();
             self.interrupt_threads();
             if self.engine.is_leaving() {

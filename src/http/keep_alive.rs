@@ -1,14 +1,16 @@
 //! HTTP connections between two requests.
 
 use super::connection::Connection;
+use super::crowding::{Candidate, Place, Wait};
 
 enum Slot {
     Free,
     /// The connection is being served.
     Busy,
-    /// The connection waits here for its next request, until `deadline_us` of the monotonic clock.
+    /// The connection waits here for its next request since `since_us`, until `deadline_us` of the monotonic clock.
     Idle {
         connection: Connection,
+        since_us: u64,
         deadline_us: u64,
     },
 }
@@ -43,7 +45,7 @@ impl KeepAlive {
     }
 
     /// Puts a connection into its slot, or into a free one. Returns the slot's token.
-    pub fn put(&mut self, mut connection: Connection, deadline_us: u64) -> usize {
+    pub fn put(&mut self, mut connection: Connection, now_us: u64, deadline_us: u64) -> usize {
         let token = connection.token.or_else(|| self.free.pop());
         let token = token.unwrap_or_else(|| {
             self.slots.push(Slot::Free);
@@ -52,6 +54,7 @@ impl KeepAlive {
         connection.token = Some(token);
         self.slots[token] = Slot::Idle {
             connection,
+            since_us: now_us,
             deadline_us,
         };
         self.idle += 1;
@@ -67,6 +70,30 @@ impl KeepAlive {
             *slot = Slot::Free;
             self.free.push(token);
         }
+    }
+
+    /// The idle connections, for a choice of those to close. One without a request so far is an unfinished head.
+    pub fn candidates(&self, now_us: u64) -> Vec<Candidate> {
+        let candidate = |(token, slot): (usize, &Slot)| match slot {
+            Slot::Idle {
+                connection,
+                since_us,
+                ..
+            } => Some(Candidate {
+                wait: match connection.served {
+                    0 => Wait::Head,
+                    _ => Wait::Next,
+                },
+                age_us: now_us.saturating_sub(*since_us),
+                place: Place::Idle(token),
+            }),
+            Slot::Free | Slot::Busy => None,
+        };
+        self.slots
+            .iter()
+            .enumerate()
+            .filter_map(candidate)
+            .collect()
     }
 
     /// Tokens of the idle connections whose deadline has passed at `now_us`.

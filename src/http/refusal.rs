@@ -1,9 +1,17 @@
 //! Responses that the server gives in place of the application, and the log messages that go with them.
 
-use std::io;
+use std::io::{self, IoSlice};
+use std::os::fd::RawFd;
 
 use crate::protocol::uwsgi::{self, Foreign};
 use crate::protocol::{http, response};
+use crate::sys::stream;
+
+/// Sends 503 to a client whose request will not be read to its end; whether it gets it is up to the network.
+pub fn send_overloaded(fd: RawFd) {
+    let page = response::error_page(503, "The server has too many unfinished requests.", true);
+    let _ = stream::send(fd, &[IoSlice::new(&page)]);
+}
 
 /// A response given in place of the application; the connection is closed after it.
 pub struct Refusal {

@@ -24,6 +24,8 @@ pub struct Limits {
     pub buffer_size: usize,
     /// The largest number of header lines of an HTTP request head (`limit-headers`).
     pub headers: usize,
+    /// The largest number of waiting connections (`limit-connections`).
+    pub connections: usize,
     /// A body of at least this many bytes is spooled to a file (`post-buffering`).
     pub post_buffering: u64,
     /// A longer body is refused, bytes; 0 means no limit (`limit-post`).

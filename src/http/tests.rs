@@ -311,6 +311,7 @@ fn settings(threads: u32) -> Settings {
             buffer_size: 4096,
             post_buffering: 65536,
             headers: 100,
+            connections: 100,
             limit_post: 1 << 20,
         },
         timeouts: Timeouts {

@@ -100,13 +100,7 @@ fn prepare(
     if let Some(mask) = config.umask() {
         process::set_umask(mask);
     }
-    if let Some(most) = config.max_fd().filter(|most| *most > 0)
-        && let Err(error) = rlimit::limit_descriptors(u64::from(most))
-    {
-        tracing::warn!(
-            "max-fd = {most} cannot be set: {error}; the limit is not changed (only root may raise the hard limit)"
-        );
-    }
+    limit_descriptors(config.max_fd());
     let module = Rc::new(ExtensionModule::find()?);
     resources.write_pidfile(config.pidfile())?;
     run_phase(Phase::PreJail, &config, Some(&mut signals))?;
@@ -127,6 +121,21 @@ fn prepare(
         Err(error) => {
             *resources = instance.into_resources();
             Err(error)
+        }
+    }
+}
+
+/// Sets the configured limit of descriptors; without one, raises the soft limit of this process to the hard one.
+fn limit_descriptors(configured: Option<u32>) {
+    match configured.filter(|most| *most > 0) {
+        // on failure the limit stays as it is
+        None => drop(rlimit::raise_descriptors()),
+        Some(most) => {
+            if let Err(error) = rlimit::limit_descriptors(u64::from(most)) {
+                tracing::warn!(
+                    "max-fd = {most} cannot be set: {error}; the limit is not changed (only root may raise the hard limit)"
+                );
+            }
         }
     }
 }

@@ -2,7 +2,7 @@
 //!
 //! A child of fork(2) inherits the worker's descriptors and signal handlers. The handlers of pthread_atfork(3) below run
 //! in each fork of the C library, also in one by native code. They close the [private descriptors](super::private_fd)
-//! and restore the signal dispositions in the child. vfork(2) and posix_spawn(3) do not run them; what they start execs
+//! and restore the signal dispositions and the limit of descriptors in the child. vfork(2) and posix_spawn(3) do not run them; what they start execs
 //! at once.
 
 use std::cell::Cell;
@@ -13,7 +13,7 @@ use nix::errno::Errno;
 use nix::sys::signal::SigSet;
 use nix::sys::signal::SigmaskHow;
 
-use super::{private_fd, thread};
+use super::{private_fd, rlimit, thread};
 
 /// Whether this process was forked by the application.
 static FORKED: AtomicBool = AtomicBool::new(false);
@@ -73,6 +73,7 @@ extern "C" fn in_child() {
         let _ = nix::unistd::close(fd);
     });
     thread::restore_dispositions();
+    let _ = rlimit::restore_descriptors();
     restore_mask();
 }
 

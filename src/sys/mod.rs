@@ -28,7 +28,7 @@ pub mod privileges;
 mod proc_stat;
 pub mod process;
 pub mod program;
-pub(crate) mod rlimit;
+pub mod rlimit;
 pub mod signal;
 pub mod socket;
 pub(crate) mod spawn;

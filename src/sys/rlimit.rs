@@ -1,19 +1,32 @@
 //! The limit of open descriptors: getrlimit(2), `RLIMIT_NOFILE`.
+//!
+//! A server that waits by poll(2) and epoll(7) raises its soft limit to the hard one. A program that waits by select(2)
+//! fails with descriptors from 1024 on, so processes that this one starts get the limit of before.
 
 use std::io;
+use std::sync::atomic::{AtomicU64, Ordering::Relaxed};
 
 use nix::sys::resource::{Resource, getrlimit, setrlimit};
 
-/// Raises the soft limit of this process to its hard limit. Returns the soft limit before.
+/// The largest limit that [`raise_descriptors`] sets. Some container managers set a hard limit of a billion, and programs
+/// exist that close every possible descriptor.
+const MOST: u64 = 1 << 20;
+
+/// The soft limit before [`raise_descriptors`]; 0 if it was not raised.
+static BEFORE: AtomicU64 = AtomicU64::new(0);
+
+/// Raises the soft limit of this process to its hard limit, or to [`MOST`] if that is smaller.
 ///
 /// # Errors
 /// Those of setrlimit(2).
-pub fn raise_descriptors() -> io::Result<u64> {
+pub fn raise_descriptors() -> io::Result<()> {
     let (soft, hard) = getrlimit(Resource::RLIMIT_NOFILE)?;
-    if soft < hard {
-        setrlimit(Resource::RLIMIT_NOFILE, hard, hard)?;
+    let wanted = hard.min(MOST);
+    if soft < wanted {
+        setrlimit(Resource::RLIMIT_NOFILE, wanted, hard)?;
+        BEFORE.store(soft, Relaxed);
     }
-    Ok(soft)
+    Ok(())
 }
 
 /// Sets the soft limit of this process and its children; the hard limit is raised where it is lower.
@@ -26,12 +39,21 @@ pub fn limit_descriptors(limit: u64) -> io::Result<()> {
     Ok(())
 }
 
-/// Sets the soft limit, as far as the hard limit allows. System calls only: for a child between fork and exec.
+/// The soft limit of this process.
+pub fn descriptors() -> u64 {
+    getrlimit(Resource::RLIMIT_NOFILE).map_or(MOST, |(soft, _)| soft)
+}
+
+/// Sets the soft limit of before [`raise_descriptors`] again, in a child. System calls only: for a child between fork and
+/// exec.
 ///
 /// # Errors
 /// Those of setrlimit(2).
-pub(super) fn lower_descriptors(limit: u64) -> io::Result<()> {
-    let (_, hard) = getrlimit(Resource::RLIMIT_NOFILE)?;
-    setrlimit(Resource::RLIMIT_NOFILE, limit.min(hard), hard)?;
+pub(super) fn restore_descriptors() -> io::Result<()> {
+    let before = BEFORE.load(Relaxed);
+    if before != 0 {
+        let (_, hard) = getrlimit(Resource::RLIMIT_NOFILE)?;
+        setrlimit(Resource::RLIMIT_NOFILE, before.min(hard), hard)?;
+    }
     Ok(())
 }

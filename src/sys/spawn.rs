@@ -40,6 +40,7 @@ pub fn spawn(mut command: Command, setup: &ChildSetup<'_>) -> io::Result<Pid> {
     let set_up = move || {
         default_signals()?;
         close_others(&inherited)?;
+        rlimit::restore_descriptors()?;
         if let Some(limit) = address_space {
             setrlimit(Resource::RLIMIT_AS, limit, limit)?;
         }
@@ -61,8 +62,6 @@ pub struct LeaderSetup<'a> {
     /// Its capabilities, all others are dropped; they must be permitted to this process. `None`: they follow from the
     /// user, as in the kernel.
     pub capabilities: Option<Capabilities>,
-    /// Soft limit of its descriptors (`RLIMIT_NOFILE`); `None`: that of this process.
-    pub max_descriptors: Option<u64>,
     /// Signal that it gets when the thread that spawns it dies; `None`: it outlives this process.
     pub parent_death_signal: Option<Signal>,
     /// It leads a new session too, so it has no controlling terminal.
@@ -91,7 +90,6 @@ struct Leader {
     capabilities: Option<Capabilities>,
     /// The child's effective user is root.
     is_root: bool,
-    max_descriptors: Option<u64>,
     parent_death_signal: Option<Signal>,
     new_session: bool,
     /// Open until the command is spawned, which is before `spawn_leader` returns.
@@ -114,7 +112,6 @@ impl Leader {
                 .map_or_else(Uid::effective, |(uid, ..)| *uid)
                 .is_root(),
             identity,
-            max_descriptors: setup.max_descriptors,
             parent_death_signal: setup.parent_death_signal,
             new_session: setup.new_session,
             cgroup: setup.cgroup.as_ref().map(AsRawFd::as_raw_fd),
@@ -135,9 +132,7 @@ impl Leader {
         } else {
             unistd::setpgid(unistd::Pid::from_raw(0), unistd::Pid::from_raw(0))?;
         }
-        if let Some(limit) = self.max_descriptors {
-            rlimit::lower_descriptors(limit)?;
-        }
+        rlimit::restore_descriptors()?;
         self.become_user()?;
         // after the change of the user, at which the kernel clears it
         match self.parent_death_signal {

@@ -31,6 +31,7 @@ mod input;
 mod isolation;
 mod iteration;
 mod life;
+mod limits;
 mod load;
 mod loading;
 mod migration;

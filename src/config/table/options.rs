@@ -148,6 +148,8 @@ options! {
             "Maximum size of the block of request variables, in bytes.";
         limit_headers "limit-headers" worker(u32): One<Count> = "100",
             "Maximum number of header lines of an HTTP request; more get 431.";
+        limit_connections "limit-connections" worker(u32): One<Number> = "0",
+            "Maximum number of connections that wait in a worker, for a request or for a slow client; beyond it the oldest unfinished ones are closed. 0 is three quarters of max-fd, at most 10000.";
         post_buffering "post-buffering": Maybe<BufferThreshold>,
             "Request bodies of more bytes than this are written to a temporary file before the application is called.";
         limit_post "limit-post" worker(u64): One<Bytes> = "0",
@@ -240,8 +242,8 @@ options! {
             "Prefix of process names, followed by a space.";
         procname_append "procname-append": Maybe<AnyText>,
             "Suffix of process names.";
-        max_fd "max-fd": Maybe<Number>,
-            "Maximum number of open descriptors per process; more than the hard limit needs root.";
+        max_fd "max-fd" worker(Option<u32>): Maybe<Number>,
+            "Maximum number of open descriptors per process; more than the hard limit needs root. Default: the hard limit, for the processes of ruwsgi; commands and forks of the application keep the soft limit.";
         limit_as "limit-as": Maybe<Megabytes>,
             "Maximum address space of a process, in MiB.";
     }

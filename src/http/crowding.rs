@@ -1,0 +1,276 @@
+//! Too many waiting connections: which are closed, and what the log says.
+//!
+//! Clients that do not finish their requests could use up a worker's descriptors. Beyond a limit the I/O thread closes
+//! the oldest of those that lose least, so that a new connection is always accepted.
+
+use std::cmp::Reverse;
+use std::sync::atomic::{AtomicBool, AtomicU64, AtomicUsize, Ordering::Relaxed, Ordering::SeqCst};
+use std::time::Duration;
+
+use super::pending::Inbox;
+use crate::sys::clock::monotonic_micros;
+
+/// Interval between two log lines of the same kind, microseconds.
+const LOG_INTERVAL: u64 = 10_000_000;
+/// Time that a thread waits for a free descriptor, in steps.
+const STEPS: u32 = 20;
+const STEP: Duration = Duration::from_millis(1);
+
+/// What a waiting connection waits for. Connections are closed in this order.
+#[derive(Clone, Copy, PartialEq, Eq, PartialOrd, Ord, Debug)]
+pub enum Wait {
+    /// It is answered, and its client has not closed it.
+    Close,
+    /// The rest of a request head, or the first byte.
+    Head,
+    /// The next request.
+    Next,
+    /// The rest of a request body.
+    Body,
+    /// A client that is slow to take its response.
+    Response,
+}
+
+/// Number of variants of [`Wait`].
+const WAITS: usize = 5;
+
+impl Wait {
+    fn noun(self) -> &'static str {
+        match self {
+            Self::Close => "answered",
+            Self::Head => "with an unfinished request head",
+            Self::Next => "idle",
+            Self::Body => "with an unfinished request body",
+            Self::Response => "with an unsent response",
+        }
+    }
+}
+
+/// Where a waiting connection is.
+#[derive(Clone, Copy, PartialEq, Eq, Debug)]
+pub enum Place {
+    /// An entry of the I/O thread.
+    Entry(usize),
+    /// A slot of the idle connections.
+    Idle(usize),
+}
+
+/// A connection that may be closed.
+#[derive(Clone, Copy, PartialEq, Eq, Debug)]
+pub struct Candidate {
+    /// What it waits for.
+    pub wait: Wait,
+    /// How long it has been waiting, microseconds.
+    pub age_us: u64,
+    /// Where it is.
+    pub place: Place,
+}
+
+/// Chooses `count` connections to close: the kind that loses least first, of one kind the oldest first.
+pub fn choose(mut candidates: Vec<Candidate>, count: usize) -> Vec<Candidate> {
+    candidates.sort_unstable_by_key(|candidate| (candidate.wait, Reverse(candidate.age_us)));
+    candidates.truncate(count);
+    candidates
+}
+
+/// Number of connections to close when `waiting` connections wait and at most `limit` may. `lacking`: a thread has found
+/// no free descriptor. More than one is closed, because each choice looks at all connections.
+pub fn surplus(waiting: usize, limit: usize, lacking: bool) -> usize {
+    let excess = waiting.saturating_sub(limit);
+    if excess == 0 && !lacking {
+        return 0;
+    }
+    (excess + (waiting / 64).max(usize::from(lacking))).min(waiting)
+}
+
+/// The limit of waiting connections in a process with this limit of descriptors: as `configured`, or three quarters of
+/// the descriptors.
+pub fn limit(configured: u32, descriptors: u64) -> usize {
+    const MOST: u64 = 10_000;
+    /// Descriptors that the worker itself needs.
+    const OWN: u64 = 32;
+    let most = match configured {
+        0 => (descriptors / 4 * 3).min(MOST),
+        most => u64::from(most).min(descriptors.saturating_sub(OWN)),
+    };
+    usize::try_from(most).unwrap_or(usize::MAX).max(1)
+}
+
+/// The number of waiting connections, and the requests of threads for a free descriptor.
+pub struct Crowding {
+    /// The largest number of waiting connections.
+    pub limit: usize,
+    /// Number of connections in the I/O thread.
+    pending: AtomicUsize,
+    /// A thread has found no free descriptor.
+    lacking: AtomicBool,
+    /// No waiting connection was left to close.
+    hopeless: AtomicBool,
+    /// Time of the next line about a connection that could not be accepted.
+    next_log: AtomicU64,
+}
+
+impl Crowding {
+    /// With at most `limit` waiting connections.
+    pub fn new(limit: usize) -> Self {
+        Self {
+            limit,
+            pending: AtomicUsize::new(0),
+            lacking: AtomicBool::new(false),
+            hopeless: AtomicBool::new(false),
+            next_log: AtomicU64::new(0),
+        }
+    }
+
+    /// Whether too many wait, with `idle` connections between two requests.
+    #[inline]
+    pub fn is_over(&self, idle: usize) -> bool {
+        idle + self.pending.load(Relaxed) > self.limit
+    }
+
+    /// The I/O thread has so many connections.
+    pub fn set_pending(&self, count: usize) {
+        self.pending.store(count, Relaxed);
+    }
+
+    /// Whether a thread has found no free descriptor since the last call.
+    pub fn take_lacking(&self) -> bool {
+        self.lacking.swap(false, SeqCst)
+    }
+
+    /// The I/O thread has closed connections for a thread that lacked a descriptor, or had none to close.
+    pub fn answer(&self, closed: usize) {
+        self.hopeless.store(closed == 0, SeqCst);
+    }
+
+    /// Asks the I/O thread to close a waiting connection, and waits for that. False if there is none.
+    pub fn make_room(&self, inbox: &Inbox) -> bool {
+        self.hopeless.store(false, SeqCst);
+        self.lacking.store(true, SeqCst);
+        inbox.wakeup.wake();
+        for _ in 0..STEPS {
+            std::thread::sleep(STEP);
+            if self.hopeless.load(SeqCst) {
+                return false;
+            }
+            if !self.lacking.load(SeqCst) {
+                return true;
+            }
+        }
+        false
+    }
+
+    /// Whether a line about a connection that could not be accepted is due.
+    pub fn is_log_due(&self) -> bool {
+        let now = monotonic_micros();
+        let due = now >= self.next_log.load(Relaxed);
+        if due {
+            self.next_log.store(now + LOG_INTERVAL, Relaxed);
+        }
+        due
+    }
+}
+
+/// The closed connections that the log has not mentioned.
+#[derive(Default)]
+pub struct Dropped {
+    counts: [u64; WAITS],
+    next_log: u64,
+}
+
+impl Dropped {
+    /// Counts a closed connection.
+    pub fn count(&mut self, wait: Wait) {
+        self.counts[wait as usize] += 1;
+    }
+
+    /// The log line, if one is due: the first at once, then one per interval.
+    pub fn line(&mut self, limit: usize, now_us: u64) -> Option<String> {
+        let total: u64 = self.counts.iter().sum();
+        if total == 0 || now_us < self.next_log {
+            return None;
+        }
+        self.next_log = now_us + LOG_INTERVAL;
+        let counts = std::mem::take(&mut self.counts);
+        let kinds = [
+            Wait::Close,
+            Wait::Head,
+            Wait::Next,
+            Wait::Body,
+            Wait::Response,
+        ];
+        let kinds = kinds.iter().zip(counts).filter(|(_, count)| *count > 0);
+        let kinds: Vec<_> = kinds
+            .map(|(wait, count)| format!("{count} {}", wait.noun()))
+            .collect();
+        Some(format!(
+            "closed {total} waiting connections, the oldest first ({}): a worker keeps at most {limit} waiting, and needs a free descriptor for the next one; limit-connections and max-fd change that",
+            kinds.join(", ")
+        ))
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    fn candidate(wait: Wait, age_us: u64, index: usize) -> Candidate {
+        Candidate {
+            wait,
+            age_us,
+            place: Place::Entry(index),
+        }
+    }
+
+    #[test]
+    fn the_oldest_of_the_cheapest_kind_is_closed_first() {
+        let all = vec![
+            candidate(Wait::Response, 900, 0),
+            candidate(Wait::Body, 800, 1),
+            candidate(Wait::Head, 10, 2),
+            candidate(Wait::Head, 20, 3),
+            candidate(Wait::Next, 700, 4),
+        ];
+        let order = choose(all, 4).into_iter().map(|it| it.place);
+        let expected = [3, 2, 4, 1].map(Place::Entry);
+        assert!(order.eq(expected));
+    }
+
+    #[test]
+    fn no_more_wait_than_the_limit() {
+        assert_eq!(surplus(96, 96, false), 0);
+        assert_eq!(surplus(97, 96, false), 2);
+        assert_eq!(surplus(0, 96, true), 0);
+        assert_eq!(surplus(3, 96, true), 1);
+        assert_eq!(surplus(10_001, 10_000, false), 157);
+    }
+
+    #[test]
+    fn the_limit_is_below_that_of_descriptors() {
+        assert_eq!(limit(0, 128), 96);
+        assert_eq!(limit(0, 1 << 20), 10_000);
+        assert_eq!(limit(20_000, 1 << 20), 20_000);
+        assert_eq!(limit(500, 128), 96);
+        assert_eq!(limit(5, 4), 1);
+    }
+
+    #[test]
+    fn closed_connections_are_logged_once_per_interval() {
+        let mut dropped = Dropped::default();
+        assert_eq!(dropped.line(96, 5), None);
+        dropped.count(Wait::Head);
+        assert!(
+            dropped
+                .line(96, 5)
+                .is_some_and(|line| line.contains("1 with an unfinished request head"))
+        );
+        dropped.count(Wait::Next);
+        assert_eq!(dropped.line(96, 6), None);
+        dropped.count(Wait::Body);
+        assert!(
+            dropped
+                .line(96, 5 + LOG_INTERVAL)
+                .is_some_and(|line| line.starts_with("closed 2 "))
+        );
+    }
+}

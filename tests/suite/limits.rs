@@ -1,0 +1,142 @@
+//! Limits: what peers can fill is bounded, and honest clients are served meanwhile.
+
+use std::fs;
+
+use crate::kit::*;
+
+/// Application: `/fork` prints the soft limit of descriptors of a forked child, anything else `hello`.
+const APP: &str = "\
+import os, resource
+def application(environ, start_response):
+    start_response('200 OK', [('Content-Type', 'text/plain')])
+    environ['wsgi.input'].read()
+    if environ['PATH_INFO'] != '/fork':
+        return [b'hello']
+    reader, writer = os.pipe()
+    child = os.fork()
+    if child == 0:
+        os.write(writer, b'%d' % resource.getrlimit(resource.RLIMIT_NOFILE)[0])
+        os._exit(0)
+    os.waitpid(child, 0)
+    return [os.read(reader, 100)]
+";
+
+/// A server whose descriptors have these limits: soft and hard.
+fn with_descriptors(soft: u32, hard: u32) -> Launch {
+    let limits = format!("--nofile={soft}:{hard}");
+    Site::of(APP).server().under(&["prlimit", &limits])
+}
+
+/// The soft limit of open descriptors of a process.
+fn soft_limit(pid: i32) -> u32 {
+    let limits = fs::read_to_string(format!("/proc/{pid}/limits")).unwrap();
+    let line = limits
+        .lines()
+        .find(|line| line.starts_with("Max open files"));
+    let soft = line.and_then(|line| line.split_whitespace().nth(3));
+    soft.unwrap().parse().unwrap()
+}
+
+/// Connects `count` clients, of which each sends `text`.
+fn clients(server: &Server, count: usize, text: &str) -> Vec<http::Http> {
+    let connect = |_| {
+        let mut client = server.http();
+        client.put(text);
+        client
+    };
+    (0..count).map(connect).collect()
+}
+
+const UNFINISHED_HEAD: &str = "GET / HTTP/1.1\r\nHost: example.com\r\nX: ";
+const UNFINISHED_BODY: &str =
+    "POST / HTTP/1.1\r\nHost: example.com\r\nContent-Length: 10\r\n\r\nhalf";
+
+#[test]
+fn the_soft_limit_of_descriptors_is_raised_except_for_commands_and_forks() {
+    if differs(
+        "The soft limit of descriptors is raised to the hard one, except for commands and forks of the application; uWSGI keeps it.",
+    ) {
+        return;
+    }
+    let server = with_descriptors(256, 4096)
+        .set("attach-daemon", "echo limit=$(ulimit -n); sleep 1000")
+        .start();
+    for pid in [server.master, server.wait_for_workers(1)[0]] {
+        assert_eq!(soft_limit(pid), 4096);
+    }
+    server.wait_for_log("limit=256");
+    server.get("/fork").expect_text("256");
+}
+
+#[test]
+fn the_oldest_unfinished_heads_are_closed_so_that_others_are_served() {
+    if differs(
+        "The connections that wait in a worker are limited (limit-connections, max-fd): the oldest unfinished one is closed; uWSGI has no such limit.",
+    ) {
+        return;
+    }
+    let server = with_descriptors(128, 128)
+        .set("http-socket", format!("127.0.0.1:{}", free_port()))
+        .start();
+    let worker = server.wait_for_workers(1)[0];
+    let mut unfinished = clients(&server, 140, UNFINISHED_HEAD);
+    server.http().get("/").expect_text("hello");
+    server.wait_for_log("limit-connections and max-fd change that");
+    assert!(proc::descriptors(worker) < 128);
+    assert!(unfinished[0].is_closed());
+    // the newest one may finish its request
+    let newest = unfinished.last_mut().unwrap();
+    newest.put("y\r\n\r\n").answer().expect_text("hello");
+    assert_eq!(server.log_lines("cannot accept a connection"), [""; 0]);
+}
+
+#[test]
+fn idle_connections_and_unfinished_bodies_are_closed_so_that_others_are_served() {
+    if under_uwsgi() {
+        return;
+    }
+    let server = Site::of(APP)
+        .server()
+        .set("http-socket", format!("127.0.0.1:{}", free_port()))
+        .set("limit-connections", 20)
+        .set("http-keepalive", 60)
+        .set("socket-timeout", 60)
+        .start();
+    let worker = server.wait_for_workers(1)[0];
+    let mut bodies = clients(&server, 10, UNFINISHED_BODY);
+    let mut idle: Vec<_> = (0..40)
+        .map(|_| {
+            let mut client = server.http();
+            client.get("/").expect_text("hello");
+            client
+        })
+        .collect();
+    assert!(idle[0].is_closed());
+    idle.last_mut().unwrap().get("/").expect_text("hello");
+    // idle ones are closed before unfinished bodies
+    bodies[0].put("other!").answer().expect_text("hello");
+    let mut more = clients(&server, 40, UNFINISHED_BODY);
+    assert_eq!(more[0].answer().status, 503);
+    server.http().get("/").expect_text("hello");
+    server.wait_for_log("idle");
+    assert!(proc::descriptors(worker) < 60);
+}
+
+#[test]
+fn a_worker_without_free_descriptors_closes_a_waiting_connection() {
+    if under_uwsgi() {
+        return;
+    }
+    // the application leaves fewer descriptors than limit-connections allows
+    let holding = format!("held = [open('/dev/null') for _ in range(25)]\n{APP}");
+    let server = Site::of(&holding)
+        .server()
+        .under(&["prlimit", "--nofile=64:64"])
+        .set("http-socket", format!("127.0.0.1:{}", free_port()))
+        .set("limit-connections", 64)
+        .start();
+    let _unfinished = clients(&server, 100, UNFINISHED_HEAD);
+    for _ in 0..3 {
+        server.http().get("/").expect_text("hello");
+    }
+}
