@@ -19,6 +19,7 @@ mod origin;
 mod parent_link;
 mod python;
 mod stacks;
+mod start_watch;
 mod thread;
 mod thread_deadline;
 mod warmup;

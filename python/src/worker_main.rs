@@ -14,7 +14,7 @@ use crate::api::uwsgi_module;
 use crate::load::{self, Apps};
 use crate::parent_link::ParentLink;
 use crate::worker::{Worker, WorkerStart};
-use crate::{deadline, fork, python, stacks, thread};
+use crate::{deadline, fork, python, stacks, start_watch, thread};
 
 /// Signals that ask a worker to finish its requests and exit.
 const EXIT_SIGNALS: [i32; 4] = [libc::SIGHUP, libc::SIGTERM, libc::SIGINT, libc::SIGQUIT];
@@ -31,6 +31,9 @@ pub fn run(py: Python<'_>, start: WorkerStart, apps: Option<Apps>, errors: &Py<P
     uwsgi_module::WORKER.store(slot, Relaxed);
     if let Some(row) = start.board.worker(start.row) {
         row.pid.store(std::process::id() as i32, Relaxed);
+    }
+    if let Err(error) = start_watch::install(py) {
+        tracing::warn!("worker {slot}: a slow start cannot be explained by its stack: {error}");
     }
     let apps = match apps.map_or_else(|| load::load(py, &start.spec), Ok) {
         Ok(apps) => apps,
@@ -77,6 +80,9 @@ fn serve(py: Python<'_>, worker: &Arc<Worker>, apps: &Arc<Apps>, errors: &Py<PyA
     });
     if ready.is_err() {
         return ruwsgi::exit::FAILED;
+    }
+    if let Err(error) = start_watch::remove(py) {
+        tracing::warn!("worker {slot}: the signals of its start keep their handlers: {error}");
     }
     crate::autoreload::start(worker);
     thread::run(py, worker, apps, 0, errors);

@@ -21,7 +21,7 @@ use crate::load::{self, Apps};
 use crate::python;
 use crate::worker::WorkerStart;
 use crate::wsgi::streams;
-use crate::{autoreload, fork_safety, warmup, worker_main};
+use crate::{autoreload, fork_safety, start_watch, warmup, worker_main};
 
 /// The master's first message.
 struct LoadRequest {
@@ -138,9 +138,11 @@ fn prepare(py: Python<'_>, spec: &AppSpec) -> Result<(Option<Apps>, Py<PyAny>), 
     if spec.lazy {
         return Ok((None, errors));
     }
+    start_watch::install(py).map_err(failed)?;
     let apps = load::load(py, spec)?;
     load::log_warnings(&apps);
     warmup::run(py, spec, &apps, &errors);
+    start_watch::remove(py).map_err(failed)?;
     fork_safety::warn(py);
     python::freeze(py).map_err(failed)?;
     Ok((Some(apps), errors))

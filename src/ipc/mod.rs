@@ -14,6 +14,7 @@ mod app;
 pub(crate) mod control;
 mod emperor;
 mod load_failure;
+pub mod start_watch;
 mod worker;
 mod zygote;
 

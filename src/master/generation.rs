@@ -10,6 +10,7 @@ mod processes;
 mod recycle;
 mod role_changes;
 mod scale;
+mod slow_starts;
 mod status;
 
 pub(super) use processes::Generation;

@@ -33,6 +33,7 @@ mod services;
 mod shell;
 mod signals;
 mod slot;
+mod slow_start;
 mod start;
 mod worker_limits;
 mod worker_slot;

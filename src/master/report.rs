@@ -10,12 +10,28 @@ use crate::sys::process::{Exit, Pid};
 
 use super::role::GenerationRole;
 use super::slot::{SlotState, WorkerProcess};
+use super::slow_start::SlowStart;
 use super::worker_limits::RecycleReason;
 use super::zygote_state::Zygote;
 
 /// The name of a generation's zygote in the log.
 pub(super) fn zygote_of(generation: u32) -> String {
     format!("zygote of generation {generation}")
+}
+
+/// A process has not finished its start. Its Python stack follows in the log, if it has a handler for the signal.
+pub(super) fn slow_start(who: &str, start: &SlowStart, has_stack: bool, now: Instant) {
+    let seconds = now.duration_since(start.since).as_secs();
+    let stack = match has_stack {
+        true => "it is here (Python stack, most recent call first)",
+        false => {
+            "its interpreter has not come to the application yet: see the .pth files and sitecustomize.py of its site-packages"
+        }
+    };
+    tracing::warn!(
+        "{who} (pid {}): the load of the application has not finished after {seconds} s; {stack}",
+        start.pid
+    );
 }
 
 /// A zygote exited after it had loaded the application.

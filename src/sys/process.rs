@@ -74,6 +74,16 @@ pub fn signal(pid: Pid, signal: Signal) -> io::Result<()> {
     Ok(kill(pid.raw(), signal)?)
 }
 
+/// Sends the signal with this number, which may be a real-time one, to one process. (nix knows no real-time signals.)
+///
+/// # Errors
+/// Those of kill(2).
+pub fn signal_number(pid: Pid, number: i32) -> io::Result<()> {
+    // SAFETY: takes two numbers.
+    Errno::result(unsafe { libc::kill(pid.0, number) })?;
+    Ok(())
+}
+
 /// Sends SIGKILL to one process. No error if it has ended already.
 ///
 /// # Errors

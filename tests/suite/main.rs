@@ -46,6 +46,7 @@ mod responses;
 mod scale;
 mod serve;
 mod signals;
+mod slow_starts;
 mod systemd;
 mod tutorial;
 mod uwsgi_module;

@@ -10,6 +10,7 @@ use crate::master::plan::Plan;
 use crate::master::role::{GenerationRole, StartFailure};
 use crate::master::scale::History;
 use crate::master::slot::{self, SlotState};
+use crate::master::slow_start::SlowStart;
 use crate::master::worker_slot::{WorkerRecord, WorkerSlot};
 use crate::master::zygote_state::{self, Zygote};
 use crate::master::{report, zygote};
@@ -37,6 +38,8 @@ pub(in crate::master) struct Generation {
     /// A requested worker has no slot yet.
     pub(super) has_unplaced: bool,
     pub(super) load: LoadSampling,
+    /// The processes that had not finished their start at the last tick.
+    pub(super) slow_starts: Vec<SlowStart>,
     /// Children that exited while a fork was pending and that no slot knew: a worker may exit before the zygote reports it.
     pub(super) unknown_exits: Vec<End>,
     /// The kernel's count of OOM kills when it was read last.
@@ -96,6 +99,7 @@ impl Generation {
             wanted,
             has_unplaced: false,
             load: LoadSampling::default(),
+            slow_starts: Vec::new(),
             unknown_exits: Vec::new(),
             oom_kills: OomKills::now(),
             has_served: false,

@@ -15,7 +15,9 @@ impl Generation {
     pub(in crate::master) fn deadline(&self) -> Option<Instant> {
         let can_fork = self.zygote.forks();
         let slots = self.slots.iter().map(|slot| slot.state.deadline(can_fork));
+        let starts = self.slow_starts.iter().map(|it| Some(it.deadline()));
         slots
+            .chain(starts)
             .chain([self.zygote.deadline(), self.next_check])
             .flatten()
             .min()
@@ -36,6 +38,7 @@ impl Generation {
             self.unknown_exits = Vec::new();
         }
         self.check_workers(now);
+        self.check_starts(now);
     }
 
     /// Checks requests, limits and load of the workers, and notes when that is due again.

@@ -1,0 +1,111 @@
+//! When the log says that a process has not finished its start: the states, and a pure function of state and time.
+//!
+//! ```text
+//!           due           0.5 s
+//!  Waiting ─────▶ Probed ───────▶ Waiting, twice as long
+//! ```
+
+use std::time::{Duration, Instant};
+
+use crate::sys::process::Pid;
+
+/// Time from the start of the process to the first report; the next reports follow after twice the time each.
+const FIRST_REPORT: Duration = Duration::from_secs(10);
+
+/// Maximum number of doublings; then the reports follow at the same interval.
+const MAX_DOUBLINGS: u32 = 6;
+
+/// Time in which a process whose Python code advances handles the first signal.
+const PROBE_TIME: Duration = Duration::from_millis(500);
+
+/// A process that has not finished its start.
+#[derive(Clone, Copy, Debug, PartialEq)]
+pub(super) struct SlowStart {
+    /// The process.
+    pub(super) pid: Pid,
+    /// When it was started.
+    pub(super) since: Instant,
+    reports: u32,
+    stage: Stage,
+}
+
+#[derive(Clone, Copy, Debug, PartialEq)]
+enum Stage {
+    /// The next report is due at this time.
+    Waiting(Instant),
+    /// The process was asked whether its Python code advances; the report follows at this time.
+    Probed(Instant),
+}
+
+/// What the master does with a process.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub(super) enum Action {
+    Nothing,
+    /// Send the step signal.
+    Probe,
+    /// Write a line to the log and send the stack signal.
+    Report,
+}
+
+impl SlowStart {
+    /// A process that was started at `since`.
+    pub(super) fn new(pid: Pid, since: Instant) -> Self {
+        Self {
+            pid,
+            since,
+            reports: 0,
+            stage: Stage::Waiting(since + FIRST_REPORT),
+        }
+    }
+
+    /// When [`Self::step`] is due.
+    pub(super) fn deadline(&self) -> Instant {
+        match self.stage {
+            Stage::Waiting(due) | Stage::Probed(due) => due,
+        }
+    }
+
+    /// The state after the time has passed, and the action that follows.
+    pub(super) fn step(self, now: Instant) -> (Self, Action) {
+        match self.stage {
+            _ if now < self.deadline() => (self, Action::Nothing),
+            Stage::Waiting(_) => {
+                let stage = Stage::Probed(now + PROBE_TIME);
+                (Self { stage, ..self }, Action::Probe)
+            }
+            Stage::Probed(_) => {
+                let pause = FIRST_REPORT * 2u32.pow(self.reports.min(MAX_DOUBLINGS));
+                let next = Self {
+                    reports: self.reports.saturating_add(1),
+                    stage: Stage::Waiting(now + pause),
+                    ..self
+                };
+                (next, Action::Report)
+            }
+        }
+    }
+}
+
+#[cfg(test)]
+#[allow(clippy::unwrap_used)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn reports_follow_at_growing_intervals() {
+        let start = Instant::now();
+        let mut it = SlowStart::new(Pid::own(), start);
+        assert_eq!(it.step(start + Duration::from_secs(9)).1, Action::Nothing);
+        let mut seconds = Vec::new();
+        for _ in 0..9 {
+            let (probed, action) = it.step(it.deadline());
+            assert_eq!(action, Action::Probe);
+            assert_eq!(probed.step(it.deadline()).1, Action::Nothing);
+            let (next, action) = probed.step(probed.deadline());
+            assert_eq!(action, Action::Report);
+            seconds.push((it.deadline() - start).as_secs());
+            it = next;
+        }
+        assert_eq!(seconds, [10, 20, 41, 81, 162, 322, 643, 1283, 1924]);
+    }
+}
