@@ -47,11 +47,12 @@ impl ApplicationHeaders {
 
     /// The status code; 0 if none is set.
     pub fn code(&self) -> u16 {
-        let digits = std::str::from_utf8(self.status.get(..3).unwrap_or_default());
-        digits
-            .ok()
-            .and_then(|digits| digits.parse().ok())
-            .unwrap_or(0)
+        match self.status[..] {
+            [a @ b'0'..=b'9', b @ b'0'..=b'9', c @ b'0'..=b'9', ..] => [a, b, c]
+                .iter()
+                .fold(0, |code, digit| code * 10 + u16::from(digit - b'0')),
+            _ => 0,
+        }
     }
 
     /// Sets the status (`200 OK`; the phrase of a bare `404` is added) and removes all headers.

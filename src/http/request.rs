@@ -212,16 +212,11 @@ impl Request {
             } else {
                 Span::new(start + (value.as_ptr() as usize - base), value.len())
             };
-            if matches!(
-                key,
-                // CGI programs and HTTP libraries read it as their own proxy setting (CVE-2016-5385)
-                b"HTTP_PROXY"
-                // nginx sends them beside the variables without the prefix; PEP 3333 forbids them
-                | b"HTTP_CONTENT_TYPE" | b"HTTP_CONTENT_LENGTH"
-            ) {
-                continue;
+            match key.strip_prefix(b"HTTP_") {
+                Some(header) if is_dropped(header) => continue,
+                Some(_) => {}
+                None => note(&mut self.known, &self.text, key, value_span)?,
             }
-            note(&mut self.known, &self.text, key, value_span)?;
             self.vars.push((key_span, value_span));
         }
         Ok(())
@@ -255,6 +250,14 @@ impl Request {
         let _ = note(&mut self.known, &self.text, key, value_span);
         self.vars.push((key_span, value_span));
     }
+}
+
+/// True for the headers of the front that never reach the application as `HTTP_` variables.
+#[inline]
+fn is_dropped(header: &[u8]) -> bool {
+    // CGI programs and HTTP libraries read HTTP_PROXY as their own proxy setting (CVE-2016-5385);
+    // nginx sends the other two beside the variables without the prefix, and PEP 3333 forbids them
+    matches!(header, b"PROXY" | b"CONTENT_TYPE" | b"CONTENT_LENGTH")
 }
 
 /// Remembers the variable if the server reads it and it is the first of this name. `value` is a span of `text`.
