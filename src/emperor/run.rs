@@ -8,6 +8,7 @@ use std::time::{Duration, Instant};
 
 use crate::exit;
 use crate::log::counted;
+use crate::sys::memory;
 use crate::sys::notify::Notify;
 use crate::sys::poll::{self, Interest};
 use crate::sys::process;
@@ -83,6 +84,7 @@ impl Emperor {
         let count = self.vassals.iter().count() as u64;
         tracing::info!("the emperor has started with {}", counted(count, "vassal"));
         self.notify.ready("starting the vassals");
+        memory::release_code();
         loop {
             self.handle_deadlines(&mut deadlines, now);
             if let Some(exit) = deadlines.exit

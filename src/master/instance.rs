@@ -10,6 +10,7 @@ use anyhow::{Context, Result};
 
 use crate::config::{self, Address, Config};
 use crate::ipc::LoadFailure;
+use crate::sys::memory;
 use crate::sys::title;
 
 use super::cgroup_limits;
@@ -251,6 +252,7 @@ impl Instance {
         {
             tracing::warn!("the parent process did not wait for the end of the start: {error}");
         }
+        memory::release_code();
     }
 
     /// Reports the status to the service manager.
