@@ -24,7 +24,7 @@ use std::os::fd::{BorrowedFd, OwnedFd};
 use serde::Serialize;
 use serde::de::DeserializeOwned;
 
-use crate::sys::packet;
+use crate::sys::{deferred_close, packet};
 
 pub use app::{AppSpec, Listener, Procname, Protocol, Serving, Watching};
 pub(crate) use emperor::{FromEmperor, FromVassal, Limited, Question, Report, ToVassal};
@@ -45,17 +45,36 @@ pub fn send<M: Serialize>(
     packet::send(fd, &serde_json::to_vec(message)?, fds)
 }
 
+/// As [`send`], without waiting: for a peer that may not read, because an application runs in it.
+///
+/// # Errors
+/// As [`send`]; `WouldBlock` if the peer has not read the messages before.
+pub(crate) fn send_now<M: Serialize>(
+    fd: BorrowedFd<'_>,
+    message: &M,
+    fds: &[BorrowedFd<'_>],
+) -> io::Result<()> {
+    packet::send_now(fd, &serde_json::to_vec(message)?, fds)
+}
+
 /// Receives one message and its descriptors, blocking until there is one; `None` if the peer has closed.
 ///
 /// # Errors
 /// Those of recvmsg(2); `InvalidData` if the packet is no message of this type.
 pub fn receive<M: DeserializeOwned>(fd: BorrowedFd<'_>) -> io::Result<Option<(M, Vec<OwnedFd>)>> {
     let (mut bytes, mut fds) = (Vec::new(), Vec::new());
-    match packet::recv(fd, &mut bytes, &mut fds) {
-        Ok(0) => Ok(None),
+    let message = match packet::recv(fd, &mut bytes, &mut fds) {
+        Ok(0) => return Ok(None),
         // a peer that exits with unread messages resets the connection: treated as closed
-        Err(error) if error.kind() == io::ErrorKind::ConnectionReset => Ok(None),
-        Ok(_) => Ok(Some((serde_json::from_slice(&bytes)?, fds))),
+        Err(error) if error.kind() == io::ErrorKind::ConnectionReset => return Ok(None),
+        Ok(_) => serde_json::from_slice(&bytes).map_err(io::Error::from),
         Err(error) => Err(error),
+    };
+    match message {
+        Ok(message) => Ok(Some((message, fds))),
+        Err(error) => {
+            deferred_close::close(fds);
+            Err(error)
+        }
     }
 }

@@ -138,7 +138,7 @@ impl EmperorLink {
         let Channel::Connected(channel) = &self.channel else {
             return;
         };
-        let sent = ipc::send(channel.as_fd(), &FromVassal::Answer { ticket, answer }, &[]);
+        let sent = ipc::send_now(channel.as_fd(), &FromVassal::Answer { ticket, answer }, &[]);
         if sent.is_err_and(|error| error.raw_os_error() == Some(libc::EMSGSIZE)) {
             let answer = Answer::refusal("the answer is too long to be passed on");
             self.send(&FromVassal::Answer { ticket, answer });
@@ -294,8 +294,8 @@ impl EmperorLink {
 
     fn send(&self, message: &FromVassal) {
         if let Channel::Connected(channel) = &self.channel {
-            // on failure the emperor has exited, which the next receive reports
-            let _ = ipc::send(channel.as_fd(), message, &[]);
+            // on failure the emperor has exited, which the next receive reports, or has stopped reading
+            let _ = ipc::send_now(channel.as_fd(), message, &[]);
         }
     }
 }

@@ -9,6 +9,7 @@ use std::os::fd::{AsFd, AsRawFd, BorrowedFd, OwnedFd};
 use std::ptr::NonNull;
 use std::sync::atomic::{AtomicI32, AtomicU32, AtomicU64, Ordering::Relaxed, Ordering::Release};
 
+use nix::fcntl::{FcntlArg, SealFlag, fcntl};
 use nix::sys::memfd::{MFdFlags, memfd_create};
 
 const MAGIC: u64 = 0x7275_7773_6769_0001;
@@ -119,8 +120,12 @@ impl Scoreboard {
     /// # Errors
     /// Those of memfd_create(2), ftruncate(2) and mmap(2).
     pub fn create(processes: u32, threads: u32) -> io::Result<Self> {
-        let fd = memfd_create(c"ruwsgi-scoreboard", MFdFlags::MFD_CLOEXEC)?;
+        let flags = MFdFlags::MFD_CLOEXEC | MFdFlags::MFD_ALLOW_SEALING;
+        let fd = memfd_create(c"ruwsgi-scoreboard", flags)?;
         nix::unistd::ftruncate(&fd, size(processes as usize, threads as usize) as i64)?;
+        // the application has the descriptor too: a shorter file would end every process that reads the mapping
+        let seals = SealFlag::F_SEAL_SHRINK | SealFlag::F_SEAL_GROW | SealFlag::F_SEAL_SEAL;
+        fcntl(&fd, FcntlArg::F_ADD_SEALS(seals))?;
         let board = Self::map(fd, processes as usize, threads as usize)?;
         let header = board.header();
         header.processes.store(processes, Relaxed);
@@ -222,15 +227,18 @@ impl Scoreboard {
     pub fn worker_requests(&self, slot: u32) -> u64 {
         self.threads_of(slot)
             .map(|row| row.requests.load(Relaxed))
-            .sum()
+            .fold(0, u64::wrapping_add)
     }
 
     /// Requests of all workers of the generation, including those that have exited.
     pub fn total_requests(&self) -> u64 {
-        self.header().retired_requests.load(Relaxed)
-            + (1..=self.processes())
-                .map(|slot| self.worker_requests(slot))
-                .sum::<u64>()
+        // the application can write to the memory: no value may overflow
+        (1..=self.processes())
+            .map(|slot| self.worker_requests(slot))
+            .fold(
+                self.header().retired_requests.load(Relaxed),
+                u64::wrapping_add,
+            )
     }
 
     /// Clears a row for its next worker. Call it only while no worker uses the row.
@@ -294,6 +302,13 @@ mod tests {
         let board = Scoreboard::create(1, 1).unwrap();
         let fd = board.fd().try_clone_to_owned().unwrap();
         assert!(Scoreboard::open(fd, 2, 1).is_err());
+    }
+
+    #[test]
+    fn the_size_cannot_be_changed() {
+        let board = Scoreboard::create(1, 1).unwrap();
+        assert!(nix::unistd::ftruncate(board.fd(), 0).is_err());
+        assert!(nix::unistd::ftruncate(board.fd(), 1 << 20).is_err());
     }
 
     #[test]

@@ -57,13 +57,25 @@ pub fn adopt(fd: RawFd) -> io::Result<OwnedFd> {
     descriptor::take_over(fd)
 }
 
-/// Sends one packet.
+/// Sends one packet; waits while the other end has not read enough.
 ///
 /// # Errors
 /// `InvalidInput` for an empty packet, which the receiver could not tell from the end, and for more than [`MAX_FDS`]
 /// descriptors. Those of sendmsg(2): `EMSGSIZE` when the packet is larger than the pair allows, `EPIPE` when the other
 /// end is closed (no signal).
 pub fn send(fd: BorrowedFd, bytes: &[u8], fds: &[BorrowedFd]) -> io::Result<()> {
+    send_with(fd, bytes, fds, MsgFlags::empty())
+}
+
+/// As [`send`], without waiting.
+///
+/// # Errors
+/// As [`send`]; `WouldBlock` while the other end has not read enough.
+pub fn send_now(fd: BorrowedFd, bytes: &[u8], fds: &[BorrowedFd]) -> io::Result<()> {
+    send_with(fd, bytes, fds, MsgFlags::MSG_DONTWAIT)
+}
+
+fn send_with(fd: BorrowedFd, bytes: &[u8], fds: &[BorrowedFd], flags: MsgFlags) -> io::Result<()> {
     if bytes.is_empty() || fds.len() > MAX_FDS {
         return Err(io::ErrorKind::InvalidInput.into());
     }
@@ -72,7 +84,7 @@ pub fn send(fd: BorrowedFd, bytes: &[u8], fds: &[BorrowedFd]) -> io::Result<()> 
     let control = if numbers.is_empty() { &[] } else { &rights[..] };
     let parts = [IoSlice::new(bytes)];
     loop {
-        let flags = MsgFlags::MSG_NOSIGNAL;
+        let flags = flags | MsgFlags::MSG_NOSIGNAL;
         match socket::sendmsg::<()>(fd.as_raw_fd(), &parts, control, flags, None) {
             Ok(_) => return Ok(()),
             Err(Errno::EINTR) => {}
@@ -283,6 +295,17 @@ mod tests {
         assert!(receive(&b).unwrap().0 == large);
         let error = send(a.as_fd(), &vec![0; 64 << 20], &[]).unwrap_err();
         assert_eq!(error.raw_os_error(), Some(libc::EMSGSIZE));
+    }
+
+    #[test]
+    fn sending_to_a_peer_that_does_not_read_need_not_wait() {
+        let (a, _b) = pair().unwrap();
+        let error = loop {
+            if let Err(error) = send_now(a.as_fd(), &[0; 1000], &[]) {
+                break error;
+            }
+        };
+        assert_eq!(error.kind(), io::ErrorKind::WouldBlock);
     }
 
     #[test]

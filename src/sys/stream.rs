@@ -257,6 +257,12 @@ pub fn memory_file(name: &str) -> io::Result<File> {
     Ok(fd.into())
 }
 
+/// Whether a descriptor is of a file in memory (memfd or tmpfs): reading and closing it never waits.
+pub fn is_memory_file(fd: BorrowedFd<'_>) -> bool {
+    // other files have no seals
+    fcntl(fd, FcntlArg::F_GET_SEALS).is_ok()
+}
+
 /// Sets `O_APPEND`: every write goes to the end of the file.
 ///
 /// # Errors

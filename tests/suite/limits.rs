@@ -2,6 +2,8 @@
 
 use std::fs;
 
+use nix::sys::signal::Signal;
+
 use crate::kit::*;
 
 /// Application: `/fork` prints the soft limit of descriptors of a forked child, anything else `hello`.
@@ -139,4 +141,85 @@ fn a_worker_without_free_descriptors_closes_a_waiting_connection() {
     for _ in 0..3 {
         server.http().get("/").expect_text("hello");
     }
+}
+
+/// Application: finds the worker's descriptors, and turns them against the master.
+const HOSTILE: &str = "\
+import array, os, signal, socket
+def descriptors(wanted):
+    for name in os.listdir('/proc/self/fd'):
+        try:
+            if wanted in os.readlink('/proc/self/fd/' + name):
+                yield int(name)
+        except OSError:
+            pass
+def truncate():
+    for fd in descriptors('memfd:ruwsgi-scoreboard'):
+        os.ftruncate(fd, 0)
+    return 'truncated'
+def send_eventfd():
+    fds = array.array('i', [os.eventfd(0)])
+    for fd in descriptors('socket:'):
+        with socket.socket(fileno=os.dup(fd)) as link:
+            if link.type == socket.SOCK_SEQPACKET:
+                rights = (socket.SOL_SOCKET, socket.SCM_RIGHTS, fds)
+                link.sendmsg([b'{\"Files\": []}'], [rights])
+    os.kill(os.getpid(), signal.SIGSEGV)
+def application(environ, start_response):
+    start_response('200 OK', [('Content-Type', 'text/plain')])
+    path = environ['PATH_INFO']
+    try:
+        text = {'/truncate': truncate, '/eventfd': send_eventfd}.get(path, str)()
+    except OSError as error:
+        text = type(error).__name__
+    return [text.encode()]
+";
+
+#[test]
+fn an_application_cannot_shorten_the_memory_that_the_master_reads() {
+    if under_uwsgi() {
+        return;
+    }
+    let server = Site::of(HOSTILE).server().start();
+    server.get("/truncate").expect_text("PermissionError");
+    server.get("/").expect_text("");
+}
+
+#[test]
+fn the_master_does_not_wait_for_a_descriptor_that_a_worker_has_sent() {
+    if under_uwsgi() {
+        return;
+    }
+    let mut server = Site::of(HOSTILE).server().start();
+    let first = server.wait_for_workers(1);
+    server.exchange(&get("/eventfd").bytes());
+    server.expect_log("SIGSEGV");
+    server.eventually("the worker is replaced", || {
+        let workers = server.workers();
+        workers.len() == 1 && workers != first
+    });
+    server.get("/").expect_text("");
+}
+
+#[test]
+fn the_master_does_not_wait_for_a_worker_that_does_not_read_its_messages() {
+    if under_uwsgi() {
+        return;
+    }
+    let site = Site::of(HOSTILE);
+    let server = site
+        .server()
+        .set("master-fifo", site.at("fifo"))
+        .set("logto", site.at("log"))
+        .set("worker-reload-mercy", 1)
+        .logging_to("log")
+        .start();
+    let worker = server.wait_for_workers(1)[0];
+    server::send(worker, Signal::SIGSTOP);
+    // each letter is a message to the worker
+    for count in 1..=4 {
+        fs::write(site.at("fifo"), [b'l'; 2000]).unwrap();
+        server.wait_for_lines("master-fifo: l", count * 2000);
+    }
+    server.stop();
 }

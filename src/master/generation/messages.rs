@@ -1,7 +1,7 @@
 //! Messages from the zygote and the workers, and the ends of their processes.
 
 use std::io;
-use std::os::fd::AsFd;
+use std::os::fd::{AsFd, OwnedFd};
 use std::time::Instant;
 
 use crate::ipc::{self, FromWorker, FromZygote};
@@ -10,10 +10,12 @@ use crate::master::role::{GenerationRole, StartFailure};
 use crate::master::slot::{self, SlotState};
 use crate::master::zygote_state::{self, EndCause, Zygote};
 use crate::master::{report, zygote};
+use crate::sys::deferred_close;
 use crate::sys::oom::{OomKills, OomScope};
 use crate::sys::poll;
 use crate::sys::process::{End, Exit, Pid};
 use crate::sys::signal::Signal;
+use crate::sys::stream;
 
 use super::Generation;
 
@@ -37,7 +39,10 @@ impl Generation {
     fn read_zygote(&mut self, now: Instant) {
         let Some(channel) = &self.channel else { return };
         match ipc::receive::<FromZygote>(channel.as_fd()) {
-            Ok(Some((message, _))) => self.handle_zygote_message(message, now),
+            Ok(Some((message, fds))) => {
+                deferred_close::close(fds);
+                self.handle_zygote_message(message, now);
+            }
             Ok(None) => self.on_zygote_lost(None, now),
             Err(error) => self.on_zygote_lost(Some(error), now),
         }
@@ -80,16 +85,24 @@ impl Generation {
         };
         match ipc::receive::<FromWorker>(leash.as_fd()) {
             Ok(Some((message, fds))) => {
-                if let (Some(stacks), Some(record)) =
-                    (fds.into_iter().next(), &mut self.slots[slot].record)
-                {
-                    record.stacks = Some(stacks.into());
-                }
+                self.keep_stacks(slot, fds);
                 self.handle_worker_message(slot, message, now);
             }
             // the worker has ended or is about to: its exit status follows
             Ok(None) | Err(_) => self.slots[slot].close_leash(),
         }
+    }
+
+    /// Keeps the file of a worker's stacks that came with a message. The application can send any descriptor: the read of
+    /// another kind of file, and the close of a socket, could block the master.
+    fn keep_stacks(&mut self, slot: usize, mut fds: Vec<OwnedFd>) {
+        if let Some(record) = &mut self.slots[slot].record
+            && record.stacks.is_none()
+            && let Some(at) = fds.iter().position(|fd| stream::is_memory_file(fd.as_fd()))
+        {
+            record.stacks = Some(fds.swap_remove(at).into());
+        }
+        deferred_close::close(fds);
     }
 
     fn handle_worker_message(&mut self, slot: usize, message: FromWorker, now: Instant) {

@@ -234,7 +234,7 @@ impl Generation {
         let mut fds = vec![self.scoreboard.fd()];
         fds.extend(self.plan.sockets.iter().map(|socket| socket.fd()));
         let message = ToZygote::Load(Box::new(self.plan.app.clone()));
-        ipc::send(channel, &message, &fds)
+        ipc::send_now(channel, &message, &fds)
     }
 
     /// The zygote's channel ended or failed; its exit status follows.
@@ -288,7 +288,7 @@ impl Generation {
             row,
             hold: true,
         };
-        ipc::send(channel.as_fd(), &request, &[theirs.as_fd()])
+        ipc::send_now(channel.as_fd(), &request, &[theirs.as_fd()])
     }
 
     /// The worker of a slot could not be forked.
@@ -303,19 +303,20 @@ impl Generation {
     pub(super) fn send(&mut self, slot: usize, message: ToWorker) {
         self.has_served |= message == ToWorker::Serve;
         if let Some(leash) = self.slots[slot].leash() {
-            // an error means that the worker has gone: its exit status follows
-            let _ = ipc::send(leash.as_fd(), &message, &[]);
+            // an error means that the worker has gone, and its exit status follows; or that it does not read its messages,
+            // and will be killed when it does not exit in time
+            let _ = ipc::send_now(leash.as_fd(), &message, &[]);
         }
     }
 
     /// Redirects the output of the zygote and the workers to a reopened log file.
     pub(in crate::master) fn redirect_log(&self, log: BorrowedFd<'_>) {
-        // an error means that the process has gone
+        // an error means that the process has gone, or does not read its messages
         if let Some(channel) = &self.channel {
-            let _ = ipc::send(channel.as_fd(), &ToZygote::Log, &[log]);
+            let _ = ipc::send_now(channel.as_fd(), &ToZygote::Log, &[log]);
         }
         for leash in self.slots.iter().filter_map(WorkerSlot::leash) {
-            let _ = ipc::send(leash.as_fd(), &ToWorker::Log, &[log]);
+            let _ = ipc::send_now(leash.as_fd(), &ToWorker::Log, &[log]);
         }
     }
 

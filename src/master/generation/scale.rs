@@ -102,10 +102,13 @@ impl Generation {
             let busy = threads
                 .map(|row| match row.busy_since.load(Relaxed) {
                     0 => row.running_us.load(Relaxed),
-                    since => row.running_us.load(Relaxed) + clock.saturating_sub(since),
+                    since => {
+                        let now = clock.saturating_sub(since);
+                        row.running_us.load(Relaxed).saturating_add(now)
+                    }
                 })
-                .sum::<u64>();
-            total += busy.saturating_sub(record.busy);
+                .fold(0, u64::saturating_add);
+            total = busy.saturating_sub(record.busy).saturating_add(total);
             record.busy = busy;
         }
         Duration::from_micros(total)
@@ -163,7 +166,7 @@ impl Generation {
             let row = self.scoreboard.worker(row)?;
             Some(row.refused.load(Relaxed))
         });
-        self.requests().wrapping_add(refused.sum())
+        refused.fold(self.requests(), u64::wrapping_add)
     }
 
     /// Whether a worker works on a request.
