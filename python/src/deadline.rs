@@ -148,7 +148,7 @@ pub fn expire(worker: &Arc<Worker>, core: u32, begun: u64) {
     let (Some(state), Some(deadline), Some(row)) = (
         worker.engine.threads.get(core as usize),
         worker.deadlines.get(core as usize),
-        worker.engine.statistics.thread(core),
+        worker.engine.scoreboard.thread(core),
     ) else {
         return;
     };

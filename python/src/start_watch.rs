@@ -30,7 +30,7 @@ unsafe extern "C" {
 /// Those of the interpreter.
 pub fn install(py: Python<'_>) -> PyResult<()> {
     let (step, stack) = (step_signal(), stack_signal());
-    // a signal that arrives after the handlers are removed ends no process
+    // faulthandler restores the disposition that it finds: a late signal must not end the process
     thread::discard(step);
     thread::discard(stack);
     let advanced = PyCFunction::new_closure(py, None, None, |_, _| ADVANCED.store(true, SeqCst))?;

@@ -9,8 +9,8 @@ use ruwsgi::http::crowding;
 use ruwsgi::http::dispatch::Phase;
 use ruwsgi::http::engine::Engine;
 use ruwsgi::http::listeners::Listener;
+use ruwsgi::http::scoreboard_rows::ScoreboardRows;
 use ruwsgi::http::settings::{Limits, Settings, Timeouts};
-use ruwsgi::http::statistics::Statistics;
 use ruwsgi::ipc::{self, AppSpec, FromWorker};
 use ruwsgi::shared::scoreboard::Scoreboard;
 use ruwsgi::sys::clock::monotonic_micros;
@@ -93,7 +93,7 @@ impl Worker {
         let engine = Engine::new(
             settings(&spec),
             listeners.collect(),
-            Statistics { board, row, slot },
+            ScoreboardRows { board, row, slot },
             if hold { Phase::Held } else { Phase::Serving },
         )?;
         let threads = 0..spec.serving.threads;

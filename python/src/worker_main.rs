@@ -134,8 +134,8 @@ fn log_hook_failure(py: Python<'_>, slot: u32, hook: &str, error: &PyErr) {
 fn count_for_application(engine: &Arc<Engine>) {
     let (total, own) = (engine.clone(), engine.clone());
     let counters = uwsgi_module::Counters {
-        total: Box::new(move || total.statistics.board.total_requests()),
-        own: Box::new(move || own.statistics.requests()),
+        total: Box::new(move || total.scoreboard.board.total_requests()),
+        own: Box::new(move || own.scoreboard.requests()),
     };
     // set already in a process that the application has forked from a worker
     let _ = uwsgi_module::COUNTERS.set(counters);

@@ -39,7 +39,7 @@ pub(crate) fn load(invocation: &Invocation) -> Result<Config, Report> {
     validate::check(source::gather(invocation))
 }
 
-/// The `fallback-config` of a configuration that is invalid.
+/// The last `fallback-config` of a configuration, which need not be valid as a whole.
 pub(crate) fn fallback(invocation: &Invocation) -> Option<String> {
     let entries = source::gather(invocation).entries;
     let named = entries

@@ -15,7 +15,7 @@ use crate::sys::signal::Signal;
 use super::client_io::{TIMEOUT, exchange};
 use super::client_round::exchange_all;
 use super::socket_path;
-use super::table;
+use super::status_text;
 use crate::ipc::control::{Answer, Count, Request, Row, Verb};
 
 /// Timeout of a search: for the responses of all servers together.
@@ -355,8 +355,8 @@ fn render(question: &Question, rows: &[Row]) -> Result<String, Failure> {
         return Err(sentence.into());
     }
     Ok(match (question.verb, &question.name) {
-        (Verb::List, None) => table::all(rows),
-        (Verb::List | Verb::Status, _) => rows.iter().map(table::details).collect(),
+        (Verb::List, None) => status_text::all(rows),
+        (Verb::List | Verb::Status, _) => rows.iter().map(status_text::details).collect(),
         (Verb::Stop, Some(name)) if rows.is_empty() => format!("{name}: stopped\n"),
         _ => rows
             .iter()

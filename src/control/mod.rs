@@ -9,4 +9,4 @@ mod client_round;
 pub(crate) mod reply;
 pub(crate) mod server;
 pub(crate) mod socket_path;
-mod table;
+mod status_text;

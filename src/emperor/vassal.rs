@@ -42,7 +42,7 @@ pub(super) struct Vassal {
     pub(super) history: History,
 }
 
-/// When events of a vassal happened.
+/// Times of a vassal's events, and its number of starts.
 pub(super) struct History {
     /// Its file was found.
     pub(super) found: Instant,

@@ -68,7 +68,8 @@ impl Vassal {
         }
     }
 
-    /// Whether nothing is in progress: no start, reload or stop.
+    /// Whether nothing is in progress: no start, reload or stop. A vassal that waits for another attempt after a failure counts
+    /// as settled.
     pub(super) fn is_settled(&self) -> bool {
         match &self.state {
             State::Ready(ready) => ready.reload == Reload::None,

@@ -126,7 +126,7 @@ impl<'e> Acceptor<'e> {
     #[inline]
     fn admit(&mut self, connection: Connection) -> Next {
         self.engine
-            .statistics
+            .scoreboard
             .begin(self.thread, &self.reader.request);
         Next::Request(connection)
     }

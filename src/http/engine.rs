@@ -12,8 +12,8 @@ use super::listeners::{Listener, Listeners};
 use super::pending::{Inbox, Incoming, Pending};
 use super::refusal::Refusal;
 use super::request_reader::RequestReader;
+use super::scoreboard_rows::ScoreboardRows;
 use super::settings::Settings;
-use super::statistics::Statistics;
 use super::thread_state::ThreadState;
 use crate::sys::clock::monotonic_micros;
 use crate::sys::epoll::Interest;
@@ -30,7 +30,7 @@ pub struct Engine {
     /// The settings.
     pub settings: Settings,
     /// The scoreboard rows.
-    pub statistics: Statistics,
+    pub scoreboard: ScoreboardRows,
     /// The listening sockets.
     pub listeners: Listeners,
     /// The phase and the complete requests.
@@ -54,7 +54,7 @@ impl Engine {
     pub fn new(
         settings: Settings,
         listeners: Vec<Listener>,
-        statistics: Statistics,
+        scoreboard: ScoreboardRows,
         phase: Phase,
     ) -> io::Result<Self> {
         let threads = (0..settings.threads).map(|_| ThreadState::default());
@@ -62,7 +62,7 @@ impl Engine {
             threads: threads.collect(),
             crowding: Crowding::new(settings.limits.connections),
             settings,
-            statistics,
+            scoreboard,
             listeners: Listeners::new(listeners)?,
             dispatch: Dispatch::new(phase),
             inbox: Inbox::new()?,
@@ -228,7 +228,7 @@ impl Engine {
 
     /// Responds in place of the application, and logs why.
     pub fn refuse(&self, connection: &Connection, refusal: Refusal) {
-        self.statistics.refused();
+        self.scoreboard.refused();
         if let Some(message) = refusal.log
             && refusal.once.is_none_or(|key| self.is_first(key))
         {

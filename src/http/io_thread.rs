@@ -155,7 +155,7 @@ impl<C: Control> IoThread<C> {
             self.interrupt_threads();
             if self.engine.is_leaving() {
                 // the master does not kill a worker that still has connections
-                self.engine.statistics.set_pending(self.count);
+                self.engine.scoreboard.set_pending(self.count);
             }
         }
     }

@@ -17,7 +17,7 @@
 //!
 //! Where a new line belongs: a limit or a timeout in [`settings`]; a variable of HTTP requests in `http_environ`; what is
 //! refused, and how that is logged, in [`request_reader`] and [`refusal`]; a header that the server adds in [`response`];
-//! another protocol in [`request_reader`], as a stage; a number on the scoreboard in [`statistics`].
+//! another protocol in [`request_reader`], as a stage; a number on the scoreboard in [`scoreboard_rows`].
 
 pub mod acceptor;
 pub mod application;
@@ -39,11 +39,11 @@ pub mod request;
 pub mod request_reader;
 pub mod response;
 pub mod response_writer;
+pub mod scoreboard_rows;
 pub mod serve;
 pub mod settings;
 pub mod shared_response;
 pub mod spool;
-pub mod statistics;
 pub mod thread_state;
 pub mod unlock;
 pub mod write_queue;

@@ -106,7 +106,7 @@ impl Thread<'_> {
             response.give_up();
         }
         let flow = response.flush_nonblocking();
-        let micros = self.engine.statistics.finish(self.number, &response);
+        let micros = self.engine.scoreboard.finish(self.number, &response);
         if self.log.is_some() {
             self.log_request(&connection, &response, micros);
         }
@@ -162,7 +162,7 @@ impl Thread<'_> {
         let request = &self.acceptor.reader.request;
         tracing::error!(
             "worker {}: {} {}: the application left its response unfinished; {consequence}",
-            self.engine.statistics.slot,
+            self.engine.scoreboard.slot,
             crate::log::escape(request.method()),
             crate::log::escape(request.uri()),
         );
@@ -182,14 +182,14 @@ impl Thread<'_> {
             return;
         };
         let peer = connection.peer.map(|peer| peer.ip().to_string());
-        let statistics = &self.engine.statistics;
+        let scoreboard = &self.engine.scoreboard;
         log.write(
             &self.acceptor.reader.request,
             &Served {
                 app: response.app,
-                worker: statistics.slot,
-                worker_requests: statistics.requests(),
-                total_requests: statistics.board.total_requests(),
+                worker: scoreboard.slot,
+                worker_requests: scoreboard.requests(),
+                total_requests: scoreboard.board.total_requests(),
                 remote_addr: peer.unwrap_or_default().as_bytes(),
                 outcome,
                 headers: response.head.count,

@@ -21,10 +21,10 @@ use super::io_thread::{Control, IoThread};
 use super::listeners::Listener;
 use super::request::Request;
 use super::response::Response;
+use super::scoreboard_rows::ScoreboardRows;
 use super::settings::{Limits, Settings, Timeouts};
 use super::shared_response::SharedResponse;
 use super::spool::Body;
-use super::statistics::Statistics;
 use super::unlock::{NoLock, Unlock};
 use crate::ipc::Protocol;
 use crate::log::request_log::RequestLogSettings;
@@ -230,12 +230,12 @@ impl Server {
                 name: "http".into(),
             });
         }
-        let statistics = Statistics {
+        let scoreboard = ScoreboardRows {
             board: Scoreboard::create(1, threads).unwrap(),
             row: 1,
             slot: 1,
         };
-        let engine = Engine::new(settings(threads), listeners, statistics, Phase::Serving).unwrap();
+        let engine = Engine::new(settings(threads), listeners, scoreboard, Phase::Serving).unwrap();
         let engine = Arc::new(engine);
         let seen = Arc::new(Seen::default());
         let (commands, control) = UnixStream::pair().unwrap();
@@ -382,7 +382,7 @@ fn a_uwsgi_request_is_answered_and_its_connection_closed() {
         server.get("/echo", b"some bytes").split("\r\n\r\n").nth(1),
         Some("some bytes")
     );
-    assert_eq!(server.engine.statistics.requests(), 2);
+    assert_eq!(server.engine.scoreboard.requests(), 2);
 }
 
 #[test]
@@ -539,7 +539,7 @@ fn what_cannot_be_served_is_refused_by_the_engine() {
     client.read_to_end(&mut pong).unwrap();
     assert_eq!(pong, crate::protocol::uwsgi::PONG);
     assert_eq!(server.seen.calls.load(SeqCst), 0);
-    assert_eq!(server.engine.statistics.requests(), 0);
+    assert_eq!(server.engine.scoreboard.requests(), 0);
 }
 
 #[test]

@@ -35,7 +35,8 @@ impl BoundSocket {
         self.fd.as_fd()
     }
 
-    /// The path and file of a Unix socket that this instance, or an earlier process of it, has bound.
+    /// The path and file (device and inode) of a Unix socket that this process or an earlier one of the instance has bound;
+    /// `None` for an inherited socket and for one that is no file.
     pub(super) fn own_file(&self) -> Option<(&Path, FileId)> {
         match (&self.endpoint, self.origin) {
             (Endpoint::Unix(path), Origin::Own(Some(id)) | Origin::OnDemand(Some(id))) => {

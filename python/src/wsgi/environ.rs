@@ -15,10 +15,10 @@ use ruwsgi::ipc::AppSpec;
 use super::file_wrapper::FileWrapper;
 use crate::api::uwsgi_module::UWSGI_VERSION;
 
-/// Number of names that are cached and interned per thread; without a limit a client could fill the memory.
-const NAMES: usize = 512;
+/// Maximum number of names that are cached and interned per thread: names come from clients and could fill the memory.
+const MAX_NAMES: usize = 512;
 /// Longest name that is cached and interned, bytes. An interned string may live as long as the process.
-const NAME: usize = 64;
+const MAX_NAME_LEN: usize = 64;
 /// Number of variables whose repetition is logged, per thread.
 const WARNINGS: usize = 50;
 /// Longest block that is cached, bytes.
@@ -230,7 +230,7 @@ impl Environs {
             return Ok(object.clone_ref(py));
         }
         let object = latin1(py, name)?;
-        if name.len() > NAME || self.names.len() >= NAMES {
+        if name.len() > MAX_NAME_LEN || self.names.len() >= MAX_NAMES {
             return Ok(object.unbind());
         }
         let object = match object.to_str() {

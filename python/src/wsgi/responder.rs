@@ -22,7 +22,7 @@ use ruwsgi::sys::fork_guard;
 /// What is wrong with a text that HTTP cannot carry.
 const NOT_LATIN1: &str = "must be encodable in latin1";
 
-/// Attempts, a millisecond apart, to lock the response after the application has returned.
+/// Maximum number of attempts to lock the response after the application has returned; they are a millisecond apart.
 const ATTEMPTS: u32 = 1000;
 
 /// The two callables that an application sees of its response.

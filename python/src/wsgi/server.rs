@@ -111,7 +111,7 @@ impl Server {
         let body = std::mem::take(&mut request.body);
         let deadline = &worker.deadlines[self.core as usize];
         if worker.spec.serving.harakiri {
-            let row = worker.engine.statistics.thread(self.core);
+            let row = worker.engine.scoreboard.thread(self.core);
             deadline.enter(row.map_or(0, |row| row.busy_since.load(SeqCst)));
         }
         let response = &worker.engine.threads[self.core as usize].response;
@@ -124,7 +124,7 @@ impl Server {
         }
         deadline.leave(py);
         if self.conclude(py, worker, request, result) {
-            worker.engine.statistics.exception(self.core);
+            worker.engine.scoreboard.exception(self.core);
         }
         self.callables.end_request(py);
     }
@@ -136,7 +136,7 @@ impl Server {
         // SAFETY: attached. An exception that was not fetched would be raised by the next call.
         unsafe { ffi::PyErr_Clear() };
         worker.deadlines[self.core as usize].leave(py);
-        worker.engine.statistics.exception(self.core);
+        worker.engine.scoreboard.exception(self.core);
         tracing::error!(
             "worker {} (pid {}): panic in {} {}; the request is given up (is memory short? if not, this is a bug in ruwsgi)",
             worker.slot,

@@ -117,7 +117,8 @@ impl Block {
     }
 }
 
-/// The items of a loop, at most one more than the limit so that the excess is reported; `None` for a condition.
+/// The items of a loop, cut off after one more than the limit so that too many become an error; `None` if `name` is a
+/// condition.
 fn items(
     name: &str,
     argument: &str,

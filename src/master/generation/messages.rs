@@ -130,7 +130,7 @@ impl Generation {
                 let deadline = now + self.plan.mercy;
                 let started_well = self.started_well(slot, now);
                 self.step_slot(slot, slot::Event::Leaves { deadline }, now);
-                // otherwise the next worker follows after the exit, with a pause
+                // a worker that retires right after its start gets a successor after its exit and a delay
                 if started_well {
                     self.start_successor(slot, now);
                 }

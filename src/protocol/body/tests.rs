@@ -7,7 +7,7 @@ use proptest::prelude::*;
 /// The body and the consumed bytes, if it is complete.
 type Outcome = Result<Option<(Vec<u8>, usize)>, Refusal>;
 
-/// The outcome when `bytes` arrive up to each of `cuts` and then entirely.
+/// Decodes `bytes` in parts that end at the offsets `cuts`; the rest is the last part.
 fn cut(bytes: &[u8], cuts: impl IntoIterator<Item = usize>) -> Outcome {
     let mut decoder = ChunkDecoder::new();
     let mut body = Vec::new();

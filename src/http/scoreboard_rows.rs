@@ -8,7 +8,7 @@ use crate::shared::scoreboard::{NOTE, Scoreboard, ThreadRow, WorkerRow};
 use crate::sys::clock::monotonic_micros;
 
 /// The rows of one worker. Each thread writes its own row only.
-pub struct Statistics {
+pub struct ScoreboardRows {
     /// The scoreboard of the generation.
     pub board: Scoreboard,
     /// The worker's row, from 1.
@@ -17,7 +17,7 @@ pub struct Statistics {
     pub slot: u32,
 }
 
-impl Statistics {
+impl ScoreboardRows {
     /// The row of the worker.
     pub fn worker(&self) -> Option<&WorkerRow> {
         self.board.worker(self.row)
