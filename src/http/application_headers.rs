@@ -1,5 +1,6 @@
-//! Status line and headers of a response.
+//! The status and the headers that the application gives, validated. The server's own are in `response_headers.rs`.
 
+use crate::ipc::Protocol;
 use crate::protocol::{response, uwsgi};
 
 /// Status and headers, validated. Reused for the next response.
@@ -21,14 +22,14 @@ pub struct ApplicationHeaders {
     pub closes: bool,
     /// Whether the connection changes to another protocol after the head.
     pub switches: bool,
-    http: bool,
+    protocol: Protocol,
 }
 
 impl ApplicationHeaders {
-    /// Empties the head. With `http` the connection's headers belong to the server.
+    /// Removes status and headers. Over HTTP the headers of the connection belong to the server.
     #[inline]
-    pub fn restart(&mut self, http: bool) {
-        self.http = http;
+    pub fn restart(&mut self, protocol: Protocol) {
+        self.protocol = protocol;
         self.clear();
     }
 
@@ -114,10 +115,12 @@ impl ApplicationHeaders {
             14 if name.eq_ignore_ascii_case(b"content-length") => {
                 return self.add_length(name, value);
             }
-            17 if self.http && name.eq_ignore_ascii_case(b"transfer-encoding") => {
+            17 if self.protocol == Protocol::Http
+                && name.eq_ignore_ascii_case(b"transfer-encoding") =>
+            {
                 return Err("is the server's: the body is framed here");
             }
-            10 if self.http && name.eq_ignore_ascii_case(b"connection") => {
+            10 if self.protocol == Protocol::Http && name.eq_ignore_ascii_case(b"connection") => {
                 // a hop-by-hop header: obeyed, not sent
                 if value.eq_ignore_ascii_case(b"close") {
                     self.closes = true;

@@ -16,8 +16,8 @@
 //! * [`request`] and [`response`] are what an application sees.
 //!
 //! Where a new line belongs: a limit or a timeout in [`settings`]; a variable of HTTP requests in `http_environ`; what is
-//! refused, and how that is logged, in [`request_reader`] and [`refusal`]; a header that the server adds in [`response`];
-//! another protocol in [`request_reader`], as a stage; a number on the scoreboard in [`scoreboard_rows`].
+//! refused, and how that is logged, in `protocols` and [`refusal`]; a header that the server adds in [`response_headers`];
+//! another protocol in `protocols`; a number on the scoreboard in [`scoreboard_rows`].
 
 pub mod acceptor;
 pub mod application;
@@ -33,11 +33,13 @@ pub mod io_thread;
 pub mod keep_alive;
 pub mod listeners;
 pub mod pending;
+mod protocols;
 pub mod refusal;
 mod repeated;
 pub mod request;
 pub mod request_reader;
 pub mod response;
+pub mod response_headers;
 pub mod response_writer;
 pub mod scoreboard_rows;
 pub mod serve;

@@ -5,8 +5,8 @@ use std::os::fd::RawFd;
 use std::time::Duration;
 
 use super::application_headers::ApplicationHeaders;
-use super::date;
 use super::framing::Framing;
+use super::response_headers::{self, Persistence, Version};
 use super::response_writer::{PeerGone, ResponseWriter};
 use super::unlock::Unlock;
 use super::write_queue::{Block, Flow, WriteQueue};
@@ -66,10 +66,10 @@ pub struct Opening<'a> {
 #[derive(Default)]
 pub struct Response {
     state: State,
-    http: bool,
-    version10: bool,
+    protocol: Protocol,
+    version: Version,
     head_request: bool,
-    keep_alive: bool,
+    persistence: Persistence,
     framing: Framing,
     writer: ResponseWriter,
     /// The application has given more than its Content-Length.
@@ -90,17 +90,19 @@ impl Response {
     pub fn open(&mut self, opening: &Opening<'_>) {
         self.state = State::Open;
         self.writer.restart(opening.fd, opening.timeout);
-        self.http = opening.protocol == Protocol::Http;
-        // 1.0 if absent; any later version is answered with 1.1
-        self.version10 = opening.version.is_empty() || opening.version == b"HTTP/1.0";
+        self.protocol = opening.protocol;
+        self.version = Version::of_request(opening.version);
         self.head_request = opening.method == b"HEAD";
-        self.keep_alive = opening.keep_alive;
+        self.persistence = match opening.keep_alive {
+            true => Persistence::KeepAlive,
+            false => Persistence::Close,
+        };
         self.framing = Framing::Close;
         self.overlong = false;
         self.cut = false;
         self.sent = Sizes::default();
         self.app = -1;
-        self.head.restart(self.http);
+        self.head.restart(self.protocol);
     }
 
     /// Ends the response. Returns the bytes that the client has not taken.
@@ -153,7 +155,8 @@ impl Response {
     /// Whether the connection can take another request.
     #[inline]
     pub fn keeps_alive(&self) -> bool {
-        self.keep_alive && !self.cut && !self.is_broken() && !self.head.switches
+        let keep_alive = self.persistence == Persistence::KeepAlive;
+        keep_alive && !self.cut && !self.is_broken() && !self.head.switches
     }
 
     /// Body bytes that are missing to the Content-Length, if there is one.
@@ -200,6 +203,11 @@ impl Response {
         self.head_request || matches!(self.head.code(), 101 | 204 | 205 | 304)
     }
 
+    /// Whether a body of unknown length is sent in chunks.
+    fn chunks(&self) -> bool {
+        self.protocol == Protocol::Http && self.version == Version::Http11
+    }
+
     /// Writes the head into the buffer.
     #[inline]
     fn commit(&mut self) {
@@ -211,46 +219,24 @@ impl Response {
         self.framing = match self.head.content_length {
             _ if self.is_bodiless() => Framing::Bodiless,
             Some(length) => Framing::Length(length),
-            None if self.http && !self.version10 => Framing::Chunked,
+            None if self.chunks() => Framing::Chunked,
             None => Framing::Close,
         };
         let out = &mut self.writer.buffer;
         let begin = out.len();
-        out.extend_from_slice(if self.version10 {
-            b"HTTP/1.0 "
-        } else {
-            b"HTTP/1.1 "
-        });
+        out.extend_from_slice(self.version.status_line_start());
         out.extend_from_slice(&self.head.status);
         out.extend_from_slice(b"\r\n");
         out.extend_from_slice(&self.head.lines);
-        if self.http {
-            self.keep_alive &= !self.head.closes && self.framing != Framing::Close;
-            self.commit_http();
+        if self.protocol == Protocol::Http {
+            if self.head.closes || self.framing == Framing::Close {
+                self.persistence = Persistence::Close;
+            }
+            let (version, persistence) = (self.version, self.persistence);
+            response_headers::append(out, &self.head, self.framing, version, persistence);
         }
-        self.writer.buffer.extend_from_slice(b"\r\n");
+        out.extend_from_slice(b"\r\n");
         self.sent.head = (self.writer.buffer.len() - begin) as u64;
-    }
-
-    /// Writes the headers that belong to the server.
-    fn commit_http(&mut self) {
-        let out = &mut self.writer.buffer;
-        if !self.head.has_date {
-            out.extend_from_slice(b"Date: ");
-            date::append_now(out);
-            out.extend_from_slice(b"\r\n");
-        }
-        if self.framing == Framing::Chunked {
-            out.extend_from_slice(b"Transfer-Encoding: chunked\r\n");
-        }
-        if self.head.switches {
-            return;
-        }
-        match (self.keep_alive, self.version10) {
-            (false, _) => out.extend_from_slice(b"Connection: close\r\n"),
-            (true, true) => out.extend_from_slice(b"Connection: keep-alive\r\n"),
-            (true, false) => {}
-        }
     }
 
     // ── body ──
@@ -370,11 +356,11 @@ impl Response {
 
     /// Replaces a response that is not committed by this status and one line of text.
     pub fn fail(&mut self, status: u16, text: &str) {
-        self.keep_alive = false;
+        self.persistence = Persistence::Close;
         // both are valid
         let _ = self.head.start(status.to_string().as_bytes());
         let _ = self.head.add(b"Content-Type", b"text/plain; charset=utf-8");
-        if !self.http {
+        if self.protocol == Protocol::Uwsgi {
             self.head.append(b"Connection", b"close");
         }
         self.set_length(text.len() as u64);
@@ -389,7 +375,7 @@ impl Response {
     /// Ends a response that is committed and incomplete: the connection will be reset, so that the client notices.
     pub fn abort(&mut self) {
         self.cut = true;
-        self.keep_alive = false;
+        self.persistence = Persistence::Close;
         self.state = State::Complete;
     }
 

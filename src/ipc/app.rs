@@ -6,9 +6,10 @@ use crate::config::WorkerOptions;
 use crate::log::request_log::RequestLogSettings;
 
 /// The protocol of a listening socket.
-#[derive(Serialize, Deserialize, Debug, Clone, Copy, PartialEq, Eq)]
+#[derive(Serialize, Deserialize, Debug, Clone, Copy, Default, PartialEq, Eq)]
 pub enum Protocol {
     /// The binary uwsgi protocol.
+    #[default]
     Uwsgi,
     /// HTTP/1.1.
     Http,

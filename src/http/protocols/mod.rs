@@ -1,0 +1,67 @@
+//! The protocols of client connections: one file each reads its requests. The parsers are in `crate::protocol`.
+//!
+//! Another protocol is a parser there, a file here, and its rows in the two matches below. Its name is in `ipc::Protocol`,
+//! and the options that choose it are read in `net/listen_options.rs`.
+
+mod http;
+mod uwsgi;
+
+use std::io;
+use std::os::fd::RawFd;
+
+use super::connection::Connection;
+use super::refusal::Refusal;
+use super::request_reader::{RequestReader, Stage, Step};
+use super::settings::Limits;
+use crate::ipc::Protocol;
+use crate::protocol::uwsgi::HEADER;
+use crate::sys::stream;
+
+/// Bytes of one recv(2) of a uwsgi packet: its largest head and block of variables.
+const UWSGI_RECV: usize = HEADER + u16::MAX as usize;
+/// Bytes of one recv(2) of HTTP heads and chunks.
+const HTTP_RECV: usize = 64 << 10;
+/// Bytes of one recv(2) of a body with a length.
+const BODY_RECV: usize = 256 << 10;
+
+impl RequestReader {
+    /// One recv(2), into the buffer of the current stage.
+    #[inline]
+    pub(super) fn receive(&mut self, fd: RawFd, scratch: &mut Vec<u8>) -> io::Result<usize> {
+        match (&mut self.stage, self.protocol) {
+            (Stage::Head, Protocol::Uwsgi) => {
+                stream::recv_into(fd, &mut self.request.text, UWSGI_RECV)
+            }
+            (Stage::Head, Protocol::Http) | (Stage::Chunks { .. }, _) => {
+                stream::recv_into_bytes(fd, &mut self.raw, HTTP_RECV)
+            }
+            (Stage::Body { left, .. }, _) => {
+                scratch.clear();
+                let most = usize::try_from(*left).unwrap_or(usize::MAX);
+                stream::recv_into(fd, scratch, most.min(BODY_RECV))
+            }
+        }
+    }
+
+    /// Parses the bytes that were received last; those of a body are in `scratch`.
+    #[inline]
+    pub(super) fn parse(
+        &mut self,
+        connection: &Connection,
+        limits: &Limits,
+        scratch: &[u8],
+    ) -> Step {
+        match (&mut self.stage, self.protocol) {
+            (Stage::Head, Protocol::Uwsgi) => self.uwsgi_packet(limits),
+            (Stage::Head, Protocol::Http) => self.http_head(connection, limits),
+            (Stage::Body { spool, left }, _) => {
+                if let Err(error) = spool.push(scratch) {
+                    return Step::Refused(Refusal::spool_failed(&error));
+                }
+                *left = left.saturating_sub(scratch.len() as u64);
+                self.complete_if_body_is()
+            }
+            (Stage::Chunks { .. }, _) => self.chunks(limits),
+        }
+    }
+}
