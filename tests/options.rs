@@ -56,7 +56,7 @@ fn check(content: &str) -> (String, bool) {
 
 /// The lines of `--show-config`, without the first and the last line.
 fn shown(files: &[(&str, &str)], arguments: &[&str]) -> Vec<String> {
-    let arguments: Vec<&str> = ["--show-config"]
+    let arguments: Vec<&str> = ["--show-config", "--no-server"]
         .into_iter()
         .chain(arguments.iter().copied())
         .collect();
@@ -64,7 +64,9 @@ fn shown(files: &[(&str, &str)], arguments: &[&str]) -> Vec<String> {
     assert!(output.status.success(), "{}", text(&output.stderr));
     let text = text(&output.stdout);
     let lines = text
-        .strip_prefix(";uWSGI instance configuration\n[uwsgi]\nshow-config = true\n")
+        .strip_prefix(
+            ";uWSGI instance configuration\n[uwsgi]\nshow-config = true\nno-server = true\n",
+        )
         .unwrap();
     lines
         .strip_suffix(";end of configuration\n")
@@ -158,14 +160,13 @@ fn the_examples_of_the_migration_page_are_configurations() {
 
 #[test]
 fn all_faults_are_reported_at_once_with_their_lines() {
-    let (printed, content) = check(
-        "[uwsgi]\nthreads = auto\nvaccum = true\n\nhttp = :99999\nharakiri-queue-threshold = 3\n",
-    );
+    let (printed, content) =
+        check("[uwsgi]\nthreads = auto\nvaccum = true\n\nhttp = :99999\nxslt-ext = 3\n");
     assert!(!content);
     let lines: Vec<&str> = printed.lines().collect();
     assert_eq!(
         lines[0],
-        "site.ini:2: error: threads = auto: the value is not a whole number; write a number; in a file, %k is the number of CPU cores"
+        "site.ini:2: warning: threads = auto: the value is not a whole number; 0 is used, as in uWSGI; write a number; in a file, %k is the number of CPU cores"
     );
     assert_eq!(
         lines[1],
@@ -176,7 +177,7 @@ fn all_faults_are_reported_at_once_with_their_lines() {
         "site.ini:5: error: http = :99999: there is no port 99999; ports are 0 to 65535"
     );
     assert!(
-        lines[3].starts_with("site.ini:6: error: harakiri-queue-threshold is not supported; "),
+        lines[3].starts_with("site.ini:6: error: xslt-ext is not supported; "),
         "{}",
         lines[3]
     );
@@ -198,7 +199,7 @@ fn a_configuration_error_prevents_the_start_and_is_printed_on_standard_error() {
     let output = output(
         &[(
             "site.ini",
-            "[uwsgi]\nchmod-socket = 664 # group\nthreads = many",
+            "[uwsgi]\nchmod-socket = 664 # group\nthreads = -1",
         )],
         &["--ini", "site.ini"],
     );
@@ -254,12 +255,15 @@ fn the_last_value_wins_and_a_placeholder_is_the_first_value() {
 #[test]
 fn the_environment_comes_first() {
     let directory = directory(&[("site.ini", "[uwsgi]\nthreads = 2\n")]);
-    let output = ruwsgi(directory.path(), &["--show-config", "--ini", "site.ini"])
-        .env("UWSGI_HTTP_SOCKET", ":80")
-        .env("RUWSGI_THREADS", "9")
-        .env("UWSGI_RELOADS", "1")
-        .output()
-        .unwrap();
+    let output = ruwsgi(
+        directory.path(),
+        &["--show-config", "--no-server", "--ini", "site.ini"],
+    )
+    .env("UWSGI_HTTP_SOCKET", ":80")
+    .env("RUWSGI_THREADS", "9")
+    .env("UWSGI_RELOADS", "1")
+    .output()
+    .unwrap();
     let printed = text(&output.stdout);
     assert!(
         printed.contains("[uwsgi]\nhttp-socket = :80\nthreads = 9\n")
@@ -299,11 +303,14 @@ fn sections_includes_and_conditions_are_followed() {
 fn standard_input_can_be_a_configuration() {
     use std::io::Write;
     let directory = directory(&[]);
-    let mut child = ruwsgi(directory.path(), &["--show-config", "--ini", "-"])
-        .stdin(Stdio::piped())
-        .stdout(Stdio::piped())
-        .spawn()
-        .unwrap();
+    let mut child = ruwsgi(
+        directory.path(),
+        &["--show-config", "--no-server", "--ini", "-"],
+    )
+    .stdin(Stdio::piped())
+    .stdout(Stdio::piped())
+    .spawn()
+    .unwrap();
     child
         .stdin
         .take()
@@ -642,12 +649,11 @@ fn commands_provide_values_and_files_and_other_schemes_are_refused() {
 
 #[test]
 fn a_fallback_replaces_a_configuration_that_is_invalid_or_fails_to_start() {
-    const SECOND: &str =
-        "[uwsgi]\nprint = second\nshow-config = true\nfallback-config = second.ini\n";
+    const SECOND: &str = "[uwsgi]\nprint = second\nshow-config = true\nno-server = true\nfallback-config = second.ini\n";
     for (first, why) in [
         (
-            "threads = many\n",
-            "threads = many: the value is not a whole number",
+            "threads = -1\n",
+            "threads = -1: the number must not be negative",
         ),
         (
             "socket = /nonexistent/a.sock\nmodule = a\n",
@@ -667,7 +673,7 @@ fn a_fallback_replaces_a_configuration_that_is_invalid_or_fails_to_start() {
             "{out}"
         );
     }
-    let broken = "[uwsgi]\nthreads = many\nfallback-config = first.ini\n";
+    let broken = "[uwsgi]\nthreads = -1\nfallback-config = first.ini\n";
     let output = output(&[("first.ini", broken)], &["--ini", "first.ini"]);
     let err = text(&output.stderr);
     assert_eq!(

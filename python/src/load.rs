@@ -31,7 +31,7 @@ pub fn load(py: Python<'_>, spec: &AppSpec) -> Result<Apps, LoadFailure> {
     let mut loading = Loading {
         py,
         spec,
-        apps: Apps::new(spec.manage_script_name),
+        apps: Apps::new(spec.manage_script_name, !spec.no_default_app),
     };
     loading.main_app()?;
     for (point, what) in &spec.mounts {
@@ -49,6 +49,25 @@ pub fn load(py: Python<'_>, spec: &AppSpec) -> Result<Apps, LoadFailure> {
         ));
     }
     Ok(loading.apps)
+}
+
+/// Imports the modules of `shared-import`, in the zygote.
+///
+/// # Errors
+/// The first failure: one sentence, and Python's traceback.
+pub fn import_shared(py: Python<'_>, spec: &AppSpec) -> Result<(), LoadFailure> {
+    if spec.shared_imports.is_empty() {
+        return Ok(());
+    }
+    prepare(py, spec).map_err(|error| diagnose::raised(py, "the interpreter", &error))?;
+    for import in &spec.shared_imports {
+        fetch(
+            py,
+            &format!("shared-import = {import}"),
+            Origin::file_or_module(import),
+        )?;
+    }
+    Ok(())
 }
 
 /// Logs what did not go as configured and did not prevent the start.

@@ -5,8 +5,7 @@
 //! has removed from PATH_INFO, or that PATH_INFO still begins with. If there is none, and without that option, the web server's SCRIPT_NAME decides.
 //!
 //! A request for no mount point goes to the application without one (`module`, `wsgi-file`) or at `/`. If there is no
-//! such application, the response is 404, with one exception: without `manage-script-name` and SCRIPT_NAME the first
-//! mounted application serves it. Sites that send all requests to one mount point rely on that.
+//! such application, the first mounted one serves it, as in uWSGI; with `no-default-app` the response is 404.
 
 use pyo3::prelude::*;
 use ruwsgi::ipc::LoadFailure;
@@ -20,6 +19,8 @@ pub struct Apps {
     /// The first mounted application, an index into `mounts`.
     first: usize,
     manage_script_name: bool,
+    /// Whether the first mounted application serves the requests for no mount point.
+    has_default: bool,
     warnings: Vec<LoadFailure>,
 }
 
@@ -51,12 +52,13 @@ pub struct Choice<'a> {
 
 impl Apps {
     /// No applications yet.
-    pub fn new(manage_script_name: bool) -> Self {
+    pub fn new(manage_script_name: bool, has_default: bool) -> Self {
         Self {
             mounts: Vec::new(),
             root: None,
             first: 0,
             manage_script_name,
+            has_default,
             warnings: Vec::new(),
         }
     }
@@ -128,8 +130,7 @@ impl Apps {
                 choice
             });
         }
-        let is_unrouted = script_name.is_empty() && !self.manage_script_name;
-        let first = self.mounts.get(self.first).filter(|_| is_unrouted)?;
+        let first = self.mounts.get(self.first).filter(|_| self.has_default)?;
         Some(Choice {
             app: &first.app,
             script_name: None,

@@ -8,6 +8,7 @@ use std::sync::atomic::{AtomicBool, AtomicU32, Ordering::Relaxed};
 use ruwsgi::http::crowding;
 use ruwsgi::http::dispatch::Phase;
 use ruwsgi::http::engine::Engine;
+use ruwsgi::http::header_rules::HeaderRules;
 use ruwsgi::http::listeners::Listener;
 use ruwsgi::http::scoreboard_rows::ScoreboardRows;
 use ruwsgi::http::settings::{Limits, Settings, Timeouts};
@@ -123,10 +124,20 @@ fn settings(spec: &AppSpec) -> Settings {
         },
         timeouts: Timeouts {
             socket: options.socket_timeout,
+            send: options.so_send_timeout.unwrap_or(options.socket_timeout),
             keep_alive: options.http_keepalive,
         },
+        header_rules: header_rules(spec),
         request_log: serving.request_log.clone(),
     }
+}
+
+/// The changes to response headers; `None` if none are configured.
+fn header_rules(spec: &AppSpec) -> Option<Arc<HeaderRules>> {
+    let options = &spec.worker;
+    let rules = HeaderRules::new(&options.add_header, &options.del_header)
+        .collecting(&options.collect_header, &options.pull_header);
+    (!rules.is_empty()).then(|| Arc::new(rules))
 }
 
 /// What a worker starts with.

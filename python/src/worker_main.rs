@@ -8,7 +8,8 @@ use pyo3::prelude::*;
 use pyo3::types::{PyCFunction, PyDict};
 use ruwsgi::http::engine::Engine;
 use ruwsgi::http::io_thread::IoThread;
-use ruwsgi::ipc::{self, FromWorker};
+use ruwsgi::ipc::{self, AppSpec, FromWorker};
+use ruwsgi::sys::affinity;
 
 use crate::api::uwsgi_module;
 use crate::load::{self, Apps};
@@ -35,6 +36,7 @@ pub fn run(py: Python<'_>, start: WorkerStart, apps: Option<Apps>, errors: &Py<P
     if let Err(error) = start_watch::install(py) {
         tracing::warn!("worker {slot}: a slow start cannot be explained by its stack: {error}");
     }
+    confine(&start.spec, slot);
     let apps = match apps.map_or_else(|| load::load(py, &start.spec), Ok) {
         Ok(apps) => apps,
         Err(failure) => {
@@ -52,6 +54,20 @@ pub fn run(py: Python<'_>, start: WorkerStart, apps: Option<Apps>, errors: &Py<P
             tracing::error!("worker {slot} cannot start: {error}");
             ruwsgi::exit::FAILED
         }
+    }
+}
+
+/// Confines the worker to its CPUs (`cpu-affinity`).
+fn confine(spec: &AppSpec, slot: u32) {
+    let count = spec.worker.cpu_affinity;
+    if count == 0 {
+        return;
+    }
+    match affinity::confine(slot, count) {
+        Ok(cpus) => tracing::info!("worker {slot} runs on CPUs {cpus:?} (cpu-affinity = {count})"),
+        Err(error) => tracing::warn!(
+            "worker {slot}: cpu-affinity = {count} cannot be set: {error}; it runs on all CPUs"
+        ),
     }
 }
 
@@ -152,8 +168,14 @@ fn start_threads(
         // importing `threading` would cost a small application memory
         return Ok(Vec::new());
     }
-    let class = py.import("threading")?.getattr("Thread")?;
-    (1..worker.spec.serving.threads)
+    let threading = py.import("threading")?;
+    let class = threading.getattr("Thread")?;
+    let size = u64::from(worker.spec.worker.thread_stacksize) << 10;
+    let usual = match size {
+        0 => None,
+        size => Some(threading.call_method1("stack_size", (size,))?),
+    };
+    let threads = (1..worker.spec.serving.threads)
         .map(|core| {
             let (worker, apps, errors) = (worker.clone(), apps.clone(), errors.clone_ref(py));
             let name = format!("uWSGIWorker{}Core{core}", worker.slot);
@@ -168,5 +190,10 @@ fn start_threads(
             thread.call_method0("start")?;
             Ok(thread.unbind())
         })
-        .collect()
+        .collect();
+    if let Some(usual) = usual {
+        // the application's own threads keep the usual size
+        threading.call_method1("stack_size", (usual,))?;
+    }
+    threads
 }

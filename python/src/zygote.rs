@@ -135,6 +135,7 @@ fn prepare(py: Python<'_>, spec: &AppSpec) -> Result<(Option<Apps>, Py<PyAny>), 
     };
     let errors = streams::install(py).map_err(failed)?;
     uwsgi_module::install(py, spec, spec.is_a_reload).map_err(failed)?;
+    load::import_shared(py, spec)?;
     if spec.lazy {
         return Ok((None, errors));
     }

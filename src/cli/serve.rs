@@ -14,7 +14,7 @@ use crate::process::running_instance::RunningInstance;
 use super::output::{print_error, print_errors, say};
 use super::{fallback, vassals};
 
-/// Reads the configuration and serves; `--stop`, `--reload` and `--show-config` are done instead if given.
+/// Reads the configuration and serves; `--stop` and `--reload` are done instead if given.
 pub(super) fn serve(invocation: Invocation, vassal: &VassalEnvironment) -> ExitCode {
     let emperor = EmperorLink::new(vassal);
     if let Err(sentence) = vassals::run_start_hook(vassal) {
@@ -36,7 +36,10 @@ pub(super) fn serve(invocation: Invocation, vassal: &VassalEnvironment) -> ExitC
         return signal(file, Signal::SIGHUP);
     }
     if config.show_config() {
-        return say(&config_text(&config));
+        say(&config_text(&config));
+    }
+    if config.no_server() {
+        return ExitCode::SUCCESS;
     }
     if invocation.argv.len() < 2 && config.entries().is_empty() {
         return print_error(
@@ -95,7 +98,7 @@ fn load(invocation: Invocation) -> Result<(Config, Invocation, bool), Vec<Findin
     }
 }
 
-/// The effective configuration as uWSGI prints it. Unlike uWSGI, which goes on to serve, ruwsgi then exits.
+/// The options as given, in uWSGI's format.
 fn config_text(config: &Config) -> String {
     let lines: String = config
         .entries()

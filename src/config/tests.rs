@@ -169,18 +169,50 @@ fn values_are_read_by_their_types() {
 }
 
 #[test]
-fn a_value_that_does_not_parse_is_an_error_with_the_way_out() {
+fn a_number_ends_at_the_first_other_character_with_a_warning() {
     for (line, part) in [
         ("threads = auto", "%k"),
-        ("processes = -1", "negative"),
-        ("processes = \"4\"", "quotes"),
+        ("processes = \"4\"", "remove the quotes"),
         ("processes =", "the value is empty"),
-        ("socket-timeout = 5m", "whole seconds"),
-        ("buffer-size = 32k", "write 32768"),
-        ("buffer-size = 0", "more than 0"),
-        ("vacuum = n", "neither true nor false"),
-        ("vacuum = disable", "neither true nor false"),
+        ("vacuum = n", "neither true nor false; true is used"),
         ("vacuum = false # no", "a line of its own"),
+        ("log-slow = True", "0 is used, as in uWSGI"),
+        (
+            "socket-timeout = 5m",
+            "5 is used, as in uWSGI; write the time in whole seconds",
+        ),
+        ("harakiri = 30 # half a minute", "a comment after a value"),
+        ("buffer-size = 32k", "32768 is used, uWSGI reads 32"),
+        ("limit-post = 20M", "20971520 is used, uWSGI reads 20"),
+        ("reload-on-rss = 1G", "1024 is used, uWSGI reads 1"),
+        ("env = A=b # text", "a comment after a value"),
+    ] {
+        let config = good(&format!("[uwsgi]\n{line}\n"));
+        let said: Vec<String> = config.warnings().iter().map(ToString::to_string).collect();
+        assert!(
+            said.len() == 1 && said[0].contains(part),
+            "{line}: {said:?}"
+        );
+    }
+    let config = good("[uwsgi]\nthreads = auto\nlimit-post = 20M\nreload-on-rss = 1G\n");
+    assert_eq!((config.threads(), config.limit_post()), (1, 20 << 20));
+    assert_eq!(config.reload_on_rss(), Some(1 << 30));
+}
+
+#[test]
+fn a_socket_may_refer_to_a_shared_one() {
+    let config = good("[uwsgi]\nsocket = =1\nhttp = =0\nshared-socket = :80\nshared-socket = /a\n");
+    assert_eq!(config.socket()[0].to_string(), "/a");
+    assert_eq!(config.http()[0].to_string(), ":80");
+    let said = bad("[uwsgi]\nsocket = =1\nshared-socket = :80\n");
+    assert!(said.contains("the last one is =0"), "{said}");
+}
+
+#[test]
+fn a_value_that_does_not_parse_is_an_error_with_the_way_out() {
+    for (line, part) in [
+        ("processes = -1", "negative"),
+        ("buffer-size = 0", "more than 0"),
         ("chmod-socket = 8", "octal"),
         ("chmod-socket = 1777", "three octal digits"),
         ("mount = app.py", "="),

@@ -147,6 +147,26 @@ impl ApplicationHeaders {
         Ok(())
     }
 
+    /// Removes the headers for which `keep` is false; it gets name and value.
+    pub fn retain(&mut self, mut keep: impl FnMut(&[u8], &[u8]) -> bool) {
+        let lines = std::mem::take(&mut self.lines);
+        self.count = 0;
+        // a value has no line break: `add` has checked it
+        for line in lines.split_inclusive(|byte| *byte == b'\n') {
+            let line = line.strip_suffix(b"\r\n").unwrap_or(line);
+            let colon = line.iter().position(|byte| *byte == b':');
+            let (name, value) = line.split_at(colon.unwrap_or(line.len()));
+            let value = value.strip_prefix(b": ").unwrap_or_default();
+            if keep(name, value) {
+                self.append(name, value);
+            } else if name.eq_ignore_ascii_case(b"content-length") {
+                self.content_length = None;
+            } else if name.eq_ignore_ascii_case(b"date") {
+                self.has_date = false;
+            }
+        }
+    }
+
     /// Adds a header that is known to be valid.
     #[inline]
     pub fn append(&mut self, name: &[u8], value: &[u8]) {

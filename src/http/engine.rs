@@ -58,8 +58,13 @@ impl Engine {
         phase: Phase,
     ) -> io::Result<Self> {
         let threads = (0..settings.threads).map(|_| ThreadState::default());
+        let threads: Vec<_> = threads.collect();
+        for thread in &threads {
+            let rules = settings.header_rules.clone();
+            thread.response.lock().set_rules(rules);
+        }
         Ok(Self {
-            threads: threads.collect(),
+            threads,
             crowding: Crowding::new(settings.limits.connections),
             settings,
             scoreboard,

@@ -265,10 +265,11 @@ impl<C: Control> IoThread<C> {
             return;
         }
         let now = Instant::now();
+        let deadline = now + pending.timeout(&self.engine.settings.timeouts);
         self.entries[index] = Some(Entry {
             pending,
             since: now,
-            deadline: now + self.engine.settings.timeouts.socket,
+            deadline,
         });
         self.count += 1;
     }
@@ -295,7 +296,7 @@ impl<C: Control> IoThread<C> {
             return;
         };
         let settings = &self.engine.settings;
-        entry.deadline = Instant::now() + settings.timeouts.socket;
+        entry.deadline = Instant::now() + entry.pending.timeout(&settings.timeouts);
         let progress = match &mut entry.pending {
             Pending::Reading(incoming) => {
                 let Incoming { connection, reader } = &mut **incoming;

@@ -16,7 +16,8 @@
 //! * [`request`] and [`response`] are what an application sees.
 //!
 //! Where a new line belongs: a limit or a timeout in [`settings`]; a variable of HTTP requests in `http_environ`; what is
-//! refused, and how that is logged, in `protocols` and [`refusal`]; a header that the server adds in [`response_headers`];
+//! refused, and how that is logged, in `protocols` and [`refusal`]; a header that the server adds in [`response_headers`],
+//! one that the configuration adds in [`header_rules`];
 //! another protocol in `protocols`; a number on the scoreboard in [`scoreboard_rows`].
 
 pub mod acceptor;
@@ -28,6 +29,7 @@ mod date;
 pub mod dispatch;
 pub mod engine;
 mod framing;
+pub mod header_rules;
 mod http_environ;
 pub mod io_thread;
 pub mod keep_alive;

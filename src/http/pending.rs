@@ -2,9 +2,11 @@
 
 use std::sync::atomic::{AtomicBool, AtomicUsize, Ordering::SeqCst};
 use std::sync::{Mutex, MutexGuard, PoisonError};
+use std::time::Duration;
 
 use super::connection::Connection;
 use super::request_reader::RequestReader;
+use super::settings::Timeouts;
 use super::write_queue::WriteQueue;
 use crate::sys::epoll::Interest;
 use crate::sys::stream;
@@ -65,6 +67,14 @@ impl Pending {
             Self::Reading(incoming) => &incoming.connection,
             Self::Writing(outgoing) => &outgoing.connection,
             Self::Lingering(connection) => connection,
+        }
+    }
+
+    /// The longest time without progress.
+    pub fn timeout(&self, timeouts: &Timeouts) -> Duration {
+        match self {
+            Self::Writing(_) => timeouts.send,
+            Self::Reading(_) | Self::Lingering(_) => timeouts.socket,
         }
     }
 

@@ -238,6 +238,21 @@ impl Request {
         at
     }
 
+    /// Inserts variables before those that have arrived, so that the log finds them first.
+    #[inline]
+    pub fn prepend(&mut self, variables: &[(Vec<u8>, Vec<u8>)]) {
+        for (key, value) in variables {
+            let key_span = Span::new(self.text.len(), key.len());
+            self.text.extend_from_slice(key);
+            let value_span = Span::new(self.text.len(), value.len());
+            self.text.extend_from_slice(value);
+            self.vars.insert(0, (key_span, value_span));
+            if key == b"REMOTE_USER" {
+                self.known.remote_user = Some(value_span);
+            }
+        }
+    }
+
     /// Appends a variable that did not arrive in a block.
     #[inline]
     pub fn push(&mut self, key: &[u8], value: &[u8]) {

@@ -2,10 +2,12 @@
 
 use std::fs::File;
 use std::os::fd::RawFd;
+use std::sync::Arc;
 use std::time::Duration;
 
 use super::application_headers::ApplicationHeaders;
 use super::framing::Framing;
+use super::header_rules::HeaderRules;
 use super::response_headers::{self, Persistence, Version};
 use super::response_writer::{PeerGone, ResponseWriter};
 use super::unlock::Unlock;
@@ -82,9 +84,18 @@ pub struct Response {
     pub sent: Sizes,
     /// Number of the application that responds, for the log; -1 if none is found.
     pub app: i32,
+    /// Changes to the headers of every response.
+    rules: Option<Arc<HeaderRules>>,
+    /// Request variables that the rules have set.
+    pub collected: Vec<(Vec<u8>, Vec<u8>)>,
 }
 
 impl Response {
+    /// Sets the changes to the headers of every response.
+    pub fn set_rules(&mut self, rules: Option<Arc<HeaderRules>>) {
+        self.rules = rules;
+    }
+
     /// Begins the response to a request.
     #[inline]
     pub fn open(&mut self, opening: &Opening<'_>) {
@@ -102,6 +113,7 @@ impl Response {
         self.cut = false;
         self.sent = Sizes::default();
         self.app = -1;
+        self.collected.clear();
         self.head.restart(self.protocol);
     }
 
@@ -212,6 +224,9 @@ impl Response {
     #[inline]
     fn commit(&mut self) {
         self.state = State::Committed;
+        if let Some(rules) = &self.rules {
+            rules.apply(&mut self.head, &mut self.collected);
+        }
         if self.head.code() == 205 {
             // without it a client would expect chunks, or the end of the connection (RFC 9110, 15.3.6)
             self.head.append(b"Content-Length", b"0");

@@ -85,7 +85,7 @@ impl Thread<'_> {
             version: reader.request.protocol(),
             method: reader.request.method(),
             keep_alive: reader.keep_alive && !self.engine.is_leaving(),
-            timeout: self.engine.settings.timeouts.socket,
+            timeout: self.engine.settings.timeouts.send,
         });
     }
 
@@ -108,6 +108,7 @@ impl Thread<'_> {
         let flow = response.flush_nonblocking();
         let micros = self.engine.scoreboard.finish(self.number, &response);
         if self.log.is_some() {
+            self.acceptor.reader.request.prepend(&response.collected);
             self.log_request(&connection, &response, micros);
         }
         connection.served += 1;

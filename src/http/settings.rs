@@ -1,7 +1,9 @@
 //! What the engine is configured with.
 
+use std::sync::Arc;
 use std::time::Duration;
 
+use super::header_rules::HeaderRules;
 use crate::log::request_log::RequestLogSettings;
 
 /// Settings of a connection engine.
@@ -13,6 +15,8 @@ pub struct Settings {
     pub limits: Limits,
     /// How long a client is waited for.
     pub timeouts: Timeouts,
+    /// Changes to the headers of every response.
+    pub header_rules: Option<Arc<HeaderRules>>,
     /// Which requests are logged, and how.
     pub request_log: RequestLogSettings,
 }
@@ -37,6 +41,8 @@ pub struct Limits {
 pub struct Timeouts {
     /// The longest silence in the middle of a request or a response (`socket-timeout`).
     pub socket: Duration,
+    /// The longest time without progress while a response is written (`so-send-timeout`).
+    pub send: Duration,
     /// The longest wait for the next request of an HTTP connection (`http-keepalive`).
     pub keep_alive: Duration,
 }

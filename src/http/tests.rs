@@ -316,8 +316,10 @@ fn settings(threads: u32) -> Settings {
         },
         timeouts: Timeouts {
             socket: PATIENCE,
+            send: PATIENCE,
             keep_alive: PATIENCE,
         },
+        header_rules: None,
         request_log: RequestLogSettings::default(),
     }
 }

@@ -43,6 +43,8 @@ pub struct AppSpec {
     pub mounts: Vec<(String, String)>,
     /// `manage-script-name`.
     pub manage_script_name: bool,
+    /// `no-default-app`: no application serves the requests for no mount point.
+    pub no_default_app: bool,
     /// `need-app`: without an application the start fails.
     pub need_app: bool,
     /// `lazy-apps`: import in the worker, after the fork.
@@ -55,6 +57,8 @@ pub struct AppSpec {
     pub pyargv: Vec<String>,
     /// `pyimport`: modules (or `.py` files) imported before the application.
     pub imports: Vec<String>,
+    /// `shared-import`: modules (or `.py` files) imported before the workers are forked.
+    pub shared_imports: Vec<String>,
     /// `warmup`: paths requested once in the zygote before it forks.
     pub warmup: Vec<String>,
     /// Every configured option, for `uwsgi.opt`.

@@ -326,9 +326,10 @@ fn serving(generation: &Generation) -> String {
 
 /// Enters the directory of the application.
 fn enter(config: &Config, invocation: &config::Invocation) -> Result<()> {
-    let base = match config.chroot() {
-        Some(_) => Path::new("/"),
-        None => &invocation.cwd,
+    let base = match (config.chroot(), config.force_cwd()) {
+        (Some(_), _) => Path::new("/").to_owned(),
+        (None, Some(directory)) if invocation.reloading => invocation.cwd.join(directory),
+        (None, _) => invocation.cwd.clone(),
     };
     let directory = base.join(config.chdir().unwrap_or_default());
     std::env::set_current_dir(&directory).with_context(|| {

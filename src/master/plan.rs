@@ -36,6 +36,8 @@ pub(super) struct Plan {
     pub(super) directory: PathBuf,
     /// The zygote's complete environment.
     pub(super) environment: Vec<(OsString, OsString)>,
+    /// Optimization level of the interpreter (`optimize`).
+    pub(super) optimize: u32,
     /// `limit-as`, bytes.
     pub(super) address_space: Option<u64>,
     /// `worker-reload-mercy`.
@@ -72,6 +74,7 @@ impl Plan {
             module,
             directory,
             environment,
+            optimize: config.optimize(),
             address_space: config.limit_as(),
             mercy: mercy(config),
             harakiri: harakiri(config),
@@ -139,6 +142,7 @@ fn app(config: &Config, is_a_reload: bool, sockets: &[Rc<BoundSocket>]) -> AppSp
         callable: owned(config.callable()),
         mounts: config.mount().to_vec(),
         manage_script_name: config.manage_script_name(),
+        no_default_app: config.no_default_app(),
         need_app: config.need_app(),
         lazy: config.lazy_apps() || config.lazy(),
         pythonpath: config.pythonpath().to_vec(),
@@ -150,6 +154,7 @@ fn app(config: &Config, is_a_reload: bool, sockets: &[Rc<BoundSocket>]) -> AppSp
             .map(str::to_owned)
             .collect(),
         imports: config.pyimport().to_vec(),
+        shared_imports: config.shared_import().to_vec(),
         warmup: config.warmup().to_vec(),
         options: options(config),
         is_a_reload,
@@ -218,7 +223,7 @@ fn request_log(config: &Config) -> RequestLogSettings {
             all: !config.disable_logging(),
             client_errors: config.log_4xx(),
             server_errors: config.log_5xx(),
-            slow_ms: config.log_slow().map(u64::from),
+            slow_ms: config.log_slow().filter(|limit| *limit > 0).map(u64::from),
             big: config.log_big(),
             zero: config.log_zero(),
             sendfile: config.log_sendfile(),

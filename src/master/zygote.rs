@@ -51,6 +51,10 @@ pub(super) fn spawn(plan: &Plan) -> io::Result<(Pid, OwnedFd)> {
     let (ours, theirs) = packet::pair()?;
     let module = plan.module.file();
     let mut command = Command::new(&plan.interpreter);
+    // -O or -OO; an environment variable would apply to the programs that the application starts, too
+    for _ in 0..plan.optimize.min(2) {
+        command.arg("-O");
+    }
     command
         .arg("-c")
         .arg(BOOTSTRAP)

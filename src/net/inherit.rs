@@ -52,7 +52,8 @@ pub(super) fn inherit_others(
             _ => {}
         }
     }
-    if !numbers.contains(&0) && inherited_socket::check_listening(0).is_ok() {
+    if !options.skips_zero && !numbers.contains(&0) && inherited_socket::check_listening(0).is_ok()
+    {
         numbers.push(0);
     }
     numbers

@@ -13,6 +13,8 @@ pub(super) struct ListenOptions {
     pub(super) addresses: Vec<(Address, Protocol)>,
     /// The protocol of sockets that are inherited and not configured.
     pub(super) protocol: Protocol,
+    /// Whether descriptor 0 is not used even if it listens (`skip-zero`).
+    pub(super) skips_zero: bool,
     /// `listen`.
     pub(super) backlog: Option<u32>,
     /// Mode and owner of Unix sockets.
@@ -45,6 +47,7 @@ impl ListenOptions {
         Ok(Self {
             addresses,
             protocol,
+            skips_zero: config.skip_zero(),
             backlog: config.listen(),
             permissions: SocketPermissions::new(config)?,
             tcp: TcpSettings {

@@ -26,6 +26,7 @@ fn options(addresses: &[Address]) -> ListenOptions {
             .map(|address| (address.clone(), Protocol::Uwsgi))
             .collect(),
         protocol: Protocol::Uwsgi,
+        skips_zero: true,
         backlog: None,
         permissions: SocketPermissions::default(),
         tcp: TcpSettings::default(),

@@ -2,6 +2,7 @@
 //!
 //! `unsafe` stands here, in `shared/` and in the Python crate, and nowhere else.
 
+pub mod affinity;
 pub mod backlog;
 pub mod capability;
 pub(crate) mod cgroup;

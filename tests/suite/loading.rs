@@ -419,21 +419,26 @@ fn an_application_mounted_at_the_root_serves_all_other_paths() {
 }
 
 #[test]
-fn a_path_outside_all_mount_points_is_not_found() {
-    if differs(
-        "A path outside all mount points gets 404; uWSGI passes it to the first application.",
-    ) {
-        return;
-    }
+fn a_path_outside_all_mount_points_is_for_the_first_application() {
     let site = Site::empty();
-    site.write("one.py", &answering("'one'"));
-    let server = site
-        .server()
-        .set("manage-script-name", "true")
+    let shown = "environ['SCRIPT_NAME'], environ['PATH_INFO']";
+    site.write("one.py", &answering(&format!("'one', {shown}")));
+    site.write("two.py", &answering(&format!("'two', {shown}")));
+    let launch = site.server().set("manage-script-name", "true");
+    let launch = launch
         .set("mount", "/one=one.py")
-        .start();
-    server.get("/one").expect_text("one");
-    server.get("/other").expect(404);
+        .set("worker-mount", "/two=two.py");
+    let server = launch.clone().start();
+    server.get("/two/x").expect_text("('two', '/two', '/x')");
+    server.get("/other").expect_text("('one', '', '/other')");
+    drop(server);
+    let server = launch.set("no-default-app", "true").start();
+    server.get("/two/x").expect_text("('two', '/two', '/x')");
+    if !differs(
+        "With no-default-app a path outside all mount points gets 404; in uWSGI it gets 500.",
+    ) {
+        server.get("/other").expect(404);
+    }
 }
 
 #[test]

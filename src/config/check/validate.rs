@@ -33,7 +33,10 @@ pub(crate) fn check(gathered: RawOptions) -> Result<Config, Report> {
         customs,
         strict,
     };
-    for entry in &entries {
+    // socket = =0 refers to a shared socket that may follow
+    let is_shared = |entry: &&Entry| SHARED_SOCKETS.contains(&entry.name.as_str());
+    let (first, then): (Vec<_>, Vec<_>) = entries.iter().partition(is_shared);
+    for entry in first.into_iter().chain(then) {
         check.entry(entry);
     }
     let Check {
@@ -95,6 +98,22 @@ fn app_name(config: &Config) -> String {
         .to_owned()
 }
 
+/// The options whose values are listening sockets.
+const SOCKETS: [&str; 3] = ["socket", "http-socket", "http"];
+/// The names of the option that the others refer to by its position.
+const SHARED_SOCKETS: [&str; 2] = ["shared-socket", "undeferred-shared-socket"];
+
+fn no_shared_socket(count: usize) -> Fault {
+    let fault = Fault::new(match count {
+        0 => "there is no shared socket".to_owned(),
+        count => format!(
+            "there is no shared socket of this number; the last one is ={}",
+            count - 1
+        ),
+    });
+    fault.hint("write the address itself, or add shared-socket with the address")
+}
+
 struct Check {
     config: Config,
     report: Report,
@@ -134,11 +153,32 @@ impl Check {
         if name != "log-format" {
             self.unresolved(entry);
         }
-        match self.config.set(name, &entry.value) {
+        match self.set(name, &entry.value) {
             Ok(None) => {}
             Ok(Some(remark)) => self.warn(entry, remark.of(&entry.name, &entry.value)),
             Err(fault) => self.error(entry, fault.of(&entry.name, &entry.value)),
         }
+    }
+
+    /// Sets an option. In a list of sockets `=0` is the first shared socket.
+    fn set(&mut self, name: &str, value: &str) -> Result<Option<Fault>, Fault> {
+        if !SOCKETS.contains(&name) || !value.contains('=') {
+            return self.config.set(name, value);
+        }
+        let shared = self.config.shared_socket();
+        let resolved: Result<Vec<String>, Fault> = value
+            .split(',')
+            .map(|part| match part.trim().strip_prefix('=') {
+                None => Ok(part.to_owned()),
+                Some(number) => number
+                    .parse::<usize>()
+                    .ok()
+                    .and_then(|number| shared.get(number))
+                    .map(ToString::to_string)
+                    .ok_or_else(|| no_shared_socket(shared.len())),
+            })
+            .collect();
+        self.config.set(name, &resolved?.join(","))
     }
 
     /// Warns of a placeholder or a variable without a value.

@@ -112,7 +112,7 @@ fn a_file_of_uwsgi_is_cleaned_with_a_comment_for_each_change() {
     let written = migrate(
         Origin::Uwsgi,
         "\u{feff}# my site\r\n[uwsgi]\r\nmaster = true\nbase = /srv\nchdir = %(base)/app\nmodule = a # the app\nprocesses = 4 ; all\nvacuum = true\ndie-on-term = true\nvaccum = true\n\
-         chmod_socket = 666\nthreads = 2\nsocket = /run/a.sock\nlegion = x\nthreads = many\n",
+         chmod_socket = 666\nthreads = 2\nsocket = /run/a.sock\nlegion = x\nthreads = -2\n",
     );
     for line in [
         "# my site",
@@ -124,11 +124,11 @@ fn a_file_of_uwsgi_is_cleaned_with_a_comment_for_each_change() {
         "did you mean vacuum?\n# vaccum = true",
         "# chmod-socket = 666",
         "# not supported, ruwsgi has no clusters of instances: legion = x",
-        "# error: the value is not a whole number",
+        "# error: the number must not be negative",
     ] {
         assert!(written.contains(line), "{line}\n---\n{written}");
     }
-    let config = good(&written.replace("threads = many\n", ""));
+    let config = good(&written.replace("threads = -2\n", ""));
     assert_eq!(config.warnings(), []);
     assert_eq!((config.processes(), config.chdir()), (4, Some("/srv/app")));
 }

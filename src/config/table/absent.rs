@@ -25,9 +25,6 @@ pub(crate) static ABSENT: &[Row] = &[
         "scgi-modifier1", "scgi-modifier2", "raw-socket", "raw-modifier1", "raw-modifier2", "puwsgi-socket",
     ], Value, "use socket or http-socket, with nginx in front for other protocols"),
     Row::absent(&[
-        "shared-socket", "undeferred-shared-socket", "map-socket",
-    ], Value, "use socket with the address: sockets are bound before privileges are dropped"),
-    Row::absent(&[
         "fastrouter-harakiri", "forkptyrouter-harakiri", "rawrouter-harakiri", "sslrouter-harakiri",
     ], Value, "harakiri is the timeout of every request; remove this option"),
     Row::absent(&["harakiri-graceful-signal"], Value,
@@ -47,12 +44,12 @@ pub(crate) static ABSENT: &[Row] = &[
     Row::absent(&[
         "if-hostname-match", "if-not-hostname-match",
     ], Value, "use if-hostname, or if-env with a variable that is set on the host"),
-    Row::absent(&["skip-zero"], Nothing, "remove this option"),
     Row::absent(&[
-        "force-gateway", "no-fd-passing", "no-server", "command-mode", "use-abort", "clock-list",
+        "force-gateway", "no-fd-passing", "command-mode", "use-abort", "clock-list",
         "clocks-list", "plugins-list", "plugin-list", "dump-options", "cflags", "dot-h", "config-py",
     ], Nothing, "remove this option"),
     Row::absent(&["pause", "suspend", "resume"], Value, "stop the instance instead"),
+    Row::absent(&["map-socket"], Value, "every worker serves every socket; use one instance per socket"),
     Row::absent(&["cgi-mode"], Nothing, "ruwsgi serves Python applications only").short('c'),
     Row::absent(&["abstract-socket"], Nothing, "write the name as @name").short('a'),
     Row::absent(&[
@@ -73,7 +70,6 @@ pub(crate) static ABSENT: &[Row] = &[
         "signal-timer", "timer", "signal-rbtimer", "rbtimer", "rpc-max", "py-sharedarea", "webdav-lock-cache", "spooler-import",
         "spooler-py-import", "spooler-pyimport", "spooler-python-import",
     ], Value, "use a separate task queue or cache, for example Celery or Redis"),
-    Row::absent(&["exit-on-reload"], Nothing, "stop the instance and start it again"),
     Row::absent(&[
         "persistent-ipcsem", "cache-no-expire", "cache-report-freed-items", "cache-use-last-modified", "spooler-ordered",
         "spooler-quiet",
@@ -121,11 +117,10 @@ pub(crate) static ABSENT: &[Row] = &[
         "subscriptions-credentials-check", "subscription-algo", "subscribe-to", "st", "subscribe", "subscribe2", "subscribe-freq",
         "subscription-tolerance", "subscribe-with-modifier1", "snmp-community",
     ], Value, "subscriptions are not supported: list the instances in nginx"),
-    Row::absent(&["so-send-timeout", "socket-send-timeout", "so-write-timeout", "socket-write-timeout"], Nothing, "use socket-timeout"),
     Row::absent(&[
         "socket-sndbuf", "socket-rcvbuf", "tcp-fast-open", "tcp-fastopen",
     ], Value, "the settings of the kernel apply; remove this option"),
-    Row::absent(&["limit-nproc", "prio", "cpu-affinity"], Value, "use systemd: LimitNPROC=, Nice=, CPUAffinity="),
+    Row::absent(&["limit-nproc", "prio"], Value, "use systemd: LimitNPROC=, Nice="),
     Row::absent(&["reload-on-fd", "brutal-reload-on-fd"], Value, "workers are not replaced for open descriptors; remove this option"),
     Row::absent(&["ksm"], Maybe, "use systemd: LimitNPROC=, LimitNOFILE=, Nice=, CPUAffinity="),
     Row::absent(&["never-swap"], Nothing, "use systemd: LimitNPROC=, LimitNOFILE=, Nice=, CPUAffinity="),
@@ -134,7 +129,7 @@ pub(crate) static ABSENT: &[Row] = &[
     ], Value, "mules, spoolers and uWSGI signals are not supported; touch-reload and fs-reload reload the instance"),
     Row::absent(&["touch-logrotate"], Value, "let logrotate rename the log, and reopen it with touch-logreopen"),
     Row::absent(&["propagate-touch"], Nothing, "set touch-reload with this file in each vassal"),
-    Row::absent(&["no-default-app", "ignore-script-name", "vhost", "vhost-host"], Nothing, "use mount, or one instance per site"),
+    Row::absent(&["ignore-script-name", "vhost", "vhost-host"], Nothing, "use mount, or one instance per site"),
     Row::absent(&[
         "catch-exceptions", "reload-on-exception",
     ], Nothing, "an exception gets a 500 and is logged with its traceback; remove this option"),
@@ -187,12 +182,6 @@ pub(crate) static ABSENT: &[Row] = &[
     Row::absent(&["log-truncate"], Nothing, "use logrotate with copytruncate"),
     Row::absent(&["log-maxsize", "log-backupname"], Value, "use logrotate, and reopen the log with touch-logreopen"),
     Row::absent(&["log-prefix"], Maybe, "every line names the process that writes it"),
-    Row::absent(&["master-as-root", "drop-after-init", "drop-after-apps"], Nothing, "privileges are dropped before application code runs"),
-    Row::absent(&["force-cwd"], Value, "use chdir"),
-    Row::absent(&["worker-mount"], Value, "use mount"),
-    Row::absent(&[
-        "thread-stacksize", "threads-stacksize", "thread-stack-size", "threads-stack-size",
-    ], Value, "the system's stack size applies: see ulimit -s"),
     Row::absent(&[
         "route", "route-host", "route-uri", "route-qs", "route-remote-addr", "route-user-agent", "route-remote-user", "route-referer",
         "route-label", "route-if", "route-if-not", "route-run", "final-route", "final-route-status", "final-route-host",
@@ -213,9 +202,6 @@ pub(crate) static ABSENT: &[Row] = &[
     Row::absent(&[
         "chunked-input-limit", "chunked-input-timeout",
     ], Value, "chunked bodies are always decoded; use limit-post and socket-timeout"),
-    Row::absent(&[
-        "add-header", "rem-header", "del-header", "collect-header", "response-header-collect", "pull-header", "response-headers-limit",
-    ], Value, "set it in the application or in nginx"),
     Row::absent(&[
         "check-static", "static-check", "static-map", "static-map2", "static-skip-ext", "static-index", "static-safe",
         "static-cache-paths", "static-cache-paths-name", "mimefile", "mime-file", "static-expires-type", "static-expires-type-mtime",
@@ -309,8 +295,6 @@ pub(crate) static ABSENT: &[Row] = &[
     ], Value, "use module with a WSGI callable"),
     Row::absent(&["test"], Value, "use module with a WSGI callable").short('J'),
     Row::absent(&["pymodule-alias", "post-pymodule-alias"], Value, "set the alias in the application"),
-    Row::absent(&["shared-import", "shared-pyimport", "shared-py-import", "shared-python-import"], Value, "use import"),
-    Row::absent(&["optimize"], Value, "write env = PYTHONOPTIMIZE=1").short('O'),
     Row::absent(&["paste-logger", "start_response-nodelay"], Nothing, "use module with a WSGI callable"),
     Row::absent(&["no-site"], Nothing, "name the interpreter by the option python"),
     Row::absent(&["pyshell", "pyshell-oneshot"], Maybe, "run the Python interpreter directly"),

@@ -198,6 +198,21 @@ pub(crate) static ACCEPTED: &[Row] = &[
         Value,
         "there is no router process: socket-timeout limits the client, harakiri the application",
     ),
+    Row::accepted(
+        &["master-as-root"],
+        Nothing,
+        "the master drops its privileges after it has bound its sockets",
+    ),
+    Row::accepted(
+        &["drop-after-init", "drop-after-apps"],
+        Nothing,
+        "privileges are dropped before the application is loaded: its files must be readable by uid",
+    ),
+    Row::accepted(
+        &["response-headers-limit"],
+        Value,
+        "the size of a response head is not limited",
+    ),
     Row::accepted(&["log-date", "logdate"], Maybe, "every log line has a date"),
     Row::accepted(
         &["http-auto-chunked"],

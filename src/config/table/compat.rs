@@ -86,8 +86,8 @@ pub(crate) fn page() -> String {
         "
 `master`, `enable-threads` and `single-interpreter` are off by default in uWSGI and always on in ruwsgi.
 
-uWSGI ignores unknown names; ruwsgi reports them with a suggestion. A number option with a text that is not a number is
-an error in ruwsgi and 0 in uWSGI; a switch that is neither true nor false is an error in ruwsgi and true in uWSGI.
+uWSGI ignores unknown names; ruwsgi reports them with a suggestion. It warns of texts that are read otherwise than they look:
+a number with other characters behind it, and a switch that is neither true nor false.
 [configuration.md](configuration.md) lists the other differences in reading a configuration,
 [differences.md](differences.md) the differences at run time.
 ",

@@ -17,8 +17,9 @@ use crate::config::values::hook::{
 };
 use crate::config::values::kinds::{
     AnyText, Assignment, BlockSize, BufferThreshold, Bytes, Capabilities, CompatMode, Count,
-    Keepalive, LineFormat, ListenAddress, Megabytes, Mount, Number, OptionalSwitch, Ownership,
-    Path, Percent, Protocol, Scaling, Seconds, SocketMode, Switch, Text, Umask, Variable, Workers,
+    HeaderLine, HeaderVariable, Keepalive, LineFormat, ListenAddress, Megabytes, Mount, Number,
+    OptionalSwitch, Ownership, Path, Percent, Protocol, Scaling, Seconds, SocketMode, Switch, Text,
+    Umask, Variable, Workers,
 };
 use crate::config::values::limit::{CpuLimit, MemoryLimit, TasksLimit};
 use crate::config::values::schedule::{Cron, Cron2, UniqueCron};
@@ -140,6 +141,10 @@ options! {
             "Removes sockets and pid files when the instance stops.";
         so_keepalive "so-keepalive": One<Switch>,
             "Enables TCP keep-alive probes (SO_KEEPALIVE).";
+        shared_socket "shared-socket" ["undeferred-shared-socket"]: Many<ListenAddress>,
+            "Address that socket, http-socket and http refer to by its position: socket = =0 is the first one.";
+        skip_zero "skip-zero": One<Switch>,
+            "Does not serve on descriptor 0, which is otherwise used if it is a listening socket.";
         reuse_port "reuse-port": One<Switch>,
             "Binds TCP sockets with SO_REUSEPORT, so that several instances can share a port.";
     }
@@ -156,6 +161,16 @@ options! {
             "Maximum size of a request body in bytes; 0 is no limit.";
         socket_timeout "socket-timeout" -'z' worker(Duration): One<Seconds> = "4",
             "Timeout of each read from and write to a client, within a request or a response.";
+        add_header "add-header" worker(Vec<(String, String)>): Many<HeaderLine>,
+            "Header to add to every response: NAME: VALUE. Over HTTP, Connection: close closes each connection after its response.";
+        del_header "del-header" ["rem-header"] worker(Vec<String>): Many<Text>,
+            "Name of a header to remove from the responses of the application.";
+        collect_header "collect-header" ["response-header-collect"] worker(Vec<(String, String)>): Many<HeaderVariable>,
+            "A response header and a request variable that gets its value, for the request log: %(var.NAME).";
+        pull_header "pull-header" worker(Vec<(String, String)>): Many<HeaderVariable>,
+            "As collect-header, and removes the header from the response.";
+        so_send_timeout "so-send-timeout" ["socket-send-timeout", "so-write-timeout", "socket-write-timeout"] worker(Option<Duration>): Maybe<Seconds>,
+            "Timeout of a write to a client that takes nothing; default: socket-timeout.";
         http_keepalive "http-keepalive" worker(Duration): One<Keepalive> = "5",
             "Timeout of an idle HTTP connection; 0 closes it after each response, 1 or no value means 5.";
     }
@@ -244,6 +259,10 @@ options! {
             "Suffix of process names.";
         max_fd "max-fd" worker(Option<u32>): Maybe<Number>,
             "Maximum number of open descriptors per process; more than the hard limit needs root. Default: the hard limit, for the processes of ruwsgi; commands and forks of the application keep the soft limit.";
+        cpu_affinity "cpu-affinity" worker(u32): One<Number> = "0",
+            "Number of CPUs for each worker: worker 1 runs on the first ones, worker 2 on the next ones; 0 is all CPUs.";
+        thread_stacksize "thread-stacksize" ["threads-stacksize", "thread-stack-size", "threads-stack-size"] worker(u32): One<Number> = "0",
+            "Stack size of the threads beside the first one, in KiB; 0 is that of the system.";
         limit_as "limit-as": Maybe<Megabytes>,
             "Maximum address space of a process, in MiB.";
     }
@@ -254,8 +273,10 @@ options! {
             "Python file of the application.";
         callable "callable": Maybe<Text>,
             "Name of the application in its module or file; default: application.";
-        mount "mount": Many<Mount>,
+        mount "mount" ["worker-mount"]: Many<Mount>,
             "Application below a path: /point=module:callable or /point=file.py.";
+        no_default_app "no-default-app": One<Switch>,
+            "A request for no mount point gets a 404; by default the first application serves it.";
         manage_script_name "manage-script-name": One<Switch>,
             "Moves the mount point from PATH_INFO to SCRIPT_NAME.";
         need_app "need-app": One<OptionalSwitch> = "true",
@@ -274,6 +295,12 @@ options! {
             "Arguments in sys.argv after the program name, separated by spaces.";
         pyimport "pyimport" ["import", "py-import", "python-import"]: Many<Text>,
             "Additional module to import.";
+        optimize "optimize" -'O': One<Number> = "0",
+            "Optimization level of the interpreter: 1 removes assertions, 2 also docstrings.";
+        shared_import "shared-import" ["shared-pyimport", "shared-py-import", "shared-python-import"]: Many<Text>,
+            "As pyimport, but once before the workers are forked, also with lazy-apps.";
+        force_cwd "force-cwd": Maybe<Path>,
+            "Directory that a reload begins in, instead of the one in which the instance was started; chdir is relative to it.";
         warmup "warmup": Many<Text>,
             "Path to request once before the workers are forked, so that they share the memory of what it loads.";
         env "env": Many<Variable>,
@@ -360,12 +387,16 @@ options! {
             "Alias of touch-reload: no reload interrupts service.";
         touch_chain_reload "touch-chain-reload": Many<Path>,
             "Alias of touch-reload: no reload interrupts service.";
+        exit_on_reload "exit-on-reload": One<Switch>,
+            "A reload stops the instance with status 0, so that its service manager starts it again.";
         stop "stop": Maybe<Path>,
             "Stops the instance whose process id is in this file.";
         reload "reload": Maybe<Path>,
             "Reloads the instance whose process id is in this file.";
         show_config "show-config": One<Switch>,
-            "Prints the options as given and exits.";
+            "Prints the options as given. The verb show-config prints the effective ones and exits.";
+        no_server "no-server": One<Switch>,
+            "Exits with status 0 when the configuration is read; with show-config it is printed.";
         compat "compat": Maybe<CompatMode>,
             "Server whose defaults apply: uwsgi restores the defaults that ruwsgi changes.";
         strict "strict": One<Switch>,

@@ -121,7 +121,8 @@ fn foreign_notation(text: &str) -> Option<Fault> {
     }
     if text.starts_with('=') {
         return Some(
-            Fault::new("shared sockets are not supported").hint("write the address itself"),
+            Fault::new("the value is the number of a shared socket")
+                .hint("write the address itself"),
         );
     }
     if text.contains(".*:") {

@@ -7,6 +7,7 @@ use crate::log::request_log::{Piece, parse_format};
 
 use super::address::Address;
 use super::choice::{self, Compat, Owner, ScalingAlgorithm, Wire};
+use super::header;
 use super::number;
 use super::setting::{Parsed, Takes, Value};
 use super::text;
@@ -90,7 +91,7 @@ copied!(
 );
 copied!(
     /// A size in bytes.
-    Bytes: u64, "BYTES", Takes::Value, |text| number::whole(text, &["b", "bytes"])
+    Bytes: u64, "BYTES", Takes::Value, number::bytes
 );
 copied!(
     /// A size in MiB, stored in bytes.
@@ -217,6 +218,37 @@ impl Value for LineFormat {
     }
 }
 
+/// Declares a type whose values are pairs of texts.
+macro_rules! pair {
+    ($(#[$doc:meta])* $name:ident, $arg:literal, $parse:expr) => {
+        $(#[$doc])*
+        pub(crate) struct $name;
+
+        impl Value for $name {
+            type Stored = (String, String);
+            type Ref<'a> = &'a (String, String);
+            const ARG: &'static str = $arg;
+
+            fn parse(text: &str) -> Parsed<(String, String)> {
+                ($parse)(text)
+            }
+
+            fn get(stored: &(String, String)) -> &(String, String) {
+                stored
+            }
+        }
+    };
+}
+
+pair!(
+    /// A response header: `NAME: VALUE`.
+    HeaderLine, "NAME: VALUE", header::line
+);
+pair!(
+    /// A response header and a request variable: `HEADER VARIABLE`.
+    HeaderVariable, "HEADER VARIABLE", header::and_variable
+);
+
 /// A name and a value: `NAME=VALUE`.
 pub(crate) struct Assignment;
 
@@ -251,6 +283,7 @@ impl Value for Variable {
             return Ok(((name.to_owned(), None), Some(fault)));
         }
         let ((name, value), remark) = text::assignment(text)?;
+        let remark = remark.or_else(|| text::without_comment(&value).1);
         Ok(((name, Some(value)), remark))
     }
 

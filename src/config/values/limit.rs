@@ -2,7 +2,6 @@
 
 use crate::config::finding::Fault;
 
-use super::number::not_a_number;
 use super::setting::{Parsed, Value};
 use super::text::{before_comment, without_comment};
 
@@ -181,7 +180,12 @@ fn tasks(text: &str) -> Result<u64, Fault> {
 
 fn number(text: &str, digits: &str) -> Result<u64, Fault> {
     if digits.is_empty() || !digits.bytes().all(|byte| byte.is_ascii_digit()) {
-        return Err(not_a_number(before_comment(text).unwrap_or(text)));
+        let value = before_comment(text).unwrap_or(text);
+        return Err(match value {
+            "" => Fault::new("the value is empty").hint("write a number"),
+            _ if value.starts_with('-') => Fault::new("the number must not be negative"),
+            _ => Fault::new("the value is not a whole number"),
+        });
     }
     // the kernel uses signed numbers
     match digits.parse::<u64>() {

@@ -7,12 +7,18 @@ use crate::config::finding::Fault;
 use super::setting::Parsed;
 use super::text::{before_comment, comment_remark, without_comment};
 
-/// A whole number; one of the `units`, or a comment, may follow it.
+/// A whole number; one of the `units`, or a comment, may follow it. As in uWSGI the number ends at the first other
+/// character, and is 0 if there is none; that gets a remark.
 pub(crate) fn whole(text: &str, units: &[&str]) -> Parsed<u64> {
     let end = text.bytes().take_while(u8::is_ascii_digit).count();
     let (digits, rest) = text.split_at(end);
     if digits.is_empty() {
-        return Err(not_a_number(text));
+        return match text.strip_prefix('-') {
+            Some(digits) if digits.starts_with(|first: char| first.is_ascii_digit()) => {
+                Err(Fault::new("the number must not be negative"))
+            }
+            _ => Ok((0, Some(read_as(0, text)))),
+        };
     }
     let number = digits
         .parse::<u64>()
@@ -30,24 +36,49 @@ pub(crate) fn whole(text: &str, units: &[&str]) -> Parsed<u64> {
             Some(Fault::new("the unit is not needed").hint(format!("write {number}"))),
         ));
     }
-    Err(not_a_number(text))
+    Ok((number, Some(read_as(number, text))))
 }
 
-/// The fault for a text that is not a whole number.
-pub(crate) fn not_a_number(text: &str) -> Fault {
+/// The remark about a text that is not a whole number, and the number that is used.
+fn read_as(number: u64, text: &str) -> Fault {
     let unquoted = text.trim_matches(['"', '\'']);
-    match text {
-        "" => Fault::new("the value is empty").hint("write a number"),
-        "auto" => Fault::new("the value is not a whole number")
-            .hint("write a number; in a file, %k is the number of CPU cores"),
-        _ if text.starts_with('-') => Fault::new("the number must not be negative"),
-        _ if unquoted != text => {
-            Fault::new("the value is not a whole number").hint("remove the quotes")
-        }
-        _ => Fault::new(
-            "the value is not a whole number (uWSGI stops reading at the first other character)",
-        ),
+    if text.is_empty() {
+        return Fault::new("the value is empty, which is read as 0").hint("write a number");
     }
+    let fault = Fault::new(format!(
+        "the value is not a whole number; {number} is used, as in uWSGI"
+    ));
+    match text {
+        "auto" => fault.hint("write a number; in a file, %k is the number of CPU cores"),
+        _ if unquoted != text => fault.hint("remove the quotes"),
+        _ => fault,
+    }
+}
+
+/// A size in bytes. K, M and G, which uWSGI does not know, multiply it; that gets a remark.
+pub(crate) fn bytes(text: &str) -> Parsed<u64> {
+    let (value, _) = without_comment(text);
+    let Some(bytes) = multiplied(value) else {
+        return whole(text, &["b", "bytes"]);
+    };
+    let digits: String = value.chars().take_while(char::is_ascii_digit).collect();
+    let fault = Fault::new(format!(
+        "the unit is bytes: {bytes} is used, uWSGI reads {digits}"
+    ));
+    Ok((bytes, Some(fault.hint(format!("write {bytes}")))))
+}
+
+/// The bytes of a size with a unit: K, M or G, which B or iB may follow.
+fn multiplied(text: &str) -> Option<u64> {
+    let end = text.bytes().take_while(u8::is_ascii_digit).count();
+    let (digits, unit) = text.split_at(end);
+    let shift = match unit.trim_start().to_ascii_lowercase().as_str() {
+        "k" | "kb" | "kib" => 10,
+        "m" | "mb" | "mib" => 20,
+        "g" | "gb" | "gib" => 30,
+        _ => return None,
+    };
+    digits.parse::<u64>().ok()?.checked_mul(1 << shift)
 }
 
 /// A whole number of at most `i32::MAX`.
@@ -62,7 +93,8 @@ pub(crate) fn small(text: &str, units: &[&str]) -> Parsed<u32> {
 /// A count of at least 1; 0 is read as 1.
 pub(crate) fn count(text: &str) -> Parsed<u32> {
     match small(text, &[])? {
-        (0, _) => Ok((1, Some(Fault::new("0 is read as 1")))),
+        (0, None) => Ok((1, Some(Fault::new("0 is read as 1")))),
+        (0, Some(remark)) => Ok((1, Some(remark.or_hint("0 is read as 1")))),
         parsed => Ok(parsed),
     }
 }
@@ -90,11 +122,22 @@ pub(crate) fn percent(text: &str) -> Parsed<u32> {
 pub(crate) fn seconds(text: &str) -> Parsed<Duration> {
     let (number, remark) = small(text, &["s", "sec", "secs", "second", "seconds"])
         .map_err(|fault| fault.or_hint("write the time in whole seconds"))?;
+    let remark = remark.map(|remark| remark.or_hint("write the time in whole seconds"));
     Ok((Duration::from_secs(number.into()), remark))
 }
 
 /// A size in MiB; the result is in bytes.
 pub(crate) fn megabytes(text: &str) -> Parsed<u64> {
+    if let Some(bytes) = multiplied(text)
+        .filter(|bytes| *bytes >= 1 << 30 && text.to_ascii_lowercase().contains('g'))
+    {
+        let megabytes = bytes >> 20;
+        let fault = Fault::new(format!(
+            "the unit is MiB: {megabytes} is used, uWSGI reads {}",
+            bytes >> 30
+        ));
+        return Ok((bytes, Some(fault.hint(format!("write {megabytes}")))));
+    }
     let (number, remark) = whole(text, &["m", "mb", "mib"])?;
     match number.checked_mul(1 << 20) {
         Some(bytes) => Ok((bytes, remark)),
@@ -105,10 +148,7 @@ pub(crate) fn megabytes(text: &str) -> Parsed<u64> {
 /// The size of the block of request variables, from 1 to 65535 bytes: the uwsgi protocol has 16 bits for it.
 pub(crate) fn block_size(text: &str) -> Parsed<u32> {
     const MAX: u64 = 65535;
-    let (number, remark) = whole(text, &["b", "bytes"]).map_err(|fault| match kilobytes(text) {
-        Some(bytes) => fault.hint(format!("the unit is bytes: write {bytes}")),
-        None => fault,
-    })?;
+    let (number, remark) = bytes(text)?;
     match u32::try_from(number.min(MAX)) {
         Ok(0) => Err(Fault::new("the size must be more than 0")),
         Ok(size) if number > MAX => Ok((
@@ -122,15 +162,6 @@ pub(crate) fn block_size(text: &str) -> Parsed<u32> {
     }
 }
 
-/// The bytes of a size with the unit K, KB or KiB.
-fn kilobytes(text: &str) -> Option<u64> {
-    let digits = text.trim_end_matches(['k', 'K', 'b', 'B', 'i']);
-    if digits.len() == text.len() {
-        return None;
-    }
-    digits.parse::<u64>().ok()?.checked_mul(1024)
-}
-
 /// A size in bytes for `post-buffering`; uWSGI reads words such as `true` as 0.
 pub(crate) fn buffer_threshold(text: &str) -> Parsed<u64> {
     match text.to_ascii_lowercase().as_str() {
@@ -139,7 +170,7 @@ pub(crate) fn buffer_threshold(text: &str) -> Parsed<u64> {
             Some(Fault::new("the value is read as 0, as in uWSGI").hint("write a size in bytes")),
         )),
         "false" | "no" | "off" => Ok((0, None)),
-        _ => whole(text, &["b", "bytes"]),
+        _ => bytes(text),
     }
 }
 

@@ -54,6 +54,16 @@ const KEYS: &[&str] = &[
     "minute", "hour", "day", "month", "week", "unique", "harakiri", "name",
 ];
 
+/// The outcome of setting a field.
+enum Set {
+    /// There is no field of this name.
+    Unknown,
+    /// The value is one of the field's.
+    Valid,
+    /// The value is none of the field's; the remark says what it means.
+    Doubtful(Fault),
+}
+
 impl Schedule {
     /// A field with its minimum and maximum.
     fn field(&mut self, name: &str) -> Option<(&mut i32, i32, i32)> {
@@ -67,30 +77,31 @@ impl Schedule {
         }
     }
 
-    /// Sets a field; returns false for an unknown field.
-    fn set(&mut self, name: &str, text: &str) -> Result<bool, Fault> {
+    /// Sets a field.
+    fn set(&mut self, name: &str, text: &str) -> Result<Set, Fault> {
         let Some((field, lowest, highest)) = self.field(name) else {
-            return Ok(false);
+            return Ok(Set::Unknown);
         };
         let Ok(value) = text.parse::<i32>() else {
             let fault = Fault::new(format!("the {name} {} is not a number", shortened(text)));
             return Err(fault.hint("write -1 for any value, -5 for every fifth value"));
         };
-        let exists = (lowest..=highest).contains(&value) || (-highest..0).contains(&value);
-        if !exists {
-            let fault = Fault::new(format!(
-                "there is no {name} {value}, so the command would never run"
-            ));
-            return Err(fault.hint(format!(
-                "write {lowest} to {highest}, -1 for any value, or -5 for every fifth value"
-            )));
-        }
         *field = if name == "week" && value == 7 {
             0
         } else {
             value
         };
-        Ok(true)
+        if (lowest..=highest).contains(&value) || (-highest..0).contains(&value) {
+            return Ok(Set::Valid);
+        }
+        // as in uWSGI, only 0 is a multiple of a larger number
+        let fault = Fault::new(match (value, lowest) {
+            (..0, 0) => format!("the {name} {value} is the {name} 0, as in uWSGI"),
+            _ => format!("there is no {name} {value}, so the command never runs, as in uWSGI"),
+        });
+        Ok(Set::Doubtful(fault.hint(format!(
+            "write {lowest} to {highest}, -1 for any value, or -5 for every fifth value"
+        ))))
     }
 
     /// The schedule of a name such as `@daily`: crontab(5).
@@ -137,6 +148,7 @@ impl Task {
             return Task::new(schedule, command);
         }
         let mut schedule = Schedule::ALWAYS;
+        let mut doubt = None;
         let mut rest = text;
         for name in ["minute", "hour", "day", "month", "week"] {
             let (word, after) = rest.split_once(char::is_whitespace).unwrap_or((rest, ""));
@@ -146,10 +158,13 @@ impl Task {
                         .hint("write minute hour day month week command, with -1 for any value"),
                 );
             }
-            schedule.set(name, word)?;
+            if let Set::Doubtful(remark) = schedule.set(name, word)? {
+                doubt.get_or_insert(remark);
+            }
             rest = after.trim_start();
         }
-        Task::new(schedule, rest)
+        let (task, remark) = Task::new(schedule, rest)?;
+        Ok((task, doubt.or(remark)))
     }
 
     /// `key=value,... command`; the keys are optional.
@@ -162,7 +177,7 @@ impl Task {
             return Task::new(Schedule::ALWAYS, text);
         }
         let mut schedule = Schedule::ALWAYS;
-        let (mut unique, mut harakiri, mut named) = (false, None, None);
+        let (mut unique, mut harakiri, mut named, mut doubt) = (false, None, None, None);
         for (key, value) in pairs(first)? {
             match key.as_str() {
                 "unique" => unique = switch(&value).map_err(|fault| fault.of(&key, &value))?.0,
@@ -175,11 +190,11 @@ impl Task {
                         "clusters of instances (legions) are not supported",
                     ));
                 }
-                field => {
-                    if !schedule.set(field, &value)? {
-                        return Err(unknown_key(field, KEYS));
-                    }
-                }
+                field => match schedule.set(field, &value)? {
+                    Set::Valid => {}
+                    Set::Doubtful(remark) => doubt = Some(remark),
+                    Set::Unknown => return Err(unknown_key(field, KEYS)),
+                },
             }
         }
         let (task, remark) = Task::new(schedule, after)?;
@@ -191,7 +206,7 @@ impl Task {
                 harakiri,
                 ..task
             },
-            remark,
+            doubt.or(remark),
         ))
     }
 }
@@ -286,13 +301,26 @@ mod tests {
     }
 
     #[test]
-    fn what_could_never_run_is_refused() {
+    fn a_value_outside_of_its_field_gets_a_remark() {
         for (text, part) in [
-            ("60 0 -1 -1 -1 x", "no minute 60"),
+            ("60 0 -1 -1 -1 x", "no minute 60, so the command never runs"),
             ("0 24 -1 -1 -1 x", "no hour 24"),
             ("0 0 0 -1 -1 x", "no day 0"),
             ("0 0 -1 13 -1 x", "no month 13"),
             ("0 0 -1 -1 8 x", "no week 8"),
+            ("-1440 -1 -1 -1 -1 x", "the minute -1440 is the minute 0"),
+        ] {
+            let remark = Cron::parse(text).unwrap().1.unwrap();
+            assert!(remark.what.contains(part), "{text}: {}", remark.what);
+        }
+        let (task, remark) = Cron2::parse("minute=-1440 cmd").unwrap();
+        assert_eq!(task.schedule.minute, -1440);
+        assert!(remark.unwrap().what.contains("the minute 0"));
+    }
+
+    #[test]
+    fn what_is_no_schedule_is_refused() {
+        for (text, part) in [
             ("*/5 * * * * x", "*/5 is not a number"),
             ("0 0 -1 -1", "fewer than five fields"),
             ("0 0 -1 -1 -1", "the value is empty"),
@@ -303,7 +331,6 @@ mod tests {
         for (text, part) in [
             ("minute=1,legion=x cmd", "clusters"),
             ("minute=1,weak=2 cmd", "unknown key weak"),
-            ("minute=61 cmd", "no minute 61"),
         ] {
             let fault = Cron2::parse(text).unwrap_err();
             assert!(fault.what.contains(part), "{text}: {}", fault.what);

@@ -57,20 +57,25 @@ pub(crate) fn non_empty(text: &str) -> Parsed<String> {
     Ok((text.to_owned(), remark))
 }
 
-/// A boolean: `true`, `on`, `yes`, `1` or nothing; `false`, `off`, `no` or `0`.
+/// A boolean: `true`, `on`, `yes`, `1` or nothing; `false`, `off`, `no` or `0`. As in uWSGI any other text is true; that
+/// gets a remark.
 pub(crate) fn switch(text: &str) -> Parsed<bool> {
     let (value, remark) = without_comment(text);
     match value.to_ascii_lowercase().as_str() {
         "" | "true" | "on" | "yes" | "1" => Ok((true, remark)),
-        "false" | "off" | "no" | "0" if remark.is_some() => Err(Fault::new(
-            "uWSGI reads this as true, because the comment is part of the value",
-        )
-        .hint("put the comment on a line of its own")),
+        "false" | "off" | "no" | "0" if remark.is_some() => {
+            let fault = Fault::new("this is read as true, as in uWSGI, because of the comment");
+            Ok((
+                true,
+                Some(fault.hint("put the comment on a line of its own")),
+            ))
+        }
         "false" | "off" | "no" | "0" => Ok((false, None)),
-        _ => Err(
-            Fault::new("the value is neither true nor false (uWSGI reads it as true)")
-                .hint("write true or false"),
-        ),
+        _ => {
+            let fault =
+                Fault::new("the value is neither true nor false; true is used, as in uWSGI");
+            Ok((true, Some(fault.hint("write true or false"))))
+        }
     }
 }
 

@@ -36,9 +36,14 @@ impl EventSource for Requests {
     }
 
     fn tick(&self, master: &mut Master, now: Instant) {
-        if master.phase.is_started() && !master.reloads.is_loading() {
-            master.start_reload(now);
+        if !master.phase.is_started() || master.reloads.is_loading() {
+            return;
         }
+        if master.reloads.can_start() && master.instance.config().exit_on_reload() {
+            master.stop("a reload was requested (exit-on-reload)", now);
+            return;
+        }
+        master.start_reload(now);
     }
 }
 
