@@ -13,19 +13,13 @@ use ruwsgi::sys::{fork_guard, thread};
 
 use crate::{deadline, python, stacks};
 
-/// The process in which [`double`] returns.
-pub enum Side {
-    /// The zygote, with the worker's process id.
-    Zygote(i32),
-    /// The worker.
-    Worker,
-}
-
-/// Forks a worker, with CPython's fork hooks, which reseed `random` among others.
+/// Forks a worker, with CPython's fork hooks, which reseed `random` among others. Returns in both processes; the result is
+/// the worker's process id in the zygote, and 0 in the worker. The worker calls `begin` before any Python runs in it, and
+/// exits if that returns false.
 ///
 /// # Errors
 /// Those of pipe(2) and of either fork(2).
-pub fn double(py: Python<'_>) -> io::Result<Side> {
+pub fn double(py: Python<'_>, begin: impl FnOnce() -> bool) -> io::Result<i32> {
     let (mut reader, mut writer) = io::pipe()?;
     // SAFETY: the interpreter is attached, and each BeforeFork below is followed by its After in either process.
     unsafe { ffi::PyOS_BeforeFork() };
@@ -41,9 +35,12 @@ pub fn double(py: Python<'_>) -> io::Result<Side> {
             let result = fork_guard::exempt(|| unsafe { thread::fork() });
             if let Ok(0) = result {
                 drop((reader, writer));
+                if !begin() {
+                    thread::exit_now(0);
+                }
                 // SAFETY: as above; this is the worker.
                 unsafe { ffi::PyOS_AfterFork_Child() };
-                return Ok(Side::Worker);
+                return Ok(0);
             }
             let word = match result {
                 Ok(pid) => pid,
@@ -66,7 +63,7 @@ pub fn double(py: Python<'_>) -> io::Result<Side> {
             result?;
             match i32::from_ne_bytes(word) {
                 errno @ ..0 => Err(io::Error::from_raw_os_error(-errno)),
-                pid => Ok(Side::Zygote(pid)),
+                pid => Ok(pid),
             }
         }
     }

@@ -43,6 +43,7 @@ impl Control for ParentLink {
 
     fn receive(&mut self, engine: &Engine) -> bool {
         match ipc::receive::<ToWorker>(self.worker.link().as_fd()) {
+            Ok(Some((ToWorker::Begin, _))) => {}
             Ok(Some((ToWorker::Serve, _))) => engine.start_accepting(),
             Ok(Some((ToWorker::Retire, _))) => {
                 engine.retire();

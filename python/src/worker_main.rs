@@ -29,7 +29,6 @@ pub fn run(py: Python<'_>, start: WorkerStart, apps: Option<Apps>, errors: &Py<P
     let (slot, lazy) = (start.slot, apps.is_none());
     ruwsgi::log::rename(format!("worker {slot}"));
     python::set_title(&start.spec, &format!("worker {slot}"));
-    uwsgi_module::WORKER.store(slot, Relaxed);
     if let Some(row) = start.board.worker(start.row) {
         row.pid.store(std::process::id() as i32, Relaxed);
     }

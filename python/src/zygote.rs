@@ -8,7 +8,7 @@ use std::io;
 use std::os::fd::{AsFd, FromRawFd, OwnedFd};
 
 use pyo3::prelude::*;
-use ruwsgi::ipc::{self, AppSpec, FromZygote, LoadFailure, ToZygote};
+use ruwsgi::ipc::{self, AppSpec, FromZygote, LoadFailure, ToWorker, ToZygote};
 use ruwsgi::shared::scoreboard::Scoreboard;
 use ruwsgi::sys::fork_guard;
 use ruwsgi::sys::private_fd::PrivateFd;
@@ -16,7 +16,7 @@ use ruwsgi::sys::rlimit;
 use ruwsgi::sys::thread;
 
 use crate::api::uwsgi_module;
-use crate::fork::{self, Side};
+use crate::fork;
 use crate::load::{self, Apps};
 use crate::python;
 use crate::worker::WorkerStart;
@@ -50,7 +50,7 @@ pub fn main(py: Python<'_>, channel_fd: i32) -> i32 {
     }
 }
 
-fn serve_forks(py: Python<'_>, channel: PrivateFd) -> io::Result<i32> {
+fn serve_forks(py: Python<'_>, mut channel: PrivateFd) -> io::Result<i32> {
     ruwsgi::sys::stream::close_on_exec(channel.as_fd())?;
     let Some(load) = receive_load_request(&channel)? else {
         return Ok(ruwsgi::exit::OK);
@@ -91,15 +91,18 @@ fn serve_forks(py: Python<'_>, channel: PrivateFd) -> io::Result<i32> {
             hold,
             link: link.into(),
         };
-        match fork::double(py) {
-            Ok(Side::Zygote(pid)) => {
-                ipc::send(channel.as_fd(), &FromZygote::Forked { row, pid }, &[])?
-            }
-            Ok(Side::Worker) => {
-                // the master must notice when the zygote's end is closed
-                drop(channel);
-                return Ok(run_worker(py, request, load, apps, &errors));
-            }
+        let mut inherited = Some(channel);
+        let forked = fork::double(py, || {
+            // the master must notice when the zygote's end is closed
+            inherited = None;
+            begin(&request)
+        });
+        let Some(kept) = inherited else {
+            return Ok(run_worker(py, request, load, apps, &errors));
+        };
+        channel = kept;
+        match forked {
+            Ok(pid) => ipc::send(channel.as_fd(), &FromZygote::Forked { row, pid }, &[])?,
             Err(error) => {
                 let errno = error.raw_os_error().unwrap_or(libc::EIO);
                 ipc::send(channel.as_fd(), &FromZygote::ForkFailed { row, errno }, &[])?;
@@ -158,7 +161,22 @@ struct ForkRequest {
     link: PrivateFd,
 }
 
-/// Runs a worker, right after the fork; returns its exit status.
+/// Waits, right after the fork and before any Python runs, until the worker's id is free; then the process has it. False
+/// if the master is gone.
+fn begin(request: &ForkRequest) -> bool {
+    loop {
+        match ipc::receive::<ToWorker>(request.link.as_fd()) {
+            Ok(Some((ToWorker::Begin, _))) => break,
+            Ok(Some((ToWorker::Log, fds))) => ruwsgi::sys::stdio::write_output_to_first(fds),
+            Ok(Some(_)) => {}
+            Ok(None) | Err(_) => return false,
+        }
+    }
+    uwsgi_module::become_worker(request.slot);
+    true
+}
+
+/// Runs a worker; returns its exit status.
 fn run_worker(
     py: Python<'_>,
     request: ForkRequest,

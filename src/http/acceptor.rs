@@ -19,6 +19,7 @@ use super::pending::{Incoming, Pending};
 use super::request_reader::{RequestReader, Step};
 use super::thread_state::ThreadState;
 use crate::ipc::Protocol;
+use crate::sys::clock::monotonic_micros;
 use crate::sys::epoll::Epoll;
 use crate::sys::stream;
 
@@ -111,6 +112,8 @@ impl<'e> Acceptor<'e> {
     fn drain(&mut self, phase: Phase, epoll: Option<&Epoll>) -> Option<Next> {
         let engine = self.engine;
         let reading = engine.inbox.reading_count();
+        // the I/O thread closes them, too, but not as soon
+        engine.close_idle(monotonic_micros());
         let idle = engine.idle_count();
         let has_events = !self.events.is_empty();
         if reading == 0 && engine.dispatch.ready_count() == 0 && idle == 0 && !has_events {

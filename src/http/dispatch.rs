@@ -15,7 +15,7 @@ pub enum Phase {
     Held,
     /// Accepting connections.
     Serving,
-    /// Accepting no more: finishes the requests that have begun; idle connections keep their timeout.
+    /// Accepting no more: finishes the requests that have begun; idle connections are closed after a moment.
     Retiring,
     /// Accepting no more: finishes the requests that have begun; idle connections are closed at once.
     Stopping,

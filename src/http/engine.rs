@@ -3,6 +3,7 @@
 use std::collections::HashSet;
 use std::io;
 use std::sync::{Mutex, MutexGuard, PoisonError};
+use std::time::Duration;
 
 use super::connection::Connection;
 use super::crowding::{Candidate, Crowding};
@@ -21,6 +22,9 @@ use crate::sys::stream;
 
 /// Number of different once-only messages that are remembered: clients choose some of them.
 const WARNINGS: usize = 300;
+/// Timeout of idle HTTP connections of an engine that leaves. A client that sends its next request meanwhile gets the
+/// response, with `Connection: close`. The worker's replacement waits for its exit, so the time is short.
+const IDLE_GRACE: Duration = Duration::from_millis(100);
 
 /// A connection engine: accepts connections, reads their requests, and sends the responses.
 ///
@@ -94,10 +98,12 @@ impl Engine {
         self.dispatch.advance(Phase::Serving);
     }
 
-    /// Accepts no more: the requests that have begun are finished, and idle connections keep their timeout.
+    /// Accepts no more: the requests that have begun are finished, and idle connections are closed after [`IDLE_GRACE`].
     pub fn retire(&self) {
         self.dispatch.advance(Phase::Retiring);
         self.listeners.unwatch();
+        let limit = monotonic_micros() + micros(IDLE_GRACE);
+        self.keep_alive().limit_deadlines(limit);
     }
 
     /// Accepts no more: the requests that have begun are finished, and idle connections are closed.
@@ -151,13 +157,15 @@ impl Engine {
         let Some(epoll) = &self.listeners.epoll else {
             return;
         };
-        let timeout = if connection.served == 0 {
+        let timeout = if self.is_leaving() {
+            IDLE_GRACE
+        } else if connection.served == 0 {
             self.settings.timeouts.socket
         } else {
             self.settings.timeouts.keep_alive
         };
         let now_us = monotonic_micros();
-        let deadline_us = now_us + timeout.as_micros() as u64;
+        let deadline_us = now_us + micros(timeout);
         let (fd, old_token) = (connection.raw_fd(), connection.token);
         let several_threads = self.threads.len() > 1;
         // of several threads that share the epoll only one may see the event
@@ -256,4 +264,8 @@ impl Engine {
             .lock()
             .unwrap_or_else(PoisonError::into_inner)
     }
+}
+
+fn micros(time: Duration) -> u64 {
+    time.as_micros() as u64
 }

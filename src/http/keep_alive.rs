@@ -96,6 +96,15 @@ impl KeepAlive {
             .collect()
     }
 
+    /// Lets no idle connection wait longer than until `deadline_us`.
+    pub fn limit_deadlines(&mut self, limit_us: u64) {
+        for slot in &mut self.slots {
+            if let Slot::Idle { deadline_us, .. } = slot {
+                *deadline_us = limit_us.min(*deadline_us);
+            }
+        }
+    }
+
     /// Tokens of the idle connections whose deadline has passed at `now_us`.
     pub fn expired(&self, now_us: u64) -> Vec<usize> {
         let expired =

@@ -7,9 +7,11 @@ use super::load_failure::LoadFailure;
 /// A message of the master to a worker, over the leash.
 #[derive(Serialize, Deserialize, Debug, Clone, Copy, PartialEq, Eq)]
 pub enum ToWorker {
+    /// The worker id is free: start. A worker runs no Python before.
+    Begin,
     /// Start accepting (it was forked with `hold`).
     Serve,
-    /// Accept no more connections, finish the requests in flight, exit. Idle connections keep their timeout.
+    /// Accept no more connections, finish the requests in flight, exit. Idle connections are closed after a moment.
     Retire,
     /// As [`ToWorker::Retire`], for the stop of the instance: idle connections are closed at once.
     Stop,

@@ -83,7 +83,7 @@ fn cause(death: &Death) -> Cause {
             Exit::Status(exit::OK | exit::RETIRED),
         ) => Cause::Requested,
         (SlotState::Leaving { .. } | SlotState::Killed { .. }, _) => Cause::DuringExit,
-        (SlotState::Starting { .. }, _) => Cause::BeforeReady,
+        (SlotState::Parked { .. } | SlotState::Starting { .. }, _) => Cause::BeforeReady,
         _ => Cause::Unexpected,
     }
 }

@@ -5,7 +5,7 @@ use std::time::Duration;
 
 use crate::config::Config;
 
-/// A growing worker is replaced this long before it would reach its limit: its successor starts meanwhile.
+/// A growing worker is replaced this long before it would reach its limit: it finishes its requests meanwhile.
 const SUCCESSOR_TIME: Duration = Duration::from_millis(500);
 /// Times between two checks.
 const SHORTEST_CHECK: Duration = Duration::from_millis(20);

@@ -42,6 +42,8 @@ pub(super) struct Plan {
     pub(super) address_space: Option<u64>,
     /// `worker-reload-mercy`.
     pub(super) mercy: Duration,
+    /// `worker-id-timeout`.
+    pub(super) id_timeout: Duration,
     /// `harakiri`.
     pub(super) harakiri: Option<Duration>,
     pub(super) limits: Limits,
@@ -77,6 +79,7 @@ impl Plan {
             optimize: config.optimize(),
             address_space: config.limit_as(),
             mercy: mercy(config),
+            id_timeout: config.worker_id_timeout(),
             harakiri: harakiri(config),
             limits: limits(config),
             hooks_after_load: !hooks::Phase::PostApp.is_empty(config),

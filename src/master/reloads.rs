@@ -56,6 +56,14 @@ impl Reloads {
         matches!(self.stage, ReloadStage::Loading(_))
     }
 
+    /// The mode of the reload whose generation loads or takes over.
+    pub(super) fn mode(&self) -> ReloadMode {
+        match self.stage {
+            ReloadStage::Loading(mode) => mode,
+            ReloadStage::Idle | ReloadStage::Hooks(_) => ReloadMode::Graceful,
+        }
+    }
+
     /// The mode of the reload whose hooks run.
     pub(super) fn in_hooks(&self) -> Option<ReloadMode> {
         match self.stage {

@@ -139,6 +139,14 @@ pub(super) fn recycled(
     );
 }
 
+/// A worker gets an id while another process that has it has not exited.
+pub(super) fn id_is_shared(worker_id: u32, old: Pid, new: Pid, timeout: Duration) {
+    tracing::warn!(
+        "worker {worker_id}: two processes have this worker_id for now: pid {old} has not exited within {} s (worker-id-timeout), and pid {new} replaces it",
+        timeout.as_secs_f64()
+    );
+}
+
 /// A worker exceeded `worker-reload-mercy`.
 pub(super) fn overdue(worker_id: u32, worker: &WorkerProcess, mercy: Duration) {
     tracing::warn!(
@@ -193,6 +201,7 @@ pub(super) fn role_name(role: GenerationRole) -> &'static str {
         GenerationRole::First => "being started",
         GenerationRole::Current => "serving",
         GenerationRole::Next => "being prepared by a reload",
+        GenerationRole::TakingOver => "taking over",
         GenerationRole::Old => "leaving",
     }
 }
@@ -202,6 +211,7 @@ pub(super) fn slot_state_name(state: &SlotState) -> &'static str {
     match state {
         SlotState::Empty { .. } | SlotState::Vacant => "empty",
         SlotState::Forking { .. } => "being forked",
+        SlotState::Parked { .. } => "waiting for the exit of its predecessor",
         SlotState::Starting { .. } => "starting",
         SlotState::Held { .. } => "ready, waiting for its generation",
         SlotState::Serving { .. } => "serving",

@@ -12,6 +12,9 @@ pub(super) enum GenerationRole {
     Current,
     /// The generation that a reload prepares; the current one serves meanwhile.
     Next,
+    /// The generation of a reload that has loaded the application. Its workers take the place of those of the current one,
+    /// one after the other.
+    TakingOver,
     /// A generation that finishes its requests and exits.
     Old,
 }
@@ -52,14 +55,13 @@ pub(super) fn response_to(role: GenerationRole, failure: StartFailure) -> Failur
             StartFailure::NotLoaded | StartFailure::NotLoadedInWorker { served: false },
         ) => FailureResponse::StopInstance,
         (
-            GenerationRole::Next,
+            GenerationRole::Next | GenerationRole::TakingOver,
             StartFailure::NotLoaded | StartFailure::NotLoadedInWorker { .. },
         ) => FailureResponse::AbandonGeneration,
-        (GenerationRole::Next, StartFailure::WorkerDied { failures })
-            if failures >= MAX_FAILED_STARTS =>
-        {
-            FailureResponse::AbandonGeneration
-        }
+        (
+            GenerationRole::Next | GenerationRole::TakingOver,
+            StartFailure::WorkerDied { failures },
+        ) if failures >= MAX_FAILED_STARTS => FailureResponse::AbandonGeneration,
         _ => FailureResponse::Retry,
     }
 }
@@ -101,7 +103,10 @@ mod tests {
     #[test]
     fn a_reload_tolerates_two_failed_starts_of_a_worker() {
         let verdicts = [1, 2, 3].map(|failures| {
-            response_to(GenerationRole::Next, StartFailure::WorkerDied { failures })
+            response_to(
+                GenerationRole::TakingOver,
+                StartFailure::WorkerDied { failures },
+            )
         });
         assert_eq!(
             verdicts,

@@ -1,13 +1,14 @@
 //! The states of a worker slot, and the transitions between them: a pure function of state, event and time.
 //!
 //! ```text
-//!          Tick             Forked             Ready
-//!  Empty ───────▶ Forking ─────────▶ Starting ───────▶ Serving ──▶ Leaving ──▶ Killed
-//!    ▲               │                  │     └▶ Held ───▲ │          │           │
-//!    └───────────────┴──────────────────┴──────────────────┴──────────┴───────────┴──▶ Vacant
+//!          Tick             Forked           Begin              Ready
+//!  Empty ───────▶ Forking ─────────▶ Parked ───────▶ Starting ───────▶ Serving ──▶ Leaving ──▶ Killed
+//!    ▲               │                 │                │     └▶ Held ───▲ │          │           │
+//!    └───────────────┴─────────────────┴────────────────┴──────────────────┴──────────┴───────────┴──▶ Vacant
 //! ```
 //! A slot has one worker id and holds many processes in turn. It becomes `Vacant` when its generation ends, or when another
-//! slot has taken over its worker id: while one worker replaces another, two slots have the same id.
+//! slot has taken over its worker id: the slot of a successor. A successor is forked early, and parked: it gets the id, and
+//! runs Python, when the worker before it has exited (`worker_ids.rs`).
 
 use std::time::{Duration, Instant};
 
@@ -34,7 +35,9 @@ pub(super) enum SlotState {
         /// If false, the worker is killed as soon as its pid is known.
         wanted: bool,
     },
-    /// Forked, not yet able to serve.
+    /// Forked; it has no worker id, and runs no Python, until the id is free.
+    Parked { worker: WorkerProcess },
+    /// It has its worker id, and is not yet able to serve.
     Starting { worker: WorkerProcess },
     /// Able to serve; it waits for [`ToWorker::Serve`].
     Held { worker: WorkerProcess },
@@ -43,6 +46,7 @@ pub(super) enum SlotState {
     /// Finishing its requests; killed at `deadline`.
     Leaving {
         worker: WorkerProcess,
+        since: Instant,
         deadline: Instant,
         /// Whether a worker follows it in this slot.
         replace: bool,
@@ -50,6 +54,8 @@ pub(super) enum SlotState {
     /// Killed; its exit was not reported yet.
     Killed {
         worker: WorkerProcess,
+        /// When it began to leave.
+        since: Instant,
         replace: bool,
     },
     /// No process, and none requested.
@@ -74,6 +80,8 @@ pub(super) enum Event {
     Forked(Pid),
     /// The zygote could not fork, or exited before it reported the fork.
     NotForked,
+    /// The worker id is free.
+    Begin,
     /// The worker can serve; with `hold` it waits until its generation takes over.
     Ready { hold: bool },
     /// The generation takes over.
@@ -124,7 +132,8 @@ impl SlotState {
     pub(super) fn worker(&self) -> Option<&WorkerProcess> {
         match self {
             Self::Empty { .. } | Self::Forking { .. } | Self::Vacant => None,
-            Self::Starting { worker }
+            Self::Parked { worker }
+            | Self::Starting { worker }
             | Self::Held { worker }
             | Self::Serving { worker }
             | Self::Leaving { worker, .. }
@@ -141,10 +150,19 @@ impl SlotState {
         }
     }
 
+    /// When the process in the slot began to leave, if it does.
+    pub(super) fn leaving_since(&self) -> Option<Instant> {
+        match *self {
+            Self::Leaving { since, .. } | Self::Killed { since, .. } => Some(since),
+            _ => None,
+        }
+    }
+
     /// Whether the slot has, or will have, a worker that serves.
     pub(super) fn will_serve(&self) -> bool {
         match self {
             Self::Empty { .. }
+            | Self::Parked { .. }
             | Self::Starting { .. }
             | Self::Held { .. }
             | Self::Serving { .. } => true,
@@ -168,6 +186,16 @@ pub(super) fn step(slot: SlotState, event: Event, now: Instant) -> (SlotState, A
         Event::Tick => tick(slot, now),
         Event::Forked(pid) => forked(slot, pid, now),
         Event::NotForked => (not_forked(slot, now), Action::Nothing),
+        Event::Begin => match slot {
+            SlotState::Parked { mut worker } => {
+                worker.since = now;
+                (
+                    SlotState::Starting { worker },
+                    Action::Send(ToWorker::Begin),
+                )
+            }
+            other => (other, Action::Nothing),
+        },
         Event::Ready { hold } => match slot {
             SlotState::Starting { worker } if hold => (SlotState::Held { worker }, Action::Nothing),
             SlotState::Starting { worker } => {
@@ -185,11 +213,11 @@ pub(super) fn step(slot: SlotState, event: Event, now: Instant) -> (SlotState, A
             SlotState::Vacant => (SlotState::new(now), Action::Nothing),
             other => (other, Action::Nothing),
         },
-        Event::Leaves { deadline } => leave(slot, deadline, Action::Nothing),
-        Event::Retire { deadline } => leave(slot, deadline, Action::Send(ToWorker::Retire)),
-        Event::KillWorker => kill_worker(slot),
-        Event::Dismiss { message, deadline } => dismiss(slot, message, deadline),
-        Event::Kill => kill(slot),
+        Event::Leaves { deadline } => leave(slot, deadline, Action::Nothing, now),
+        Event::Retire { deadline } => leave(slot, deadline, Action::Send(ToWorker::Retire), now),
+        Event::KillWorker => kill_worker(slot, now),
+        Event::Dismiss { message, deadline } => dismiss(slot, message, deadline, now),
+        Event::Kill => kill(slot, now),
         Event::Exited { requests } => (exited(slot, requests, now), Action::Nothing),
     }
 }
@@ -205,9 +233,17 @@ fn tick(slot: SlotState, now: Instant) -> (SlotState, Action) {
         }
         SlotState::Leaving {
             worker,
+            since,
             deadline,
             replace,
-        } if deadline <= now => (SlotState::Killed { worker, replace }, Action::KillOverdue),
+        } if deadline <= now => {
+            let killed = SlotState::Killed {
+                worker,
+                since,
+                replace,
+            };
+            (killed, Action::KillOverdue)
+        }
         other => (other, Action::Nothing),
     }
 }
@@ -222,10 +258,11 @@ fn forked(slot: SlotState, pid: Pid, now: Instant) -> (SlotState, Action) {
         failures,
     };
     if wanted {
-        return (SlotState::Starting { worker }, Action::Nothing);
+        return (SlotState::Parked { worker }, Action::Nothing);
     }
     let killed = SlotState::Killed {
         worker,
+        since: now,
         replace: false,
     };
     (killed, Action::Kill)
@@ -239,7 +276,12 @@ fn not_forked(slot: SlotState, now: Instant) -> SlotState {
     }
 }
 
-fn dismiss(slot: SlotState, message: ToWorker, deadline: Instant) -> (SlotState, Action) {
+fn dismiss(
+    slot: SlotState,
+    message: ToWorker,
+    deadline: Instant,
+    now: Instant,
+) -> (SlotState, Action) {
     match slot {
         SlotState::Empty { .. } | SlotState::Vacant => (SlotState::Vacant, Action::Nothing),
         SlotState::Forking { failures, .. } => {
@@ -250,16 +292,13 @@ fn dismiss(slot: SlotState, message: ToWorker, deadline: Instant) -> (SlotState,
             (forking, Action::Nothing)
         }
         // it has never accepted a connection: no request is lost
-        SlotState::Starting { worker } | SlotState::Held { worker } => {
-            let killed = SlotState::Killed {
-                worker,
-                replace: false,
-            };
-            (killed, Action::Kill)
+        SlotState::Parked { .. } | SlotState::Starting { .. } | SlotState::Held { .. } => {
+            kill(slot, now)
         }
         SlotState::Serving { worker } => {
             let leaving = SlotState::Leaving {
                 worker,
+                since: now,
                 deadline,
                 replace: false,
             };
@@ -267,19 +306,22 @@ fn dismiss(slot: SlotState, message: ToWorker, deadline: Instant) -> (SlotState,
         }
         SlotState::Leaving {
             worker,
+            since,
             deadline: earlier,
             ..
         } => {
             let leaving = SlotState::Leaving {
                 worker,
+                since,
                 deadline: earlier.min(deadline),
                 replace: false,
             };
             (leaving, Action::Send(message))
         }
-        SlotState::Killed { worker, .. } => {
+        SlotState::Killed { worker, since, .. } => {
             let killed = SlotState::Killed {
                 worker,
+                since,
                 replace: false,
             };
             (killed, Action::Nothing)
@@ -287,13 +329,14 @@ fn dismiss(slot: SlotState, message: ToWorker, deadline: Instant) -> (SlotState,
     }
 }
 
-fn leave(slot: SlotState, deadline: Instant, action: Action) -> (SlotState, Action) {
+fn leave(slot: SlotState, deadline: Instant, action: Action, now: Instant) -> (SlotState, Action) {
     match slot {
         SlotState::Starting { worker }
         | SlotState::Held { worker }
         | SlotState::Serving { worker } => {
             let leaving = SlotState::Leaving {
                 worker,
+                since: now,
                 deadline,
                 replace: true,
             };
@@ -303,46 +346,59 @@ fn leave(slot: SlotState, deadline: Instant, action: Action) -> (SlotState, Acti
     }
 }
 
-fn kill_worker(slot: SlotState) -> (SlotState, Action) {
-    let (worker, replace) = match slot {
-        SlotState::Starting { worker }
+fn kill_worker(slot: SlotState, now: Instant) -> (SlotState, Action) {
+    let (worker, since, replace) = match slot {
+        SlotState::Parked { worker }
+        | SlotState::Starting { worker }
         | SlotState::Held { worker }
-        | SlotState::Serving { worker } => (worker, true),
+        | SlotState::Serving { worker } => (worker, now, true),
         SlotState::Leaving {
-            worker, replace, ..
-        } => (worker, replace),
+            worker,
+            since,
+            replace,
+            ..
+        } => (worker, since, replace),
         other => return (other, Action::Nothing),
     };
-    (SlotState::Killed { worker, replace }, Action::Kill)
+    let killed = SlotState::Killed {
+        worker,
+        since,
+        replace,
+    };
+    (killed, Action::Kill)
 }
 
-fn kill(slot: SlotState) -> (SlotState, Action) {
-    match slot {
-        SlotState::Empty { .. } | SlotState::Vacant => (SlotState::Vacant, Action::Nothing),
+fn kill(slot: SlotState, now: Instant) -> (SlotState, Action) {
+    let (worker, since) = match slot {
+        SlotState::Empty { .. } | SlotState::Vacant => return (SlotState::Vacant, Action::Nothing),
         SlotState::Forking { failures, .. } => {
             let forking = SlotState::Forking {
                 failures,
                 wanted: false,
             };
-            (forking, Action::Nothing)
+            return (forking, Action::Nothing);
         }
-        SlotState::Starting { worker }
+        SlotState::Parked { worker }
+        | SlotState::Starting { worker }
         | SlotState::Held { worker }
-        | SlotState::Serving { worker }
-        | SlotState::Leaving { worker, .. }
-        | SlotState::Killed { worker, .. } => {
-            let killed = SlotState::Killed {
-                worker,
-                replace: false,
-            };
-            (killed, Action::Kill)
+        | SlotState::Serving { worker } => (worker, now),
+        SlotState::Leaving { worker, since, .. } | SlotState::Killed { worker, since, .. } => {
+            (worker, since)
         }
-    }
+    };
+    let killed = SlotState::Killed {
+        worker,
+        since,
+        replace: false,
+    };
+    (killed, Action::Kill)
 }
 
 fn exited(slot: SlotState, requests: u64, now: Instant) -> SlotState {
     match slot {
-        SlotState::Starting { worker } => after_failure(worker.failures, now),
+        SlotState::Parked { worker } | SlotState::Starting { worker } => {
+            after_failure(worker.failures, now)
+        }
         SlotState::Held { worker }
         | SlotState::Serving { worker }
         | SlotState::Leaving {
@@ -353,6 +409,7 @@ fn exited(slot: SlotState, requests: u64, now: Instant) -> SlotState {
         | SlotState::Killed {
             worker,
             replace: true,
+            ..
         } => {
             if requests > 0 || now.duration_since(worker.since) >= GOOD_START {
                 SlotState::new(now)

@@ -2,10 +2,11 @@
 
 use std::fs::File;
 use std::os::fd::OwnedFd;
-use std::time::Instant;
+use std::time::{Duration, Instant};
 
 use super::harakiri::RequestDeadline;
 use super::slot::SlotState;
+use super::worker_ids::{self, Gate, IdHolder};
 use super::worker_limits::RecycleReason;
 
 /// The place of one worker process. Its index is one less than its row of the scoreboard.
@@ -13,6 +14,8 @@ pub(super) struct WorkerSlot {
     /// The worker's id, from 1. Two slots have the same id while one worker replaces another.
     pub(super) worker_id: u32,
     pub(super) state: SlotState,
+    /// Whether the id of a parked worker is free.
+    pub(super) gate: Gate,
     /// The process that was forked last; `None` before the first fork and after its exit.
     pub(super) record: Option<WorkerRecord>,
 }
@@ -49,7 +52,7 @@ pub(super) enum RemovalReason {
         /// Since when no thread of the worker can finish its request; `None` while one can.
         fully_stuck_since: Option<Instant>,
     },
-    /// It retires when its successor serves.
+    /// It reached a limit, or an operator asked for its replacement.
     Recycled(RecycleReason),
     /// It exceeded a limit at which it is killed at once (`evil-reload-on-*`).
     OverLimit(RecycleReason),
@@ -62,6 +65,7 @@ impl WorkerSlot {
         Self {
             worker_id,
             state,
+            gate: Gate::Closed,
             record: None,
         }
     }
@@ -92,9 +96,41 @@ impl WorkerSlot {
         matches!(self.state, SlotState::Serving { .. })
     }
 
-    /// Whether the worker serves until its successor does.
-    pub(super) fn awaits_successor(&self) -> bool {
-        self.is_serving() && matches!(self.removal(), Some(RemovalReason::Recycled(_)))
+    /// When the slot must be looked at again; `can_fork`: whether a zygote can fork.
+    pub(super) fn deadline(&self, can_fork: bool) -> Option<Instant> {
+        match (&self.state, self.gate) {
+            (SlotState::Parked { .. }, Gate::ClosedUntil(time)) => Some(time),
+            (SlotState::Parked { .. }, _) => None,
+            (state, _) => state.deadline(can_fork),
+        }
+    }
+
+    /// Looks whether the id of a parked worker is free.
+    pub(super) fn look_at_gate(
+        &mut self,
+        holders: &[IdHolder],
+        timeout: Duration,
+        now: Instant,
+    ) -> Gate {
+        if matches!(self.state, SlotState::Parked { .. }) {
+            self.gate = worker_ids::gate(holders, self.worker_id, timeout, now);
+        } else {
+            self.gate = Gate::Closed;
+        }
+        self.gate
+    }
+
+    /// What the slot's process means for its worker id.
+    pub(super) fn id_holder(&self) -> Option<IdHolder> {
+        let worker = match &self.state {
+            SlotState::Parked { .. } => None,
+            state => state.worker(),
+        }?;
+        Some(IdHolder {
+            worker_id: self.worker_id,
+            pid: worker.pid,
+            leaving_since: self.state.leaving_since(),
+        })
     }
 }
 

@@ -206,7 +206,7 @@ fn workers_are_replaced_after_max_requests_and_none_is_missing_meanwhile() {
 #[test]
 fn a_worker_over_its_memory_limit_is_replaced_after_its_request() {
     if differs(
-        "A worker's replacement is started before reload-on-rss ends it; uWSGI starts it afterwards.",
+        "A worker that is about to reach reload-on-rss is replaced before; uWSGI replaces it after the request that reached it.",
     ) {
         return;
     }

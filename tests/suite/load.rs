@@ -176,7 +176,7 @@ fn a_stop_under_load_finishes_requests_in_flight() {
 #[test]
 fn replaced_workers_lose_no_request_and_none_is_missing() {
     if differs(
-        "A worker that reached max-requests serves until its replacement is ready; uWSGI's is missing meanwhile.",
+        "The replacement of a worker that reached max-requests is forked before that worker exits, and starts within milliseconds; uWSGI's worker is missing for longer.",
     ) {
         return;
     }

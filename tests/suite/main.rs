@@ -55,3 +55,4 @@ mod uwsgi_module;
 mod vassal_programs;
 mod venvs;
 mod watching;
+mod worker_ids;

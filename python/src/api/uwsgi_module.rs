@@ -20,8 +20,13 @@ pub const UWSGI_VERSION: &str = "2.0.31";
 /// `uwsgi.worker_id()`: the slot of this worker, 0 in the zygote. Set after each fork.
 pub static WORKER: AtomicU32 = AtomicU32::new(0);
 
-/// `uwsgi.masterpid()`: [`install`] sets it to the parent of the zygote.
+/// The master: [`install`] sets it to the parent of the zygote.
 pub static MASTER_PID: AtomicI32 = AtomicI32::new(0);
+
+/// `uwsgi.masterpid()`. In the zygote that imports the application it is the zygote itself: in uWSGI the master imports, and
+/// applications compare it with `os.getpid()` to do something once, such as to start an exporter. In a worker it is the
+/// master.
+static SHOWN_MASTER_PID: AtomicI32 = AtomicI32::new(0);
 
 /// The counters of `uwsgi.total_requests()` and `uwsgi.request_id()`, which are 0 until these are set. They are called
 /// with the GIL held, so they must not block.
@@ -42,7 +47,13 @@ pub struct Counters {
 /// Those of the interpreter, above all out of memory.
 pub fn install(py: Python<'_>, spec: &AppSpec, is_a_reload: bool) -> PyResult<()> {
     // SAFETY: getppid has no preconditions and cannot fail.
-    MASTER_PID.store(unsafe { libc::getppid() }, Ordering::Relaxed);
+    let master = unsafe { libc::getppid() };
+    MASTER_PID.store(master, Ordering::Relaxed);
+    let shown = match spec.lazy {
+        true => master,
+        false => std::process::id().cast_signed(),
+    };
+    SHOWN_MASTER_PID.store(shown, Ordering::Relaxed);
     let uwsgi = PyModule::new(py, "uwsgi")?;
     add_facts(&uwsgi, spec, is_a_reload)?;
     crate::deadline::add_exception(py, &uwsgi)?;
@@ -63,6 +74,12 @@ pub fn install(py: Python<'_>, spec: &AppSpec, is_a_reload: bool) -> PyResult<()
     let modules = py.import("sys")?.getattr("modules")?;
     modules.set_item("uwsgi", uwsgi)?;
     super::decorators::install(py)
+}
+
+/// The process is the worker with this id from now on.
+pub fn become_worker(worker_id: u32) {
+    WORKER.store(worker_id, Ordering::Relaxed);
+    SHOWN_MASTER_PID.store(MASTER_PID.load(Ordering::Relaxed), Ordering::Relaxed);
 }
 
 /// Calls `uwsgi.post_fork_hook`, if the application has set it. Call it in the worker after each fork.
@@ -147,10 +164,10 @@ fn mule_id() -> u32 {
     0
 }
 
-/// The master's process id.
+/// The master's process id; in the process that imports the application, its own.
 #[pyfunction]
 fn masterpid() -> i32 {
-    MASTER_PID.load(Ordering::Relaxed)
+    SHOWN_MASTER_PID.load(Ordering::Relaxed)
 }
 
 /// Number of requests that the instance has begun.
@@ -192,7 +209,7 @@ fn stop() -> PyResult<bool> {
 }
 
 fn signal_master(signal: i32) -> PyResult<bool> {
-    let pid = masterpid();
+    let pid = MASTER_PID.load(Ordering::Relaxed);
     if pid <= 1 {
         return Err(PyRuntimeError::new_err(
             "the process id of the master is unknown",

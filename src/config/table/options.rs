@@ -187,6 +187,8 @@ options! {
             "Timeout of a stop or a reload; then the remaining workers are killed. In an emperor: timeout of the stop of vassals (30).";
         worker_reload_mercy "worker-reload-mercy": One<Seconds> = "60",
             "Timeout of a worker that stops: it finishes its requests, then it is killed.";
+        worker_id_timeout "worker-id-timeout": One<Seconds> = "5",
+            "Maximum wait of a replacement for the exit of the worker whose worker_id it gets; then two processes have this id for a while.";
         harakiri "harakiri" -'t': Maybe<Seconds>,
             "Timeout of a request. The client gets a 504 and the thread an exception; if the thread does not end, its worker is replaced.";
         max_requests "max-requests" -'R': Maybe<Number>,

@@ -109,9 +109,8 @@ impl Generation {
         match message {
             FromWorker::Ready => {
                 let hold = match self.role {
-                    GenerationRole::Next => true,
                     GenerationRole::First => self.plan.hooks_after_load,
-                    GenerationRole::Current | GenerationRole::Old => false,
+                    _ => false,
                 };
                 self.step_slot(slot, slot::Event::Ready { hold }, now);
             }
@@ -248,7 +247,10 @@ impl Generation {
         death_report::record(&death, now);
         let settings = &self.plan.app.serving.request_log;
         death_report::log_requests(&death, self.requests(), settings);
-        if matches!(before, SlotState::Starting { .. }) {
+        if matches!(
+            before,
+            SlotState::Parked { .. } | SlotState::Starting { .. }
+        ) {
             let failures = after.failures();
             self.failures
                 .push_back((StartFailure::WorkerDied { failures }, None));

@@ -32,10 +32,11 @@ impl Generation {
             .any(|(other, it)| other != slot && it.worker_id == worker_id && it.state.will_serve())
     }
 
-    /// Starts the successor of the worker in `slot` in a vacant slot. Without one, it follows in the same slot.
+    /// Requests the successor of the worker in `slot` in a vacant slot; it gets its id when that worker has exited, or after
+    /// `worker-id-timeout`. Without a vacant slot it follows in the same one.
     pub(super) fn start_successor(&mut self, slot: usize, now: Instant) {
         let worker_id = self.slots[slot].worker_id;
-        let is_wanted = self.role != GenerationRole::Old && worker_id <= self.wanted;
+        let is_wanted = self.role != GenerationRole::Old && self.may_have(worker_id);
         if is_wanted && !self.has_successor(slot) {
             self.place(worker_id, now);
         }
@@ -48,10 +49,13 @@ impl Generation {
             return false;
         };
         self.step_slot(slot, slot::Event::Want, now);
-        if self.zygote.forks() {
-            self.step_slot(slot, slot::Event::Tick, now);
-        }
+        self.check_by(now);
         true
+    }
+
+    /// Whether a worker with this id is requested from this generation.
+    fn may_have(&self, worker_id: u32) -> bool {
+        worker_id <= self.wanted && self.share.contains(worker_id)
     }
 
     /// Gives each requested worker a slot, as far as slots are vacant.
@@ -61,6 +65,9 @@ impl Generation {
         }
         self.has_unplaced = false;
         for worker_id in 1..=self.wanted {
+            if !self.share.contains(worker_id) {
+                continue;
+            }
             let has_slot = |it: &WorkerSlot| {
                 it.worker_id == worker_id
                     && match it.state {

@@ -11,6 +11,7 @@ use crate::master::role::{GenerationRole, StartFailure};
 use crate::master::scale::History;
 use crate::master::slot::{self, SlotState};
 use crate::master::slow_start::SlowStart;
+use crate::master::worker_ids::{IdHolder, Share};
 use crate::master::worker_slot::{WorkerRecord, WorkerSlot};
 use crate::master::zygote_state::{self, Zygote};
 use crate::master::{report, zygote};
@@ -37,6 +38,8 @@ pub(in crate::master) struct Generation {
     pub(super) wanted: u32,
     /// A requested worker has no slot yet.
     pub(super) has_unplaced: bool,
+    /// The worker ids that it may use.
+    pub(super) share: Share,
     pub(super) load: LoadSampling,
     /// The processes that had not finished their start at the last tick.
     pub(super) slow_starts: Vec<SlowStart>,
@@ -79,13 +82,7 @@ impl Generation {
         let wanted = wanted.min(serving.processes);
         let scoreboard = Scoreboard::create(serving.rows, serving.threads)?;
         let slots = (0..serving.rows)
-            .map(|index| {
-                let state = match index < wanted {
-                    true => SlotState::new(now),
-                    false => SlotState::Vacant,
-                };
-                WorkerSlot::new(index % serving.processes + 1, state)
-            })
+            .map(|index| WorkerSlot::new(index % serving.processes + 1, SlotState::Vacant))
             .collect();
         Ok(Self {
             number,
@@ -97,7 +94,11 @@ impl Generation {
             slots,
             scoreboard,
             wanted,
-            has_unplaced: false,
+            has_unplaced: true,
+            share: match role {
+                GenerationRole::Next => Share::UpTo(0),
+                _ => Share::All,
+            },
             load: LoadSampling::default(),
             slow_starts: Vec::new(),
             unknown_exits: Vec::new(),
@@ -125,8 +126,11 @@ impl Generation {
         self.failures.pop_front()
     }
 
-    /// Whether every requested worker can serve; with none requested, whether one could be forked.
+    /// Whether every requested worker can serve; with none requested, and in a reload, whether one can be forked.
     pub(in crate::master) fn is_ready(&self) -> bool {
+        if self.role == GenerationRole::Next {
+            return self.zygote.forks();
+        }
         let all = (1..=self.wanted).all(|worker_id| {
             self.slots.iter().any(|slot| {
                 slot.worker_id == worker_id
@@ -168,6 +172,11 @@ impl Generation {
             .enumerate()
             .filter(|(_, slot)| slot.state != SlotState::Vacant);
         used.map(|(index, slot)| (slot.worker_id, &slot.state, self.requests_of(index)))
+    }
+
+    /// The processes that have a worker id.
+    pub(in crate::master) fn id_holders(&self) -> impl Iterator<Item = IdHolder> {
+        self.slots.iter().filter_map(WorkerSlot::id_holder)
     }
 
     /// The process ids of the zygote and the workers.

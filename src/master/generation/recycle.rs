@@ -1,4 +1,4 @@
-//! Workers that reach a limit are replaced: one at a time, the successor before the old worker leaves.
+//! Workers that reach a limit are replaced, one at a time.
 
 use std::time::Instant;
 
@@ -6,6 +6,7 @@ use crate::master::memory_limits::{MemoryLimit, USUAL_CHECK};
 use crate::master::report;
 use crate::master::role::GenerationRole;
 use crate::master::slot::{self, SlotState};
+use crate::master::worker_ids::Share;
 use crate::master::worker_limits::{LimitVerdict, RecycleReason, WorkerUsage};
 use crate::master::worker_slot::{MemorySample, RemovalReason, WorkerSlot};
 use crate::sys::memory::Memory;
@@ -16,7 +17,6 @@ use super::Generation;
 impl Generation {
     /// Checks each serving worker against the limits (`max-requests`, `reload-on-rss` and the like).
     pub(super) fn check_limits(&mut self, now: Instant) {
-        self.retire_replaced(now);
         if self.role == GenerationRole::Old || !self.plan.limits.any() {
             return;
         }
@@ -69,20 +69,43 @@ impl Generation {
         Some(usage)
     }
 
-    /// Starts the successor of a worker, unless another worker awaits its successor.
+    /// Replaces a worker, unless another one is being replaced.
     fn recycle(&mut self, slot: usize, reason: RecycleReason, now: Instant) {
-        if !self.slots.iter().any(WorkerSlot::awaits_successor) {
+        if self.can_replace() && !self.is_replacing() {
             self.supersede(slot, reason, now);
         }
     }
 
-    /// Starts the successor of a worker, which retires when the successor serves; `false` if no slot is vacant.
+    /// Whether the successor of a worker could be forked now. In a reload the new generation replaces all workers.
+    fn can_replace(&self) -> bool {
+        self.zygote.forks() && self.share == Share::All
+    }
+
+    /// Whether no worker has the id of one that leaves or starts. The repeated starts of one that fails do not count.
+    fn is_replacing(&self) -> bool {
+        let is_in_exchange = |it: &WorkerSlot| match it.state {
+            SlotState::Empty { failures, .. } | SlotState::Forking { failures, .. } => {
+                failures == 0
+            }
+            SlotState::Parked { worker }
+            | SlotState::Starting { worker }
+            | SlotState::Held { worker } => worker.failures == 0,
+            SlotState::Leaving { .. } | SlotState::Killed { .. } => true,
+            SlotState::Serving { .. } | SlotState::Vacant => false,
+        };
+        let mut wanted = self.slots.iter().filter(|it| it.worker_id <= self.wanted);
+        wanted.any(|it| is_in_exchange(it) && !self.serves(it.worker_id))
+    }
+
+    /// Retires a worker and requests its successor; `false` if no slot is vacant.
     fn supersede(&mut self, slot: usize, reason: RecycleReason, now: Instant) -> bool {
         self.start_successor(slot, now);
         if !self.has_successor(slot) {
             return false;
         }
         self.note_recycled(slot, reason, now);
+        let deadline = now + self.plan.mercy;
+        self.step_slot(slot, slot::Event::Retire { deadline }, now);
         true
     }
 
@@ -95,8 +118,8 @@ impl Generation {
         }
     }
 
-    /// Replaces the worker with this id for an operator: by a successor that takes over, or `at_once` by a kill. Returns
-    /// the pid of the worker that leaves.
+    /// Replaces the worker with this id for an operator: after its requests, or `at_once` by a kill. Returns the pid of the
+    /// worker that leaves.
     ///
     /// # Errors
     /// A sentence, if there is no such worker or if it leaves already.
@@ -114,7 +137,9 @@ impl Generation {
         }
         let can_leave = |it: &WorkerSlot| match it.state {
             SlotState::Serving { .. } => at_once || it.removal().is_none(),
-            SlotState::Starting { .. } | SlotState::Leaving { .. } => at_once,
+            SlotState::Parked { .. } | SlotState::Starting { .. } | SlotState::Leaving { .. } => {
+                at_once
+            }
             _ => false,
         };
         let mut workers = self
@@ -133,6 +158,10 @@ impl Generation {
         if at_once {
             self.slots[slot].remove_for(RemovalReason::Operator);
             self.step_slot(slot, slot::Event::KillWorker, now);
+        } else if !self.can_replace() {
+            return Err(format!(
+                "worker {worker_id} cannot be replaced now, because no other could be forked: a reload is running, or the application is being loaded again; --now kills it"
+            ));
         } else if !self.supersede(slot, RecycleReason::Operator, now) {
             return Err(format!(
                 "worker {worker_id} cannot be replaced before its last predecessor has exited; --now kills it"
@@ -155,19 +184,5 @@ impl Generation {
         }
         self.step_slot(slot, slot::Event::Leaves { deadline }, now);
         self.start_successor(slot, now);
-    }
-
-    /// Retires each recycled worker whose successor serves.
-    fn retire_replaced(&mut self, now: Instant) {
-        for slot in 0..self.slots.len() {
-            let worker_id = self.slots[slot].worker_id;
-            let is_successor = |it: &WorkerSlot| {
-                it.worker_id == worker_id && it.is_serving() && it.removal().is_none()
-            };
-            if self.slots[slot].awaits_successor() && self.slots.iter().any(is_successor) {
-                let deadline = now + self.plan.mercy;
-                self.step_slot(slot, slot::Event::Retire { deadline }, now);
-            }
-        }
     }
 }

@@ -3,8 +3,11 @@
 use std::time::Instant;
 
 use crate::ipc::ToWorker;
+use crate::master::report;
 use crate::master::role::GenerationRole;
+use crate::master::signals::ReloadMode;
 use crate::master::slot::{self, SlotState};
+use crate::master::worker_ids::{Gate, IdHolder, Share};
 use crate::master::zygote;
 use crate::master::zygote_state;
 
@@ -14,7 +17,7 @@ impl Generation {
     /// When [`Generation::tick`] is due, if no descriptor becomes ready before.
     pub(in crate::master) fn deadline(&self) -> Option<Instant> {
         let can_fork = self.zygote.forks();
-        let slots = self.slots.iter().map(|slot| slot.state.deadline(can_fork));
+        let slots = self.slots.iter().map(|slot| slot.deadline(can_fork));
         let starts = self.slow_starts.iter().map(|it| Some(it.deadline()));
         slots
             .chain(starts)
@@ -23,8 +26,8 @@ impl Generation {
             .min()
     }
 
-    /// Handles expired deadlines.
-    pub(in crate::master) fn tick(&mut self, now: Instant) {
+    /// Handles expired deadlines. `holders`: the processes of all generations that have a worker id.
+    pub(in crate::master) fn tick(&mut self, holders: &[IdHolder], now: Instant) {
         let forking = self.is_forking();
         self.step_zygote(zygote_state::Event::Tick { forking }, now);
         self.release_replaced_slots(now);
@@ -33,12 +36,26 @@ impl Generation {
             if self.zygote.forks() || !matches!(self.slots[slot].state, SlotState::Empty { .. }) {
                 self.step_slot(slot, slot::Event::Tick, now);
             }
+            self.begin_if_free(slot, holders, now);
         }
         if !self.is_forking() {
             self.unknown_exits = Vec::new();
         }
         self.check_workers(now);
         self.check_starts(now);
+    }
+
+    /// Gives a parked worker its id when that is free. Reports if another process still has it.
+    fn begin_if_free(&mut self, slot: usize, holders: &[IdHolder], now: Instant) {
+        let timeout = self.plan.id_timeout;
+        let it = &mut self.slots[slot];
+        let Gate::Open { beside } = it.look_at_gate(holders, timeout, now) else {
+            return;
+        };
+        if let (Some(old), Some(new)) = (beside, it.state.worker()) {
+            report::id_is_shared(it.worker_id, old, new.pid, timeout);
+        }
+        self.step_slot(slot, slot::Event::Begin, now);
     }
 
     /// Checks requests, limits and load of the workers, and notes when that is due again.
@@ -52,9 +69,48 @@ impl Generation {
         }
     }
 
+    /// Begins to take over the worker ids of the current generation, one after the other.
+    pub(in crate::master) fn begin_take_over(&mut self) {
+        self.role = GenerationRole::TakingOver;
+    }
+
+    /// Sets the worker ids that it may use.
+    pub(in crate::master) fn set_share(&mut self, share: Share, now: Instant) {
+        self.share = share;
+        self.has_unplaced = true;
+        self.check_by(now);
+    }
+
+    /// Gives up a worker id: its worker leaves after its requests, or is killed.
+    pub(in crate::master) fn give_up_id(&mut self, worker_id: u32, mode: ReloadMode, now: Instant) {
+        let deadline = now + self.plan.mercy;
+        let event = match mode {
+            ReloadMode::Brutal => slot::Event::Kill,
+            ReloadMode::Graceful => slot::Event::Dismiss {
+                message: ToWorker::Retire,
+                deadline,
+            },
+        };
+        for slot in 0..self.slots.len() {
+            if self.slots[slot].worker_id == worker_id {
+                self.step_slot(slot, event, now);
+            }
+        }
+    }
+
+    /// Ends a generation that cannot take over; its workers finish the requests that they have begun.
+    pub(in crate::master) fn abandon(&mut self, now: Instant) {
+        if self.has_served {
+            self.dismiss(ToWorker::Retire, now);
+        } else {
+            self.kill(now);
+        }
+    }
+
     /// The generation serves from now on: every held worker accepts connections.
     pub(in crate::master) fn take_over(&mut self, now: Instant) {
         self.role = GenerationRole::Current;
+        self.share = Share::All;
         for slot in 0..self.slots.len() {
             self.step_slot(slot, slot::Event::TakeOver, now);
         }

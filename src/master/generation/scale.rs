@@ -7,6 +7,7 @@ use crate::ipc::ToWorker;
 use crate::master::role::GenerationRole;
 use crate::master::scale::{self, LoadSample};
 use crate::master::slot::{self, SlotState};
+use crate::master::worker_ids::Share;
 use crate::master::worker_slot::WorkerSlot;
 use crate::sys::clock::monotonic_micros;
 use crate::sys::{backlog, memory};
@@ -51,7 +52,8 @@ impl Generation {
 
     /// Samples the load once a second and adjusts the number of workers (`cheaper`).
     pub(super) fn follow_load(&mut self, now: Instant) {
-        if self.role != GenerationRole::Current || !self.plan.scale.follows_load() {
+        let is_current = self.role == GenerationRole::Current && self.share == Share::All;
+        if !is_current || !self.plan.scale.follows_load() {
             return;
         }
         if self.wanted == 0 {

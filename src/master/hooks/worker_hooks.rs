@@ -69,6 +69,9 @@ impl WorkerHooks {
             let Some(pid) = slot.worker().map(|worker| worker.pid) else {
                 continue;
             };
+            if matches!(slot, SlotState::Parked { .. }) {
+                continue;
+            }
             forked.insert(pid);
             if !self.forked.contains(&pid) {
                 add(&mut hooks, "post-fork", &self.post_fork);

@@ -190,7 +190,9 @@ impl Master {
             Err(_) => return Err("the number of workers cannot be negative".to_owned()),
         };
         tracing::info!("workers: {} -> {wanted}", generation.wanted());
-        generation.scale(wanted, now);
+        for generation in &mut self.generations {
+            generation.scale(wanted, now);
+        }
         if matches!(self.phase, Phase::Paused { .. }) {
             self.phase = Phase::Running;
         }

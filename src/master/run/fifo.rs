@@ -8,6 +8,7 @@ use crate::exit;
 use crate::ipc::control::Count;
 use crate::log;
 use crate::master::fifo::{self, FifoCommand};
+use crate::master::generation::Generation;
 
 use super::event_source::{Descriptor, EventSource, Token};
 use super::master::{Master, Phase};
@@ -97,11 +98,12 @@ impl Master {
             }
             return;
         }
-        let Some(current) = self.current_mut() else {
+        let Some(workers) = self.current().map(Generation::wanted) else {
             return tracing::warn!("the instance cannot be paused: it does not serve yet");
         };
-        let workers = current.wanted();
-        current.scale(0, now);
+        for generation in &mut self.generations {
+            generation.scale(0, now);
+        }
         self.phase = Phase::Paused { workers };
         tracing::info!("paused: the workers exit, and connections wait until p is written again");
     }

@@ -41,8 +41,10 @@ impl EventSource for Source {
     }
 
     fn tick(&self, master: &mut Master, now: Instant) {
-        for generation in &mut master.generations {
-            generation.tick(now);
+        for index in 0..master.generations.len() {
+            let holders = master.generations.iter().flat_map(Generation::id_holders);
+            let holders: Vec<_> = holders.collect();
+            master.generations[index].tick(&holders, now);
         }
         master.handle_failures(now);
         master
@@ -88,7 +90,7 @@ impl Master {
                 self.last_failure = Some(reason);
             }
             FailureResponse::AbandonGeneration => {
-                generation.kill(now);
+                generation.abandon(now);
                 let number = generation.number;
                 if let Some(reason) = &reason {
                     report::not_loaded(reason, "", true);

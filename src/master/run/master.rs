@@ -8,6 +8,7 @@ use crate::exit;
 use crate::ipc::{LoadFailure, ToWorker};
 use crate::master::control_socket::ForwardedRequest;
 use crate::master::generation::Generation;
+use crate::master::hand_over::HandOver;
 use crate::master::idle::IdleTimer;
 use crate::master::instance::Instance;
 use crate::master::plan::Plan;
@@ -28,6 +29,8 @@ pub(in crate::master) struct Master {
     /// Number of the generation started last.
     pub(super) last_generation: u32,
     pub(super) reloads: Reloads,
+    /// How far the generation with the role `TakingOver` is.
+    pub(super) hand_over: HandOver,
     pub(super) files: ReloadFiles,
     /// The timer of `idle`, if that is set.
     pub(super) idle: Option<IdleTimer>,
@@ -80,6 +83,7 @@ impl Master {
             generations: Vec::new(),
             last_generation: 0,
             reloads: Reloads::default(),
+            hand_over: HandOver::default(),
             files: ReloadFiles::default(),
             idle: None,
             services,

@@ -6,11 +6,13 @@ use anyhow::{Result, bail};
 
 use crate::ipc::{LoadFailure, ToWorker};
 use crate::master::generation::Generation;
+use crate::master::hand_over::{HandOver, HandOverStep};
 use crate::master::hooks::{Phase as HookPhase, Progress};
 use crate::master::report;
 use crate::master::role::GenerationRole;
 use crate::master::shell::command::CommandContext;
 use crate::master::signals::ReloadMode;
+use crate::master::worker_ids::Share;
 
 use super::event_source::EventSource;
 use super::master::{Master, Phase};
@@ -22,9 +24,14 @@ pub(super) struct Completion;
 pub(super) struct Requests;
 
 impl EventSource for Completion {
+    fn deadline(&self, master: &Master, now: Instant) -> Option<Instant> {
+        master.take_over_deadline(now)
+    }
+
     fn tick(&self, master: &mut Master, now: Instant) {
         if master.phase.is_started() {
-            master.finish_reload(now);
+            master.begin_take_over(now);
+            master.take_over(now);
             master.finish_hand_over();
         }
     }
@@ -110,17 +117,49 @@ impl Master {
         }
     }
 
-    fn finish_reload(&mut self, now: Instant) {
+    /// Lets a generation that has loaded the application take over.
+    fn begin_take_over(&mut self, now: Instant) {
         let is_ready = |generation: &Generation| {
             generation.role == GenerationRole::Next && generation.is_ready()
         };
         let Some(next) = self.generations.iter().position(is_ready) else {
             return;
         };
-        if !self.post_app_hooks_ended(next, now) {
-            return;
+        if self.post_app_hooks_ended(next, now) {
+            self.keep_worker_count(next, now);
+            self.hand_over = HandOver::default();
+            self.generations[next].begin_take_over();
         }
-        self.keep_worker_count(next, now);
+    }
+
+    /// Replaces the workers of the current generation by those of the new one, one worker id after the other.
+    fn take_over(&mut self, now: Instant) {
+        let is_next = |generation: &Generation| generation.role == GenerationRole::TakingOver;
+        let Some(next) = self.generations.iter().position(is_next) else {
+            return;
+        };
+        let mode = self.reloads.mode();
+        loop {
+            let (wanted, serving) = {
+                let next = &self.generations[next];
+                (next.wanted(), next.serving_count())
+            };
+            match self.hand_over.step(wanted, serving, now) {
+                HandOverStep::Wait(_) => return,
+                HandOverStep::Finish => return self.finish_reload(next, mode, now),
+                HandOverStep::Replace(worker_id) => {
+                    if let Some(current) = self.current_mut() {
+                        current.set_share(Share::Above(worker_id), now);
+                        current.give_up_id(worker_id, mode, now);
+                    }
+                    self.generations[next].set_share(Share::UpTo(worker_id), now);
+                }
+            }
+        }
+    }
+
+    /// The workers of the new generation serve: it becomes the current one.
+    fn finish_reload(&mut self, next: usize, mode: ReloadMode, now: Instant) {
         self.generations[next].take_over(now);
         if matches!(self.phase, Phase::Paused { .. }) {
             // a pause outlives a reload
@@ -134,7 +173,7 @@ impl Master {
             &self.generations[next],
             now,
         );
-        let mode = self.reloads.take_over();
+        self.reloads.take_over();
         for (index, generation) in self.generations.iter_mut().enumerate() {
             match (generation.role, mode) {
                 (GenerationRole::Current, ReloadMode::Graceful) if index != next => {
@@ -172,7 +211,7 @@ impl Master {
             Progress::Exit(status) => format!("a hook requested exit status {status}"),
         };
         let number = self.generations[next].number;
-        self.generations[next].kill(now);
+        self.generations[next].abandon(now);
         tracing::error!(
             "reload failed: {reason}; generation {number} is stopped, the workers of the running generation continue"
         );
@@ -190,8 +229,23 @@ impl Master {
         }
     }
 
+    /// When the next worker is replaced at the latest, if a reload replaces workers.
+    fn take_over_deadline(&self, now: Instant) -> Option<Instant> {
+        let mut generations = self.generations.iter();
+        let next = generations.find(|it| it.role == GenerationRole::TakingOver)?;
+        let mut hand_over = self.hand_over;
+        match hand_over.step(next.wanted(), next.serving_count(), now) {
+            HandOverStep::Wait(until) => until,
+            HandOverStep::Replace(_) | HandOverStep::Finish => Some(now),
+        }
+    }
+
     /// The running reload has failed; the current generation continues to serve.
     pub(super) fn reload_failed(&mut self, failure: LoadFailure) {
+        let now = Instant::now();
+        if let Some(current) = self.current_mut() {
+            current.set_share(Share::All, now);
+        }
         self.instance.reload_failed(&failure);
         // an update for this reload may have replaced the watched files
         self.files.rewatch(&self.instance.watched_paths());

@@ -22,6 +22,7 @@ fn serving(now: Instant) -> SlotState {
     let start = [
         Event::Tick,
         Event::Forked(pid()),
+        Event::Begin,
         Event::Ready { hold: false },
     ];
     after(SlotState::new(now), &start, now).0
@@ -34,11 +35,19 @@ fn a_slot_is_filled_and_its_worker_told_to_serve() {
         Event::Tick,
         Event::Tick,
         Event::Forked(pid()),
+        Event::Begin,
         Event::Ready { hold: false },
     ];
     let (slot, actions) = after(SlotState::new(now), &events, now);
     assert!(matches!(slot, SlotState::Serving { worker } if worker.pid == pid()));
-    assert_eq!(actions, [Action::Fork, Action::Send(ToWorker::Serve)]);
+    assert_eq!(
+        actions,
+        [
+            Action::Fork,
+            Action::Send(ToWorker::Begin),
+            Action::Send(ToWorker::Serve)
+        ]
+    );
 }
 
 #[test]
@@ -47,11 +56,12 @@ fn a_held_worker_serves_when_its_generation_takes_over() {
     let events = [
         Event::Tick,
         Event::Forked(pid()),
+        Event::Begin,
         Event::Ready { hold: true },
     ];
     let (slot, actions) = after(SlotState::new(now), &events, now);
     assert!(matches!(slot, SlotState::Held { .. }));
-    assert_eq!(actions, [Action::Fork]);
+    assert_eq!(actions, [Action::Fork, Action::Send(ToWorker::Begin)]);
     let (slot, action) = step(slot, Event::TakeOver, now);
     assert!(matches!(slot, SlotState::Serving { .. }));
     assert_eq!(action, Action::Send(ToWorker::Serve));
@@ -72,7 +82,7 @@ fn a_worker_that_dies_at_start_again_and_again_is_retried_ever_more_slowly() {
     for _ in 0..5 {
         let due = slot.deadline(true).unwrap();
         pauses.push((due - now).as_millis());
-        let events = [Event::Tick, Event::Forked(pid())];
+        let events = [Event::Tick, Event::Forked(pid()), Event::Begin];
         slot = after(slot, &events, due).0;
         (slot, _) = step(slot, Event::Exited { requests: 0 }, now);
     }
@@ -90,6 +100,7 @@ fn a_good_start_ends_the_series_of_failures() {
     let events = [
         Event::Tick,
         Event::Forked(pid()),
+        Event::Begin,
         Event::Ready { hold: false },
     ];
     let (slot, _) = after(failed, &events, now);

@@ -1,0 +1,91 @@
+//! The order in which the workers of a new generation take the place of those of the old one: a pure function of what serves.
+//!
+//! A worker id changes hands when the new worker before it serves, so one worker is missing at a time. Where an old worker
+//! takes long to finish its requests, the next ids follow, up to half of the workers.
+
+use std::time::{Duration, Instant};
+
+/// Time after which the next worker is replaced although the one before it does not serve yet.
+const PATIENCE: Duration = Duration::from_millis(250);
+
+/// How far a generation has taken over.
+#[derive(Clone, Copy, Debug, Default, PartialEq)]
+pub(super) struct HandOver {
+    /// The ids up to this belong to the new generation.
+    given: u32,
+    /// When the last one was given.
+    last: Option<Instant>,
+}
+
+/// What a hand-over does next.
+#[derive(Clone, Copy, Debug, PartialEq)]
+pub(super) enum HandOverStep {
+    /// Wait for a worker, at most until this time.
+    Wait(Option<Instant>),
+    /// The worker with this id of the old generation leaves, and the new generation gets the id.
+    Replace(u32),
+    /// All workers of the new generation serve.
+    Finish,
+}
+
+impl HandOver {
+    /// The next step, with this number of workers requested from the new generation, of which `serving` serve.
+    pub(super) fn step(&mut self, wanted: u32, serving: usize, now: Instant) -> HandOverStep {
+        let given = self.given.min(wanted);
+        let missing = given.saturating_sub(u32::try_from(serving).unwrap_or(u32::MAX));
+        if missing == 0 && given >= wanted {
+            return HandOverStep::Finish;
+        }
+        if missing > 0 {
+            if given >= wanted || missing >= (wanted / 2).max(1) {
+                return HandOverStep::Wait(None);
+            }
+            let patient_until = self.last.map(|last| last + PATIENCE);
+            if patient_until.is_some_and(|until| until > now) {
+                return HandOverStep::Wait(patient_until);
+            }
+        }
+        self.given += 1;
+        self.last = Some(now);
+        HandOverStep::Replace(self.given)
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn one_worker_after_the_other_is_replaced() {
+        let now = Instant::now();
+        let mut hand_over = HandOver::default();
+        for worker_id in 1..=3 {
+            let serving = worker_id as usize - 1;
+            assert_eq!(
+                hand_over.step(3, serving, now),
+                HandOverStep::Replace(worker_id)
+            );
+            assert!(worker_id == 1 || hand_over.step(3, serving, now) == HandOverStep::Wait(None));
+        }
+        assert_eq!(hand_over.step(3, 3, now), HandOverStep::Finish);
+    }
+
+    #[test]
+    fn half_of_the_workers_may_be_missing_when_one_takes_long() {
+        let now = Instant::now();
+        let mut hand_over = HandOver::default();
+        assert_eq!(hand_over.step(4, 0, now), HandOverStep::Replace(1));
+        let later = now + PATIENCE;
+        assert_eq!(hand_over.step(4, 0, now), HandOverStep::Wait(Some(later)));
+        assert_eq!(hand_over.step(4, 0, later), HandOverStep::Replace(2));
+        let much_later = later + PATIENCE;
+        assert_eq!(hand_over.step(4, 0, much_later), HandOverStep::Wait(None));
+        assert_eq!(hand_over.step(4, 1, much_later), HandOverStep::Replace(3));
+    }
+
+    #[test]
+    fn a_generation_without_workers_has_taken_over_at_once() {
+        let step = HandOver::default().step(0, 0, Instant::now());
+        assert_eq!(step, HandOverStep::Finish);
+    }
+}
