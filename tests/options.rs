@@ -496,14 +496,19 @@ fn stop_and_reload_report_an_invalid_pid_file() {
 
 #[test]
 fn stop_and_reload_signal_the_process_of_the_pid_file() {
+    let directory = tempfile::tempdir().unwrap();
+    // the name of its file makes it a ruwsgi
+    let program = directory.path().join("ruwsgi-1.2");
+    fs::copy("/bin/sleep", &program).unwrap();
     for (flag, signal) in [("--stop", 2), ("--reload", 1)] {
         // a shell sets SIGINT to ignored for commands in the background
         let mut child = Command::new("env")
-            .args(["--default-signal=INT,HUP", "sleep", "60"])
+            .arg("--default-signal=INT,HUP")
+            .args([program.as_os_str(), "60".as_ref()])
             .spawn()
             .unwrap();
         while !std::fs::read_to_string(format!("/proc/{}/comm", child.id()))
-            .is_ok_and(|name| name.trim() == "sleep")
+            .is_ok_and(|name| name.trim() == "ruwsgi-1.2")
         {
             std::thread::yield_now();
         }

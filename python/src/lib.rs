@@ -22,6 +22,7 @@ mod stacks;
 mod start_watch;
 mod thread;
 mod thread_deadline;
+mod threads_at_exit;
 mod warmup;
 mod worker;
 mod worker_main;

@@ -3,6 +3,8 @@
 use pyo3::prelude::*;
 use ruwsgi::ipc::AppSpec;
 
+use crate::threads_at_exit;
+
 /// Sets this process's title in `ps`: `ruwsgi worker 1 (mysite)`, or that of the procname options.
 pub fn set_title(spec: &AppSpec, role: &str) {
     let names = &spec.serving.procname;
@@ -57,6 +59,11 @@ pub fn shutdown_interpreter(py: Python<'_>) {
         let modules = py.import("sys")?.getattr("modules")?;
         modules.get_item(name)
     };
+    if imported("threading").is_ok()
+        && let Err(error) = threads_at_exit::watch(py)
+    {
+        tracing::debug!("the threads for which the exit waits are not reported: {error}");
+    }
     for (module, function) in steps {
         // a module that is not imported has nothing to do
         let Ok(module) = imported(module) else {

@@ -43,6 +43,7 @@ mod zygote;
 mod zygote_state;
 
 use crate::config::{self, Config};
+use crate::sys::terminal;
 use crate::{exit, log};
 
 /// Runs an instance in this process until it stops; returns the exit status.
@@ -54,6 +55,10 @@ pub(crate) fn run(
     emperor: emperor_link::EmperorLink,
 ) -> i32 {
     log::start("master");
+    let terminal = match config.honour_stdin() {
+        true => terminal::Settings::read(),
+        false => None,
+    };
     let (instance, signals, first) = match start::start(config, invocation, emperor) {
         Ok(Some(started)) => started,
         Ok(None) => return exit::OK,
@@ -72,5 +77,8 @@ pub(crate) fn run(
         exit::FAILED
     });
     master.release(status);
+    if let Some(terminal) = terminal {
+        terminal.restore();
+    }
     status
 }

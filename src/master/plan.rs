@@ -44,6 +44,8 @@ pub(super) struct Plan {
     pub(super) mercy: Duration,
     /// `worker-id-timeout`.
     pub(super) id_timeout: Duration,
+    /// `honour-stdin`: the application gets the standard input.
+    pub(super) gives_stdin: bool,
     /// `harakiri`.
     pub(super) harakiri: Option<Duration>,
     pub(super) limits: Limits,
@@ -80,6 +82,7 @@ impl Plan {
             address_space: config.limit_as(),
             mercy: mercy(config),
             id_timeout: config.worker_id_timeout(),
+            gives_stdin: config.honour_stdin(),
             harakiri: harakiri(config),
             limits: limits(config),
             hooks_after_load: !hooks::Phase::PostApp.is_empty(config),

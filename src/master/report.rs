@@ -147,10 +147,16 @@ pub(super) fn id_is_shared(worker_id: u32, old: Pid, new: Pid, timeout: Duration
     );
 }
 
-/// A worker exceeded `worker-reload-mercy`.
-pub(super) fn overdue(worker_id: u32, worker: &WorkerProcess, mercy: Duration) {
+/// A worker exceeded `worker-reload-mercy`; `is_busy`: with requests in flight.
+pub(super) fn overdue(worker_id: u32, worker: &WorkerProcess, is_busy: bool, mercy: Duration) {
+    let what = match is_busy {
+        true => "it did not finish its requests",
+        false => {
+            "it has finished its requests, but a thread or an atexit function of the application did not end"
+        }
+    };
     tracing::warn!(
-        "worker {worker_id} (pid {}): killed: it did not finish its requests within {} s (worker-reload-mercy)",
+        "worker {worker_id} (pid {}): killed: {what} within {} s (worker-reload-mercy)",
         worker.pid,
         mercy.as_secs()
     );

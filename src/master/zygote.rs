@@ -62,8 +62,10 @@ pub(super) fn spawn(plan: &Plan) -> io::Result<(Pid, OwnedFd)> {
         .arg(theirs.as_raw_fd().to_string())
         .current_dir(&plan.directory)
         .env_clear()
-        .envs(plan.environment.iter().map(|(name, value)| (name, value)))
-        .stdin(Stdio::null());
+        .envs(plan.environment.iter().map(|(name, value)| (name, value)));
+    if !plan.gives_stdin {
+        command.stdin(Stdio::null());
+    }
     let setup = ChildSetup {
         inherited: vec![module, theirs.as_fd()],
         address_space: plan.address_space,

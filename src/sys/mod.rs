@@ -36,6 +36,7 @@ pub(crate) mod spawn;
 pub mod stdio;
 pub mod stream;
 pub mod symlink_walk;
+pub mod terminal;
 pub mod thread;
 pub mod title;
 pub mod trusted_path;

@@ -50,6 +50,7 @@ mod signals;
 mod slow_starts;
 mod small_options;
 mod systemd;
+mod terminal;
 mod tutorial;
 mod uwsgi_module;
 mod vassal_programs;

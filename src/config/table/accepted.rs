@@ -256,7 +256,6 @@ pub(crate) static ACCEPTED: &[Row] = &[
         Value,
         "inherited descriptors are never closed",
     ),
-    Row::accepted(&["honour-stdin"], Nothing, "standard input is not changed"),
     Row::accepted(&["wsgi-strict"], Nothing, "responses are always checked"),
     Row::accepted(
         &["reload-os-env"],

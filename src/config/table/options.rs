@@ -281,6 +281,8 @@ options! {
             "A request for no mount point gets a 404; by default the first application serves it.";
         manage_script_name "manage-script-name": One<Switch>,
             "Moves the mount point from PATH_INFO to SCRIPT_NAME.";
+        honour_stdin "honour-stdin": One<Switch>,
+            "Give the application the standard input of the instance, such as a terminal for pdb; use processes = 1 then. Otherwise it is /dev/null.";
         need_app "need-app": One<OptionalSwitch> = "true",
             "Stops with status 22 if the application cannot be loaded; false: requests get a 500 instead.";
         chdir "chdir": Maybe<Path>,

@@ -276,7 +276,9 @@ impl Generation {
             }
             slot::Action::KillOverdue => {
                 if let Some(worker) = state.worker() {
-                    report::overdue(self.slots[slot].worker_id, worker, self.plan.mercy);
+                    let is_busy = !self.requests_in_flight(slot).is_empty();
+                    let worker_id = self.slots[slot].worker_id;
+                    report::overdue(worker_id, worker, is_busy, self.plan.mercy);
                     kill(worker.pid);
                 }
             }

@@ -2,10 +2,11 @@
 
 use std::io;
 use std::os::fd::AsFd;
-use std::time::Instant;
+use std::time::{Duration, Instant};
 
 use crate::master::signals::{self, SignalAction};
-use crate::sys::process;
+use crate::sys::signal::Signal;
+use crate::sys::{process, terminal};
 
 use super::event_source::{Descriptor, EventSource, Token};
 use super::master::Master;
@@ -22,7 +23,12 @@ impl EventSource for Source {
             let configured = master.services.order(signal);
             let term_stops = master.instance.term_stops();
             match configured.or_else(|| signals::action(signal, term_stops)) {
-                Some(SignalAction::Stop) => master.stop(signal, now),
+                Some(SignalAction::Stop) => {
+                    if signal == Signal::SIGINT && terminal::is_foreground() {
+                        master.shorten_mercy();
+                    }
+                    master.stop(signal, now);
+                }
                 Some(SignalAction::Reload(mode)) => master.reloads.request(mode),
                 Some(SignalAction::Report) => master.log_status(now),
                 Some(SignalAction::Reap) => master.reap(now)?,
@@ -33,7 +39,23 @@ impl EventSource for Source {
     }
 }
 
+/// Time for the requests in flight after Ctrl-C on a terminal, unless it is configured.
+const TERMINAL_MERCY: Duration = Duration::from_secs(2);
+
 impl Master {
+    /// Someone waits at a terminal: a request at a prompt of a debugger, or a thread that does not end, delays the stop for
+    /// a short time only.
+    fn shorten_mercy(&mut self) {
+        let config = self.instance.config();
+        let configured = |name: &str| ["worker-reload-mercy", "reload-mercy"].contains(&name);
+        if config.entries().iter().any(|(name, ..)| configured(name)) {
+            return;
+        }
+        for generation in &mut self.generations {
+            generation.plan.mercy = generation.plan.mercy.min(TERMINAL_MERCY);
+        }
+    }
+
     /// Collects the exit statuses of children. A child that no part of the master knows was left behind by the application.
     fn reap(&mut self, now: Instant) -> io::Result<()> {
         while let Some(end) = process::reap()? {
