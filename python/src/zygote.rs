@@ -119,7 +119,11 @@ fn receive_load_request(channel: &PrivateFd) -> io::Result<Option<LoadRequest>> 
     let (ToZygote::Load(spec), Some(board)) = (message, fds.next()) else {
         return Err(io::ErrorKind::InvalidData.into());
     };
-    let listeners: Vec<_> = fds.map(PrivateFd::from).collect();
+    let count = spec.listeners.len();
+    let listeners: Vec<_> = fds.by_ref().take(count).map(PrivateFd::from).collect();
+    if let Some(channel) = fds.next() {
+        ruwsgi::log::open_channel(channel);
+    }
     if listeners.len() != spec.listeners.len() {
         return Err(io::ErrorKind::InvalidData.into());
     }

@@ -51,5 +51,6 @@ pub(crate) fn run(config: &Config, invocation: &Invocation) -> i32 {
     if status == exit::OK {
         tracing::info!("the emperor has stopped, and all its vassals with it");
     }
+    log::thread::finish();
     status
 }

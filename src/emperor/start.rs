@@ -9,6 +9,7 @@ use anyhow::{Context, Result, bail};
 use crate::config::{Config, Invocation};
 use crate::control::socket_path;
 use crate::net::PlaceError;
+use crate::process::log_thread;
 use crate::sys::capability::Capabilities;
 use crate::sys::notify::Notify;
 use crate::sys::privileges::{self, Privileges};
@@ -70,7 +71,7 @@ pub(super) fn start(
     let control = open_control(config, invocation)?;
     let stats = open_stats(config)?;
     drop_privileges(config, capabilities)?;
-    redirect(config.logto2())?;
+    open_last_log(config)?;
     for path in [
         config.pidfile2(),
         config.safe_pidfile(),
@@ -103,6 +104,21 @@ pub(super) fn start(
         unreadable: Vec::new(),
         status: String::new(),
     })
+}
+
+/// Opens what belongs to the user that the emperor has become: the file of `logto2`, and the loggers.
+fn open_last_log(config: &Config) -> Result<()> {
+    redirect(config.logto2())?;
+    let logs = [
+        config.logto2(),
+        config.logto(),
+        config.daemonize2(),
+        config.daemonize(),
+    ];
+    let log = logs.into_iter().flatten().next();
+    let log = log.map(std::path::absolute).transpose()?;
+    log_thread::start(config, log.as_deref())?;
+    Ok(())
 }
 
 /// Detaches the emperor from the terminal (`daemonize`, `daemonize2`).

@@ -8,7 +8,8 @@ use super::load_failure::LoadFailure;
 /// A message of the master to a zygote.
 #[derive(Serialize, Deserialize, Debug, Clone, PartialEq)]
 pub enum ToZygote {
-    /// Import the application. Carries the descriptor of the scoreboard, then one per listener.
+    /// Import the application. Carries the descriptor of the scoreboard, one per listener, and that of the log
+    /// thread, if there is one.
     Load(Box<AppSpec>),
     /// Fork a worker. Carries the worker's end of its leash.
     Fork {

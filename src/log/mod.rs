@@ -10,32 +10,45 @@
 //! `warn`, `info`, `debug` or `trace`) sets the level; the default is `info`.
 //!
 //! Events pass through tracing-subscriber's registry to the layer that formats them. [`request_log`] does not use tracing,
-//! because it writes a line for each request. All lines end in `sinks`.
+//! because it writes a line for each request. All lines end in `sinks`: at
+//! descriptor 2, or at the thread of the master that distributes them to loggers (`thread`).
 
+mod encoder;
 mod environment;
 mod escape;
 mod head;
+mod json;
 mod layer;
 mod panic;
+mod pattern;
 mod record;
 pub mod request_log;
+mod settings;
 mod sinks;
+pub(crate) mod thread;
 
 use tracing_subscriber::layer::SubscriberExt;
 
+pub use encoder::{Encoder, NamedEncoder, Template};
 pub use environment::VASSAL_NAME;
 use environment::environment;
 pub use escape::{Escaped, escape, escape_into, printable};
 pub use head::rename;
 use layer::LineLayer;
+pub use pattern::Pattern;
 pub use record::{block, relay};
+pub use settings::{Engine, FileEngine, Flow, LogThreadSettings, Logger, Route, SyslogEngine};
+use sinks::Source;
+pub use sinks::channel::{descriptor as channel, open as open_channel};
 
 /// Starts the log of this process under the process name `name`, and logs panics too. A second call only renames.
 pub fn start(name: impl Into<String>) {
     rename(name);
     let layers = tracing_subscriber::registry()
         .with(environment().max_level)
-        .with(LineLayer::new(|line: &str| sinks::write(line.as_bytes())));
+        .with(LineLayer::new(|line: &str| {
+            sinks::write(Source::Server, line.as_bytes())
+        }));
     if tracing::subscriber::set_global_default(layers).is_ok() {
         std::panic::set_hook(Box::new(panic::log));
     }

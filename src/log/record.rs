@@ -5,7 +5,7 @@ use tracing::Level;
 use super::environment::environment;
 use super::escape::push_printable;
 use super::head::Head;
-use super::sinks;
+use super::sinks::{self, Source};
 
 /// Logs a heading, and below it each line of `text` indented by two spaces, all in one write.
 pub fn block(level: Level, heading: &str, text: &str) {
@@ -23,7 +23,7 @@ pub fn block(level: Level, heading: &str, text: &str) {
         push_printable(&mut out, line);
         out.push('\n');
     }
-    sinks::write(out.as_bytes());
+    sinks::write(Source::Server, out.as_bytes());
 }
 
 /// Logs a line of another program's output, at level info, under that program's name and process id.
@@ -36,5 +36,5 @@ pub fn relay(name: &str, pid: i32, line: &[u8]) {
     Head::now(Level::INFO, environment).push_as(&mut out, name, pid.unsigned_abs());
     push_printable(&mut out, &String::from_utf8_lossy(line));
     out.push('\n');
-    sinks::write(out.as_bytes());
+    sinks::write(Source::Server, out.as_bytes());
 }

@@ -22,6 +22,7 @@ use super::resources::Resources;
 use super::services::{DaemonSpec, daemon_specs};
 use super::signals::ReloadMode;
 use crate::net::{self, BoundSocket};
+use crate::process::log_thread;
 
 /// The configuration that a reload prepares.
 struct Next {
@@ -221,6 +222,7 @@ impl Instance {
             ("umask", now.umask() != next.umask()),
             ("logto", now.logto() != next.logto()),
             ("logto2", now.logto2() != next.logto2()),
+            ("logger", log_thread::differs(now, next)),
             ("pidfile", now.pidfile() != next.pidfile()),
             ("master-fifo", now.master_fifo() != next.master_fifo()),
             (

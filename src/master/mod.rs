@@ -55,6 +55,16 @@ pub(crate) fn run(
     emperor: emperor_link::EmperorLink,
 ) -> i32 {
     log::start("master");
+    let status = run_instance(config, invocation, emperor);
+    log::thread::finish();
+    status
+}
+
+fn run_instance(
+    config: Config,
+    invocation: config::Invocation,
+    emperor: emperor_link::EmperorLink,
+) -> i32 {
     let terminal = match config.honour_stdin() {
         true => terminal::Settings::read(),
         false => None,

@@ -25,6 +25,7 @@ use super::plan::Plan;
 use super::resources::Resources;
 use super::signals;
 use crate::net;
+use crate::process::log_thread;
 
 /// Makes this process the master of an instance, and returns the plan of its first generation. `None` if the instance does
 /// not have to run: its emperor waits for connections on its sockets, or stops it.
@@ -165,6 +166,9 @@ fn finish(
         let path = std::path::absolute(log)?;
         instance.resources_mut().log = Some(path);
     }
+    let log = instance.resources().log.as_deref();
+    let has_loggers = log_thread::start(instance.config(), log)?;
+    instance.resources_mut().emperor.has_own_log |= has_loggers;
     let pidfile = instance.config().pidfile2().map(str::to_owned);
     instance.resources_mut().write_pidfile(pidfile.as_deref())?;
     instance.name_process();

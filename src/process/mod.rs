@@ -2,6 +2,7 @@
 
 mod cgroup_options;
 pub(crate) mod interpreter;
+pub(crate) mod log_thread;
 pub(crate) mod pidfile;
 pub(crate) mod running_instance;
 mod vassal_environment;

@@ -1,5 +1,6 @@
 //! The clocks: local time for people, monotonic time for systemd.
 
+use std::ffi::CString;
 use std::fmt;
 use std::mem;
 use std::time::{Duration, SystemTime, UNIX_EPOCH};
@@ -38,11 +39,7 @@ impl LocalTime {
     /// Converts a time to local time: localtime_r(3). A time before 1970 counts as 1970.
     pub fn at(time: SystemTime) -> Self {
         let since = time.duration_since(UNIX_EPOCH).unwrap_or_default();
-        let seconds = since.as_secs() as libc::time_t;
-        // SAFETY: a tm of zeros is valid (its zone pointer may be null).
-        let mut tm: libc::tm = unsafe { mem::zeroed() };
-        // SAFETY: both pointers are to locals; localtime_r keeps neither.
-        unsafe { libc::localtime_r(&seconds, &mut tm) };
+        let tm = broken_down(since);
         LocalTime {
             year: tm.tm_year + 1900,
             month: tm.tm_mon as u8 + 1,
@@ -76,6 +73,29 @@ impl fmt::Display for LocalTime {
     }
 }
 
+/// A time since 1970 in the local time zone: localtime_r(3).
+fn broken_down(since: Duration) -> libc::tm {
+    let seconds = since.as_secs() as libc::time_t;
+    // SAFETY: a tm of zeros is valid (its zone pointer may be null).
+    let mut tm: libc::tm = unsafe { mem::zeroed() };
+    // SAFETY: both pointers are to locals; localtime_r keeps neither.
+    unsafe { libc::localtime_r(&seconds, &mut tm) };
+    tm
+}
+
+/// A local time in a format of strftime(3). Empty if the format has a NUL or the text more than 1024 bytes.
+pub fn strftime(format: &str, time: SystemTime) -> String {
+    let Ok(format) = CString::new(format) else {
+        return String::new();
+    };
+    let tm = broken_down(time.duration_since(UNIX_EPOCH).unwrap_or_default());
+    let mut text = [0u8; 1024];
+    // SAFETY: the buffer has this size; the format ends with a NUL; tm was filled by localtime_r, whose zone name is static.
+    let size =
+        unsafe { libc::strftime(text.as_mut_ptr().cast(), text.len(), format.as_ptr(), &tm) };
+    String::from_utf8_lossy(&text[..size.min(text.len())]).into_owned()
+}
+
 /// The time of `CLOCK_MONOTONIC`, microseconds.
 pub fn monotonic_micros() -> u64 {
     // CLOCK_MONOTONIC cannot fail
@@ -105,6 +125,18 @@ impl LocalTime {
 }
 
 impl LocalTime {
+    /// The format of syslog messages (RFC 3164): `Nov 28 07:56:04`.
+    pub fn syslog(&self) -> String {
+        format!(
+            "{} {:2} {:02}:{:02}:{:02}",
+            MONTHS[usize::from(self.month.saturating_sub(1)) % 12],
+            self.day,
+            self.hour,
+            self.minute,
+            self.second
+        )
+    }
+
     /// The format of the common log: `21/Nov/2026:11:56:45 +0000`.
     pub fn common_log(&self) -> String {
         let offset = self.offset.abs() / 60;

@@ -2,7 +2,7 @@
 
 use std::fs::File;
 use std::io;
-use std::os::fd::{AsFd, OwnedFd};
+use std::os::fd::{AsFd, BorrowedFd, OwnedFd, RawFd};
 use std::path::Path;
 use std::sync::atomic::{AtomicU8, AtomicU64, Ordering::Relaxed};
 use std::time::Duration;
@@ -67,6 +67,27 @@ pub fn stderr_again() -> io::Result<OwnedFd> {
     io::stderr().as_fd().try_clone_to_owned()
 }
 
+/// Duplicates a descriptor that this process has inherited.
+///
+/// # Errors
+/// `EBADF` when it is not open.
+pub fn duplicate(number: RawFd) -> io::Result<OwnedFd> {
+    super::descriptor::borrow(&number)?.try_clone_to_owned()
+}
+
+/// Writes to a descriptor once; returns the number of bytes that it has taken.
+///
+/// # Errors
+/// Those of write(2) but `EINTR`.
+pub fn write_to(fd: BorrowedFd<'_>, bytes: &[u8]) -> io::Result<usize> {
+    loop {
+        match unistd::write(fd, bytes) {
+            Err(Errno::EINTR) => {}
+            other => return Ok(other?),
+        }
+    }
+}
+
 /// Whether descriptor 2 is a pipe or a socket.
 fn is_pipe() -> bool {
     let known = KIND.load(Relaxed);
@@ -105,7 +126,8 @@ pub fn open_log(path: &Path) -> io::Result<File> {
 ///
 /// # Errors
 /// Those of dup2(2).
-pub fn write_output_to(log: &File) -> io::Result<()> {
+pub fn write_output_to(log: impl AsFd) -> io::Result<()> {
+    let log = log.as_fd();
     unistd::dup2_stdout(log)?;
     unistd::dup2_stderr(log)?;
     KIND.store(UNKNOWN, Relaxed);
@@ -115,7 +137,7 @@ pub fn write_output_to(log: &File) -> io::Result<()> {
 /// As [`write_output_to`], with the first descriptor that came with a message. A failure is logged.
 pub fn write_output_to_first(logs: Vec<OwnedFd>) {
     if let Some(log) = logs.into_iter().next()
-        && let Err(error) = write_output_to(&File::from(log))
+        && let Err(error) = write_output_to(log)
     {
         tracing::error!(
             "the log stays in its old file: the new one cannot become the standard output: {error}"
@@ -128,7 +150,7 @@ pub fn write_output_to_first(logs: Vec<OwnedFd>) {
 /// # Errors
 /// Those of [`open_log`] and [`write_output_to`]; nothing is changed when it cannot be opened.
 pub fn redirect_output(path: &Path) -> io::Result<()> {
-    write_output_to(&open_log(path)?)
+    write_output_to(open_log(path)?)
 }
 
 /// Makes `/dev/null` the standard input.

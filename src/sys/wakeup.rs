@@ -1,7 +1,7 @@
 //! Waking a thread that waits in [`super::epoll`]: eventfd(2).
 
 use std::io;
-use std::os::fd::{AsRawFd, RawFd};
+use std::os::fd::{AsFd, AsRawFd, BorrowedFd, RawFd};
 
 use nix::sys::eventfd::{EfdFlags, EventFd};
 
@@ -44,6 +44,12 @@ impl Wakeup {
     /// Resets the counter. Returns false when it was zero.
     pub fn clear(&self) -> bool {
         self.counter.read().is_ok()
+    }
+}
+
+impl AsFd for Wakeup {
+    fn as_fd(&self) -> BorrowedFd<'_> {
+        self.counter.as_fd()
     }
 }
 

@@ -35,6 +35,7 @@ mod life;
 mod limits;
 mod load;
 mod loading;
+mod loggers;
 mod migration;
 mod on_demand;
 mod packets;

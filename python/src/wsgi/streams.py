@@ -5,6 +5,9 @@ import io
 import sys
 
 
+PIECE = 65536
+
+
 class LogFile(io.FileIO):
     """A descriptor of the log. Output that the log does not take is dropped: the disk is full, or its reader is gone."""
 
@@ -14,6 +17,9 @@ class LogFile(io.FileIO):
         except OSError as error:
             if error.errno == errno.EBADF:
                 raise
+            # more than a packet to the log thread holds; the buffers above write the rest
+            if error.errno == errno.EMSGSIZE:
+                return super().write(memoryview(data)[:PIECE])
             written = None
         return len(data) if written is None else written
 

@@ -163,21 +163,25 @@ pub(crate) static ACCEPTED: &[Row] = &[
         Nothing,
         "the response head and the first block of the body are sent together",
     ),
-    Row::accepted(&["pcre-jit"], Nothing, "no option uses regular expressions"),
     Row::accepted(
-        &[
-            "log-master",
-            "log-master-stream",
-            "log-master-req-stream",
-            "threaded-logger",
-        ],
+        &["pcre-jit"],
         Nothing,
-        "every process writes complete lines",
+        "regular expressions are compiled once",
+    ),
+    Row::accepted(
+        &["log-master", "log-master-req-stream", "threaded-logger"],
+        Nothing,
+        "without loggers every process writes complete lines, and loggers always have a thread",
+    ),
+    Row::accepted(
+        &["logger-list", "loggers-list"],
+        Nothing,
+        "docs/logging.md lists the engines",
     ),
     Row::accepted(
         &["log-master-bufsize"],
         Value,
-        "every process writes complete lines",
+        "the buffer has room for the longest line",
     ),
     Row::accepted(
         &["offload-threads", "offload-thread"],

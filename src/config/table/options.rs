@@ -22,6 +22,9 @@ use crate::config::values::kinds::{
     Umask, Variable, Workers,
 };
 use crate::config::values::limit::{CpuLimit, MemoryLimit, TasksLimit};
+use crate::config::values::logging::{
+    EncoderText, LoggerText, Regex, RouteText, SocketText, SyslogText,
+};
 use crate::config::values::schedule::{Cron, Cron2, UniqueCron};
 use crate::config::values::setting::{Many, Maybe, One, Setting};
 
@@ -349,6 +352,32 @@ options! {
             "Reopens the log file at each reload.";
         touch_logreopen "touch-logreopen": Many<Path>,
             "Reopens the log file (logto, logto2, daemonize) when this file is touched, created or removed; for logrotate.";
+        logger "logger": Many<LoggerText>,
+            "Where the log goes: stdio, fd:N, file:PATH, socket:ADDRESS, syslog, rsyslog:ADDRESS, pipe:COMMAND or systemd (docs/logging.md). A logger with a name gets the lines of its routes only.";
+        req_logger "req-logger" ["logger-req"]: Many<LoggerText>,
+            "As logger, for request lines; they do not go to other loggers then.";
+        log_route "log-route": Many<RouteText>,
+            "Lines with a match go to the loggers of this name, and to no others.";
+        log_req_route "log-req-route": Many<RouteText>,
+            "As log-route, for req-logger.";
+        log_filter "log-filter": Many<Regex>,
+            "Logs only lines with a match.";
+        log_drain "log-drain": Many<Regex>,
+            "Does not log lines with a match.";
+        log_encoder "log-encoder": Many<EncoderText>,
+            "Changes each line before it is written: prefix, suffix, nl, format, json, gzip or compress; with a name behind the colon, for loggers of this name only.";
+        log_req_encoder "log-req-encoder": Many<EncoderText>,
+            "As log-encoder, for req-logger.";
+        log_socket "log-socket": Many<SocketText>,
+            "As logger = socket:ADDRESS.";
+        log_syslog "log-syslog": Many<SyslogText>,
+            "As logger = syslog.";
+        rsyslog_packet_size "rsyslog-packet-size": One<Count> = "1024",
+            "Maximum bytes of a message of logger = rsyslog:ADDRESS; a longer one is cut.";
+        rsyslog_split_messages "rsyslog-split-messages": One<Switch>,
+            "Splits messages that exceed rsyslog-packet-size.";
+        log_master_stream "log-master-stream": One<Switch>,
+            "With loggers: writes of the application may arrive together, and none is too large.";
         disable_logging "disable-logging" -'L': One<Switch>,
             "Writes no request lines, except those that the options below select.";
         log_4xx "log-4xx": One<Switch>,

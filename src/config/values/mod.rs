@@ -9,6 +9,7 @@ pub(crate) mod hook;
 mod keyed;
 pub(crate) mod kinds;
 pub(crate) mod limit;
+pub(crate) mod logging;
 mod number;
 pub(crate) mod schedule;
 pub(crate) mod setting;

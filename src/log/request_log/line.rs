@@ -6,7 +6,7 @@ use std::io::{self, Write};
 use std::time::{Duration, SystemTime, UNIX_EPOCH};
 
 use crate::log::escape::{escape, escape_into};
-use crate::log::sinks;
+use crate::log::sinks::{self, Source};
 use crate::sys::clock::LocalTime;
 use crate::sys::memory::Memory;
 use crate::sys::process::Pid;
@@ -102,7 +102,7 @@ impl RequestLog {
             }
         };
         line.push(b'\n');
-        sinks::write(&line);
+        sinks::write(Source::Request, &line);
         self.line = line;
     }
 

@@ -6,6 +6,7 @@ use std::os::fd::{AsFd, BorrowedFd, OwnedFd};
 use std::time::{Instant, SystemTime};
 
 use crate::ipc::{self, LoadFailure, ToWorker, ToZygote};
+use crate::log;
 use crate::master::plan::Plan;
 use crate::master::role::{GenerationRole, StartFailure};
 use crate::master::scale::History;
@@ -242,6 +243,7 @@ impl Generation {
     fn send_load(&self, channel: BorrowedFd<'_>) -> io::Result<()> {
         let mut fds = vec![self.scoreboard.fd()];
         fds.extend(self.plan.sockets.iter().map(|socket| socket.fd()));
+        fds.extend(log::channel());
         let message = ToZygote::Load(Box::new(self.plan.app.clone()));
         ipc::send_now(channel, &message, &fds)
     }

@@ -2,6 +2,7 @@
 
 use std::os::fd::AsFd;
 
+use crate::log;
 use crate::sys::stdio;
 
 use super::master::Master;
@@ -9,6 +10,10 @@ use super::master::Master;
 impl Master {
     /// Reopens the log file; on an error the log stays where it is.
     pub(super) fn reopen_log(&mut self) {
+        if log::thread::is_running() {
+            log::thread::reopen();
+            return tracing::info!("the log files were reopened");
+        }
         let Some(path) = &self.instance.resources().log else {
             return tracing::warn!(
                 "the log cannot be reopened: it is not a file of this instance (logto, logto2, daemonize)"

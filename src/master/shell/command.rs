@@ -7,12 +7,13 @@ use std::path::{Path, PathBuf};
 use std::process::{Command, Stdio};
 
 use crate::config::Config;
+use crate::log;
 use crate::master::plan::{self, Plan};
+use crate::sys::pipe;
 use crate::sys::process::{self, Pid};
 use crate::sys::signal::Signal;
 use crate::sys::spawn::{self, LeaderSetup};
 use crate::sys::user::Identity;
-use crate::sys::{pipe, stdio};
 
 use super::output::Outputs;
 
@@ -120,8 +121,8 @@ impl<'a> ShellCommand<'a> {
     pub(in crate::master) fn spawn_detached(&self, context: &CommandContext) -> io::Result<Pid> {
         let mut shell = self.shell(context);
         shell
-            .stdout(stdio::stderr_again()?)
-            .stderr(stdio::stderr_again()?);
+            .stdout(log::thread::lasting_output()?)
+            .stderr(log::thread::lasting_output()?);
         let setup = LeaderSetup {
             identity: self.identity,
             new_session: true,

@@ -1,0 +1,125 @@
+//! The channel to the log thread of the master: the sink of every process of an instance that has such a thread.
+
+use std::cell::Cell;
+use std::io;
+use std::os::fd::{AsFd, BorrowedFd, OwnedFd};
+use std::sync::OnceLock;
+use std::sync::atomic::{AtomicBool, AtomicU64, Ordering::Relaxed};
+
+use crate::sys::fork_guard;
+use crate::sys::log_socket::{self, Patience};
+use crate::sys::private_fd::PrivateFd;
+
+use super::source::Source;
+
+/// Maximum bytes of a record; a longer one is cut.
+const MAX_RECORD: usize = 128 << 10;
+
+static CHANNEL: OnceLock<PrivateFd> = OnceLock::new();
+/// Whether [`CHANNEL`] is used.
+static IS_OPEN: AtomicBool = AtomicBool::new(false);
+/// The records dropped since the last successful one.
+static DROPPED: AtomicU64 = AtomicU64::new(0);
+
+thread_local! {
+    /// Whether this is the log thread, which must not wait for itself.
+    static IS_READER: Cell<bool> = const { Cell::new(false) };
+}
+
+/// Sends the lines of this process to the log thread from now on.
+pub fn open(channel: OwnedFd) {
+    if CHANNEL.set(channel.into()).is_ok() {
+        IS_OPEN.store(true, Relaxed);
+    }
+}
+
+/// The descriptor of the channel, for processes that inherit it.
+pub fn descriptor() -> Option<BorrowedFd<'static>> {
+    CHANNEL.get().filter(|_| is_open()).map(AsFd::as_fd)
+}
+
+/// Ends the use of the channel: the lines that follow go to descriptor 2.
+pub(in crate::log) fn close() {
+    IS_OPEN.store(false, Relaxed);
+}
+
+/// Declares the calling thread the reader of the channel.
+pub(in crate::log) fn become_reader() {
+    IS_READER.set(true);
+}
+
+#[inline]
+fn is_open() -> bool {
+    IS_OPEN.load(Relaxed)
+}
+
+/// Sends lines to the log thread, if there is one; otherwise returns false.
+#[inline]
+pub(super) fn send(source: Source, lines: &[u8]) -> bool {
+    is_open() && send_to_thread(source, lines)
+}
+
+#[cold]
+fn send_to_thread(source: Source, lines: &[u8]) -> bool {
+    let Some(channel) = CHANNEL.get() else {
+        return false;
+    };
+    // a process that the application has forked has lost the descriptor
+    if fork_guard::is_forked() {
+        return false;
+    }
+    let dropped = DROPPED.load(Relaxed);
+    let patience = match dropped == 0 && !IS_READER.get() {
+        true => Patience::Waits,
+        false => Patience::None,
+    };
+    let lines = lines.get(..MAX_RECORD).unwrap_or(lines);
+    match log_socket::send(channel.as_fd(), [&[mark(source)], lines], patience) {
+        Ok(()) if dropped > 0 => report_dropped(channel.as_fd()),
+        Ok(()) => {}
+        Err(error) if is_end(&error) => return false,
+        Err(_) => {
+            DROPPED.fetch_add(1, Relaxed);
+        }
+    }
+    true
+}
+
+/// The thread is gone: descriptor 2 leads to it too, so that the line is lost in most processes.
+fn is_end(error: &io::Error) -> bool {
+    matches!(
+        error.kind(),
+        io::ErrorKind::BrokenPipe | io::ErrorKind::ConnectionReset
+    )
+}
+
+#[cold]
+fn report_dropped(channel: BorrowedFd<'_>) {
+    let dropped = DROPPED.swap(0, Relaxed);
+    if dropped > 0 {
+        let line =
+            format!("({dropped} lines of the log were dropped, because the log thread hung)\n");
+        let _ = log_socket::send(
+            channel,
+            [&[mark(Source::Server)], line.as_bytes()],
+            Patience::None,
+        );
+    }
+}
+
+/// The first byte of a record.
+fn mark(source: Source) -> u8 {
+    match source {
+        Source::Server => b's',
+        Source::Request => b'r',
+    }
+}
+
+/// Splits a record into its source and its lines.
+pub(in crate::log) fn parse(record: &[u8]) -> Option<(Source, &[u8])> {
+    match record.split_first()? {
+        (b's', lines) => Some((Source::Server, lines)),
+        (b'r', lines) => Some((Source::Request, lines)),
+        _ => None,
+    }
+}

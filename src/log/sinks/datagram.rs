@@ -1,0 +1,85 @@
+//! `socket`: one datagram per event, to a UDP address or a Unix socket. What the peer does not take is dropped.
+
+use std::io;
+use std::net::{ToSocketAddrs, UdpSocket};
+use std::os::unix::net::UnixDatagram;
+
+use super::sink::{Drops, Sink};
+
+/// A socket for datagrams to one address, which is not waited for.
+pub(super) enum Datagrams {
+    Udp(UdpSocket),
+    /// The path may have another socket at each send.
+    Unix(UnixDatagram, String),
+}
+
+impl Datagrams {
+    /// A socket for an address: a path, or `HOST:PORT`, resolved once.
+    ///
+    /// # Errors
+    /// Those of the resolver and of socket(2).
+    pub(super) fn open(address: &str) -> io::Result<Self> {
+        if address.starts_with('/') || !address.contains(':') {
+            let socket = UnixDatagram::unbound()?;
+            socket.set_nonblocking(true)?;
+            return Ok(Self::Unix(socket, address.to_owned()));
+        }
+        let mut found = address.to_socket_addrs()?;
+        let target = found.next().ok_or(io::ErrorKind::NotFound)?;
+        let any = if target.is_ipv4() {
+            "0.0.0.0:0"
+        } else {
+            "[::]:0"
+        };
+        let socket = UdpSocket::bind(any)?;
+        socket.connect(target)?;
+        socket.set_nonblocking(true)?;
+        Ok(Self::Udp(socket))
+    }
+
+    /// Sends one datagram.
+    ///
+    /// # Errors
+    /// Those of send(2): `WouldBlock` when the peer is slow.
+    pub(super) fn send(&self, bytes: &[u8]) -> io::Result<()> {
+        match self {
+            // an error of the previous datagram is reported once, and the next send works
+            Self::Udp(socket) => socket.send(bytes).or_else(|_| socket.send(bytes)),
+            Self::Unix(socket, path) => socket.send_to(bytes, path),
+        }
+        .map(drop)
+    }
+}
+
+pub(super) struct DatagramSink {
+    name: String,
+    datagrams: Datagrams,
+    prefix: String,
+    drops: Drops,
+}
+
+impl DatagramSink {
+    /// A sink for an address, with a prefix for each event.
+    ///
+    /// # Errors
+    /// Those of [`Datagrams::open`].
+    pub(super) fn open(address: &str, prefix: &str) -> io::Result<Self> {
+        Ok(Self {
+            name: format!("log socket {address}"),
+            datagrams: Datagrams::open(address)?,
+            prefix: prefix.to_owned(),
+            drops: Drops::default(),
+        })
+    }
+}
+
+impl Sink for DatagramSink {
+    fn write(&mut self, event: &[u8]) {
+        let mut message = self.prefix.clone().into_bytes();
+        message.extend_from_slice(event);
+        match self.datagrams.send(&message) {
+            Ok(()) => self.drops.end(&self.name),
+            Err(error) => self.drops.add(&self.name, error),
+        }
+    }
+}

@@ -1,0 +1,90 @@
+//! `pipe`: the standard input of a command. The command is started again when it ends; its own output goes where the log
+//! went before the log thread was started.
+
+use std::fs::File;
+use std::io;
+use std::os::fd::{BorrowedFd, OwnedFd};
+use std::process::Command;
+use std::time::{Duration, Instant};
+
+use crate::sys::descriptor::set_nonblocking;
+use crate::sys::spawn::{self, LeaderSetup};
+
+use super::sink::Sink;
+use super::stream::StreamSink;
+
+/// Wait before the command is started again.
+const RETRY: Duration = Duration::from_secs(1);
+
+pub(super) struct PipeSink {
+    name: String,
+    command: String,
+    /// The output of the command.
+    output: OwnedFd,
+    input: StreamSink,
+    started: Instant,
+}
+
+impl PipeSink {
+    /// Starts the command.
+    ///
+    /// # Errors
+    /// If the shell cannot be executed.
+    pub(super) fn open(command: &str, output: OwnedFd) -> io::Result<Self> {
+        let name = format!("log pipe {command}");
+        let input = start(command, &output)?;
+        Ok(Self {
+            input: StreamSink::new(name.clone(), input),
+            name,
+            command: command.to_owned(),
+            output,
+            started: Instant::now(),
+        })
+    }
+
+    fn restart(&mut self) {
+        self.started = Instant::now();
+        match start(&self.command, &self.output) {
+            Ok(input) => {
+                tracing::warn!("{}: it has ended and was started again", self.name);
+                self.input = StreamSink::new(self.name.clone(), input);
+            }
+            Err(error) => tracing::error!("{}: it cannot be started: {error}", self.name),
+        }
+    }
+}
+
+/// Starts the command in a session of its own; returns its standard input.
+fn start(command: &str, output: &OwnedFd) -> io::Result<OwnedFd> {
+    let (reader, writer) = io::pipe()?;
+    set_nonblocking(&writer, true)?;
+    let mut shell = Command::new("/bin/sh");
+    shell
+        .args(["-c", command])
+        .stdin(reader)
+        .stdout(File::from(output.try_clone()?))
+        .stderr(File::from(output.try_clone()?));
+    let setup = LeaderSetup {
+        new_session: true,
+        ..LeaderSetup::default()
+    };
+    spawn::spawn_leader(shell, &setup)?;
+    Ok(writer.into())
+}
+
+impl Sink for PipeSink {
+    fn write(&mut self, event: &[u8]) {
+        if self.input.is_broken && self.started.elapsed() >= RETRY {
+            self.restart();
+        }
+        self.input.write(event);
+    }
+
+    fn flush(&mut self) {
+        self.input.flush();
+    }
+
+    fn waits_for(&self) -> Option<BorrowedFd<'_>> {
+        self.input.waits_for()
+    }
+}

@@ -1,0 +1,10 @@
+//! The kinds of lines.
+
+/// What a line is about.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub(in crate::log) enum Source {
+    /// The server: an event, a block, or relayed output.
+    Server,
+    /// A request.
+    Request,
+}

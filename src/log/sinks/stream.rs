@@ -1,0 +1,74 @@
+//! `stdio`, `fd` and the input of `pipe`: a descriptor whose reader may be slow. A bounded number of bytes waits for it.
+
+use std::collections::VecDeque;
+use std::io;
+use std::os::fd::{AsFd, BorrowedFd, OwnedFd};
+use std::time::Duration;
+
+use crate::sys::{poll, stdio};
+
+use super::sink::{Drops, Sink};
+
+/// Bytes that wait for the reader.
+const MAX_WAITING: usize = 1 << 20;
+
+pub(super) struct StreamSink {
+    name: String,
+    fd: OwnedFd,
+    waiting: VecDeque<u8>,
+    /// Its reader is gone.
+    pub(super) is_broken: bool,
+    drops: Drops,
+}
+
+impl StreamSink {
+    pub(super) fn new(name: String, fd: OwnedFd) -> Self {
+        Self {
+            name,
+            fd,
+            waiting: VecDeque::new(),
+            is_broken: false,
+            drops: Drops::default(),
+        }
+    }
+
+    /// Whether bytes wait for the reader.
+    pub(super) fn is_waiting(&self) -> bool {
+        !self.waiting.is_empty()
+    }
+}
+
+impl Sink for StreamSink {
+    fn write(&mut self, event: &[u8]) {
+        if self.is_broken {
+            return self.drops.add(&self.name, "its reader is gone");
+        }
+        if self.waiting.len() + event.len() > MAX_WAITING {
+            return self.drops.add(&self.name, "its reader is slow or stopped");
+        }
+        self.waiting.extend(event);
+    }
+
+    /// Writes in pieces that a pipe takes without waiting once poll(2) has found it writable.
+    fn flush(&mut self) {
+        while !self.waiting.is_empty() && !self.is_broken {
+            if !poll::writable(self.fd.as_fd(), Duration::ZERO) {
+                return;
+            }
+            let (piece, _) = self.waiting.as_slices();
+            let piece = piece.get(..libc::PIPE_BUF).unwrap_or(piece);
+            match stdio::write_to(self.fd.as_fd(), piece) {
+                Ok(written) => drop(self.waiting.drain(..written)),
+                Err(error) if error.kind() == io::ErrorKind::WouldBlock => return,
+                Err(_) => self.is_broken = true,
+            }
+        }
+        if !self.is_broken && self.waiting.len() < MAX_WAITING / 2 {
+            self.drops.end(&self.name);
+        }
+    }
+
+    fn waits_for(&self) -> Option<BorrowedFd<'_>> {
+        (self.is_waiting() && !self.is_broken).then(|| self.fd.as_fd())
+    }
+}

@@ -1,0 +1,261 @@
+//! Events from the output of the application: what one write has written, ended by a line feed. The lines of a traceback,
+//! which the interpreter writes one by one, are one event.
+
+use std::time::{Duration, Instant};
+
+/// Bytes of one event; a longer one is split.
+const MAX_EVENT: usize = 256 << 10;
+/// Processes with an unfinished event; the event of the oldest is passed on.
+const MAX_PENDING: usize = 256;
+/// Time that a line without its end, or a traceback, waits for the rest.
+const PATIENCE: Duration = Duration::from_millis(200);
+
+const TRACEBACK: &[u8] = b"Traceback (most recent call last):";
+const CHAINS: [&[u8]; 2] = [
+    b"During handling of the above exception",
+    b"The above exception was the direct cause",
+];
+
+/// The unfinished events, one for each process.
+#[derive(Debug, Default)]
+pub(super) struct Events {
+    pending: Vec<Pending>,
+}
+
+#[derive(Debug)]
+struct Pending {
+    pid: i32,
+    text: Vec<u8>,
+    /// An empty line behind a complete traceback: it belongs to it if another one follows.
+    blank: bool,
+    state: State,
+    since: Instant,
+}
+
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+enum State {
+    /// A line without its line feed.
+    Partial,
+    /// A traceback whose last line has not come.
+    Traceback,
+    /// A traceback with its last line; another exception may follow.
+    Raised,
+}
+
+/// Receives finished events.
+type Emit<'a> = &'a mut dyn FnMut(&[u8]);
+
+impl Events {
+    /// Adds what the process `pid` has written by one call.
+    pub(super) fn push(&mut self, pid: i32, written: &[u8], now: Instant, emit: Emit<'_>) {
+        if written.is_empty() {
+            return;
+        }
+        let known = self.pending.iter().position(|it| it.pid == pid);
+        let before = known.map(|index| self.pending.remove(index));
+        let Some(left) = step(before, pid, written, now, emit) else {
+            return;
+        };
+        if self.pending.len() >= MAX_PENDING {
+            self.pending.remove(0).pass_on(emit);
+        }
+        self.pending.push(left);
+    }
+
+    /// Passes on the events that have waited long enough, or all.
+    pub(super) fn expire(&mut self, now: Instant, all: bool, emit: Emit<'_>) {
+        self.pending.retain_mut(|it| {
+            let keep = !all && now < it.since + PATIENCE;
+            if !keep {
+                it.pass_on(emit);
+            }
+            keep
+        });
+    }
+
+    /// When [`Events::expire`] is due.
+    pub(super) fn deadline(&self) -> Option<Instant> {
+        self.pending.iter().map(|it| it.since + PATIENCE).min()
+    }
+}
+
+impl Pending {
+    fn pass_on(&mut self, emit: Emit<'_>) {
+        if self.state == State::Partial {
+            self.text.push(b'\n');
+        }
+        emit(&self.text);
+        if self.blank {
+            emit(b"\n");
+        }
+    }
+}
+
+/// The event of a process that is unfinished after a further write.
+fn step(
+    before: Option<Pending>,
+    pid: i32,
+    written: &[u8],
+    now: Instant,
+    emit: Emit<'_>,
+) -> Option<Pending> {
+    let mut text = Vec::new();
+    if let Some(mut before) = before {
+        match before.state {
+            State::Partial => text = before.text,
+            State::Traceback => {
+                before.text.extend_from_slice(written);
+                return classify(before.text, pid, now, emit);
+            }
+            State::Raised if !before.blank && written == b"\n" => {
+                before.blank = true;
+                before.since = now;
+                return Some(before);
+            }
+            State::Raised if begins_chain(written) => {
+                if before.blank {
+                    before.text.push(b'\n');
+                }
+                before.text.extend_from_slice(written);
+                return chained(before.text, pid, now, emit);
+            }
+            State::Raised => before.pass_on(emit),
+        }
+    }
+    text.extend_from_slice(written);
+    classify(text, pid, now, emit)
+}
+
+/// Whether the text says that another exception follows.
+fn begins_chain(text: &[u8]) -> bool {
+    let text = text.strip_prefix(b"\n").unwrap_or(text);
+    CHAINS.iter().any(|chain| text.starts_with(chain))
+}
+
+/// A traceback, behind which the sentence about a further one stands.
+fn chained(text: Vec<u8>, pid: i32, since: Instant, emit: Emit<'_>) -> Option<Pending> {
+    if text.len() > MAX_EVENT {
+        emit(&text);
+        return None;
+    }
+    Some(Pending {
+        pid,
+        text,
+        blank: false,
+        state: State::Traceback,
+        since,
+    })
+}
+
+/// Passes a finished event on, or returns an unfinished one.
+fn classify(text: Vec<u8>, pid: i32, since: Instant, emit: Emit<'_>) -> Option<Pending> {
+    let state = match state(&text) {
+        Some(state) if text.len() <= MAX_EVENT => state,
+        _ => {
+            emit(&text);
+            return None;
+        }
+    };
+    Some(Pending {
+        pid,
+        text,
+        blank: false,
+        state,
+        since,
+    })
+}
+
+/// The state of an unfinished event; `None` if it is finished.
+fn state(text: &[u8]) -> Option<State> {
+    let Some(complete) = text.strip_suffix(b"\n") else {
+        return Some(match is_in_traceback(text) {
+            true => State::Traceback,
+            false => State::Partial,
+        });
+    };
+    if is_in_traceback(complete) {
+        return Some(State::Traceback);
+    }
+    // a traceback that the interpreter writes begins with its title; one in a message of a logger is complete
+    text.starts_with(TRACEBACK).then_some(State::Raised)
+}
+
+/// Whether the text ends within a traceback: behind its title, or the sentence that announces it, all lines are indented.
+fn is_in_traceback(text: &[u8]) -> bool {
+    for line in text.rsplit(|byte| *byte == b'\n') {
+        if line.starts_with(TRACEBACK) || CHAINS.iter().any(|chain| line.starts_with(chain)) {
+            return true;
+        }
+        if !line.is_empty() && !line.starts_with(b" ") {
+            return false;
+        }
+    }
+    false
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    /// The events of these writes of one process.
+    fn events(writes: &[&str]) -> Vec<String> {
+        let mut found = Vec::new();
+        let mut emit = |event: &[u8]| found.push(String::from_utf8_lossy(event).into_owned());
+        let (mut events, now) = (Events::default(), Instant::now());
+        for written in writes {
+            events.push(7, written.as_bytes(), now, &mut emit);
+        }
+        events.expire(now + PATIENCE, false, &mut emit);
+        found
+    }
+
+    #[test]
+    fn an_event_is_what_one_write_has_written() {
+        assert_eq!(
+            events(&["one\ntwo\n", "three\n"]),
+            ["one\ntwo\n", "three\n"]
+        );
+        let logged =
+            "ERROR:root:oops\nTraceback (most recent call last):\n  File x\nValueError: y\n";
+        assert_eq!(events(&[logged, "next\n"]), [logged, "next\n"]);
+    }
+
+    #[test]
+    fn a_line_in_parts_is_one_event() {
+        assert_eq!(events(&["a", "b", "c\n", "d"]), ["abc\n", "d\n"]);
+    }
+
+    #[test]
+    fn a_traceback_line_by_line_is_one_event() {
+        let lines = [
+            "Traceback (most recent call last):\n",
+            "  File \"x\", line 1\n    1/0\n",
+            "ZeroDivisionError: division by zero\n",
+            "\n",
+            "During handling of the above exception, another exception occurred:\n",
+            "\n",
+            "Traceback (most recent call last):\n",
+            "  File \"x\", line 3\n",
+            "KeyError: 'a'\n",
+            "\nThe above exception was the direct cause of the following exception:\n\n",
+            "Traceback (most recent call last):\n",
+            "  File \"x\", line 5\n",
+            "TypeError\n",
+        ];
+        let mut writes = vec!["before\n"];
+        writes.extend(lines);
+        writes.push("after\n");
+        assert_eq!(events(&writes), ["before\n", &lines.concat(), "after\n"]);
+    }
+
+    #[test]
+    fn a_process_does_not_end_the_event_of_another() {
+        let mut found = Vec::new();
+        let mut emit = |event: &[u8]| found.push(String::from_utf8_lossy(event).into_owned());
+        let (mut events, now) = (Events::default(), Instant::now());
+        events.push(1, b"a", now, &mut emit);
+        events.push(2, b"b\n", now, &mut emit);
+        events.push(1, b"c\n", now, &mut emit);
+        assert_eq!(found, ["b\n", "ac\n"]);
+    }
+}

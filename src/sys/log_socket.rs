@@ -1,0 +1,143 @@
+//! The sockets that carry log lines to the thread that writes them. Each write is one packet, with the id of its process.
+
+use std::io::{self, IoSlice, IoSliceMut};
+use std::os::fd::{AsRawFd, BorrowedFd, OwnedFd};
+
+use nix::errno::Errno;
+use nix::sys::socket::{
+    self, AddressFamily, ControlMessageOwned, MsgFlags, SockFlag, SockType, UnixCredentials,
+    setsockopt, sockopt,
+};
+use nix::sys::time::TimeVal;
+
+/// Maximum bytes of a packet that root can send; for other users `net.core.wmem_max` (about 400 KiB) is the limit.
+pub const MAX_PACKET: usize = 1 << 20;
+
+/// Seconds that a write waits while the buffer is full. The reader never waits for a disk or a peer, so that a longer wait
+/// means that it hangs.
+const SEND_TIMEOUT: i64 = 1;
+
+/// Whether the reader sees where a write ends.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub enum Boundaries {
+    /// Each write is one packet (`SOCK_SEQPACKET`).
+    Kept,
+    /// Writes of one process may arrive together (`SOCK_STREAM`).
+    Lost,
+}
+
+/// Creates a connected pair, close-on-exec: the end to read from and the end to write to.
+///
+/// # Errors
+/// Those of socketpair(2) and setsockopt(2).
+pub fn pair(boundaries: Boundaries) -> io::Result<(OwnedFd, OwnedFd)> {
+    let kind = match boundaries {
+        Boundaries::Kept => SockType::SeqPacket,
+        Boundaries::Lost => SockType::Stream,
+    };
+    let flags = SockFlag::SOCK_CLOEXEC;
+    let (reader, writer) = socket::socketpair(AddressFamily::Unix, kind, None, flags)?;
+    setsockopt(&reader, sockopt::PassCred, &true)?;
+    // the kernel doubles the size
+    let size = MAX_PACKET / 2;
+    if setsockopt(&writer, sockopt::SndBufForce, &size).is_err() {
+        // without CAP_NET_ADMIN the kernel limits the size
+        setsockopt(&writer, sockopt::SndBuf, &size)?;
+    }
+    let timeout = TimeVal::new(SEND_TIMEOUT, 0);
+    setsockopt(&writer, sockopt::SendTimeout, &timeout)?;
+    Ok((reader, writer))
+}
+
+/// Whether a send waits for room in the buffer.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub enum Patience {
+    /// At most the timeout of the socket.
+    Waits,
+    /// Not at all.
+    None,
+}
+
+/// Sends one packet, made of two parts.
+///
+/// # Errors
+/// `WouldBlock` when there is no room; those of sendmsg(2), without a signal.
+pub fn send(fd: BorrowedFd, parts: [&[u8]; 2], patience: Patience) -> io::Result<()> {
+    let parts = parts.map(IoSlice::new);
+    let mut flags = MsgFlags::MSG_NOSIGNAL;
+    flags.set(MsgFlags::MSG_DONTWAIT, patience == Patience::None);
+    loop {
+        match socket::sendmsg::<()>(fd.as_raw_fd(), &parts, &[], flags, None) {
+            Ok(_) => return Ok(()),
+            Err(Errno::EINTR) => {}
+            Err(error) => return Err(error.into()),
+        }
+    }
+}
+
+/// Receives the next packet into `buffer`, without waiting: its size, and the id of the process that sent it. `None` if
+/// there is none.
+///
+/// # Errors
+/// Those of recvmsg(2).
+pub fn receive(fd: BorrowedFd, buffer: &mut [u8]) -> io::Result<Option<(usize, i32)>> {
+    let mut control = nix::cmsg_space!(UnixCredentials);
+    let flags = MsgFlags::MSG_DONTWAIT | MsgFlags::MSG_CMSG_CLOEXEC;
+    let mut parts = [IoSliceMut::new(buffer)];
+    loop {
+        match socket::recvmsg::<()>(fd.as_raw_fd(), &mut parts, Some(&mut control), flags) {
+            Ok(message) => {
+                let pid = message.cmsgs().ok().into_iter().flatten().find_map(|it| {
+                    let ControlMessageOwned::ScmCredentials(sender) = it else {
+                        return None;
+                    };
+                    Some(sender.pid())
+                });
+                return Ok(Some((message.bytes, pid.unwrap_or_default())));
+            }
+            Err(Errno::EAGAIN) => return Ok(None),
+            Err(Errno::EINTR | Errno::ECONNRESET) => {}
+            Err(error) => return Err(error.into()),
+        }
+    }
+}
+
+#[cfg(test)]
+#[allow(clippy::unwrap_used)]
+mod tests {
+    use std::fs::File;
+    use std::io::Write;
+    use std::os::fd::AsFd;
+
+    use super::*;
+
+    fn next(reader: &OwnedFd) -> Option<(Vec<u8>, i32)> {
+        let mut buffer = vec![0; MAX_PACKET];
+        let (size, pid) = receive(reader.as_fd(), &mut buffer).unwrap()?;
+        Some((buffer[..size].to_vec(), pid))
+    }
+
+    #[test]
+    fn each_write_is_a_packet_with_the_id_of_its_process() {
+        let (reader, writer) = pair(Boundaries::Kept).unwrap();
+        send(writer.as_fd(), [b"a", b"bc"], Patience::Waits).unwrap();
+        let mut writer = File::from(writer);
+        writer.write_all(b"one\ntwo\n").unwrap();
+        let own = std::process::id().cast_signed();
+        assert_eq!(next(&reader), Some((b"abc".to_vec(), own)));
+        assert_eq!(next(&reader), Some((b"one\ntwo\n".to_vec(), own)));
+        assert_eq!(next(&reader), None);
+    }
+
+    #[test]
+    fn a_full_buffer_is_reported_and_not_waited_for() {
+        let (_reader, writer) = pair(Boundaries::Kept).unwrap();
+        let line = vec![b'x'; 10_000];
+        let error = loop {
+            if let Err(error) = send(writer.as_fd(), [b"r", &line], Patience::None) {
+                break error;
+            }
+        };
+        assert_eq!(error.kind(), io::ErrorKind::WouldBlock);
+    }
+}
