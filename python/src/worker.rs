@@ -4,6 +4,7 @@ use std::io;
 use std::os::fd::AsFd;
 use std::sync::Arc;
 use std::sync::atomic::{AtomicBool, AtomicU32, Ordering::Relaxed};
+use std::time::Duration;
 
 use ruwsgi::http::crowding;
 use ruwsgi::http::dispatch::Phase;
@@ -124,7 +125,9 @@ fn settings(spec: &AppSpec) -> Settings {
         },
         timeouts: Timeouts {
             socket: options.socket_timeout,
-            send: options.so_send_timeout.unwrap_or(options.socket_timeout),
+            head: patience(options.client_header_timeout, 60, options.socket_timeout),
+            body: patience(options.client_body_timeout, 300, options.socket_timeout),
+            send: patience(options.client_send_timeout, 300, options.socket_timeout),
             keep_alive: options.http_keepalive,
         },
         header_rules: header_rules(spec),
@@ -138,6 +141,16 @@ fn header_rules(spec: &AppSpec) -> Option<Arc<HeaderRules>> {
     let rules = HeaderRules::new(&options.add_header, &options.del_header)
         .collecting(&options.collect_header, &options.pull_header);
     (!rules.is_empty()).then(|| Arc::new(rules))
+}
+
+/// A timeout of clients that no thread waits for: as `given`, where 0 is no timeout, else this default in seconds, or
+/// `socket-timeout` if that is longer.
+fn patience(given: Option<Duration>, default: u64, socket: Duration) -> Duration {
+    match given {
+        Some(Duration::ZERO) => Duration::from_secs(u32::MAX.into()),
+        Some(given) => given,
+        None => Duration::from_secs(default).max(socket),
+    }
 }
 
 /// What a worker starts with.

@@ -10,8 +10,10 @@ use super::crowding::{Candidate, Crowding};
 use super::dispatch::{Dispatch, Phase};
 use super::keep_alive::KeepAlive;
 use super::listeners::{Listener, Listeners};
+use super::loss::Loss;
 use super::pending::{Inbox, Incoming, Pending};
 use super::refusal::Refusal;
+use super::request::Request;
 use super::request_reader::RequestReader;
 use super::scoreboard_rows::ScoreboardRows;
 use super::settings::Settings;
@@ -160,7 +162,7 @@ impl Engine {
         let timeout = if self.is_leaving() {
             IDLE_GRACE
         } else if connection.served == 0 {
-            self.settings.timeouts.socket
+            self.settings.timeouts.head
         } else {
             self.settings.timeouts.keep_alive
         };
@@ -245,11 +247,28 @@ impl Engine {
         if let Some(message) = refusal.log
             && refusal.once.is_none_or(|key| self.is_first(key))
         {
-            tracing::warn!("{}: {message}", self.listeners.describe(connection));
+            let who = self.listeners.describe(connection);
+            match refusal.level {
+                tracing::Level::WARN => tracing::warn!("{who}: {message}"),
+                _ => tracing::info!("{who}: {message}"),
+            }
         }
         if !refusal.response.is_empty() {
             // short enough for the buffer of any socket; a client that is gone needs no response
             let _ = stream::send(connection.raw_fd(), &[io::IoSlice::new(&refusal.response)]);
+        }
+    }
+
+    /// Logs that a response is cut after `delivered` bytes; nothing if the client has left.
+    #[cold]
+    pub fn log_cut(&self, request: &Request, loss: Loss, delivered: u64) {
+        if let Some(reason) = loss.reason(&self.settings.timeouts) {
+            tracing::info!(
+                "worker {}: {} {}: the response is cut after {delivered} bytes: {reason}",
+                self.scoreboard.slot,
+                crate::log::escape(request.method()),
+                crate::log::escape(request.uri()),
+            );
         }
     }
 

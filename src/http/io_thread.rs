@@ -1,6 +1,7 @@
 //! The I/O thread: reads the requests of slow clients, sends the responses that clients are slow to take, closes idle
 //! connections, and passes the commands of the worker's owner on. It never runs application code.
 
+mod endings;
 mod relief;
 
 use std::io;
@@ -15,12 +16,15 @@ use super::connection::Connection;
 use super::crowding::Dropped;
 use super::dispatch::Phase;
 use super::engine::Engine;
-use super::pending::{Incoming, Outgoing, Pending};
+use super::loss::Loss;
+use super::pending::{Incoming, Pending};
 use super::request_reader::{RequestReader, Step};
+use super::waiting::Waiting;
 use super::write_queue::Flow;
+use crate::log::request_log::RequestLog;
 use crate::sys::clock::monotonic_micros;
 use crate::sys::epoll::{Epoll, Interest};
-use crate::sys::stream;
+use crate::sys::process::Pid;
 use crate::sys::thread;
 
 /// Ends the system call in which a serving thread waits. Ignored by default, so that a late one has no effect.
@@ -30,12 +34,8 @@ const CONTROL: u64 = u64::MAX;
 const WAKEUP: u64 = u64::MAX - 1;
 /// Time between two checks of deadlines.
 const SWEEP: Duration = Duration::from_millis(250);
-/// A request head must be complete after this time, even if bytes keep arriving.
-const HEAD_TIMEOUT: Duration = Duration::from_secs(60);
 /// Bytes read from one client before the others get their turn.
 const TURN: usize = 1 << 20;
-/// Bytes of one recv(2) whose content is discarded.
-const DISCARD: usize = 64 << 10;
 /// Stack of the thread, bytes.
 const STACK: usize = 256 << 10;
 
@@ -58,30 +58,18 @@ pub trait Control: Send + 'static {
     fn orphaned(&mut self) {}
 }
 
-struct Entry {
-    pending: Pending,
-    since: Instant,
-    deadline: Instant,
-}
-
-impl Entry {
-    fn is_late(&self, now: Instant) -> bool {
-        let head_is_late = matches!(&self.pending, Pending::Reading(incoming)
-            if !incoming.reader.in_body() && now > self.since + HEAD_TIMEOUT);
-        now > self.deadline || head_is_late
-    }
-}
-
 /// State of the I/O thread.
 pub struct IoThread<C> {
     engine: Arc<Engine>,
     control: C,
     epoll: Epoll,
     /// The pending connections; an index is the connection's token in the epoll.
-    entries: Vec<Option<Entry>>,
+    entries: Vec<Option<Waiting>>,
     free: Vec<usize>,
     count: usize,
     scratch: Vec<u8>,
+    /// The request log, for the requests whose responses end here.
+    log: Option<RequestLog>,
     next_sweep: Instant,
     /// The owner is gone.
     orphaned: bool,
@@ -109,6 +97,7 @@ impl<C: Control> IoThread<C> {
             free: Vec::new(),
             count: 0,
             scratch: Vec::new(),
+            log: RequestLog::new(&engine.settings.request_log, Pid::own()),
             next_sweep: Instant::now(),
             orphaned: false,
             dropped_heads: false,
@@ -226,7 +215,8 @@ impl<C: Control> IoThread<C> {
 
     // ── pending connections ──
 
-    /// When the engine stops, clients without even a complete request head are not waited for.
+    /// When the engine stops, clients without even a complete request head are not waited for. Lingering ones are, for a
+    /// moment, so that they do not lose their response.
     fn drop_heads_if_stopping(&mut self) {
         if self.dropped_heads || self.engine.phase() != Phase::Stopping {
             return;
@@ -234,7 +224,7 @@ impl<C: Control> IoThread<C> {
         self.dropped_heads = true;
         for index in 0..self.entries.len() {
             let entry = self.entries[index].as_ref();
-            if entry.is_some_and(|entry| has_no_request(&entry.pending))
+            if entry.is_some_and(|entry| entry.pending.is_dropped_at_stop())
                 && let Some(entry) = self.take_out(index)
             {
                 self.forget(&entry.pending);
@@ -244,7 +234,7 @@ impl<C: Control> IoThread<C> {
 
     fn take_inbox(&mut self) {
         for pending in self.engine.inbox.take() {
-            if self.engine.phase() == Phase::Stopping && has_no_request(&pending) {
+            if self.engine.phase() == Phase::Stopping && pending.is_dropped_at_stop() {
                 self.forget(&pending);
             } else {
                 self.add(pending);
@@ -264,18 +254,12 @@ impl<C: Control> IoThread<C> {
             self.forget(&pending);
             return;
         }
-        let now = Instant::now();
-        let deadline = now + pending.timeout(&self.engine.settings.timeouts);
-        self.entries[index] = Some(Entry {
-            pending,
-            since: now,
-            deadline,
-        });
+        self.entries[index] = Some(Waiting::new(pending));
         self.count += 1;
     }
 
     /// Takes a connection out of the entries and the epoll.
-    fn take_out(&mut self, index: usize) -> Option<Entry> {
+    fn take_out(&mut self, index: usize) -> Option<Waiting> {
         let entry = self.entries.get_mut(index)?.take()?;
         self.epoll.remove(entry.pending.connection().raw_fd());
         self.free.push(index);
@@ -295,54 +279,46 @@ impl<C: Control> IoThread<C> {
         let Some(entry) = self.entries.get_mut(index).and_then(Option::as_mut) else {
             return;
         };
-        let settings = &self.engine.settings;
-        entry.deadline = Instant::now() + entry.pending.timeout(&settings.timeouts);
-        let progress = match &mut entry.pending {
+        let step = match &mut entry.pending {
             Pending::Reading(incoming) => {
                 let Incoming { connection, reader } = &mut **incoming;
-                match reader.read(connection, &settings.limits, &mut self.scratch, TURN) {
-                    Step::More => return,
-                    step => Some(step),
+                let limits = &self.engine.settings.limits;
+                match reader.read(connection, limits, &mut self.scratch, TURN) {
+                    Step::More => None,
+                    step => Some(Ready::Read(step)),
                 }
             }
             Pending::Writing(outgoing) => {
                 match outgoing.queue.flush(outgoing.connection.raw_fd()) {
-                    Flow::Blocked => return,
-                    Flow::Broken => outgoing.next = None,
-                    Flow::Done => {}
+                    Flow::Blocked => None,
+                    Flow::Broken(loss) => Some(Ready::Written(Some(loss))),
+                    Flow::Done => Some(Ready::Written(None)),
                 }
-                None
             }
-            Pending::Lingering(connection) => {
-                if discard(connection, &mut self.scratch) {
-                    return;
-                }
-                None
+            Pending::Lingering(draining) | Pending::Held(draining) => {
+                (!draining.discard(&mut self.scratch)).then_some(Ready::Drained)
             }
         };
-        if let Some(entry) = self.take_out(index) {
-            self.conclude(entry.pending, progress);
+        entry.touch();
+        let drained = entry.has_sent_too_much().then_some(Ready::Drained);
+        if let Some(ready) = step.or(drained)
+            && let Some(entry) = self.take_out(index)
+        {
+            self.conclude(entry.pending, ready);
         }
     }
 
     /// Passes a connection on whose wait has ended; closes it if nothing follows.
-    fn conclude(&mut self, pending: Pending, progress: Option<Step>) {
-        match pending {
-            Pending::Reading(incoming) => {
-                if let Some(step) = progress {
-                    self.conclude_reading(incoming, step);
-                }
+    fn conclude(&mut self, pending: Pending, ready: Ready) {
+        match (pending, ready) {
+            (Pending::Reading(incoming), Ready::Read(step)) => {
+                self.conclude_reading(incoming, step);
                 self.engine.inbox.end_reading();
             }
-            Pending::Writing(outgoing) => {
-                let Outgoing {
-                    connection, next, ..
-                } = *outgoing;
-                if let Some(next) = next {
-                    self.keep(connection, *next);
-                }
+            (Pending::Writing(outgoing), Ready::Written(loss)) => {
+                self.conclude_writing(*outgoing, loss);
             }
-            Pending::Lingering(_) => {}
+            (pending, _) => self.forget(&pending),
         }
     }
 
@@ -381,24 +357,17 @@ impl<C: Control> IoThread<C> {
             return;
         }
         self.next_sweep = now + SWEEP;
+        let phase = self.engine.phase();
+        let timeouts = self.engine.settings.timeouts;
         for index in 0..self.entries.len() {
-            let entry = self.entries[index].as_ref();
-            if entry.is_some_and(|entry| entry.is_late(now))
+            let entry = self.entries[index].as_mut();
+            if let Some(how) = entry.and_then(|entry| entry.expired(now, &timeouts, phase))
                 && let Some(entry) = self.take_out(index)
             {
-                if let Pending::Reading(incoming) = &entry.pending {
-                    let begun = !incoming.reader.is_empty();
-                    let limit = self.engine.settings.timeouts.socket.as_secs_f64();
-                    let reason = begun.then(|| {
-                        format!("no data for {limit} s within a request (socket-timeout)")
-                    });
-                    incoming.connection.log_dropped(reason.as_deref());
-                }
-                self.forget(&entry.pending);
+                self.expire(entry.pending, how);
             }
         }
-        let stopping = self.engine.phase() == Phase::Stopping;
-        self.engine.close_idle(if stopping {
+        self.engine.close_idle(if phase == Phase::Stopping {
             u64::MAX
         } else {
             monotonic_micros()
@@ -409,20 +378,12 @@ impl<C: Control> IoThread<C> {
     }
 }
 
-/// Whether closing the connection loses nothing: its request head is incomplete, or it is answered.
-fn has_no_request(pending: &Pending) -> bool {
-    match pending {
-        Pending::Reading(incoming) => !incoming.reader.in_body(),
-        Pending::Lingering(_) => true,
-        Pending::Writing(_) => false,
-    }
-}
-
-/// Reads and discards; false if the client has closed the connection.
-fn discard(connection: &Connection, scratch: &mut Vec<u8>) -> bool {
-    scratch.clear();
-    match stream::recv_into(connection.raw_fd(), scratch, DISCARD) {
-        Ok(count) => count > 0,
-        Err(error) => error.kind() == io::ErrorKind::WouldBlock,
-    }
+/// How the wait for a connection has ended.
+enum Ready {
+    /// Its request is complete, refused, or gone.
+    Read(Step),
+    /// Its response is sent, or cannot be sent.
+    Written(Option<Loss>),
+    /// It is to be closed.
+    Drained,
 }

@@ -34,8 +34,11 @@ mod http_environ;
 pub mod io_thread;
 pub mod keep_alive;
 pub mod listeners;
+pub mod loss;
 pub mod pending;
+mod progress;
 mod protocols;
+pub mod record;
 pub mod refusal;
 mod repeated;
 pub mod request;
@@ -50,6 +53,7 @@ pub mod shared_response;
 pub mod spool;
 pub mod thread_state;
 pub mod unlock;
+mod waiting;
 pub mod write_queue;
 
 #[cfg(test)]

@@ -1,16 +1,19 @@
 //! Connections that wait for their client in the I/O thread, and their way there.
 
+use std::io;
 use std::sync::atomic::{AtomicBool, AtomicUsize, Ordering::SeqCst};
 use std::sync::{Mutex, MutexGuard, PoisonError};
-use std::time::Duration;
 
 use super::connection::Connection;
+use super::record::Record;
 use super::request_reader::RequestReader;
-use super::settings::Timeouts;
 use super::write_queue::WriteQueue;
 use crate::sys::epoll::Interest;
 use crate::sys::stream;
 use crate::sys::wakeup::Wakeup;
+
+/// Bytes of one recv(2) whose content is discarded.
+const DISCARD: usize = 64 << 10;
 
 /// A connection that no serving thread waits for.
 pub enum Pending {
@@ -20,7 +23,10 @@ pub enum Pending {
     Writing(Box<Outgoing>),
     /// It is answered and shut down for writing. What the client still sends is discarded: closing at once would reset
     /// the connection, and the client might lose the response (RFC 9112, 9.6).
-    Lingering(Connection),
+    Lingering(Draining),
+    /// Its response is incomplete, and closing it would look like the end of the body. It stays open until the client
+    /// loses patience.
+    Held(Draining),
 }
 
 /// A request that is being read, or waits for a serving thread.
@@ -37,28 +43,73 @@ pub struct Outgoing {
     pub connection: Connection,
     /// The bytes that are not sent.
     pub queue: WriteQueue,
-    /// The reader for the next request, if the connection is kept open.
-    pub next: Option<Box<RequestReader>>,
+    /// Bytes that were sent before it came here.
+    pub sent_before: u64,
+    /// What follows the response.
+    pub then: Then,
+    /// Whether the client takes the end of the connection for the end of the body.
+    pub ends_by_close: bool,
+    /// The request, which is logged when the response has ended.
+    pub record: Record,
+}
+
+/// What follows a response on its connection.
+pub enum Then {
+    /// The next request, for this reader.
+    Keep(Box<RequestReader>),
+    /// The end of the connection.
+    Close,
+    /// The end of the connection, because the application has left the body incomplete.
+    Cut,
+}
+
+/// A connection whose bytes are read and discarded until the client closes it.
+pub struct Draining {
+    /// The connection.
+    pub connection: Connection,
+    /// Bytes discarded.
+    pub discarded: u64,
+}
+
+impl Draining {
+    fn new(connection: Connection) -> Self {
+        Self {
+            connection,
+            discarded: 0,
+        }
+    }
+
+    /// Reads and discards what has arrived; false if the client has closed the connection.
+    pub fn discard(&mut self, scratch: &mut Vec<u8>) -> bool {
+        scratch.clear();
+        match stream::recv_into(self.connection.raw_fd(), scratch, DISCARD) {
+            Ok(count) => {
+                self.discarded += count as u64;
+                count > 0
+            }
+            Err(error) => error.kind() == io::ErrorKind::WouldBlock,
+        }
+    }
 }
 
 impl Pending {
-    /// A response that the client is slow to take.
-    pub fn writing(
-        connection: Connection,
-        queue: WriteQueue,
-        next: Option<Box<RequestReader>>,
-    ) -> Self {
-        Self::Writing(Box::new(Outgoing {
-            connection,
-            queue,
-            next,
-        }))
-    }
-
     /// A connection whose response is sent and whose client may still be sending.
     pub fn lingering(connection: Connection) -> Self {
         stream::shut_down_writing(connection.raw_fd());
-        Self::Lingering(connection)
+        Self::Lingering(Draining::new(connection))
+    }
+
+    /// Ends a connection whose response the server has cut, so that the client does not take it for complete.
+    ///
+    /// A TCP connection is reset. The kernel resets a Unix socket only if it is closed with unread bytes of the peer, which
+    /// has sent none; a plain close looks like the end of a body that `ends_by_close`. Such a connection is held open until
+    /// the timeout of the web server, which reports an error then.
+    pub fn cut(connection: Connection, ends_by_close: bool) -> Option<Self> {
+        if ends_by_close && stream::is_unix(connection.raw_fd()) {
+            return Some(Self::Held(Draining::new(connection)));
+        }
+        stream::reset_on_close(connection.raw_fd());
+        None
     }
 
     /// The connection.
@@ -66,15 +117,7 @@ impl Pending {
         match self {
             Self::Reading(incoming) => &incoming.connection,
             Self::Writing(outgoing) => &outgoing.connection,
-            Self::Lingering(connection) => connection,
-        }
-    }
-
-    /// The longest time without progress.
-    pub fn timeout(&self, timeouts: &Timeouts) -> Duration {
-        match self {
-            Self::Writing(_) => timeouts.send,
-            Self::Reading(_) | Self::Lingering(_) => timeouts.socket,
+            Self::Lingering(draining) | Self::Held(draining) => &draining.connection,
         }
     }
 
@@ -82,7 +125,17 @@ impl Pending {
     pub fn interest(&self) -> Interest {
         match self {
             Self::Writing(_) => Interest::Write,
-            Self::Reading(_) | Self::Lingering(_) => Interest::Read,
+            Self::Reading(_) | Self::Lingering(_) | Self::Held(_) => Interest::Read,
+        }
+    }
+
+    /// Whether an engine that stops closes the connection at once: its request head is incomplete, or its response has
+    /// ended and cannot get lost.
+    pub fn is_dropped_at_stop(&self) -> bool {
+        match self {
+            Self::Reading(incoming) => !incoming.reader.in_body(),
+            Self::Held(_) => true,
+            Self::Writing(_) | Self::Lingering(_) => false,
         }
     }
 }

@@ -2,6 +2,7 @@
 
 use std::io::{self, IoSlice};
 use std::os::fd::RawFd;
+use std::time::Duration;
 
 use crate::protocol::uwsgi::{self, Foreign};
 use crate::protocol::{http, response};
@@ -17,6 +18,8 @@ pub fn send_overloaded(fd: RawFd) {
 pub struct Refusal {
     /// The complete response; empty closes the connection without one.
     pub response: Vec<u8>,
+    /// The level of the log message.
+    pub level: tracing::Level,
     /// The log message; `None` if the client has made no mistake.
     pub log: Option<String>,
     /// A message with a key is logged once in the worker's life.
@@ -28,6 +31,7 @@ impl Refusal {
     pub fn page(status: u16, text: &str, log: String) -> Self {
         Self {
             response: response::error_page(status, text, true),
+            level: tracing::Level::WARN,
             log: Some(log),
             once: None,
         }
@@ -42,6 +46,7 @@ impl Refusal {
     pub fn pong() -> Self {
         Self {
             response: uwsgi::PONG.to_vec(),
+            level: tracing::Level::INFO,
             log: None,
             once: None,
         }
@@ -66,6 +71,7 @@ impl Refusal {
             ),
             Foreign::Tls => Self {
                 response: Vec::new(),
+                level: tracing::Level::WARN,
                 log: Some("a client sent TLS to a uwsgi socket: terminate TLS in the web server before it".into()),
                 once: None,
             },
@@ -79,6 +85,7 @@ impl Refusal {
         );
         Self {
             response: response::error_page(501, &text, true),
+            level: tracing::Level::WARN,
             log: Some(format!("refused a request: {text} (logged once)")),
             once: Some(format!("modifier {modifier1}")),
         }
@@ -92,6 +99,7 @@ impl Refusal {
         );
         Self {
             response: response::error_page(403, &text, true),
+            level: tracing::Level::WARN,
             log: Some(format!("refused a request: {text} (logged once)")),
             once: Some(name.into_owned()),
         }
@@ -114,6 +122,36 @@ impl Refusal {
                 block.len()
             ),
         )
+    }
+
+    /// 408 for a request head that is not complete in time.
+    pub fn slow_head(timeout: Duration) -> Self {
+        Self::slow(
+            "The request's head did not arrive in time.",
+            &format!(
+                "its head was not complete after {} s (client-header-timeout)",
+                timeout.as_secs_f64()
+            ),
+        )
+    }
+
+    /// 408 for a body that stops arriving.
+    pub fn slow_body(received: u64, length: Option<u64>, timeout: Duration) -> Self {
+        let of = length.map_or_else(String::new, |length| format!(" of {length}"));
+        Self::slow(
+            "The request's body did not arrive in time.",
+            &format!(
+                "no data for {} s within its body, after {received}{of} bytes (client-body-timeout)",
+                timeout.as_secs_f64()
+            ),
+        )
+    }
+
+    fn slow(text: &str, reason: &str) -> Self {
+        Self {
+            level: tracing::Level::INFO,
+            ..Self::page(408, text, format!("refused a request with 408: {reason}"))
+        }
     }
 
     /// 413 for a longer body than `limit-post` allows.

@@ -119,6 +119,13 @@ impl Request {
         self.body = Body::Empty;
     }
 
+    /// Frees the body and unused memory before a long wait.
+    pub fn shrink(&mut self) {
+        self.body = Body::Empty;
+        self.text.shrink_to_fit();
+        self.vars.shrink_to_fit();
+    }
+
     /// A copy with an empty body.
     pub fn without_body(&self) -> Self {
         Self {

@@ -100,6 +100,15 @@ impl RequestReader {
         !matches!(self.stage, Stage::Head)
     }
 
+    /// While the body is incomplete, the bytes of it that have arrived, and its length if that is known.
+    pub fn body_progress(&self) -> Option<(u64, Option<u64>)> {
+        match &self.stage {
+            Stage::Head => None,
+            Stage::Body { spool, left } => Some((spool.received(), Some(spool.received() + left))),
+            Stage::Chunks { spool, .. } => Some((spool.received(), None)),
+        }
+    }
+
     /// Whether the body is spooled to a file, and so will take a while.
     pub fn is_large(&self) -> bool {
         match &self.stage {

@@ -8,6 +8,7 @@ use std::time::Duration;
 use super::application_headers::ApplicationHeaders;
 use super::framing::Framing;
 use super::header_rules::HeaderRules;
+use super::loss::Loss;
 use super::response_headers::{self, Persistence, Version};
 use super::response_writer::{PeerGone, ResponseWriter};
 use super::unlock::Unlock;
@@ -40,12 +41,20 @@ enum State {
 pub struct Sizes {
     /// Bytes of the head.
     pub head: u64,
-    /// Bytes of the body that are sent or queued.
+    /// Bytes of the body that are sent or queued; after [`Sizes::limit_to`] those that have arrived.
     pub body: u64,
     /// Number of blocks that the application has given.
     pub blocks: u32,
     /// Whether sendfile(2) sends a file.
     pub sendfile: bool,
+}
+
+impl Sizes {
+    /// Corrects the sizes of an incomplete response of which `delivered` bytes have arrived.
+    pub fn limit_to(&mut self, delivered: u64) {
+        self.head = self.head.min(delivered);
+        self.body = self.body.min(delivered - self.head);
+    }
 }
 
 /// The facts of a request that decide about its response.
@@ -149,7 +158,25 @@ impl Response {
     /// Whether the client is gone, or the response is cut off.
     #[inline]
     pub fn is_broken(&self) -> bool {
-        self.writer.is_broken()
+        self.loss().is_some()
+    }
+
+    /// Why no more of the response is sent.
+    #[inline]
+    pub fn loss(&self) -> Option<Loss> {
+        self.writer.loss()
+    }
+
+    /// Bytes that the socket has taken.
+    #[inline]
+    pub fn bytes_sent(&self) -> u64 {
+        self.writer.sent()
+    }
+
+    /// Whether the client takes the end of the connection for the end of the body.
+    #[inline]
+    pub fn ends_by_close(&self) -> bool {
+        self.framing == Framing::Close
     }
 
     /// Whether the connection must be reset, because the body is incomplete.
@@ -402,7 +429,7 @@ impl Response {
         }
         self.fail(status, text);
         let flow = self.flush_nonblocking();
-        self.writer.discard();
+        self.writer.lose(Loss::Replaced);
         if flow == Flow::Done {
             self.writer.shut_down();
         }

@@ -5,6 +5,8 @@ use std::io::{self, IoSlice};
 use std::os::fd::RawFd;
 use std::time::{Duration, Instant};
 
+use super::loss::Loss;
+use super::progress::Progress;
 use super::unlock::Unlock;
 use super::write_queue::{Block, Flow, WriteQueue};
 use crate::sys::stream::{self, Peer};
@@ -27,7 +29,10 @@ pub struct ResponseWriter {
     pub buffer: Vec<u8>,
     /// Bytes that the client has not taken.
     queue: WriteQueue,
-    broken: bool,
+    /// Bytes that were sent, without those that waited in the queue.
+    sent: u64,
+    /// Why no more is sent.
+    loss: Option<Loss>,
     /// When the client was first seen to send no more.
     ended: Option<Instant>,
 }
@@ -40,25 +45,34 @@ impl ResponseWriter {
         self.fd = fd;
         self.timeout = timeout;
         self.buffer.clear();
-        self.broken = false;
+        self.sent = 0;
+        self.loss = None;
         self.ended = None;
     }
 
-    /// Takes out the bytes that the client has not taken.
+    /// Takes out the bytes that the client has not taken. The queue continues the count of sent bytes.
     #[inline]
     pub fn take_queue(&mut self) -> WriteQueue {
-        std::mem::take(&mut self.queue)
+        let mut queue = std::mem::take(&mut self.queue);
+        queue.count(std::mem::take(&mut self.sent));
+        queue
     }
 
-    /// Whether the client is gone, or [`ResponseWriter::discard`] was called.
+    /// Bytes that the socket has taken.
     #[inline]
-    pub fn is_broken(&self) -> bool {
-        self.broken
+    pub fn sent(&self) -> u64 {
+        self.sent + self.queue.sent()
     }
 
-    /// From now on nothing is sent.
-    pub fn discard(&mut self) {
-        self.broken = true;
+    /// Why no more is sent: the client is gone, or [`ResponseWriter::lose`] was called.
+    #[inline]
+    pub fn loss(&self) -> Option<Loss> {
+        self.loss
+    }
+
+    /// From now on nothing is sent. The first reason is kept.
+    pub fn lose(&mut self, loss: Loss) {
+        self.loss.get_or_insert(loss);
     }
 
     /// Looks whether the client has left, where there is nothing to send that would tell.
@@ -70,9 +84,11 @@ impl ResponseWriter {
             Peer::Present => {}
             Peer::Ended => {
                 let since = *self.ended.get_or_insert_with(Instant::now);
-                self.broken |= since.elapsed() >= ENDED;
+                if since.elapsed() >= ENDED {
+                    self.lose(Loss::ClientGone);
+                }
             }
-            Peer::Gone => self.broken = true,
+            Peer::Gone => self.lose(Loss::ClientGone),
         }
         self.result()
     }
@@ -85,7 +101,11 @@ impl ResponseWriter {
     /// `Ok` as long as the client is there.
     #[inline]
     pub fn result(&self) -> Result<(), PeerGone> {
-        if self.broken { Err(PeerGone) } else { Ok(()) }
+        if self.loss.is_some() {
+            Err(PeerGone)
+        } else {
+            Ok(())
+        }
     }
 
     /// Sends the buffer, `take` bytes of a block without copying them, and `tail`. The `last` block of a response stays
@@ -99,19 +119,32 @@ impl ResponseWriter {
     ) -> Result<(), PeerGone> {
         let bytes = &block.bytes()[..take];
         let mut sent = 0;
-        if !self.broken && self.queue.is_empty() {
+        if self.loss.is_none() && self.queue.is_empty() {
             let (fd, parts) = (self.fd, [&self.buffer[..], bytes, tail].map(IoSlice::new));
             match lock.unlocked(|| stream::send(fd, &parts)) {
                 Ok(count) => sent = count,
-                Err(error) => self.broken |= Flow::after(&error) == Flow::Broken,
+                Err(error) => self.loss = Loss::of_client(&error),
             }
+            self.sent += sent as u64;
         }
-        if sent < self.buffer.len() + take + tail.len() && !self.broken {
+        if sent < self.buffer.len() + take + tail.len() && self.loss.is_none() {
             let queued = self.queue_rest((block, take), tail, sent, last);
-            self.broken |= queued.is_err();
+            self.note_storage(queued);
         }
         self.buffer.clear();
         self.wait_for_room(lock)
+    }
+
+    /// Ends the response if its bytes could not be queued.
+    #[inline]
+    fn note_storage(&mut self, queued: io::Result<()>) {
+        if let Err(error) = queued {
+            tracing::error!(
+                "cannot store a response in {} until its client takes it: {error}; its connection is reset",
+                std::env::temp_dir().display()
+            );
+            self.lose(Loss::NotStored);
+        }
     }
 
     /// Queues what follows the first `sent` bytes of the buffer, of `take` bytes of a block, and of `tail`.
@@ -146,7 +179,8 @@ impl ResponseWriter {
         end: u64,
     ) -> Result<(), PeerGone> {
         if !self.buffer.is_empty() {
-            self.broken |= self.queue.push(&self.buffer).is_err();
+            let queued = self.queue.push(&self.buffer);
+            self.note_storage(queued);
             self.buffer.clear();
         }
         self.queue.push_file(file, offset, end);
@@ -164,48 +198,60 @@ impl ResponseWriter {
     /// interpreter lock.
     #[inline]
     pub fn flush_nonblocking(&mut self) -> Flow {
-        if self.broken {
+        if let Some(loss) = self.loss {
             self.buffer.clear();
-            return Flow::Broken;
+            return Flow::Broken(loss);
         }
         let mut sent = 0;
         if self.queue.is_empty() {
             while sent < self.buffer.len() {
                 match stream::send(self.fd, &[IoSlice::new(&self.buffer[sent..])]) {
                     Ok(count) => sent += count,
-                    Err(error) if Flow::after(&error) == Flow::Blocked => break,
-                    Err(_) => {
-                        self.broken = true;
+                    Err(error) => {
+                        self.loss = Loss::of_client(&error);
                         break;
                     }
                 }
             }
+            self.sent += sent as u64;
         }
-        if sent < self.buffer.len() && !self.broken {
-            self.broken |= self.queue.push(&self.buffer[sent..]).is_err();
+        if sent < self.buffer.len() && self.loss.is_none() {
+            let queued = self.queue.push(&self.buffer[sent..]);
+            self.note_storage(queued);
         }
         self.buffer.clear();
-        if self.broken {
-            return Flow::Broken;
+        let flow = match self.loss {
+            Some(loss) => Flow::Broken(loss),
+            None if self.queue.is_empty() => Flow::Done,
+            None => self.queue.flush(self.fd),
+        };
+        if let Flow::Broken(loss) = flow {
+            self.lose(loss);
         }
-        if self.queue.is_empty() {
-            return Flow::Done;
-        }
-        let flow = self.queue.flush(self.fd);
-        self.broken |= flow == Flow::Broken;
         flow
     }
 
-    /// Waits while the queue is full.
+    /// Waits while the queue is full, and the client takes something of it again and again.
     fn wait_for_room(&mut self, lock: &impl Unlock) -> Result<(), PeerGone> {
-        let timeout_ms = i32::try_from(self.timeout.as_millis()).unwrap_or(i32::MAX);
-        while self.queue.is_full() && !self.broken {
-            let fd = self.fd;
-            if !lock.unlocked(|| stream::wait_writable(fd, timeout_ms)) {
-                self.broken = true;
+        if !self.queue.is_full() {
+            return self.result();
+        }
+        let mut progress = Progress::new(self.fd);
+        while self.queue.is_full() && self.loss.is_none() {
+            let left = progress.left(self.fd, self.timeout);
+            if left.is_zero() {
+                self.lose(Loss::Blocked);
                 break;
             }
-            self.flush_nonblocking();
+            let (fd, millis) = (self.fd, i32::try_from(left.as_millis()).unwrap_or(i32::MAX));
+            // false also after a signal
+            if lock.unlocked(|| stream::wait_writable(fd, millis.saturating_add(1))) {
+                let before = self.queue.sent();
+                self.flush_nonblocking();
+                if self.queue.sent() > before {
+                    progress = Progress::new(self.fd);
+                }
+            }
         }
         self.result()
     }

@@ -2,6 +2,7 @@
 
 use std::sync::atomic::{AtomicU64, Ordering::Relaxed, Ordering::SeqCst};
 
+use super::loss::Loss;
 use super::request::Request;
 use super::response::Response;
 use crate::shared::scoreboard::{NOTE, Scoreboard, ThreadRow, WorkerRow};
@@ -59,9 +60,8 @@ impl ScoreboardRows {
         row.busy_since.store(0, Relaxed);
         let duration = monotonic_micros().saturating_sub(begun);
         add(&row.running_us, duration);
-        add(&row.sent, response.sent.head + response.sent.body);
-        // after a deadline the server itself ends the response
-        if response.is_broken() && response.head.code() != 504 {
+        add(&row.sent, response.bytes_sent());
+        if response.loss().is_some_and(Loss::is_write_error) {
             add(&row.write_errors, 1);
         }
         duration
@@ -71,6 +71,16 @@ impl ScoreboardRows {
     pub fn exception(&self, thread: u32) {
         if let Some(row) = self.thread(thread) {
             row.exceptions.fetch_add(1, Relaxed);
+        }
+    }
+
+    /// Records the end of a response in the I/O thread, which has sent `sent` bytes of it.
+    pub fn end_slow_response(&self, sent: u64, loss: Option<Loss>) {
+        if let Some(row) = self.worker() {
+            row.sent.fetch_add(sent, Relaxed);
+            if loss.is_some_and(Loss::is_write_error) {
+                row.write_errors.fetch_add(1, Relaxed);
+            }
         }
     }
 

@@ -7,11 +7,14 @@ use super::acceptor::{Acceptor, Next};
 use super::application::Application;
 use super::connection::Connection;
 use super::engine::Engine;
-use super::pending::Pending;
+use super::loss::Loss;
+use super::pending::{Outgoing, Pending, Then};
+use super::record::{Facts, Record, delivered};
 use super::response::{Opening, Response};
 use super::shared_response::SharedResponse;
 use super::write_queue::Flow;
-use crate::log::request_log::{Outcome, RequestLog, Served};
+use crate::ipc::Protocol;
+use crate::log::request_log::RequestLog;
 use crate::sys::process::Pid;
 use crate::sys::stream;
 
@@ -85,7 +88,7 @@ impl Thread<'_> {
             version: reader.request.protocol(),
             method: reader.request.method(),
             keep_alive: reader.keep_alive && !self.engine.is_leaving(),
-            timeout: self.engine.settings.timeouts.send,
+            timeout: self.engine.settings.timeouts.socket,
         });
     }
 
@@ -107,35 +110,106 @@ impl Thread<'_> {
         }
         let flow = response.flush_nonblocking();
         let micros = self.engine.scoreboard.finish(self.number, &response);
+        connection.served += 1;
         if self.log.is_some() {
             self.acceptor.reader.request.prepend(&response.collected);
-            self.log_request(&connection, &response, micros);
         }
-        connection.served += 1;
+        if flow != Flow::Done {
+            let pending = self.unfinished(connection, &mut response, flow, micros);
+            response.close();
+            drop(response);
+            if let Some(pending) = pending {
+                self.engine.inbox.push(pending);
+            }
+            return None;
+        }
+        if let Some(log) = &mut self.log {
+            let scoreboard = &self.engine.scoreboard;
+            let facts = Facts::new(&response, scoreboard, self.number, connection.peer);
+            facts.log(
+                log,
+                scoreboard,
+                &self.acceptor.reader.request,
+                (micros, None),
+            );
+        }
         let (keep, switches) = (response.keeps_alive(), response.switches_protocols());
-        if response.is_cut() {
-            stream::reset_on_close(connection.raw_fd());
-        }
-        let queue = response.close();
+        let cut = response.is_cut();
+        response.close();
         drop(response);
-        match flow {
-            Flow::Broken => drop(self.engine.unwatch(connection)),
-            Flow::Blocked => {
-                let next = keep.then(|| Box::new(self.acceptor.take_reader()));
-                let connection = self.engine.unwatch(connection);
-                self.engine
-                    .inbox
-                    .push(Pending::writing(connection, queue, next));
-            }
-            Flow::Done if switches => return Some(self.engine.unwatch(connection)),
-            Flow::Done if keep => self.acceptor.keep(connection),
-            Flow::Done if self.acceptor.reader.surplus => {
-                let connection = self.engine.unwatch(connection);
-                self.engine.inbox.push(Pending::lingering(connection));
-            }
-            Flow::Done => drop(self.engine.unwatch(connection)),
+        if keep {
+            self.acceptor.keep(connection);
+            return None;
+        }
+        let connection = self.engine.unwatch(connection);
+        if switches {
+            return Some(connection);
+        }
+        if cut {
+            stream::reset_on_close(connection.raw_fd());
+        } else if self.may_send_more(&connection) {
+            self.engine.inbox.push(Pending::lingering(connection));
         }
         None
+    }
+
+    /// Whether the client sends more than the request, so that closing the connection at once could cost it the response.
+    /// The web server of a uwsgi connection sends one request and no more.
+    #[inline]
+    fn may_send_more(&self, connection: &Connection) -> bool {
+        let reader = &self.acceptor.reader;
+        match connection.protocol {
+            Protocol::Uwsgi => reader.surplus,
+            Protocol::Http => reader.has_pipelined() || stream::has_unread(connection.raw_fd()),
+        }
+    }
+
+    /// Ends a response that the client has not taken yet, or never will. Returns what the I/O thread does with the
+    /// connection; `None` if it is closed.
+    #[cold]
+    fn unfinished(
+        &mut self,
+        connection: Connection,
+        response: &mut Response,
+        flow: Flow,
+        micros: u64,
+    ) -> Option<Pending> {
+        let engine = self.engine;
+        let mut facts = Facts::new(response, &engine.scoreboard, self.number, connection.peer);
+        let ends_by_close = response.ends_by_close();
+        let request = std::mem::take(&mut self.acceptor.reader.request);
+        let then = if response.is_cut() {
+            Then::Cut
+        } else if response.keeps_alive() {
+            Then::Keep(Box::new(self.acceptor.take_reader()))
+        } else {
+            Then::Close
+        };
+        let connection = engine.unwatch(connection);
+        let Flow::Broken(loss) = flow else {
+            let queue = response.close();
+            return Some(Pending::Writing(Box::new(Outgoing {
+                connection,
+                sent_before: queue.sent(),
+                queue,
+                then,
+                ends_by_close,
+                record: Record::new(request, facts, micros),
+            })));
+        };
+        if loss != Loss::Replaced {
+            let delivered = delivered(&connection, response.bytes_sent());
+            facts.limit_to(delivered);
+            engine.log_cut(&request, loss, delivered);
+        }
+        if let Some(log) = &mut self.log {
+            facts.log(log, &engine.scoreboard, &request, (micros, Some(loss)));
+        }
+        match loss {
+            Loss::ClientGone => None,
+            Loss::Replaced => Some(Pending::lingering(connection)),
+            _ => Pending::cut(connection, ends_by_close),
+        }
     }
 
     /// Locks a response to which another thread of the application still writes. If that thread waits for the client, resets
@@ -166,38 +240,6 @@ impl Thread<'_> {
             self.engine.scoreboard.slot,
             crate::log::escape(request.method()),
             crate::log::escape(request.uri()),
-        );
-    }
-
-    /// Writes the line of the request log, if the settings select the request. It took `micros` microseconds.
-    fn log_request(&mut self, connection: &Connection, response: &Response, micros: u64) {
-        let outcome = Outcome {
-            status: response.head.code(),
-            micros,
-            head: response.sent.head,
-            body: response.sent.body,
-            sendfile: response.sent.sendfile,
-            broken: response.is_broken(),
-        };
-        let Some(log) = self.log.as_mut().filter(|log| log.selects(&outcome)) else {
-            return;
-        };
-        let peer = connection.peer.map(|peer| peer.ip().to_string());
-        let scoreboard = &self.engine.scoreboard;
-        log.write(
-            &self.acceptor.reader.request,
-            &Served {
-                app: response.app,
-                worker: scoreboard.slot,
-                worker_requests: scoreboard.requests(),
-                total_requests: scoreboard.board.total_requests(),
-                remote_addr: peer.unwrap_or_default().as_bytes(),
-                outcome,
-                headers: response.head.count,
-                blocks: response.sent.blocks,
-                core: self.number,
-                remark: "",
-            },
         );
     }
 }

@@ -39,9 +39,13 @@ pub struct Limits {
 /// How long a client is waited for.
 #[derive(Debug, Clone, Copy)]
 pub struct Timeouts {
-    /// The longest silence in the middle of a request or a response (`socket-timeout`).
+    /// The longest silence of a client while the application waits for it (`socket-timeout`).
     pub socket: Duration,
-    /// The longest time without progress while a response is written (`so-send-timeout`).
+    /// The longest wait for a complete request head, on a new connection from its beginning (`client-header-timeout`).
+    pub head: Duration,
+    /// The longest silence within a request body (`client-body-timeout`).
+    pub body: Duration,
+    /// The longest time in which a client takes nothing of a response that no thread waits for (`client-send-timeout`).
     pub send: Duration,
     /// The longest wait for the next request of an HTTP connection (`http-keepalive`).
     pub keep_alive: Duration,

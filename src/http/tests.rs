@@ -316,6 +316,8 @@ fn settings(threads: u32) -> Settings {
         },
         timeouts: Timeouts {
             socket: PATIENCE,
+            head: PATIENCE,
+            body: PATIENCE,
             send: PATIENCE,
             keep_alive: PATIENCE,
         },

@@ -10,6 +10,7 @@ use std::os::fd::{AsRawFd, RawFd};
 
 use bytes::{Buf, Bytes, BytesMut};
 
+use super::loss::Loss;
 use crate::sys::stream;
 
 /// Bytes in memory above which the following ones go to a file.
@@ -39,18 +40,14 @@ pub enum Flow {
     Done,
     /// The client takes no more for now.
     Blocked,
-    /// The client is gone.
-    Broken,
+    /// The rest cannot be sent.
+    Broken(Loss),
 }
 
 impl Flow {
-    /// The flow after an error of a sending system call.
+    /// The flow after an error of a system call that sends from memory.
     pub fn after(error: &io::Error) -> Self {
-        if error.kind() == io::ErrorKind::WouldBlock {
-            Self::Blocked
-        } else {
-            Self::Broken
-        }
+        Loss::of_client(error).map_or(Self::Blocked, Self::Broken)
     }
 }
 
@@ -87,6 +84,8 @@ pub struct WriteQueue {
     chunks: VecDeque<Chunk>,
     memory: u64,
     spooled: u64,
+    /// Bytes of the response that were sent.
+    sent: u64,
 }
 
 impl WriteQueue {
@@ -94,6 +93,18 @@ impl WriteQueue {
     #[inline]
     pub fn is_empty(&self) -> bool {
         self.chunks.is_empty()
+    }
+
+    /// Bytes of the response that were sent: from the queue, and before it existed as far as [`WriteQueue::count`] says.
+    #[inline]
+    pub fn sent(&self) -> u64 {
+        self.sent
+    }
+
+    /// Counts bytes of the response that were sent without waiting here.
+    #[inline]
+    pub fn count(&mut self, sent: u64) {
+        self.sent += sent;
     }
 
     /// Whether so much waits that the application has to wait, too.
@@ -165,16 +176,17 @@ impl WriteQueue {
     /// Sends as much as the client takes.
     pub fn flush(&mut self, fd: RawFd) -> Flow {
         loop {
+            let sent = &mut self.sent;
             let flow = match self.chunks.front_mut() {
                 None => {
                     self.memory = 0;
                     self.spooled = 0;
                     return Flow::Done;
                 }
-                Some(Chunk::Copied(bytes)) => send_bytes(fd, bytes),
-                Some(Chunk::Shared(bytes)) => send_bytes(fd, bytes),
+                Some(Chunk::Copied(bytes)) => send_bytes(fd, bytes, sent),
+                Some(Chunk::Shared(bytes)) => send_bytes(fd, bytes, sent),
                 Some(Chunk::File { file, offset, end } | Chunk::Spool { file, offset, end }) => {
-                    send_file(fd, file, offset, *end)
+                    send_file(fd, file, offset, *end, sent)
                 }
             };
             match flow {
@@ -185,25 +197,39 @@ impl WriteQueue {
     }
 }
 
-fn send_bytes(fd: RawFd, bytes: &mut impl Buf) -> Flow {
+fn send_bytes(fd: RawFd, bytes: &mut impl Buf, sent: &mut u64) -> Flow {
     while bytes.has_remaining() {
         match stream::send(fd, &[IoSlice::new(bytes.chunk())]) {
-            Ok(count) => bytes.advance(count),
+            Ok(count) => {
+                bytes.advance(count);
+                *sent += count as u64;
+            }
             Err(error) => return Flow::after(&error),
         }
     }
     Flow::Done
 }
 
-fn send_file(fd: RawFd, file: &File, offset: &mut u64, end: u64) -> Flow {
+fn send_file(fd: RawFd, file: &File, offset: &mut u64, end: u64, sent: &mut u64) -> Flow {
     while *offset < end {
         let count = (end - *offset).min(SENDFILE);
         match stream::sendfile(fd, file.as_raw_fd(), offset, count) {
             // the file has been truncated: the announced length cannot be sent any more
-            Ok(0) => return Flow::Broken,
-            Ok(_) => {}
-            Err(error) => return Flow::after(&error),
+            Ok(0) => return Flow::Broken(Loss::FileEnded),
+            Ok(count) => *sent += count as u64,
+            Err(error) => return after_sendfile(&error),
         }
     }
     Flow::Done
+}
+
+/// The flow after an error of sendfile(2), which may come from the file as well as from the client.
+fn after_sendfile(error: &io::Error) -> Flow {
+    match error.kind() {
+        io::ErrorKind::WouldBlock => Flow::Blocked,
+        io::ErrorKind::BrokenPipe | io::ErrorKind::ConnectionReset => {
+            Flow::Broken(Loss::ClientGone)
+        }
+        _ => Flow::Broken(Loss::FileEnded),
+    }
 }

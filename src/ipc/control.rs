@@ -223,6 +223,9 @@ pub(crate) struct Worker {
     /// empty, being forked, starting, ready, serving, leaving, killed.
     pub(crate) state: String,
     pub(crate) requests: u64,
+    /// Responses that did not reach their clients completely.
+    #[serde(default)]
+    pub(crate) cut_responses: u64,
     /// Seconds since it was forked.
     pub(crate) age: Option<f64>,
     /// Its memory in KiB, shared pages counted proportionally (PSS).

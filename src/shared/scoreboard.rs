@@ -32,6 +32,10 @@ pub struct WorkerRow {
     pub pid: AtomicI32,
     /// Requests refused before they reached the application.
     pub refused: AtomicU64,
+    /// Bytes of responses that the I/O thread has sent.
+    pub sent: AtomicU64,
+    /// Responses that were cut while the I/O thread sent them.
+    pub write_errors: AtomicU64,
     /// Connections of an exiting worker with data to send or read, besides those of its threads.
     pub pending_connections: AtomicU32,
 }
@@ -43,13 +47,13 @@ pub struct ThreadRow {
     pub requests: AtomicU64,
     /// Requests whose application raised an exception.
     pub exceptions: AtomicU64,
-    /// Bytes of responses, including their heads.
+    /// Bytes of responses that the thread has sent, including their heads.
     pub sent: AtomicU64,
     /// Microseconds spent in requests.
     pub running_us: AtomicU64,
     /// Start of the current request, microseconds of the monotonic clock; 0 if there is none.
     pub busy_since: AtomicU64,
-    /// Responses that could not be written.
+    /// Responses that were cut while the thread sent them.
     pub write_errors: AtomicU64,
     /// Number of variables of the current request.
     pub vars: AtomicU32,
@@ -230,6 +234,16 @@ impl Scoreboard {
             .fold(0, u64::wrapping_add)
     }
 
+    /// Responses of the worker of this row that did not reach their clients completely.
+    pub fn worker_write_errors(&self, slot: u32) -> u64 {
+        let by_threads = self.threads_of(slot).map(|row| &row.write_errors);
+        let by_io_thread = self.worker(slot).map(|row| &row.write_errors);
+        by_threads
+            .chain(by_io_thread)
+            .map(|errors| errors.load(Relaxed))
+            .sum()
+    }
+
     /// Requests of all workers of the generation, including those that have exited.
     pub fn total_requests(&self) -> u64 {
         // the application can write to the memory: no value may overflow
@@ -249,6 +263,8 @@ impl Scoreboard {
         if let Some(row) = self.worker(slot) {
             row.pid.store(0, Relaxed);
             row.refused.store(0, Relaxed);
+            row.sent.store(0, Relaxed);
+            row.write_errors.store(0, Relaxed);
             row.pending_connections.store(0, Relaxed);
         }
         self.threads_of(slot).for_each(ThreadRow::reset);

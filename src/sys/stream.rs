@@ -15,7 +15,8 @@ use nix::fcntl::{FcntlArg, FdFlag, OFlag, fcntl};
 use nix::poll::{PollFd, PollFlags, PollTimeout, poll};
 use nix::sys::sendfile::sendfile64;
 use nix::sys::socket::{
-    self, MsgFlags, Shutdown, SockFlag, SockaddrLike, SockaddrStorage, setsockopt, sockopt,
+    self, AddressFamily, MsgFlags, Shutdown, SockFlag, SockaddrLike, SockaddrStorage, setsockopt,
+    sockopt,
 };
 
 use super::descriptor::{self, borrow};
@@ -151,6 +152,31 @@ pub fn sendfile(socket: RawFd, file: RawFd, offset: &mut u64, count: u64) -> io:
     let sent = retried(|| sendfile64(socket, file, Some(&mut position), count))?;
     *offset += sent as u64;
     Ok(sent)
+}
+
+/// Bytes that the socket has taken and its peer has not: not acknowledged over TCP, not read from a Unix socket (there
+/// with the kernel's overhead).
+pub fn unsent(fd: RawFd) -> usize {
+    let mut bytes: libc::c_int = 0;
+    // SAFETY: TIOCOUTQ writes one int. (nix has no function for it.)
+    let result = unsafe { libc::ioctl(fd, libc::TIOCOUTQ, &raw mut bytes) };
+    if result == 0 {
+        usize::try_from(bytes).unwrap_or(0)
+    } else {
+        0
+    }
+}
+
+/// Whether bytes have arrived that are not read.
+pub fn has_unread(fd: RawFd) -> bool {
+    let flags = MsgFlags::MSG_PEEK | MsgFlags::MSG_DONTWAIT;
+    retried(|| socket::recv(fd, &mut [0], flags)).is_ok_and(|received| received > 0)
+}
+
+/// Whether it is a Unix socket.
+pub fn is_unix(fd: RawFd) -> bool {
+    socket::getsockname::<SockaddrStorage>(fd)
+        .is_ok_and(|address| address.family() == Some(AddressFamily::Unix))
 }
 
 /// Ends the sending direction of a connection; the peer's bytes can still be read.
@@ -351,6 +377,27 @@ mod tests {
         drop(receiver);
         let error = send(fd, &parts).unwrap_err();
         assert_eq!(error.kind(), io::ErrorKind::BrokenPipe);
+    }
+
+    #[test]
+    fn bytes_that_the_peer_has_not_taken_are_counted() {
+        let listener = TcpListener::bind("127.0.0.1:0").unwrap();
+        let client = TcpStream::connect(listener.local_addr().unwrap()).unwrap();
+        let (connection, _) = accept_from(listener.as_raw_fd()).unwrap();
+        let fd = connection.as_raw_fd();
+        assert!(!is_unix(fd) && !has_unread(fd));
+        let mut sent = 0;
+        while let Ok(count) = send(fd, &[IoSlice::new(&[0; 65_536])]) {
+            sent += count;
+        }
+        let unsent = unsent(fd);
+        assert!(unsent > 0 && unsent < sent, "{unsent} of {sent}");
+        (&client).write_all(b"more").unwrap();
+        assert!(wait_readable(fd, 20_000) && has_unread(fd));
+        let (one, other) = UnixStream::pair().unwrap();
+        assert!(is_unix(one.as_raw_fd()));
+        (&other).write_all(b"x").unwrap();
+        assert!(super::unsent(other.as_raw_fd()) > 0 && super::unsent(-1) == 0);
     }
 
     #[test]

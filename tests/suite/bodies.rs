@@ -306,10 +306,11 @@ fn a_body_that_ends_early_is_an_error() {
 }
 
 #[test]
-fn a_stalled_body_is_closed_after_socket_timeout() {
+fn a_stalled_body_is_closed_after_a_timeout() {
     let mut server = Site::with("bodies")
         .server()
         .set("socket-timeout", 1)
+        .set("client-body-timeout", 1)
         .start();
     let mut stalled = server.ask(&post("/sum", pattern(100)).body("begun"));
     let (answer, _) = stalled.rest();
@@ -397,10 +398,11 @@ fn large_responses_arrive_complete() {
 }
 
 #[test]
-fn a_client_that_does_not_read_is_closed_after_socket_timeout() {
+fn a_client_that_does_not_read_is_closed_after_a_timeout() {
     let mut server = Site::with("bodies")
         .server()
         .set("socket-timeout", 1)
+        .set("client-send-timeout", 1)
         .start();
     let mut stuck = server.ask(&get("/slices"));
     if under_uwsgi() {

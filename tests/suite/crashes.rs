@@ -200,11 +200,11 @@ fn sigtstp_and_sigcont_do_not_affect_the_master() {
 #[test]
 fn a_server_out_of_descriptors_recovers_when_clients_disconnect() {
     if differs(
-        "Silent connections are closed after socket-timeout, also when no descriptor is left.",
+        "Silent connections are closed after client-header-timeout, also when no descriptor is left.",
     ) {
         return;
     }
-    let launch = Site::with("life").server().set("socket-timeout", 1);
+    let launch = Site::with("life").server().set("client-header-timeout", 1);
     let mut server = launch
         .under(&["sh", "-c", "ulimit -n 64; exec \"$@\"", "sh"])
         .start();

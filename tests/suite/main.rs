@@ -48,6 +48,7 @@ mod responses;
 mod scale;
 mod serve;
 mod signals;
+mod slow_clients;
 mod slow_starts;
 mod small_options;
 mod systemd;

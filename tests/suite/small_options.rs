@@ -186,12 +186,13 @@ fn a_client_that_takes_nothing_is_dropped_after_so_send_timeout() {
         .set("socket-timeout", 60)
         .set("so-send-timeout", 1)
         .start();
-    let client = server.ask(&get("/"));
-    server.wait_for_log("GET /");
     let worker = server.wait_for_workers(1)[0];
     let connections = || proc::descriptors(worker);
     let before = connections();
-    server.eventually("the connection is closed", || connections() < before);
+    let client = server.ask(&get("/"));
+    server.eventually("the connection is open", || connections() > before);
+    server.wait_for_log("the client took nothing for 1 s (client-send-timeout)");
+    server.eventually("the connection is closed", || connections() <= before);
     drop(client);
 }
 

@@ -197,7 +197,7 @@ pub(crate) static ABSENT: &[Row] = &[
     ], Value, "WebSockets are not supported"),
     Row::absent(&[
         "chunked-input-limit", "chunked-input-timeout",
-    ], Value, "chunked bodies are always decoded; use limit-post and socket-timeout"),
+    ], Value, "chunked bodies are always decoded; use limit-post and client-body-timeout"),
     Row::absent(&[
         "check-static", "static-check", "static-map", "static-map2", "static-skip-ext", "static-index", "static-safe",
         "static-cache-paths", "static-cache-paths-name", "mimefile", "mime-file", "static-expires-type", "static-expires-type-mtime",

@@ -194,13 +194,9 @@ pub(crate) static ACCEPTED: &[Row] = &[
         "the workers serve HTTP",
     ),
     Row::accepted(
-        &[
-            "http-timeout",
-            "http-headers-timeout",
-            "http-connect-timeout",
-        ],
+        &["http-timeout", "http-connect-timeout"],
         Value,
-        "there is no router process: socket-timeout limits the client, harakiri the application",
+        "there is no router process: client-header-timeout, client-body-timeout and client-send-timeout limit the client, harakiri the application",
     ),
     Row::accepted(
         &["master-as-root"],

@@ -163,7 +163,13 @@ options! {
         limit_post "limit-post" worker(u64): One<Bytes> = "0",
             "Maximum size of a request body in bytes; 0 is no limit.";
         socket_timeout "socket-timeout" -'z' worker(Duration): One<Seconds> = "4",
-            "Timeout of each read from and write to a client, within a request or a response.";
+            "Maximum time in which a client takes nothing while its application waits to write more; then the response is cut.";
+        client_header_timeout "client-header-timeout" ["http-headers-timeout"] worker(Option<Duration>): Maybe<Seconds>,
+            "Timeout of a request head, from the first byte or from the connection; 60, or socket-timeout if that is longer. The client gets 408. 0 is no timeout.";
+        client_body_timeout "client-body-timeout" worker(Option<Duration>): Maybe<Seconds>,
+            "Maximum time without data within a request body; 300, or socket-timeout if that is longer. The client gets 408. 0 is no timeout.";
+        client_send_timeout "client-send-timeout" ["so-send-timeout", "socket-send-timeout", "so-write-timeout", "socket-write-timeout"] worker(Option<Duration>): Maybe<Seconds>,
+            "Maximum time in which a client takes nothing of its response while no thread waits; 300, or socket-timeout if that is longer. The response is cut. 0 is no timeout.";
         add_header "add-header" worker(Vec<(String, String)>): Many<HeaderLine>,
             "Header to add to every response: NAME: VALUE. Over HTTP, Connection: close closes each connection after its response.";
         del_header "del-header" ["rem-header"] worker(Vec<String>): Many<Text>,
@@ -172,8 +178,6 @@ options! {
             "A response header and a request variable that gets its value, for the request log: %(var.NAME).";
         pull_header "pull-header" worker(Vec<(String, String)>): Many<HeaderVariable>,
             "As collect-header, and removes the header from the response.";
-        so_send_timeout "so-send-timeout" ["socket-send-timeout", "so-write-timeout", "socket-write-timeout"] worker(Option<Duration>): Maybe<Seconds>,
-            "Timeout of a write to a client that takes nothing; default: socket-timeout.";
         http_keepalive "http-keepalive" worker(Duration): One<Keepalive> = "5",
             "Timeout of an idle HTTP connection; 0 closes it after each response, 1 or no value means 5.";
     }

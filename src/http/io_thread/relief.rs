@@ -2,12 +2,12 @@
 
 use std::time::Instant;
 
-use super::{Control, Entry, IoThread};
+use super::{Control, IoThread};
 use crate::http::crowding::{self, Candidate, Place, Wait};
+use crate::http::loss::Loss;
 use crate::http::pending::Pending;
 use crate::http::refusal;
 use crate::sys::clock::monotonic_micros;
-use crate::sys::stream;
 
 impl<C: Control> IoThread<C> {
     /// Closes waiting connections beyond the limit, or where a thread lacks a descriptor.
@@ -52,7 +52,7 @@ impl<C: Control> IoThread<C> {
             if let Place::Entry(index) = candidate.place
                 && let Some(entry) = self.take_out(index)
             {
-                self.drop_waiting(&entry, candidate.wait);
+                self.drop_waiting(entry.pending);
             }
         }
         chosen.len()
@@ -63,7 +63,7 @@ impl<C: Control> IoThread<C> {
         entries
             .filter_map(|(index, entry)| {
                 let entry = entry.as_ref()?;
-                let age = now.saturating_duration_since(entry.since);
+                let age = entry.age(now);
                 Some(Candidate {
                     wait: wait_of(&entry.pending),
                     age_us: u64::try_from(age.as_micros()).unwrap_or(u64::MAX),
@@ -73,16 +73,17 @@ impl<C: Control> IoThread<C> {
             .collect()
     }
 
-    /// Tells the client of a connection that is about to be closed what can be told.
-    fn drop_waiting(&self, entry: &Entry, wait: Wait) {
-        let fd = entry.pending.connection().raw_fd();
-        match wait {
-            Wait::Body => refusal::send_overloaded(fd),
-            // nobody may take the part that was sent for the whole
-            Wait::Response => stream::reset_on_close(fd),
-            Wait::Close | Wait::Head | Wait::Next => {}
+    /// Closes a connection, and tells its client what can be told.
+    fn drop_waiting(&mut self, pending: Pending) {
+        match pending {
+            Pending::Writing(outgoing) => self.conclude_writing(*outgoing, Some(Loss::Crowded)),
+            pending => {
+                if wait_of(&pending) == Wait::Body {
+                    refusal::send_overloaded(pending.connection().raw_fd());
+                }
+                self.forget(&pending);
+            }
         }
-        self.forget(&entry.pending);
     }
 }
 
@@ -92,5 +93,7 @@ fn wait_of(pending: &Pending) -> Wait {
         Pending::Reading(_) => Wait::Head,
         Pending::Writing(_) => Wait::Response,
         Pending::Lingering(_) => Wait::Close,
+        // closing it could complete the part that was sent
+        Pending::Held(_) => Wait::Response,
     }
 }

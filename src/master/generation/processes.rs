@@ -199,6 +199,11 @@ impl Generation {
         self.scoreboard.worker_requests(row_of(slot))
     }
 
+    /// Responses of the worker in a slot that did not reach their clients completely.
+    pub(super) fn cut_responses_of(&self, slot: usize) -> u64 {
+        self.scoreboard.worker_write_errors(row_of(slot))
+    }
+
     /// The descriptors to poll: each with the row of its worker, 0 for the zygote's channel.
     pub(in crate::master) fn descriptors(&self) -> impl Iterator<Item = (u32, BorrowedFd<'_>)> {
         // a worker's messages are read only after the zygote has reported its pid

@@ -1,0 +1,66 @@
+//! Why a response does not reach its client completely.
+
+use std::io;
+use std::time::Duration;
+
+use super::settings::Timeouts;
+
+/// Why the rest of a response is not sent.
+#[derive(Clone, Copy, PartialEq, Eq, Debug)]
+pub enum Loss {
+    /// The client has closed the connection.
+    ClientGone,
+    /// The application waited for the client, which took nothing for `socket-timeout`.
+    Blocked,
+    /// The client took nothing of the write queue for `client-send-timeout`.
+    Stalled,
+    /// The response could not be stored until the client takes it.
+    NotStored,
+    /// A file ended before its announced length, or could not be read.
+    FileEnded,
+    /// The worker had too many waiting connections.
+    Crowded,
+    /// The server has responded in place of the application, which had not begun.
+    Replaced,
+}
+
+impl Loss {
+    /// The loss after an error of a system call that sends from memory.
+    pub fn of_client(error: &io::Error) -> Option<Self> {
+        (error.kind() != io::ErrorKind::WouldBlock).then_some(Self::ClientGone)
+    }
+
+    /// Whether the client got less than it should: neither it nor the application has chosen that the response ends here.
+    pub fn is_write_error(self) -> bool {
+        self != Self::Replaced
+    }
+
+    /// The reason for the log, with the option that sets the timeout. `None` if the client has left, which is no event of
+    /// the server, or if another line tells.
+    pub fn reason(self, timeouts: &Timeouts) -> Option<String> {
+        let silent = |timeout: Duration, option: &str| {
+            let seconds = timeout.as_secs_f64();
+            format!("the client took nothing for {seconds} s ({option})")
+        };
+        Some(match self {
+            Self::ClientGone | Self::Replaced | Self::Crowded => return None,
+            Self::Blocked => silent(timeouts.socket, "socket-timeout"),
+            Self::Stalled => silent(timeouts.send, "client-send-timeout"),
+            Self::NotStored => "it could not be stored until the client takes it".into(),
+            Self::FileEnded => "its file ended early, or could not be read".into(),
+        })
+    }
+
+    /// The end of the request's line in the default format.
+    pub fn remark(self) -> &'static str {
+        match self {
+            Self::ClientGone => " cut: the client disconnected",
+            Self::Blocked => " cut: the client took nothing (socket-timeout)",
+            Self::Stalled => " cut: the client took nothing (client-send-timeout)",
+            Self::NotStored => " cut: it could not be stored",
+            Self::FileEnded => " cut: its file ended early",
+            Self::Crowded => " cut: too many waiting connections (limit-connections)",
+            Self::Replaced => "",
+        }
+    }
+}

@@ -1,0 +1,125 @@
+//! The request log of an engine: the facts of a request that outlive its serving thread, and its line.
+
+use std::net::SocketAddr;
+
+use super::connection::Connection;
+use super::loss::Loss;
+use super::request::Request;
+use super::response::{Response, Sizes};
+use super::scoreboard_rows::ScoreboardRows;
+use crate::log::request_log::{Outcome, RequestLog, Served};
+use crate::sys::clock::monotonic_micros;
+use crate::sys::stream;
+
+/// The facts of a served request that its line shows besides the request.
+#[derive(Clone, Copy)]
+pub struct Facts {
+    app: i32,
+    status: u16,
+    sizes: Sizes,
+    headers: u32,
+    /// The number of the serving thread.
+    core: u32,
+    /// The number of the request in its worker.
+    worker_requests: u64,
+    peer: Option<SocketAddr>,
+}
+
+impl Facts {
+    /// The facts of a response of the thread `core`.
+    pub fn new(
+        response: &Response,
+        scoreboard: &ScoreboardRows,
+        core: u32,
+        peer: Option<SocketAddr>,
+    ) -> Self {
+        Self {
+            app: response.app,
+            status: response.head.code(),
+            sizes: response.sent,
+            headers: response.head.count,
+            core,
+            worker_requests: scoreboard.requests(),
+            peer,
+        }
+    }
+
+    /// Corrects the sizes of an incomplete response of which `delivered` bytes have arrived.
+    pub fn limit_to(&mut self, delivered: u64) {
+        self.sizes.limit_to(delivered);
+    }
+
+    /// Writes the line of a request that took `micros` microseconds, if the settings select it.
+    pub fn log(
+        &self,
+        log: &mut RequestLog,
+        scoreboard: &ScoreboardRows,
+        request: &Request,
+        (micros, loss): (u64, Option<Loss>),
+    ) {
+        let outcome = Outcome {
+            status: self.status,
+            micros,
+            head: self.sizes.head,
+            body: self.sizes.body,
+            sendfile: self.sizes.sendfile,
+            broken: loss.is_some_and(Loss::is_write_error),
+        };
+        if !log.selects(&outcome) {
+            return;
+        }
+        let peer = self.peer.map(|peer| peer.ip().to_string());
+        log.write(
+            request,
+            &Served {
+                app: self.app,
+                worker: scoreboard.slot,
+                worker_requests: self.worker_requests,
+                total_requests: scoreboard.board.total_requests(),
+                remote_addr: peer.unwrap_or_default().as_bytes(),
+                outcome,
+                headers: self.headers,
+                blocks: self.sizes.blocks,
+                core: self.core,
+                remark: loss.map_or("", Loss::remark),
+            },
+        );
+    }
+}
+
+/// A served request whose response is not sent. Its line is written when the response has ended.
+pub struct Record {
+    /// The request, without its body.
+    pub request: Request,
+    /// The other facts.
+    pub facts: Facts,
+    /// When the request began, microseconds of the monotonic clock.
+    begun_us: u64,
+}
+
+impl Record {
+    /// For a request that began `micros` microseconds ago.
+    pub fn new(mut request: Request, facts: Facts, micros: u64) -> Self {
+        request.shrink();
+        Self {
+            request,
+            facts,
+            begun_us: monotonic_micros().saturating_sub(micros),
+        }
+    }
+
+    /// Microseconds since the request began.
+    pub fn micros(&self) -> u64 {
+        monotonic_micros().saturating_sub(self.begun_us)
+    }
+}
+
+/// Bytes of a response that have arrived at the client's system, of those that were `sent`, as far as the kernel knows: a
+/// Unix socket does not say how many its peer has read.
+pub fn delivered(connection: &Connection, sent: u64) -> u64 {
+    let fd = connection.raw_fd();
+    if stream::is_unix(fd) {
+        return sent;
+    }
+    sent.saturating_sub(stream::unsent(fd) as u64)
+}
