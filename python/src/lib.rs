@@ -11,6 +11,7 @@ mod deadline;
 mod diagnose;
 mod fork;
 mod fork_safety;
+mod import_resources;
 mod load;
 mod memory_limit;
 mod module_search;

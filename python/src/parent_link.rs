@@ -11,6 +11,7 @@ use ruwsgi::ipc::{self, FromWorker, ToWorker};
 use ruwsgi::sys::thread;
 
 use crate::deadline;
+use crate::import_resources;
 use crate::worker::Worker;
 
 /// The master's commands, for the engine's I/O thread.
@@ -52,6 +53,10 @@ impl Control for ParentLink {
             Ok(Some((ToWorker::Stop, _))) => engine.stop(),
             Ok(Some((ToWorker::Expire { thread, since }, _))) => {
                 deadline::expire(&self.worker, thread, since);
+            }
+            Ok(Some((ToWorker::Release, _))) => {
+                import_resources::release();
+                self.worker.send(&FromWorker::Released);
             }
             Ok(Some((ToWorker::Log, fds))) => ruwsgi::sys::stdio::write_output_to_first(fds),
             Ok(None) => {

@@ -8,7 +8,7 @@ use std::io;
 use std::os::fd::{AsFd, FromRawFd, OwnedFd};
 
 use pyo3::prelude::*;
-use ruwsgi::ipc::{self, AppSpec, FromZygote, LoadFailure, ToWorker, ToZygote};
+use ruwsgi::ipc::{self, AppSpec, FromWorker, FromZygote, LoadFailure, ToWorker, ToZygote};
 use ruwsgi::shared::scoreboard::Scoreboard;
 use ruwsgi::sys::fork_guard;
 use ruwsgi::sys::private_fd::PrivateFd;
@@ -21,7 +21,7 @@ use crate::load::{self, Apps};
 use crate::python;
 use crate::worker::WorkerStart;
 use crate::wsgi::streams;
-use crate::{autoreload, fork_safety, start_watch, warmup, worker_main};
+use crate::{autoreload, fork_safety, import_resources, start_watch, warmup, worker_main};
 
 /// The master's first message.
 struct LoadRequest {
@@ -60,19 +60,9 @@ fn serve_forks(py: Python<'_>, mut channel: PrivateFd) -> io::Result<i32> {
         let _ = rlimit::raise_descriptors();
     }
     python::set_title(&load.spec, "zygote");
-    let prepared = prepare(py, &load.spec);
-    // also after a failure: the file that must be corrected may be one of them
-    for files in autoreload::files(py, &load.spec, &mut HashSet::new()) {
-        ipc::send(channel.as_fd(), &FromZygote::Files(files), &[])?;
-    }
-    let (apps, errors) = match prepared {
-        Ok(prepared) => prepared,
-        Err(failure) => {
-            ipc::send(channel.as_fd(), &FromZygote::Failed(failure), &[])?;
-            return Ok(ruwsgi::exit::NO_APP);
-        }
+    let Some((apps, errors)) = prepare_and_report(py, &load.spec, &channel)? else {
+        return Ok(ruwsgi::exit::NO_APP);
     };
-    ipc::send(channel.as_fd(), &FromZygote::Loaded, &[])?;
     loop {
         let Some((message, mut fds)) = py.detach(|| ipc::receive::<ToZygote>(channel.as_fd()))?
         else {
@@ -109,6 +99,35 @@ fn serve_forks(py: Python<'_>, mut channel: PrivateFd) -> io::Result<i32> {
             }
         }
     }
+}
+
+/// Prepares what all workers share, and tells the master the result; `None` after a failure.
+fn prepare_and_report(
+    py: Python<'_>,
+    spec: &AppSpec,
+    channel: &PrivateFd,
+) -> io::Result<Option<(Option<Apps>, Py<PyAny>)>> {
+    let prepared = prepare(py, spec);
+    // also after a failure: the file that must be corrected may be one of them
+    for files in autoreload::files(py, spec, &mut HashSet::new()) {
+        ipc::send(channel.as_fd(), &FromZygote::Files(files), &[])?;
+    }
+    let prepared = match prepared {
+        Ok(prepared) => prepared,
+        Err(failure) => {
+            ipc::send(channel.as_fd(), &FromZygote::Failed(failure), &[])?;
+            return Ok(None);
+        }
+    };
+    let taken = match spec.lazy {
+        true => Vec::new(),
+        false => import_resources::record(),
+    };
+    if !taken.is_empty() {
+        ipc::send(channel.as_fd(), &FromZygote::Taken(taken), &[])?;
+    }
+    ipc::send(channel.as_fd(), &FromZygote::Loaded, &[])?;
+    Ok(Some(prepared))
 }
 
 fn receive_load_request(channel: &PrivateFd) -> io::Result<Option<LoadRequest>> {
@@ -172,6 +191,11 @@ fn begin(request: &ForkRequest) -> bool {
         match ipc::receive::<ToWorker>(request.link.as_fd()) {
             Ok(Some((ToWorker::Begin, _))) => break,
             Ok(Some((ToWorker::Log, fds))) => ruwsgi::sys::stdio::write_output_to_first(fds),
+            Ok(Some((ToWorker::Release, _))) => {
+                import_resources::release();
+                // an error means that the master is gone, which the next message shows
+                let _ = ipc::send(request.link.as_fd(), &FromWorker::Released, &[]);
+            }
             Ok(Some(_)) => {}
             Ok(None) | Err(_) => return false,
         }

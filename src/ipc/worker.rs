@@ -22,6 +22,9 @@ pub enum ToWorker {
         /// Start of the request: `busy_since` of the thread's row on the scoreboard.
         since: u64,
     },
+    /// Give up what the import of the application has taken: the import of another generation takes it. The answer is
+    /// [`FromWorker::Released`].
+    Release,
     /// Redirect standard output and error to another file. Carries its descriptor.
     Log,
 }
@@ -38,6 +41,8 @@ pub enum FromWorker {
     Retiring,
     /// Files of the application loaded since the last message, for the master to watch.
     Files(Vec<String>),
+    /// The worker has given up what it inherited from the import of the application.
+    Released,
     /// The worker has closed its listeners.
     Closed,
     /// The worker has reached `reload-on-rss`: it accepts no more connections and exits soon.

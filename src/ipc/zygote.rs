@@ -27,6 +27,8 @@ pub enum ToZygote {
 /// A message of a zygote to the master.
 #[derive(Serialize, Deserialize, Debug, Clone, PartialEq)]
 pub enum FromZygote {
+    /// Ports and locks that the import has taken, which no other import can take. Sent before [`FromZygote::Loaded`].
+    Taken(Vec<String>),
     /// The application is imported and warmed up; workers can be forked.
     Loaded,
     /// The application cannot be loaded; the zygote exits after this.

@@ -3,6 +3,7 @@
 //! The decisions are pure functions (`zygote_state.rs`, `slot.rs`, `harakiri.rs`, `worker_limits.rs`, `scale.rs`); the files here perform
 //! them.
 
+mod import;
 mod messages;
 mod overdue_requests;
 mod placement;

@@ -16,6 +16,7 @@ mod hand_over;
 mod harakiri;
 mod hooks;
 mod idle;
+mod import_conflict;
 mod instance;
 mod interpreter;
 mod memory_limits;

@@ -1,6 +1,7 @@
 //! The reloads of an instance: what is requested, how far the running one is, and how the last ones ended.
 
 use std::collections::VecDeque;
+use std::time::Instant;
 
 use crate::ipc::LoadFailure;
 
@@ -15,6 +16,7 @@ pub(super) struct Reloads {
     /// A reload that is requested and not started. Further requests join it.
     requested: Option<ReloadMode>,
     stage: ReloadStage,
+    attempt: ImportAttempt,
     /// Number of the reload started last.
     started: u64,
     /// The reload whose generation serves while workers of the old generation may still accept.
@@ -33,6 +35,19 @@ enum ReloadStage {
     Hooks(ReloadMode),
     /// A generation with the role `Next` is being prepared.
     Loading(ReloadMode),
+}
+
+/// How the application is imported for the running reload.
+#[derive(Debug, Default, Clone, Copy, PartialEq, Eq)]
+pub(super) enum ImportAttempt {
+    /// Beside the zygote of the running generation.
+    #[default]
+    Beside,
+    /// That zygote ends, because the import lacks what it holds. The import is repeated when it has exited and the workers have
+    /// given up what they inherited, at the latest at `until`.
+    Clearing { until: Instant },
+    /// Repeated.
+    Repeated,
 }
 
 impl Reloads {
@@ -77,12 +92,25 @@ impl Reloads {
         let mode = self.requested.take()?;
         self.started += 1;
         self.stage = ReloadStage::Hooks(mode);
+        self.attempt = ImportAttempt::Beside;
         Some(mode)
     }
 
     /// The hooks have ended, and the new generation is started.
     pub(super) fn load(&mut self, mode: ReloadMode) {
         self.stage = ReloadStage::Loading(mode);
+    }
+
+    /// How the application is imported.
+    pub(super) fn attempt(&self) -> ImportAttempt {
+        match self.stage {
+            ReloadStage::Loading(_) => self.attempt,
+            ReloadStage::Idle | ReloadStage::Hooks(_) => ImportAttempt::Repeated,
+        }
+    }
+
+    pub(super) fn set_attempt(&mut self, attempt: ImportAttempt) {
+        self.attempt = attempt;
     }
 
     /// The number that a reload requested now will have at the latest. One that runs already may have read what has

@@ -191,6 +191,18 @@ pub(super) fn not_loaded(failure: &LoadFailure, next: &str, with_traceback: bool
     }
 }
 
+/// The import of a reload is repeated, because it lacks what the zygote `pid` of the running generation holds.
+pub(super) fn import_repeated(lacking: &[&str], failure: Option<&LoadFailure>, pid: Pid) {
+    let held = lacking.join(", ");
+    let what = match failure {
+        Some(failure) => format!("{}, while", failure.sentence),
+        None => format!("the application was loaded without the {held}, because"),
+    };
+    tracing::info!(
+        "reloading: {what} the zygote of the running generation (pid {pid}) holds the {held}; that zygote is ended and the application is loaded once more, and the workers continue to serve"
+    );
+}
+
 /// A reload could not start.
 pub(super) fn reload_refused(reason: &anyhow::Error) {
     let heading = "reload failed, the running configuration stays in use";

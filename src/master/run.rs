@@ -14,6 +14,7 @@ mod idle;
 mod log;
 mod master;
 mod reload;
+mod repeat_import;
 mod services;
 mod signals;
 mod startup;

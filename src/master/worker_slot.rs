@@ -29,6 +29,8 @@ pub(super) struct WorkerRecord {
     /// The memory file in which the worker writes the stacks of its threads.
     pub(super) stacks: Option<File>,
     pub(super) removal: Option<RemovalReason>,
+    /// The worker has given up what it inherited from the import of the application.
+    pub(super) released: bool,
     /// The worker has closed its listening sockets.
     pub(super) closed: bool,
     pub(super) memory: Option<MemorySample>,
@@ -141,6 +143,7 @@ impl WorkerRecord {
             deadlines: vec![RequestDeadline::InTime; threads as usize],
             stacks: None,
             removal: None,
+            released: false,
             closed: false,
             memory: None,
             busy: 0,

@@ -12,6 +12,7 @@ pub mod deferred_close;
 pub(crate) mod descriptor;
 pub mod environment;
 pub mod epoll;
+pub mod exclusive;
 pub mod fifo;
 pub mod fork_guard;
 pub mod fs_identity;

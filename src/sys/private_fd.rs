@@ -77,6 +77,11 @@ impl AsRawFd for PrivateFd {
     }
 }
 
+/// Whether a descriptor is an open private one.
+pub(super) fn is_private(fd: RawFd) -> bool {
+    place(fd).is_some_and(|(word, bit)| SET[word].load(SeqCst) & bit != 0)
+}
+
 #[inline]
 fn place(fd: RawFd) -> Option<(usize, u64)> {
     let fd = usize::try_from(fd).ok()?;
@@ -99,19 +104,14 @@ pub(super) fn take_all(mut close: impl FnMut(RawFd)) {
 mod tests {
     use super::*;
 
-    fn is_in_set(fd: RawFd) -> bool {
-        let (word, bit) = place(fd).unwrap();
-        SET[word].load(SeqCst) & bit != 0
-    }
-
     #[test]
     fn a_descriptor_is_in_the_set_until_it_is_closed() {
         let fd = PrivateFd::from(OwnedFd::from(std::fs::File::open("/dev/null").unwrap()));
         let number = fd.as_raw_fd();
-        assert!(is_in_set(number));
+        assert!(is_private(number));
         drop(fd);
         // a number that no test of this process gets
         let far = (WORDS * BITS - 1) as RawFd;
-        assert!(!is_in_set(far) && place(far + 1).is_none() && place(-1).is_none());
+        assert!(!is_private(far) && place(far + 1).is_none() && place(-1).is_none());
     }
 }

@@ -28,6 +28,7 @@ mod heartbeat;
 mod hooks;
 mod http;
 mod idle;
+mod import_resources;
 mod input;
 mod isolation;
 mod iteration;

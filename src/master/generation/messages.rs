@@ -4,7 +4,7 @@ use std::io;
 use std::os::fd::{AsFd, OwnedFd};
 use std::time::Instant;
 
-use crate::ipc::{self, FromWorker, FromZygote};
+use crate::ipc::{self, FromWorker, FromZygote, ToWorker};
 use crate::master::death_report::{self, Death};
 use crate::master::role::{GenerationRole, StartFailure};
 use crate::master::slot::{self, SlotState};
@@ -51,6 +51,7 @@ impl Generation {
     fn handle_zygote_message(&mut self, message: FromZygote, now: Instant) {
         match message {
             FromZygote::Loaded => self.step_zygote(zygote_state::Event::Loaded, now),
+            FromZygote::Taken(names) => self.taken = names,
             FromZygote::Files(files) => self.new_files.extend(files),
             FromZygote::Failed(failure) => {
                 self.failures
@@ -60,6 +61,9 @@ impl Generation {
             FromZygote::Forked { row, pid } => {
                 if let (Some(slot), Some(pid)) = (self.slot_of(row), Pid::new(pid)) {
                     self.step_slot(slot, slot::Event::Forked(pid), now);
+                    if self.import_is_suspended {
+                        self.send(slot, ToWorker::Release);
+                    }
                     self.handle_early_exit(pid, now);
                 }
             }
@@ -118,6 +122,11 @@ impl Generation {
                 let served = self.has_served;
                 self.failures
                     .push_back((StartFailure::NotLoadedInWorker { served }, Some(failure)));
+            }
+            FromWorker::Released => {
+                if let Some(record) = &mut self.slots[slot].record {
+                    record.released = true;
+                }
             }
             FromWorker::Files(files) => self.new_files.extend(files),
             FromWorker::Closed => {
@@ -187,6 +196,10 @@ impl Generation {
             _ => return,
         };
         if loaded {
+            // the next import takes the same as this one
+            if !self.taken.is_empty() {
+                self.release_import();
+            }
             report::zygote_died(self.number, pid, exit, &self.zygote, now);
         } else {
             let oom = self.oom_kill(exit);

@@ -41,6 +41,10 @@ pub(in crate::master) struct Generation {
     pub(super) has_unplaced: bool,
     /// The worker ids that it may use.
     pub(super) share: Share,
+    /// Ports and locks that the import of the zygote has taken.
+    pub(super) taken: Vec<String>,
+    /// The import of another generation takes the same; no zygote is started meanwhile.
+    pub(super) import_is_suspended: bool,
     pub(super) load: LoadSampling,
     /// The processes that had not finished their start at the last tick.
     pub(super) slow_starts: Vec<SlowStart>,
@@ -102,6 +106,8 @@ impl Generation {
             },
             load: LoadSampling::default(),
             slow_starts: Vec::new(),
+            taken: Vec::new(),
+            import_is_suspended: false,
             unknown_exits: Vec::new(),
             oom_kills: OomKills::now(),
             has_served: false,
@@ -146,7 +152,8 @@ impl Generation {
 
     /// Whether no process of it is left.
     pub(in crate::master) fn is_gone(&self) -> bool {
-        self.zygote == Zygote::Gone
+        self.role == GenerationRole::Old
+            && self.zygote == Zygote::Gone
             && self
                 .slots
                 .iter()

@@ -28,6 +28,7 @@ impl Generation {
 
     /// Handles expired deadlines. `holders`: the processes of all generations that have a worker id.
     pub(in crate::master) fn tick(&mut self, holders: &[IdHolder], now: Instant) {
+        self.restart_zygote(now);
         let forking = self.is_forking();
         self.step_zygote(zygote_state::Event::Tick { forking }, now);
         self.release_replaced_slots(now);

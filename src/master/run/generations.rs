@@ -72,10 +72,15 @@ impl Master {
         reason: Option<LoadFailure>,
         now: Instant,
     ) {
-        let generation = &mut self.generations[index];
-        if generation.role == GenerationRole::Old {
+        let role = self.generations[index].role;
+        if role == GenerationRole::Old {
             return;
         }
+        let is_import = role == GenerationRole::Next && failure == StartFailure::NotLoaded;
+        if is_import && reason.is_some() && self.repeat_import(index, reason.as_ref(), now) {
+            return;
+        }
+        let generation = &mut self.generations[index];
         match role::response_to(generation.role, failure) {
             FailureResponse::Retry => {
                 let Some(reason) = reason else { return };

@@ -8,6 +8,7 @@ use crate::ipc::{LoadFailure, ToWorker};
 use crate::master::generation::Generation;
 use crate::master::hand_over::{HandOver, HandOverStep};
 use crate::master::hooks::{Phase as HookPhase, Progress};
+use crate::master::reloads::ImportAttempt;
 use crate::master::report;
 use crate::master::role::GenerationRole;
 use crate::master::shell::command::CommandContext;
@@ -30,6 +31,7 @@ impl EventSource for Completion {
 
     fn tick(&self, master: &mut Master, now: Instant) {
         if master.phase.is_started() {
+            master.continue_repeated_import(now);
             master.begin_take_over(now);
             master.take_over(now);
             master.finish_hand_over();
@@ -125,6 +127,9 @@ impl Master {
         let Some(next) = self.generations.iter().position(is_ready) else {
             return;
         };
+        if self.repeat_import(next, None, now) {
+            return;
+        }
         if self.post_app_hooks_ended(next, now) {
             self.keep_worker_count(next, now);
             self.hand_over = HandOver::default();
@@ -231,6 +236,9 @@ impl Master {
 
     /// When the next worker is replaced at the latest, if a reload replaces workers.
     fn take_over_deadline(&self, now: Instant) -> Option<Instant> {
+        if let ImportAttempt::Clearing { until } = self.reloads.attempt() {
+            return Some(until);
+        }
         let mut generations = self.generations.iter();
         let next = generations.find(|it| it.role == GenerationRole::TakingOver)?;
         let mut hand_over = self.hand_over;
@@ -245,6 +253,7 @@ impl Master {
         let now = Instant::now();
         if let Some(current) = self.current_mut() {
             current.set_share(Share::All, now);
+            current.resume_import(now);
         }
         self.instance.reload_failed(&failure);
         // an update for this reload may have replaced the watched files
