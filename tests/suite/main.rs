@@ -32,6 +32,7 @@ mod import_resources;
 mod input;
 mod isolation;
 mod iteration;
+mod libraries;
 mod life;
 mod limits;
 mod load;
