@@ -65,12 +65,19 @@ pub(crate) fn for_instance(base: Option<PathBuf>, uid: u32) -> Result<PathBuf, S
     }
 }
 
+/// The runtime directory of a service: the first one in `RUNTIME_DIRECTORY`, which systemd sets for `RuntimeDirectory=`;
+/// see systemd.exec(5).
+pub(crate) fn of_service(variable: Option<&str>) -> Option<PathBuf> {
+    let first = variable?.split(':').next()?;
+    (!first.is_empty()).then(|| PathBuf::from(first))
+}
+
 /// The control sockets of all users that this process can see. A socket may be stale after a kill.
 pub(crate) fn sockets() -> Vec<PathBuf> {
     let mut found = Vec::new();
     let given = match only_directory() {
         Some(_) => None,
-        None => std::env::var_os("RUNTIME_DIRECTORY").map(PathBuf::from),
+        None => of_service(std::env::var("RUNTIME_DIRECTORY").ok().as_deref()),
     };
     for directory in directories().into_iter().chain(given) {
         for path in list(&directory) {
@@ -147,6 +154,15 @@ mod tests {
         assert_ne!(file_name("/a/b"), file_name("/a-b"));
         assert!(file_name(&"é/".repeat(200)).len() < 60);
         assert_ne!(named("site", "/a site.ini"), named("site", "/b site.ini"));
+    }
+
+    #[test]
+    fn a_service_with_several_runtime_directories_uses_the_first() {
+        let first = Some(PathBuf::from("/run/a"));
+        assert_eq!(of_service(Some("/run/a:/run/b")), first);
+        assert_eq!(of_service(Some("/run/a")), first);
+        assert_eq!(of_service(Some("")), None);
+        assert_eq!(of_service(None), None);
     }
 
     #[test]

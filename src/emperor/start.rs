@@ -1,7 +1,7 @@
 //! The start of an emperor: from the configuration to the event loop, step by step.
 
 use std::num::NonZero;
-use std::path::{Path, PathBuf};
+use std::path::PathBuf;
 use std::time::Duration;
 
 use anyhow::{Context, Result, bail};
@@ -9,13 +9,13 @@ use anyhow::{Context, Result, bail};
 use crate::config::{Config, Invocation};
 use crate::control::socket_path;
 use crate::net::PlaceError;
-use crate::process::log_thread;
+use crate::process::{detach, log_thread, redirect_log};
 use crate::sys::capability::Capabilities;
 use crate::sys::notify::Notify;
 use crate::sys::privileges::{self, Privileges};
 use crate::sys::process;
 use crate::sys::signal::Signals;
-use crate::sys::{daemon, rlimit, stdio, title, user};
+use crate::sys::{rlimit, title, user};
 
 use super::backoff::Backoff;
 use super::cgroups::Cgroups;
@@ -55,8 +55,8 @@ pub(super) fn start(
     let sources = sources(config, invocation)?;
     // before there is a second process, which would stay in the cgroup
     let cgroups = Cgroups::prepare(config, &sources)?;
-    detach(config, cleanup)?;
-    redirect(config.logto())?;
+    cleanup.parent = detach(config)?;
+    config.logto().map_or(Ok(()), redirect_log)?;
     let signals = Signals::block(&READ).context("signals cannot be blocked")?;
     process::set_child_subreaper().context("vassals' workers cannot be adopted")?;
     let notify = Notify::from_environment();
@@ -66,7 +66,7 @@ pub(super) fn start(
     // the emperor has a channel to each vassal; on failure it has fewer vassals
     let _ = rlimit::raise_descriptors();
     for path in [config.pidfile(), config.emperor_pidfile()] {
-        cleanup.write_pidfile(path)?;
+        cleanup.pidfiles.write(path)?;
     }
     let control = open_control(config, invocation)?;
     let stats = open_stats(config)?;
@@ -77,7 +77,7 @@ pub(super) fn start(
         config.safe_pidfile(),
         config.safe_pidfile2(),
     ] {
-        cleanup.write_pidfile(path)?;
+        cleanup.pidfiles.write(path)?;
     }
     if let Some(title) = title(config) {
         title::set_title(&title);
@@ -108,7 +108,7 @@ pub(super) fn start(
 
 /// Opens what belongs to the user that the emperor has become: the file of `logto2`, and the loggers.
 fn open_last_log(config: &Config) -> Result<()> {
-    redirect(config.logto2())?;
+    config.logto2().map_or(Ok(()), redirect_log)?;
     let logs = [
         config.logto2(),
         config.logto(),
@@ -118,16 +118,6 @@ fn open_last_log(config: &Config) -> Result<()> {
     let log = logs.into_iter().flatten().next();
     let log = log.map(std::path::absolute).transpose()?;
     log_thread::start(config, log.as_deref())?;
-    Ok(())
-}
-
-/// Detaches the emperor from the terminal (`daemonize`, `daemonize2`).
-fn detach(config: &Config, cleanup: &mut Cleanup) -> Result<()> {
-    if let Some(log) = config.daemonize2() {
-        cleanup.parent = Some(daemon::detach_later(Path::new(log))?);
-    } else if let Some(log) = config.daemonize() {
-        daemon::daemonize(Path::new(log))?;
-    }
     Ok(())
 }
 
@@ -182,12 +172,6 @@ fn sources(config: &Config, invocation: &Invocation) -> Result<Vec<Source>> {
     Ok(sources)
 }
 
-fn redirect(log: Option<&str>) -> Result<()> {
-    let Some(log) = log else { return Ok(()) };
-    stdio::redirect_output(Path::new(log))
-        .with_context(|| format!("the log {log} cannot be written"))
-}
-
 fn open_control(config: &Config, invocation: &Invocation) -> Result<Option<Control>> {
     let path = socket_path(config, invocation);
     let owner = config
@@ -229,8 +213,7 @@ fn socket_path(config: &Config, invocation: &Invocation) -> PathBuf {
     if let Some(path) = config.emperor_control() {
         return invocation.cwd.join(path);
     }
-    // set by systemd (RuntimeDirectory=)
-    let given = invocation.variable("RUNTIME_DIRECTORY").map(PathBuf::from);
+    let given = socket_path::of_service(invocation.variable("RUNTIME_DIRECTORY"));
     let directory = given.or_else(|| socket_path::directories().into_iter().next());
     let sources = config.emperor().iter();
     let sources: Vec<String> = sources

@@ -240,7 +240,7 @@ impl Instance {
     /// Reports that the first generation serves.
     pub(super) fn started(&mut self, generation: &Generation, took: Duration) {
         for path in [self.config.safe_pidfile(), self.config.safe_pidfile2()] {
-            if let Err(error) = self.resources.write_pidfile(path) {
+            if let Err(error) = self.resources.pidfiles.write(path) {
                 tracing::error!("{error:#}");
             }
         }

@@ -1,19 +1,15 @@
 //! What a start creates outside of the process, and the exit removes: sockets, pidfiles, FIFOs, the control socket, and the
 //! channels to the emperor and the service manager.
 
-use std::io;
-use std::path::{Path, PathBuf};
+use std::path::PathBuf;
 use std::rc::Rc;
-
-use anyhow::Result;
 
 use crate::exit;
 use crate::ipc::LoadFailure;
 use crate::net::{self, BoundSocket};
-use crate::process::pidfile;
+use crate::process::Pidfiles;
 use crate::sys::daemon;
 use crate::sys::notify::Notify;
-use crate::sys::process::Pid;
 
 use super::control_socket::ControlSocket;
 use super::emperor_link::EmperorLink;
@@ -26,8 +22,7 @@ pub(super) struct Resources {
     pub(super) emperor: EmperorLink,
     /// The process that the user started, which waits for the result of the start (`daemonize2`).
     pub(super) parent: Option<daemon::Parent>,
-    /// Absolute paths.
-    pub(super) pidfiles: Vec<PathBuf>,
+    pub(super) pidfiles: Pidfiles,
     /// The absolute path of the log, if it is a file of this instance.
     pub(super) log: Option<PathBuf>,
     /// The sockets of the running generation.
@@ -49,9 +44,7 @@ impl Resources {
             self.fifos.iter().for_each(Fifos::remove);
         }
         self.sockets.clear();
-        for path in self.pidfiles.drain(..) {
-            remove_pidfile(&path);
-        }
+        self.pidfiles.remove();
         if status != exit::OK {
             self.emperor.failed_as_logged(failure);
         }
@@ -60,41 +53,5 @@ impl Resources {
         }
         // last, because its end tells clients that the instance has stopped
         self.control = None;
-    }
-
-    /// Writes a pidfile, if a path is configured.
-    ///
-    /// # Errors
-    /// When the file cannot be written.
-    pub(super) fn write_pidfile(&mut self, path: Option<&str>) -> Result<()> {
-        let Some(path) = path else { return Ok(()) };
-        let path = std::path::absolute(path)?;
-        pidfile::write(&path, Pid::own())?;
-        self.pidfiles.push(path);
-        Ok(())
-    }
-
-    /// Writes all pidfiles again.
-    ///
-    /// # Errors
-    /// When one cannot be written.
-    pub(super) fn rewrite_pidfiles(&self) -> Result<()> {
-        for path in &self.pidfiles {
-            pidfile::write(path, Pid::own())?;
-        }
-        Ok(())
-    }
-}
-
-fn remove_pidfile(path: &Path) {
-    match pidfile::remove(path, Pid::own()) {
-        Err(error) if error.kind() == io::ErrorKind::PermissionDenied => {
-            // expected where root owns the directory and the instance has dropped its privileges
-            tracing::info!("pidfile {} not removed: {error}", path.display());
-        }
-        Err(error) => {
-            tracing::warn!("pidfile {} not removed: {error}", path.display());
-        }
-        Ok(_) => {}
     }
 }

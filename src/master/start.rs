@@ -8,11 +8,12 @@ use anyhow::{Context, Result};
 use crate::config::{self, Config};
 use crate::control::socket_path;
 use crate::net::{PlaceError, SocketPermissions};
+use crate::process::redirect_log;
 use crate::sys::notify::Notify;
 use crate::sys::privileges::{self, Privileges};
 use crate::sys::process::{self, Pid};
 use crate::sys::signal::Signals;
-use crate::sys::{daemon, rlimit, stdio, user};
+use crate::sys::{daemon, rlimit, user};
 
 use super::cgroup_limits;
 use super::control_socket::ControlSocket;
@@ -79,7 +80,7 @@ fn prepare(
     resources: &mut Resources,
 ) -> Result<Option<(Instance, Signals, Plan)>> {
     if let Some(log) = config.logto() {
-        redirect(log)?;
+        redirect_log(log)?;
     }
     // they were written to the terminal already; the log file has other readers
     if [config.logto(), config.daemonize(), config.daemonize2()]
@@ -103,7 +104,7 @@ fn prepare(
     }
     limit_descriptors(config.max_fd());
     let module = Rc::new(ExtensionModule::find()?);
-    resources.write_pidfile(config.pidfile())?;
+    resources.pidfiles.write(config.pidfile())?;
     run_phase(Phase::PreJail, &config, Some(&mut signals))?;
     let directory = control_directory(&config, &invocation, &resources.emperor);
     if let Some(root) = config.chroot() {
@@ -162,7 +163,7 @@ fn finish(
     drop_privileges(instance)?;
     run_phase(Phase::AsUser, instance.config(), Some(signals))?;
     if let Some(log) = instance.config().logto2() {
-        redirect(log)?;
+        redirect_log(log)?;
         let path = std::path::absolute(log)?;
         instance.resources_mut().log = Some(path);
     }
@@ -170,7 +171,8 @@ fn finish(
     let has_loggers = log_thread::start(instance.config(), log)?;
     instance.resources_mut().emperor.has_own_log |= has_loggers;
     let pidfile = instance.config().pidfile2().map(str::to_owned);
-    instance.resources_mut().write_pidfile(pidfile.as_deref())?;
+    let pidfiles = &mut instance.resources_mut().pidfiles;
+    pidfiles.write(pidfile.as_deref())?;
     instance.name_process();
     instance.resources_mut().fifos = open_fifos(instance.config())?;
     instance.resources_mut().control = open_control(instance, directory)?;
@@ -208,10 +210,8 @@ fn control_directory(
         Some(Ok(user)) => user.uid,
         None => user::current_uid(),
     };
-    // systemd sets it for a service with RuntimeDirectory=
-    let given = invocation.variable("RUNTIME_DIRECTORY");
-    let given = given.and_then(|list| list.split(':').next());
-    match socket_path::for_instance(given.map(PathBuf::from), uid) {
+    let given = socket_path::of_service(invocation.variable("RUNTIME_DIRECTORY"));
+    match socket_path::for_instance(given, uid) {
         Ok(directory) => Some(directory),
         Err(reason) => {
             tracing::debug!("no control socket: {reason}");
@@ -260,17 +260,11 @@ fn detach(config: &Config, emperor: &EmperorLink) -> Result<Option<daemon::Paren
     if emperor.is_vassal() {
         // a vassal stays a child of its emperor; as in uWSGI, only the log is redirected
         return match config.daemonize().or(config.daemonize2()) {
-            Some(log) => redirect(log).map(|()| None),
+            Some(log) => redirect_log(log).map(|()| None),
             None => Ok(None),
         };
     }
-    if let Some(log) = config.daemonize2() {
-        return Ok(Some(daemon::detach_later(Path::new(log))?));
-    }
-    if let Some(log) = config.daemonize() {
-        daemon::daemonize(Path::new(log))?;
-    }
-    Ok(None)
+    crate::process::detach(config)
 }
 
 /// The path of the log before `logto2`; `None` with `chroot`, from where it cannot be reopened.
@@ -279,11 +273,6 @@ fn log_file(config: &Config) -> Result<Option<PathBuf>> {
     let log = logs.into_iter().flatten().next();
     let log = log.filter(|_| config.chroot().is_none());
     Ok(log.map(std::path::absolute).transpose()?)
-}
-
-fn redirect(log: &str) -> Result<()> {
-    stdio::redirect_output(Path::new(log))
-        .with_context(|| format!("the log {log} cannot be written"))
 }
 
 fn drop_privileges(instance: &mut Instance) -> Result<()> {

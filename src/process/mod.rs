@@ -1,11 +1,15 @@
 //! What a process and its children agree on when one starts the other.
 
 mod cgroup_options;
+mod detach;
 pub(crate) mod interpreter;
 pub(crate) mod log_thread;
 pub(crate) mod pidfile;
+mod pidfiles;
 pub(crate) mod running_instance;
 mod vassal_environment;
 
 pub(crate) use cgroup_options::cgroup_limits;
+pub(crate) use detach::{detach, redirect_log};
+pub(crate) use pidfiles::Pidfiles;
 pub(crate) use vassal_environment::{AddressRule, OnDemand, VassalEnvironment};

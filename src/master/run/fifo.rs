@@ -73,7 +73,7 @@ impl Master {
     }
 
     fn rewrite_pidfiles(&self) {
-        if let Err(error) = self.instance.resources().rewrite_pidfiles() {
+        if let Err(error) = self.instance.resources().pidfiles.rewrite() {
             tracing::error!("{error:#}");
         }
     }
