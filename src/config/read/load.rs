@@ -81,13 +81,7 @@ impl Source<'_> {
             Err((line, fault)) => return self.error(&at(line), fault),
         };
         let outermost = self.outermost.clone().unwrap_or_default();
-        let invocation = self.invocation;
-        let magic = Magic {
-            file: facts,
-            outermost: &outermost,
-            host: &invocation.host,
-            cwd: &invocation.cwd,
-        };
+        let magic = Magic::new(facts, &outermost, self.invocation);
         for pair in pairs {
             let place = at(pair.line);
             if pair.value.contains(['\0', '\n']) || pair.name.contains('\0') {
@@ -113,13 +107,7 @@ impl Source<'_> {
     fn read_ini(&mut self, bytes: &[u8], facts: &FileFacts, section: &str) {
         let name: Arc<str> = facts.given.as_str().into();
         let outermost = self.outermost.clone().unwrap_or_default();
-        let invocation = self.invocation;
-        let magic = Magic {
-            file: facts,
-            outermost: &outermost,
-            host: &invocation.host,
-            cwd: &invocation.cwd,
-        };
+        let magic = Magic::new(facts, &outermost, self.invocation);
         let (mut inside, mut found, mut similar) = (section.is_empty(), false, None);
         for (number, line) in ini::numbered(bytes) {
             let place = Place::File {

@@ -4,7 +4,7 @@ use std::fs;
 use std::os::unix::fs::MetadataExt;
 use std::path::Path;
 
-use super::invocation::Host;
+use super::invocation::{Host, Invocation};
 
 /// The facts about a configuration file that magic variables show.
 #[derive(Debug, Clone, Default)]
@@ -124,7 +124,21 @@ pub(crate) struct Magic<'a> {
     pub(crate) cwd: &'a Path,
 }
 
-impl Magic<'_> {
+impl<'a> Magic<'a> {
+    /// The magic variables of `file`, which was read because of `outermost`.
+    pub(crate) fn new(
+        file: &'a FileFacts,
+        outermost: &'a FileFacts,
+        invocation: &'a Invocation,
+    ) -> Self {
+        Self {
+            file,
+            outermost,
+            host: &invocation.host,
+            cwd: &invocation.cwd,
+        }
+    }
+
     fn value(&self, name: char) -> Option<String> {
         match name {
             'O' | 'D' | 'S' | 'P' | 'C' | 'E' | 'N' | 'X' | 'I' | 'J' => {
