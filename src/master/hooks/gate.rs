@@ -17,6 +17,15 @@ pub(super) struct Gate {
     state: State,
 }
 
+/// The hooks of one phase of one generation, and what they run with.
+pub(in crate::master) struct PhaseRun<'a> {
+    pub(in crate::master) phase: Phase,
+    /// The number of the generation, from 1.
+    pub(in crate::master) generation: u32,
+    pub(in crate::master) config: &'a Config,
+    pub(in crate::master) context: &'a CommandContext,
+}
+
 /// Whose hooks run.
 #[derive(Clone, Copy, Debug, Default, PartialEq)]
 enum State {
@@ -33,12 +42,11 @@ impl Gate {
     /// reload have a time limit (`hook-harakiri`).
     pub(super) fn poll(
         &mut self,
-        (phase, generation): (Phase, u32),
-        config: &Config,
-        context: &CommandContext,
+        run: &PhaseRun<'_>,
         outputs: &mut Outputs,
         now: Instant,
     ) -> Progress {
+        let (phase, generation) = (run.phase, run.generation);
         let running = match self.state {
             State::Idle => None,
             State::Polled(phase, generation) | State::Unpolled(phase, generation) => {
@@ -47,11 +55,11 @@ impl Gate {
         };
         if running != Some((phase, generation)) {
             self.runner.kill();
-            self.runner.add(phase.hooks(config));
-            let limit = time_limit(config, generation);
+            self.runner.add(phase.hooks(run.config));
+            let limit = time_limit(run.config, generation);
             self.runner.set_time_limit(limit, now);
         }
-        let progress = self.runner.advance(context, outputs, now);
+        let progress = self.runner.advance(run.context, outputs, now);
         self.state = match progress {
             Progress::Running => State::Polled(phase, generation),
             _ => State::Idle,

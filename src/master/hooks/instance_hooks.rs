@@ -10,8 +10,8 @@ use crate::master::signals::{ReloadMode, SignalAction};
 use crate::sys::process::End;
 use crate::sys::signal::Signal;
 
-use super::gate::Gate;
-use super::phase::{Hook, Phase};
+use super::gate::{Gate, PhaseRun};
+use super::phase::Hook;
 use super::runner::{Progress, Runner};
 use super::touch_hooks::TouchHooks;
 use super::worker_hooks::{WorkerHooks, workers};
@@ -100,17 +100,14 @@ impl InstanceHooks {
     /// Runs the hooks of a phase that a generation waits for; the caller repeats the call while they are running.
     pub(in crate::master) fn poll(
         &mut self,
-        (phase, generation): (Phase, u32),
-        config: &Config,
-        context: &CommandContext,
+        run: &PhaseRun<'_>,
         outputs: &mut Outputs,
         now: Instant,
     ) -> Progress {
-        if phase.is_empty(config) {
+        if run.phase.is_empty(run.config) {
             return Progress::Done;
         }
-        self.gate
-            .poll((phase, generation), config, context, outputs, now)
+        self.gate.poll(run, outputs, now)
     }
 
     /// Kills hooks of a generation that has been dropped; called once per iteration of the loop.

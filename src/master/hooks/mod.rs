@@ -10,6 +10,7 @@ mod touch_hooks;
 mod wait_for;
 mod worker_hooks;
 
+pub(super) use gate::PhaseRun;
 pub(super) use instance_hooks::InstanceHooks;
 pub(super) use phase::Phase;
 pub(super) use runner::{Progress, Runner};

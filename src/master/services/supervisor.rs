@@ -5,7 +5,7 @@ use std::time::{Duration, Instant};
 
 use crate::config::Config;
 use crate::master::generation::Generation;
-use crate::master::hooks::{InstanceHooks, Phase, Progress, Runner};
+use crate::master::hooks::{InstanceHooks, Phase, PhaseRun, Progress, Runner};
 use crate::master::plan::Plan;
 use crate::master::shell::command::CommandContext;
 use crate::master::shell::output::Outputs;
@@ -147,9 +147,13 @@ impl Services {
         context: &CommandContext,
         now: Instant,
     ) -> Progress {
-        let outputs = &mut self.outputs;
-        self.hooks
-            .poll((phase, generation), config, context, outputs, now)
+        let run = PhaseRun {
+            phase,
+            generation,
+            config,
+            context,
+        };
+        self.hooks.poll(&run, &mut self.outputs, now)
     }
 
     /// Starts no further cron jobs and hooks of touched files. Daemons stay for the requests in flight.
