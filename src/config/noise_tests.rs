@@ -197,6 +197,7 @@ fn large(line: &str) -> String {
 }
 
 #[test]
+#[expect(clippy::too_many_lines, reason = "a table of files")]
 fn files_made_to_take_long_or_grow_are_refused_in_a_moment() {
     let wide = large("%(a) ");
     let glob = "[uwsgi]\nfor-glob = /proc/*/*/*\n".to_owned() + &"a = %(_)\n".repeat(1000);
