@@ -238,11 +238,7 @@ fn uses_signal(core: u32) -> bool {
 }
 
 fn log_stacks(worker: &Worker, what: &str, text: &str) {
-    let heading = format!(
-        "worker {} (pid {}): {what}:",
-        worker.slot,
-        std::process::id()
-    );
+    let heading = format!("worker {} (pid {}): {what}:", worker.id, std::process::id());
     ruwsgi::log::block(tracing::Level::ERROR, &heading, text);
 }
 

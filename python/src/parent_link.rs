@@ -99,7 +99,7 @@ impl Control for ParentLink {
         if self.orphaned.is_some_and(|since| since.elapsed() > mercy) {
             tracing::error!(
                 "worker {}: a request did not end within worker-reload-mercy ({} s) after the master was gone; exiting",
-                self.worker.slot,
+                self.worker.id,
                 mercy.as_secs()
             );
             thread::exit_now(ruwsgi::exit::FAILED);

@@ -39,7 +39,7 @@ pub fn run(py: Python<'_>, worker: &Worker, apps: &Apps, core: u32, errors: &Py<
 fn give_up(worker: &Worker, core: u32, reason: &str) {
     tracing::error!(
         "worker {}: thread {core} cannot serve, so the worker exits: {reason}",
-        worker.slot
+        worker.id
     );
     worker.request_exit();
     worker.engine.leave(core);
@@ -80,7 +80,7 @@ impl Application for WsgiThread<'_, '_> {
         if let Err(error) = handled {
             tracing::warn!(
                 "worker {}: a signal handler raised an exception between two requests: {error}",
-                self.worker.slot
+                self.worker.id
             );
         }
     }

@@ -25,8 +25,8 @@ use crate::thread_deadline::ThreadDeadline;
 pub struct Worker {
     /// The configuration.
     pub spec: AppSpec,
-    /// The worker's slot, from 1.
-    pub slot: u32,
+    /// The worker's id, from 1 (`uwsgi.worker_id()`).
+    pub id: u32,
     /// The connection engine.
     pub engine: Arc<Engine>,
     /// Deadlines of the serving threads' requests.
@@ -77,15 +77,11 @@ impl Worker {
     /// # Errors
     /// Those of [`Engine::new`].
     pub fn new(start: WorkerStart) -> io::Result<Self> {
-        let WorkerStart {
-            slot,
-            row,
-            hold,
-            link,
+        let Setup {
             spec,
             board,
             listeners,
-        } = start;
+        } = start.setup;
         let listeners = listeners.into_iter().zip(&spec.listeners);
         let listeners = listeners.map(|(fd, listener)| Listener {
             fd,
@@ -95,17 +91,25 @@ impl Worker {
         let engine = Engine::new(
             settings(&spec),
             listeners.collect(),
-            ScoreboardRows { board, row, slot },
-            if hold { Phase::Held } else { Phase::Serving },
+            ScoreboardRows {
+                board,
+                row: start.row,
+                worker_id: start.id,
+            },
+            if start.hold {
+                Phase::Held
+            } else {
+                Phase::Serving
+            },
         )?;
         let threads = 0..spec.serving.threads;
         Ok(Self {
             deadlines: threads.map(|_| ThreadDeadline::default()).collect(),
             spec,
-            slot,
+            id: start.id,
             engine: Arc::new(engine),
             exit_reasons: ExitReasons::default(),
-            link,
+            link: start.link,
             started_us: monotonic_micros(),
         })
     }
@@ -153,20 +157,26 @@ fn patience(given: Option<Duration>, default: u64, socket: Duration) -> Duration
     }
 }
 
-/// What a worker starts with.
-pub struct WorkerStart {
-    /// Its slot, from 1.
-    pub slot: u32,
-    /// Its row of the scoreboard, from 1.
-    pub row: u32,
-    /// Whether it waits for [`ToWorker::Serve`](ipc::ToWorker::Serve) before it accepts.
-    pub hold: bool,
-    /// The socket to the master.
-    pub link: PrivateFd,
+/// What all workers of a zygote share: the master's first message.
+pub struct Setup {
     /// The configuration.
     pub spec: AppSpec,
     /// The scoreboard of the generation.
     pub board: Scoreboard,
     /// The listening sockets.
     pub listeners: Vec<PrivateFd>,
+}
+
+/// What a worker starts with.
+pub struct WorkerStart {
+    /// Its id, from 1 (`uwsgi.worker_id()`).
+    pub id: u32,
+    /// Its row of the scoreboard, from 1.
+    pub row: u32,
+    /// Whether it waits for [`ToWorker::Serve`](ipc::ToWorker::Serve) before it accepts.
+    pub hold: bool,
+    /// The socket to the master.
+    pub link: PrivateFd,
+    /// What it shares with the other workers.
+    pub setup: Setup,
 }

@@ -26,17 +26,17 @@ const DESCRIPTORS: i32 = 1024;
 /// Runs a worker on the process's main thread, right after the fork; returns the exit status. Without `apps` it loads the
 /// application itself (`lazy-apps`). `errors` is `wsgi.errors`.
 pub fn run(py: Python<'_>, start: WorkerStart, apps: Option<Apps>, errors: &Py<PyAny>) -> i32 {
-    let (slot, lazy) = (start.slot, apps.is_none());
-    ruwsgi::log::rename(format!("worker {slot}"));
-    python::set_title(&start.spec, &format!("worker {slot}"));
-    if let Some(row) = start.board.worker(start.row) {
+    let (id, lazy) = (start.id, apps.is_none());
+    ruwsgi::log::rename(format!("worker {id}"));
+    python::set_title(&start.setup.spec, &format!("worker {id}"));
+    if let Some(row) = start.setup.board.worker(start.row) {
         row.pid.store(std::process::id() as i32, Relaxed);
     }
     if let Err(error) = start_watch::install(py) {
-        tracing::warn!("worker {slot}: a slow start cannot be explained by its stack: {error}");
+        tracing::warn!("worker {id}: a slow start cannot be explained by its stack: {error}");
     }
-    confine(&start.spec, slot);
-    let apps = match apps.map_or_else(|| load::load(py, &start.spec), Ok) {
+    confine(&start.setup.spec, id);
+    let apps = match apps.map_or_else(|| load::load(py, &start.setup.spec), Ok) {
         Ok(apps) => apps,
         Err(failure) => {
             // a failure means that the master is gone
@@ -50,34 +50,34 @@ pub fn run(py: Python<'_>, start: WorkerStart, apps: Option<Apps>, errors: &Py<P
     match Worker::new(start) {
         Ok(worker) => serve(py, &Arc::new(worker), &Arc::new(apps), errors),
         Err(error) => {
-            tracing::error!("worker {slot} cannot start: {error}");
+            tracing::error!("worker {id} cannot start: {error}");
             ruwsgi::exit::FAILED
         }
     }
 }
 
 /// Confines the worker to its CPUs (`cpu-affinity`).
-fn confine(spec: &AppSpec, slot: u32) {
+fn confine(spec: &AppSpec, id: u32) {
     let count = spec.worker.cpu_affinity;
     if count == 0 {
         return;
     }
-    match affinity::confine(slot, count) {
-        Ok(cpus) => tracing::info!("worker {slot} runs on CPUs {cpus:?} (cpu-affinity = {count})"),
+    match affinity::confine(id, count) {
+        Ok(cpus) => tracing::info!("worker {id} runs on CPUs {cpus:?} (cpu-affinity = {count})"),
         Err(error) => tracing::warn!(
-            "worker {slot}: cpu-affinity = {count} cannot be set: {error}; it runs on all CPUs"
+            "worker {id}: cpu-affinity = {count} cannot be set: {error}; it runs on all CPUs"
         ),
     }
 }
 
 /// Serves until the worker has retired; returns the exit status.
 fn serve(py: Python<'_>, worker: &Arc<Worker>, apps: &Arc<Apps>, errors: &Py<PyAny>) -> i32 {
-    let slot = worker.slot;
+    let id = worker.id;
     ruwsgi::sys::thread::reserve_descriptors(DESCRIPTORS);
     let io_thread = match IoThread::start(&worker.engine, ParentLink::new(worker)) {
         Ok(io_thread) => io_thread,
         Err(error) => {
-            tracing::error!("worker {slot} cannot start its I/O thread: {error}");
+            tracing::error!("worker {id} cannot start its I/O thread: {error}");
             return ruwsgi::exit::FAILED;
         }
     };
@@ -86,7 +86,7 @@ fn serve(py: Python<'_>, worker: &Arc<Worker>, apps: &Arc<Apps>, errors: &Py<PyA
     let threads = match start_threads(py, worker, apps, errors) {
         Ok(threads) => threads,
         Err(error) => {
-            tracing::error!("worker {slot} cannot start its threads: {error}");
+            tracing::error!("worker {id} cannot start its threads: {error}");
             return ruwsgi::exit::FAILED;
         }
     };
@@ -97,7 +97,7 @@ fn serve(py: Python<'_>, worker: &Arc<Worker>, apps: &Arc<Apps>, errors: &Py<PyA
         return ruwsgi::exit::FAILED;
     }
     if let Err(error) = start_watch::remove(py) {
-        tracing::warn!("worker {slot}: the signals of its start keep their handlers: {error}");
+        tracing::warn!("worker {id}: the signals of its start keep their handlers: {error}");
     }
     crate::autoreload::start(worker);
     thread::run(py, worker, apps, 0, errors);
@@ -107,40 +107,40 @@ fn serve(py: Python<'_>, worker: &Arc<Worker>, apps: &Arc<Apps>, errors: &Py<PyA
     }
     worker.engine.wake();
     if py.detach(|| io_thread.join()).is_err() {
-        tracing::error!("worker {slot}: its I/O thread panicked; this is a bug in ruwsgi");
+        tracing::error!("worker {id}: its I/O thread panicked; this is a bug in ruwsgi");
     }
     let hooked = uwsgi_module::call_atexit(py);
     fork::end_child(py, hooked.as_ref().err());
     if let Err(error) = hooked {
-        log_hook_failure(py, slot, "atexit", &error);
+        log_hook_failure(py, id, "atexit", &error);
     }
     ruwsgi::exit::RETIRED
 }
 
 /// Prepares the interpreter for requests, and calls the application's post-fork hook.
 fn prepare(py: Python<'_>, worker: &Arc<Worker>) {
-    let slot = worker.slot;
+    let id = worker.id;
     count_for_application(&worker.engine);
     if let Err(error) = stacks::prepare(py) {
-        tracing::warn!("worker {slot}: the log of a crash will have no stacks: {error}");
+        tracing::warn!("worker {id}: the log of a crash will have no stacks: {error}");
     }
     if let Err(error) = deadline::prepare(py, worker) {
-        tracing::warn!("worker {slot}: harakiri cannot interrupt requests: {error}");
+        tracing::warn!("worker {id}: harakiri cannot interrupt requests: {error}");
     }
     if let Err(error) = fork::restore_in_children(py) {
-        tracing::warn!("worker {slot}: its children will keep some signal handlers: {error}");
+        tracing::warn!("worker {id}: its children will keep some signal handlers: {error}");
     }
     let hooked = uwsgi_module::call_post_fork_hook(py);
     fork::end_child(py, hooked.as_ref().err());
     if let Err(error) = hooked {
-        log_hook_failure(py, slot, "post-fork", &error);
+        log_hook_failure(py, id, "post-fork", &error);
     }
 }
 
-fn log_hook_failure(py: Python<'_>, slot: u32, hook: &str, error: &PyErr) {
+fn log_hook_failure(py: Python<'_>, id: u32, hook: &str, error: &PyErr) {
     ruwsgi::log::block(
         tracing::Level::ERROR,
-        &format!("worker {slot}: the {hook} hook raised an exception"),
+        &format!("worker {id}: the {hook} hook raised an exception"),
         &python::traceback(py, error),
     );
 }
@@ -177,7 +177,7 @@ fn start_threads(
     let threads = (1..worker.spec.serving.threads)
         .map(|core| {
             let (worker, apps, errors) = (worker.clone(), apps.clone(), errors.clone_ref(py));
-            let name = format!("uWSGIWorker{}Core{core}", worker.slot);
+            let name = format!("uWSGIWorker{}Core{core}", worker.id);
             let target = PyCFunction::new_closure(py, None, None, move |args, _| {
                 thread::run(args.py(), &worker, &apps, core, &errors);
             })?;

@@ -19,16 +19,9 @@ use crate::api::uwsgi_module;
 use crate::fork;
 use crate::load::{self, Apps};
 use crate::python;
-use crate::worker::WorkerStart;
+use crate::worker::{Setup, WorkerStart};
 use crate::wsgi::streams;
 use crate::{autoreload, fork_safety, import_resources, start_watch, warmup, worker_main};
-
-/// The master's first message.
-struct LoadRequest {
-    spec: AppSpec,
-    board: OwnedFd,
-    listeners: Vec<PrivateFd>,
-}
 
 /// Runs the zygote, and in each forked process its worker; returns the process's exit status.
 pub fn main(py: Python<'_>, channel_fd: i32) -> i32 {
@@ -44,7 +37,7 @@ pub fn main(py: Python<'_>, channel_fd: i32) -> i32 {
     match serve_forks(py, channel) {
         Ok(status) => status,
         Err(error) => {
-            tracing::error!("the channel to the master failed: {error}");
+            tracing::error!("the zygote cannot serve its master: {error}");
             ruwsgi::exit::FAILED
         }
     }
@@ -52,15 +45,10 @@ pub fn main(py: Python<'_>, channel_fd: i32) -> i32 {
 
 fn serve_forks(py: Python<'_>, mut channel: PrivateFd) -> io::Result<i32> {
     ruwsgi::sys::stream::close_on_exec(channel.as_fd())?;
-    let Some(load) = receive_load_request(&channel)? else {
+    let Some(setup) = receive_setup(&channel)? else {
         return Ok(ruwsgi::exit::OK);
     };
-    if load.spec.worker.max_fd.is_none_or(|most| most == 0) {
-        // the workers inherit it; on failure the limit stays as it is
-        let _ = rlimit::raise_descriptors();
-    }
-    python::set_title(&load.spec, "zygote");
-    let Some((apps, errors)) = prepare_and_report(py, &load.spec, &channel)? else {
+    let Some((apps, errors)) = load_apps(py, &channel, &setup.spec)? else {
         return Ok(ruwsgi::exit::NO_APP);
     };
     loop {
@@ -72,23 +60,33 @@ fn serve_forks(py: Python<'_>, mut channel: PrivateFd) -> io::Result<i32> {
             ruwsgi::sys::stdio::write_output_to_first(fds);
             continue;
         }
-        let (ToZygote::Fork { slot, row, hold }, Some(link)) = (message, fds.pop()) else {
+        let (
+            ToZygote::Fork {
+                worker_id,
+                row,
+                hold,
+            },
+            Some(link),
+        ) = (message, fds.pop())
+        else {
             return Err(io::ErrorKind::InvalidData.into());
         };
-        let request = ForkRequest {
-            slot,
-            row,
-            hold,
-            link: link.into(),
-        };
+        let link = PrivateFd::from(link);
         let mut inherited = Some(channel);
         let forked = fork::double(py, || {
             // the master must notice when the zygote's end is closed
             inherited = None;
-            begin(&request)
+            begin(&link, worker_id)
         });
         let Some(kept) = inherited else {
-            return Ok(run_worker(py, request, load, apps, &errors));
+            let start = WorkerStart {
+                id: worker_id,
+                row,
+                hold,
+                link,
+                setup,
+            };
+            return Ok(worker_main::run(py, start, apps, &errors));
         };
         channel = kept;
         match forked {
@@ -101,12 +99,16 @@ fn serve_forks(py: Python<'_>, mut channel: PrivateFd) -> io::Result<i32> {
     }
 }
 
-/// Prepares what all workers share, and tells the master the result; `None` after a failure.
-fn prepare_and_report(
-    py: Python<'_>,
-    spec: &AppSpec,
-    channel: &PrivateFd,
-) -> io::Result<Option<(Option<Apps>, Py<PyAny>)>> {
+/// The applications, unless `lazy-apps` is set, and `wsgi.errors`.
+type Loaded = (Option<Apps>, Py<PyAny>);
+
+/// Loads the applications and reports the result to the master; `None` after a failure.
+fn load_apps(py: Python<'_>, channel: &PrivateFd, spec: &AppSpec) -> io::Result<Option<Loaded>> {
+    if spec.worker.max_fd.is_none_or(|most| most == 0) {
+        // the workers inherit it; on failure the limit stays as it is
+        let _ = rlimit::raise_descriptors();
+    }
+    python::set_title(spec, "zygote");
     let prepared = prepare(py, spec);
     // also after a failure: the file that must be corrected may be one of them
     for files in autoreload::files(py, spec, &mut HashSet::new()) {
@@ -130,7 +132,8 @@ fn prepare_and_report(
     Ok(Some(prepared))
 }
 
-fn receive_load_request(channel: &PrivateFd) -> io::Result<Option<LoadRequest>> {
+/// Receives the master's first message; `None` if the master has retired the zygote.
+fn receive_setup(channel: &PrivateFd) -> io::Result<Option<Setup>> {
     let Some((message, fds)) = ipc::receive::<ToZygote>(channel.as_fd())? else {
         return Ok(None);
     };
@@ -146,7 +149,8 @@ fn receive_load_request(channel: &PrivateFd) -> io::Result<Option<LoadRequest>> 
     if listeners.len() != spec.listeners.len() {
         return Err(io::ErrorKind::InvalidData.into());
     }
-    Ok(Some(LoadRequest {
+    let board = Scoreboard::open(board, spec.serving.rows, spec.serving.threads)?;
+    Ok(Some(Setup {
         spec: *spec,
         board,
         listeners,
@@ -154,7 +158,7 @@ fn receive_load_request(channel: &PrivateFd) -> io::Result<Option<LoadRequest>> 
 }
 
 /// Prepares what all workers share: imports the application, unless `lazy-apps` is set, and opens `wsgi.errors`.
-fn prepare(py: Python<'_>, spec: &AppSpec) -> Result<(Option<Apps>, Py<PyAny>), LoadFailure> {
+fn prepare(py: Python<'_>, spec: &AppSpec) -> Result<Loaded, LoadFailure> {
     let failed = |error: PyErr| LoadFailure {
         sentence: "the interpreter could not be set up".into(),
         traceback: crate::python::traceback(py, &error),
@@ -175,69 +179,22 @@ fn prepare(py: Python<'_>, spec: &AppSpec) -> Result<(Option<Apps>, Py<PyAny>), 
     Ok((Some(apps), errors))
 }
 
-/// The settings of one worker.
-struct ForkRequest {
-    slot: u32,
-    row: u32,
-    hold: bool,
-    /// The worker's socket to the master.
-    link: PrivateFd,
-}
-
 /// Waits, right after the fork and before any Python runs, until the worker's id is free; then the process has it. False
 /// if the master is gone.
-fn begin(request: &ForkRequest) -> bool {
+fn begin(link: &PrivateFd, worker_id: u32) -> bool {
     loop {
-        match ipc::receive::<ToWorker>(request.link.as_fd()) {
+        match ipc::receive::<ToWorker>(link.as_fd()) {
             Ok(Some((ToWorker::Begin, _))) => break,
             Ok(Some((ToWorker::Log, fds))) => ruwsgi::sys::stdio::write_output_to_first(fds),
             Ok(Some((ToWorker::Release, _))) => {
                 import_resources::release();
                 // an error means that the master is gone, which the next message shows
-                let _ = ipc::send(request.link.as_fd(), &FromWorker::Released, &[]);
+                let _ = ipc::send(link.as_fd(), &FromWorker::Released, &[]);
             }
             Ok(Some(_)) => {}
             Ok(None) | Err(_) => return false,
         }
     }
-    uwsgi_module::become_worker(request.slot);
+    uwsgi_module::become_worker(worker_id);
     true
-}
-
-/// Runs a worker; returns its exit status.
-fn run_worker(
-    py: Python<'_>,
-    request: ForkRequest,
-    load: LoadRequest,
-    apps: Option<Apps>,
-    errors: &Py<PyAny>,
-) -> i32 {
-    let ForkRequest {
-        slot,
-        row,
-        hold,
-        link,
-    } = request;
-    let LoadRequest {
-        spec,
-        board,
-        listeners,
-    } = load;
-    let board = match Scoreboard::open(board, spec.serving.rows, spec.serving.threads) {
-        Ok(board) => board,
-        Err(error) => {
-            tracing::error!("worker {slot} cannot open the scoreboard: {error}");
-            return ruwsgi::exit::FAILED;
-        }
-    };
-    let start = WorkerStart {
-        slot,
-        row,
-        hold,
-        link,
-        spec,
-        board,
-        listeners,
-    };
-    worker_main::run(py, start, apps, errors)
 }

@@ -265,7 +265,7 @@ impl Engine {
         if let Some(reason) = loss.reason(&self.settings.timeouts) {
             tracing::info!(
                 "worker {}: {} {}: the response is cut after {delivered} bytes: {reason}",
-                self.scoreboard.slot,
+                self.scoreboard.worker_id,
                 crate::log::escape(request.method()),
                 crate::log::escape(request.uri()),
             );

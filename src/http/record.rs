@@ -73,7 +73,7 @@ impl Facts {
             request,
             &Served {
                 app: self.app,
-                worker: scoreboard.slot,
+                worker: scoreboard.worker_id,
                 worker_requests: self.worker_requests,
                 total_requests: scoreboard.board.total_requests(),
                 remote_addr: peer.unwrap_or_default().as_bytes(),

@@ -14,8 +14,8 @@ pub struct ScoreboardRows {
     pub board: Scoreboard,
     /// The worker's row, from 1.
     pub row: u32,
-    /// The worker's slot, from 1, for the log.
-    pub slot: u32,
+    /// The worker's id, from 1, for the log.
+    pub worker_id: u32,
 }
 
 impl ScoreboardRows {

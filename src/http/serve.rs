@@ -237,7 +237,7 @@ impl Thread<'_> {
         let request = &self.acceptor.reader.request;
         tracing::error!(
             "worker {}: {} {}: the application left its response unfinished; {consequence}",
-            self.engine.scoreboard.slot,
+            self.engine.scoreboard.worker_id,
             crate::log::escape(request.method()),
             crate::log::escape(request.uri()),
         );

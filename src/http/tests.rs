@@ -57,6 +57,7 @@ impl Unlock for TestApplication {
 }
 
 impl Application for TestApplication {
+    #[expect(clippy::too_many_lines, reason = "a table of paths")]
     fn call(&mut self, request: &mut Request, response: &SharedResponse) {
         self.seen.calls.fetch_add(1, SeqCst);
         let body = received(std::mem::take(&mut request.body));
@@ -233,7 +234,7 @@ impl Server {
         let scoreboard = ScoreboardRows {
             board: Scoreboard::create(1, threads).unwrap(),
             row: 1,
-            slot: 1,
+            worker_id: 1,
         };
         let engine = Engine::new(settings(threads), listeners, scoreboard, Phase::Serving).unwrap();
         let engine = Arc::new(engine);

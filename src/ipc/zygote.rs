@@ -13,9 +13,9 @@ pub enum ToZygote {
     Load(Box<AppSpec>),
     /// Fork a worker. Carries the worker's end of its leash.
     Fork {
-        /// The worker's slot, from 1.
-        slot: u32,
-        /// The worker's row of the scoreboard, from 1. A worker and its successor share a slot but not a row.
+        /// The worker's id, from 1 (`uwsgi.worker_id()`).
+        worker_id: u32,
+        /// The worker's row of the scoreboard, from 1. A worker and its successor share an id but not a row.
         row: u32,
         /// The worker waits for [`ToWorker::Serve`] before it accepts.
         hold: bool,

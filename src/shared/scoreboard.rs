@@ -201,9 +201,9 @@ impl Scoreboard {
         unsafe { &*self.memory.as_ptr().cast::<Header>() }
     }
 
-    /// The row `slot` of a worker, from 1; `None` out of range.
-    pub fn worker(&self, slot: u32) -> Option<&WorkerRow> {
-        let index = (slot as usize).checked_sub(1)?;
+    /// The row of a worker, from 1; `None` out of range.
+    pub fn worker(&self, row: u32) -> Option<&WorkerRow> {
+        let index = (row as usize).checked_sub(1)?;
         (index < self.processes).then(|| {
             let offset = size_of::<Header>() + index * size_of::<WorkerRow>();
             // SAFETY: within the mapping (`size`), aligned because all parts are multiples of 128 bytes.
@@ -211,9 +211,9 @@ impl Scoreboard {
         })
     }
 
-    /// The row of a thread (from 0) of worker row `slot` (from 1); `None` out of range.
-    pub fn thread(&self, slot: u32, thread: u32) -> Option<&ThreadRow> {
-        let index = (slot as usize).checked_sub(1)?;
+    /// The row of a thread (from 0) in a row of a worker (from 1); `None` out of range.
+    pub fn thread(&self, row: u32, thread: u32) -> Option<&ThreadRow> {
+        let index = (row as usize).checked_sub(1)?;
         (index < self.processes && (thread as usize) < self.threads).then(|| {
             let offset = size_of::<Header>()
                 + self.processes * size_of::<WorkerRow>()
@@ -223,13 +223,13 @@ impl Scoreboard {
         })
     }
 
-    fn threads_of(&self, slot: u32) -> impl Iterator<Item = &ThreadRow> {
-        (0..self.threads()).filter_map(move |thread| self.thread(slot, thread))
+    fn threads_of(&self, row: u32) -> impl Iterator<Item = &ThreadRow> {
+        (0..self.threads()).filter_map(move |thread| self.thread(row, thread))
     }
 
     /// Requests begun by the worker of this row.
-    pub fn worker_requests(&self, slot: u32) -> u64 {
-        self.threads_of(slot)
+    pub fn worker_requests(&self, row: u32) -> u64 {
+        self.threads_of(row)
             .map(|row| row.requests.load(Relaxed))
             .fold(0, u64::wrapping_add)
     }
@@ -248,7 +248,7 @@ impl Scoreboard {
     pub fn total_requests(&self) -> u64 {
         // the application can write to the memory: no value may overflow
         (1..=self.processes())
-            .map(|slot| self.worker_requests(slot))
+            .map(|row| self.worker_requests(row))
             .fold(
                 self.header().retired_requests.load(Relaxed),
                 u64::wrapping_add,
@@ -256,18 +256,18 @@ impl Scoreboard {
     }
 
     /// Clears a row for its next worker. Call it only while no worker uses the row.
-    pub fn reset_worker(&self, slot: u32) {
+    pub fn reset_worker(&self, row: u32) {
         self.header()
             .retired_requests
-            .fetch_add(self.worker_requests(slot), Relaxed);
-        if let Some(row) = self.worker(slot) {
+            .fetch_add(self.worker_requests(row), Relaxed);
+        if let Some(row) = self.worker(row) {
             row.pid.store(0, Relaxed);
             row.refused.store(0, Relaxed);
             row.sent.store(0, Relaxed);
             row.write_errors.store(0, Relaxed);
             row.pending_connections.store(0, Relaxed);
         }
-        self.threads_of(slot).for_each(ThreadRow::reset);
+        self.threads_of(row).for_each(ThreadRow::reset);
     }
 }
 

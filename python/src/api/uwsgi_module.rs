@@ -17,7 +17,7 @@ const VERSION: &str = env!("CARGO_PKG_VERSION");
 /// faults it does not have.
 pub const UWSGI_VERSION: &str = "2.0.31";
 
-/// `uwsgi.worker_id()`: the slot of this worker, 0 in the zygote. Set after each fork.
+/// `uwsgi.worker_id()`: the id of this worker, 0 in the zygote. Set after each fork.
 pub static WORKER: AtomicU32 = AtomicU32::new(0);
 
 /// The master: [`install`] sets it to the parent of the zygote.

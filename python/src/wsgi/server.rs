@@ -139,7 +139,7 @@ impl Server {
         worker.engine.scoreboard.exception(self.core);
         tracing::error!(
             "worker {} (pid {}): panic in {} {}; the request is given up (is memory short? if not, this is a bug in ruwsgi)",
-            worker.slot,
+            worker.id,
             std::process::id(),
             ruwsgi::log::escape(request.method()),
             ruwsgi::log::escape(request.uri()),
@@ -400,7 +400,7 @@ fn close(result: &Bound<'_, PyAny>) -> PyResult<()> {
 fn report(py: Python<'_>, worker: &Worker, request: &Request, error: &PyErr) {
     let heading = format!(
         "worker {} (pid {}): exception in {} {}",
-        worker.slot,
+        worker.id,
         std::process::id(),
         ruwsgi::log::escape(request.method()),
         ruwsgi::log::escape(request.uri()),

@@ -28,7 +28,7 @@ impl<C: Control> IoThread<C> {
             crowding.answer(0);
         }
         if let Some(line) = self.dropped.line(crowding.limit, monotonic_micros()) {
-            tracing::warn!("worker {}: {line}", engine.scoreboard.slot);
+            tracing::warn!("worker {}: {line}", engine.scoreboard.worker_id);
         }
     }
 

@@ -309,7 +309,7 @@ impl Generation {
         let channel = self.channel.as_ref().ok_or(io::ErrorKind::BrokenPipe)?;
         // the worker waits for `ToWorker::Serve`: until then it can be dismissed without losing a request
         let request = ToZygote::Fork {
-            slot: self.slots[slot].worker_id,
+            worker_id: self.slots[slot].worker_id,
             row,
             hold: true,
         };
