@@ -167,8 +167,7 @@ fn decode(parts: &[&[u8]]) -> (Vec<u8>, usize, Result<bool, http::Refusal>) {
     (body, consumed, Ok(false))
 }
 
-/// Reads the lines of an ini file. Only the reader, since directives and values of a configuration read files and run
-/// commands.
+/// Reads the lines of an ini file. Directives and values are not evaluated, because they can read files and run commands.
 ///
 /// # Panics
 /// If a property does not hold.

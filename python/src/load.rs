@@ -288,8 +288,8 @@ fn fetch<'py>(
     }
 }
 
-/// Executes a file as a module. It is always compiled from its source: Python takes a compiled copy for current if size
-/// and modification second agree, which two quick edits can achieve.
+/// Executes a file as a module. It is always compiled from its source: a compiled copy is valid for Python if the
+/// source's size and modification second are unchanged, and a second edit in the same second changes neither.
 fn execute<'py>(py: Python<'py>, path: &str) -> PyResult<Bound<'py, PyAny>> {
     let name = module_name_of(path);
     let path = py

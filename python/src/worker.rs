@@ -1,4 +1,4 @@
-//! What the threads of a worker share.
+//! The state that the threads of a worker share.
 
 use std::io;
 use std::os::fd::AsFd;
@@ -21,7 +21,7 @@ use ruwsgi::sys::rlimit;
 
 use crate::thread_deadline::ThreadDeadline;
 
-/// What the threads of a worker share.
+/// The state that the threads of a worker share.
 pub struct Worker {
     /// The configuration.
     pub spec: AppSpec,

@@ -143,7 +143,7 @@ impl Place {
     }
 }
 
-/// What no case may take, even on a machine that does much else: far more than any needs.
+/// Time limit of a case: far more than any needs, even on a busy machine.
 const LONGEST: Duration = Duration::from_secs(60);
 
 proptest! {

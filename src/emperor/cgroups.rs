@@ -149,7 +149,7 @@ pub(super) fn remaining_processes(group: &Group) -> String {
     }
 }
 
-/// What a cgroup uses of its limits, for `ruwsgi status`; `None`: nothing is limited or counted.
+/// The usage of a cgroup with its limits, for `ruwsgi status`; `None`: nothing is limited or counted.
 pub(super) fn usage(group: &Group) -> Option<String> {
     let number = |file: &str| group.get(file)?.parse::<u64>().ok();
     let mut parts = Vec::new();

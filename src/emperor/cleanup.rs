@@ -1,9 +1,9 @@
-//! What the emperor undoes when it exits: its pidfiles, and the report to the process that has started it.
+//! The clean-up at the emperor's exit: its pidfiles, and the report to the process that has started it.
 
 use crate::process::Pidfiles;
 use crate::sys::daemon;
 
-/// What remains to be done when the emperor exits.
+/// The clean-up at the emperor's exit.
 #[derive(Default)]
 pub(super) struct Cleanup {
     pub(super) pidfiles: Pidfiles,

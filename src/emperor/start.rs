@@ -44,7 +44,7 @@ const STARTS_PER_CPU: usize = 4;
 /// Makes this process an emperor.
 ///
 /// # Errors
-/// Whatever the configuration or the environment does not allow.
+/// When a step fails, or an option cannot be followed.
 pub(super) fn start(
     config: &Config,
     invocation: &Invocation,

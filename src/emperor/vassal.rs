@@ -58,7 +58,7 @@ pub(super) struct History {
     pub(super) spawns: u32,
 }
 
-/// What a readable descriptor of a vassal means.
+/// The meaning of a readable descriptor of a vassal.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub(super) enum Readable {
     /// The vassal has sent a message, or closed its channel.

@@ -45,7 +45,7 @@ impl Vassal {
         }
     }
 
-    /// Kills a process that has broken the protocol, which no ruwsgi does. It is restarted like any that fails.
+    /// Kills a process that has violated the protocol, as ruwsgi itself never does. It is restarted as after any failure.
     fn kill_for(&mut self, why: &str) {
         if let Some(process) = self.state.process_mut() {
             process.channel = None;

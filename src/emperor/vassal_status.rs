@@ -1,4 +1,4 @@
-//! What the emperor shows of a vassal.
+//! The status of a vassal, as `ruwsgi ls` and `ruwsgi status` show it.
 
 use std::path::Path;
 use std::time::Instant;
@@ -25,7 +25,7 @@ impl Vassal {
         self.file.stamp().map_or(0, |stamp| stamp.modified())
     }
 
-    /// What its cgroup uses of its limits.
+    /// The usage of its cgroup, with the limits.
     pub(super) fn cgroup_usage(&self) -> Option<String> {
         cgroups::usage(self.state.process()?.cgroup.as_ref()?)
     }

@@ -16,7 +16,7 @@ const LOG_INTERVAL: u64 = 10_000_000;
 const STEPS: u32 = 20;
 const STEP: Duration = Duration::from_millis(1);
 
-/// What a waiting connection waits for. Connections are closed in this order.
+/// The reason why a connection waits. Connections are closed in this order.
 #[derive(Clone, Copy, PartialEq, Eq, PartialOrd, Ord, Debug)]
 pub enum Wait {
     /// It is answered, and its client has not closed it.

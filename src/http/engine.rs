@@ -1,4 +1,4 @@
-//! What the serving threads and the I/O thread of a connection engine share.
+//! The state that the serving threads and the I/O thread of a connection engine share.
 
 use std::collections::HashSet;
 use std::io;

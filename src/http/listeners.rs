@@ -24,7 +24,7 @@ pub struct Listener {
     pub name: String,
 }
 
-/// What is known about a listener after it is closed.
+/// The properties of a listener that are needed after it is closed.
 struct Port {
     fd: RawFd,
     protocol: Protocol,
@@ -36,8 +36,8 @@ pub struct Listeners {
     /// The sockets; empty once they are closed.
     open: Mutex<Vec<PrivateFd>>,
     ports: Vec<Port>,
-    /// What the serving threads wait in, for listeners and idle connections. `None` with a single uwsgi listener: its
-    /// threads wait in accept4(2), which saves system calls.
+    /// The epoll in which the serving threads wait for listeners and idle connections. `None` with a single uwsgi
+    /// listener: the threads block in accept4(2), which saves system calls.
     pub epoll: Option<Epoll>,
 }
 

@@ -13,7 +13,7 @@ use crate::ipc::Protocol;
 use crate::protocol::body::ChunkDecoder;
 use crate::protocol::http;
 
-/// What reading has led to.
+/// The result of a read.
 pub enum Step {
     /// The request is incomplete; nothing more has arrived.
     More,

@@ -35,7 +35,7 @@ impl Version {
     }
 }
 
-/// What becomes of the connection after the response.
+/// Whether the connection stays open after the response.
 #[derive(Clone, Copy, Default, PartialEq, Eq, Debug)]
 pub enum Persistence {
     /// It is closed.

@@ -22,7 +22,7 @@ use crate::sys::stream;
 /// lock is polled, because a `Mutex` has no lock with a timeout.
 const ATTEMPTS: u32 = 100;
 
-/// What a serving thread works with.
+/// The state of a serving thread.
 struct Thread<'e> {
     engine: &'e Engine,
     /// The thread's number, from 0.

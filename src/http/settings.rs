@@ -1,4 +1,4 @@
-//! What the engine is configured with.
+//! The engine's settings.
 
 use std::sync::Arc;
 use std::time::Duration;

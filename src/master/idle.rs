@@ -72,7 +72,7 @@ mod tests {
 
     const LIMIT: Duration = Duration::from_secs(8);
 
-    /// Checks whenever that is due, until `until` seconds; returns when the limit had passed first.
+    /// Performs the checks that are due within `until` seconds. Returns the second in which the limit had passed.
     fn idle_after(
         until: u64,
         request_at: impl Fn(f64) -> u64,

@@ -1,4 +1,4 @@
-//! What outlives generations: the configuration and its source, and the external resources.
+//! The part of an instance that outlives its generations: the configuration and its source, and the external resources.
 
 mod sockets;
 

@@ -92,7 +92,7 @@ impl Plan {
     }
 }
 
-/// What uWSGI tells libraries by environment variables: the name it was started by, and the number of reloads.
+/// The environment variables by which uWSGI tells libraries the name it was started by and the number of reloads.
 fn facts(reloads: u32) -> [(OsString, OsString); 2] {
     let program = std::env::args_os().next().unwrap_or_default();
     [

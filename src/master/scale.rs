@@ -52,7 +52,7 @@ pub(super) struct Busyness {
     pub(super) min: u32,
     /// Cycles below `min` after which a worker is retired.
     pub(super) multiplier: u32,
-    /// Cycles added each time that a retired worker was needed soon after.
+    /// Cycles added to `multiplier` each time that a worker is needed again soon after one was retired.
     pub(super) penalty: u32,
     /// Waiting connections from which `backlog_step` workers are started at once.
     pub(super) backlog_alert: u32,

@@ -37,7 +37,7 @@ enum Stage {
     Probed(Instant),
 }
 
-/// What the master does with a process.
+/// The action that follows from a check of a process.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub(super) enum Action {
     Nothing,

@@ -20,7 +20,7 @@ pub(super) struct WorkerSlot {
     pub(super) record: Option<WorkerRecord>,
 }
 
-/// What the master knows about one worker process; made anew by each fork.
+/// The master's record of one worker process; each fork creates a new one.
 pub(super) struct WorkerRecord {
     /// The master's end of the worker's channel; `None` once the worker's end is closed.
     pub(super) leash: Option<OwnedFd>,

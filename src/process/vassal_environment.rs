@@ -50,7 +50,7 @@ pub(crate) struct VassalEnvironment {
     pub(crate) in_cgroup: bool,
     /// The program to run before the vassal starts (`vassals-start-hook`).
     pub(crate) start_hook: Option<OsString>,
-    /// What a vassal on demand has to do; `None`: the emperor keeps no sockets.
+    /// The task of a vassal on demand; `None`: the emperor keeps no sockets for it.
     pub(crate) on_demand: Option<OnDemand>,
     /// The listening sockets that the emperor has kept for the vassal.
     pub(crate) sockets: Vec<InheritedSocket>,
@@ -62,7 +62,7 @@ pub(crate) struct VassalEnvironment {
     pub(crate) shim: Option<Shim>,
 }
 
-/// What a vassal has to do if it is on demand.
+/// The task of a vassal's process if the vassal is on demand.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 pub(crate) enum OnDemand {
     /// Bind its sockets, hand them over to the emperor, and exit.

@@ -1,4 +1,4 @@
-//! FIFOs that this process creates to be controlled through: mkfifo(3).
+//! FIFOs by which this process is controlled: mkfifo(3).
 
 use std::fs::File;
 use std::io::{self, Read};

@@ -220,7 +220,7 @@ pub fn send_at_once(fd: RawFd) {
     }
 }
 
-/// What is known of a connection's peer without sending to it.
+/// The state of a connection's peer, as far as the kernel knows it without a send.
 #[derive(Clone, Copy, PartialEq, Eq, Debug)]
 pub enum Peer {
     /// It may send more.

@@ -13,9 +13,9 @@ pub struct Timing {
     pub quiet: Duration,
     /// For the writer to close the file.
     pub writing: Duration,
-    /// For a removed name to come back: some editors delete the file before they write it.
+    /// The wait for a removed file to reappear: some editors delete a file before they write it.
     pub removed: Duration,
-    /// Altogether, for a file that never rests.
+    /// The total, for a file that changes again and again.
     pub longest: Duration,
 }
 

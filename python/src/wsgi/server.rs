@@ -22,7 +22,7 @@ use crate::mounts::Apps;
 use crate::worker::Worker;
 use crate::{fork, python};
 
-/// What a thread needs to call the application.
+/// The objects with which a thread calls the application.
 pub struct Server {
     /// The thread's number.
     core: u32,

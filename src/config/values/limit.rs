@@ -40,7 +40,7 @@ const PERIODS: std::ops::RangeInclusive<u64> = 1_000..=1_000_000;
 /// The minimum quota that the kernel accepts, in microseconds.
 const MIN_QUOTA: u64 = 1_000;
 
-/// No interpreter starts with less memory, so a smaller number lacks its unit. In bytes.
+/// Memory that every interpreter needs, bytes: a smaller number was written without its unit.
 const MIN_MEMORY: u64 = 1 << 20;
 
 /// A memory limit in bytes; the units K, M, G and T are powers of 1024.

@@ -90,7 +90,7 @@ pub(in crate::emperor) enum Purpose {
 /// The reload of a vassal that serves.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub(in crate::emperor) enum Reload {
-    /// None.
+    /// No reload is queued or in progress.
     None,
     /// Waits in the start queue.
     Queued,

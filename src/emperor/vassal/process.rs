@@ -1,4 +1,4 @@
-//! What the emperor holds of a vassal's process: its channel, its cgroup, and what it has reported.
+//! The emperor's record of a vassal's process: its channel, its cgroup, and its reports.
 
 use std::collections::VecDeque;
 use std::os::fd::{AsFd, OwnedFd};
@@ -83,10 +83,10 @@ impl Process {
         }
     }
 
-    /// Sends an order; says whether it was sent.
+    /// Sends an order; returns whether it was sent.
     ///
-    /// A process that cannot be reached has exited, which is noticed, or does not read its channel: then it is killed
-    /// when it has to stop.
+    /// A send fails if the process has exited, which its channel reports, or does not read its channel. A process that
+    /// does not read the order to stop is killed at the deadline of the stop.
     pub(in crate::emperor) fn send(&self, order: ToVassal) -> bool {
         let channel = self.channel.as_ref();
         channel.is_some_and(|channel| channel.send(&order))

@@ -67,7 +67,7 @@ pub(in crate::master) struct Generation {
 pub(super) struct LoadSampling {
     pub(super) history: History,
     pub(super) sampled: Option<Instant>,
-    /// The log says already that the queue of a socket cannot be read.
+    /// Whether the warning that the queue of a socket cannot be read was logged.
     pub(super) queue_warned: bool,
 }
 

@@ -32,7 +32,7 @@ fn by_busyness() -> Scale {
     }
 }
 
-/// What the number becomes, second by second, under this many busy threads.
+/// The number of workers, second by second, under this many busy threads.
 fn under(
     scale: &Scale,
     threads: u32,

@@ -31,7 +31,7 @@ pub(in crate::master) struct Services {
     stage: Stage,
 }
 
-/// How far the life of the instance is.
+/// The stage of the instance's life.
 #[derive(Debug)]
 enum Stage {
     /// No generation serves yet.

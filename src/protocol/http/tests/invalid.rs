@@ -1,4 +1,4 @@
-//! What is refused, and how: a table drawn from RFC 9112 and RFC 9110, section numbers beside it.
+//! Requests that are refused, with status and reason: a table from RFC 9112 and RFC 9110, with section numbers.
 
 use super::*;
 

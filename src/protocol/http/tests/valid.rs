@@ -1,4 +1,4 @@
-//! What is accepted, and what is made of it.
+//! Requests that are accepted, and the values parsed from them.
 
 use super::*;
 
