@@ -6,6 +6,7 @@ use std::sync::Arc;
 use std::sync::atomic::{AtomicBool, AtomicU32, Ordering::Relaxed};
 use std::time::Duration;
 
+use ruwsgi::http::budget;
 use ruwsgi::http::crowding;
 use ruwsgi::http::dispatch::Phase;
 use ruwsgi::http::engine::Engine;
@@ -88,6 +89,7 @@ impl Worker {
             protocol: listener.protocol,
             name: listener.name.clone(),
         });
+        set_budgets(&spec);
         let engine = Engine::new(
             settings(&spec),
             listeners.collect(),
@@ -113,6 +115,15 @@ impl Worker {
             started_us: monotonic_micros(),
         })
     }
+}
+
+/// Sets the limits on waiting bytes. They belong to the process, like its memory.
+fn set_budgets(spec: &AppSpec) {
+    const SPOOL: u64 = 2 << 30;
+    let options = &spec.worker;
+    let default = SPOOL.max(options.limit_post.saturating_mul(2));
+    budget::MEMORY.set_limit(options.limit_buffers);
+    budget::FILES.set_limit(options.limit_spool.unwrap_or(default));
 }
 
 /// The engine's settings.

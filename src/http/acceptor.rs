@@ -250,10 +250,9 @@ impl<'e> Acceptor<'e> {
                 self.engine.keep(connection);
             }
             Step::More => {
-                let mut reader = self.take_reader();
-                reader.shrink();
+                let reader = self.take_reader();
                 let connection = self.engine.unwatch(connection);
-                let incoming = Box::new(Incoming { connection, reader });
+                let incoming = Box::new(Incoming::new(connection, reader));
                 self.engine.inbox.push(Pending::Reading(incoming));
             }
             Step::Refused(refusal) => {

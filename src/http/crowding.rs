@@ -8,10 +8,13 @@ use std::sync::atomic::{AtomicBool, AtomicU64, AtomicUsize, Ordering::Relaxed, O
 use std::time::Duration;
 
 use super::pending::Inbox;
+use crate::log::counted;
 use crate::sys::clock::monotonic_micros;
 
 /// Interval between two log lines of the same kind, microseconds.
 const LOG_INTERVAL: u64 = 10_000_000;
+/// Age up to which a connection is new, microseconds.
+const YOUNG: u64 = 1_000_000;
 /// Time that a thread waits for a free descriptor, in steps.
 const STEPS: u32 = 20;
 const STEP: Duration = Duration::from_millis(1);
@@ -66,9 +69,22 @@ pub struct Candidate {
     pub place: Place,
 }
 
+impl Candidate {
+    /// Whether it has only just come: its bytes may arrive at any moment.
+    fn is_young(&self) -> bool {
+        self.age_us < YOUNG && !matches!(self.wait, Wait::Close | Wait::Next)
+    }
+
+    /// Its place in the order of closing. New ones come last, so that a new client is served whatever the others wait for.
+    fn order(&self) -> (bool, Option<Wait>, Reverse<u64>) {
+        let young = self.is_young();
+        (young, (!young).then_some(self.wait), Reverse(self.age_us))
+    }
+}
+
 /// Chooses `count` connections to close: the kind that loses least first, of one kind the oldest first.
 pub fn choose(mut candidates: Vec<Candidate>, count: usize) -> Vec<Candidate> {
-    candidates.sort_unstable_by_key(|candidate| (candidate.wait, Reverse(candidate.age_us)));
+    candidates.sort_unstable_by_key(Candidate::order);
     candidates.truncate(count);
     candidates
 }
@@ -204,7 +220,8 @@ impl Dropped {
             .map(|(wait, count)| format!("{count} {}", wait.noun()))
             .collect();
         Some(format!(
-            "closed {total} waiting connections, the oldest first ({}): a worker keeps at most {limit} waiting, and needs a free descriptor for the next one; limit-connections and max-fd change that",
+            "closed {}, the oldest first ({}): a worker keeps at most {limit} of them, needs a free descriptor for the next one, and has little memory for them; limit-connections, max-fd and limit-buffers change that",
+            counted(total, "waiting connection"),
             kinds.join(", ")
         ))
     }
@@ -225,14 +242,16 @@ mod tests {
     #[test]
     fn the_oldest_of_the_cheapest_kind_is_closed_first() {
         let all = vec![
-            candidate(Wait::Response, 900, 0),
-            candidate(Wait::Body, 800, 1),
-            candidate(Wait::Head, 10, 2),
-            candidate(Wait::Head, 20, 3),
-            candidate(Wait::Next, 700, 4),
+            candidate(Wait::Response, 9 * YOUNG, 0),
+            candidate(Wait::Body, 8 * YOUNG, 1),
+            candidate(Wait::Head, YOUNG, 2),
+            candidate(Wait::Head, 2 * YOUNG, 3),
+            candidate(Wait::Next, 70, 4),
+            candidate(Wait::Head, 10, 5),
+            candidate(Wait::Body, 20, 6),
         ];
-        let order = choose(all, 4).into_iter().map(|it| it.place);
-        let expected = [3, 2, 4, 1].map(Place::Entry);
+        let order = choose(all, 7).into_iter().map(|it| it.place);
+        let expected = [3, 2, 4, 1, 0, 6, 5].map(Place::Entry);
         assert!(order.eq(expected));
     }
 

@@ -146,8 +146,9 @@ impl Engine {
                     break;
                 };
                 let reader = RequestReader::new(connection.protocol);
-                self.inbox
-                    .push(Pending::Reading(Box::new(Incoming { connection, reader })));
+                self.inbox.push(Pending::Reading(Box::new(Incoming::new(
+                    connection, reader,
+                ))));
             }
         }
     }

@@ -281,10 +281,15 @@ impl<C: Control> IoThread<C> {
         };
         let step = match &mut entry.pending {
             Pending::Reading(incoming) => {
-                let Incoming { connection, reader } = &mut **incoming;
+                let Incoming {
+                    connection, reader, ..
+                } = &mut **incoming;
                 let limits = &self.engine.settings.limits;
                 match reader.read(connection, limits, &mut self.scratch, TURN) {
-                    Step::More => None,
+                    Step::More => {
+                        incoming.settle();
+                        None
+                    }
                     step => Some(Ready::Read(step)),
                 }
             }
@@ -346,7 +351,7 @@ impl<C: Control> IoThread<C> {
         }
         reader.restart_pipelined(connection.protocol);
         let step = reader.resume(&connection, &self.engine.settings.limits);
-        self.conclude_reading(Box::new(Incoming { connection, reader }), step);
+        self.conclude_reading(Box::new(Incoming::new(connection, reader)), step);
     }
 
     // ── deadlines ──

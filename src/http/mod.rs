@@ -23,6 +23,7 @@
 pub mod acceptor;
 pub mod application;
 pub mod application_headers;
+pub mod budget;
 pub mod connection;
 pub mod crowding;
 mod date;

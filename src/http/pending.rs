@@ -4,6 +4,7 @@ use std::io;
 use std::sync::atomic::{AtomicBool, AtomicUsize, Ordering::SeqCst};
 use std::sync::{Mutex, MutexGuard, PoisonError};
 
+use super::budget::{MEMORY, Share};
 use super::connection::Connection;
 use super::record::Record;
 use super::request_reader::RequestReader;
@@ -35,6 +36,27 @@ pub struct Incoming {
     pub connection: Connection,
     /// The request, as far as it has been read.
     pub reader: RequestReader,
+    /// The memory of the reader.
+    share: Share,
+}
+
+impl Incoming {
+    /// A request that waits for its client or for a thread.
+    pub fn new(connection: Connection, reader: RequestReader) -> Self {
+        let mut incoming = Self {
+            connection,
+            reader,
+            share: Share::of(&MEMORY),
+        };
+        incoming.settle();
+        incoming
+    }
+
+    /// Frees unused memory before a wait, and counts the rest.
+    pub fn settle(&mut self) {
+        self.reader.shrink();
+        self.share.set(self.reader.buffered() as u64);
+    }
 }
 
 /// A response that is being sent.

@@ -1,9 +1,11 @@
 //! Responses that the server gives in place of the application, and the log messages that go with them.
 
-use std::io::{self, IoSlice};
+use std::io::IoSlice;
 use std::os::fd::RawFd;
 use std::time::Duration;
 
+use super::budget::FILES;
+use super::spool::SpoolError;
 use crate::protocol::uwsgi::{self, Foreign};
 use crate::protocol::{http, response};
 use crate::sys::stream;
@@ -165,15 +167,32 @@ impl Refusal {
         )
     }
 
-    /// 500 for a body that cannot be spooled.
-    pub fn spool_failed(error: &io::Error) -> Self {
-        Self::page(
-            500,
-            "The request's body could not be stored.",
-            format!(
-                "cannot store a request's body in {}: {error}",
-                std::env::temp_dir().display()
+    /// The refusal of a body of at least `length` bytes that cannot be stored: 413 if no body of this length can, else 503.
+    pub fn spool_failed(error: &SpoolError, length: u64) -> Self {
+        let limit = FILES.limit();
+        match error {
+            SpoolError::TooLarge => Self::page(
+                413,
+                "The request's body is too large.",
+                format!(
+                    "refused a request with 413: its body of {length} bytes or more is larger than half of limit-spool = {limit}"
+                ),
             ),
-        )
+            SpoolError::Full => Self::page(
+                503,
+                "The server has no room for the request's body now.",
+                format!(
+                    "refused a request with 503: its body of {length} bytes or more has no room, because other bodies and responses take too much of limit-spool = {limit}"
+                ),
+            ),
+            SpoolError::Io(error) => Self::page(
+                503,
+                "The server cannot store the request's body now.",
+                format!(
+                    "refused a request with 503: its body cannot be stored in {}: {error}; TMPDIR sets another directory",
+                    std::env::temp_dir().display()
+                ),
+            ),
+        }
     }
 }

@@ -6,7 +6,7 @@ use bytes::{Bytes, BytesMut};
 
 use super::connection::Connection;
 use super::refusal::Refusal;
-use super::request::Request;
+use super::request::{Request, Span};
 use super::settings::Limits;
 use super::spool::Spool;
 use crate::ipc::Protocol;
@@ -128,6 +128,13 @@ impl RequestReader {
         self.raw.split().freeze()
     }
 
+    /// Bytes of memory that it holds, without those of the body.
+    pub fn buffered(&self) -> usize {
+        self.request.text.capacity()
+            + self.raw.capacity()
+            + self.request.vars.capacity() * size_of::<(Span, Span)>()
+    }
+
     /// Frees unused memory before a long wait.
     pub fn shrink(&mut self) {
         self.request.text.shrink_to_fit();
@@ -209,10 +216,10 @@ pub(super) fn begin_body(
         .unwrap_or(usize::MAX)
         .min(received.len());
     let mut spool = Spool::with_length(length, limits.post_buffering)
-        .map_err(|error| Refusal::spool_failed(&error))?;
+        .map_err(|error| Refusal::spool_failed(&error, length))?;
     spool
         .push(&received[..taken])
-        .map_err(|error| Refusal::spool_failed(&error))?;
+        .map_err(|error| Refusal::spool_failed(&error, length))?;
     let left = length - taken as u64;
     Ok((Stage::Body { spool, left }, taken))
 }

@@ -2,7 +2,8 @@
 
 use std::fs::File;
 use std::io::{self, Write};
-use std::sync::atomic::{AtomicU64, Ordering::Relaxed};
+
+use super::budget::{Budget, FILES, MEMORY, Share};
 
 /// A complete request body.
 #[derive(Default)]
@@ -11,27 +12,48 @@ pub enum Body {
     #[default]
     Empty,
     /// A body in memory.
-    Memory(Vec<u8>),
+    Memory {
+        /// The body.
+        bytes: Vec<u8>,
+        /// Its part of the limit.
+        share: Share,
+    },
     /// A spooled body: the first `len` bytes of the file. The file's own position has no meaning.
     File {
         /// The file; nothing writes to it any more.
         file: File,
         /// The body's length, bytes.
         len: u64,
+        /// Its part of the limit.
+        share: Share,
     },
 }
 
-/// Bytes that all spools of this process hold in memory.
-static HELD: AtomicU64 = AtomicU64::new(0);
-/// Limit for [`HELD`], above which new spools get the threshold [`SMALL`].
-const HELD_LIMIT: u64 = 32 << 20;
-/// Threshold of a spool while the others hold more than [`HELD_LIMIT`].
+/// Why a body cannot be stored.
+pub enum SpoolError {
+    /// It is longer than any body may be (`limit-spool`).
+    TooLarge,
+    /// Others take the room (`limit-spool`).
+    Full,
+    /// The file cannot be created or written, above all because the disk is full.
+    Io(io::Error),
+}
+
+impl From<io::Error> for SpoolError {
+    fn from(error: io::Error) -> Self {
+        Self::Io(error)
+    }
+}
+
+/// Threshold of a spool while much memory is in use.
 const SMALL: u64 = 64 << 10;
 
 /// A request body that is being received.
 pub struct Spool {
     memory: Vec<u8>,
+    in_memory: Share,
     file: Option<File>,
+    in_file: Share,
     len: u64,
     threshold: u64,
 }
@@ -39,14 +61,11 @@ pub struct Spool {
 impl Spool {
     /// An empty spool that moves to a file when it reaches `threshold` bytes.
     pub fn new(threshold: u64) -> Self {
-        let threshold = if HELD.load(Relaxed) > HELD_LIMIT {
-            threshold.min(SMALL)
-        } else {
-            threshold
-        };
         Self {
             memory: Vec::new(),
+            in_memory: Share::of(&MEMORY),
             file: None,
+            in_file: Share::of(&FILES),
             len: 0,
             threshold,
         }
@@ -55,13 +74,21 @@ impl Spool {
     /// As [`Spool::new`], for a body of known length: a long one goes to a file from its first byte.
     ///
     /// # Errors
-    /// The file cannot be created.
-    pub fn with_length(len: u64, threshold: u64) -> io::Result<Self> {
+    /// The body is longer than any may be, or the file cannot be created.
+    pub fn with_length(len: u64, threshold: u64) -> Result<Self, SpoolError> {
         let mut spool = Self::new(threshold);
-        if len >= spool.threshold {
+        if len >= spool.threshold() {
+            if len > FILES.largest_share() {
+                return Err(SpoolError::TooLarge);
+            }
             spool.file = Some(tempfile::tempfile()?);
         }
         Ok(spool)
+    }
+
+    /// The length from which the body goes to a file now.
+    fn threshold(&self) -> u64 {
+        effective_threshold(self.threshold, &MEMORY)
     }
 
     /// Bytes received so far.
@@ -77,48 +104,74 @@ impl Spool {
     /// Appends bytes.
     ///
     /// # Errors
-    /// Those of creating and writing the file, above all a full disk.
-    pub fn push(&mut self, bytes: &[u8]) -> io::Result<()> {
-        let after = self.len + bytes.len() as u64;
-        if self.file.is_none() && after >= self.threshold && after > 0 {
-            let mut file = tempfile::tempfile()?;
-            file.write_all(&self.memory)?;
-            self.release();
-            self.file = Some(file);
+    /// The body takes too much room, or the file cannot be created or written.
+    pub fn push(&mut self, bytes: &[u8]) -> Result<(), SpoolError> {
+        let more = bytes.len() as u64;
+        let after = self.len + more;
+        if self.file.is_none() && after > 0 && after >= self.threshold() {
+            self.move_to_file()?;
         }
         match &mut self.file {
-            Some(file) => file.write_all(bytes)?,
+            Some(file) => {
+                check_room(self.len, more)?;
+                file.write_all(bytes)?;
+                self.in_file.add(more);
+            }
             None => {
                 self.memory.extend_from_slice(bytes);
-                HELD.fetch_add(bytes.len() as u64, Relaxed);
+                self.in_memory.add(more);
             }
         }
         self.len = after;
         Ok(())
     }
 
+    fn move_to_file(&mut self) -> Result<(), SpoolError> {
+        check_room(0, self.len)?;
+        let mut file = tempfile::tempfile()?;
+        file.write_all(&self.memory)?;
+        self.in_file.add(self.len);
+        self.file = Some(file);
+        self.memory = Vec::new();
+        self.in_memory.set(0);
+        Ok(())
+    }
+
     /// The received bytes as a complete body.
-    pub fn into_body(mut self) -> Body {
-        let memory = self.release();
-        match self.file.take() {
+    pub fn into_body(self) -> Body {
+        match self.file {
             Some(file) => Body::File {
                 file,
                 len: self.len,
+                share: self.in_file,
             },
-            None if memory.is_empty() => Body::Empty,
-            None => Body::Memory(memory),
+            None if self.memory.is_empty() => Body::Empty,
+            None => Body::Memory {
+                bytes: self.memory,
+                share: self.in_memory,
+            },
         }
-    }
-
-    /// Takes the bytes out of memory and out of [`HELD`].
-    fn release(&mut self) -> Vec<u8> {
-        HELD.fetch_sub(self.memory.len() as u64, Relaxed);
-        std::mem::take(&mut self.memory)
     }
 }
 
-impl Drop for Spool {
-    fn drop(&mut self) {
-        self.release();
+/// The length from which bodies go to a file: the configured one, or less when much memory is in use.
+fn effective_threshold(configured: u64, memory: &Budget) -> u64 {
+    if memory.is_beyond(2) {
+        0
+    } else if memory.is_beyond(4) {
+        configured.min(SMALL)
+    } else {
+        configured
+    }
+}
+
+/// Checks that a file of `own` bytes may get `more`.
+fn check_room(own: u64, more: u64) -> Result<(), SpoolError> {
+    if own + more > FILES.largest_share() {
+        Err(SpoolError::TooLarge)
+    } else if FILES.admits(own, more) {
+        Ok(())
+    } else {
+        Err(SpoolError::Full)
     }
 }

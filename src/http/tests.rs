@@ -151,8 +151,8 @@ fn answer(response: &mut Response, body: &[u8]) {
 fn received(body: Body) -> Vec<u8> {
     match body {
         Body::Empty => Vec::new(),
-        Body::Memory(bytes) => bytes.to_vec(),
-        Body::File { file, len } => {
+        Body::Memory { bytes, .. } => bytes,
+        Body::File { file, len, .. } => {
             use std::os::unix::fs::FileExt;
             let mut bytes = vec![0; len as usize];
             file.read_exact_at(&mut bytes, 0).unwrap();

@@ -51,7 +51,7 @@ fn a_body_of_4_gib_arrives() {
         eprintln!("skipped: needs KIT_BIG=1");
         return;
     }
-    let server = server();
+    let server = Site::with("bodies").server().set("limit-spool", 0).start();
     let size = 4 * 1024 * MIB + 5;
     let mut connection = server.connect();
     connection.put(

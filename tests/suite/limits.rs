@@ -83,8 +83,8 @@ fn the_oldest_unfinished_heads_are_closed_so_that_others_are_served() {
     let worker = server.wait_for_workers(1)[0];
     let mut unfinished = clients(&server, 140, UNFINISHED_HEAD);
     server.http().get("/").expect_text("hello");
-    server.wait_for_log("limit-connections and max-fd change that");
-    assert!(proc::descriptors(worker) < 128);
+    server.wait_for_log("limit-connections, max-fd and limit-buffers change that");
+    server.eventually("descriptors are free", || proc::descriptors(worker) < 128);
     assert!(unfinished[0].is_closed());
     // the newest one may finish its request
     let newest = unfinished.last_mut().unwrap();
@@ -222,4 +222,103 @@ fn the_master_does_not_wait_for_a_worker_that_does_not_read_its_messages() {
         server.wait_for_lines("master-fifo: l", count * 2000);
     }
     server.stop();
+}
+
+const MIB: usize = 1 << 20;
+
+/// Begins a chunked upload, and sends `mib` chunks of a MiB.
+fn upload(server: &Server, mib: usize) -> http::Http {
+    let mut client = server.http();
+    client.put("POST / HTTP/1.1\r\nHost: example.com\r\nTransfer-Encoding: chunked\r\n\r\n");
+    send_chunks(&mut client, mib);
+    client
+}
+
+fn send_chunks(client: &mut http::Http, mib: usize) {
+    let mut chunk = format!("{MIB:x}\r\n").into_bytes();
+    chunk.resize(chunk.len() + MIB, b'x');
+    chunk.extend(b"\r\n");
+    for _ in 0..mib {
+        client.put(&chunk);
+    }
+}
+
+#[test]
+fn an_endless_upload_is_refused_and_others_are_served() {
+    if differs(
+        "The temporary files of a worker are limited (limit-spool, 2 GiB by default): a body that is too large gets 413, or 503; uWSGI fills the disk.",
+    ) {
+        return;
+    }
+    let server = Site::of(APP)
+        .server()
+        .set("http-socket", format!("127.0.0.1:{}", free_port()))
+        .set("limit-spool", 16 * MIB)
+        .start();
+    let mut endless = upload(&server, 20);
+    assert_eq!(endless.answer().status, 413);
+    server.wait_for_log("larger than half of limit-spool = 16777216");
+    let mut announced = server.http();
+    announced.put("POST / HTTP/1.1\r\nHost: example.com\r\nContent-Length: 9000000\r\n\r\n");
+    assert_eq!(announced.answer().status, 413);
+    // one that is not finished leaves room for another
+    let _first = upload(&server, 5);
+    let mut second = upload(&server, 4);
+    second.put("0\r\n\r\n").answer().expect_text("hello");
+    let mut third = upload(&server, 7);
+    assert_eq!(third.answer().status, 503);
+    server.wait_for_log("has no room");
+    server.http().get("/").expect_text("hello");
+}
+
+#[test]
+fn a_full_disk_is_no_fault_of_the_client() {
+    if under_uwsgi() || needs_root() {
+        return;
+    }
+    let site = Site::of(APP);
+    let script = "mkdir -p full && mount -t tmpfs -o size=2m none full && exec \"$@\"";
+    let server = site
+        .server()
+        .under(&["unshare", "-m", "sh", "-c", script, "sh"])
+        .set("http-socket", format!("127.0.0.1:{}", free_port()))
+        .envvar("TMPDIR", &site.at("full"))
+        .start();
+    let mut client = upload(&server, 4);
+    assert_eq!(client.answer().status, 503);
+    server.wait_for_log("cannot be stored in");
+    server.http().get("/").expect_text("hello");
+}
+
+#[test]
+fn heads_and_small_bodies_that_are_not_complete_take_limited_memory() {
+    if under_uwsgi() {
+        return;
+    }
+    let server = Site::of(APP)
+        .server()
+        .set("http-socket", format!("127.0.0.1:{}", free_port()))
+        .set("limit-buffers", 4 * MIB)
+        .start();
+    let worker = server.wait_for_workers(1)[0];
+    let resident = || -> usize {
+        let kib = proc::status(worker, "VmRSS");
+        kib.trim_end_matches(" kB").parse().unwrap()
+    };
+    let before = resident();
+    let head = format!(
+        "GET / HTTP/1.1\r\nHost: example.com\r\nX: {}",
+        "x".repeat(60_000)
+    );
+    let mut unfinished = clients(&server, 300, &head);
+    server.http().get("/").expect_text("hello");
+    assert!(unfinished[0].is_closed());
+    let body = format!(
+        "POST / HTTP/1.1\r\nHost: example.com\r\nContent-Length: 60001\r\n\r\n{}",
+        "x".repeat(60_000)
+    );
+    let mut bodies = clients(&server, 300, &body);
+    bodies[0].put("x").answer().expect_text("hello");
+    let after = resident();
+    assert!(after < before + 12 * 1024, "{before} KiB, then {after} KiB");
 }

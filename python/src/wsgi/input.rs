@@ -14,9 +14,11 @@ use pyo3::intern;
 use pyo3::prelude::*;
 use pyo3::sync::MutexExt;
 use pyo3::types::{PyBytes, PyList, PyMemoryView, PySlice};
+use ruwsgi::http::budget::Share;
 use ruwsgi::http::spool::Body;
 
 use super::memory::{new_bytes, reserve};
+use super::source::Source;
 
 /// Bytes of a spooled file that are read at once. Longer reads bypass the window.
 const WINDOW: u64 = 64 * 1024;
@@ -37,12 +39,6 @@ struct State {
     /// The position; it may be after the end.
     at: u64,
     window: Window,
-}
-
-enum Source {
-    Memory(Vec<u8>),
-    File { file: Arc<File>, len: u64 },
-    Closed,
 }
 
 /// The part of a spooled file that was read last, as a cache.
@@ -76,11 +72,7 @@ impl FileRange {
 
 impl State {
     fn len(&self) -> u64 {
-        match &self.source {
-            Source::Memory(bytes) => bytes.len() as u64,
-            Source::File { len, .. } => *len,
-            Source::Closed => 0,
-        }
+        self.source.len()
     }
 
     /// Bytes between the position and the end, at most `size` (negative: no limit).
@@ -92,7 +84,7 @@ impl State {
     /// The bytes from `at` that are available without reading a file.
     fn available(&self, at: u64) -> &[u8] {
         match &self.source {
-            Source::Memory(bytes) => usize::try_from(at)
+            Source::Memory { bytes, .. } => usize::try_from(at)
                 .ok()
                 .and_then(|at| bytes.get(at..))
                 .unwrap_or_default(),
@@ -125,19 +117,12 @@ impl State {
 impl Input {
     /// The input of a request without a body.
     pub fn empty() -> Self {
-        Self::of(Source::Memory(Vec::new()))
+        Self::new(Body::Empty)
     }
 
     /// The input of a request with this body.
     pub fn new(body: Body) -> Self {
-        match body {
-            Body::Empty => Self::empty(),
-            Body::Memory(bytes) => Self::of(Source::Memory(bytes)),
-            Body::File { file, len } => Self::of(Source::File {
-                file: Arc::new(file),
-                len,
-            }),
-        }
+        Self::of(body.into())
     }
 
     fn of(source: Source) -> Self {
@@ -256,7 +241,10 @@ impl Input {
             let mut copy = Vec::new();
             reserve(&mut copy, bytes.as_bytes().len())?;
             copy.extend_from_slice(bytes.as_bytes());
-            return Ok(Self::new(Body::Memory(copy)));
+            return Ok(Self::new(Body::Memory {
+                bytes: copy,
+                share: Share::default(),
+            }));
         }
         let fd: RawFd = body
             .call_method0("fileno")
@@ -270,7 +258,11 @@ impl Input {
         // SAFETY: `body` owns the descriptor, is alive during this call, and the clone is ours.
         let file = File::from(unsafe { BorrowedFd::borrow_raw(fd) }.try_clone_to_owned()?);
         let len = file.metadata()?.len();
-        Ok(Self::new(Body::File { file, len }))
+        Ok(Self::new(Body::File {
+            file,
+            len,
+            share: Share::default(),
+        }))
     }
 
     #[pyo3(signature = (size = None, /))]

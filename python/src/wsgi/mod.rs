@@ -6,4 +6,5 @@ pub mod input;
 pub mod memory;
 pub mod responder;
 pub mod server;
+mod source;
 pub mod streams;

@@ -3,6 +3,7 @@
 use std::time::Instant;
 
 use super::{Control, IoThread};
+use crate::http::budget::{FILES, MEMORY};
 use crate::http::crowding::{self, Candidate, Place, Wait};
 use crate::http::loss::Loss;
 use crate::http::pending::Pending;
@@ -14,13 +15,18 @@ impl<C: Control> IoThread<C> {
     pub(super) fn relieve(&mut self) {
         let engine = self.engine.clone();
         let crowding = &engine.crowding;
-        let pending = self.count + engine.dispatch.ready_count();
+        // each file is a descriptor, too
+        let pending = self.count + engine.dispatch.ready_count() + FILES.holders();
         crowding.set_pending(pending);
         let lacking = crowding.take_lacking();
         let surplus = crowding::surplus(pending + engine.idle_count(), crowding.limit, lacking);
+        if MEMORY.is_exceeded() {
+            let count = (self.count / 64).max(1);
+            self.close_oldest(count, holds_memory);
+        }
         if surplus > 0 {
-            let closed = self.close_oldest(surplus);
-            crowding.set_pending(self.count + engine.dispatch.ready_count());
+            let closed = self.close_oldest(surplus, |_| true);
+            crowding.set_pending(self.count + engine.dispatch.ready_count() + FILES.holders());
             if lacking {
                 crowding.answer(closed);
             }
@@ -28,18 +34,19 @@ impl<C: Control> IoThread<C> {
             crowding.answer(0);
         }
         if let Some(line) = self.dropped.line(crowding.limit, monotonic_micros()) {
-            tracing::warn!("worker {}: {line}", engine.scoreboard.worker_id);
+            tracing::warn!("{line}");
         }
     }
 
-    /// Closes up to `count` waiting connections; returns the number of those closed.
-    fn close_oldest(&mut self, count: usize) -> usize {
+    /// Closes up to `count` of the waiting connections that are `eligible`; returns the number of those closed.
+    fn close_oldest(&mut self, count: usize, eligible: impl Fn(&Candidate) -> bool) -> usize {
         let now = Instant::now();
         let mut candidates = self.candidates(now);
         let mut chosen = Vec::new();
         // one lock for the choice and the closing, so that a slot does not get another connection in between
         self.engine.close_some_idle(|idle| {
             candidates.extend(idle);
+            candidates.retain(&eligible);
             chosen = crowding::choose(std::mem::take(&mut candidates), count);
             let idle = chosen.iter().filter_map(|candidate| match candidate.place {
                 Place::Idle(token) => Some(token),
@@ -85,6 +92,12 @@ impl<C: Control> IoThread<C> {
             }
         }
     }
+}
+
+/// Whether closing the connection frees memory.
+fn holds_memory(candidate: &Candidate) -> bool {
+    let holds = matches!(candidate.wait, Wait::Head | Wait::Body | Wait::Response);
+    holds && matches!(candidate.place, Place::Entry(_))
 }
 
 fn wait_of(pending: &Pending) -> Wait {

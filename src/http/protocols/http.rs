@@ -82,7 +82,7 @@ impl RequestReader {
             if limit != 0 && after > limit {
                 refusal = Some(Refusal::body_too_large(after, limit));
             } else if let Err(error) = spool.push(bytes) {
-                refusal = Some(Refusal::spool_failed(&error));
+                refusal = Some(Refusal::spool_failed(&error, after));
             }
         });
         if let Some(refusal) = refusal {

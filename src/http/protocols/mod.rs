@@ -56,7 +56,8 @@ impl RequestReader {
             (Stage::Head, Protocol::Http) => self.http_head(connection, limits),
             (Stage::Body { spool, left }, _) => {
                 if let Err(error) = spool.push(scratch) {
-                    return Step::Refused(Refusal::spool_failed(&error));
+                    let length = spool.received() + *left;
+                    return Step::Refused(Refusal::spool_failed(&error, length));
                 }
                 *left = left.saturating_sub(scratch.len() as u64);
                 self.complete_if_body_is()

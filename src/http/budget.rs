@@ -1,0 +1,143 @@
+//! Bytes of requests and responses that wait in this process, in memory and in temporary files, and their limits.
+
+use std::sync::atomic::{AtomicU64, AtomicUsize, Ordering::Relaxed};
+
+/// Bytes that wait in memory (`limit-buffers`).
+pub static MEMORY: Budget = Budget::new(128 << 20);
+/// Bytes in temporary files (`limit-spool`).
+pub static FILES: Budget = Budget::new(2 << 30);
+
+/// A number of bytes with a limit.
+pub struct Budget {
+    used: AtomicU64,
+    limit: AtomicU64,
+    /// Number of holders.
+    holders: AtomicUsize,
+}
+
+impl Budget {
+    const fn new(limit: u64) -> Self {
+        Self {
+            used: AtomicU64::new(0),
+            limit: AtomicU64::new(limit),
+            holders: AtomicUsize::new(0),
+        }
+    }
+
+    /// Sets the limit; 0 is none.
+    pub fn set_limit(&self, limit: u64) {
+        let limit = if limit == 0 { u64::MAX } else { limit };
+        self.limit.store(limit, Relaxed);
+    }
+
+    /// The limit.
+    pub fn limit(&self) -> u64 {
+        self.limit.load(Relaxed)
+    }
+
+    /// The largest share of a single holder: it gets at most as much as it leaves free.
+    pub fn largest_share(&self) -> u64 {
+        self.limit() / 2
+    }
+
+    /// Number of parts that are not empty: for files, that of their descriptors.
+    pub fn holders(&self) -> usize {
+        self.holders.load(Relaxed)
+    }
+
+    /// Whether more than the limit is used.
+    pub fn is_exceeded(&self) -> bool {
+        self.used.load(Relaxed) > self.limit()
+    }
+
+    /// Whether more than one part in `parts` of the limit is used.
+    pub fn is_beyond(&self, parts: u64) -> bool {
+        self.used.load(Relaxed) > self.limit() / parts
+    }
+
+    /// Whether a holder of `own` bytes may take `more`. It gets at most as much as it leaves free, so that there is
+    /// always room for another one.
+    pub fn admits(&self, own: u64, more: u64) -> bool {
+        let used = self.used.load(Relaxed);
+        own.saturating_add(more) <= self.limit().saturating_sub(used.saturating_add(more))
+    }
+}
+
+/// A part of a budget, returned when it is dropped. The default is a part of none.
+#[derive(Default)]
+pub struct Share {
+    budget: Option<&'static Budget>,
+    bytes: u64,
+}
+
+impl Share {
+    /// An empty part of a budget.
+    pub fn of(budget: &'static Budget) -> Self {
+        Self {
+            budget: Some(budget),
+            bytes: 0,
+        }
+    }
+
+    /// Its size.
+    pub fn bytes(&self) -> u64 {
+        self.bytes
+    }
+
+    /// Changes its size.
+    pub fn set(&mut self, bytes: u64) {
+        if let Some(budget) = self.budget {
+            if bytes > self.bytes {
+                budget.used.fetch_add(bytes - self.bytes, Relaxed);
+            } else {
+                budget.used.fetch_sub(self.bytes - bytes, Relaxed);
+            }
+            if self.bytes == 0 && bytes > 0 {
+                budget.holders.fetch_add(1, Relaxed);
+            } else if self.bytes > 0 && bytes == 0 {
+                budget.holders.fetch_sub(1, Relaxed);
+            }
+        }
+        self.bytes = bytes;
+    }
+
+    /// Enlarges it.
+    pub fn add(&mut self, bytes: u64) {
+        self.set(self.bytes.saturating_add(bytes));
+    }
+}
+
+impl Drop for Share {
+    fn drop(&mut self) {
+        if self.bytes > 0 {
+            self.set(0);
+        }
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    static TESTED: Budget = Budget::new(100);
+
+    #[test]
+    fn a_holder_gets_as_much_as_it_leaves_free() {
+        let mut first = Share::of(&TESTED);
+        assert!(TESTED.admits(0, 50) && !TESTED.admits(0, 51));
+        first.add(50);
+        assert!(!TESTED.admits(first.bytes(), 1));
+        // a second one has room
+        let mut second = Share::of(&TESTED);
+        assert!(TESTED.admits(0, 25) && !TESTED.admits(0, 26));
+        second.add(25);
+        assert!(TESTED.is_beyond(2) && !TESTED.is_exceeded());
+        assert_eq!(TESTED.holders(), 2);
+        drop(first);
+        second.set(10);
+        assert!(!TESTED.is_beyond(8));
+        drop(second);
+        assert_eq!(TESTED.holders(), 0);
+        assert!(TESTED.admits(0, 50));
+    }
+}
