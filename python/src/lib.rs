@@ -24,6 +24,7 @@ mod start_watch;
 mod thread;
 mod thread_deadline;
 mod threads_at_exit;
+mod trial;
 mod warmup;
 mod worker;
 mod worker_main;

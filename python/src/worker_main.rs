@@ -3,6 +3,8 @@
 use std::os::fd::AsFd;
 use std::sync::Arc;
 use std::sync::atomic::Ordering::Relaxed;
+use std::thread::JoinHandle;
+use std::time::Duration;
 
 use pyo3::prelude::*;
 use pyo3::types::{PyCFunction, PyDict};
@@ -10,6 +12,7 @@ use ruwsgi::http::engine::Engine;
 use ruwsgi::http::io_thread::IoThread;
 use ruwsgi::ipc::{self, AppSpec, FromWorker};
 use ruwsgi::sys::affinity;
+use ruwsgi::sys::exclusive;
 
 use crate::api::uwsgi_module;
 use crate::load::{self, Apps};
@@ -106,15 +109,54 @@ fn serve(py: Python<'_>, worker: &Arc<Worker>, apps: &Arc<Apps>, errors: &Py<PyA
         while other.call_method0(py, "join").is_err() {}
     }
     worker.engine.wake();
-    if py.detach(|| io_thread.join()).is_err() {
+    let sends = py.detach(|| !ends_soon(&io_thread));
+    run_exit_hook(py, id);
+    if sends {
+        finish_application(py, worker);
+    }
+    // with the GIL held, so that no code of the application runs
+    if io_thread.join().is_err() {
         tracing::error!("worker {id}: its I/O thread panicked; this is a bug in ruwsgi");
     }
+    if sends {
+        ruwsgi::sys::thread::exit_now(ruwsgi::exit::RETIRED);
+    }
+    ruwsgi::exit::RETIRED
+}
+
+/// Whether the I/O thread has ended, or ends within a moment. Else it has responses for clients that read slowly.
+fn ends_soon(io_thread: &JoinHandle<()>) -> bool {
+    for _ in 0..100 {
+        if io_thread.is_finished() {
+            return true;
+        }
+        std::thread::sleep(Duration::from_micros(200));
+    }
+    false
+}
+
+/// Ends the application while the I/O thread still sends: its threads and `atexit` functions end, and its ports and locks are
+/// free for the worker that gets the id.
+fn finish_application(py: Python<'_>, worker: &Worker) {
+    python::shutdown_interpreter(py);
+    for it in exclusive::all() {
+        if let Err(error) = it.release() {
+            tracing::warn!(
+                "worker {}: the {} cannot be given up: {error}",
+                worker.id,
+                it.name
+            );
+        }
+    }
+    worker.send(&FromWorker::Finished);
+}
+
+fn run_exit_hook(py: Python<'_>, id: u32) {
     let hooked = uwsgi_module::call_atexit(py);
     fork::end_child(py, hooked.as_ref().err());
     if let Err(error) = hooked {
         log_hook_failure(py, id, "atexit", &error);
     }
-    ruwsgi::exit::RETIRED
 }
 
 /// Prepares the interpreter for requests, and calls the application's post-fork hook.

@@ -21,7 +21,7 @@ use crate::load::{self, Apps};
 use crate::python;
 use crate::worker::{Setup, WorkerStart};
 use crate::wsgi::streams;
-use crate::{autoreload, fork_safety, import_resources, start_watch, warmup, worker_main};
+use crate::{autoreload, fork_safety, import_resources, start_watch, trial, warmup, worker_main};
 
 /// Runs the zygote, and in each forked process its worker; returns the process's exit status.
 pub fn main(py: Python<'_>, channel_fd: i32) -> i32 {
@@ -167,6 +167,9 @@ fn prepare(py: Python<'_>, spec: &AppSpec) -> Result<Loaded, LoadFailure> {
     uwsgi_module::install(py, spec, spec.is_a_reload).map_err(failed)?;
     load::import_shared(py, spec)?;
     if spec.lazy {
+        if spec.is_a_reload {
+            trial::run(py, spec)?;
+        }
         return Ok((None, errors));
     }
     start_watch::install(py).map_err(failed)?;

@@ -34,6 +34,8 @@ const CONTROL: u64 = u64::MAX;
 const WAKEUP: u64 = u64::MAX - 1;
 /// Time between two checks of deadlines.
 const SWEEP: Duration = Duration::from_millis(250);
+/// Time in which a client completes its request head when the engine retires. The worker's replacement waits for its exit.
+const HEAD_GRACE: Duration = Duration::from_secs(1);
 /// Bytes read from one client before the others get their turn.
 const TURN: usize = 1 << 20;
 /// Stack of the thread, bytes.
@@ -73,8 +75,9 @@ pub struct IoThread<C> {
     next_sweep: Instant,
     /// The owner is gone.
     orphaned: bool,
-    /// The requests without a head have been dropped, because the engine stops.
+    /// The requests without a head have been dropped, because the engine leaves.
     dropped_heads: bool,
+    leaving_since: Option<Instant>,
     /// Connections that were closed because too many waited.
     dropped: Dropped,
 }
@@ -101,6 +104,7 @@ impl<C: Control> IoThread<C> {
             next_sweep: Instant::now(),
             orphaned: false,
             dropped_heads: false,
+            leaving_since: None,
             dropped: Dropped::default(),
         };
         thread::without_signals(|| {
@@ -137,7 +141,7 @@ impl<C: Control> IoThread<C> {
                     index => self.drive(index as usize),
                 }
             }
-            self.drop_heads_if_stopping();
+            self.drop_heads_if_leaving();
             self.take_inbox();
             self.relieve();
             self.sweep();
@@ -215,10 +219,14 @@ impl<C: Control> IoThread<C> {
 
     // ── pending connections ──
 
-    /// When the engine stops, clients without even a complete request head are not waited for. Lingering ones are, for a
-    /// moment, so that they do not lose their response.
-    fn drop_heads_if_stopping(&mut self) {
-        if self.dropped_heads || self.engine.phase() != Phase::Stopping {
+    /// When the engine leaves, clients without even a complete request head are not waited for, or for [`HEAD_GRACE`] if it
+    /// only retires. Lingering ones are, for a moment, so that they do not lose their response.
+    fn drop_heads_if_leaving(&mut self) {
+        if self.dropped_heads || !self.engine.is_leaving() {
+            return;
+        }
+        let since = *self.leaving_since.get_or_insert_with(Instant::now);
+        if self.engine.phase() == Phase::Retiring && since.elapsed() < HEAD_GRACE {
             return;
         }
         self.dropped_heads = true;

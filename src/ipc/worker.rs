@@ -43,6 +43,9 @@ pub enum FromWorker {
     Files(Vec<String>),
     /// The worker has given up what it inherited from the import of the application.
     Released,
+    /// No code of the application runs in the worker any more; it only sends responses to clients that read slowly. Its id is
+    /// free.
+    Finished,
     /// The worker has closed its listeners.
     Closed,
     /// The worker has reached `reload-on-rss`: it accepts no more connections and exits soon.

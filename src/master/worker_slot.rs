@@ -31,6 +31,8 @@ pub(super) struct WorkerRecord {
     pub(super) removal: Option<RemovalReason>,
     /// The worker has given up what it inherited from the import of the application.
     pub(super) released: bool,
+    /// No code of the application runs in the worker any more.
+    pub(super) finished: bool,
     /// The worker has closed its listening sockets.
     pub(super) closed: bool,
     pub(super) memory: Option<MemorySample>,
@@ -128,6 +130,9 @@ impl WorkerSlot {
             SlotState::Parked { .. } => None,
             state => state.worker(),
         }?;
+        if self.record.as_ref().is_some_and(|record| record.finished) {
+            return None;
+        }
         Some(IdHolder {
             worker_id: self.worker_id,
             pid: worker.pid,
@@ -144,6 +149,7 @@ impl WorkerRecord {
             stacks: None,
             removal: None,
             released: false,
+            finished: false,
             closed: false,
             memory: None,
             busy: 0,

@@ -135,6 +135,7 @@ fn no_two_processes_have_one_id_when_an_operator_replaces_and_scales() {
         return; // it has no such commands
     }
     let server = launch(3).start();
+    server.wait_until_complete();
     for words in [
         &["kill-worker", "site", "2", "--wait"][..],
         &["kill-worker", "site", "1", "--now", "--wait"],
@@ -210,6 +211,8 @@ fn an_idle_http_connection_does_not_delay_a_replacement() {
     let mut idle = server.http();
     idle.get("/").expect(200);
     let silent = server.http();
+    let mut unfinished = server.http();
+    unfinished.put("GET / HTTP/1.1\r\nHost: exam");
     let old = server.wait_for_workers(1);
     server.signal(Signal::SIGHUP);
     wait_for_others(&server, &old);
@@ -218,7 +221,7 @@ fn an_idle_http_connection_does_not_delay_a_replacement() {
         "{}",
         server.log()
     );
-    drop((idle, silent));
+    drop((idle, silent, unfinished));
     expect_unshared(&server);
 }
 
@@ -276,4 +279,74 @@ fn with_lazy_apps_a_worker_imports_with_its_id_and_the_master_s_pid() {
     server
         .get("/master")
         .expect_text(&server.master.to_string());
+}
+
+/// A worker with a response that its client does not read ends the application, and gives its id up.
+#[test]
+fn a_client_that_reads_slowly_does_not_delay_a_replacement() {
+    if differs(
+        "A response that is still being sent to a slow client does not delay the replacement of its worker.",
+    ) {
+        return;
+    }
+    let app = format!(
+        "{APP}\ninner = application\ndef application(environ, start_response):\n    \
+         if environ['PATH_INFO'] == '/large':\n        \
+         start_response('200 OK', [('Content-Length', '30000000')])\n        \
+         return [b'x' * 30000000]\n    \
+         return inner(environ, start_response)\n"
+    );
+    let server = Site::of(&app)
+        .server()
+        .set("socket-timeout", 300)
+        .set("disable-logging", "true")
+        .start();
+    let old = server.wait_for_workers(1)[0];
+    let mut slow = server.ask(&get("/large"));
+    slow.until("\r\n\r\n");
+    server.get("/").expect_text(&format!("1 {old}"));
+    server.signal(Signal::SIGHUP);
+    server.eventually("another worker serves", || {
+        server.get("/").expect(200).text() != format!("1 {old}")
+    });
+    assert!(
+        !server.log().contains("worker-id-timeout"),
+        "{}",
+        server.log()
+    );
+    assert!(
+        server.workers().contains(&old),
+        "the response is still being sent"
+    );
+    expect_unshared(&server);
+    let (rest, _) = slow.rest();
+    assert_eq!(rest.len(), 30_000_000);
+    server.eventually("it has exited", || server.workers().len() == 1);
+}
+
+#[test]
+fn a_reload_with_lazy_apps_keeps_the_ids_unique_and_the_workers_if_it_fails() {
+    for processes in [1, 2] {
+        let mut server = launch(processes).set("lazy-apps", "true").start();
+        let old = server.wait_for_workers(processes);
+        if !under_uwsgi() {
+            server
+                .site
+                .write("app.py", "raise RuntimeError('broken on purpose')\n");
+            let output = server.command(&["reload", "site", "--wait"]);
+            let text = String::from_utf8_lossy(&output.stderr).into_owned();
+            assert!(
+                !output.status.success() && text.contains("broken on purpose"),
+                "{text}"
+            );
+            assert_eq!(server.workers(), old);
+            server.get("/").expect(200);
+            server.site.write("app.py", APP);
+            server.expect_log("reload failed");
+        }
+        server.signal(Signal::SIGHUP);
+        wait_for_others(&server, &old);
+        server.get("/").expect(200);
+        expect_unshared(&server);
+    }
 }

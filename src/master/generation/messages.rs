@@ -128,6 +128,11 @@ impl Generation {
                     record.released = true;
                 }
             }
+            FromWorker::Finished => {
+                if let Some(record) = &mut self.slots[slot].record {
+                    record.finished = true;
+                }
+            }
             FromWorker::Files(files) => self.new_files.extend(files),
             FromWorker::Closed => {
                 if let Some(record) = &mut self.slots[slot].record {
