@@ -15,7 +15,8 @@
 //! * [`application`] is the trait for what answers the requests, [`io_thread::Control`] the one for the engine's owner.
 //! * [`request`] and [`response`] are what an application sees.
 //!
-//! Where a new line belongs: a limit or a timeout in [`settings`]; a variable of HTTP requests in `http_environ`; what is
+//! Where a new line belongs: a limit or a timeout in [`settings`]; how long a client is waited for in `waiting`; why a response
+//! is cut, and what the log says then, in [`loss`]; a variable of HTTP requests in `http_environ`; what is
 //! refused, and how that is logged, in `protocols` and [`refusal`]; a header that the server adds in [`response_headers`],
 //! one that the configuration adds in [`header_rules`];
 //! another protocol in `protocols`; a number on the scoreboard in [`scoreboard_rows`].
