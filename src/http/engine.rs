@@ -100,7 +100,7 @@ impl Engine {
         self.dispatch.advance(Phase::Serving);
     }
 
-    /// Accepts no more: the requests that have begun are finished, and idle connections are closed after [`IDLE_GRACE`].
+    /// Accepts no more: the requests that have begun are finished, and idle connections are closed after 100 ms.
     pub fn retire(&self) {
         self.dispatch.advance(Phase::Retiring);
         self.listeners.unwatch();

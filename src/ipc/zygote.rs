@@ -17,7 +17,7 @@ pub enum ToZygote {
         worker_id: u32,
         /// The worker's row of the scoreboard, from 1. A worker and its successor share an id but not a row.
         row: u32,
-        /// The worker waits for [`ToWorker::Serve`] before it accepts.
+        /// The worker waits for [`ToWorker::Serve`](super::ToWorker::Serve) before it accepts.
         hold: bool,
     },
     /// Redirect standard output and error to another file. Carries its descriptor.

@@ -15,7 +15,7 @@ const MOST: u64 = 1 << 20;
 /// The soft limit before [`raise_descriptors`]; 0 if it was not raised.
 static BEFORE: AtomicU64 = AtomicU64::new(0);
 
-/// Raises the soft limit of this process to its hard limit, or to [`MOST`] if that is smaller.
+/// Raises the soft limit of this process to its hard limit, or to 1,048,576 if that is smaller.
 ///
 /// # Errors
 /// Those of setrlimit(2).
