@@ -358,6 +358,44 @@ fn the_error_for_a_header_that_is_not_latin_1_names_it() {
 }
 
 #[test]
+fn the_error_for_a_header_that_is_no_string_names_it_and_its_type() {
+    if differs(
+        "The exception for a header or status of a wrong type names the header and the type.",
+    ) {
+        return;
+    }
+    for (headers, text) in [
+        (
+            "[('X-Name', b'text')]",
+            "must be a string: 'X-Name' has a value of type bytes",
+        ),
+        (
+            "[('X-Name', None)]",
+            "must be a string: 'X-Name' has a value of type NoneType",
+        ),
+        (
+            "[(b'X-Name', 'text')]",
+            "http header key must be a string, not bytes",
+        ),
+        (
+            "[('X-Name', '1', '2')]",
+            "a name and a value, not of 3 items",
+        ),
+        ("[['X-Name', '1']]", "must be defined in a tuple, not list"),
+        ("{}", "must be in a python list, not dict"),
+    ] {
+        let site = Site::of(&format!(
+            "def application(environ, start_response):\n    \
+             start_response('200 OK', {headers})\n    return [b'x']\n",
+        ));
+        let mut server = site.server().start();
+        server.get("/").expect(500);
+        server.expect_log(text);
+        server.expect_log("Traceback");
+    }
+}
+
+#[test]
 fn wsgiref_validate_finds_no_error() {
     let server = Site::with("validate").server().start();
     for request in [

@@ -217,8 +217,15 @@ fn reraise(info: &Bound<'_, PyAny>) -> PyResult<PyErr> {
 
 /// What is wrong with the arguments of `start_response`.
 enum Mistake<'py> {
-    /// An argument has the wrong type.
-    Type(&'static str),
+    /// An argument, or a part of it, has the wrong type.
+    Type(&'static str, Bound<'py, PyAny>),
+    /// The value of the header with this name is no string.
+    HeaderValue {
+        name: Bound<'py, PyAny>,
+        value: Bound<'py, PyAny>,
+    },
+    /// A header is a tuple of another length.
+    HeaderLength(usize),
     /// A status, or the name of a header, and what is wrong with it.
     Text {
         what: &'static str,
@@ -240,7 +247,17 @@ impl Mistake<'_> {
     #[cold]
     fn into_error(self) -> PyErr {
         match self {
-            Self::Type(text) => PyTypeError::new_err(text),
+            Self::Type(text, value) => {
+                PyTypeError::new_err(format!("{text}, not {}", type_name(&value)))
+            }
+            Self::HeaderValue { name, value } => PyTypeError::new_err(format!(
+                "http header value must be a string: {} has a value of type {}",
+                ascii(&name),
+                type_name(&value)
+            )),
+            Self::HeaderLength(length) => PyTypeError::new_err(format!(
+                "http header must be a tuple of a name and a value, not of {length} items"
+            )),
             Self::Text {
                 what,
                 value,
@@ -267,7 +284,7 @@ fn take_status<'py>(
 ) -> Result<(), Mistake<'py>> {
     let text = status
         .cast::<PyString>()
-        .map_err(|_| Mistake::Type("http status must be a string"))?;
+        .map_err(|_| Mistake::Type("http status must be a string", status.clone()))?;
     with_latin1(text, |bytes| response.head.start(bytes))
         .unwrap_or(Err(NOT_LATIN1))
         .map_err(|reason| Mistake::Text {
@@ -283,23 +300,22 @@ fn take_headers<'py>(
 ) -> Result<(), Mistake<'py>> {
     let list = headers
         .cast::<PyList>()
-        .map_err(|_| Mistake::Type("http headers must be in a python list"))?;
+        .map_err(|_| Mistake::Type("http headers must be in a python list", headers.clone()))?;
     for item in list.iter() {
         let pair = item
             .cast::<PyTuple>()
-            .map_err(|_| Mistake::Type("http header must be defined in a tuple"))?;
+            .map_err(|_| Mistake::Type("http header must be defined in a tuple", item.clone()))?;
         if pair.len() != 2 {
-            return Err(Mistake::Type(
-                "http header must be a tuple of a name and a value",
-            ));
+            return Err(Mistake::HeaderLength(pair.len()));
         }
         let (name, value) = (pair.get_item(0)?, pair.get_item(1)?);
         let name_text = name
             .cast::<PyString>()
-            .map_err(|_| Mistake::Type("http header key must be a string"))?;
-        let value_text = value
-            .cast::<PyString>()
-            .map_err(|_| Mistake::Type("http header value must be a string"))?;
+            .map_err(|_| Mistake::Type("http header key must be a string", name.clone()))?;
+        let value_text = value.cast::<PyString>().map_err(|_| Mistake::HeaderValue {
+            name: name.clone(),
+            value: value.clone(),
+        })?;
         with_latin1(name_text, |name| {
             with_latin1(value_text, |value| response.head.add(name, value))
         })
@@ -318,6 +334,11 @@ fn ascii(value: &Bound<'_, PyAny>) -> String {
     value
         .repr()
         .map_or_else(|_| "?".into(), |text| text.to_string())
+}
+
+fn type_name(value: &Bound<'_, PyAny>) -> String {
+    let name = value.get_type().name();
+    name.map_or_else(|_| "?".into(), |name| name.to_string())
 }
 
 /// Calls `use_it` with the string as Latin-1 bytes, which are not copied if they are ASCII; `None` if the string has other
