@@ -56,7 +56,7 @@ pub(super) fn start(
     // before there is a second process, which would stay in the cgroup
     let cgroups = Cgroups::prepare(config, &sources)?;
     cleanup.parent = detach(config)?;
-    config.logto().map_or(Ok(()), redirect_log)?;
+    redirect_log(config, config.logto())?;
     let signals = Signals::block(&READ).context("signals cannot be blocked")?;
     process::set_child_subreaper().context("vassals' workers cannot be adopted")?;
     let notify = Notify::from_environment();
@@ -108,7 +108,7 @@ pub(super) fn start(
 
 /// Opens what belongs to the user that the emperor has become: the file of `logto2`, and the loggers.
 fn open_last_log(config: &Config) -> Result<()> {
-    config.logto2().map_or(Ok(()), redirect_log)?;
+    redirect_log(config, config.logto2())?;
     let logs = [
         config.logto2(),
         config.logto(),
@@ -117,8 +117,7 @@ fn open_last_log(config: &Config) -> Result<()> {
     ];
     let log = logs.into_iter().flatten().next();
     let log = log.map(std::path::absolute).transpose()?;
-    log_thread::start(config, log.as_deref())?;
-    Ok(())
+    log_thread::start_for_emperor(config, log.as_deref())
 }
 
 fn open_stats(config: &Config) -> Result<Option<StatsSocket>> {

@@ -19,10 +19,21 @@ pub(super) struct ReloadFiles {
     touched: PollWatch,
     /// Files whose change reopens the log (`touch-logreopen`).
     logs: PollWatch,
+    /// Files whose change rotates the log (`touch-logrotate`).
+    rotations: PollWatch,
     /// Source files of the application (`py-autoreload`).
     modules: PollWatch,
     /// Files and directories that the kernel watches (`fs-reload`).
     watched: Option<ReloadWatch>,
+}
+
+/// The files whose change concerns the log.
+#[derive(Clone, Copy)]
+pub(super) struct LogFiles<'a> {
+    /// `touch-logreopen`.
+    pub(super) reopen: &'a [String],
+    /// `touch-logrotate`.
+    pub(super) rotate: &'a [String],
 }
 
 /// A change of a watched file.
@@ -30,6 +41,8 @@ pub(super) struct ReloadFiles {
 pub(super) enum FileChange {
     /// The log has to be reopened.
     Log(PathBuf),
+    /// The log has to be rotated.
+    Rotation(PathBuf),
     /// A file was touched (`touch-reload`).
     Touched(PathBuf),
     /// A source file of the application has changed (`py-autoreload`).
@@ -39,15 +52,16 @@ pub(super) enum FileChange {
 }
 
 impl ReloadFiles {
-    /// Watches the files of `touch-reload` and `touch-logreopen`, and no others.
+    /// Watches the files of `touch-reload`, `touch-logreopen` and `touch-logrotate`, and no others.
     pub(super) fn poll<'a>(
         &mut self,
         touched: impl Iterator<Item = &'a String>,
-        logs: impl Iterator<Item = &'a String>,
+        logs: LogFiles<'a>,
         now: Instant,
     ) {
         self.touched.watch(touched, now);
-        self.logs.watch(logs, now);
+        self.logs.watch(logs.reopen.iter(), now);
+        self.rotations.watch(logs.rotate.iter(), now);
     }
 
     /// Watches the paths of `fs-reload`, and no others.
@@ -97,18 +111,20 @@ impl ReloadFiles {
     /// When [`ReloadFiles::changes`] is due.
     pub(super) fn deadline(&self) -> Option<Instant> {
         let watched = self.watched.as_ref().and_then(ReloadWatch::deadline);
-        let polled = [&self.touched, &self.modules, &self.logs].map(PollWatch::deadline);
+        let polled =
+            [&self.touched, &self.modules, &self.logs, &self.rotations].map(PollWatch::deadline);
         polled.into_iter().flatten().chain(watched).min()
     }
 
     /// The changes that are due, at most one of each kind.
     pub(super) fn changes(&mut self, now: Instant) -> Vec<FileChange> {
         let log = self.logs.changed(now).map(FileChange::Log);
+        let rotation = self.rotations.changed(now).map(FileChange::Rotation);
         let touched = self.touched.changed(now).map(FileChange::Touched);
         let module = self.modules.changed(now).map(FileChange::Module);
         let watched = self.watched.as_mut().and_then(|it| it.due(now));
         let watched = watched.map(|(path, mode)| FileChange::Watched(path, mode));
-        [log, touched, module, watched]
+        [log, rotation, touched, module, watched]
             .into_iter()
             .flatten()
             .collect()

@@ -8,7 +8,6 @@ use anyhow::{Context, Result};
 use crate::config::{self, Config};
 use crate::control::socket_path;
 use crate::net::{PlaceError, SocketPermissions};
-use crate::process::redirect_log;
 use crate::sys::notify::Notify;
 use crate::sys::privileges::{self, Privileges};
 use crate::sys::process::{self, Pid};
@@ -26,7 +25,7 @@ use super::plan::Plan;
 use super::resources::Resources;
 use super::signals;
 use crate::net;
-use crate::process::log_thread;
+use crate::process::{log_thread, redirect_log};
 
 /// Makes this process the master of an instance, and returns the plan of its first generation. `None` if the instance does
 /// not have to run: its emperor waits for connections on its sockets, or stops it.
@@ -79,9 +78,7 @@ fn prepare(
     invocation: config::Invocation,
     resources: &mut Resources,
 ) -> Result<Option<(Instance, Signals, Plan)>> {
-    if let Some(log) = config.logto() {
-        redirect_log(log)?;
-    }
+    redirect_log(&config, config.logto())?;
     // they were written to the terminal already; the log file has other readers
     if [config.logto(), config.daemonize(), config.daemonize2()]
         .iter()
@@ -162,8 +159,8 @@ fn finish(
     }
     drop_privileges(instance)?;
     run_phase(Phase::AsUser, instance.config(), Some(signals))?;
+    redirect_log(instance.config(), instance.config().logto2())?;
     if let Some(log) = instance.config().logto2() {
-        redirect_log(log)?;
         let path = std::path::absolute(log)?;
         instance.resources_mut().log = Some(path);
     }
@@ -259,10 +256,8 @@ fn open_control(instance: &Instance, directory: Option<PathBuf>) -> Result<Optio
 fn detach(config: &Config, emperor: &EmperorLink) -> Result<Option<daemon::Parent>> {
     if emperor.is_vassal() {
         // a vassal stays a child of its emperor; as in uWSGI, only the log is redirected
-        return match config.daemonize().or(config.daemonize2()) {
-            Some(log) => redirect_log(log).map(|()| None),
-            None => Ok(None),
-        };
+        redirect_log(config, config.daemonize().or(config.daemonize2()))?;
+        return Ok(None);
     }
     crate::process::detach(config)
 }

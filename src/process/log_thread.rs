@@ -5,7 +5,9 @@ use std::path::Path;
 use anyhow::{Context, Result};
 
 use crate::config::Config;
-use crate::log::{self, FileEngine, Flow, LogThreadSettings};
+use crate::log::{self, Engine, FileEngine, Flow, LogThreadSettings, Logger};
+
+use super::log_files;
 
 /// Starts the log thread, if an option needs it. `file` is the log file of this process, if it has one. Returns whether
 /// loggers take the lines.
@@ -13,10 +15,28 @@ use crate::log::{self, FileEngine, Flow, LogThreadSettings};
 /// # Errors
 /// When a logger cannot be opened.
 pub(crate) fn start(config: &Config, file: Option<&Path>) -> Result<bool> {
-    if let Some(settings) = settings(config, file) {
-        log::thread::start(settings).context("the log cannot be written")?;
+    if is_needed(config) {
+        start_with(settings(config, file)?)?;
     }
     Ok(has_loggers(config))
+}
+
+/// As [`start`], for an emperor, whose vassals write to its log. They cannot be told to open it again, so that the thread
+/// also rotates the file.
+///
+/// # Errors
+/// When a logger cannot be opened.
+pub(crate) fn start_for_emperor(config: &Config, file: Option<&Path>) -> Result<()> {
+    let rotates = file.is_some()
+        && (log_files::max_size(config).is_some() || !config.touch_logrotate().is_empty());
+    if is_needed(config) || rotates {
+        start_with(settings(config, file)?)?;
+    }
+    Ok(())
+}
+
+fn start_with(settings: LogThreadSettings) -> Result<()> {
+    log::thread::start(settings).context("the log cannot be written")
 }
 
 /// Whether the log of this configuration has loggers.
@@ -26,27 +46,38 @@ fn has_loggers(config: &Config) -> bool {
         || !config.log_syslog().is_empty()
 }
 
-/// The settings of the thread; `None` if no option needs it.
-fn settings(config: &Config, file: Option<&Path>) -> Option<LogThreadSettings> {
-    let is_needed = has_loggers(config)
+/// Whether an option needs the thread.
+fn is_needed(config: &Config) -> bool {
+    has_loggers(config)
         || !config.req_logger().is_empty()
         || !config.log_req_route().is_empty()
         || !config.log_filter().is_empty()
         || !config.log_drain().is_empty()
         || !config.log_encoder().is_empty()
-        || !config.log_req_encoder().is_empty();
-    if !is_needed {
-        return None;
-    }
+        || !config.log_req_encoder().is_empty()
+}
+
+/// The settings of the thread.
+///
+/// # Errors
+/// When the owner of log files is unknown.
+fn settings(config: &Config, file: Option<&Path>) -> Result<LogThreadSettings> {
     let shorthands = config.log_socket().iter().chain(config.log_syslog());
-    Some(LogThreadSettings {
+    let loggers = config.logger().iter().chain(shorthands);
+    Ok(LogThreadSettings {
         lines: Flow {
-            loggers: config.logger().iter().chain(shorthands).cloned().collect(),
+            loggers: loggers
+                .map(|logger| with_rotation(logger, config))
+                .collect(),
             routes: config.log_route().to_vec(),
             encoders: config.log_encoder().to_vec(),
         },
         requests: Flow {
-            loggers: config.req_logger().to_vec(),
+            loggers: config
+                .req_logger()
+                .iter()
+                .map(|logger| with_rotation(logger, config))
+                .collect(),
             routes: config.log_req_route().to_vec(),
             encoders: config.log_req_encoder().to_vec(),
         },
@@ -54,16 +85,29 @@ fn settings(config: &Config, file: Option<&Path>) -> Option<LogThreadSettings> {
         drains: config.log_drain().to_vec(),
         default_file: file.map(|path| FileEngine {
             path: path.to_owned(),
-            ..FileEngine::default()
+            max_size: log_files::max_size(config),
+            backup: Some(log_files::backup(config)),
         }),
+        ownership: log_files::ownership(config)?,
         stream: config.log_master_stream(),
         packet_size: config.rsyslog_packet_size() as usize,
         split_messages: config.rsyslog_split_messages(),
-        ..LogThreadSettings::default()
     })
+}
+
+/// A logger; one of a file that says nothing about its rotation gets that of the instance.
+fn with_rotation(logger: &Logger, config: &Config) -> Logger {
+    let mut logger = logger.clone();
+    if let Engine::File(file) = &mut logger.engine {
+        file.max_size = file.max_size.or_else(|| log_files::max_size(config));
+        file.backup
+            .get_or_insert_with(|| log_files::backup_of_others(config));
+    }
+    logger
 }
 
 /// Whether two configurations need different log threads.
 pub(crate) fn differs(one: &Config, other: &Config) -> bool {
-    settings(one, None) != settings(other, None)
+    let settings = |config| settings(config, None).ok();
+    is_needed(one) != is_needed(other) || (is_needed(one) && settings(one) != settings(other))
 }

@@ -3,6 +3,7 @@
 mod cgroup_options;
 mod detach;
 pub(crate) mod interpreter;
+pub(crate) mod log_files;
 pub(crate) mod log_thread;
 pub(crate) mod pidfile;
 mod pidfiles;
@@ -10,6 +11,7 @@ pub(crate) mod running_instance;
 mod vassal_environment;
 
 pub(crate) use cgroup_options::cgroup_limits;
-pub(crate) use detach::{detach, redirect_log};
+pub(crate) use detach::detach;
+pub(crate) use log_files::redirect as redirect_log;
 pub(crate) use pidfiles::Pidfiles;
 pub(crate) use vassal_environment::{AddressRule, OnDemand, VassalEnvironment};

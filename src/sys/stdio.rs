@@ -102,6 +102,13 @@ fn is_pipe() -> bool {
     pipe
 }
 
+/// The size of the file at descriptor 2; `None` if it is no regular file.
+pub fn stderr_size() -> Option<u64> {
+    let stat = nix::sys::stat::fstat(io::stderr()).ok()?;
+    let is_file = stat.st_mode & libc::S_IFMT == libc::S_IFREG;
+    is_file.then(|| stat.st_size.unsigned_abs())
+}
+
 /// The device and inode of descriptor 2.
 pub fn stderr_identity() -> Option<(u64, u64)> {
     let stat = nix::sys::stat::fstat(io::stderr()).ok()?;

@@ -37,6 +37,7 @@ mod life;
 mod limits;
 mod load;
 mod loading;
+mod log_rotation;
 mod loggers;
 mod migration;
 mod on_demand;

@@ -127,7 +127,6 @@ pub(crate) static ABSENT: &[Row] = &[
     Row::absent(&[
         "touch-mules-reload", "touch-spoolers-reload", "touch-signal", "fs-signal",
     ], Value, "mules, spoolers and uWSGI signals are not supported; touch-reload and fs-reload reload the instance"),
-    Row::absent(&["touch-logrotate"], Value, "let logrotate rename the log, and reopen it with touch-logreopen"),
     Row::absent(&["propagate-touch"], Nothing, "set touch-reload with this file in each vassal"),
     Row::absent(&["ignore-script-name", "vhost", "vhost-host"], Nothing, "use mount, or one instance per site"),
     Row::absent(&[
@@ -171,12 +170,8 @@ pub(crate) static ABSENT: &[Row] = &[
         "async", "loop", "asyncio", "coroae", "goroutines", "gevent", "tornado", "ugreen-stacksize",
     ], Value, "requests are served by threads: use threads"),
     Row::absent(&["logformat-strftime", "log-format-strftime"], Nothing, "use %(ltime), %(ctime) or %(time) in log-format; remove this option"),
-    Row::absent(&["logfile-chown"], Nothing, "create the log file with its owner and permissions before the start"),
-    Row::absent(&["logfile-chmod"], Value, "create the log file with its owner and permissions before the start"),
     Row::absent(&["log-alarm"], Value, "metrics and alarms are not supported; remove this option"),
     Row::absent(&["log-zeromq"], Value, "use logger = pipe:COMMAND with a program that forwards the lines"),
-    Row::absent(&["log-truncate"], Nothing, "use logrotate with copytruncate"),
-    Row::absent(&["log-maxsize", "log-backupname"], Value, "use logrotate, and reopen the log with touch-logreopen"),
     Row::absent(&["log-prefix"], Maybe, "every line names the process that writes it"),
     Row::absent(&[
         "route", "route-host", "route-uri", "route-qs", "route-remote-addr", "route-user-agent", "route-remote-user", "route-referer",

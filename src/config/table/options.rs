@@ -23,7 +23,7 @@ use crate::config::values::kinds::{
 };
 use crate::config::values::limit::{CpuLimit, MemoryLimit, TasksLimit};
 use crate::config::values::logging::{
-    EncoderText, LoggerText, Regex, RouteText, SocketText, SyslogText,
+    EncoderText, FileMode, FileOwnerText, LoggerText, Regex, RouteText, SocketText, SyslogText,
 };
 use crate::config::values::schedule::{Cron, Cron2, UniqueCron};
 use crate::config::values::setting::{Many, Maybe, One, Setting};
@@ -360,6 +360,20 @@ options! {
             "Reopens the log file at each reload.";
         touch_logreopen "touch-logreopen": Many<Path>,
             "Reopens the log file (logto, logto2, daemonize) when this file is touched, created or removed; for logrotate.";
+        touch_logrotate "touch-logrotate": Many<Path>,
+            "Rotates the log file, and the files of loggers, when this file is touched, created or removed.";
+        log_maxsize "log-maxsize": Maybe<Bytes>,
+            "Size at which the log file (logto, logto2, daemonize), and a file of a logger, is rotated, in bytes.";
+        log_backupname "log-backupname": Maybe<Path>,
+            "Name that the full log file gets; a former file of this name is lost. Default: the name of the log and the time, in seconds since 1970.";
+        log_backups "log-backups": Maybe<Count>,
+            "Keeps this number of full log files as FILE.1 (the newest), FILE.2 and so on.";
+        log_truncate "log-truncate": One<Switch>,
+            "Empties the log file at the start.";
+        logfile_chown "logfile-chown": Maybe<FileOwnerText>,
+            "Owner of log files; without a value the user and group of the instance.";
+        logfile_chmod "logfile-chmod": Maybe<FileMode>,
+            "Permissions of log files; default: 640, less the umask.";
         logger "logger": Many<LoggerText>,
             "Where the log goes: stdio, fd:N, file:PATH, socket:ADDRESS, syslog, rsyslog:ADDRESS, pipe:COMMAND or systemd (docs/logging.md). A logger with a name gets the lines of its routes only.";
         req_logger "req-logger" ["logger-req"]: Many<LoggerText>,

@@ -6,8 +6,9 @@ use crate::log::{
 };
 use crate::sys::log_file::Backup;
 
+use super::choice::{Owner, owner};
 use super::setting::{Parsed, Takes, Value};
-use super::text::{before_comment, comment_remark};
+use super::text::{before_comment, comment_remark, switch, without_comment};
 
 /// The name of the program in syslog messages, as uWSGI's.
 const IDENTITY: &str = "uwsgi";
@@ -89,6 +90,53 @@ borrowed!(
     /// A regular expression.
     Regex: Pattern, "REGEX", Takes::Value, pattern
 );
+
+borrowed!(
+    /// The owner of log files.
+    FileOwnerText: FileOwner, "USER:GROUP", Takes::Maybe, file_owner
+);
+
+/// The permissions of a file, in octal.
+pub(crate) struct FileMode;
+
+impl Value for FileMode {
+    type Stored = u32;
+    type Ref<'a> = u32;
+    const ARG: &'static str = "OCTAL";
+
+    fn parse(text: &str) -> Parsed<u32> {
+        let (value, remark) = without_comment(text);
+        let mode = u32::from_str_radix(value, 8).ok();
+        match mode.filter(|mode| *mode <= 0o777) {
+            Some(mode) => Ok((mode, remark)),
+            None => Err(Fault::new("the value is no permissions in octal")
+                .hint("write three octal digits, such as 640")),
+        }
+    }
+
+    fn get(stored: &u32) -> u32 {
+        *stored
+    }
+}
+
+/// The owner of log files (`logfile-chown`).
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub(crate) enum FileOwner {
+    /// That of their creation.
+    Unchanged,
+    /// The user and group of the instance (`uid`, `gid`).
+    OfInstance,
+    /// This user and group.
+    Named(Owner),
+}
+
+fn file_owner(text: &str) -> Result<FileOwner, Fault> {
+    match switch(text) {
+        Ok((true, _)) => Ok(FileOwner::OfInstance),
+        Ok((false, _)) => Ok(FileOwner::Unchanged),
+        Err(_) => owner(text).map(|(owner, _)| FileOwner::Named(owner)),
+    }
+}
 
 /// An encoder: `ENGINE[:NAME] [ARGUMENT]`.
 pub(crate) struct EncoderText;

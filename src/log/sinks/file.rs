@@ -159,4 +159,10 @@ impl Sink for FileSink {
         self.torn = false;
         Ok(())
     }
+
+    fn rotate(&mut self) {
+        self.write_out();
+        self.retry_at = None;
+        self.move_away();
+    }
 }

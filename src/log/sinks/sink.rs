@@ -23,6 +23,9 @@ pub(in crate::log) trait Sink: Send {
     fn reopen(&mut self) -> io::Result<()> {
         Ok(())
     }
+
+    /// Rotates the file, whatever its size.
+    fn rotate(&mut self) {}
 }
 
 /// Counts what a sink drops, and reports it: the first time at once, the number when the sink works again.

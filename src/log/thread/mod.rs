@@ -52,6 +52,7 @@ const MAX_PANICS: usize = 10;
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 enum Command {
     Reopen,
+    Rotate,
     Finish,
 }
 
@@ -122,6 +123,11 @@ pub(crate) fn reopen() {
     command(Command::Reopen);
 }
 
+/// Rotates all log files.
+pub(crate) fn rotate() {
+    command(Command::Rotate);
+}
+
 /// A descriptor for the output of processes that outlive this one.
 ///
 /// # Errors
@@ -188,6 +194,7 @@ impl Reader {
             while let Ok(command) = self.commands.try_recv() {
                 match command {
                     Command::Reopen => self.pipeline.reopen(),
+                    Command::Rotate => self.pipeline.rotate(),
                     Command::Finish => last = true,
                 }
             }

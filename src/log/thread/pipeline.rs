@@ -98,6 +98,11 @@ impl Pipeline {
             }
         }
     }
+
+    /// Rotates the files.
+    pub(super) fn rotate(&mut self) {
+        self.sinks.iter_mut().for_each(|sink| sink.rotate());
+    }
 }
 
 impl Opened {

@@ -9,7 +9,9 @@ use crate::sys::poll;
 
 use super::event_source::{Descriptor, EventSource, Token};
 use super::master::{Master, Phase};
-use super::{control, emperor, fifo, files, generations, idle, reload, services, signals, startup};
+use super::{
+    control, emperor, fifo, files, generations, idle, log, reload, services, signals, startup,
+};
 
 /// The event sources, served in this order. Messages of workers and zygotes come first and signals last, so that the
 /// messages of a process are read before its exit is reaped (SIGCHLD). The control socket comes after the sources that
@@ -21,6 +23,7 @@ const SOURCES: &[&dyn EventSource] = &[
     &startup::Source,
     &reload::Completion,
     &files::Source,
+    &log::Source,
     &idle::Source,
     &reload::Requests,
     &services::Source,

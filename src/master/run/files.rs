@@ -53,6 +53,10 @@ impl Master {
                     tracing::info!("{} was touched: reopening the log", path.display());
                     self.reopen_log();
                 }
+                FileChange::Rotation(path) => {
+                    tracing::info!("{} was touched: rotating the log", path.display());
+                    self.rotate_log(now);
+                }
                 FileChange::Touched(path) => {
                     tracing::info!("{} was touched: reloading", path.display());
                     self.reloads.request(ReloadMode::Graceful);

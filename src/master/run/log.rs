@@ -1,37 +1,119 @@
-//! Reopening of the log file after it was renamed: in the master, the zygotes and the workers.
+//! Event source: the log file of the instance, which is rotated by its size, and opened again after it was renamed.
+//!
+//! Without loggers every process writes to the file. After a rotation the master passes the new file to the zygotes and the
+//! workers; until then they write to the full one, so that no line is lost. With loggers the log thread owns the files.
 
 use std::os::fd::AsFd;
+use std::path::Path;
+use std::time::{Duration, Instant, SystemTime, UNIX_EPOCH};
 
 use crate::log;
+use crate::process::log_files;
 use crate::sys::stdio;
 
+use super::event_source::EventSource;
 use super::master::Master;
 
+/// Time between two checks of the size, as in uWSGI.
+const INTERVAL: Duration = Duration::from_secs(1);
+/// Wait after a failed rotation.
+const RETRY: Duration = Duration::from_secs(60);
+
+pub(super) struct Source;
+
+impl EventSource for Source {
+    fn deadline(&self, master: &Master, _now: Instant) -> Option<Instant> {
+        master.max_log_size().map(|_| master.log_check)
+    }
+
+    fn tick(&self, master: &mut Master, now: Instant) {
+        if let Some(max) = master.max_log_size()
+            && now >= master.log_check
+        {
+            master.log_check = now + INTERVAL;
+            if stdio::stderr_size().is_some_and(|size| size > max) {
+                master.rotate_log(now);
+            }
+        }
+    }
+}
+
 impl Master {
-    /// Reopens the log file; on an error the log stays where it is.
+    /// The size at which this master rotates the log; `None` if it does not.
+    fn max_log_size(&self) -> Option<u64> {
+        let max = log_files::max_size(self.instance.config())?;
+        (self.instance.resources().log.is_some() && !log::thread::is_running()).then_some(max)
+    }
+
+    /// Moves the log file out of the way, and opens a new one.
+    pub(super) fn rotate_log(&mut self, now: Instant) {
+        if log::thread::is_running() {
+            return log::thread::rotate();
+        }
+        let Some(path) = self.instance.resources().log.clone() else {
+            return self.warn_without_file("rotated");
+        };
+        let size = stdio::stderr_size().unwrap_or_default();
+        let since = SystemTime::now().duration_since(UNIX_EPOCH);
+        let seconds = since.map_or(0, |since| since.as_secs());
+        let backup = log_files::backup(self.instance.config());
+        match backup.take(&path, seconds) {
+            Ok(backup) => {
+                self.open_log(&path);
+                tracing::info!(
+                    "the log {} had {size} bytes and was moved to {}",
+                    path.display(),
+                    backup.display()
+                );
+            }
+            Err(error) => {
+                self.log_check = now + RETRY;
+                tracing::error!(
+                    "the log {} has {size} bytes and cannot be rotated: {error}",
+                    path.display()
+                );
+            }
+        }
+    }
+
+    /// Opens the log file again, after another program has renamed it.
     pub(super) fn reopen_log(&mut self) {
         if log::thread::is_running() {
             log::thread::reopen();
             return tracing::info!("the log files were reopened");
         }
-        let Some(path) = &self.instance.resources().log else {
-            return tracing::warn!(
-                "the log cannot be reopened: it is not a file of this instance (logto, logto2, daemonize)"
-            );
+        let Some(path) = self.instance.resources().log.clone() else {
+            return self.warn_without_file("reopened");
         };
-        let shown = path.display();
-        let opened = stdio::open_log(path).and_then(|log| {
+        if self.open_log(&path) {
+            tracing::info!("the log {} was reopened", path.display());
+        }
+    }
+
+    fn warn_without_file(&self, what: &str) {
+        tracing::warn!(
+            "the log cannot be {what}: it is not a file of this instance (logto, logto2, daemonize)"
+        );
+    }
+
+    /// Opens the log file for all processes of the instance; on an error the log stays where it is.
+    fn open_log(&self, path: &Path) -> bool {
+        let opened = log_files::ownership(self.instance.config()).and_then(|ownership| {
+            let log = ownership.open(path)?;
             stdio::write_output_to(&log)?;
             Ok(log)
         });
         match opened {
             Ok(log) => {
-                tracing::info!("the log {shown} was reopened");
                 for generation in &self.generations {
                     generation.redirect_log(log.as_fd());
                 }
+                true
             }
-            Err(error) => tracing::error!("the log {shown} cannot be reopened: {error}"),
+            Err(error) => {
+                tracing::error!("the log {} cannot be opened: {error:#}", path.display());
+                false
+            }
         }
     }
 }

@@ -12,7 +12,7 @@ use crate::master::hand_over::HandOver;
 use crate::master::idle::IdleTimer;
 use crate::master::instance::Instance;
 use crate::master::plan::Plan;
-use crate::master::reload_files::ReloadFiles;
+use crate::master::reload_files::{LogFiles, ReloadFiles};
 use crate::master::reloads::Reloads;
 use crate::master::role::GenerationRole;
 use crate::master::scale;
@@ -39,6 +39,8 @@ pub(in crate::master) struct Master {
     pub(super) ready_since: Option<Instant>,
     /// The failure logged last; its traceback is not repeated.
     pub(super) last_failure: Option<LoadFailure>,
+    /// When the size of the log file is checked next (`log-maxsize`).
+    pub(super) log_check: Instant,
     /// Requests forwarded by the emperor that wait for their answer.
     pub(super) forwarded: Vec<ForwardedRequest>,
 }
@@ -89,6 +91,7 @@ impl Master {
             services,
             ready_since: None,
             last_failure: None,
+            log_check: Instant::now(),
             forwarded: Vec::new(),
         }
     }
@@ -124,7 +127,11 @@ impl Master {
 
     /// Starts to watch the files of the running configuration, and no others.
     pub(super) fn watch_files(&mut self, now: Instant) {
-        let logs = self.instance.config().touch_logreopen().iter();
+        let config = self.instance.config();
+        let logs = LogFiles {
+            reopen: config.touch_logreopen(),
+            rotate: config.touch_logrotate(),
+        };
         self.files.poll(self.instance.touched_files(), logs, now);
         self.files.watch(&self.instance.watched_paths());
     }
