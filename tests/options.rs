@@ -688,3 +688,35 @@ fn a_fallback_replaces_a_configuration_that_is_invalid_or_fails_to_start() {
     );
     assert_eq!(output.status.code(), Some(1));
 }
+
+#[test]
+fn every_option_of_the_page_about_limits_exists() {
+    let page =
+        std::fs::read_to_string(Path::new(env!("CARGO_MANIFEST_DIR")).join("docs/limits.md"));
+    let page = page.unwrap();
+    let options = text(
+        &ruwsgi(Path::new("."), &["options-page"])
+            .output()
+            .unwrap()
+            .stdout,
+    );
+    let rows = page.lines().filter(|line| line.starts_with("| "));
+    let cells = rows.filter_map(|row| row.split('|').nth(3));
+    let names: Vec<&str> = cells
+        .filter_map(|cell| cell.trim().strip_prefix('`')?.strip_suffix('`'))
+        .collect();
+    assert!(names.len() > 15, "{names:?}");
+    for name in &names {
+        let heading = format!("\n### {name}\n");
+        assert!(options.contains(&heading), "{name} is no option");
+    }
+    for name in [
+        "limit-connections",
+        "limit-buffers",
+        "limit-spool",
+        "limit-headers",
+        "max-fd",
+    ] {
+        assert!(names.contains(&name), "{name} is missing");
+    }
+}

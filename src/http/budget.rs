@@ -2,6 +2,8 @@
 
 use std::sync::atomic::{AtomicU64, AtomicUsize, Ordering::Relaxed};
 
+use crate::sys::clock::monotonic_micros;
+
 /// Bytes that wait in memory (`limit-buffers`).
 pub static MEMORY: Budget = Budget::new(128 << 20);
 /// Bytes in temporary files (`limit-spool`).
@@ -13,6 +15,8 @@ pub struct Budget {
     limit: AtomicU64,
     /// Number of holders.
     holders: AtomicUsize,
+    /// Time of the next log line about the limit, microseconds.
+    next_log: AtomicU64,
 }
 
 impl Budget {
@@ -21,6 +25,7 @@ impl Budget {
             used: AtomicU64::new(0),
             limit: AtomicU64::new(limit),
             holders: AtomicUsize::new(0),
+            next_log: AtomicU64::new(0),
         }
     }
 
@@ -38,6 +43,16 @@ impl Budget {
     /// The largest share of a single holder: it gets at most as much as it leaves free.
     pub fn largest_share(&self) -> u64 {
         self.limit() / 2
+    }
+
+    /// Whether a log line about the limit is due: the first at once, then one in ten seconds.
+    pub fn is_log_due(&self) -> bool {
+        let now = monotonic_micros();
+        let due = now >= self.next_log.load(Relaxed);
+        if due {
+            self.next_log.store(now + 10_000_000, Relaxed);
+        }
+        due
     }
 
     /// Number of parts that are not empty: for files, that of their descriptors.

@@ -14,8 +14,6 @@ pub enum Loss {
     Blocked,
     /// The client took nothing of the write queue for `client-send-timeout`.
     Stalled,
-    /// The response could not be stored until the client takes it.
-    NotStored,
     /// A file ended before its announced length, or could not be read.
     FileEnded,
     /// The worker had too many waiting connections.
@@ -46,7 +44,6 @@ impl Loss {
             Self::ClientGone | Self::Replaced | Self::Crowded => return None,
             Self::Blocked => silent(timeouts.socket, "socket-timeout"),
             Self::Stalled => silent(timeouts.send, "client-send-timeout"),
-            Self::NotStored => "it could not be stored until the client takes it".into(),
             Self::FileEnded => "its file ended early, or could not be read".into(),
         })
     }
@@ -57,7 +54,6 @@ impl Loss {
             Self::ClientGone => " cut: the client disconnected",
             Self::Blocked => " cut: the client took nothing (socket-timeout)",
             Self::Stalled => " cut: the client took nothing (client-send-timeout)",
-            Self::NotStored => " cut: it could not be stored",
             Self::FileEnded => " cut: its file ended early",
             Self::Crowded => " cut: too many waiting connections (limit-connections)",
             Self::Replaced => "",

@@ -1,7 +1,7 @@
 //! Writes response bytes: to the socket as long as the client takes them, then to a queue.
 
 use std::fs::File;
-use std::io::{self, IoSlice};
+use std::io::IoSlice;
 use std::os::fd::RawFd;
 use std::time::{Duration, Instant};
 
@@ -128,23 +128,10 @@ impl ResponseWriter {
             self.sent += sent as u64;
         }
         if sent < self.buffer.len() + take + tail.len() && self.loss.is_none() {
-            let queued = self.queue_rest((block, take), tail, sent, last);
-            self.note_storage(queued);
+            self.queue_rest((block, take), tail, sent, last);
         }
         self.buffer.clear();
         self.wait_for_room(lock)
-    }
-
-    /// Ends the response if its bytes could not be queued.
-    #[inline]
-    fn note_storage(&mut self, queued: io::Result<()>) {
-        if let Err(error) = queued {
-            tracing::error!(
-                "cannot store a response in {} until its client takes it: {error}; its connection is reset",
-                std::env::temp_dir().display()
-            );
-            self.lose(Loss::NotStored);
-        }
     }
 
     /// Queues what follows the first `sent` bytes of the buffer, of `take` bytes of a block, and of `tail`.
@@ -154,20 +141,19 @@ impl ResponseWriter {
         tail: &[u8],
         sent: usize,
         last: bool,
-    ) -> io::Result<()> {
+    ) {
         let head = self.buffer.len();
         if sent < head {
-            self.queue.push(&self.buffer[sent..])?;
+            self.queue.push(&self.buffer[sent..]);
         }
         let from = sent.saturating_sub(head).min(take);
         if from < take {
-            self.queue.push_block(block, from, take, last)?;
+            self.queue.push_block(block, from, take, last);
         }
         let tail_sent = sent.saturating_sub(head + take);
         if tail_sent < tail.len() {
-            self.queue.push(&tail[tail_sent..])?;
+            self.queue.push(&tail[tail_sent..]);
         }
-        Ok(())
     }
 
     /// Queues the bytes `offset..end` of a file behind the buffer, and sends both.
@@ -179,8 +165,7 @@ impl ResponseWriter {
         end: u64,
     ) -> Result<(), PeerGone> {
         if !self.buffer.is_empty() {
-            let queued = self.queue.push(&self.buffer);
-            self.note_storage(queued);
+            self.queue.push(&self.buffer);
             self.buffer.clear();
         }
         self.queue.push_file(file, offset, end);
@@ -216,8 +201,7 @@ impl ResponseWriter {
             self.sent += sent as u64;
         }
         if sent < self.buffer.len() && self.loss.is_none() {
-            let queued = self.queue.push(&self.buffer[sent..]);
-            self.note_storage(queued);
+            self.queue.push(&self.buffer[sent..]);
         }
         self.buffer.clear();
         let flow = match self.loss {

@@ -10,6 +10,7 @@ use std::os::fd::{AsRawFd, RawFd};
 
 use bytes::{Buf, Bytes, BytesMut};
 
+use super::budget::{self, Share};
 use super::loss::Loss;
 use crate::sys::stream;
 
@@ -79,13 +80,26 @@ impl Block for Bytes {
 }
 
 /// A queue of response bytes.
-#[derive(Default)]
 pub struct WriteQueue {
     chunks: VecDeque<Chunk>,
-    memory: u64,
-    spooled: u64,
+    in_memory: Share,
+    in_files: Share,
+    /// There is no room for a file: the application waits until everything is sent.
+    waits: bool,
     /// Bytes of the response that were sent.
     sent: u64,
+}
+
+impl Default for WriteQueue {
+    fn default() -> Self {
+        Self {
+            chunks: VecDeque::new(),
+            in_memory: Share::of(&budget::MEMORY),
+            in_files: Share::of(&budget::FILES),
+            waits: false,
+            sent: 0,
+        }
+    }
 }
 
 impl WriteQueue {
@@ -109,45 +123,38 @@ impl WriteQueue {
 
     /// Whether so much waits that the application has to wait, too.
     pub fn is_full(&self) -> bool {
-        self.spooled > FILE
+        self.waits || self.in_files.bytes() > FILE
     }
 
-    /// Queues a copy of `bytes`.
-    ///
-    /// # Errors
-    /// Those of creating and writing a file.
-    pub fn push(&mut self, bytes: &[u8]) -> io::Result<()> {
-        if self.memory + bytes.len() as u64 > MEMORY {
-            return self.spool(bytes);
+    /// Queues a copy of `bytes`: in memory, or in a file if there is room.
+    pub fn push(&mut self, bytes: &[u8]) {
+        if self.goes_to_file(bytes.len()) {
+            match self.spool(bytes) {
+                Ok(()) => return,
+                Err(error) => self.wait_instead(&error),
+            }
         }
-        self.memory += bytes.len() as u64;
+        self.in_memory.add(bytes.len() as u64);
         match self.chunks.back_mut() {
             Some(Chunk::Copied(chunk)) => chunk.extend_from_slice(bytes),
             _ => self.chunks.push_back(Chunk::Copied(bytes.into())),
         }
-        Ok(())
     }
 
     /// Queues `block[from..to]`. The `last` block of a response is kept in memory whatever its size, because the
     /// application holds it already.
-    ///
-    /// # Errors
-    /// Those of creating and writing a file.
-    pub fn push_block<B: Block + ?Sized>(
-        &mut self,
-        block: &B,
-        from: usize,
-        to: usize,
-        last: bool,
-    ) -> io::Result<()> {
+    pub fn push_block<B: Block + ?Sized>(&mut self, block: &B, from: usize, to: usize, last: bool) {
         let len = to - from;
-        if len < COPIED || (!last && self.memory + len as u64 > MEMORY) {
+        let to_file = match last {
+            true => budget::MEMORY.is_beyond(2),
+            false => self.goes_to_file(len),
+        };
+        if len < COPIED || to_file {
             return self.push(&block.bytes()[from..to]);
         }
-        self.memory += len as u64;
+        self.in_memory.add(len as u64);
         self.chunks
             .push_back(Chunk::Shared(block.share().slice(from..to)));
-        Ok(())
     }
 
     /// Queues the bytes `offset..end` of a file.
@@ -157,10 +164,17 @@ impl WriteQueue {
 
     /// Appends a copy of `bytes` to a file.
     fn spool(&mut self, bytes: &[u8]) -> io::Result<()> {
-        self.spooled += bytes.len() as u64;
+        let len = bytes.len() as u64;
+        if !budget::FILES.admits(self.in_files.bytes(), len) {
+            return Err(io::Error::new(
+                io::ErrorKind::StorageFull,
+                "limit-spool is reached",
+            ));
+        }
         if let Some(Chunk::Spool { file, end, .. }) = self.chunks.back_mut() {
             file.write_all(bytes)?;
-            *end += bytes.len() as u64;
+            *end += len;
+            self.in_files.add(len);
             return Ok(());
         }
         let mut file = tempfile::tempfile()?;
@@ -168,9 +182,27 @@ impl WriteQueue {
         self.chunks.push_back(Chunk::Spool {
             file,
             offset: 0,
-            end: bytes.len() as u64,
+            end: len,
         });
+        self.in_files.add(len);
         Ok(())
+    }
+
+    /// Whether `len` more bytes go to a file: much of the memory of this response, or of all, is in use.
+    fn goes_to_file(&self, len: usize) -> bool {
+        self.in_memory.bytes() + len as u64 > MEMORY || budget::MEMORY.is_beyond(2)
+    }
+
+    /// Makes the application wait for its client, because bytes cannot be stored in a file.
+    #[cold]
+    fn wait_instead(&mut self, error: &io::Error) {
+        self.waits = true;
+        if budget::FILES.is_log_due() {
+            tracing::warn!(
+                "responses that their clients are slow to take cannot be stored in {}: {error}; the application waits for such clients (limit-spool, TMPDIR)",
+                std::env::temp_dir().display()
+            );
+        }
     }
 
     /// Sends as much as the client takes.
@@ -179,8 +211,9 @@ impl WriteQueue {
             let sent = &mut self.sent;
             let flow = match self.chunks.front_mut() {
                 None => {
-                    self.memory = 0;
-                    self.spooled = 0;
+                    self.in_memory.set(0);
+                    self.in_files.set(0);
+                    self.waits = false;
                     return Flow::Done;
                 }
                 Some(Chunk::Copied(bytes)) => send_bytes(fd, bytes, sent),

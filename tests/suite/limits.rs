@@ -322,3 +322,31 @@ fn heads_and_small_bodies_that_are_not_complete_take_limited_memory() {
     let after = resident();
     assert!(after < before + 12 * 1024, "{before} KiB, then {after} KiB");
 }
+
+/// Application: 8 MiB in blocks; `/` is `hello`.
+const LARGE: &str = "\
+def application(environ, start_response):
+    start_response('200 OK', [('Content-Type', 'text/plain')])
+    if environ['PATH_INFO'] == '/':
+        return [b'hello']
+    return (b'x' * 65536 for _ in range(128))
+";
+
+#[test]
+fn a_response_without_room_for_a_file_waits_for_its_client() {
+    if under_uwsgi() {
+        return;
+    }
+    let server = Site::of(LARGE)
+        .server()
+        .set("http-socket", format!("127.0.0.1:{}", free_port()))
+        .set("limit-spool", MIB)
+        .set("socket-timeout", 60)
+        .start();
+    let mut slow = server.http();
+    slow.put("GET /large HTTP/1.0\r\n\r\n");
+    server.wait_for_log("limit-spool is reached");
+    let (bytes, _) = slow.connection.rest();
+    assert!(bytes.len() > 8 * MIB);
+    server.http().get("/").expect_text("hello");
+}
