@@ -154,9 +154,9 @@ fn reload_with_wait_reports_the_result() {
     server.expect_log("reload failed");
     // the same for an invalid configuration
     let ini = site.read("site.ini");
-    site.write("site.ini", &(ini.clone() + "processes = many\n"));
+    site.write("site.ini", &(ini.clone() + "processes = -1\n"));
     let output = failure_output(server.command(&["reload", "site", "--wait", "--json"]));
-    assert!(output.contains("processes = many"), "{output}");
+    assert!(output.contains("processes = -1"), "{output}");
     site.write("site.ini", &ini);
     write_generation(&site, 11, false);
     success_output(server.command(&["reload", "the.pid", "--wait"]));

@@ -90,13 +90,13 @@ fn a_broken_edit_keeps_the_old_application_and_is_reported() {
     let mut emperor = Emperor::over(&site);
     add_vassal(&site, "a", "old");
     emperor.expect_text("a", "old");
-    site.write("vassals/a.ini", &(ini(&site, "a") + "processes = many\n"));
+    site.write("vassals/a.ini", &(ini(&site, "a") + "processes = -1\n"));
     emperor
         .server
         .expect_log("the previous generation continues");
     let (state, reason) = emperor.state("a");
     assert_eq!(state, "ready");
-    assert!(reason.contains("processes = many"), "{reason}");
+    assert!(reason.contains("processes = -1"), "{reason}");
     emperor.expect_text("a", "old");
     add_vassal(&site, "a", "new");
     emperor.expect_text("a", "new");
@@ -144,7 +144,7 @@ fn a_failing_vassal_affects_no_other_and_is_retried_at_once_after_an_edit() {
     }
     let site = site();
     add_vassal(&site, "good", "good");
-    site.write("vassals/bad.ini", "[uwsgi]\nprocesses = many\n");
+    site.write("vassals/bad.ini", "[uwsgi]\nprocesses = -1\n");
     site.write("raises.py", "raise RuntimeError('my own words')\n");
     site.write("vassals/raises.ini", &ini(&site, "raises"));
     let mut emperor = Emperor::with(
@@ -163,7 +163,7 @@ fn a_failing_vassal_affects_no_other_and_is_retried_at_once_after_an_edit() {
             .iter()
             .all(|name| emperor.state(name).0 == "backing off")
     });
-    assert!(emperor.state("bad").1.contains("processes = many"));
+    assert!(emperor.state("bad").1.contains("processes = -1"));
     assert!(
         emperor.state("raises").1.contains("my own words"),
         "{:?}",
@@ -665,7 +665,7 @@ fn the_statistics_have_the_format_of_uwsgi() {
     }
     let site = site();
     add_vassal(&site, "a", "one");
-    site.write("vassals/bad.ini", "[uwsgi]\nprocesses = many\n");
+    site.write("vassals/bad.ini", "[uwsgi]\nprocesses = -1\n");
     let at = site.at("stats.sock");
     let options = ["--emperor-stats", &at, "--emperor-throttle", "600000"];
     let mut emperor = Emperor::with(&site, &options);

@@ -62,7 +62,7 @@ fn populate(site: &Site, extent: &Extent) {
         with(name, "crashes") + "lazy-apps = true\n"
     });
     add_vassals(site, "malformed", extent.faulty, |_| {
-        "[uwsgi]\nprocesses = many\n".to_owned()
+        "[uwsgi]\nprocesses = -1\n".to_owned()
     });
     for number in 0..extent.faulty {
         let name = format!("linked{number}");
