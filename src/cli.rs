@@ -1,8 +1,9 @@
 //! The command line: verbs, help, and otherwise the start of a server.
 
+use std::path::Path;
 use std::process::ExitCode;
 
-use clap::error::ErrorKind;
+use clap::error::{ContextKind, ContextValue, ErrorKind};
 use clap::{Arg, ArgAction, Command};
 
 use crate::config::{self, Invocation};
@@ -53,7 +54,8 @@ fn base_command() -> Command {
         .about("An application server for Python that speaks uWSGI's configuration and protocol.")
         .override_usage(
             "ruwsgi [OPTIONS] [FILE.ini]
-       ruwsgi check [--json] FILE...
+       ruwsgi check [--strict] [--json] FILE...
+       ruwsgi check [--strict] [--json] --emperor DIR
        ruwsgi show-config [--origin] [OPTIONS] [FILE.ini]
        ruwsgi migrate [--from gunicorn|supervisor] FILE|COMMAND
        ruwsgi VERB --help",
@@ -62,12 +64,15 @@ fn base_command() -> Command {
         .disable_help_subcommand(true)
         .subcommand(
             Command::new("check")
-                .about("Check configuration files and report all errors.")
+                .about("Check configuration files without starting anything; the exit status is 1 if a site would not start or not serve.")
                 .arg(Arg::new("json").long("json").action(ArgAction::SetTrue).help("Print the findings as JSON."))
+                .arg(Arg::new("strict").long("strict").action(ArgAction::SetTrue).help("The exit status is 1 for warnings too."))
+                .arg(Arg::new("emperor").long("emperor").value_name("DIR").action(ArgAction::Append).help("Check all vassals of an emperor: a directory or a pattern."))
                 .arg(
                     Arg::new("file")
                         .value_name("FILE")
-                        .required(true)
+                        .required_unless_present("emperor")
+                        .help("A configuration file, or FILE:SECTION.")
                         .action(ArgAction::Append)
                         .num_args(1..),
                 ),
@@ -91,12 +96,20 @@ fn base_command() -> Command {
 
 fn verb(invocation: &Invocation) -> Option<ExitCode> {
     let first = invocation.argv.get(1).map(String::as_str)?;
-    if !first.starts_with('-')
-        && command()
-            .get_subcommands()
-            .any(|verb| verb.get_name() == first)
-    {
-        return Some(run_verb(invocation));
+    if first == "help" {
+        return help_of(invocation);
+    }
+    if !first.starts_with('-') {
+        let commands = command();
+        let mut verbs = commands.get_subcommands().map(Command::get_name);
+        if verbs.any(|verb| verb == first) {
+            return Some(run_verb(invocation));
+        }
+        if let Some(verb) = misspelled_verb(first, &invocation.cwd) {
+            return Some(print_error(&format!(
+                "there is no command {first}; did you mean ruwsgi {verb}?"
+            )));
+        }
     }
     let asked = |flags: &[&str]| {
         invocation
@@ -120,22 +133,80 @@ fn verb(invocation: &Invocation) -> Option<ExitCode> {
     None
 }
 
+/// `ruwsgi help`, and `ruwsgi help VERB`.
+fn help_of(invocation: &Invocation) -> Option<ExitCode> {
+    let mut invocation = invocation.clone();
+    invocation.argv.remove(1);
+    invocation.argv.truncate(2);
+    invocation.argv.push("--help".to_owned());
+    verb(&invocation)
+}
+
+/// The verb that is meant by a word that is neither a verb nor a file.
+fn misspelled_verb(word: &str, cwd: &Path) -> Option<&'static str> {
+    const VERBS: [&str; 3] = ["check", "show-config", "migrate"];
+    let is_file = config::reads(word) || cwd.join(word).exists();
+    let verbs = VERBS.into_iter().chain(vassals::names());
+    config::nearest(word, verbs).filter(|_| !is_file)
+}
+
+/// The error of a misspelled flag that the verb has taken for the first of its words.
+fn misplaced_flag(verb: &str, flag: &str, words: &[String]) -> Option<ExitCode> {
+    let given = words.first()?.split('=').next()?;
+    let meant = config::nearest(given, std::iter::once(flag))?;
+    (given != meant).then(|| {
+        print_error(&format!(
+            "ruwsgi {verb} has no flag {given}; did you mean {meant}?"
+        ))
+    })
+}
+
+/// The text of an error of clap, with the flag that is meant by a misspelled one.
+fn usage_error(error: &clap::Error, argv: &[String]) -> String {
+    let text = error.to_string();
+    let text = text.trim_end().trim_start_matches("error: ");
+    let Some(ContextValue::String(flag)) = error.get(ContextKind::InvalidArg) else {
+        return text.to_owned();
+    };
+    let verb = argv.get(1).map_or("", String::as_str);
+    let commands = command();
+    let flags: Vec<String> = commands
+        .find_subcommand(verb)
+        .into_iter()
+        .flat_map(|verb| verb.get_arguments())
+        .filter_map(|argument| Some(format!("--{}", argument.get_long()?)))
+        .collect();
+    let nearest = config::nearest(flag, flags.iter().map(String::as_str));
+    match (error.kind(), nearest) {
+        (ErrorKind::UnknownArgument, Some(known)) => {
+            format!("ruwsgi {verb} has no flag {flag}; did you mean {known}?")
+        }
+        (ErrorKind::UnknownArgument, None) => {
+            format!("ruwsgi {verb} has no flag {flag}; see ruwsgi {verb} --help")
+        }
+        _ => text.to_owned(),
+    }
+}
+
 fn run_verb(invocation: &Invocation) -> ExitCode {
     let matches = match command().try_get_matches_from(&invocation.argv) {
         Ok(matches) => matches,
         Err(error) if error.kind() == ErrorKind::DisplayHelp => return say(&error.to_string()),
-        Err(error) => {
-            return print_error(error.to_string().trim_end().trim_start_matches("error: "));
-        }
+        Err(error) => return print_error(&usage_error(&error, &invocation.argv)),
     };
     match matches.subcommand() {
         Some(("check", arguments)) => {
-            let files = arguments.get_many::<String>("file").into_iter().flatten();
-            check::run(
-                invocation,
-                files.map(String::as_str),
-                arguments.get_flag("json"),
-            )
+            let many = |name: &str| {
+                let values = arguments.get_many::<String>(name);
+                values.into_iter().flatten().cloned().collect()
+            };
+            let request = check::Request {
+                files: many("file"),
+                emperors: many("emperor"),
+                strict: arguments.get_flag("strict"),
+                json: arguments.get_flag("json"),
+            };
+            check::run(invocation, &request)
         }
         Some(("show-config", arguments)) => {
             let words: Vec<String> = arguments
@@ -144,6 +215,9 @@ fn run_verb(invocation: &Invocation) -> ExitCode {
                 .flatten()
                 .cloned()
                 .collect();
+            if let Some(error) = misplaced_flag("show-config", "--origin", &words) {
+                return error;
+            }
             show_config::run(invocation, &words, arguments.get_flag("origin"))
         }
         Some(("migrate", arguments)) => {
@@ -154,6 +228,9 @@ fn run_verb(invocation: &Invocation) -> ExitCode {
                 .cloned()
                 .collect();
             let from = arguments.get_one::<String>("from");
+            if let Some(error) = misplaced_flag("migrate", "--from", &words) {
+                return error;
+            }
             migrate::run(invocation, from.map(String::as_str), &words)
         }
         Some((verb, arguments)) if vassals::is_verb(verb) => vassals::run(verb, arguments),

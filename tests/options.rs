@@ -332,7 +332,7 @@ fn a_file_that_is_missing_or_not_a_configuration_is_reported_by_name() {
         printed(&["none.ini"]),
         "ruwsgi: command line: error: none.ini cannot be read: no such file\n"
     );
-    assert!(printed(&["app.py"]).contains("write --wsgi-file app.py"));
+    assert!(printed(&["app.py"]).contains("--wsgi-file app.py"));
     assert!(printed(&["--ini", "/dev/zero"]).contains("not a regular file"));
     assert!(printed(&[]).contains("nothing to serve"));
 }
@@ -357,7 +357,7 @@ fn a_missing_section_is_reported() {
         .stdout,
     );
     assert!(
-        printed.contains("site.ini:1: warning: site.ini has no section [uwsgi], so nothing is read from it; the line must be exactly [uwsgi]\n"),
+        printed.contains("site.ini:1: error: site.ini has no section [uwsgi], so nothing is read from it; the line must be exactly [uwsgi]\n"),
         "{printed}"
     );
 }

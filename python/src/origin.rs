@@ -1,5 +1,7 @@
 //! Where the code of an application comes from.
 
+use std::path::Path;
+
 /// Where the code of an application comes from.
 #[derive(Clone, Copy, PartialEq)]
 pub enum Origin<'a> {
@@ -32,9 +34,10 @@ impl<'a> Origin<'a> {
         }
     }
 
-    /// The origin of an option that takes both.
+    /// The origin of an option that takes both. `project.wsgi` is a file if there is one, else a module.
     pub fn file_or_module(text: &'a str) -> Self {
-        if text.ends_with(".py") || text.ends_with(".wsgi") {
+        let is_module = || !text.contains('/') && !Path::new(text).exists();
+        if text.ends_with(".py") || (text.ends_with(".wsgi") && !is_module()) {
             Self::File { path: text }
         } else {
             Self::module(text)

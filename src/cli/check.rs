@@ -1,48 +1,95 @@
-//! `ruwsgi check`: all errors of configuration files, as text or JSON.
+//! `ruwsgi check`: all findings about configuration files, as text or JSON.
 
+use std::path::Path;
 use std::process::ExitCode;
 
 use serde::Serialize;
 
 use crate::config::{self, Finding, Invocation, Place, Report, Severity};
+use crate::emperor::listing::{self, ListedVassal};
 
-use super::output::say;
+use super::output::{print_error, say};
 
-/// Checks files without starting a server; fails if one of them has an error.
-pub(super) fn run<'a>(
-    invocation: &Invocation,
-    files: impl Iterator<Item = &'a str>,
-    json: bool,
-) -> ExitCode {
-    let reports: Vec<(&str, Report)> = files
-        .map(|file| (file, examine(invocation, file)))
-        .collect();
-    let failed = reports.iter().any(|(_, report)| report.has_errors());
-    let mut text = String::new();
-    for (file, report) in &reports {
-        match report.findings.is_empty() {
-            true => text.push_str(&format!("{file}: no errors or warnings\n")),
-            false => text.push_str(&format!("{report}\n")),
+/// What to check, and how to report it.
+pub(super) struct Request {
+    /// Configuration files.
+    pub(super) files: Vec<String>,
+    /// Directories and patterns of an emperor, whose vassals are checked.
+    pub(super) emperors: Vec<String>,
+    /// Warnings are failures too.
+    pub(super) strict: bool,
+    pub(super) json: bool,
+}
+
+/// Checks configurations without starting a server; fails if one of them does not start or does not serve.
+pub(super) fn run(invocation: &Invocation, request: &Request) -> ExitCode {
+    let mut reports: Vec<(String, Report)> = Vec::new();
+    for file in &request.files {
+        let arguments = vec!["--include".to_owned(), file.clone()];
+        let report = examine(invocation, arguments, &invocation.cwd);
+        reports.push((file.clone(), report));
+    }
+    for source in &request.emperors {
+        match listing::vassals(source, &invocation.cwd) {
+            Err(sentence) => return print_error(&sentence),
+            Ok(vassals) if vassals.is_empty() => {
+                return print_error(&format!("{source} has no files of vassals"));
+            }
+            Ok(vassals) => {
+                reports.extend(vassals.into_iter().map(|it| examine_vassal(invocation, it)));
+            }
         }
     }
-    if json {
-        let findings = reports.iter().flat_map(|(_, report)| &report.findings);
-        let items: Vec<Item> = findings.map(Item::new).collect();
-        text = serde_json::to_string_pretty(&items).unwrap_or_default();
-        text.push('\n');
-    }
+    let failed = reports.iter().any(|(_, report)| {
+        report.has_errors() || (request.strict && report.has_warnings())
+    });
+    let text = match request.json {
+        true => json(&reports),
+        false => reports.iter().map(text).collect(),
+    };
     match (say(&text), failed) {
         (_, true) => ExitCode::FAILURE,
         (said, false) => said,
     }
 }
 
-fn examine(invocation: &Invocation, file: &str) -> Report {
-    let argv = ["ruwsgi", "--include", file].map(str::to_owned).to_vec();
+fn text((file, report): &(String, Report)) -> String {
+    match report.findings.is_empty() {
+        true => format!("{file}: no errors or warnings\n"),
+        false => format!("{report}\n"),
+    }
+}
+
+fn json(reports: &[(String, Report)]) -> String {
+    let findings = reports.iter().flat_map(|(_, report)| &report.findings);
+    let items: Vec<Item> = findings.map(Item::new).collect();
+    let text = serde_json::to_string_pretty(&items).unwrap_or_default();
+    text + "\n"
+}
+
+/// The findings about a vassal, with the name of its file.
+fn examine_vassal(invocation: &Invocation, vassal: ListedVassal) -> (String, Report) {
+    let report = match vassal.skipped {
+        None => examine(invocation, vassal.arguments, &vassal.directory),
+        Some(reason) => {
+            let place = Place::File {
+                file: vassal.name.as_str().into(),
+                line: 1,
+            };
+            let mut report = Report::default();
+            report.add(Finding::skipped(place, &reason));
+            report
+        }
+    };
+    (vassal.name, report)
+}
+
+fn examine(invocation: &Invocation, arguments: Vec<String>, cwd: &Path) -> Report {
+    let argv = std::iter::once("ruwsgi".to_owned()).chain(arguments);
     config::examine(&Invocation::new(
-        argv,
+        argv.collect(),
         invocation.env.clone(),
-        invocation.cwd.clone(),
+        cwd.to_owned(),
     ))
 }
 

@@ -91,6 +91,11 @@ fn flag(name: &'static str, help: &'static str) -> Arg {
         .help(help)
 }
 
+/// The names of these verbs.
+pub(super) fn names() -> impl Iterator<Item = &'static str> {
+    VERBS.into_iter().map(|(name, ..)| name)
+}
+
 /// Whether `verb` is one of these verbs.
 pub(super) fn is_verb(verb: &str) -> bool {
     VERBS.iter().any(|(known, ..)| *known == verb)

@@ -44,7 +44,7 @@ impl fmt::Display for Place {
 pub(crate) enum Severity {
     /// The instance starts.
     Warning,
-    /// The instance does not start.
+    /// The instance does not start, or does not serve.
     Error,
 }
 
@@ -71,7 +71,7 @@ pub(crate) struct Finding {
 }
 
 impl Finding {
-    /// An error: the instance does not start.
+    /// An error: the instance does not start, or does not serve.
     pub(crate) fn error(place: Option<Place>, fault: Fault) -> Finding {
         Finding {
             place,
@@ -79,6 +79,12 @@ impl Finding {
             what: fault.what,
             hint: fault.hint,
         }
+    }
+
+    /// An error: an emperor skips the file.
+    pub(crate) fn skipped(place: Place, reason: &str) -> Finding {
+        let fault = Fault::new(format!("the emperor skips this file: {reason}"));
+        Finding::error(Some(place), fault)
     }
 
     /// A warning: the instance starts.
@@ -177,6 +183,13 @@ pub(crate) struct Report {
 }
 
 impl Report {
+    /// Whether a finding is a warning.
+    pub(crate) fn has_warnings(&self) -> bool {
+        self.findings
+            .iter()
+            .any(|finding| finding.severity == Severity::Warning)
+    }
+
     /// Whether a finding is an error.
     pub(crate) fn has_errors(&self) -> bool {
         self.findings

@@ -18,6 +18,7 @@ pub(crate) use read::ini;
 pub(crate) use read::invocation::{Invocation, VassalFile};
 pub(crate) use table::options::Config;
 pub use table::options::WorkerOptions;
+pub(crate) use table::suggest::nearest;
 pub(crate) use table::{compat, docs};
 pub(crate) use values::address::Address;
 pub(crate) use values::choice::{ScalingAlgorithm, Wire};
@@ -50,7 +51,8 @@ pub(crate) fn fallback(invocation: &Invocation) -> Option<String> {
     named.map(|entry| entry.value)
 }
 
-/// All findings of `ruwsgi check`: those of [`load`], and likely mistakes in a valid configuration.
+/// All findings of `ruwsgi check`: those of [`load`], and of a valid configuration what keeps the site from serving, and
+/// likely mistakes.
 pub(crate) fn examine(invocation: &Invocation) -> Report {
     match load(invocation) {
         Err(report) => report,

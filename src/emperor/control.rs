@@ -9,6 +9,7 @@ use crate::net::{PlaceError, SocketPermissions};
 use crate::sys::process::Pid;
 use crate::sys::user;
 
+use super::skipped::Skipped;
 use super::vassal::{Event, Reload, Scheduled, State, Vassal};
 use super::vassals::Vassals;
 
@@ -174,7 +175,10 @@ fn choose<'a>(vassals: &'a Vassals, uid: u32, request: &Request) -> Result<&'a V
         (None, None) => return Err("name the vassal; ruwsgi ls lists them".into()),
     };
     match matching.as_slice() {
-        [] => Err(format!("there is no vassal {name}; ruwsgi ls lists all")),
+        [] => Err(match vassals.skipped.iter().find(|file| file.definition.is_called(&name)) {
+            Some(file) => format!("{} defines no vassal: {}", file.definition.name, file.reason),
+            None => format!("there is no vassal {name}; ruwsgi ls lists all"),
+        }),
         [vassal] if may_control(uid, vassal) => Ok(vassal),
         [_] => Err(format!(
             "the vassal {name} is not yours: only its owner, the emperor's user and root may control it"
@@ -192,7 +196,12 @@ fn find(vassals: &Vassals, uid: u32, request: &Request, now: Instant) -> Answer 
         .iter()
         .filter(matching)
         .partition(|vassal| may_control(uid, vassal));
-    let refusal = (own.is_empty() && !others.is_empty())
+    let skipped = |name: &String| {
+        let mut skipped = vassals.skipped.iter();
+        skipped.any(|file| file.definition.is_called(name))
+    };
+    let is_known = !others.is_empty() || request.name.as_ref().is_some_and(skipped);
+    let refusal = (own.is_empty() && is_known)
         .then(|| choose(vassals, uid, request).err())
         .flatten();
     Answer {
@@ -205,7 +214,13 @@ fn find(vassals: &Vassals, uid: u32, request: &Request, now: Instant) -> Answer 
 fn report(vassals: &Vassals, uid: u32, request: &Request, now: Instant) -> Answer {
     if request.name.is_none() && request.pid.is_none() {
         let own = vassals.iter().filter(|vassal| may_control(uid, vassal));
-        let rows: Vec<Row> = own.map(|vassal| row(vassal, now)).collect();
+        let mut rows: Vec<Row> = own.map(|vassal| row(vassal, now)).collect();
+        let skipped = vassals.skipped.iter();
+        rows.extend(
+            skipped
+                .filter(|file| is_privileged(uid) || file.owner == Some(uid))
+                .map(Skipped::row),
+        );
         return match request.verb {
             Verb::Status => Answer::of(vassals.self_status.row(
                 rows.iter(),

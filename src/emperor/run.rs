@@ -17,6 +17,7 @@ use crate::sys::signal::{Signal, Signals};
 use super::control::Control;
 use super::file_rules::FileRules;
 use super::source::{Definition, Source};
+use super::skipped::Skipped;
 use super::stamp::Stamp;
 use super::stats_socket::StatsSocket;
 use super::vassal::{Event, Readable, Removal, Scheduled, State};
@@ -228,15 +229,20 @@ impl Emperor {
             }
         }
         self.unreadable = unreadable;
+        let mut skipped = Vec::new();
         for definition in found {
-            if let Some(stamp) = Stamp::of(&definition.file, &self.rules) {
-                gone.remove(&definition.path);
-                self.file_found(definition, stamp, now);
+            match Stamp::of(&definition.file, &self.rules) {
+                Ok(stamp) => {
+                    gone.remove(&definition.path);
+                    self.file_found(definition, stamp, now);
+                }
+                Err(reason) => skipped.extend(Skipped::new(definition, reason)),
             }
         }
         for path in gone {
             self.file_not_found(&path, now);
         }
+        self.vassals.skip_all(skipped);
     }
 
     /// Checks the file at one path.
@@ -246,17 +252,22 @@ impl Emperor {
             .filter_map(|source| source.find(path, &self.rules))
             .collect();
         match Stamp::of(path, &self.rules) {
-            Some(stamp) if !definitions.is_empty() => {
+            Ok(stamp) if !definitions.is_empty() => {
                 for definition in definitions {
                     self.file_found(definition, stamp, now);
                 }
             }
-            _ => {
+            stamp => {
                 let known = self.vassals.iter().map(|vassal| &vassal.definition);
                 let gone = known.filter(|definition| definition.file == path);
                 let gone: Vec<PathBuf> = gone.map(|it| it.path.clone()).collect();
                 for path in gone {
                     self.file_not_found(&path, now);
+                }
+                if let Err(reason) = stamp {
+                    let skipped = definitions.into_iter();
+                    let skipped = skipped.filter_map(|it| Skipped::new(it, reason.clone()));
+                    self.vassals.skip_file(path, skipped.collect());
                 }
             }
         }

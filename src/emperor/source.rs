@@ -190,6 +190,18 @@ impl Kind {
 }
 
 impl Definition {
+    /// Whether this is its name, the name without the extension, its section or its path.
+    pub(super) fn is_called(&self, name: &str) -> bool {
+        let short = match &self.section {
+            Some(section) => section,
+            None => self
+                .name
+                .rsplit_once('.')
+                .map_or(self.name.as_str(), |(stem, _)| stem),
+        };
+        self.name == name || short == name || self.path == Path::new(name)
+    }
+
     /// The file as seen from the working directory.
     pub(super) fn file_name(&self) -> &str {
         let suffix = self.section.as_ref().map_or(0, |section| section.len() + 1);

@@ -289,7 +289,7 @@ fn shim(config: &Config) -> Option<(Shim, Instant)> {
 }
 
 /// The arguments that name the vassal's file.
-fn arguments(name: &str, section: Option<&str>) -> [OsString; 2] {
+pub(super) fn arguments(name: &str, section: Option<&str>) -> [OsString; 2] {
     let flag = match Path::new(name).extension().and_then(|it| it.to_str()) {
         Some("ini") | None => "--ini",
         Some(_) => "--include",

@@ -1,10 +1,12 @@
 //! The state of a vassal's file, by which changes are noticed.
 
+use std::fmt;
 use std::fs;
+use std::io;
 use std::os::unix::fs::MetadataExt;
-use std::path::Path;
+use std::path::{Path, PathBuf};
 
-use crate::sys::symlink_walk;
+use crate::sys::{symlink_walk, user};
 
 use super::file_rules::FileRules;
 
@@ -32,17 +34,79 @@ struct Version {
     modified: (i64, i64),
 }
 
+/// Why a name that looks like a vassal's file defines no vassal.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub(super) enum Unusable {
+    /// There is nothing at the path.
+    Missing,
+    /// A symbolic link to a path where there is nothing.
+    Dangling(PathBuf),
+    /// A symbolic link, and `emperor-nofollow` is set.
+    LinkIgnored,
+    /// It is no regular file: the kind.
+    NoFile(&'static str),
+    /// It cannot be examined.
+    Unreadable(String),
+}
+
+impl fmt::Display for Unusable {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        match self {
+            Self::Missing => f.write_str("the file does not exist"),
+            Self::Dangling(target) => write!(
+                f,
+                "it is a symbolic link to {}, which does not exist",
+                target.display()
+            ),
+            Self::LinkIgnored => {
+                f.write_str("it is a symbolic link, and emperor-nofollow is set")
+            }
+            Self::NoFile(kind) => write!(f, "it is a {kind}, not a regular file"),
+            Self::Unreadable(why) => f.write_str(why),
+        }
+    }
+}
+
+impl Unusable {
+    /// The reason why the file at a path cannot be examined.
+    fn new(path: &Path, is_link: bool, error: &io::Error) -> Unusable {
+        match (error.kind(), is_link) {
+            (io::ErrorKind::NotFound, false) => Self::Missing,
+            (io::ErrorKind::NotFound, true) => {
+                Self::Dangling(fs::read_link(path).unwrap_or_default())
+            }
+            (io::ErrorKind::PermissionDenied, _) => {
+                let target = fs::read_link(path).unwrap_or_else(|_| path.to_owned());
+                Self::Unreadable(format!(
+                    "{} has no permission to search the directories of {}",
+                    user::current_name(),
+                    target.display()
+                ))
+            }
+            _ => Self::Unreadable(format!("it cannot be examined: {error}")),
+        }
+    }
+}
+
 impl Stamp {
-    /// The state of the file at a path; `None`: it is missing, or no regular file.
-    pub(super) fn of(path: &Path, rules: &FileRules) -> Option<Stamp> {
-        let link = fs::symlink_metadata(path).ok()?;
+    /// The state of the file at a path.
+    ///
+    /// # Errors
+    /// The reason why it defines no vassal.
+    pub(super) fn of(path: &Path, rules: &FileRules) -> Result<Stamp, Unusable> {
+        let link = fs::symlink_metadata(path);
+        let link = link.map_err(|error| Unusable::new(path, false, &error))?;
         let is_link = link.is_symlink();
         if is_link && rules.nofollow {
-            return None;
+            return Err(Unusable::LinkIgnored);
         }
-        let file = fs::metadata(path).ok()?;
+        let unusable = |error| Unusable::new(path, is_link, &error);
+        let file = fs::metadata(path).map_err(unusable)?;
         if !file.is_file() {
-            return None;
+            return Err(Unusable::NoFile(match file.is_dir() {
+                true => "directory",
+                false => "device, pipe or socket",
+            }));
         }
         let mut stamp = Stamp {
             file: Version::of(&file),
@@ -55,12 +119,12 @@ impl Stamp {
             stamp.owner = (link.uid(), link.gid());
         } else if rules.tyrant {
             // one walk gives both owners: the links may be replaced between two walks
-            let walk = symlink_walk::follow(path).ok()?;
+            let walk = symlink_walk::follow(path).map_err(unusable)?;
             stamp.owner = (walk.file.st_uid, walk.file.st_gid);
             let is_foreign = |owner: &u32| ![0, walk.file.st_uid].contains(owner);
             stamp.foreign_link_owner = walk.link_owners.into_iter().find(is_foreign);
         }
-        Some(stamp)
+        Ok(stamp)
     }
 
     /// When the file was modified, in seconds since 1970.
@@ -114,13 +178,21 @@ mod tests {
         let touched = stamp();
         assert_ne!(first, touched);
         fs::remove_file(at("a.ini")).unwrap();
-        assert_eq!(Stamp::of(&at("a.ini"), &rules), None);
+        assert_eq!(Stamp::of(&at("a.ini"), &rules), Err(Unusable::Missing));
         std::os::unix::fs::symlink(at("two"), at("a.ini")).unwrap();
         assert_ne!(touched, stamp());
         let rules = FileRules {
             nofollow: true,
             ..FileRules::default()
         };
-        assert_eq!(Stamp::of(&at("a.ini"), &rules), None);
+        let ignored = Stamp::of(&at("a.ini"), &rules);
+        assert_eq!(ignored, Err(Unusable::LinkIgnored));
+        let rules = FileRules::default();
+        fs::remove_file(at("two")).unwrap();
+        let dangling = Stamp::of(&at("a.ini"), &rules).unwrap_err();
+        assert!(dangling.to_string().ends_with("/two, which does not exist"));
+        fs::create_dir(at("two")).unwrap();
+        let directory = Stamp::of(&at("a.ini"), &rules);
+        assert_eq!(directory, Err(Unusable::NoFile("directory")));
     }
 }

@@ -1,6 +1,5 @@
 //! The status of a vassal, as `ruwsgi ls` and `ruwsgi status` show it.
 
-use std::path::Path;
 use std::time::Instant;
 
 use crate::ipc::control::Request;
@@ -34,18 +33,9 @@ impl Vassal {
     /// or its path.
     pub(super) fn matches(&self, request: &Request) -> bool {
         match (&request.name, request.pid) {
-            (Some(name), _) => self.has_name(name),
+            (Some(name), _) => self.definition.is_called(name),
             (None, pid) => pid.is_some() && pid == self.pid().map(Pid::get),
         }
-    }
-
-    fn has_name(&self, name: &str) -> bool {
-        let own = self.name();
-        let short = match &self.definition.section {
-            Some(section) => section,
-            None => own.rsplit_once('.').map_or(own, |(stem, _)| stem),
-        };
-        own == name || short == name || self.definition.path == Path::new(name)
     }
 
     /// Its state, for the log.

@@ -13,6 +13,7 @@ use crate::sys::process::{Exit, Pid};
 use super::backoff::Backoff;
 use super::policy::Policy;
 use super::self_status::SelfStatus;
+use super::skipped::{Skipped, SkippedFiles};
 use super::source::Definition;
 use super::stamp::Stamp;
 use super::vassal::{
@@ -28,6 +29,8 @@ pub(super) struct Vassals {
     /// The emperor's own row in `ruwsgi status`.
     pub(super) self_status: SelfStatus,
     by_path: BTreeMap<PathBuf, Vassal>,
+    /// The files that define no vassal although their names are those of vassals.
+    pub(super) skipped: SkippedFiles,
     /// Path of the vassal started last (round-robin cursor).
     start_cursor: PathBuf,
     /// Running stop hooks, and the names of their vassals.
@@ -42,6 +45,7 @@ impl Vassals {
             policy,
             self_status,
             by_path: BTreeMap::new(),
+            skipped: SkippedFiles::default(),
             start_cursor: PathBuf::new(),
             stop_hooks: HashMap::new(),
             last_ticket: 0,
@@ -50,6 +54,7 @@ impl Vassals {
 
     /// Records a file that is there.
     pub(super) fn file_found(&mut self, definition: Definition, stamp: Stamp, now: Instant) {
+        self.skipped.remove(&definition.path);
         let Some(vassal) = self.by_path.get_mut(&definition.path) else {
             tracing::info!("vassal {}: found", definition.name);
             let path = definition.path.clone();
@@ -82,6 +87,25 @@ impl Vassals {
             vassal.apply(Event::Remove, now, &self.policy);
         }
         removal
+    }
+
+    /// Replaces all skipped files: the result of a scan.
+    pub(super) fn skip_all(&mut self, mut skipped: Vec<Skipped>) {
+        skipped.retain(|file| !self.has_file(&file.definition.path));
+        self.skipped.replace(|_| true, skipped);
+    }
+
+    /// Replaces the skipped vassals of one file.
+    pub(super) fn skip_file(&mut self, file: &Path, mut skipped: Vec<Skipped>) {
+        skipped.retain(|file| !self.has_file(&file.definition.path));
+        let is_of_file = |known: &Skipped| known.definition.file == file;
+        self.skipped.replace(is_of_file, skipped);
+    }
+
+    /// Whether the vassal of this path runs with its file, which may be missing for a moment.
+    fn has_file(&self, path: &Path) -> bool {
+        let vassal = self.by_path.get(path);
+        vassal.is_some_and(|vassal| vassal.file.stamp().is_some())
     }
 
     /// When [`Vassals::tick`] has something to do, if nothing happens before.

@@ -186,6 +186,7 @@ impl Instance {
             Some(_) => on_demand.address.clone(),
         };
         let sockets = net::bind_all(&config, address.as_ref(), &self.resources.sockets)?;
+        sockets::check_sockets(&config, &sockets)?;
         if let Some(module) = self.module.reopened() {
             self.module = Rc::new(module);
         }
@@ -321,6 +322,7 @@ impl Instance {
 
 fn serving(generation: &Generation) -> String {
     match generation.wanted() {
+        0 if generation.plan.sockets.is_empty() => generation.worker_count_text(),
         0 => "idle: the first connection starts the workers".to_owned(),
         _ => format!("{} serving", generation.worker_count_text()),
     }

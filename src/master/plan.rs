@@ -86,7 +86,10 @@ impl Plan {
             harakiri: harakiri(config),
             limits: limits(config),
             hooks_after_load: !hooks::Phase::PostApp.is_empty(config),
-            scale: scale(config),
+            scale: match sockets.is_empty() {
+                true => scale(config).without_workers(),
+                false => scale(config),
+            },
             sockets,
         })
     }
@@ -149,7 +152,7 @@ fn app(config: &Config, is_a_reload: bool, sockets: &[Rc<BoundSocket>]) -> AppSp
         mounts: config.mount().to_vec(),
         manage_script_name: config.manage_script_name(),
         no_default_app: config.no_default_app(),
-        need_app: config.need_app(),
+        need_app: config.need_app() && (config.has_application() || !sockets.is_empty()),
         lazy: config.lazy_apps() || config.lazy(),
         pythonpath: config.pythonpath().to_vec(),
         chdir2: owned(config.chdir2()),

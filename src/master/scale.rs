@@ -69,6 +69,16 @@ impl Scale {
         self.least < self.most && self.algorithm != Algorithm::Manual
     }
 
+    /// The scaling of an instance without a socket.
+    pub(super) fn without_workers(self) -> Self {
+        Self {
+            initial: 0,
+            least: 0,
+            most: 0,
+            ..self
+        }
+    }
+
     /// Whether the algorithm needs the accept queues of the sockets.
     pub(super) fn needs_queue(&self) -> bool {
         matches!(self.algorithm, Algorithm::Backlog | Algorithm::Busyness(_))

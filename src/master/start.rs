@@ -157,6 +157,7 @@ fn finish(
     if instance.hand_over_if_on_demand()? {
         return Ok(None);
     }
+    instance.check_sockets()?;
     drop_privileges(instance)?;
     run_phase(Phase::AsUser, instance.config(), Some(signals))?;
     redirect_log(instance.config(), instance.config().logto2())?;

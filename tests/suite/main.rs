@@ -6,6 +6,7 @@
 mod kit;
 
 mod bodies;
+mod check;
 mod children;
 mod control;
 mod crashes;
@@ -52,6 +53,7 @@ mod scale;
 mod serve;
 mod signals;
 mod slow_clients;
+mod skipped_vassals;
 mod slow_starts;
 mod small_options;
 mod systemd;

@@ -77,7 +77,10 @@ impl Source<'_> {
         };
         let pairs = match formats::read(format, text.trim_start_matches('\u{feff}'), section) {
             Ok(Some(pairs)) => pairs,
-            Ok(None) => return self.warn(Some(at(1)), no_section(section, &name)),
+            Ok(None) => {
+                let fault = no_section(section, &name);
+                return self.without_section.push((at(1), fault));
+            }
             Err((line, fault)) => return self.error(&at(line), fault),
         };
         let outermost = self.outermost.clone().unwrap_or_default();
@@ -143,13 +146,12 @@ impl Source<'_> {
                 Some(_) => fault.hint(format!("the line must be exactly [{section}]")),
                 None => fault,
             };
-            self.warn(
-                Some(similar.unwrap_or(Place::File {
-                    file: name,
-                    line: 1,
-                })),
-                fault,
-            );
+            let first = Place::File {
+                file: name,
+                line: 1,
+            };
+            self.without_section
+                .push((similar.unwrap_or(first), fault));
         }
     }
 

@@ -10,6 +10,7 @@ pub(crate) mod file;
 pub(crate) mod flags;
 mod formats;
 pub(crate) mod glob;
+pub(crate) mod habits;
 pub(crate) mod ini;
 pub(crate) mod invocation;
 mod limits;

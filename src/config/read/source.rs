@@ -14,6 +14,7 @@ use super::env;
 use super::expand;
 use super::file::{Format, split_section};
 use super::flags::{self, Typed};
+use super::habits;
 use super::invocation::Invocation;
 use super::limits::{MAX_ENTRIES, MAX_LINES, MAX_TEXT, MAX_VALUE, value_too_long};
 use super::magic::FileFacts;
@@ -63,6 +64,8 @@ pub(crate) struct Source<'a> {
     /// The file that `:section` without a file name refers to.
     pub(crate) last_ini: Option<String>,
     inherited: Vec<(String, Place)>,
+    /// Files without the section to read.
+    pub(crate) without_section: Vec<(Place, Fault)>,
     pub(crate) customs: Vec<Template>,
     pub(crate) permitted: Permitted,
     block: Option<Block>,
@@ -86,6 +89,7 @@ impl<'a> Source<'a> {
             here: None,
             last_ini: None,
             inherited: Vec::new(),
+            without_section: Vec::new(),
             customs: Vec::new(),
             permitted: Permitted::default(),
             block: None,
@@ -109,8 +113,14 @@ impl<'a> Source<'a> {
 
     fn command_line(&mut self) {
         let invocation = self.invocation;
-        for typed in flags::read(invocation.argv.get(1..).unwrap_or_default()) {
+        let arguments = invocation.argv.get(1..).unwrap_or_default();
+        let foreign = habits::configuration_flag(arguments);
+        if let Some(fault) = &foreign {
+            self.error(&Place::CommandLine, fault.clone());
+        }
+        for typed in flags::read(arguments) {
             match typed {
+                Typed::Flag("cgi-mode", _) | Typed::File(_) if foreign.is_some() => {}
                 Typed::Flag(name, value) => self.add(name, &value, &Place::CommandLine),
                 Typed::File(file) => self.positional(&file),
                 Typed::Invalid(fault) => self.error(&Place::CommandLine, fault),
@@ -125,13 +135,9 @@ impl<'a> Source<'a> {
             return self.add(format.directive(), file, &Place::CommandLine);
         }
         let fault = Fault::new(format!("{} is not a configuration file", shortened(file)));
-        let hint = match path.rsplit_once('.') {
-            Some((_, "py" | "wsgi")) => format!(
-                "to serve this Python file, write --wsgi-file {}",
-                shortened(file)
-            ),
-            _ => "the name of a configuration file ends in .ini; see ruwsgi --help".to_owned(),
-        };
+        let hint = habits::command_for(self.invocation, file).unwrap_or_else(|| {
+            "the name of a configuration file ends in .ini; see ruwsgi --help".to_owned()
+        });
         self.error(&Place::CommandLine, fault.hint(hint));
     }
 
@@ -294,12 +300,24 @@ impl<'a> Source<'a> {
         self.report.add(Finding::warning(place, fault));
     }
 
+    /// A file without its section is an error if nothing else configures the instance.
+    fn report_missing_sections(&mut self) {
+        let is_empty = (self.entries.iter()).all(|entry| directives::find(&entry.name).is_some());
+        for (place, fault) in std::mem::take(&mut self.without_section) {
+            match is_empty {
+                true => self.error(&place, fault),
+                false => self.warn(Some(place), fault),
+            }
+        }
+    }
+
     fn finish(&mut self) {
         let mut at = 0;
         while let Some((file, place)) = self.inherited.get(at).cloned() {
             at += 1;
             self.load("inherit", &file, &place);
         }
+        self.report_missing_sections();
         if let Some(block) = self.block.take() {
             let fault = Fault::new(format!(
                 "{} has no end, so everything after it is inside the block",

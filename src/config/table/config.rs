@@ -91,6 +91,21 @@ impl Config {
         companions
     }
 
+    /// Whether the configuration names an application.
+    pub(crate) fn has_application(&self) -> bool {
+        self.module().is_some() || self.wsgi_file().is_some() || !self.mount().is_empty()
+    }
+
+    /// Whether the configuration names a listening socket.
+    pub(crate) fn has_socket(&self) -> bool {
+        !self.socket().is_empty() || !self.http().is_empty() || !self.http_socket().is_empty()
+    }
+
+    /// Whether the instance has something to do without a socket: services and commands on a schedule.
+    pub(crate) fn works_without_socket(&self) -> bool {
+        !self.companions().is_empty() || !self.tasks().is_empty()
+    }
+
     /// All commands on a schedule.
     pub(crate) fn tasks(&self) -> Vec<Task> {
         let lists = [self.cron(), self.unique_cron(), self.cron2()];

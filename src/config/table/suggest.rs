@@ -117,6 +117,17 @@ pub(crate) fn suggest(name: &str) -> Option<Suggestion> {
     Some(Suggestion::Similar(names))
 }
 
+/// The word among `known` that is meant by a misspelled one.
+pub(crate) fn nearest<'a>(word: &str, known: impl Iterator<Item = &'a str>) -> Option<&'a str> {
+    if word.len() > MAX_LENGTH || word.len() < 2 {
+        return None;
+    }
+    let max_distance = if word.len() < 5 { 1 } else { 2 };
+    let distances = known.map(|known| (strsim::osa_distance(word, known), known));
+    let (distance, nearest) = distances.min_by_key(|(distance, _)| *distance)?;
+    (distance <= max_distance).then_some(nearest)
+}
+
 /// The order of suggestions: options with an effect come first.
 fn rank(state: State) -> u8 {
     match state {

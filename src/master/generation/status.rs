@@ -55,6 +55,9 @@ impl Generation {
     /// `1 worker`, `4 workers of 2 threads`, `no worker until a connection comes`.
     pub(in crate::master) fn worker_count_text(&self) -> String {
         let plural = match self.wanted() {
+            0 if self.plan.sockets.is_empty() => {
+                return "services only (no socket, so no workers)".to_owned();
+            }
             0 => return "no worker until a connection comes".to_owned(),
             1 => "",
             _ => "s",

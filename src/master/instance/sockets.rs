@@ -1,12 +1,32 @@
 //! The sockets of an instance: bound at its start, and kept by the emperor while an on-demand instance does not run.
 
 use std::io;
+use std::rc::Rc;
 
 use anyhow::{Context, Result, bail};
 
-use crate::net;
+use crate::config::Config;
+use crate::net::{self, BoundSocket};
 
 use super::Instance;
+
+/// Refuses an instance that nobody can connect to. Services and commands on a schedule need no socket.
+pub(super) fn check_sockets(config: &Config, sockets: &[Rc<BoundSocket>]) -> Result<()> {
+    if !sockets.is_empty() {
+        return Ok(());
+    }
+    if !config.works_without_socket() {
+        bail!(
+            "no socket is configured: set socket = 127.0.0.1:8001 for nginx (uwsgi_pass), or http-socket = 127.0.0.1:8000 for HTTP"
+        );
+    }
+    if config.has_application() {
+        tracing::warn!(
+            "the application is loaded but not served: no socket is configured, so only services and cron commands run"
+        );
+    }
+    Ok(())
+}
 
 impl Instance {
     /// Binds the sockets of the first generation.
@@ -28,6 +48,11 @@ impl Instance {
     fn remove_unused_borrowed(&mut self) {
         let lent = std::mem::take(&mut self.resources.lent);
         net::vacuum_dropped(&lent, &self.resources.sockets);
+    }
+
+    /// Refuses an instance that nobody can connect to.
+    pub(in crate::master) fn check_sockets(&self) -> Result<()> {
+        check_sockets(&self.config, &self.resources.sockets)
     }
 
     /// Hands the sockets of an on-demand instance to the emperor, if no connection has requested its start; `true` if so.

@@ -172,6 +172,9 @@ impl Master {
         let generation = self
             .current_mut()
             .ok_or("the instance does not serve yet")?;
+        if generation.plan.sockets.is_empty() {
+            return Err("the instance has no socket, so it has no workers".to_owned());
+        }
         if generation.plan.scale.follows_load() {
             return Err(
                 "the number of workers follows the load (cheaper): set cheaper-algo = manual to set it"

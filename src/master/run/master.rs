@@ -140,7 +140,7 @@ impl Master {
     pub(super) fn start_idle_timer(&mut self, now: Instant) {
         let limit = self.instance.config().idle();
         self.idle = limit
-            .filter(|limit| !limit.is_zero())
+            .filter(|limit| !limit.is_zero() && !self.instance.resources().sockets.is_empty())
             .map(|limit| IdleTimer::new(limit, now));
     }
 

@@ -1,4 +1,5 @@
-//! Likely mistakes in a valid configuration: options without effect, open sockets, permissions, missing files.
+//! What `ruwsgi check` finds in a valid configuration: what would keep the site from starting or serving is an error; options
+//! without effect, open sockets and permissions are warnings.
 
 mod places;
 mod settings;
@@ -10,7 +11,7 @@ use crate::config::table::options::Config;
 
 use survey::Survey;
 
-/// Finds the likely mistakes; every finding is a warning.
+/// Finds the obstacles and the likely mistakes.
 pub(crate) fn find(config: &Config, invocation: &Invocation) -> Vec<Finding> {
     let mut survey = Survey {
         config,
@@ -83,19 +84,35 @@ mod tests {
             ),
             (
                 "home = nowhere",
-                "virtual environment nowhere does not exist",
+                "error: the virtual environment nowhere does not exist",
             ),
-            ("home = old", "Python 3.8"),
+            ("home = old", "error: the virtual environment is for Python 3.8"),
             ("home = moved", "is for Python 3.12, but its bin/python is"),
-            ("uid = nobody-of-this-name", "no user nobody-of-this-name"),
+            ("uid = nobody-of-this-name", "error: there is no user nobody-of-this-name"),
             ("chown-socket = :no-such-group", "no group no-such-group"),
-            ("chdir = /nowhere", "/nowhere is not a directory"),
-            ("socket = /nowhere/a.sock", "does not exist"),
+            ("chdir = /nowhere", "error: /nowhere is not a directory"),
+            ("socket = /nowhere/a.sock", "error: the socket's directory /nowhere does not exist"),
+            ("socket = /run/nowhere/a.sock", "warning: the socket's directory /run/nowhere does not exist"),
             ("threads = 64", "one thread at a time"),
             ("module = a:b\ncallable = b", "site.ini:3"),
             ("module = a\nwsgi-file = b.py", "module has priority"),
             ("daemonize = true", "to the file true"),
-            ("master = true", "has no application"),
+            (
+                "master = true",
+                "error: the configuration has no application",
+            ),
+            ("module = a", "error: the configuration has no socket"),
+            (
+                "attach-daemon = sleep 9\nmodule = a",
+                "error: the configuration has no socket",
+            ),
+            (
+                "need-app = false",
+                "warning: the configuration has no application",
+            ),
+            ("emperor = nowhere", "no directory nowhere"),
+            ("wsgi-file = b.py", "error: the file b.py does not exist"),
+            ("mount = /a=b.py", "error: the file b.py does not exist"),
             ("die-on-term = false", "systemd cannot stop it"),
             ("die-on-idle = true", "has no effect without idle"),
             ("cheaper-step = 2", "has no effect without cheaper"),
@@ -116,5 +133,13 @@ mod tests {
             ),
             Vec::<String>::new()
         );
+    }
+
+    #[test]
+    fn services_and_cron_commands_need_no_application_and_no_socket() {
+        for content in ["attach-daemon = sleep 9", "cron = -1 -1 -1 -1 -1 true"] {
+            let content = format!("[uwsgi]\n{content}\nuid = www-data\n");
+            assert_eq!(said(&content), Vec::<String>::new());
+        }
     }
 }

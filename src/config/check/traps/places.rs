@@ -1,4 +1,4 @@
-//! Likely mistakes outside of the file: directories, virtual environments, users, access to sockets.
+//! What is missing or closed outside of the file: directories, virtual environments, users, access to sockets.
 
 use std::fs;
 use std::os::unix::fs::MetadataExt;
@@ -7,39 +7,31 @@ use std::path::Path;
 use super::survey::Survey;
 use crate::config::values::accounts::{self, Account};
 use crate::config::values::address::Address;
+use crate::sys::user::{self, DropError};
 
 impl Survey<'_> {
     /// Checks directories and the interpreter.
     pub(crate) fn environment(&mut self) {
         let config = self.config;
-        if let Some(chdir) = config
-            .chdir()
-            .filter(|chdir| !self.invocation.cwd.join(chdir).is_dir())
-        {
-            self.warn(
+        if let Some(chdir) = config.chdir().filter(|_| !self.path("").is_dir()) {
+            self.error(
                 "chdir",
                 format!("{chdir} is not a directory on this machine"),
                 "create it, or correct the path",
             );
         }
-        if let Some(file) = config.wsgi_file().filter(|file| !self.path(file).is_file()) {
-            self.warn(
-                "wsgi-file",
-                format!("the file {file} does not exist"),
-                "correct the path; it is relative to chdir",
-            );
-        }
+        self.application_files();
         let Some(home) = config.home() else { return };
         let path = self.path(home);
         if !path.is_dir() {
-            return self.warn(
+            return self.error(
                 "home",
                 format!("the virtual environment {home} does not exist"),
                 format!("create it: python3 -m venv {home}"),
             );
         }
         if !path.join("bin/python").exists() {
-            return self.warn(
+            return self.error(
                 "home",
                 format!("{home}/bin/python is missing or a broken link"),
                 format!("recreate it: python3 -m venv --clear {home}"),
@@ -59,7 +51,27 @@ impl Survey<'_> {
             return self.warn("home", what, hint);
         }
         if let Some((major, minor)) = version.filter(|version| *version < (3, 10)) {
-            self.warn("home", format!("the virtual environment is for Python {major}.{minor}; the minimum version is 3.10"), "recreate it with a newer Python");
+            self.error("home", format!("the virtual environment is for Python {major}.{minor}; the minimum version is 3.10"), "recreate it with a newer Python");
+        }
+    }
+
+    /// Checks that the files of the applications exist.
+    fn application_files(&mut self) {
+        let config = self.config;
+        let is_file = |app: &&str| {
+            app.ends_with(".py") || (app.ends_with(".wsgi") && app.contains('/'))
+        };
+        let mounted = config.mount().iter().map(|(_, app)| app.as_str());
+        let files = mounted.filter(is_file).map(|app| ("mount", app));
+        let single = config.wsgi_file().map(|file| ("wsgi-file", file));
+        for (option, file) in single.into_iter().chain(files) {
+            if !self.path(file).is_file() {
+                self.error(
+                    option,
+                    format!("the file {file} does not exist"),
+                    "correct the path; it is relative to chdir",
+                );
+            }
         }
     }
 
@@ -68,9 +80,9 @@ impl Survey<'_> {
         let config = self.config;
         let owner = config.chown_socket();
         let owner = owner.as_ref();
-        let unknown_user =
-            |user: &&str| user.parse::<u32>().is_err() && Account::find(user).is_none();
-        let unknown_group = |group: &&str| accounts::gid_of(group).is_none();
+        let unknown_user = |name: &&str| matches!(user::find_user(name), Err(DropError::NoUser(_)));
+        let unknown_group =
+            |name: &&str| matches!(user::find_group(name), Err(DropError::NoGroup(_)));
         let users = [
             ("uid", config.uid()),
             (
@@ -87,8 +99,8 @@ impl Survey<'_> {
         ];
         for (option, user) in users.map(|(option, user)| (option, user.filter(unknown_user))) {
             if let Some(user) = user {
-                let what = format!("/etc/passwd has no user {user}");
-                self.warn(
+                let what = format!("there is no user {user}");
+                self.error(
                     option,
                     what,
                     format!("create it: useradd --system {user}, or correct the name"),
@@ -97,8 +109,8 @@ impl Survey<'_> {
         }
         for (option, group) in groups.map(|(option, group)| (option, group.filter(unknown_group))) {
             if let Some(group) = group {
-                let what = format!("/etc/group has no group {group}");
-                self.warn(
+                let what = format!("there is no group {group}");
+                self.error(
                     option,
                     what,
                     format!("create it: groupadd --system {group}, or correct the name"),
@@ -127,11 +139,13 @@ impl Survey<'_> {
         let directory = socket.parent().unwrap_or(Path::new("/"));
         let shown = directory.display();
         let Ok(metadata) = fs::metadata(directory) else {
-            return self.warn(
-                "socket",
-                format!("the socket's directory {shown} does not exist"),
-                format!("create {shown}, or use RuntimeDirectory= of systemd"),
-            );
+            let what = format!("the socket's directory {shown} does not exist");
+            let hint = format!("create {shown}, or use RuntimeDirectory= of systemd");
+            // systemd creates directories there when it starts the service
+            return match directory.starts_with("/run") || directory.starts_with("/var/run") {
+                true => self.warn("socket", what, hint),
+                false => self.error("socket", what, hint),
+            };
         };
         // the socket is bound before privileges are dropped and removed after
         let Some(user) = self

@@ -30,20 +30,54 @@ const CHEAPER_OPTIONS: [&str; 15] = [
 impl Survey<'_> {
     pub(super) fn check_application_and_socket(&mut self) {
         let config = self.config;
-        if config.module().is_none() && config.wsgi_file().is_none() && config.mount().is_empty() {
-            self.warn(
+        let (application, socket) = (config.has_application(), config.has_socket());
+        if !config.emperor().is_empty() {
+            return self.emperor();
+        }
+        if !application && !socket && config.works_without_socket() {
+            return;
+        }
+        if !application && config.need_app() {
+            self.error(
                 "module",
                 "the configuration has no application",
                 "set module, wsgi-file or mount",
             );
-        }
-        if config.socket().is_empty() && config.http().is_empty() && config.http_socket().is_empty()
-        {
+        } else if !application {
             self.warn(
-                "socket",
-                "the configuration has no socket, so the instance needs one from systemd",
-                "set socket or http",
+                "need-app",
+                "the configuration has no application, so every request gets an error",
+                "set module, wsgi-file or mount",
             );
+        }
+        if !socket {
+            self.error(
+                "socket",
+                "the configuration has no socket",
+                "set socket = 127.0.0.1:8001 for nginx (uwsgi_pass), or http-socket = 127.0.0.1:8000; for a socket unit of systemd write socket = fd://3",
+            );
+        }
+    }
+
+    /// Checks the configuration of an emperor.
+    fn emperor(&mut self) {
+        if self.config.has_application() || self.config.has_socket() {
+            self.error(
+                "emperor",
+                "an emperor serves no application itself",
+                "move the sockets and the application to a vassal's file",
+            );
+        }
+        for source in self.config.emperor() {
+            let directory = source.strip_prefix("dir://").unwrap_or(source);
+            let is_path = !directory.contains("://") && !directory.contains(['*', '?', '[', ':']);
+            if is_path && !self.invocation.cwd.join(directory).exists() {
+                self.warn(
+                    "emperor",
+                    format!("there is no directory {directory}"),
+                    "create it; its vassals are started then",
+                );
+            }
         }
     }
 

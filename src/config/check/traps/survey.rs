@@ -1,6 +1,7 @@
 //! The state of the search for likely mistakes.
 
-use std::path::PathBuf;
+use std::path::{Path, PathBuf};
+use std::sync::Arc;
 
 use crate::config::finding::{Fault, Finding, Place};
 use crate::config::read::invocation::Invocation;
@@ -26,18 +27,57 @@ impl Survey<'_> {
         last.and_then(|(_, _, place)| place.clone())
     }
 
+    /// The first line of the first file: the place of an option that is missing.
+    pub(super) fn first_line(&self) -> Option<Place> {
+        let places = self
+            .config
+            .entries
+            .iter()
+            .filter_map(|(_, _, place)| place.as_ref());
+        let mut files = places.filter_map(|place| match place {
+            Place::File { file, .. } => Some(file),
+            _ => None,
+        });
+        files.next().map(|file| Place::File {
+            file: Arc::clone(file),
+            line: 1,
+        })
+    }
+
     /// Adds a warning at the place of an option.
     pub(super) fn warn(&mut self, option: &str, what: impl Into<String>, hint: impl Into<String>) {
-        let place = self.place(option);
+        let place = self.place(option).or_else(|| self.first_line());
         self.found
             .push(Finding::warning(place, Fault::new(what).hint(hint)));
     }
 
+    /// Adds an error at the place of an option: the instance does not start, or does not serve.
+    pub(super) fn error(&mut self, option: &str, what: impl Into<String>, hint: impl Into<String>) {
+        let place = self.place(option).or_else(|| self.first_line());
+        self.found
+            .push(Finding::error(place, Fault::new(what).hint(hint)));
+    }
+
     /// The path of a name in the configuration, relative to `chdir`.
     pub(super) fn path(&self, path: &str) -> PathBuf {
-        self.invocation
-            .cwd
-            .join(self.config.chdir().unwrap_or_default())
-            .join(path)
+        let directory = self.directory();
+        match self.config.chroot() {
+            Some(root) => inside(Path::new(root), &directory.join(path)),
+            None => directory.join(path),
+        }
     }
+
+    /// The working directory of the application, as a path inside of `chroot`.
+    fn directory(&self) -> PathBuf {
+        let base = match self.config.chroot() {
+            Some(_) => Path::new("/"),
+            None => &self.invocation.cwd,
+        };
+        base.join(self.config.chdir().unwrap_or_default())
+    }
+}
+
+/// An absolute path below another root directory.
+fn inside(root: &Path, path: &Path) -> PathBuf {
+    root.join(path.strip_prefix("/").unwrap_or(path))
 }
