@@ -40,9 +40,9 @@ pub(super) fn run(invocation: &Invocation, request: &Request) -> ExitCode {
             }
         }
     }
-    let failed = reports.iter().any(|(_, report)| {
-        report.has_errors() || (request.strict && report.has_warnings())
-    });
+    let failed = reports
+        .iter()
+        .any(|(_, report)| report.has_errors() || (request.strict && report.has_warnings()));
     let text = match request.json {
         true => json(&reports),
         false => reports.iter().map(text).collect(),

@@ -175,10 +175,19 @@ fn choose<'a>(vassals: &'a Vassals, uid: u32, request: &Request) -> Result<&'a V
         (None, None) => return Err("name the vassal; ruwsgi ls lists them".into()),
     };
     match matching.as_slice() {
-        [] => Err(match vassals.skipped.iter().find(|file| file.definition.is_called(&name)) {
-            Some(file) => format!("{} defines no vassal: {}", file.definition.name, file.reason),
-            None => format!("there is no vassal {name}; ruwsgi ls lists all"),
-        }),
+        [] => Err(
+            match vassals
+                .skipped
+                .iter()
+                .find(|file| file.definition.is_called(&name))
+            {
+                Some(file) => format!(
+                    "{} defines no vassal: {}",
+                    file.definition.name, file.reason
+                ),
+                None => format!("there is no vassal {name}; ruwsgi ls lists all"),
+            },
+        ),
         [vassal] if may_control(uid, vassal) => Ok(vassal),
         [_] => Err(format!(
             "the vassal {name} is not yours: only its owner, the emperor's user and root may control it"

@@ -16,8 +16,8 @@ use crate::sys::signal::{Signal, Signals};
 
 use super::control::Control;
 use super::file_rules::FileRules;
-use super::source::{Definition, Source};
 use super::skipped::Skipped;
+use super::source::{Definition, Source};
 use super::stamp::Stamp;
 use super::stats_socket::StatsSocket;
 use super::vassal::{Event, Readable, Removal, Scheduled, State};

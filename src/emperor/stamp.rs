@@ -58,9 +58,7 @@ impl fmt::Display for Unusable {
                 "it is a symbolic link to {}, which does not exist",
                 target.display()
             ),
-            Self::LinkIgnored => {
-                f.write_str("it is a symbolic link, and emperor-nofollow is set")
-            }
+            Self::LinkIgnored => f.write_str("it is a symbolic link, and emperor-nofollow is set"),
             Self::NoFile(kind) => write!(f, "it is a {kind}, not a regular file"),
             Self::Unreadable(why) => f.write_str(why),
         }

@@ -17,6 +17,7 @@ use super::cgroup_limits;
 use super::extension_module::ExtensionModule;
 use super::generation::Generation;
 use super::interpreter::InterpreterCache;
+use super::needed_sockets::check_sockets;
 use super::plan::{self, Plan};
 use super::resources::Resources;
 use super::services::{DaemonSpec, daemon_specs};
@@ -186,7 +187,7 @@ impl Instance {
             Some(_) => on_demand.address.clone(),
         };
         let sockets = net::bind_all(&config, address.as_ref(), &self.resources.sockets)?;
-        sockets::check_sockets(&config, &sockets)?;
+        check_sockets(&config, &sockets)?;
         if let Some(module) = self.module.reopened() {
             self.module = Rc::new(module);
         }

@@ -20,6 +20,7 @@ mod import_conflict;
 mod instance;
 mod interpreter;
 mod memory_limits;
+mod needed_sockets;
 mod on_demand_sockets;
 mod plan;
 mod reload_files;

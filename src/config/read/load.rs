@@ -150,8 +150,7 @@ impl Source<'_> {
                 file: name,
                 line: 1,
             };
-            self.without_section
-                .push((similar.unwrap_or(first), fault));
+            self.without_section.push((similar.unwrap_or(first), fault));
         }
     }
 

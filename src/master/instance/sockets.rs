@@ -1,32 +1,13 @@
 //! The sockets of an instance: bound at its start, and kept by the emperor while an on-demand instance does not run.
 
 use std::io;
-use std::rc::Rc;
 
 use anyhow::{Context, Result, bail};
 
-use crate::config::Config;
-use crate::net::{self, BoundSocket};
+use crate::master::needed_sockets::check_sockets;
+use crate::net;
 
 use super::Instance;
-
-/// Refuses an instance that nobody can connect to. Services and commands on a schedule need no socket.
-pub(super) fn check_sockets(config: &Config, sockets: &[Rc<BoundSocket>]) -> Result<()> {
-    if !sockets.is_empty() {
-        return Ok(());
-    }
-    if !config.works_without_socket() {
-        bail!(
-            "no socket is configured: set socket = 127.0.0.1:8001 for nginx (uwsgi_pass), or http-socket = 127.0.0.1:8000 for HTTP"
-        );
-    }
-    if config.has_application() {
-        tracing::warn!(
-            "the application is loaded but not served: no socket is configured, so only services and cron commands run"
-        );
-    }
-    Ok(())
-}
 
 impl Instance {
     /// Binds the sockets of the first generation.

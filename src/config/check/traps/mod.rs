@@ -70,33 +70,37 @@ mod tests {
         said(content).iter().any(|finding| finding.contains(part))
     }
 
+    #[track_caller]
+    fn all_say(cases: &[(&str, &str)]) {
+        for (content, part) in cases {
+            assert!(
+                says(&format!("[uwsgi]\n{content}\n"), part),
+                "{content}: {:?}",
+                said(&format!("[uwsgi]\n{content}\n"))
+            );
+        }
+    }
+
     #[test]
-    fn likely_mistakes_are_reported_with_their_place() {
-        for (content, part) in [
-            (
-                "socket = :8001\nhttp = :80",
-                "site.ini:2: warning: socket = :8001 beside http",
-            ),
-            ("chmod-socket = 666", "site.ini:2: warning: every user"),
-            (
-                "env = SECRET_KEY=abc",
-                "site.ini:2: warning: SECRET_KEY looks like a secret",
-            ),
+    fn obstacles_are_errors() {
+        all_say(&[
             (
                 "home = nowhere",
                 "error: the virtual environment nowhere does not exist",
             ),
-            ("home = old", "error: the virtual environment is for Python 3.8"),
-            ("home = moved", "is for Python 3.12, but its bin/python is"),
-            ("uid = nobody-of-this-name", "error: there is no user nobody-of-this-name"),
-            ("chown-socket = :no-such-group", "no group no-such-group"),
+            (
+                "home = old",
+                "error: the virtual environment is for Python 3.8",
+            ),
+            (
+                "uid = nobody-of-this-name",
+                "error: there is no user nobody-of-this-name",
+            ),
             ("chdir = /nowhere", "error: /nowhere is not a directory"),
-            ("socket = /nowhere/a.sock", "error: the socket's directory /nowhere does not exist"),
-            ("socket = /run/nowhere/a.sock", "warning: the socket's directory /run/nowhere does not exist"),
-            ("threads = 64", "one thread at a time"),
-            ("module = a:b\ncallable = b", "site.ini:3"),
-            ("module = a\nwsgi-file = b.py", "module has priority"),
-            ("daemonize = true", "to the file true"),
+            (
+                "socket = /nowhere/a.sock",
+                "error: the socket's directory /nowhere does not exist",
+            ),
             (
                 "master = true",
                 "error: the configuration has no application",
@@ -106,23 +110,42 @@ mod tests {
                 "attach-daemon = sleep 9\nmodule = a",
                 "error: the configuration has no socket",
             ),
+            ("wsgi-file = b.py", "error: the file b.py does not exist"),
+            ("mount = /a=b.py", "error: the file b.py does not exist"),
+        ]);
+    }
+
+    #[test]
+    fn likely_mistakes_are_reported_with_their_place() {
+        all_say(&[
+            (
+                "socket = :8001\nhttp = :80",
+                "site.ini:2: warning: socket = :8001 beside http",
+            ),
+            ("chmod-socket = 666", "site.ini:2: warning: every user"),
+            (
+                "env = SECRET_KEY=abc",
+                "site.ini:2: warning: SECRET_KEY looks like a secret",
+            ),
+            ("home = moved", "is for Python 3.12, but its bin/python is"),
+            ("chown-socket = :no-such-group", "no group no-such-group"),
+            (
+                "socket = /run/nowhere/a.sock",
+                "warning: the socket's directory /run/nowhere does not exist",
+            ),
+            ("threads = 64", "one thread at a time"),
+            ("module = a:b\ncallable = b", "site.ini:3"),
+            ("module = a\nwsgi-file = b.py", "module has priority"),
+            ("daemonize = true", "to the file true"),
             (
                 "need-app = false",
                 "warning: the configuration has no application",
             ),
             ("emperor = nowhere", "no directory nowhere"),
-            ("wsgi-file = b.py", "error: the file b.py does not exist"),
-            ("mount = /a=b.py", "error: the file b.py does not exist"),
             ("die-on-term = false", "systemd cannot stop it"),
             ("die-on-idle = true", "has no effect without idle"),
             ("cheaper-step = 2", "has no effect without cheaper"),
-        ] {
-            assert!(
-                says(&format!("[uwsgi]\n{content}\n"), part),
-                "{content}: {:?}",
-                said(&format!("[uwsgi]\n{content}\n"))
-            );
-        }
+        ]);
     }
 
     #[test]

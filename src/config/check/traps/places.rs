@@ -58,9 +58,8 @@ impl Survey<'_> {
     /// Checks that the files of the applications exist.
     fn application_files(&mut self) {
         let config = self.config;
-        let is_file = |app: &&str| {
-            app.ends_with(".py") || (app.ends_with(".wsgi") && app.contains('/'))
-        };
+        let is_file =
+            |app: &&str| app.ends_with(".py") || (app.ends_with(".wsgi") && app.contains('/'));
         let mounted = config.mount().iter().map(|(_, app)| app.as_str());
         let files = mounted.filter(is_file).map(|app| ("mount", app));
         let single = config.wsgi_file().map(|file| ("wsgi-file", file));

@@ -1,0 +1,26 @@
+//! Whether an instance has the sockets that it needs.
+
+use std::rc::Rc;
+
+use anyhow::{Result, bail};
+
+use crate::config::Config;
+use crate::net::BoundSocket;
+
+/// Refuses an instance that nobody can connect to. Services and commands on a schedule need no socket.
+pub(super) fn check_sockets(config: &Config, sockets: &[Rc<BoundSocket>]) -> Result<()> {
+    if !sockets.is_empty() {
+        return Ok(());
+    }
+    if !config.works_without_socket() {
+        bail!(
+            "no socket is configured: set socket = 127.0.0.1:8001 for nginx (uwsgi_pass), or http-socket = 127.0.0.1:8000 for HTTP"
+        );
+    }
+    if config.has_application() {
+        tracing::warn!(
+            "the application is loaded but not served: no socket is configured, so only services and cron commands run"
+        );
+    }
+    Ok(())
+}
