@@ -218,3 +218,27 @@ fn printed_text_goes_to_the_log_at_once() {
     server.wait_for_log("to stdout");
     server.wait_for_log("to stderr");
 }
+
+#[test]
+fn the_input_has_no_descriptor() {
+    if differs(
+        "wsgi.input.fileno() raises io.UnsupportedOperation; uWSGI gives the descriptor of the connection, or of a file that stands at its end.",
+    ) {
+        return;
+    }
+    let site = Site::of(
+        "import io\n\
+         def application(environ, start_response):\n    \
+             start_response('200 OK', [])\n    \
+             body = environ['wsgi.input']\n    \
+             try:\n        \
+                 return [b'descriptor %d' % body.fileno()]\n    \
+             except io.UnsupportedOperation:\n        \
+                 return [b'none, %d bytes' % len(body.read())]\n",
+    );
+    let server = site.server().set("post-buffering", 4096).start();
+    for size in [10, 2_000_000] {
+        let answer = server.send(&post("/", vec![b'x'; size])).expect(200);
+        assert_eq!(answer.text(), format!("none, {size} bytes"));
+    }
+}

@@ -4,7 +4,7 @@
 //! memory, a large one in a spooled file that is read in pieces.
 
 use std::fs::File;
-use std::os::fd::{AsFd, AsRawFd, BorrowedFd, RawFd};
+use std::os::fd::{BorrowedFd, RawFd};
 use std::os::unix::fs::FileExt;
 use std::sync::{Arc, Mutex, MutexGuard, PoisonError};
 
@@ -383,11 +383,10 @@ impl Input {
         self.open().map(|_| ())
     }
 
-    /// The descriptor of the spooled file, whose own position has no meaning.
+    /// Always raises `io.UnsupportedOperation`: a descriptor would have a position of its own, and code that takes it, as
+    /// `os.fdopen` and `subprocess` do, would close it or read from the wrong place.
     fn fileno(&self, py: Python<'_>) -> PyResult<RawFd> {
-        if let Source::File { file, .. } = &self.open()?.source {
-            return Ok(file.as_fd().as_raw_fd());
-        }
+        drop(self.open()?);
         let unsupported = py.import("io")?.getattr("UnsupportedOperation")?;
         Err(PyErr::from_value(unsupported.call1(("fileno",))?))
     }
