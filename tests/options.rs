@@ -645,7 +645,10 @@ fn commands_provide_values_and_files_and_other_schemes_are_refused() {
         ),
         ("ini = fd://3", "only files and exec:// are supported"),
         ("a = @(data://0)", "only files and exec:// are supported"),
-        ("if-hostname-match = ^web\nendif =", "use if-hostname"),
+        (
+            "if-hostname-match = (web\nendif =",
+            "the regular expression is invalid",
+        ),
     ] {
         let (printed, content) = check(&format!("[uwsgi]\n{line}\n"));
         assert!(!content && printed.contains(part), "{printed}");
@@ -719,4 +722,13 @@ fn every_option_of_the_page_about_limits_exists() {
     ] {
         assert!(names.contains(&name), "{name} is missing");
     }
+}
+
+#[test]
+fn conditions_match_the_host_name_by_regular_expressions() {
+    let content = "[uwsgi]\nif-hostname-match = .\nthreads = 2\nendif =\nif-hostname-match = ^$\nthreads = 3\nendif =\nif-not-hostname-match = ^$\nprocesses = 4\nendif =\n";
+    let lines = shown(&[("site.ini", content)], &["site.ini"]);
+    let set = |name: &str| lines.iter().filter(|line| line.starts_with(name)).count();
+    assert!(lines.contains(&"threads = 2".to_owned()), "{lines:?}");
+    assert_eq!((set("threads"), set("processes")), (1, 1), "{lines:?}");
 }

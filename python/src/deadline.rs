@@ -16,7 +16,7 @@ use pyo3::exceptions::PyBaseException;
 use pyo3::ffi;
 use pyo3::prelude::*;
 use pyo3::sync::PyOnceLock;
-use pyo3::types::{PyCFunction, PyModule, PyType};
+use pyo3::types::{PyCFunction, PyModule, PyTuple, PyType};
 use ruwsgi::http::io_thread::INTERRUPT;
 use ruwsgi::sys::clock::monotonic_micros;
 use ruwsgi::sys::thread;
@@ -28,6 +28,10 @@ use crate::worker::Worker;
 static HARAKIRI: PyOnceLock<Py<PyType>> = PyOnceLock::new();
 /// Whether [`prepare`] has installed its signal handlers.
 static INSTALLED: AtomicBool = AtomicBool::new(false);
+/// Whether a request has expired since the handler of `harakiri-graceful-signal` was called last.
+static GRACEFUL_DUE: AtomicBool = AtomicBool::new(false);
+/// Whether that handler runs.
+static IN_HANDLER: AtomicBool = AtomicBool::new(false);
 /// When the stacks were written last, microseconds of the monotonic clock.
 static LAST_STACKS: AtomicU64 = AtomicU64::new(0);
 
@@ -109,6 +113,15 @@ pub fn prepare(py: Python<'_>, worker: &Arc<Worker>) -> PyResult<()> {
     let worker = worker.clone();
     let handler = PyCFunction::new_closure(py, None, None, move |args, _| -> PyResult<()> {
         let py = args.py();
+        if IN_HANDLER.load(SeqCst) {
+            // the call below raises the exception when the handler has returned
+            return Ok(());
+        }
+        if let Some(number) = worker.spec.worker.harakiri_graceful_signal
+            && GRACEFUL_DUE.swap(false, SeqCst)
+        {
+            call_handler(py, number, args)?;
+        }
         if worker.deadlines[0].take_expired() {
             return Err(error(py));
         }
@@ -118,6 +131,20 @@ pub fn prepare(py: Python<'_>, worker: &Arc<Worker>) -> PyResult<()> {
         .call_method1("signal", (raise_signal(), handler))?;
     INSTALLED.store(true, SeqCst);
     Ok(())
+}
+
+/// Calls the application's handler of a signal (`harakiri-graceful-signal`) on the main thread. `args` are the number of the
+/// signal that has interrupted the thread, and the thread's frame.
+fn call_handler(py: Python<'_>, number: u32, args: &Bound<'_, PyTuple>) -> PyResult<()> {
+    let handler = py.import("signal")?.call_method1("getsignal", (number,))?;
+    // SIG_DFL and SIG_IGN are numbers
+    if !handler.is_callable() {
+        return Ok(());
+    }
+    IN_HANDLER.store(true, SeqCst);
+    let called = handler.call1((number, args.get_item(1)?));
+    IN_HANDLER.store(false, SeqCst);
+    called.map(drop)
 }
 
 /// In a child that the application has forked: restores the signals of [`prepare`].
@@ -162,6 +189,7 @@ pub fn expire(worker: &Arc<Worker>, core: u32, begun: u64) {
         return;
     }
     deadline.expire(begun);
+    GRACEFUL_DUE.store(true, SeqCst);
     let worker = worker.clone();
     let started = std::thread::Builder::new()
         .name("harakiri".into())
@@ -207,8 +235,11 @@ fn interrupt(worker: &Arc<Worker>, request: Expired) {
         }
     }
     let deadline = &worker.deadlines[request.core as usize];
-    if uses_signal(request.core) && deadline.is_serving(request.begun) {
-        worker.engine.threads[request.core as usize].signal(raise_signal());
+    let graceful = request.core != 0
+        && worker.spec.worker.harakiri_graceful_signal.is_some()
+        && uses_signal(0);
+    if graceful || (uses_signal(request.core) && deadline.is_serving(request.begun)) {
+        worker.engine.threads[0].signal(raise_signal());
     }
 }
 

@@ -8,6 +8,7 @@
 mod api;
 mod autoreload;
 mod deadline;
+mod deploy;
 mod diagnose;
 mod fork;
 mod fork_safety;
@@ -24,6 +25,7 @@ mod start_watch;
 mod thread;
 mod thread_deadline;
 mod threads_at_exit;
+mod tracebacker;
 mod trial;
 mod warmup;
 mod worker;

@@ -5,6 +5,7 @@ use pyo3::prelude::*;
 use pyo3::types::{PyDict, PyList, PyString};
 use ruwsgi::ipc::{AppSpec, LoadFailure};
 
+use crate::deploy;
 use crate::diagnose::{self, failure};
 use crate::fork;
 pub use crate::mounts::Apps;
@@ -95,10 +96,33 @@ impl<'py> Loading<'py, '_> {
                 (format!("module = {module}"), Origin::module(module))
             }
             (None, Some(file)) => (format!("wsgi-file = {file}"), Origin::File { path: file }),
-            (None, None) => return Ok(()),
+            (None, None) => {
+                let loaded = self.deployed_app();
+                return self.unless_needed(loaded);
+            }
         };
         let loaded = self.app_and_table(&what, origin);
         self.unless_needed(loaded)
+    }
+
+    /// The application of `eval`, `paste` or `pecan`.
+    fn deployed_app(&mut self) -> Result<(), LoadFailure> {
+        let spec = self.spec;
+        let (what, app) = if let Some(code) = &spec.eval {
+            let module = deploy::evaluate(self.py, code)?;
+            let name = spec.callable.as_deref().unwrap_or(USUAL_CALLABLE);
+            ("eval".to_owned(), named("eval", &module, name)?)
+        } else if let Some(uri) = &spec.paste {
+            let what = format!("paste = {uri}");
+            let app = deploy::paste(self.py, &what, uri, spec.paste_logger)?;
+            (what, app)
+        } else if let Some(file) = &spec.pecan {
+            (format!("pecan = {file}"), deploy::pecan(self.py, file)?)
+        } else {
+            return Ok(());
+        };
+        self.mount(&what, "", app);
+        Ok(())
     }
 
     /// Turns a failure into a warning with `need-app = false`.
@@ -130,10 +154,9 @@ impl<'py> Loading<'py, '_> {
             )));
         }
         if what.ends_with(".ini") {
-            return Err(failure(format!(
-                "{option}: PasteDeploy files are not supported: write a small Python file that calls \
-                 paste.deploy.loadapp() and mount that"
-            )));
+            let app = deploy::paste(self.py, &option, what, self.spec.paste_logger)?;
+            self.mount(&option, point, app);
+            return Ok(());
         }
         let origin = Origin::file_or_module(what);
         let module = fetch(self.py, &option, origin)?;

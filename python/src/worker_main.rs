@@ -103,6 +103,7 @@ fn serve(py: Python<'_>, worker: &Arc<Worker>, apps: &Arc<Apps>, errors: &Py<PyA
         tracing::warn!("worker {id}: the signals of its start keep their handlers: {error}");
     }
     crate::autoreload::start(worker);
+    let tracebacker = crate::tracebacker::start(worker);
     thread::run(py, worker, apps, 0, errors);
     for other in threads {
         // only an exception that the application has sent to this thread ends this early
@@ -114,6 +115,7 @@ fn serve(py: Python<'_>, worker: &Arc<Worker>, apps: &Arc<Apps>, errors: &Py<PyA
     if sends {
         finish_application(py, worker);
     }
+    drop(tracebacker);
     // with the GIL held, so that no code of the application runs
     if io_thread.join().is_err() {
         tracing::error!("worker {id}: its I/O thread panicked; this is a bug in ruwsgi");

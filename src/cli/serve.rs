@@ -38,6 +38,9 @@ pub(super) fn serve(invocation: Invocation, vassal: &VassalEnvironment) -> ExitC
     if config.show_config() {
         say(&config_text(&config));
     }
+    if let Some(status) = config.exit() {
+        return ExitCode::from(status);
+    }
     if config.no_server() {
         return ExitCode::SUCCESS;
     }

@@ -29,7 +29,7 @@ pub(crate) use values::logging::FileOwner;
 pub(crate) use values::schedule::{Schedule, Task};
 
 use check::{traps, validate};
-use read::{file, glob, source};
+use read::{envdir, file, glob, source};
 use table::directives;
 use table::row::Directive;
 
@@ -38,7 +38,30 @@ use table::row::Directive;
 /// # Errors
 /// All findings, if at least one of them is an error.
 pub(crate) fn load(invocation: &Invocation) -> Result<Config, Report> {
-    validate::check(source::gather(invocation))
+    let mut config = validate::check(source::gather(invocation))?;
+    read_directories(&mut config, invocation)?;
+    Ok(config)
+}
+
+/// Reads the variables of `envdir`. A reload that lacks the permission keeps those of the start.
+fn read_directories(config: &mut Config, invocation: &Invocation) -> Result<(), Report> {
+    let mut variables = Vec::new();
+    for directory in config.envdir() {
+        match envdir::variables(&invocation.cwd.join(directory)) {
+            Ok(found) => variables.extend(found),
+            Err(unreadable) if unreadable.is_denied && invocation.reloading => {
+                config.directories.is_unreadable = true;
+                return Ok(());
+            }
+            Err(unreadable) => {
+                let fault = unreadable.fault.of("envdir", directory);
+                let findings = vec![Finding::error(None, fault)];
+                return Err(Report { findings });
+            }
+        }
+    }
+    config.directories.late = variables;
+    Ok(())
 }
 
 /// The last `fallback-config` of a configuration, which need not be valid as a whole.

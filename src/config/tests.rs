@@ -80,7 +80,7 @@ fn every_name_of_uwsgi_is_in_the_table() {
 fn what_is_not_here_says_what_to_do_and_what_is_accepted_says_why() {
     for row in options::rows() {
         match row.state {
-            State::Accepted(text) | State::Absent(text) => {
+            State::Accepted(text) | State::Ignored(text) | State::Absent(text) => {
                 assert!(!text.is_empty(), "{}", row.name())
             }
             State::Served | State::Directive(_) => {

@@ -37,6 +37,14 @@ pub struct AppSpec {
     pub module: Option<String>,
     /// `wsgi-file`: a path to a Python file.
     pub wsgi_file: Option<String>,
+    /// `eval`: Python code that defines the application.
+    pub eval: Option<String>,
+    /// `paste`: the URI of a PasteDeploy application.
+    pub paste: Option<String>,
+    /// `paste-logger`: configure logging from its file.
+    pub paste_logger: bool,
+    /// `pecan`: the configuration file of a Pecan application.
+    pub pecan: Option<String>,
     /// `callable`: the attribute to use if `module` names none.
     pub callable: Option<String>,
     /// `mount`: mount points and their applications, in the order of the file.
@@ -103,6 +111,8 @@ pub struct Serving {
     pub mercy_ms: u64,
     /// The request log.
     pub request_log: RequestLogSettings,
+    /// `py-tracebacker`: the prefix of the sockets of the traceback servers.
+    pub tracebacker: Option<String>,
     /// The process titles: the `procname` options, resolved.
     pub procname: Procname,
 }

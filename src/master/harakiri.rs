@@ -6,8 +6,14 @@
 //! ```
 //! Times are microseconds of the monotonic clock. The time at which a request began identifies it.
 
-/// Time in which a thread has to return after its request has expired, microseconds.
-const GRACE: u64 = 2_000_000;
+/// The timeouts of requests, microseconds.
+#[derive(Clone, Copy, Debug)]
+pub(super) struct Timeouts {
+    /// From the start of a request until it expires.
+    pub(super) limit: u64,
+    /// From then until its thread must have returned.
+    pub(super) grace: u64,
+}
 
 /// How the current request of a thread stands.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
@@ -30,11 +36,11 @@ pub(super) enum DeadlineAction {
     ReplaceWorker,
 }
 
-/// Checks a thread that is busy since `busy_since` (0: not busy) against a limit.
+/// Checks a thread that is busy since `busy_since` (0: not busy) against the timeouts.
 pub(super) fn step(
     state: RequestDeadline,
     busy_since: u64,
-    limit: u64,
+    Timeouts { limit, grace }: Timeouts,
     now: u64,
 ) -> (RequestDeadline, DeadlineAction) {
     if busy_since == 0 {
@@ -42,7 +48,7 @@ pub(super) fn step(
     }
     match state {
         RequestDeadline::Expired { since, at } if since == busy_since => {
-            if now < at.saturating_add(GRACE) {
+            if now < at.saturating_add(grace) {
                 return (state, DeadlineAction::Nothing);
             }
             (
@@ -64,9 +70,14 @@ pub(super) fn step(
 
 /// When the thread has to be checked again, if nothing changes before. No request that begins after `now` is due
 /// earlier.
-pub(super) fn due(state: RequestDeadline, busy_since: u64, limit: u64, now: u64) -> u64 {
+pub(super) fn due(
+    state: RequestDeadline,
+    busy_since: u64,
+    Timeouts { limit, grace }: Timeouts,
+    now: u64,
+) -> u64 {
     match state {
-        RequestDeadline::Expired { at, .. } => at.saturating_add(GRACE),
+        RequestDeadline::Expired { at, .. } => at.saturating_add(grace),
         RequestDeadline::InTime if busy_since != 0 => busy_since.saturating_add(limit),
         _ => now.saturating_add(limit),
     }
@@ -77,22 +88,27 @@ mod tests {
     use super::*;
 
     const LIMIT: u64 = 3_000_000;
+    const GRACE: u64 = 2_000_000;
+    const TIMEOUTS: Timeouts = Timeouts {
+        limit: LIMIT,
+        grace: GRACE,
+    };
 
     #[test]
     fn a_request_expires_at_its_deadline_and_its_worker_is_replaced_after_the_grace() {
-        let (state, action) = step(RequestDeadline::InTime, 100, LIMIT, LIMIT);
+        let (state, action) = step(RequestDeadline::InTime, 100, TIMEOUTS, LIMIT);
         assert_eq!(
             (state, action),
             (RequestDeadline::InTime, DeadlineAction::Nothing)
         );
         let now = LIMIT + 100;
-        let (state, action) = step(state, 100, LIMIT, now);
+        let (state, action) = step(state, 100, TIMEOUTS, now);
         assert_eq!(action, DeadlineAction::Expire);
-        let (state, action) = step(state, 100, LIMIT, now + GRACE - 1);
+        let (state, action) = step(state, 100, TIMEOUTS, now + GRACE - 1);
         assert_eq!(action, DeadlineAction::Nothing);
-        let (state, action) = step(state, 100, LIMIT, now + GRACE);
+        let (state, action) = step(state, 100, TIMEOUTS, now + GRACE);
         assert_eq!(action, DeadlineAction::ReplaceWorker);
-        let (_, action) = step(state, 100, LIMIT, now + 9 * GRACE);
+        let (_, action) = step(state, 100, TIMEOUTS, now + 9 * GRACE);
         assert_eq!(action, DeadlineAction::Nothing);
     }
 
@@ -103,24 +119,27 @@ mod tests {
             at: LIMIT + 100,
         };
         assert_eq!(
-            step(expired, 0, LIMIT, LIMIT + 200),
+            step(expired, 0, TIMEOUTS, LIMIT + 200),
             (RequestDeadline::InTime, DeadlineAction::Nothing)
         );
         let next = LIMIT + 300;
         assert_eq!(
-            step(expired, next, LIMIT, next + GRACE),
+            step(expired, next, TIMEOUTS, next + GRACE),
             (RequestDeadline::InTime, DeadlineAction::Nothing)
         );
     }
 
     #[test]
     fn the_next_check_is_never_too_late() {
-        assert_eq!(due(RequestDeadline::InTime, 0, LIMIT, 500), LIMIT + 500);
-        assert_eq!(due(RequestDeadline::InTime, 100, LIMIT, 500), LIMIT + 100);
+        assert_eq!(due(RequestDeadline::InTime, 0, TIMEOUTS, 500), LIMIT + 500);
+        assert_eq!(
+            due(RequestDeadline::InTime, 100, TIMEOUTS, 500),
+            LIMIT + 100
+        );
         let expired = RequestDeadline::Expired {
             since: 100,
             at: 700,
         };
-        assert_eq!(due(expired, 100, LIMIT, 800), 700 + GRACE);
+        assert_eq!(due(expired, 100, TIMEOUTS, 800), 700 + GRACE);
     }
 }

@@ -172,7 +172,13 @@ impl Instance {
     pub(super) fn renew(&mut self) -> Result<()> {
         let mut invocation = self.invocation.clone();
         invocation.reloading = true;
-        let config = config::load(&invocation).map_err(|report| anyhow::anyhow!("{report}"))?;
+        let mut config = config::load(&invocation).map_err(|report| anyhow::anyhow!("{report}"))?;
+        if config.directories.is_unreadable {
+            tracing::warn!(
+                "envdir: a directory cannot be read without the privileges of the start, so its variables are not changed"
+            );
+            config.directories.late = self.config.directories.late.clone();
+        }
         for warning in config.warnings() {
             tracing::warn!("{warning}");
         }

@@ -23,6 +23,9 @@ use crate::net::BoundSocket;
 /// Request bodies of this size are spooled to a file if `post-buffering` is not set: 1 MiB.
 const POST_BUFFERING: u64 = 1 << 20;
 
+/// Time in which a thread has to return after its request has expired, if `harakiri-graceful-timeout` is not set.
+const HARAKIRI_GRACE: Duration = Duration::from_secs(2);
+
 /// Slots per worker id: the worker, its successor, and a predecessor that has not exited yet.
 const SLOTS_PER_WORKER: u32 = 3;
 
@@ -38,6 +41,8 @@ pub(super) struct Plan {
     pub(super) environment: Vec<(OsString, OsString)>,
     /// Optimization level of the interpreter (`optimize`).
     pub(super) optimize: u32,
+    /// Whether the interpreter imports the module `site` (not `no-site`).
+    pub(super) has_site: bool,
     /// `limit-as`, bytes.
     pub(super) address_space: Option<u64>,
     /// `worker-reload-mercy`.
@@ -48,6 +53,10 @@ pub(super) struct Plan {
     pub(super) gives_stdin: bool,
     /// `harakiri`.
     pub(super) harakiri: Option<Duration>,
+    /// `harakiri-graceful-timeout`.
+    pub(super) harakiri_grace: Duration,
+    /// `harakiri-queue-threshold`.
+    pub(super) harakiri_queue_threshold: Option<u32>,
     pub(super) limits: Limits,
     /// Whether hooks run between the load of the application and its service.
     pub(super) hooks_after_load: bool,
@@ -79,11 +88,17 @@ impl Plan {
             directory,
             environment,
             optimize: config.optimize(),
+            has_site: !config.no_site(),
             address_space: config.limit_as(),
             mercy: mercy(config),
             id_timeout: config.worker_id_timeout(),
             gives_stdin: config.honour_stdin(),
             harakiri: harakiri(config),
+            harakiri_grace: config
+                .harakiri_graceful_timeout()
+                .filter(|grace| !grace.is_zero())
+                .unwrap_or(HARAKIRI_GRACE),
+            harakiri_queue_threshold: config.harakiri_queue_threshold(),
             limits: limits(config),
             hooks_after_load: !hooks::Phase::PostApp.is_empty(config),
             scale: match sockets.is_empty() {
@@ -112,16 +127,23 @@ pub(super) fn environment(
 ) -> Vec<(OsString, OsString)> {
     let mut environment: Vec<(OsString, OsString)> =
         ours.filter(|(name, _)| !is_for_master(name)).collect();
+    set(&mut environment, &config.directories.early);
     for name in config.unenv() {
         environment.retain(|(known, _)| known != name.as_str());
     }
-    for (name, value) in config.env() {
+    set(&mut environment, config.env());
+    set(&mut environment, &config.directories.late);
+    environment
+}
+
+/// Sets variables; one without a value is removed.
+fn set(environment: &mut Vec<(OsString, OsString)>, variables: &[(String, Option<String>)]) {
+    for (name, value) in variables {
         environment.retain(|(known, _)| known != name.as_str());
         if let Some(value) = value {
             environment.push((name.into(), value.into()));
         }
     }
-    environment
 }
 
 /// Whether a variable is for the master only.
@@ -148,6 +170,10 @@ fn app(config: &Config, is_a_reload: bool, sockets: &[Rc<BoundSocket>]) -> AppSp
         name: config.name().to_owned(),
         module: owned(config.module()),
         wsgi_file: owned(config.wsgi_file()),
+        eval: owned(config.eval()),
+        paste: owned(config.paste()),
+        paste_logger: config.paste_logger(),
+        pecan: owned(config.pecan()),
         callable: owned(config.callable()),
         mounts: config.mount().to_vec(),
         manage_script_name: config.manage_script_name(),
@@ -222,6 +248,7 @@ fn serving(config: &Config) -> Serving {
             .unwrap_or(POST_BUFFERING),
         mercy_ms: milliseconds(mercy(config)),
         request_log: request_log(config),
+        tracebacker: config.py_tracebacker().map(str::to_owned),
         procname: procname(config),
     }
 }
@@ -241,6 +268,7 @@ fn request_log(config: &Config) -> RequestLogSettings {
         format: config.log_format().map(<[_]>::to_vec),
         micros: config.log_micros(),
         forwarded_for: config.log_x_forwarded_for(),
+        host: config.vhost(),
         memory: config.memory_report(),
     }
 }

@@ -9,6 +9,7 @@ use crate::ipc::LoadFailure;
 use crate::net::{self, BoundSocket};
 use crate::process::Pidfiles;
 use crate::sys::daemon;
+use crate::sys::file_lock::FileLock;
 use crate::sys::notify::Notify;
 
 use super::control_socket::ControlSocket;
@@ -22,6 +23,8 @@ pub(super) struct Resources {
     pub(super) emperor: EmperorLink,
     /// The process that the user started, which waits for the result of the start (`daemonize2`).
     pub(super) parent: Option<daemon::Parent>,
+    /// Locked files (`flock`).
+    pub(super) locks: Vec<FileLock>,
     pub(super) pidfiles: Pidfiles,
     /// The absolute path of the log, if it is a file of this instance.
     pub(super) log: Option<PathBuf>,
@@ -51,6 +54,7 @@ impl Resources {
         if let Some(parent) = self.parent.take() {
             parent.failed(u8::try_from(status).unwrap_or(1), &failure.sentence);
         }
+        self.locks.clear();
         // last, because its end tells clients that the instance has stopped
         self.control = None;
     }

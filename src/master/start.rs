@@ -8,6 +8,7 @@ use anyhow::{Context, Result};
 use crate::config::{self, Config};
 use crate::control::socket_path;
 use crate::net::{PlaceError, SocketPermissions};
+use crate::sys::file_lock::FileLock;
 use crate::sys::notify::Notify;
 use crate::sys::privileges::{self, Privileges};
 use crate::sys::process::{self, Pid};
@@ -40,11 +41,14 @@ pub(super) fn start(
     // LISTEN_PID names this process, not the daemon that it may become
     let sockets = net::inherit(&config, &emperor.on_demand.inherited)?;
     emperor.on_demand.resolve_address()?;
+    let mut locks = lock_files(&config, false)?;
     run_phase(Phase::Asap, &config, None)?;
     let parent = detach(&config, &emperor)?;
+    locks.extend(lock_files(&config, true)?);
     let mut resources = Resources {
         sockets,
         parent,
+        locks,
         emperor,
         log: log_file(&config)?,
         ..Resources::default()
@@ -100,6 +104,7 @@ fn prepare(
         process::set_umask(mask);
     }
     limit_descriptors(config.max_fd());
+    limit_processes(&config);
     let module = Rc::new(ExtensionModule::find()?);
     resources.pidfiles.write(config.pidfile())?;
     run_phase(Phase::PreJail, &config, Some(&mut signals))?;
@@ -107,7 +112,7 @@ fn prepare(
     if let Some(root) = config.chroot() {
         user::chroot(Path::new(root))?;
     }
-    for phase in [Phase::PostJail, Phase::InJail] {
+    for phase in [Phase::PostJail, Phase::InJail, Phase::Awaited] {
         run_phase(phase, &config, Some(&mut signals))?;
     }
     let mut instance = Instance::new(config, invocation, module, std::mem::take(resources));
@@ -176,6 +181,45 @@ fn finish(
     instance.resources_mut().control = open_control(instance, directory)?;
     run_phase(Phase::PreApp, instance.config(), Some(signals))?;
     instance.plan().map(Some)
+}
+
+/// Sets the nice value and the limit of processes.
+fn limit_processes(config: &Config) {
+    if let Some(nice) = config.prio()
+        && let Err(error) = process::set_priority(nice)
+    {
+        tracing::warn!("prio = {nice} cannot be set: {error}; only root may go below 0");
+    }
+    if let Some(most) = config.limit_nproc().filter(|most| *most > 0)
+        && let Err(error) = rlimit::limit_processes(u64::from(most))
+    {
+        tracing::warn!("limit-nproc = {most} cannot be set: {error}");
+    }
+}
+
+/// Locks files, so that one instance of several runs.
+///
+/// # Errors
+/// When a file cannot be opened, or another process holds a lock that is not waited for.
+fn lock_files(config: &Config, detached: bool) -> Result<Vec<FileLock>> {
+    let (at_once, waiting) = match detached {
+        false => (
+            ("flock", config.flock()),
+            ("flock-wait", config.flock_wait()),
+        ),
+        true => (
+            ("flock2", config.flock2()),
+            ("flock-wait2", config.flock_wait2()),
+        ),
+    };
+    let mut locks = Vec::new();
+    for ((option, paths), waits) in [(at_once, false), (waiting, true)] {
+        for path in paths {
+            let lock = FileLock::take(Path::new(path), waits);
+            locks.push(lock.with_context(|| format!("{option} = {path}"))?);
+        }
+    }
+    Ok(locks)
 }
 
 /// Creates and opens the first `master-fifo`.

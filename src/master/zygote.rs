@@ -55,6 +55,9 @@ pub(super) fn spawn(plan: &Plan) -> io::Result<(Pid, OwnedFd)> {
     for _ in 0..plan.optimize.min(2) {
         command.arg("-O");
     }
+    if !plan.has_site {
+        command.arg("-S");
+    }
     command
         .arg("-c")
         .arg(BOOTSTRAP)

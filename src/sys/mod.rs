@@ -14,6 +14,7 @@ pub mod environment;
 pub mod epoll;
 pub mod exclusive;
 pub mod fifo;
+pub mod file_lock;
 pub mod fork_guard;
 pub mod fs_identity;
 pub(crate) mod inherited_socket;

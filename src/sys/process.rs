@@ -161,6 +161,18 @@ pub fn set_child_subreaper() -> io::Result<()> {
     Ok(nix::sys::prctl::set_child_subreaper(true)?)
 }
 
+/// Sets the nice value of this process and its later children: setpriority(2).
+///
+/// # Errors
+/// Those of setpriority(2): a value below the current one needs `CAP_SYS_NICE`.
+pub fn set_priority(nice: i32) -> io::Result<()> {
+    // SAFETY: no pointers; nix has no setpriority. 0 is this process.
+    match unsafe { libc::setpriority(libc::PRIO_PROCESS, 0, nice) } {
+        0 => Ok(()),
+        _ => Err(io::Error::last_os_error()),
+    }
+}
+
 /// Sets the permission bits that new files do not get: umask(2).
 pub fn set_umask(mask: u32) {
     nix::sys::stat::umask(nix::sys::stat::Mode::from_bits_truncate(mask));

@@ -1,4 +1,4 @@
-//! The limit of open descriptors: getrlimit(2), `RLIMIT_NOFILE`.
+//! Limits of processes: getrlimit(2), `RLIMIT_NOFILE` and `RLIMIT_NPROC`.
 //!
 //! A server that waits by poll(2) and epoll(7) raises its soft limit to the hard one. A program that waits by select(2)
 //! fails with descriptors from 1024 on, so processes that this one starts get the limit of before.
@@ -55,5 +55,14 @@ pub(super) fn restore_descriptors() -> io::Result<()> {
         let (_, hard) = getrlimit(Resource::RLIMIT_NOFILE)?;
         setrlimit(Resource::RLIMIT_NOFILE, before.min(hard), hard)?;
     }
+    Ok(())
+}
+
+/// Sets the maximum number of processes and threads of this process's user.
+///
+/// # Errors
+/// Those of setrlimit(2): raising the hard limit needs `CAP_SYS_RESOURCE`.
+pub fn limit_processes(limit: u64) -> io::Result<()> {
+    setrlimit(Resource::RLIMIT_NPROC, limit, limit)?;
     Ok(())
 }

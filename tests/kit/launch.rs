@@ -38,7 +38,16 @@ os.execv(sys.argv[2], sys.argv[2:at])
 "#;
 
 const SOCKETS: [&str; 4] = ["socket", "uwsgi-socket", "http", "http-socket"];
-const LOADERS: [&str; 5] = ["module", "wsgi", "wsgi-file", "file", "mount"];
+const LOADERS: [&str; 8] = [
+    "module",
+    "wsgi",
+    "wsgi-file",
+    "file",
+    "mount",
+    "eval",
+    "paste",
+    "ini-paste",
+];
 
 /// A server that is not started: its options, environment and inherited sockets.
 #[derive(Clone)]

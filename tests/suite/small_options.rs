@@ -208,3 +208,291 @@ fn numbers_that_uwsgi_reads_are_warnings() {
     assert_eq!(value(&server, "1"), "1");
     assert!(server.log_lines("GET /").is_empty());
 }
+
+#[test]
+fn a_directory_holds_environment_variables() {
+    let site = Site::of(EVALUATE);
+    for (name, content) in [
+        ("vars/FROM_DIR", "value\n\n"),
+        ("vars/WINS", "directory"),
+        ("vars/GONE", ""),
+        ("vars/.hidden", "x"),
+        ("early/EARLY", "early"),
+        ("early/LOSES", "directory"),
+    ] {
+        site.write(name, content);
+    }
+    let server = site
+        .server()
+        .envvar("GONE", "there")
+        .set("early-envdir", "early")
+        .set("envdir", "vars")
+        .set("env", "WINS=env")
+        .set("env", "LOSES=env")
+        .set("env", "SEEN=$(EARLY)")
+        .start();
+    let names = [
+        "FROM_DIR", "WINS", "GONE", ".hidden", "EARLY", "LOSES", "SEEN",
+    ];
+    let values = names.map(|name| value(&server, &format!("os.environ.get('{name}')")));
+    let expected = [
+        "value",
+        "directory",
+        "None",
+        "None",
+        "early",
+        "env",
+        "early",
+    ];
+    assert_eq!(values, expected);
+    if under_uwsgi() {
+        return;
+    }
+    site.write("vars/FROM_DIR", "changed");
+    server.signal(Signal::SIGHUP);
+    server.eventually("the reload has read the directory", || {
+        value(&server, "os.environ.get('FROM_DIR')") == "changed"
+    });
+}
+
+#[test]
+fn a_missing_environment_directory_prevents_the_start() {
+    let refusal = Site::of(EVALUATE)
+        .server()
+        .set("envdir", "nowhere")
+        .refused();
+    assert_eq!(refusal.code, Some(1), "{}", refusal.log);
+}
+
+#[test]
+fn a_lock_is_for_one_instance() {
+    let site = Site::of(EVALUATE);
+    site.write("lock", "");
+    let server = site.server().set("flock", site.at("lock")).start();
+    let refusal = site
+        .server()
+        .set("socket", site.at("other.sock"))
+        .set("flock", site.at("lock"))
+        .refused();
+    assert_eq!(refusal.code, Some(1), "{}", refusal.log);
+    // workers do not keep the lock
+    server.stop();
+    site.server().set("flock2", site.at("lock")).start();
+}
+
+#[test]
+fn an_instance_waits_for_files_and_sockets() {
+    if needs_root() {
+        return;
+    }
+    let site = Site::of(EVALUATE);
+    let mut server = site
+        .server()
+        .set("uid", "root")
+        .set("wait-for-file", site.at("awaited"))
+        .set("wait-for-dir", site.at("."))
+        .set("wait-for-interface", "lo")
+        .spawn();
+    server.eventually("it waits", || !server.log_lines("ait").is_empty());
+    assert!(!site.has("app.sock") && server.exited().is_none());
+    site.write("awaited", "");
+    server.wait_for_workers(1);
+    assert_eq!(value(&server, "1"), "1");
+}
+
+#[test]
+fn an_instance_does_not_wait_for_ever() {
+    if under_uwsgi() {
+        return;
+    }
+    let refusal = Site::of(EVALUATE)
+        .server()
+        .set("wait-for-mountpoint", "/proc")
+        .set("wait-for-socket", "/nonexistent/a.sock")
+        .set("wait-for-socket-timeout", 1)
+        .refused();
+    assert_eq!(refusal.code, Some(1));
+    let reason = "wait for /nonexistent/a.sock failed: not available after 1 s";
+    assert!(refusal.log.contains(reason), "{}", refusal.log);
+}
+
+#[test]
+fn code_in_the_configuration_can_be_the_application() {
+    let site = Site::empty();
+    let code = "application = lambda e, s: (s('200 OK', []), [__name__.encode()])[1]";
+    let server = site.server().set("eval", code).start();
+    server.get("/").expect_text("uwsgi_eval_config");
+}
+
+#[test]
+fn a_paste_deploy_file_describes_the_application() {
+    let site = Site::empty();
+    site.write("paste/__init__.py", "");
+    site.write(
+        "paste/deploy.py",
+        "def loadapp(uri):\n def app(e, s):\n  s('200 OK', [])\n  return [uri.encode()]\n return app\n",
+    );
+    site.write(
+        "site.paste.ini",
+        "[uwsgi]\nenv = FROM_PASTE=1\n[app:main]\nuse = egg:site\n",
+    );
+    let path = site.at("site.paste.ini");
+    let server = site.server().set("paste", format!("config:{path}")).start();
+    server.get("/").expect_text(&format!("config:{path}"));
+    drop(server);
+    let server = site.server().set("ini-paste", &path).start();
+    server.get("/").expect_text(&format!("config:{path}"));
+    drop(server);
+    if !under_uwsgi() {
+        let server = site.server().set("mount", "/x=site.paste.ini").start();
+        server.get("/").expect_text(&format!("config:{path}"));
+    }
+}
+
+#[test]
+fn paste_without_its_package_says_what_to_install() {
+    let refusal = Site::empty()
+        .server()
+        .set("paste", "config:/x.ini")
+        .refused();
+    if !under_uwsgi() {
+        assert_eq!(refusal.code, Some(22));
+        assert!(
+            refusal.log.contains("pip install PasteDeploy"),
+            "{}",
+            refusal.log
+        );
+    }
+}
+
+#[test]
+fn the_handler_of_the_graceful_signal_runs_before_harakiri() {
+    if differs(
+        "harakiri-graceful-signal calls the handler that the Python program has set for the signal; uWSGI sends the signal, which Python handles only between two instructions of its main thread.",
+    ) {
+        return;
+    }
+    let site = Site::of(
+        r#"
+import os, signal, time, threading
+def say(*words):
+    # print writes a line in several parts
+    os.write(1, (' '.join(map(str, words)) + '\n').encode())
+def handler(number, frame):
+    say('handler got', number, threading.current_thread() is threading.main_thread(), frame.f_code.co_name)
+signal.signal(signal.SIGABRT, handler)
+def application(environ, start_response):
+    if environ['PATH_INFO'] == '/slow':
+        try:
+            for _ in range(600):
+                time.sleep(0.05)
+        except BaseException as error:
+            say('then', type(error).__name__)
+    start_response('200 OK', [])
+    return [b'ok']
+"#,
+    );
+    for threads in [1, 3] {
+        let mut server = site
+            .server()
+            .set("harakiri", 1)
+            .set("harakiri-graceful-signal", 6)
+            .set("harakiri-graceful-timeout", 5)
+            .set("threads", threads)
+            .start();
+        let mut slow: Vec<_> = (0..threads).map(|_| server.ask(&get("/slow"))).collect();
+        server.expect_log("handler got 6 True");
+        server.wait_for_lines("then Harakiri", threads);
+        for request in &mut slow {
+            request.answer().expect(504);
+        }
+        if threads == 1 {
+            server.wait_for_log("handler got 6 True application");
+        }
+        server.get("/").expect_text("ok");
+    }
+}
+
+#[test]
+fn harakiri_can_depend_on_the_accept_queue() {
+    let site = Site::of(
+        "import time\ndef application(e, s):\n time.sleep(3)\n s('200 OK', [])\n return [b'late']\n",
+    );
+    let server = site
+        .server()
+        .set("harakiri", 1)
+        .set("harakiri-queue-threshold", 5)
+        .start();
+    server.get("/").expect_text("late");
+}
+
+#[test]
+fn request_lines_of_virtual_hosts_begin_with_the_host() {
+    let server = Site::of(EVALUATE).server().set("vhost", true).start();
+    server.send(&get("/?1").var("HTTP_HOST", "site.example"));
+    server.wait_for_log("site.example [pid: ");
+}
+
+#[test]
+fn options_without_a_meaning_here_are_named_and_ignored() {
+    if under_uwsgi() {
+        return;
+    }
+    let server = Site::of(EVALUATE)
+        .server()
+        .set("snmp", "127.0.0.1:161")
+        .set("legion", "site 225.1.1.1:4242 98 bf-cbc:secret")
+        .set("subscribe-to", "127.0.0.1:7000:site.example")
+        .set("never-swap", true)
+        .start();
+    assert_eq!(value(&server, "1"), "1");
+    for name in ["snmp", "legion", "subscribe-to", "never-swap"] {
+        assert_eq!(
+            server.log_lines(&format!("{name} has no effect")).len(),
+            1,
+            "{}",
+            server.log()
+        );
+    }
+}
+
+#[test]
+fn the_interpreter_can_start_without_site() {
+    let server = Site::of("import sys\ndef application(e, s):\n s('200 OK', [])\n return [str(sys.flags.no_site).encode()]\n")
+        .server()
+        .set("no-site", true)
+        .start();
+    let flag = server.get("/").expect(200).text();
+    assert!(flag == "1" || under_uwsgi(), "{flag}");
+}
+
+#[test]
+fn a_client_of_the_tracebacker_gets_the_stacks() {
+    let site = Site::of(
+        "import time\ndef wait():\n time.sleep(2)\ndef application(e, s):\n print('begun', flush=True)\n wait()\n s('200 OK', [])\n return [b'late']\n",
+    );
+    let server = site
+        .server()
+        .set("py-tracebacker", site.at("stacks"))
+        .set("threads", 2)
+        .start();
+    server.eventually("the socket is there", || site.has("stacks1"));
+    let mut request = server.ask(&get("/"));
+    server.wait_for_log("begun");
+    let address = Address::parse(&site.at("stacks1"), site.path());
+    let (text, _) = address.try_connect().unwrap().rest();
+    let text = String::from_utf8(text).unwrap();
+    assert!(
+        text.starts_with("*** uWSGI Python tracebacker output ***\n\nthread_id = uWSGIWorker1Core"),
+        "{text}"
+    );
+    for frame in [
+        "app.py lineno = 6 function = application line = wait()\n",
+        "app.py lineno = 3 function = wait line = time.sleep(2)\n\n",
+    ] {
+        assert!(text.contains(frame), "{text}");
+    }
+    request.answer().expect_text("late");
+    drop(server);
+    assert!(!site.has("stacks1") || under_uwsgi());
+}

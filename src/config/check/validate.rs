@@ -24,6 +24,7 @@ pub(crate) fn check(gathered: RawOptions) -> Result<Config, Report> {
         customs,
         outermost,
         report,
+        early,
     } = gathered;
     let (strict, config) = base(&entries);
     let mut check = Check {
@@ -53,6 +54,7 @@ pub(crate) fn check(gathered: RawOptions) -> Result<Config, Report> {
     if report.has_errors() {
         return Err(report);
     }
+    config.directories.early = early;
     config.warnings = report.findings;
     config.entries = entries
         .into_iter()
@@ -133,6 +135,10 @@ impl Check {
         match row.state {
             State::Served => self.served(entry, row.name()),
             State::Accepted(_) => self.accepted(entry),
+            State::Ignored(why) => {
+                let fault = Fault::new(format!("{} has no effect: {why}", entry.name));
+                self.warn(entry, fault);
+            }
             State::Absent(instead) => {
                 let fault = Fault::new(format!("{} is not supported", entry.name));
                 self.error(

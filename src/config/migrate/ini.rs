@@ -55,10 +55,12 @@ fn pair(original: &str, key: &str, value: &str, referenced: &HashSet<&str>) -> S
     match options::find(key) {
         Some(_) if READ_BY_LIBRARIES.contains(&key) => format!("{original}\n"),
         Some(row) => match row.state {
-            State::Accepted(why) if referenced.contains(key) => {
+            State::Accepted(why) | State::Ignored(why) if referenced.contains(key) => {
                 format!("# {key} has no effect: {why}\n{original}\n")
             }
-            State::Accepted(why) => format!("# removed, because {why}: {original}\n"),
+            State::Accepted(why) | State::Ignored(why) => {
+                format!("# removed, because {why}: {original}\n")
+            }
             State::Absent(instead) => format!("# not supported, {instead}: {original}\n"),
             State::Directive(_) => format!("{original}\n"),
             State::Served => served(original, row, key, value, referenced),

@@ -123,7 +123,7 @@ fn a_file_of_uwsgi_is_cleaned_with_a_comment_for_each_change() {
         "# removed, because SIGTERM stops the instance by default: die-on-term = true",
         "did you mean vacuum?\n# vaccum = true",
         "# chmod-socket = 666",
-        "# not supported, ruwsgi has no clusters of instances: legion = x",
+        "# removed, because ruwsgi has no clusters of instances: this instance serves alone: legion = x",
         "# error: the number must not be negative",
     ] {
         assert!(written.contains(line), "{line}\n---\n{written}");

@@ -23,7 +23,9 @@ impl Vassal {
             Some(State::Absent(instead)) => self.comment(&format!(
                 "{from}: {name} = {value} is not supported; {instead}"
             )),
-            Some(State::Accepted(why)) => self.comment(&format!("{from}: {why}")),
+            Some(State::Accepted(why) | State::Ignored(why)) => {
+                self.comment(&format!("{from}: {why}"))
+            }
             _ => {
                 self.comment(from);
                 self.text

@@ -2,6 +2,7 @@
 
 use crate::config::finding::{Fault, Place};
 use crate::config::table::plugins;
+use crate::log::Pattern;
 
 use super::entry::Entry;
 use super::file::{contents, resolve};
@@ -45,6 +46,14 @@ impl Block {
             Some(Err(fault)) => (Kind::Loop(Vec::new()), Some(fault)),
             None => (Kind::Condition, None),
         };
+        let fault = fault.or_else(|| {
+            let reason = Pattern::new(&argument).err();
+            let reason = reason.filter(|_| name.ends_with("hostname-match"))?;
+            Some(
+                Fault::new(format!("the regular expression is invalid: {reason}"))
+                    .of(name, &argument),
+            )
+        });
         let block = Block {
             name: name.to_owned(),
             argument,
@@ -103,6 +112,7 @@ impl Block {
             "directory",
             "plugin",
             "hostname",
+            "hostname-match",
             "reload",
         ];
         let (test, expected) = match self.name.strip_prefix("if-not-") {
@@ -181,6 +191,11 @@ fn condition(
         "dir" | "directory" => when(resolve(invocation, argument).is_dir()),
         "plugin" => when(plugins::is_built_in(argument)),
         "hostname" => when(invocation.host.name == argument),
+        "hostname-match" => {
+            // an invalid expression is reported where the block begins
+            let pattern = Pattern::new(argument);
+            when(pattern.is_ok_and(|pattern| pattern.matches(&invocation.host.name)))
+        }
         "reload" => invocation.reloading.then(String::new),
         _ => None,
     }

@@ -5,6 +5,7 @@ mod command;
 mod custom;
 pub(crate) mod entry;
 mod env;
+pub(crate) mod envdir;
 mod expand;
 pub(crate) mod file;
 pub(crate) mod flags;

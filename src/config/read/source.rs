@@ -7,10 +7,12 @@ use crate::config::table::directives;
 use crate::config::table::options;
 use crate::config::table::permitted::Permitted;
 use crate::config::table::row::Directive;
+use crate::config::values::envdir::FileVariable;
 
 use super::block::Block;
 use super::entry::Entry;
 use super::env;
+use super::envdir;
 use super::expand;
 use super::file::{Format, split_section};
 use super::flags::{self, Typed};
@@ -30,6 +32,8 @@ pub(crate) struct RawOptions {
     /// The first configuration file.
     pub(crate) outermost: Option<FileFacts>,
     pub(crate) report: Report,
+    /// The variables of `early-envdir`.
+    pub(crate) early: Vec<FileVariable>,
 }
 
 /// Gathers all options of an invocation and expands their values.
@@ -38,8 +42,11 @@ pub(crate) fn gather(invocation: &Invocation) -> RawOptions {
     source.environment();
     source.command_line();
     source.finish();
-    expand::expand(&mut source.entries, invocation, &mut source.report);
+    let known = source.extended.take();
+    let known = known.as_deref().unwrap_or(invocation);
+    expand::expand(&mut source.entries, known, &mut source.report);
     RawOptions {
+        early: source.early,
         entries: source.entries,
         referenced: source.referenced,
         customs: source
@@ -55,6 +62,9 @@ pub(crate) fn gather(invocation: &Invocation) -> RawOptions {
 /// The state of the reading.
 pub(crate) struct Source<'a> {
     pub(crate) invocation: &'a Invocation,
+    /// The invocation with the variables of `early-envdir`, if there are any.
+    extended: Option<Box<Invocation>>,
+    early: Vec<FileVariable>,
     pub(crate) entries: Vec<Entry>,
     pub(crate) report: Report,
     referenced: HashSet<String>,
@@ -82,6 +92,8 @@ impl<'a> Source<'a> {
     fn new(invocation: &'a Invocation) -> Source<'a> {
         Source {
             invocation,
+            extended: None,
+            early: Vec::new(),
             entries: Vec::new(),
             report: Report::default(),
             referenced: HashSet::new(),
@@ -179,7 +191,7 @@ impl<'a> Source<'a> {
         if let Some(option) = block.tested_option() {
             self.referenced.insert(option.to_owned());
         }
-        let rounds = block.rounds(&self.entries, self.invocation);
+        let rounds = block.rounds(&self.entries, self.surroundings());
         for item in &rounds {
             if self.full {
                 break;
@@ -209,12 +221,15 @@ impl<'a> Source<'a> {
             Directive::Set => self.set(name, value, place, false),
             Directive::SetPlaceholder => self.set(name, value, place, true),
             Directive::If | Directive::For => {
-                let (block, fault) = Block::open(name, self.known(value), place, self.invocation);
+                let argument = self.known(value);
+                let (block, fault) = Block::open(name, argument, place, self.surroundings());
                 if let Some(fault) = fault {
                     self.error(place, fault);
                 }
                 self.block = Some(block);
             }
+            Directive::EnvironmentDirectory => self.environment_directory(name, value, place),
+            Directive::Paste => self.paste(name, value, place),
             Directive::Declare => self.declare(value, place),
             Directive::Permit => self.permitted.apply(name, value),
             Directive::End | Directive::Print | Directive::Fallback => {}
@@ -223,7 +238,43 @@ impl<'a> Source<'a> {
 
     /// A directive's argument, expanded by the options before it.
     fn known(&self, value: &str) -> String {
-        expand::known(value, &self.entries, self.invocation)
+        expand::known(value, &self.entries, self.surroundings())
+    }
+
+    /// The invocation with the variables that are set so far.
+    fn surroundings(&self) -> &Invocation {
+        self.extended.as_deref().unwrap_or(self.invocation)
+    }
+
+    /// Sets the variables of a directory.
+    fn environment_directory(&mut self, directive: &str, name: &str, place: &Place) {
+        let directory = self.invocation.cwd.join(self.known(name));
+        match envdir::variables(&directory) {
+            Ok(variables) => {
+                let extended = self
+                    .extended
+                    .get_or_insert_with(|| Box::new(self.invocation.clone()));
+                for (name, value) in &variables {
+                    extended.env.retain(|(known, _)| known != name);
+                    if let Some(value) = value {
+                        extended.env.push((name.clone(), value.clone()));
+                    }
+                }
+                self.early.extend(variables);
+            }
+            Err(unreadable) => self.error(place, unreadable.fault.of(directive, name)),
+        }
+    }
+
+    /// Reads an ini file, and names the PasteDeploy application in it.
+    fn paste(&mut self, directive: &str, name: &str, place: &Place) {
+        let name = self.known(name);
+        self.load("ini", &name, place);
+        let path = self.invocation.cwd.join(&name);
+        self.push("paste", &format!("config:{}", path.display()), place, false);
+        if directive == "ini-paste-logged" {
+            self.push("paste-logger", "true", place, false);
+        }
     }
 
     fn set(&mut self, directive: &str, text: &str, place: &Place, placeholder: bool) {

@@ -89,11 +89,6 @@ pub(crate) static ACCEPTED: &[Row] = &[
         "the workers serve HTTP, and harakiri is the timeout of their requests",
     ),
     Row::accepted(
-        &["harakiri-graceful-timeout"],
-        Value,
-        "a request over its timeout always has two seconds to end",
-    ),
-    Row::accepted(
         &[
             "harakiri-no-arh",
             "no-harakiri-arh",
@@ -198,6 +193,7 @@ pub(crate) static ACCEPTED: &[Row] = &[
         Value,
         "there is no router process: client-header-timeout, client-body-timeout and client-send-timeout limit the client, harakiri the application",
     ),
+    Row::accepted(&["vhost-host"], Nothing, "one application serves all hosts"),
     Row::accepted(
         &["master-as-root"],
         Nothing,

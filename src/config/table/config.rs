@@ -93,7 +93,14 @@ impl Config {
 
     /// Whether the configuration names an application.
     pub(crate) fn has_application(&self) -> bool {
-        self.module().is_some() || self.wsgi_file().is_some() || !self.mount().is_empty()
+        let others = [
+            self.module(),
+            self.wsgi_file(),
+            self.eval(),
+            self.paste(),
+            self.pecan(),
+        ];
+        others.iter().any(Option::is_some) || !self.mount().is_empty()
     }
 
     /// Whether the configuration names a listening socket.

@@ -7,6 +7,7 @@ use crate::config::values::setting::Takes;
 use super::absent::ABSENT;
 use super::accepted::ACCEPTED;
 use super::directives::DIRECTIVES;
+use super::ignored::IGNORED;
 use super::options;
 use super::row::{Row, State};
 
@@ -78,6 +79,12 @@ pub(crate) fn page() -> String {
             page.push_str(&format!("| {} | {why} |\n", code(row)));
         }
     }
+    page.push_str(IGNORED_PREFACE);
+    for row in IGNORED {
+        if let State::Ignored(why) = row.state {
+            page.push_str(&format!("| {} | {why} |\n", code(row)));
+        }
+    }
     page.push_str(ABSENT_PREFACE);
     for row in ABSENT {
         if let State::Absent(instead) = row.state {
@@ -100,6 +107,16 @@ const ACCEPTED_PREFACE: &str = "
 ## Accepted without effect
 
 uWSGI needs these options. ruwsgi accepts them without effect, for the reason given.
+
+| option | reason |
+|---|---|
+";
+
+const IGNORED_PREFACE: &str = "
+## Ignored with a warning
+
+These options of uWSGI have no meaning in ruwsgi, and a site works without them. An instance with one of them starts;
+`ruwsgi check` and the log name the reason.
 
 | option | reason |
 |---|---|

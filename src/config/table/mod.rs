@@ -6,6 +6,7 @@ pub(crate) mod compat;
 mod config;
 pub(crate) mod directives;
 pub(crate) mod docs;
+mod ignored;
 pub(crate) mod options;
 pub(crate) mod permitted;
 pub(crate) mod plugins;

@@ -12,14 +12,16 @@ use serde::{Deserialize, Serialize};
 
 use crate::config::finding::{Fault, Finding, Place};
 use crate::config::values::companion::{Attached, Controlling, Keyed, Smart, Smart2};
+use crate::config::values::envdir::Directories;
 use crate::config::values::hook::{
-    AppHook, Exec, LiveHook, LoadedHook, MasterHook, StartHook, TouchCommand, TouchHook,
+    AppHook, AwaitedDirectory, AwaitedFile, AwaitedInterface, AwaitedMountPoint, AwaitedPath,
+    AwaitedSocket, Exec, LiveHook, LoadedHook, MasterHook, StartHook, TouchCommand, TouchHook,
 };
 use crate::config::values::kinds::{
     AnyText, Assignment, BlockSize, BufferThreshold, Bytes, Capabilities, CompatMode, Count,
-    HeaderLine, HeaderVariable, Keepalive, LineFormat, ListenAddress, Megabytes, Mount, Number,
-    OptionalSwitch, Ownership, Path, Percent, Protocol, Scaling, Seconds, SocketMode, Switch, Text,
-    Umask, Variable, Workers,
+    ExitStatus, HeaderLine, HeaderVariable, Keepalive, LineFormat, ListenAddress, Megabytes, Mount,
+    Number, OptionalSwitch, Ownership, Path, Percent, Priority, Protocol, Scaling, Seconds,
+    SocketMode, Switch, Text, Umask, Variable, Workers,
 };
 use crate::config::values::limit::{CpuLimit, MemoryLimit, TasksLimit};
 use crate::config::values::logging::{
@@ -31,6 +33,7 @@ use crate::config::values::setting::{Many, Maybe, One, Setting};
 use super::absent::ABSENT;
 use super::accepted::ACCEPTED;
 use super::directives::DIRECTIVES;
+use super::ignored::IGNORED;
 use super::row::{Row, State};
 
 /// Generates [`Config`] and the rows of the served options.
@@ -47,6 +50,8 @@ macro_rules! options {
             pub(crate) name: String,
             /// The findings that do not prevent the start.
             pub(crate) warnings: Vec<Finding>,
+            /// The variables of `early-envdir` and `envdir`.
+            pub(crate) directories: Directories,
             $($( $field: <$kind as Setting>::Stored, )+)+
         }
 
@@ -58,6 +63,7 @@ macro_rules! options {
                     entries: Vec::new(),
                     name: String::new(),
                     warnings: Vec::new(),
+                    directories: Directories::default(),
                     $($( $field: <$kind as Setting>::unset(), )+)+
                 };
                 // a default is parsed like any other value; a test ensures that every default parses
@@ -202,6 +208,12 @@ options! {
             "Maximum wait of a replacement for the exit of the worker whose worker_id it gets; then two processes have this id for a while.";
         harakiri "harakiri" -'t': Maybe<Seconds>,
             "Timeout of a request. The client gets a 504 and the thread an exception; if the thread does not end, its worker is replaced.";
+        harakiri_graceful_signal "harakiri-graceful-signal" worker(Option<u32>): Maybe<Number>,
+            "Number of a signal whose handler in Python is called when a request exceeds harakiri, before the exception.";
+        harakiri_graceful_timeout "harakiri-graceful-timeout": Maybe<Seconds>,
+            "Time that a request over its timeout has to end before its worker is replaced; default: 2.";
+        harakiri_queue_threshold "harakiri-queue-threshold": Maybe<Number>,
+            "A request exceeds harakiri only while more connections than this wait to be accepted.";
         max_requests "max-requests" -'R': Maybe<Number>,
             "Replaces a worker after this number of requests; each further worker has a slightly higher limit.";
         max_requests_delta "max-requests-delta": Maybe<Number>,
@@ -276,6 +288,10 @@ options! {
             "Number of CPUs for each worker: worker 1 runs on the first ones, worker 2 on the next ones; 0 is all CPUs.";
         thread_stacksize "thread-stacksize" ["threads-stacksize", "thread-stack-size", "threads-stack-size"] worker(u32): One<Number> = "0",
             "Stack size of the threads beside the first one, in KiB; 0 is that of the system.";
+        limit_nproc "limit-nproc": Maybe<Number>,
+            "Maximum number of processes and threads of the user of the instance (RLIMIT_NPROC).";
+        prio "prio": Maybe<Priority>,
+            "Nice value of the processes, from -20 to 19; less than 0 needs root.";
         limit_as "limit-as": Maybe<Megabytes>,
             "Maximum address space of a process, in MiB.";
     }
@@ -296,6 +312,16 @@ options! {
             "Give the application the standard input of the instance, such as a terminal for pdb; use processes = 1 then. Otherwise it is /dev/null.";
         need_app "need-app": One<OptionalSwitch> = "true",
             "Stops with status 22 if the application cannot be loaded; false: requests get a 500 instead.";
+        eval "eval": Maybe<AnyText>,
+            "Python code that defines the application.";
+        paste "paste": Maybe<Text>,
+            "PasteDeploy application: config:/path/to/file.ini, or another URI of PasteDeploy.";
+        paste_logger "paste-logger": One<OptionalSwitch>,
+            "Configures logging from the file of paste.";
+        pecan "pecan": Maybe<Path>,
+            "Configuration file of a Pecan application.";
+        no_site "no-site": One<Switch>,
+            "Starts the interpreter without the module site (-S).";
         chdir "chdir": Maybe<Path>,
             "Changes to this directory before binding and loading.";
         chdir2 "chdir2": Maybe<Path>,
@@ -320,13 +346,15 @@ options! {
             "Path to request once before the workers are forked, so that they share the memory of what it loads.";
         env "env": Many<Variable>,
             "Sets an environment variable: NAME=value.";
+        envdir "envdir": Many<Path>,
+            "Directory with one file per environment variable: its name and its value. An empty file removes the variable. They win over env.";
         unenv "unenv": Many<Text>,
             "Removes an environment variable.";
     }
     "Privileges" {
-        uid "uid": Maybe<Text>,
+        uid "uid" ["immediate-uid"]: Maybe<Text>,
             "User to change to after binding, by name or number.";
-        gid "gid": Maybe<Text>,
+        gid "gid" ["immediate-gid"]: Maybe<Text>,
             "Group to change to after binding, by name or number.";
         add_gid "add-gid": Many<Text>,
             "Supplementary group, by name or number.";
@@ -422,6 +450,8 @@ options! {
             "Logs request times in microseconds.";
         log_x_forwarded_for "log-x-forwarded-for": One<Switch>,
             "Logs the address in X-Forwarded-For as the client address.";
+        vhost "vhost": One<Switch>,
+            "Begins request lines in the default format with the Host header. One application serves all hosts.";
         memory_report "memory-report" -'m': One<Switch>,
             "Begins request lines with the worker's memory use.";
         control_socket "control-socket": Maybe<Path>,
@@ -436,6 +466,8 @@ options! {
             "For development: interval at which the files of the loaded modules are checked; a change reloads the instance.";
         py_auto_reload_ignore "py-auto-reload-ignore": Many<Text>,
             "Module that py-autoreload ignores.";
+        py_tracebacker "py-tracebacker": Maybe<Path>,
+            "Prefix of a Unix socket of each worker, which the worker's number completes; a client gets the Python stacks of all threads.";
         touch_reload "touch-reload": Many<Path>,
             "Reloads when this file is touched, created or removed.";
         touch_workers_reload "touch-workers-reload": Many<Path>,
@@ -450,6 +482,16 @@ options! {
             "Reloads the instance whose process id is in this file.";
         show_config "show-config": One<Switch>,
             "Prints the options as given. The verb show-config prints the effective ones and exits.";
+        flock "flock": Many<Path>,
+            "File to lock before the instance goes to the background; if another process holds the lock, the start fails.";
+        flock_wait "flock-wait": Many<Path>,
+            "As flock, but waits for the lock.";
+        flock2 "flock2": Many<Path>,
+            "As flock, in the background.";
+        flock_wait2 "flock-wait2": Many<Path>,
+            "As flock-wait, in the background.";
+        exit "exit": Maybe<ExitStatus>,
+            "Exits with this status when the configuration is read.";
         no_server "no-server": One<Switch>,
             "Exits with status 0 when the configuration is read; with show-config it is printed.";
         compat "compat": Maybe<CompatMode>,
@@ -476,6 +518,24 @@ options! {
             "As cron, given by keys: minute, hour, day, month, week, unique, harakiri, name.";
         cron_harakiri "cron-harakiri": Maybe<Seconds>,
             "Timeout of a cron command; then it is killed.";
+        wait_for_interface "wait-for-interface" ["wait-interface", "wait-for-iface", "wait-iface"]: Many<AwaitedInterface>,
+            "Network interface that must exist before the sockets are bound.";
+        wait_for_fs "wait-for-fs": Many<AwaitedPath>,
+            "Path that must exist before the sockets are bound.";
+        wait_for_file "wait-for-file": Many<AwaitedFile>,
+            "File that must exist before the sockets are bound.";
+        wait_for_dir "wait-for-dir": Many<AwaitedDirectory>,
+            "Directory that must exist before the sockets are bound.";
+        wait_for_mountpoint "wait-for-mountpoint": Many<AwaitedMountPoint>,
+            "Directory that must be a mount point before the sockets are bound.";
+        wait_for_socket "wait-for-socket": Many<AwaitedSocket>,
+            "Socket that must accept connections before the sockets are bound.";
+        wait_for_interface_timeout "wait-for-interface-timeout" ["wait-interface-timeout", "wait-for-iface-timeout", "wait-iface-timeout"]: One<Seconds> = "60",
+            "Timeout of wait-for-interface; then the start fails.";
+        wait_for_fs_timeout "wait-for-fs-timeout": One<Seconds> = "60",
+            "Timeout of wait-for-fs, wait-for-file, wait-for-dir and wait-for-mountpoint; then the start fails.";
+        wait_for_socket_timeout "wait-for-socket-timeout": One<Seconds> = "60",
+            "Timeout of wait-for-socket; then the start fails.";
         exec_asap "exec-asap": Many<Exec>,
             "Command to run when the configuration is read, before the instance goes to the background.";
         exec_pre_jail "exec-pre-jail": Many<Exec>,
@@ -616,12 +676,13 @@ static BY_NAME: LazyLock<HashMap<&'static str, &'static Row>> = LazyLock::new(||
     names
 });
 
-/// All rows: served, directives, accepted and absent.
+/// All rows: served, directives, accepted, ignored and absent.
 pub(crate) fn rows() -> impl Iterator<Item = &'static Row> {
     SERVED
         .iter()
         .chain(DIRECTIVES)
         .chain(ACCEPTED)
+        .chain(IGNORED)
         .chain(ABSENT)
 }
 

@@ -9,6 +9,10 @@ pub(crate) enum Directive {
     Load,
     /// Read another file after everything else.
     Inherit,
+    /// Set environment variables from the files of a directory.
+    EnvironmentDirectory,
+    /// Read a PasteDeploy file and serve its application.
+    Paste,
     /// Define an option: `name=value`.
     Set,
     /// Define a placeholder: `name=value`.
@@ -36,6 +40,8 @@ pub(crate) enum State {
     Served,
     /// It is accepted without effect, for this reason.
     Accepted(&'static str),
+    /// It has no meaning here: it is accepted with a warning that gives this reason.
+    Ignored(&'static str),
     /// It is an option of uWSGI that is not supported; the text is the alternative.
     Absent(&'static str),
     /// It acts while the configuration is read.
@@ -78,6 +84,15 @@ impl Row {
         why: &'static str,
     ) -> Row {
         Row::bare(names, takes, State::Accepted(why))
+    }
+
+    /// A row of an option that is accepted without effect and with a warning.
+    pub(crate) const fn ignored(
+        names: &'static [&'static str],
+        takes: Takes,
+        why: &'static str,
+    ) -> Row {
+        Row::bare(names, takes, State::Ignored(why))
     }
 
     /// A row of an option that is not supported.

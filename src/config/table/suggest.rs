@@ -132,7 +132,7 @@ pub(crate) fn nearest<'a>(word: &str, known: impl Iterator<Item = &'a str>) -> O
 fn rank(state: State) -> u8 {
     match state {
         State::Served | State::Directive(_) => 0,
-        State::Accepted(_) => 1,
+        State::Accepted(_) | State::Ignored(_) => 1,
         State::Absent(_) => 2,
     }
 }

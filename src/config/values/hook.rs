@@ -1,5 +1,7 @@
 //! Hooks: the values of `exec-*`, `hook-*` and `touch-exec`.
 
+use std::time::Duration;
+
 use crate::config::finding::{Fault, shortened};
 
 use super::setting::{Parsed, Value};
@@ -41,8 +43,8 @@ pub(crate) enum Action {
     Append(String, String),
     /// Write a text to a FIFO; no effect if no process reads the FIFO.
     WriteFifo(String, String),
-    /// Wait until a path exists.
-    WaitFor(WaitTarget, String),
+    /// Wait until something exists; with the timeout, unless the default applies.
+    WaitFor(WaitTarget, String, Option<Duration>),
 }
 
 /// The action of a signal that `unix_signal` sets.
@@ -65,8 +67,26 @@ pub(crate) enum WaitTarget {
     File,
     /// A directory.
     Directory,
+    /// A directory that is the root of a mounted file system.
+    MountPoint,
     /// A Unix socket that accepts connections.
     Socket,
+    /// A network interface.
+    Interface,
+}
+
+/// `TARGET` or `TARGET SECONDS`.
+fn wait_for(kind: WaitTarget, text: &str) -> Action {
+    let timed = text
+        .rsplit_once(' ')
+        .and_then(|(target, seconds)| Some((target, seconds.parse().ok()?)));
+    match timed {
+        Some((target, seconds)) => {
+            let timeout = Some(Duration::from_secs(seconds));
+            Action::WaitFor(kind, target.trim_end().to_owned(), timeout)
+        }
+        None => Action::WaitFor(kind, text.to_owned(), None),
+    }
 }
 
 impl Action {
@@ -121,10 +141,12 @@ impl Action {
                 Err(_) => Action::Append(one()?, "\n".to_owned()),
             },
             "writefifo" => two().map(|(path, text)| Action::WriteFifo(path, text))?,
-            "wait_for_fs" => Action::WaitFor(WaitTarget::Anything, one()?),
-            "wait_for_file" => Action::WaitFor(WaitTarget::File, one()?),
-            "wait_for_dir" => Action::WaitFor(WaitTarget::Directory, one()?),
-            "wait_for_socket" => Action::WaitFor(WaitTarget::Socket, one()?),
+            "wait_for_fs" => wait_for(WaitTarget::Anything, &one()?),
+            "wait_for_file" => wait_for(WaitTarget::File, &one()?),
+            "wait_for_dir" => wait_for(WaitTarget::Directory, &one()?),
+            "wait_for_mountpoint" => wait_for(WaitTarget::MountPoint, &one()?),
+            "wait_for_socket" => wait_for(WaitTarget::Socket, &one()?),
+            "wait_for_iface" | "wait_for_interface" => wait_for(WaitTarget::Interface, &one()?),
             other => return Err(unknown_action(other)),
         })
     }
@@ -152,7 +174,7 @@ fn unknown_action(name: &str) -> Fault {
         "spinningfifo" => fault.hint("use writefifo, or exec:command"),
         _ => fault.hint(
             "the actions are exec, safeexec, print, cd, putenv, exit, unix_signal, mkdir, chmod, sticky, chown, unlink, \
-             create, write, writen, append, appendn, writefifo, wait_for_fs, wait_for_file, wait_for_dir, wait_for_socket",
+             create, write, writen, append, appendn, writefifo, wait_for_fs, wait_for_file, wait_for_dir, wait_for_mountpoint, wait_for_socket, wait_for_interface",
         ),
     }
 }
@@ -229,6 +251,30 @@ action!(
     Exec, "COMMAND", |text| non_empty(text).map(|(command, remark)| (Action::Exec(command), remark))
 );
 action!(
+    /// A network interface to wait for.
+    AwaitedInterface, "NAME", |text| awaited(WaitTarget::Interface, text)
+);
+action!(
+    /// A path to wait for.
+    AwaitedPath, "PATH", |text| awaited(WaitTarget::Anything, text)
+);
+action!(
+    /// A file to wait for.
+    AwaitedFile, "PATH", |text| awaited(WaitTarget::File, text)
+);
+action!(
+    /// A directory to wait for.
+    AwaitedDirectory, "PATH", |text| awaited(WaitTarget::Directory, text)
+);
+action!(
+    /// A mount point to wait for.
+    AwaitedMountPoint, "PATH", |text| awaited(WaitTarget::MountPoint, text)
+);
+action!(
+    /// A socket to wait for.
+    AwaitedSocket, "ADDRESS", |text| awaited(WaitTarget::Socket, text)
+);
+action!(
     /// An action before the workers start; it may change or block the instance.
     StartHook, "ACTION:ARGUMENTS", |text| match reject_signal(Action::parse(text)?)? {
         Action::ChangeDirectory(_) => {
@@ -256,6 +302,11 @@ action!(
     /// An action of the master while the workers serve.
     LiveHook, "ACTION:ARGUMENTS", |text| Ok((live_action(text)?, None))
 );
+
+fn awaited(kind: WaitTarget, text: &str) -> Parsed<Action> {
+    let (target, remark) = non_empty(text)?;
+    Ok((Action::WaitFor(kind, target, None), remark))
+}
 
 fn reject_start_only(action: Action) -> Result<Action, Fault> {
     if action.is_start_only() {

@@ -78,6 +78,14 @@ copied!(
     Number: u32, "NUMBER", Takes::Value, |text| number::small(text, &[])
 );
 copied!(
+    /// A nice value.
+    Priority: i32, "NUMBER", Takes::Value, number::priority
+);
+copied!(
+    /// An exit status; the default is 0.
+    ExitStatus: u8, "STATUS", Takes::Maybe, number::exit_status
+);
+copied!(
     /// A percentage from 0 to 100.
     Percent: u32, "PERCENT", Takes::Value, number::percent
 );

@@ -4,6 +4,7 @@ pub(crate) mod accounts;
 pub(crate) mod address;
 pub(crate) mod choice;
 pub(crate) mod companion;
+pub(crate) mod envdir;
 mod header;
 pub(crate) mod hook;
 mod keyed;

@@ -110,6 +110,26 @@ pub(crate) fn workers(text: &str) -> Parsed<u32> {
     Ok((u32::try_from(cpus).unwrap_or(1), remark))
 }
 
+/// A nice value.
+pub(crate) fn priority(text: &str) -> Parsed<i32> {
+    let (value, remark) = without_comment(text);
+    match value.parse() {
+        Ok(number @ -20..=19) => Ok((number, remark)),
+        _ => Err(Fault::new("a nice value is a number from -20 to 19")),
+    }
+}
+
+/// An exit status; an empty text is 0.
+pub(crate) fn exit_status(text: &str) -> Parsed<u8> {
+    match text {
+        "" | "true" => Ok((0, None)),
+        _ => {
+            let (number, remark) = whole(text, &[])?;
+            Ok(((number & 0xff) as u8, remark))
+        }
+    }
+}
+
 /// A percentage from 0 to 100.
 pub(crate) fn percent(text: &str) -> Parsed<u32> {
     match small(text, &["%"])? {

@@ -113,6 +113,10 @@ impl RequestLog {
         served: &Served<'_>,
     ) -> io::Result<()> {
         let outcome = &served.outcome;
+        if self.settings.host {
+            let host = request.variable(b"HTTP_HOST").unwrap_or_default();
+            write!(line, "{} ", escape(host))?;
+        }
         if self.settings.memory {
             let memory = self.memory();
             write!(

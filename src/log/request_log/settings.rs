@@ -15,6 +15,8 @@ pub struct RequestLogSettings {
     pub micros: bool,
     /// `log-x-forwarded-for`: the client address comes from the header X-Forwarded-For.
     pub forwarded_for: bool,
+    /// `vhost`: the default line begins with the Host header.
+    pub host: bool,
     /// `memory-report`: the default line begins with the worker's memory.
     pub memory: bool,
 }

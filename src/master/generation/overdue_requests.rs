@@ -4,7 +4,7 @@ use std::sync::atomic::Ordering::Relaxed;
 use std::time::{Duration, Instant};
 
 use crate::ipc::ToWorker;
-use crate::master::harakiri::{self, DeadlineAction, RequestDeadline};
+use crate::master::harakiri::{self, DeadlineAction, RequestDeadline, Timeouts};
 use crate::master::report::{self, RequestInFlight};
 use crate::master::slot::{self, SlotState, WorkerProcess};
 use crate::master::worker_slot::RemovalReason;
@@ -16,15 +16,22 @@ use super::processes::row_of;
 /// Time between two checks whether a stuck worker has finished its other requests.
 const STUCK_CHECK: Duration = Duration::from_millis(50);
 
+/// Time until an overdue request is checked again that is tolerated because few connections wait, microseconds.
+const QUEUE_CHECK: u64 = 1_000_000;
+
 impl Generation {
     /// Checks each request in flight against `harakiri`.
     pub(super) fn check_requests(&mut self, now: Instant) {
         let Some(limit) = self.plan.harakiri else {
             return;
         };
-        let limit = u64::try_from(limit.as_micros()).unwrap_or(u64::MAX);
+        let micros = |time: Duration| u64::try_from(time.as_micros()).unwrap_or(u64::MAX);
+        let timeouts = Timeouts {
+            limit: micros(limit),
+            grace: micros(self.plan.harakiri_grace),
+        };
         let clock = monotonic_micros();
-        let mut next = clock.saturating_add(limit);
+        let mut next = clock.saturating_add(timeouts.limit);
         for slot in 0..self.slots.len() {
             if !matches!(
                 self.slots[slot].state,
@@ -33,7 +40,7 @@ impl Generation {
                 continue;
             }
             for thread in 0..self.plan.app.serving.threads as usize {
-                next = next.min(self.check_request(slot, thread, limit, clock, now));
+                next = next.min(self.check_request(slot, thread, timeouts, clock, now));
             }
         }
         self.check_by(now + Duration::from_micros(next.saturating_sub(clock)));
@@ -44,17 +51,22 @@ impl Generation {
         &mut self,
         slot: usize,
         thread: usize,
-        limit: u64,
+        timeouts: Timeouts,
         clock: u64,
         now: Instant,
     ) -> u64 {
         let busy_since = self.busy_since(slot, thread);
-        let Some(record) = &mut self.slots[slot].record else {
+        let record = self.slots[slot].record.as_ref();
+        let Some(before) = record.map(|record| record.deadlines[thread]) else {
             return u64::MAX;
         };
-        let before = record.deadlines[thread];
-        let (after, action) = harakiri::step(before, busy_since, limit, clock);
-        record.deadlines[thread] = after;
+        let (after, action) = harakiri::step(before, busy_since, timeouts, clock);
+        if action == DeadlineAction::Expire && self.tolerates_overdue() {
+            return clock.saturating_add(QUEUE_CHECK);
+        }
+        if let Some(record) = &mut self.slots[slot].record {
+            record.deadlines[thread] = after;
+        }
         if before != RequestDeadline::InTime && after == RequestDeadline::InTime {
             self.clear_stacks(slot);
         }
@@ -63,7 +75,13 @@ impl Generation {
             DeadlineAction::Expire => self.expire(slot, thread, busy_since),
             DeadlineAction::ReplaceWorker => self.replace_overdue(slot, thread, now),
         }
-        harakiri::due(after, busy_since, limit, clock)
+        harakiri::due(after, busy_since, timeouts, clock)
+    }
+
+    /// Whether a request may exceed its deadline, because few connections wait (`harakiri-queue-threshold`).
+    fn tolerates_overdue(&mut self) -> bool {
+        let threshold = self.plan.harakiri_queue_threshold;
+        threshold.is_some_and(|threshold| self.waiting_connections() <= threshold)
     }
 
     fn busy_since(&self, slot: usize, thread: usize) -> u64 {

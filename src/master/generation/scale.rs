@@ -121,6 +121,11 @@ impl Generation {
         if !self.plan.scale.needs_queue() {
             return 0;
         }
+        self.waiting_connections()
+    }
+
+    /// Connections that wait at its sockets.
+    pub(super) fn waiting_connections(&mut self) -> u32 {
         let mut total = 0u32;
         for socket in &self.plan.sockets {
             match backlog::waiting(socket.fd()) {
@@ -129,7 +134,7 @@ impl Generation {
                 Err(error) => {
                     self.load.queue_warned = true;
                     tracing::warn!(
-                        "the accept queue of {} cannot be read: {error}; cheaper-algo ignores it",
+                        "the accept queue of {} cannot be read: {error}; it counts as empty",
                         socket.listener.name
                     );
                 }

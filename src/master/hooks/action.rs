@@ -26,7 +26,7 @@ pub(super) fn describe(action: &Action) -> String {
         Action::Write(path, _) => format!("write {path}"),
         Action::Append(path, _) => format!("append {path}"),
         Action::WriteFifo(path, _) => format!("writefifo {path}"),
-        Action::WaitFor(_, target) => format!("wait for {target}"),
+        Action::WaitFor(_, target, _) => format!("wait for {target}"),
     }
 }
 

@@ -1,6 +1,6 @@
 //! Phases: the moments of a start, a reload and an exit at which hooks run, in their order.
 
-use crate::config::{Action, Config};
+use crate::config::{Action, Config, WaitTarget};
 
 /// A moment at which the instance runs hooks and waits for them.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
@@ -9,6 +9,8 @@ pub(in crate::master) enum Phase {
     PreJail,
     PostJail,
     InJail,
+    /// After `InJail`: what the instance waits for before it binds its sockets.
+    Awaited,
     AsRoot,
     AsUser,
     PreApp,
@@ -23,6 +25,7 @@ impl Phase {
             Self::PreJail => "pre-jail",
             Self::PostJail => "post-jail",
             Self::InJail => "in-jail",
+            Self::Awaited => "wait-for",
             Self::AsRoot => "as-root",
             Self::AsUser => "as-user",
             Self::PreApp => "pre-app",
@@ -32,17 +35,25 @@ impl Phase {
     }
 
     /// The configured actions: `hook-*` before `exec-*`, as in uWSGI.
-    fn actions(self, config: &Config) -> [&[Action]; 2] {
+    fn actions(self, config: &Config) -> Vec<&[Action]> {
         match self {
-            Self::Asap => [config.hook_asap(), config.exec_asap()],
-            Self::PreJail => [config.hook_pre_jail(), config.exec_pre_jail()],
-            Self::PostJail => [config.hook_post_jail(), config.exec_post_jail()],
-            Self::InJail => [config.hook_in_jail(), config.exec_in_jail()],
-            Self::AsRoot => [config.hook_as_root(), config.exec_as_root()],
-            Self::AsUser => [config.hook_as_user(), config.exec_as_user()],
-            Self::PreApp => [config.hook_pre_app(), config.exec_pre_app()],
-            Self::PostApp => [config.hook_post_app(), config.exec_post_app()],
-            Self::AsUserAtExit => [config.hook_as_user_atexit(), config.exec_as_user_atexit()],
+            Self::Awaited => vec![
+                config.wait_for_interface(),
+                config.wait_for_fs(),
+                config.wait_for_file(),
+                config.wait_for_dir(),
+                config.wait_for_mountpoint(),
+                config.wait_for_socket(),
+            ],
+            Self::Asap => vec![config.hook_asap(), config.exec_asap()],
+            Self::PreJail => vec![config.hook_pre_jail(), config.exec_pre_jail()],
+            Self::PostJail => vec![config.hook_post_jail(), config.exec_post_jail()],
+            Self::InJail => vec![config.hook_in_jail(), config.exec_in_jail()],
+            Self::AsRoot => vec![config.hook_as_root(), config.exec_as_root()],
+            Self::AsUser => vec![config.hook_as_user(), config.exec_as_user()],
+            Self::PreApp => vec![config.hook_pre_app(), config.exec_pre_app()],
+            Self::PostApp => vec![config.hook_post_app(), config.exec_post_app()],
+            Self::AsUserAtExit => vec![config.hook_as_user_atexit(), config.exec_as_user_atexit()],
         }
     }
 
@@ -57,8 +68,23 @@ impl Phase {
     pub(in crate::master) fn hooks(self, config: &Config) -> Vec<Hook> {
         let actions = self.actions(config).into_iter().flatten();
         actions
-            .map(|action| Hook::new(self.name(), action.clone()))
+            .map(|action| Hook::new(self.name(), timed(action, config)))
             .collect()
+    }
+}
+
+/// The action with its configured timeout.
+fn timed(action: &Action, config: &Config) -> Action {
+    match action {
+        Action::WaitFor(kind, target, None) => {
+            let timeout = match kind {
+                WaitTarget::Interface => config.wait_for_interface_timeout(),
+                WaitTarget::Socket => config.wait_for_socket_timeout(),
+                _ => config.wait_for_fs_timeout(),
+            };
+            Action::WaitFor(*kind, target.clone(), Some(timeout))
+        }
+        other => other.clone(),
     }
 }
 

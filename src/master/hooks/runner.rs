@@ -190,9 +190,10 @@ impl Runner {
                     Err(error) => self.fail(&hook, &format!("cannot run /bin/sh: {error}")),
                 }
             }
-            Action::WaitFor(_, target) => {
+            Action::WaitFor(_, target, timeout) => {
                 tracing::info!("hook {}: waiting for {target}", hook.name);
-                self.check(hook, now + WAIT_TIMEOUT, now);
+                let timeout = timeout.unwrap_or(WAIT_TIMEOUT);
+                self.check(hook, now + timeout, now);
             }
             Action::Exit(status) => {
                 self.queue.clear();
@@ -208,14 +209,14 @@ impl Runner {
 
     /// Checks the condition of a `wait_for_*` action.
     fn check(&mut self, hook: Hook, deadline: Instant, now: Instant) {
-        let Action::WaitFor(kind, target) = &hook.action else {
+        let Action::WaitFor(kind, target, timeout) = &hook.action else {
             return;
         };
         if is_available(*kind, target) {
             return;
         }
         if now >= deadline {
-            let seconds = WAIT_TIMEOUT.as_secs();
+            let seconds = timeout.unwrap_or(WAIT_TIMEOUT).as_secs();
             return self.fail(&hook, &format!("not available after {seconds} s"));
         }
         self.current = Some(Current::Waiting {
@@ -298,7 +299,7 @@ mod tests {
     /// A runner with one hook, which waits for a directory that never exists.
     fn endless() -> Runner {
         let mut runner = Runner::default();
-        let never = Action::WaitFor(WaitTarget::Directory, "/nonexistent".to_owned());
+        let never = Action::WaitFor(WaitTarget::Directory, "/nonexistent".to_owned(), None);
         runner.add([Hook::new("test", never)]);
         runner
     }
@@ -333,7 +334,10 @@ mod tests {
         let path = dir.path().join("awaited");
         let target = path.to_str().unwrap().to_owned();
         let mut runner = Runner::default();
-        runner.add([Hook::new("test", Action::WaitFor(WaitTarget::File, target))]);
+        runner.add([Hook::new(
+            "test",
+            Action::WaitFor(WaitTarget::File, target, None),
+        )]);
         let (context, mut outputs) = (CommandContext::default(), Outputs::default());
         let mut now = Instant::now();
         let mut advance = |now| runner.advance(&context, &mut outputs, now);

@@ -1,6 +1,7 @@
 //! The condition of the `wait_for_*` actions.
 
 use std::net::{TcpStream, ToSocketAddrs};
+use std::os::unix::fs::MetadataExt;
 use std::os::unix::net::UnixStream;
 use std::path::Path;
 use std::time::Duration;
@@ -17,8 +18,17 @@ pub(super) fn is_available(kind: WaitTarget, target: &str) -> bool {
         WaitTarget::Anything => path.exists(),
         WaitTarget::File => path.is_file(),
         WaitTarget::Directory => path.is_dir(),
+        WaitTarget::MountPoint => is_mount_point(path),
+        WaitTarget::Interface => Path::new("/sys/class/net").join(target).exists(),
         WaitTarget::Socket => accepts_connections(target),
     }
+}
+
+/// Whether a directory is the root of a mounted file system.
+fn is_mount_point(path: &Path) -> bool {
+    let device = |path: &Path| std::fs::metadata(path).ok().map(|it| it.dev());
+    let own = device(path);
+    path.is_dir() && own.is_some() && (path == Path::new("/") || own != device(&path.join("..")))
 }
 
 /// Whether a server accepts connections at `host:port`, or at the path of a Unix socket.

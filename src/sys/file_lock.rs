@@ -1,0 +1,40 @@
+//! Locked files: flock(2).
+
+use std::fs::File;
+use std::io;
+use std::path::Path;
+
+use nix::errno::Errno;
+use nix::fcntl::{Flock, FlockArg};
+
+/// A lock on a file. It ends with this process and its forks, and with the value.
+#[derive(Debug)]
+pub struct FileLock {
+    _file: Flock<File>,
+}
+
+impl FileLock {
+    /// Locks a file, which is created if it does not exist. With `waits` it waits until no other process holds the lock.
+    ///
+    /// # Errors
+    /// Those of open(2) and flock(2); `WouldBlock` if another process holds the lock.
+    pub fn take(path: &Path, waits: bool) -> io::Result<Self> {
+        let file = File::options()
+            .read(true)
+            .append(true)
+            .create(true)
+            .open(path)?;
+        let how = match waits {
+            true => FlockArg::LockExclusive,
+            false => FlockArg::LockExclusiveNonblock,
+        };
+        match Flock::lock(file, how) {
+            Ok(file) => Ok(Self { _file: file }),
+            Err((_, Errno::EWOULDBLOCK)) => Err(io::Error::new(
+                io::ErrorKind::WouldBlock,
+                "another process holds the lock; stop it first",
+            )),
+            Err((_, errno)) => Err(errno.into()),
+        }
+    }
+}
