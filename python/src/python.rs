@@ -18,6 +18,14 @@ pub fn set_title(spec: &AppSpec, role: &str) {
     ruwsgi::sys::title::set_title(&title);
 }
 
+/// Logs the version of the interpreter and its path.
+pub fn log_version(py: Python<'_>) {
+    let path = py.import("sys").and_then(|sys| sys.getattr("executable"));
+    let path = path.map_or_else(|_| String::new(), |path| path.to_string());
+    let version = Python::version_str().split(' ').next().unwrap_or_default();
+    tracing::info!("Python {version} at {path}");
+}
+
 /// A traceback as Python prints it. An error outside of the application's lines (a wrong return value, a syntax error) gets
 /// the usual first line, too, because tools search the log for it.
 pub fn traceback(py: Python<'_>, error: &PyErr) -> String {

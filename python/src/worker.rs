@@ -153,8 +153,10 @@ fn settings(spec: &AppSpec) -> Settings {
 /// The changes to response headers; `None` if none are configured.
 fn header_rules(spec: &AppSpec) -> Option<Arc<HeaderRules>> {
     let options = &spec.worker;
+    let logged = spec.serving.request_log.response_headers();
     let rules = HeaderRules::new(&options.add_header, &options.del_header)
-        .collecting(&options.collect_header, &options.pull_header);
+        .collecting(&options.collect_header, &options.pull_header)
+        .collecting(&logged, &[]);
     (!rules.is_empty()).then(|| Arc::new(rules))
 }
 

@@ -109,6 +109,7 @@ fn load_apps(py: Python<'_>, channel: &PrivateFd, spec: &AppSpec) -> io::Result<
         let _ = rlimit::raise_descriptors();
     }
     python::set_title(spec, "zygote");
+    python::log_version(py);
     let prepared = prepare(py, spec);
     // also after a failure: the file that must be corrected may be one of them
     for files in autoreload::files(py, spec, &mut HashSet::new()) {
@@ -141,6 +142,9 @@ fn receive_setup(channel: &PrivateFd) -> io::Result<Option<Setup>> {
     let (ToZygote::Load(spec), Some(board)) = (message, fds.next()) else {
         return Err(io::ErrorKind::InvalidData.into());
     };
+    if spec.serving.request_log.json {
+        ruwsgi::log::use_json();
+    }
     let count = spec.listeners.len();
     let listeners: Vec<_> = fds.by_ref().take(count).map(PrivateFd::from).collect();
     if let Some(channel) = fds.next() {

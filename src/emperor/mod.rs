@@ -35,6 +35,9 @@ use crate::{exit, log};
 /// Runs the emperor of this configuration until it is told to stop; returns the exit status.
 pub(crate) fn run(config: &Config, invocation: &Invocation) -> i32 {
     log::start("emperor");
+    if config.log_json() {
+        log::use_json();
+    }
     let mut cleanup = cleanup::Cleanup::default();
     let (status, reason) = match start::start(config, invocation, &mut cleanup) {
         Ok(mut emperor) => {

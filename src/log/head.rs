@@ -9,6 +9,7 @@ use crate::sys::clock::LocalTime;
 
 use super::environment::{Environment, environment};
 use super::escape::push_printable;
+use super::json::{Object, Scope};
 
 /// The name of this process in its log lines.
 static PROCESS_NAME: RwLock<String> = RwLock::new(String::new());
@@ -16,6 +17,24 @@ static PROCESS_NAME: RwLock<String> = RwLock::new(String::new());
 /// Sets the process name for the lines that follow, for example after a fork.
 pub fn rename(name: impl Into<String>) {
     *PROCESS_NAME.write().unwrap_or_else(PoisonError::into_inner) = name.into();
+}
+
+/// The name of this process.
+fn name() -> String {
+    let name = PROCESS_NAME.read().unwrap_or_else(PoisonError::into_inner);
+    match &**name {
+        "" => "ruwsgi".to_owned(),
+        name => name.to_owned(),
+    }
+}
+
+/// A record of the JSON log about this process, without its text.
+pub(super) fn own_record(level: Level) -> Object {
+    let mut record = Object::record(level, Scope::Server);
+    record.number("process.pid", std::process::id());
+    record.text("process.title", name().as_bytes());
+    record.some_text("service.name", environment().vassal.trim_end().as_bytes());
+    record
 }
 
 /// The head of a line.
@@ -34,9 +53,7 @@ impl Head {
 
     /// Appends the head with the name and id of this process.
     pub(super) fn push(&self, out: &mut String) {
-        let name = PROCESS_NAME.read().unwrap_or_else(PoisonError::into_inner);
-        let name = if name.is_empty() { "ruwsgi" } else { &name };
-        self.push_as(out, name, std::process::id());
+        self.push_as(out, &name(), std::process::id());
     }
 
     /// Appends the head with the name and id of another process.

@@ -1,4 +1,145 @@
-//! Text as the content of a JSON string.
+//! The log as JSON (`log-json`): one object per line. docs/logging.md describes the fields, which are OpenTelemetry's.
+
+use std::fmt::Display;
+use std::io::Write;
+use std::sync::atomic::{AtomicBool, Ordering::Relaxed};
+use std::time::SystemTime;
+
+use tracing::Level;
+
+use crate::sys::clock;
+
+static IS_ON: AtomicBool = AtomicBool::new(false);
+
+/// Writes the lines of this process, and of those that it forks, as JSON from now on.
+pub fn use_json() {
+    IS_ON.store(true, Relaxed);
+}
+
+#[inline]
+pub(super) fn is_on() -> bool {
+    IS_ON.load(Relaxed)
+}
+
+/// The values of `scope.name`: what a record is about.
+#[derive(Debug, Clone, Copy)]
+pub(super) enum Scope {
+    Server,
+    Request,
+    Output,
+}
+
+/// A JSON object that is being written.
+pub(super) struct Object {
+    out: Vec<u8>,
+}
+
+impl Object {
+    /// Begins a record with its time, severity and scope.
+    pub(super) fn record(level: Level, scope: Scope) -> Self {
+        let mut object = Self {
+            out: Vec::with_capacity(512),
+        };
+        let (text, number) = severity(level);
+        object.out.push(b'{');
+        object.text("timestamp", clock::rfc3339(SystemTime::now()).as_bytes());
+        object.text("severity_text", text.as_bytes());
+        object.number("severity_number", number);
+        object.text(
+            "scope.name",
+            match scope {
+                Scope::Server => b"ruwsgi.server",
+                Scope::Request => b"ruwsgi.request",
+                Scope::Output => b"ruwsgi.output",
+            },
+        );
+        object
+    }
+
+    /// Adds a text. Bytes that are no UTF-8 become U+FFFD.
+    pub(super) fn text(&mut self, key: &str, value: &[u8]) {
+        self.key(key);
+        self.out.push(b'"');
+        push_escaped(&mut self.out, value);
+        self.out.push(b'"');
+    }
+
+    /// Adds a text, unless it is empty.
+    pub(super) fn some_text(&mut self, key: &str, value: &[u8]) {
+        if !value.is_empty() {
+            self.text(key, value);
+        }
+    }
+
+    /// Adds a number.
+    pub(super) fn number(&mut self, key: &str, value: impl Display) {
+        self.key(key);
+        // writing to a vector cannot fail
+        let _ = write!(self.out, "{value}");
+    }
+
+    /// The object as a line.
+    pub(super) fn line(mut self) -> Vec<u8> {
+        self.out.extend_from_slice(b"}\n");
+        self.out
+    }
+
+    fn key(&mut self, key: &str) {
+        if self.out.last() != Some(&b'{') {
+            self.out.push(b',');
+        }
+        self.out.push(b'"');
+        push_escaped(&mut self.out, key.as_bytes());
+        self.out.extend_from_slice(b"\":");
+    }
+}
+
+/// The severity of OpenTelemetry's log data model.
+fn severity(level: Level) -> (&'static str, u8) {
+    match level {
+        Level::ERROR => ("ERROR", 17),
+        Level::WARN => ("WARN", 13),
+        Level::INFO => ("INFO", 9),
+        Level::DEBUG => ("DEBUG", 5),
+        Level::TRACE => ("TRACE", 1),
+    }
+}
+
+/// The record of an event of the application's output.
+pub(super) fn output(pid: i32, event: &[u8]) -> Vec<u8> {
+    let text = event.strip_suffix(b"\n").unwrap_or(event);
+    let traceback = contains(text, b"Traceback (most recent call last):");
+    let level = if traceback { Level::ERROR } else { Level::INFO };
+    let mut object = Object::record(level, Scope::Output);
+    object.text("body", text);
+    object.number("process.pid", pid);
+    if traceback {
+        exception(&mut object, text);
+    }
+    object.line()
+}
+
+/// Adds the exception of a traceback: its type and message are in the last line.
+pub(super) fn exception(object: &mut Object, traceback: &[u8]) {
+    let lines = traceback.split(|byte| *byte == b'\n');
+    let last = lines
+        .rev()
+        .find(|line| !line.is_empty())
+        .unwrap_or_default();
+    let colon = last.iter().position(|byte| *byte == b':');
+    let (kind, message) = last.split_at(colon.unwrap_or(last.len()));
+    let is_name = |byte: &u8| byte.is_ascii_alphanumeric() || matches!(byte, b'_' | b'.');
+    if !kind.is_empty() && kind.iter().all(is_name) {
+        object.text("exception.type", kind);
+        object.some_text("exception.message", message.get(2..).unwrap_or_default());
+    }
+    object.text("exception.stacktrace", traceback);
+}
+
+/// Whether a text has this part.
+pub(super) fn contains(text: &[u8], part: &[u8]) -> bool {
+    text.windows(part.len()).any(|window| window == part)
+}
 
 /// Appends bytes as the content of a JSON string. What is no UTF-8 becomes U+FFFD, as JSON has no other form for it.
 pub(super) fn push_escaped(out: &mut Vec<u8>, bytes: &[u8]) {
@@ -24,5 +165,37 @@ fn push_byte(out: &mut Vec<u8>, byte: u8) {
             out.extend_from_slice(&digits);
         }
         _ => out.push(byte),
+    }
+}
+
+#[cfg(test)]
+#[allow(clippy::unwrap_used)]
+mod tests {
+    use proptest::prelude::*;
+    use serde_json::Value;
+
+    use super::*;
+
+    #[test]
+    fn a_traceback_names_its_exception() {
+        let text = b"failed\nTraceback (most recent call last):\n  File x\na.B: no\n";
+        let record: Value = serde_json::from_slice(&output(7, text)).unwrap();
+        assert_eq!(record["exception.type"], "a.B");
+        assert_eq!(record["exception.message"], "no");
+        assert_eq!(record["severity_text"], "ERROR");
+        assert_eq!(record["process.pid"], 7);
+    }
+
+    proptest! {
+        #![proptest_config(ProptestConfig::with_cases(
+            std::env::var("KIT_BIG").map_or(256, |_| 1_000_000)
+        ))]
+
+        #[test]
+        fn output_is_one_valid_object_per_line(text in prop::collection::vec(any::<u8>(), 0..100)) {
+            let line = output(1, &text);
+            prop_assert!(serde_json::from_slice::<Value>(&line).unwrap().is_object());
+            prop_assert_eq!(line.iter().filter(|byte| **byte == b'\n').count(), 1);
+        }
     }
 }

@@ -8,14 +8,15 @@ use tracing_subscriber::layer::{Context, Layer};
 
 use super::environment::environment;
 use super::escape::push_printable;
-use super::head::Head;
+use super::head::{Head, own_record};
+use super::json;
 
 /// Formats each event as one line and passes it to `sink`. Spans are not used.
 pub(super) struct LineLayer<F> {
     sink: F,
 }
 
-impl<F: Fn(&str)> LineLayer<F> {
+impl<F: Fn(&[u8])> LineLayer<F> {
     /// A layer that calls `sink` with each line, its line feed included.
     pub(super) fn new(sink: F) -> Self {
         Self { sink }
@@ -25,13 +26,16 @@ impl<F: Fn(&str)> LineLayer<F> {
 impl<S, F> Layer<S> for LineLayer<F>
 where
     S: Subscriber,
-    F: Fn(&str) + 'static,
+    F: Fn(&[u8]) + 'static,
 {
     fn on_event(&self, event: &Event<'_>, _: Context<'_, S>) {
+        if json::is_on() {
+            return (self.sink)(&record(event));
+        }
         let mut line = String::with_capacity(160);
         Head::now(*event.metadata().level(), environment()).push(&mut line);
         push_event(&mut line, event);
-        (self.sink)(&line);
+        (self.sink)(line.as_bytes());
     }
 }
 
@@ -42,6 +46,15 @@ fn push_event(line: &mut String, event: &Event<'_>) {
     push_printable(line, &texts.message);
     push_printable(line, &texts.fields);
     line.push('\n');
+}
+
+/// The event as a record of the JSON log.
+fn record(event: &Event<'_>) -> Vec<u8> {
+    let mut texts = Texts::default();
+    event.record(&mut texts);
+    let mut record = own_record(*event.metadata().level());
+    record.text("body", (texts.message + &texts.fields).as_bytes());
+    record.line()
 }
 
 /// The texts of an event. An event without fields, the usual one, allocates once.
@@ -95,7 +108,9 @@ mod tests {
     /// The line of each event of `log`, without its head.
     fn lines(log: impl FnOnce()) -> Vec<String> {
         let (sender, receiver) = mpsc::channel();
-        let sink = move |line: &str| drop(sender.send(line.to_owned()));
+        let sink = move |line: &[u8]| {
+            drop(sender.send(String::from_utf8_lossy(line).into_owned()));
+        };
         let layers = tracing_subscriber::registry().with(LineLayer::new(sink));
         tracing::subscriber::with_default(layers, log);
         receiver

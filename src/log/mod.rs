@@ -34,6 +34,7 @@ pub use environment::VASSAL_NAME;
 use environment::environment;
 pub use escape::{Escaped, escape, escape_into, printable};
 pub use head::rename;
+pub use json::use_json;
 use layer::LineLayer;
 pub use pattern::Pattern;
 pub use record::{block, relay};
@@ -46,8 +47,8 @@ pub fn start(name: impl Into<String>) {
     rename(name);
     let layers = tracing_subscriber::registry()
         .with(environment().max_level)
-        .with(LineLayer::new(|line: &str| {
-            sinks::write(Source::Server, line.as_bytes())
+        .with(LineLayer::new(|line: &[u8]| {
+            sinks::write(Source::Server, line)
         }));
     if tracing::subscriber::set_global_default(layers).is_ok() {
         std::panic::set_hook(Box::new(panic::log));

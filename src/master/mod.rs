@@ -57,6 +57,9 @@ pub(crate) fn run(
     emperor: emperor_link::EmperorLink,
 ) -> i32 {
     log::start("master");
+    if config.log_json() {
+        log::use_json();
+    }
     let status = run_instance(config, invocation, emperor);
     log::thread::finish();
     status

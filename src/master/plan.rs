@@ -9,7 +9,7 @@ use anyhow::{Context, Result};
 
 use crate::config::{Config, ScalingAlgorithm};
 use crate::ipc::{AppSpec, Procname, Serving, Watching};
-use crate::log::request_log::{RequestLogSettings, Selection};
+use crate::log::request_log::{Field, Piece, RequestLogSettings, Selection};
 
 use super::extension_module::ExtensionModule;
 use super::hooks;
@@ -265,12 +265,31 @@ fn request_log(config: &Config) -> RequestLogSettings {
             sendfile: config.log_sendfile(),
             broken: config.log_ioerror(),
         },
-        format: config.log_format().map(<[_]>::to_vec),
+        format: request_format(config),
+        json: config.log_json(),
         micros: config.log_micros(),
         forwarded_for: config.log_x_forwarded_for(),
         host: config.vhost(),
         memory: config.memory_report(),
     }
+}
+
+/// The format of request lines: that of `access-log-format`, or of `log-format`.
+fn request_format(config: &Config) -> Option<Vec<Piece>> {
+    if let Some(format) = config.access_log_format() {
+        return Some(format.to_vec());
+    }
+    let mut format = config.log_format()?.to_vec();
+    if config.logformat_strftime()
+        && let Some(date) = config.log_date().filter(|date| date.contains('%'))
+    {
+        for piece in &mut format {
+            if *piece == Piece::Field(Field::FormattedTime) {
+                *piece = Piece::Time(date.to_owned());
+            }
+        }
+    }
+    Some(format)
 }
 
 /// Time in which a worker has to finish its requests and exit.

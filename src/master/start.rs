@@ -1,5 +1,6 @@
 //! The start of an instance: the steps from a configuration to the plan of the first generation, in order.
 
+use std::num::NonZero;
 use std::path::{Path, PathBuf};
 use std::rc::Rc;
 
@@ -25,6 +26,7 @@ use super::instance::Instance;
 use super::plan::Plan;
 use super::resources::Resources;
 use super::signals;
+use crate::log;
 use crate::net;
 use crate::process::{log_thread, redirect_log};
 
@@ -83,6 +85,12 @@ fn prepare(
     resources: &mut Resources,
 ) -> Result<Option<(Instance, Signals, Plan)>> {
     redirect_log(&config, config.logto())?;
+    let cpus = std::thread::available_parallelism().map_or(1, NonZero::get);
+    tracing::info!(
+        "ruwsgi {} on {}",
+        env!("CARGO_PKG_VERSION"),
+        log::counted(cpus as u64, "CPU")
+    );
     // they were written to the terminal already; the log file has other readers
     if [config.logto(), config.daemonize(), config.daemonize2()]
         .iter()

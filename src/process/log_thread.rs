@@ -49,6 +49,7 @@ fn has_loggers(config: &Config) -> bool {
 /// Whether an option needs the thread.
 fn is_needed(config: &Config) -> bool {
     has_loggers(config)
+        || config.log_json()
         || !config.req_logger().is_empty()
         || !config.log_req_route().is_empty()
         || !config.log_filter().is_empty()

@@ -96,6 +96,37 @@ pub fn strftime(format: &str, time: SystemTime) -> String {
     String::from_utf8_lossy(&text[..size.min(text.len())]).into_owned()
 }
 
+/// A time in UTC, as `2026-11-28T09:06:15.123456Z`: RFC 3339.
+pub fn rfc3339(time: SystemTime) -> String {
+    let since = time.duration_since(UNIX_EPOCH).unwrap_or_default();
+    let (days, second) = (since.as_secs() / 86_400, since.as_secs() % 86_400);
+    let (year, month, day) = date_of(days);
+    format!(
+        "{year:04}-{month:02}-{day:02}T{:02}:{:02}:{:02}.{:06}Z",
+        second / 3600,
+        second / 60 % 60,
+        second % 60,
+        since.subsec_micros()
+    )
+}
+
+/// Year, month and day of a number of days since 1970, in the Gregorian calendar.
+fn date_of(days: u64) -> (u64, u64, u64) {
+    // days since 1 March of the year 0, in eras of 400 years
+    let days = days + 719_468;
+    let (era, day) = (days / 146_097, days % 146_097);
+    let year = (day - day / 1460 + day / 36_524 - day / 146_096) / 365;
+    let day = day - (365 * year + year / 4 - year / 100);
+    let month = (5 * day + 2) / 153;
+    let day_of_month = day - (153 * month + 2) / 5 + 1;
+    let month = if month < 10 { month + 3 } else { month - 9 };
+    (
+        era * 400 + year + u64::from(month <= 2),
+        month,
+        day_of_month,
+    )
+}
+
 /// The time of `CLOCK_MONOTONIC`, microseconds.
 pub fn monotonic_micros() -> u64 {
     // CLOCK_MONOTONIC cannot fail
@@ -165,6 +196,17 @@ mod tests {
             LocalTime::at(UNIX_EPOCH).ctime().len(),
             "Thu Jan  1 00:00:00 1970".len()
         );
+    }
+
+    #[test]
+    fn rfc_3339_times_are_utc() {
+        let at = |millis| rfc3339(UNIX_EPOCH + Duration::from_millis(millis));
+        assert_eq!(at(0), "1970-01-01T00:00:00.000000Z");
+        assert_eq!(at(1_709_164_799_007), "2024-02-28T23:59:59.007000Z");
+        assert_eq!(at(1_709_164_800_000), "2024-02-29T00:00:00.000000Z");
+        assert_eq!(at(1_795_856_775_123), "2026-11-28T09:06:15.123000Z");
+        assert_eq!(at(4_107_542_399_000), "2100-02-28T23:59:59.000000Z");
+        assert_eq!(at(4_107_542_400_000), "2100-03-01T00:00:00.000000Z");
     }
 
     #[test]

@@ -38,6 +38,7 @@ mod life;
 mod limits;
 mod load;
 mod loading;
+mod log_json;
 mod log_rotation;
 mod loggers;
 mod migration;

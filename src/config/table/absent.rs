@@ -107,10 +107,8 @@ pub(crate) static ABSENT: &[Row] = &[
     Row::absent(&[
         "async", "loop", "asyncio", "coroae", "goroutines", "gevent", "tornado", "ugreen-stacksize",
     ], Value, "requests are served by threads: use threads"),
-    Row::absent(&["logformat-strftime", "log-format-strftime"], Nothing, "use %(ltime), %(ctime) or %(time) in log-format; remove this option"),
     Row::absent(&["log-alarm"], Value, "metrics and alarms are not supported; remove this option"),
     Row::absent(&["log-zeromq"], Value, "use logger = pipe:COMMAND with a program that forwards the lines"),
-    Row::absent(&["log-prefix"], Maybe, "every line names the process that writes it"),
     Row::absent(&[
         "route", "route-host", "route-uri", "route-qs", "route-remote-addr", "route-user-agent", "route-remote-user",
         "route-referer", "route-label", "route-if", "route-if-not", "route-run", "final-route", "final-route-status",

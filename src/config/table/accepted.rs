@@ -209,7 +209,11 @@ pub(crate) static ACCEPTED: &[Row] = &[
         Value,
         "the size of a response head is not limited",
     ),
-    Row::accepted(&["log-date", "logdate"], Maybe, "every log line has a date"),
+    Row::accepted(
+        &["log-prefix"],
+        Maybe,
+        "every log line has a date and names its process; log-encoder = prefix TEXT adds a text",
+    ),
     Row::accepted(
         &["http-auto-chunked"],
         Nothing,

@@ -18,9 +18,9 @@ use crate::config::values::hook::{
     AwaitedSocket, Exec, LiveHook, LoadedHook, MasterHook, StartHook, TouchCommand, TouchHook,
 };
 use crate::config::values::kinds::{
-    AnyText, Assignment, BlockSize, BufferThreshold, Bytes, Capabilities, CompatMode, Count,
-    ExitStatus, HeaderLine, HeaderVariable, Keepalive, LineFormat, ListenAddress, Megabytes, Mount,
-    Number, OptionalSwitch, Ownership, Path, Percent, Priority, Protocol, Scaling, Seconds,
+    AccessFormat, AnyText, Assignment, BlockSize, BufferThreshold, Bytes, Capabilities, CompatMode,
+    Count, ExitStatus, HeaderLine, HeaderVariable, Keepalive, LineFormat, ListenAddress, Megabytes,
+    Mount, Number, OptionalSwitch, Ownership, Path, Percent, Priority, Protocol, Scaling, Seconds,
     SocketMode, Switch, Text, Umask, Variable, Workers,
 };
 use crate::config::values::limit::{CpuLimit, MemoryLimit, TasksLimit};
@@ -446,6 +446,14 @@ options! {
             "With disable-logging: logs requests whose client disconnected before the end of the response.";
         log_format "log-format" ["logformat"]: Maybe<LineFormat>,
             "Format of request lines: text with %(name) and, for request variables, %(var.NAME); docs/configuration.md lists the names.";
+        access_log_format "access-log-format": Maybe<AccessFormat>,
+            "Format of request lines with gunicorn's names, such as %(h)s and %({x-request-id}i)s.";
+        logformat_strftime "logformat-strftime" ["log-format-strftime"]: One<Switch>,
+            "Writes %(ftime) of log-format in the format of log-date.";
+        log_date "log-date" ["logdate"]: Maybe<AnyText>,
+            "Format of %(ftime) for logformat-strftime, as in strftime(3). The lines of ruwsgi always have a date.";
+        log_json "log-json": One<Switch>,
+            "Writes every line as a JSON object with OpenTelemetry's field names (docs/logging.md): server, requests and the output of the application.";
         log_micros "log-micros": One<Switch>,
             "Logs request times in microseconds.";
         log_x_forwarded_for "log-x-forwarded-for": One<Switch>,

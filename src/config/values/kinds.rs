@@ -3,7 +3,7 @@
 use std::time::Duration;
 
 use crate::config::finding::Fault;
-use crate::log::request_log::{Piece, parse_format};
+use crate::log::request_log::{Piece, parse_access_format, parse_format};
 
 use super::address::Address;
 use super::choice::{self, Compat, Owner, ScalingAlgorithm, Wire};
@@ -256,6 +256,31 @@ pair!(
     /// A response header and a request variable: `HEADER VARIABLE`.
     HeaderVariable, "HEADER VARIABLE", header::and_variable
 );
+
+/// The format of a request's log line, with gunicorn's names.
+pub(crate) struct AccessFormat;
+
+impl Value for AccessFormat {
+    type Stored = Vec<Piece>;
+    type Ref<'a> = &'a [Piece];
+    const ARG: &'static str = "FORMAT";
+
+    fn parse(text: &str) -> Parsed<Vec<Piece>> {
+        let (pieces, unknown) = parse_access_format(text);
+        let remark = (!unknown.is_empty()).then(|| {
+            Fault::new(format!(
+                "unknown name in the format: {}",
+                unknown.join(", ")
+            ))
+            .hint("a dash is logged for it; docs/logging.md lists the names")
+        });
+        Ok((pieces, remark))
+    }
+
+    fn get(stored: &Vec<Piece>) -> &[Piece] {
+        stored
+    }
+}
 
 /// A name and a value: `NAME=VALUE`.
 pub(crate) struct Assignment;

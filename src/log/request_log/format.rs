@@ -2,6 +2,8 @@
 
 use serde::{Deserialize, Serialize};
 
+use super::access_field::AccessField;
+
 /// A part of a `log-format` value.
 #[derive(Serialize, Deserialize, Debug, Clone, PartialEq, Eq)]
 pub enum Piece {
@@ -11,6 +13,12 @@ pub enum Piece {
     Field(Field),
     /// `%(var.NAME)`: a variable of the request.
     Variable(String),
+    /// A response header (`access-log-format`).
+    Header(String),
+    /// A name of gunicorn's (`access-log-format`).
+    Access(AccessField),
+    /// The start in a format of strftime(3).
+    Time(String),
     /// An unknown name; a dash is written.
     Unknown,
 }
@@ -48,7 +56,7 @@ fields! {
     UserAgent "uagent", "HTTP_USER_AGENT";
     Referer "referer", "HTTP_REFERER";
     Status "status", "response status";
-    BodySize "rsize", "bytes of the response body";
+    BodySize "rsize", "bytes of the response body; of a response that is cut, those that arrived";
     HeadSize "hsize", "bytes of the response head";
     Size "size", "bytes of the response";
     ContentLength "cl", "bytes of the request body";
@@ -75,9 +83,14 @@ fields! {
     Modifier1 "modifier1", "modifier1 of the uwsgi packet";
     Modifier2 "modifier2", "modifier2 of the uwsgi packet";
     Headers "headers", "number of response headers";
-    WriteErrors "werr", "1 if the client disconnected before the end of the response";
+    WriteErrors "werr", "1 if the response did not reach the client completely";
     ReadErrors "rerr", "always 0: a request is read completely before it is served";
     Errors "ioerr", "sum of werr and rerr";
+}
+
+/// The variable that holds a response header for the log.
+pub fn header_variable(header: &str) -> String {
+    format!("ruwsgi.response.{}", header.to_ascii_lowercase())
 }
 
 /// Parses a `log-format` value; the second item lists the unknown names.

@@ -3,64 +3,21 @@
 //! Workers write the lines of the requests they finish; the master writes those of requests that ended with their worker.
 
 use std::io::{self, Write};
-use std::time::{Duration, SystemTime, UNIX_EPOCH};
+use std::time::{Duration, UNIX_EPOCH};
 
-use crate::log::escape::{escape, escape_into};
+use crate::log::escape::escape;
+use crate::log::json;
 use crate::log::sinks::{self, Source};
-use crate::sys::clock::LocalTime;
+use crate::sys::clock::{self, LocalTime};
 use crate::sys::memory::Memory;
 use crate::sys::process::Pid;
 
-use super::format::{Field, Piece};
-use super::settings::{Outcome, RequestLogSettings};
-
-/// A request, as the log reads it. An absent variable is empty unless its method returns an `Option`.
-pub trait LoggedRequest {
-    /// REQUEST_METHOD.
-    fn method(&self) -> &[u8];
-    /// REQUEST_URI.
-    fn uri(&self) -> &[u8];
-    /// SERVER_PROTOCOL.
-    fn protocol(&self) -> &[u8];
-    /// REMOTE_USER.
-    fn remote_user(&self) -> &[u8];
-    /// REMOTE_ADDR.
-    fn remote_addr(&self) -> Option<&[u8]>;
-    /// CONTENT_LENGTH.
-    fn content_length(&self) -> &[u8];
-    /// The value of any variable; the last one if the name occurs more than once.
-    fn variable(&self, name: &[u8]) -> Option<&[u8]>;
-    /// Number of variables.
-    fn variable_count(&self) -> usize;
-    /// Bytes of the variables on the wire.
-    fn block_len(&self) -> usize;
-    /// The two modifiers of the uwsgi packet.
-    fn modifiers(&self) -> (u8, u8);
-}
-
-/// Facts about a served request that are not part of the request.
-pub struct Served<'a> {
-    /// The application's number, -1 if none was found.
-    pub app: i32,
-    /// The worker's number.
-    pub worker: u32,
-    /// Requests served by this worker.
-    pub worker_requests: u64,
-    /// Requests served by the instance.
-    pub total_requests: u64,
-    /// The address of the TCP peer, used where the request has no REMOTE_ADDR.
-    pub remote_addr: &'a [u8],
-    /// Status, sizes and duration.
-    pub outcome: Outcome,
-    /// Number of headers sent.
-    pub headers: u32,
-    /// Number of body blocks that the application returned.
-    pub blocks: u32,
-    /// The thread's number, from 0.
-    pub core: u32,
-    /// Appended to a line in the default format; a `log-format` gets no addition.
-    pub remark: &'a str,
-}
+use super::facts::{LoggedRequest, Served};
+use super::format::{Field, Piece, header_variable};
+use super::outcome::Outcome;
+use super::record::record;
+use super::settings::RequestLogSettings;
+use super::values::{bytes, now, variable};
 
 /// Formats and writes request lines; holds the line buffer and the date formatted last.
 pub struct RequestLog {
@@ -101,8 +58,14 @@ impl RequestLog {
                 self.default_format(&mut line, request, served)
             }
         };
-        line.push(b'\n');
-        sinks::write(Source::Request, &line);
+        if json::is_on() {
+            let client = self.client(request, served);
+            let record = record(&line, request, served, (client, self.pid.get()));
+            sinks::write(Source::Request, &record);
+        } else {
+            line.push(b'\n');
+            sinks::write(Source::Request, &line);
+        }
         self.line = line;
     }
 
@@ -179,6 +142,15 @@ impl RequestLog {
                 Piece::Text(text) => line.extend_from_slice(text.as_bytes()),
                 Piece::Field(field) => self.field(*field, line, request, served)?,
                 Piece::Variable(name) => variable(line, request, name.as_bytes())?,
+                Piece::Header(name) => {
+                    variable(line, request, header_variable(name).as_bytes())?;
+                }
+                Piece::Access(field) => field.put(line, request, served, self.pid.get())?,
+                Piece::Time(format) => {
+                    let began = now().saturating_sub(u128::from(served.outcome.micros));
+                    let began = UNIX_EPOCH + Duration::from_micros(began as u64);
+                    line.extend_from_slice(clock::strftime(format, began).as_bytes());
+                }
                 Piece::Unknown => line.push(b'-'),
             }
         }
@@ -262,24 +234,4 @@ impl RequestLog {
             self.date = LocalTime::now().ctime();
         }
     }
-}
-
-/// Appends a value that came from the client, escaped; a dash if it is empty.
-fn bytes(line: &mut Vec<u8>, text: &[u8]) -> io::Result<()> {
-    match text {
-        b"" => line.push(b'-'),
-        text => escape_into(line, text),
-    }
-    Ok(())
-}
-
-fn variable(line: &mut Vec<u8>, request: &impl LoggedRequest, name: &[u8]) -> io::Result<()> {
-    bytes(line, request.variable(name).unwrap_or_default())
-}
-
-/// Microseconds since the Unix epoch.
-fn now() -> u128 {
-    SystemTime::now()
-        .duration_since(UNIX_EPOCH)
-        .map_or(0, |since| since.as_micros())
 }

@@ -1,9 +1,20 @@
-//! The request log: one line per request, in uWSGI's default format or in that of `log-format`.
+//! The request log: one line per request, in uWSGI's default format or in that of `log-format` or
+//! `access-log-format`.
 
+mod access;
+mod access_field;
+mod facts;
 mod format;
 mod line;
+mod outcome;
+mod record;
 mod settings;
+mod values;
 
-pub use format::{Field, Piece, parse_format};
-pub use line::{LoggedRequest, RequestLog, Served};
-pub use settings::{Outcome, RequestLogSettings, Selection};
+pub use access::parse_access_format;
+pub use access_field::AccessField;
+pub use facts::{LoggedRequest, Served};
+pub use format::{Field, Piece, header_variable, parse_format};
+pub use line::RequestLog;
+pub use outcome::Outcome;
+pub use settings::{RequestLogSettings, Selection};

@@ -2,7 +2,8 @@
 
 use serde::{Deserialize, Serialize};
 
-use super::format::Piece;
+use super::format::{Piece, header_variable};
+use super::outcome::Outcome;
 
 /// Settings of the request log.
 #[derive(Serialize, Deserialize, Debug, Clone, PartialEq, Default)]
@@ -19,6 +20,20 @@ pub struct RequestLogSettings {
     pub host: bool,
     /// `memory-report`: the default line begins with the worker's memory.
     pub memory: bool,
+    /// `log-json`: each line is a JSON object.
+    pub json: bool,
+}
+
+impl RequestLogSettings {
+    /// The response headers that the format shows, each with the variable that it is read from.
+    pub fn response_headers(&self) -> Vec<(String, String)> {
+        let pieces = self.format.iter().flatten();
+        let headers = pieces.filter_map(|piece| match piece {
+            Piece::Header(name) => Some((name.clone(), header_variable(name))),
+            _ => None,
+        });
+        headers.collect()
+    }
 }
 
 /// The condition for a line: one of the members applies to the request.
@@ -39,23 +54,6 @@ pub struct Selection {
     /// `log-sendfile`: the response was sent by sendfile(2).
     pub sendfile: bool,
     /// `log-ioerror`: the client disconnected before the end of the response.
-    pub broken: bool,
-}
-
-/// The result of a request: status, duration and sizes.
-#[derive(Debug, Clone, Copy, PartialEq, Eq, Default)]
-pub struct Outcome {
-    /// The response status.
-    pub status: u16,
-    /// The duration in microseconds.
-    pub micros: u64,
-    /// Bytes of the response head, including the status line.
-    pub head: u64,
-    /// Bytes of the response body.
-    pub body: u64,
-    /// The body was sent by sendfile(2).
-    pub sendfile: bool,
-    /// The client disconnected before the end of the response.
     pub broken: bool,
 }
 

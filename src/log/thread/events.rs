@@ -42,8 +42,8 @@ enum State {
     Raised,
 }
 
-/// Receives finished events.
-type Emit<'a> = &'a mut dyn FnMut(&[u8]);
+/// Receives finished events, with the id of their process.
+type Emit<'a> = &'a mut dyn FnMut(i32, &[u8]);
 
 impl Events {
     /// Adds what the process `pid` has written by one call.
@@ -84,9 +84,9 @@ impl Pending {
         if self.state == State::Partial {
             self.text.push(b'\n');
         }
-        emit(&self.text);
+        emit(self.pid, &self.text);
         if self.blank {
-            emit(b"\n");
+            emit(self.pid, b"\n");
         }
     }
 }
@@ -135,7 +135,7 @@ fn begins_chain(text: &[u8]) -> bool {
 /// A traceback, behind which the sentence about a further one stands.
 fn chained(text: Vec<u8>, pid: i32, since: Instant, emit: Emit<'_>) -> Option<Pending> {
     if text.len() > MAX_EVENT {
-        emit(&text);
+        emit(pid, &text);
         return None;
     }
     Some(Pending {
@@ -152,7 +152,7 @@ fn classify(text: Vec<u8>, pid: i32, since: Instant, emit: Emit<'_>) -> Option<P
     let state = match state(&text) {
         Some(state) if text.len() <= MAX_EVENT => state,
         _ => {
-            emit(&text);
+            emit(pid, &text);
             return None;
         }
     };
@@ -200,7 +200,7 @@ mod tests {
     /// The events of these writes of one process.
     fn events(writes: &[&str]) -> Vec<String> {
         let mut found = Vec::new();
-        let mut emit = |event: &[u8]| found.push(String::from_utf8_lossy(event).into_owned());
+        let mut emit = |_, event: &[u8]| found.push(String::from_utf8_lossy(event).into_owned());
         let (mut events, now) = (Events::default(), Instant::now());
         for written in writes {
             events.push(7, written.as_bytes(), now, &mut emit);
@@ -251,7 +251,7 @@ mod tests {
     #[test]
     fn a_process_does_not_end_the_event_of_another() {
         let mut found = Vec::new();
-        let mut emit = |event: &[u8]| found.push(String::from_utf8_lossy(event).into_owned());
+        let mut emit = |_, event: &[u8]| found.push(String::from_utf8_lossy(event).into_owned());
         let (mut events, now) = (Events::default(), Instant::now());
         events.push(1, b"a", now, &mut emit);
         events.push(2, b"b\n", now, &mut emit);

@@ -199,8 +199,9 @@ impl Reader {
                 }
             }
             while self.read() && last {}
-            self.events
-                .expire(Instant::now(), last, &mut |event| self.pipeline.line(event));
+            self.events.expire(Instant::now(), last, &mut |pid, event| {
+                self.pipeline.output(pid, event)
+            });
             self.pipeline.flush();
             if last {
                 return self.end();
@@ -245,15 +246,16 @@ impl Reader {
                 break;
             };
             let now = Instant::now();
-            if size == 0 {
+            // an empty packet has the id of its process
+            if size == 0 && pid == 0 {
                 self.ignored_until = Some(now + PAUSE);
                 break;
             }
             count += 1;
             let pipeline = &mut self.pipeline;
             self.events
-                .push(pid, &self.buffer[..size], now, &mut |event| {
-                    pipeline.line(event)
+                .push(pid, &self.buffer[..size], now, &mut |pid, event| {
+                    pipeline.output(pid, event)
                 });
         }
         for record in records {

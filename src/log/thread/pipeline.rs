@@ -6,6 +6,7 @@ use std::path::Path;
 use std::time::SystemTime;
 
 use crate::log::encoder::Encoder;
+use crate::log::json;
 use crate::log::pattern::Pattern;
 use crate::log::settings::{Engine, Flow, LogThreadSettings, Logger};
 use crate::log::sinks::sink::Sink;
@@ -70,6 +71,14 @@ impl Pipeline {
                 distribute(&mut self.sinks, &self.requests, text);
             }
             Source::Request | Source::Server => self.line(text),
+        }
+    }
+
+    /// Distributes an event of the output of the process `pid`.
+    pub(super) fn output(&mut self, pid: i32, text: &[u8]) {
+        match json::is_on() {
+            true => self.line(&json::output(pid, text)),
+            false => self.line(text),
         }
     }
 

@@ -17,7 +17,7 @@ def fail(text):
 
 
 def application(environ, start_response):
-    path, text = environ["PATH_INFO"], unquote(environ["QUERY_STRING"])
+    path, text = environ["PATH_INFO"], unquote(environ["QUERY_STRING"], "latin-1")
     if path == "/print":
         print(text, flush=True)
     elif path == "/write":

@@ -1,0 +1,33 @@
+//! The values in a request line.
+
+use std::io;
+use std::time::{SystemTime, UNIX_EPOCH};
+
+use crate::log::escape::escape_into;
+
+use super::facts::LoggedRequest;
+
+/// Appends a value that came from the client, escaped; a dash if it is empty.
+pub(super) fn bytes(line: &mut Vec<u8>, text: &[u8]) -> io::Result<()> {
+    match text {
+        b"" => line.push(b'-'),
+        text => escape_into(line, text),
+    }
+    Ok(())
+}
+
+/// Appends a variable of the request, as [`bytes`].
+pub(super) fn variable(
+    line: &mut Vec<u8>,
+    request: &impl LoggedRequest,
+    name: &[u8],
+) -> io::Result<()> {
+    bytes(line, request.variable(name).unwrap_or_default())
+}
+
+/// Microseconds since the Unix epoch.
+pub(super) fn now() -> u128 {
+    SystemTime::now()
+        .duration_since(UNIX_EPOCH)
+        .map_or(0, |since| since.as_micros())
+}
