@@ -433,6 +433,18 @@ fn a_full_disk_or_a_dead_daemon_slows_no_request() {
 }
 
 #[test]
+fn the_failure_of_the_only_logger_is_reported_in_the_log() {
+    if differs(
+        "A logger whose peer is stopped, full or gone drops lines and reports their number; no request waits.",
+    ) {
+        return;
+    }
+    let mut server = site().server().set("logger", "file:/dev/full").start();
+    print(&server, "lost");
+    server.expect_log("log file /dev/full: lines of the log are dropped: No space left");
+}
+
+#[test]
 fn log_files_are_opened_again() {
     let site = site();
     site.write("touch", "");

@@ -73,6 +73,10 @@ fn send_to_thread(source: Source, lines: &[u8]) -> bool {
         true => Patience::Waits,
         false => Patience::None,
     };
+    let source = match IS_READER.get() {
+        true => Source::Thread,
+        false => source,
+    };
     let lines = lines.get(..MAX_RECORD).unwrap_or(lines);
     match log_socket::send(channel.as_fd(), [&[mark(source)], lines], patience) {
         Ok(()) if dropped > 0 => report_dropped(channel.as_fd()),
@@ -111,6 +115,7 @@ fn report_dropped(channel: BorrowedFd<'_>) {
 fn mark(source: Source) -> u8 {
     match source {
         Source::Server => b's',
+        Source::Thread => b't',
         Source::Request => b'r',
     }
 }
@@ -119,6 +124,7 @@ fn mark(source: Source) -> u8 {
 pub(in crate::log) fn parse(record: &[u8]) -> Option<(Source, &[u8])> {
     match record.split_first()? {
         (b's', lines) => Some((Source::Server, lines)),
+        (b't', lines) => Some((Source::Thread, lines)),
         (b'r', lines) => Some((Source::Request, lines)),
         _ => None,
     }

@@ -5,6 +5,8 @@
 pub(in crate::log) enum Source {
     /// The server: an event, a block, or relayed output.
     Server,
+    /// The log thread itself: what a sink cannot take.
+    Thread,
     /// A request.
     Request,
 }

@@ -19,6 +19,8 @@ pub(super) struct Pipeline {
     requests: Branch,
     filters: Vec<Pattern>,
     drains: Vec<Pattern>,
+    /// The sink that the log has without loggers.
+    default: usize,
 }
 
 /// The loggers of one kind of lines.
@@ -55,7 +57,9 @@ impl Pipeline {
         // as in uWSGI, log-req-route may name a logger of the other lines
         let others = &settings.lines.loggers;
         let requests = opened.branch(&settings.requests, others, settings, original)?;
+        let default = opened.sink(&Engine::Stdio, settings, original)?;
         Ok(Self {
+            default,
             sinks: opened.sinks,
             lines,
             requests,
@@ -71,6 +75,19 @@ impl Pipeline {
                 distribute(&mut self.sinks, &self.requests, text);
             }
             Source::Request | Source::Server => self.line(text),
+            Source::Thread => self.report(text),
+        }
+    }
+
+    /// Distributes a report about a sink. It also goes where the log goes without loggers, because that sink may be the
+    /// only other one.
+    fn report(&mut self, text: &[u8]) {
+        self.line(text);
+        let is_default = |target: &Target| target.sink == self.default;
+        if !self.lines.others.iter().any(is_default)
+            && let Some(sink) = self.sinks.get_mut(self.default)
+        {
+            sink.write(text);
         }
     }
 
