@@ -21,6 +21,7 @@ pub use table::options::WorkerOptions;
 pub(crate) use table::suggest::nearest;
 pub(crate) use table::{compat, docs};
 pub(crate) use values::address::Address;
+pub(crate) use values::alarm::{Alarm, AlarmEngine};
 pub(crate) use values::choice::{ScalingAlgorithm, Wire};
 pub(crate) use values::companion::Companion;
 pub(crate) use values::hook::{Action, SignalFunction, WaitTarget};

@@ -496,3 +496,54 @@ fn a_client_of_the_tracebacker_gets_the_stacks() {
     drop(server);
     assert!(!site.has("stacks1") || under_uwsgi());
 }
+
+#[test]
+fn a_crash_raises_an_alarm() {
+    let site = Site::of("import os\ndef application(e, s):\n os.kill(os.getpid(), 11)\n");
+    let mut server = site
+        .server()
+        .set("alarm", "mail cmd:cat >> alarms")
+        .set("alarm", "note log:")
+        .set("alarm-segfault", "mail")
+        .set("alarm-segfault", "note")
+        .start();
+    assert_eq!(server.get("/").body, b"");
+    server.eventually("the command has read the message", || {
+        !site.read("alarms").is_empty()
+    });
+    if !under_uwsgi() {
+        let alarms = site.read("alarms");
+        assert!(
+            alarms.starts_with("site: process ") && alarms.contains("SIGSEGV"),
+            "{alarms}"
+        );
+        server.expect_log("alarm note: site: process ");
+    }
+    server.allow_any_exit();
+}
+
+#[test]
+fn a_full_accept_queue_raises_an_alarm_once() {
+    if under_uwsgi() {
+        return;
+    }
+    let site = Site::of(
+        "import time\ndef application(e, s):\n time.sleep(4)\n s('200 OK', [])\n return [b'ok']\n",
+    );
+    let server = site
+        .server()
+        .set("listen", 2)
+        .set("alarm", "mail cmd:cat >> alarms; echo >> alarms")
+        .set("alarm-backlog", "mail")
+        .set("alarm-freq", 60)
+        .start();
+    let first = server.ask(&get("/"));
+    server.wait_for_workers(1);
+    let address = server.address().clone();
+    // a Unix socket refuses more connections than its queue has room for
+    let waiting: Vec<_> = (0..3).map_while(|_| address.try_connect().ok()).collect();
+    server.eventually("the alarm is raised", || {
+        site.read("alarms").contains("app.sock is full (")
+    });
+    drop((first, waiting));
+}

@@ -84,14 +84,14 @@ pub(crate) static ABSENT: &[Row] = &[
         "reload-on-exception-type", "reload-on-exception-value", "reload-on-exception-repr",
     ], Value, "an exception gets a 500 and is logged with its traceback; remove this option"),
     Row::absent(&[
-        "enable-metrics", "metrics-dir-restore", "metric-dir-restore", "metrics-no-cores", "alarm-list", "alarms-list",
+        "enable-metrics", "metrics-dir-restore", "metric-dir-restore", "metrics-no-cores", 
         "carbon-no-workers", "carbon-name-resolve", "carbon-resolve-names", "carbon-use-metrics", "nagios",
     ], Nothing, "metrics and alarms are not supported; remove this option"),
     Row::absent(&[
-        "metric", "metric-threshold", "metric-alarm", "alarm-metric", "metrics-dir", "metric-dir", "alarm", "alarm-cheap",
-        "alarm-freq", "alarm-fd", "alarm-segfault", "segfault-alarm", "alarm-backlog", "backlog-alarm", "lq-alarm",
-        "alarm-lq", "alarm-listen-queue", "listen-queue-alarm", "alarm-log", "not-log-alarm", "not-alarm-log",
-        "alarm-msg-size", "carbon", "carbon-timeout", "carbon-freq", "carbon-id", "carbon-max-retry", "carbon-retry-delay",
+        "metric", "metric-threshold", "metric-alarm", "alarm-metric", "metrics-dir", "metric-dir", 
+        "alarm-fd", 
+        
+        "carbon", "carbon-timeout", "carbon-freq", "carbon-id", "carbon-max-retry", "carbon-retry-delay",
         "carbon-root", "carbon-hostname-dots", "carbon-idle-avg", "rrdtool", "rrdtool-freq", "rrdtool-lib",
     ], Value, "metrics and alarms are not supported; remove this option"),
     Row::absent(&[
@@ -107,7 +107,6 @@ pub(crate) static ABSENT: &[Row] = &[
     Row::absent(&[
         "async", "loop", "asyncio", "coroae", "goroutines", "gevent", "tornado", "ugreen-stacksize",
     ], Value, "requests are served by threads: use threads"),
-    Row::absent(&["log-alarm"], Value, "metrics and alarms are not supported; remove this option"),
     Row::absent(&["log-zeromq"], Value, "use logger = pipe:COMMAND with a program that forwards the lines"),
     Row::absent(&[
         "route", "route-host", "route-uri", "route-qs", "route-remote-addr", "route-user-agent", "route-remote-user",

@@ -195,6 +195,16 @@ pub(crate) static ACCEPTED: &[Row] = &[
     ),
     Row::accepted(&["vhost-host"], Nothing, "one application serves all hosts"),
     Row::accepted(
+        &["alarm-list", "alarms-list"],
+        Nothing,
+        "the engines of alarms are cmd, log and webhook",
+    ),
+    Row::accepted(
+        &["alarm-cheap", "alarm-msg-size"],
+        Value,
+        "alarms have no process of their own, and a message has at most 8 KiB",
+    ),
+    Row::accepted(
         &["master-as-root"],
         Nothing,
         "the master drops its privileges after it has bound its sockets",

@@ -111,4 +111,6 @@ pub(crate) static IGNORED: &[Row] = &[
         "there are no gateway processes"),
     Row::ignored(&["jail", "jail-ip4", "jail-ip6", "jidfile", "jid-file", "jail2", "libjail", "jail-attach"], Value,
         "it applies to FreeBSD"),
+    Row::ignored(&["log-alarm", "alarm-log", "not-log-alarm", "not-alarm-log"], Value,
+        "log lines raise no alarm: write logger = NAME pipe:COMMAND and log-route = NAME REGEX, and the command reads the lines"),
 ];

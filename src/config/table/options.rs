@@ -11,6 +11,7 @@ use std::time::Duration;
 use serde::{Deserialize, Serialize};
 
 use crate::config::finding::{Fault, Finding, Place};
+use crate::config::values::alarm::NamedAlarm;
 use crate::config::values::companion::{Attached, Controlling, Keyed, Smart, Smart2};
 use crate::config::values::envdir::Directories;
 use crate::config::values::hook::{
@@ -594,6 +595,14 @@ options! {
             "As hook-accepting, for worker 1 only.";
         hook_accepting1_once "hook-accepting1-once": Many<LiveHook>,
             "As hook-accepting-once, for worker 1 only.";
+        alarm "alarm": Many<NamedAlarm>,
+            "Alarm for the options below: NAME cmd:COMMAND (the command reads the message), NAME log:, or NAME webhook:URL (JSON, sent by curl).";
+        alarm_freq "alarm-freq": One<Seconds> = "3",
+            "Time in which an alarm is not raised again with the same message.";
+        alarm_segfault "alarm-segfault" ["segfault-alarm"]: Many<Text>,
+            "Alarm to raise when a process of the application crashes (SIGSEGV, SIGBUS, SIGFPE, SIGILL).";
+        alarm_backlog "alarm-backlog" ["backlog-alarm", "lq-alarm", "alarm-lq", "alarm-listen-queue", "listen-queue-alarm"]: Many<Text>,
+            "Alarm to raise when the accept queue of a socket is full; checked every second.";
         touch_exec "touch-exec": Many<TouchCommand>,
             "A file and a command; /bin/sh runs the command when the file is touched, created or removed.";
         hook_touch "hook-touch": Many<TouchHook>,

@@ -12,6 +12,6 @@ mod worker_hooks;
 
 pub(super) use gate::PhaseRun;
 pub(super) use instance_hooks::InstanceHooks;
-pub(super) use phase::Phase;
+pub(super) use phase::{Hook, Phase};
 pub(super) use runner::{Progress, Runner};
 pub(super) use startup::{ExitRequested, run_phase};

@@ -99,6 +99,11 @@ impl Runner {
         });
     }
 
+    /// Number of queued hooks.
+    pub(in crate::master) fn waiting(&self) -> usize {
+        self.queue.len()
+    }
+
     /// Whether no hook runs or is queued.
     pub(in crate::master) fn is_idle(&self) -> bool {
         self.queue.is_empty() && self.current.is_none()

@@ -63,7 +63,9 @@ impl Master {
                 continue;
             }
             let mut generations = self.generations.iter_mut();
-            generations.any(|generation| generation.handle_exit(end, now));
+            if generations.any(|generation| generation.handle_exit(end, now)) {
+                self.services.process_exited(end, now);
+            }
         }
         Ok(())
     }

@@ -3,6 +3,7 @@
 //! Pure functions decide what happens (`daemon_state.rs`, `cron_schedule.rs`); the other files perform it. An instance
 //! without services pays for empty lists only.
 
+mod alarms;
 mod cron_jobs;
 mod cron_schedule;
 mod daemon;

@@ -13,6 +13,7 @@ use crate::master::signals::SignalAction;
 use crate::sys::process::End;
 use crate::sys::signal::Signal;
 
+use super::alarms::Alarms;
 use super::cron_jobs::CronJobs;
 use super::daemon_spec::DaemonSpec;
 use super::daemons::Daemons;
@@ -27,6 +28,7 @@ pub(in crate::master) struct Services {
     outputs: Outputs,
     daemons: Daemons,
     cron: CronJobs,
+    alarms: Alarms,
     hooks: InstanceHooks,
     stage: Stage,
 }
@@ -55,6 +57,7 @@ impl Services {
             outputs: Outputs::default(),
             daemons: Daemons::default(),
             cron: CronJobs::default(),
+            alarms: Alarms::default(),
             hooks: InstanceHooks::new(config, now),
             stage: Stage::Starting,
         }
@@ -71,6 +74,7 @@ impl Services {
         self.context = CommandContext::of_generation(&generation.plan);
         self.daemons.configure(daemons, now);
         self.cron.configure(config, now);
+        self.alarms.configure(config, now);
         self.hooks.configure(config, generation.number, now);
         self.stage = Stage::Serving;
     }
@@ -105,6 +109,7 @@ impl Services {
             stage,
             self.daemons.deadline(),
             self.cron.deadline(),
+            self.alarms.deadline(),
             self.hooks.deadline(),
         ];
         deadlines.into_iter().flatten().min()
@@ -120,6 +125,15 @@ impl Services {
         self.hooks.tick(generations, context, outputs, now);
         self.daemons.tick(context, outputs, now);
         self.cron.tick(context, outputs, now);
+        let sockets = generations.last().into_iter();
+        let sockets = sockets.flat_map(|generation| generation.plan.sockets.iter());
+        let sockets = sockets.map(|socket| &**socket);
+        self.alarms.tick(sockets, context, outputs, now);
+    }
+
+    /// Raises the alarms for the exit of a worker or a zygote.
+    pub(in crate::master) fn process_exited(&mut self, end: End, now: Instant) {
+        self.alarms.process_exited(end, now);
     }
 
     /// Handles the exit of a child; returns false if it is not a service or a hook.
@@ -128,6 +142,7 @@ impl Services {
         self.daemons.child_exited(end, outputs, now)
             || self.cron.child_exited(end, outputs, now)
             || self.hooks.child_exited(end, outputs, now)
+            || self.alarms.child_exited(end, outputs, now)
             || match &mut self.stage {
                 Stage::ExitHooks { runner, .. } => runner.child_exited(end, outputs, now),
                 _ => false,
@@ -168,6 +183,7 @@ impl Services {
             self.stage = Stage::Stopping;
             self.drain();
             self.hooks.kill();
+            self.alarms.stop();
             self.daemons.stop(now);
             self.cron.stop(now);
         }
@@ -200,6 +216,7 @@ impl Services {
     pub(in crate::master) fn kill(&mut self, now: Instant) {
         self.drain();
         self.hooks.kill();
+        self.alarms.stop();
         self.daemons.kill(now);
         self.cron.kill();
         match &mut self.stage {

@@ -1,0 +1,243 @@
+//! Alarms: messages about the instance that a command, the log or a web service gets.
+
+use std::time::{Duration, Instant};
+
+use crate::config::{Action, Alarm, AlarmEngine, Config};
+use crate::master::hooks::{Hook, Runner};
+use crate::master::shell::command::CommandContext;
+use crate::master::shell::output::Outputs;
+use crate::net::BoundSocket;
+use crate::sys::backlog;
+use crate::sys::process::{End, Exit};
+use crate::sys::signal::Signal;
+
+/// Interval between two checks of the accept queues.
+const QUEUE_INTERVAL: Duration = Duration::from_secs(1);
+/// Time limit of the commands of alarms that wait for each other.
+const COMMAND_TIMEOUT: Duration = Duration::from_secs(60);
+/// Maximum number of alarms that wait for a command.
+const MAX_WAITING: usize = 32;
+/// Maximum number of messages that are remembered, so that they are not repeated.
+const MAX_REMEMBERED: usize = 64;
+/// Maximum number of bytes of a message; uWSGI's default of `alarm-msg-size`.
+const MAX_MESSAGE: usize = 8192;
+
+/// The alarms of an instance.
+#[derive(Debug, Default)]
+pub(super) struct Alarms {
+    alarms: Vec<Alarm>,
+    /// Names of the alarms for crashes.
+    crash: Vec<String>,
+    /// Names of the alarms for full accept queues.
+    queue: Vec<String>,
+    /// `alarm-freq`.
+    pause: Duration,
+    instance: String,
+    runner: Option<Runner>,
+    /// Alarms and messages raised within the pause.
+    recent: Vec<(String, String, Instant)>,
+    next_check: Option<Instant>,
+}
+
+impl Alarms {
+    /// Takes the alarms of a configuration.
+    pub(super) fn configure(&mut self, config: &Config, now: Instant) {
+        self.alarms = config.alarm().to_vec();
+        self.crash = config.alarm_segfault().to_vec();
+        self.queue = config.alarm_backlog().to_vec();
+        self.pause = config.alarm_freq();
+        self.instance = config.name().to_owned();
+        self.next_check = (!self.queue.is_empty()).then_some(now + QUEUE_INTERVAL);
+        for name in self.crash.iter().chain(&self.queue) {
+            if !self.alarms.iter().any(|alarm| alarm.name == *name) {
+                tracing::warn!("there is no alarm {name}: add alarm = {name} cmd:COMMAND");
+            }
+        }
+    }
+
+    /// When [`Alarms::tick`] must be called next.
+    pub(super) fn deadline(&self) -> Option<Instant> {
+        let runner = self.runner.as_ref().and_then(Runner::deadline);
+        runner.into_iter().chain(self.next_check).min()
+    }
+
+    /// Checks the accept queues of `sockets`, if that is due, and runs commands.
+    pub(super) fn tick<'a>(
+        &mut self,
+        sockets: impl Iterator<Item = &'a BoundSocket>,
+        context: &CommandContext,
+        outputs: &mut Outputs,
+        now: Instant,
+    ) {
+        if self.next_check.is_some_and(|next| next <= now) {
+            self.next_check = Some(now + QUEUE_INTERVAL);
+            for message in sockets.filter_map(full_queue) {
+                self.raise(&self.queue.clone(), &message, now);
+            }
+        }
+        if let Some(runner) = &mut self.runner {
+            // failures are logged by the runner
+            let _ = runner.advance(context, outputs, now);
+            if runner.is_idle() {
+                self.runner = None;
+            }
+        }
+    }
+
+    /// Raises the alarms for crashes, if this exit of a worker or a zygote is one.
+    pub(super) fn process_exited(&mut self, end: End, now: Instant) {
+        const CRASHES: [Signal; 4] = [
+            Signal::SIGSEGV,
+            Signal::SIGBUS,
+            Signal::SIGFPE,
+            Signal::SIGILL,
+        ];
+        let is_crash = |number| CRASHES.iter().any(|signal| *signal as i32 == number);
+        if matches!(end.exit, Exit::Signal(number) if is_crash(number)) && !self.crash.is_empty() {
+            let message = format!("{}: process {} {}", self.instance, end.pid, end.exit);
+            self.raise(&self.crash.clone(), &message, now);
+        }
+    }
+
+    /// Handles the exit of a child; returns false if it is not the command of an alarm.
+    pub(super) fn child_exited(&mut self, end: End, outputs: &mut Outputs, now: Instant) -> bool {
+        let runner = self.runner.as_mut();
+        runner.is_some_and(|runner| runner.child_exited(end, outputs, now))
+    }
+
+    /// Kills the running command and checks no queue any more.
+    pub(super) fn stop(&mut self) {
+        self.next_check = None;
+        if let Some(mut runner) = self.runner.take() {
+            runner.kill();
+        }
+    }
+
+    /// Raises alarms, unless they were raised with this message a moment ago.
+    fn raise(&mut self, names: &[String], message: &str, now: Instant) {
+        let pause = self.pause;
+        self.recent.retain(|(.., at)| now < *at + pause);
+        let message = clipped(message);
+        for name in names {
+            let known =
+                |(name_, text, _): &(String, String, Instant)| name_ == name && text == message;
+            if self.recent.iter().any(known) {
+                continue;
+            }
+            if self.recent.len() < MAX_REMEMBERED {
+                self.recent.push((name.clone(), message.to_owned(), now));
+            }
+            let alarms = self.alarms.iter().filter(|alarm| alarm.name == *name);
+            let actions: Vec<Action> = alarms
+                .filter_map(|alarm| action(alarm, &self.instance, message))
+                .collect();
+            self.run(actions, now);
+        }
+    }
+
+    fn run(&mut self, actions: Vec<Action>, now: Instant) {
+        if actions.is_empty() {
+            return;
+        }
+        let runner = self.runner.get_or_insert_with(|| {
+            let mut runner = Runner::continuing_on_failure();
+            runner.set_time_limit(Some(COMMAND_TIMEOUT), now);
+            runner
+        });
+        if runner.waiting() + actions.len() > MAX_WAITING {
+            tracing::warn!("an alarm is dropped: {MAX_WAITING} others wait for their commands");
+            return;
+        }
+        runner.add(actions.into_iter().map(|action| Hook::new("alarm", action)));
+    }
+}
+
+/// The message about a socket whose accept queue is full.
+fn full_queue(socket: &BoundSocket) -> Option<String> {
+    let queue = backlog::queue(socket.fd()).ok()?;
+    (queue.limit > 0 && queue.waiting >= queue.limit).then(|| {
+        format!(
+            "the accept queue of {} is full ({} of {})",
+            socket.listener.name, queue.waiting, queue.limit
+        )
+    })
+}
+
+/// The command of an alarm; an alarm of the log is written at once.
+fn action(alarm: &Alarm, instance: &str, message: &str) -> Option<Action> {
+    let (input, command) = match &alarm.engine {
+        AlarmEngine::Log => {
+            tracing::warn!("alarm {}: {message}", alarm.name);
+            return None;
+        }
+        AlarmEngine::Command(command) => (message.to_owned(), command.clone()),
+        AlarmEngine::Webhook(url) => {
+            let body = serde_json::json!({
+                "text": message,
+                "alarm": alarm.name,
+                "instance": instance,
+            });
+            let send =
+                "curl -fsS -m 10 -o /dev/null -H 'Content-Type: application/json' --data-binary @-";
+            (body.to_string(), format!("{send} {}", quoted(url)))
+        }
+    };
+    Some(Action::Exec(format!(
+        "printf %s {} | {{ {command}\n}}",
+        quoted(&input)
+    )))
+}
+
+/// The text as one word of a shell.
+fn quoted(text: &str) -> String {
+    format!("'{}'", text.replace('\0', "").replace('\'', r"'\''"))
+}
+
+fn clipped(message: &str) -> &str {
+    let mut end = message.len().min(MAX_MESSAGE);
+    while !message.is_char_boundary(end) {
+        end -= 1;
+    }
+    &message[..end]
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn a_message_is_one_word_of_the_shell() {
+        assert_eq!(quoted("it's $(x) `y`\0"), r"'it'\''s $(x) `y`'");
+        let alarm = Alarm {
+            name: "a".to_owned(),
+            engine: AlarmEngine::Command("cat > f".to_owned()),
+        };
+        let command = "printf %s 'm' | { cat > f\n}".to_owned();
+        assert_eq!(action(&alarm, "site", "m"), Some(Action::Exec(command)));
+    }
+
+    #[test]
+    fn the_same_message_is_raised_once_per_pause() {
+        let mut alarms = Alarms {
+            alarms: vec![Alarm {
+                name: "a".to_owned(),
+                engine: AlarmEngine::Command("true".to_owned()),
+            }],
+            pause: Duration::from_secs(3),
+            ..Alarms::default()
+        };
+        let (now, names) = (Instant::now(), ["a".to_owned()]);
+        let waiting = |alarms: &Alarms| alarms.runner.as_ref().map_or(0, Runner::waiting);
+        for message in ["one", "one", "two"] {
+            alarms.raise(&names, message, now);
+        }
+        assert_eq!(waiting(&alarms), 2);
+        alarms.raise(&names, "one", now + Duration::from_secs(4));
+        assert_eq!(waiting(&alarms), 3);
+        for number in 0..100 {
+            alarms.raise(&names, &number.to_string(), now);
+        }
+        assert_eq!(waiting(&alarms), MAX_WAITING);
+        assert_eq!(clipped(&"é".repeat(MAX_MESSAGE)).len(), MAX_MESSAGE);
+    }
+}
