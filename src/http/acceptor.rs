@@ -53,6 +53,8 @@ pub struct Acceptor<'e> {
     events: Vec<u64>,
     /// A connection whose next request has arrived, at least in part.
     pipelined: Option<Connection>,
+    /// The last request did not come from the epoll: a connection there is served before another such request.
+    owes_turn: bool,
 }
 
 impl<'e> Acceptor<'e> {
@@ -68,6 +70,7 @@ impl<'e> Acceptor<'e> {
             scratch: Vec::new(),
             events: Vec::new(),
             pipelined: None,
+            owes_turn: false,
         })
     }
 
@@ -79,17 +82,21 @@ impl<'e> Acceptor<'e> {
     /// Waits for the next request.
     pub fn next_request(&mut self) -> Next {
         loop {
+            if std::mem::take(&mut self.owes_turn)
+                && let Some(next) = self.serve_epoll()
+            {
+                return next;
+            }
             if let Some(connection) = self.pipelined.take() {
-                self.reader.restart_pipelined(connection.protocol);
-                let step = self
-                    .reader
-                    .resume(&connection, &self.engine.settings.limits);
+                self.owes_turn = true;
+                let step = self.resume(&connection);
                 if let Some(next) = self.conclude(connection, step) {
                     return next;
                 }
                 continue;
             }
             if let Some(ready) = self.engine.dispatch.pop() {
+                self.owes_turn = true;
                 self.reader = ready.reader;
                 return self.admit(ready.connection);
             }
@@ -106,6 +113,37 @@ impl<'e> Acceptor<'e> {
                 return next;
             }
         }
+    }
+
+    /// Parses the next request of a connection, as far as it has arrived.
+    fn resume(&mut self, connection: &Connection) -> Step {
+        self.reader.restart_pipelined(connection.protocol);
+        let limits = &self.engine.settings.limits;
+        self.reader.resume(connection, limits)
+    }
+
+    /// Handles an event of the epoll without waiting, so that no client that sends one request after the other keeps the
+    /// others from being served. A connection with a pipelined request waits meanwhile.
+    fn serve_epoll(&mut self) -> Option<Next> {
+        let epoll = self.engine.listeners.epoll.as_ref()?;
+        if self.engine.phase() != Phase::Serving {
+            return None;
+        }
+        if self.events.is_empty() {
+            self.fetch_events(epoll, 0).ok()?;
+        }
+        let token = self.events.pop()?;
+        if let Some(connection) = self.pipelined.take() {
+            match self.resume(&connection) {
+                Step::Complete => {
+                    let connection = self.engine.unwatch(connection);
+                    let incoming = Incoming::new(connection, self.take_reader());
+                    self.engine.dispatch.push(Box::new(incoming));
+                }
+                step => drop(self.conclude(connection, step)),
+            }
+        }
+        self.handle(token)
     }
 
     /// Waits for requests that have begun, while the engine accepts no more.
@@ -174,13 +212,7 @@ impl<'e> Acceptor<'e> {
             if !self.enter_wait(self.engine.phase()) {
                 return None;
             }
-            // an event that one thread has fetched is invisible to the others
-            let most = if self.engine.threads.len() == 1 {
-                64
-            } else {
-                1
-            };
-            let result = epoll.wait(&mut self.events, most, timeout_ms);
+            let result = self.fetch_events(epoll, timeout_ms);
             self.state.leave_wait();
             if let Err(error) = result {
                 return self.accept_failed(&error);
@@ -188,9 +220,25 @@ impl<'e> Acceptor<'e> {
             if self.events.is_empty() {
                 return Some(Next::Interrupted);
             }
-            self.events.reverse();
         }
         let token = self.events.pop()?;
+        self.handle(token)
+    }
+
+    /// Fetches events of the epoll, to be popped in their order.
+    fn fetch_events(&mut self, epoll: &Epoll, timeout_ms: i32) -> io::Result<()> {
+        // an event that one thread has fetched is invisible to the others
+        let most = if self.engine.threads.len() == 1 {
+            64
+        } else {
+            1
+        };
+        epoll.wait(&mut self.events, most, timeout_ms)?;
+        self.events.reverse();
+        Ok(())
+    }
+
+    fn handle(&mut self, token: u64) -> Option<Next> {
         match Listeners::index_of(token) {
             Some(index) => self.accept_from(index),
             None => {

@@ -242,6 +242,34 @@ fn pipelined_requests_are_answered_in_order() {
 }
 
 #[test]
+fn a_client_that_pipelines_leaves_a_turn_to_the_others() {
+    if under_uwsgi() {
+        return; // uWSGI does not keep connections open
+    }
+    let site = Site::with("iteration");
+    let launch = site.server();
+    let launch = launch.set("http-socket", format!("127.0.0.1:{}", free_port()));
+    let server = launch.set("log-format", "line: %(uri)").start();
+    let request = |uri: &str| format!("GET {uri} HTTP/1.1\r\nHost: x\r\n\r\n");
+    let mut first = server.http();
+    first.put(request("/gated-generator") + &request("/generator?first").repeat(100));
+    first.connection.until("block 1");
+    let mut second = server.http();
+    second.put(request("/generator?second"));
+    site.write("gate-1", "");
+    site.write("gate-2", "");
+    second.answer().expect(200);
+    first.connection.until("block 3");
+    first.connection.until("\r\n\r\n");
+    for _ in 0..100 {
+        first.answer().expect(200);
+    }
+    let lines = server.log_lines("line: /generator?");
+    let turn = lines.iter().position(|line| line.ends_with("second"));
+    assert!(turn.is_some_and(|turn| turn < 3), "{turn:?}");
+}
+
+#[test]
 fn an_unread_body_is_not_parsed_as_the_next_request() {
     if under_uwsgi() {
         return; // uWSGI does not keep connections open
