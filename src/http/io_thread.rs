@@ -75,8 +75,8 @@ pub struct IoThread<C> {
     next_sweep: Instant,
     /// The owner is gone.
     orphaned: bool,
-    /// The requests without a head have been dropped, because the engine leaves.
-    dropped_heads: bool,
+    /// The phase for which connections have been dropped, because the engine leaves.
+    dropped_in: Phase,
     leaving_since: Option<Instant>,
     /// Connections that were closed because too many waited.
     dropped: Dropped,
@@ -103,7 +103,7 @@ impl<C: Control> IoThread<C> {
             log: RequestLog::new(&engine.settings.request_log, Pid::own()),
             next_sweep: Instant::now(),
             orphaned: false,
-            dropped_heads: false,
+            dropped_in: Phase::Serving,
             leaving_since: None,
             dropped: Dropped::default(),
         };
@@ -220,19 +220,25 @@ impl<C: Control> IoThread<C> {
     // ── pending connections ──
 
     /// When the engine leaves, clients without even a complete request head are not waited for, or for [`HEAD_GRACE`] if it
-    /// only retires. Lingering ones are, for a moment, so that they do not lose their response.
+    /// only retires. Lingering ones are, for a moment, so that they do not lose their response. Held ones are closed when
+    /// the engine stops.
     fn drop_heads_if_leaving(&mut self) {
-        if self.dropped_heads || !self.engine.is_leaving() {
+        let phase = self.engine.phase();
+        if phase <= self.dropped_in {
             return;
         }
         let since = *self.leaving_since.get_or_insert_with(Instant::now);
-        if self.engine.phase() == Phase::Retiring && since.elapsed() < HEAD_GRACE {
+        if phase == Phase::Retiring && since.elapsed() < HEAD_GRACE {
             return;
         }
-        self.dropped_heads = true;
+        self.dropped_in = phase;
+        let is_dropped = match phase {
+            Phase::Stopping => Pending::is_dropped_at_stop,
+            _ => Pending::is_head,
+        };
         for index in 0..self.entries.len() {
             let entry = self.entries[index].as_ref();
-            if entry.is_some_and(|entry| entry.pending.is_dropped_at_stop())
+            if entry.is_some_and(|entry| is_dropped(&entry.pending))
                 && let Some(entry) = self.take_out(index)
             {
                 self.forget(&entry.pending);

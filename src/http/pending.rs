@@ -151,14 +151,14 @@ impl Pending {
         }
     }
 
-    /// Whether an engine that stops closes the connection at once: its request head is incomplete, or its response has
-    /// ended and cannot get lost.
+    /// Whether its request head is incomplete.
+    pub fn is_head(&self) -> bool {
+        matches!(self, Self::Reading(incoming) if !incoming.reader.in_body())
+    }
+
+    /// Whether an engine that stops closes the connection at once: its request head is incomplete, or it is only held open.
     pub fn is_dropped_at_stop(&self) -> bool {
-        match self {
-            Self::Reading(incoming) => !incoming.reader.in_body(),
-            Self::Held(_) => true,
-            Self::Writing(_) | Self::Lingering(_) => false,
-        }
+        self.is_head() || matches!(self, Self::Held(_))
     }
 }
 

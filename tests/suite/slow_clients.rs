@@ -3,6 +3,8 @@
 use std::io::Read;
 use std::time::Duration;
 
+use nix::sys::signal::Signal;
+
 use crate::kit::nginx::Nginx;
 use crate::kit::*;
 
@@ -154,6 +156,37 @@ fn nginx_does_not_take_a_cut_response_for_complete() {
         });
         server.get("/hello").expect_text("hello");
     }
+}
+
+#[test]
+fn a_reload_does_not_complete_a_response_that_is_cut() {
+    if under_uwsgi() {
+        return; // uWSGI closes the connection of a response that it cuts
+    }
+    let launch = Site::with("slow_clients").server();
+    let launch = launch.set("socket", "app.sock");
+    let server = launch.set("client-send-timeout", 1).start();
+    let mut reader = server.ask(&get("/stream"));
+    reader.read_exact(&mut [0; 1000]).unwrap();
+    server.wait_for_log("GET /stream: the response is cut after");
+    let old = server.workers();
+    server.signal(Signal::SIGHUP);
+    server.wait_for_log("reloaded: generation 2");
+    // heads are dropped after a second
+    reader.set_timeout(Duration::from_millis(2500));
+    let error = loop {
+        match reader.read(&mut [0; BLOCK]) {
+            Ok(0) => panic!("the fragment ended as a complete response"),
+            Ok(_) => {}
+            Err(error) => break error,
+        }
+    };
+    assert_eq!(error.kind(), std::io::ErrorKind::WouldBlock);
+    server.get("/hello").expect_text("hello");
+    drop(reader);
+    wait::eventually("the old worker exits", || {
+        server.workers().iter().all(|pid| !old.contains(pid))
+    });
 }
 
 #[test]
