@@ -1,6 +1,6 @@
 //! Bytes of requests and responses that wait in this process, in memory and in temporary files, and their limits.
 
-use std::sync::atomic::{AtomicU64, AtomicUsize, Ordering::Relaxed};
+use std::sync::atomic::{AtomicBool, AtomicU64, AtomicUsize, Ordering::Relaxed};
 
 use crate::sys::clock::monotonic_micros;
 
@@ -15,6 +15,8 @@ pub struct Budget {
     limit: AtomicU64,
     /// Number of holders.
     holders: AtomicUsize,
+    /// A holder needs room that others have.
+    short: AtomicBool,
     /// Time of the next log line about the limit, microseconds.
     next_log: AtomicU64,
 }
@@ -25,6 +27,7 @@ impl Budget {
             used: AtomicU64::new(0),
             limit: AtomicU64::new(limit),
             holders: AtomicUsize::new(0),
+            short: AtomicBool::new(false),
             next_log: AtomicU64::new(0),
         }
     }
@@ -43,6 +46,24 @@ impl Budget {
     /// The largest share of a single holder: it gets at most as much as it leaves free.
     pub fn largest_share(&self) -> u64 {
         self.limit() / 2
+    }
+
+    /// A holder of `own` bytes gets no more. If it has little, the I/O thread closes connections that have room; a holder
+    /// of more than a quarter waits.
+    pub fn refused(&self, own: u64) {
+        if own <= self.limit() / 4 {
+            self.request_room();
+        }
+    }
+
+    /// Asks the I/O thread to close connections that have room.
+    pub fn request_room(&self) {
+        self.short.store(true, Relaxed);
+    }
+
+    /// Whether a holder has asked for room since the last call.
+    pub fn take_short(&self) -> bool {
+        self.short.load(Relaxed) && self.short.swap(false, Relaxed)
     }
 
     /// Whether a log line about the limit is due: the first at once, then one in ten seconds.

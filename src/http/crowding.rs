@@ -65,6 +65,8 @@ pub struct Candidate {
     pub wait: Wait,
     /// How long it has been waiting, microseconds.
     pub age_us: u64,
+    /// Whether it has a temporary file.
+    pub has_file: bool,
     /// Where it is.
     pub place: Place,
 }
@@ -220,7 +222,7 @@ impl Dropped {
             .map(|(wait, count)| format!("{count} {}", wait.noun()))
             .collect();
         Some(format!(
-            "closed {}, the oldest first ({}): a worker keeps at most {limit} of them, needs a free descriptor for the next one, and has little memory for them; limit-connections, max-fd and limit-buffers change that",
+            "closed {}, the oldest first ({}): a worker keeps at most {limit} of them, needs a free descriptor for the next one, and has little memory and room in files for them; limit-connections, max-fd, limit-buffers and limit-spool change that",
             counted(total, "waiting connection"),
             kinds.join(", ")
         ))
@@ -235,6 +237,7 @@ mod tests {
         Candidate {
             wait,
             age_us,
+            has_file: false,
             place: Place::Entry(index),
         }
     }

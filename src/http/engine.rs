@@ -65,9 +65,12 @@ impl Engine {
     ) -> io::Result<Self> {
         let threads = (0..settings.threads).map(|_| ThreadState::default());
         let threads: Vec<_> = threads.collect();
+        let inbox = Inbox::new()?;
         for thread in &threads {
             let rules = settings.header_rules.clone();
-            thread.response.lock().set_rules(rules);
+            let mut response = thread.response.lock();
+            response.set_rules(rules);
+            response.set_io_thread(inbox.wakeup.clone());
         }
         Ok(Self {
             threads,
@@ -76,7 +79,7 @@ impl Engine {
             scoreboard,
             listeners: Listeners::new(listeners)?,
             dispatch: Dispatch::new(phase),
-            inbox: Inbox::new()?,
+            inbox,
             keep_alive: Mutex::default(),
             warned: Mutex::default(),
         })

@@ -85,6 +85,7 @@ impl KeepAlive {
                     _ => Wait::Next,
                 },
                 age_us: now_us.saturating_sub(*since_us),
+                has_file: false,
                 place: Place::Idle(token),
             }),
             Slot::Free | Slot::Busy => None,

@@ -55,7 +55,7 @@ impl Loss {
             Self::Blocked => " cut: the client took nothing (socket-timeout)",
             Self::Stalled => " cut: the client took nothing (client-send-timeout)",
             Self::FileEnded => " cut: its file ended early",
-            Self::Crowded => " cut: too many waiting connections (limit-connections)",
+            Self::Crowded => " cut: too many waiting connections (limit-connections, limit-spool)",
             Self::Replaced => "",
         }
     }

@@ -2,7 +2,7 @@
 
 use std::io;
 use std::sync::atomic::{AtomicBool, AtomicUsize, Ordering::SeqCst};
-use std::sync::{Mutex, MutexGuard, PoisonError};
+use std::sync::{Arc, Mutex, MutexGuard, PoisonError};
 
 use super::budget::{MEMORY, Share};
 use super::connection::Connection;
@@ -166,7 +166,7 @@ impl Pending {
 pub struct Inbox {
     connections: Mutex<Vec<Pending>>,
     /// Wakes the I/O thread.
-    pub wakeup: Wakeup,
+    pub wakeup: Arc<Wakeup>,
     /// Number of connections in the inbox or the I/O thread whose request is incomplete.
     reading: AtomicUsize,
     /// Whether the I/O thread waits without a timeout.
@@ -181,7 +181,7 @@ impl Inbox {
     pub fn new() -> std::io::Result<Self> {
         Ok(Self {
             connections: Mutex::default(),
-            wakeup: Wakeup::new()?,
+            wakeup: Arc::new(Wakeup::new()?),
             reading: AtomicUsize::new(0),
             sleeps: AtomicBool::new(false),
         })

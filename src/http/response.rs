@@ -15,6 +15,7 @@ use super::unlock::Unlock;
 use super::write_queue::{Block, Flow, WriteQueue};
 use crate::ipc::Protocol;
 use crate::protocol::body::{CHUNK_END, LAST_CHUNK, chunk_head};
+use crate::sys::wakeup::Wakeup;
 
 /// A last block up to this many bytes is copied behind the head, so that the application's object can be freed before
 /// it is sent.
@@ -103,6 +104,11 @@ impl Response {
     /// Sets the changes to the headers of every response.
     pub fn set_rules(&mut self, rules: Option<Arc<HeaderRules>>) {
         self.rules = rules;
+    }
+
+    /// Sets what wakes the I/O thread, which frees room for files.
+    pub fn set_io_thread(&mut self, io_thread: Arc<Wakeup>) {
+        self.writer.set_io_thread(io_thread);
     }
 
     /// Begins the response to a request.

@@ -3,6 +3,7 @@
 use std::fs::File;
 use std::io::IoSlice;
 use std::os::fd::RawFd;
+use std::sync::Arc;
 use std::time::{Duration, Instant};
 
 use super::loss::Loss;
@@ -10,6 +11,7 @@ use super::progress::Progress;
 use super::unlock::Unlock;
 use super::write_queue::{Block, Flow, WriteQueue};
 use crate::sys::stream::{self, Peer};
+use crate::sys::wakeup::Wakeup;
 
 /// The client is gone, or the response is cut off: no more of it can be sent.
 #[derive(Clone, Copy, PartialEq, Eq, Debug, thiserror::Error)]
@@ -19,6 +21,9 @@ pub struct PeerGone;
 /// Time after which a client that sends no more, and gets nothing, counts as gone. A client may end its sending direction
 /// with its request, and read the response; but one that has closed its TCP connection looks the same.
 const ENDED: Duration = Duration::from_secs(1);
+
+/// Time after which an application that waits because other connections have the room for files looks again.
+const STORAGE_RETRY: Duration = Duration::from_millis(10);
 
 /// The writing end of a connection.
 #[derive(Default)]
@@ -35,9 +40,16 @@ pub struct ResponseWriter {
     loss: Option<Loss>,
     /// When the client was first seen to send no more.
     ended: Option<Instant>,
+    /// Wakes the I/O thread.
+    io_thread: Option<Arc<Wakeup>>,
 }
 
 impl ResponseWriter {
+    /// Sets what wakes the I/O thread, which frees room for files.
+    pub fn set_io_thread(&mut self, io_thread: Arc<Wakeup>) {
+        self.io_thread = Some(io_thread);
+    }
+
     /// Prepares for a response on this socket. `timeout` is how long a client that takes nothing is waited for, once its
     /// queue is full.
     #[inline]
@@ -227,7 +239,14 @@ impl ResponseWriter {
                 self.lose(Loss::Blocked);
                 break;
             }
-            let (fd, millis) = (self.fd, i32::try_from(left.as_millis()).unwrap_or(i32::MAX));
+            let mut step = left;
+            if self.queue.is_crowded() {
+                step = left.min(STORAGE_RETRY);
+                if let Some(io_thread) = &self.io_thread {
+                    io_thread.wake();
+                }
+            }
+            let (fd, millis) = (self.fd, i32::try_from(step.as_millis()).unwrap_or(i32::MAX));
             // false also after a signal
             if lock.unlocked(|| stream::wait_writable(fd, millis.saturating_add(1))) {
                 let before = self.queue.sent();
@@ -235,6 +254,9 @@ impl ResponseWriter {
                 if self.queue.sent() > before {
                     progress = Progress::new(self.fd);
                 }
+            }
+            if self.queue.is_crowded() {
+                self.queue.retry_storage();
             }
         }
         self.result()

@@ -172,6 +172,7 @@ fn check_room(own: u64, more: u64) -> Result<(), SpoolError> {
     } else if FILES.admits(own, more) {
         Ok(())
     } else {
+        FILES.refused(own);
         Err(SpoolError::Full)
     }
 }

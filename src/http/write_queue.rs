@@ -9,6 +9,7 @@ use std::io::{self, IoSlice, Write};
 use std::os::fd::{AsRawFd, RawFd};
 
 use bytes::{Buf, Bytes, BytesMut};
+use nix::errno::Errno;
 
 use super::budget::{self, Share};
 use super::loss::Loss;
@@ -23,13 +24,28 @@ const SENDFILE: u64 = 4 << 20;
 /// A shorter block is copied, bytes: it costs less than keeping a reference to the application's object.
 const COPIED: usize = 4096;
 
+/// Whether bytes that wait can go to a file.
+#[derive(Clone, Copy, PartialEq, Eq)]
+enum Storage {
+    Works,
+    /// Other connections have the room or the descriptors. The I/O thread closes some of them.
+    Crowded,
+    /// The disk is full, or has failed.
+    Fails,
+}
+
 enum Chunk {
     /// Bytes that were copied; more can be appended.
     Copied(BytesMut),
     /// Bytes that belong to the application.
     Shared(Bytes),
-    /// A file of the application: `offset..end` is to be sent.
-    File { file: File, offset: u64, end: u64 },
+    /// A file of the application: `offset..end` is to be sent. It takes no room, but a descriptor.
+    File {
+        file: File,
+        offset: u64,
+        end: u64,
+        _descriptor: Share,
+    },
     /// A file of this queue, to which more bytes can be appended.
     Spool { file: File, offset: u64, end: u64 },
 }
@@ -84,8 +100,8 @@ pub struct WriteQueue {
     chunks: VecDeque<Chunk>,
     in_memory: Share,
     in_files: Share,
-    /// There is no room for a file: the application waits until everything is sent.
-    waits: bool,
+    /// While it does not work the application waits until everything is sent, or it works again.
+    storage: Storage,
     /// Bytes of the response that were sent.
     sent: u64,
 }
@@ -96,7 +112,7 @@ impl Default for WriteQueue {
             chunks: VecDeque::new(),
             in_memory: Share::of(&budget::MEMORY),
             in_files: Share::of(&budget::FILES),
-            waits: false,
+            storage: Storage::Works,
             sent: 0,
         }
     }
@@ -123,7 +139,33 @@ impl WriteQueue {
 
     /// Whether so much waits that the application has to wait, too.
     pub fn is_full(&self) -> bool {
-        self.waits || self.in_files.bytes() > FILE
+        self.storage != Storage::Works || self.in_files.bytes() > FILE
+    }
+
+    /// Whether it is full because of other connections: after a while there may be room.
+    pub fn is_crowded(&self) -> bool {
+        self.storage == Storage::Crowded
+    }
+
+    /// Looks whether other connections have given up enough room, and asks for it again if not.
+    #[cold]
+    pub fn retry_storage(&mut self) {
+        if !budget::FILES.admits(self.in_files.bytes(), MEMORY) {
+            budget::FILES.refused(self.in_files.bytes());
+            return;
+        }
+        if !matches!(self.chunks.back(), Some(Chunk::Spool { .. })) {
+            let Ok(file) = tempfile::tempfile() else {
+                budget::FILES.request_room();
+                return;
+            };
+            self.chunks.push_back(Chunk::Spool {
+                file,
+                offset: 0,
+                end: 0,
+            });
+        }
+        self.storage = Storage::Works;
     }
 
     /// Queues a copy of `bytes`: in memory, or in a file if there is room.
@@ -159,7 +201,19 @@ impl WriteQueue {
 
     /// Queues the bytes `offset..end` of a file.
     pub fn push_file(&mut self, file: File, offset: u64, end: u64) {
-        self.chunks.push_back(Chunk::File { file, offset, end });
+        let mut descriptor = Share::of(&budget::FILES);
+        descriptor.set(1);
+        self.chunks.push_back(Chunk::File {
+            file,
+            offset,
+            end,
+            _descriptor: descriptor,
+        });
+    }
+
+    /// Whether bytes of it are in a file.
+    pub fn has_file(&self) -> bool {
+        self.in_files.bytes() > 0
     }
 
     /// Appends a copy of `bytes` to a file.
@@ -196,7 +250,17 @@ impl WriteQueue {
     /// Makes the application wait for its client, because bytes cannot be stored in a file.
     #[cold]
     fn wait_instead(&mut self, error: &io::Error) {
-        self.waits = true;
+        self.storage = match error.raw_os_error().map(Errno::from_raw) {
+            None => {
+                budget::FILES.refused(self.in_files.bytes());
+                Storage::Crowded
+            }
+            Some(Errno::EMFILE | Errno::ENFILE) => {
+                budget::FILES.request_room();
+                Storage::Crowded
+            }
+            Some(_) => Storage::Fails,
+        };
         if budget::FILES.is_log_due() {
             tracing::warn!(
                 "responses that their clients are slow to take cannot be stored in {}: {error}; the application waits for such clients (limit-spool, TMPDIR)",
@@ -213,14 +277,17 @@ impl WriteQueue {
                 None => {
                     self.in_memory.set(0);
                     self.in_files.set(0);
-                    self.waits = false;
+                    self.storage = Storage::Works;
                     return Flow::Done;
                 }
                 Some(Chunk::Copied(bytes)) => send_bytes(fd, bytes, sent),
                 Some(Chunk::Shared(bytes)) => send_bytes(fd, bytes, sent),
-                Some(Chunk::File { file, offset, end } | Chunk::Spool { file, offset, end }) => {
-                    send_file(fd, file, offset, *end, sent)
-                }
+                Some(
+                    Chunk::File {
+                        file, offset, end, ..
+                    }
+                    | Chunk::Spool { file, offset, end },
+                ) => send_file(fd, file, offset, *end, sent),
             };
             match flow {
                 Flow::Done => drop(self.chunks.pop_front()),

@@ -83,7 +83,7 @@ fn the_oldest_unfinished_heads_are_closed_so_that_others_are_served() {
     let worker = server.wait_for_workers(1)[0];
     let mut unfinished = clients(&server, 140, UNFINISHED_HEAD);
     server.http().get("/").expect_text("hello");
-    server.wait_for_log("limit-connections, max-fd and limit-buffers change that");
+    server.wait_for_log("limit-connections, max-fd, limit-buffers and limit-spool change that");
     server.eventually("descriptors are free", || proc::descriptors(worker) < 128);
     assert!(unfinished[0].is_closed());
     // the newest one may finish its request
@@ -349,4 +349,26 @@ fn a_response_without_room_for_a_file_waits_for_its_client() {
     let (bytes, _) = slow.connection.rest();
     assert!(bytes.len() > 8 * MIB);
     server.http().get("/").expect_text("hello");
+}
+
+#[test]
+fn slow_readers_that_fill_the_room_for_files_leave_the_thread_to_others() {
+    if differs(
+        "Where clients that are slow to take their responses have used up limit-spool, the oldest of them are reset, so that no thread waits; uWSGI's thread waits for each.",
+    ) {
+        return;
+    }
+    let server = Site::of(LARGE)
+        .server()
+        .set("http-socket", format!("127.0.0.1:{}", free_port()))
+        .set("limit-spool", 32 * MIB)
+        .set("socket-timeout", 60)
+        .start();
+    let mut slow = clients(&server, 10, "GET /large HTTP/1.0\r\n\r\n");
+    server.http().get("/").expect_text("hello");
+    server.wait_for_log("limit-buffers and limit-spool change that");
+    let (_, orderly) = slow[0].connection.rest();
+    assert!(!orderly, "the oldest one is not reset");
+    let (bytes, _) = slow[9].connection.rest();
+    assert!(bytes.len() > 8 * MIB);
 }

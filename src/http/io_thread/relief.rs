@@ -24,6 +24,10 @@ impl<C: Control> IoThread<C> {
             let count = (self.count / 64).max(1);
             self.close_oldest(count, holds_memory);
         }
+        if FILES.take_short() {
+            let count = (self.count / 64).max(1);
+            self.close_oldest(count, |candidate| candidate.has_file);
+        }
         if surplus > 0 {
             let closed = self.close_oldest(surplus, |_| true);
             crowding.set_pending(self.count + engine.dispatch.ready_count() + FILES.holders());
@@ -74,6 +78,7 @@ impl<C: Control> IoThread<C> {
                 Some(Candidate {
                     wait: wait_of(&entry.pending),
                     age_us: u64::try_from(age.as_micros()).unwrap_or(u64::MAX),
+                    has_file: has_file(&entry.pending),
                     place: Place::Entry(index),
                 })
             })
@@ -98,6 +103,15 @@ impl<C: Control> IoThread<C> {
 fn holds_memory(candidate: &Candidate) -> bool {
     let holds = matches!(candidate.wait, Wait::Head | Wait::Body | Wait::Response);
     holds && matches!(candidate.place, Place::Entry(_))
+}
+
+/// Whether closing the connection frees room in files.
+fn has_file(pending: &Pending) -> bool {
+    match pending {
+        Pending::Reading(incoming) => incoming.reader.is_large(),
+        Pending::Writing(outgoing) => outgoing.queue.has_file(),
+        Pending::Lingering(_) | Pending::Held(_) => false,
+    }
 }
 
 fn wait_of(pending: &Pending) -> Wait {
