@@ -1,9 +1,12 @@
 //! Loading the application: `sys.path` and `sys.argv`, `import`, then `module` or `wsgi-file`, then
 //! the mounts.
 
+use std::path::Path;
+
 use pyo3::prelude::*;
 use pyo3::types::{PyDict, PyList, PyString};
 use ruwsgi::ipc::{AppSpec, LoadFailure};
+use ruwsgi::sys::path_error;
 
 use crate::deploy;
 use crate::diagnose::{self, failure};
@@ -40,8 +43,10 @@ pub fn load(py: Python<'_>, spec: &AppSpec) -> Result<Apps, LoadFailure> {
         loading.unless_needed(loaded)?;
     }
     if let Some(directory) = &spec.chdir2 {
-        std::env::set_current_dir(directory)
-            .map_err(|error| failure(format!("chdir2 = {directory} cannot be entered: {error}")))?;
+        std::env::set_current_dir(directory).map_err(|error| {
+            let reason = path_error::reason(Path::new(directory), &error);
+            failure(format!("chdir2 = {directory} cannot be entered: {reason}"))
+        })?;
     }
     if spec.need_app && loading.apps.is_empty() {
         return Err(failure(

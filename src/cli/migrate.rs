@@ -5,6 +5,8 @@ use std::process::ExitCode;
 use crate::config::Invocation;
 use crate::config::migrate::{Origin, migrate};
 
+use crate::sys::path_error;
+
 use super::output::{print_error, say};
 
 /// Prints the ini file for a configuration; that of gunicorn is a file or a command line.
@@ -24,6 +26,9 @@ pub(super) fn run(invocation: &Invocation, from: Option<&str>, words: &[String])
     };
     match std::fs::read(&file) {
         Ok(bytes) => say(&migrate(origin, &String::from_utf8_lossy(&bytes))),
-        Err(error) => print_error(&format!("{joined} cannot be read: {error}")),
+        Err(error) => {
+            let reason = path_error::reason(&file, &error);
+            print_error(&format!("{joined} cannot be read: {reason}"))
+        }
     }
 }

@@ -254,10 +254,11 @@ impl Servers {
             ([], Target::Process(_, path), None) => Ok(Found::WithoutSocket(path.clone())),
             ([], _, None) => Err(format!("no instance is named {shown}; {}", self.running())),
             (several, ..) => {
-                let paths: Vec<&str> = several.iter().map(|(_, row)| row.path.as_str()).collect();
+                let targets: Vec<String> = several.iter().map(|it| unique(it, several)).collect();
                 Err(format!(
-                    "several instances are named {shown}; use one of the paths {}",
-                    paths.join(", ")
+                    "{} instances are named {shown}; name one of them by its path: {}",
+                    several.len(),
+                    targets.join(", ")
                 ))
             }
         }
@@ -283,6 +284,20 @@ impl Servers {
             true => "there is none that you may control".to_owned(),
             false => format!("running: {}", names.join(", ")),
         }
+    }
+}
+
+/// What names one of several instances: the path of its file, or, if that names several, of its control socket.
+fn unique((socket, row): &(PathBuf, Row), all: &[(PathBuf, Row)]) -> String {
+    let same_path = all.iter().filter(|(_, other)| other.path == row.path);
+    let is_unique = !row.path.is_empty() && same_path.count() == 1;
+    let path = match is_unique {
+        true => row.path.clone(),
+        false => socket.display().to_string(),
+    };
+    match row.pid {
+        Some(pid) => format!("{path} (pid {pid})"),
+        None => path,
     }
 }
 

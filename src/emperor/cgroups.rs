@@ -179,10 +179,13 @@ fn configured_user(config: &Config) -> Result<Option<(u32, u32)>> {
     if !user::is_root() || (config.uid().is_none() && config.gid().is_none()) {
         return Ok(None);
     }
-    let user = config.uid().map(user::find_user).transpose()?;
+    let user = config
+        .uid()
+        .map(|name| user::find_user_of("uid", name))
+        .transpose()?;
     let usual = user.as_ref().and_then(|user| user.entry.as_ref());
     let group = match config.gid() {
-        Some(group) => user::find_group(group)?,
+        Some(group) => user::find_group_of("gid", group)?,
         None => usual.map_or(0, |(_, group)| *group),
     };
     Ok(Some((user.map_or(0, |user| user.uid), group)))

@@ -192,9 +192,16 @@ fn choose<'a>(vassals: &'a Vassals, uid: u32, request: &Request) -> Result<&'a V
         [_] => Err(format!(
             "the vassal {name} is not yours: only its owner, the emperor's user and root may control it"
         )),
-        _ => Err(format!(
-            "several vassals are called {name}: give the path of one of them"
-        )),
+        several => {
+            let own = several.iter().filter(|vassal| may_control(uid, vassal));
+            let paths = own.map(|vassal| vassal.definition.path.display().to_string());
+            let paths: Vec<String> = paths.collect();
+            Err(format!(
+                "{} vassals are called {name}; name one of them by its path: {}",
+                several.len(),
+                paths.join(", ")
+            ))
+        }
     }
 }
 

@@ -8,6 +8,7 @@ use std::time::{Duration, Instant};
 
 use crate::exit;
 use crate::log::counted;
+use crate::process::stop_signals::StopSignals;
 use crate::sys::memory;
 use crate::sys::notify::Notify;
 use crate::sys::poll::{self, Interest};
@@ -47,6 +48,7 @@ pub(super) struct Emperor {
     pub(super) rules: FileRules,
     pub(super) vassals: Vassals,
     pub(super) signals: Signals,
+    pub(super) stop_signals: StopSignals,
     pub(super) watch: VassalWatch,
     pub(super) debounce: Debounce<PathBuf>,
     pub(super) control: Option<Control>,
@@ -302,6 +304,8 @@ impl Emperor {
                         self.vassals.on_exit(end.pid, end.exit, now);
                     }
                 }
+                Signal::SIGTERM | Signal::SIGINT | Signal::SIGQUIT
+                    if self.stop_signals.is_same_request(now) => {}
                 Signal::SIGTERM | Signal::SIGINT | Signal::SIGQUIT => self.stop(deadlines, now),
                 Signal::SIGHUP if deadlines.exit.is_none() => {
                     tracing::info!("reloading all vassals, a few at a time");

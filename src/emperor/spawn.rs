@@ -16,7 +16,7 @@ use crate::sys::capability::Capabilities;
 use crate::sys::process::Pid;
 use crate::sys::spawn::{self, LeaderSetup};
 use crate::sys::user::Identity;
-use crate::sys::{packet, socket, user};
+use crate::sys::{packet, path_error, socket, user};
 
 use super::file_rules::is_tyrant;
 use super::kept_sockets::KeptSockets;
@@ -146,7 +146,9 @@ impl Launcher {
             let command = self.command(program, definition, identity, handover, &channel);
             spawned = spawn::spawn_leader(command, &setup);
             match &spawned {
-                Err(error) if is_not_executable(error) => {}
+                Err(error) if is_not_executable(error) => {
+                    spawned = Err(named(program, &definition.directory, error));
+                }
                 _ => break,
             }
         }
@@ -286,6 +288,15 @@ fn terminal() -> Option<File> {
 fn shim(config: &Config) -> Option<(Shim, Instant)> {
     let path = std::env::var_os("PATH").filter(|_| !is_tyrant(config))?;
     Some((Shim::on_path(&path)?, Instant::now()))
+}
+
+/// The error of a program that cannot be executed, with its name or that of the missing directory.
+fn named(program: &Path, directory: &Path, error: &io::Error) -> io::Error {
+    let reason = match directory.is_dir() {
+        true => path_error::reason(program, error),
+        false => format!("its directory {} does not exist", directory.display()),
+    };
+    io::Error::new(error.kind(), format!("{}: {reason}", program.display()))
 }
 
 /// The arguments that name the vassal's file.

@@ -9,6 +9,7 @@ use anyhow::{Context, Result, bail};
 use crate::config::{Config, Invocation};
 use crate::control::socket_path;
 use crate::net::PlaceError;
+use crate::process::stop_signals::StopSignals;
 use crate::process::{detach, log_thread, redirect_log};
 use crate::sys::capability::Capabilities;
 use crate::sys::notify::Notify;
@@ -85,7 +86,6 @@ pub(super) fn start(
     cgroups.iter().for_each(Cgroups::log_start);
     let launcher = Launcher::new(config, invocation, capabilities)
         .context("the path of the ruwsgi program cannot be found")?;
-    let every = config.emperor_freq().max(Duration::from_secs(1));
     Ok(Emperor {
         sources,
         rules: file_rules(config),
@@ -94,12 +94,13 @@ pub(super) fn start(
             SelfStatus::new(config, invocation),
         ),
         signals,
+        stop_signals: StopSignals::default(),
         watch: VassalWatch::new().context("files cannot be watched")?,
         debounce: Debounce::new(TIMING),
         control,
         stats,
         notify,
-        scan_interval: every,
+        scan_interval: config.emperor_freq().max(Duration::from_secs(1)),
         reloading: false,
         unreadable: Vec::new(),
         status: String::new(),
@@ -175,7 +176,7 @@ fn open_control(config: &Config, invocation: &Invocation) -> Result<Option<Contr
     let path = socket_path(config, invocation);
     let owner = config
         .uid()
-        .map(user::find_user)
+        .map(|name| user::find_user_of("uid", name))
         .transpose()?
         .map(|user| user.uid);
     let owner = owner.filter(|_| user::is_root());

@@ -46,6 +46,9 @@ fn may_be_root(config: &Config, tyrant: bool) -> Result<bool> {
     if tyrant {
         return Ok(config.emperor_tyrant_root());
     }
-    let user = config.uid().map(user::find_user).transpose()?;
+    let user = config
+        .uid()
+        .map(|name| user::find_user_of("uid", name))
+        .transpose()?;
     Ok(user.is_none_or(|user| user.uid == 0))
 }

@@ -10,8 +10,7 @@ use anyhow::{Context, Result};
 
 use crate::config::{self, Address, Config};
 use crate::ipc::LoadFailure;
-use crate::sys::memory;
-use crate::sys::title;
+use crate::sys::{memory, path_error, title};
 
 use super::cgroup_limits;
 use super::extension_module::ExtensionModule;
@@ -343,9 +342,10 @@ fn enter(config: &Config, invocation: &config::Invocation) -> Result<()> {
         (None, _) => invocation.cwd.clone(),
     };
     let directory = base.join(config.chdir().unwrap_or_default());
-    std::env::set_current_dir(&directory).with_context(|| {
-        format!(
-            "the directory {} cannot be entered (chdir)",
+    std::env::set_current_dir(&directory).map_err(|error| {
+        let reason = path_error::reason(&directory, &error);
+        anyhow::anyhow!(
+            "the directory {} cannot be entered (chdir): {reason}",
             directory.display()
         )
     })

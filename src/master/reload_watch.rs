@@ -7,6 +7,7 @@ use std::os::unix::ffi::OsStrExt;
 use std::path::{Path, PathBuf};
 use std::time::{Duration, Instant};
 
+use crate::sys::path_error;
 use crate::watch::{Change, ChangeKind, Debounce, FileWatch, Timing};
 
 use super::signals::ReloadMode;
@@ -62,8 +63,9 @@ impl ReloadWatch {
             match self.files.watch_directory(&watched.directory) {
                 Ok(()) => self.paths.push(watched),
                 Err(error) => tracing::error!(
-                    "{} cannot be watched (fs-reload): {error}",
-                    watched.shown().display()
+                    "{} cannot be watched (fs-reload): {}",
+                    watched.shown().display(),
+                    path_error::reason(&watched.directory, &error)
                 ),
             }
         }

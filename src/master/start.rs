@@ -4,7 +4,7 @@ use std::num::NonZero;
 use std::path::{Path, PathBuf};
 use std::rc::Rc;
 
-use anyhow::{Context, Result};
+use anyhow::{Context, Result, anyhow};
 
 use crate::config::{self, Config};
 use crate::control::socket_path;
@@ -14,7 +14,7 @@ use crate::sys::notify::Notify;
 use crate::sys::privileges::{self, Privileges};
 use crate::sys::process::{self, Pid};
 use crate::sys::signal::Signals;
-use crate::sys::{daemon, rlimit, user};
+use crate::sys::{daemon, path_error, rlimit, user};
 
 use super::cgroup_limits;
 use super::control_socket::ControlSocket;
@@ -237,7 +237,10 @@ fn open_fifos(config: &Config) -> Result<Option<Fifos>> {
     };
     let absolute = config.master_fifo().iter().map(std::path::absolute);
     let paths = absolute.collect::<std::io::Result<Vec<_>>>()?;
-    Fifos::open(paths).with_context(|| format!("master-fifo = {first}"))
+    Fifos::open(paths).map_err(|error| {
+        let reason = path_error::reason(Path::new(first), &error);
+        anyhow!("master-fifo = {first}: {reason}")
+    })
 }
 
 /// The directory of the control socket, determined while this process may still create it. A vassal has none: its emperor

@@ -28,8 +28,8 @@ pub(crate) enum BindError {
     /// An address is configured twice.
     #[error("cannot listen on {0}: it is configured twice")]
     Twice(String),
-    /// `chown-socket` names an unknown user or group.
-    #[error("chown-socket: {0}")]
+    /// `chown-socket`, `uid` or `gid` names an unknown user or group.
+    #[error(transparent)]
     Owner(#[from] user::DropError),
 }
 

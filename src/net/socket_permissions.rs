@@ -86,20 +86,29 @@ impl SocketPermissions {
 /// The owner of Unix sockets: that of `chown-socket`, otherwise the user and group that the instance changes to.
 fn owner(config: &Config) -> Result<(Option<u32>, Option<u32>), BindError> {
     if let Some(owner) = config.chown_socket() {
-        let uid = owner.user.as_deref().map(user::find_user).transpose()?;
-        let gid = owner.group.as_deref().map(user::find_group).transpose()?;
+        let find_user = |name: &str| user::find_user_of("chown-socket", name);
+        let find_group = |name: &str| user::find_group_of("chown-socket", name);
+        let uid = owner.user.as_deref().map(find_user).transpose()?;
+        let gid = owner.group.as_deref().map(find_group).transpose()?;
         return Ok((uid.map(|user| user.uid), gid));
     }
+    let configured_gid = || {
+        let gid = config.gid();
+        gid.map(|name| user::find_group_of("gid", name)).transpose()
+    };
     if !user::is_root() {
         // another user is refused where privileges are dropped; the group may be one of this process's
-        let gid = config.gid().map(user::find_group).transpose()?;
+        let gid = configured_gid()?;
         return Ok((None, gid.filter(|gid| user::is_member(*gid))));
     }
-    let target_user = config.uid().map(user::find_user).transpose()?;
+    let target_user = config.uid();
+    let target_user = target_user
+        .map(|name| user::find_user_of("uid", name))
+        .transpose()?;
     let primary_group = target_user
         .as_ref()
         .and_then(|user| user.entry.as_ref())
         .map(|(_, gid)| *gid);
-    let gid = config.gid().map(user::find_group).transpose()?;
+    let gid = configured_gid()?;
     Ok((target_user.map(|user| user.uid), gid.or(primary_group)))
 }

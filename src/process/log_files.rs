@@ -5,11 +5,11 @@ use std::io;
 use std::os::fd::AsFd;
 use std::path::Path;
 
-use anyhow::{Context, Result};
+use anyhow::{Context, Result, anyhow};
 
 use crate::config::{Config, FileOwner};
 use crate::sys::log_file::{Backup, Ownership};
-use crate::sys::{stdio, user};
+use crate::sys::{path_error, stdio, user};
 
 /// Opens a log file, if one is given, and makes it the output of this process.
 ///
@@ -21,7 +21,10 @@ pub(crate) fn redirect(config: &Config, path: Option<&str>) -> Result<()> {
         .open(Path::new(path))
         .and_then(|file| truncate(config, file))
         .and_then(stdio::write_output_to);
-    opened.with_context(|| format!("the log {path} cannot be written"))
+    opened.map_err(|error| {
+        let reason = path_error::reason(Path::new(path), &error);
+        anyhow!("the log {path} cannot be written: {reason}")
+    })
 }
 
 /// Prepares the log file that is the output of this process already (`daemonize`).

@@ -8,6 +8,7 @@ pub(crate) mod log_thread;
 pub(crate) mod pidfile;
 mod pidfiles;
 pub(crate) mod running_instance;
+pub(crate) mod stop_signals;
 mod vassal_environment;
 
 pub(crate) use cgroup_options::cgroup_limits;

@@ -10,13 +10,13 @@ use nix::fcntl::OFlag;
 use nix::sys::stat::Mode;
 
 use crate::sys::process::{self, Pid};
-use crate::sys::{program, trusted_path, user};
+use crate::sys::{path_error, program, trusted_path, user};
 
 /// Why a pidfile cannot be used.
 #[derive(thiserror::Error, Debug)]
 pub(crate) enum PidfileError {
     /// It cannot be opened, read or written.
-    #[error("cannot {verb} the pidfile {path}: {reason}", path = .path.display())]
+    #[error("cannot {verb} the pidfile {}: {}", .path.display(), path_error::reason(.path, .reason))]
     File {
         /// The operation that failed.
         verb: &'static str,
@@ -276,7 +276,8 @@ mod tests {
         let path = dir.path().join("pid");
         let missing = read(&path).unwrap_err().to_string();
         assert!(
-            missing.starts_with("cannot read the pidfile ") && missing.contains("No such file")
+            missing.starts_with("cannot read the pidfile ")
+                && missing.contains("it does not exist")
         );
         for text in ["", "-1", "0", "1", "abc", "99999999999999999999"] {
             std::fs::write(&path, text).unwrap();

@@ -6,6 +6,7 @@ use std::path::{Path, PathBuf};
 
 use nix::unistd::{self, ForkResult};
 
+use super::path_error;
 use super::stdio;
 use super::thread::exit_now;
 
@@ -13,7 +14,7 @@ use super::thread::exit_now;
 #[derive(thiserror::Error, Debug)]
 pub enum DaemonError {
     /// The log cannot be written.
-    #[error("cannot write the log {path}: {reason}", path = .0.display(), reason = .1)]
+    #[error("cannot write the log {path}: {reason}", path = .0.display(), reason = path_error::reason(.0, .1))]
     Log(PathBuf, io::Error),
     /// fork(2) or another system call failed.
     #[error("cannot leave the terminal: {0}")]
@@ -210,7 +211,7 @@ mod tests {
         assert_eq!(output.status.code(), Some(1));
         let text = String::from_utf8(output.stderr).unwrap();
         assert!(
-            text.contains("cannot write the log /nonexistent/dir/log: No such file"),
+            text.contains("cannot write the log /nonexistent/dir/log: the directory /nonexistent does not exist"),
             "{text}"
         );
     }

@@ -26,6 +26,7 @@ pub mod memory;
 pub(crate) mod notify;
 pub(crate) mod oom;
 pub mod packet;
+pub mod path_error;
 pub mod pipe;
 pub mod poll;
 pub mod private_fd;

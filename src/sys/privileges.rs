@@ -8,7 +8,7 @@ use nix::sys::prctl;
 use nix::unistd::{self, Gid, Uid, User};
 
 use super::user::{
-    DropError, UserId, current_groups, find_group, find_user, groups_of, is_root, kernel,
+    DropError, UserId, current_groups, find_group_of, find_user_of, groups_of, is_root, kernel,
     kernel_text,
 };
 use crate::sys::capability::{Capabilities, Sets};
@@ -134,9 +134,12 @@ struct Target {
 
 impl Target {
     fn resolve(request: &Privileges<'_>) -> Result<Self, DropError> {
-        let user = request.uid.map(find_user).transpose()?;
+        let user = request
+            .uid
+            .map(|text| find_user_of("uid", text))
+            .transpose()?;
         let gid = match (request.gid, &user) {
-            (Some(text), _) => Some(find_group(text)?),
+            (Some(text), _) => Some(find_group_of("gid", text)?),
             (
                 None,
                 Some(UserId {
@@ -158,7 +161,7 @@ impl Target {
             _ => Vec::new(),
         };
         for text in request.add_gids {
-            groups.push(find_group(text)?);
+            groups.push(find_group_of("add-gid", text)?);
         }
         groups.sort_unstable();
         groups.dedup();

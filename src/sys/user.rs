@@ -10,6 +10,7 @@ use nix::fcntl::{AT_FDCWD, AtFlags};
 use nix::unistd::{self, AccessFlags, Gid, Group, Uid, User, faccessat};
 
 use super::capability::Capabilities;
+use super::path_error;
 
 /// A user, by name or number.
 #[derive(Debug, Clone, PartialEq, Eq)]
@@ -35,10 +36,10 @@ pub struct Identity {
 #[derive(thiserror::Error, Debug)]
 pub enum DropError {
     /// The user name was not found in the user database.
-    #[error("user {0} not found: give the name of an existing user, or a number")]
+    #[error("{0}: there is no such user; give the name of an existing user, or a number")]
     NoUser(String),
     /// The group name was not found in the group database.
-    #[error("group {0} not found: give the name of an existing group, or a number")]
+    #[error("{0}: there is no such group; give the name of an existing group, or a number")]
     NoGroup(String),
     /// The uid has no entry in the user database, so its primary group is unknown.
     #[error("user {0} has no entry in the user database, so its group is unknown: set gid too")]
@@ -98,7 +99,7 @@ pub fn find_user(text: &str) -> Result<UserId, DropError> {
         }
         (None, _) => None,
     };
-    let user = found.ok_or_else(|| DropError::NoUser(text.to_owned()))?;
+    let user = found.ok_or_else(|| DropError::NoUser(format!("user {text}")))?;
     Ok(UserId {
         uid: user.uid.as_raw(),
         entry: Some((user.name, user.gid.as_raw())),
@@ -117,8 +118,30 @@ pub fn find_group(text: &str) -> Result<u32, DropError> {
     ) {
         (Some(group), _) => Ok(group.gid.as_raw()),
         (None, Ok(gid)) if gid != u32::MAX => Ok(gid),
-        (None, _) => Err(DropError::NoGroup(text.to_owned())),
+        (None, _) => Err(DropError::NoGroup(format!("group {text}"))),
     }
+}
+
+/// Finds the user that an option names; the error names the option.
+///
+/// # Errors
+/// Those of [`find_user`].
+pub fn find_user_of(option: &str, text: &str) -> Result<UserId, DropError> {
+    find_user(text).map_err(|error| match error {
+        DropError::NoUser(_) => DropError::NoUser(format!("{option} = {text}")),
+        error => error,
+    })
+}
+
+/// Finds the group that an option names; the error names the option.
+///
+/// # Errors
+/// Those of [`find_group`].
+pub fn find_group_of(option: &str, text: &str) -> Result<u32, DropError> {
+    find_group(text).map_err(|error| match error {
+        DropError::NoGroup(_) => DropError::NoGroup(format!("{option} = {text}")),
+        error => error,
+    })
 }
 
 /// All groups of a user whose primary group is `gid`; `gid` alone for a user that the database does not know.
@@ -180,7 +203,10 @@ pub fn chroot(path: &Path) -> Result<(), DropError> {
             uid: Uid::effective().as_raw(),
         });
     }
-    unistd::chroot(path).map_err(|e| kernel(format!("chroot to {}", path.display()), e))?;
+    unistd::chroot(path).map_err(|e| DropError::Kernel {
+        call: format!("chroot to {}", path.display()),
+        reason: path_error::reason(path, &e.into()),
+    })?;
     unistd::chdir("/")
         .map_err(|e| kernel(format!("entering / of the chroot {}", path.display()), e))
 }

@@ -213,6 +213,20 @@ impl Server {
         send(self.master, signal);
     }
 
+    /// Sends a second signal to stop until the server exits: one that follows the first at once belongs to it.
+    #[track_caller]
+    pub fn insist(&mut self, signal: Signal) {
+        let gone = within(DEADLINE * 2, || {
+            let running = self.exited().is_none();
+            if running {
+                self.signal(signal);
+            }
+            !running
+        });
+        assert!(gone, "the server did not exit; its log:\n{}", self.log());
+        self.wait_for_exit();
+    }
+
     /// Runs `ruwsgi WORDS` with the runtime directory of this site.
     pub fn command(&self, words: &[&str]) -> Output {
         self.site.command(words)

@@ -260,7 +260,8 @@ fn an_unknown_or_ambiguous_name_is_explained() {
         .start();
     let output = failure_output(server.command(&["status", "site"]));
     assert!(
-        output.contains("several instances are named site"),
+        output.contains("2 instances are named site; name one of them by its path: ")
+            && output.contains(&format!("{} (pid {})", other.at("site.ini"), twin.master)),
         "{output}"
     );
     let output = success_output(server.command(&["status", &other.at("site.ini")]));

@@ -319,8 +319,8 @@ fn a_second_signal_does_not_wait_for_services() {
     let pid = wait_for_pid(&server, "ids", 1);
     server.signal(Signal::SIGTERM);
     server.wait_for_log("stopping with SIGTERM");
-    server.signal(Signal::SIGTERM);
-    assert!(server.wait_for_exit().unwrap().success());
+    server.insist(Signal::SIGTERM);
+    assert!(server.exited().unwrap().success());
     assert!(!proc::is_running(pid));
 }
 

@@ -41,6 +41,7 @@ mod loading;
 mod log_json;
 mod log_rotation;
 mod loggers;
+mod messages;
 mod migration;
 mod on_demand;
 mod packets;

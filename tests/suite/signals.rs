@@ -98,8 +98,7 @@ fn a_second_signal_stops_at_once() {
     server.signal(Signal::SIGTERM);
     server.wait_for_log("stopping");
     server.allow_any_exit();
-    server.signal(Signal::SIGTERM);
-    server.wait_for_exit();
+    server.insist(Signal::SIGTERM);
     assert!(held.rest().0.is_empty());
 }
 
@@ -333,4 +332,21 @@ fn unrelated_signals_do_not_end_the_master() {
         server.get("/pid").expect(200);
     }
     assert!(proc::is_running(server.master));
+}
+
+#[test]
+fn signals_that_come_together_are_one_request() {
+    if under_uwsgi() {
+        return; // uWSGI drops the request at the first signal
+    }
+    let (mut server, mut held) =
+        server_with_request(Site::with("processes").server().set("processes", 2));
+    // as timeout(1) does: to the process and to its group
+    for signal in [Signal::SIGTERM, Signal::SIGINT, Signal::SIGTERM] {
+        server.signal(signal);
+    }
+    server.eventually("one worker at most is left", || server.workers().len() <= 1);
+    server.site.write("gate", "");
+    held.answer().expect_text("held by generation 1");
+    assert!(server.wait_for_exit().unwrap().success());
 }

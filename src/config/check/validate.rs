@@ -10,6 +10,7 @@ use crate::config::table::options::{self, Config};
 use crate::config::table::plugins;
 use crate::config::table::row::State;
 use crate::config::table::suggest;
+use crate::config::values::text;
 
 use super::conflicts;
 
@@ -127,7 +128,7 @@ struct Check {
 impl Check {
     fn entry(&mut self, entry: &Entry) {
         if entry.placeholder || self.customs.contains(&entry.name) {
-            return;
+            return self.comment(entry);
         }
         let Some(row) = options::find(&entry.name) else {
             return self.unknown(entry);
@@ -160,9 +161,16 @@ impl Check {
             self.unresolved(entry);
         }
         match self.set(name, &entry.value) {
-            Ok(None) => {}
+            Ok(None) => self.comment(entry),
             Ok(Some(remark)) => self.warn(entry, remark.of(&entry.name, &entry.value)),
             Err(fault) => self.error(entry, fault.of(&entry.name, &entry.value)),
+        }
+    }
+
+    /// Warns of a comment after the value.
+    fn comment(&mut self, entry: &Entry) {
+        if !text::has_free_text(&entry.name) && text::before_comment(&entry.value).is_some() {
+            self.warn(entry, text::comment_remark().of(&entry.name, &entry.value));
         }
     }
 
@@ -251,7 +259,9 @@ impl Check {
             };
             return self.error(entry, fault);
         }
-        if !referenced && !self.report.is_full() {
+        if referenced {
+            self.comment(entry);
+        } else if !self.report.is_full() {
             self.warn(entry, suggest::unknown_key(&entry.name, &entry.value));
         }
     }

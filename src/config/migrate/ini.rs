@@ -3,11 +3,12 @@
 
 use std::collections::HashSet;
 
+use crate::config::finding::Fault;
 use crate::config::read::ini::{Line, line};
 use crate::config::table::options::{self, Config};
 use crate::config::table::row::{Row, State};
 use crate::config::table::suggest::{self, Suggestion};
-use crate::config::values::text::before_comment;
+use crate::config::values::text::{before_comment, has_free_text};
 
 /// Options without effect that libraries look for in `uwsgi.opt`, or that the file needs to work under uWSGI too.
 const READ_BY_LIBRARIES: &[&str] = &[
@@ -52,6 +53,11 @@ fn references(text: &str) -> HashSet<&str> {
 }
 
 fn pair(original: &str, key: &str, value: &str, referenced: &HashSet<&str>) -> String {
+    if let Some(bare) = before_comment(value).filter(|_| !has_free_text(key)) {
+        let comment = value[bare.len()..].trim();
+        let line = pair(&format!("{key} = {bare}"), key, bare, referenced);
+        return format!("# comment moved to its own line: {comment}\n{line}");
+    }
     match options::find(key) {
         Some(_) if READ_BY_LIBRARIES.contains(&key) => format!("{original}\n"),
         Some(row) => match row.state {
@@ -85,36 +91,16 @@ fn served(original: &str, row: &Row, key: &str, value: &str, referenced: &HashSe
     }
     match Config::defaults().set(row.name(), value) {
         Ok(None) => format!("{original}\n"),
-        Ok(Some(remark)) => match before_comment(value) {
-            Some(bare) => format!(
-                "# comment moved to its own line: {}\n{key} = {bare}\n",
-                value[bare.len()..].trim()
-            ),
-            None => format!(
-                "# {}{}\n{original}\n",
-                remark.what,
-                remark
-                    .hint
-                    .map(|hint| format!("; {hint}"))
-                    .unwrap_or_default()
-            ),
-        },
-        Err(fault) => match before_comment(value)
-            .filter(|bare| Config::defaults().set(row.name(), bare).is_ok())
-        {
-            Some(bare) => format!(
-                "# comment moved to its own line: {}\n{key} = {bare}\n",
-                value[bare.len()..].trim()
-            ),
-            None => format!(
-                "# error: {}{}:\n{original}\n",
-                fault.what,
-                fault
-                    .hint
-                    .map(|hint| format!("; {hint}"))
-                    .unwrap_or_default()
-            ),
-        },
+        Ok(Some(remark)) => format!("# {}\n{original}\n", sentence(&remark)),
+        Err(fault) => format!("# error: {}:\n{original}\n", sentence(&fault)),
+    }
+}
+
+/// A fault with its advice.
+fn sentence(fault: &Fault) -> String {
+    match &fault.hint {
+        Some(hint) => format!("{}; {hint}", fault.what),
+        None => fault.what.clone(),
     }
 }
 

@@ -111,7 +111,7 @@ fn a_line_of_supervisor_that_is_not_a_setting_does_not_hide_the_programs() {
 fn a_file_of_uwsgi_is_cleaned_with_a_comment_for_each_change() {
     let written = migrate(
         Origin::Uwsgi,
-        "\u{feff}# my site\r\n[uwsgi]\r\nmaster = true\nbase = /srv\nchdir = %(base)/app\nmodule = a # the app\nprocesses = 4 ; all\nvacuum = true\ndie-on-term = true\nvaccum = true\n\
+        "\u{feff}# my site\r\n[uwsgi]\r\nmaster = true\nbase = /srv # here\nchdir = %(base)/app\nmodule = a # the app\nprocesses = 4 ; all\nenv = A=b # text\nlogto = /x # text\nattach-daemon = echo 1 # shell\nvacuum = true\ndie-on-term = true\nvaccum = true\n\
          chmod_socket = 666\nthreads = 2\nsocket = /run/a.sock\nlegion = x\nthreads = -2\n",
     );
     for line in [
@@ -119,6 +119,10 @@ fn a_file_of_uwsgi_is_cleaned_with_a_comment_for_each_change() {
         "[uwsgi]\nmaster = true",
         "chdir = %(base)/app",
         "# comment moved to its own line: ; all\nprocesses = 4",
+        "# comment moved to its own line: # text\nenv = A=b\n",
+        "# comment moved to its own line: # text\nlogto = /x\n",
+        "# comment moved to its own line: # shell\nattach-daemon = echo 1\n",
+        "# comment moved to its own line: # here\nbase = /srv\n",
         "# removed, because it is the default: vacuum = true",
         "# removed, because SIGTERM stops the instance by default: die-on-term = true",
         "did you mean vacuum?\n# vaccum = true",

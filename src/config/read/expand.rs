@@ -45,6 +45,16 @@ pub(crate) fn known(value: &str, entries: &[Entry], invocation: &Invocation) -> 
     lookup.expand(&value, 0).unwrap_or(value)
 }
 
+/// The fault of a `$(NAME)` that is left after the expansion.
+pub(crate) fn missing_variable(expanded: &str) -> Option<Fault> {
+    let (_, after) = expanded.split_once("$(")?;
+    let (name, _) = after.split_once(')')?;
+    Some(Fault::new(format!(
+        "the environment has no variable {}",
+        shortened(name)
+    )))
+}
+
 /// Replaces `%(_)` by the item of a block; `None` if the result is longer than a value may be.
 pub(crate) fn with_item(value: &str, item: &str) -> Option<String> {
     let places = value.matches("%(_)").count();

@@ -216,8 +216,14 @@ impl<'a> Source<'a> {
             return self.custom(name, value, place);
         };
         match directive {
-            Directive::Load => self.load(name, &self.known(value), place),
-            Directive::Inherit => self.inherited.push((self.known(value), place.clone())),
+            Directive::Load => {
+                let file = self.known_file(name, value, place);
+                self.load(name, &file, place);
+            }
+            Directive::Inherit => {
+                let file = self.known_file(name, value, place);
+                self.inherited.push((file, place.clone()));
+            }
             Directive::Set => self.set(name, value, place, false),
             Directive::SetPlaceholder => self.set(name, value, place, true),
             Directive::If | Directive::For => {
@@ -275,6 +281,15 @@ impl<'a> Source<'a> {
         if directive == "ini-paste-logged" {
             self.push("paste-logger", "true", place, false);
         }
+    }
+
+    /// The name of a file; warns of a variable that is not set.
+    fn known_file(&mut self, directive: &str, value: &str, place: &Place) -> String {
+        let file = self.known(value);
+        if let Some(fault) = expand::missing_variable(&file) {
+            self.warn(Some(place.clone()), fault.of(directive, value));
+        }
+        file
     }
 
     fn set(&mut self, directive: &str, text: &str, place: &Place, placeholder: bool) {

@@ -22,6 +22,47 @@ pub(crate) fn before_comment(text: &str) -> Option<&str> {
     Some(text[..start].trim_end())
 }
 
+/// Whether the values of an option are commands, formats or other texts in which `#` and `;` after a blank are no comment.
+pub(crate) fn has_free_text(option: &str) -> bool {
+    const PREFIXES: &[&str] = &[
+        "exec-",
+        "hook-",
+        "legion-",
+        "touch-exec",
+        "touch-hook",
+        "touch-signal",
+        "if-",
+        "for",
+        "route",
+        "error-route",
+        "response-route",
+        "final-route",
+        "alarm",
+        "log-format",
+        "logformat",
+        "print",
+        "iprint",
+        "access-log-format",
+        "cron",
+        "unique-cron",
+        "legion-cron",
+        "declare-option",
+        "eval",
+        "add-header",
+        "log-encoder",
+        "log-req-encoder",
+        "log-filter",
+        "log-drain",
+        "log-route",
+        "log-req-route",
+        "before-",
+        "after-",
+        "vassal-set",
+        "timer",
+    ];
+    PREFIXES.iter().any(|prefix| option.starts_with(prefix))
+}
+
 /// The remark about a comment after a value.
 pub(crate) fn comment_remark() -> Fault {
     Fault::new("in uWSGI's ini format a comment after a value is part of the value")

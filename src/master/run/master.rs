@@ -17,6 +17,7 @@ use crate::master::reloads::Reloads;
 use crate::master::role::GenerationRole;
 use crate::master::scale;
 use crate::master::services::Services;
+use crate::process::stop_signals::StopSignals;
 use crate::sys::signal::Signals;
 
 /// The master of an instance.
@@ -24,6 +25,7 @@ pub(in crate::master) struct Master {
     pub(super) instance: Instance,
     pub(super) signals: Signals,
     pub(super) phase: Phase,
+    pub(super) stop_signals: StopSignals,
     /// At most one is `First` or `Current`, at most one `Next`; any number are `Old`.
     pub(super) generations: Vec<Generation>,
     /// Number of the generation started last.
@@ -82,6 +84,7 @@ impl Master {
             instance,
             signals,
             phase: Phase::Starting,
+            stop_signals: StopSignals::default(),
             generations: Vec::new(),
             last_generation: 0,
             reloads: Reloads::default(),

@@ -23,6 +23,7 @@ impl EventSource for Source {
             let configured = master.services.order(signal);
             let term_stops = master.instance.term_stops();
             match configured.or_else(|| signals::action(signal, term_stops)) {
+                Some(SignalAction::Stop) if master.stop_signals.is_same_request(now) => {}
                 Some(SignalAction::Stop) => {
                     if signal == Signal::SIGINT && terminal::is_foreground() {
                         master.shorten_mercy();

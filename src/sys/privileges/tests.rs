@@ -65,7 +65,7 @@ fn a_user_implies_its_groups() {
     if !is_root() {
         return;
     }
-    let Ok(user) = find_user("nobody") else {
+    let Ok(user) = find_user_of("uid", "nobody") else {
         return;
     };
     let (uid, (_, gid)) = (user.uid, user.entry.unwrap());
@@ -107,11 +107,11 @@ fn kept_capabilities_reach_an_executed_program() {
 fn unknown_names_are_refused_by_name() {
     assert_contains(
         &dropped("nosuchuser///"),
-        "refused: user nosuchuser not found",
+        "refused: uid = nosuchuser: there is no such user",
     );
     assert_contains(
         &dropped("/nosuchgroup//"),
-        "refused: group nosuchgroup not found",
+        "refused: gid = nosuchgroup: there is no such group",
     );
 }
 

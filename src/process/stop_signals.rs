@@ -1,0 +1,42 @@
+//! Signals to stop: a second one is a request to stop at once, unless it follows the first immediately.
+
+use std::time::{Duration, Instant};
+
+/// Signals within this time are one request: timeout(1) signals its child and then the process group, and a terminal
+/// signals the group too.
+const SAME_REQUEST: Duration = Duration::from_millis(200);
+
+/// The signals to stop that have arrived.
+#[derive(Debug, Default)]
+pub(crate) struct StopSignals {
+    first: Option<Instant>,
+}
+
+impl StopSignals {
+    /// Records a signal; whether it belongs to the request of the first one.
+    pub(crate) fn is_same_request(&mut self, now: Instant) -> bool {
+        match self.first {
+            Some(first) => now.saturating_duration_since(first) < SAME_REQUEST,
+            None => {
+                self.first = Some(now);
+                false
+            }
+        }
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn a_signal_soon_after_the_first_is_the_same_request() {
+        let mut signals = StopSignals::default();
+        let start = Instant::now();
+        let after = |milliseconds| start + Duration::from_millis(milliseconds);
+        assert!(!signals.is_same_request(start));
+        assert!(signals.is_same_request(after(0)));
+        assert!(signals.is_same_request(after(199)));
+        assert!(!signals.is_same_request(after(200)));
+    }
+}
