@@ -7,7 +7,8 @@ use nix::unistd::{Uid, User};
 
 /// The reason of a failed operation on a path, for a message that names the path itself.
 pub fn reason(path: &Path, error: &io::Error) -> String {
-    match error.kind() {
+    let kind = error.raw_os_error().map(|_| error.kind());
+    match kind.unwrap_or(io::ErrorKind::Other) {
         io::ErrorKind::NotFound => missing(path),
         io::ErrorKind::PermissionDenied => {
             let uid = Uid::effective();
@@ -17,6 +18,7 @@ pub fn reason(path: &Path, error: &io::Error) -> String {
         }
         io::ErrorKind::NotADirectory => "a part of the path is not a directory".to_owned(),
         io::ErrorKind::IsADirectory => "it is a directory".to_owned(),
+        // an error of this program, with its own reason
         _ => error.to_string(),
     }
 }
