@@ -190,6 +190,10 @@ mod tests {
     }
 
     proptest! {
+        #![proptest_config(ProptestConfig::with_cases(
+            std::env::var("KIT_BIG").map_or(256, |_| 1_000_000)
+        ))]
+
         #[test]
         fn json_is_valid_whatever_the_bytes(event in prop::collection::vec(any::<u8>(), 0..200)) {
             let (template, _) = Template::parse(r#"{"m":"${msg}","n":"${msgnl}","t":${unix}}"#);

@@ -42,7 +42,12 @@ impl Environment {
 
     /// Whether descriptor 2 leads to the journal. Checked for each line, because descriptor 2 can be redirected.
     pub(super) fn is_journal(&self) -> bool {
-        self.journal.is_some() && self.journal == stdio::stderr_identity()
+        self.journal.is_some() && self.is_journal_stream(stdio::identity(std::io::stderr()))
+    }
+
+    /// Whether a descriptor with this device and inode leads to the journal.
+    pub(super) fn is_journal_stream(&self, identity: Option<(u64, u64)>) -> bool {
+        self.journal.is_some() && self.journal == identity
     }
 }
 

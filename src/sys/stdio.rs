@@ -109,9 +109,9 @@ pub fn stderr_size() -> Option<u64> {
     is_file.then(|| stat.st_size.unsigned_abs())
 }
 
-/// The device and inode of descriptor 2.
-pub fn stderr_identity() -> Option<(u64, u64)> {
-    let stat = nix::sys::stat::fstat(io::stderr()).ok()?;
+/// The device and inode of a descriptor.
+pub fn identity(fd: impl AsFd) -> Option<(u64, u64)> {
+    let stat = nix::sys::stat::fstat(fd).ok()?;
     Some((stat.st_dev, stat.st_ino))
 }
 

@@ -545,3 +545,33 @@ fn loggers_survive_a_reload() {
         site.read("all.log").contains("\nlater\n")
     });
 }
+
+/// Executes its arguments with descriptor 2 as the stream to the journal.
+const JOURNAL: &str = "\
+import os, sys
+stat = os.fstat(2)
+os.environ['JOURNAL_STREAM'] = f'{stat.st_dev}:{stat.st_ino}'
+os.execvp(sys.argv[1], sys.argv[1:])
+";
+
+#[test]
+fn lines_for_the_journal_have_priorities() {
+    if differs(
+        "Where standard error is a stream of the systemd journal, each line begins with its priority.",
+    ) {
+        return;
+    }
+    let site = site();
+    let mut server = site
+        .server()
+        .set("logger", "stdio")
+        .under(&["python3", "-c", JOURNAL])
+        .start();
+    server.get("/logged?x").expect_text("ok\n");
+    print(&server, "said");
+    server.expect_log("GET /print?said");
+    assert!(server.log_lines("said").contains(&"<6>said".to_owned()));
+    assert!(server.log_lines("ready: ")[0].starts_with("<6>"));
+    assert!(server.log_lines("Traceback")[0].starts_with("<3>Traceback"));
+    assert!(server.log_lines("KeyError: 'x'")[0].starts_with("<3>KeyError"));
+}

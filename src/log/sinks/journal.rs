@@ -3,6 +3,7 @@
 use std::io;
 
 use super::datagram::Datagrams;
+use super::priority;
 use super::sink::{Drops, Sink};
 
 const SOCKET: &str = "/run/systemd/journal/socket";
@@ -37,7 +38,9 @@ impl Sink for JournalSink {
 /// The fields of an entry. A text with line feeds is preceded by its length: systemd's JOURNAL_NATIVE_PROTOCOL.
 fn message(event: &[u8]) -> Vec<u8> {
     let event = event.strip_suffix(b"\n").unwrap_or(event);
-    let mut message = b"PRIORITY=6\nSYSLOG_IDENTIFIER=uwsgi\nMESSAGE\n".to_vec();
+    let priority = priority::of(event);
+    let head = format!("PRIORITY={priority}\nSYSLOG_IDENTIFIER=uwsgi\nMESSAGE\n");
+    let mut message = head.into_bytes();
     message.extend_from_slice(&(event.len() as u64).to_le_bytes());
     message.extend_from_slice(event);
     message.push(b'\n');

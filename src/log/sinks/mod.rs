@@ -10,6 +10,7 @@ pub(super) mod file;
 mod journal;
 pub(super) mod open;
 mod pipe;
+mod priority;
 pub(super) mod sink;
 mod source;
 mod stderr;

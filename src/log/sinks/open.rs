@@ -26,9 +26,7 @@ pub(in crate::log) fn open(
 ) -> io::Result<Box<dyn Sink>> {
     Ok(match engine {
         Engine::Stdio => return default(settings, original),
-        Engine::Descriptor(1 | 2) => {
-            Box::new(StreamSink::new("the log".to_owned(), original.try_clone()?))
-        }
+        Engine::Descriptor(1 | 2) => Box::new(StreamSink::of_log(original.try_clone()?)),
         Engine::Descriptor(number) => {
             let name = format!("log descriptor {number}");
             Box::new(StreamSink::new(name, stdio::duplicate(*number)?))
@@ -58,7 +56,7 @@ pub(in crate::log) fn default(
 ) -> io::Result<Box<dyn Sink>> {
     Ok(match &settings.default_file {
         Some(file) => Box::new(file_sink(file, settings)?),
-        None => Box::new(StreamSink::new("the log".to_owned(), original.try_clone()?)),
+        None => Box::new(StreamSink::of_log(original.try_clone()?)),
     })
 }
 

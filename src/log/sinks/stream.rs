@@ -5,8 +5,10 @@ use std::io;
 use std::os::fd::{AsFd, BorrowedFd, OwnedFd};
 use std::time::Duration;
 
+use crate::log::environment::environment;
 use crate::sys::{poll, stdio};
 
+use super::priority;
 use super::sink::{Drops, Sink};
 
 /// Bytes that wait for the reader.
@@ -16,6 +18,8 @@ pub(super) struct StreamSink {
     name: String,
     fd: OwnedFd,
     waiting: VecDeque<u8>,
+    /// It is a stream of the systemd journal, which reads priorities.
+    is_journal: bool,
     /// Its reader is gone.
     pub(super) is_broken: bool,
     drops: Drops,
@@ -27,8 +31,18 @@ impl StreamSink {
             name,
             fd,
             waiting: VecDeque::new(),
+            is_journal: false,
             is_broken: false,
             drops: Drops::default(),
+        }
+    }
+
+    /// A sink for the descriptor to which the log goes without loggers.
+    pub(super) fn of_log(fd: OwnedFd) -> Self {
+        let is_journal = environment().is_journal_stream(stdio::identity(fd.as_fd()));
+        Self {
+            is_journal,
+            ..Self::new("the log".to_owned(), fd)
         }
     }
 
@@ -46,7 +60,10 @@ impl Sink for StreamSink {
         if self.waiting.len() + event.len() > MAX_WAITING {
             return self.drops.add(&self.name, "its reader is slow or stopped");
         }
-        self.waiting.extend(event);
+        match self.is_journal {
+            true => self.waiting.extend(priority::prefixed(event)),
+            false => self.waiting.extend(event),
+        }
     }
 
     /// Writes in pieces that a pipe takes without waiting once poll(2) has found it writable.
