@@ -547,3 +547,22 @@ fn a_full_accept_queue_raises_an_alarm_once() {
     });
     drop((first, waiting));
 }
+
+#[test]
+fn an_exception_can_replace_its_worker() {
+    let site = Site::of(
+        "import os\ndef application(e, s):\n if e['PATH_INFO'] == '/value': raise ValueError('no')\n if e['PATH_INFO'] == '/key': raise KeyError('k')\n s('200 OK', [])\n return [str(os.getpid()).encode()]\n",
+    );
+    let mut server = site
+        .server()
+        .set("reload-on-exception-type", "KeyError")
+        .start();
+    let pid = server.get("/").expect(200).text();
+    server.get("/value");
+    server.expect_log("ValueError: no");
+    assert_eq!(server.get("/").expect(200).text(), pid);
+    server.get("/key");
+    server.eventually("another worker serves", || {
+        server.get("/").status == 200 && server.get("/").text() != pid
+    });
+}

@@ -410,4 +410,27 @@ fn report(py: Python<'_>, worker: &Worker, request: &Request, error: &PyErr) {
         &heading,
         &python::traceback(py, error),
     );
+    if ends_worker(py, worker, error) {
+        tracing::warn!("worker {}: replaced (reload-on-exception)", worker.id);
+        worker.request_exit();
+    }
+}
+
+/// Whether the worker is replaced after an exception (`reload-on-exception` and its variants).
+fn ends_worker(py: Python<'_>, worker: &Worker, error: &PyErr) -> bool {
+    let options = &worker.spec.worker;
+    let is_listed = |list: &[String], text: &dyn Fn() -> PyResult<String>| {
+        !list.is_empty() && text().is_ok_and(|text| list.contains(&text))
+    };
+    let (class, value) = (error.get_type(py), error.value(py));
+    options.reload_on_exception
+        || is_listed(&options.reload_on_exception_type, &|| {
+            Ok(class.name()?.to_string())
+        })
+        || is_listed(&options.reload_on_exception_value, &|| {
+            Ok(value.str()?.to_string())
+        })
+        || is_listed(&options.reload_on_exception_repr, &|| {
+            Ok(value.repr()?.to_string())
+        })
 }

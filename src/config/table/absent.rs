@@ -79,12 +79,8 @@ pub(crate) static ABSENT: &[Row] = &[
     Row::absent(&[
         "touch-mules-reload", "touch-spoolers-reload", "touch-signal", "fs-signal",
     ], Value, "mules, spoolers and uWSGI signals are not supported; touch-reload and fs-reload reload the instance"),
-    Row::absent(&["reload-on-exception"], Nothing, "an exception gets a 500 and is logged with its traceback; remove this option"),
     Row::absent(&[
-        "reload-on-exception-type", "reload-on-exception-value", "reload-on-exception-repr",
-    ], Value, "an exception gets a 500 and is logged with its traceback; remove this option"),
-    Row::absent(&[
-        "enable-metrics", "metrics-dir-restore", "metric-dir-restore", "metrics-no-cores", 
+        "enable-metrics", "metrics-dir-restore", "metric-dir-restore", "metrics-no-cores",
         "carbon-no-workers", "carbon-name-resolve", "carbon-resolve-names", "carbon-use-metrics", "nagios",
     ], Nothing, "metrics and alarms are not supported; remove this option"),
     Row::absent(&[

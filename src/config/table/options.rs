@@ -225,6 +225,14 @@ options! {
             "Replaces a worker of this age; each further worker has a slightly higher limit.";
         max_worker_lifetime_delta "max-worker-lifetime-delta": Maybe<Seconds>,
             "Difference of max-worker-lifetime between one worker and the next.";
+        reload_on_exception "reload-on-exception" worker(bool): One<Switch>,
+            "Replaces a worker after an exception of the application; requests that have begun are finished.";
+        reload_on_exception_type "reload-on-exception-type" worker(Vec<String>): Many<Text>,
+            "As reload-on-exception, for exceptions of this class.";
+        reload_on_exception_value "reload-on-exception-value" worker(Vec<String>): Many<Text>,
+            "As reload-on-exception, for exceptions with this text.";
+        reload_on_exception_repr "reload-on-exception-repr" worker(Vec<String>): Many<Text>,
+            "As reload-on-exception, for exceptions with this repr().";
         reload_on_rss "reload-on-rss": Maybe<Megabytes>,
             "Replaces a worker whose resident memory reaches this size, or is about to, in MiB.";
         reload_on_as "reload-on-as": Maybe<Megabytes>,
