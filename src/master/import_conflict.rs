@@ -6,13 +6,20 @@
 use crate::ipc::LoadFailure;
 
 /// Exceptions that have their cause in the code.
-const FAULTS_OF_CODE: [&str; 6] = [
+const FAULTS_OF_CODE: [&str; 13] = [
     "SyntaxError",
     "IndentationError",
     "TabError",
     "ImportError",
     "ModuleNotFoundError",
     "NameError",
+    "UnboundLocalError",
+    "AttributeError",
+    "TypeError",
+    "KeyError",
+    "IndexError",
+    "ZeroDivisionError",
+    "django.core.exceptions.ImproperlyConfigured",
 ];
 
 /// The result of an import in a reload.
@@ -70,7 +77,9 @@ mod tests {
         let in_use = failure("OSError: [Errno 98] Address already in use");
         assert_eq!(lacking(&held(), Import::Failed(&in_use)).len(), 2);
         assert!(lacking(&[], Import::Failed(&in_use)).is_empty());
-        let wrong = failure("SyntaxError: invalid syntax");
-        assert!(lacking(&held(), Import::Failed(&wrong)).is_empty());
+        for wrong in ["SyntaxError: invalid syntax", "KeyError: 'DATABASE_URL'"] {
+            let wrong = failure(wrong);
+            assert!(lacking(&held(), Import::Failed(&wrong)).is_empty());
+        }
     }
 }

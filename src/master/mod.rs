@@ -11,6 +11,7 @@ mod death_report;
 pub(crate) mod emperor_link;
 mod extension_module;
 mod fifo;
+mod fork_watch;
 mod generation;
 mod hand_over;
 mod harakiri;

@@ -61,6 +61,11 @@ impl Reloads {
         self.requested.is_some() && self.stage == ReloadStage::Idle
     }
 
+    /// Whether a reload is requested that has not started.
+    pub(super) fn is_requested(&self) -> bool {
+        self.requested.is_some()
+    }
+
     /// Whether a reload is requested or running.
     pub(super) fn is_active(&self) -> bool {
         self.requested.is_some() || self.stage != ReloadStage::Idle

@@ -8,6 +8,7 @@ use crate::ipc::LoadFailure;
 use crate::log::{self, counted};
 use crate::sys::process::{Exit, Pid};
 
+use super::fork_watch;
 use super::role::GenerationRole;
 use super::slot::{SlotState, WorkerProcess};
 use super::slow_start::SlowStart;
@@ -31,6 +32,15 @@ pub(super) fn slow_start(who: &str, start: &SlowStart, has_stack: bool, now: Ins
     tracing::warn!(
         "{who} (pid {}): the load of the application has not finished after {seconds} s; {stack}",
         start.pid
+    );
+}
+
+/// A zygote is killed because it does not fork.
+pub(super) fn zygote_unresponsive(generation: u32, pid: Pid) {
+    tracing::error!(
+        "{} (pid {pid}): killed: it has not forked a worker within {} s; the process is stopped, or a function of the application does not return (os.register_at_fork); the application is imported again",
+        zygote_of(generation),
+        fork_watch::TIMEOUT.as_secs()
     );
 }
 

@@ -19,6 +19,13 @@ pub(super) enum GenerationRole {
     Old,
 }
 
+impl GenerationRole {
+    /// Whether it is the generation that a reload brings.
+    pub(super) fn is_of_reload(self) -> bool {
+        matches!(self, Self::Next | Self::TakingOver)
+    }
+}
+
 /// A failed start in a generation.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub(super) enum StartFailure {

@@ -18,6 +18,15 @@ const MAX_DOUBLINGS: u32 = 6;
 /// Time in which a process whose Python code advances handles the first signal.
 const PROBE_TIME: Duration = Duration::from_millis(500);
 
+/// Minimum time that the start of a reload has when another reload is requested.
+const MIN_PATIENCE: Duration = Duration::from_secs(20);
+
+/// Time after which a process that has not finished its start ends a reload, if another one is requested. `usual`: the longest
+/// start of the running generation.
+pub(super) fn patience(usual: Duration) -> Duration {
+    MIN_PATIENCE.max(3 * usual)
+}
+
 /// A process that has not finished its start.
 #[derive(Clone, Copy, Debug, PartialEq)]
 pub(super) struct SlowStart {

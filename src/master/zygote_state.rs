@@ -52,7 +52,7 @@ pub(super) enum Zygote {
 pub(super) enum EndCause {
     /// It reported that the application cannot be loaded.
     LoadFailed,
-    /// Its channel closed or failed, without a report.
+    /// Its channel closed or failed, or it did not answer, without a report.
     ChannelClosed {
         /// It had loaded the application.
         loaded: bool,
@@ -83,6 +83,8 @@ pub(super) enum Event {
     LoadFailed,
     /// Its channel closed or failed.
     ChannelClosed,
+    /// It does not answer the request for a fork.
+    Unresponsive,
     /// The generation does not need it any more; a pending fork has until `deadline`.
     Close { forking: bool, deadline: Instant },
     /// Its process has exited.
@@ -156,6 +158,13 @@ pub(super) fn step(zygote: Zygote, event: Event, now: Instant) -> (Zygote, Actio
             let cause = |loaded| EndCause::ChannelClosed { loaded };
             (ending(zygote, cause, now), Action::Nothing)
         }
+        Event::Unresponsive => match zygote {
+            Zygote::Loaded { .. } => {
+                let cause = |loaded| EndCause::ChannelClosed { loaded };
+                (ending(zygote, cause, now), Action::Kill)
+            }
+            other => (other, Action::Nothing),
+        },
         Event::Close { forking, deadline } => close(zygote, forking, deadline),
         Event::Exited => (exited(zygote, now), Action::Nothing),
     }

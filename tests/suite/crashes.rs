@@ -179,6 +179,24 @@ fn five_hups_in_a_second_lose_no_request() {
 }
 
 #[test]
+fn a_zygote_that_does_not_fork_is_replaced() {
+    if differs("A process that does not fork workers within ten seconds is replaced.") {
+        return;
+    }
+    let mut server = server(&[("processes", "2")]);
+    server.wait_for_workers(2);
+    let stopped = server.zygotes();
+    send(stopped[0], Signal::SIGSTOP);
+    for worker in server.workers() {
+        send(worker, Signal::SIGKILL);
+    }
+    server.expect_log("killed: it has not forked a worker within 10 s");
+    server.get("/").expect_text("hello");
+    server.wait_for_workers(2);
+    assert_ne!(server.zygotes(), stopped);
+}
+
+#[test]
 fn sigtstp_and_sigcont_do_not_affect_the_master() {
     if differs(
         "SIGTSTP stops the master until SIGCONT while its workers continue to serve; uWSGI pauses the workers.",

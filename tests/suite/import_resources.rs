@@ -165,17 +165,19 @@ fn code_that_cannot_be_loaded_leaves_the_exporter_and_the_workers() {
     let mut server = launch(&site).start();
     let (running, before) = (wait_for_workers(&server, port, &[]), exported(port));
     // code that no other process can make work: the zygote stays
-    site.write("app.py", "def application(:\n");
-    assert!(
-        !server
-            .command(&["reload", "site", "--wait"])
-            .status
-            .success()
-    );
-    assert_eq!(
-        (workers(&server, port), exported(port)),
-        (running.clone(), before)
-    );
+    for broken in ["def application(:\n", "{}['DATABASE_URL']\n"] {
+        site.write("app.py", broken);
+        assert!(
+            !server
+                .command(&["reload", "site", "--wait"])
+                .status
+                .success()
+        );
+        assert_eq!(
+            (workers(&server, port), exported(port)),
+            (running.clone(), before)
+        );
+    }
     // another process may be the cause
     site.write(
         "app.py",

@@ -74,6 +74,38 @@ fn an_import_that_does_not_return_is_reported_with_its_stack() {
 }
 
 #[test]
+fn a_reload_that_does_not_finish_ends_for_the_next_one() {
+    if differs("A reload whose start does not finish ends when another one is requested.") {
+        return;
+    }
+    let serving = |text: &str| {
+        format!(
+            "def application(environ, start_response):\n    \
+                 start_response('200 OK', [])\n    \
+                 return [b'{text}']\n"
+        )
+    };
+    let started = [SPINS, HOOK].map(|stuck| {
+        let server = Site::of(&serving("old")).server().start();
+        server.get("/").expect_text("old");
+        server.site.write("app.py", stuck);
+        server.signal(nix::sys::signal::Signal::SIGHUP);
+        (server, stuck)
+    });
+    for (mut server, stuck) in started {
+        server.wait_for_log("the load of the application has not finished after 10 s");
+        if stuck == SPINS {
+            server.get("/").expect_text("old");
+        }
+        server.site.write("app.py", &serving("new"));
+        server.signal(nix::sys::signal::Signal::SIGHUP);
+        server.expect_log("reload failed: generation 2 has not finished its start after");
+        server.wait_for_log("reloaded: generation 3");
+        server.get("/").expect_text("new");
+    }
+}
+
+#[test]
 fn a_worker_that_has_started_and_its_children_have_no_handlers_of_the_start() {
     if under_uwsgi() {
         return; // it has no such handlers

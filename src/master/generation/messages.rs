@@ -50,7 +50,10 @@ impl Generation {
 
     fn handle_zygote_message(&mut self, message: FromZygote, now: Instant) {
         match message {
-            FromZygote::Loaded => self.step_zygote(zygote_state::Event::Loaded, now),
+            FromZygote::Loaded => {
+                self.note_start_of_zygote(now);
+                self.step_zygote(zygote_state::Event::Loaded, now);
+            }
             FromZygote::Taken(names) => self.taken = names,
             FromZygote::Files(files) => self.new_files.extend(files),
             FromZygote::Failed(failure) => {
@@ -66,11 +69,13 @@ impl Generation {
                     }
                     self.handle_early_exit(pid, now);
                 }
+                self.fork_watch.answered(self.is_forking(), now);
             }
             FromZygote::ForkFailed { row, errno } => {
                 if let Some(slot) = self.slot_of(row) {
                     self.fork_failed(slot, &io::Error::from_raw_os_error(errno), now);
                 }
+                self.fork_watch.answered(self.is_forking(), now);
             }
         }
     }
@@ -112,6 +117,7 @@ impl Generation {
     fn handle_worker_message(&mut self, slot: usize, message: FromWorker, now: Instant) {
         match message {
             FromWorker::Ready => {
+                self.note_start_of_worker(slot, now);
                 let hold = match self.role {
                     GenerationRole::First => self.plan.hooks_after_load,
                     _ => false,
@@ -220,8 +226,12 @@ impl Generation {
             if matches!(self.slots[slot].state, SlotState::Forking { .. }) {
                 self.slots[slot].close_leash();
                 self.step_slot(slot, slot::Event::NotForked, now);
+                let failures = self.slots[slot].state.failures();
+                self.failures
+                    .push_back((StartFailure::WorkerDied { failures }, None));
             }
         }
+        self.fork_watch.answered(false, now);
     }
 
     /// Whether the kernel's OOM killer ended a process that exited in this way.

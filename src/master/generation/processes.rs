@@ -3,10 +3,11 @@
 use std::collections::VecDeque;
 use std::io;
 use std::os::fd::{AsFd, BorrowedFd, OwnedFd};
-use std::time::{Instant, SystemTime};
+use std::time::{Duration, Instant, SystemTime};
 
 use crate::ipc::{self, LoadFailure, ToWorker, ToZygote};
 use crate::log;
+use crate::master::fork_watch::ForkWatch;
 use crate::master::plan::Plan;
 use crate::master::role::{GenerationRole, StartFailure};
 use crate::master::scale::History;
@@ -52,6 +53,10 @@ pub(in crate::master) struct Generation {
     pub(super) unknown_exits: Vec<End>,
     /// The kernel's count of OOM kills when it was read last.
     pub(super) oom_kills: OomKills,
+    /// Whether the zygote owes an answer to a request for a fork.
+    pub(super) fork_watch: ForkWatch,
+    /// The longest start of its zygotes and workers that has succeeded.
+    pub(super) longest_start: Duration,
     /// A worker was told to serve.
     pub(super) has_served: bool,
     /// When the workers have to be checked again.
@@ -110,6 +115,8 @@ impl Generation {
             import_is_suspended: false,
             unknown_exits: Vec::new(),
             oom_kills: OomKills::now(),
+            fork_watch: ForkWatch::default(),
+            longest_start: Duration::ZERO,
             has_served: false,
             next_check: None,
             failures: VecDeque::new(),
@@ -278,11 +285,10 @@ impl Generation {
         self.slots[slot].state = state;
         match action {
             slot::Action::Nothing => {}
-            slot::Action::Fork => {
-                if let Err(error) = self.fork(slot) {
-                    self.fork_failed(slot, &error, now);
-                }
-            }
+            slot::Action::Fork => match self.fork(slot) {
+                Ok(()) => self.fork_watch.asked(now),
+                Err(error) => self.fork_failed(slot, &error, now),
+            },
             slot::Action::Send(message) => self.send(slot, message),
             slot::Action::Kill => {
                 let worker = state.worker();

@@ -22,6 +22,7 @@ impl Generation {
         slots
             .chain(starts)
             .chain([self.zygote.deadline(), self.next_check])
+            .chain([can_fork.then(|| self.fork_watch.deadline()).flatten()])
             .flatten()
             .min()
     }
@@ -31,6 +32,7 @@ impl Generation {
         self.restart_zygote(now);
         let forking = self.is_forking();
         self.step_zygote(zygote_state::Event::Tick { forking }, now);
+        self.end_unresponsive_zygote(now);
         self.release_replaced_slots(now);
         self.place_wanted(now);
         for slot in 0..self.slots.len() {
@@ -44,6 +46,18 @@ impl Generation {
         }
         self.check_workers(now);
         self.check_starts(now);
+    }
+
+    /// Kills a zygote that does not answer the request for a fork. The application is imported again, in another one.
+    fn end_unresponsive_zygote(&mut self, now: Instant) {
+        let is_overdue = self.fork_watch.deadline().is_some_and(|at| at <= now);
+        let Some(pid) = self.zygote.pid().filter(|_| self.zygote.forks()) else {
+            return;
+        };
+        if is_overdue {
+            report::zygote_unresponsive(self.number, pid);
+            self.step_zygote(zygote_state::Event::Unresponsive, now);
+        }
     }
 
     /// Gives a parked worker its id when that is free. Reports if another process still has it.

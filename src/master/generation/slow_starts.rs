@@ -1,6 +1,6 @@
 //! Processes that do not finish their start: the log says for how long, and shows their Python stacks.
 
-use std::time::Instant;
+use std::time::{Duration, Instant};
 
 use crate::ipc::start_watch;
 use crate::master::report;
@@ -42,6 +42,32 @@ impl Generation {
             }
         }
         self.slow_starts = after;
+    }
+
+    /// When the first process was started of those that have not finished their start.
+    pub(in crate::master) fn oldest_start(&self) -> Option<Instant> {
+        self.starting().map(|(_, _, since)| since).min()
+    }
+
+    /// The longest start of its processes that has succeeded.
+    pub(in crate::master) fn longest_start(&self) -> Duration {
+        self.longest_start
+    }
+
+    /// Notes how long the zygote has taken to load the application.
+    pub(super) fn note_start_of_zygote(&mut self, now: Instant) {
+        if let Zygote::Loading { process } = self.zygote {
+            let took = now.duration_since(process.since);
+            self.longest_start = self.longest_start.max(took);
+        }
+    }
+
+    /// Notes how long the worker in a slot has taken to become ready.
+    pub(super) fn note_start_of_worker(&mut self, slot: usize, now: Instant) {
+        if let SlotState::Starting { worker } = self.slots[slot].state {
+            let took = now.duration_since(worker.since);
+            self.longest_start = self.longest_start.max(took);
+        }
     }
 
     /// The processes that have not finished their start, and when they were started: of a worker with its id, the zygote

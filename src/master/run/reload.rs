@@ -1,6 +1,6 @@
 //! Event sources: reloads. A new generation is prepared while the current one serves, and takes over when it is ready.
 
-use std::time::Instant;
+use std::time::{Duration, Instant};
 
 use anyhow::{Result, bail};
 
@@ -13,6 +13,7 @@ use crate::master::report;
 use crate::master::role::GenerationRole;
 use crate::master::shell::command::CommandContext;
 use crate::master::signals::ReloadMode;
+use crate::master::slow_start;
 use crate::master::worker_ids::Share;
 
 use super::event_source::EventSource;
@@ -41,12 +42,19 @@ impl EventSource for Completion {
 
 impl EventSource for Requests {
     fn deadline(&self, master: &Master, now: Instant) -> Option<Instant> {
-        (master.phase.is_started() && master.reloads.can_start()).then_some(now)
+        match master.phase.is_started() {
+            true if master.reloads.can_start() => Some(now),
+            true => master.gives_way_at(),
+            false => None,
+        }
     }
 
     fn tick(&self, master: &mut Master, now: Instant) {
-        if !master.phase.is_started() || master.reloads.is_loading() {
+        if !master.phase.is_started() {
             return;
+        }
+        if master.reloads.is_loading() {
+            return master.give_way(now);
         }
         if master.reloads.can_start() && master.instance.config().exit_on_reload() {
             master.stop("a reload was requested (exit-on-reload)", now);
@@ -196,6 +204,41 @@ impl Master {
         }
         self.start_idle_timer(now);
         self.watch_files(now);
+    }
+
+    /// When the running reload ends in favour of a requested one, because a start in it does not finish.
+    fn gives_way_at(&self) -> Option<Instant> {
+        if !self.reloads.is_loading() || !self.reloads.is_requested() {
+            return None;
+        }
+        let usual = self
+            .current()
+            .map_or(Duration::ZERO, Generation::longest_start);
+        let next = self.generations.iter().find(|it| it.role.is_of_reload())?;
+        Some(next.oldest_start()? + slow_start::patience(usual))
+    }
+
+    /// Ends a reload in which a start does not finish, if another one is requested: it may bring code that does.
+    fn give_way(&mut self, now: Instant) {
+        if self.gives_way_at().is_none_or(|at| at > now) {
+            return;
+        }
+        let mut generations = self.generations.iter_mut();
+        if let Some(next) = generations.find(|it| it.role.is_of_reload()) {
+            let seconds = next
+                .oldest_start()
+                .map_or(0, |at| now.duration_since(at).as_secs());
+            let number = next.number;
+            next.abandon(now);
+            tracing::error!(
+                "reload failed: generation {number} has not finished its start after {seconds} s, and another reload is requested; the workers of the running generation continue"
+            );
+            self.reload_failed(
+                "its start did not finish before the next reload was requested"
+                    .to_owned()
+                    .into(),
+            );
+        }
     }
 
     /// The load may have raised the number of workers while the next generation was prepared.
