@@ -242,9 +242,12 @@ impl WriteQueue {
         Ok(())
     }
 
-    /// Whether `len` more bytes go to a file: much of the memory of this response, or of all, is in use.
+    /// Whether `len` more bytes go to a file: much of the memory of this response, or of all, is in use, or the bytes
+    /// before them are in a file. (A few bytes in memory between two blocks would cost a second file.)
     fn goes_to_file(&self, len: usize) -> bool {
-        self.in_memory.bytes() + len as u64 > MEMORY || budget::MEMORY.is_beyond(2)
+        matches!(self.chunks.back(), Some(Chunk::Spool { .. }))
+            || self.in_memory.bytes() + len as u64 > MEMORY
+            || budget::MEMORY.is_beyond(2)
     }
 
     /// Makes the application wait for its client, because bytes cannot be stored in a file.

@@ -352,6 +352,28 @@ fn a_response_without_room_for_a_file_waits_for_its_client() {
 }
 
 #[test]
+fn a_slow_reader_costs_two_descriptors() {
+    if differs(
+        "A response in chunks that its client takes slowly waits in memory and in one temporary file; uWSGI's thread waits.",
+    ) {
+        return;
+    }
+    let server = Site::of(LARGE)
+        .server()
+        .set("http-socket", format!("127.0.0.1:{}", free_port()))
+        .start();
+    let worker = server.wait_for_workers(1)[0];
+    server.http().get("/").expect_text("hello");
+    let before = proc::descriptors(worker);
+    let mut slow = clients(&server, 1, "GET /large HTTP/1.1\r\nHost: x\r\n\r\n");
+    // the thread has passed the whole response on
+    server.http().get("/").expect_text("hello");
+    let after = proc::descriptors(worker);
+    assert!(after <= before + 3, "{before}, then {after}");
+    assert_eq!(slow[0].answer().body.len(), 8 * MIB);
+}
+
+#[test]
 fn slow_readers_that_fill_the_room_for_files_leave_the_thread_to_others() {
     if differs(
         "Where clients that are slow to take their responses have used up limit-spool, the oldest of them are reset, so that no thread waits; uWSGI's thread waits for each.",
