@@ -50,14 +50,14 @@ impl ScoreboardRows {
         row.busy_since.store(monotonic_micros(), Relaxed);
     }
 
-    /// Records that the thread has finished its request. Returns the request's duration, microseconds.
+    /// Counts the request that the thread has finished; [`ScoreboardRows::idle`] follows when its line is written. Returns
+    /// the request's duration, microseconds.
     #[inline]
     pub fn finish(&self, thread: u32, response: &Response) -> u64 {
         let Some(row) = self.thread(thread) else {
             return 0;
         };
         let begun = row.busy_since.load(Relaxed);
-        row.busy_since.store(0, Relaxed);
         let duration = monotonic_micros().saturating_sub(begun);
         add(&row.running_us, duration);
         add(&row.sent, response.bytes_sent());
@@ -65,6 +65,15 @@ impl ScoreboardRows {
             add(&row.write_errors, 1);
         }
         duration
+    }
+
+    /// Records that the thread has no request. A worker that is killed before loses the line of its request, which the
+    /// master writes then.
+    #[inline]
+    pub fn idle(&self, thread: u32) {
+        if let Some(row) = self.thread(thread) {
+            row.busy_since.store(0, Relaxed);
+        }
     }
 
     /// Records that the application has failed in a request of the thread.

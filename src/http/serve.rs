@@ -115,6 +115,7 @@ impl Thread<'_> {
             self.acceptor.reader.request.prepend(&response.collected);
         }
         if flow != Flow::Done {
+            self.engine.scoreboard.idle(self.number);
             let pending = self.unfinished(connection, &mut response, flow, micros);
             response.close();
             drop(response);
@@ -133,6 +134,7 @@ impl Thread<'_> {
                 (micros, None),
             );
         }
+        self.engine.scoreboard.idle(self.number);
         let (keep, switches) = (response.keeps_alive(), response.switches_protocols());
         let cut = response.is_cut();
         response.close();
