@@ -3,7 +3,7 @@
 use std::process::ExitCode;
 
 use crate::config::Invocation;
-use crate::config::migrate::{Origin, migrate};
+use crate::config::migrate::{Origin, migrate, recognized};
 
 use crate::sys::path_error;
 
@@ -25,10 +25,34 @@ pub(super) fn run(invocation: &Invocation, from: Option<&str>, words: &[String])
         }
     };
     match std::fs::read(&file) {
-        Ok(bytes) => say(&migrate(origin, &String::from_utf8_lossy(&bytes))),
+        Ok(bytes) => {
+            let text = String::from_utf8_lossy(&bytes);
+            let expected = match origin {
+                Origin::Uwsgi => "uwsgi",
+                Origin::GunicornFile | Origin::GunicornCommand => "gunicorn",
+                Origin::Supervisor => "supervisor",
+            };
+            match recognized(&text).filter(|found| *found != expected) {
+                Some(found) => print_error(&other_kind(&joined, found)),
+                None => say(&migrate(origin, &text)),
+            }
+        }
         Err(error) => {
             let reason = path_error::reason(&file, &error);
             print_error(&format!("{joined} cannot be read: {reason}"))
         }
+    }
+}
+
+/// The message about a file that is a configuration of another server.
+fn other_kind(file: &str, found: &str) -> String {
+    match found {
+        "systemd" => format!(
+            "{file} is a unit of systemd: convert the command of its ExecStart=: ruwsgi migrate --from gunicorn \"COMMAND\""
+        ),
+        "nginx" => format!("{file} is a configuration of nginx, which ruwsgi needs unchanged"),
+        found => format!(
+            "{file} is a configuration of {found}: write ruwsgi migrate --from {found} {file}"
+        ),
     }
 }

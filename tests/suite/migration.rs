@@ -143,3 +143,134 @@ fn the_supervisor_example_runs() {
     blog.expect_page("run/blog.sock", "blog with blog.settings");
     server.stop();
 }
+
+/// Migrates an input, starts the result unchanged, and asks for a page at `address`.
+#[track_caller]
+fn serves(from: &str, input: &str, address: &str) {
+    let blog = Blog::new();
+    let log = blog.site.at("run/blog.log");
+    let input = blog.localized(input).replace("/run/blog.log", &log);
+    let what = match from {
+        "gunicorn" if !input.contains('\n') => input,
+        _ => {
+            blog.site.write("input", &input);
+            "input".to_owned()
+        }
+    };
+    let migrated = blog.site.command(&["migrate", "--from", from, &what]);
+    let ini = String::from_utf8(migrated.stdout).unwrap();
+    assert!(migrated.status.success(), "{from} {what}: {ini}");
+    // another test may have the default port
+    let ini = ini.replace("127.0.0.1:8000", &format!("127.0.0.1:{}", blog.port));
+    blog.site.write("srv/blog/new.ini", &ini);
+    let mut words = vec!["--ini", "srv/blog/new.ini"];
+    if !ini.contains("\nchdir = ") {
+        words.extend(["--chdir", "srv/blog"]);
+    }
+    let mut server = blog.site.server().only(&words).spawn();
+    if ini.contains("\ndaemonize = ") {
+        assert!(server.wait_for_exit().unwrap().success());
+        let pidfile = || blog.site.read("run/blog.pid");
+        server.eventually("the daemon runs", || !pidfile().is_empty());
+        server.adopt_daemon(pidfile().trim().parse().unwrap());
+    }
+    let address = Address::parse(&blog.localized(address), blog.site.path());
+    server.eventually(&format!("it serves: {ini}"), || {
+        address.try_connect().is_ok()
+    });
+    let mut client = Http::on(address.try_connect().unwrap());
+    client.get("/").expect(200);
+    drop(client);
+    server.stop();
+}
+
+const PORT: &str = "127.0.0.1:8000";
+
+#[test]
+fn command_lines_of_gunicorn_are_served_unchanged() {
+    if under_uwsgi() {
+        return;
+    }
+    for command in [
+        "gunicorn blog.wsgi",
+        "gunicorn --workers=2 blog.wsgi:application",
+        "gunicorn -w 4 -k gthread --threads 2 --access-logfile - blog.wsgi",
+        "/srv/blog/venv/bin/gunicorn -k gevent --timeout 5 --chdir /srv/blog blog.wsgi",
+    ] {
+        serves("gunicorn", command, PORT);
+    }
+    serves(
+        "gunicorn",
+        "gunicorn --bind unix:/run/blog.sock blog.wsgi",
+        "run/blog.sock",
+    );
+}
+
+#[test]
+fn configuration_files_of_gunicorn_are_served_unchanged() {
+    if under_uwsgi() {
+        return;
+    }
+    for settings in [
+        "accesslog = errorlog = '/run/blog.log'\naccess_log_format = '%(h)s %(s)s %(M)sms'\n",
+        "errorlog = '/run/blog.log'\naccesslog = '-'\nloglevel = 'info'\n",
+    ] {
+        let file = format!("wsgi_app = 'blog.wsgi'\nchdir = '/srv/blog'\n{settings}");
+        serves("gunicorn", &file, PORT);
+    }
+    serves(
+        "gunicorn",
+        "wsgi_app = 'blog.wsgi'\nbind = ['unix:/run/blog.sock']\numask = 0o007\n",
+        "run/blog.sock",
+    );
+}
+
+#[test]
+fn programs_of_supervisor_are_served_unchanged() {
+    if under_uwsgi() {
+        return;
+    }
+    let program = |command: &str| format!("[program:x]\ncommand={command}\ndirectory=/srv/blog\n");
+    serves("supervisor", &program("gunicorn blog.wsgi"), PORT);
+    serves(
+        "supervisor",
+        &program("uwsgi --http-socket 127.0.0.1:8000 --module blog.wsgi"),
+        PORT,
+    );
+    // programs that are no WSGI applications: they serve by themselves
+    let other = "python3 -c \"import http.server as h; h.HTTPServer(('127.0.0.1', PORT), h.SimpleHTTPRequestHandler).serve_forever()\"";
+    let port = free_port();
+    let command = other.replace("PORT", &port.to_string());
+    serves(
+        "supervisor",
+        &program(&command),
+        &format!("127.0.0.1:{port}"),
+    );
+}
+
+#[test]
+fn an_input_of_another_kind_is_refused() {
+    if under_uwsgi() {
+        return;
+    }
+    let site = Site::empty();
+    for (input, from, hint) in [
+        ("[uwsgi]\nmodule = a\n", "gunicorn", "--from uwsgi input"),
+        (
+            "[program:a]\ncommand=gunicorn a:b\n",
+            "uwsgi",
+            "--from supervisor input",
+        ),
+        ("bind = ':80'\n", "supervisor", "--from gunicorn input"),
+        (
+            "[Service]\nExecStart=gunicorn a:b\n",
+            "uwsgi",
+            "is a unit of systemd",
+        ),
+    ] {
+        site.write("input", input);
+        let output = site.command(&["migrate", "--from", from, "input"]);
+        let text = String::from_utf8(output.stderr).unwrap();
+        assert!(!output.status.success() && text.contains(hint), "{text}");
+    }
+}

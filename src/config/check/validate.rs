@@ -157,7 +157,7 @@ impl Check {
 
     fn served(&mut self, entry: &Entry, name: &str) {
         // there, %(name) is a field of the request line unless a placeholder has this name
-        if name != "log-format" {
+        if !["log-format", "access-log-format"].contains(&name) {
             self.unresolved(entry);
         }
         match self.set(name, &entry.value) {

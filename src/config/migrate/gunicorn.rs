@@ -4,33 +4,46 @@ use super::python::{self, Literal};
 use super::vassal::Vassal;
 use super::words;
 
+/// The settings of gunicorn, in order; the last one of a name wins.
+type Settings = Vec<(String, Literal)>;
+
+const SOURCE: &str = "of gunicorn; gunicorn serves HTTP, as http-socket does";
+
 /// Converts a gunicorn.conf.py.
 pub(super) fn from_file(text: &str) -> String {
-    let mut vassal = Vassal::new(
-        "from a configuration file of gunicorn; gunicorn serves HTTP, as http-socket does",
-    );
-    for (name, value) in python::assignments(text) {
-        match value {
-            Literal::Word(word) => setting(&mut vassal, &name, &word),
-            Literal::List(items) => items
-                .iter()
-                .for_each(|item| setting(&mut vassal, &name, item)),
-            Literal::Other(expression) => calculated(&mut vassal, &name, &expression),
-        }
-    }
+    let mut vassal = Vassal::new(&format!("from a configuration file {SOURCE}"));
+    emit(&mut vassal, &python::assignments(text), None);
     vassal.finish()
 }
 
 /// Converts a command line, with or without the name of the program.
 pub(super) fn from_command(text: &str) -> String {
-    let mut vassal =
-        Vassal::new("from a command line of gunicorn; gunicorn serves HTTP, as http-socket does");
-    add_command(&mut vassal, &words::split(text));
+    let mut vassal = Vassal::new(&format!("from a command line {SOURCE}"));
+    add_command(&mut vassal, text);
     vassal.finish()
 }
 
-/// Adds the options of a command line.
-pub(super) fn add_command(vassal: &mut Vassal, words: &[String]) {
+/// Adds the options of a command line, and the virtual environment of its program.
+pub(super) fn add_command(vassal: &mut Vassal, text: &str) {
+    let words = words::split(text);
+    if let Some(home) = words.first().and_then(|word| home_of(word)) {
+        vassal.option("home", home, "the virtual environment of the command");
+    }
+    emit(vassal, &settings(&words), Some(text));
+}
+
+/// The virtual environment of a program: `/srv/venv` of `/srv/venv/bin/gunicorn`.
+fn home_of(program: &str) -> Option<&str> {
+    let (home, _) = program.rsplit_once("/bin/")?;
+    (!["", "/usr", "/usr/local"].contains(&home)).then_some(home)
+}
+
+/// The settings of a command line.
+fn settings(words: &[String]) -> Settings {
+    let mut settings = Vec::new();
+    let mut add = |name: &str, value: String| {
+        settings.push((name.to_owned(), Literal::Word(value)));
+    };
     let start = words
         .iter()
         .position(|word| word.rsplit('/').next() == Some("gunicorn"))
@@ -42,19 +55,111 @@ pub(super) fn add_command(vassal: &mut Vassal, words: &[String]) {
             _ => (word.as_str(), None),
         };
         if !flag.starts_with('-') {
-            setting(vassal, "wsgi_app", flag);
+            add("wsgi_app", flag.to_owned());
             continue;
         }
         let (name, attached) = name_of_flag(flag);
         value = value.or(attached);
         if SWITCHES.contains(&name.as_str()) {
-            setting(vassal, &name, "True");
-            continue;
+            add(&name, "True".to_owned());
+        } else if let Some(value) = value.or_else(|| rest.next().cloned()) {
+            add(&name, value);
         }
-        match value.or_else(|| rest.next().cloned()) {
-            Some(value) => setting(vassal, &name, &value),
-            None => vassal.comment(&format!("{flag} has no value")),
+    }
+    settings
+}
+
+/// The last word of a setting with one of these names.
+fn last<'a>(settings: &'a Settings, names: &[&str]) -> Option<&'a str> {
+    let mut words = settings
+        .iter()
+        .rev()
+        .filter_map(|(name, value)| match value {
+            Literal::Word(word) if names.contains(&name.as_str()) => Some(word.as_str()),
+            _ => None,
+        });
+    words
+        .next()
+        .filter(|word| !word.is_empty() && *word != "None")
+}
+
+/// Adds the options of all settings. `command` is the command line, for a worker class that does not serve WSGI.
+fn emit(vassal: &mut Vassal, settings: &Settings, command: Option<&str>) {
+    let class = last(settings, &["worker_class"]).unwrap_or("sync");
+    let is_wsgi = [
+        "sync",
+        "gthread",
+        "gevent",
+        "eventlet",
+        "gevent_wsgi",
+        "gevent_pywsgi",
+    ]
+    .contains(&class);
+    if let (false, Some(command)) = (is_wsgi, command) {
+        vassal.comment(&format!(
+            "worker_class = {class} serves no WSGI application, so the command runs as it is, beside no application"
+        ));
+        return vassal.raw(&format!("attach-daemon = {}", command.replace('%', "%%")));
+    }
+    for (name, value) in settings {
+        let is_request_timeout = class == "sync" || name != "timeout";
+        match value {
+            Literal::Word(_) if !is_request_timeout => vassal.comment(&format!(
+                "timeout: with {class} it does not limit a request; harakiri does"
+            )),
+            Literal::Word(word) => setting(vassal, name, word),
+            Literal::List(items) => items.iter().for_each(|item| setting(vassal, name, item)),
+            Literal::Other(expression) => calculated(vassal, name, expression),
         }
+    }
+    if ["gevent", "eventlet"]
+        .iter()
+        .any(|green| class.starts_with(green))
+        && !vassal.has("threads")
+    {
+        vassal.option("threads", "32", "green threads become threads");
+    }
+    sockets(vassal, settings);
+    logs(vassal, settings);
+}
+
+/// Adds the default socket, and the permissions that gunicorn gives a Unix socket.
+fn sockets(vassal: &mut Vassal, settings: &Settings) {
+    if !vassal.has("http-socket") {
+        vassal.option("http-socket", "127.0.0.1:8000", "the default of bind");
+    }
+    if vassal.has("http-socket = /") || vassal.has("http-socket = .") {
+        let umask = last(settings, &["umask"]).unwrap_or("0");
+        let umask = u32::from_str_radix(umask.trim_start_matches("0o"), 8).unwrap_or(0);
+        vassal.option(
+            "chmod-socket",
+            &format!("{:o}", 0o777 & !umask),
+            "gunicorn's Unix sockets have mode 0777 less the umask; chmod-socket = 660 and chown-socket = :www-data are enough for nginx",
+        );
+    }
+}
+
+/// Adds the logs, and `daemonize`, which needs one.
+fn logs(vassal: &mut Vassal, settings: &Settings) {
+    let file = |names: &[&str]| last(settings, names).filter(|file| *file != "-");
+    let errors = file(&["errorlog", "error_logfile", "log_file"]);
+    let access = file(&["accesslog", "access_logfile"]);
+    let log = errors.or(access);
+    match (last(settings, &["daemon"]), log) {
+        (Some("True"), log) => {
+            vassal.option("daemonize", log.unwrap_or("/dev/null"), "daemon = True")
+        }
+        (_, Some(log)) => vassal.option("logto", log, "errorlog, accesslog"),
+        _ => {}
+    }
+    match access.filter(|access| Some(*access) != log) {
+        Some(access) => vassal.option("req-logger", &format!("file:{access}"), "accesslog"),
+        None if last(settings, &["accesslog", "access_logfile"]).is_none() => vassal.option(
+            "disable-logging",
+            "true",
+            "gunicorn logs no requests without accesslog",
+        ),
+        None => {}
     }
 }
 
@@ -126,18 +231,7 @@ fn setting(vassal: &mut Vassal, name: &str, value: &str) {
         "pythonpath" => value
             .rsplit(',')
             .for_each(|path| vassal.option("pythonpath", path, &from)),
-        "errorlog" | "error_logfile" | "log_file" if value != "-" => {
-            vassal.option("logto", value, &from)
-        }
-        "accesslog" | "access_logfile" if value != "-" => vassal.comment(&format!(
-            "{from}: request lines are written to the same log"
-        )),
-        "errorlog" | "error_logfile" | "log_file" | "accesslog" | "access_logfile" => {
-            vassal.comment(&format!("{from}: the log goes to standard error"))
-        }
-        "daemon" if on => {
-            vassal.comment(&format!("{from}: write daemonize = FILE, or use systemd"))
-        }
+        "errorlog" | "error_logfile" | "log_file" | "accesslog" | "access_logfile" | "daemon" => {}
         "reload" if on => vassal.option("py-autoreload", "1", &from),
         "preload" | "preload_app" => vassal.comment(&format!(
             "{from}: the application is always loaded before the workers are forked"
@@ -147,7 +241,7 @@ fn setting(vassal: &mut Vassal, name: &str, value: &str) {
         "name" | "proc_name" | "default_proc_name" => {
             vassal.option("procname-prefix-spaced", value, &from)
         }
-        "reuse_port" | "initgroups" | "daemon" | "reload" if off => {}
+        "reuse_port" | "initgroups" | "reload" if off => {}
         name => match SAME.iter().find(|(theirs, _)| *theirs == name) {
             Some((_, option)) => vassal.option(option, value, &from),
             None => vassal.comment(&format!("{from}: no corresponding option{}", advice(name))),
@@ -172,17 +266,17 @@ const SAME: &[(&str, &str)] = &[
     ("pidfile", "pidfile"),
     ("backlog", "listen"),
     ("reuse_port", "reuse-port"),
-    ("limit_request_line", "buffer-size"),
     ("certfile", "https"),
     ("keyfile", "https"),
     ("proxy_protocol", "http-enable-proxy-protocol"),
-    ("access_log_format", "log-format"),
-    ("access_logformat", "log-format"),
+    ("access_log_format", "access-log-format"),
+    ("access_logformat", "access-log-format"),
 ];
 
 fn worker_class(vassal: &mut Vassal, value: &str, from: &str) {
     match value {
-        "sync" | "gthread" => vassal.comment(&format!(
+        "sync" => {}
+        "gthread" => vassal.comment(&format!(
             "{from}: set threads for more than one request at a time in a worker"
         )),
         _ => vassal.comment(&format!(

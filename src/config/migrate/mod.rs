@@ -20,6 +20,32 @@ pub(crate) enum Origin {
     Supervisor,
 }
 
+/// The server whose configuration a text certainly is, as `--from` names it; systemd and nginx cannot be converted.
+pub(crate) fn recognized(text: &str) -> Option<&'static str> {
+    let has = |prefixes: &[&str]| {
+        let mut lines = text.lines().map(str::trim_start);
+        lines.any(|line| prefixes.iter().any(|prefix| line.starts_with(prefix)))
+    };
+    let sections: [(&str, &[&str]); 4] = [
+        ("uwsgi", &["[uwsgi"]),
+        ("supervisor", &["[program:", "[supervisord"]),
+        ("systemd", &["[Service]", "[Unit]"]),
+        ("nginx", &["server {", "upstream ", "location "]),
+    ];
+    let section = sections.iter().find(|(_, prefixes)| has(prefixes));
+    let is_python = || {
+        has(&["import ", "from ", "def "])
+            || python::assignments(text).iter().any(|(name, value)| {
+                let is_setting = ["bind", "workers", "wsgi_app", "worker_class", "accesslog"];
+                is_setting.contains(&name.as_str()) && !matches!(value, python::Literal::Other(_))
+            })
+    };
+    match section {
+        Some((name, _)) => Some(name),
+        None => (!has(&["["]) && is_python()).then_some("gunicorn"),
+    }
+}
+
 /// Converts a configuration to an ini file.
 pub(crate) fn migrate(origin: Origin, text: &str) -> String {
     match origin {

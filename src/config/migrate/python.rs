@@ -32,7 +32,20 @@ pub(super) fn assignments(text: &str) -> Vec<(String, Literal)> {
             value.push(' ');
             value.push_str(&without_comment(more));
         }
-        found.push((name.to_owned(), literal(value.trim())));
+        // one = other = value
+        let mut names = vec![name];
+        let mut value = value.trim();
+        while let Some((next, rest)) = value.split_once('=') {
+            let next = next.trim_end();
+            let is_name = next.chars().all(|c| c.is_ascii_alphanumeric() || c == '_');
+            if next.is_empty() || !is_name || rest.starts_with('=') {
+                break;
+            }
+            names.push(next);
+            value = rest.trim();
+        }
+        let value = literal(value);
+        found.extend(names.iter().map(|name| ((*name).to_owned(), value.clone())));
     }
     found
 }

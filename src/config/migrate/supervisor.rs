@@ -140,13 +140,7 @@ fn command(vassal: &mut Vassal, value: &str) {
     };
     vassal.comment(&format!("command = {value}"));
     if program("gunicorn").is_some() {
-        if let Some(home) = words
-            .first()
-            .and_then(|word| word.strip_suffix("/bin/gunicorn"))
-        {
-            vassal.option("home", home, "gunicorn's virtual environment");
-        }
-        return gunicorn::add_command(vassal, &words);
+        return gunicorn::add_command(vassal, value);
     }
     let Some(at) = program("uwsgi").or_else(|| program("ruwsgi")) else {
         return vassal.option(

@@ -45,6 +45,11 @@ impl Vassal {
         self.text.push_str(&format!("# {}\n", one_line(text)));
     }
 
+    /// Whether the file has a line that begins with this text.
+    pub(super) fn has(&self, text: &str) -> bool {
+        self.text.lines().any(|line| line.starts_with(text))
+    }
+
     /// The text of the file.
     pub(super) fn finish(self) -> String {
         self.text
