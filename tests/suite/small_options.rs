@@ -553,10 +553,21 @@ fn an_exception_can_replace_its_worker() {
     let site = Site::of(
         "import os\ndef application(e, s):\n if e['PATH_INFO'] == '/value': raise ValueError('no')\n if e['PATH_INFO'] == '/key': raise KeyError('k')\n s('200 OK', [])\n return [str(os.getpid()).encode()]\n",
     );
-    let mut server = site
-        .server()
-        .set("reload-on-exception-type", "KeyError")
-        .start();
+    let by_value = [("reload-on-exception-value", "'k'")];
+    for option in by_value.into_iter().chain(by_class()) {
+        replaces_its_worker(&site, option);
+    }
+}
+
+fn by_class() -> Option<(&'static str, &'static str)> {
+    let is_original = differs(
+        "reload-on-exception-type and -repr match the class and the repr() of an exception; in uWSGI they never match with Python 3.",
+    );
+    (!is_original).then_some(("reload-on-exception-type", "KeyError"))
+}
+
+fn replaces_its_worker(site: &Site, (option, exception): (&str, &str)) {
+    let mut server = site.server().set(option, exception).start();
     let pid = server.get("/").expect(200).text();
     server.get("/value");
     server.expect_log("ValueError: no");
