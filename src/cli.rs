@@ -58,6 +58,7 @@ fn base_command() -> Command {
        ruwsgi check [--strict] [--json] --emperor DIR
        ruwsgi show-config [--origin] [OPTIONS] [FILE.ini]
        ruwsgi migrate [--from gunicorn|supervisor] FILE|COMMAND
+       ruwsgi migrate nginx FILE
        ruwsgi VERB --help",
         )
         .disable_help_flag(true)
@@ -85,11 +86,12 @@ fn base_command() -> Command {
         )
         .subcommand(
             Command::new("migrate")
-                .about("Convert a configuration of uWSGI, gunicorn or supervisor to an ini file, on standard output.")
+                .about("Convert a configuration of uWSGI, gunicorn or supervisor to an ini file, on standard output; migrate nginx FILE prints the server block of nginx for it.")
                 .arg(Arg::new("from").long("from").value_name("SERVER").help("The format of the input: uwsgi (the default), gunicorn or supervisor."))
                 .arg(Arg::new("words").value_name("FILE|COMMAND").required(true).num_args(1..).trailing_var_arg(true).allow_hyphen_values(true)),
         )
         .subcommands(vassals::commands())
+        .subcommand(Command::new("absent-page").hide(true))
         .subcommand(Command::new("options-page").hide(true))
         .subcommand(Command::new("defaults-page").hide(true))
 }
@@ -234,6 +236,7 @@ fn run_verb(invocation: &Invocation) -> ExitCode {
             migrate::run(invocation, from.map(String::as_str), &words)
         }
         Some((verb, arguments)) if vassals::is_verb(verb) => vassals::run(verb, arguments),
+        Some(("absent-page", _)) => say(&config::docs::absent_page()),
         Some(("options-page", _)) => say(&config::docs::page()),
         Some(("defaults-page", _)) => say(&config::compat::page()),
         _ => print_error("there is no such command"),

@@ -116,6 +116,20 @@ fn docs_options_md_is_generated_from_the_table() {
 }
 
 #[test]
+fn docs_absent_md_is_generated_from_the_table() {
+    let output = output(&[], &["absent-page"]);
+    let path = Path::new(env!("CARGO_MANIFEST_DIR")).join("docs/absent.md");
+    let page = text(&output.stdout);
+    if std::env::var_os("UPDATE_DOCS").is_some() {
+        fs::write(&path, &page).unwrap();
+    }
+    assert!(
+        page == fs::read_to_string(path).unwrap_or_default(),
+        "regenerate it: ruwsgi absent-page > docs/absent.md"
+    );
+}
+
+#[test]
 fn docs_differences_defaults_md_is_generated_from_the_table() {
     let output = output(&[], &["defaults-page"]);
     let path = Path::new(env!("CARGO_MANIFEST_DIR")).join("docs/differences-defaults.md");

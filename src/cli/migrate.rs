@@ -2,15 +2,21 @@
 
 use std::process::ExitCode;
 
-use crate::config::Invocation;
+use crate::config::migrate::nginx::server_block;
 use crate::config::migrate::{Origin, migrate, recognized};
+use crate::config::{self, Invocation};
 
 use crate::sys::path_error;
 
-use super::output::{print_error, say};
+use super::output::{print_error, print_errors, say};
 
 /// Prints the ini file for a configuration; that of gunicorn is a file or a command line.
 pub(super) fn run(invocation: &Invocation, from: Option<&str>, words: &[String]) -> ExitCode {
+    if let ([verb, file], None) = (words, from)
+        && verb == "nginx"
+    {
+        return print_server_block(invocation, file);
+    }
     let joined = words.join(" ");
     let file = invocation.cwd.join(&joined);
     let origin = match (from, file.is_file()) {
@@ -41,6 +47,21 @@ pub(super) fn run(invocation: &Invocation, from: Option<&str>, words: &[String])
             let reason = path_error::reason(&file, &error);
             print_error(&format!("{joined} cannot be read: {reason}"))
         }
+    }
+}
+
+/// Prints nginx's server block for a configuration file.
+fn print_server_block(invocation: &Invocation, file: &str) -> ExitCode {
+    let argv = ["ruwsgi", "--include", file].map(str::to_owned).to_vec();
+    let cwd = invocation.cwd.clone();
+    let invocation = Invocation::new(argv, invocation.env.clone(), cwd);
+    let config = match config::load(&invocation) {
+        Ok(config) => config,
+        Err(report) => return print_errors(&report.findings),
+    };
+    match server_block(&config, &invocation.cwd) {
+        Ok(text) => say(&text),
+        Err(sentence) => print_error(&format!("{file}: {sentence}")),
     }
 }
 

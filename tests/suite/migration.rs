@@ -274,3 +274,43 @@ fn an_input_of_another_kind_is_refused() {
         assert!(!output.status.success() && text.contains(hint), "{text}");
     }
 }
+
+#[test]
+fn nginx_accepts_the_printed_server_blocks() {
+    if under_uwsgi() {
+        return;
+    }
+    let site = Site::empty();
+    site.write(
+        "uwsgi_params",
+        "uwsgi_param REQUEST_METHOD $request_method;\n",
+    );
+    for (line, pass) in [
+        ("socket = app.sock\nharakiri = 120", "uwsgi_pass unix:/"),
+        ("socket = :8001", "uwsgi_pass 127.0.0.1:8001;"),
+        (
+            "http-socket = 127.0.0.1:8000",
+            "proxy_pass http://127.0.0.1:8000;",
+        ),
+        ("http-socket = app.sock", "proxy_pass http://unix:/"),
+    ] {
+        site.write("site.ini", &format!("[uwsgi]\nmodule = a\n{line}\n"));
+        let output = site.command(&["migrate", "nginx", "site.ini"]);
+        let block = String::from_utf8(output.stdout).unwrap();
+        assert!(block.contains(pass), "{block}");
+        let at = site.at("");
+        site.write(
+            "nginx.conf",
+            &format!("pid {at}nginx.pid;\nevents {{}}\nhttp {{\n{block}}}\n"),
+        );
+        let nginx = std::process::Command::new("/usr/sbin/nginx")
+            .args(["-t", "-p", &at, "-e", "error.log", "-c", "nginx.conf"])
+            .output()
+            .unwrap();
+        let text = String::from_utf8(nginx.stderr).unwrap();
+        assert!(nginx.status.success(), "{text}\n{block}");
+    }
+    site.write("site.ini", "[uwsgi]\nmodule = a\nsocket = @name\n");
+    let output = site.command(&["migrate", "nginx", "site.ini"]);
+    assert!(!output.status.success());
+}

@@ -2,6 +2,7 @@
 
 mod gunicorn;
 mod ini;
+pub(crate) mod nginx;
 mod python;
 mod supervisor;
 mod vassal;

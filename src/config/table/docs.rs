@@ -94,6 +94,39 @@ pub(crate) fn page() -> String {
     page
 }
 
+/// The content of docs/absent.md: the options that are not supported, grouped by the way out.
+pub(crate) fn absent_page() -> String {
+    let mut groups: Vec<(&str, Vec<&str>)> = Vec::new();
+    for row in ABSENT {
+        let State::Absent(instead) = row.state else {
+            continue;
+        };
+        match groups.iter_mut().find(|(known, _)| *known == instead) {
+            Some((_, names)) => names.extend(row.names),
+            None => groups.push((instead, row.names.to_vec())),
+        }
+    }
+    let mut page = String::from(ABSENT_PAGE_PREFACE);
+    for (instead, mut names) in groups {
+        names.sort_unstable();
+        let mut chars = instead.chars();
+        let first = chars.next().map(|c| c.to_uppercase().to_string());
+        let heading = format!("{}{}", first.unwrap_or_default(), chars.as_str());
+        let names: Vec<String> = names.iter().map(|name| format!("`{name}`")).collect();
+        page.push_str(&format!("\n## {heading}\n\n{}\n", names.join(", ")));
+    }
+    page
+}
+
+const ABSENT_PAGE_PREFACE: &str = "# What is not here
+
+<!-- Written by `ruwsgi absent-page` from the table in src/config/table/absent.rs; do not edit. -->
+
+Options of uWSGI that ruwsgi does not support. Each heading is the way out; search this page for the name of an option. An
+instance with one of these options does not start, and the error names the same way out. Options that are accepted without
+effect are listed in [options.md](options.md).
+";
+
 const PREFACE: &str = "# Options
 
 <!-- Written by `ruwsgi options-page` from the table in src/config/table/options.rs; do not edit. -->
