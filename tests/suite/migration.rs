@@ -150,6 +150,12 @@ fn serves(from: &str, input: &str, address: &str) {
     let blog = Blog::new();
     let log = blog.site.at("run/blog.log");
     let input = blog.localized(input).replace("/run/blog.log", &log);
+    let input = input.replace("/run/blog.pid", &blog.site.at("run/blog.pid"));
+    std::fs::create_dir(blog.site.file("srv/blog/tools")).unwrap();
+    blog.site.write_executable(
+        "srv/blog/tools/gunicorn",
+        "#!/bin/sh\nexec python3 -m http.server --bind 127.0.0.1 ${2#*:}\n",
+    );
     let what = match from {
         "gunicorn" if !input.contains('\n') => input,
         _ => {
@@ -220,6 +226,11 @@ fn configuration_files_of_gunicorn_are_served_unchanged() {
     }
     serves(
         "gunicorn",
+        "wsgi_app = 'blog.wsgi'\nchdir = '/srv/blog'\ndaemon = True\npidfile = '/run/blog.pid'\n",
+        PORT,
+    );
+    serves(
+        "gunicorn",
         "wsgi_app = 'blog.wsgi'\nbind = ['unix:/run/blog.sock']\numask = 0o007\n",
         "run/blog.sock",
     );
@@ -235,6 +246,12 @@ fn programs_of_supervisor_are_served_unchanged() {
     serves(
         "supervisor",
         &program("uwsgi --http-socket 127.0.0.1:8000 --module blog.wsgi"),
+        PORT,
+    );
+    // the stand-in of a gunicorn with uvicorn's worker
+    serves(
+        "supervisor",
+        &program("/srv/blog/tools/gunicorn -b 127.0.0.1:8000 -k uvicorn.workers.UvicornWorker a:b"),
         PORT,
     );
     // programs that are no WSGI applications: they serve by themselves
