@@ -55,10 +55,10 @@ pub(crate) static IGNORED: &[Row] = &[
         "subscription-tolerance", "subscription-algo", "subscription-notify-socket", "notify-socket",
         "subscriptions-sign-check", "subscriptions-sign-check-tolerance", "subscriptions-sign-skip-uid",
         "subscriptions-credentials-check", "weight", "auto-weight", "multicast", "multicast-ttl", "multicast-loop", "udp",
-    ], Value, "no router is told of this instance: name its socket in a server line of the upstream block of nginx"),
+    ], Value, "ruwsgi registers with no router: name the socket in a server line of the upstream block of nginx"),
     Row::ignored(&[
         "subscription-dotsplit", "subscriptions-use-credentials", "unsubscribe-on-graceful-reload", "start-unsubscribed",
-    ], Nothing, "no router is told of this instance: name its socket in a server line of the upstream block of nginx"),
+    ], Nothing, "ruwsgi registers with no router: name the socket in a server line of the upstream block of nginx"),
     Row::ignored(&["snmp"], Maybe,
         "ruwsgi has no SNMP agent; ruwsgi status prints the figures"),
     Row::ignored(&["snmp-community"], Value,
