@@ -87,7 +87,6 @@ impl Emperor {
         let count = self.vassals.iter().count() as u64;
         tracing::info!("the emperor has started with {}", counted(count, "vassal"));
         self.notify.ready("starting the vassals");
-        memory::release_code();
         loop {
             self.handle_deadlines(&mut deadlines, now);
             if let Some(exit) = deadlines.exit
@@ -367,6 +366,9 @@ impl Emperor {
             self.notify.ready(&status);
         } else if status != self.status {
             self.notify.status(&status);
+            if starting == 0 && !stopping {
+                memory::release_code();
+            }
         }
         self.status = status;
     }

@@ -46,33 +46,36 @@ pub fn proportional_kib(pid: i32) -> Option<u64> {
     line.split_whitespace().next()?.parse().ok()
 }
 
-/// Takes the pages of this program's code out of the resident set, so that code which runs only at start (the command line,
-/// the configuration) does not stay in it. The kernel maps a page again when it is executed. See madvise(2),
+/// Takes the pages of this program's code and constants out of the resident set, so that what is used only at start (the
+/// command line, the configuration) does not stay in it. The kernel maps a page again when it is used. See madvise(2),
 /// `MADV_DONTNEED`. Without /proc nothing happens.
 pub fn release_code() {
     let Ok(program) = fs::read_link("/proc/self/exe") else {
         return;
     };
     let maps = fs::read_to_string("/proc/self/maps").unwrap_or_default();
-    for (start, len) in code_of(&maps, &program.to_string_lossy()) {
-        // SAFETY: the range is a private read-only mapping of a file: its pages equal the file's, and are read from it again
+    for (start, len) in unchanged_parts(&maps, &program.to_string_lossy()) {
+        // SAFETY: the range is a private mapping of a file that this process has not changed: its pages equal the file's,
+        // and are read from it again
         let _ = unsafe { madvise(start, len, MmapAdvise::MADV_DONTNEED) };
     }
 }
 
-/// The address ranges of the executable, unwritable mappings of a file in the text of /proc/PID/maps (proc_pid_maps(5)).
-fn code_of<'a>(
+/// The address ranges of the mappings of a program in the text of /proc/PID/maps (proc_pid_maps(5)) that are never written:
+/// the code, and the constants at the start of the file. The dynamic linker writes to the read-only data behind the code.
+fn unchanged_parts<'a>(
     maps: &'a str,
-    file: &'a str,
+    program: &'a str,
 ) -> impl Iterator<Item = (NonNull<c_void>, usize)> + 'a {
-    let lines = maps.lines().filter(move |line| line.ends_with(file));
+    let lines = maps.lines().filter(move |line| line.ends_with(program));
     lines.filter_map(|line| {
         let (range, rest) = line.split_once(' ')?;
         let (start, end) = range.split_once('-')?;
         let start = usize::from_str_radix(start, 16).ok()?;
         let end = usize::from_str_radix(end, 16).ok()?;
         let address = NonNull::new(std::ptr::with_exposed_provenance_mut(start))?;
-        rest.starts_with("r-xp ").then_some((address, end - start))
+        let unchanged = rest.starts_with("r-xp ") || rest.starts_with("r--p 00000000 ");
+        unchanged.then_some((address, end - start))
     })
 }
 
@@ -82,13 +85,14 @@ mod tests {
     use super::*;
 
     #[test]
-    fn code_is_an_executable_mapping_of_the_program() {
-        let maps = "1000-3000 r--p 0 08:01 7   /bin/a b\n3000-7000 r-xp 2000 08:01 7   /bin/a b\n\
-                    7000-8000 rw-p 0 08:01 7   /bin/a b\n9000-a000 r-xp 0 08:01 8   /lib/c\n";
-        let found: Vec<_> = code_of(maps, "/bin/a b")
+    fn code_and_constants_are_unchanged_parts_of_the_program() {
+        let maps = "1000-3000 r--p 00000000 08:01 7   /bin/a b\n3000-7000 r-xp 00002000 08:01 7   /bin/a b\n\
+                    7000-8000 r--p 00006000 08:01 7   /bin/a b\n8000-9000 rw-p 00007000 08:01 7   /bin/a b\n\
+                    9000-a000 r-xp 00000000 08:01 8   /lib/c\n";
+        let found: Vec<_> = unchanged_parts(maps, "/bin/a b")
             .map(|(start, len)| (start.as_ptr().addr(), len))
             .collect();
-        assert_eq!(found, [(0x3000, 0x4000)]);
+        assert_eq!(found, [(0x1000, 0x2000), (0x3000, 0x4000)]);
         release_code(); // and the code still runs
     }
 
