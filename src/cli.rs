@@ -1,4 +1,4 @@
-//! The command line: verbs, help, and otherwise the start of a server.
+//! The command line: runs a verb, prints the help, or starts a server.
 
 use std::path::Path;
 use std::process::ExitCode;
@@ -30,13 +30,13 @@ pub fn main() -> ExitCode {
     }
 }
 
-/// The verbs. The flags of a server are read by the table of options, because their order relative to ini files matters
-/// and clap does not keep it; clap describes them in the help.
+/// The command line for clap: the verbs, and the flags of a server for the help only. The option table reads the flags
+/// of a server, because their order relative to ini files matters and clap does not keep the order.
 fn command() -> Command {
     with_help(base_command())
 }
 
-/// Adds `-h` and `--help` to each verb. The top level has none: its help describes the options too.
+/// Adds `-h` and `--help` to each verb. The top level has its own help, which also describes the options.
 fn with_help(command: Command) -> Command {
     command.mut_subcommands(|verb| {
         verb.arg(
@@ -135,7 +135,7 @@ fn verb(invocation: &Invocation) -> Option<ExitCode> {
     None
 }
 
-/// `ruwsgi help`, and `ruwsgi help VERB`.
+/// Handles `ruwsgi help` and `ruwsgi help VERB`.
 fn help_of(invocation: &Invocation) -> Option<ExitCode> {
     let mut invocation = invocation.clone();
     invocation.argv.remove(1);
@@ -144,7 +144,7 @@ fn help_of(invocation: &Invocation) -> Option<ExitCode> {
     verb(&invocation)
 }
 
-/// The verb that is meant by a word that is neither a verb nor a file.
+/// The verb most similar to `word`; `None` if `word` is a file, or not similar to a verb.
 fn misspelled_verb(word: &str, cwd: &Path) -> Option<&'static str> {
     const VERBS: [&str; 3] = ["check", "show-config", "migrate"];
     let is_file = config::reads(word) || cwd.join(word).exists();
@@ -152,7 +152,8 @@ fn misspelled_verb(word: &str, cwd: &Path) -> Option<&'static str> {
     config::nearest(word, verbs).filter(|_| !is_file)
 }
 
-/// The error of a misspelled flag that the verb has taken for the first of its words.
+/// Reports a misspelled flag that clap has taken for the first word of `words`; `None` if the first word is not similar
+/// to `flag`.
 fn misplaced_flag(verb: &str, flag: &str, words: &[String]) -> Option<ExitCode> {
     let given = words.first()?.split('=').next()?;
     let meant = config::nearest(given, std::iter::once(flag))?;
@@ -163,7 +164,7 @@ fn misplaced_flag(verb: &str, flag: &str, words: &[String]) -> Option<ExitCode> 
     })
 }
 
-/// The text of an error of clap, with the flag that is meant by a misspelled one.
+/// The text of an error of clap. For a misspelled flag it suggests the similar flag.
 fn usage_error(error: &clap::Error, argv: &[String]) -> String {
     let text = error.to_string();
     let text = text.trim_end().trim_start_matches("error: ");

@@ -1,8 +1,8 @@
-//! Exit statuses; those of uWSGI where it has one.
+//! Exit statuses. Where uWSGI has a status, it is the same.
 
 /// Success, or an orderly stop.
 pub const OK: i32 = 0;
-/// The start failed because of the configuration or the environment.
+/// The process could not start because of the configuration or the environment.
 pub const FAILED: i32 = 1;
 /// The application could not be loaded (uWSGI's `need-app` status).
 pub const NO_APP: i32 = 22;

@@ -1,6 +1,6 @@
-//! Entry points of the fuzz targets in `fuzz/`: one function per reader of foreign bytes. Each panics when the reader
-//! breaks a property: whole and split input give the same result, nothing beyond the input is consumed, and what is
-//! read is not larger than the input.
+//! Entry points of the fuzz targets in `fuzz/`: one function for each parser of untrusted bytes. Each function panics
+//! if the parser violates a property: whole and split input give the same result, the parser consumes nothing beyond
+//! the input, and the result is not larger than the input.
 //!
 //! `tests/fuzz.rs` calls the same functions with generated input.
 
@@ -9,20 +9,21 @@ use crate::protocol::body::ChunkDecoder;
 use crate::protocol::http::{self, Limits, Parsed, Scan};
 use crate::protocol::{response, uwsgi};
 
-/// Bytes before the input proper: where it is split (16 bits, little endian), and a limit.
+/// Number of bytes before the input itself: the offset at which the input is split (16 bits, little endian), and a
+/// limit.
 pub const PREFIX: usize = 3;
 
-/// The length of the first part, a limit, and the input.
+/// Splits `data` into the length of the first part, a limit, and the input; `None` if `data` is too short.
 fn split(data: &[u8]) -> Option<(usize, u8, &[u8])> {
     let (&[low, high, limit], input) = data.split_first_chunk::<PREFIX>()?;
     let first = usize::from(u16::from_le_bytes([low, high]));
     Some((first.min(input.len()), limit, input))
 }
 
-/// Reads a uwsgi packet: its head, its variables, and the length of its body.
+/// Parses a uwsgi packet: its head, its variables, and the length of its body.
 ///
 /// # Panics
-/// If a property does not hold.
+/// Panics if a property does not hold.
 pub fn uwsgi_packet(data: &[u8]) {
     let Some((first, _, input)) = split(data) else {
         return;
@@ -43,12 +44,12 @@ pub fn uwsgi_packet(data: &[u8]) {
     let rest = &input[uwsgi::HEADER..];
     let block = &rest[..head.size.min(rest.len())];
     let pairs = variables(block);
-    // of a block that has arrived in part the complete variables are the same
+    // an incomplete block has the same complete variables
     let part = variables(&block[..first.min(block.len())]);
     assert!(pairs.starts_with(&part), "{part:?} of {pairs:?}");
 }
 
-/// The variables of a block up to its end or its first error.
+/// The variables of a block, up to its end or its first error.
 fn variables(block: &[u8]) -> Vec<(&[u8], &[u8])> {
     let mut pairs = Vec::new();
     let mut consumed = 0;
@@ -73,10 +74,10 @@ fn variables(block: &[u8]) -> Vec<(&[u8], &[u8])> {
     pairs
 }
 
-/// Reads the head of an HTTP request, at once and in two parts.
+/// Parses the head of an HTTP request, once as a whole and once in two parts.
 ///
 /// # Panics
-/// If a property does not hold.
+/// Panics if a property does not hold.
 pub fn http_head(data: &[u8]) {
     let Some((first, limit, input)) = split(data) else {
         return;
@@ -99,7 +100,7 @@ pub fn http_head(data: &[u8]) {
     };
     match (&whole, &parts) {
         (Ok(Parsed::Complete(one)), Ok(Parsed::Complete(other))) => {
-            // the part may end behind the head
+            // the first part may contain the whole head and more
             assert_eq!(format!("{one:?}"), format!("{other:?}"));
             check_request(one, input, &limits);
         }
@@ -127,10 +128,10 @@ fn check_request(request: &http::Request<'_>, input: &[u8], limits: &Limits) {
     }
 }
 
-/// Decodes a chunked body, at once and in two parts.
+/// Decodes a chunked body, once as a whole and once in two parts.
 ///
 /// # Panics
-/// If a property does not hold.
+/// Panics if a property does not hold.
 pub fn chunked_body(data: &[u8]) {
     let Some((first, _, input)) = split(data) else {
         return;
@@ -140,7 +141,8 @@ pub fn chunked_body(data: &[u8]) {
     assert_eq!(decode(&[one, other]), whole);
 }
 
-/// The body, the bytes consumed, and whether the body is complete or how it is malformed.
+/// Decodes a body that arrives in `parts`. Returns the body, the number of consumed bytes, and whether the body is
+/// complete or the reason why it is malformed.
 fn decode(parts: &[&[u8]]) -> (Vec<u8>, usize, Result<bool, http::Refusal>) {
     let mut decoder = ChunkDecoder::new();
     let mut body = Vec::new();
@@ -152,7 +154,7 @@ fn decode(parts: &[&[u8]]) -> (Vec<u8>, usize, Result<bool, http::Refusal>) {
         };
         let progress = match decoder.decode(part, &mut sink) {
             Ok(progress) => progress,
-            // the end of a malformed body is unknown
+            // where a malformed body ends is unknown, so no byte counts as consumed
             Err(refusal) => return (body, 0, Err(refusal)),
         };
         assert!(progress.consumed <= part.len());
@@ -167,10 +169,11 @@ fn decode(parts: &[&[u8]]) -> (Vec<u8>, usize, Result<bool, http::Refusal>) {
     (body, consumed, Ok(false))
 }
 
-/// Reads the lines of an ini file. Directives and values are not evaluated, because they can read files and run commands.
+/// Splits an ini file into lines, once as a whole and once in two parts. Directives and values are not evaluated,
+/// because they can read files and run commands.
 ///
 /// # Panics
-/// If a property does not hold.
+/// Panics if a property does not hold.
 pub fn ini(data: &[u8]) {
     let Some((first, _, input)) = split(data) else {
         return;
@@ -179,7 +182,7 @@ pub fn ini(data: &[u8]) {
     let feed = input[..first].iter().rposition(|&byte| byte == b'\n');
     if let Some(feed) = feed {
         let (head, tail) = (&input[..feed], &input[feed + 1..]);
-        // a byte-order mark counts at the start of the file only
+        // a byte-order mark is recognized only at the start of the file
         if !tail.starts_with("\u{feff}".as_bytes()) {
             let mut parts = self::lines(head);
             parts.extend(self::lines(tail));

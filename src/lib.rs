@@ -1,6 +1,6 @@
 //! ruwsgi: an application server for Python that speaks uWSGI's configuration and protocol.
 //!
-//! The map of the crate; docs/architecture.md says how the parts belong together.
+//! These modules are the parts of the crate; docs/architecture.md describes how they work together.
 
 pub mod cli;
 mod config;

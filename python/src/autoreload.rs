@@ -1,4 +1,4 @@
-//! `py-autoreload`: sends the master the files of the loaded modules, which it watches.
+//! `py-autoreload`: sends the files of the loaded modules to the master, which watches these files.
 
 use std::collections::HashSet;
 use std::sync::Arc;
@@ -10,10 +10,11 @@ use ruwsgi::ipc::{AppSpec, Watching};
 
 use crate::worker::Worker;
 
-/// Files per message, far below the maximum size of a packet.
+/// Maximum number of files per message. Such a message is far below the maximum size of a packet.
 const FILES_PER_MESSAGE: usize = 64;
 
-/// The files of the loaded modules that are neither known nor ignored, split into messages. They become known.
+/// Returns the files that are not in `known`, split into messages, and adds them to `known`. The files are those of the
+/// loaded modules, except ignored modules, and the configured Python files.
 pub fn files(py: Python<'_>, spec: &AppSpec, known: &mut HashSet<String>) -> Vec<Vec<String>> {
     let Some(watching) = &spec.watching else {
         return Vec::new();
@@ -33,7 +34,7 @@ pub fn files(py: Python<'_>, spec: &AppSpec, known: &mut HashSet<String>) -> Vec
 
 fn loaded(py: Python<'_>, watching: &Watching) -> PyResult<Vec<String>> {
     let modules = py.import("sys")?.getattr("modules")?;
-    // a copy, since another thread may be importing
+    // copies the dictionary, because another thread may import modules meanwhile
     let modules = modules.cast::<PyDict>()?.copy()?;
     let mut files = Vec::new();
     for (name, module) in &modules {
@@ -49,7 +50,8 @@ fn loaded(py: Python<'_>, watching: &Watching) -> PyResult<Vec<String>> {
     Ok(files)
 }
 
-/// Starts the thread of a worker that sends the files of modules loaded later, at the interval of `py-autoreload`.
+/// Starts a thread in the worker that sends the files of modules loaded later, at the interval of `py-autoreload`. Does
+/// nothing without `py-autoreload`.
 pub fn start(worker: &Arc<Worker>) {
     let Some(watching) = &worker.spec.watching else {
         return;

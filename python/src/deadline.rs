@@ -1,12 +1,13 @@
-//! The end of a request that has run for longer than `harakiri` allows, when the master has found that.
+//! Interrupts a request that has run for longer than `harakiri` allows. The master detects such a request and sends the
+//! worker a message.
 //!
 //! 1. The I/O thread, which needs no interpreter, answers the client with 504.
-//! 2. The request's thread gets the exception `uwsgi.Harakiri`. The main thread gets it from a signal handler in Python,
-//!    which also ends a sleep, a wait for a peer or a regular expression. Other threads get it from
+//! 2. The request's thread gets the exception `uwsgi.Harakiri`. The main thread gets it from a signal handler in
+//!    Python, which also ends a sleep, a wait for a peer or a regular expression. Other threads get it from
 //!    `PyThreadState_SetAsyncExc`, which takes effect at their next step in Python.
 //! 3. The stacks of all threads go to the log.
 //!
-//! The master kills a worker whose request does not end by that.
+//! If the request still does not end, the master kills the worker.
 
 use std::sync::atomic::{AtomicBool, AtomicU64, Ordering::SeqCst};
 use std::sync::{Arc, mpsc};
@@ -30,17 +31,19 @@ static HARAKIRI: PyOnceLock<Py<PyType>> = PyOnceLock::new();
 static INSTALLED: AtomicBool = AtomicBool::new(false);
 /// Whether a request has expired since the handler of `harakiri-graceful-signal` was called last.
 static GRACEFUL_DUE: AtomicBool = AtomicBool::new(false);
-/// Whether that handler runs.
+/// Whether the handler of `harakiri-graceful-signal` is running.
 static IN_HANDLER: AtomicBool = AtomicBool::new(false);
-/// When the stacks were written last, microseconds of the monotonic clock.
+/// Time of the last stack dump, microseconds of the monotonic clock.
 static LAST_STACKS: AtomicU64 = AtomicU64::new(0);
 
-/// Timeout for the interpreter; then the stacks are written without it.
+/// Maximum time to wait for the interpreter. After this time `faulthandler` writes the stacks, which needs no
+/// interpreter.
 const INTERPRETER_TIMEOUT: Duration = Duration::from_millis(400);
 /// Minimum interval between two stack dumps, microseconds.
 const STACKS_INTERVAL: u64 = 1_000_000;
 
-/// Formats the stacks of all threads but its own.
+/// Python function that formats the stacks of all threads except the calling thread, whose identifier is `own`. It
+/// marks the thread `marked`, whose request has expired.
 const FORMAT_STACKS: &str = r#"
 def stacks(marked, own):
     import sys, threading, traceback
@@ -54,12 +57,12 @@ def stacks(marked, own):
     return "".join(text)
 "#;
 
-/// The signal that makes the main thread raise the exception.
+/// The signal whose handler raises `uwsgi.Harakiri` in the main thread.
 fn raise_signal() -> i32 {
     thread::first_realtime_signal() + 5
 }
 
-/// The signal that makes faulthandler write all stacks.
+/// The signal on which `faulthandler` writes the stacks of all threads.
 fn dump_signal() -> i32 {
     thread::first_realtime_signal() + 6
 }
@@ -67,16 +70,16 @@ fn dump_signal() -> i32 {
 /// A request that has expired.
 #[derive(Clone, Copy)]
 struct Expired {
-    /// Number of its thread.
+    /// Number of the request's serving thread.
     core: u32,
-    /// When it began.
+    /// Start of the request: `busy_since` of the thread's row on the scoreboard.
     begun: u64,
 }
 
-/// Adds the exception to the module `uwsgi`.
+/// Adds the exception `uwsgi.Harakiri` to the module `uwsgi`.
 ///
 /// # Errors
-/// Those of the interpreter.
+/// Returns the Python exception of a failed call into the interpreter.
 pub fn add_exception(py: Python<'_>, uwsgi: &Bound<'_, PyModule>) -> PyResult<()> {
     uwsgi.add("Harakiri", exception(py)?.clone_ref(py))
 }
@@ -101,10 +104,11 @@ pub fn is_harakiri(py: Python<'_>, error: &PyErr) -> bool {
         .is_some_and(|class| error.is_instance(py, class.bind(py)))
 }
 
-/// Installs the signal handlers; on the worker's main thread.
+/// Installs the signal handlers of this file, if `harakiri` is set. Call it on the worker's main thread, because
+/// `signal.signal` works only there.
 ///
 /// # Errors
-/// Those of the interpreter.
+/// Returns the Python exception of a failed call into the interpreter.
 pub fn prepare(py: Python<'_>, worker: &Arc<Worker>) -> PyResult<()> {
     if !worker.spec.serving.harakiri {
         return Ok(());
@@ -114,7 +118,8 @@ pub fn prepare(py: Python<'_>, worker: &Arc<Worker>) -> PyResult<()> {
     let handler = PyCFunction::new_closure(py, None, None, move |args, _| -> PyResult<()> {
         let py = args.py();
         if IN_HANDLER.load(SeqCst) {
-            // the call below raises the exception when the handler has returned
+            // the handler of `harakiri-graceful-signal` is running; the outer call raises the exception after that
+            // handler
             return Ok(());
         }
         if let Some(number) = worker.spec.worker.harakiri_graceful_signal
@@ -133,11 +138,12 @@ pub fn prepare(py: Python<'_>, worker: &Arc<Worker>) -> PyResult<()> {
     Ok(())
 }
 
-/// Calls the application's handler of a signal (`harakiri-graceful-signal`) on the main thread. `args` are the number of the
-/// signal that has interrupted the thread, and the thread's frame.
+/// Calls the application's handler of the signal `number` (`harakiri-graceful-signal`) on the main thread. `args` are
+/// the arguments of the running signal handler: the number of the signal that has interrupted the thread, and the
+/// thread's frame.
 fn call_handler(py: Python<'_>, number: u32, args: &Bound<'_, PyTuple>) -> PyResult<()> {
     let handler = py.import("signal")?.call_method1("getsignal", (number,))?;
-    // SIG_DFL and SIG_IGN are numbers
+    // without a handler of the application, `getsignal` returns SIG_DFL or SIG_IGN, which are numbers
     if !handler.is_callable() {
         return Ok(());
     }
@@ -147,7 +153,7 @@ fn call_handler(py: Python<'_>, number: u32, args: &Bound<'_, PyTuple>) -> PyRes
     called.map(drop)
 }
 
-/// In a child that the application has forked: restores the signals of [`prepare`].
+/// Removes the signal handlers that [`prepare`] has installed. Runs in a child that the application has forked.
 pub fn forget(py: Python<'_>) {
     if !INSTALLED.swap(false, SeqCst) {
         return;
@@ -169,8 +175,9 @@ fn error(py: Python<'_>) -> PyErr {
     }
 }
 
-/// Answers the client of the request that thread `core` began at `begun`, and interrupts the application. Called by the
-/// I/O thread.
+/// Answers the client of the request that thread `core` began at `begun` with 504, and starts a thread that interrupts
+/// the application. There is no 504 if another thread has locked the response. Does nothing if the request has ended.
+/// Called by the I/O thread.
 pub fn expire(worker: &Arc<Worker>, core: u32, begun: u64) {
     let (Some(state), Some(deadline), Some(row)) = (
         worker.engine.threads.get(core as usize),
@@ -199,7 +206,8 @@ pub fn expire(worker: &Arc<Worker>, core: u32, begun: u64) {
     }
 }
 
-/// Raises the exception in the request's thread and writes the stacks; without the interpreter, if that cannot be had.
+/// Raises `uwsgi.Harakiri` in the request's thread and logs the stacks. If the interpreter is not available within
+/// `INTERPRETER_TIMEOUT`, `faulthandler` writes the stacks.
 fn interrupt(worker: &Arc<Worker>, request: Expired) {
     let writes_stacks = is_time_for_stacks();
     let (sender, stacks) = mpsc::channel();
@@ -208,7 +216,7 @@ fn interrupt(worker: &Arc<Worker>, request: Expired) {
         Python::try_attach(|py| {
             let text = writes_stacks.then(|| format_stacks(py, &attached, request.core));
             raise(py, &attached, request);
-            // nobody receives it after the timeout
+            // after the timeout there is no receiver, and the text is dropped
             let _ = sender.send(text);
         });
     });
@@ -243,7 +251,8 @@ fn interrupt(worker: &Arc<Worker>, request: Expired) {
     }
 }
 
-/// Whether the stacks may be written again. Marks them as written.
+/// Whether `STACKS_INTERVAL` has passed since the last stack dump. If so, records the current time as the time of the
+/// last dump.
 fn is_time_for_stacks() -> bool {
     let now = monotonic_micros();
     let last = LAST_STACKS.load(SeqCst);
@@ -253,8 +262,9 @@ fn is_time_for_stacks() -> bool {
             .is_ok()
 }
 
-/// Retires the worker whose interpreter cannot be had: every request that the other threads accept now would wait for
-/// it, too. If the main thread holds it, the signal may still end that.
+/// Retires the worker, because native code holds its interpreter: each request that the other threads accept now would
+/// wait for the interpreter, too. Does nothing if the main thread serves a request and has the signal handler, because
+/// the signal may still interrupt the native code.
 fn report_stuck(worker: &Worker, core: u32) {
     let signal_may_help = uses_signal(0) && !worker.deadlines[0].is_serving(0);
     if core != 0 && !signal_may_help {
@@ -263,7 +273,8 @@ fn report_stuck(worker: &Worker, core: u32) {
     }
 }
 
-/// Whether the thread gets the exception from a signal handler: the main thread does.
+/// Whether thread `core` gets the exception from a signal handler: true for the main thread (0), if the handler is
+/// installed.
 fn uses_signal(core: u32) -> bool {
     core == 0 && thread::handles(raise_signal())
 }
@@ -277,20 +288,22 @@ fn format_stacks(py: Python<'_>, worker: &Worker, core: u32) -> PyResult<String>
     let code = std::ffi::CString::new(FORMAT_STACKS)?;
     let module = PyModule::from_code(py, &code, c"<ruwsgi>/stacks.py", c"_ruwsgi_stacks")?;
     let marked = worker.deadlines[core as usize].ident();
-    // SAFETY: no preconditions.
+    // SAFETY: PyThread_get_thread_ident has no preconditions.
     let own = unsafe { ffi::PyThread_get_thread_ident() };
     module.call_method1("stacks", (marked, own))?.extract()
 }
 
-/// Raises the exception in a thread other than the main one, if it still serves the request. The caller is attached.
+/// Raises `uwsgi.Harakiri` in a thread that gets no signal (`uses_signal`), if the thread still serves `request`. The
+/// calling thread must be attached to the interpreter.
 fn raise(py: Python<'_>, worker: &Worker, request: Expired) {
     let deadline = &worker.deadlines[request.core as usize];
     if uses_signal(request.core) || !deadline.is_serving(request.begun) {
         return;
     }
     let Ok(class) = exception(py) else { return };
-    // SAFETY: attached, so the thread cannot leave the request meanwhile; the class is a live exception type.
+    // SAFETY: the calling thread is attached, so the serving thread cannot leave the request meanwhile; the class is a
+    // live exception type.
     unsafe { ffi::PyThreadState_SetAsyncExc(deadline.ident() as _, class.as_ptr()) };
-    // ends a system call, which an exception cannot do
+    // the signal ends a system call, which a pending Python exception cannot do
     worker.engine.threads[request.core as usize].signal(INTERRUPT);
 }

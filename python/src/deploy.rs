@@ -1,4 +1,4 @@
-//! Applications that are not an attribute of a module: code in the configuration, PasteDeploy, Pecan.
+//! Loads applications that are no attribute of a module: code in the configuration, PasteDeploy, Pecan.
 
 use pyo3::prelude::*;
 use pyo3::types::{PyDict, PyModule};
@@ -11,10 +11,10 @@ use crate::python;
 /// The name of the module in which `eval` runs, as in uWSGI.
 const EVAL_MODULE: &str = "uwsgi_eval_config";
 
-/// Executes the code of `eval` in a module of its own.
+/// Executes `code`, the value of `eval`, in a new module and returns the module.
 ///
 /// # Errors
-/// What the code raises.
+/// Returns a failure that describes the exception raised by `code`.
 pub fn evaluate<'py>(py: Python<'py>, code: &str) -> Result<Bound<'py, PyAny>, LoadFailure> {
     let executed = execute(py, code);
     fork::end_child(py, executed.as_ref().err());
@@ -40,10 +40,12 @@ fn execute<'py>(py: Python<'py>, code: &str) -> PyResult<Bound<'py, PyAny>> {
     Ok(module.into_any())
 }
 
-/// Loads a PasteDeploy application: a URI such as `config:/path/to/file.ini`, or the path of such a file.
+/// Loads a PasteDeploy application. `uri` is a URI such as `config:/path/to/file.ini`, or the path of such a file. With
+/// `logs`, first configures Python's logging from the file. `what` names the option in messages.
 ///
 /// # Errors
-/// When PasteDeploy is missing, or what it raises.
+/// Returns a failure if PasteDeploy is not installed or raises an exception, or if the loaded object is no WSGI
+/// application.
 pub fn paste<'py>(
     py: Python<'py>,
     what: &str,
@@ -63,7 +65,7 @@ pub fn paste<'py>(
 /// Loads a Pecan application from its configuration file.
 ///
 /// # Errors
-/// When Pecan is missing, or what it raises.
+/// Returns a failure if Pecan is not installed or raises an exception, or if the loaded object is no WSGI application.
 pub fn pecan<'py>(py: Python<'py>, file: &str) -> Result<Bound<'py, PyAny>, LoadFailure> {
     let what = format!("pecan = {file}");
     let load = || py.import("pecan.deploy")?.call_method1("deploy", (file,));
@@ -88,7 +90,8 @@ fn deployed<'py>(
     diagnose::checked(what, app)
 }
 
-/// The URI with an absolute path: PasteDeploy resolves no relative ones.
+/// Returns `uri` with an absolute file path, because PasteDeploy does not resolve relative paths. A URI with another
+/// scheme than `config` is unchanged.
 fn absolute(uri: &str) -> String {
     let (scheme, rest) = match uri.split_once(':') {
         Some((scheme, rest)) if scheme == "config" => (scheme, rest),

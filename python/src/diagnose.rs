@@ -19,7 +19,7 @@ const USUAL_NAMES: [&str; 6] = ["application", "app", "wsgi_app", "wsgi", "api",
 /// Names that factories of applications commonly have.
 const FACTORIES: [&str; 2] = ["create_app", "make_app"];
 
-/// A failure without a traceback.
+/// Creates a failure that has no traceback.
 pub fn failure(sentence: impl Into<String>) -> LoadFailure {
     LoadFailure {
         sentence: sentence.into(),
@@ -27,7 +27,8 @@ pub fn failure(sentence: impl Into<String>) -> LoadFailure {
     }
 }
 
-/// The failure to import a module or execute a file.
+/// Describes the exception `error` of a failed import of a module, or of a failed execution of a file. `what` names the
+/// option in the message.
 pub fn import_failed(py: Python<'_>, what: &str, origin: Origin<'_>, error: &PyErr) -> LoadFailure {
     let is_missing = error.is_instance_of::<PyModuleNotFoundError>(py);
     let Some(missing) = attribute(error.value(py), "name").filter(|_| is_missing) else {
@@ -49,7 +50,7 @@ pub fn import_failed(py: Python<'_>, what: &str, origin: Origin<'_>, error: &PyE
     }
 }
 
-/// The failure for any exception that ended the loading.
+/// Describes the exception `error` that has ended the loading of the application.
 pub fn raised(py: Python<'_>, what: &str, error: &PyErr) -> LoadFailure {
     let value = error.value(py);
     let sentence = if error.is_instance_of::<PySyntaxError>(py) {
@@ -90,7 +91,8 @@ pub fn raised(py: Python<'_>, what: &str, error: &PyErr) -> LoadFailure {
     }
 }
 
-/// The failure to find a callable by its name, with the names that the module has instead.
+/// Describes that `module` has no callable `name`, and suggests callables that the module has. An `error` other than
+/// AttributeError is described as by [`raised`].
 pub fn no_callable(
     what: &str,
     module: &Bound<'_, PyAny>,
@@ -113,10 +115,10 @@ pub fn no_callable(
     failure(format!("{what}: there is no `{name}` in {place}: {advice}"))
 }
 
-/// The object, if it is callable.
+/// Returns `object` if it is callable.
 ///
 /// # Errors
-/// It is not.
+/// Returns a failure if `object` is not callable.
 pub fn called<'py>(
     what: &str,
     object: Bound<'py, PyAny>,
@@ -144,10 +146,10 @@ pub fn called<'py>(
     )))
 }
 
-/// The object, if it is callable and not an ASGI application.
+/// Returns `object` if it is callable and not an ASGI application.
 ///
 /// # Errors
-/// It is not callable, or is an ASGI application.
+/// Returns a failure if `object` is not callable, or is an ASGI application.
 pub fn checked<'py>(
     what: &str,
     object: Bound<'py, PyAny>,
@@ -162,7 +164,7 @@ pub fn checked<'py>(
     Ok(object)
 }
 
-/// Why a file cannot be read, if so.
+/// Returns a message that says why the file `path` cannot be read. `None` if it can be opened and is no directory.
 pub fn unreadable_file(what: &str, path: &str) -> Option<String> {
     let full = std::path::absolute(path).unwrap_or_else(|_| path.into());
     let Err(error) = std::fs::File::open(&full) else {
@@ -260,7 +262,8 @@ fn missing_dependency(py: Python<'_>, what: &str, missing: &str, file: Option<&P
     }
 }
 
-/// Names in the module that may be applications, the likeliest first, at most four.
+/// Returns at most four names of the module that may be applications, the likeliest first. The names of factories end
+/// with `()`.
 fn candidates(module: &Bound<'_, PyAny>) -> Vec<String> {
     let Some(names) = module
         .getattr("__dict__")
@@ -287,10 +290,10 @@ fn candidates(module: &Bound<'_, PyAny>) -> Vec<String> {
     found.into_iter().take(4).map(|(_, name)| name).collect()
 }
 
-/// The rank of an object with no usual name.
+/// Rank of a callable instance that has no usual name.
 const OTHER: usize = USUAL_NAMES.len() + FACTORIES.len();
 
-/// How likely an object is the application, 0 the likeliest; `None` if it is none.
+/// Returns how likely `value` is an application, as a rank: 0 is the likeliest. `None` if `value` is no application.
 fn rank(name: &str, value: &Bound<'_, PyAny>, module: Option<&str>) -> Option<usize> {
     if name.starts_with('_') || !value.is_callable() {
         return None;
@@ -324,12 +327,12 @@ fn rank(name: &str, value: &Bound<'_, PyAny>, module: Option<&str>) -> Option<us
     }
 }
 
-/// Whether calling the object makes a coroutine. Reads the code's flag, as `inspect` does, whose import would take a large
-/// part of a small application's start.
+/// Whether a call of the object returns a coroutine. Reads the flags of the code object, as `inspect` does. Importing
+/// `inspect` would take a large part of a small application's start time.
 fn is_coroutine_function(object: &Bound<'_, PyAny>) -> PyResult<bool> {
     const CO_COROUTINE: u32 = 0x80;
     let is_async = |object: &Bound<'_, PyAny>| -> PyResult<bool> {
-        // a method has its function's code
+        // a method also has this attribute: the code of its function
         match object.getattr_opt("__code__")? {
             Some(code) => Ok(code.getattr("co_flags")?.extract::<u32>()? & CO_COROUTINE != 0),
             None => Ok(false),
@@ -338,7 +341,7 @@ fn is_coroutine_function(object: &Bound<'_, PyAny>) -> PyResult<bool> {
     Ok(is_async(object)? || is_async(&object.getattr("__call__")?)?)
 }
 
-/// The module's name, if an import from our `uwsgi` or `uwsgidecorators` has failed.
+/// Returns the module's name if `error` is a failed import from ruwsgi's module `uwsgi` or `uwsgidecorators`.
 fn failed_api_import(
     py: Python<'_>,
     error: &PyErr,
@@ -350,10 +353,10 @@ fn failed_api_import(
     matches!(name.as_str(), "uwsgi" | "uwsgidecorators").then_some(name)
 }
 
-/// Where the exception was raised, as ` (FILE, line N)`; empty if no Python code ran.
+/// Returns the place where the exception was raised, as ` (FILE, line N)`. Empty if no Python code ran.
 fn place(py: Python<'_>, error: &PyErr) -> String {
     let last = || -> PyResult<String> {
-        // before Python 3.12 the exception need not have its traceback
+        // before Python 3.12, the exception object itself may lack the traceback that PyErr has
         let mut entry = error.traceback(py).into_pyobject(py)?.into_any();
         loop {
             let next = entry.getattr("tb_next")?;
@@ -371,7 +374,7 @@ fn place(py: Python<'_>, error: &PyErr) -> String {
     last().unwrap_or_default()
 }
 
-/// The first line of the exception's message.
+/// Returns the first non-empty line of the exception's message.
 fn text(value: &Bound<'_, PyBaseException>) -> String {
     let text = value
         .str()

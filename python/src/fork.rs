@@ -1,7 +1,7 @@
-//! Forks a worker so that it becomes the master's child, and ends the processes that the application forks.
+//! Forks workers that become children of the master, and ends child processes of the application that leave its code.
 //!
-//! The zygote forks an intermediate process, which forks the worker and exits. The kernel gives the orphaned worker to its
-//! nearest ancestor that is a child subreaper (PR_SET_CHILD_SUBREAPER of prctl(2)): the master.
+//! The zygote forks an intermediate process, which forks the worker and exits. The kernel gives the orphaned worker to
+//! its nearest ancestor that is a child subreaper (PR_SET_CHILD_SUBREAPER of prctl(2)): the master.
 
 use std::io::{self, Read, Write};
 
@@ -13,32 +13,34 @@ use ruwsgi::sys::{fork_guard, thread};
 
 use crate::{deadline, python, stacks};
 
-/// Forks a worker, with CPython's fork hooks, which reseed `random` among others. Returns in both processes; the result is
-/// the worker's process id in the zygote, and 0 in the worker. The worker calls `begin` before any Python runs in it, and
-/// exits if that returns false.
+/// Forks a worker and runs CPython's fork hooks, which for example reseed `random`. Returns in two processes: in the
+/// zygote with the worker's process id, and in the worker with 0. The zygote first waits until the intermediate process
+/// has exited. The worker calls `begin` before it runs any Python code, and exits if `begin` returns false.
 ///
 /// # Errors
-/// Those of pipe(2) and of either fork(2).
+/// Returns the error of pipe(2), of one of the two fork(2) calls, or of reading the worker's process id from the pipe.
 pub fn double(py: Python<'_>, begin: impl FnOnce() -> bool) -> io::Result<i32> {
     let (mut reader, mut writer) = io::pipe()?;
-    // SAFETY: the interpreter is attached, and each BeforeFork below is followed by its After in either process.
+    // SAFETY: the interpreter is attached, and the zygote and the worker each call the matching PyOS_AfterFork
+    // function.
     unsafe { ffi::PyOS_BeforeFork() };
     // SAFETY: the intermediate process only forks again, writes and exits.
     match fork_guard::exempt(|| unsafe { thread::fork() }) {
         Err(error) => {
-            // SAFETY: as above.
+            // SAFETY: PyOS_BeforeFork was called above; this is the zygote.
             unsafe { ffi::PyOS_AfterFork_Parent() };
             Err(error)
         }
         Ok(0) => {
-            // SAFETY: forked from the only thread that is attached; see `zygote.rs` on threads of the application.
+            // SAFETY: only the thread that forked exists in this process; `fork_safety.rs` warns of the application's
+            // threads.
             let result = fork_guard::exempt(|| unsafe { thread::fork() });
             if let Ok(0) = result {
                 drop((reader, writer));
                 if !begin() {
                     thread::exit_now(0);
                 }
-                // SAFETY: as above; this is the worker.
+                // SAFETY: PyOS_BeforeFork was called before the first fork; this is the worker.
                 unsafe { ffi::PyOS_AfterFork_Child() };
                 return Ok(0);
             }
@@ -51,7 +53,7 @@ pub fn double(py: Python<'_>, begin: impl FnOnce() -> bool) -> io::Result<i32> {
             thread::exit_now(0)
         }
         Ok(intermediate) => {
-            // SAFETY: as above; this is the zygote.
+            // SAFETY: PyOS_BeforeFork was called above; this is the zygote.
             unsafe { ffi::PyOS_AfterFork_Parent() };
             drop(writer);
             let mut word = [0u8; 4];
@@ -69,9 +71,10 @@ pub fn double(py: Python<'_>, begin: impl FnOnce() -> bool) -> io::Result<i32> {
     }
 }
 
-/// Ends the calling process if the application has forked it: it has left the application's code, and must not go on as a
-/// zygote or a worker. As with `os._exit`, no `atexit` function runs, but output is flushed. `error` is the exception that
-/// has left the application; the exit status is that of a Python program that it ends.
+/// Ends the calling process if the application has forked it. Such a process has left the application's code, and must
+/// not go on as a zygote or a worker. As with `os._exit`, no `atexit` function runs, but Python's streams are flushed.
+/// `error` is the exception with which the application's code ended, if any. The exit status is the status of a Python
+/// program that ends with `error`.
 #[inline]
 pub fn end_child(py: Python<'_>, error: Option<&PyErr>) {
     if fork_guard::is_forked() {
@@ -81,7 +84,7 @@ pub fn end_child(py: Python<'_>, error: Option<&PyErr>) {
     }
 }
 
-/// The exit status of a program that an exception ends. Prints what Python would print.
+/// Returns the exit status of a Python program that ends with `error`. Prints the text that Python would print.
 fn exit_status(py: Python<'_>, error: &PyErr) -> i32 {
     if !error.is_instance_of::<PySystemExit>(py) {
         error.print(py);
@@ -94,7 +97,7 @@ fn exit_status(py: Python<'_>, error: &PyErr) -> i32 {
         return 0;
     }
     code.extract().unwrap_or_else(|_| {
-        // a text instead of a number goes to standard error
+        // `sys.exit` with a text instead of a number prints the text to standard error
         let text = code
             .str()
             .map_or_else(|_| String::new(), |text| text.to_string());
@@ -103,10 +106,11 @@ fn exit_status(py: Python<'_>, error: &PyErr) -> i32 {
     })
 }
 
-/// Has Python's own forks restore in the child what `prepare` of a worker has set in the interpreter.
+/// Registers a function with `os.register_at_fork` that removes the worker's crash and signal handlers
+/// (`stacks::prepare`, `deadline::prepare`) in each child that Python code forks.
 ///
 /// # Errors
-/// Those of the interpreter.
+/// Returns the Python exception of a failed call into the interpreter.
 pub fn restore_in_children(py: Python<'_>) -> PyResult<()> {
     let restore = PyCFunction::new_closure(py, None, None, |args, _| {
         stacks::forget(args.py());

@@ -1,5 +1,5 @@
-//! Finds what the application has created in the zygote and what does not survive a fork: threads, connections, held
-//! locks. One warning names them, because the resulting errors appear much later, and elsewhere.
+//! Finds threads, connections and held locks that the application has created in the zygote, because they do not
+//! survive a fork. One warning names them: the resulting errors appear much later, and in other places.
 
 use std::ffi::CString;
 use std::fs;
@@ -9,19 +9,20 @@ use pyo3::prelude::*;
 use pyo3::types::PyModule;
 use ruwsgi::sys::socket;
 
-/// Describes threads and locks, in Python. Runs only if there are threads.
+/// Python code that describes the threads and the held locks. It runs only if the process has more than one thread.
 const DESCRIBE: &str = include_str!("fork_safety.py");
 
-/// Number of findings that the warning names.
+/// Maximum number of findings that the warning names.
 const NAMED: usize = 12;
 
-/// Checks this process after the import. Without findings it only reads /proc.
+/// Checks this process after the import of the application, and logs a warning about the findings. With a single thread
+/// the check runs no Python code and only reads /proc.
 pub fn warn(py: Python<'_>) {
     let mut found = Vec::new();
     if threads() > 1 {
         found = describe(py).unwrap_or_default();
         if found.is_empty() {
-            // such as those of numerical libraries, which handle forks
+            // for example threads of numerical libraries, which handle forks themselves
             tracing::info!(
                 "{} native threads run in the process that forks the workers; they do not exist in the workers",
                 threads() - 1
@@ -58,8 +59,8 @@ fn describe(py: Python<'_>) -> PyResult<Vec<String>> {
     module.getattr("describe")?.call0()?.extract()
 }
 
-/// Stream sockets that are connected to a peer with an address. Listening sockets, socket pairs and datagram sockets are
-/// harmless, or ours.
+/// Describes the stream sockets that are connected to a peer with an address. Listening sockets, socket pairs and
+/// datagram sockets are left out: they are harmless, or belong to ruwsgi.
 fn connections() -> Vec<String> {
     let entries = fs::read_dir("/proc/self/fd")
         .into_iter()

@@ -1,9 +1,10 @@
 //! The extension module `_ruwsgi`: the part of ruwsgi that the application's interpreter loads.
 //!
-//! The master starts that interpreter with a line of Python that calls `_ruwsgi.main`, which makes it a zygote
-//! (`zygote`). The zygote imports the application (`load`) and forks workers (`worker_main`). The serving threads of a
-//! worker (`thread`) enter the connection engine of the library, which calls the application through `wsgi`.
-//! `api` is what the application can import.
+//! The master starts that interpreter with a line of Python that calls `_ruwsgi.main`, which turns the process into a
+//! zygote (`zygote`). The zygote imports the application (`load`) and forks workers (`worker_main`). The serving
+//! threads of a worker (`thread`) enter the connection engine of the library, which calls the application through
+//! `wsgi`.
+//! `api` contains the modules that the application can import.
 
 mod api;
 mod autoreload;

@@ -1,5 +1,5 @@
-//! Loading the application: `sys.path` and `sys.argv`, `import`, then `module` or `wsgi-file`, then
-//! the mounts.
+//! Loads the application: sets `sys.path` and `sys.argv`, imports the modules of `import`, loads the main application
+//! (`module`, `wsgi-file`, `eval`, `paste` or `pecan`), then the mounts.
 
 use std::path::Path;
 
@@ -14,15 +14,16 @@ use crate::fork;
 pub use crate::mounts::Apps;
 use crate::origin::Origin;
 
-/// The callable that is looked up without `callable`.
+/// Name of the callable if `callable` is not set.
 const USUAL_CALLABLE: &str = "application";
 
-/// Loads everything that is configured, in the calling process, and enters `chdir2`.
+/// Loads all configured applications and imports in the calling process, then changes its working directory to
+/// `chdir2`.
 ///
-/// With `need-app = false` an application that fails is skipped, with a warning in [`Apps::warnings`].
+/// With `need-app = false` an application that fails to load is skipped, and [`Apps::warnings`] gets its failure.
 ///
 /// # Errors
-/// The first failure: one sentence, and Python's traceback.
+/// Returns the first failure: one sentence, and Python's traceback.
 pub fn load(py: Python<'_>, spec: &AppSpec) -> Result<Apps, LoadFailure> {
     prepare(py, spec).map_err(|error| diagnose::raised(py, "the interpreter", &error))?;
     for import in &spec.imports {
@@ -60,7 +61,7 @@ pub fn load(py: Python<'_>, spec: &AppSpec) -> Result<Apps, LoadFailure> {
 /// Imports the modules of `shared-import`, in the zygote.
 ///
 /// # Errors
-/// The first failure: one sentence, and Python's traceback.
+/// Returns the first failure: one sentence, and Python's traceback.
 pub fn import_shared(py: Python<'_>, spec: &AppSpec) -> Result<(), LoadFailure> {
     if spec.shared_imports.is_empty() {
         return Ok(());
@@ -76,7 +77,7 @@ pub fn import_shared(py: Python<'_>, spec: &AppSpec) -> Result<(), LoadFailure> 
     Ok(())
 }
 
-/// Logs what did not go as configured and did not prevent the start.
+/// Logs the failures that did not prevent the start.
 pub fn log_warnings(apps: &Apps) {
     for warning in apps.warnings() {
         ruwsgi::log::block(tracing::Level::WARN, &warning.sentence, &warning.traceback);
@@ -110,7 +111,7 @@ impl<'py> Loading<'py, '_> {
         self.unless_needed(loaded)
     }
 
-    /// The application of `eval`, `paste` or `pecan`.
+    /// Loads and mounts the application of `eval`, `paste` or `pecan`. Does nothing if none of these options is set.
     fn deployed_app(&mut self) -> Result<(), LoadFailure> {
         let spec = self.spec;
         let (what, app) = if let Some(code) = &spec.eval {
@@ -130,7 +131,7 @@ impl<'py> Loading<'py, '_> {
         Ok(())
     }
 
-    /// Turns a failure into a warning with `need-app = false`.
+    /// Turns a failure into a warning if `need-app` is false.
     fn unless_needed(&mut self, loaded: Result<(), LoadFailure>) -> Result<(), LoadFailure> {
         match loaded {
             Err(failure) if !self.spec.need_app => {
@@ -183,8 +184,8 @@ impl<'py> Loading<'py, '_> {
         }
     }
 
-    /// The dictionary `applications` (mount point to callable, or to its name) of the module or of `uwsgi`, unless a
-    /// callable is named.
+    /// Returns the dictionary `applications` of the module or, if the module has none or an empty one, of `uwsgi`. It
+    /// maps mount points to callables or to their names. `None` if the configuration names a callable or a file.
     fn table(&self, module: &Bound<'py, PyAny>, origin: Origin<'_>) -> Option<Bound<'py, PyDict>> {
         if !matches!(origin, Origin::Module { callable: None, .. }) || self.spec.callable.is_some()
         {
@@ -255,7 +256,7 @@ impl<'py> Loading<'py, '_> {
     }
 }
 
-/// Looks up `callable`, `dotted.callable` or `factory()` in a module.
+/// Looks up `name` in a module: `callable`, `dotted.callable` or `factory()`. Calls a factory and returns its result.
 fn named<'py>(
     what: &str,
     module: &Bound<'py, PyAny>,
@@ -287,7 +288,7 @@ fn named<'py>(
     diagnose::checked(&format!("{what}: {path}"), found)
 }
 
-/// Imports a module, or executes a file as one.
+/// Imports the module of `origin`, or executes the file of `origin` as a module.
 fn fetch<'py>(
     py: Python<'py>,
     what: &str,
@@ -316,8 +317,9 @@ fn fetch<'py>(
     }
 }
 
-/// Executes a file as a module. It is always compiled from its source: a compiled copy is valid for Python if the
-/// source's size and modification second are unchanged, and a second edit in the same second changes neither.
+/// Executes a file as a module and adds the module to `sys.modules`. Always compiles the source: Python considers a
+/// compiled copy valid if the size and the modification second of the source are unchanged, and a second edit in the
+/// same second may change neither.
 fn execute<'py>(py: Python<'py>, path: &str) -> PyResult<Bound<'py, PyAny>> {
     let name = module_name_of(path);
     let path = py
@@ -351,7 +353,7 @@ fn execute<'py>(py: Python<'py>, path: &str) -> PyResult<Bound<'py, PyAny>> {
     Ok(module)
 }
 
-/// The module's name: `uwsgi_file_` and the path without `.py`, with `_` for `/` and `.`, as in uWSGI.
+/// Returns the module's name: `uwsgi_file_` and the path without `.py`, with `_` for `/` and `.`, as in uWSGI.
 fn module_name_of(path: &str) -> String {
     let path = path.strip_suffix(".py").unwrap_or(path);
     format!("uwsgi_file_{}", path.replace(['/', '.'], "_"))
@@ -362,14 +364,14 @@ fn prepare(py: Python<'_>, spec: &AppSpec) -> PyResult<()> {
     let sys = py.import("sys")?;
     let path = sys.getattr("path")?.cast_into::<PyList>()?;
     let here = match &spec.chdir2 {
-        // the empty entry would mean the second directory after `chdir2`
+        // the empty entry means the working directory, which is another one after `chdir2`
         Some(_) => py
             .import("os")?
             .call_method0("getcwd")?
             .extract::<String>()?,
         None => String::new(),
     };
-    // `python -c` inserts it
+    // `python -c` has inserted the empty entry already
     let is_there = path
         .get_item(0)
         .and_then(|first| first.eq(&here))
@@ -377,7 +379,7 @@ fn prepare(py: Python<'_>, spec: &AppSpec) -> PyResult<()> {
     if !is_there {
         path.insert(0, here)?;
     }
-    // `glob` imports `re`, which costs memory
+    // `glob` is imported only if needed: it imports `re`, which costs memory
     if !spec.pythonpath.is_empty() {
         add_pythonpath(py, &path, &spec.pythonpath)?;
     }
@@ -388,7 +390,8 @@ fn prepare(py: Python<'_>, spec: &AppSpec) -> PyResult<()> {
     sys.setattr("argv", argv)
 }
 
-/// Inserts each entry at the front of `sys.path`, with patterns expanded.
+/// Inserts each entry at the front of `sys.path`. An entry is a glob pattern; a pattern without a match is inserted
+/// unchanged.
 fn add_pythonpath(py: Python<'_>, path: &Bound<'_, PyList>, entries: &[String]) -> PyResult<()> {
     let glob = py.import("glob")?;
     let os_path = py.import("os.path")?;

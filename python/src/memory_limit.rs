@@ -8,14 +8,15 @@ use ruwsgi::sys::process::Pid;
 
 use crate::worker::Worker;
 
-/// Retires the worker if it has reached `reload-on-rss`. The master replaces a worker that grows slowly before that; this
-/// is for one that grows fast.
+/// Retires the worker if its resident memory has reached `reload-on-rss`, unless the worker is younger than its minimum
+/// lifetime. The master replaces a worker that grows slowly before this check does. This check catches a worker that
+/// grows fast.
 pub fn check(worker: &Worker) {
     let serving = &worker.spec.serving;
     let Some(limit) = serving.resident_limit else {
         return;
     };
-    // the peak costs one system call, and tells whether the current size is worth three more
+    // reading the peak takes one system call; the current size takes three more, so it is read only if the peak is high
     if memory::own_peak() < limit
         || monotonic_micros() < worker.started_us + serving.min_lifetime_ms * 1000
         || worker.is_leaving()

@@ -1,26 +1,27 @@
-//! Searches for a module that Python does not find, for the messages of `diagnose`.
+//! Searches for a module that Python does not find. `diagnose` puts the result into its messages.
 
 use std::path::{Path, PathBuf};
 
 use pyo3::prelude::*;
 use pyo3::types::PyList;
 
-/// Number of directory entries that are read at most.
+/// Maximum number of entries that are read from a directory.
 const ENTRIES: usize = 500;
 
 /// The location of a module that Python does not find.
 pub enum Location {
-    /// Perhaps this directory of `sys.path`, which the process may not read.
+    /// The module may be in this directory of `sys.path`, which the process may not read.
     Forbidden(PathBuf),
-    /// This directory, which is not in `sys.path`.
+    /// The module is in this directory, which is not in `sys.path`.
     Elsewhere(PathBuf),
-    /// Not found.
+    /// The module was not found.
     Unknown,
 }
 
 impl Location {
-    /// Searches for a top-level module in `sys.path`, in and around the working directory, and around the `file` that
-    /// imports it.
+    /// Returns the first unreadable directory of `sys.path`, if there is one. Else searches for the top-level module
+    /// outside of `sys.path`: in the three directories above `file` (the file that imports the module), in the parent
+    /// of the working directory, and in the subdirectories of the working directory.
     pub fn of(py: Python<'_>, module: &str, file: Option<&Path>) -> Self {
         let searched = searched_directories(py);
         if let Some(directory) = searched.iter().find(|directory| is_forbidden(directory)) {
@@ -43,8 +44,8 @@ impl Location {
     }
 }
 
-/// Names of the modules in an imported package, at most six. Empty if it is a module and no package; `None` if it is not
-/// imported.
+/// Returns the names of at most six modules in an imported package. Empty if `package` is a module and no package;
+/// `None` if `package` is not imported or has no modules.
 pub fn modules_in_package(py: Python<'_>, package: &str) -> Option<Vec<String>> {
     let package = py
         .import("sys")
@@ -71,7 +72,7 @@ pub fn modules_in_package(py: Python<'_>, package: &str) -> Option<Vec<String>> 
     (!names.is_empty()).then_some(names)
 }
 
-/// A virtual environment in the working directory or its parent.
+/// Returns the path of a virtual environment in the working directory or in its parent.
 pub fn virtualenv_nearby() -> Option<PathBuf> {
     let here = std::env::current_dir().ok()?;
     let above = here.parent().map(Path::to_path_buf);
@@ -91,7 +92,7 @@ pub fn is_virtualenv(py: Python<'_>) -> bool {
     differs().unwrap_or(false)
 }
 
-/// The interpreter's path.
+/// Returns the interpreter's path, for a message.
 pub fn executable(py: Python<'_>) -> String {
     let path = || py.import("sys")?.getattr("executable")?.extract::<String>();
     path()
@@ -100,14 +101,14 @@ pub fn executable(py: Python<'_>) -> String {
         .unwrap_or_else(|| "this Python".to_owned())
 }
 
-/// The user of this process, as `user www-data`.
+/// Returns the effective user of this process, as `user www-data`.
 pub fn user() -> String {
     // SAFETY: geteuid has no preconditions and cannot fail.
     let uid = unsafe { libc::geteuid() };
     format!("user {}", ruwsgi::sys::user::name_of(uid))
 }
 
-/// The working directory, for a message.
+/// Returns the working directory, for a message.
 pub fn working_directory() -> String {
     std::env::current_dir().map_or_else(
         |_| "the working directory".to_owned(),
@@ -115,7 +116,7 @@ pub fn working_directory() -> String {
     )
 }
 
-/// The directories of `sys.path` as absolute paths. The empty entry is the working directory.
+/// Returns the directories of `sys.path` as absolute paths. The empty entry stands for the working directory.
 fn searched_directories(py: Python<'_>) -> Vec<PathBuf> {
     let path = py
         .import("sys")

@@ -1,31 +1,34 @@
-//! The loaded applications, and which of them answers a request.
+//! The loaded applications, and the selection of the application for a request.
 //!
-//! With `manage-script-name` the longest mount point that is a prefix of PATH_INFO, up to a `/`, decides, and is moved
-//! from PATH_INFO to SCRIPT_NAME. A SCRIPT_NAME that the web server sent stays in front of it: it is the prefix that a proxy
-//! has removed from PATH_INFO, or that PATH_INFO still begins with. If there is none, and without that option, the web server's SCRIPT_NAME decides.
+//! With `manage-script-name`, the longest mount point that is a prefix of PATH_INFO and ends before a `/` or at the end
+//! selects the application. The mount point is moved from PATH_INFO to SCRIPT_NAME. A SCRIPT_NAME that the web server
+//! sent stays in front of the mount point: it is the prefix that a proxy has removed from PATH_INFO, or with which
+//! PATH_INFO still begins. If no mount point is a prefix of PATH_INFO, and without `manage-script-name`, the mount
+//! point that equals the web server's SCRIPT_NAME selects the application.
 //!
-//! A request for no mount point goes to the application without one (`module`, `wsgi-file`) or at `/`. If there is no
-//! such application, the first mounted one serves it, as in uWSGI; with `no-default-app` the response is 404.
+//! A request that matches no mount point goes to the application without a mount point (`module`, `wsgi-file`) or at
+//! `/`. If there is no such application, the first mounted application serves the request, as in uWSGI; with
+//! `no-default-app` the response is 404.
 
 use pyo3::prelude::*;
 use ruwsgi::ipc::LoadFailure;
 
 /// The applications of an instance.
 pub struct Apps {
-    /// Longest mount point first.
+    /// Mounted applications, sorted by the length of the mount point, the longest first.
     mounts: Vec<Mount>,
     /// The application without a mount point, or at `/`.
     root: Option<Root>,
-    /// The first mounted application, an index into `mounts`.
+    /// Index in `mounts` of the application that was mounted first.
     first: usize,
     manage_script_name: bool,
-    /// Whether the first mounted application serves the requests for no mount point.
+    /// Whether the first mounted application serves requests that match no mount point.
     has_default: bool,
     warnings: Vec<LoadFailure>,
 }
 
 struct Mount {
-    /// The mount point, as `/one`: it begins with a slash, does not end with one, and is not empty.
+    /// The mount point, such as `/one`: it begins with a slash, does not end with a slash, and is not empty.
     point: Vec<u8>,
     /// Position in the order of loading.
     order: usize,
@@ -34,7 +37,8 @@ struct Mount {
 
 struct Root {
     app: Py<PyAny>,
-    /// Whether it is mounted at `/` (`mount = /=app`): it serves every path with an empty SCRIPT_NAME.
+    /// Whether the application is mounted at `/` (`mount = /=app`). If so, with `manage-script-name`, SCRIPT_NAME is
+    /// only the web server's prefix, which is usually empty, and PATH_INFO is the rest of the path.
     mounted: bool,
 }
 
@@ -43,15 +47,15 @@ struct Root {
 pub struct Choice<'a> {
     /// The WSGI callable.
     pub app: &'a Py<PyAny>,
-    /// `Some(n)`: SCRIPT_NAME becomes the first `n` bytes of PATH_INFO, and PATH_INFO the rest. `None`: both stay as the
-    /// web server sent them.
+    /// `Some(n)`: SCRIPT_NAME becomes the first `n` bytes of PATH_INFO, and PATH_INFO the rest. `None`: both stay as
+    /// the web server sent them.
     pub script_name: Option<usize>,
-    /// Whether the web server's SCRIPT_NAME stays in front of these bytes.
+    /// Whether the web server's SCRIPT_NAME stays in front of the first `n` bytes of PATH_INFO.
     pub keeps_prefix: bool,
 }
 
 impl Apps {
-    /// No applications yet.
+    /// Creates an empty set of applications.
     pub fn new(manage_script_name: bool, has_default: bool) -> Self {
         Self {
             mounts: Vec::new(),
@@ -78,8 +82,8 @@ impl Apps {
         self.warnings.push(warning);
     }
 
-    /// Mounts an application at a point that is empty or begins with `/`. False if another one is mounted there, which
-    /// stays.
+    /// Mounts an application at `point`, which is empty or begins with `/`. Returns false if another application is
+    /// mounted there; the other application stays.
     pub fn mount(&mut self, point: &str, app: Py<PyAny>) -> bool {
         let trimmed = point.trim_end_matches('/').as_bytes();
         if trimmed.is_empty() {
@@ -110,7 +114,8 @@ impl Apps {
         true
     }
 
-    /// The application for a request; `None` if none matches, or [`Apps::is_empty`].
+    /// Returns the application for a request. `None` if no mount point matches and there is no default application, or
+    /// if [`Apps::is_empty`].
     pub fn resolve(&self, script_name: &[u8], path_info: &[u8]) -> Option<Choice<'_>> {
         if !self.mounts.is_empty()
             && let Some(choice) = self.mounted_for(script_name, path_info)
@@ -164,13 +169,13 @@ impl Apps {
     }
 }
 
-/// The web server's SCRIPT_NAME, which PATH_INFO may begin with.
+/// PATH_INFO, split after the web server's SCRIPT_NAME (the prefix) if PATH_INFO begins with it.
 struct Prefix<'a> {
     /// PATH_INFO without the prefix.
     rest: &'a [u8],
-    /// Bytes that the prefix takes of PATH_INFO.
+    /// Length of the prefix in PATH_INFO, bytes; 0 if PATH_INFO does not begin with the prefix.
     len: usize,
-    /// Whether the web server has removed the prefix from PATH_INFO.
+    /// Whether PATH_INFO does not begin with the prefix, because the web server has removed it.
     removed: bool,
 }
 
@@ -194,7 +199,7 @@ impl<'a> Prefix<'a> {
         }
     }
 
-    /// The choice of an application mounted at the first `point` bytes of the rest.
+    /// Returns the choice of `app`, whose mount point is the first `point` bytes of `rest`.
     fn choose<'p>(&self, app: &'p Py<PyAny>, point: usize) -> Choice<'p> {
         Choice {
             app,

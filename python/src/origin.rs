@@ -20,7 +20,7 @@ pub enum Origin<'a> {
 }
 
 impl<'a> Origin<'a> {
-    /// The origin that `module` names.
+    /// Parses the value of `module`: `name` or `name:callable`.
     pub fn module(text: &'a str) -> Self {
         match text.split_once(':') {
             Some((name, callable)) => Self::Module {
@@ -34,7 +34,8 @@ impl<'a> Origin<'a> {
         }
     }
 
-    /// The origin of an option that takes both. `project.wsgi` is a file if there is one, else a module.
+    /// Parses the value of an option that takes a module or a file. A value that ends with `.py` is a file. A value
+    /// such as `project.wsgi` is a file if that file exists, else a module.
     pub fn file_or_module(text: &'a str) -> Self {
         let is_module = || !text.contains('/') && !Path::new(text).exists();
         if text.ends_with(".py") || (text.ends_with(".wsgi") && !is_module()) {

@@ -14,15 +14,15 @@ use crate::deadline;
 use crate::import_resources;
 use crate::worker::Worker;
 
-/// The master's commands, for the engine's I/O thread.
+/// Receives the master's commands on the engine's I/O thread, and carries them out.
 pub struct ParentLink {
     worker: Arc<Worker>,
-    /// Since when the master is gone.
+    /// Time at which the worker noticed that the master is gone.
     orphaned: Option<Instant>,
 }
 
 impl ParentLink {
-    /// For this worker.
+    /// Creates the link of `worker` to its master.
     pub fn new(worker: &Arc<Worker>) -> Self {
         Self {
             worker: worker.clone(),
@@ -71,7 +71,8 @@ impl Control for ParentLink {
         true
     }
 
-    /// The worker may leave by itself. It accepts no more when the master learns of it.
+    /// Tells the master why the worker leaves by itself, if it does. The worker retires before it sends the message, so
+    /// it accepts no more connections when the master receives the message.
     fn woken(&mut self, engine: &Engine) {
         let reasons = &self.worker.exit_reasons;
         if reasons.memory.swap(false, SeqCst) {

@@ -5,7 +5,7 @@ use ruwsgi::ipc::AppSpec;
 
 use crate::threads_at_exit;
 
-/// Sets this process's title in `ps`: `ruwsgi worker 1 (mysite)`, or that of the procname options.
+/// Sets this process's title in `ps`: `ruwsgi worker 1 (mysite)`, or the title that the procname options set.
 pub fn set_title(spec: &AppSpec, role: &str) {
     let names = &spec.serving.procname;
     let title = match &names.all {
@@ -26,8 +26,8 @@ pub fn log_version(py: Python<'_>) {
     tracing::info!("Python {version} at {path}");
 }
 
-/// A traceback as Python prints it. An error outside of the application's lines (a wrong return value, a syntax error) gets
-/// the usual first line, too, because tools search the log for it.
+/// Formats a traceback as Python prints it. For an error outside of the application's lines (a wrong return value, a
+/// syntax error), the result also begins with the usual first line, because tools search the log for this line.
 pub fn traceback(py: Python<'_>, error: &PyErr) -> String {
     const FIRST: &str = "Traceback (most recent call last):\n";
     let format = || -> PyResult<String> {
@@ -46,10 +46,11 @@ pub fn traceback(py: Python<'_>, error: &PyErr) -> String {
     }
 }
 
-/// Excludes all objects from garbage collection, so that the collector does not write to pages that the workers share.
+/// Runs the garbage collector once, and excludes the remaining objects from later collections, so that the collector
+/// does not write to pages that the workers share. Returns free memory to the kernel.
 ///
 /// # Errors
-/// Those of the interpreter.
+/// Returns the Python exception of a failed call into the interpreter.
 pub fn freeze(py: Python<'_>) -> PyResult<()> {
     let gc = py.import("gc")?;
     gc.call_method0("collect")?;
@@ -58,9 +59,9 @@ pub fn freeze(py: Python<'_>) -> PyResult<()> {
     Ok(())
 }
 
-/// Ends the interpreter as `multiprocessing` does in its children: waits for the application's threads, calls its `atexit`
-/// functions, and flushes its streams. `Py_Finalize` would take tens of milliseconds to free what the kernel frees at
-/// once, and would interrupt daemon threads.
+/// Ends the interpreter as `multiprocessing` does in its children: waits for the application's threads, calls its
+/// `atexit` functions, and flushes its streams. `Py_Finalize` is not called: it would take tens of milliseconds to free
+/// memory that the kernel frees at once, and would interrupt daemon threads.
 pub fn shutdown_interpreter(py: Python<'_>) {
     let steps: [(&str, &str); 2] = [("threading", "_shutdown"), ("atexit", "_run_exitfuncs")];
     let imported = |name: &str| {
@@ -73,7 +74,7 @@ pub fn shutdown_interpreter(py: Python<'_>) {
         tracing::debug!("the threads for which the exit waits are not reported: {error}");
     }
     for (module, function) in steps {
-        // a module that is not imported has nothing to do
+        // a module that the application has not imported has nothing to do at exit
         let Ok(module) = imported(module) else {
             continue;
         };
@@ -94,7 +95,7 @@ pub fn flush(py: Python<'_>) {
             }
             Ok(())
         };
-        // a broken log must not keep the process
+        // a failed write to the log must not prevent the exit of the process
         let _ = flush();
     }
 }

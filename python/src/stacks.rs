@@ -11,24 +11,25 @@ use pyo3::prelude::*;
 use pyo3::types::PyDict;
 use ruwsgi::sys::{stream, thread};
 
-/// The memory file. The master has a descriptor of it.
+/// The memory file. The master also has a descriptor of this file.
 static FILE: OnceLock<Mutex<File>> = OnceLock::new();
 
 /// Whether [`prepare`] has enabled `faulthandler`.
 static ENABLED: AtomicBool = AtomicBool::new(false);
 
-/// Largest part of the file that is read, bytes.
+/// Maximum number of bytes that are read from the file.
 const LIMIT: u64 = 64 << 10;
 
-/// Creates the file and makes crashes write to it, unless the application has enabled `faulthandler` itself.
+/// Creates the memory file and has `faulthandler` write the stacks to it on a crash, unless the application has enabled
+/// `faulthandler` itself.
 ///
 /// # Errors
-/// Those of memfd_create(2) and of the interpreter.
+/// Returns an error if the file cannot be created, or the Python exception of a failed call into the interpreter.
 pub fn prepare(py: Python<'_>) -> PyResult<()> {
     let file = stream::memory_file("ruwsgi-stacks")?;
     stream::append_only(&file)?;
     let fd = file.as_raw_fd();
-    // each process becomes a worker once
+    // the file is not set yet: a process becomes a worker only once
     let _ = FILE.set(Mutex::new(file));
     let faulthandler = py.import("faulthandler")?;
     if !faulthandler.call_method0("is_enabled")?.is_truthy()? {
@@ -38,7 +39,8 @@ pub fn prepare(py: Python<'_>) -> PyResult<()> {
     Ok(())
 }
 
-/// In a child that the application has forked: its crash is not the worker's.
+/// Disables `faulthandler` if [`prepare`] has enabled it. Runs in a child that the application has forked: a crash of
+/// the child is not a crash of the worker.
 pub fn forget(py: Python<'_>) {
     if ENABLED.swap(false, Relaxed)
         && let Ok(faulthandler) = py.import("faulthandler")
@@ -48,18 +50,19 @@ pub fn forget(py: Python<'_>) {
     }
 }
 
-/// In a child that the application has forked: restores the signal of [`write_on_signal`].
+/// Removes the handler that [`write_on_signal`] has installed. Runs in a child that the application has forked.
 pub fn forget_signal(py: Python<'_>, signal: i32) {
     if let Ok(faulthandler) = py.import("faulthandler") {
-        // as above
+        // a failure leaves the handler as it is
         let _ = faulthandler.call_method1("unregister", (signal,));
     }
 }
 
-/// Makes a signal write the stacks, also while native code holds the interpreter.
+/// Has `faulthandler` write the stacks to the memory file on a signal, even while native code holds the interpreter.
+/// Does nothing if there is no memory file.
 ///
 /// # Errors
-/// Those of the interpreter.
+/// Returns the Python exception of a failed call into the interpreter.
 pub fn write_on_signal(py: Python<'_>, signal: i32) -> PyResult<()> {
     let Some(file) = file() else { return Ok(()) };
     let options = options(py, file.as_raw_fd())?;
@@ -80,13 +83,14 @@ fn file() -> Option<MutexGuard<'static, File>> {
     Some(file.lock().unwrap_or_else(PoisonError::into_inner))
 }
 
-/// Calls `run` with the file's descriptor, for the master; `None` if there is no file.
+/// Calls `run` with the descriptor of the memory file, so that `run` can send it to the master. Without a file the
+/// argument is `None`.
 pub fn with_descriptor<T>(run: impl FnOnce(Option<BorrowedFd<'_>>) -> T) -> T {
     let file = file();
     run(file.as_ref().map(|file| file.as_fd()))
 }
 
-/// Replaces the file's content by these stacks.
+/// Replaces the content of the memory file by `text`, the formatted stacks.
 pub fn keep(text: &str) {
     if let Some(mut file) = file() {
         // on failure the master's report lacks the stacks; the log has them already
@@ -96,8 +100,9 @@ pub fn keep(text: &str) {
     }
 }
 
-/// Writes the stacks by the signal and reads them. Call it while native code holds the interpreter: no Python frame
-/// changes meanwhile.
+/// Delivers `signal` to the calling thread, so that the signal's handler writes the stacks to the memory file, and
+/// reads the file. `None` if the signal has no handler or the file cannot be read. Call it while native code holds the
+/// interpreter, because then no Python frame changes meanwhile.
 pub fn dump(signal: i32) -> Option<String> {
     let mut file = file()?;
     if !thread::handles(signal) {

@@ -1,7 +1,7 @@
-//! The Python stack of a process that does not finish its start, on a signal of the master.
+//! Logs the Python stack of a process that does not finish its start, when the master sends it a signal.
 //!
-//! `faulthandler` writes it to the log, also while native code runs. Between [`install`] and [`remove`] the process has
-//! signal handlers, and nothing else.
+//! `faulthandler` writes the stack to the log, even while native code runs. This takes only signal handlers, between
+//! [`install`] and [`remove`], and no thread.
 
 use std::sync::atomic::{AtomicBool, AtomicUsize, Ordering::SeqCst};
 
@@ -10,12 +10,12 @@ use pyo3::types::{PyCFunction, PyDict};
 use ruwsgi::ipc::start_watch::{stack_signal, step_signal};
 use ruwsgi::sys::thread;
 
-/// Whether Python code has advanced since the last stack.
+/// Whether Python code has advanced since the last stack was written. The Python handler of the step signal sets it.
 static ADVANCED: AtomicBool = AtomicBool::new(false);
-/// The signal handler of `faulthandler`, which writes the stack.
+/// Address of the signal handler of `faulthandler`, which writes the stack.
 static WRITE_STACK: AtomicUsize = AtomicUsize::new(0);
 
-/// Written after the stack.
+/// Text that follows the stack if Python code has not advanced and the main thread holds the interpreter lock.
 const NATIVE: &[u8] =
     b"ruwsgi: the first line of this stack has called native code, which holds the interpreter lock (GIL)\n";
 
@@ -24,19 +24,19 @@ unsafe extern "C" {
     fn PyGILState_Check() -> libc::c_int;
 }
 
-/// Installs the handlers; on the main thread, before the application is imported.
+/// Installs the signal handlers. Call it on the main thread, before the application is imported.
 ///
 /// # Errors
-/// Those of the interpreter.
+/// Returns the Python exception of a failed call into the interpreter.
 pub fn install(py: Python<'_>) -> PyResult<()> {
     let (step, stack) = (step_signal(), stack_signal());
-    // faulthandler restores the disposition that it finds: a late signal must not end the process
+    // on removal, faulthandler restores the disposition that it finds here: a late signal must not end the process
     thread::discard(step);
     thread::discard(stack);
     let advanced = PyCFunction::new_closure(py, None, None, |_, _| ADVANCED.store(true, SeqCst))?;
     let signal = py.import("_signal")?;
     signal.call_method1("signal", (step, advanced))?;
-    // a system call in which the application waits is restarted
+    // the kernel restarts a system call in which the application waits, instead of returning EINTR
     signal.call_method1("siginterrupt", (step, false))?;
     let options = PyDict::new(py);
     options.set_item("file", 2)?;
@@ -47,10 +47,10 @@ pub fn install(py: Python<'_>) -> PyResult<()> {
     Ok(())
 }
 
-/// Removes the handlers. The signals are discarded from now on.
+/// Removes the signal handlers. Both signals are discarded from now on.
 ///
 /// # Errors
-/// Those of the interpreter.
+/// Returns the Python exception of a failed call into the interpreter.
 pub fn remove(py: Python<'_>) -> PyResult<()> {
     py.import("faulthandler")?
         .call_method1("unregister", (stack_signal(),))?;
@@ -63,8 +63,8 @@ pub fn remove(py: Python<'_>) -> PyResult<()> {
 
 /// Puts [`write_stack`] in front of the handler of `faulthandler`.
 fn wrap(signal: i32) {
-    // SAFETY: an all-zero sigaction is valid; sigaction(2) reads and writes this local one. The new handler is
-    // async-signal-safe as far as that of faulthandler is, which it calls.
+    // SAFETY: an all-zero sigaction is valid; sigaction(2) reads and writes this local variable. The new handler calls
+    // the handler of faulthandler, and is async-signal-safe as far as that handler is.
     unsafe {
         let mut action: libc::sigaction = std::mem::zeroed();
         let known = libc::sigaction(signal, std::ptr::null(), &raw mut action) == 0;
@@ -79,12 +79,13 @@ fn wrap(signal: i32) {
 extern "C" fn write_stack(signal: libc::c_int) {
     let handler = WRITE_STACK.load(SeqCst);
     if handler > libc::SIG_IGN {
-        // SAFETY: `wrap` has read it from sigaction(2), as a handler that takes the number.
+        // SAFETY: `wrap` has read the address from sigaction(2); it is a handler without SA_SIGINFO, which takes the
+        // signal's number.
         let handler: extern "C" fn(libc::c_int) = unsafe { std::mem::transmute(handler) };
         handler(signal);
     }
     let advanced = ADVANCED.swap(false, SeqCst);
-    // SAFETY: it only reads the state of the calling thread.
+    // SAFETY: PyGILState_Check only reads the state of the calling thread.
     if !advanced && unsafe { PyGILState_Check() } == 1 {
         // SAFETY: a static buffer; write(2) is async-signal-safe.
         unsafe { libc::write(libc::STDERR_FILENO, NATIVE.as_ptr().cast(), NATIVE.len()) };

@@ -14,7 +14,8 @@ use crate::mounts::Apps;
 use crate::worker::Worker;
 use crate::wsgi::server::Server;
 
-/// Serves with the thread of this number until the worker has retired.
+/// Serves requests on the calling thread, which has the number `core`, until the worker has retired. If the thread
+/// cannot serve, the worker exits.
 pub fn run(py: Python<'_>, worker: &Worker, apps: &Apps, core: u32, errors: &Py<PyAny>) {
     match Server::new(py, worker, core, errors) {
         Ok(server) => {
@@ -35,7 +36,7 @@ pub fn run(py: Python<'_>, worker: &Worker, apps: &Apps, core: u32, errors: &Py<
     }
 }
 
-/// Without one of its threads a worker exits, and is replaced.
+/// Logs why thread `core` cannot serve, and asks the worker to exit: a worker that lacks a thread is replaced.
 fn give_up(worker: &Worker, core: u32, reason: &str) {
     tracing::error!(
         "worker {}: thread {core} cannot serve, so the worker exits: {reason}",
@@ -45,7 +46,7 @@ fn give_up(worker: &Worker, core: u32, reason: &str) {
     worker.engine.leave(core);
 }
 
-/// The WSGI application, as one thread calls it.
+/// Calls the WSGI application on one serving thread.
 struct WsgiThread<'py, 'w> {
     py: Python<'py>,
     worker: &'w Worker,
@@ -63,7 +64,7 @@ impl Unlock for WsgiThread<'_, '_> {
 impl Application for WsgiThread<'_, '_> {
     fn call(&mut self, request: &mut Request, _response: &SharedResponse) {
         let (py, worker) = (self.py, self.worker);
-        // no panic crosses the boundary of a request; the responder has the response already
+        // a panic ends only its request; `_response` is unused, because the responder has the response already
         let served = catch_unwind(AssertUnwindSafe(|| {
             self.server.serve(py, worker, self.apps, request);
         }));
@@ -73,7 +74,8 @@ impl Application for WsgiThread<'_, '_> {
         memory_limit::check(worker);
     }
 
-    /// Python runs its signal handlers on the main thread, between two requests as within one.
+    /// Runs pending signal handlers of Python between two requests. Within a request the interpreter runs them, on the
+    /// main thread.
     fn interrupted(&mut self) {
         let handled = self.py.check_signals();
         fork::end_child(self.py, handled.as_ref().err());

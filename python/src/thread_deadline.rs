@@ -1,4 +1,4 @@
-//! The deadline of a serving thread's request, as its thread and the I/O thread share it.
+//! The deadline of the request that a serving thread works on. The serving thread and the I/O thread share it.
 
 use std::sync::atomic::{AtomicU64, Ordering::SeqCst};
 
@@ -7,7 +7,7 @@ use pyo3::prelude::*;
 
 /// The deadline of a serving thread's request.
 ///
-/// A request is identified by the time it began, `busy_since` of the scoreboard.
+/// A request is identified by its start: `busy_since` of the thread's row on the scoreboard.
 #[derive(Default)]
 pub struct ThreadDeadline {
     /// Python's identifier of the thread.
@@ -29,32 +29,34 @@ impl ThreadDeadline {
         self.expired.store(begun, SeqCst);
     }
 
-    /// The calling thread is this one.
+    /// Records the calling thread as the serving thread.
     pub fn attach(&self) {
-        // SAFETY: no preconditions.
+        // SAFETY: PyThread_get_thread_ident has no preconditions.
         let ident = unsafe { ffi::PyThread_get_thread_ident() };
         self.ident.store(ident, SeqCst);
     }
 
-    /// The application is about to be called, for the request that began at `begun`.
+    /// Marks the request that began at `begun` as served. Call it before the application is called.
     #[inline]
     pub fn enter(&self, begun: u64) {
         self.serving.store(begun, SeqCst);
     }
 
-    /// The application has returned. An exception that has not reached it must not reach the next request.
+    /// Marks the request as over, after the application has returned. Cancels the exception of an expired request if it
+    /// is still pending, so that it is not raised in the next request.
     #[inline]
     pub fn leave(&self, _py: Python<'_>) {
         let begun = self.serving.swap(0, SeqCst);
         if begun != 0 && self.expired.swap(0, SeqCst) == begun {
-            // SAFETY: attached; null cancels a pending exception.
+            // SAFETY: the calling thread is attached to the interpreter; null cancels a pending exception.
             unsafe {
                 ffi::PyThreadState_SetAsyncExc(self.ident.load(SeqCst) as _, std::ptr::null_mut())
             };
         }
     }
 
-    /// Whether the application works on an expired request. True once per request.
+    /// Whether the application works on an expired request. Clears the mark, so the result is true only once per
+    /// request.
     pub fn take_expired(&self) -> bool {
         let begun = self.serving.load(SeqCst);
         begun != 0

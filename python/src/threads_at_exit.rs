@@ -1,4 +1,4 @@
-//! Reports the threads of the application for which the exit of a process waits: those that are no daemon threads.
+//! Logs the application's threads for which the exit of a process waits: the threads that are no daemon threads.
 
 use std::ffi::CString;
 use std::time::Duration;
@@ -7,19 +7,20 @@ use pyo3::prelude::*;
 use pyo3::types::PyModule;
 use ruwsgi::sys::thread;
 
-/// Describes the threads, in Python. Runs only if `threading` was imported.
+/// Python code that describes the threads. It runs only if `threading` was imported.
 const DESCRIBE: &str = include_str!("threads_at_exit.py");
 
-/// Time that the threads have before they are reported.
+/// Time that the threads have to end before the log names them.
 const PATIENCE: Duration = Duration::from_secs(1);
 
-/// Number of threads that the report names.
+/// Maximum number of threads that the report names.
 const NAMED: usize = 8;
 
-/// Starts to watch the exit, if it waits for threads.
+/// Starts a thread that reports the threads for which the exit waits, after `PATIENCE`. Does nothing if the exit waits
+/// for no thread.
 ///
 /// # Errors
-/// Those of the interpreter, and of the start of a thread.
+/// Returns the Python exception of a failed call into the interpreter, or the error of the start of the thread.
 pub fn watch(py: Python<'_>) -> PyResult<()> {
     let code = CString::new(DESCRIBE)?;
     let module = PyModule::from_code(py, &code, c"<ruwsgi>/exit.py", c"_ruwsgi_exit")?;
@@ -27,7 +28,7 @@ pub fn watch(py: Python<'_>) -> PyResult<()> {
         return Ok(());
     }
     let describe = module.getattr("describe")?.unbind();
-    // it does not outlive the exit, which ends the process
+    // nobody joins this thread: the exit ends the process, and the thread with it
     let watcher = move || {
         std::thread::sleep(PATIENCE);
         let described = Python::try_attach(|py| describe.call0(py)?.extract::<Vec<String>>(py));

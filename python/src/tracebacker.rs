@@ -18,14 +18,15 @@ use ruwsgi::sys::{stream, thread};
 
 use crate::worker::Worker;
 
-/// Timeout for the interpreter.
+/// Maximum time that a client waits for the interpreter.
 const INTERPRETER_TIMEOUT: Duration = Duration::from_secs(2);
-/// Timeout of a client that reads nothing.
+/// Maximum time that a write waits for a client that reads nothing.
 const CLIENT_TIMEOUT: Duration = Duration::from_secs(5);
 /// Pause after a failed accept(2), for example because the process has too many descriptors.
 const PAUSE: Duration = Duration::from_millis(200);
 
-/// Formats the stacks of all threads but its own. The frames of `<string>` are those that have started the worker.
+/// Python function that formats the stacks of all threads except the calling thread, whose identifier is `own`. Leaves
+/// out frames of the file `<string>`, which belong to the code that has started the worker.
 const STACKS: &str = r#"
 def stacks(slot, own):
     import sys, threading, traceback
@@ -45,7 +46,7 @@ def stacks(slot, own):
     return "".join(text)
 "#;
 
-/// The socket of a running server. Its file is removed with the value, unless another worker has replaced it.
+/// The socket of a running server. Dropping the value removes the socket's file, unless another worker has replaced it.
 pub struct Tracebacker {
     path: PathBuf,
     file: (u64, u64),
@@ -60,7 +61,8 @@ impl Drop for Tracebacker {
     }
 }
 
-/// Starts the server, if it is configured. The path of its socket is the configured one with the worker's number.
+/// Starts the server if `py-tracebacker` is set. The path of its socket is the option's value with the worker's id
+/// appended. A failure is logged and returns `None`.
 pub fn start(worker: &Arc<Worker>) -> Option<Tracebacker> {
     let path = worker.spec.serving.tracebacker.as_ref()?;
     let path = PathBuf::from(format!("{path}{}", worker.id));
@@ -85,7 +87,7 @@ pub fn start(worker: &Arc<Worker>) -> Option<Tracebacker> {
 }
 
 fn open(worker: &Arc<Worker>, path: &Path) -> io::Result<(u64, u64)> {
-    // that of an earlier worker
+    // removes the socket of an earlier worker
     if std::fs::symlink_metadata(path).is_ok_and(|it| it.file_type().is_socket()) {
         std::fs::remove_file(path)?;
     }
@@ -102,7 +104,7 @@ fn identity(path: &Path) -> io::Result<(u64, u64)> {
     Ok((metadata.dev(), metadata.ino()))
 }
 
-/// Answers one client after the other, until the process ends.
+/// Sends the stacks to one client after the other, until the process ends.
 fn serve(worker: &Arc<Worker>, listener: &PrivateFd) {
     let waiting = Arc::new(AtomicBool::new(false));
     loop {
@@ -112,7 +114,7 @@ fn serve(worker: &Arc<Worker>, listener: &PrivateFd) {
         };
         let mut client = UnixStream::from(client);
         let text = stacks(worker.id, &waiting);
-        // a client that is gone needs nothing
+        // an error is ignored: the client is gone or reads nothing
         let _ = client
             .set_nonblocking(false)
             .and_then(|()| client.set_write_timeout(Some(CLIENT_TIMEOUT)))
@@ -120,7 +122,8 @@ fn serve(worker: &Arc<Worker>, listener: &PrivateFd) {
     }
 }
 
-/// The stacks, or why there are none. At most one thread waits for the interpreter: `waiting` is true while it does.
+/// Returns the stacks, or a message that says why they cannot be read. Waits for the interpreter in a new thread. At
+/// most one such thread exists: `waiting` is true while it waits.
 fn stacks(slot: u32, waiting: &Arc<AtomicBool>) -> String {
     let held = "native code holds the interpreter, so no Python stack can be read\n".to_owned();
     if waiting.swap(true, SeqCst) {
@@ -131,7 +134,7 @@ fn stacks(slot: u32, waiting: &Arc<AtomicBool>) -> String {
     let format = move || {
         let text = Python::try_attach(|py| format_stacks(py, slot));
         done.store(false, SeqCst);
-        // nobody receives it after the timeout
+        // after the timeout there is no receiver, and the text is dropped
         let _ = sender.send(text);
     };
     let builder = std::thread::Builder::new();
@@ -150,7 +153,7 @@ fn stacks(slot: u32, waiting: &Arc<AtomicBool>) -> String {
 fn format_stacks(py: Python<'_>, slot: u32) -> PyResult<String> {
     let code = std::ffi::CString::new(STACKS)?;
     let module = PyModule::from_code(py, &code, c"<string>", c"_ruwsgi_tracebacker")?;
-    // SAFETY: no preconditions.
+    // SAFETY: PyThread_get_thread_ident has no preconditions.
     let own = unsafe { ffi::PyThread_get_thread_ident() };
     module.call_method1("stacks", (slot, own))?.extract()
 }

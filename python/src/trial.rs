@@ -1,4 +1,5 @@
-//! A trial of the import for a reload with `lazy-apps`: code that cannot be loaded is noticed before an old worker leaves.
+//! Imports the application for a trial before a reload with `lazy-apps`, so that code that cannot be loaded is noticed
+//! before an old worker leaves.
 
 use std::io;
 use std::os::fd::AsFd;
@@ -10,14 +11,16 @@ use ruwsgi::sys::{fork_guard, packet, thread};
 
 use crate::{load, python};
 
-/// What the last line of a traceback begins with if an old worker has the port or the lock that the import takes. The workers
-/// change one after the other, so the import may succeed later.
+/// Beginnings of the last line of a traceback whose cause may be an old worker that has the port or the lock that the
+/// import takes. The trial ignores such failures: the workers are replaced one after the other, so the import may
+/// succeed later.
 const CONFLICTS: [&str; 2] = ["OSError: [Errno 98]", "BlockingIOError:"];
 
-/// Imports the application in a child of this process, which exits then.
+/// Imports the application in a child process and waits until the child exits. If the trial itself cannot be carried
+/// out, logs a warning and returns `Ok`.
 ///
 /// # Errors
-/// The failure of the import.
+/// Returns the failure of the import, unless an old worker may have caused it.
 pub fn run(py: Python<'_>, spec: &AppSpec) -> Result<(), LoadFailure> {
     let failure = match import_in_child(py, spec) {
         Ok(Some(FromZygote::Failed(failure))) => failure,
@@ -38,23 +41,23 @@ pub fn run(py: Python<'_>, spec: &AppSpec) -> Result<(), LoadFailure> {
     }
 }
 
-/// Returns the child's answer; `None` if it exits early.
+/// Forks the child and returns its answer; `None` if the child exits without an answer.
 fn import_in_child(py: Python<'_>, spec: &AppSpec) -> io::Result<Option<FromZygote>> {
     let (ours, theirs) = packet::pair()?;
-    // SAFETY: the interpreter is attached, and BeforeFork is followed by its After in either process.
+    // SAFETY: the interpreter is attached, and both processes call the matching PyOS_AfterFork function.
     unsafe { ffi::PyOS_BeforeFork() };
-    // SAFETY: forked from the only thread of this process, which has not run code of the application.
+    // SAFETY: the calling thread is the only thread, unless a `shared-import` has started others; `load` runs later.
     match fork_guard::exempt(|| unsafe { thread::fork() }) {
         Err(error) => {
-            // SAFETY: as above.
+            // SAFETY: PyOS_BeforeFork was called above; this is the zygote.
             unsafe { ffi::PyOS_AfterFork_Parent() };
             Err(error)
         }
         Ok(0) => {
-            // SAFETY: as above; this is the child.
+            // SAFETY: PyOS_BeforeFork was called above; this is the child.
             unsafe { ffi::PyOS_AfterFork_Child() };
             drop(ours);
-            // a failure means that the child outlives the zygote for the time of its import
+            // after a failure the child may outlive the zygote, until its import ends
             let _ = thread::die_with_parent();
             let answer = match load::load(py, spec) {
                 Ok(_) => FromZygote::Loaded,
@@ -66,7 +69,7 @@ fn import_in_child(py: Python<'_>, spec: &AppSpec) -> io::Result<Option<FromZygo
             thread::exit_now(0)
         }
         Ok(child) => {
-            // SAFETY: as above; this is the zygote.
+            // SAFETY: PyOS_BeforeFork was called above; this is the zygote.
             unsafe { ffi::PyOS_AfterFork_Parent() };
             drop(theirs);
             py.detach(|| {

@@ -1,4 +1,5 @@
-//! `warmup`: requests in the zygote before it forks, so that all workers share what they load and cache.
+//! `warmup`: calls the application in the zygote before it forks workers, so that all workers share the modules and
+//! caches that these requests load.
 
 use pyo3::prelude::*;
 use pyo3::types::{PyBytes, PyDict, PyIterator, PyList};
@@ -11,7 +12,8 @@ use crate::mounts::Apps;
 use crate::wsgi::environ::{Environs, Split};
 use crate::wsgi::input::Input;
 
-/// Requests each path once. A failure is only logged: the path may need something that exists in workers only.
+/// Requests each path of `warmup` once. A failure is only logged, because the path may need something that exists only
+/// in workers.
 pub fn run(py: Python<'_>, spec: &AppSpec, apps: &Apps, errors: &Py<PyAny>) {
     for path in &spec.warmup {
         let response = request_path(py, spec, apps, errors, path);

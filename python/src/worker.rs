@@ -32,7 +32,7 @@ pub struct Worker {
     pub engine: Arc<Engine>,
     /// Deadlines of the serving threads' requests.
     pub deadlines: Vec<ThreadDeadline>,
-    /// Why the worker wants to exit.
+    /// Reasons for which the worker exits by itself.
     pub exit_reasons: ExitReasons,
     /// The socket to the master.
     link: PrivateFd,
@@ -40,19 +40,19 @@ pub struct Worker {
     pub started_us: u64,
 }
 
-/// Why a worker exits by itself. The I/O thread reports it to the master.
+/// Reasons for which a worker exits by itself. The I/O thread reports them to the master.
 #[derive(Default)]
 pub struct ExitReasons {
-    /// The application has called `sys.exit`, or a thread could not start.
+    /// The application has called `sys.exit` or raised an exception of `reload-on-exception`, or a thread cannot serve.
     pub requested: AtomicBool,
     /// The worker has reached `reload-on-rss`.
     pub memory: AtomicBool,
-    /// A thread with an expired request cannot be interrupted: its number, or 0. (Thread 0 gets a signal.)
+    /// Number of a thread with an expired request that cannot be interrupted, or 0 for none. (Thread 0 gets a signal.)
     pub stuck_thread: AtomicU32,
 }
 
 impl Worker {
-    /// Whether the worker accepts no more.
+    /// Whether the worker accepts no more connections.
     pub fn is_leaving(&self) -> bool {
         self.engine.is_leaving()
     }
@@ -67,16 +67,17 @@ impl Worker {
         let _ = ipc::send(self.link.as_fd(), message, &[]);
     }
 
-    /// Finishes the requests that have begun, and exits.
+    /// Asks the I/O thread to retire the worker, which then finishes the requests that have begun, and exits. Returns
+    /// at once.
     pub fn request_exit(&self) {
         self.exit_reasons.requested.store(true, Relaxed);
         self.engine.wake();
     }
 
-    /// A worker whose threads are not started.
+    /// Creates a worker. Its threads are not started.
     ///
     /// # Errors
-    /// Those of [`Engine::new`].
+    /// Returns the error of [`Engine::new`].
     pub fn new(start: WorkerStart) -> io::Result<Self> {
         let Setup {
             spec,
@@ -117,7 +118,8 @@ impl Worker {
     }
 }
 
-/// Sets the limits on waiting bytes. They belong to the process, like its memory.
+/// Sets the limits on bytes that wait in memory and in temporary files. The limits belong to the process, as its memory
+/// does.
 fn set_budgets(spec: &AppSpec) {
     const SPOOL: u64 = 2 << 30;
     let options = &spec.worker;
@@ -160,8 +162,8 @@ fn header_rules(spec: &AppSpec) -> Option<Arc<HeaderRules>> {
     (!rules.is_empty()).then(|| Arc::new(rules))
 }
 
-/// A timeout of clients that no thread waits for: as `given`, where 0 is no timeout, else this default in seconds, or
-/// `socket-timeout` if that is longer.
+/// Returns the timeout of clients for which no thread waits. `given` is the configured timeout, where 0 means none.
+/// Without `given` it is `default` seconds, or `socket` (`socket-timeout`) if that is longer.
 fn patience(given: Option<Duration>, default: u64, socket: Duration) -> Duration {
     match given {
         Some(Duration::ZERO) => Duration::from_secs(u32::MAX.into()),
@@ -170,7 +172,7 @@ fn patience(given: Option<Duration>, default: u64, socket: Duration) -> Duration
     }
 }
 
-/// What all workers of a zygote share: the master's first message.
+/// State that all workers of a zygote share. The master sends it in its first message.
 pub struct Setup {
     /// The configuration.
     pub spec: AppSpec,
@@ -180,16 +182,16 @@ pub struct Setup {
     pub listeners: Vec<PrivateFd>,
 }
 
-/// What a worker starts with.
+/// Parameters of a new worker.
 pub struct WorkerStart {
-    /// Its id, from 1 (`uwsgi.worker_id()`).
+    /// The worker's id, from 1 (`uwsgi.worker_id()`).
     pub id: u32,
-    /// Its row of the scoreboard, from 1.
+    /// The worker's row of the scoreboard, from 1.
     pub row: u32,
-    /// Whether it waits for [`ToWorker::Serve`](ipc::ToWorker::Serve) before it accepts.
+    /// Whether the worker waits for [`ToWorker::Serve`](ipc::ToWorker::Serve) before it accepts connections.
     pub hold: bool,
     /// The socket to the master.
     pub link: PrivateFd,
-    /// What it shares with the other workers.
+    /// State that the worker shares with the other workers.
     pub setup: Setup,
 }

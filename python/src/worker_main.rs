@@ -23,11 +23,11 @@ use crate::{deadline, fork, python, stacks, start_watch, thread};
 /// Signals that ask a worker to finish its requests and exit.
 const EXIT_SIGNALS: [i32; 4] = [libc::SIGHUP, libc::SIGTERM, libc::SIGINT, libc::SIGQUIT];
 
-/// Number of descriptors that the kernel's table has room for from the start.
+/// Number of descriptors for which the kernel's descriptor table has room from the start.
 const DESCRIPTORS: i32 = 1024;
 
-/// Runs a worker on the process's main thread, right after the fork; returns the exit status. Without `apps` it loads the
-/// application itself (`lazy-apps`). `errors` is `wsgi.errors`.
+/// Runs a worker on the process's main thread, right after the fork; returns the exit status. If `apps` is `None` the
+/// worker loads the application itself (`lazy-apps`). `errors` is the stream `wsgi.errors`.
 pub fn run(py: Python<'_>, start: WorkerStart, apps: Option<Apps>, errors: &Py<PyAny>) -> i32 {
     let (id, lazy) = (start.id, apps.is_none());
     ruwsgi::log::rename(format!("worker {id}"));
@@ -73,7 +73,8 @@ fn confine(spec: &AppSpec, id: u32) {
     }
 }
 
-/// Serves until the worker has retired; returns the exit status.
+/// Starts the worker's threads, serves requests until the worker has retired, and ends the application. Returns the
+/// exit status.
 fn serve(py: Python<'_>, worker: &Arc<Worker>, apps: &Arc<Apps>, errors: &Py<PyAny>) -> i32 {
     let id = worker.id;
     ruwsgi::sys::thread::reserve_descriptors(DESCRIPTORS);
@@ -106,7 +107,7 @@ fn serve(py: Python<'_>, worker: &Arc<Worker>, apps: &Arc<Apps>, errors: &Py<PyA
     let tracebacker = crate::tracebacker::start(worker);
     thread::run(py, worker, apps, 0, errors);
     for other in threads {
-        // only an exception that the application has sent to this thread ends this early
+        // `join` fails only if the application has sent an exception to this thread; the thread then waits again
         while other.call_method0(py, "join").is_err() {}
     }
     worker.engine.wake();
@@ -116,7 +117,7 @@ fn serve(py: Python<'_>, worker: &Arc<Worker>, apps: &Arc<Apps>, errors: &Py<PyA
         finish_application(py, worker);
     }
     drop(tracebacker);
-    // with the GIL held, so that no code of the application runs
+    // waits with the GIL held, so that no code of the application runs meanwhile
     if io_thread.join().is_err() {
         tracing::error!("worker {id}: its I/O thread panicked; this is a bug in ruwsgi");
     }
@@ -126,7 +127,8 @@ fn serve(py: Python<'_>, worker: &Arc<Worker>, apps: &Arc<Apps>, errors: &Py<PyA
     ruwsgi::exit::RETIRED
 }
 
-/// Whether the I/O thread has ended, or ends within a moment. Else it has responses for clients that read slowly.
+/// Waits at most 20 ms for the I/O thread, and returns whether it has ended. If not, it still sends responses to
+/// clients that read slowly.
 fn ends_soon(io_thread: &JoinHandle<()>) -> bool {
     for _ in 0..100 {
         if io_thread.is_finished() {
@@ -137,8 +139,8 @@ fn ends_soon(io_thread: &JoinHandle<()>) -> bool {
     false
 }
 
-/// Ends the application while the I/O thread still sends: its threads and `atexit` functions end, and its ports and locks are
-/// free for the worker that gets the id.
+/// Ends the application while the I/O thread still sends responses: waits for the application's threads, calls its
+/// `atexit` functions, and releases its ports and locks for the next worker with the same id.
 fn finish_application(py: Python<'_>, worker: &Worker) {
     python::shutdown_interpreter(py);
     for it in exclusive::all() {
@@ -189,18 +191,19 @@ fn log_hook_failure(py: Python<'_>, id: u32, hook: &str, error: &PyErr) {
     );
 }
 
-/// Gives `uwsgi.total_requests()` and `uwsgi.request_id()` their counters.
+/// Sets the counters that `uwsgi.total_requests()` and `uwsgi.request_id()` return.
 fn count_for_application(engine: &Arc<Engine>) {
     let (total, own) = (engine.clone(), engine.clone());
     let counters = uwsgi_module::Counters {
         total: Box::new(move || total.scoreboard.board.total_requests()),
         own: Box::new(move || own.scoreboard.requests()),
     };
-    // set already in a process that the application has forked from a worker
+    // `set` fails in a process that the application has forked from a worker, where the counters are set already
     let _ = uwsgi_module::COUNTERS.set(counters);
 }
 
-/// Starts the threads beside the main one. They are Python's own, so that thread-locals and `threading` know them.
+/// Starts the serving threads other than the main thread. They are Python threads, so that thread-locals and
+/// `threading` know them.
 fn start_threads(
     py: Python<'_>,
     worker: &Arc<Worker>,
@@ -208,7 +211,7 @@ fn start_threads(
     errors: &Py<PyAny>,
 ) -> PyResult<Vec<Py<PyAny>>> {
     if worker.spec.serving.threads < 2 {
-        // importing `threading` would cost a small application memory
+        // `threading` is not imported, because its import would cost a small application memory
         return Ok(Vec::new());
     }
     let threading = py.import("threading")?;
@@ -235,7 +238,7 @@ fn start_threads(
         })
         .collect();
     if let Some(usual) = usual {
-        // the application's own threads keep the usual size
+        // threads that the application starts keep the usual stack size
         threading.call_method1("stack_size", (usual,))?;
     }
     threads

@@ -1,7 +1,7 @@
 //! The zygote: the process that imports the application once, and then only forks workers.
 //!
-//! It runs on the main thread of `python -c` and blocks in one place: the channel to the master. End of file there means
-//! that the master has retired it, or is gone; it exits.
+//! The zygote runs on the main thread of `python -c` and blocks in one place: the channel to the master. End of file on
+//! the channel means that the master has retired the zygote, or is gone; the zygote then exits.
 
 use std::collections::HashSet;
 use std::io;
@@ -23,12 +23,12 @@ use crate::worker::{Setup, WorkerStart};
 use crate::wsgi::streams;
 use crate::{autoreload, fork_safety, import_resources, start_watch, trial, warmup, worker_main};
 
-/// Runs the zygote, and in each forked process its worker; returns the process's exit status.
+/// Runs the zygote and, in each process that the zygote forks, a worker. Returns the exit status of the process.
 pub fn main(py: Python<'_>, channel_fd: i32) -> i32 {
     // SAFETY: the master has created this descriptor for this process, and nothing else here uses it.
     let channel = PrivateFd::from(unsafe { OwnedFd::from_raw_fd(channel_fd) });
     ruwsgi::log::start("zygote");
-    // Ctrl-C reaches every process of the terminal; the master decides what it means
+    // Ctrl-C sends SIGINT to every process of the terminal; the master decides how the instance reacts
     thread::discard(libc::SIGINT);
     if let Err(error) = fork_guard::install() {
         tracing::error!("cannot prepare for forks of the application: {error}");
@@ -74,7 +74,7 @@ fn serve_forks(py: Python<'_>, mut channel: PrivateFd) -> io::Result<i32> {
         let link = PrivateFd::from(link);
         let mut inherited = Some(channel);
         let forked = fork::double(py, || {
-            // the master must notice when the zygote's end is closed
+            // closes the worker's copy of the channel, so that the master notices when the zygote closes its end
             inherited = None;
             begin(&link, worker_id)
         });
@@ -99,19 +99,19 @@ fn serve_forks(py: Python<'_>, mut channel: PrivateFd) -> io::Result<i32> {
     }
 }
 
-/// The applications, unless `lazy-apps` is set, and `wsgi.errors`.
+/// The applications (`None` with `lazy-apps`), and the stream `wsgi.errors`.
 type Loaded = (Option<Apps>, Py<PyAny>);
 
 /// Loads the applications and reports the result to the master; `None` after a failure.
 fn load_apps(py: Python<'_>, channel: &PrivateFd, spec: &AppSpec) -> io::Result<Option<Loaded>> {
     if spec.worker.max_fd.is_none_or(|most| most == 0) {
-        // the workers inherit it; on failure the limit stays as it is
+        // the workers inherit the raised limit; on failure the limit stays as it is
         let _ = rlimit::raise_descriptors();
     }
     python::set_title(spec, "zygote");
     python::log_version(py);
     let prepared = prepare(py, spec);
-    // also after a failure: the file that must be corrected may be one of them
+    // the master gets the files also after a failure, because one of them may have to be corrected
     for files in autoreload::files(py, spec, &mut HashSet::new()) {
         ipc::send(channel.as_fd(), &FromZygote::Files(files), &[])?;
     }
@@ -161,7 +161,8 @@ fn receive_setup(channel: &PrivateFd) -> io::Result<Option<Setup>> {
     }))
 }
 
-/// Prepares what all workers share: imports the application, unless `lazy-apps` is set, and opens `wsgi.errors`.
+/// Prepares the state that all workers share: imports the application, unless `lazy-apps` is set, and opens
+/// `wsgi.errors`.
 fn prepare(py: Python<'_>, spec: &AppSpec) -> Result<Loaded, LoadFailure> {
     let failed = |error: PyErr| LoadFailure {
         sentence: "the interpreter could not be set up".into(),
@@ -186,8 +187,8 @@ fn prepare(py: Python<'_>, spec: &AppSpec) -> Result<Loaded, LoadFailure> {
     Ok((Some(apps), errors))
 }
 
-/// Waits, right after the fork and before any Python runs, until the worker's id is free; then the process has it. False
-/// if the master is gone.
+/// Waits until the worker's id is free, and gives the id to this process. Runs right after the fork, before any Python
+/// code runs. Returns false if the master is gone.
 fn begin(link: &PrivateFd, worker_id: u32) -> bool {
     loop {
         match ipc::receive::<ToWorker>(link.as_fd()) {
@@ -195,7 +196,7 @@ fn begin(link: &PrivateFd, worker_id: u32) -> bool {
             Ok(Some((ToWorker::Log, fds))) => ruwsgi::sys::stdio::write_output_to_first(fds),
             Ok(Some((ToWorker::Release, _))) => {
                 import_resources::release();
-                // an error means that the master is gone, which the next message shows
+                // an error means that the master is gone, which the next receive shows
                 let _ = ipc::send(link.as_fd(), &FromWorker::Released, &[]);
             }
             Ok(Some(_)) => {}

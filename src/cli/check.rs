@@ -10,18 +10,19 @@ use crate::emperor::listing::{self, ListedVassal};
 
 use super::output::{print_error, say};
 
-/// What to check, and how to report it.
+/// The configurations to check, and the form of the report.
 pub(super) struct Request {
-    /// Configuration files.
+    /// Paths of configuration files to check.
     pub(super) files: Vec<String>,
-    /// Directories and patterns of an emperor, whose vassals are checked.
+    /// Values of `emperor`: directories and patterns. Their vassals are checked.
     pub(super) emperors: Vec<String>,
-    /// Warnings are failures too.
+    /// Whether warnings count as failures.
     pub(super) strict: bool,
     pub(super) json: bool,
 }
 
-/// Checks configurations without starting a server; fails if one of them does not start or does not serve.
+/// Checks configurations without starting a server, and prints the findings. Returns failure if a configuration would
+/// not start or would not serve.
 pub(super) fn run(invocation: &Invocation, request: &Request) -> ExitCode {
     let mut reports: Vec<(String, Report)> = Vec::new();
     for file in &request.files {
@@ -67,7 +68,7 @@ fn json(reports: &[(String, Report)]) -> String {
     text + "\n"
 }
 
-/// The findings about a vassal, with the name of its file.
+/// The findings about the configuration of a vassal, with the name of its file.
 fn examine_vassal(invocation: &Invocation, vassal: ListedVassal) -> (String, Report) {
     let report = match vassal.skipped {
         None => examine(invocation, vassal.arguments, &vassal.directory),
@@ -93,14 +94,14 @@ fn examine(invocation: &Invocation, arguments: Vec<String>, cwd: &Path) -> Repor
     ))
 }
 
-/// A finding as JSON.
+/// The JSON form of a finding.
 #[derive(Serialize)]
 struct Item<'a> {
     severity: &'static str,
-    /// The file of the finding, if it was found in one.
+    /// The file that contains the finding; `None` for a finding elsewhere.
     file: Option<&'a str>,
     line: Option<u32>,
-    /// `environment` or `command line`, if it was found there.
+    /// `environment` or `command line` for a finding there; otherwise `None`.
     source: Option<&'static str>,
     message: &'a str,
     hint: Option<&'a str>,

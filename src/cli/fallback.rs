@@ -1,6 +1,6 @@
-//! `fallback-config`: a second configuration, used if the first one fails.
+//! `fallback-config`: a second configuration, which is used if the first one fails.
 //!
-//! The fallback of a fallback is ignored. uWSGI follows it, and can loop for ever.
+//! The `fallback-config` of a fallback is ignored. uWSGI follows it, and can loop for ever.
 
 use std::io;
 use std::os::unix::process::CommandExt;
@@ -9,15 +9,16 @@ use std::process::Command;
 use crate::config::{self, Invocation};
 use crate::sys::environment;
 
-/// The environment variable of a process that runs the fallback.
+/// The environment variable that marks a process which runs the fallback.
 const FALLBACK_VARIABLE: &str = "RUWSGI_FALLBACK";
 
-/// Whether this process can fall back. Removes the variable: call it once, before threads exist.
+/// Whether this process can fall back: it does not run the fallback yet. Removes the variable from the environment, so
+/// this function must be called once, before threads exist.
 pub(super) fn can_fall_back() -> bool {
     environment::take(FALLBACK_VARIABLE).is_none()
 }
 
-/// The invocation with the `fallback-config` of an invalid configuration, if it has one.
+/// The invocation with the `fallback-config` of an invalid configuration; `None` if the configuration has no fallback.
 pub(super) fn of(invocation: &Invocation) -> Option<Invocation> {
     let file = config::fallback(invocation)?;
     let argv = invocation.argv.first().cloned().into_iter();
@@ -30,7 +31,7 @@ pub(super) fn of(invocation: &Invocation) -> Option<Invocation> {
     Some(fallback)
 }
 
-/// Executes ruwsgi again with another configuration; returns only on failure.
+/// Replaces this process by ruwsgi with the configuration `file`; returns only on failure.
 pub(super) fn exec(invocation: &Invocation, file: &str) -> io::Error {
     Command::new("/proc/self/exe")
         .arg0(invocation.argv.first().map_or("ruwsgi", String::as_str))

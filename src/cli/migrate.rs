@@ -10,7 +10,8 @@ use crate::sys::path_error;
 
 use super::output::{print_error, print_errors, say};
 
-/// Prints the ini file for a configuration; that of gunicorn is a file or a command line.
+/// Prints the ini file for a configuration of the format `from`. A configuration of gunicorn is a file or a command
+/// line. `nginx FILE` prints nginx's server block instead.
 pub(super) fn run(invocation: &Invocation, from: Option<&str>, words: &[String]) -> ExitCode {
     if let ([verb, file], None) = (words, from)
         && verb == "nginx"
@@ -50,7 +51,7 @@ pub(super) fn run(invocation: &Invocation, from: Option<&str>, words: &[String])
     }
 }
 
-/// Prints nginx's server block for a configuration file.
+/// Prints nginx's server block for a configuration file of ruwsgi.
 fn print_server_block(invocation: &Invocation, file: &str) -> ExitCode {
     let argv = ["ruwsgi", "--include", file].map(str::to_owned).to_vec();
     let cwd = invocation.cwd.clone();
@@ -65,7 +66,7 @@ fn print_server_block(invocation: &Invocation, file: &str) -> ExitCode {
     }
 }
 
-/// The message about a file that is a configuration of another server.
+/// The error message for a file that is the configuration of another program.
 fn other_kind(file: &str, found: &str) -> String {
     match found {
         "systemd" => format!(

@@ -1,4 +1,4 @@
-//! Serving: loads the configuration and starts a master or an emperor.
+//! Loads the configuration, and starts a master or an emperor.
 
 use std::path::Path;
 use std::process::ExitCode;
@@ -14,7 +14,7 @@ use crate::process::running_instance::RunningInstance;
 use super::output::{print_error, print_errors, say};
 use super::{fallback, vassals};
 
-/// Reads the configuration and serves; `--stop` and `--reload` are done instead if given.
+/// Reads the configuration and serves. With `--stop` or `--reload` it signals a running instance instead.
 pub(super) fn serve(invocation: Invocation, vassal: &VassalEnvironment) -> ExitCode {
     let emperor = EmperorLink::new(vassal);
     if let Err(sentence) = vassals::run_start_hook(vassal) {
@@ -50,7 +50,7 @@ pub(super) fn serve(invocation: Invocation, vassal: &VassalEnvironment) -> ExitC
         );
     }
     print_texts(&config);
-    // an emperor restarts a vassal that fails, so a vassal does not fall back by itself
+    // the emperor restarts a vassal that fails, so a vassal does not fall back by itself
     let fallback = config
         .fallback()
         .filter(|_| !second && !emperor.is_vassal());
@@ -72,7 +72,7 @@ pub(super) fn serve(invocation: Invocation, vassal: &VassalEnvironment) -> ExitC
     ExitCode::from(u8::try_from(status).unwrap_or(1))
 }
 
-/// Prints the texts of `print` and `iprint`.
+/// Prints the values of `print` and `iprint`.
 fn print_texts(config: &Config) {
     let entries = config.entries().iter();
     let texts: String = entries
@@ -82,7 +82,8 @@ fn print_texts(config: &Config) {
     say(&texts);
 }
 
-/// Loads the configuration, or its `fallback-config`. Returns it, its invocation, and whether it is the fallback.
+/// Loads the configuration, or its `fallback-config` if it is invalid. Returns the configuration, its invocation, and
+/// whether it is the fallback.
 fn load(invocation: Invocation) -> Result<(Config, Invocation, bool), Vec<Finding>> {
     let second = !fallback::can_fall_back();
     let report = match config::load(&invocation) {
@@ -101,7 +102,7 @@ fn load(invocation: Invocation) -> Result<(Config, Invocation, bool), Vec<Findin
     }
 }
 
-/// The options as given, in uWSGI's format.
+/// The options as given by the user, in uWSGI's format.
 fn config_text(config: &Config) -> String {
     let lines: String = config
         .entries()
@@ -111,7 +112,7 @@ fn config_text(config: &Config) -> String {
     format!(";uWSGI instance configuration\n[uwsgi]\n{lines};end of configuration\n")
 }
 
-/// Sends a signal to the instance whose process id is in a file.
+/// Sends a signal to the instance whose process id is in the pidfile `file`.
 fn signal(file: &str, signal: Signal) -> ExitCode {
     let sent = RunningInstance::of_pidfile(Path::new(file)).and_then(|it| it.signal(signal));
     match sent {

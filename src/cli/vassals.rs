@@ -42,7 +42,7 @@ const VERBS: [(&str, Verb, &str); 8] = [
     ("kill-worker", Verb::KillWorker, "Replace a worker."),
 ];
 
-/// The verbs with their arguments.
+/// The clap commands of the verbs, with their arguments.
 pub(super) fn commands() -> impl Iterator<Item = Command> {
     VERBS.into_iter().map(|(name, verb, about)| {
         let command = Command::new(name).about(about).args([
@@ -91,17 +91,17 @@ fn flag(name: &'static str, help: &'static str) -> Arg {
         .help(help)
 }
 
-/// The names of these verbs.
+/// The names of the verbs that control emperors and masters.
 pub(super) fn names() -> impl Iterator<Item = &'static str> {
     VERBS.into_iter().map(|(name, ..)| name)
 }
 
-/// Whether `verb` is one of these verbs.
+/// Whether `verb` controls emperors and masters.
 pub(super) fn is_verb(verb: &str) -> bool {
     VERBS.iter().any(|(known, ..)| *known == verb)
 }
 
-/// Sends the request and prints the response.
+/// Sends the request to the control socket, and prints the response. Waits for the response.
 pub(super) fn run(verb: &str, arguments: &ArgMatches) -> ExitCode {
     let text = |name: &str| {
         arguments
@@ -134,10 +134,11 @@ pub(super) fn run(verb: &str, arguments: &ArgMatches) -> ExitCode {
     }
 }
 
-/// Runs `vassals-start-hook`, if the emperor has one, in the vassal's directory and as its user.
+/// Runs `vassals-start-hook` in the vassal's directory and as its user, if the emperor has such a hook. Waits for its
+/// end.
 ///
 /// # Errors
-/// A sentence about a failed hook; the vassal does not start then.
+/// Returns a sentence if the hook fails; the vassal must not start then.
 pub(super) fn run_start_hook(vassal: &VassalEnvironment) -> Result<(), String> {
     let Some(hook) = &vassal.start_hook else {
         return Ok(());
@@ -154,7 +155,8 @@ pub(super) fn run_start_hook(vassal: &VassalEnvironment) -> Result<(), String> {
     }
 }
 
-/// The errors of a configuration, in one sentence for the emperor.
+/// Summarizes the errors of a configuration in one sentence for the emperor: the first error and the number of the
+/// others.
 pub(super) fn sentence(findings: &[Finding]) -> String {
     let mut errors = findings.iter().filter(|it| it.severity == Severity::Error);
     let first = errors.next().map(ToString::to_string).unwrap_or_default();

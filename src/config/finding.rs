@@ -3,7 +3,7 @@
 use std::fmt;
 use std::sync::Arc;
 
-/// The place of an option.
+/// The place where an option is given.
 #[derive(Debug, Clone, PartialEq, Eq, Hash, PartialOrd, Ord)]
 pub(crate) enum Place {
     /// An environment variable.
@@ -60,13 +60,13 @@ impl fmt::Display for Severity {
 /// A finding: an error or a warning about the configuration.
 #[derive(Debug, Clone, PartialEq, Eq)]
 pub(crate) struct Finding {
-    /// The place; `None` if the finding is about a missing option.
+    /// The place of the option at fault; `None` if the option is missing or the fault has no single place.
     pub(crate) place: Option<Place>,
-    /// The severity.
+    /// Whether the instance starts in spite of the finding.
     pub(crate) severity: Severity,
     /// The description of the fault.
     pub(crate) what: String,
-    /// The advice.
+    /// The advice on how to correct the fault.
     pub(crate) hint: Option<String>,
 }
 
@@ -81,7 +81,7 @@ impl Finding {
         }
     }
 
-    /// An error: an emperor skips the file.
+    /// An error about a file that the emperor skips.
     pub(crate) fn skipped(place: Place, reason: &str) -> Finding {
         let fault = Fault::new(format!("the emperor skips this file: {reason}"));
         Finding::error(Some(place), fault)
@@ -111,7 +111,7 @@ impl fmt::Display for Finding {
     }
 }
 
-/// A text with escaped control characters, so that a file cannot forge lines on a terminal or in a log.
+/// Displays a text with escaped control characters, so that a file cannot forge lines on a terminal or in a log.
 struct Escaped<'a>(&'a str);
 
 impl fmt::Display for Escaped<'_> {
@@ -123,12 +123,12 @@ impl fmt::Display for Escaped<'_> {
     }
 }
 
-/// A fault of a value, before its place is known.
+/// A fault of a value. A [`Finding`] adds the place and the severity.
 #[derive(Debug, Clone, PartialEq, Eq)]
 pub(crate) struct Fault {
     /// The description of the fault.
     pub(crate) what: String,
-    /// The advice.
+    /// The advice on how to correct the fault.
     pub(crate) hint: Option<String>,
 }
 
@@ -147,13 +147,13 @@ impl Fault {
         self
     }
 
-    /// Sets the advice if there is none.
+    /// Sets the advice if the fault has no advice yet.
     pub(crate) fn or_hint(mut self, hint: &str) -> Fault {
         self.hint.get_or_insert_with(|| hint.to_owned());
         self
     }
 
-    /// Puts the option and its value before the description.
+    /// Puts the name of the option and its value before the description.
     pub(crate) fn of(mut self, name: &str, value: &str) -> Fault {
         self.what = match value {
             "" => format!("{name}: {}", self.what),
@@ -163,7 +163,7 @@ impl Fault {
     }
 }
 
-/// A value, shortened for a message.
+/// Shortens a value to 120 characters for a message. `...` marks a shortened value.
 pub(crate) fn shortened(value: &str) -> String {
     const LIMIT: usize = 120;
     match value.char_indices().nth(LIMIT) {
@@ -178,7 +178,7 @@ const MAX_FINDINGS: usize = 1000;
 /// The findings of a configuration, errors and warnings.
 #[derive(Debug, Clone, PartialEq, Eq, Default)]
 pub(crate) struct Report {
-    /// The findings in order.
+    /// The findings in the order in which they are printed.
     pub(crate) findings: Vec<Finding>,
 }
 
@@ -197,7 +197,8 @@ impl Report {
             .any(|finding| finding.severity == Severity::Error)
     }
 
-    /// Adds a finding unless the report has an equal one. A full report accepts only its first error.
+    /// Adds a finding unless the report already has an equal finding. A full report accepts an error only if it has no
+    /// error yet, so that a faulty configuration never passes as valid.
     pub(crate) fn add(&mut self, finding: Finding) {
         if self.is_full() && (finding.severity == Severity::Warning || self.has_errors()) {
             return;

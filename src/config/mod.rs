@@ -1,8 +1,9 @@
-//! The configuration: from the command line, the environment and files to a checked [`Config`] or a report.
+//! Reads the command line, the environment and the configuration files into a checked [`Config`], or reports all
+//! faults.
 //!
-//! The folders, in the order in which an option passes them: [`read`] gathers the options of all sources into one ordered
-//! list and expands placeholders; [`table`] has a row for each option; [`values`] parses the texts; [`check`] builds the
-//! [`Config`] and reports all faults at once. [`migrate`] converts other configurations.
+//! An option passes the folders in this order: [`read`] gathers the options of all sources into one ordered list and
+//! expands placeholders; [`table`] has a row for each option; [`values`] parses the texts; [`check`] builds the
+//! [`Config`] and reports all faults at once. [`migrate`] converts configurations of uWSGI, gunicorn and supervisor.
 
 mod check;
 mod finding;
@@ -37,14 +38,15 @@ use table::row::Directive;
 /// Reads the whole configuration; called at the start and at every reload.
 ///
 /// # Errors
-/// All findings, if at least one of them is an error.
+/// A report of all findings, if at least one finding is an error.
 pub(crate) fn load(invocation: &Invocation) -> Result<Config, Report> {
     let mut config = validate::check(source::gather(invocation))?;
     read_directories(&mut config, invocation)?;
     Ok(config)
 }
 
-/// Reads the variables of `envdir`. A reload that lacks the permission keeps those of the start.
+/// Reads the variables of the `envdir` directories into `config`. If a reload has no permission to read a directory,
+/// marks the directories as unreadable; the instance then keeps the variables that were read at the start.
 fn read_directories(config: &mut Config, invocation: &Invocation) -> Result<(), Report> {
     let mut variables = Vec::new();
     for directory in config.envdir() {
@@ -65,7 +67,7 @@ fn read_directories(config: &mut Config, invocation: &Invocation) -> Result<(), 
     Ok(())
 }
 
-/// The last `fallback-config` of a configuration, which need not be valid as a whole.
+/// The value of the last `fallback-config`. The configuration may have errors: the options are gathered, not checked.
 pub(crate) fn fallback(invocation: &Invocation) -> Option<String> {
     let entries = source::gather(invocation).entries;
     let named = entries
@@ -75,8 +77,8 @@ pub(crate) fn fallback(invocation: &Invocation) -> Option<String> {
     named.map(|entry| entry.value)
 }
 
-/// All findings of `ruwsgi check`: those of [`load`], and of a valid configuration what keeps the site from serving, and
-/// likely mistakes.
+/// All findings of `ruwsgi check`. If [`load`] fails, the report has the findings of [`load`]. Otherwise the report has
+/// the warnings of [`load`], the faults that keep the site from serving, and likely mistakes.
 pub(crate) fn examine(invocation: &Invocation) -> Report {
     match load(invocation) {
         Err(report) => report,
@@ -95,7 +97,7 @@ pub(crate) fn examine(invocation: &Invocation) -> Report {
     }
 }
 
-/// Whether the extension of a file name is that of a configuration file.
+/// Whether a file name has the extension of a configuration file.
 pub(crate) fn reads(name: &str) -> bool {
     file::Format::of_file(name).is_some()
 }

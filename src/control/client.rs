@@ -1,4 +1,5 @@
-//! The client: sends a request of the command line to an emperor or a master, and returns the text to print.
+//! The client of control sockets: sends a request of the command line to an emperor or a master, and returns the text
+//! to print.
 
 use std::io;
 use std::os::fd::AsFd;
@@ -18,34 +19,34 @@ use super::socket_path;
 use super::status_text;
 use crate::ipc::control::{Answer, Count, Request, Row, Verb};
 
-/// Timeout of a search: for the responses of all servers together.
+/// Timeout of a search for instances, for the responses of all servers together.
 const SEARCH_TIMEOUT: Duration = Duration::from_secs(3);
 
-/// A request of the command line.
+/// A request of the command line, before its target is known.
 pub(crate) struct Question {
     pub(crate) verb: Verb,
-    /// The target as typed; `None` for all.
+    /// The target as typed; `None`: all instances.
     pub(crate) name: Option<String>,
-    /// Wait until the order is complete.
+    /// Whether to wait until the order is complete.
     pub(crate) wait: bool,
     /// The number of a worker, for `kill-worker`.
     pub(crate) worker: Option<u32>,
     /// The number of workers, for `scale`.
     pub(crate) count: Option<Count>,
-    /// Kill the worker at once.
+    /// Whether to kill the worker at once.
     pub(crate) now: bool,
-    /// The control socket; `None` for all sockets in the runtime directories.
+    /// The control socket; `None`: all sockets in the runtime directories.
     pub(crate) control: Option<PathBuf>,
-    /// Print the response as JSON.
+    /// Whether to print the response as JSON.
     pub(crate) json: bool,
 }
 
 /// Why a request failed.
 #[derive(Debug, PartialEq, Eq)]
 pub(crate) enum Failure {
-    /// The reason, in a sentence.
+    /// The reason, as a sentence.
     Message(String),
-    /// The order failed; the response as JSON.
+    /// The order failed; the field is the response as JSON.
     Json(String),
 }
 
@@ -58,9 +59,9 @@ impl From<String> for Failure {
 /// The target of a request.
 #[derive(Debug, PartialEq, Eq)]
 enum Target {
-    /// All, or the process at the given socket.
+    /// All instances, or the process at the given socket.
     All,
-    /// The instances with this name.
+    /// The vassal or instance with this name.
     Named(String),
     /// The instance with this configuration file.
     File(PathBuf),
@@ -68,10 +69,10 @@ enum Target {
     Process(i32, PathBuf),
 }
 
-/// Sends the request; returns the text to print.
+/// Sends the request, and waits for the response. Returns the text to print.
 ///
 /// # Errors
-/// The reason of a refusal or a failure.
+/// Returns the reason of a refusal or a failure.
 pub(crate) fn ask(question: &Question) -> Result<String, Failure> {
     let (target, socket) = parse_target(question.name.as_deref());
     check_pidfile(&target)?;
@@ -121,7 +122,8 @@ pub(crate) fn ask(question: &Question) -> Result<String, Failure> {
     render(question, &answer.vassals)
 }
 
-/// Interprets a name: a control socket, a pidfile, a configuration file, or the name of an instance.
+/// Interprets `name`: the path of a control socket, pidfile or configuration file, or the name of an instance. Returns
+/// the target, and the socket if `name` is a socket.
 fn parse_target(name: Option<&str>) -> (Target, Option<PathBuf>) {
     let Some(name) = name else {
         return (Target::All, None);
@@ -132,7 +134,7 @@ fn parse_target(name: Option<&str>) -> (Target, Option<PathBuf>) {
         Ok(kind) if kind.is_socket() => (Target::All, Some(path)),
         Ok(kind) if kind.is_file() => match pidfile::read(&path) {
             Ok(record) => (Target::Process(record.pid.get(), path), None),
-            // a vassal can have the name of a file in this directory
+            // a name without a slash names a vassal or an instance, even if this directory has a file of this name
             Err(_) if !name.contains('/') => (Target::Named(name.to_owned()), None),
             Err(_) => (Target::File(path), None),
         },
@@ -140,8 +142,8 @@ fn parse_target(name: Option<&str>) -> (Target, Option<PathBuf>) {
     }
 }
 
-/// Refuses a pidfile that names another program, or the process of a user who has not written it. The instance need not
-/// run: a vassal can be on demand.
+/// Refuses a pidfile that names a process of another program, or a process of a user who has not written the pidfile.
+/// The process may have ended: a vassal on demand has no process.
 fn check_pidfile(target: &Target) -> Result<(), String> {
     let Target::Process(_, path) = target else {
         return Ok(());
@@ -154,21 +156,21 @@ fn check_pidfile(target: &Target) -> Result<(), String> {
 
 /// The result of a search.
 enum Found {
-    /// The socket, and the path and process id of the instance.
+    /// The instance was found; the fields are its control socket, its path and its process id.
     At(PathBuf, String, Option<i32>),
-    /// The process of this pidfile has no control socket.
+    /// The process of this pidfile runs but has no control socket.
     WithoutSocket(PathBuf),
 }
 
-/// The control sockets that a request is sent to.
+/// The control sockets that receive a request.
 struct Servers {
     sockets: Vec<PathBuf>,
-    /// The socket was given by the user.
+    /// Whether the user has given the socket.
     is_explicit: bool,
 }
 
 impl Servers {
-    /// The responses of all servers, merged.
+    /// Sends the request to all servers, and merges their responses.
     fn all(&self, request: &Request) -> Result<Answer, String> {
         let mut all = Answer::default();
         let mut reached = false;
@@ -184,7 +186,7 @@ impl Servers {
                     reached = true;
                     all.vassals.push(mute(socket, &error));
                 }
-                // a stale socket
+                // the socket is stale, or this user may not connect
                 Err(_) => {}
             }
         }
@@ -194,7 +196,7 @@ impl Servers {
         }
     }
 
-    /// The results of all servers, asked at the same time.
+    /// Sends the request to all servers at the same time. Returns their results in the order of the sockets.
     fn ask_all(&self, request: &Request) -> Vec<io::Result<Answer>> {
         let timeout = match request.verb {
             Verb::List | Verb::Find if !self.is_explicit => SEARCH_TIMEOUT,
@@ -206,7 +208,7 @@ impl Servers {
     fn exchange(&self, socket: &Path, request: &Request) -> Result<Answer, String> {
         match exchange(socket, request) {
             Ok(answer) => Ok(answer),
-            // the server closes the connection when it stops
+            // a server that stops closes the connection without a response
             Err(error)
                 if request.verb == Verb::Stop && error.kind() == io::ErrorKind::UnexpectedEof =>
             {
@@ -216,7 +218,7 @@ impl Servers {
         }
     }
 
-    /// Finds the one instance of a target.
+    /// Finds the one instance that matches the target.
     fn find(&self, target: &Target) -> Result<Found, String> {
         let mut request = Request::to_all(Verb::Find);
         let shown = match target {
@@ -238,7 +240,7 @@ impl Servers {
         let mut refusal = None;
         for (socket, result) in self.sockets.iter().zip(self.ask_all(&request)) {
             match result {
-                // a server of another version, which does not know the request
+                // the server has another version and does not know the request
                 Ok(answer) if answer.is_not_understood() && !self.is_explicit => {}
                 Ok(answer) => {
                     refusal = refusal.or(answer.error);
@@ -264,7 +266,7 @@ impl Servers {
         }
     }
 
-    /// The status of the emperor with the process id of the target.
+    /// The status of the emperor whose process id the target contains. `None` for other targets and other verbs.
     fn emperor_status(&self, target: &Target, request: &Request) -> Option<Answer> {
         let Target::Process(pid, _) = target else {
             return None;
@@ -276,7 +278,7 @@ impl Servers {
         all.find(|row| row.pid == Some(*pid)).map(Answer::of)
     }
 
-    /// The names of the running instances, as a clause.
+    /// The names of the running instances, as the end of an error message.
     fn running(&self) -> String {
         let all = self.all(&Request::to_all(Verb::List)).unwrap_or_default();
         let names: Vec<String> = all.vassals.into_iter().map(|row| row.name).collect();
@@ -287,7 +289,8 @@ impl Servers {
     }
 }
 
-/// What names one of several instances: the path of its file, or, if that names several, of its control socket.
+/// Distinguishes an instance from all others of its name: by its path, or, if several have the same path, by its
+/// control socket.
 fn unique((socket, row): &(PathBuf, Row), all: &[(PathBuf, Row)]) -> String {
     let same_path = all.iter().filter(|(_, other)| other.path == row.path);
     let is_unique = !row.path.is_empty() && same_path.count() == 1;
@@ -301,13 +304,13 @@ fn unique((socket, row): &(PathBuf, Row), all: &[(PathBuf, Row)]) -> String {
     }
 }
 
-/// Whether the process at a socket lives, but gives no response.
+/// Whether an error means that the process at a socket runs but gives no usable response.
 fn is_mute(error: &io::Error) -> bool {
     use io::ErrorKind::{FileTooLarge, InvalidData, TimedOut};
     [TimedOut, InvalidData, FileTooLarge].contains(&error.kind())
 }
 
-/// The row of a server that gives no response.
+/// The row of a server that gives no usable response.
 fn mute(socket: &Path, error: &io::Error) -> Row {
     let reason = match error.kind() {
         io::ErrorKind::TimedOut => format!("no response in time from {}", socket.display()),
@@ -327,7 +330,8 @@ fn unanswered(socket: &Path, error: &io::Error) -> String {
     format!("no response from {}: {error}", socket.display())
 }
 
-/// Signals the process of a pidfile, which has no control socket.
+/// Sends a signal to the process of a pidfile, because the process has no control socket. Waits for its exit if `wait`
+/// is set.
 fn signal(pidfile: &Path, question: &Question) -> Result<String, String> {
     let signal = match question.verb {
         Verb::Reload if !question.wait => Signal::SIGHUP,
@@ -343,7 +347,7 @@ fn signal(pidfile: &Path, question: &Question) -> Result<String, String> {
     let sent = instance.signal(signal);
     sent.map_err(|error| error.to_string())?;
     if question.wait {
-        // a signal to this process ends the wait early
+        // no timeout: the user can end the wait with a signal to this process
         while !poll::readable(instance.as_fd()) {
             poll::wait(&[instance.as_fd()], None).map_err(|error| error.to_string())?;
         }
@@ -357,7 +361,7 @@ fn signal(pidfile: &Path, question: &Question) -> Result<String, String> {
     Ok(format!("process {pid}: {done}\n"))
 }
 
-/// The text to print.
+/// The text to print for the rows of a response.
 fn render(question: &Question, rows: &[Row]) -> Result<String, Failure> {
     if question.json {
         let text = serde_json::to_string_pretty(rows).map_err(|error| error.to_string())? + "\n";
@@ -380,7 +384,7 @@ fn render(question: &Question, rows: &[Row]) -> Result<String, Failure> {
     })
 }
 
-/// The failure of a completed order, as text.
+/// The failure of an order, as text; `None`: the order succeeded.
 fn failure(question: &Question, rows: &[Row]) -> Option<String> {
     let wanted = match question.verb {
         Verb::Stop => &["stopped"][..],

@@ -1,4 +1,5 @@
-//! One request and its response. The server may be hostile: the size and the time are limited, and texts are escaped.
+//! Sends one request and reads its response. The server may be hostile: size and time are limited, and texts are
+//! escaped.
 
 use std::io::{self, Read, Write};
 use std::os::fd::AsFd;
@@ -17,13 +18,14 @@ use crate::ipc::control::{Answer, Request};
 
 /// Maximum length of a response, bytes.
 const MAX_ANSWER: usize = 64 << 20;
-/// Timeout for a response to a request that does not wait.
+/// Timeout for the response to a request without `wait`.
 pub(super) const TIMEOUT: Duration = Duration::from_secs(15);
 
 /// Sends a request to the server at a socket and reads its response.
 ///
 /// # Errors
-/// Those of connect(2), read(2), write(2) and [`check_server`]; `TimedOut`; `FileTooLarge`; `InvalidData` for a response that is not JSON.
+/// Returns the errors of connect(2), read(2), write(2) and [`check_server`]; `TimedOut` after the timeout;
+/// `FileTooLarge` for a response over the maximum length; `InvalidData` for a response that is not JSON.
 pub(super) fn exchange(path: &Path, request: &Request) -> io::Result<Answer> {
     let end = Instant::now() + TIMEOUT;
     let mut stream = unix_socket::connect(path, TIMEOUT)?;
@@ -37,7 +39,7 @@ pub(super) fn exchange(path: &Path, request: &Request) -> io::Result<Answer> {
     while answer.last() != Some(&b'\n') {
         if !request.wait {
             let left = end.saturating_duration_since(Instant::now());
-            // zero would mean no timeout
+            // a timeout of zero would mean no timeout
             stream.set_read_timeout(Some(left.max(Duration::from_millis(1))))?;
         }
         match stream.read(&mut piece) {
@@ -56,10 +58,10 @@ pub(super) fn exchange(path: &Path, request: &Request) -> io::Result<Answer> {
     parse(&answer)
 }
 
-/// Refuses a server that runs neither as the owner of its socket nor as root.
+/// Refuses a server that runs neither as the owner of its socket nor as root, because it may imitate another server.
 ///
 /// # Errors
-/// `InvalidData` with a sentence; those of stat(2) and getsockopt(2).
+/// Returns `InvalidData` with a sentence for such a server; otherwise the errors of stat(2) and getsockopt(2).
 pub(super) fn check_server(stream: &UnixStream, path: &Path) -> io::Result<()> {
     let peer = socket::peer_user(stream.as_fd())?;
     let owner = std::fs::metadata(path)?.uid();
@@ -71,10 +73,10 @@ pub(super) fn check_server(stream: &UnixStream, path: &Path) -> io::Result<()> {
     Err(io::Error::new(io::ErrorKind::InvalidData, what))
 }
 
-/// Interprets a response.
+/// Parses a response, and escapes its texts.
 ///
 /// # Errors
-/// `UnexpectedEof` for an empty one; `InvalidData` for one that is not JSON.
+/// Returns `UnexpectedEof` for an empty response, and `InvalidData` for a response that is not JSON.
 pub(super) fn parse(answer: &[u8]) -> io::Result<Answer> {
     if answer.is_empty() {
         let what = "the server closed the connection without a response";
@@ -85,7 +87,8 @@ pub(super) fn parse(answer: &[u8]) -> io::Result<Answer> {
     Ok(serde_json::from_value(answer)?)
 }
 
-/// Escapes in all texts what controls a terminal or forges a line of output. `multiline` texts keep their line feeds.
+/// Escapes in all texts the characters that control a terminal or forge a line of output. If `multiline`, texts keep
+/// their line feeds.
 fn sanitize(value: &mut Value, multiline: bool) {
     match value {
         Value::String(text) if multiline => {
@@ -96,7 +99,7 @@ fn sanitize(value: &mut Value, multiline: bool) {
         Value::Array(values) => values
             .iter_mut()
             .for_each(|value| sanitize(value, multiline)),
-        // a traceback has several lines
+        // a traceback keeps its line feeds
         Value::Object(members) => members
             .iter_mut()
             .for_each(|(name, value)| sanitize(value, name == "traceback")),

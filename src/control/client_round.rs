@@ -1,4 +1,4 @@
-//! One request to many servers at the same time, with one deadline for all of them.
+//! Sends one request to many servers at the same time, with one deadline for all responses.
 
 use std::collections::VecDeque;
 use std::io::{self, Read, Write};
@@ -17,16 +17,16 @@ use super::client_io::{check_server, parse};
 
 /// Maximum length of one response, bytes.
 const MAX_ANSWER: usize = 8 << 20;
-/// Maximum connections at the same time to the sockets of one directory. The servers of a user cannot displace those of
-/// others, which have other directories.
+/// Maximum simultaneous connections to the sockets of one directory. Each user has another directory, so the servers of
+/// one user cannot displace those of other users.
 const MAX_PER_DIRECTORY: usize = 64;
-/// Time after which a full accept queue is tried again.
+/// Pause before waiting connections are tried again, for example because the accept queue of a server was full.
 const RETRY: Duration = Duration::from_millis(20);
 
-/// Sends a request to the servers at all sockets; returns their responses in the order of the sockets.
+/// Sends a request to the servers at all sockets. Returns one result per socket, in the order of `sockets`.
 ///
-/// A server that has not answered at the end of the timeout has the result `TimedOut`. Other errors are those of
-/// connect(2), read(2), write(2), [`check_server`] and [`parse`].
+/// The result of a server that has not responded within `timeout` is the error `TimedOut`. Other results are the errors
+/// of connect(2), read(2), write(2), [`check_server`] and [`parse`].
 pub(super) fn exchange_all(
     sockets: &[PathBuf],
     request: &Request,
@@ -61,14 +61,14 @@ struct Round<'a> {
     sockets: &'a [PathBuf],
     /// The request, a line of JSON.
     text: Vec<u8>,
-    /// The sockets without a connection yet.
+    /// The indices of the sockets that are not connected yet.
     waiting: VecDeque<usize>,
     calls: Vec<Call>,
     results: Vec<Option<io::Result<Answer>>>,
 }
 
 impl Round<'_> {
-    /// Connects to the waiting sockets, as far as possible now.
+    /// Connects to the waiting sockets, as far as the limits permit now. The other sockets stay in the queue.
     fn connect(&mut self) {
         for index in std::mem::take(&mut self.waiting) {
             let directory = self.sockets[index].parent();
@@ -85,7 +85,7 @@ impl Round<'_> {
         }
     }
 
-    /// Waits until a connection is ready, and continues those that are.
+    /// Waits until a connection is ready, and continues each ready connection.
     fn step(&mut self, left: Duration) {
         let timeout = match self.waiting.is_empty() {
             true => left,
@@ -99,7 +99,7 @@ impl Round<'_> {
             (call.stream.as_fd(), interest)
         });
         let polled: Vec<_> = polled.collect();
-        // after an error of poll(2) each connection is tried: its own error ends it
+        // after an error of poll(2) each connection is tried, and ends with its own error
         let ready = poll::wait_for(&polled, Some(timeout))
             .unwrap_or_else(|_| (0..self.calls.len()).collect());
         for position in ready.into_iter().rev() {
@@ -117,10 +117,10 @@ impl Round<'_> {
 
 /// The connection to one server.
 struct Call {
-    /// The number of its socket.
+    /// The index of the server's socket in `sockets`.
     index: usize,
     stream: UnixStream,
-    /// Bytes of the request that are sent.
+    /// Number of bytes of the request that were sent.
     sent: usize,
     received: Vec<u8>,
 }
@@ -137,7 +137,7 @@ impl Call {
         })
     }
 
-    /// Sends or receives a piece; returns whether the response is complete.
+    /// Sends a part of the request or receives a part of the response. Returns whether the response is complete.
     fn step(&mut self, text: &[u8]) -> io::Result<bool> {
         let rest = &text[self.sent..];
         if !rest.is_empty() {
@@ -156,7 +156,7 @@ impl Call {
     }
 }
 
-/// `None` if the call would block.
+/// Converts an error that means "try again" (the call would block or was interrupted) to `None`.
 fn or_nothing(result: io::Result<usize>) -> io::Result<Option<usize>> {
     match result {
         Ok(size) => Ok(Some(size)),
@@ -169,7 +169,7 @@ fn or_nothing(result: io::Result<usize>) -> io::Result<Option<usize>> {
     }
 }
 
-/// Whether a connection may be possible later: the accept queue is full, or this process has no descriptor left.
+/// Whether a later connection may succeed: the accept queue is full, or this process has no free descriptor.
 fn is_temporary(error: &io::Error) -> bool {
     let errno = error.raw_os_error().map(Errno::from_raw);
     matches!(errno, Some(Errno::EAGAIN | Errno::EMFILE | Errno::EINTR))

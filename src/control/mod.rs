@@ -1,7 +1,8 @@
 //! The control socket, through which `ruwsgi ls`, `status`, `reload` and the other verbs reach an emperor or a master.
 //!
-//! `socket_path` finds and names the sockets, `server` serves clients, `client` sends a request and `table` prints the
-//! response. The process behind a server implements [`server::Host`]. The messages are in [`crate::ipc::control`].
+//! `socket_path` finds and names the sockets, `server` serves clients, `client` sends a request, and `status_text`
+//! formats the response. The process behind a server implements [`server::Host`]. The messages are in
+//! [`crate::ipc::control`].
 
 pub(crate) mod client;
 mod client_io;

@@ -1,4 +1,4 @@
-//! A response on its way to a client that may read slowly.
+//! A response that is being sent to a client, which may read slowly.
 
 use std::io::{self, IoSlice};
 use std::os::fd::{AsRawFd, BorrowedFd};
@@ -6,23 +6,23 @@ use std::time::{Duration, Instant};
 
 use crate::sys::stream;
 
-/// Timeout of a client that reads nothing.
+/// How long a client may read nothing before it is dropped.
 const STALLED: Duration = Duration::from_secs(5);
-/// Timeout for the whole response.
+/// How long a client may take for the whole response.
 const TOTAL: Duration = Duration::from_secs(60);
 
-/// The bytes of a response that are not sent yet, and the time for them.
+/// A response with the number of sent bytes and its timeouts.
 pub(crate) struct Reply {
     bytes: Vec<u8>,
     sent: usize,
-    /// The client is dropped then, if it has read nothing more.
+    /// The time at which the client is dropped unless it reads more.
     deadline: Instant,
-    /// The client is dropped then, however much it has read.
+    /// The time at which the client is dropped, however much it has read.
     limit: Instant,
 }
 
 impl Reply {
-    /// A response to send from `now` on.
+    /// Creates a response; its timeouts start at `now`.
     pub(crate) fn new(bytes: Vec<u8>, now: Instant) -> Self {
         Self {
             bytes,
@@ -32,13 +32,13 @@ impl Reply {
         }
     }
 
-    /// When the client is dropped unless it reads more.
+    /// The time at which the client is dropped unless it reads more.
     pub(crate) fn deadline(&self) -> Instant {
         self.deadline.min(self.limit)
     }
 
-    /// Sends what the socket takes without blocking. Returns whether the connection can be closed: the response is
-    /// complete, the client has disconnected, or a timeout has passed.
+    /// Sends as many bytes as the socket accepts without blocking. Returns whether the connection can be closed: the
+    /// response is complete, the client has disconnected, or a timeout has passed.
     pub(crate) fn send(&mut self, connection: BorrowedFd<'_>, now: Instant) -> bool {
         let rest = self.bytes.get(self.sent..).unwrap_or_default();
         match stream::send(connection.as_raw_fd(), &[IoSlice::new(rest)]) {

@@ -1,6 +1,8 @@
-//! The listening end of a control socket: a few clients at a time, each with one request and one response.
+//! The listening end of a control socket. It serves a limited number of clients; each sends one request and receives
+//! one response.
 //!
-//! Nothing here blocks. A client that is slow to send its request or to read its response is dropped after a timeout.
+//! No function here blocks. A client that is slow to send its request or to read its response is dropped after a
+//! timeout.
 
 use std::io;
 use std::os::fd::{AsFd, AsRawFd, BorrowedFd, OwnedFd};
@@ -16,11 +18,11 @@ use crate::sys::user;
 
 use super::reply::Reply;
 
-/// Maximum number of clients; further ones wait in the accept queue.
+/// Maximum number of clients; further clients wait in the accept queue.
 const MAX_CLIENTS: usize = 32;
 /// Clients reserved for root and the server's own user, so that other users cannot lock them out.
 const RESERVED: usize = 8;
-/// Maximum number of clients of each other user.
+/// Maximum number of clients of one user other than root and the server's own user.
 const MAX_CLIENTS_PER_USER: usize = 8;
 /// Maximum number of connections accepted per turn of the event loop.
 const MAX_ACCEPTS: usize = 64;
@@ -28,21 +30,21 @@ const MAX_ACCEPTS: usize = 64;
 const MAX_REQUEST: usize = 8192;
 /// Length of the accept queue.
 const BACKLOG: u32 = 64;
-/// Timeout for a request.
+/// Time limit for a client to send its request.
 const REQUEST_TIMEOUT: Duration = Duration::from_secs(5);
 /// Pause after accept(2) failed, for example because no descriptor is left.
 const ACCEPT_PAUSE: Duration = Duration::from_millis(500);
 
 /// The process behind a control socket, which carries out requests.
 pub(crate) trait Host {
-    /// An order that is not complete yet.
+    /// The host's record of a request that is not complete yet.
     type Pending;
 
-    /// Begins a request of user `uid`.
+    /// Begins a request of user `uid`. Returns the response, or the pending order that produces it later.
     fn begin(&mut self, uid: u32, request: Request, now: Instant) -> Next<Self::Pending>;
 
-    /// The response to a pending order, if it is complete. After the time of [`Next::Wait`], `overdue` is true and the
-    /// host responds in any case.
+    /// The response to a pending order; `None` if the order is not complete. After the deadline of [`Next::Wait`],
+    /// `overdue` is true and the host must return a response.
     fn poll(
         &mut self,
         uid: u32,
@@ -54,9 +56,9 @@ pub(crate) trait Host {
 
 /// The result of beginning a request.
 pub(crate) enum Next<P> {
-    /// The response.
+    /// The request is complete; the field is the response.
     Answer(Answer),
-    /// The response follows, at this time at the latest.
+    /// The response follows later, at the given time at the latest.
     Wait(P, Option<Instant>),
 }
 
@@ -77,21 +79,21 @@ struct Client<P> {
 }
 
 enum Stage<P> {
-    /// The request is incomplete.
+    /// The client has not sent its whole request yet.
     Reading { request: Vec<u8>, deadline: Instant },
-    /// The response is not known yet; it is due at the given time, if there is one.
+    /// The host has not produced the response yet. It is due at the given time; `None`: no time limit.
     Waiting(P, Option<Instant>),
     /// The response is being sent.
     Writing(Reply),
-    /// The connection can be closed.
+    /// The connection is finished and can be closed.
     Done,
 }
 
 impl<P> ControlServer<P> {
-    /// Listens at a path.
+    /// Listens at `path`.
     ///
     /// # Errors
-    /// If the socket cannot be bound, for example because another process listens there.
+    /// Fails if the socket cannot be bound, for example because another process listens there.
     pub(crate) fn open(path: &Path, permissions: SocketPermissions) -> Result<Self, PlaceError> {
         let (listener, id) = unix_socket::place(path, permissions, BACKLOG)?;
         socket::set_nonblocking(&listener, true)?;
@@ -104,7 +106,7 @@ impl<P> ControlServer<P> {
         })
     }
 
-    /// The descriptors to poll: one is ready when a client connects, sends, disconnects, or can take more of its response.
+    /// The descriptors to poll. One is ready when a client connects, sends, disconnects or can receive more.
     pub(crate) fn descriptors(&self) -> impl Iterator<Item = (BorrowedFd<'_>, Interest)> {
         let listener = self.is_accepting().then(|| self.listener.as_fd());
         let listener = listener.map(|fd| (fd, Interest::Read));
@@ -118,7 +120,7 @@ impl<P> ControlServer<P> {
         listener.into_iter().chain(clients)
     }
 
-    /// When [`ControlServer::serve`] is due, if no descriptor is ready before.
+    /// The time at which [`ControlServer::serve`] must be called even if no descriptor is ready.
     pub(crate) fn deadline(&self) -> Option<Instant> {
         let deadlines = self
             .clients
@@ -157,7 +159,8 @@ impl<P> ControlServer<P> {
         self.clients.len() < MAX_CLIENTS && self.paused.is_none()
     }
 
-    /// Adds a client, unless its user has too many.
+    /// Adds a client. If an unprivileged user, or all users together, have too many clients, sends a refusal and closes
+    /// the connection.
     fn admit(&mut self, connection: OwnedFd, now: Instant) {
         let ready = socket::set_nonblocking(&connection, true);
         let (Ok(()), Ok(uid)) = (ready, socket::peer_user(connection.as_fd())) else {
@@ -242,8 +245,8 @@ impl<P> Client<P> {
         self.stage = Stage::Writing(Reply::new(encode(answer), now));
     }
 
-    /// Whether a waiting client has disconnected. One that sends more counts too: its data would wake the loop again
-    /// and again.
+    /// Whether a waiting client has disconnected. A client that sends more data counts as disconnected, because its
+    /// data would wake the loop again and again.
     fn is_disconnected(&self) -> bool {
         let mut more = Vec::new();
         match stream::recv_into(self.connection.as_raw_fd(), &mut more, MAX_REQUEST) {
@@ -253,7 +256,7 @@ impl<P> Client<P> {
     }
 }
 
-/// A response as a line of JSON.
+/// Encodes a response as one line of JSON.
 fn encode(answer: &Answer) -> Vec<u8> {
     let mut line = serde_json::to_vec(answer).unwrap_or_default();
     line.push(b'\n');
@@ -270,7 +273,7 @@ mod tests {
 
     use super::*;
 
-    /// Responds to each request with a text of this many bytes.
+    /// Responds to each request with a text whose length in bytes is the field.
     struct Verbose(usize);
 
     impl Host for Verbose {

@@ -1,4 +1,4 @@
-//! Directories and file names of control sockets.
+//! The directories and file names of control sockets.
 
 use std::fs;
 use std::os::unix::fs::{DirBuilderExt, MetadataExt};
@@ -6,15 +6,15 @@ use std::path::{Path, PathBuf};
 
 use crate::sys::user;
 
-/// Prefix of a user's subdirectory; the user id follows.
+/// Prefix of the name of a user's subdirectory; the user id follows.
 const USER_DIR_PREFIX: &str = "uid-";
 
 /// Environment variable that overrides the control-socket directory, for servers and clients.
 const RUNTIME_DIR_VARIABLE: &str = "RUWSGI_RUNTIME_DIRECTORY";
 
-/// Directories of control sockets; this user's sockets are created in the first one.
+/// The directories of control sockets. Sockets of this process are created in the first directory.
 ///
-/// `RUWSGI_RUNTIME_DIRECTORY` replaces all of them.
+/// If `RUWSGI_RUNTIME_DIRECTORY` is set, it is the only directory.
 pub(crate) fn directories() -> Vec<PathBuf> {
     if let Some(only) = only_directory() {
         return vec![only];
@@ -36,11 +36,12 @@ fn only_directory() -> Option<PathBuf> {
         .map(PathBuf::from)
 }
 
-/// The directory for the socket of an instance that will run as `uid`: `base` or the default directory, or for
-/// another user its subdirectory, because that user cannot remove files from a directory of this one.
+/// The directory for the control socket of an instance that will run as user `uid`. It is `base`, or the default
+/// directory if `base` is `None`. An instance of another user gets a subdirectory that it owns, because it cannot
+/// remove files from a directory of this user. Creates the directories.
 ///
 /// # Errors
-/// A sentence about a directory that cannot be created or is not safe.
+/// Returns a sentence if a directory cannot be created or is not safe.
 pub(crate) fn for_instance(base: Option<PathBuf>, uid: u32) -> Result<PathBuf, String> {
     let base = only_directory().or(base);
     let base = base.or_else(|| directories().into_iter().next());
@@ -65,14 +66,15 @@ pub(crate) fn for_instance(base: Option<PathBuf>, uid: u32) -> Result<PathBuf, S
     }
 }
 
-/// The runtime directory of a service: the first one in `RUNTIME_DIRECTORY`, which systemd sets for `RuntimeDirectory=`;
-/// see systemd.exec(5).
+/// The runtime directory of a service: the first path in `variable`, the value of `RUNTIME_DIRECTORY`. systemd sets
+/// this variable for `RuntimeDirectory=`; see systemd.exec(5).
 pub(crate) fn of_service(variable: Option<&str>) -> Option<PathBuf> {
     let first = variable?.split(':').next()?;
     (!first.is_empty()).then(|| PathBuf::from(first))
 }
 
-/// The control sockets of all users that this process can see. A socket may be stale after a kill.
+/// The control sockets of all users that this process can see. After a kill, the socket of the process stays and is
+/// stale.
 pub(crate) fn sockets() -> Vec<PathBuf> {
     let mut found = Vec::new();
     let given = match only_directory() {
@@ -83,7 +85,7 @@ pub(crate) fn sockets() -> Vec<PathBuf> {
         for path in list(&directory) {
             match is_socket(&path) {
                 true => found.push(path),
-                // the subdirectory of a user, or of a service with its own runtime directory
+                // the subdirectory belongs to a user, or to a service with its own runtime directory
                 false => found.extend(list(&path).into_iter().filter(|path| is_socket(path))),
             }
         }
@@ -102,12 +104,12 @@ fn is_socket(path: &Path) -> bool {
     path.extension().is_some_and(|it| it == "sock")
 }
 
-/// The file name for the sources of an emperor; different sources have different names.
+/// The file name of the control socket of an emperor with these sources. Different sources have different names.
 pub(crate) fn file_name(sources: &str) -> String {
     named(sources, sources)
 }
 
-/// A socket's file name: the readable `label`, and a hash of `identity`.
+/// The file name of a socket: the readable `label`, and a hash of `identity`.
 pub(crate) fn named(label: &str, identity: &str) -> String {
     const MAX_LABEL: usize = 40;
     let plain: String = label
@@ -115,7 +117,7 @@ pub(crate) fn named(label: &str, identity: &str) -> String {
         .map(|c| if c.is_ascii_alphanumeric() { c } else { '-' })
         .collect();
     let label = &plain[plain.len().saturating_sub(MAX_LABEL)..];
-    // FNV-1a: the same in every version, unlike the standard library's
+    // FNV-1a gives the same hash in every version; the hash of the standard library may change
     let hash = identity
         .bytes()
         .fold(0xcbf2_9ce4_8422_2325_u64, |hash, byte| {
@@ -124,7 +126,8 @@ pub(crate) fn named(label: &str, identity: &str) -> String {
     format!("{}-{:08x}.sock", label.trim_matches('-'), hash as u32)
 }
 
-/// Creates a directory of control sockets; refuses one that other users can write to.
+/// Creates a directory of control sockets. Returns a sentence if that fails, or if other users can write to the
+/// directory.
 pub(crate) fn make_directory(directory: &Path) -> Result<(), String> {
     let mode = if user::is_root() { 0o755 } else { 0o700 };
     let made = fs::DirBuilder::new()

@@ -1,4 +1,4 @@
-//! Responses as text: the table of `ls` and the details of `status`.
+//! Formats responses as text: the table of `ls` and the details of `status`.
 
 use std::fmt::Write as _;
 
@@ -6,7 +6,7 @@ use crate::log::counted;
 
 use crate::ipc::control::{Emperor, Instance, RequestStatus, Row, Worker};
 
-/// A table of vassals and instances, one per line.
+/// A table with one line for each vassal or instance.
 pub(super) fn all(rows: &[Row]) -> String {
     let mut lines = vec![
         [
@@ -42,7 +42,7 @@ pub(super) fn all(rows: &[Row]) -> String {
     text
 }
 
-/// The last failure, and the time of the next start.
+/// The reason of the last failure, with the time until the next start if one is scheduled.
 fn remark(row: &Row) -> String {
     let reason = row.reason.clone().unwrap_or_default();
     match row.next_try {
@@ -51,7 +51,7 @@ fn remark(row: &Row) -> String {
     }
 }
 
-/// All details of one vassal or instance.
+/// The details of one vassal or instance, one fact per line.
 pub(super) fn details(row: &Row) -> String {
     let mut text = format!("{}: {}\n", row.name, row.state);
     let mut line = |what: &str, value: Option<String>| {
@@ -95,7 +95,7 @@ pub(super) fn details(row: &Row) -> String {
     text
 }
 
-/// `3, with 60.0 MiB: 2 ready, 1 backing off`.
+/// The vassals of an emperor as text: `3, with 60.0 MiB: 2 ready, 1 backing off`.
 fn vassals(emperor: &Emperor) -> String {
     let count: u32 = emperor.vassals.values().sum();
     if count == 0 {
@@ -109,7 +109,7 @@ fn vassals(emperor: &Emperor) -> String {
     format!("{count}, with {memory}: {}", states.join(", "))
 }
 
-/// Appends the sockets, the generations and their workers. Writing to a string cannot fail.
+/// Appends the sockets, the generations and their workers to `text`. Writing to a string cannot fail.
 fn describe(text: &mut String, instance: &Instance) {
     for socket in &instance.sockets {
         let queue = match (socket.queue, socket.longest_queue) {
@@ -169,7 +169,7 @@ fn request_line(doing: &RequestStatus) -> String {
     )
 }
 
-/// `12 s`, `5 min`, `3 h`, `40 d`.
+/// A duration as text: `12 s`, `5 min`, `3 h`, `40 d`.
 fn age(seconds: u64) -> String {
     match seconds {
         0..=119 => format!("{seconds} s"),

@@ -1,21 +1,21 @@
-//! The back-off of the emperor: how long it waits before it starts a vassal again that has failed.
+//! The backoff of the emperor: the delay before it starts a failed vassal again.
 
 use std::time::{Duration, Instant};
 
-/// A vassal that was ready for this long is stable: its next exit does not count as a failure.
+/// A vassal that was ready for this time is stable: its next exit does not count as a failure.
 const STABLE_AFTER: Duration = Duration::from_secs(10);
 
-/// The limits of the back-off.
+/// The limits of the backoff.
 #[derive(Clone, Copy, Debug)]
 pub(super) struct Backoff {
     /// The delay after the first failure (`emperor-throttle`).
     pub(super) first: Duration,
-    /// The longest delay (`emperor-max-throttle`).
+    /// The maximum delay (`emperor-max-throttle`).
     pub(super) longest: Duration,
 }
 
 impl Backoff {
-    /// The delay after this number of consecutive failures; it doubles with each.
+    /// The delay after this number of consecutive failures. The delay doubles with each failure.
     pub(super) fn delay(&self, failures: u32) -> Duration {
         match failures.checked_sub(1) {
             None => Duration::ZERO,
@@ -27,7 +27,7 @@ impl Backoff {
     }
 }
 
-/// Consecutive failures after the exit of a vassal that was ready since `ready`, and had failed `before` times.
+/// The number of consecutive failures after an exit. The vassal became ready at `ready`, and had failed `before` times.
 pub(super) fn failures_after_exit(before: u32, ready: Instant, now: Instant) -> u32 {
     let was_stable = now.saturating_duration_since(ready) >= STABLE_AFTER;
     match was_stable {

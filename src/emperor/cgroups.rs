@@ -1,7 +1,8 @@
-//! The cgroups of the vassals: one for each, beside one for the emperor itself.
+//! The cgroups: one for each vassal, and one for the emperor itself.
 //!
-//! The emperor makes cgroups only if its own configuration sets limits. They need a cgroup that is delegated to the emperor,
-//! and a cgroup that limits its children cannot contain processes itself.
+//! The emperor creates cgroups only if its own configuration sets limits. The cgroup that the emperor starts in must be
+//! delegated to it. A cgroup that limits its children cannot contain processes, so the emperor needs a cgroup beside
+//! the vassals' cgroups.
 
 use std::os::unix::ffi::OsStrExt;
 use std::path::Path;
@@ -17,17 +18,17 @@ use super::source::{Definition, Source};
 
 /// The name of the emperor's own cgroup.
 const OWN: &str = "emperor";
-/// The prefix of the vassals' cgroups: with it no name is that of a file of the kernel.
+/// The prefix of the names of the vassals' cgroups. It prevents conflicts with the names of the kernel's files.
 const PREFIX: &str = "vassal-";
-/// The longest name of a directory, bytes (NAME_MAX).
+/// Maximum length of a directory name in bytes (NAME_MAX).
 const MAX_NAME: usize = 255;
 
 /// The cgroups of all vassals.
 pub(super) struct Cgroups {
     subtree: Subtree,
-    /// The emperor's limits for each vassal.
+    /// The limits that the emperor sets for each vassal.
     limits: Limits,
-    /// All vassals are in one directory, so the names of their files are unique.
+    /// Whether all vassals are in one directory, so that the names of their files are unique.
     by_name: bool,
 }
 
@@ -35,7 +36,7 @@ impl Cgroups {
     /// Takes over the cgroup that the emperor runs in, if the configuration sets limits.
     ///
     /// # Errors
-    /// When the cgroup is not delegated to the emperor.
+    /// Fails if the cgroup is not delegated to the emperor.
     pub(super) fn prepare(config: &Config, sources: &[Source]) -> Result<Option<Self>> {
         let Some(limits) = cgroup_limits(config) else {
             return Ok(None);
@@ -57,7 +58,7 @@ impl Cgroups {
         }))
     }
 
-    /// Removes the cgroups that an earlier emperor has left, and logs where the cgroups are.
+    /// Removes the empty cgroups of an earlier emperor. Logs those that remain, and the directory of the cgroups.
     pub(super) fn log_start(&self) {
         self.remove_empty();
         self.log_remaining("of an earlier emperor");
@@ -67,11 +68,12 @@ impl Cgroups {
         );
     }
 
-    /// Creates the cgroup of a vassal that is about to start, with the emperor's limits except that of CPU time: remaining
-    /// processes in the cgroup could use all of it, and the emperor waits for the exec of the vassal's program.
+    /// Creates the cgroup of a vassal that is about to start, and sets the emperor's limits except the CPU limit. The
+    /// emperor waits for the exec of the vassal's program, and remaining processes in the cgroup could use all of its
+    /// CPU time.
     ///
     /// # Errors
-    /// Those of mkdir(2) and of writing the kernel's files.
+    /// Returns the errors of mkdir(2) and of writes to the kernel's files.
     pub(super) fn create(&self, definition: &Definition) -> std::io::Result<Group> {
         let group = self.subtree.child(&name(&definition.path, self.by_name))?;
         let limits = Limits {
@@ -82,18 +84,18 @@ impl Cgroups {
         Ok(group)
     }
 
-    /// Applies all limits of the emperor to the cgroup of a vassal that was started.
+    /// Applies all limits of the emperor to the cgroup of a started vassal.
     ///
     /// # Errors
-    /// A sentence about the limit that cannot be set.
+    /// Returns a sentence about the limit that cannot be set.
     pub(super) fn limit_started(&self, group: &Group) -> Result<(), String> {
         self.set(group, self.limits)
     }
 
-    /// Applies the limits that a vassal requests, as far as they are tighter than the emperor's.
+    /// Applies the limits that a vassal requests. Where the emperor's limits are tighter, they stay.
     ///
     /// # Errors
-    /// A sentence about the limit that cannot be set.
+    /// Returns a sentence about the limit that cannot be set.
     pub(super) fn narrow(&self, group: &Group, requested: Limits) -> Result<(), String> {
         self.set(group, self.limits.narrowed(requested))
     }
@@ -116,15 +118,15 @@ impl Cgroups {
         Ok(())
     }
 
-    /// Removes all cgroups without processes.
+    /// Removes all vassals' cgroups that contain no process.
     pub(super) fn remove_empty(&self) {
         for group in self.subtree.children(PREFIX) {
-            // those that cannot be removed are logged at the end
+            // `log_remaining` logs the cgroups that cannot be removed
             let _ = group.remove();
         }
     }
 
-    /// Logs the cgroups that cannot be removed.
+    /// Logs the cgroups that remain, and the processes in them.
     pub(super) fn log_remaining(&self, whose: &str) {
         for group in self.subtree.children(PREFIX) {
             tracing::info!(
@@ -136,7 +138,7 @@ impl Cgroups {
     }
 }
 
-/// The processes in a cgroup that cannot be removed, for the log.
+/// Describes the processes in a cgroup that cannot be removed, for the log.
 pub(super) fn remaining_processes(group: &Group) -> String {
     match group.processes().as_slice() {
         [] => "a process in it has not ended yet".to_owned(),
@@ -149,7 +151,7 @@ pub(super) fn remaining_processes(group: &Group) -> String {
     }
 }
 
-/// The usage of a cgroup with its limits, for `ruwsgi status`; `None`: nothing is limited or counted.
+/// The usage and the limits of a cgroup, for `ruwsgi status`; `None`: the kernel limits and counts nothing.
 pub(super) fn usage(group: &Group) -> Option<String> {
     let number = |file: &str| group.get(file)?.parse::<u64>().ok();
     let mut parts = Vec::new();
@@ -174,7 +176,7 @@ pub(super) fn usage(group: &Group) -> Option<String> {
     (!parts.is_empty()).then(|| parts.join(", "))
 }
 
-/// The user and group that an emperor which runs as root changes to; `None`: it does not change.
+/// The user id and group id that an emperor which runs as root changes to; `None`: it keeps its user.
 fn configured_user(config: &Config) -> Result<Option<(u32, u32)>> {
     if !user::is_root() || (config.uid().is_none() && config.gid().is_none()) {
         return Ok(None);
@@ -211,15 +213,15 @@ fn name(path: &Path, by_name: bool) -> String {
     name
 }
 
-/// Cuts a name that is too long, and appends a hash of the whole. Its key is random, so that users who choose file names
-/// cannot choose two with the same hash.
+/// Cuts a name that is too long, and appends a hash of the whole name. The key of the hash is random, so that users who
+/// choose file names cannot choose two names with the same hash.
 fn shorten(name: &mut String) {
     use std::hash::{BuildHasher, RandomState};
     use std::sync::LazyLock;
     static KEY: LazyLock<RandomState> = LazyLock::new(RandomState::new);
     let hash = KEY.hash_one(name.as_str());
     name.truncate(MAX_NAME - 17);
-    // no other name contains this character
+    // only shortened names contain this character
     name.push_str(&format!("~{hash:016x}"));
 }
 

@@ -1,13 +1,13 @@
-//! The clean-up at the emperor's exit: its pidfiles, and the report to the process that has started it.
+//! The clean-up at the emperor's exit: removes its pidfiles, and reports to the process that has started it.
 
 use crate::process::Pidfiles;
 use crate::sys::daemon;
 
-/// The clean-up at the emperor's exit.
+/// The resources that the emperor releases at its exit.
 #[derive(Default)]
 pub(super) struct Cleanup {
     pub(super) pidfiles: Pidfiles,
-    /// The process that waits for the end of the start (`daemonize2`).
+    /// The process that has started the emperor and waits until the start succeeds or fails (`daemonize2`).
     pub(super) parent: Option<daemon::Parent>,
 }
 
@@ -23,7 +23,7 @@ impl Cleanup {
         }
     }
 
-    /// Removes the pidfiles. A process that still waits for the start gets the reason of the failure.
+    /// Removes the pidfiles. If a process still waits for the start, sends the reason of the failure to it.
     pub(super) fn run(&mut self, status: i32, reason: &str) {
         self.pidfiles.remove();
         if let Some(parent) = self.parent.take() {

@@ -1,4 +1,4 @@
-//! Requests over the emperor's control socket: who may send which, and the answers.
+//! Requests over the emperor's control socket: which user may send which request, and the answers.
 
 use std::path::{Path, PathBuf};
 use std::time::{Duration, Instant};
@@ -13,19 +13,19 @@ use super::skipped::Skipped;
 use super::vassal::{Event, Reload, Scheduled, State, Vassal};
 use super::vassals::Vassals;
 
-/// The time limit for a vassal's report or answer.
+/// Time limit for a vassal to send a report or an answer.
 const REPORT_TIMEOUT: Duration = Duration::from_secs(2);
 
 /// The emperor's control socket.
 pub(super) type Control = ControlServer<Pending>;
 
-/// What a client waits for.
+/// The event that a client waits for.
 pub(super) enum Pending {
-    /// For the reports of the vassals, which answer this request.
+    /// The reports of all vassals, which are part of the answer to this request.
     Report(Request),
-    /// For the end of the start, stop or reload of a vassal.
+    /// The end of the start, stop or reload of the vassal with this path.
     Settled(PathBuf),
-    /// For the answer of a vassal to a forwarded request.
+    /// The answer of a vassal to a forwarded request.
     Forwarded {
         path: PathBuf,
         /// The process that the request was sent to.
@@ -34,10 +34,10 @@ pub(super) enum Pending {
     },
 }
 
-/// Listens at a path. Everybody may connect: the user at the other end is checked for each request.
+/// Listens at `path`. Every user may connect: each request is checked against the user of its connection.
 ///
 /// # Errors
-/// When the socket cannot be bound there, for example because another emperor has the same vassals.
+/// Fails if the socket cannot be bound, for example because another emperor has the same vassals.
 pub(super) fn open(path: &Path, owner: Option<u32>) -> Result<Control, PlaceError> {
     let access = SocketPermissions {
         mode: Some(0o666),
@@ -139,7 +139,7 @@ impl Vassals {
     }
 }
 
-/// Adds what only the emperor knows to the answer of a vassal.
+/// Adds the facts that only the emperor knows to the answer of a vassal.
 fn complete_answer(vassal: Option<&Vassal>, mut answer: Answer, now: Instant) -> Answer {
     let (Some(vassal), Some(own)) = (vassal, answer.vassals.pop()) else {
         return answer;
@@ -154,7 +154,8 @@ fn complete_answer(vassal: Option<&Vassal>, mut answer: Answer, now: Instant) ->
     })
 }
 
-/// Root and the emperor's user may control every vassal, others those whose file they own.
+/// Whether user `uid` may control a vassal. Root and the emperor's user may control every vassal; any other user may
+/// control the vassals whose files the user owns.
 fn may_control(uid: u32, vassal: &Vassal) -> bool {
     is_privileged(uid) || vassal.owner() == Some(uid)
 }
@@ -163,7 +164,7 @@ fn is_privileged(uid: u32) -> bool {
     uid == 0 || uid == user::current_uid()
 }
 
-/// The vassal that a request names, if the user may control it.
+/// The vassal that a request names, if user `uid` may control it.
 fn choose<'a>(vassals: &'a Vassals, uid: u32, request: &Request) -> Result<&'a Vassal, String> {
     let matching: Vec<&Vassal> = vassals
         .iter()
@@ -205,7 +206,7 @@ fn choose<'a>(vassals: &'a Vassals, uid: u32, request: &Request) -> Result<&'a V
     }
 }
 
-/// The vassals that a request names and the user may control.
+/// The vassals that a request names and that user `uid` may control.
 fn find(vassals: &Vassals, uid: u32, request: &Request, now: Instant) -> Answer {
     let matching = |vassal: &&Vassal| vassal.matches(request);
     let (own, others): (Vec<_>, Vec<_>) = vassals
@@ -226,7 +227,7 @@ fn find(vassals: &Vassals, uid: u32, request: &Request, now: Instant) -> Answer 
     }
 }
 
-/// The answer to `ls`, and to `status` of the emperor itself.
+/// The answer to `ls`, and to `status` without a name, which describes the emperor itself.
 fn report(vassals: &Vassals, uid: u32, request: &Request, now: Instant) -> Answer {
     if request.name.is_none() && request.pid.is_none() {
         let own = vassals.iter().filter(|vassal| may_control(uid, vassal));
@@ -255,7 +256,7 @@ fn report(vassals: &Vassals, uid: u32, request: &Request, now: Instant) -> Answe
     }
 }
 
-/// The answer about one vassal; empty if it is gone.
+/// The answer about one vassal; empty if the vassal is gone.
 fn status(vassal: Option<&Vassal>, now: Instant) -> Answer {
     Answer {
         error: None,
@@ -269,7 +270,7 @@ fn status(vassal: Option<&Vassal>, now: Instant) -> Answer {
     }
 }
 
-/// The row of a vassal.
+/// The row of a vassal in the answers to `ls` and `status`.
 fn row(vassal: &Vassal, now: Instant) -> Row {
     let problem = vassal.problem.as_ref();
     let traceback = problem.map(|problem| problem.traceback.clone());

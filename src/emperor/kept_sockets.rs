@@ -9,26 +9,26 @@ use crate::sys::socket::FileId;
 use crate::sys::user::Identity;
 use crate::sys::{deferred_close, fs_identity, packet, socket};
 
-/// The sockets of one vassal.
+/// The sockets that the emperor keeps for one vassal.
 #[derive(Debug, Default)]
 pub(super) struct KeptSockets {
     sockets: Vec<(OwnedFd, HandedOverSocket)>,
-    /// The user that has bound them; `None`: the emperor's.
+    /// The user that has bound the sockets; `None`: the emperor's user.
     identity: Option<Identity>,
 }
 
 impl KeptSockets {
-    /// Takes the sockets that a vassal's process hands over, if all of them listen.
+    /// Takes the sockets that a vassal's process hands over, if each of them is a listening socket.
     ///
     /// # Errors
-    /// Returns the descriptors.
+    /// Returns `fds` if a descriptor is not a listening socket, or if their number is wrong.
     pub(super) fn new(
         kept: Vec<HandedOverSocket>,
         fds: Vec<OwnedFd>,
         identity: Option<Identity>,
     ) -> Result<Self, Vec<OwnedFd>> {
         let counts_match = fds.len() == kept.len() && fds.len() <= packet::MAX_FDS;
-        // another descriptor may always be readable, and would start the vassal again and again
+        // a descriptor that does not listen may always be readable, and would start the vassal again and again
         if !counts_match || !fds.iter().all(|fd| socket::listens(fd.as_fd())) {
             return Err(fds);
         }
@@ -38,17 +38,17 @@ impl KeptSockets {
         })
     }
 
-    /// Whether there are none.
+    /// Whether the emperor keeps no socket.
     pub(super) fn is_empty(&self) -> bool {
         self.sockets.is_empty()
     }
 
-    /// The descriptors, to wait for connections or to pass to a process.
+    /// The descriptors of the sockets, to wait for connections or to pass to a process.
     pub(super) fn descriptors(&self) -> impl Iterator<Item = BorrowedFd<'_>> {
         self.sockets.iter().map(|(fd, _)| fd.as_fd())
     }
 
-    /// The sockets as the environment of the vassal lists them.
+    /// The sockets in the form in which the vassal's environment lists them.
     pub(super) fn inherited(&self) -> Vec<InheritedSocket> {
         let sockets = self.sockets.iter().map(|(fd, kept)| InheritedSocket {
             number: fd.as_raw_fd(),
@@ -60,7 +60,7 @@ impl KeptSockets {
         sockets.collect()
     }
 
-    /// Their addresses, for the log.
+    /// The addresses of the sockets, for messages.
     pub(super) fn addresses(&self) -> String {
         let names: Vec<&str> = self
             .sockets
@@ -70,7 +70,8 @@ impl KeptSockets {
         names.join(", ")
     }
 
-    /// Closes them and removes their files. The vassal has chosen the paths, so its user's rights must suffice.
+    /// Closes the sockets and removes their files. The vassal has chosen the paths, so the files are removed only if
+    /// the rights of the vassal's user suffice.
     pub(super) fn release(&mut self, vassal: &str) {
         let sockets = std::mem::take(&mut self.sockets);
         let (fds, kept): (Vec<_>, Vec<_>) = sockets.into_iter().unzip();

@@ -1,4 +1,4 @@
-//! The vassals of a source without an emperor, for `ruwsgi check --emperor`.
+//! Lists the vassals of a source without an emperor, for `ruwsgi check --emperor`.
 
 use std::path::{Path, PathBuf};
 
@@ -9,20 +9,20 @@ use super::stamp::{Stamp, Unusable};
 
 /// A vassal that an emperor of the source would start.
 pub(crate) struct ListedVassal {
-    /// Its file as seen from `directory`, with its section.
+    /// The path of the vassal's file relative to `directory`, with its section.
     pub(crate) name: String,
-    /// The arguments of its process that name its file.
+    /// The arguments of the vassal's process that name its file.
     pub(crate) arguments: Vec<String>,
-    /// The working directory of its process.
+    /// The working directory of the vassal's process.
     pub(crate) directory: PathBuf,
-    /// Why the emperor would skip the file.
+    /// Why the emperor would skip the file; `None`: it would not.
     pub(crate) skipped: Option<String>,
 }
 
-/// Lists the vassals of a source, the value of `emperor`.
+/// Lists the vassals of `source`, a value of the option `emperor`.
 ///
 /// # Errors
-/// A sentence about a source that is not supported or cannot be read.
+/// Returns a sentence if the source is not supported or cannot be read.
 pub(crate) fn vassals(source: &str, cwd: &Path) -> Result<Vec<ListedVassal>, String> {
     let rules = FileRules::default();
     let parsed = Source::parse(source, cwd)?;

@@ -1,9 +1,10 @@
 //! The emperor: it keeps one master running for each configuration file in a directory.
 //!
-//! `start.rs` prepares the process, and `run.rs` is its event loop. `source.rs` and `stamp.rs` find the files that define
-//! vassals, and `watch.rs` their changes. `vassals.rs` holds the vassals: what follows from an event is decided by the pure
-//! function in `vassal/transitions.rs` (the delay after a failure in `backoff.rs`) and carried out by `vassal.rs`. The emperor only executes masters. It keeps the sockets
-//! of vassals on demand (`kept_sockets.rs`), which they bind themselves, and reads no configuration but its own.
+//! `start.rs` prepares the process, and `run.rs` is its event loop. `source.rs` and `stamp.rs` find the files that
+//! define vassals, and `watch.rs` notices changes of the files. `vassals.rs` holds the vassals. The pure function in
+//! `vassal/transitions.rs` decides what follows from an event, `backoff.rs` computes the delay after a failure, and
+//! `vassal.rs` carries out the decision. The emperor only executes masters. Vassals on demand bind their sockets
+//! themselves, and the emperor keeps the sockets (`kept_sockets.rs`). The emperor reads no configuration but its own.
 
 mod backoff;
 mod cgroups;
@@ -32,7 +33,7 @@ mod watch;
 use crate::config::{Config, Invocation};
 use crate::{exit, log};
 
-/// Runs the emperor of this configuration until it is told to stop; returns the exit status.
+/// Runs the emperor of this configuration until it is stopped; returns the exit status.
 pub(crate) fn run(config: &Config, invocation: &Invocation) -> i32 {
     log::start("emperor");
     if config.log_json() {

@@ -1,4 +1,4 @@
-//! The settings that hold for all vassals.
+//! The settings that are the same for all vassals.
 
 use std::time::Duration;
 
@@ -6,18 +6,18 @@ use super::cgroups::Cgroups;
 use super::spawn::Launcher;
 use super::vassal::life_cycle::Delays;
 
-/// The settings that hold for all vassals.
+/// The settings that are the same for all vassals.
 pub(super) struct Policy {
     pub(super) delays: Delays,
     pub(super) launcher: Launcher,
-    /// Each vassal runs in a cgroup; `None`: there are none.
+    /// The cgroups of the vassals; `None`: the emperor creates no cgroups.
     pub(super) cgroups: Option<Cgroups>,
-    /// How long a vassal may be silent after a heartbeat (`emperor-required-heartbeat`); zero: without limit.
+    /// How long a vassal may send nothing after a heartbeat (`emperor-required-heartbeat`); zero: no limit.
     pub(super) required_heartbeat: Duration,
-    /// Starts and reloads that may run at once.
+    /// Maximum starts and reloads at the same time.
     pub(super) max_concurrent_starts: usize,
-    /// Each vassal runs as the owner of its file (`emperor-tyrant`).
+    /// Whether each vassal runs as the owner of its file (`emperor-tyrant`).
     pub(super) tyrant: bool,
-    /// Also where that is root (`emperor-tyrant-root`).
+    /// Whether a vassal may run as root if root owns its file (`emperor-tyrant-root`).
     pub(super) tyrant_root: bool,
 }

@@ -1,4 +1,4 @@
-//! The emperor's event loop: it waits for signals, messages, connections, changed files and deadlines, and handles them.
+//! The emperor's event loop: waits for signals, messages, connections, file changes and deadlines, and handles each.
 
 use std::collections::BTreeSet;
 use std::io;
@@ -39,7 +39,7 @@ pub(super) const READ: [Signal; 9] = [
     Signal::SIGALRM,
 ];
 
-/// How long the emperor waits for stop hooks after the time that its vassals have to stop.
+/// How long a stopping emperor waits for stop hooks, in addition to the maximum stop time of its vassals.
 const HOOK_TIMEOUT: Duration = Duration::from_secs(10);
 
 /// The emperor.
@@ -56,26 +56,26 @@ pub(super) struct Emperor {
     pub(super) notify: Notify,
     /// The interval between scans of all sources (`emperor-freq`).
     pub(super) scan_interval: Duration,
-    /// A reload of all vassals is in progress, and the service manager waits for its end.
+    /// Whether a reload of all vassals is in progress, and the service manager waits for its end.
     pub(super) reloading: bool,
-    /// Directories that could not be read by the last scan; each is logged once.
+    /// Directories that the last scan could not read; each is logged once.
     pub(super) unreadable: Vec<PathBuf>,
-    /// The status line for the service manager.
+    /// The last status line for the service manager.
     pub(super) status: String,
 }
 
-/// The deadlines of the loop itself.
+/// The deadlines of the event loop itself.
 struct Deadlines {
     next_scan: Instant,
-    /// Set while the emperor stops: when it exits although stop hooks still run.
+    /// The time at which a stopping emperor exits although stop hooks still run; `None`: the emperor is not stopping.
     exit: Option<Instant>,
 }
 
 impl Emperor {
-    /// Runs until the emperor is told to stop; returns the exit status.
+    /// Runs until the emperor is stopped; returns the exit status.
     ///
     /// # Errors
-    /// Those of poll(2), waitid(2), and of reading signals and changes of files.
+    /// Returns the errors of poll(2), waitid(2), and of reading signals and file changes.
     pub(super) fn run(&mut self) -> io::Result<i32> {
         let mut now = Instant::now();
         let mut deadlines = Deadlines {
@@ -101,7 +101,7 @@ impl Emperor {
         }
     }
 
-    /// Handles expired deadlines, and serves the clients of the sockets.
+    /// Handles expired deadlines, and serves the clients of the control socket and the statistics socket.
     fn handle_deadlines(&mut self, deadlines: &mut Deadlines, now: Instant) {
         if deadlines.exit.is_none() {
             for path in self.debounce.due(now) {
@@ -137,7 +137,7 @@ impl Emperor {
             owners.push((path, readable));
             fds.push((fd, Interest::Read));
         }
-        // their clients are served by handle_deadlines
+        // `handle_deadlines` serves the clients of these two sockets
         if let Some(control) = &self.control {
             fds.extend(control.descriptors());
         }
@@ -182,7 +182,7 @@ impl Emperor {
         all.into_iter().flatten().min()
     }
 
-    /// Reads the changes of files. While the emperor stops, they have no effect.
+    /// Reads and handles the changes of files. While the emperor stops, the changes have no effect.
     fn handle_file_changes(&mut self, stopping: bool, now: Instant) -> io::Result<()> {
         for change in self.watch.read()? {
             match change {
@@ -223,7 +223,7 @@ impl Emperor {
                     if !self.unreadable.contains(&directory) {
                         tracing::error!("{} cannot be read: {error}", directory.display());
                     }
-                    // its vassals stay as they are
+                    // the vassals of an unreadable directory stay as they are
                     gone.retain(|path| path.parent() != Some(&directory));
                     unreadable.push(directory);
                 }
@@ -246,7 +246,7 @@ impl Emperor {
         self.vassals.skip_all(skipped);
     }
 
-    /// Checks the file at one path.
+    /// Checks the file at `path`.
     fn check_file(&mut self, path: &Path, now: Instant) {
         let sources = self.sources.iter();
         let definitions: Vec<Definition> = sources
@@ -282,7 +282,7 @@ impl Emperor {
         self.vassals.file_found(definition, stamp, now);
     }
 
-    /// The file of the vassal with this path is not there.
+    /// Handles the absence of the file of the vassal with this path.
     fn file_not_found(&mut self, path: &Path, now: Instant) {
         let Some(vassal) = self.vassals.get(path) else {
             return;
@@ -320,7 +320,7 @@ impl Emperor {
         Ok(())
     }
 
-    /// Stops all vassals; a second time: at once.
+    /// Begins a graceful stop of all vassals. A second call stops them at once.
     fn stop(&mut self, deadlines: &mut Deadlines, now: Instant) {
         if deadlines.exit.is_some() {
             tracing::warn!("stopping at once, after a second signal");
@@ -373,7 +373,7 @@ impl Emperor {
         self.status = status;
     }
 
-    /// Logs the state of all vassals.
+    /// Logs the status line and the state of each vassal.
     fn log_status(&self, now: Instant) {
         tracing::info!("{}", self.status);
         for vassal in self.vassals.iter() {

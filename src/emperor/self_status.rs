@@ -7,7 +7,7 @@ use crate::ipc::control as messages;
 use crate::sys::process::Pid;
 use crate::sys::{memory, user};
 
-/// The options that are shown with their defaults if they are not set.
+/// The options that are shown with their default values if they are not set.
 const SHOWN_DEFAULTS: [&str; 4] = [
     "emperor-freq",
     "emperor-throttle",
@@ -15,13 +15,13 @@ const SHOWN_DEFAULTS: [&str; 4] = [
     "emperor-required-heartbeat",
 ];
 
-/// The status that does not depend on the vassals.
+/// The part of the emperor's status that does not depend on the vassals.
 pub(super) struct SelfStatus {
     started: Instant,
     sources: Vec<String>,
     /// The options that concern vassals, with their values.
     options: Vec<(String, String)>,
-    /// The emperor is stopping.
+    /// Whether the emperor is stopping.
     pub(super) stopping: bool,
 }
 
@@ -49,8 +49,8 @@ impl SelfStatus {
         }
     }
 
-    /// The row of the emperor, with the number of `vassals` in each state and their memory. The configuration may contain
-    /// secrets: it is shown only to `privileged` users.
+    /// The row of the emperor, with the number of `vassals` in each state and their memory. Only a `privileged` row
+    /// contains the configuration, because it may contain secrets.
     pub(super) fn row<'a>(
         &self,
         vassals: impl Iterator<Item = &'a messages::Row>,

@@ -1,5 +1,5 @@
-//! The files that define no vassal although their names are those of vassals: dangling links, links into closed
-//! directories, directories.
+//! The skipped files: their names are those of vassals, but they define no vassal. Examples are dangling links, links
+//! into closed directories, and directories.
 
 use std::collections::BTreeMap;
 use std::fs;
@@ -16,12 +16,12 @@ use super::stamp::Unusable;
 pub(super) struct Skipped {
     pub(super) definition: Definition,
     pub(super) reason: Unusable,
-    /// The user who owns the name: the link itself, not its target.
+    /// The user id of the owner. For a symbolic link it is the owner of the link, not of its target.
     pub(super) owner: Option<u32>,
 }
 
 impl Skipped {
-    /// The record of a file; `None` if there is no file.
+    /// Creates the record of a file; `None` if the file does not exist.
     pub(super) fn new(definition: Definition, reason: Unusable) -> Option<Skipped> {
         let metadata = fs::symlink_metadata(&definition.file);
         let owner = metadata.ok().map(|metadata| metadata.uid());
@@ -32,7 +32,7 @@ impl Skipped {
         })
     }
 
-    /// Its row in `ruwsgi ls`.
+    /// The row of the file in `ruwsgi ls`.
     pub(super) fn row(&self) -> Row {
         Row {
             name: self.definition.name.clone(),
@@ -44,7 +44,7 @@ impl Skipped {
     }
 }
 
-/// The skipped files, by the paths of the vassals that they would define.
+/// The skipped files, each by the path of the vassal that it would define.
 #[derive(Debug, Default)]
 pub(super) struct SkippedFiles {
     by_path: BTreeMap<PathBuf, Skipped>,
@@ -56,12 +56,12 @@ impl SkippedFiles {
         self.by_path.values()
     }
 
-    /// Removes the vassal of this path.
+    /// Removes the file that would define the vassal with this path.
     pub(super) fn remove(&mut self, path: &Path) {
         self.by_path.remove(path);
     }
 
-    /// Replaces the records of a scope; logs those that are new.
+    /// Replaces the records that `scope` accepts by `skipped`; logs the new ones.
     pub(super) fn replace(&mut self, scope: impl Fn(&Skipped) -> bool, skipped: Vec<Skipped>) {
         self.by_path.retain(|path, known| {
             !scope(known) || skipped.iter().any(|it| it.definition.path == *path)
@@ -71,7 +71,7 @@ impl SkippedFiles {
         }
     }
 
-    /// Adds a file; logs it unless it is known.
+    /// Adds a file; logs it unless it is already known with the same reason.
     fn add(&mut self, skipped: Skipped) {
         let path = skipped.definition.path.clone();
         let name = skipped.definition.name.clone();

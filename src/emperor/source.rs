@@ -9,39 +9,40 @@ use crate::config;
 
 use super::file_rules::FileRules;
 
-/// The longest name of a vassal's file, bytes, as in uWSGI.
+/// Maximum length of the name of a vassal's file in bytes, as in uWSGI.
 const MAX_NAME: usize = 254;
 
-/// The characters that make a path a pattern.
+/// A path that contains one of these characters can be a pattern.
 const WILDCARDS: [char; 3] = ['*', '?', '['];
 
 /// A source of vassals.
 #[derive(Debug, Clone, PartialEq, Eq)]
 pub(super) struct Source {
     kind: Kind,
-    /// The section of each file that is the vassal; `None`: `[uwsgi]`.
+    /// The section of each file that defines the vassal; `None`: the section `[uwsgi]`.
     section: Option<String>,
 }
 
 #[derive(Debug, Clone, PartialEq, Eq)]
 enum Kind {
-    /// Every configuration file of a directory, which may not exist yet.
+    /// Every configuration file in a directory. The directory may not exist yet.
     Directory(PathBuf),
-    /// Every file that matches; a relative pattern starts at `cwd`.
+    /// Every file that matches the pattern. A relative pattern starts at `cwd`.
     Pattern { pattern: String, cwd: PathBuf },
 }
 
 /// What defines a vassal: a file, or a section of a file.
 #[derive(Debug, Clone, PartialEq, Eq)]
 pub(super) struct Definition {
-    /// The absolute path of the file, followed by `:section` if there is one; unique among the vassals.
+    /// The absolute path of the file, followed by `:section` if the vassal has a section. Unique among the vassals.
     pub(super) path: PathBuf,
     /// The absolute path of the file.
     pub(super) file: PathBuf,
-    /// The name of the vassal: the file as seen from `directory`, followed by `:section` if there is one.
+    /// The name of the vassal: the path of the file relative to `directory`, followed by `:section` if the vassal has a
+    /// section.
     pub(super) name: String,
     pub(super) section: Option<String>,
-    /// The working directory of its process.
+    /// The working directory of the vassal's process.
     pub(super) directory: PathBuf,
 }
 
@@ -49,7 +50,7 @@ impl Source {
     /// Parses the value of `emperor`, as uWSGI does.
     ///
     /// # Errors
-    /// A sentence about a kind of source that is not supported.
+    /// Returns a sentence if the kind of source is not supported.
     pub(super) fn parse(text: &str, cwd: &Path) -> Result<Source, String> {
         let (bare, section) = split_section(text, cwd);
         Ok(Source {
@@ -58,12 +59,12 @@ impl Source {
         })
     }
 
-    /// Whether its vassals are the files of one directory, so that their names are unique.
+    /// Whether the vassals are the files of one directory, so that their file names are unique.
     pub(super) fn has_unique_file_names(&self) -> bool {
         matches!(self.kind, Kind::Directory(_)) && self.section.is_none()
     }
 
-    /// Its directory, if that does not exist.
+    /// The directory of the source, if it does not exist.
     pub(super) fn missing_directory(&self) -> Option<&Path> {
         match &self.kind {
             Kind::Directory(directory) if !directory.is_dir() => Some(directory),
@@ -71,10 +72,10 @@ impl Source {
         }
     }
 
-    /// Lists its vassals.
+    /// Lists the vassals of the source.
     ///
     /// # Errors
-    /// When the directory cannot be read. A missing directory is no error.
+    /// Fails if the directory cannot be read. A missing directory is not an error: it has no vassals.
     pub(super) fn list(&self, rules: &FileRules) -> io::Result<Vec<Definition>> {
         match &self.kind {
             Kind::Directory(directory) => {
@@ -93,7 +94,7 @@ impl Source {
         }
     }
 
-    /// The vassal that a file of the directory defines, if its name is that of a vassal.
+    /// The vassal that the file `name` in the source's directory defines; `None` if the name is not that of a vassal.
     pub(super) fn accept(&self, name: &OsStr, rules: &FileRules) -> Option<Definition> {
         let Kind::Directory(directory) = &self.kind else {
             return None;
@@ -102,7 +103,7 @@ impl Source {
         is_vassal(name, rules).then(|| self.definition(name, directory))
     }
 
-    /// The vassal that the file at this path defines, if it belongs to this source.
+    /// The vassal that the file at `path` defines, if the file belongs to this source.
     pub(super) fn find(&self, path: &Path, rules: &FileRules) -> Option<Definition> {
         match &self.kind {
             Kind::Directory(directory) => {
@@ -114,7 +115,7 @@ impl Source {
         }
     }
 
-    /// Whether the file at this path may define one of its vassals, by its name alone.
+    /// Whether the file at `path` may define a vassal of this source. Only the path is examined, not the file.
     pub(super) fn may_contain(&self, path: &Path, rules: &FileRules) -> bool {
         let name = path.file_name().and_then(OsStr::to_str);
         name.is_some_and(|name| is_vassal(name, rules))
@@ -124,7 +125,7 @@ impl Source {
             }
     }
 
-    /// The directory to watch for new files; a pattern over several directories has none.
+    /// The directory to watch for new files; `None` for a pattern over several directories.
     pub(super) fn directory(&self) -> Option<PathBuf> {
         match &self.kind {
             Kind::Directory(directory) => Some(directory.clone()),
@@ -148,7 +149,7 @@ impl Source {
         names.map(|name| self.definition(&name, cwd))
     }
 
-    /// The vassal that a file defines; `name` is its path from `directory`.
+    /// The vassal that a file defines; `name` is the path of the file relative to `directory`.
     fn definition(&self, name: &str, directory: &Path) -> Definition {
         let section = self.section.clone();
         let suffix = section.as_ref().map(|section| format!(":{section}"));
@@ -190,7 +191,7 @@ impl Kind {
 }
 
 impl Definition {
-    /// Whether this is its name, the name without the extension, its section or its path.
+    /// Whether `name` is the vassal's name, its name without the extension, its section or its path.
     pub(super) fn is_called(&self, name: &str) -> bool {
         let short = match &self.section {
             Some(section) => section,
@@ -202,7 +203,7 @@ impl Definition {
         self.name == name || short == name || self.path == Path::new(name)
     }
 
-    /// The file as seen from the working directory.
+    /// The path of the file relative to the vassal's working directory.
     pub(super) fn file_name(&self) -> &str {
         let suffix = self.section.as_ref().map_or(0, |section| section.len() + 1);
         self.name
@@ -211,7 +212,8 @@ impl Definition {
     }
 }
 
-/// Splits `sites.ini:blog` and `*.ini:blog` into the files and the section. A colon may also be part of a path.
+/// Splits `sites.ini:blog` and `*.ini:blog` into the file or pattern and the section. A colon may also be part of a
+/// path.
 fn split_section<'a>(text: &'a str, cwd: &Path) -> (&'a str, Option<&'a str>) {
     let Some((files, section)) = text.rsplit_once(':') else {
         return (text, None);
@@ -229,7 +231,7 @@ fn split_section<'a>(text: &'a str, cwd: &Path) -> (&'a str, Option<&'a str>) {
     }
 }
 
-/// Whether a file with this name defines a vassal: hidden files and the temporary files of editors do not.
+/// Whether a file with this name defines a vassal. Hidden files and the temporary files of editors define none.
 fn is_vassal(name: &str, rules: &FileRules) -> bool {
     let has_extension =
         |extension: &String| name.len() > extension.len() && name.ends_with(extension.as_str());

@@ -1,4 +1,5 @@
-//! Starts vassals: executes ruwsgi with a channel to the emperor, and with no other descriptor of it.
+//! Starts vassals: executes ruwsgi with a channel to the emperor and the vassal's sockets, and with no other descriptor
+//! of the emperor.
 
 use std::ffi::{OsStr, OsString};
 use std::fs::File;
@@ -22,48 +23,49 @@ use super::file_rules::is_tyrant;
 use super::kept_sockets::KeptSockets;
 use super::source::Definition;
 
-/// How long the interpreter behind the shim on PATH is passed to vassals: later it may be another one.
+/// How long the interpreter behind the shim on PATH is passed to vassals. Later the shim may select another
+/// interpreter.
 const SHIM_TTL: Duration = Duration::from_secs(300);
 
-/// What a vassal inherits when it is started, beside its channel.
+/// The descriptors and settings that a vassal inherits when it is started, in addition to its channel.
 pub(super) struct Handover<'a> {
-    /// The sockets that the emperor keeps for it.
+    /// The sockets that the emperor keeps for the vassal.
     pub(super) sockets: &'a KeptSockets,
-    /// It serves; otherwise it hands its sockets over and exits, if it is on demand.
+    /// True: the vassal serves. False: a vassal on demand hands its sockets over and exits; any other vassal serves.
     pub(super) serve: bool,
-    /// The file by which it enters its cgroup.
+    /// The open file through which the vassal enters its cgroup.
     pub(super) cgroup: Option<OwnedFd>,
 }
 
-/// Starts vassals, by the settings that hold for all of them.
+/// Starts vassals with the settings that are the same for all vassals.
 pub(super) struct Launcher {
-    /// The programs to try, in this order: the wrappers, and ruwsgi itself. Its path is resolved once; an upgrade in place
-    /// takes effect with the next start.
+    /// The programs to try, in this order: the wrappers, then ruwsgi itself. The path of ruwsgi is resolved once; an
+    /// upgrade in place takes effect at the next start.
     programs: Vec<PathBuf>,
-    /// The arguments before and after those that name the vassal's file.
+    /// The arguments before and after the arguments that name the vassal's file.
     before: Vec<OsString>,
     after: Vec<OsString>,
     environment: Vec<(OsString, OsString)>,
-    /// The capabilities of a vassal (`emperor-cap`); `None`: the default for its user.
+    /// The capabilities of each vassal (`emperor-cap`); `None`: the default capabilities of its user.
     capabilities: Option<Capabilities>,
     stop_hook: Option<PathBuf>,
-    /// An executable file of a vassal is run (`emperor-magic-exec`).
+    /// Whether an executable file of a vassal is run (`emperor-magic-exec`).
     magic_exec: bool,
-    /// The vassal checks the owner of its file when it reads it.
+    /// Whether a vassal checks the owner of its file when it reads the file.
     check_owner: bool,
-    /// The part of a vassal's environment that is the same for all vassals.
+    /// The part of the vassals' environment that is the same for all vassals.
     vassal: VassalEnvironment,
-    /// The emperor's terminal, opened for writing only: vassals of other users write there, and must not read from it.
+    /// The emperor's terminal, opened for writing only: vassals of other users write to it, and must not read from it.
     terminal: Option<File>,
     /// The interpreter behind the shim on PATH, and when it was found.
     shim: Option<(Shim, Instant)>,
 }
 
 impl Launcher {
-    /// The launcher that the emperor's configuration describes.
+    /// Creates the launcher that the emperor's configuration describes.
     ///
     /// # Errors
-    /// When the path of the ruwsgi program cannot be found.
+    /// Fails if the path of the ruwsgi program cannot be found.
     pub(super) fn new(
         config: &Config,
         invocation: &Invocation,
@@ -115,10 +117,11 @@ impl Launcher {
         })
     }
 
-    /// Starts a vassal, as the user `identity` if there is one; returns its process id and the emperor's end of its channel.
+    /// Starts a vassal, as the user `identity` if it is set. Returns the process id and the emperor's end of the
+    /// channel.
     ///
     /// # Errors
-    /// Those of [`spawn::spawn_leader`].
+    /// Returns the errors of [`spawn::spawn_leader`].
     pub(super) fn spawn(
         &self,
         definition: &Definition,
@@ -126,7 +129,7 @@ impl Launcher {
         handover: &Handover<'_>,
     ) -> io::Result<(Pid, OwnedFd)> {
         let (own_end, channel) = packet::pair()?;
-        // a vassal that does not read must not block the emperor
+        // a vassal that does not read its channel must not block the emperor
         socket::set_nonblocking(&own_end, true)?;
         let setup = LeaderSetup {
             inherited: handover
@@ -137,7 +140,7 @@ impl Launcher {
             identity,
             capabilities: self.capabilities,
             cgroup: handover.cgroup.as_ref().map(AsFd::as_fd),
-            // a new session has no access to the emperor's terminal
+            // in a new session a vassal has no access to the emperor's terminal
             new_session: true,
             ..LeaderSetup::default()
         };
@@ -180,7 +183,7 @@ impl Launcher {
             )
             .stdin(Stdio::null());
         if let (Some(_), Some(terminal)) = (identity, &self.terminal) {
-            // without a free descriptor the vassal has no output
+            // without a free descriptor the vassal's output is discarded
             let output = || terminal.try_clone().map_or(Stdio::null(), Stdio::from);
             command.stdout(output()).stderr(output());
         }
@@ -193,7 +196,7 @@ impl Launcher {
         command
     }
 
-    /// The part of the environment that describes this vassal and what it inherits.
+    /// The part of the environment that describes this vassal and the descriptors that it inherits.
     fn vassal_environment(
         &self,
         definition: &Definition,
@@ -223,7 +226,7 @@ impl Launcher {
         }
     }
 
-    /// The environment of a process that runs as this user; `None`: the emperor's.
+    /// The environment of a process that runs as the user `identity`; `None`: as the emperor's user.
     fn environment_for(
         &self,
         identity: Option<&Identity>,
@@ -234,10 +237,10 @@ impl Launcher {
             .map(|(name, value)| (name, value))
     }
 
-    /// Runs the stop hook of a vassal, if one is configured.
+    /// Starts the stop hook of a vassal, if a stop hook is configured, and returns its process id without waiting.
     ///
     /// # Errors
-    /// Those of [`spawn::spawn_leader`].
+    /// Returns the errors of [`spawn::spawn_leader`].
     pub(super) fn run_stop_hook(&self, definition: &Definition) -> io::Result<Option<Pid>> {
         let Some(hook) = &self.stop_hook else {
             return Ok(None);
@@ -254,7 +257,7 @@ impl Launcher {
     }
 }
 
-/// Whether the vassal's user cannot execute the program, so that the next one is tried.
+/// Whether the error means that the vassal's user cannot execute the program. The next program is tried then.
 fn is_not_executable(error: &io::Error) -> bool {
     let kind = error.kind();
     matches!(
@@ -263,7 +266,7 @@ fn is_not_executable(error: &io::Error) -> bool {
     ) || error.raw_os_error() == Some(libc::ENOEXEC)
 }
 
-/// Where the address of a vassal on demand comes from, if not from its configuration.
+/// The rule that finds the address of a vassal on demand; `None`: the vassal's configuration contains the address.
 fn address_rule(config: &Config, invocation: &Invocation) -> Option<AddressRule> {
     let extension = config.emperor_on_demand_extension();
     let directory = config.emperor_on_demand_directory();
@@ -283,14 +286,15 @@ fn terminal() -> Option<File> {
     is_terminal.then(|| options.open("/proc/self/fd/2").ok())?
 }
 
-/// The interpreter behind the shim on PATH. The emperor finds it once, because it takes long, and each vassal without
-/// `home` and `python` needs it. For other users it may be another one, so it is not passed to them.
+/// The interpreter behind the shim on PATH. The emperor finds it once, because the search is slow and each vassal
+/// without `home` and `python` needs the result. Vassals of other users do not get it, because for them the shim may
+/// select another interpreter.
 fn shim(config: &Config) -> Option<(Shim, Instant)> {
     let path = std::env::var_os("PATH").filter(|_| !is_tyrant(config))?;
     Some((Shim::on_path(&path)?, Instant::now()))
 }
 
-/// The error of a program that cannot be executed, with its name or that of the missing directory.
+/// The error of a program that cannot be executed, with the name of the program or of the missing directory.
 fn named(program: &Path, directory: &Path, error: &io::Error) -> io::Error {
     let reason = match directory.is_dir() {
         true => path_error::reason(program, error),
@@ -299,7 +303,7 @@ fn named(program: &Path, directory: &Path, error: &io::Error) -> io::Error {
     io::Error::new(error.kind(), format!("{}: {reason}", program.display()))
 }
 
-/// The arguments that name the vassal's file.
+/// The arguments that name the vassal's file on the command line of its process.
 pub(super) fn arguments(name: &str, section: Option<&str>) -> [OsString; 2] {
     let flag = match Path::new(name).extension().and_then(|it| it.to_str()) {
         Some("ini") | None => "--ini",
@@ -307,15 +311,15 @@ pub(super) fn arguments(name: &str, section: Option<&str>) -> [OsString; 2] {
     };
     let name = match section {
         Some(section) => format!("{name}:{section}"),
-        // a colon in the name would be taken for that before a section
+        // a colon in the name would be taken for the colon before a section
         None if name.contains(':') => format!("{name}:uwsgi"),
         None => name.to_owned(),
     };
     [flag.into(), name.into()]
 }
 
-/// The environment of the vassals: that of the emperor, without its options and the variables of its service manager;
-/// `UWSGI_VASSAL_X` becomes `UWSGI_X`.
+/// The environment of the vassals: the emperor's environment without the emperor's options and the variables of its
+/// service manager. `UWSGI_VASSAL_X` becomes `UWSGI_X`.
 fn environment(own: impl Iterator<Item = (OsString, OsString)>) -> Vec<(OsString, OsString)> {
     const SERVICE_MANAGER: [&str; 9] = [
         "NOTIFY_SOCKET",
@@ -347,8 +351,8 @@ fn environment(own: impl Iterator<Item = (OsString, OsString)>) -> Vec<(OsString
     environment
 }
 
-/// Whether a variable is passed to vassals of other users: those that every login has, those of the log, and options of
-/// vassals. Others may contain secrets of the emperor's operator.
+/// Whether a variable is passed to vassals of other users. These are the variables that every login has, the variables
+/// of the log, and the options of vassals. Other variables may contain secrets of the emperor's operator.
 fn is_for_other_users(name: &OsStr) -> bool {
     const NAMES: [&str; 6] = ["PATH", "LANG", "LANGUAGE", "TZ", "TERM", "JOURNAL_STREAM"];
     const PREFIXES: [&str; 3] = ["LC_", "UWSGI_", "RUWSGI_"];

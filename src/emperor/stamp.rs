@@ -1,4 +1,4 @@
-//! The state of a vassal's file, by which changes are noticed.
+//! The state of a vassal's file, which is compared to notice changes.
 
 use std::fmt;
 use std::fs;
@@ -14,14 +14,14 @@ use super::file_rules::FileRules;
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 pub(super) struct Stamp {
     file: Version,
-    /// That of the symbolic link, if the file is reached by one.
+    /// The version of the symbolic link, if the file is reached by a link.
     link: Option<Version>,
-    /// That of the file with its address on demand.
+    /// The version of the file that contains the vassal's address on demand.
     address: Option<Version>,
-    /// The owner: user and group.
+    /// The user id and the group id of the owner.
     pub(super) owner: (u32, u32),
-    /// Under `emperor-tyrant`: the owner of a symbolic link on the way to the file, if that is neither root nor the owner
-    /// of the file.
+    /// Under `emperor-tyrant`: the owner of a symbolic link on the path to the file, if this owner is neither root nor
+    /// the owner of the file.
     pub(super) foreign_link_owner: Option<u32>,
 }
 
@@ -37,15 +37,15 @@ struct Version {
 /// Why a name that looks like a vassal's file defines no vassal.
 #[derive(Debug, Clone, PartialEq, Eq)]
 pub(super) enum Unusable {
-    /// There is nothing at the path.
+    /// Nothing exists at the path.
     Missing,
-    /// A symbolic link to a path where there is nothing.
+    /// The path is a symbolic link, and its target (the field) does not exist.
     Dangling(PathBuf),
-    /// A symbolic link, and `emperor-nofollow` is set.
+    /// The path is a symbolic link, and `emperor-nofollow` is set.
     LinkIgnored,
-    /// It is no regular file: the kind.
+    /// The path is not a regular file; the field names the kind of file.
     NoFile(&'static str),
-    /// It cannot be examined.
+    /// The path cannot be examined; the field is the reason.
     Unreadable(String),
 }
 
@@ -66,7 +66,7 @@ impl fmt::Display for Unusable {
 }
 
 impl Unusable {
-    /// The reason why the file at a path cannot be examined.
+    /// Converts the error of an examination of the file at `path` to a reason.
     fn new(path: &Path, is_link: bool, error: &io::Error) -> Unusable {
         match (error.kind(), is_link) {
             (io::ErrorKind::NotFound, false) => Self::Missing,
@@ -87,10 +87,10 @@ impl Unusable {
 }
 
 impl Stamp {
-    /// The state of the file at a path.
+    /// The state of the file at `path`.
     ///
     /// # Errors
-    /// The reason why it defines no vassal.
+    /// Returns the reason why the file defines no vassal.
     pub(super) fn of(path: &Path, rules: &FileRules) -> Result<Stamp, Unusable> {
         let link = fs::symlink_metadata(path);
         let link = link.map_err(|error| Unusable::new(path, false, &error))?;
@@ -116,7 +116,7 @@ impl Stamp {
         if rules.link_owner {
             stamp.owner = (link.uid(), link.gid());
         } else if rules.tyrant {
-            // one walk gives both owners: the links may be replaced between two walks
+            // one walk reads both owners, because the links may be replaced between two walks
             let walk = symlink_walk::follow(path).map_err(unusable)?;
             stamp.owner = (walk.file.st_uid, walk.file.st_gid);
             let is_foreign = |owner: &u32| ![0, walk.file.st_uid].contains(owner);
@@ -125,7 +125,7 @@ impl Stamp {
         Ok(stamp)
     }
 
-    /// When the file was modified, in seconds since 1970.
+    /// The modification time of the file, in seconds since 1970.
     pub(super) fn modified(&self) -> i64 {
         self.file.modified.0
     }
@@ -136,7 +136,7 @@ impl Stamp {
     }
 }
 
-/// The state of the file with the address on demand of the vassal at `path`.
+/// The version of the file that contains the address on demand of the vassal at `path`.
 fn address_version(path: &Path, rules: &FileRules) -> Option<Version> {
     let mut file = path.as_os_str().to_owned();
     file.push(rules.address_extension.as_ref()?);

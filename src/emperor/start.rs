@@ -38,14 +38,14 @@ use crate::watch::Debounce;
 /// The default of `reload-mercy` for vassals, as in uWSGI.
 const MERCY: Duration = Duration::from_secs(30);
 
-/// Starts that may run at once for each CPU: enough to keep it busy while some wait for the disk, or for other processes
-/// of the machine.
+/// Maximum concurrent starts per CPU: enough to keep the CPU busy while some starts wait for the disk, or for other
+/// processes of the machine.
 const STARTS_PER_CPU: usize = 4;
 
 /// Makes this process an emperor.
 ///
 /// # Errors
-/// When a step fails, or an option cannot be followed.
+/// Fails if a step fails, or if an emperor does not support an option.
 pub(super) fn start(
     config: &Config,
     invocation: &Invocation,
@@ -54,7 +54,7 @@ pub(super) fn start(
     check(config)?;
     let capabilities = vassal_capabilities::of(config, is_tyrant(config))?;
     let sources = sources(config, invocation)?;
-    // before there is a second process, which would stay in the cgroup
+    // before a second process exists: that process would stay in the emperor's first cgroup
     let cgroups = Cgroups::prepare(config, &sources)?;
     cleanup.parent = detach(config)?;
     redirect_log(config, config.logto())?;
@@ -64,7 +64,7 @@ pub(super) fn start(
     if let Some(mask) = config.umask() {
         process::set_umask(mask);
     }
-    // the emperor has a channel to each vassal; on failure it has fewer vassals
+    // the emperor has a channel to each vassal; if the limit cannot be raised, fewer vassals can run
     let _ = rlimit::raise_descriptors();
     for path in [config.pidfile(), config.emperor_pidfile()] {
         cleanup.pidfiles.write(path)?;
@@ -107,7 +107,7 @@ pub(super) fn start(
     })
 }
 
-/// Opens what belongs to the user that the emperor has become: the file of `logto2`, and the loggers.
+/// Opens the logs as the user that the emperor has changed to: the file of `logto2`, and the loggers.
 fn open_last_log(config: &Config) -> Result<()> {
     redirect_log(config, config.logto2())?;
     let logs = [
@@ -128,7 +128,7 @@ fn open_stats(config: &Config) -> Result<Option<StatsSocket>> {
         .transpose()
 }
 
-/// Checks that the configuration has no option that an emperor cannot follow.
+/// Fails if the configuration has an option that an emperor does not support.
 fn check(config: &Config) -> Result<()> {
     let serves = !config.socket().is_empty()
         || !config.http().is_empty()
@@ -208,7 +208,7 @@ fn open_control(config: &Config, invocation: &Invocation) -> Result<Option<Contr
     }
 }
 
-/// The path of the control socket: one for each list of sources, so that two emperors do not share one.
+/// The path of the control socket. Each list of sources has its own path, so that two emperors do not share a socket.
 fn socket_path(config: &Config, invocation: &Invocation) -> PathBuf {
     if let Some(path) = config.emperor_control() {
         return invocation.cwd.join(path);

@@ -1,5 +1,5 @@
-//! The statistics socket (`emperor-stats`): everyone who connects gets the state of the vassals as JSON in uWSGI's form.
-//! Nothing is read from the clients.
+//! The statistics socket (`emperor-stats`): each client that connects receives the state of the vassals as JSON in
+//! uWSGI's form. The emperor reads nothing from the clients.
 
 use std::net::{Ipv4Addr, SocketAddr, ToSocketAddrs};
 use std::os::fd::{AsFd, AsRawFd, BorrowedFd, OwnedFd};
@@ -21,15 +21,15 @@ use crate::sys::{stream, user};
 use super::vassal::{Scheduled, State, StopStage, Vassal};
 use super::vassals::Vassals;
 
-/// Clients served at once; more wait in the listen queue.
+/// Maximum clients served at the same time; further clients wait in the listen queue.
 const MAX_CLIENTS: usize = 16;
-/// The length of the listen queue.
+/// Length of the listen queue, in connections.
 const BACKLOG: u32 = 64;
 
 /// The statistics socket and its clients.
 pub(super) struct StatsSocket {
     listener: OwnedFd,
-    /// The socket's file, which is removed at the end.
+    /// The path and id of the socket's file, which is removed when the emperor exits.
     file: Option<(PathBuf, FileId)>,
     clients: Vec<Client>,
     constants: Constants,
@@ -40,17 +40,17 @@ struct Client {
     reply: Reply,
 }
 
-/// The part of the answer that does not change.
+/// The fields of the answer that do not change.
 struct Constants {
     sources: Vec<String>,
     tyrant: bool,
 }
 
 impl StatsSocket {
-    /// Listens at this address.
+    /// Listens at `address`.
     ///
     /// # Errors
-    /// Those of socket(2), bind(2) and listen(2), and of the resolution of the host name.
+    /// Returns the errors of socket(2), bind(2) and listen(2), and of the resolution of the host name.
     pub(super) fn open(address: &Address, sources: &[String], tyrant: bool) -> Result<Self> {
         let (listener, file) =
             listen(address).with_context(|| format!("emperor-stats = {address}"))?;
@@ -67,7 +67,7 @@ impl StatsSocket {
         })
     }
 
-    /// The descriptors to poll: the listening socket, unless there are too many clients, and the clients.
+    /// The descriptors to poll: the clients, and the listening socket if the number of clients is below the maximum.
     pub(super) fn descriptors(&self) -> impl Iterator<Item = (BorrowedFd<'_>, Interest)> {
         let listener = (self.clients.len() < MAX_CLIENTS).then(|| self.listener.as_fd());
         let listener = listener.map(|fd| (fd, Interest::Read));
@@ -77,13 +77,13 @@ impl StatsSocket {
             .chain(clients.map(|client| (client.connection.as_fd(), Interest::Write)))
     }
 
-    /// When [`StatsSocket::serve`] is due, if no descriptor is ready before.
+    /// The time at which [`StatsSocket::serve`] must be called even if no descriptor is ready.
     pub(super) fn deadline(&self) -> Option<Instant> {
         let deadlines = self.clients.iter().map(|client| client.reply.deadline());
         deadlines.min()
     }
 
-    /// Accepts clients and sends the answers.
+    /// Accepts clients, and sends the answers as far as the clients read them.
     pub(super) fn serve(&mut self, vassals: &Vassals, now: Instant) {
         while self.clients.len() < MAX_CLIENTS
             && let Ok(connection) = stream::accept(self.listener.as_raw_fd())
@@ -132,7 +132,7 @@ fn listen(address: &Address) -> Result<(OwnedFd, Option<(PathBuf, FileId)>)> {
     }
 }
 
-/// The answer, with uWSGI's field names.
+/// The answer to a client, with the field names of uWSGI's statistics.
 #[derive(Serialize)]
 struct Answer {
     version: &'static str,
@@ -147,7 +147,7 @@ struct Answer {
     blacklist: Vec<BackoffStats>,
 }
 
-/// A vassal; times are in seconds since 1970, 0 for never.
+/// The statistics of a vassal. Times are in seconds since 1970; 0 means never.
 #[derive(Serialize, Default)]
 struct VassalStats {
     id: String,
@@ -172,11 +172,11 @@ struct VassalStats {
     respawns: u32,
 }
 
-/// A vassal that has failed and is started again after a backoff.
+/// A failed vassal that is started again after a backoff.
 #[derive(Serialize)]
 struct BackoffStats {
     id: String,
-    /// Milliseconds.
+    /// The current backoff in milliseconds.
     throttle_level: u128,
     attempt: u32,
     first_attempt: u64,

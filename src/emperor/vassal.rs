@@ -1,4 +1,4 @@
-//! One vassal: its state, and the transitions of its life cycle carried out.
+//! One vassal: holds its state, and carries out the transitions of its life cycle.
 
 mod file_state;
 mod heartbeat;
@@ -33,28 +33,28 @@ pub(super) struct Vassal {
     pub(super) definition: Definition,
     pub(super) file: FileState,
     pub(super) state: State<Process>,
-    /// The sockets that the emperor keeps for it.
+    /// The sockets that the emperor keeps for the vassal.
     pub(super) sockets: KeptSockets,
-    /// Why it has failed, or why its last change has no effect.
+    /// Why the vassal has failed, or why its last change has no effect.
     pub(super) problem: Option<LoadFailure>,
-    /// The rate of starts by connections.
+    /// Limits the rate of starts that connections cause.
     pub(super) demand_starts: RateLimiter,
     pub(super) history: History,
 }
 
-/// Times of a vassal's events, and its number of starts.
+/// Times of a vassal's events, and the number of its starts.
 pub(super) struct History {
-    /// Its file was found.
+    /// When the vassal's file was found.
     pub(super) found: Instant,
-    /// Its first process was started.
+    /// When the first process was started.
     pub(super) first_spawn: Option<Instant>,
-    /// Its last process was started.
+    /// When the last process was started.
     pub(super) last_spawn: Option<Instant>,
-    /// It was last ready.
+    /// When the vassal was last ready.
     pub(super) last_ready: Option<Instant>,
-    /// Its last heartbeat arrived.
+    /// When the last heartbeat arrived.
     pub(super) last_heartbeat: Option<Instant>,
-    /// Number of processes that were started.
+    /// Number of started processes.
     pub(super) spawns: u32,
 }
 
@@ -63,7 +63,7 @@ pub(super) struct History {
 pub(super) enum Readable {
     /// The vassal has sent a message, or closed its channel.
     Channel,
-    /// A client connects.
+    /// A client connects to a socket of the vassal.
     Socket,
 }
 
@@ -95,7 +95,8 @@ impl Vassal {
         self.state.process().map(|process| process.pid)
     }
 
-    /// Its descriptors, and what it means when one is readable. Those over their rate limit are left out.
+    /// The descriptors to poll, each with its meaning when it is readable. Descriptors over their rate limit are left
+    /// out.
     pub(super) fn descriptors(
         &self,
         now: Instant,
@@ -112,7 +113,7 @@ impl Vassal {
             .chain(sockets.map(|fd| (Readable::Socket, fd)))
     }
 
-    /// When there is something to do, if nothing happens before.
+    /// The time at which the vassal must be handled even if no event occurs.
     pub(super) fn deadline(&self, now: Instant) -> Option<Instant> {
         let process = self.state.process();
         let rate_limit = match self.state {
@@ -173,7 +174,7 @@ impl Vassal {
         }
     }
 
-    /// Kills a master that has sent no heartbeat in time.
+    /// Kills the vassal's master if its heartbeat timeout has expired and no message is unread.
     pub(super) fn check_heartbeat(&mut self, now: Instant) {
         let name = &self.definition.name;
         if !self.state.is_running() {
@@ -182,7 +183,7 @@ impl Vassal {
         let Some(process) = self.state.process_mut() else {
             return;
         };
-        // unread messages may be heartbeats: then the emperor is late, not the vassal
+        // an unread message may be a heartbeat: then the emperor is late, not the vassal
         if let Some(silence) = process
             .heartbeat
             .overdue(now)
@@ -236,7 +237,7 @@ impl Vassal {
             .transpose()?;
         let handover = Handover {
             sockets: &self.sockets,
-            // without sockets there is no client to serve yet
+            // a vassal without sockets has no client to serve yet
             serve: purpose != Purpose::HandOverIfOnDemand && !self.sockets.is_empty(),
             cgroup: cgroup
                 .as_ref()
@@ -255,7 +256,7 @@ impl Vassal {
         Ok(Process::new(pid, channel, identity, cgroup))
     }
 
-    /// The user that its process runs as; `None`: the emperor's.
+    /// The user that the vassal's process runs as; `None`: the emperor's user.
     fn identity(&self, policy: &Policy) -> Result<Option<Identity>, String> {
         let Some(stamp) = self.file.stamp().filter(|_| policy.tyrant) else {
             return Ok(None);
@@ -275,12 +276,12 @@ impl Vassal {
         Ok(Some(Identity { uid, gid, groups }))
     }
 
-    /// Closes the sockets that the emperor keeps, and removes their files.
+    /// Closes the sockets that the emperor keeps for the vassal, and removes the files of the sockets.
     pub(super) fn release_sockets(&mut self) {
         self.sockets.release(&self.definition.name);
     }
 
-    /// When it is started again, as the end of a log message; empty if it is not.
+    /// The time of the vassal's next start, as the end of a log message; empty if no start is scheduled.
     pub(super) fn next_start(&self, now: Instant) -> String {
         match self.state {
             State::Scheduled(Scheduled { at, .. }) if at > now => {

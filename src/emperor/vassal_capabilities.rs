@@ -1,4 +1,5 @@
-//! The capabilities of the vassals (`emperor-cap`), and whether the emperor can grant exactly these.
+//! The capabilities of the vassals (`emperor-cap`), and the check that the emperor can grant exactly these
+//! capabilities.
 
 use anyhow::{Context, Result, bail};
 use caps::Capability;
@@ -7,10 +8,10 @@ use crate::config::Config;
 use crate::sys::capability::{self, Capabilities, Sets};
 use crate::sys::user;
 
-/// The capabilities of every vassal; `None`: the default for its user.
+/// The capabilities of every vassal; `None`: each vassal has the default capabilities of its user.
 ///
 /// # Errors
-/// When the emperor does not have them itself, or could not limit vassals that run as root to them.
+/// Fails if the emperor does not have the capabilities, or if it cannot limit vassals that run as root to them.
 pub(super) fn of(config: &Config, tyrant: bool) -> Result<Option<Capabilities>> {
     let requested = Capabilities::of(config.emperor_cap());
     if requested.is_empty() {

@@ -1,4 +1,4 @@
-//! What follows from the exit of a vassal's process.
+//! Handles the exit of a vassal's process.
 
 use std::time::Instant;
 
@@ -22,7 +22,7 @@ enum Phase {
 }
 
 impl Vassal {
-    /// Its process, with this id, has exited.
+    /// Handles the exit of the vassal's process `pid`: reads its last messages, changes the state and logs the exit.
     pub(super) fn on_exit(&mut self, pid: Pid, exit: Exit, now: Instant, policy: &Policy) {
         for _ in 0..MAX_LAST_MESSAGES {
             let process = self.state.process();
@@ -37,7 +37,7 @@ impl Vassal {
             _ => Phase::Serving,
         };
         if phase == Phase::Stopping {
-            // a process that was killed has not removed their files
+            // a killed process has not removed the files of its sockets
             self.release_sockets();
         }
         let process = self.state.process_mut();
@@ -77,8 +77,8 @@ impl Vassal {
         }
     }
 
-    /// Removes the cgroup of an exited process. Other processes in it, such as smart daemons, keep it and its limits: the
-    /// next process of the vassal joins them.
+    /// Removes the cgroup of an exited process. If other processes, such as smart daemons, are still in the cgroup, it
+    /// stays with its limits, and the next process of the vassal joins them.
     fn leave_cgroup(&self, cgroup: &Group) {
         let name = self.name();
         match cgroup.remove() {
@@ -97,7 +97,7 @@ impl Vassal {
     }
 }
 
-/// The failure that an unexpected exit is, and whether the log has it already.
+/// The failure that describes an unexpected exit, and whether the log already contains it.
 fn failure(
     reason: Option<ExitReason>,
     phase: Phase,
@@ -113,7 +113,8 @@ fn failure(
     (sentence.into(), false)
 }
 
-/// The addition to the message about a killed process, if the kernel's OOM killer was active in its cgroup; else empty.
+/// The end of the log message about a process that was killed while the kernel's OOM killer was active in its cgroup;
+/// otherwise empty.
 fn out_of_memory(cgroup: &Group, exit: Exit) -> String {
     let kills = cgroup.kills();
     match exit {

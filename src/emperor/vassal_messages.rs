@@ -1,4 +1,4 @@
-//! What follows from the messages of vassals.
+//! Handles the messages of vassals.
 
 use std::os::fd::OwnedFd;
 use std::time::{Duration, Instant};
@@ -12,11 +12,11 @@ use super::kept_sockets::KeptSockets;
 use super::policy::Policy;
 use super::vassal::{Event, ExitReason, MESSAGES, Received, State, Vassal, receive};
 
-/// Answers that are kept until they are taken, which happens at once if the client is still there.
+/// Maximum answers kept for clients. A client that is still connected takes its answer at once.
 const MAX_ANSWERS: usize = 4;
 
 impl Vassal {
-    /// Receives one message and applies it.
+    /// Receives one message from the vassal's process and handles it. Kills the process if it violates the protocol.
     pub(super) fn receive_message(&mut self, now: Instant, policy: &Policy) {
         let Some(process) = self.state.process_mut() else {
             return;
@@ -40,12 +40,13 @@ impl Vassal {
                 self.kill_for("it has sent descriptors with a message that takes none");
             }
             Received::Nothing => {}
-            // it exits, which is noticed
+            // the process exits, and the emperor handles the exit separately
             Received::Closed => process.channel = None,
         }
     }
 
-    /// Kills a process that has violated the protocol, as ruwsgi itself never does. It is restarted as after any failure.
+    /// Kills a process that has violated the protocol, which ruwsgi itself never does. The vassal is restarted as after
+    /// any failure.
     fn kill_for(&mut self, why: &str) {
         if let Some(process) = self.state.process_mut() {
             process.channel = None;
@@ -53,7 +54,7 @@ impl Vassal {
         }
     }
 
-    /// Takes the sockets that the process hands over; says whether it did.
+    /// Takes the sockets that the process hands over; returns whether they were taken.
     fn take_sockets(&mut self, kept: Vec<HandedOverSocket>, fds: Vec<OwnedFd>) -> bool {
         let identity = self.state.process().and_then(|it| it.identity.clone());
         match KeptSockets::new(kept, fds, identity) {
@@ -61,7 +62,7 @@ impl Vassal {
                 self.sockets = sockets;
                 true
             }
-            // the vassal stops and needs them no more
+            // a vassal that stops needs its sockets no more
             Ok(_) => false,
             Err(fds) => {
                 deferred_close::close(fds);
@@ -100,7 +101,7 @@ impl Vassal {
                 is_logged: told,
             }),
             FromVassal::Idle => self.on_exit_reason(ExitReason::Idle),
-            // sent with descriptors, and handled by the caller
+            // this message comes with descriptors, and the caller handles it
             FromVassal::Sockets { .. } => {}
             FromVassal::Beat { every_ms } => {
                 self.on_heartbeat(Duration::from_millis(every_ms), now, policy);
@@ -135,7 +136,7 @@ impl Vassal {
     fn on_reloaded(&mut self, now: Instant, policy: &Policy) {
         tracing::info!("vassal {}: reloaded", self.name());
         if let Some(process) = self.state.process_mut() {
-            // the new configuration may have no heartbeat
+            // the timeout restarts with the next heartbeat: the new configuration may have no heartbeat
             process.heartbeat.reset();
         }
         self.problem = None;
@@ -169,7 +170,7 @@ impl Vassal {
         }
     }
 
-    /// The vassal's own configuration limits its cgroup; it waits for the answer.
+    /// Applies the cgroup limits of the vassal's own configuration. Sends the result, because the vassal waits for it.
     fn on_limits(&self, requested: Limits, policy: &Policy) {
         let Some(process) = self.state.process() else {
             return;
@@ -178,7 +179,7 @@ impl Vassal {
             (Some(cgroups), Some(cgroup)) => cgroups.narrow(cgroup, requested),
             _ => Err("the emperor creates no cgroups".to_owned()),
         };
-        // a vassal that is starting fails then, and reports it itself
+        // a vassal that is starting fails after a refusal, and reports the failure itself
         if let (Err(sentence), State::Ready(_)) = (&limited, &self.state) {
             tracing::error!("vassal {}: {sentence}", self.name());
         }
@@ -189,7 +190,7 @@ impl Vassal {
         }
     }
 
-    /// The answer to a forwarded request.
+    /// Stores the vassal's answer to a forwarded request until the client takes it.
     fn on_answer(&mut self, ticket: u32, answer: Answer) {
         let Some(process) = self.state.process_mut() else {
             return;
@@ -201,7 +202,7 @@ impl Vassal {
             return;
         };
         channel.tickets.remove(index);
-        // the client of the oldest answer may have disconnected
+        // drops the oldest answer, whose client may have disconnected
         if process.answers.len() >= MAX_ANSWERS {
             process.answers.pop_front();
         }

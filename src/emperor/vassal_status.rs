@@ -9,28 +9,28 @@ use super::cgroups;
 use super::vassal::{Reload, State, Vassal};
 
 impl Vassal {
-    /// The user who owns its file.
+    /// The user id of the owner of the vassal's file.
     pub(super) fn owner(&self) -> Option<u32> {
         self.owner_and_group().map(|(user, _)| user)
     }
 
-    /// The user and the group of its file.
+    /// The user id and the group id of the owner of the vassal's file.
     pub(super) fn owner_and_group(&self) -> Option<(u32, u32)> {
         self.file.stamp().map(|stamp| stamp.owner)
     }
 
-    /// When its file was modified, in seconds since 1970; 0: there is no file.
+    /// The modification time of the vassal's file, in seconds since 1970; 0 if there is no file.
     pub(super) fn modified(&self) -> i64 {
         self.file.stamp().map_or(0, |stamp| stamp.modified())
     }
 
-    /// The usage of its cgroup, with the limits.
+    /// The usage and the limits of the vassal's cgroup, as text.
     pub(super) fn cgroup_usage(&self) -> Option<String> {
         cgroups::usage(self.state.process()?.cgroup.as_ref()?)
     }
 
-    /// Whether a request names it: by the process id of its master, its name, the name without the extension, its section
-    /// or its path.
+    /// Whether a request names this vassal: by the process id of its master, its name, its name without the extension,
+    /// its section or its path.
     pub(super) fn matches(&self, request: &Request) -> bool {
         match (&request.name, request.pid) {
             (Some(name), _) => self.definition.is_called(name),
@@ -38,7 +38,7 @@ impl Vassal {
         }
     }
 
-    /// Its state, for the log.
+    /// The vassal's state as one line for the log.
     pub(super) fn log_line(&self, now: Instant) -> String {
         let name = self.name();
         let pid = self.pid().map_or(0, Pid::get);
@@ -58,7 +58,7 @@ impl Vassal {
         }
     }
 
-    /// Whether nothing is in progress: no start, reload or stop. A vassal that waits for another attempt after a failure counts
+    /// Whether no start, reload or stop is in progress. A vassal that waits for the next attempt after a failure counts
     /// as settled.
     pub(super) fn is_settled(&self) -> bool {
         match &self.state {

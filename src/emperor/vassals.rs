@@ -20,22 +20,23 @@ use super::vassal::{
     DEMAND_STARTS, Event, Process, Readable, Removal, STOP_NOW_TIMEOUT, State, Vassal,
 };
 
-/// Forwarded requests of one vassal that wait for an answer: as many as there are clients of the control socket.
+/// Maximum forwarded requests of one vassal that wait for an answer: the maximum number of clients of the control
+/// socket.
 const MAX_FORWARDED: usize = 32;
 
-/// All vassals.
+/// All vassals of the emperor, with the state that they share.
 pub(super) struct Vassals {
     policy: Policy,
     /// The emperor's own row in `ruwsgi status`.
     pub(super) self_status: SelfStatus,
     by_path: BTreeMap<PathBuf, Vassal>,
-    /// The files that define no vassal although their names are those of vassals.
+    /// The skipped files: their names are those of vassals, but they define no vassal.
     pub(super) skipped: SkippedFiles,
     /// Path of the vassal started last (round-robin cursor).
     start_cursor: PathBuf,
-    /// Running stop hooks, and the names of their vassals.
+    /// The process ids of running stop hooks, and the names of their vassals.
     stop_hooks: HashMap<Pid, String>,
-    /// The ticket of the request that was forwarded last.
+    /// The ticket of the last forwarded request.
     last_ticket: u32,
 }
 
@@ -52,7 +53,8 @@ impl Vassals {
         }
     }
 
-    /// Records a file that is there.
+    /// Records an existing file: adds its vassal, or restarts or reloads the vassal if the file or its owner has
+    /// changed.
     pub(super) fn file_found(&mut self, definition: Definition, stamp: Stamp, now: Instant) {
         self.skipped.remove(&definition.path);
         let Some(vassal) = self.by_path.get_mut(&definition.path) else {
@@ -76,7 +78,8 @@ impl Vassals {
         }
     }
 
-    /// Records that there is no file at this path.
+    /// Records that the file of the vassal with this path is missing; removes the vassal if the file is missing for too
+    /// long.
     pub(super) fn file_not_found(&mut self, path: &Path, now: Instant) -> Removal {
         let Some(vassal) = self.by_path.get_mut(path) else {
             return Removal::Known;
@@ -89,26 +92,27 @@ impl Vassals {
         removal
     }
 
-    /// Replaces all skipped files: the result of a scan.
+    /// Replaces all skipped files by `skipped`, the result of a scan.
     pub(super) fn skip_all(&mut self, mut skipped: Vec<Skipped>) {
         skipped.retain(|file| !self.has_file(&file.definition.path));
         self.skipped.replace(|_| true, skipped);
     }
 
-    /// Replaces the skipped vassals of one file.
+    /// Replaces the skipped vassals of `file` by `skipped`.
     pub(super) fn skip_file(&mut self, file: &Path, mut skipped: Vec<Skipped>) {
         skipped.retain(|file| !self.has_file(&file.definition.path));
         let is_of_file = |known: &Skipped| known.definition.file == file;
         self.skipped.replace(is_of_file, skipped);
     }
 
-    /// Whether the vassal of this path runs with its file, which may be missing for a moment.
+    /// Whether there is a vassal with this path whose file exists. A file that is missing for a moment counts as
+    /// existing.
     fn has_file(&self, path: &Path) -> bool {
         let vassal = self.by_path.get(path);
         vassal.is_some_and(|vassal| vassal.file.stamp().is_some())
     }
 
-    /// When [`Vassals::tick`] has something to do, if nothing happens before.
+    /// The time at which [`Vassals::tick`] must be called even if no event occurs.
     pub(super) fn deadline(&self, now: Instant) -> Option<Instant> {
         let vassals = self.by_path.values();
         vassals.filter_map(|vassal| vassal.deadline(now)).min()
@@ -121,19 +125,19 @@ impl Vassals {
         }
     }
 
-    /// Applies an event to one vassal.
+    /// Applies an event to the vassal with this path, if there is one.
     pub(super) fn apply(&mut self, path: &Path, event: Event<Process>, now: Instant) {
         if let Some(vassal) = self.by_path.get_mut(path) {
             vassal.apply(event, now, &self.policy);
         }
     }
 
-    /// The longest time until all vassals have stopped.
+    /// Maximum time until all vassals have stopped.
     pub(super) fn max_stop_time(&self) -> Duration {
         self.policy.delays.mercy + STOP_NOW_TIMEOUT
     }
 
-    /// Whether no vassal and no stop hook is left.
+    /// Whether no vassal exists and no stop hook runs.
     pub(super) fn is_empty(&self) -> bool {
         self.by_path.is_empty() && self.stop_hooks.is_empty()
     }
@@ -151,7 +155,7 @@ impl Vassals {
         self.by_path.get(path)
     }
 
-    /// The descriptors to wait for, with the paths of their vassals.
+    /// The descriptors to poll, each with the path of its vassal and its meaning when it is readable.
     pub(super) fn descriptors(
         &self,
         now: Instant,
@@ -162,14 +166,14 @@ impl Vassals {
         })
     }
 
-    /// A descriptor of a vassal is readable.
+    /// Handles a readable descriptor of the vassal with this path.
     pub(super) fn on_readable(&mut self, path: &Path, readable: Readable, now: Instant) {
         let Some(vassal) = self.by_path.get_mut(path) else {
             return;
         };
         match readable {
             Readable::Channel => vassal.receive_message(now, &self.policy),
-            // another of its sockets may have started it already
+            // a connection to another socket of the vassal may have started it already
             Readable::Socket if matches!(vassal.state, State::OnDemand) => {
                 tracing::info!("vassal {}: a client connects: it is started", vassal.name());
                 vassal.demand_starts.record(DEMAND_STARTS, now);
@@ -179,7 +183,7 @@ impl Vassals {
         }
     }
 
-    /// A child of the emperor has exited.
+    /// Handles the exit of a child of the emperor: a vassal's process, a stop hook or an adopted orphan.
     pub(super) fn on_exit(&mut self, pid: Pid, exit: Exit, now: Instant) {
         if let Some(name) = self.stop_hooks.remove(&pid) {
             if exit != Exit::Status(0) {
@@ -189,7 +193,7 @@ impl Vassals {
         }
         let mut vassals = self.by_path.values_mut();
         let Some(vassal) = vassals.find(|vassal| vassal.pid() == Some(pid)) else {
-            // it has handed its sockets over, or is an orphan that the emperor has adopted
+            // the process has handed its sockets over, or is an orphan that the emperor has adopted
             if let Some(cgroups) = &self.policy.cgroups {
                 cgroups.remove_empty();
             }
@@ -223,8 +227,8 @@ impl Vassals {
             .retain(|_, vassal| !matches!(vassal.state, State::Gone));
     }
 
-    /// The vassals that may start or reload now: those behind the cursor first, so that a vassal that is started again
-    /// and again does not delay the others.
+    /// The vassals that may start or reload now. The vassals behind the cursor come first, so that a vassal that
+    /// restarts again and again does not delay the others.
     fn next_in_start_queue(&self, now: Instant) -> Vec<PathBuf> {
         let running = self.by_path.values().filter(|vassal| {
             let end = vassal.state.start_window_end();
@@ -269,7 +273,8 @@ impl Vassals {
         !channels.into_iter().any(|channel| channel.report_requested)
     }
 
-    /// Forwards a user's request to a vassal; returns the ticket of the answer. `None`: the vassal cannot be reached.
+    /// Forwards a request of user `uid` to a vassal; returns the ticket of the answer. `None`: the vassal cannot be
+    /// reached.
     pub(super) fn forward(&mut self, path: &Path, uid: u32, request: Request) -> Option<u32> {
         self.last_ticket = self.last_ticket.wrapping_add(1);
         let ticket = self.last_ticket;
@@ -290,7 +295,7 @@ impl Vassals {
         Some(ticket)
     }
 
-    /// Takes a vassal's answer to a forwarded request.
+    /// Removes and returns a vassal's answer to the forwarded request with this ticket; `None` if it has not arrived.
     pub(super) fn take_answer(&mut self, path: &Path, ticket: u32) -> Option<Answer> {
         let process = self.by_path.get_mut(path)?.state.process_mut()?;
         let answers = &mut process.answers;
@@ -298,7 +303,7 @@ impl Vassals {
         answers.remove(index).map(|(_, answer)| answer)
     }
 
-    /// Removes the cgroups when the emperor exits, and logs those that stay.
+    /// Removes the vassals' cgroups when the emperor exits, and logs the cgroups that remain.
     pub(super) fn remove_cgroups(&self) {
         if let Some(cgroups) = &self.policy.cgroups {
             cgroups.remove_empty();

@@ -1,4 +1,4 @@
-//! The vassal files that the emperor watches.
+//! Watches the vassal files for changes.
 
 use std::io;
 use std::os::fd::{AsFd, BorrowedFd};
@@ -7,7 +7,7 @@ use std::time::Duration;
 
 use crate::watch::{Change, FileWatch, Timing};
 
-/// How long a vassal file has to rest until it is read.
+/// How long a vassal file must be unchanged before it is read.
 pub(super) const TIMING: Timing = Timing {
     quiet: Duration::from_millis(50),
     writing: Duration::from_secs(1),
@@ -15,18 +15,19 @@ pub(super) const TIMING: Timing = Timing {
     longest: Duration::from_secs(1),
 };
 
-/// The directories of the sources, and the vassal files that are symbolic links.
+/// Watches the directories of the sources, and the targets of vassal files that are symbolic links.
 pub(super) struct VassalWatch {
     files: FileWatch,
-    /// An error has been logged; there may be one per vassal and scan.
+    /// Whether an error has been logged. Only the first error is logged, because each vassal and each scan may cause
+    /// one.
     logged: bool,
 }
 
 impl VassalWatch {
-    /// Watches nothing yet.
+    /// Creates a watch of no file.
     ///
     /// # Errors
-    /// Those of inotify_init1(2).
+    /// Returns the errors of inotify_init1(2).
     pub(super) fn new() -> io::Result<Self> {
         Ok(Self {
             files: FileWatch::new()?,
@@ -34,27 +35,28 @@ impl VassalWatch {
         })
     }
 
-    /// Watches a source's directory. Call it at each scan: the directory may have been created or replaced.
+    /// Watches a source's directory. Call this at each scan, because the directory may have been created or replaced.
     pub(super) fn watch_source(&mut self, directory: &Path) {
         let result = self.files.watch_directory(directory);
         self.log(directory, result);
     }
 
-    /// Watches the file that the link at `path` leads to, and the names that lead there. Call it after each change.
+    /// Watches the target of the link at `path`, and the links on the way to it. Call this after each change of one of
+    /// them.
     pub(super) fn follow_link(&mut self, path: &Path) {
         let result = self.files.follow_link(path);
         self.log(path, result);
     }
 
-    /// Stops following the link at `path`, if there was one.
+    /// Stops the watch that [`VassalWatch::follow_link`] began for the link at `path`, if there is one.
     pub(super) fn unfollow_link(&mut self, path: &Path) {
         self.files.unfollow_link(path);
     }
 
-    /// Reads the changes that have arrived.
+    /// Reads the changes that have arrived since the last call.
     ///
     /// # Errors
-    /// Those of read(2).
+    /// Returns the errors of read(2).
     pub(super) fn read(&mut self) -> io::Result<Vec<Change>> {
         self.files.read()
     }

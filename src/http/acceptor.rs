@@ -1,8 +1,9 @@
 //! Where a serving thread waits for its next complete request.
 //!
-//! With a single uwsgi listener the thread waits in accept4(2): accept4, recv, send and close are all the system calls of
-//! a request. With several listeners, or with HTTP connections, which stay open, the threads share an epoll. In both cases
-//! a client that does not send its request at once goes to the I/O thread, and its request comes back complete.
+//! With a single uwsgi listener the thread waits in accept4(2): a request costs four system calls (accept4, recv, send
+//! and close). With several listeners, or with HTTP connections, which stay open, the threads share an epoll. In both
+//! cases a connection whose client does not send its request at once goes to the I/O thread. The complete request comes
+//! back through the dispatch queue.
 
 use std::io;
 use std::os::fd::RawFd;
@@ -25,19 +26,20 @@ use crate::sys::stream;
 
 /// Bytes of one request that a serving thread reads itself; the I/O thread reads the rest of a longer one.
 const BUDGET: usize = 2 << 20;
-/// Maximum total wait for the rest of a request. A request passed to the I/O thread can be served by this worker only, so
-/// a short wait avoids the detour.
+/// Maximum total wait for the rest of a request. A request passed to the I/O thread can be served by this worker only,
+/// so a short wait avoids the detour.
 const GRACE: Duration = Duration::from_millis(10);
 
 /// What a serving thread does next.
 pub enum Next {
     /// A complete request, in [`Acceptor::reader`].
     Request(Connection),
-    /// The connection has changed to another protocol with the last response; these bytes of that protocol have arrived.
+    /// The last response has switched the connection to another protocol. The bytes are the input of that protocol that
+    /// has arrived so far.
     Switched(Connection, Bytes),
-    /// A signal has arrived.
+    /// A signal has ended the wait, or the wait has timed out while the engine leaves.
     Interrupted,
-    /// The engine has retired.
+    /// The engine has retired: it accepts no more connections, and no request and no idle connection is left.
     Retired,
 }
 
@@ -51,14 +53,16 @@ pub struct Acceptor<'e> {
     scratch: Vec<u8>,
     /// Tokens of epoll events that are not handled yet.
     events: Vec<u64>,
-    /// A connection whose next request has arrived, at least in part.
+    /// A connection whose next request has arrived, at least in part, while the last one was served.
     pipelined: Option<Connection>,
-    /// The last request did not come from the epoll: a connection there is served before another such request.
+    /// Whether the last request did not come from the epoll. A connection in the epoll is then served before another
+    /// such request, so that no client starves.
     owes_turn: bool,
 }
 
 impl<'e> Acceptor<'e> {
-    /// For the calling thread, which has this number; `None` if the engine has no such thread.
+    /// Creates the acceptor of the calling thread, which is number `thread` of the engine. `None` if the engine has no
+    /// such thread.
     pub fn new(engine: &'e Engine, thread: u32) -> Option<Self> {
         let state = engine.threads.get(thread as usize)?;
         state.begin();
@@ -74,7 +78,7 @@ impl<'e> Acceptor<'e> {
         })
     }
 
-    /// Takes the reader out, for a connection that has to wait with it.
+    /// Takes the reader for a connection that has to wait, and leaves an empty reader.
     pub fn take_reader(&mut self) -> RequestReader {
         std::mem::replace(&mut self.reader, RequestReader::new(Protocol::Uwsgi))
     }
@@ -122,8 +126,9 @@ impl<'e> Acceptor<'e> {
         self.reader.resume(connection, limits)
     }
 
-    /// Handles an event of the epoll without waiting, so that no client that sends one request after the other keeps the
-    /// others from being served. A connection with a pipelined request waits meanwhile.
+    /// Handles one event of the epoll without waiting. Without this turn a client that sends one request after the
+    /// other would keep the others from being served. If there is an event, a complete pipelined request goes to the
+    /// dispatch queue.
     fn serve_epoll(&mut self) -> Option<Next> {
         let epoll = self.engine.listeners.epoll.as_ref()?;
         if self.engine.phase() != Phase::Serving {
@@ -146,11 +151,12 @@ impl<'e> Acceptor<'e> {
         self.handle(token)
     }
 
-    /// Waits for requests that have begun, while the engine accepts no more.
+    /// Waits for the requests that have begun, in an engine that accepts no more. Closes expired idle connections.
+    /// Returns [`Next::Retired`] if no request and no idle connection is left.
     fn drain(&mut self, phase: Phase, epoll: Option<&Epoll>) -> Option<Next> {
         let engine = self.engine;
         let reading = engine.inbox.reading_count();
-        // the I/O thread closes them, too, but not as soon
+        // the I/O thread closes idle connections, too, but only four times a second
         engine.close_idle(monotonic_micros());
         let idle = engine.idle_count();
         let has_events = !self.events.is_empty();
@@ -172,7 +178,8 @@ impl<'e> Acceptor<'e> {
         Next::Request(connection)
     }
 
-    /// Announces a wait that the I/O thread may end by a signal; false if there is a reason not to wait.
+    /// Announces a wait that the I/O thread may end by a signal. False if a request is ready or the phase is not
+    /// `phase`: the caller must not wait then.
     #[inline]
     fn enter_wait(&self, phase: Phase) -> bool {
         let dispatch = &self.engine.dispatch;
@@ -199,7 +206,8 @@ impl<'e> Acceptor<'e> {
         }
     }
 
-    /// Waits for a connection at a listener that another generation, with other listeners, has made non-blocking.
+    /// Waits at most 1 s for a connection at a non-blocking listener. Another generation, which shares the listener and
+    /// uses an epoll, has made it non-blocking.
     fn wait_for_nonblocking(&self, listener: RawFd) {
         if self.enter_wait(Phase::Serving) {
             stream::wait_readable(listener, 1000);
@@ -225,9 +233,9 @@ impl<'e> Acceptor<'e> {
         self.handle(token)
     }
 
-    /// Fetches events of the epoll, to be popped in their order.
+    /// Fetches events of the epoll into `events`, the last one first, because events are popped from the end.
     fn fetch_events(&mut self, epoll: &Epoll, timeout_ms: i32) -> io::Result<()> {
-        // an event that one thread has fetched is invisible to the others
+        // an event that one of several threads has fetched is invisible to the others
         let most = if self.engine.threads.len() == 1 {
             64
         } else {
@@ -257,7 +265,7 @@ impl<'e> Acceptor<'e> {
         }
     }
 
-    /// Reads a request from its beginning.
+    /// Reads a request from its beginning. Waits for the rest for at most `GRACE`, as long as `may_wait` is true.
     #[inline]
     fn receive(&mut self, connection: Connection) -> Option<Next> {
         let limits = &self.engine.settings.limits;
@@ -283,13 +291,15 @@ impl<'e> Acceptor<'e> {
         self.conclude(connection, step)
     }
 
-    /// Whether the rest of the request may arrive at any moment, and no other connection needs this thread.
+    /// Whether this thread waits a moment for the rest of the request. False for an idle HTTP connection, for a body
+    /// that goes to a file, and while the I/O thread reads other requests.
     fn may_wait(&self, connection: &Connection) -> bool {
         let idle_http = connection.protocol == Protocol::Http && self.reader.is_empty();
         !idle_http && !self.reader.is_large() && self.engine.inbox.reading_count() == 0
     }
 
-    /// Passes the connection on to where it belongs after reading.
+    /// Passes a connection on after a read. A complete request is returned, an idle HTTP connection goes to the epoll,
+    /// and an incomplete or refused request to the I/O thread. The connection of a client that is gone is closed.
     #[inline]
     fn conclude(&mut self, connection: Connection, step: Step) -> Option<Next> {
         match step {
@@ -313,7 +323,7 @@ impl<'e> Acceptor<'e> {
         None
     }
 
-    /// Keeps an HTTP connection for its next request.
+    /// Keeps an HTTP connection, whose response is sent, for its next request.
     pub fn keep(&mut self, connection: Connection) {
         if self.reader.has_pipelined() {
             self.pipelined = Some(connection);
@@ -322,8 +332,9 @@ impl<'e> Acceptor<'e> {
         }
     }
 
-    /// A connection could not be accepted. Where descriptors or memory are short, a waiting connection is closed.
-    /// Otherwise logs the reason and pauses: most reasons pass, and no thread may spin.
+    /// Handles an error of accept4(2) or epoll_wait(2). Errors of a single connection are ignored. If descriptors or
+    /// memory are short, asks the I/O thread to close a waiting connection. If none can be closed, and after any other
+    /// error, logs the reason and pauses 0.1 s: most errors pass, and no thread may spin.
     #[cold]
     fn accept_failed(&self, error: &io::Error) -> Option<Next> {
         let crowding = &self.engine.crowding;

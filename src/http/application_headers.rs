@@ -1,18 +1,18 @@
-//! The status and the headers that the application gives, validated. The server's own are in `response_headers.rs`.
+//! The application's status and headers, validated. The headers that the server adds are in `response_headers.rs`.
 
 use crate::ipc::Protocol;
 use crate::protocol::{response, uwsgi};
 
-/// Status and headers, validated. Reused for the next response.
+/// The status and the headers of a response, validated. Reused for the next response.
 #[derive(Default)]
 pub struct ApplicationHeaders {
-    /// The status line without the protocol version, as `200 OK`.
+    /// The status line without the protocol version, such as `200 OK`.
     pub status: Vec<u8>,
     /// The header lines, each ending with CRLF.
     pub lines: Vec<u8>,
     /// Number of header lines.
     pub count: u32,
-    /// The value of Content-Length.
+    /// The value of Content-Length; `None` if there is no such header.
     pub content_length: Option<u64>,
     /// Whether there is a Date header.
     pub has_date: bool,
@@ -26,7 +26,8 @@ pub struct ApplicationHeaders {
 }
 
 impl ApplicationHeaders {
-    /// Removes status and headers. Over HTTP the headers of the connection belong to the server.
+    /// Removes status and headers, and sets the protocol. Over HTTP the server owns the headers of the connection
+    /// (Connection, Transfer-Encoding).
     #[inline]
     pub fn restart(&mut self, protocol: Protocol) {
         self.protocol = protocol;
@@ -56,10 +57,11 @@ impl ApplicationHeaders {
         }
     }
 
-    /// Sets the status (`200 OK`; the phrase of a bare `404` is added) and removes all headers.
+    /// Sets the status, such as `200 OK`, and removes all headers. A bare code, such as `404`, gets its standard
+    /// phrase.
     ///
     /// # Errors
-    /// What is wrong with the status, to follow its name in a message.
+    /// What is wrong with the status. In a message the text follows the name of the status.
     #[inline]
     pub fn start(&mut self, status: &[u8]) -> Result<(), &'static str> {
         self.clear();
@@ -72,7 +74,7 @@ impl ApplicationHeaders {
             self.status.push(b' ');
             self.status.extend_from_slice(phrase.as_bytes());
         }
-        // a client would wait for another response after an informational one
+        // after an informational response (1xx) a client would wait for another one
         if !response::status_is_valid(&self.status) || self.status.starts_with(b"1") {
             self.status.clear();
             return Err("must be three digits, a space and a phrase without control characters");
@@ -81,8 +83,8 @@ impl ApplicationHeaders {
         Ok(())
     }
 
-    /// Sets the status 101 and the headers that change the connection to another protocol (RFC 9110, 7.8), and removes all
-    /// others. More headers may follow.
+    /// Sets the status 101 and the headers that switch the connection to `protocol` (RFC 9110, 7.8). Removes all other
+    /// headers. More headers can be added afterwards.
     ///
     /// # Errors
     /// The protocol's name cannot be a header value.
@@ -99,10 +101,10 @@ impl ApplicationHeaders {
         Ok(())
     }
 
-    /// Adds a header.
+    /// Adds a header after checking it. Over HTTP `Connection: close` is obeyed, and no Connection header is sent.
     ///
     /// # Errors
-    /// What is wrong with the header, to follow its name in a message.
+    /// What is wrong with the header. In a message the text follows the name of the header.
     #[inline]
     pub fn add(&mut self, name: &[u8], value: &[u8]) -> Result<(), &'static str> {
         if !response::header_name_is_valid(name) {
@@ -140,18 +142,18 @@ impl ApplicationHeaders {
         if value.is_empty() || self.content_length.is_some_and(|earlier| earlier != length) {
             return Err("must be one number");
         }
-        // RFC 9110: 204 has none (8.6), and that of 205 is the server's (15.3.6)
+        // RFC 9110: a 204 response has no Content-Length (8.6), and the server sets that of a 205 response (15.3.6)
         if !matches!(self.code(), 204 | 205) && self.content_length.replace(length).is_none() {
             self.append(name, value);
         }
         Ok(())
     }
 
-    /// Removes the headers for which `keep` is false; it gets name and value.
+    /// Removes the headers for which `keep`, called with name and value, returns false.
     pub fn retain(&mut self, mut keep: impl FnMut(&[u8], &[u8]) -> bool) {
         let lines = std::mem::take(&mut self.lines);
         self.count = 0;
-        // a value has no line break: `add` has checked it
+        // values contain no line break: `add` has checked them
         for line in lines.split_inclusive(|byte| *byte == b'\n') {
             let line = line.strip_suffix(b"\r\n").unwrap_or(line);
             let colon = line.iter().position(|byte| *byte == b':');
@@ -167,7 +169,7 @@ impl ApplicationHeaders {
         }
     }
 
-    /// Adds a header that is known to be valid.
+    /// Adds a header without checking it. The caller knows that the header is valid.
     #[inline]
     pub fn append(&mut self, name: &[u8], value: &[u8]) {
         self.lines.extend_from_slice(name);

@@ -1,21 +1,21 @@
-//! Bytes of requests and responses that wait in this process, in memory and in temporary files, and their limits.
+//! Limits on the bytes of requests and responses that wait in this process, in memory and in temporary files.
 
 use std::sync::atomic::{AtomicBool, AtomicU64, AtomicUsize, Ordering::Relaxed};
 
 use crate::sys::clock::monotonic_micros;
 
-/// Bytes that wait in memory (`limit-buffers`).
+/// Bytes of waiting requests and responses in memory (`limit-buffers`).
 pub static MEMORY: Budget = Budget::new(128 << 20);
-/// Bytes in temporary files (`limit-spool`).
+/// Bytes of waiting requests and responses in temporary files (`limit-spool`).
 pub static FILES: Budget = Budget::new(2 << 30);
 
-/// A number of bytes with a limit.
+/// A limited number of bytes. Each holder has a [`Share`] of it.
 pub struct Budget {
     used: AtomicU64,
     limit: AtomicU64,
-    /// Number of holders.
+    /// Number of shares that are not empty.
     holders: AtomicUsize,
-    /// A holder needs room that others have.
+    /// Whether a holder needs room that other holders occupy.
     short: AtomicBool,
     /// Time of the next log line about the limit, microseconds.
     next_log: AtomicU64,
@@ -32,31 +32,31 @@ impl Budget {
         }
     }
 
-    /// Sets the limit; 0 is none.
+    /// Sets the limit in bytes; 0 means no limit.
     pub fn set_limit(&self, limit: u64) {
         let limit = if limit == 0 { u64::MAX } else { limit };
         self.limit.store(limit, Relaxed);
     }
 
-    /// The limit.
+    /// The limit in bytes; `u64::MAX` means no limit.
     pub fn limit(&self) -> u64 {
         self.limit.load(Relaxed)
     }
 
-    /// The largest share of a single holder: it gets at most as much as it leaves free.
+    /// Maximum bytes of a single holder: half of the limit, because a holder gets at most as much as it leaves free.
     pub fn largest_share(&self) -> u64 {
         self.limit() / 2
     }
 
-    /// A holder of `own` bytes gets no more. If it has little, the I/O thread closes connections that have room; a holder
-    /// of more than a quarter waits.
+    /// Records that a holder of `own` bytes was refused more. If it has at most a quarter of the limit, the I/O thread
+    /// closes connections that hold room. A larger holder has to wait.
     pub fn refused(&self, own: u64) {
         if own <= self.limit() / 4 {
             self.request_room();
         }
     }
 
-    /// Asks the I/O thread to close connections that have room.
+    /// Asks the I/O thread to close connections that hold room in this budget.
     pub fn request_room(&self) {
         self.short.store(true, Relaxed);
     }
@@ -66,7 +66,8 @@ impl Budget {
         self.short.load(Relaxed) && self.short.swap(false, Relaxed)
     }
 
-    /// Whether a log line about the limit is due: the first at once, then one in ten seconds.
+    /// Whether a log line about the limit is due: the first at once, then one in ten seconds. True starts the next
+    /// interval.
     pub fn is_log_due(&self) -> bool {
         let now = monotonic_micros();
         let due = now >= self.next_log.load(Relaxed);
@@ -76,7 +77,7 @@ impl Budget {
         due
     }
 
-    /// Number of parts that are not empty: for files, that of their descriptors.
+    /// Number of shares that are not empty. For files this is the number of descriptors.
     pub fn holders(&self) -> usize {
         self.holders.load(Relaxed)
     }
@@ -86,20 +87,20 @@ impl Budget {
         self.used.load(Relaxed) > self.limit()
     }
 
-    /// Whether more than one part in `parts` of the limit is used.
+    /// Whether more than 1/`parts` of the limit is used.
     pub fn is_beyond(&self, parts: u64) -> bool {
         self.used.load(Relaxed) > self.limit() / parts
     }
 
-    /// Whether a holder of `own` bytes may take `more`. It gets at most as much as it leaves free, so that there is
-    /// always room for another one.
+    /// Whether a holder of `own` bytes may take `more` bytes. A holder gets at most as much as it leaves free, so that
+    /// there is always room for another holder.
     pub fn admits(&self, own: u64, more: u64) -> bool {
         let used = self.used.load(Relaxed);
         own.saturating_add(more) <= self.limit().saturating_sub(used.saturating_add(more))
     }
 }
 
-/// A part of a budget, returned when it is dropped. The default is a part of none.
+/// A holder's part of a budget. Dropping the share returns its bytes. The default share belongs to no budget.
 #[derive(Default)]
 pub struct Share {
     budget: Option<&'static Budget>,
@@ -107,7 +108,7 @@ pub struct Share {
 }
 
 impl Share {
-    /// An empty part of a budget.
+    /// An empty share of `budget`.
     pub fn of(budget: &'static Budget) -> Self {
         Self {
             budget: Some(budget),
@@ -115,12 +116,12 @@ impl Share {
         }
     }
 
-    /// Its size.
+    /// Size of the share in bytes.
     pub fn bytes(&self) -> u64 {
         self.bytes
     }
 
-    /// Changes its size.
+    /// Changes the size of the share to `bytes`.
     pub fn set(&mut self, bytes: u64) {
         if let Some(budget) = self.budget {
             if bytes > self.bytes {
@@ -137,7 +138,7 @@ impl Share {
         self.bytes = bytes;
     }
 
-    /// Enlarges it.
+    /// Adds `bytes` to the share.
     pub fn add(&mut self, bytes: u64) {
         self.set(self.bytes.saturating_add(bytes));
     }

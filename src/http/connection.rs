@@ -10,17 +10,18 @@ use crate::sys::private_fd::PrivateFd;
 pub struct Connection {
     /// The socket, non-blocking.
     pub fd: PrivateFd,
-    /// Index of the listener that accepted it.
+    /// Index of the listener that accepted the connection.
     pub listener: usize,
-    /// The protocol spoken on it.
+    /// The protocol of the connection.
     pub protocol: Protocol,
-    /// The client's address; `None` on Unix sockets, and where the protocol is uwsgi on a single listener.
+    /// The client's address. `None` on Unix sockets, and if the engine has a single uwsgi listener.
     pub peer: Option<SocketAddr>,
     /// The address that the client connected to; HTTP over TCP only.
     pub local: Option<SocketAddr>,
-    /// Number of requests answered on it.
+    /// Number of requests that were answered on the connection.
     pub served: u32,
-    /// Its slot in [`KeepAlive`](super::keep_alive::KeepAlive), while it has one.
+    /// The connection's slot in [`KeepAlive`](super::keep_alive::KeepAlive), which is its token in the epoll. `None`
+    /// without a slot.
     pub token: Option<usize>,
 }
 
@@ -50,7 +51,7 @@ impl Connection {
             .map_or_else(|| "a client".into(), |peer| peer.to_string())
     }
 
-    /// Logs that the client has left in the middle of a request; nothing without a `reason`.
+    /// Logs that the client has left in the middle of a request. Logs nothing if `reason` is `None`.
     pub fn log_dropped(&self, reason: Option<&str>) {
         if let Some(reason) = reason {
             tracing::info!("{}: connection closed: {reason}", self.peer_name());

@@ -1,7 +1,8 @@
-//! Too many waiting connections: which are closed, and what the log says.
+//! Decides which waiting connections are closed when there are too many, and writes the log line about them.
 //!
 //! Clients that do not finish their requests could use up a worker's descriptors. Beyond a limit the I/O thread closes
-//! the oldest of those that lose least, so that a new connection is always accepted.
+//! waiting connections, so that a new connection is always accepted. The kind that loses least is closed first, and
+//! within a kind the oldest connection.
 
 use std::cmp::Reverse;
 use std::sync::atomic::{AtomicBool, AtomicU64, AtomicUsize, Ordering::Relaxed, Ordering::SeqCst};
@@ -15,22 +16,22 @@ use crate::sys::clock::monotonic_micros;
 const LOG_INTERVAL: u64 = 10_000_000;
 /// Age up to which a connection is new, microseconds.
 const YOUNG: u64 = 1_000_000;
-/// Time that a thread waits for a free descriptor, in steps.
+/// Number of steps in which a thread waits for a free descriptor. Each takes `STEP`.
 const STEPS: u32 = 20;
 const STEP: Duration = Duration::from_millis(1);
 
-/// The reason why a connection waits. Connections are closed in this order.
+/// The reason why a connection waits. Connections are closed in the order of the variants.
 #[derive(Clone, Copy, PartialEq, Eq, PartialOrd, Ord, Debug)]
 pub enum Wait {
-    /// It is answered, and its client has not closed it.
+    /// Its request is answered, and the client has not closed it.
     Close,
-    /// The rest of a request head, or the first byte.
+    /// It waits for the rest of a request head, or for the first byte.
     Head,
-    /// The next request.
+    /// It waits for the next request.
     Next,
-    /// The rest of a request body.
+    /// It waits for the rest of a request body.
     Body,
-    /// A client that is slow to take its response.
+    /// It waits for a client that is slow to take its response.
     Response,
 }
 
@@ -49,50 +50,53 @@ impl Wait {
     }
 }
 
-/// Where a waiting connection is.
+/// The place where a waiting connection is stored.
 #[derive(Clone, Copy, PartialEq, Eq, Debug)]
 pub enum Place {
-    /// An entry of the I/O thread.
+    /// An entry of the I/O thread, by index.
     Entry(usize),
-    /// A slot of the idle connections.
+    /// A slot of the idle connections, by token.
     Idle(usize),
 }
 
-/// A connection that may be closed.
+/// A waiting connection that may be closed.
 #[derive(Clone, Copy, PartialEq, Eq, Debug)]
 pub struct Candidate {
-    /// What it waits for.
+    /// Why the connection waits.
     pub wait: Wait,
-    /// How long it has been waiting, microseconds.
+    /// Time since the wait began, microseconds.
     pub age_us: u64,
-    /// Whether it has a temporary file.
+    /// Whether the connection has a temporary file.
     pub has_file: bool,
-    /// Where it is.
+    /// Where the connection is stored.
     pub place: Place,
 }
 
 impl Candidate {
-    /// Whether it has only just come: its bytes may arrive at any moment.
+    /// Whether the connection is new, so that its bytes may arrive at any moment.
     fn is_young(&self) -> bool {
         self.age_us < YOUNG && !matches!(self.wait, Wait::Close | Wait::Next)
     }
 
-    /// Its place in the order of closing. New ones come last, so that a new client is served whatever the others wait for.
+    /// The sort key of the order of closing. New connections come last, so that a new client is served whatever the
+    /// others wait for.
     fn order(&self) -> (bool, Option<Wait>, Reverse<u64>) {
         let young = self.is_young();
         (young, (!young).then_some(self.wait), Reverse(self.age_us))
     }
 }
 
-/// Chooses `count` connections to close: the kind that loses least first, of one kind the oldest first.
+/// Chooses `count` connections to close. The kind that loses least comes first, and within a kind the oldest
+/// connection.
 pub fn choose(mut candidates: Vec<Candidate>, count: usize) -> Vec<Candidate> {
     candidates.sort_unstable_by_key(Candidate::order);
     candidates.truncate(count);
     candidates
 }
 
-/// Number of connections to close when `waiting` connections wait and at most `limit` may. `lacking`: a thread has found
-/// no free descriptor. More than one is closed, because each choice looks at all connections.
+/// Number of connections to close when `waiting` connections wait and at most `limit` may. `lacking` means that a
+/// thread has found no free descriptor. The number includes 1/64 of all connections in advance, because each choice
+/// looks at all of them.
 pub fn surplus(waiting: usize, limit: usize, lacking: bool) -> usize {
     let excess = waiting.saturating_sub(limit);
     if excess == 0 && !lacking {
@@ -101,8 +105,9 @@ pub fn surplus(waiting: usize, limit: usize, lacking: bool) -> usize {
     (excess + (waiting / 64).max(usize::from(lacking))).min(waiting)
 }
 
-/// The limit of waiting connections in a process with this limit of descriptors: as `configured`, or three quarters of
-/// the descriptors.
+/// The limit of waiting connections in a process that may open `descriptors` descriptors. If `configured` is 0, the
+/// limit is three quarters of them, at most 10000. Otherwise it is `configured`, at most the descriptors that the
+/// worker itself does not need.
 pub fn limit(configured: u32, descriptors: u64) -> usize {
     const MOST: u64 = 10_000;
     /// Descriptors that the worker itself needs.
@@ -116,20 +121,21 @@ pub fn limit(configured: u32, descriptors: u64) -> usize {
 
 /// The number of waiting connections, and the requests of threads for a free descriptor.
 pub struct Crowding {
-    /// The largest number of waiting connections.
+    /// Maximum number of waiting connections.
     pub limit: usize,
-    /// Number of connections in the I/O thread.
+    /// Number of connections in the I/O thread and the dispatch queue, and of temporary files, which need descriptors,
+    /// too.
     pending: AtomicUsize,
-    /// A thread has found no free descriptor.
+    /// Whether a thread has found no free descriptor, and the I/O thread has not seen this yet.
     lacking: AtomicBool,
-    /// No waiting connection was left to close.
+    /// Whether the I/O thread has found no waiting connection to close.
     hopeless: AtomicBool,
-    /// Time of the next line about a connection that could not be accepted.
+    /// Time of the next log line about a connection that could not be accepted, microseconds.
     next_log: AtomicU64,
 }
 
 impl Crowding {
-    /// With at most `limit` waiting connections.
+    /// Counts waiting connections, of which there may be at most `limit`.
     pub fn new(limit: usize) -> Self {
         Self {
             limit,
@@ -140,13 +146,13 @@ impl Crowding {
         }
     }
 
-    /// Whether too many wait, with `idle` connections between two requests.
+    /// Whether too many connections wait. `idle` is the number of connections between two requests.
     #[inline]
     pub fn is_over(&self, idle: usize) -> bool {
         idle + self.pending.load(Relaxed) > self.limit
     }
 
-    /// The I/O thread has so many connections.
+    /// Sets the number of connections and temporary files that wait, without the idle connections.
     pub fn set_pending(&self, count: usize) {
         self.pending.store(count, Relaxed);
     }
@@ -156,12 +162,14 @@ impl Crowding {
         self.lacking.swap(false, SeqCst)
     }
 
-    /// The I/O thread has closed connections for a thread that lacked a descriptor, or had none to close.
+    /// Answers a thread in [`Crowding::make_room`]: the I/O thread has closed `closed` connections. 0 means that there
+    /// was none to close.
     pub fn answer(&self, closed: usize) {
         self.hopeless.store(closed == 0, SeqCst);
     }
 
-    /// Asks the I/O thread to close a waiting connection, and waits for that. False if there is none.
+    /// Asks the I/O thread to close a waiting connection, and waits at most 20 ms for the answer. False if there was
+    /// none to close, or no answer in time.
     pub fn make_room(&self, inbox: &Inbox) -> bool {
         self.hopeless.store(false, SeqCst);
         self.lacking.store(true, SeqCst);
@@ -178,7 +186,7 @@ impl Crowding {
         false
     }
 
-    /// Whether a line about a connection that could not be accepted is due.
+    /// Whether a log line about a connection that could not be accepted is due. True starts the next interval.
     pub fn is_log_due(&self) -> bool {
         let now = monotonic_micros();
         let due = now >= self.next_log.load(Relaxed);
@@ -189,7 +197,7 @@ impl Crowding {
     }
 }
 
-/// The closed connections that the log has not mentioned.
+/// The closed connections that are not in the log yet, counted by kind.
 #[derive(Default)]
 pub struct Dropped {
     counts: [u64; WAITS],
@@ -202,7 +210,7 @@ impl Dropped {
         self.counts[wait as usize] += 1;
     }
 
-    /// The log line, if one is due: the first at once, then one per interval.
+    /// The log line, if one is due: the first at once, then one per `LOG_INTERVAL`. Resets the counts.
     pub fn line(&mut self, limit: usize, now_us: u64) -> Option<String> {
         let total: u64 = self.counts.iter().sum();
         if total == 0 || now_us < self.next_log {

@@ -4,7 +4,7 @@ use std::cell::RefCell;
 use std::time::{Duration, SystemTime, UNIX_EPOCH};
 
 thread_local! {
-    /// The second that was formatted last, since 1970, and its text.
+    /// The second that was formatted last, counted since 1970, and its text.
     static DATE: RefCell<(u64, String)> = const { RefCell::new((0, String::new())) };
 }
 

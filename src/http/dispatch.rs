@@ -7,17 +7,18 @@ use std::time::Duration;
 
 use super::pending::Incoming;
 
-/// A part of an engine's life. Phases only advance.
+/// The phase of an engine. Phases only advance, in the order of the variants.
 #[derive(Clone, Copy, PartialEq, Eq, PartialOrd, Debug)]
 #[repr(u8)]
 pub enum Phase {
-    /// Ready, but not accepting until told to serve.
+    /// Ready, but accepts no connections before the phase advances.
     Held,
     /// Accepting connections.
     Serving,
-    /// Accepting no more: finishes the requests that have begun; idle connections are closed after a moment.
+    /// Accepts no more connections, and finishes the requests that have begun. Idle connections are closed after a
+    /// moment.
     Retiring,
-    /// Accepting no more: finishes the requests that have begun; idle connections are closed at once.
+    /// Accepts no more connections, and finishes the requests that have begun. Idle connections are closed at once.
     Stopping,
 }
 
@@ -32,7 +33,7 @@ impl Phase {
     }
 }
 
-/// The phase and the ready queue. Threads can wait for a change of either.
+/// The engine's phase and the queue of complete requests. Threads can wait for a change of either.
 pub struct Dispatch {
     phase: AtomicU8,
     ready: Mutex<VecDeque<Box<Incoming>>>,
@@ -42,7 +43,7 @@ pub struct Dispatch {
 }
 
 impl Dispatch {
-    /// An empty queue in this phase.
+    /// Creates an empty queue in `phase`.
     pub fn new(phase: Phase) -> Self {
         Self {
             phase: AtomicU8::new(phase as u8),
@@ -58,7 +59,7 @@ impl Dispatch {
         Phase::from_u8(self.phase.load(SeqCst))
     }
 
-    /// Goes on to a later phase; an earlier one has no effect.
+    /// Advances to `phase` and wakes the waiting threads. A phase earlier than the current one has no effect on it.
     pub fn advance(&self, phase: Phase) {
         let _guard = self.lock();
         self.phase.fetch_max(phase as u8, SeqCst);
@@ -71,7 +72,7 @@ impl Dispatch {
         self.ready_count.load(SeqCst)
     }
 
-    /// Queues a complete request.
+    /// Queues a complete request and wakes a waiting thread.
     pub fn push(&self, request: Box<Incoming>) {
         let mut ready = self.lock();
         ready.push_back(request);
@@ -79,7 +80,7 @@ impl Dispatch {
         self.changed.notify_one();
     }
 
-    /// Takes a complete request from the queue.
+    /// Takes the oldest complete request from the queue; `None` if the queue is empty.
     #[inline]
     pub fn pop(&self) -> Option<Box<Incoming>> {
         if self.ready_count() == 0 {
@@ -91,7 +92,7 @@ impl Dispatch {
         request
     }
 
-    /// Waits until the phase is another one or a request is complete, at most 0.1 s.
+    /// Waits until the engine is not in `phase` any more or a request is complete, at most 0.1 s.
     pub fn wait_for_change(&self, phase: Phase) {
         let ready = self.lock();
         if ready.is_empty() && self.phase() == phase {

@@ -22,10 +22,11 @@ use crate::sys::clock::monotonic_micros;
 use crate::sys::epoll::Interest;
 use crate::sys::stream;
 
-/// Number of different once-only messages that are remembered: clients choose some of them.
+/// Maximum number of once-only messages that are remembered. It is limited because clients choose the text of some of
+/// them.
 const WARNINGS: usize = 300;
-/// Timeout of idle HTTP connections of an engine that leaves. A client that sends its next request meanwhile gets the
-/// response, with `Connection: close`. The worker's replacement waits for its exit, so the time is short.
+/// Timeout of idle HTTP connections of a retiring engine. A client that sends its next request in this time gets the
+/// response, with `Connection: close`. The worker's replacement waits for the worker's exit, so the time is short.
 const IDLE_GRACE: Duration = Duration::from_millis(100);
 
 /// A connection engine: accepts connections, reads their requests, and sends the responses.
@@ -41,22 +42,22 @@ pub struct Engine {
     pub listeners: Listeners,
     /// The phase and the complete requests.
     pub dispatch: Dispatch,
-    /// The way to the I/O thread.
+    /// Hands connections to the I/O thread.
     pub inbox: Inbox,
-    /// The number of waiting connections, and its limit.
+    /// The number of waiting connections, and the limit on it.
     pub crowding: Crowding,
-    /// The serving threads.
+    /// The state of each serving thread, by its number.
     pub threads: Vec<ThreadState>,
     keep_alive: Mutex<KeepAlive>,
-    /// Messages that have been logged and are logged once only.
+    /// Keys of the once-only messages that have been logged.
     warned: Mutex<HashSet<String>>,
 }
 
 impl Engine {
-    /// An engine without threads.
+    /// Creates an engine. Starts no thread.
     ///
     /// # Errors
-    /// Those of epoll_create1(2), epoll_ctl(2), fcntl(2) and eventfd(2).
+    /// The errors of epoll_create1(2), epoll_ctl(2), fcntl(2) and eventfd(2).
     pub fn new(
         settings: Settings,
         listeners: Vec<Listener>,
@@ -93,17 +94,18 @@ impl Engine {
         self.dispatch.phase()
     }
 
-    /// Whether the engine accepts no more.
+    /// Whether the engine accepts no more connections.
     pub fn is_leaving(&self) -> bool {
         self.phase() >= Phase::Retiring
     }
 
-    /// Begins to accept.
+    /// Begins to accept connections.
     pub fn start_accepting(&self) {
         self.dispatch.advance(Phase::Serving);
     }
 
-    /// Accepts no more: the requests that have begun are finished, and idle connections are closed after 100 ms.
+    /// Accepts no more connections. The requests that have begun are finished, and idle connections are closed after
+    /// 100 ms.
     pub fn retire(&self) {
         self.dispatch.advance(Phase::Retiring);
         self.listeners.unwatch();
@@ -111,7 +113,7 @@ impl Engine {
         self.keep_alive().limit_deadlines(limit);
     }
 
-    /// Accepts no more: the requests that have begun are finished, and idle connections are closed.
+    /// Accepts no more connections. The requests that have begun are finished, and idle connections are closed at once.
     pub fn stop(&self) {
         self.dispatch.advance(Phase::Stopping);
         self.listeners.unwatch();
@@ -123,7 +125,7 @@ impl Engine {
         self.inbox.wakeup.wake();
     }
 
-    /// A serving thread ends.
+    /// Records the end of the serving thread with the number `thread`, and wakes the I/O thread.
     pub fn leave(&self, thread: u32) {
         if let Some(state) = self.threads.get(thread as usize) {
             state.end();
@@ -131,20 +133,21 @@ impl Engine {
         self.wake();
     }
 
-    /// Accepts the connections that the kernel may have announced to this worker only, and gives them to the I/O thread.
-    /// Call it after [`Engine::retire`], where the master has asked for it.
+    /// Accepts the connections that the kernel may have announced to this worker only, and gives them to the I/O
+    /// thread. Call it after [`Engine::retire`], if the master has asked the worker to retire.
     ///
-    /// The kernel wakes one of the processes that wait for a listener in an epoll (EPOLLEXCLUSIVE). That process may
-    /// find that it must leave before it accepts, and the others would sleep on until the next connection. A thread in
-    /// accept4(2) always returns with the connection it was woken for. A worker that leaves by itself is replaced by one
-    /// that finds the waiting connection.
+    /// The kernel announces a connection to one of the processes that wait for the listener in an epoll
+    /// (EPOLLEXCLUSIVE). That process may find that it must leave before it has accepted the connection. The other
+    /// processes would then sleep until the next connection arrives. A thread in accept4(2) has no such problem: it
+    /// always returns with the connection for which it was woken. A worker that leaves by itself has none either: its
+    /// replacement finds the waiting connection.
     pub fn accept_announced(&self) {
         if self.listeners.epoll.is_none() {
             return;
         }
         for index in 0..self.listeners.count() {
             for _ in &self.threads {
-                // a failure here is reported by the processes that go on accepting
+                // the processes that go on accepting report a failure here
                 let Some(Ok(connection)) = self.listeners.accept(index) else {
                     break;
                 };
@@ -158,7 +161,7 @@ impl Engine {
 
     // ── connections ──
 
-    /// Keeps an HTTP connection until its next request arrives.
+    /// Keeps an HTTP connection in the epoll until its next request arrives or its timeout ends.
     pub fn keep(&self, connection: Connection) {
         let Some(epoll) = &self.listeners.epoll else {
             return;
@@ -174,13 +177,13 @@ impl Engine {
         let deadline_us = now_us + micros(timeout);
         let (fd, old_token) = (connection.raw_fd(), connection.token);
         let several_threads = self.threads.len() > 1;
-        // of several threads that share the epoll only one may see the event
+        // several threads share the epoll, and only one of them may see the event
         let interest = if several_threads {
             Interest::ReadOnce
         } else {
             Interest::Read
         };
-        // locked until the event is armed, because it may occur at once
+        // the lock is held until the event is armed, because the event may occur at once
         let mut keep_alive = self.keep_alive();
         let token = keep_alive.put(connection, now_us, deadline_us);
         let armed = match old_token {
@@ -205,13 +208,13 @@ impl Engine {
         self.keep_alive().idle_count()
     }
 
-    /// Takes an idle connection whose event has occurred; `None` if it is gone.
+    /// Takes an idle connection whose event has occurred; `None` if the connection is gone.
     pub fn take_idle(&self, token: u64) -> Option<Connection> {
         self.keep_alive().take(usize::try_from(token).ok()?)
     }
 
-    /// Removes a connection from the epoll before it is closed or given to the I/O thread. (Closing it does not, if the
-    /// application has forked and its child holds the socket, too.)
+    /// Removes a connection from the epoll before it is closed or given to the I/O thread. Closing alone does not
+    /// remove it if the application has forked and its child holds the socket, too.
     #[inline]
     pub fn unwatch(&self, mut connection: Connection) -> Connection {
         if let (Some(token), Some(epoll)) = (connection.token.take(), &self.listeners.epoll) {
@@ -233,7 +236,7 @@ impl Engine {
         }
     }
 
-    /// Closes the idle connections whose tokens `choose` returns. It gets all of them.
+    /// Closes the idle connections whose tokens `choose` returns. `choose` gets all idle connections.
     pub fn close_some_idle(&self, choose: impl FnOnce(Vec<Candidate>) -> Vec<usize>) {
         let mut keep_alive = self.keep_alive();
         for token in choose(keep_alive.candidates(monotonic_micros())) {
@@ -245,7 +248,7 @@ impl Engine {
         }
     }
 
-    /// Responds in place of the application, and logs why.
+    /// Sends the response of `refusal` in place of the application's, counts it, and logs the reason if it has one.
     pub fn refuse(&self, connection: &Connection, refusal: Refusal) {
         self.scoreboard.refused();
         if let Some(message) = refusal.log
@@ -258,12 +261,12 @@ impl Engine {
             }
         }
         if !refusal.response.is_empty() {
-            // short enough for the buffer of any socket; a client that is gone needs no response
+            // the response is short enough for the buffer of any socket; a client that is gone needs no response
             let _ = stream::send(connection.raw_fd(), &[io::IoSlice::new(&refusal.response)]);
         }
     }
 
-    /// Logs that a response is cut after `delivered` bytes; nothing if the client has left.
+    /// Logs that a response is cut after `delivered` bytes. Logs nothing if [`Loss::reason`] is `None`.
     #[cold]
     pub fn log_cut(&self, request: &Request, loss: Loss, delivered: u64) {
         if let Some(reason) = loss.reason(&self.settings.timeouts) {
@@ -276,7 +279,8 @@ impl Engine {
         }
     }
 
-    /// Whether a once-only message with this key has not been logged before.
+    /// Whether the once-only message with this key has to be logged now: it is new, and fewer than `WARNINGS` were
+    /// logged.
     fn is_first(&self, key: String) -> bool {
         let mut warned = self.warned.lock().unwrap_or_else(PoisonError::into_inner);
         warned.len() < WARNINGS && warned.insert(key)

@@ -6,7 +6,7 @@ pub enum Framing {
     /// By closing the connection.
     #[default]
     Close,
-    /// By Content-Length, of which this many bytes are still missing.
+    /// By Content-Length. The number is that of the body bytes that are still missing.
     Length(u64),
     /// By chunks.
     Chunked,
@@ -15,7 +15,7 @@ pub enum Framing {
 }
 
 impl Framing {
-    /// Number of bytes of a block of `len` bytes that are sent. The rest is beyond Content-Length.
+    /// Number of bytes to send of a block of `len` bytes. Counts them; bytes beyond Content-Length are not sent.
     #[inline]
     pub fn admit(&mut self, len: usize) -> usize {
         match self {

@@ -2,7 +2,7 @@
 
 use super::application_headers::ApplicationHeaders;
 
-/// A response header that becomes a request variable.
+/// A response header whose value becomes a request variable.
 #[derive(Debug, Clone)]
 struct Collected {
     header: Vec<u8>,
@@ -14,7 +14,7 @@ struct Collected {
 /// The configured changes to the headers of every response.
 #[derive(Debug, Clone, Default)]
 pub struct HeaderRules {
-    /// Names and values of the headers to add, valid.
+    /// Names and values of the headers to add. The configuration has checked them.
     added: Vec<(Vec<u8>, Vec<u8>)>,
     /// Names of the headers to remove.
     removed: Vec<Vec<u8>>,
@@ -22,7 +22,7 @@ pub struct HeaderRules {
 }
 
 impl HeaderRules {
-    /// The rules that add these headers and remove those of these names.
+    /// Rules that add the headers `added` and remove the headers with a name in `removed`.
     pub fn new(added: &[(String, String)], removed: &[String]) -> Self {
         let bytes = |text: &String| text.as_bytes().to_vec();
         Self {
@@ -35,14 +35,15 @@ impl HeaderRules {
         }
     }
 
-    /// Also copies headers to variables: `pulled` ones are removed from the response.
+    /// Adds rules that copy response headers to request variables, given as (header, variable). The headers in `pulled`
+    /// are also removed from the response.
     #[must_use]
     pub fn collecting(
         mut self,
         collected: &[(String, String)],
         pulled: &[(String, String)],
     ) -> Self {
-        // a header that is pulled is not collected again, as in uWSGI
+        // pulled headers come first, because they are not collected again, as in uWSGI
         for (pairs, removes) in [(pulled, true), (collected, false)] {
             self.collected
                 .extend(pairs.iter().map(|(header, variable)| Collected {
@@ -59,18 +60,20 @@ impl HeaderRules {
         self.added.is_empty() && self.removed.is_empty() && self.collected.is_empty()
     }
 
-    /// Changes a head that is about to be sent. The variables are appended to `variables`.
+    /// Applies the rules to a head that is about to be sent. Appends the request variables that the rules set to
+    /// `variables`.
     pub fn apply(&self, head: &mut ApplicationHeaders, variables: &mut Vec<(Vec<u8>, Vec<u8>)>) {
         if !self.removed.is_empty() || !self.collected.is_empty() {
             head.retain(|name, value| self.keeps(name, value, variables));
         }
         for (name, value) in &self.added {
-            // the configuration is checked, so only a second Content-Length is refused
+            // the configuration is checked, so `add` refuses nothing but a second Content-Length
             let _ = head.add(name, value);
         }
     }
 
-    /// Whether a header of the application stays. Copies it to its variables.
+    /// Whether a header of the application stays in the response. Copies its value to `variables` if a rule collects
+    /// it.
     fn keeps(&self, name: &[u8], value: &[u8], variables: &mut Vec<(Vec<u8>, Vec<u8>)>) -> bool {
         for rule in &self.collected {
             if rule.header.eq_ignore_ascii_case(name) {

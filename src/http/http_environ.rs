@@ -29,7 +29,8 @@ pub fn fill(request: &mut Request, head: &http::Request<'_>, connection: &Connec
     push_headers(request, head);
 }
 
-/// SERVER_NAME and SERVER_PORT: from the Host header and the address that the client connected to.
+/// Adds SERVER_NAME and SERVER_PORT. Over TCP the name comes from the Host header, else from the address that the
+/// client connected to, and the port from that address. Otherwise both come from the Host header.
 fn push_server(request: &mut Request, host: Option<&[u8]>, connection: &Connection) {
     let mut text = [0u8; 8];
     match connection.local {
@@ -60,7 +61,7 @@ fn port_of(host: &[u8]) -> Option<&[u8]> {
     port.strip_prefix(b":").filter(|port| !port.is_empty())
 }
 
-/// The headers. Repeated ones are joined.
+/// Adds the headers as variables. The values of a repeated header are joined.
 fn push_headers(request: &mut Request, head: &http::Request<'_>) {
     let mut name = Vec::with_capacity(64);
     let first = request.vars.len();
@@ -78,16 +79,17 @@ fn push_headers(request: &mut Request, head: &http::Request<'_>) {
         request.push(&name, value);
     }
     if repeated {
-        // a header without prefix has no conflict to report: Content-Length is single, and Content-Type is the client's
+        // the conflicts are ignored: only variables without HTTP_ have any, Content-Length is single, and Content-Type
+        // is the client's
         request.merge_repeated();
     }
 }
 
-/// Formats into `buffer`, which must be large enough, and returns the written part.
+/// Formats `text` into `buffer`, which must be large enough, and returns the written part.
 fn written<'a>(buffer: &'a mut [u8], text: std::fmt::Arguments<'_>) -> &'a [u8] {
     let size = buffer.len();
     let mut rest = &mut *buffer;
-    // the longest address fits
+    // every caller's buffer holds the longest address or port
     let _ = rest.write_fmt(text);
     let left = rest.len();
     &buffer[..size - left]

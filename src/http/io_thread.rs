@@ -1,5 +1,5 @@
 //! The I/O thread: reads the requests of slow clients, sends the responses that clients are slow to take, closes idle
-//! connections, and passes the commands of the worker's owner on. It never runs application code.
+//! connections, and lets the engine's owner receive its commands. It never runs application code.
 
 mod endings;
 mod relief;
@@ -27,33 +27,35 @@ use crate::sys::epoll::{Epoll, Interest};
 use crate::sys::process::Pid;
 use crate::sys::thread;
 
-/// Ends the system call in which a serving thread waits. Ignored by default, so that a late one has no effect.
+/// Signal that ends the system call in which a serving thread waits. The default action of SIGURG is to ignore it, so a
+/// late signal has no effect.
 pub const INTERRUPT: i32 = Signal::SIGURG as i32;
 
 const CONTROL: u64 = u64::MAX;
 const WAKEUP: u64 = u64::MAX - 1;
-/// Time between two checks of deadlines.
+/// Interval between two checks of deadlines.
 const SWEEP: Duration = Duration::from_millis(250);
-/// Time in which a client completes its request head when the engine retires. The worker's replacement waits for its exit.
+/// Time in which a client must complete its request head after the engine has retired. It is short, because the
+/// worker's replacement waits for the worker's exit.
 const HEAD_GRACE: Duration = Duration::from_secs(1);
-/// Bytes read from one client before the others get their turn.
+/// Maximum bytes read from one client before the other clients get their turn.
 const TURN: usize = 1 << 20;
 /// Stack of the thread, bytes.
 const STACK: usize = 256 << 10;
 
-/// The owner of an engine. The I/O thread calls it.
+/// The owner of an engine, as the I/O thread calls it.
 pub trait Control: Send + 'static {
-    /// A descriptor that becomes readable when there is a command.
+    /// The descriptor that becomes readable when there is a command.
     fn descriptor(&self) -> RawFd;
 
-    /// The descriptor is readable: receives one command and carries it out. False if the owner is gone; the descriptor is
-    /// not watched any more then.
+    /// Receives one command and carries it out; called when the descriptor is readable. False means that the owner is
+    /// gone. The I/O thread does not watch the descriptor any more then.
     fn receive(&mut self, engine: &Engine) -> bool;
 
-    /// [`Engine::wake`] was called, or a connection has arrived.
+    /// Called after [`Engine::wake`], and after a connection has been handed to the I/O thread.
     fn woken(&mut self, engine: &Engine);
 
-    /// The engine has accepted its last connection, and has closed its listeners.
+    /// Called when the engine has accepted its last connection and has closed its listeners.
     fn listeners_closed(&mut self);
 
     /// Called four times a second after [`Control::receive`] has returned false.
@@ -65,28 +67,28 @@ pub struct IoThread<C> {
     engine: Arc<Engine>,
     control: C,
     epoll: Epoll,
-    /// The pending connections; an index is the connection's token in the epoll.
+    /// The pending connections. The index of a connection is its token in the epoll.
     entries: Vec<Option<Waiting>>,
     free: Vec<usize>,
     count: usize,
     scratch: Vec<u8>,
-    /// The request log, for the requests whose responses end here.
+    /// The request log, for requests whose responses end in this thread.
     log: Option<RequestLog>,
     next_sweep: Instant,
-    /// The owner is gone.
+    /// Whether the owner is gone.
     orphaned: bool,
-    /// The phase for which connections have been dropped, because the engine leaves.
+    /// The last phase in which connections have been dropped because the engine leaves.
     dropped_in: Phase,
     leaving_since: Option<Instant>,
-    /// Connections that were closed because too many waited.
+    /// Connections closed to make room for others, as far as the log has not mentioned them.
     dropped: Dropped,
 }
 
 impl<C: Control> IoThread<C> {
-    /// Starts the I/O thread of an engine, and makes [`INTERRUPT`] end system calls in this process.
+    /// Starts the I/O thread of `engine`. From now on [`INTERRUPT`] ends system calls in this process.
     ///
     /// # Errors
-    /// Those of epoll and of starting a thread.
+    /// The errors of epoll and of starting a thread.
     pub fn start(engine: &Arc<Engine>, control: C) -> io::Result<JoinHandle<()>> {
         let epoll = Epoll::new()?;
         epoll.add(control.descriptor(), Interest::Read, CONTROL)?;
@@ -186,8 +188,8 @@ impl<C: Control> IoThread<C> {
 
     // ── serving threads ──
 
-    /// Interrupts the wait of serving threads: for each complete request one, or all of them when the engine leaves.
-    /// Closes the listeners once no thread waits in them.
+    /// Interrupts waiting serving threads: one for each complete request, or all of them when the engine leaves. An
+    /// engine that leaves also closes its listeners, once no thread waits in accept4(2).
     fn interrupt_threads(&mut self) {
         let engine = &self.engine;
         let leaving = engine.is_leaving();
@@ -209,7 +211,8 @@ impl<C: Control> IoThread<C> {
         }
     }
 
-    /// Whether a thread that was interrupted may have missed it: the signal came just before its system call.
+    /// Whether a thread must be interrupted again: the last signal has no effect if it came just before the system
+    /// call.
     fn must_interrupt_again(&self) -> bool {
         let engine = &self.engine;
         let has_reason = engine.dispatch.ready_count() > 0
@@ -219,9 +222,9 @@ impl<C: Control> IoThread<C> {
 
     // ── pending connections ──
 
-    /// When the engine leaves, clients without even a complete request head are not waited for, or for [`HEAD_GRACE`] if it
-    /// only retires. Lingering ones are, for a moment, so that they do not lose their response. Held ones are closed when
-    /// the engine stops.
+    /// Closes the connections that an engine which leaves does not wait for. A retiring engine closes those with an
+    /// incomplete request head after [`HEAD_GRACE`]. A stopping engine closes them at once, and also the held
+    /// connections. Lingering connections stay for a moment, so that their clients do not lose the response.
     fn drop_heads_if_leaving(&mut self) {
         let phase = self.engine.phase();
         if phase <= self.dropped_in {
@@ -272,7 +275,7 @@ impl<C: Control> IoThread<C> {
         self.count += 1;
     }
 
-    /// Takes a connection out of the entries and the epoll.
+    /// Removes a connection from the entries and the epoll, and returns it.
     fn take_out(&mut self, index: usize) -> Option<Waiting> {
         let entry = self.entries.get_mut(index)?.take()?;
         self.epoll.remove(entry.pending.connection().raw_fd());
@@ -281,14 +284,15 @@ impl<C: Control> IoThread<C> {
         Some(entry)
     }
 
-    /// Counts a connection that is about to be closed out of the incomplete requests.
+    /// Updates the number of incomplete requests for a connection that is about to be closed.
     fn forget(&self, pending: &Pending) {
         if matches!(pending, Pending::Reading(_)) {
             self.engine.inbox.end_reading();
         }
     }
 
-    /// A connection is ready: reads or writes as much as possible.
+    /// Reads or writes as much as possible on a connection that is ready. Passes the connection on if its wait has
+    /// ended.
     fn drive(&mut self, index: usize) {
         let Some(entry) = self.entries.get_mut(index).and_then(Option::as_mut) else {
             return;
@@ -327,7 +331,7 @@ impl<C: Control> IoThread<C> {
         }
     }
 
-    /// Passes a connection on whose wait has ended; closes it if nothing follows.
+    /// Passes on a connection whose wait has ended, or closes it if nothing follows.
     fn conclude(&mut self, pending: Pending, ready: Ready) {
         match (pending, ready) {
             (Pending::Reading(incoming), Ready::Read(step)) => {
@@ -356,7 +360,8 @@ impl<C: Control> IoThread<C> {
         }
     }
 
-    /// Keeps an HTTP connection, whose client has taken the response, for its next request.
+    /// Keeps an HTTP connection for its next request, after the client has taken the response. A pipelined request is
+    /// parsed at once.
     fn keep(&mut self, connection: Connection, mut reader: RequestReader) {
         let connection = self.engine.unwatch(connection);
         if !reader.has_pipelined() {
@@ -397,12 +402,12 @@ impl<C: Control> IoThread<C> {
     }
 }
 
-/// How the wait for a connection has ended.
+/// How the wait for a client has ended.
 enum Ready {
-    /// Its request is complete, refused, or gone.
+    /// The request is complete or refused, or the client is gone.
     Read(Step),
-    /// Its response is sent, or cannot be sent.
+    /// The response is sent, or cannot be sent.
     Written(Option<Loss>),
-    /// It is to be closed.
+    /// The connection has to be closed.
     Drained,
 }

@@ -1,13 +1,14 @@
-//! HTTP connections between two requests.
+//! HTTP connections between two requests, with their deadlines.
 
 use super::connection::Connection;
 use super::crowding::{Candidate, Place, Wait};
 
 enum Slot {
     Free,
-    /// The connection is being served.
+    /// The connection of the slot is being served, and is not stored here.
     Busy,
-    /// The connection waits here for its next request since `since_us`, until `deadline_us` of the monotonic clock.
+    /// The connection waits for its next request. The wait began at `since_us` and ends at `deadline_us` (monotonic
+    /// clock).
     Idle {
         connection: Connection,
         since_us: u64,
@@ -15,7 +16,8 @@ enum Slot {
     },
 }
 
-/// The connections, in slots. A connection keeps its slot while it is served: the index is its token in the epoll.
+/// The HTTP connections in the epoll, in slots. A connection keeps its slot while it is served, because the slot's
+/// index is its token in the epoll.
 #[derive(Default)]
 pub struct KeepAlive {
     slots: Vec<Slot>,
@@ -29,7 +31,8 @@ impl KeepAlive {
         self.idle
     }
 
-    /// Takes an idle connection out; `None` if it is gone.
+    /// Takes an idle connection out of its slot, which stays reserved for it. `None` if the slot has no idle
+    /// connection.
     pub fn take(&mut self, token: usize) -> Option<Connection> {
         let slot = self.slots.get_mut(token)?;
         match std::mem::replace(slot, Slot::Busy) {
@@ -44,7 +47,7 @@ impl KeepAlive {
         }
     }
 
-    /// Puts a connection into its slot, or into a free one. Returns the slot's token.
+    /// Puts a connection into its slot, or into a free slot if it has none. Returns the slot's token.
     pub fn put(&mut self, mut connection: Connection, now_us: u64, deadline_us: u64) -> usize {
         let token = connection.token.or_else(|| self.free.pop());
         let token = token.unwrap_or_else(|| {
@@ -61,7 +64,7 @@ impl KeepAlive {
         token
     }
 
-    /// Frees a slot. A connection in it is closed.
+    /// Frees a slot. Closes the connection in it, if there is one.
     pub fn free(&mut self, token: usize) {
         if let Some(slot) = self.slots.get_mut(token) {
             if matches!(slot, Slot::Idle { .. }) {
@@ -72,7 +75,8 @@ impl KeepAlive {
         }
     }
 
-    /// The idle connections, for a choice of those to close. One without a request so far is an unfinished head.
+    /// The idle connections, as candidates for closing. A connection without a request so far counts as an unfinished
+    /// head.
     pub fn candidates(&self, now_us: u64) -> Vec<Candidate> {
         let candidate = |(token, slot): (usize, &Slot)| match slot {
             Slot::Idle {
@@ -97,7 +101,7 @@ impl KeepAlive {
             .collect()
     }
 
-    /// Lets no idle connection wait longer than until `deadline_us`.
+    /// Moves the deadlines of idle connections that are later than `limit_us` to `limit_us`.
     pub fn limit_deadlines(&mut self, limit_us: u64) {
         for slot in &mut self.slots {
             if let Slot::Idle { deadline_us, .. } = slot {

@@ -11,16 +11,16 @@ use crate::sys::private_fd::PrivateFd;
 use crate::sys::socket;
 use crate::sys::stream;
 
-/// Epoll tokens of listeners begin here; those of connections are smaller.
+/// The first epoll token of listeners. The tokens of connections are smaller.
 const FIRST_TOKEN: u64 = 1 << 32;
 
 /// A listening socket for an engine.
 pub struct Listener {
     /// The socket.
     pub fd: PrivateFd,
-    /// The protocol spoken on it.
+    /// The protocol of the connections that the socket accepts.
     pub protocol: Protocol,
-    /// The address for log messages.
+    /// The address of the socket, for log messages.
     pub name: String,
 }
 
@@ -42,10 +42,11 @@ pub struct Listeners {
 }
 
 impl Listeners {
-    /// Takes the sockets over.
+    /// Takes over the sockets. Unless there is a single uwsgi listener, makes them non-blocking and watches them in an
+    /// epoll.
     ///
     /// # Errors
-    /// Those of epoll_create1(2), epoll_ctl(2) and fcntl(2).
+    /// The errors of epoll_create1(2), epoll_ctl(2) and fcntl(2).
     pub fn new(listeners: Vec<Listener>) -> io::Result<Self> {
         let mut open = Vec::new();
         let mut ports = Vec::new();
@@ -70,7 +71,7 @@ impl Listeners {
         })
     }
 
-    /// The listener that threads wait for in accept4(2), if there is no epoll.
+    /// The listener at which the threads wait in accept4(2); `None` if they wait in the epoll.
     #[inline]
     pub fn single(&self) -> Option<(RawFd, Protocol)> {
         match (&self.epoll, &self.ports[..]) {
@@ -90,10 +91,10 @@ impl Listeners {
         token.checked_sub(FIRST_TOKEN).map(|index| index as usize)
     }
 
-    /// Accepts a connection at a listener; `None` if it is closed.
+    /// Accepts a connection at a listener; `None` if the listener is closed.
     ///
     /// # Errors
-    /// Those of accept4(2).
+    /// The errors of accept4(2).
     pub fn accept(&self, index: usize) -> Option<io::Result<Connection>> {
         let protocol = self.ports.get(index)?.protocol;
         let accepted = stream::accept_from(self.lock().get(index)?.as_raw_fd());
@@ -117,7 +118,7 @@ impl Listeners {
         }
     }
 
-    /// Closes the listeners; false if they are closed already.
+    /// Closes the listeners; false if they were closed before.
     pub fn close(&self) -> bool {
         let closed = std::mem::take(&mut *self.lock());
         !closed.is_empty()
@@ -135,11 +136,12 @@ impl Listeners {
     }
 }
 
-/// An epoll with the listeners.
+/// Creates an epoll that watches `listeners`. Makes them non-blocking.
 fn watch(listeners: &[PrivateFd]) -> io::Result<Epoll> {
     let epoll = Epoll::new()?;
     for (index, listener) in listeners.iter().enumerate() {
-        // several threads may be woken for one connection; the slower ones must not wait for another one
+        // several threads may be woken for one connection; a thread that comes too late must not wait for the next
+        // connection
         socket::set_nonblocking(listener, true)?;
         epoll.add(
             listener.as_raw_fd(),

@@ -10,31 +10,32 @@ use super::settings::Timeouts;
 pub enum Loss {
     /// The client has closed the connection.
     ClientGone,
-    /// The application waited for the client, which took nothing for `socket-timeout`.
+    /// The application waited for the client, which took no bytes for `socket-timeout`.
     Blocked,
-    /// The client took nothing of the write queue for `client-send-timeout`.
+    /// The client took no bytes of the write queue for `client-send-timeout`.
     Stalled,
     /// A file ended before its announced length, or could not be read.
     FileEnded,
-    /// The worker had too many waiting connections.
+    /// The worker had too many waiting connections, or their bytes took too much memory or room in files.
     Crowded,
-    /// The server has responded in place of the application, which had not begun.
+    /// The server has responded in place of the application, which had not sent its head.
     Replaced,
 }
 
 impl Loss {
-    /// The loss after an error of a system call that sends from memory.
+    /// The loss after an error of a system call that sends from memory; `None` if the socket's buffer is only full.
     pub fn of_client(error: &io::Error) -> Option<Self> {
         (error.kind() != io::ErrorKind::WouldBlock).then_some(Self::ClientGone)
     }
 
-    /// Whether the client got less than it should: neither it nor the application has chosen that the response ends here.
+    /// Whether the client got less than it should. False if the server has responded in place of the application,
+    /// because that response is complete.
     pub fn is_write_error(self) -> bool {
         self != Self::Replaced
     }
 
-    /// The reason for the log, with the option that sets the timeout. `None` if the client has left, which is no event of
-    /// the server, or if another line tells.
+    /// The reason for the log, with the option that sets the timeout. `None` if no line is due: the client has left,
+    /// which is no event of the server, or another log line reports the loss.
     pub fn reason(self, timeouts: &Timeouts) -> Option<String> {
         let silent = |timeout: Duration, option: &str| {
             let seconds = timeout.as_secs_f64();
@@ -48,7 +49,7 @@ impl Loss {
         })
     }
 
-    /// The end of the request's line in the default format.
+    /// The end of the request's line in the default log format; empty if there is nothing to remark.
     pub fn remark(self) -> &'static str {
         match self {
             Self::ClientGone => " cut: the client disconnected",

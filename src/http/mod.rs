@@ -10,16 +10,16 @@
 //!                 └─ io_thread ◀───── engine (inbox of pending) ────────┘
 //! ```
 //!
-//! * [`engine`] is what all threads share, made of [`listeners`], [`dispatch`], [`pending`] and [`keep_alive`].
-//! * [`serve`] is the loop of a serving thread, [`io_thread`] that of the one thread for slow clients.
-//! * [`application`] is the trait for what answers the requests, [`io_thread::Control`] the one for the engine's owner.
-//! * [`request`] and [`response`] are what an application sees.
+//! * [`engine`] is what all threads share: mainly [`listeners`], [`dispatch`], [`pending`] and [`keep_alive`].
+//! * [`serve`] is the loop of a serving thread, [`io_thread`] is the loop of the single thread for slow clients.
+//! * [`application`] is the trait of an application, [`io_thread::Control`] is the trait of the engine's owner.
+//! * [`request`] and [`response`] are the types that an application sees.
 //!
-//! Where a new line belongs: a limit or a timeout in [`settings`]; how long a client is waited for in `waiting`; why a response
-//! is cut, and what the log says then, in [`loss`]; a variable of HTTP requests in `http_environ`; what is
-//! refused, and how that is logged, in `protocols` and [`refusal`]; a header that the server adds in [`response_headers`],
-//! one that the configuration adds in [`header_rules`];
-//! another protocol in `protocols`; a number on the scoreboard in [`scoreboard_rows`].
+//! Where new code belongs: a limit or a timeout in [`settings`]; the time for which the I/O thread waits for a client
+//! in `waiting`; the reason why a response is cut, and its log line, in [`loss`]; a variable of HTTP requests in
+//! `http_environ`; the refusal of a request, and its log line, in `protocols` and [`refusal`]; a header that the server
+//! adds in [`response_headers`]; a header that the configuration adds in [`header_rules`]; another protocol in
+//! `protocols`; a number on the scoreboard in [`scoreboard_rows`].
 
 pub mod acceptor;
 pub mod application;

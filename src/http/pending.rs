@@ -1,4 +1,4 @@
-//! Connections that wait for their client in the I/O thread, and their way there.
+//! Connections that wait for their client in the I/O thread, and the inbox that hands them to this thread.
 
 use std::io;
 use std::sync::atomic::{AtomicBool, AtomicUsize, Ordering::SeqCst};
@@ -13,35 +13,36 @@ use crate::sys::epoll::Interest;
 use crate::sys::stream;
 use crate::sys::wakeup::Wakeup;
 
-/// Bytes of one recv(2) whose content is discarded.
+/// Bytes of one recv(2) of input that is discarded.
 const DISCARD: usize = 64 << 10;
 
-/// A connection that no serving thread waits for.
+/// A connection for which the I/O thread waits, and no serving thread.
 pub enum Pending {
-    /// Its request is incomplete.
+    /// The request is incomplete.
     Reading(Box<Incoming>),
-    /// Its response is not sent.
+    /// The response is not sent completely.
     Writing(Box<Outgoing>),
-    /// It is answered and shut down for writing. What the client still sends is discarded: closing at once would reset
-    /// the connection, and the client might lose the response (RFC 9112, 9.6).
+    /// The request is answered, and the socket is shut down for writing. Further input is discarded: closing the
+    /// connection at once would reset it, and the client might lose the response (RFC 9112, 9.6).
     Lingering(Draining),
-    /// Its response is incomplete, and closing it would look like the end of the body. It stays open until the client
-    /// loses patience.
+    /// The response is incomplete, and closing the connection would look like the end of the body. The connection stays
+    /// open until the client gives up.
     Held(Draining),
 }
 
-/// A request that is being read, or waits for a serving thread.
+/// A request that is being read, or that waits for a serving thread.
 pub struct Incoming {
     /// The connection.
     pub connection: Connection,
     /// The request, as far as it has been read.
     pub reader: RequestReader,
-    /// The memory of the reader.
+    /// The reader's share of the memory budget.
     share: Share,
 }
 
 impl Incoming {
-    /// A request that waits for its client or for a thread.
+    /// Creates a request that waits for its client or for a thread. Frees and counts memory as [`Incoming::settle`]
+    /// does.
     pub fn new(connection: Connection, reader: RequestReader) -> Self {
         let mut incoming = Self {
             connection,
@@ -52,36 +53,36 @@ impl Incoming {
         incoming
     }
 
-    /// Frees unused memory before a wait, and counts the rest.
+    /// Frees the reader's unused memory before a wait, and counts the rest in the memory budget.
     pub fn settle(&mut self) {
         self.reader.shrink();
         self.share.set(self.reader.buffered() as u64);
     }
 }
 
-/// A response that is being sent.
+/// A response that the I/O thread sends.
 pub struct Outgoing {
     /// The connection.
     pub connection: Connection,
-    /// The bytes that are not sent.
+    /// The bytes that are not sent yet.
     pub queue: WriteQueue,
-    /// Bytes that were sent before it came here.
+    /// Bytes that were sent before the response came to the I/O thread.
     pub sent_before: u64,
     /// What follows the response.
     pub then: Then,
     /// Whether the client takes the end of the connection for the end of the body.
     pub ends_by_close: bool,
-    /// The request, which is logged when the response has ended.
+    /// The request, to be logged when the response has ended.
     pub record: Record,
 }
 
 /// What follows a response on its connection.
 pub enum Then {
-    /// The next request, for this reader.
+    /// The next request, which this reader reads.
     Keep(Box<RequestReader>),
-    /// The end of the connection.
+    /// The connection is closed.
     Close,
-    /// The end of the connection, because the application has left the body incomplete.
+    /// The connection is reset, because the application has left the body incomplete.
     Cut,
 }
 
@@ -89,7 +90,7 @@ pub enum Then {
 pub struct Draining {
     /// The connection.
     pub connection: Connection,
-    /// Bytes discarded.
+    /// Bytes that were discarded so far.
     pub discarded: u64,
 }
 
@@ -101,7 +102,7 @@ impl Draining {
         }
     }
 
-    /// Reads and discards what has arrived; false if the client has closed the connection.
+    /// Reads and discards the input that has arrived. False if the client has closed the connection, or after an error.
     pub fn discard(&mut self, scratch: &mut Vec<u8>) -> bool {
         scratch.clear();
         match stream::recv_into(self.connection.raw_fd(), scratch, DISCARD) {
@@ -115,17 +116,18 @@ impl Draining {
 }
 
 impl Pending {
-    /// A connection whose response is sent and whose client may still be sending.
+    /// A connection whose response is sent and whose client may still be sending. Shuts the socket down for writing.
     pub fn lingering(connection: Connection) -> Self {
         stream::shut_down_writing(connection.raw_fd());
         Self::Lingering(Draining::new(connection))
     }
 
-    /// Ends a connection whose response the server has cut, so that the client does not take it for complete.
+    /// Ends a connection whose response the server has cut, so that the client does not take the response for complete.
+    /// Returns the connection if it must be held open.
     ///
-    /// A TCP connection is reset. The kernel resets a Unix socket only if it is closed with unread bytes of the peer, which
-    /// has sent none; a plain close looks like the end of a body that `ends_by_close`. Such a connection is held open until
-    /// the timeout of the web server, which reports an error then.
+    /// A TCP connection is reset. The kernel resets a Unix socket only if it is closed with unread bytes of the peer,
+    /// and the peer has sent none. Without a reset the client takes a body that `ends_by_close` for complete. Such a
+    /// connection is held open until the timeout of the web server, which then reports an error.
     pub fn cut(connection: Connection, ends_by_close: bool) -> Option<Self> {
         if ends_by_close && stream::is_unix(connection.raw_fd()) {
             return Some(Self::Held(Draining::new(connection)));
@@ -143,7 +145,7 @@ impl Pending {
         }
     }
 
-    /// The event it waits for.
+    /// The event that the connection waits for in the epoll.
     pub fn interest(&self) -> Interest {
         match self {
             Self::Writing(_) => Interest::Write,
@@ -151,18 +153,19 @@ impl Pending {
         }
     }
 
-    /// Whether its request head is incomplete.
+    /// Whether the connection waits for the rest of its request head.
     pub fn is_head(&self) -> bool {
         matches!(self, Self::Reading(incoming) if !incoming.reader.in_body())
     }
 
-    /// Whether an engine that stops closes the connection at once: its request head is incomplete, or it is only held open.
+    /// Whether a stopping engine closes the connection at once: its request head is incomplete, or it is only held
+    /// open.
     pub fn is_dropped_at_stop(&self) -> bool {
         self.is_head() || matches!(self, Self::Held(_))
     }
 }
 
-/// Hands connections to the I/O thread and wakes it.
+/// Hands connections to the I/O thread, and wakes this thread.
 pub struct Inbox {
     connections: Mutex<Vec<Pending>>,
     /// Wakes the I/O thread.
@@ -177,7 +180,7 @@ impl Inbox {
     /// An empty inbox.
     ///
     /// # Errors
-    /// Those of eventfd(2).
+    /// The errors of eventfd(2).
     pub fn new() -> std::io::Result<Self> {
         Ok(Self {
             connections: Mutex::default(),
@@ -187,7 +190,7 @@ impl Inbox {
         })
     }
 
-    /// Hands over a connection.
+    /// Hands a connection to the I/O thread and wakes it. Counts the connection if its request is incomplete.
     pub fn push(&self, pending: Pending) {
         if matches!(pending, Pending::Reading(_)) {
             self.begin_reading();
@@ -202,28 +205,29 @@ impl Inbox {
         self.reading.load(SeqCst)
     }
 
-    /// Counts a connection whose request is incomplete.
+    /// Counts a new connection with an incomplete request.
     pub fn begin_reading(&self) {
         self.reading.fetch_add(1, SeqCst);
     }
 
-    /// The request is complete, or its connection is closed.
+    /// Counts one connection with an incomplete request less. Call it when the request is complete or the connection is
+    /// closed.
     pub fn end_reading(&self) {
         self.reading.fetch_sub(1, SeqCst);
     }
 
-    /// Takes all connections out.
+    /// Takes all connections out of the inbox.
     pub fn take(&self) -> Vec<Pending> {
         std::mem::take(&mut *self.lock())
     }
 
-    /// Whether no connection waits for the I/O thread.
+    /// Whether no connection is in the inbox.
     pub fn is_empty(&self) -> bool {
         self.lock().is_empty()
     }
 
-    /// Announces that the I/O thread waits without a timeout, and then asks `must_tick` whether there are deadlines to
-    /// watch. Returns the result; after true nothing is announced.
+    /// Announces that the I/O thread is about to wait without a timeout. Then asks `must_tick` whether there are
+    /// deadlines to watch, and returns the answer. If it is true, the announcement is withdrawn.
     pub fn prepare_sleep(&self, must_tick: impl FnOnce() -> bool) -> bool {
         self.sleeps.store(true, SeqCst);
         let must = must_tick();
@@ -233,7 +237,7 @@ impl Inbox {
         must
     }
 
-    /// Wakes the I/O thread if it waits without a timeout, because there is a deadline to watch now.
+    /// Wakes the I/O thread if it waits without a timeout. Call it when there is a new deadline to watch.
     pub fn wake_if_sleeping(&self) {
         if self.sleeps.swap(false, SeqCst) {
             self.wakeup.wake();

@@ -5,18 +5,18 @@ use std::time::{Duration, Instant};
 
 use crate::sys::stream;
 
-/// When a client has last taken bytes of its response.
+/// The last time that a client has taken bytes of its response.
 ///
-/// A socket reports room for more bytes only when a part of its buffer is free, which takes a slow reader minutes. So before
-/// a timeout the bytes in the socket's buffer are asked for, too.
+/// A socket reports room for more bytes only when a part of its buffer is free. With a slow reader this takes minutes.
+/// So before a timeout the number of bytes in the socket's buffer is compared, too.
 pub struct Progress {
     last: Instant,
-    /// Bytes that the socket held then.
+    /// Unsent bytes in the socket's buffer at the time `last`.
     unsent: usize,
 }
 
 impl Progress {
-    /// The client takes bytes now.
+    /// Begins the measurement on `fd`, as if the client had taken bytes just now.
     pub fn new(fd: RawFd) -> Self {
         Self {
             last: Instant::now(),
@@ -24,7 +24,8 @@ impl Progress {
         }
     }
 
-    /// Time left until the client has taken nothing for `timeout`.
+    /// Time left until the client has taken no bytes for `timeout`. The timeout begins again if there are fewer unsent
+    /// bytes in the socket's buffer than before.
     pub fn left(&mut self, fd: RawFd, timeout: Duration) -> Duration {
         let left = timeout.saturating_sub(self.last.elapsed());
         if !left.is_zero() {

@@ -1,4 +1,4 @@
-//! The request log of an engine: the facts of a request that outlive its serving thread, and its line.
+//! The request log of an engine: the line of a request, and the facts for it that outlive the serving thread.
 
 use std::net::SocketAddr;
 
@@ -11,7 +11,7 @@ use crate::log::request_log::{Outcome, RequestLog, Served};
 use crate::sys::clock::monotonic_micros;
 use crate::sys::stream;
 
-/// The facts of a served request that its line shows besides the request.
+/// The facts that the log line of a request shows besides the request itself.
 #[derive(Clone, Copy)]
 pub struct Facts {
     app: i32,
@@ -20,13 +20,13 @@ pub struct Facts {
     headers: u32,
     /// The number of the serving thread.
     core: u32,
-    /// The number of the request in its worker.
+    /// Number of requests that the worker had begun when this one was answered.
     worker_requests: u64,
     peer: Option<SocketAddr>,
 }
 
 impl Facts {
-    /// The facts of a response of the thread `core`.
+    /// The facts of a response that the thread with the number `core` has given.
     pub fn new(
         response: &Response,
         scoreboard: &ScoreboardRows,
@@ -49,7 +49,8 @@ impl Facts {
         self.sizes.limit_to(delivered);
     }
 
-    /// Writes the line of a request that took `micros` microseconds, if the settings select it.
+    /// Writes the log line of a request that took `micros` microseconds, if the settings select the request. `loss` is
+    /// the reason why the client has not received the whole response.
     pub fn log(
         &self,
         log: &mut RequestLog,
@@ -87,18 +88,18 @@ impl Facts {
     }
 }
 
-/// A served request whose response is not sent. Its line is written when the response has ended.
+/// A served request whose response is not sent completely. Its log line is written when the response has ended.
 pub struct Record {
     /// The request, without its body.
     pub request: Request,
-    /// The other facts.
+    /// The facts that the log line shows besides the request.
     pub facts: Facts,
     /// When the request began, microseconds of the monotonic clock.
     begun_us: u64,
 }
 
 impl Record {
-    /// For a request that began `micros` microseconds ago.
+    /// Keeps the request, which began `micros` microseconds ago, without its body.
     pub fn new(mut request: Request, facts: Facts, micros: u64) -> Self {
         request.shrink();
         Self {
@@ -114,8 +115,8 @@ impl Record {
     }
 }
 
-/// Bytes of a response that have arrived at the client's system, of those that were `sent`, as far as the kernel knows: a
-/// Unix socket does not say how many its peer has read.
+/// How many of the `sent` bytes of a response have arrived at the client's system, as far as the kernel knows. For a
+/// Unix socket the result is `sent`, because the kernel does not say how many bytes the peer has read.
 pub fn delivered(connection: &Connection, sent: u64) -> u64 {
     let fd = connection.raw_fd();
     if stream::is_unix(fd) {

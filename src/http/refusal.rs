@@ -10,26 +10,27 @@ use crate::protocol::uwsgi::{self, Foreign};
 use crate::protocol::{http, response};
 use crate::sys::stream;
 
-/// Sends 503 to a client whose request will not be read to its end; whether it gets it is up to the network.
+/// Sends status 503 to a client whose request will not be read to its end. Ignores errors: whether the client gets the
+/// response is up to the network.
 pub fn send_overloaded(fd: RawFd) {
     let page = response::error_page(503, "The server has too many unfinished requests.", true);
     let _ = stream::send(fd, &[IoSlice::new(&page)]);
 }
 
-/// A response given in place of the application; the connection is closed after it.
+/// A response that the server gives in place of the application. The connection is closed after it.
 pub struct Refusal {
-    /// The complete response; empty closes the connection without one.
+    /// The complete response. If it is empty, the connection is closed without a response.
     pub response: Vec<u8>,
     /// The level of the log message.
     pub level: tracing::Level,
     /// The log message; `None` if the client has made no mistake.
     pub log: Option<String>,
-    /// A message with a key is logged once in the worker's life.
+    /// The key of a message that is logged once in the worker's life. A message without a key is logged each time.
     pub once: Option<String>,
 }
 
 impl Refusal {
-    /// A response with this status and one line of text.
+    /// A response with this status and one line of text. `log` is logged as a warning.
     pub fn page(status: u16, text: &str, log: String) -> Self {
         Self {
             response: response::error_page(status, text, true),
@@ -54,7 +55,7 @@ impl Refusal {
         }
     }
 
-    /// An HTTP request that is malformed or asks for something that is not served.
+    /// The response to an HTTP request that is malformed or asks for something that is not supported.
     pub fn http(refusal: &http::Refusal) -> Self {
         let log = format!(
             "refused an HTTP request with {}: {}",
@@ -63,7 +64,7 @@ impl Refusal {
         Self::page(refusal.status, refusal.reason, log)
     }
 
-    /// HTTP or TLS on a uwsgi socket.
+    /// The response to HTTP on a uwsgi socket. A client that sends TLS gets no response.
     pub fn foreign_protocol(foreign: &Foreign) -> Self {
         match foreign {
             Foreign::Http => Self::page(
@@ -80,7 +81,7 @@ impl Refusal {
         }
     }
 
-    /// A uwsgi packet for another kind of application.
+    /// 501 for a uwsgi packet that is meant for another kind of application.
     pub fn modifier(modifier1: u8) -> Self {
         let text = format!(
             "uwsgi modifier1 {modifier1} is not served here: only 0 (WSGI), 30 and 100 are; check uwsgi_modifier1 in the web server"
@@ -93,7 +94,7 @@ impl Refusal {
         }
     }
 
-    /// A variable with which a client would choose what is served.
+    /// 403 for a request variable by which the client would choose the code or files that are served.
     pub fn forbidden_variable(name: &'static [u8]) -> Self {
         let name = String::from_utf8_lossy(name);
         let text = format!(
@@ -107,7 +108,7 @@ impl Refusal {
         }
     }
 
-    /// 431 for more variables than `buffer-size` allows; `block` is the block of variables.
+    /// 431 for more bytes of variables than `buffer-size` allows. `block` is the block of variables.
     pub fn block_too_large(block: &[u8], limit: usize) -> Self {
         let largest = uwsgi::vars(block)
             .map_while(Result::ok)
@@ -137,7 +138,8 @@ impl Refusal {
         )
     }
 
-    /// 408 for a body that stops arriving.
+    /// 408 for a request body that stops arriving after `received` bytes. `length` is the body's length, if it is
+    /// known.
     pub fn slow_body(received: u64, length: Option<u64>, timeout: Duration) -> Self {
         let of = length.map_or_else(String::new, |length| format!(" of {length}"));
         Self::slow(
@@ -156,7 +158,7 @@ impl Refusal {
         }
     }
 
-    /// 413 for a longer body than `limit-post` allows.
+    /// 413 for a body of `length` bytes, if `limit-post` allows less.
     pub fn body_too_large(length: u64, limit: u64) -> Self {
         Self::page(
             413,
@@ -167,7 +169,8 @@ impl Refusal {
         )
     }
 
-    /// The refusal of a body of at least `length` bytes that cannot be stored: 413 if no body of this length can, else 503.
+    /// Refuses a body of at least `length` bytes that cannot be stored: with 413 if it is longer than any body may be,
+    /// else with 503.
     pub fn spool_failed(error: &SpoolError, length: u64) -> Self {
         let limit = FILES.limit();
         match error {

@@ -6,7 +6,7 @@ use std::collections::hash_map::Entry;
 use super::request::{Request, Span};
 
 impl Request {
-    /// A copy of the variables with [`Request::merge_repeated`] applied, and its result.
+    /// A copy of the request without its body, after [`Request::merge_repeated`], and the result of that function.
     pub fn merged(&self) -> (Self, Vec<String>) {
         let mut copy = self.without_body();
         let conflicts = copy.merge_repeated();
@@ -14,14 +14,14 @@ impl Request {
     }
 
     /// Leaves each variable in the request once, at its first position. The values of a repeated header (`HTTP_*`) are
-    /// joined with a comma (RFC 9110, 5.3), cookies with a semicolon (RFC 9113, 8.2.3). Of another repeated variable the
-    /// first value is kept; returned are the names of those that had different values.
+    /// joined with a comma (RFC 9110, 5.3), and those of cookies with a semicolon (RFC 9113, 8.2.3). Of any other
+    /// repeated variable the first value is kept. Returns the names of the other variables that had different values.
     ///
     /// The text grows by at most its own length: each value is copied once.
     pub fn merge_repeated(&mut self) -> Vec<String> {
         let mut vars = Vec::with_capacity(self.vars.len());
         let mut index_of: HashMap<&[u8], usize> = HashMap::with_capacity(self.vars.len());
-        // the further values of repeated headers, by the index of the first one
+        // the further values of repeated headers, by the index of the header in `vars`
         let mut further: HashMap<usize, Vec<Span>> = HashMap::new();
         let mut conflicts = Vec::new();
         for &(key, value) in &self.vars {
@@ -53,7 +53,7 @@ impl Request {
         conflicts
     }
 
-    /// Appends the joined values to the text.
+    /// Appends the values to the text, joined by `separator`. Returns the span of the result.
     fn join(&mut self, first: Span, further: &[Span], separator: &[u8]) -> Span {
         let start = self.text.len();
         self.text.extend_from_within(first.range());

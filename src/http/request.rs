@@ -15,7 +15,7 @@ impl Span {
     /// The span of `len` bytes from `start`.
     #[inline]
     pub fn new(start: usize, len: usize) -> Self {
-        // a block of variables has at most 64 KiB
+        // the numbers fit, because a block of variables has at most 64 KiB
         Self {
             start: start as u32,
             len: len as u32,
@@ -30,13 +30,13 @@ impl Span {
             .unwrap_or_default()
     }
 
-    /// Its positions in the text; empty for the default span.
+    /// The positions of the span in the text; empty for the default span.
     #[inline]
     pub fn range(self) -> std::ops::Range<usize> {
         self.start as usize..self.end()
     }
 
-    /// Position after its last byte.
+    /// Position after the last byte of the span.
     #[inline]
     pub fn end(self) -> usize {
         self.start as usize + self.len as usize
@@ -86,11 +86,11 @@ pub struct Request {
     /// Names and values of the variables, in the order of arrival.
     pub vars: Vec<(Span, Span)>,
     known: Known,
-    /// uwsgi's modifier1.
+    /// uwsgi's modifier1, the kind of packet; 0 for an HTTP request.
     pub modifier1: u8,
-    /// uwsgi's modifier2.
+    /// uwsgi's modifier2, the argument of modifier1; 0 for an HTTP request.
     pub modifier2: u8,
-    /// Bytes of the block of variables, for the log.
+    /// Size of the block of variables in bytes, for the log.
     pub block_len: usize,
     /// The complete body.
     pub body: Body,
@@ -178,7 +178,7 @@ impl Request {
         self.known.content_length.map(|span| span.of(&self.text))
     }
 
-    /// Whether the request came over TLS: UWSGI_SCHEME decides, without it HTTPS (`on` or `1`).
+    /// Whether the request came over TLS. UWSGI_SCHEME decides; if it is absent, HTTPS does (`on` or `1`).
     #[inline]
     pub fn is_https(&self) -> bool {
         if let Some(scheme) = self.known.scheme {
@@ -196,16 +196,16 @@ impl Request {
         span.map_or(&[], |span| span.of(&self.text))
     }
 
-    /// The value of any variable; of a repeated one the first value.
+    /// The value of the variable `name`. If the variable is repeated, this is the first value.
     pub fn variable(&self, name: &[u8]) -> Option<&[u8]> {
         let found = self.vars.iter().find(|(key, _)| key.of(&self.text) == name);
         found.map(|(_, value)| value.of(&self.text))
     }
 
-    /// Adds the variables of the uwsgi block of `len` bytes at `start` in the text.
+    /// Adds the variables of a uwsgi block, which has `len` bytes and begins at `start` in the text.
     ///
     /// # Errors
-    /// The block is malformed or contains a forbidden variable.
+    /// The block is malformed, contains a forbidden variable, or has two different values of CONTENT_LENGTH.
     #[inline]
     pub fn read_block(&mut self, start: usize, len: usize) -> Result<(), BlockError> {
         let block = self.text.get(start..start + len).unwrap_or_default();
@@ -229,7 +229,8 @@ impl Request {
         Ok(())
     }
 
-    /// Writes method, URI and client into `out`, for the scoreboard. Returns the number of bytes.
+    /// Writes method, URI and client address into `out`, for the scoreboard, and truncates them if necessary. Returns
+    /// the number of bytes.
     pub fn describe(&self, out: &mut [u8]) -> usize {
         let mut at = 0;
         let known = &self.known;
@@ -245,7 +246,7 @@ impl Request {
         at
     }
 
-    /// Inserts variables before those that have arrived, so that the log finds them first.
+    /// Inserts variables before those of the client, so that the log finds them first.
     #[inline]
     pub fn prepend(&mut self, variables: &[(Vec<u8>, Vec<u8>)]) {
         for (key, value) in variables {
@@ -260,7 +261,7 @@ impl Request {
         }
     }
 
-    /// Appends a variable that did not arrive in a block.
+    /// Appends a variable that was not received in a uwsgi block.
     #[inline]
     pub fn push(&mut self, key: &[u8], value: &[u8]) {
         let key_span = Span::new(self.text.len(), key.len());
@@ -268,21 +269,22 @@ impl Request {
         let value_span = Span::new(self.text.len(), value.len());
         self.text.extend_from_slice(value);
         self.block_len += key.len() + value.len() + 4;
-        // names pushed here are the server's or begin with HTTP_: none of them is forbidden
+        // the names pushed here are the server's own or begin with HTTP_: none of them is forbidden
         let _ = note(&mut self.known, &self.text, key, value_span);
         self.vars.push((key_span, value_span));
     }
 }
 
-/// True for the headers of the front that never reach the application as `HTTP_` variables.
+/// Whether the variable `HTTP_` + `header`, as the web server sends it, must never reach the application.
 #[inline]
 fn is_dropped(header: &[u8]) -> bool {
-    // CGI programs and HTTP libraries read HTTP_PROXY as their own proxy setting (CVE-2016-5385);
-    // nginx sends the other two beside the variables without the prefix, and PEP 3333 forbids them
+    // CGI programs and HTTP libraries read HTTP_PROXY as their own proxy setting (CVE-2016-5385). nginx sends
+    // HTTP_CONTENT_TYPE and HTTP_CONTENT_LENGTH beside the variables without the prefix, and PEP 3333 forbids them.
     matches!(header, b"PROXY" | b"CONTENT_TYPE" | b"CONTENT_LENGTH")
 }
 
-/// Remembers the variable if the server reads it and it is the first of this name. `value` is a span of `text`.
+/// Records the span of the variable in `known`, if the server reads this variable and it is the first of its name.
+/// `value` is a span of `text`. Refuses a forbidden variable, and a second value of CONTENT_LENGTH.
 #[inline]
 fn note(known: &mut Known, text: &[u8], key: &[u8], value: Span) -> Result<(), BlockError> {
     let field = match key {

@@ -1,4 +1,4 @@
-//! Reads one request from a connection, without waiting. Any thread may continue what another one has begun.
+//! Reads one request from a connection, without waiting. A thread may continue the read that another thread has begun.
 
 use std::io;
 
@@ -15,13 +15,13 @@ use crate::protocol::http;
 
 /// The result of a read.
 pub enum Step {
-    /// The request is incomplete; nothing more has arrived.
+    /// The request is incomplete. All input that has arrived is read, or the budget is used up.
     More,
     /// The request is complete.
     Complete,
-    /// The server responds itself, and the connection ends.
+    /// The server responds in place of the application, and the connection ends.
     Refused(Refusal),
-    /// The client is gone; with a reason for the log if the client closed it within a request.
+    /// The client is gone. There is a reason for the log if the connection ended within a request.
     Gone(Option<&'static str>),
 }
 
@@ -43,14 +43,14 @@ pub(super) enum Stage {
 pub struct RequestReader {
     /// The request, as far as it has been read.
     pub request: Request,
-    /// Whether the client keeps the HTTP connection open for another request.
+    /// Whether the client expects the HTTP connection to stay open for another request.
     pub keep_alive: bool,
-    /// Whether the client has sent more bytes than the request of a uwsgi connection.
+    /// Whether bytes have arrived after the request of a uwsgi connection.
     pub surplus: bool,
     /// Whether the client waits for `100 Continue` before it sends the body.
     pub(super) continue_due: bool,
     pub(super) protocol: Protocol,
-    /// Received bytes of an HTTP connection that have not been used.
+    /// Received bytes of an HTTP connection that are not consumed yet.
     pub(super) raw: BytesMut,
     pub(super) scan: http::Scan,
     pub(super) stage: Stage,
@@ -71,14 +71,15 @@ impl RequestReader {
         }
     }
 
-    /// Prepares for the first request of a new connection; keeps the memory.
+    /// Prepares the reader for the first request of a new connection. Drops received bytes and keeps the memory.
     #[inline]
     pub fn restart(&mut self, protocol: Protocol) {
         self.raw.clear();
         self.restart_pipelined(protocol);
     }
 
-    /// Prepares for the next request of the same connection, whose bytes may have arrived already.
+    /// Prepares the reader for the next request of the same connection. Keeps the received bytes, which may belong to
+    /// it.
     #[inline]
     pub fn restart_pipelined(&mut self, protocol: Protocol) {
         self.request.clear();
@@ -90,7 +91,7 @@ impl RequestReader {
         self.stage = Stage::Head;
     }
 
-    /// Whether nothing of a request has arrived.
+    /// Whether no byte of a request has arrived.
     pub fn is_empty(&self) -> bool {
         self.request.text.is_empty() && self.raw.is_empty()
     }
@@ -100,7 +101,8 @@ impl RequestReader {
         !matches!(self.stage, Stage::Head)
     }
 
-    /// While the body is incomplete, the bytes of it that have arrived, and its length if that is known.
+    /// Number of body bytes that have arrived, and the length of the body if it is known. `None` unless a body is being
+    /// read.
     pub fn body_progress(&self) -> Option<(u64, Option<u64>)> {
         match &self.stage {
             Stage::Head => None,
@@ -109,7 +111,7 @@ impl RequestReader {
         }
     }
 
-    /// Whether the body is spooled to a file, and so will take a while.
+    /// Whether the body goes to a file, so that it will take a while.
     pub fn is_large(&self) -> bool {
         match &self.stage {
             Stage::Head => false,
@@ -123,12 +125,12 @@ impl RequestReader {
         !self.raw.is_empty()
     }
 
-    /// Takes the bytes out that have arrived after the request.
+    /// Takes out the bytes that have arrived after the request.
     pub fn take_pipelined(&mut self) -> Bytes {
         self.raw.split().freeze()
     }
 
-    /// Bytes of memory that it holds, without those of the body.
+    /// Bytes of memory that the reader holds, without those of the body.
     pub fn buffered(&self) -> usize {
         self.request.text.capacity()
             + self.raw.capacity()
@@ -141,7 +143,8 @@ impl RequestReader {
         self.raw = BytesMut::from(&self.raw[..]);
     }
 
-    /// Reads what has arrived, up to `budget` bytes. `scratch` is the thread's buffer for bodies that go to a file.
+    /// Reads and parses the input that has arrived, until about `budget` bytes are read. `scratch` is the thread's
+    /// buffer for the bytes of a body of known length.
     pub fn read(
         &mut self,
         connection: &Connection,
@@ -177,7 +180,7 @@ impl RequestReader {
         }
     }
 
-    /// Parses bytes that have arrived already, without reading more: those of a pipelined request.
+    /// Parses the bytes of a pipelined request that have arrived already. Reads nothing from the socket.
     pub fn resume(&mut self, connection: &Connection, limits: &Limits) -> Step {
         if self.raw.is_empty() {
             Step::More
@@ -203,7 +206,8 @@ impl RequestReader {
     }
 }
 
-/// The stage of a body of `length` bytes that begins with those `received`, and how many of these belong to it.
+/// Begins a body of `length` bytes. Stores its first bytes, which are at the beginning of `received`. Returns the
+/// stage, and how many of the received bytes belong to the body.
 pub(super) fn begin_body(
     length: u64,
     received: &[u8],

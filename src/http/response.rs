@@ -17,13 +17,13 @@ use crate::ipc::Protocol;
 use crate::protocol::body::{CHUNK_END, LAST_CHUNK, chunk_head};
 use crate::sys::wakeup::Wakeup;
 
-/// A last block up to this many bytes is copied behind the head, so that the application's object can be freed before
-/// it is sent.
+/// A last block of up to this many bytes is copied behind the head. The application's object can then be freed before
+/// the block is sent.
 const COPIED_LAST: usize = 16 << 10;
-/// Any other block up to this many bytes is copied: one send(2) is cheaper than a sendmsg(2) of two parts.
+/// Any other block of up to this many bytes is copied, because one send(2) is cheaper than a sendmsg(2) of two parts.
 const COPIED: usize = 1 << 10;
 
-/// What the client sees of the response.
+/// How far the response has come.
 #[derive(Clone, Copy, Default, PartialEq, Eq, Debug)]
 enum State {
     /// No request is being answered.
@@ -31,9 +31,9 @@ enum State {
     Closed,
     /// Status and headers can be changed.
     Open,
-    /// The head is sent, or on its way.
+    /// The head is sent, or is about to be sent.
     Committed,
-    /// Nothing follows: the body has ended, or the server has given it up.
+    /// Nothing follows: the body has ended, or the server has given the response up.
     Complete,
 }
 
@@ -42,23 +42,23 @@ enum State {
 pub struct Sizes {
     /// Bytes of the head.
     pub head: u64,
-    /// Bytes of the body that are sent or queued; after [`Sizes::limit_to`] those that have arrived.
+    /// Bytes of the body that are sent or queued; after [`Sizes::limit_to`] the body bytes that have arrived.
     pub body: u64,
-    /// Number of blocks that the application has given.
+    /// Number of blocks of the body that the application has given.
     pub blocks: u32,
-    /// Whether sendfile(2) sends a file.
+    /// Whether the body is a file that sendfile(2) sends.
     pub sendfile: bool,
 }
 
 impl Sizes {
-    /// Corrects the sizes of an incomplete response of which `delivered` bytes have arrived.
+    /// Corrects the sizes of an incomplete response, of which only `delivered` bytes have arrived.
     pub fn limit_to(&mut self, delivered: u64) {
         self.head = self.head.min(delivered);
         self.body = self.body.min(delivered - self.head);
     }
 }
 
-/// The facts of a request that decide about its response.
+/// The facts about a request and its connection on which the response depends.
 pub struct Opening<'a> {
     /// The connection's socket.
     pub fd: RawFd,
@@ -70,11 +70,12 @@ pub struct Opening<'a> {
     pub method: &'a [u8],
     /// Whether the client and the server keep the HTTP connection open.
     pub keep_alive: bool,
-    /// How long a client that takes nothing is waited for, once its queue is full.
+    /// Timeout for a client that takes no bytes while its write queue is full.
     pub timeout: Duration,
 }
 
-/// The response of a serving thread to its current request. Reused for the next one, so that its buffers stay.
+/// The response of a serving thread to its current request. The object is reused for the next request, so that its
+/// buffers stay allocated.
 #[derive(Default)]
 pub struct Response {
     state: State,
@@ -84,19 +85,19 @@ pub struct Response {
     persistence: Persistence,
     framing: Framing,
     writer: ResponseWriter,
-    /// The application has given more than its Content-Length.
+    /// Whether the application has given more bytes than its Content-Length.
     overlong: bool,
-    /// The body cannot be completed: the connection is reset, so that the client notices.
+    /// Whether the body stays incomplete. The connection is reset then, so that the client notices.
     cut: bool,
-    /// Status and headers.
+    /// The application's status and headers.
     pub head: ApplicationHeaders,
     /// Sizes, for the scoreboard and the log.
     pub sent: Sizes,
-    /// Number of the application that responds, for the log; -1 if none is found.
+    /// Number of the application that responds, for the log; -1 if no application is found.
     pub app: i32,
     /// Changes to the headers of every response.
     rules: Option<Arc<HeaderRules>>,
-    /// Request variables that the rules have set.
+    /// Request variables that the header rules have set.
     pub collected: Vec<(Vec<u8>, Vec<u8>)>,
 }
 
@@ -106,12 +107,12 @@ impl Response {
         self.rules = rules;
     }
 
-    /// Sets what wakes the I/O thread, which frees room for files.
+    /// Sets the wakeup of the I/O thread, which closes other connections when room for files is short.
     pub fn set_io_thread(&mut self, io_thread: Arc<Wakeup>) {
         self.writer.set_io_thread(io_thread);
     }
 
-    /// Begins the response to a request.
+    /// Begins the response to a request, and forgets the previous response.
     #[inline]
     pub fn open(&mut self, opening: &Opening<'_>) {
         self.state = State::Open;
@@ -132,14 +133,14 @@ impl Response {
         self.head.restart(self.protocol);
     }
 
-    /// Ends the response. Returns the bytes that the client has not taken.
+    /// Ends the response. Returns the queue of the bytes that the client has not taken.
     #[inline]
     pub fn close(&mut self) -> WriteQueue {
         self.state = State::Closed;
         self.writer.take_queue()
     }
 
-    /// Whether the application may add to the response. What it adds to a broken one is discarded.
+    /// Whether the application may add to the response. Additions to a broken response are discarded.
     #[inline]
     pub fn is_open(&self) -> bool {
         match self.state {
@@ -149,31 +150,31 @@ impl Response {
         }
     }
 
-    /// Whether the head is sent, or on its way, and cannot be changed.
+    /// Whether the head is sent, or is about to be sent, and cannot be changed.
     #[inline]
     pub fn is_committed(&self) -> bool {
         matches!(self.state, State::Committed | State::Complete)
     }
 
-    /// Whether the client needs nothing more: the body has ended, or the client is gone.
+    /// Whether the client needs nothing more: the response has ended, or its rest cannot be sent.
     #[inline]
     pub fn is_complete(&self) -> bool {
         self.state == State::Complete || self.is_broken()
     }
 
-    /// Whether the client is gone, or the response is cut off.
+    /// Whether the rest of the response cannot be sent: the client is gone, or the response is cut off.
     #[inline]
     pub fn is_broken(&self) -> bool {
         self.loss().is_some()
     }
 
-    /// Why no more of the response is sent.
+    /// The reason why the rest of the response is not sent; `None` if nothing prevents it.
     #[inline]
     pub fn loss(&self) -> Option<Loss> {
         self.writer.loss()
     }
 
-    /// Bytes that the socket has taken.
+    /// Bytes of the response that the socket has taken.
     #[inline]
     pub fn bytes_sent(&self) -> u64 {
         self.writer.sent()
@@ -191,20 +192,20 @@ impl Response {
         self.cut
     }
 
-    /// Whether the connection changes to another protocol now.
+    /// Whether the connection switches to another protocol after this response.
     #[inline]
     pub fn switches_protocols(&self) -> bool {
         self.head.switches && self.is_committed() && !self.is_broken()
     }
 
-    /// Whether the connection can take another request.
+    /// Whether the connection can take another request after this response.
     #[inline]
     pub fn keeps_alive(&self) -> bool {
         let keep_alive = self.persistence == Persistence::KeepAlive;
         keep_alive && !self.cut && !self.is_broken() && !self.head.switches
     }
 
-    /// Body bytes that are missing to the Content-Length, if there is one.
+    /// Body bytes that are missing to the Content-Length; `None` if there is no Content-Length.
     pub fn missing(&self) -> Option<u64> {
         match (self.is_committed(), self.framing) {
             (false, _) => self.head.content_length,
@@ -213,8 +214,8 @@ impl Response {
         }
     }
 
-    /// How the body differs from its Content-Length, for the log. A body that is too short is not logged again if the
-    /// application has `failed`.
+    /// A log message about a body that differs from its Content-Length. `failed` means that the application has failed,
+    /// which is in the log already: a body that is too short gives no message then.
     pub fn length_mismatch(&self, failed: bool) -> Option<String> {
         if self.overlong {
             return Some(
@@ -234,7 +235,8 @@ impl Response {
 
     // ── head ──
 
-    /// Sets Content-Length to the length of a body that is known as a whole, unless the application has set it.
+    /// Sets Content-Length to `length`, for a body that is known as a whole. Has no effect if the application has set
+    /// Content-Length, or if the response has no body.
     #[inline]
     pub fn set_length(&mut self, length: u64) {
         if self.head.content_length.is_none() && !self.is_bodiless() {
@@ -253,7 +255,7 @@ impl Response {
         self.protocol == Protocol::Http && self.version == Version::Http11
     }
 
-    /// Writes the head into the buffer.
+    /// Applies the header rules, chooses the framing, and writes the head into the buffer.
     #[inline]
     fn commit(&mut self) {
         self.state = State::Committed;
@@ -261,7 +263,7 @@ impl Response {
             rules.apply(&mut self.head, &mut self.collected);
         }
         if self.head.code() == 205 {
-            // without it a client would expect chunks, or the end of the connection (RFC 9110, 15.3.6)
+            // without Content-Length a client would expect chunks, or the end of the connection (RFC 9110, 15.3.6)
             self.head.append(b"Content-Length", b"0");
         }
         self.framing = match self.head.content_length {
@@ -289,8 +291,8 @@ impl Response {
 
     // ── body ──
 
-    /// Adds a block to the body and sends it. With `last` the body ends with this block, and a small one stays in the
-    /// buffer for [`Response::flush_nonblocking`].
+    /// Adds a block to the body and sends it. Waits for the client while the queue is full. With `last` the body ends
+    /// with this block, and a small block stays in the buffer until [`Response::flush_nonblocking`].
     ///
     /// # Errors
     /// The client is gone.
@@ -333,7 +335,7 @@ impl Response {
         }
     }
 
-    /// Number of bytes of a block of `len` bytes that are sent.
+    /// Counts a block of `len` bytes. Returns the number of bytes to send: no more than Content-Length allows.
     #[inline]
     fn admit(&mut self, len: usize) -> usize {
         let take = self.framing.admit(len);
@@ -358,7 +360,7 @@ impl Response {
         if !self.is_committed() {
             self.commit();
         }
-        // a Content-Length that is shorter than the file chooses a part of it
+        // the application's Content-Length may be shorter than the file: then only this part of it is sent
         let len = usize::try_from(len).unwrap_or(usize::MAX);
         let take = self.framing.admit(len) as u64;
         if take == 0 {
@@ -369,7 +371,8 @@ impl Response {
         self.writer.send_file(lock, file, offset, offset + take)
     }
 
-    /// Sends what waits as far as the client takes it. The caller holds no interpreter lock.
+    /// Sends the buffer and the queue as far as the client takes them, without waiting. The caller holds no interpreter
+    /// lock.
     #[inline]
     pub fn flush_nonblocking(&mut self) -> Flow {
         self.writer.flush_nonblocking()
@@ -377,7 +380,8 @@ impl Response {
 
     // ── end ──
 
-    /// Completes the response: the application has given its whole body.
+    /// Completes the response: the application has given its whole body. If the body is shorter than its
+    /// Content-Length, the connection will be reset.
     #[inline]
     pub fn finish(&mut self) {
         if !self.is_committed() {
@@ -392,8 +396,8 @@ impl Response {
         self.state = State::Complete;
     }
 
-    /// Ends a response that the application has left unfinished, so that the next response on the connection is not
-    /// taken for its rest.
+    /// Ends a response that the application has left unfinished, so that the client does not take the next response on
+    /// the connection for the rest of this one. If the head is not committed, the client gets status 500.
     pub fn give_up(&mut self) {
         if self.is_committed() {
             self.abort();
@@ -402,10 +406,10 @@ impl Response {
         }
     }
 
-    /// Replaces a response that is not committed by this status and one line of text.
+    /// Replaces a response that is not committed by one with this status and one line of text.
     pub fn fail(&mut self, status: u16, text: &str) {
         self.persistence = Persistence::Close;
-        // both are valid
+        // the status and the header are valid
         let _ = self.head.start(status.to_string().as_bytes());
         let _ = self.head.add(b"Content-Type", b"text/plain; charset=utf-8");
         if self.protocol == Protocol::Uwsgi {
@@ -420,15 +424,15 @@ impl Response {
         self.state = State::Complete;
     }
 
-    /// Ends a response that is committed and incomplete: the connection will be reset, so that the client notices.
+    /// Ends a response that is committed and incomplete. The connection will be reset, so that the client notices.
     pub fn abort(&mut self) {
         self.cut = true;
         self.persistence = Persistence::Close;
         self.state = State::Complete;
     }
 
-    /// Responds in place of the application, from another thread, and discards what the application still gives. Has no
-    /// effect on a response that is committed.
+    /// Responds in place of the application, from another thread. What the application still gives is discarded. Has no
+    /// effect on a response that is committed or broken.
     pub fn cut_off(&mut self, status: u16, text: &str) {
         if self.state != State::Open || self.is_broken() {
             return;

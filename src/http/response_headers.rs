@@ -1,4 +1,4 @@
-//! The headers that the server adds to HTTP responses. Those of the application are in `application_headers.rs`.
+//! The headers that the server adds to HTTP responses. The application's headers are in `application_headers.rs`.
 
 use super::application_headers::ApplicationHeaders;
 use super::date;
@@ -15,8 +15,8 @@ pub enum Version {
 }
 
 impl Version {
-    /// The version to respond with to a request of this SERVER_PROTOCOL: 1.0 if it is absent; any later version is
-    /// answered with 1.1.
+    /// The version of the response to a request with this SERVER_PROTOCOL: HTTP/1.0 for HTTP/1.0 or an empty value,
+    /// HTTP/1.1 for any other.
     #[inline]
     pub fn of_request(protocol: &[u8]) -> Self {
         match protocol {
@@ -25,7 +25,7 @@ impl Version {
         }
     }
 
-    /// The beginning of the status line, as `HTTP/1.1 `.
+    /// The beginning of the status line, such as `HTTP/1.1 ` with its space.
     #[inline]
     pub fn status_line_start(self) -> &'static [u8] {
         match self {
@@ -38,14 +38,14 @@ impl Version {
 /// Whether the connection stays open after the response.
 #[derive(Clone, Copy, Default, PartialEq, Eq, Debug)]
 pub enum Persistence {
-    /// It is closed.
+    /// The connection is closed.
     #[default]
     Close,
-    /// It takes another request.
+    /// The connection takes another request.
     KeepAlive,
 }
 
-/// Appends the server's headers: Date, Transfer-Encoding and Connection, as far as they are needed.
+/// Appends the server's headers to `out`: Date, Transfer-Encoding and Connection, each only if it is needed.
 pub fn append(
     out: &mut Vec<u8>,
     application: &ApplicationHeaders,

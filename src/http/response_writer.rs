@@ -1,4 +1,4 @@
-//! Writes response bytes: to the socket as long as the client takes them, then to a queue.
+//! Writes response bytes: to the socket while the client takes them, then to a queue.
 
 use std::fs::File;
 use std::io::IoSlice;
@@ -13,16 +13,17 @@ use super::write_queue::{Block, Flow, WriteQueue};
 use crate::sys::stream::{self, Peer};
 use crate::sys::wakeup::Wakeup;
 
-/// The client is gone, or the response is cut off: no more of it can be sent.
+/// The error of a write whose client is gone or whose response is cut off: the rest of the response cannot be sent.
 #[derive(Clone, Copy, PartialEq, Eq, Debug, thiserror::Error)]
 #[error("the client is gone")]
 pub struct PeerGone;
 
-/// Time after which a client that sends no more, and gets nothing, counts as gone. A client may end its sending direction
-/// with its request, and read the response; but one that has closed its TCP connection looks the same.
+/// Time after which a client that has ended its sending direction, and gets no bytes, counts as gone. A client may end
+/// its sending direction after the request and still read the response. A client that has closed its TCP connection
+/// looks the same.
 const ENDED: Duration = Duration::from_secs(1);
 
-/// Time after which an application that waits because other connections have the room for files looks again.
+/// Interval between two attempts to store bytes in a file, while other connections occupy the room for files.
 const STORAGE_RETRY: Duration = Duration::from_millis(10);
 
 /// The writing end of a connection.
@@ -30,27 +31,28 @@ const STORAGE_RETRY: Duration = Duration::from_millis(10);
 pub struct ResponseWriter {
     fd: RawFd,
     timeout: Duration,
-    /// Bytes that are about to be sent. A `Vec`: it is filled and sent over and over, and never given away.
+    /// Bytes that are about to be sent. It is a `Vec` because it is filled and sent again and again, and never given
+    /// away.
     pub buffer: Vec<u8>,
     /// Bytes that the client has not taken.
     queue: WriteQueue,
-    /// Bytes that were sent, without those that waited in the queue.
+    /// Bytes that were sent directly, without waiting in the queue.
     sent: u64,
-    /// Why no more is sent.
+    /// The reason why the rest is not sent.
     loss: Option<Loss>,
-    /// When the client was first seen to send no more.
+    /// The time when the client was first seen to have ended its sending direction.
     ended: Option<Instant>,
-    /// Wakes the I/O thread.
+    /// Wakes the I/O thread, which closes other connections when room for files is short.
     io_thread: Option<Arc<Wakeup>>,
 }
 
 impl ResponseWriter {
-    /// Sets what wakes the I/O thread, which frees room for files.
+    /// Sets the wakeup of the I/O thread, which closes other connections when room for files is short.
     pub fn set_io_thread(&mut self, io_thread: Arc<Wakeup>) {
         self.io_thread = Some(io_thread);
     }
 
-    /// Prepares for a response on this socket. `timeout` is how long a client that takes nothing is waited for, once its
+    /// Prepares for a response on this socket. `timeout` limits the time in which a client takes no bytes while its
     /// queue is full.
     #[inline]
     pub fn restart(&mut self, fd: RawFd, timeout: Duration) {
@@ -62,7 +64,7 @@ impl ResponseWriter {
         self.ended = None;
     }
 
-    /// Takes out the bytes that the client has not taken. The queue continues the count of sent bytes.
+    /// Takes out the queue of the bytes that the client has not taken. The queue continues the count of sent bytes.
     #[inline]
     pub fn take_queue(&mut self) -> WriteQueue {
         let mut queue = std::mem::take(&mut self.queue);
@@ -70,24 +72,24 @@ impl ResponseWriter {
         queue
     }
 
-    /// Bytes that the socket has taken.
+    /// Bytes of the response that the socket has taken.
     #[inline]
     pub fn sent(&self) -> u64 {
         self.sent + self.queue.sent()
     }
 
-    /// Why no more is sent: the client is gone, or [`ResponseWriter::lose`] was called.
+    /// The reason why the rest is not sent: the client is gone, or [`ResponseWriter::lose`] was called.
     #[inline]
     pub fn loss(&self) -> Option<Loss> {
         self.loss
     }
 
-    /// From now on nothing is sent. The first reason is kept.
+    /// Stops sending for the reason `loss`. An earlier reason is kept.
     pub fn lose(&mut self, loss: Loss) {
         self.loss.get_or_insert(loss);
     }
 
-    /// Looks whether the client has left, where there is nothing to send that would tell.
+    /// Checks whether the client has left. Call it when there is nothing to send whose failure would show this.
     ///
     /// # Errors
     /// The client is gone.
@@ -105,12 +107,12 @@ impl ResponseWriter {
         self.result()
     }
 
-    /// Tells the client that no more will come.
+    /// Shuts the socket down for writing, which tells the client that no more bytes follow.
     pub fn shut_down(&self) {
         stream::shut_down_writing(self.fd);
     }
 
-    /// `Ok` as long as the client is there.
+    /// `Ok` unless the rest of the response cannot be sent.
     #[inline]
     pub fn result(&self) -> Result<(), PeerGone> {
         if self.loss.is_some() {
@@ -120,8 +122,8 @@ impl ResponseWriter {
         }
     }
 
-    /// Sends the buffer, `take` bytes of a block without copying them, and `tail`. The `last` block of a response stays
-    /// in memory, whatever its size.
+    /// Sends the buffer, `take` bytes of a block without copying them, and `tail`. Queues what the client does not
+    /// take, and waits while the queue is full. The `last` block of a response stays in memory, whatever its size.
     pub fn send_with<B: Block + ?Sized>(
         &mut self,
         lock: &impl Unlock,
@@ -146,7 +148,8 @@ impl ResponseWriter {
         self.wait_for_room(lock)
     }
 
-    /// Queues what follows the first `sent` bytes of the buffer, of `take` bytes of a block, and of `tail`.
+    /// Queues the unsent rest after a send: `sent` counts bytes of the buffer, then of the block's first `take` bytes,
+    /// then of `tail`.
     fn queue_rest<B: Block + ?Sized>(
         &mut self,
         (block, take): (&B, usize),
@@ -168,7 +171,7 @@ impl ResponseWriter {
         }
     }
 
-    /// Queues the bytes `offset..end` of a file behind the buffer, and sends both.
+    /// Queues the bytes `offset..end` of a file behind the buffer. Sends both as far as the client takes them.
     pub fn send_file(
         &mut self,
         lock: &impl Unlock,
@@ -185,14 +188,14 @@ impl ResponseWriter {
         self.result()
     }
 
-    /// Sends the buffer.
+    /// Sends the buffer. Queues what the client does not take, and waits while the queue is full.
     pub fn flush(&mut self, lock: &impl Unlock) -> Result<(), PeerGone> {
         lock.unlocked(|| self.flush_nonblocking());
         self.wait_for_room(lock)
     }
 
-    /// Sends the buffer and the queue as far as the client takes them, and queues the rest. The caller holds no
-    /// interpreter lock.
+    /// Sends the buffer and the queue as far as the client takes them, and queues the rest of the buffer. Does not
+    /// wait. The caller holds no interpreter lock.
     #[inline]
     pub fn flush_nonblocking(&mut self) -> Flow {
         if let Some(loss) = self.loss {
@@ -227,7 +230,7 @@ impl ResponseWriter {
         flow
     }
 
-    /// Waits while the queue is full, and the client takes something of it again and again.
+    /// Waits while the queue is full. Gives up when the client has taken no bytes for `timeout`.
     fn wait_for_room(&mut self, lock: &impl Unlock) -> Result<(), PeerGone> {
         if !self.queue.is_full() {
             return self.result();
@@ -247,7 +250,7 @@ impl ResponseWriter {
                 }
             }
             let (fd, millis) = (self.fd, i32::try_from(step.as_millis()).unwrap_or(i32::MAX));
-            // false also after a signal
+            // wait_writable is false after a signal, too
             if lock.unlocked(|| stream::wait_writable(fd, millis.saturating_add(1))) {
                 let before = self.queue.sent();
                 self.flush_nonblocking();

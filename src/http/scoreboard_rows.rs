@@ -1,4 +1,4 @@
-//! What the engine counts: its rows of the scoreboard.
+//! The engine's counters: the rows of its worker on the scoreboard.
 
 use std::sync::atomic::{AtomicU64, Ordering::Relaxed, Ordering::SeqCst};
 
@@ -8,13 +8,13 @@ use super::response::Response;
 use crate::shared::scoreboard::{NOTE, Scoreboard, ThreadRow, WorkerRow};
 use crate::sys::clock::monotonic_micros;
 
-/// The rows of one worker. Each thread writes its own row only.
+/// The rows of one worker. Each thread writes only its own row.
 pub struct ScoreboardRows {
     /// The scoreboard of the generation.
     pub board: Scoreboard,
     /// The worker's row, from 1.
     pub row: u32,
-    /// The worker's id, from 1, for the log.
+    /// The worker's id, from 1, which log lines show.
     pub worker_id: u32,
 }
 
@@ -30,7 +30,7 @@ impl ScoreboardRows {
         self.board.thread(self.row, thread)
     }
 
-    /// Requests that the worker has begun.
+    /// Number of requests that the worker has begun.
     pub fn requests(&self) -> u64 {
         self.board.worker_requests(self.row)
     }
@@ -50,8 +50,8 @@ impl ScoreboardRows {
         row.busy_since.store(monotonic_micros(), Relaxed);
     }
 
-    /// Counts the request that the thread has finished; [`ScoreboardRows::idle`] follows when its line is written. Returns
-    /// the request's duration, microseconds.
+    /// Counts the request that the thread has finished. Call [`ScoreboardRows::idle`] after the request's log line is
+    /// written. Returns the request's duration in microseconds.
     #[inline]
     pub fn finish(&self, thread: u32, response: &Response) -> u64 {
         let Some(row) = self.thread(thread) else {
@@ -67,8 +67,8 @@ impl ScoreboardRows {
         duration
     }
 
-    /// Records that the thread has no request. A worker that is killed before loses the line of its request, which the
-    /// master writes then.
+    /// Records that the thread has no request. If a worker is killed before this call, the log line of its request is
+    /// missing, and the master writes it.
     #[inline]
     pub fn idle(&self, thread: u32) {
         if let Some(row) = self.thread(thread) {
@@ -83,7 +83,7 @@ impl ScoreboardRows {
         }
     }
 
-    /// Records the end of a response in the I/O thread, which has sent `sent` bytes of it.
+    /// Records that a response has ended in the I/O thread, which has sent `sent` bytes of it.
     pub fn end_slow_response(&self, sent: u64, loss: Option<Loss>) {
         if let Some(row) = self.worker() {
             row.sent.fetch_add(sent, Relaxed);
@@ -93,7 +93,7 @@ impl ScoreboardRows {
         }
     }
 
-    /// Records a request that was refused.
+    /// Counts a request that was refused.
     pub fn refused(&self) {
         if let Some(row) = self.worker() {
             row.refused.fetch_add(1, Relaxed);
@@ -108,7 +108,7 @@ impl ScoreboardRows {
     }
 }
 
-/// Adds to a counter that only this thread writes: cheaper than an atomic addition.
+/// Adds to a counter that only this thread writes. A load and a store are cheaper than an atomic addition.
 #[inline]
 fn add(counter: &AtomicU64, amount: u64) {
     counter.store(counter.load(Relaxed) + amount, Relaxed);

@@ -18,8 +18,8 @@ use crate::log::request_log::RequestLog;
 use crate::sys::process::Pid;
 use crate::sys::stream;
 
-/// Attempts, a millisecond apart, to lock a response that another thread writes, before its connection is reset. The
-/// lock is polled, because a `Mutex` has no lock with a timeout.
+/// Number of attempts, one millisecond apart, to lock a response to which another thread writes. After the last attempt
+/// the connection is reset. The lock is polled, because a `Mutex` has no lock with a timeout.
 const ATTEMPTS: u32 = 100;
 
 /// The state of a serving thread.
@@ -33,7 +33,7 @@ struct Thread<'e> {
 }
 
 impl Engine {
-    /// Serves requests on the calling thread, which has this number (from 0), until the engine has retired.
+    /// Serves requests on the calling thread, which has this number (from 0). Returns when the engine has retired.
     pub fn serve<A: Application>(&self, number: u32, application: &mut A) {
         let Some(acceptor) = Acceptor::new(self, number) else {
             return;
@@ -78,7 +78,8 @@ impl Thread<'_> {
         }
     }
 
-    /// Begins the response. From now on the I/O thread can respond at the request's deadline.
+    /// Begins the response. From now on the I/O thread may respond in place of the application, at the request's
+    /// deadline.
     #[inline]
     fn open(&self, connection: &Connection) {
         let reader = &self.acceptor.reader;
@@ -92,8 +93,8 @@ impl Thread<'_> {
         });
     }
 
-    /// Sends the rest of the response, logs the request, and passes the connection on to where it belongs. Returns a
-    /// connection that has changed to another protocol.
+    /// Sends the rest of the response, logs the request, and keeps, closes or hands over the connection. Returns the
+    /// connection if it has switched to another protocol.
     #[inline]
     fn finish(&mut self, mut connection: Connection) -> Option<Connection> {
         let shared = self.response;
@@ -155,8 +156,9 @@ impl Thread<'_> {
         None
     }
 
-    /// Whether the client sends more than the request, so that closing the connection at once could cost it the response.
-    /// The web server of a uwsgi connection sends one request and no more.
+    /// Whether the client has sent, or may send, more than the request. Closing the connection at once could then cost
+    /// the client the response. On a uwsgi connection only bytes after the request count, because the web server sends
+    /// one request and no more.
     #[inline]
     fn may_send_more(&self, connection: &Connection) -> bool {
         let reader = &self.acceptor.reader;
@@ -166,8 +168,8 @@ impl Thread<'_> {
         }
     }
 
-    /// Ends a response that the client has not taken yet, or never will. Returns what the I/O thread does with the
-    /// connection; `None` if it is closed.
+    /// Ends a response that the client has not taken yet, or never will. Returns the connection for the I/O thread, or
+    /// `None` if the connection is closed.
     #[cold]
     fn unfinished(
         &mut self,
@@ -214,8 +216,9 @@ impl Thread<'_> {
         }
     }
 
-    /// Locks a response to which another thread of the application still writes. If that thread waits for the client, resets
-    /// the connection, which ends its write. Polls, because a `Mutex` has no lock with a timeout.
+    /// Locks a response to which another thread of the application still writes. If that thread waits for the client
+    /// too long, resets the connection, which ends the wait. The lock is polled, because a `Mutex` has no lock with a
+    /// timeout.
     #[cold]
     fn take_back<'r>(
         &self,
@@ -233,7 +236,7 @@ impl Thread<'_> {
         shared.lock()
     }
 
-    /// Logs that the application has returned without completing its response.
+    /// Logs that the application has returned without completing its response, with the consequence for the client.
     #[cold]
     fn log_unfinished(&self, consequence: &str) {
         let request = &self.acceptor.reader.request;

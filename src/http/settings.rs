@@ -13,40 +13,41 @@ pub struct Settings {
     pub threads: u32,
     /// Limits on requests.
     pub limits: Limits,
-    /// How long a client is waited for.
+    /// Timeouts of clients.
     pub timeouts: Timeouts,
     /// Changes to the headers of every response.
     pub header_rules: Option<Arc<HeaderRules>>,
-    /// Which requests are logged, and how.
+    /// Selects the requests that are logged, and sets the format of their lines.
     pub request_log: RequestLogSettings,
 }
 
 /// Limits on the size of requests.
 #[derive(Debug, Clone, Copy)]
 pub struct Limits {
-    /// The largest block of request variables, and the largest HTTP request head, bytes (`buffer-size`).
+    /// Maximum size of the block of request variables, and of an HTTP request head, in bytes (`buffer-size`).
     pub buffer_size: usize,
-    /// The largest number of header lines of an HTTP request head (`limit-headers`).
+    /// Maximum number of header lines of an HTTP request head (`limit-headers`).
     pub headers: usize,
-    /// The largest number of waiting connections (`limit-connections`).
+    /// Maximum number of waiting connections (`limit-connections`).
     pub connections: usize,
     /// A body of at least this many bytes is spooled to a file (`post-buffering`).
     pub post_buffering: u64,
-    /// A longer body is refused, bytes; 0 means no limit (`limit-post`).
+    /// Maximum bytes of a request body; a longer body is refused. 0 means no limit (`limit-post`).
     pub limit_post: u64,
 }
 
-/// How long a client is waited for.
+/// Timeouts of clients.
 #[derive(Debug, Clone, Copy)]
 pub struct Timeouts {
-    /// The longest silence of a client while the application waits for it (`socket-timeout`).
+    /// Maximum time in which a client takes no bytes while the application waits for it (`socket-timeout`).
     pub socket: Duration,
-    /// The longest wait for a complete request head, on a new connection from its beginning (`client-header-timeout`).
+    /// Maximum time until a request head is complete. On a new connection the time begins with the connection
+    /// (`client-header-timeout`).
     pub head: Duration,
-    /// The longest silence within a request body (`client-body-timeout`).
+    /// Maximum time between two reads of a request body (`client-body-timeout`).
     pub body: Duration,
-    /// The longest time in which a client takes nothing of a response that no thread waits for (`client-send-timeout`).
+    /// Maximum time in which a client takes no bytes of a response that the I/O thread sends (`client-send-timeout`).
     pub send: Duration,
-    /// The longest wait for the next request of an HTTP connection (`http-keepalive`).
+    /// Maximum time until the next request of an HTTP connection (`http-keepalive`).
     pub keep_alive: Duration,
 }

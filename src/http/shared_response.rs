@@ -4,18 +4,19 @@ use std::sync::{Mutex, MutexGuard, PoisonError, TryLockError};
 
 use super::response::Response;
 
-/// The response of a serving thread. The lock is held during system calls.
+/// The response of a serving thread. Its lock is held during system calls, so that locking it may take long.
 #[derive(Default)]
 pub struct SharedResponse(Mutex<Response>);
 
 impl SharedResponse {
-    /// Waits for the response. Call it without an interpreter's lock: its holder may be waiting for that.
+    /// Waits for the lock of the response. Call it without holding an interpreter's lock, because the thread that has
+    /// the response may be waiting for the interpreter's lock.
     #[inline]
     pub fn lock(&self) -> MutexGuard<'_, Response> {
         self.0.lock().unwrap_or_else(PoisonError::into_inner)
     }
 
-    /// The response, unless another thread uses it.
+    /// Locks the response; `None` if another thread has locked it.
     #[inline]
     pub fn try_lock(&self) -> Option<MutexGuard<'_, Response>> {
         match self.0.try_lock() {

@@ -13,9 +13,9 @@ pub enum Body {
     Empty,
     /// A body in memory.
     Memory {
-        /// The body.
+        /// The bytes of the body.
         bytes: Vec<u8>,
-        /// Its part of the limit.
+        /// The body's share of the memory budget.
         share: Share,
     },
     /// A spooled body: the first `len` bytes of the file. The file's own position has no meaning.
@@ -24,18 +24,18 @@ pub enum Body {
         file: File,
         /// The body's length, bytes.
         len: u64,
-        /// Its part of the limit.
+        /// The body's share of the budget of files.
         share: Share,
     },
 }
 
 /// Why a body cannot be stored.
 pub enum SpoolError {
-    /// It is longer than any body may be (`limit-spool`).
+    /// The body is longer than any body may be: half of `limit-spool`.
     TooLarge,
-    /// Others take the room (`limit-spool`).
+    /// Other bodies and responses occupy the room (`limit-spool`).
     Full,
-    /// The file cannot be created or written, above all because the disk is full.
+    /// The file cannot be created or written. The usual reason is a full disk.
     Io(io::Error),
 }
 
@@ -45,7 +45,7 @@ impl From<io::Error> for SpoolError {
     }
 }
 
-/// Threshold of a spool while much memory is in use.
+/// Maximum threshold of a spool while more than a quarter of the memory budget is used, bytes.
 const SMALL: u64 = 64 << 10;
 
 /// A request body that is being received.
@@ -59,7 +59,7 @@ pub struct Spool {
 }
 
 impl Spool {
-    /// An empty spool that moves to a file when it reaches `threshold` bytes.
+    /// Creates an empty spool, which moves to a file when it reaches `threshold` bytes.
     pub fn new(threshold: u64) -> Self {
         Self {
             memory: Vec::new(),
@@ -71,10 +71,11 @@ impl Spool {
         }
     }
 
-    /// As [`Spool::new`], for a body of known length: a long one goes to a file from its first byte.
+    /// Creates a spool as [`Spool::new`] does, for a body of `len` bytes. A long body goes to a file from its first
+    /// byte.
     ///
     /// # Errors
-    /// The body is longer than any may be, or the file cannot be created.
+    /// The body is longer than any body may be, or the file cannot be created.
     pub fn with_length(len: u64, threshold: u64) -> Result<Self, SpoolError> {
         let mut spool = Self::new(threshold);
         if len >= spool.threshold() {
@@ -86,7 +87,7 @@ impl Spool {
         Ok(spool)
     }
 
-    /// The length from which the body goes to a file now.
+    /// The length in bytes from which the body goes to a file, which depends on the memory that is in use now.
     fn threshold(&self) -> u64 {
         effective_threshold(self.threshold, &MEMORY)
     }
@@ -101,10 +102,10 @@ impl Spool {
         self.file.is_none()
     }
 
-    /// Appends bytes.
+    /// Appends bytes to the body. Moves the body to a file if it reaches the threshold.
     ///
     /// # Errors
-    /// The body takes too much room, or the file cannot be created or written.
+    /// The body is too long, the budget of files has no room, or the file cannot be created or written.
     pub fn push(&mut self, bytes: &[u8]) -> Result<(), SpoolError> {
         let more = bytes.len() as u64;
         let after = self.len + more;
@@ -137,7 +138,7 @@ impl Spool {
         Ok(())
     }
 
-    /// The received bytes as a complete body.
+    /// Returns the received bytes as a complete body.
     pub fn into_body(self) -> Body {
         match self.file {
             Some(file) => Body::File {
@@ -154,7 +155,7 @@ impl Spool {
     }
 }
 
-/// The length from which bodies go to a file: the configured one, or less when much memory is in use.
+/// The length in bytes from which bodies go to a file: `configured`, or less when much of the memory budget is used.
 fn effective_threshold(configured: u64, memory: &Budget) -> u64 {
     if memory.is_beyond(2) {
         0
@@ -165,7 +166,7 @@ fn effective_threshold(configured: u64, memory: &Budget) -> u64 {
     }
 }
 
-/// Checks that a file of `own` bytes may get `more`.
+/// Checks that a file of `own` bytes may grow by `more` bytes.
 fn check_room(own: u64, more: u64) -> Result<(), SpoolError> {
     if own + more > FILES.largest_share() {
         Err(SpoolError::TooLarge)

@@ -1,4 +1,4 @@
-//! A serving thread, as the other threads see it.
+//! The state of a serving thread that other threads read.
 
 use std::sync::Arc;
 use std::sync::atomic::{AtomicBool, AtomicI32, Ordering::Relaxed, Ordering::SeqCst};
@@ -11,21 +11,21 @@ use crate::sys::thread;
 pub struct ThreadState {
     /// The kernel's thread id, for signals.
     tid: AtomicI32,
-    /// Whether it waits in a system call that a signal can end.
+    /// Whether the thread waits in a system call that a signal can end.
     waiting: AtomicBool,
-    /// Whether it has ended.
+    /// Whether the thread has ended.
     ended: AtomicBool,
-    /// The response to its current request.
+    /// The response to the thread's current request.
     pub response: Arc<SharedResponse>,
 }
 
 impl ThreadState {
-    /// The calling thread is this one.
+    /// Records the calling thread as the one that this state describes.
     pub fn begin(&self) {
         self.tid.store(thread::id(), SeqCst);
     }
 
-    /// The thread serves no more.
+    /// Records that the thread has ended.
     pub fn end(&self) {
         self.ended.store(true, SeqCst);
     }
@@ -35,8 +35,8 @@ impl ThreadState {
         self.ended.load(SeqCst)
     }
 
-    /// Announces a system call that [`ThreadState::signal`] may end, and then asks `go` whether to wait at all. Returns the
-    /// result; after false nothing is announced.
+    /// Announces a system call that [`ThreadState::signal`] may end. Then asks `go` whether to wait, and returns the
+    /// answer. If it is false, the announcement is withdrawn.
     #[inline]
     pub fn enter_wait(&self, go: impl FnOnce() -> bool) -> bool {
         self.waiting.store(true, SeqCst);
@@ -47,18 +47,18 @@ impl ThreadState {
         go
     }
 
-    /// The system call has returned.
+    /// Records that the system call has returned.
     #[inline]
     pub fn leave_wait(&self) {
         self.waiting.store(false, Relaxed);
     }
 
-    /// Whether the thread waits in a system call.
+    /// Whether the thread waits in a system call that a signal can end.
     pub fn is_waiting(&self) -> bool {
         self.waiting.load(SeqCst)
     }
 
-    /// Sends the thread a signal.
+    /// Sends `signal` to the thread.
     pub fn signal(&self, signal: i32) {
         thread::signal(self.tid.load(SeqCst), signal);
     }

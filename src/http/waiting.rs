@@ -1,4 +1,4 @@
-//! A connection in the I/O thread, and how long it is waited for.
+//! A connection in the I/O thread, and the timeouts of its client.
 
 use std::time::{Duration, Instant};
 
@@ -7,46 +7,47 @@ use super::pending::Pending;
 use super::progress::Progress;
 use super::settings::Timeouts;
 
-/// Limits on a client that may still be sending after its response: its longest silence, the total time, and the bytes that
-/// are read and discarded. The values are those of nginx (`lingering_timeout`, `lingering_time`), which has no limit in bytes.
+/// Limits on a lingering client, which may still be sending after its response: maximum silence, maximum total time,
+/// and maximum bytes that are read and discarded. The times are those of nginx (`lingering_timeout`, `lingering_time`).
+/// nginx has no limit in bytes.
 const LINGER_SILENCE: Duration = Duration::from_secs(5);
 const LINGER_TIME: Duration = Duration::from_secs(30);
 const LINGER_BYTES: u64 = 1 << 30;
-/// The total time while the engine stops.
+/// Maximum total time of a lingering client while the engine stops.
 const LINGER_STOPPING: Duration = Duration::from_secs(1);
-/// Limit on a connection that is held open until the web server loses patience: longer than its read timeouts, which are
-/// minutes.
+/// Timeout of a connection that is held open until the web server gives up. It is longer than the web server's read
+/// timeouts, which are minutes.
 const HOLD: Duration = Duration::from_secs(3600);
-/// The limit while the engine leaves: longer than the default read timeout of nginx.
+/// Timeout of a held connection while the engine leaves. It is longer than the default read timeout of nginx.
 const HOLD_LEAVING: Duration = Duration::from_secs(65);
 
 /// A connection in the I/O thread.
 pub struct Waiting {
-    /// The connection and what it waits for.
+    /// The connection and the reason why it waits.
     pub pending: Pending,
-    /// When it came.
+    /// The time when the connection came to the I/O thread.
     since: Instant,
-    /// When the client has last sent or taken something.
+    /// The last time when the connection was ready: the client has sent or taken bytes.
     active: Instant,
-    /// How the client takes its response, where it waits for that.
+    /// Progress of a client that takes its response; `None` for any other wait.
     progress: Option<Progress>,
 }
 
-/// What a client that is waited for no more has left undone.
+/// What a client has left undone when its time is over.
 #[derive(Clone, Copy, PartialEq, Eq, Debug)]
 pub enum Expired {
-    /// It has sent nothing, or nothing is expected of it.
+    /// The client has sent no byte of a request, or nothing was expected of it.
     Idle,
-    /// It has not sent its request head in time.
+    /// The client has not completed its request head in time.
     Head,
-    /// It has stopped sending its body.
+    /// The client has stopped sending its request body.
     Body,
-    /// It takes no more of its response.
+    /// The client has stopped taking its response.
     Response,
 }
 
 impl Waiting {
-    /// A connection that comes now.
+    /// Begins to wait for the client of `pending` now.
     pub fn new(pending: Pending) -> Self {
         let now = Instant::now();
         let progress = match &pending {
@@ -61,7 +62,7 @@ impl Waiting {
         }
     }
 
-    /// The client has sent or taken something.
+    /// Records that the client has sent or taken bytes.
     pub fn touch(&mut self) {
         self.active = Instant::now();
         if let Some(progress) = &mut self.progress {
@@ -69,17 +70,17 @@ impl Waiting {
         }
     }
 
-    /// Time since it came.
+    /// Time since the connection came to the I/O thread.
     pub fn age(&self, now: Instant) -> Duration {
         now.saturating_duration_since(self.since)
     }
 
-    /// Whether so much has been discarded that the client is waited for no more.
+    /// Whether the client has sent more bytes after its response than the I/O thread discards.
     pub fn has_sent_too_much(&self) -> bool {
         matches!(&self.pending, Pending::Lingering(it) | Pending::Held(it) if it.discarded > LINGER_BYTES)
     }
 
-    /// Whether the client is waited for no more, and why.
+    /// Whether the client's time is over, and what it has left undone. `None` if the I/O thread goes on waiting.
     pub fn expired(&mut self, now: Instant, timeouts: &Timeouts, phase: Phase) -> Option<Expired> {
         let total = self.age(now);
         let silence = now.saturating_duration_since(self.active);

@@ -1,6 +1,6 @@
 //! Response bytes that the client has not taken yet.
 //!
-//! They wait here, in memory and then in a file, so that no serving thread waits for a slow reader; the I/O thread sends
+//! The bytes wait in memory and then in a file, so that no serving thread waits for a slow reader. The I/O thread sends
 //! them.
 
 use std::collections::VecDeque;
@@ -15,20 +15,20 @@ use super::budget::{self, Share};
 use super::loss::Loss;
 use crate::sys::stream;
 
-/// Bytes in memory above which the following ones go to a file.
+/// Maximum bytes of a response in memory. The bytes after them go to a file.
 const MEMORY: u64 = 1 << 20;
-/// Bytes in files above which the application has to wait for the client.
+/// Bytes of a response in files above which the application has to wait for the client.
 const FILE: u64 = 1 << 30;
-/// Largest sendfile(2) call, bytes: a fast reader of a large file does not keep the I/O thread from the others.
+/// Maximum bytes of one sendfile(2). A fast reader of a large file does not keep the I/O thread from the other clients.
 const SENDFILE: u64 = 4 << 20;
-/// A shorter block is copied, bytes: it costs less than keeping a reference to the application's object.
+/// A block of fewer bytes is copied, because this costs less than keeping a reference to the application's object.
 const COPIED: usize = 4096;
 
-/// Whether bytes that wait can go to a file.
+/// Whether waiting bytes can be stored in a file.
 #[derive(Clone, Copy, PartialEq, Eq)]
 enum Storage {
     Works,
-    /// Other connections have the room or the descriptors. The I/O thread closes some of them.
+    /// Other connections occupy the room or the descriptors. The I/O thread closes some of these connections.
     Crowded,
     /// The disk is full, or has failed.
     Fails,
@@ -37,32 +37,32 @@ enum Storage {
 enum Chunk {
     /// Bytes that were copied; more can be appended.
     Copied(BytesMut),
-    /// Bytes that belong to the application.
+    /// Bytes of an object of the application, which are not copied.
     Shared(Bytes),
-    /// A file of the application: `offset..end` is to be sent. It takes no room, but a descriptor.
+    /// A file of the application, whose bytes `offset..end` are to be sent. The file uses a descriptor, but no room.
     File {
         file: File,
         offset: u64,
         end: u64,
         _descriptor: Share,
     },
-    /// A file of this queue, to which more bytes can be appended.
+    /// A temporary file of this queue, to which more bytes can be appended.
     Spool { file: File, offset: u64, end: u64 },
 }
 
-/// How far sending has come.
+/// The result of sending.
 #[derive(Clone, Copy, PartialEq, Eq, Debug)]
 pub enum Flow {
     /// Everything is sent.
     Done,
     /// The client takes no more for now.
     Blocked,
-    /// The rest cannot be sent.
+    /// The rest cannot be sent, for this reason.
     Broken(Loss),
 }
 
 impl Flow {
-    /// The flow after an error of a system call that sends from memory.
+    /// The result after an error of a system call that sends from memory.
     pub fn after(error: &io::Error) -> Self {
         Loss::of_client(error).map_or(Self::Blocked, Self::Broken)
     }
@@ -70,10 +70,10 @@ impl Flow {
 
 /// A block of a response body. The application may own its memory.
 pub trait Block {
-    /// The bytes.
+    /// The bytes of the block.
     fn bytes(&self) -> &[u8];
 
-    /// The same bytes, for as long as the client needs to take them.
+    /// The same bytes, which stay valid until the client has taken them. The default is a copy.
     fn share(&self) -> Bytes {
         Bytes::copy_from_slice(self.bytes())
     }
@@ -100,7 +100,7 @@ pub struct WriteQueue {
     chunks: VecDeque<Chunk>,
     in_memory: Share,
     in_files: Share,
-    /// While it does not work the application waits until everything is sent, or it works again.
+    /// Unless this is `Works`, the application waits until everything is sent, or until files can be used again.
     storage: Storage,
     /// Bytes of the response that were sent.
     sent: u64,
@@ -119,35 +119,35 @@ impl Default for WriteQueue {
 }
 
 impl WriteQueue {
-    /// Whether nothing waits.
+    /// Whether no bytes wait.
     #[inline]
     pub fn is_empty(&self) -> bool {
         self.chunks.is_empty()
     }
 
-    /// Bytes of the response that were sent: from the queue, and before it existed as far as [`WriteQueue::count`] says.
+    /// Bytes of the response that were sent: those from the queue, and those given to [`WriteQueue::count`].
     #[inline]
     pub fn sent(&self) -> u64 {
         self.sent
     }
 
-    /// Counts bytes of the response that were sent without waiting here.
+    /// Counts bytes of the response that were sent without waiting in this queue.
     #[inline]
     pub fn count(&mut self, sent: u64) {
         self.sent += sent;
     }
 
-    /// Whether so much waits that the application has to wait, too.
+    /// Whether the application has to wait for the client: too many bytes are in files, or files cannot be used.
     pub fn is_full(&self) -> bool {
         self.storage != Storage::Works || self.in_files.bytes() > FILE
     }
 
-    /// Whether it is full because of other connections: after a while there may be room.
+    /// Whether the queue is full because other connections occupy the room for files. There may be room after a while.
     pub fn is_crowded(&self) -> bool {
         self.storage == Storage::Crowded
     }
 
-    /// Looks whether other connections have given up enough room, and asks for it again if not.
+    /// Uses files again if other connections have given up enough room. Otherwise asks the I/O thread for room again.
     #[cold]
     pub fn retry_storage(&mut self) {
         if !budget::FILES.admits(self.in_files.bytes(), MEMORY) {
@@ -168,7 +168,7 @@ impl WriteQueue {
         self.storage = Storage::Works;
     }
 
-    /// Queues a copy of `bytes`: in memory, or in a file if there is room.
+    /// Queues a copy of `bytes`. If memory is short, the copy goes to a file; if that fails, it stays in memory.
     pub fn push(&mut self, bytes: &[u8]) {
         if self.goes_to_file(bytes.len()) {
             match self.spool(bytes) {
@@ -183,8 +183,8 @@ impl WriteQueue {
         }
     }
 
-    /// Queues `block[from..to]`. The `last` block of a response is kept in memory whatever its size, because the
-    /// application holds it already.
+    /// Queues `block[from..to]`. The `last` block of a response stays in memory whatever its size, because the
+    /// application holds it in memory already. It goes to a file only if more than half of the memory budget is used.
     pub fn push_block<B: Block + ?Sized>(&mut self, block: &B, from: usize, to: usize, last: bool) {
         let len = to - from;
         let to_file = match last {
@@ -199,7 +199,7 @@ impl WriteQueue {
             .push_back(Chunk::Shared(block.share().slice(from..to)));
     }
 
-    /// Queues the bytes `offset..end` of a file.
+    /// Queues the bytes `offset..end` of a file, and counts the file's descriptor.
     pub fn push_file(&mut self, file: File, offset: u64, end: u64) {
         let mut descriptor = Share::of(&budget::FILES);
         descriptor.set(1);
@@ -211,12 +211,12 @@ impl WriteQueue {
         });
     }
 
-    /// Whether bytes of it are in a file.
+    /// Whether bytes of the queue are in a temporary file.
     pub fn has_file(&self) -> bool {
         self.in_files.bytes() > 0
     }
 
-    /// Appends a copy of `bytes` to a file.
+    /// Appends a copy of `bytes` to the temporary file at the end of the queue, or to a new one.
     fn spool(&mut self, bytes: &[u8]) -> io::Result<()> {
         let len = bytes.len() as u64;
         if !budget::FILES.admits(self.in_files.bytes(), len) {
@@ -242,15 +242,16 @@ impl WriteQueue {
         Ok(())
     }
 
-    /// Whether `len` more bytes go to a file: much of the memory of this response, or of all, is in use, or the bytes
-    /// before them are in a file. (A few bytes in memory between two blocks would cost a second file.)
+    /// Whether `len` more bytes go to a file: this response or all responses use much memory, or the bytes before are
+    /// in a file. (A few bytes in memory between two blocks would cost a second file.)
     fn goes_to_file(&self, len: usize) -> bool {
         matches!(self.chunks.back(), Some(Chunk::Spool { .. }))
             || self.in_memory.bytes() + len as u64 > MEMORY
             || budget::MEMORY.is_beyond(2)
     }
 
-    /// Makes the application wait for its client, because bytes cannot be stored in a file.
+    /// Makes the application wait for its client, because `error` prevents storing bytes in a file. Asks the I/O thread
+    /// for room if other connections occupy it.
     #[cold]
     fn wait_instead(&mut self, error: &io::Error) {
         self.storage = match error.raw_os_error().map(Errno::from_raw) {
@@ -272,7 +273,7 @@ impl WriteQueue {
         }
     }
 
-    /// Sends as much as the client takes.
+    /// Sends the queue as far as the client takes it, without waiting.
     pub fn flush(&mut self, fd: RawFd) -> Flow {
         loop {
             let sent = &mut self.sent;
@@ -326,7 +327,7 @@ fn send_file(fd: RawFd, file: &File, offset: &mut u64, end: u64, sent: &mut u64)
     Flow::Done
 }
 
-/// The flow after an error of sendfile(2), which may come from the file as well as from the client.
+/// The result after an error of sendfile(2), which may come from the file or from the client.
 fn after_sendfile(error: &io::Error) -> Flow {
     match error.kind() {
         io::ErrorKind::WouldBlock => Flow::Blocked,

@@ -15,23 +15,23 @@ pub enum Protocol {
     Http,
 }
 
-/// A listening socket; its descriptor is sent beside the message.
+/// A listening socket. Its descriptor is sent with the message as ancillary data.
 #[derive(Serialize, Deserialize, Debug, Clone, PartialEq)]
 pub struct Listener {
-    /// Its protocol.
+    /// The protocol spoken on the socket.
     pub protocol: Protocol,
-    /// Its address as configured, for the log.
+    /// The address as configured, for the log.
     pub name: String,
-    /// Port for SERVER_PORT of HTTP requests, 0 for a Unix socket.
+    /// The port, which becomes SERVER_PORT of HTTP requests; 0 for a Unix socket.
     pub port: u16,
 }
 
-/// The settings that the interpreter's processes need.
+/// The settings that the zygote and its workers need.
 #[derive(Serialize, Deserialize, Debug, Clone, PartialEq)]
 pub struct AppSpec {
     /// The instance's name for process titles and the log (the configuration file's name).
     pub name: String,
-    /// This is not the instance's first generation (`uwsgi.is_a_reload`).
+    /// Whether this generation is not the instance's first one (`uwsgi.is_a_reload`).
     pub is_a_reload: bool,
     /// `module`: `pkg.mod`, `pkg.mod:callable` or `pkg.mod:factory()`.
     pub module: Option<String>,
@@ -41,21 +41,21 @@ pub struct AppSpec {
     pub eval: Option<String>,
     /// `paste`: the URI of a PasteDeploy application.
     pub paste: Option<String>,
-    /// `paste-logger`: configure logging from its file.
+    /// `paste-logger`: configure Python's logging from the file of the PasteDeploy application.
     pub paste_logger: bool,
     /// `pecan`: the configuration file of a Pecan application.
     pub pecan: Option<String>,
-    /// `callable`: the attribute to use if `module` names none.
+    /// `callable`: the attribute with the application, used if `module` names no callable.
     pub callable: Option<String>,
-    /// `mount`: mount points and their applications, in the order of the file.
+    /// `mount`: mount points and their applications, in the order of the configuration file.
     pub mounts: Vec<(String, String)>,
-    /// `manage-script-name`.
+    /// `manage-script-name`: the mount point is moved from PATH_INFO to SCRIPT_NAME.
     pub manage_script_name: bool,
-    /// `no-default-app`: no application serves the requests for no mount point.
+    /// `no-default-app`: a request that matches no mount point is not passed to any application.
     pub no_default_app: bool,
-    /// `need-app`: without an application the start fails.
+    /// `need-app`: the start fails if no application can be loaded.
     pub need_app: bool,
-    /// `lazy-apps`: import in the worker, after the fork.
+    /// `lazy-apps`: each worker imports the application after the fork.
     pub lazy: bool,
     /// `pythonpath`, in order; each is inserted at the front of `sys.path`.
     pub pythonpath: Vec<String>,
@@ -67,51 +67,53 @@ pub struct AppSpec {
     pub imports: Vec<String>,
     /// `shared-import`: modules (or `.py` files) imported before the workers are forked.
     pub shared_imports: Vec<String>,
-    /// `warmup`: paths requested once in the zygote before it forks.
+    /// `warmup`: paths that the zygote requests from the application once, before it forks workers.
     pub warmup: Vec<String>,
     /// Every configured option, for `uwsgi.opt`.
     pub options: Vec<(String, Vec<String>)>,
     /// The listening sockets, in the order of their descriptors.
     pub listeners: Vec<Listener>,
-    /// `py-autoreload`: the master watches the application's files.
+    /// `py-autoreload`: the files to report to the master, which watches them; `None`: no files are watched.
     pub watching: Option<Watching>,
-    /// The options that workers use as they are configured.
+    /// The options that workers use exactly as configured.
     pub worker: WorkerOptions,
-    /// Further settings of request handling, derived by the master.
+    /// The settings of request handling that the master derives from options.
     pub serving: Serving,
 }
 
 /// Which files of the application are reported to the master.
 #[derive(Serialize, Deserialize, Debug, Clone, PartialEq)]
 pub struct Watching {
-    /// Interval of the checks, milliseconds.
+    /// Interval between checks for new files, milliseconds.
     pub every_ms: u64,
     /// Modules whose files are not reported.
     pub ignored: Vec<String>,
 }
 
-/// Settings of request handling that are derived from several options, or are no options.
+/// Settings of request handling that are derived from several options, or that are not options.
 #[derive(Serialize, Deserialize, Debug, Clone, PartialEq)]
 pub struct Serving {
-    /// Worker processes.
+    /// Number of worker processes.
     pub processes: u32,
-    /// Rows of the scoreboard: more than processes, because a worker and its successor can overlap.
+    /// Number of worker rows of the scoreboard. It exceeds `processes`, because a worker and its successor can exist at
+    /// the same time.
     pub rows: u32,
-    /// `reload-on-rss`, bytes: a worker with this much resident memory accepts no more connections.
+    /// `reload-on-rss`, bytes: a worker whose resident memory reaches this limit accepts no more connections.
     pub resident_limit: Option<u64>,
     /// `min-worker-lifetime`, milliseconds: the age from which `reload-on-rss` applies.
     pub min_lifetime_ms: u64,
-    /// Requests have a deadline (`harakiri`).
+    /// Whether requests have a deadline (`harakiri`).
     pub harakiri: bool,
-    /// Threads per worker.
+    /// Number of threads per worker.
     pub threads: u32,
-    /// `post-buffering`: bodies of at least this many bytes are spooled to a file.
+    /// `post-buffering`: request bodies of at least this number of bytes are spooled to a file.
     pub post_buffering: u64,
-    /// `worker-reload-mercy`, milliseconds: time for the requests in flight of a worker whose master has exited.
+    /// `worker-reload-mercy`, milliseconds: time that a worker has to finish its requests in flight after its master
+    /// has exited.
     pub mercy_ms: u64,
-    /// The request log.
+    /// The settings of the request log.
     pub request_log: RequestLogSettings,
-    /// `py-tracebacker`: the prefix of the sockets of the traceback servers.
+    /// `py-tracebacker`: the path prefix of the sockets of the traceback servers.
     pub tracebacker: Option<String>,
     /// The process titles: the `procname` options, resolved.
     pub procname: Procname,
@@ -120,9 +122,9 @@ pub struct Serving {
 /// Process titles, as `ps` shows them.
 #[derive(Serialize, Deserialize, Debug, Clone, PartialEq, Default)]
 pub struct Procname {
-    /// Put before each title (`procname-prefix`, `procname-prefix-spaced`).
+    /// Text inserted before each title (`procname-prefix`, `procname-prefix-spaced`).
     pub prefix: String,
-    /// Put after each title (`procname-append`).
+    /// Text appended to each title (`procname-append`).
     pub append: String,
     /// `procname`: the whole title of every process.
     pub all: Option<String>,

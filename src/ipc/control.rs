@@ -1,27 +1,28 @@
-//! Requests to a control socket and their responses: one line of JSON each.
+//! Requests to a control socket and their responses. Each request and each response is one line of JSON.
 
 use std::collections::BTreeMap;
 
 use serde::{Deserialize, Serialize};
 
-/// A request of a client.
+/// A client's request to a control socket.
 #[derive(Serialize, Deserialize, Debug, Clone, PartialEq, Eq)]
 pub(crate) struct Request {
     pub(crate) verb: Verb,
-    /// The target: a name or an absolute path; `None` for all, or for the process at the socket.
+    /// The target: a vassal's name or the absolute path of its configuration. `None`: all vassals, or the process that
+    /// owns the socket.
     pub(crate) name: Option<String>,
-    /// The target: the process id of its master.
+    /// The target: the process id of the vassal's master.
     #[serde(default)]
     pub(crate) pid: Option<i32>,
-    /// Respond after the order is complete.
+    /// Respond only after the action is complete.
     pub(crate) wait: bool,
-    /// The number of a worker, for `kill-worker`.
+    /// The worker to kill, for `kill-worker`.
     #[serde(default)]
     pub(crate) worker: Option<u32>,
     /// The number of workers, for `scale`.
     #[serde(default)]
     pub(crate) count: Option<Count>,
-    /// Kill the worker at once, with its requests.
+    /// For `kill-worker`: kill the worker at once; its requests in flight are lost.
     #[serde(default)]
     pub(crate) now: bool,
 }
@@ -30,11 +31,11 @@ pub(crate) struct Request {
 #[derive(Serialize, Deserialize, Debug, Clone, Copy, PartialEq, Eq)]
 #[serde(rename_all = "kebab-case")]
 pub(crate) enum Verb {
-    /// State and counters of all, or of one.
+    /// Report state and counters of all targets, or of one.
     List,
-    /// The instances with this name.
+    /// Report the instances with the requested name.
     Find,
-    /// All details of one.
+    /// Report all details of one target.
     Status,
     Reload,
     Stop,
@@ -45,7 +46,7 @@ pub(crate) enum Verb {
 }
 
 impl Verb {
-    /// The verb of the command line.
+    /// Returns the verb as it is written on the command line.
     pub(crate) fn word(self) -> &'static str {
         match self {
             Self::List => "ls",
@@ -65,14 +66,14 @@ impl Verb {
 #[derive(Serialize, Deserialize, Debug, Clone, Copy, PartialEq, Eq)]
 #[serde(rename_all = "lowercase")]
 pub(crate) enum Count {
-    /// Exactly this many.
+    /// The absolute number of workers.
     To(u32),
-    /// This many more, or fewer if negative.
+    /// The number of workers to add; negative to remove workers.
     By(i32),
 }
 
 impl Count {
-    /// Reads `4`, `+2` or `-1`.
+    /// Parses `4` (absolute), `+2` or `-1` (relative).
     pub(crate) fn parse(text: &str) -> Result<Self, String> {
         let number = text.parse::<i32>();
         let count = match (text.starts_with(['+', '-']), number) {
@@ -83,7 +84,7 @@ impl Count {
         count.ok_or_else(|| format!("{text} is not a number of workers; write 4, +1 or -1"))
     }
 
-    /// The resulting number, if the current number is `now`.
+    /// Returns the resulting number of workers if the current number is `now`. The result can be negative.
     pub(crate) fn of(self, now: u32) -> i64 {
         match self {
             Self::To(number) => i64::from(number),
@@ -93,7 +94,7 @@ impl Count {
 }
 
 impl Request {
-    /// A request without a target.
+    /// Creates a request without a target.
     pub(crate) fn to_all(verb: Verb) -> Self {
         Self {
             verb,
@@ -107,30 +108,30 @@ impl Request {
     }
 }
 
-/// A response.
+/// A response to a [`Request`].
 #[derive(Serialize, Deserialize, Debug, Clone, PartialEq, Default)]
 pub(crate) struct Answer {
-    /// Why the request was refused.
+    /// The reason why the request was refused; `None` if it was accepted.
     pub(crate) error: Option<String>,
-    /// The vassals and instances of the request.
+    /// The status of each vassal or instance that the request selects.
     pub(crate) vassals: Vec<Row>,
 }
 
-/// The refusal of bytes that are not a request.
+/// The error text of the response to bytes that are not a request.
 const NO_REQUEST: &str = "this is no request; are the client and the server of the same version?";
 
 impl Answer {
-    /// The response to bytes that are not a request.
+    /// Creates the response to bytes that are not a request.
     pub(crate) fn not_understood() -> Self {
         Self::refusal(NO_REQUEST)
     }
 
-    /// Whether the server did not understand the request; it is of another version then.
+    /// Whether the server could not parse the request, which means that client and server have different versions.
     pub(crate) fn is_not_understood(&self) -> bool {
         self.error.as_deref() == Some(NO_REQUEST)
     }
 
-    /// A refusal with its reason.
+    /// Creates a refusal. `sentence` is the reason.
     pub(crate) fn refusal(sentence: impl Into<String>) -> Self {
         Self {
             error: Some(sentence.into()),
@@ -138,7 +139,7 @@ impl Answer {
         }
     }
 
-    /// A response about one vassal or instance.
+    /// Creates a response with the status of one vassal or instance.
     pub(crate) fn of(row: Row) -> Self {
         Self {
             error: None,
@@ -152,29 +153,29 @@ impl Answer {
 pub(crate) struct Row {
     pub(crate) name: String,
     pub(crate) path: String,
-    /// starting, ready, reloading, stopping, backing off, stopped, refused.
+    /// The state in words: waiting, starting, ready, reloading, stopping, backing off, on demand, stopped, failed.
     pub(crate) state: String,
     /// The reason of the last failure.
     pub(crate) reason: Option<String>,
     /// Python's traceback of the last failure.
     #[serde(default, skip_serializing_if = "Option::is_none")]
     pub(crate) traceback: Option<String>,
-    /// Seconds until the next start.
+    /// Seconds until the next start attempt; `None` if none is scheduled.
     pub(crate) next_try: Option<f64>,
     pub(crate) failures: u32,
     pub(crate) pid: Option<i32>,
-    /// Seconds since it became ready.
+    /// Seconds since the vassal or instance became ready.
     pub(crate) uptime: Option<u64>,
     pub(crate) workers: Option<u32>,
     pub(crate) requests: Option<u64>,
     pub(crate) memory_kib: Option<u64>,
-    /// Usage and limits of its cgroup, in a detailed status.
+    /// Usage and limits of the vassal's cgroup; only in a detailed status.
     #[serde(default, skip_serializing_if = "Option::is_none")]
     pub(crate) limits: Option<String>,
-    /// Its generations and sockets, in a detailed status.
+    /// The generations and sockets of the instance; only in a detailed status.
     #[serde(default, skip_serializing_if = "Option::is_none")]
     pub(crate) instance: Option<Instance>,
-    /// The vassals and options of an emperor.
+    /// The vassals and options, if the row describes an emperor.
     #[serde(default, skip_serializing_if = "Option::is_none")]
     pub(crate) emperor: Option<Emperor>,
 }
@@ -183,19 +184,19 @@ pub(crate) struct Row {
 #[derive(Serialize, Deserialize, Debug, Clone, PartialEq, Default)]
 pub(crate) struct Emperor {
     pub(crate) version: String,
-    /// The user it runs as.
+    /// The user that the emperor runs as.
     pub(crate) user: String,
-    /// The sources of its vassals.
+    /// The directories and other sources of the vassals' configurations.
     pub(crate) sources: Vec<String>,
     /// Vassals visible to the client, counted by state.
     pub(crate) vassals: BTreeMap<String, u32>,
-    /// The memory of these vassals, KiB; `memory_kib` of the row is that of the emperor itself.
+    /// The total memory of the visible vassals, KiB. The row's `memory_kib` is the memory of the emperor process alone.
     pub(crate) vassals_kib: u64,
-    /// Its options for vassals, with their values.
+    /// The emperor's options for vassals, with their values.
     pub(crate) options: Vec<(String, String)>,
 }
 
-/// The parts of an instance.
+/// The generations and sockets of an instance.
 #[derive(Serialize, Deserialize, Debug, Clone, PartialEq, Default)]
 pub(crate) struct Instance {
     pub(crate) generations: Vec<Generation>,
@@ -206,38 +207,39 @@ pub(crate) struct Instance {
 #[derive(Serialize, Deserialize, Debug, Clone, PartialEq, Default)]
 pub(crate) struct Generation {
     pub(crate) number: u32,
-    /// being started, serving, being prepared by a reload, leaving.
+    /// The state in words: being started, serving, being prepared by a reload, taking over, leaving.
     pub(crate) state: String,
-    /// Its zygote's process id.
+    /// The process id of the generation's zygote.
     pub(crate) zygote: Option<i32>,
-    /// Requests of all its workers, including those that have exited.
+    /// Number of requests of all workers of the generation, including workers that have exited.
     pub(crate) requests: u64,
     pub(crate) workers: Vec<Worker>,
 }
 
-/// A worker's slot.
+/// A worker slot and its current worker.
 #[derive(Serialize, Deserialize, Debug, Clone, PartialEq, Default)]
 pub(crate) struct Worker {
     pub(crate) slot: u32,
     pub(crate) pid: Option<i32>,
-    /// empty, being forked, starting, ready, serving, leaving, killed.
+    /// The state in words: empty, being forked, waiting for the exit of its predecessor, starting, ready (waiting for
+    /// its generation), serving, leaving, killed.
     pub(crate) state: String,
     pub(crate) requests: u64,
-    /// Responses that did not reach their clients completely.
+    /// Number of responses that did not reach their clients completely.
     #[serde(default)]
     pub(crate) cut_responses: u64,
-    /// Seconds since it was forked.
+    /// Seconds since the worker was forked.
     pub(crate) age: Option<f64>,
-    /// Its memory in KiB, shared pages counted proportionally (PSS).
+    /// The worker's memory in KiB, shared pages counted proportionally (PSS).
     pub(crate) memory_kib: Option<u64>,
-    /// The requests in flight.
+    /// The requests in flight of this worker.
     pub(crate) doing: Vec<RequestStatus>,
 }
 
 /// A request in flight.
 #[derive(Serialize, Deserialize, Debug, Clone, PartialEq, Default)]
 pub(crate) struct RequestStatus {
-    /// From 0.
+    /// The thread's index, from 0.
     pub(crate) thread: u32,
     /// Method and URI.
     pub(crate) request: String,
@@ -250,11 +252,11 @@ pub(crate) struct RequestStatus {
 #[derive(Serialize, Deserialize, Debug, Clone, PartialEq, Default)]
 pub(crate) struct Socket {
     pub(crate) name: String,
-    /// uwsgi or http.
+    /// The protocol: uwsgi or http.
     pub(crate) protocol: String,
-    /// Connections in the accept queue; `None` if the kernel does not report it.
+    /// Number of connections in the accept queue; `None` if the kernel does not report it.
     pub(crate) queue: Option<u32>,
-    /// The length of the accept queue (`listen`).
+    /// The maximum length of the accept queue (`listen`).
     pub(crate) longest_queue: Option<u32>,
 }
 

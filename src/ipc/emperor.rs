@@ -12,20 +12,20 @@ use super::load_failure::LoadFailure;
 /// An order of the emperor to the master of a vassal.
 #[derive(Serialize, Deserialize, Debug, Clone, Copy, PartialEq, Eq)]
 pub(crate) enum ToVassal {
-    /// Reload the configuration and the application, as after SIGHUP.
+    /// Reload the configuration and the application; has the same effect as SIGHUP.
     Reload,
     /// Finish the requests in flight and stop.
     Stop,
-    /// Stop at once.
+    /// Stop at once, without waiting for requests in flight.
     StopNow,
-    /// Send a [`FromVassal::Report`].
+    /// Respond with a [`FromVassal::Report`].
     Report,
 }
 
 /// A client's request that the emperor forwards to a vassal; the response is [`FromVassal::Answer`].
 #[derive(Serialize, Deserialize, Debug, Clone, PartialEq, Eq)]
 pub(crate) struct Question {
-    /// Identifies the response.
+    /// The number by which the emperor assigns the response to this question.
     pub(crate) ticket: u32,
     /// The client's user id; the emperor has authorised it.
     pub(crate) uid: u32,
@@ -36,7 +36,7 @@ pub(crate) struct Question {
 #[derive(Serialize, Deserialize, Debug, Clone, PartialEq, Eq)]
 #[serde(deny_unknown_fields)]
 pub(crate) struct Limited {
-    /// Why the limits cannot be set; `None` after success.
+    /// The reason why the limits cannot be set; `None` if they were set.
     pub(crate) limits_refused: Option<String>,
 }
 
@@ -65,31 +65,33 @@ pub(crate) enum FromVassal {
         /// Python's traceback; empty if there is none.
         #[serde(default)]
         traceback: String,
-        /// The reason is already in the emperor's log.
+        /// Whether the reason is already in the emperor's log, so the emperor need not log it again.
         told: bool,
     },
-    /// The vassal was idle for `die-on-idle` and exits with status 0 after its workers. Connections that arrive from
-    /// now on are for its successor.
+    /// The vassal was idle for the time of `die-on-idle`. It exits with status 0 after its workers have exited.
+    /// Connections that arrive from now on are left for the vassal's next process.
     Idle,
-    /// The emperor keeps these sockets from now on, in place of those it kept before. Carries their descriptors.
+    /// Listening sockets that the emperor must keep open from now on. They replace the sockets that it kept before. The
+    /// message carries their descriptors.
     Sockets {
         /// The sockets, in the order of the descriptors.
         kept: Vec<HandedOverSocket>,
-        /// The sender exits after this; the emperor starts the vassal again at the next connection.
+        /// Whether the vassal exits after this message and is started again at the next connection.
         waits: bool,
     },
     /// The master is alive (`heartbeat`).
     Beat {
-        /// Milliseconds until the next one.
+        /// Milliseconds until the next beat.
         every_ms: u64,
     },
-    /// The cgroup limits of the vassal's own file; the emperor's limits apply too. The response is [`Limited`].
+    /// The cgroup limits from the vassal's configuration file. The emperor's limits apply too. The response is
+    /// [`Limited`].
     Limits(Limits),
-    /// The counters of the vassal.
+    /// The counters of the vassal, in response to [`ToVassal::Report`].
     Report(Report),
     /// The response to a [`Question`].
     Answer {
-        /// The ticket of the question.
+        /// The `ticket` of the [`Question`].
         ticket: u32,
         /// The response for the client.
         answer: Answer,
@@ -99,30 +101,30 @@ pub(crate) enum FromVassal {
 /// A listening socket that the emperor keeps open for a vassal.
 #[derive(Serialize, Deserialize, Debug, Clone, PartialEq)]
 pub struct HandedOverSocket {
-    /// Its address, for the log.
+    /// The address of the socket, for the log.
     pub name: String,
-    /// The file of a Unix socket.
+    /// The file of a Unix socket; `None` for other sockets.
     pub file: Option<KeptFile>,
 }
 
-/// The file of a Unix socket: its path and its identity.
+/// The file of a Unix socket. Device and inode identify the file, because another file can replace it at the same path.
 #[derive(Serialize, Deserialize, Debug, Clone, PartialEq)]
 pub struct KeptFile {
-    /// Absolute.
+    /// The absolute path of the file.
     pub path: PathBuf,
-    /// The device.
+    /// The device number of the file.
     pub device: u64,
-    /// The inode.
+    /// The inode number of the file.
     pub inode: u64,
 }
 
 /// Counters of a vassal.
 #[derive(Serialize, Deserialize, Debug, Clone, Copy, PartialEq, Eq, Default)]
 pub(crate) struct Report {
-    /// Workers that accept requests.
+    /// Number of workers that accept requests.
     pub(crate) workers: u32,
-    /// Requests served by the generations that exist now.
+    /// Number of requests served by the current generations; generations that have ended do not count.
     pub(crate) requests: u64,
-    /// The memory of all its processes in KiB, shared pages counted proportionally (PSS).
+    /// The memory of all processes of the vassal in KiB, shared pages counted proportionally (PSS).
     pub(crate) memory_kib: u64,
 }

@@ -7,12 +7,12 @@ use serde::{Deserialize, Serialize};
 pub struct LoadFailure {
     /// What failed and what to do, in one sentence.
     pub sentence: String,
-    /// Python's traceback, as `traceback.format_exception` gives it; empty if there is none.
+    /// Python's traceback in the format of `traceback.format_exception`; empty if there is none.
     pub traceback: String,
 }
 
 impl From<String> for LoadFailure {
-    /// A failure without a traceback.
+    /// Creates a failure without a traceback.
     fn from(sentence: String) -> Self {
         Self {
             sentence,

@@ -33,7 +33,7 @@ pub use load_failure::LoadFailure;
 pub use worker::{FromWorker, ToWorker};
 pub use zygote::{FromZygote, ToZygote};
 
-/// Sends one message and its descriptors.
+/// Sends one message and its descriptors as one packet. Waits while the socket's buffer is full.
 ///
 /// # Errors
 /// Those of sendmsg(2): `EPIPE` if the peer has closed, `EMSGSIZE` if the message is too large.
@@ -45,10 +45,11 @@ pub fn send<M: Serialize>(
     packet::send(fd, &serde_json::to_vec(message)?, fds)
 }
 
-/// As [`send`], without waiting: for a peer that may not read, because an application runs in it.
+/// Sends like [`send`], but never waits. Used for a peer that may not read its messages, because application code runs
+/// in it.
 ///
 /// # Errors
-/// As [`send`]; `WouldBlock` if the peer has not read the messages before.
+/// The errors of [`send`]; `WouldBlock` if the buffer is full, because the peer has not read earlier messages.
 pub(crate) fn send_now<M: Serialize>(
     fd: BorrowedFd<'_>,
     message: &M,
@@ -57,15 +58,16 @@ pub(crate) fn send_now<M: Serialize>(
     packet::send_now(fd, &serde_json::to_vec(message)?, fds)
 }
 
-/// Receives one message and its descriptors, blocking until there is one; `None` if the peer has closed.
+/// Receives one message and its descriptors. Blocks until a message arrives; returns `None` if the peer has closed.
 ///
 /// # Errors
-/// Those of recvmsg(2); `InvalidData` if the packet is no message of this type.
+/// Those of recvmsg(2); `InvalidData` if the packet is not a message of type `M`. The descriptors of a failed receive
+/// are closed.
 pub fn receive<M: DeserializeOwned>(fd: BorrowedFd<'_>) -> io::Result<Option<(M, Vec<OwnedFd>)>> {
     let (mut bytes, mut fds) = (Vec::new(), Vec::new());
     let message = match packet::recv(fd, &mut bytes, &mut fds) {
         Ok(0) => return Ok(None),
-        // a peer that exits with unread messages resets the connection: treated as closed
+        // a peer that exits with unread messages resets the connection; this counts as closed
         Err(error) if error.kind() == io::ErrorKind::ConnectionReset => return Ok(None),
         Ok(_) => serde_json::from_slice(&bytes).map_err(io::Error::from),
         Err(error) => Err(error),

@@ -1,13 +1,16 @@
-//! The signals by which the master asks a process that has not finished its start for its Python stack.
+//! The signals that the master sends to a zygote or worker whose start takes long, to learn whether its Python code
+//! advances and where it is.
 
 use crate::sys::thread;
 
-/// A Python handler of the process takes note of this one: its Python code advances.
+/// Returns the number of the probe signal. A Python handler of the process records its arrival, which shows that Python
+/// code advances.
 pub fn step_signal() -> i32 {
     thread::first_realtime_signal() + 7
 }
 
-/// The process writes the Python stack of its main thread to the log, also while native code runs.
+/// Returns the number of the stack signal. The process then writes the Python stack of its main thread to the log, even
+/// while native code runs.
 pub fn stack_signal() -> i32 {
     thread::first_realtime_signal() + 8
 }

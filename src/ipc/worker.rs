@@ -4,54 +4,58 @@ use serde::{Deserialize, Serialize};
 
 use super::load_failure::LoadFailure;
 
-/// A message of the master to a worker, over the leash.
+/// A message of the master to a worker, sent over the worker's leash.
 #[derive(Serialize, Deserialize, Debug, Clone, Copy, PartialEq, Eq)]
 pub enum ToWorker {
-    /// The worker id is free: start. A worker runs no Python before.
+    /// Start: the worker id is free. The worker runs no Python code before this message.
     Begin,
-    /// Start accepting (it was forked with `hold`).
+    /// Start accepting connections. Sent to a worker that was forked with `hold`.
     Serve,
-    /// Accept no more connections, finish the requests in flight, exit. Idle connections are closed after a moment.
+    /// Accept no more connections, finish the requests in flight, then exit. Idle connections are closed after a short
+    /// delay.
     Retire,
-    /// As [`ToWorker::Retire`], for the stop of the instance: idle connections are closed at once.
+    /// Same as [`ToWorker::Retire`], but close idle connections at once. Sent when the instance stops.
     Stop,
-    /// A request is over its deadline (`harakiri`): respond to its client and raise an exception in its thread.
+    /// A request has exceeded its deadline (`harakiri`): respond to the client and raise an exception in the request's
+    /// thread.
     Expire {
         /// Thread index, from 0.
         thread: u32,
-        /// Start of the request: `busy_since` of the thread's row on the scoreboard.
+        /// Start of the request: the value of `busy_since` in the thread's row of the scoreboard. It identifies the
+        /// request.
         since: u64,
     },
-    /// Give up what the import of the application has taken: the import of another generation takes it. The answer is
-    /// [`FromWorker::Released`].
+    /// Release the ports and locks that the import of the application has taken, because the import of another
+    /// generation needs them. The response is [`FromWorker::Released`].
     Release,
-    /// Redirect standard output and error to another file. Carries its descriptor.
+    /// Redirect standard output and error to another file. The message carries the file's descriptor.
     Log,
 }
 
-/// A message of a worker to the master, over the leash.
+/// A message of a worker to the master, sent over the worker's leash.
 #[derive(Serialize, Deserialize, Debug, Clone, PartialEq)]
 pub enum FromWorker {
-    /// The application is loaded; the worker accepts connections, or waits for [`ToWorker::Serve`]. Carries the memfd to
-    /// which the worker writes the stacks of its threads, if there is one.
+    /// The application is loaded; the worker accepts connections, or waits for [`ToWorker::Serve`]. The message carries
+    /// the memfd for the stacks of the worker's threads, if the worker has one.
     Ready,
     /// The application cannot be loaded (`lazy-apps`); the worker exits after this.
     Failed(LoadFailure),
-    /// The worker got a signal: it accepts no more connections and exits soon.
+    /// The worker exits by itself, because of a signal or of the application (`sys.exit`, `reload-on-exception`). It
+    /// accepts no more connections and exits soon.
     Retiring,
-    /// Files of the application loaded since the last message, for the master to watch.
+    /// Files that the application has loaded since the last such message. The master watches them.
     Files(Vec<String>),
-    /// The worker has given up what it inherited from the import of the application.
+    /// The worker has released the ports and locks that it inherited from the import of the application.
     Released,
-    /// No code of the application runs in the worker any more; it only sends responses to clients that read slowly. Its id is
-    /// free.
+    /// Application code no longer runs in the worker. The worker only sends responses to clients that read slowly. Its
+    /// worker id is free.
     Finished,
     /// The worker has closed its listeners.
     Closed,
-    /// The worker has reached `reload-on-rss`: it accepts no more connections and exits soon.
+    /// The worker's memory has reached `reload-on-rss`. The worker accepts no more connections and exits soon.
     Large,
-    /// A thread over its deadline cannot be interrupted, because native code holds the interpreter. The worker accepts no
-    /// more connections.
+    /// A thread whose request has exceeded its deadline cannot be interrupted, because native code holds the
+    /// interpreter. The worker accepts no more connections.
     Stuck {
         /// Thread index, from 0.
         thread: u32,

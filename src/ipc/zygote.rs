@@ -8,32 +8,33 @@ use super::load_failure::LoadFailure;
 /// A message of the master to a zygote.
 #[derive(Serialize, Deserialize, Debug, Clone, PartialEq)]
 pub enum ToZygote {
-    /// Import the application. Carries the descriptor of the scoreboard, one per listener, and that of the log
-    /// thread, if there is one.
+    /// Import the application. The message carries descriptors in this order: the scoreboard, each listener, and the
+    /// channel to the log thread if the thread runs.
     Load(Box<AppSpec>),
-    /// Fork a worker. Carries the worker's end of its leash.
+    /// Fork a worker. The message carries the worker's end of its leash.
     Fork {
         /// The worker's id, from 1 (`uwsgi.worker_id()`).
         worker_id: u32,
         /// The worker's row of the scoreboard, from 1. A worker and its successor share an id but not a row.
         row: u32,
-        /// The worker waits for [`ToWorker::Serve`](super::ToWorker::Serve) before it accepts.
+        /// Whether the worker waits for [`ToWorker::Serve`](super::ToWorker::Serve) before it accepts connections.
         hold: bool,
     },
-    /// Redirect standard output and error to another file. Carries its descriptor.
+    /// Redirect standard output and error to another file. The message carries the file's descriptor.
     Log,
 }
 
 /// A message of a zygote to the master.
 #[derive(Serialize, Deserialize, Debug, Clone, PartialEq)]
 pub enum FromZygote {
-    /// Ports and locks that the import has taken, which no other import can take. Sent before [`FromZygote::Loaded`].
+    /// Ports and locks that the import has taken and that no other import can take at the same time. Sent before
+    /// [`FromZygote::Loaded`].
     Taken(Vec<String>),
     /// The application is imported and warmed up; workers can be forked.
     Loaded,
     /// The application cannot be loaded; the zygote exits after this.
     Failed(LoadFailure),
-    /// Files of the application, for the master to watch.
+    /// Files of the application. The master watches them.
     Files(Vec<String>),
     /// A worker was forked.
     Forked {
@@ -44,9 +45,9 @@ pub enum FromZygote {
     },
     /// A worker could not be forked.
     ForkFailed {
-        /// The row of the scoreboard, which stays empty.
+        /// The row of the scoreboard that stays empty.
         row: u32,
-        /// The error number.
+        /// The error number (errno) of the failure.
         errno: i32,
     },
 }

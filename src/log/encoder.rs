@@ -10,35 +10,35 @@ use crate::sys::clock;
 
 use super::json;
 
-/// An encoder, and the loggers that it belongs to.
+/// An encoder with the name of the loggers that use it.
 #[derive(Debug, Clone, PartialEq, Eq)]
 pub struct NamedEncoder {
-    /// The name of the loggers; `None` for all.
+    /// The name of the loggers; `None`: all loggers use the encoder.
     pub logger: Option<String>,
-    /// What it does.
+    /// The change that the encoder makes.
     pub encoder: Encoder,
 }
 
-/// A change of an event.
+/// A change to an event: one line, or the text of one write.
 #[derive(Debug, Clone, PartialEq, Eq)]
 pub enum Encoder {
-    /// Puts a text before it.
+    /// Inserts a text before the event.
     Prefix(String),
-    /// Puts a text behind it.
+    /// Appends a text to the event.
     Suffix(String),
-    /// Puts a line feed behind it.
+    /// Appends a line feed to the event.
     LineFeed,
-    /// Puts it into a text.
+    /// Fills a template with the event.
     Format(Template),
-    /// Puts it into a text as the content of a JSON string.
+    /// Fills a template with the event, escaped as the content of a JSON string.
     Json(Template),
-    /// Compresses it: a member of a gzip file.
+    /// Compresses the event to a member of a gzip file.
     Gzip,
-    /// Compresses it: a zlib stream.
+    /// Compresses the event to a zlib stream.
     Compress,
 }
 
-/// A text with variables.
+/// A text with variables such as `${msg}`.
 #[derive(Debug, Clone, PartialEq, Eq)]
 pub struct Template(Vec<Part>);
 
@@ -55,12 +55,12 @@ enum Part {
     Millis,
     /// `${micros}`: microseconds since 1970.
     Micros,
-    /// `${strftime:FORMAT}`: the local time.
+    /// `${strftime:FORMAT}`: the local time in a format of strftime(3).
     Time(String),
 }
 
 impl Template {
-    /// Parses a text; the second item lists the unknown variables, which are empty.
+    /// Parses a template. The second item lists the unknown variables; each is replaced by nothing.
     pub fn parse(text: &str) -> (Self, Vec<String>) {
         let (mut parts, mut unknown) = (Vec::new(), Vec::new());
         let mut rest = text;
@@ -89,7 +89,8 @@ impl Template {
         (Self(parts), unknown)
     }
 
-    /// The text for an event; `put` writes its variable parts that are text.
+    /// Returns the template filled with an event and the time `now`. `put` appends (and escapes, for JSON) the event
+    /// and the formatted time.
     fn fill(&self, event: &[u8], now: SystemTime, put: fn(&mut Vec<u8>, &[u8])) -> Vec<u8> {
         let since = now.duration_since(UNIX_EPOCH).unwrap_or_default();
         let mut out = Vec::with_capacity(event.len() + 128);
@@ -119,7 +120,7 @@ impl Template {
 }
 
 impl Encoder {
-    /// The changed event.
+    /// Returns the event after the change; `now` is the time for templates.
     pub(super) fn encode(&self, mut event: Vec<u8>, now: SystemTime) -> Vec<u8> {
         match self {
             Self::Prefix(text) => [text.as_bytes(), &event].concat(),

@@ -15,11 +15,12 @@ pub(super) struct Environment {
     pub(super) max_level: LevelFilter,
     /// `JOURNAL_STREAM`: device and inode of the stream that leads to the systemd journal; see systemd.exec(5).
     journal: Option<(u64, u64)>,
-    /// [`VASSAL_NAME`], and a space: the vassal's name precedes the process name, because vassals share the emperor's log.
+    /// The value of [`VASSAL_NAME`] and a space; empty in a process of no vassal. It precedes the process name in log
+    /// lines, because vassals share the emperor's log.
     pub(super) vassal: String,
 }
 
-/// The settings, read from the environment at the first call.
+/// Returns the settings of the log. The first call reads the environment variables.
 pub(super) fn environment() -> &'static Environment {
     static ENVIRONMENT: OnceLock<Environment> = OnceLock::new();
     ENVIRONMENT.get_or_init(Environment::read)
@@ -51,7 +52,7 @@ impl Environment {
     }
 }
 
-/// The level of a name; info if the name is unknown.
+/// Returns the level for a value of `RUWSGI_LOG`; info for an unknown value.
 fn level(name: &str) -> LevelFilter {
     match name.trim() {
         "error" => LevelFilter::ERROR,

@@ -1,4 +1,4 @@
-//! Escaping: text in a log line can neither end the line, nor pass for another one, nor control a terminal.
+//! Escaping: text in a log line can neither end the line, nor imitate another line, nor control a terminal.
 
 use std::fmt::{self, Write};
 
@@ -8,7 +8,7 @@ pub fn escape(bytes: &[u8]) -> Escaped<'_> {
     Escaped(bytes)
 }
 
-/// Appends bytes escaped as by [`escape`].
+/// Appends `bytes` to `out`, escaped as by [`escape`].
 pub fn escape_into(out: &mut Vec<u8>, bytes: &[u8]) {
     const HEX: &[u8; 16] = b"0123456789abcdef";
     for &byte in bytes {
@@ -21,7 +21,7 @@ pub fn escape_into(out: &mut Vec<u8>, bytes: &[u8]) {
     }
 }
 
-/// Bytes that are displayed escaped; see [`escape`].
+/// Bytes whose `Display` and `Debug` output is escaped; see [`escape`].
 #[derive(Clone, Copy)]
 pub struct Escaped<'a>(&'a [u8]);
 
@@ -48,15 +48,15 @@ fn is_plain(byte: u8) -> bool {
     matches!(byte, b' '..=b'~') && byte != b'"' && byte != b'\\'
 }
 
-/// Text with its unsafe characters as `\xNN`: controls (except the tab), line separators, and marks that change the
-/// direction of text. Other letters stay readable.
+/// Replaces unsafe characters by `\xNN` for each of their UTF-8 bytes: control characters (except the tab), line
+/// separators, and marks that change the direction of text. All other characters stay as they are.
 pub fn printable(text: &str) -> String {
     let mut out = String::with_capacity(text.len());
     push_printable(&mut out, text);
     out
 }
 
-/// Appends text as [`printable`] returns it.
+/// Appends `text` to `out`, escaped as by [`printable`].
 pub(super) fn push_printable(out: &mut String, text: &str) {
     for c in text.chars() {
         if !is_unsafe(c) {

@@ -1,4 +1,4 @@
-//! The head of a log line: time, level and process; or, for the systemd journal, the priority and the process.
+//! The head of a log line: time, level and process. For the systemd journal: priority and process.
 
 use std::fmt::Write;
 use std::sync::{PoisonError, RwLock};
@@ -11,15 +11,15 @@ use super::environment::{Environment, environment};
 use super::escape::push_printable;
 use super::json::{Object, Scope};
 
-/// The name of this process in its log lines.
+/// The name of this process in its log lines; empty until [`rename`] sets it.
 static PROCESS_NAME: RwLock<String> = RwLock::new(String::new());
 
-/// Sets the process name for the lines that follow, for example after a fork.
+/// Sets the process name in the log lines written from now on, for example after a fork.
 pub fn rename(name: impl Into<String>) {
     *PROCESS_NAME.write().unwrap_or_else(PoisonError::into_inner) = name.into();
 }
 
-/// The name of this process.
+/// Returns the process name in log lines; `ruwsgi` if none is set.
 fn name() -> String {
     let name = PROCESS_NAME.read().unwrap_or_else(PoisonError::into_inner);
     match &**name {
@@ -28,7 +28,7 @@ fn name() -> String {
     }
 }
 
-/// A record of the JSON log about this process, without its text.
+/// Begins a record of the JSON log about this process; the caller adds the text (`body`).
 pub(super) fn own_record(level: Level) -> Object {
     let mut record = Object::record(level, Scope::Server);
     record.number("process.pid", std::process::id());
@@ -37,15 +37,15 @@ pub(super) fn own_record(level: Level) -> Object {
     record
 }
 
-/// The head of a line.
+/// The head of a log line.
 pub(super) struct Head {
     level: Level,
-    /// `None` for the journal, which records the time itself.
+    /// The time of the line; `None` if the line goes to the systemd journal, which records the time itself.
     time: Option<LocalTime>,
 }
 
 impl Head {
-    /// The head of a line that is written now.
+    /// Returns the head for a line written now.
     pub(super) fn now(level: Level, environment: &Environment) -> Self {
         let time = (!environment.is_journal()).then(LocalTime::now);
         Self { level, time }
@@ -72,7 +72,8 @@ impl Head {
         }
     }
 
-    /// Appends the beginning of a further line of the same event.
+    /// Appends the start of a continuation line of the same event: two spaces. The journal needs the priority on each
+    /// line.
     pub(super) fn push_continuation(&self, out: &mut String) {
         if self.time.is_none() {
             let _ = write!(out, "<{}>", journal_priority(self.level));
@@ -96,7 +97,8 @@ fn level_name(level: Level) -> &'static str {
     }
 }
 
-/// The priority of syslog(3), which the journal reads from the prefix; see sd-daemon(3).
+/// Returns the priority of syslog(3) for a level. The journal reads it from the prefix `<N>` of a line; see
+/// sd-daemon(3).
 fn journal_priority(level: Level) -> u8 {
     match level {
         Level::ERROR => 3,

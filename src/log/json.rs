@@ -11,7 +11,7 @@ use crate::sys::clock;
 
 static IS_ON: AtomicBool = AtomicBool::new(false);
 
-/// Writes the lines of this process, and of those that it forks, as JSON from now on.
+/// Switches the log of this process to JSON. Processes forked from now on inherit the setting.
 pub fn use_json() {
     IS_ON.store(true, Relaxed);
 }
@@ -21,7 +21,7 @@ pub(super) fn is_on() -> bool {
     IS_ON.load(Relaxed)
 }
 
-/// The values of `scope.name`: what a record is about.
+/// The subject of a record, written as `scope.name`.
 #[derive(Debug, Clone, Copy)]
 pub(super) enum Scope {
     Server,
@@ -29,13 +29,13 @@ pub(super) enum Scope {
     Output,
 }
 
-/// A JSON object that is being written.
+/// A JSON object under construction.
 pub(super) struct Object {
     out: Vec<u8>,
 }
 
 impl Object {
-    /// Begins a record with its time, severity and scope.
+    /// Begins a record with the current time, the severity and the scope.
     pub(super) fn record(level: Level, scope: Scope) -> Self {
         let mut object = Self {
             out: Vec::with_capacity(512),
@@ -56,7 +56,7 @@ impl Object {
         object
     }
 
-    /// Adds a text. Bytes that are no UTF-8 become U+FFFD.
+    /// Adds a member with a string value. Bytes that are not UTF-8 become U+FFFD.
     pub(super) fn text(&mut self, key: &str, value: &[u8]) {
         self.key(key);
         self.out.push(b'"');
@@ -64,21 +64,21 @@ impl Object {
         self.out.push(b'"');
     }
 
-    /// Adds a text, unless it is empty.
+    /// Adds a member with a string value, unless the value is empty.
     pub(super) fn some_text(&mut self, key: &str, value: &[u8]) {
         if !value.is_empty() {
             self.text(key, value);
         }
     }
 
-    /// Adds a number.
+    /// Adds a member with a numeric value.
     pub(super) fn number(&mut self, key: &str, value: impl Display) {
         self.key(key);
         // writing to a vector cannot fail
         let _ = write!(self.out, "{value}");
     }
 
-    /// The object as a line.
+    /// Closes the object and returns its text as a line, line feed included.
     pub(super) fn line(mut self) -> Vec<u8> {
         self.out.extend_from_slice(b"}\n");
         self.out
@@ -94,7 +94,7 @@ impl Object {
     }
 }
 
-/// The severity of OpenTelemetry's log data model.
+/// Returns SeverityText and SeverityNumber of OpenTelemetry's log data model.
 fn severity(level: Level) -> (&'static str, u8) {
     match level {
         Level::ERROR => ("ERROR", 17),
@@ -105,7 +105,8 @@ fn severity(level: Level) -> (&'static str, u8) {
     }
 }
 
-/// The record of an event of the application's output.
+/// Returns the record for an event of the application's output. Its severity is ERROR if it contains a Python
+/// traceback, otherwise INFO.
 pub(super) fn output(pid: i32, event: &[u8]) -> Vec<u8> {
     let text = event.strip_suffix(b"\n").unwrap_or(event);
     let traceback = contains(text, b"Traceback (most recent call last):");
@@ -119,7 +120,8 @@ pub(super) fn output(pid: i32, event: &[u8]) -> Vec<u8> {
     object.line()
 }
 
-/// Adds the exception of a traceback: its type and message are in the last line.
+/// Adds the exception of a Python traceback. Its type and message come from the last line that is not empty; the stack
+/// trace is the whole text.
 pub(super) fn exception(object: &mut Object, traceback: &[u8]) {
     let lines = traceback.split(|byte| *byte == b'\n');
     let last = lines
@@ -136,12 +138,13 @@ pub(super) fn exception(object: &mut Object, traceback: &[u8]) {
     object.text("exception.stacktrace", traceback);
 }
 
-/// Whether a text has this part.
+/// Whether `text` contains `part`.
 pub(super) fn contains(text: &[u8], part: &[u8]) -> bool {
     text.windows(part.len()).any(|window| window == part)
 }
 
-/// Appends bytes as the content of a JSON string. What is no UTF-8 becomes U+FFFD, as JSON has no other form for it.
+/// Appends bytes as the content of a JSON string. Invalid UTF-8 becomes U+FFFD, because JSON cannot represent other
+/// bytes.
 pub(super) fn push_escaped(out: &mut Vec<u8>, bytes: &[u8]) {
     for chunk in bytes.utf8_chunks() {
         chunk.valid().bytes().for_each(|byte| push_byte(out, byte));
@@ -151,7 +154,7 @@ pub(super) fn push_escaped(out: &mut Vec<u8>, bytes: &[u8]) {
     }
 }
 
-/// Appends one byte of valid UTF-8.
+/// Appends one byte of valid UTF-8, escaped if JSON requires it.
 fn push_byte(out: &mut Vec<u8>, byte: u8) {
     match byte {
         b'"' | b'\\' => out.extend_from_slice(&[b'\\', byte]),

@@ -1,4 +1,4 @@
-//! The layer that formats events as lines: message, then fields as `key=value`.
+//! The tracing layer that formats events as lines: the message, then the fields as `key=value`.
 
 use std::fmt::{self, Write};
 
@@ -11,13 +11,13 @@ use super::escape::push_printable;
 use super::head::{Head, own_record};
 use super::json;
 
-/// Formats each event as one line and passes it to `sink`. Spans are not used.
+/// Formats each event as one line and passes the line to `sink`. Spans are not used.
 pub(super) struct LineLayer<F> {
     sink: F,
 }
 
 impl<F: Fn(&[u8])> LineLayer<F> {
-    /// A layer that calls `sink` with each line, its line feed included.
+    /// Creates a layer that calls `sink` with each line, line feed included.
     pub(super) fn new(sink: F) -> Self {
         Self { sink }
     }
@@ -48,7 +48,7 @@ fn push_event(line: &mut String, event: &Event<'_>) {
     line.push('\n');
 }
 
-/// The event as a record of the JSON log.
+/// Returns the event as a record of the JSON log.
 fn record(event: &Event<'_>) -> Vec<u8> {
     let mut texts = Texts::default();
     event.record(&mut texts);
@@ -57,7 +57,7 @@ fn record(event: &Event<'_>) -> Vec<u8> {
     record.line()
 }
 
-/// The texts of an event. An event without fields, the usual one, allocates once.
+/// The message and the formatted fields of an event. Most events have no fields; they cost one allocation here.
 #[derive(Default)]
 struct Texts {
     message: String,
@@ -92,7 +92,7 @@ impl Visit for Texts {
     }
 }
 
-/// Whether a value is written without quotes.
+/// Whether a field's value is written without quotes.
 fn is_word(value: &str) -> bool {
     !value.is_empty() && !value.contains([' ', '"', '='])
 }

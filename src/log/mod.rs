@@ -1,4 +1,4 @@
-//! The log of a process: one line per event, in one write to descriptor 2.
+//! The log of a process: one line per event, written to descriptor 2 in one write.
 //!
 //! ```text
 //! 2026-11-21 06:18:00.123 [warn] master[812]: message key=value
@@ -9,9 +9,9 @@
 //! the number in angle brackets. Text in an event cannot break or forge a line: it is escaped. `RUWSGI_LOG` (`error`,
 //! `warn`, `info`, `debug` or `trace`) sets the level; the default is `info`.
 //!
-//! Events pass through tracing-subscriber's registry to the layer that formats them. [`request_log`] does not use tracing,
-//! because it writes a line for each request. All lines end in `sinks`: at
-//! descriptor 2, or at the thread of the master that distributes them to loggers (`thread`).
+//! Events pass through tracing-subscriber's registry to the layer that formats them (`layer`). [`request_log`] does not
+//! use tracing, because it writes a line for each request. All lines end in `sinks`, which writes them to descriptor 2
+//! or sends them to the log thread of the master (`thread`). The log thread distributes lines to loggers.
 
 mod encoder;
 mod environment;
@@ -42,7 +42,8 @@ pub use settings::{Engine, FileEngine, Flow, LogThreadSettings, Logger, Route, S
 use sinks::Source;
 pub use sinks::channel::{descriptor as channel, open as open_channel};
 
-/// Starts the log of this process under the process name `name`, and logs panics too. A second call only renames.
+/// Starts the log of this process under the process name `name`, and installs a panic hook that logs panics. A second
+/// call only changes the process name.
 pub fn start(name: impl Into<String>) {
     rename(name);
     let layers = tracing_subscriber::registry()
@@ -55,7 +56,7 @@ pub fn start(name: impl Into<String>) {
     }
 }
 
-/// A count with its noun: `1 request`, `7 requests`.
+/// Formats a count with its noun: `1 request`, `7 requests`.
 pub(crate) fn counted(count: u64, noun: &str) -> String {
     let plural = if count == 1 { "" } else { "s" };
     format!("{count} {noun}{plural}")

@@ -1,4 +1,4 @@
-//! Panics as log records.
+//! The panic hook of the log.
 
 use std::backtrace::{Backtrace, BacktraceStatus};
 use std::panic::PanicHookInfo;
@@ -7,7 +7,7 @@ use tracing::Level;
 
 use super::record::block;
 
-/// Logs the message, the place and (with `RUST_BACKTRACE=1`) the backtrace of a panic.
+/// Logs the message, the source location and (with `RUST_BACKTRACE=1`) the backtrace of a panic.
 pub(super) fn log(panic: &PanicHookInfo) {
     let payload = panic.payload();
     let text = payload.downcast_ref::<&str>().copied();

@@ -1,10 +1,10 @@
-//! Regular expressions of options, as uWSGI's PCRE understands them, with a bounded number of steps.
+//! Regular expressions in option values. The syntax is that of uWSGI's PCRE; the number of steps of a match is limited.
 
 use std::fmt;
 
 use fancy_regex::{Regex, RegexBuilder};
 
-/// Maximum steps of a match with look-around or back-references.
+/// Maximum backtracking steps of a match with look-around or back-references; other expressions do not backtrack.
 const MAX_STEPS: usize = 100_000;
 
 /// A compiled regular expression.
@@ -12,17 +12,17 @@ const MAX_STEPS: usize = 100_000;
 pub struct Pattern(Regex);
 
 impl Pattern {
-    /// Compiles an expression.
+    /// Compiles a regular expression.
     ///
     /// # Errors
-    /// The reason in words.
+    /// The reason why the expression is invalid, in words.
     pub fn new(text: &str) -> Result<Self, String> {
         let compiled = RegexBuilder::new(text).backtrack_limit(MAX_STEPS).build();
         compiled.map(Self).map_err(|error| error.to_string())
     }
 
-    /// Whether a text has a match. A match that exceeds the number of steps is none. As in PCRE, `$` matches before the
-    /// last line feed.
+    /// Whether the expression matches anywhere in `text`. False if the match exceeds the maximum number of steps. As in
+    /// PCRE, `$` also matches before a final line feed.
     pub fn matches(&self, text: &str) -> bool {
         let text = text.strip_suffix('\n').unwrap_or(text);
         self.0.is_match(text).unwrap_or(false)

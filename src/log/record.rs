@@ -1,4 +1,4 @@
-//! Records that are no tracing events: blocks of several lines, and the output of other programs.
+//! Log records that are not tracing events: blocks of several lines, and the output of other programs.
 
 use tracing::Level;
 

@@ -1,4 +1,4 @@
-//! The settings of the log thread: the configuration makes them, the master starts the thread with them.
+//! The settings of the log thread. The configuration produces them; the master starts the thread with them.
 
 use std::path::PathBuf;
 
@@ -7,45 +7,47 @@ use crate::sys::log_file::{Backup, Ownership};
 use super::encoder::NamedEncoder;
 use super::pattern::Pattern;
 
-/// An engine with its arguments: where lines go.
+/// A destination of lines: the engine of a `logger` option with its arguments.
 #[derive(Debug, Clone, PartialEq, Eq)]
 pub enum Engine {
-    /// `stdio`: where the log went before the thread was started.
+    /// `stdio`: the default destination, which is the file of `logto` or `daemonize`, otherwise descriptor 2 as it was
+    /// before the log thread started.
     Stdio,
     /// `fd:N`: an inherited descriptor.
     Descriptor(i32),
-    /// `file`.
+    /// `file`: a file that the log thread writes and rotates.
     File(FileEngine),
-    /// `socket`: datagrams, to `HOST:PORT` or a path.
+    /// `socket`: datagrams to a UDP address or a Unix socket.
     Socket {
-        /// The address.
+        /// `HOST:PORT`, or the path of a Unix socket.
         address: String,
-        /// Put before each line.
+        /// The text inserted before each event.
         prefix: String,
     },
-    /// `syslog`: the daemon of this machine, at `/dev/log`.
+    /// `syslog`: the syslog daemon of this machine, at `/dev/log`.
     Syslog(SyslogEngine),
-    /// `rsyslog`: a syslog daemon at an address.
+    /// `rsyslog`: a syslog daemon at a UDP address or a Unix socket.
     Rsyslog {
-        /// `HOST:PORT`, or a path.
+        /// `HOST`, `HOST:PORT`, or the path of a Unix socket. The default port is 514.
         address: String,
-        /// The identity and the priority.
+        /// The head of the messages.
         syslog: SyslogEngine,
     },
     /// `pipe`: the standard input of a command.
     Pipe(String),
-    /// `systemd`: the socket of the journal.
+    /// `systemd`: the socket of the systemd journal.
     Journal,
 }
 
-/// A log file that the thread owns.
+/// A log file that only the log thread writes.
 #[derive(Debug, Clone, PartialEq, Eq, Default)]
 pub struct FileEngine {
-    /// Its path.
+    /// The path of the file.
     pub path: PathBuf,
-    /// The size at which it is rotated, bytes.
+    /// The size above which the file is rotated, bytes; `None`: no rotation by size.
     pub max_size: Option<u64>,
-    /// Where the full file goes; `None`: the default of the instance.
+    /// The path that the full file is moved to; `None`: the file's path followed by `.SECONDS`, the time of the
+    /// rotation.
     pub backup: Option<Backup>,
 }
 
@@ -54,59 +56,60 @@ pub struct FileEngine {
 pub struct SyslogEngine {
     /// The program's name in each message.
     pub identity: String,
-    /// Facility times 8 plus severity.
+    /// The PRI value of each message: facility times 8, plus severity.
     pub priority: u8,
 }
 
 /// A logger: an engine, and the name by which routes and encoders refer to it.
 #[derive(Debug, Clone, PartialEq, Eq)]
 pub struct Logger {
-    /// The name, if it has one.
+    /// The name, by which routes select the logger; `None`: the logger receives the lines that match no route.
     pub name: Option<String>,
-    /// The engine.
+    /// The destination of the logger's lines.
     pub engine: Engine,
 }
 
-/// A route: the lines with a match go to the loggers of a name.
+/// A route: lines that match `pattern` go to all loggers named `logger`.
 #[derive(Debug, Clone, PartialEq)]
 pub struct Route {
-    /// The name of the loggers.
+    /// The name of the loggers that receive the lines.
     pub logger: String,
-    /// The expression.
+    /// The regular expression that selects the lines.
     pub pattern: Pattern,
 }
 
-/// The lines of one kind: server and application, or requests.
+/// The loggers, routes and encoders for one kind of lines: those of server and application, or request lines.
 #[derive(Debug, Clone, PartialEq, Default)]
 pub struct Flow {
-    /// `logger`, `req-logger`.
+    /// The loggers (`logger`, or `req-logger` for requests).
     pub loggers: Vec<Logger>,
-    /// `log-route`, `log-req-route`.
+    /// The routes (`log-route`, or `log-req-route` for requests).
     pub routes: Vec<Route>,
-    /// `log-encoder`, `log-req-encoder`, in the order of the configuration.
+    /// The encoders (`log-encoder`, or `log-req-encoder` for requests), in the order of the configuration.
     pub encoders: Vec<NamedEncoder>,
 }
 
 /// The settings of the log thread.
 #[derive(Debug, Clone, PartialEq, Default)]
 pub struct LogThreadSettings {
-    /// Server and application.
+    /// Lines of the server and the application.
     pub lines: Flow,
-    /// Requests; without loggers they pass with the other lines.
+    /// Request lines. Without request loggers and routes they are handled like the lines of the server.
     pub requests: Flow,
-    /// `log-filter`: a line without a match is dropped.
+    /// `log-filter`: a line that matches none of the patterns is dropped. An empty list drops nothing.
     pub filters: Vec<Pattern>,
-    /// `log-drain`: a line with a match is dropped.
+    /// `log-drain`: a line that matches one of the patterns is dropped.
     pub drains: Vec<Pattern>,
-    /// The file of `logto` or `daemonize`, to which lines go that no logger takes; `None`: to the descriptor that the
-    /// process started with.
+    /// The file of `logto` or `daemonize`. It receives the lines that no logger takes; `None`: such lines go to the
+    /// descriptor 2 that the process had before the log thread started.
     pub default_file: Option<FileEngine>,
-    /// `log-master-stream`: writes of the application may arrive together.
+    /// `log-master-stream`: the application's output is read from a stream socket, so several of its writes may arrive
+    /// as one event.
     pub stream: bool,
-    /// `logfile-chown`, `logfile-chmod`.
+    /// Owner and mode of log files (`logfile-chown`, `logfile-chmod`).
     pub ownership: Ownership,
-    /// `rsyslog-packet-size`: maximum bytes of a message.
+    /// `rsyslog-packet-size`: maximum size of a syslog message, bytes.
     pub packet_size: usize,
-    /// `rsyslog-split-messages`: a longer message is split, not cut.
+    /// `rsyslog-split-messages`: a longer message is split into several messages; otherwise its end is cut off.
     pub split_messages: bool,
 }

@@ -1,5 +1,5 @@
-//! The cgroup limits in a vassal's own configuration. Its emperor writes them to the vassal's cgroup, in addition to the
-//! emperor's limits: a vassal can only narrow them.
+//! The cgroup limits in a vassal's own configuration. The emperor writes them to the vassal's cgroup. The emperor's own
+//! limits apply too, so a vassal can only narrow them.
 
 use anyhow::{Result, bail};
 
@@ -11,7 +11,7 @@ use super::emperor_link::{EmperorLink, LimitsResult};
 /// Checks that the configured limits can be applied.
 ///
 /// # Errors
-/// When limits are configured and no emperor with cgroups applies them.
+/// When limits are configured, and the instance does not run in a cgroup of an emperor.
 pub(super) fn check(config: &Config, emperor: &EmperorLink) -> Result<()> {
     if cgroup_limits(config).is_none() || emperor.is_in_cgroup() {
         return Ok(());
@@ -26,10 +26,11 @@ pub(super) fn check(config: &Config, emperor: &EmperorLink) -> Result<()> {
     );
 }
 
-/// Applies the configured limits and waits for the result; `false` if the emperor stops the instance meanwhile.
+/// Asks the emperor to apply the configured limits, and blocks until it has answered. Returns `false` if the emperor
+/// stops the instance meanwhile.
 ///
 /// # Errors
-/// When they cannot be applied.
+/// When the limits cannot be applied, or the emperor does not answer in time.
 pub(super) fn apply_at_start(config: &Config, emperor: &EmperorLink) -> Result<bool> {
     check(config, emperor)?;
     let Some(limits) = cgroup_limits(config) else {
@@ -42,13 +43,14 @@ pub(super) fn apply_at_start(config: &Config, emperor: &EmperorLink) -> Result<b
     }
 }
 
-/// Applies the wider limits of two configurations, while generations of both run in the same cgroup.
+/// Asks the emperor to apply the wider limits of two configurations, because generations of both run in the same
+/// cgroup. Does not wait for the answer.
 pub(super) fn apply_both(now: &Config, next: &Config, emperor: &EmperorLink) {
     let limits = |config| cgroup_limits(config).unwrap_or_default();
     emperor.limit(limits(now).widened(limits(next)));
 }
 
-/// Applies the limits of the only running configuration.
+/// Asks the emperor to apply the limits of the only running configuration. Does not wait for the answer.
 pub(super) fn apply(config: &Config, emperor: &EmperorLink) {
     emperor.limit(cgroup_limits(config).unwrap_or_default());
 }

@@ -1,4 +1,4 @@
-//! The master's control socket, and the requests on it whose answer comes later.
+//! The master's control socket, and the requests whose answer depends on a later event.
 
 use crate::control::server::ControlServer;
 use crate::sys::process::Pid;
@@ -13,9 +13,9 @@ pub(super) enum PendingRequest {
     Reload { number: u64 },
     /// The exit of the master, which closes the connection.
     Stop,
-    /// This number of serving workers, or a later request for another number.
+    /// This number of workers serves, or a later request has set another number.
     Scaled(u32),
-    /// The exit of a worker's process, and a serving successor.
+    /// The worker process `pid` has exited, and a successor serves with its worker id.
     Replaced { worker_id: u32, pid: Pid },
 }
 

@@ -1,5 +1,5 @@
 //! The log record of a worker's exit: a crash, an exit of the application, a kill by the master or by another process.
-//! Also the request lines that the worker can no longer write.
+//! Also writes the lines of the request log that the worker can no longer write.
 
 use std::fmt::Write as _;
 use std::fs::File;
@@ -26,15 +26,16 @@ pub(super) struct Death {
     /// The state of its slot after the exit.
     pub(super) after: SlotState,
     pub(super) end: End,
-    /// Number of requests it had begun.
+    /// Number of requests that the worker had begun.
     pub(super) requests: u64,
-    /// Why the master removed it, if it did.
+    /// Why the master removed the worker; `None` if it did not.
     pub(super) removal: Option<RemovalReason>,
-    /// Its requests in flight.
+    /// The requests in flight at the exit.
     pub(super) lost: Vec<RequestInFlight>,
-    /// Kills by the kernel's OOM killer since the exit of another worker.
+    /// Whether the kernel's OOM killer can have killed the worker, and whether its cgroup or the machine was out of
+    /// memory.
     pub(super) oom: OomScope,
-    /// The stacks of its threads, as it wrote them last.
+    /// The stacks of its threads that the worker wrote last.
     pub(super) stacks: Option<String>,
 }
 
@@ -88,7 +89,8 @@ fn cause(death: &Death) -> Cause {
     }
 }
 
-/// Logs the exit of a worker: how, after which time, why, and with which requests in flight.
+/// Logs the exit of a worker: the exit status, the age, the cause, the requests in flight, and the stacks of its
+/// threads if they explain the exit.
 pub(super) fn record(death: &Death, now: Instant) {
     let Some(worker) = death.before.worker() else {
         return;
@@ -151,7 +153,7 @@ fn relevant_stacks(cause: Cause, death: &Death) -> Option<&str> {
     }
 }
 
-/// The reason, as the end of a sentence.
+/// The reason of an exit, as the end of the log sentence; empty if there is nothing to add.
 fn reason(cause: Cause, exit: Exit, oom: OomScope) -> &'static str {
     let signal = match exit {
         Exit::Signal(number) => Signal::try_from(number).ok(),
@@ -184,7 +186,7 @@ fn reason(cause: Cause, exit: Exit, oom: OomScope) -> &'static str {
     }
 }
 
-/// Writes the request log's lines of the requests that ended with the worker.
+/// Writes a line to the request log for each request that ended with the worker.
 pub(super) fn log_requests(death: &Death, total: u64, settings: &RequestLogSettings) {
     let Some(worker) = death.before.worker() else {
         return;

@@ -16,7 +16,7 @@ use crate::sys::{memory, packet, poll};
 
 use super::on_demand_sockets::OnDemandSockets;
 
-/// Timeout of the emperor's answer to a request for cgroup limits.
+/// Timeout for the emperor's answer to a request for cgroup limits.
 const LIMITS_TIMEOUT: Duration = Duration::from_secs(30);
 
 /// The channel to the emperor. Without an emperor, all messages are dropped.
@@ -27,9 +27,9 @@ pub(crate) struct EmperorLink {
     outlives_emperor: bool,
     /// The instance runs in a cgroup that the emperor limits.
     in_cgroup: bool,
-    /// When the next heartbeat is due; None: no heartbeat was sent yet.
+    /// When the next heartbeat is due; `None` before the first heartbeat and without heartbeats.
     next_beat: Option<Instant>,
-    /// The instance logs to another place than the emperor.
+    /// The instance does not log to the emperor's log.
     pub(super) has_own_log: bool,
     pub(super) on_demand: OnDemandSockets,
     /// The interpreter behind the version manager's shim on PATH, as the emperor resolved it.
@@ -57,7 +57,7 @@ pub(super) enum LimitsResult {
     Stopped,
 }
 
-/// An event of the channel.
+/// An event on the channel to the emperor.
 #[derive(Debug, Clone, PartialEq, Eq)]
 pub(super) enum EmperorEvent {
     Order(ToVassal),
@@ -107,7 +107,8 @@ impl EmperorLink {
         self.send_failed(failure, !self.has_own_log);
     }
 
-    /// `in_emperors_log`: the emperor does not log the reason again.
+    /// Sends a failure. `in_emperors_log`: the emperor's log contains the failure already, so the emperor does not log
+    /// it.
     fn send_failed(&self, failure: &LoadFailure, in_emperors_log: bool) {
         self.send(&FromVassal::Failed {
             reason: failure.sentence.clone(),
@@ -124,7 +125,8 @@ impl EmperorLink {
     /// Reports that a reload is complete.
     pub(super) fn reloaded(&mut self) {
         self.send(&FromVassal::Reloaded);
-        // the emperor starts its heartbeat timeout with the next first heartbeat
+        // makes the next heartbeat due at once: the emperor restarts its heartbeat timeout when it receives that
+        // heartbeat
         self.next_beat = None;
     }
 
@@ -133,7 +135,8 @@ impl EmperorLink {
         self.send(&FromVassal::ReloadFailed(failure.clone()));
     }
 
-    /// Answers the question with this ticket.
+    /// Sends the answer to the forwarded request with this ticket. An answer that is too long for a message is replaced
+    /// by a refusal.
     pub(super) fn answer(&self, ticket: u32, answer: Answer) {
         let Channel::Connected(channel) = &self.channel else {
             return;
@@ -145,11 +148,11 @@ impl EmperorLink {
         }
     }
 
-    /// Passes the listening sockets to the emperor. `waits`: this process exits, and the emperor starts another one when a
-    /// client connects.
+    /// Passes the listening sockets to the emperor. May wait until the channel has room. `waits`: this process exits,
+    /// and the emperor starts another one when a client connects.
     ///
     /// # Errors
-    /// `NotConnected` without an emperor; those of sendmsg(2).
+    /// `NotConnected` without an emperor, otherwise the errors of sendmsg(2).
     pub(super) fn hand_over(
         &self,
         kept: Vec<HandedOverSocket>,
@@ -165,19 +168,21 @@ impl EmperorLink {
         }
     }
 
-    /// Whether the emperor limits this instance's cgroup on request.
+    /// Whether the emperor can limit this instance's cgroup on request.
     pub(super) fn is_in_cgroup(&self) -> bool {
         self.in_cgroup
     }
 
-    /// Requests limits of the instance's cgroup; the emperor's own limits apply too.
+    /// Asks the emperor to set limits of the instance's cgroup, without waiting for the answer. The emperor's own
+    /// limits apply too.
     pub(super) fn limit(&self, limits: Limits) {
         if self.in_cgroup {
             self.send(&FromVassal::Limits(limits));
         }
     }
 
-    /// Requests limits at the start and blocks until the emperor has answered.
+    /// Asks the emperor to set limits, and blocks until it has answered or [`LIMITS_TIMEOUT`] is over. For the start,
+    /// before the loop of the master reads the channel.
     pub(super) fn limit_and_wait(&self, limits: Limits) -> LimitsResult {
         self.limit(limits);
         let deadline = Instant::now() + LIMITS_TIMEOUT;
@@ -203,7 +208,8 @@ impl EmperorLink {
         }
     }
 
-    /// Reads one message; None if it is not the result.
+    /// Reads one message during [`EmperorLink::limit_and_wait`]. Returns `None` if the message does not end the wait.
+    /// Refuses requests of operators.
     fn receive_limits_result(&self, channel: &OwnedFd) -> Option<LimitsResult> {
         match ipc::receive::<FromEmperor>(channel.as_fd()) {
             Ok(Some((FromEmperor::Limited(Limited { limits_refused }), _))) => {
@@ -228,7 +234,8 @@ impl EmperorLink {
         self.send(&FromVassal::Idle);
     }
 
-    /// Sends a heartbeat if one is due. The first is due at once; None or zero sends none.
+    /// Sends a heartbeat if one is due; the first one is due at once. With an `interval` of `None` or zero no
+    /// heartbeats are sent.
     pub(super) fn beat(&mut self, interval: Option<Duration>, now: Instant) {
         let is_connected = matches!(self.channel, Channel::Connected(_));
         let Some(interval) = interval.filter(|it| !it.is_zero() && is_connected) else {
@@ -262,7 +269,7 @@ impl EmperorLink {
         }));
     }
 
-    /// The descriptor to poll for input.
+    /// The descriptor of the channel to poll for input; `None` without an emperor.
     pub(super) fn descriptor(&self) -> Option<BorrowedFd<'_>> {
         match &self.channel {
             Channel::Connected(channel) => Some(channel.as_fd()),
@@ -270,7 +277,8 @@ impl EmperorLink {
         }
     }
 
-    /// Receives one message; call it when the descriptor is readable.
+    /// Receives one message. Returns `None` if the message needs no action. Call it when the descriptor is readable,
+    /// because it would block otherwise.
     pub(super) fn receive(&mut self) -> Option<EmperorEvent> {
         let Channel::Connected(channel) = &self.channel else {
             return None;
@@ -280,9 +288,9 @@ impl EmperorLink {
             Ok(Some((FromEmperor::Question(question), _))) => {
                 Some(EmperorEvent::Question(question))
             }
-            // the emperor has logged a refusal
+            // the answer to `limit`: the emperor has logged a refusal itself
             Ok(Some((FromEmperor::Limited(_), _))) => None,
-            // an order of a newer version
+            // an order that only a newer version knows
             Err(error) if error.kind() == io::ErrorKind::InvalidData => None,
             Ok(None) | Err(_) => {
                 self.channel = Channel::Closed;
@@ -294,7 +302,8 @@ impl EmperorLink {
 
     fn send(&self, message: &FromVassal) {
         if let Channel::Connected(channel) = &self.channel {
-            // on failure the emperor has exited, which the next receive reports, or has stopped reading
+            // a failure means that the emperor has exited, which the next `receive` reports, or that it has stopped
+            // reading
             let _ = ipc::send_now(channel.as_fd(), message, &[]);
         }
     }

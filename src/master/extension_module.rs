@@ -1,13 +1,13 @@
-//! The file of the extension module: opened before the master drops its privileges.
+//! The file of the extension module. It is opened before the master drops its privileges.
 
 use std::fs::File;
 use std::io;
 use std::os::fd::{AsFd, BorrowedFd};
 use std::path::{Path, PathBuf};
 
-/// The environment variable with the module's path.
+/// The environment variable that contains the module's path.
 const VARIABLE: &str = "RUWSGI_MODULE";
-/// The file's name as installed, and as cargo builds it.
+/// The names of the module's file: as it is installed, and as cargo builds it.
 const NAMES: [&str; 2] = ["_ruwsgi.abi3.so", "lib_ruwsgi.so"];
 
 /// The open file of the extension module `_ruwsgi`.
@@ -20,17 +20,17 @@ pub(super) struct ExtensionModule {
 /// The extension module cannot be opened.
 #[derive(Debug, thiserror::Error)]
 pub(super) enum ModuleError {
-    /// Not found.
+    /// None of these paths exists.
     #[error(
         "the extension module {} was not found in {}: install it there, or set {VARIABLE} to its path",
         NAMES[0],
         .0.iter().map(|path| path.display().to_string()).collect::<Vec<_>>().join(", ")
     )]
     Missing(Vec<PathBuf>),
-    /// Found, but cannot be opened.
+    /// The file exists, but cannot be opened.
     #[error("the extension module {} cannot be opened: {error}", path.display())]
     Unreadable {
-        /// Its path.
+        /// The path of the file.
         path: PathBuf,
         error: io::Error,
     },
@@ -62,7 +62,8 @@ impl ExtensionModule {
         }
     }
 
-    /// The file that is at the path now, which an upgrade may have replaced; `None` if it cannot be opened.
+    /// Opens the module's path again, because an upgrade may have replaced the file. `None` if the path cannot be
+    /// opened.
     pub(super) fn reopened(&self) -> Option<Self> {
         Self::open(&self.path).ok()
     }
@@ -73,7 +74,7 @@ impl ExtensionModule {
     }
 }
 
-/// The candidate paths for a binary at `binary`, in order.
+/// The paths at which the module of the program at `binary` is searched, in this order.
 fn candidates_of(binary: &Path) -> Vec<PathBuf> {
     let Some(directory) = binary.parent() else {
         return Vec::new();

@@ -1,4 +1,4 @@
-//! `master-fifo`: the commands written to it, one byte each, and the fifo that is read.
+//! `master-fifo`: the commands, one byte each, and the FIFOs from which the master reads them.
 
 use std::io;
 use std::os::fd::{AsFd, BorrowedFd};
@@ -8,25 +8,25 @@ use crate::sys::fifo::Fifo;
 
 use super::signals::ReloadMode;
 
-/// The command of one byte.
+/// A command that is written to the FIFO as one byte.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub(super) enum FifoCommand {
-    /// Read the fifo with this index from now on.
+    /// Read the FIFO with this index from now on, instead of the current one.
     SwitchFifo(usize),
     Reload(ReloadMode),
     /// Finish the requests in flight and stop.
     Stop,
-    /// Stop at once.
+    /// Stop without waiting for the requests in flight.
     StopNow,
     /// Write the state to the log.
     Report,
     /// Write the pidfiles again.
     Pidfiles,
-    /// Change the number of workers by this.
+    /// Add this number to the number of workers.
     Scale(i32),
     /// Run no workers until the next connection.
     Cheap,
-    /// Stop accepting connections, or accept them again.
+    /// Pause the instance, or end the pause.
     Pause,
     /// Reopen the log file.
     ReopenLog,
@@ -37,7 +37,7 @@ pub(super) enum FifoCommand {
     Ignored,
 }
 
-/// The command of a byte; the letters are uWSGI's.
+/// Returns the command for a byte. The letters are those of uWSGI.
 pub(super) fn command(byte: u8) -> FifoCommand {
     match byte {
         b'0'..=b'9' => FifoCommand::SwitchFifo(usize::from(byte - b'0')),
@@ -63,7 +63,7 @@ pub(super) fn command(byte: u8) -> FifoCommand {
     }
 }
 
-/// The fifos of an instance. One is read at a time, as in uWSGI.
+/// The FIFOs of an instance. The master reads one at a time, as in uWSGI.
 #[derive(Debug)]
 pub(super) struct Fifos {
     paths: Vec<PathBuf>,
@@ -71,7 +71,7 @@ pub(super) struct Fifos {
 }
 
 impl Fifos {
-    /// Creates the first fifo; None if none is configured.
+    /// Creates the first FIFO; `None` if no FIFO is configured.
     ///
     /// # Errors
     /// Those of [`Fifo::make`].
@@ -83,10 +83,11 @@ impl Fifos {
         Ok(Some(Self { paths, open }))
     }
 
-    /// Creates the fifo with this index and reads it instead of the current one; returns its path.
+    /// Creates the FIFO with this index, reads it instead of the current one, and removes the file of the current one.
+    /// Returns the path of the new FIFO.
     ///
     /// # Errors
-    /// A log message, if there is no such fifo or it cannot be created; the current one stays.
+    /// A log message, if no FIFO has this index or the FIFO cannot be created. The current FIFO stays in use.
     pub(super) fn switch(&mut self, number: usize) -> Result<PathBuf, String> {
         let path = self.paths.get(number).ok_or_else(|| {
             let last = self.paths.len() - 1;
@@ -94,18 +95,18 @@ impl Fifos {
         })?;
         let next = Fifo::make(path)
             .map_err(|error| format!("master-fifo: cannot create {}: {error}", path.display()))?;
-        // fails if both have the same path: the new file has replaced the old one
+        // this fails if both FIFOs have the same path, because the new file has replaced the old one
         let _ = self.open.remove();
         self.open = next;
         Ok(path.clone())
     }
 
-    /// The bytes written since the last call.
+    /// Reads the bytes written since the last call, without waiting.
     pub(super) fn take(&self) -> Vec<u8> {
         self.open.take()
     }
 
-    /// Removes the file.
+    /// Removes the file of the current FIFO. A failure is logged.
     pub(super) fn remove(&self) {
         if let Err(error) = self.open.remove() {
             let path = self.open.path().display();

@@ -1,10 +1,11 @@
-//! How long a zygote may take to answer requests for forks: a function of what it was asked, its answers, and time.
+//! The timeout of a zygote's answers to fork requests: a function of the requests, the answers, and time.
 //!
-//! It has one thread, so a function of the application that does not return (`os.register_at_fork`) leaves all slots empty.
+//! A zygote has one thread. If a function of the application does not return in it (`os.register_at_fork`), the zygote
+//! forks no more workers, and all slots stay empty.
 
 use std::time::{Duration, Instant};
 
-/// Time in which the zygote has to answer the next request.
+/// Timeout of the zygote's next answer. Each answer restarts it.
 pub(super) const TIMEOUT: Duration = Duration::from_secs(10);
 
 /// Whether the zygote owes an answer, and since when.
@@ -14,17 +15,18 @@ pub(super) struct ForkWatch {
 }
 
 impl ForkWatch {
-    /// The zygote was asked to fork.
+    /// Notes that the zygote was asked to fork. Starts the timeout unless it is running.
     pub(super) fn asked(&mut self, now: Instant) {
         self.since.get_or_insert(now);
     }
 
-    /// The zygote has answered, or has exited; `pending`: whether it owes further answers.
+    /// Notes that the zygote has answered or exited. With `pending` it owes further answers, and the timeout restarts;
+    /// otherwise the timeout ends.
     pub(super) fn answered(&mut self, pending: bool, now: Instant) {
         self.since = pending.then_some(now);
     }
 
-    /// When an answer is overdue.
+    /// When the next answer is overdue; `None` if the zygote owes no answer.
     pub(super) fn deadline(&self) -> Option<Instant> {
         self.since.map(|since| since + TIMEOUT)
     }

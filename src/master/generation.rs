@@ -1,7 +1,7 @@
 //! The processes of one generation: its zygote and its workers.
 //!
-//! The decisions are pure functions (`zygote_state.rs`, `slot.rs`, `harakiri.rs`, `worker_limits.rs`, `scale.rs`); the files here perform
-//! them.
+//! The decisions are pure functions (`zygote_state.rs`, `slot.rs`, `harakiri.rs`, `worker_limits.rs`, `scale.rs`). The
+//! files of the folder `generation` perform the actions that these functions return.
 
 mod import;
 mod messages;

@@ -1,35 +1,38 @@
-//! The order in which the workers of a new generation take the place of those of the old one: a pure function of what serves.
+//! The order in which the workers of a new generation replace those of the old one: a pure function of the number of
+//! serving workers and time.
 //!
-//! A worker id changes hands when the new worker before it serves, so one worker is missing at a time. Where an old worker
-//! takes long to finish its requests, the next ids follow, up to half of the workers.
+//! A worker id passes to the new generation when the new worker with the previous id serves, so that only one worker is
+//! missing at a time. If an old worker takes longer than [`PATIENCE`] to finish its requests, the next id passes too.
+//! At most half of the workers may be missing.
 
 use std::time::{Duration, Instant};
 
-/// Time after which the next worker is replaced although the one before it does not serve yet.
+/// Time after which the next worker is replaced although the new worker before it does not serve yet.
 const PATIENCE: Duration = Duration::from_millis(250);
 
-/// How far a generation has taken over.
+/// The progress of a generation that takes over.
 #[derive(Clone, Copy, Debug, Default, PartialEq)]
 pub(super) struct HandOver {
-    /// The ids up to this belong to the new generation.
+    /// The new generation has the worker ids 1 to `given`.
     given: u32,
-    /// When the last one was given.
+    /// When the new generation got its last worker id; `None` before the first.
     last: Option<Instant>,
 }
 
-/// What a hand-over does next.
+/// The next step of a hand-over.
 #[derive(Clone, Copy, Debug, PartialEq)]
 pub(super) enum HandOverStep {
-    /// Wait for a worker, at most until this time.
+    /// Wait for a new worker to serve, at most until this time; `None` is no limit.
     Wait(Option<Instant>),
-    /// The worker with this id of the old generation leaves, and the new generation gets the id.
+    /// The old generation's worker with this id leaves, and the new generation gets the id.
     Replace(u32),
     /// All workers of the new generation serve.
     Finish,
 }
 
 impl HandOver {
-    /// The next step, with this number of workers requested from the new generation, of which `serving` serve.
+    /// Determines the next step, and records a replacement as done. `wanted` is the number of workers requested from
+    /// the new generation, and `serving` the number of those that serve.
     pub(super) fn step(&mut self, wanted: u32, serving: usize, now: Instant) -> HandOverStep {
         let given = self.given.min(wanted);
         let missing = given.saturating_sub(u32::try_from(serving).unwrap_or(u32::MAX));

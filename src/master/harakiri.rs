@@ -4,21 +4,21 @@
 //!           limit            grace
 //!  InTime ────────▶ Expired ────────▶ Stuck           the request ends: back to InTime
 //! ```
-//! Times are microseconds of the monotonic clock. The time at which a request began identifies it.
+//! Times are microseconds of the monotonic clock. A request is identified by the time at which it began.
 
 /// The timeouts of requests, microseconds.
 #[derive(Clone, Copy, Debug)]
 pub(super) struct Timeouts {
     /// From the start of a request until it expires.
     pub(super) limit: u64,
-    /// From then until its thread must have returned.
+    /// From the expiry of a request until its thread must have returned.
     pub(super) grace: u64,
 }
 
-/// How the current request of a thread stands.
+/// The state of a thread's current request with regard to `harakiri`.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub(super) enum RequestDeadline {
-    /// No request, or one that has not reached its deadline.
+    /// The thread has no request, or its request has not reached its deadline.
     InTime,
     /// The request that began at `since` expired at `at`, and its thread was interrupted.
     Expired { since: u64, at: u64 },
@@ -26,7 +26,7 @@ pub(super) enum RequestDeadline {
     Stuck { since: u64 },
 }
 
-/// The action that follows from a check.
+/// The action that follows from a check of a thread.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub(super) enum DeadlineAction {
     Nothing,
@@ -36,7 +36,8 @@ pub(super) enum DeadlineAction {
     ReplaceWorker,
 }
 
-/// Checks a thread that is busy since `busy_since` (0: not busy) against the timeouts.
+/// Checks a thread that is busy since `busy_since` (0: not busy) against the timeouts. Returns the new state and the
+/// action.
 pub(super) fn step(
     state: RequestDeadline,
     busy_since: u64,
@@ -68,8 +69,8 @@ pub(super) fn step(
     }
 }
 
-/// When the thread has to be checked again, if nothing changes before. No request that begins after `now` is due
-/// earlier.
+/// The time at which the thread must be checked again, if its state does not change before. A request that begins after
+/// `now` is due after `now + limit` at the earliest.
 pub(super) fn due(
     state: RequestDeadline,
     busy_since: u64,

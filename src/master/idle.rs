@@ -2,9 +2,9 @@
 
 use std::time::{Duration, Instant};
 
-/// Checks within the limit: they determine its precision.
+/// Number of checks within the limit. It determines the precision of the timer.
 const CHECKS: u32 = 8;
-/// Times between two checks.
+/// Minimum and maximum time between two checks.
 const SHORTEST: Duration = Duration::from_millis(100);
 const LONGEST: Duration = Duration::from_secs(5);
 
@@ -14,7 +14,7 @@ pub(super) struct IdleTimer {
     limit: Duration,
     /// The request counter at the last check.
     requests: u64,
-    /// The last time at which a request was seen.
+    /// Time of the last check that found a new request or one in progress.
     last: Instant,
     next: Instant,
 }
@@ -35,8 +35,8 @@ impl IdleTimer {
         self.next
     }
 
-    /// Checks the request counter, if that is due; `busy`: whether a request is in progress. Returns whether the limit
-    /// has passed without a request.
+    /// Compares the request counter with its last value, if a check is due. `busy`: whether a request is in progress.
+    /// Returns whether the limit has passed without a request.
     pub(super) fn check(&mut self, requests: u64, busy: bool, now: Instant) -> bool {
         if now < self.next {
             return false;
@@ -55,7 +55,7 @@ impl IdleTimer {
         due <= now
     }
 
-    /// Restarts the timer.
+    /// Restarts the timer as if a request had come at `now`.
     pub(super) fn restart(&mut self, now: Instant) {
         self.last = now;
     }

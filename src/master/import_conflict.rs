@@ -1,11 +1,11 @@
-//! When the import of a reload must be repeated without the process that has imported the running generation.
+//! Whether the import of a reload must be repeated without the zygote of the running generation.
 //!
-//! Both imports take the same port or lock. The second one fails, or goes on without it: the new generation would not have
-//! it, and the old one ends.
+//! This is necessary if both imports take the same port or lock. The second import fails, or continues without it. Then
+//! the new generation would lack the port or lock, although the old generation, which holds it, ends.
 
 use crate::ipc::LoadFailure;
 
-/// Exceptions that have their cause in the code.
+/// Exceptions whose cause is the application's code, not a port or lock held by another process.
 const FAULTS_OF_CODE: [&str; 13] = [
     "SyntaxError",
     "IndentationError",
@@ -25,13 +25,14 @@ const FAULTS_OF_CODE: [&str; 13] = [
 /// The result of an import in a reload.
 #[derive(Clone, Copy, Debug)]
 pub(super) enum Import<'a> {
-    /// It has taken these ports and locks.
+    /// The import has succeeded, and has taken these ports and locks.
     Loaded(&'a [String]),
     Failed(&'a LoadFailure),
 }
 
-/// What the running generation's import holds and the import of the reload lacks, for which it must be repeated; empty if
-/// it need not be.
+/// The ports and locks for which the import of the reload must be repeated; empty if it need not be repeated. `held`
+/// are the ports and locks that the import of the running generation holds. A failed import lacks all of them, unless
+/// its cause is the code.
 pub(super) fn lacking<'a>(held: &'a [String], import: Import<'_>) -> Vec<&'a str> {
     let lacks = |name: &&String| match import {
         Import::Loaded(taken) => !taken.contains(name),

@@ -1,4 +1,5 @@
-//! The part of an instance that outlives its generations: the configuration and its source, and the external resources.
+//! The state of an instance that outlives its generations: the configuration, the invocation from which it is read, and
+//! the external resources.
 
 mod sockets;
 
@@ -24,24 +25,25 @@ use super::signals::ReloadMode;
 use crate::net::{self, BoundSocket};
 use crate::process::log_thread;
 
-/// The configuration that a reload prepares.
+/// The configuration of the running reload, with its sockets and daemons. It replaces the running configuration when
+/// the new generation serves.
 struct Next {
     config: Config,
     sockets: Vec<Rc<BoundSocket>>,
-    /// Its on-demand address, if the configuration does not contain it.
+    /// The address that the emperor's options give this vassal, in addition to the addresses in `config`.
     address: Option<Address>,
     daemons: Vec<DaemonSpec>,
 }
 
-/// An instance without its processes.
+/// An instance without its processes, which are in [`Generation`].
 pub(super) struct Instance {
     invocation: config::Invocation,
     config: Config,
-    /// The configuration of the running reload.
+    /// The configuration that the running reload has read; `None` without a reload.
     next: Option<Next>,
     /// Number of reloads that have succeeded.
     reloads: u32,
-    /// The daemons of the running generation (`attach-daemon` and the like).
+    /// The daemons that the running configuration defines (`attach-daemon` and similar options).
     daemons: Vec<DaemonSpec>,
     module: Rc<ExtensionModule>,
     interpreters: InterpreterCache,
@@ -81,7 +83,7 @@ impl Instance {
         files
     }
 
-    /// The command line and environment of the start.
+    /// The command line, the environment and the directory with which the instance was started.
     pub(super) fn invocation(&self) -> &config::Invocation {
         &self.invocation
     }
@@ -91,12 +93,13 @@ impl Instance {
         &self.config
     }
 
-    /// The configuration of the generation that a reload prepares, else of the running one.
+    /// The configuration that the running reload has read. Without a reload: the configuration of the running
+    /// generation.
     pub(super) fn next_config(&self) -> &Config {
         self.next.as_ref().map_or(&self.config, |next| &next.config)
     }
 
-    /// The daemons of the running generation (`attach-daemon` and the like).
+    /// The daemons that the running configuration defines (`attach-daemon` and similar options).
     pub(super) fn daemons(&self) -> Vec<DaemonSpec> {
         self.daemons.clone()
     }
@@ -113,17 +116,17 @@ impl Instance {
         self.resources
     }
 
-    /// Whether SIGTERM stops the instance.
+    /// Whether SIGTERM stops the instance. With `die-on-term = false` SIGTERM requests a brutal reload instead.
     pub(super) fn term_stops(&self) -> bool {
         self.config.die_on_term() != Some(false)
     }
 
-    /// Enters the directory of the application (`chdir`).
+    /// Changes the working directory of the master to the application's directory (`chdir`).
     pub(super) fn enter_directory(&self) -> Result<()> {
         enter(&self.config, &self.invocation)
     }
 
-    /// The files whose change requests a reload (`touch-reload` and the like).
+    /// The files whose change requests a reload (`touch-reload`, `touch-workers-reload` and `touch-chain-reload`).
     pub(super) fn touched_files(&self) -> impl Iterator<Item = &String> {
         let config = &self.config;
         let lists = [
@@ -134,7 +137,7 @@ impl Instance {
         lists.into_iter().flatten()
     }
 
-    /// The paths of `fs-reload` and `fs-brutal-reload`.
+    /// The paths of `fs-reload` and `fs-brutal-reload`, each with the mode of the reload that its change requests.
     pub(super) fn watched_paths(&self) -> Vec<(PathBuf, ReloadMode)> {
         let with = |paths: &[String], mode| {
             let paths = paths.iter().map(PathBuf::from);
@@ -145,14 +148,15 @@ impl Instance {
         all
     }
 
-    /// Sets the process title of the master, if it is configured.
+    /// Sets the process title of the master, if the configuration defines a title.
     pub(super) fn name_process(&self) {
         if let Some(title) = plan::master_title(&self.config) {
             title::set_title(&title);
         }
     }
 
-    /// The plan of the first generation.
+    /// Makes the plan of the first generation, and determines the daemons of the configuration. Reports to the service
+    /// manager that the application is being loaded.
     pub(super) fn plan(&mut self) -> Result<Plan> {
         self.resources.notify.status("loading the application");
         self.daemons = daemon_specs(&self.config)?;
@@ -166,8 +170,9 @@ impl Instance {
         )
     }
 
-    /// Reads the configuration again and binds its sockets, for the next generation. The running generation is not
-    /// affected.
+    /// Prepares a reload: reads the configuration again, changes to its directory, and binds its sockets. Opens the
+    /// extension module again. The running generation is not affected, but its cgroup limits are widened to those of
+    /// the new configuration.
     pub(super) fn renew(&mut self) -> Result<()> {
         let mut invocation = self.invocation.clone();
         invocation.reloading = true;
@@ -188,7 +193,7 @@ impl Instance {
         let on_demand = &self.resources.emperor.on_demand;
         let address = match config.chroot() {
             None => on_demand.reload_address(&invocation.cwd)?,
-            // the emperor's files are outside of the chroot
+            // the file that contains the address is outside of the chroot, so the address of the start is kept
             Some(_) => on_demand.address.clone(),
         };
         let sockets = net::bind_all(&config, address.as_ref(), &self.resources.sockets)?;
@@ -206,7 +211,7 @@ impl Instance {
         Ok(())
     }
 
-    /// The plan of the generation for the configuration that [`Instance::renew`] has read.
+    /// Makes the plan of the generation for the configuration that [`Instance::renew`] has read.
     pub(super) fn next_plan(&mut self) -> Result<Plan> {
         let next = self.next.as_ref().context("no reload is prepared")?;
         Plan::new(
@@ -244,7 +249,9 @@ impl Instance {
         }
     }
 
-    /// Reports that the first generation serves.
+    /// Completes the start when the first generation serves. Writes `safe-pidfile`, and reports to the log, the service
+    /// manager, the emperor and the waiting parent process. Then removes the pages of the program's code, which were
+    /// used at the start, from the resident memory.
     pub(super) fn started(&mut self, generation: &Generation, took: Duration) {
         for path in [self.config.safe_pidfile(), self.config.safe_pidfile2()] {
             if let Err(error) = self.resources.pidfiles.write(path) {
@@ -264,17 +271,18 @@ impl Instance {
         memory::release_code();
     }
 
-    /// Reports the status to the service manager.
+    /// Sends `text` to the service manager as the status of the instance.
     pub(super) fn status(&self, text: &str) {
         self.resources.notify.status(text);
     }
 
-    /// Reports the start of a reload.
+    /// Reports to the service manager that a reload has begun.
     pub(super) fn reload_begins(&self) {
         self.resources.notify.reloading();
     }
 
-    /// Reports that the generation of a reload serves, and adopts its configuration.
+    /// Adopts the configuration of a reload when its generation serves. Removes the files of sockets that the new
+    /// configuration does not use (`vacuum`). Reports the reload to the log and the service manager.
     pub(super) fn reloaded(&mut self, generation: &Generation, took: Duration) {
         if let Some(next) = self.next.take() {
             let before = std::mem::replace(&mut self.resources.sockets, next.sockets);
@@ -294,13 +302,15 @@ impl Instance {
         self.resources.notify.ready(&serving(generation));
     }
 
-    /// Reports the end of a reload: only the new generation accepts connections.
+    /// Ends a reload when only the new generation accepts connections. Sets the cgroup limits to those of the new
+    /// configuration, and reports to the emperor.
     pub(super) fn handed_over(&mut self) {
         cgroup_limits::apply(&self.config, &self.resources.emperor);
         self.resources.emperor.reloaded();
     }
 
-    /// Reports a failed reload, and drops its configuration.
+    /// Reports a failed reload to the emperor and the service manager. Drops its configuration: resets the cgroup
+    /// limits, and removes the files of sockets that only this configuration uses (`vacuum`).
     pub(super) fn reload_failed(&mut self, failure: &LoadFailure) {
         self.resources.emperor.reload_failed(failure);
         if let Some(next) = self.next.take() {
@@ -312,7 +322,8 @@ impl Instance {
             .ready("a reload failed, the previous generation continues to serve; see the log");
     }
 
-    /// Reports the start of the stop, and drops the configuration of a running reload.
+    /// Reports to the service manager that the instance stops. Drops the configuration of a running reload, and removes
+    /// the files of sockets that only this configuration uses (`vacuum`).
     pub(super) fn stop_begins(&mut self) {
         if let Some(next) = self.next.take() {
             net::vacuum_dropped(&next.sockets, &self.resources.sockets);
@@ -320,7 +331,8 @@ impl Instance {
         self.resources.notify.stopping();
     }
 
-    /// Removes the external resources at the exit. Who still waits for the start gets the failure.
+    /// Removes the external resources when the master exits. Sends `failure` to a parent process that waits for the end
+    /// of the start, and to the emperor unless `status` is success.
     pub(super) fn release(&mut self, status: i32, failure: &LoadFailure) {
         self.resources.release(status, failure);
     }
@@ -334,7 +346,8 @@ fn serving(generation: &Generation) -> String {
     }
 }
 
-/// Enters the directory of the application.
+/// Changes the working directory to `chdir`. A relative `chdir` starts at `/` with `chroot`, in a reload at
+/// `force-cwd`, otherwise at the directory of `invocation`.
 fn enter(config: &Config, invocation: &config::Invocation) -> Result<()> {
     let base = match (config.chroot(), config.force_cwd()) {
         (Some(_), _) => Path::new("/").to_owned(),

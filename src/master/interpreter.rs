@@ -1,4 +1,4 @@
-//! The interpreter of the application: found once and kept, because the search may execute a shim.
+//! The interpreter of the application. It is found once and kept, because the search may execute a shim.
 
 use std::ffi::OsString;
 use std::path::PathBuf;
@@ -9,7 +9,7 @@ use crate::process::interpreter::{self, NotFound, Shim};
 /// The search path for commands if PATH is not set.
 const DEFAULT_PATH: &str = "/usr/local/bin:/usr/bin:/bin";
 
-/// The interpreter found last, and the settings it was found for.
+/// The interpreter found last, and the settings for which it was found.
 pub(super) struct InterpreterCache {
     last: Option<(Settings, PathBuf)>,
     /// The interpreter behind the shim on PATH, as the emperor has resolved it.
@@ -29,10 +29,11 @@ impl InterpreterCache {
         Self { last: None, shim }
     }
 
-    /// The interpreter for a configuration and the application's environment.
+    /// Returns the interpreter for a configuration and the application's environment.
     ///
-    /// It is searched again only when the settings have changed, or when the one found last is gone. A `home` that is a
-    /// symbolic link is resolved each time, so that a generation keeps the interpreter that it started with.
+    /// The search is repeated only if the settings have changed, or if the interpreter found last no longer exists. A
+    /// `home` that is a symbolic link is resolved each time, so that a generation keeps the interpreter that it started
+    /// with.
     ///
     /// # Errors
     /// When no executable interpreter is found.
@@ -44,7 +45,7 @@ impl InterpreterCache {
         let path = environment.iter().find(|(name, _)| name == "PATH");
         let settings = Settings {
             home: config.home().map(|home| {
-                // an error is reported by the search
+                // an error here is ignored: the search reports a `home` that does not exist
                 std::fs::canonicalize(home).unwrap_or_else(|_| PathBuf::from(home))
             }),
             python: config.python().map(str::to_owned),
@@ -60,7 +61,7 @@ impl InterpreterCache {
             settings.home.as_deref(),
             settings.python.as_deref(),
             &settings.path,
-            // it is valid only at the start
+            // the emperor resolved the shim for the start, so only the first search uses it
             self.shim.take().as_ref(),
         )?
         .path;

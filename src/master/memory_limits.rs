@@ -1,13 +1,15 @@
-//! The memory limits of workers: pure functions. `python/src/memory_limit.rs` checks `reload-on-rss` in the worker itself.
+//! The memory limits of workers, as pure functions. The worker itself checks `reload-on-rss` too
+//! (`python/src/memory_limit.rs`).
 
 use std::fmt;
 use std::time::Duration;
 
 use crate::config::Config;
 
-/// A growing worker is replaced this long before it would reach its limit: it finishes its requests meanwhile.
+/// A growing worker is replaced this long before its expected time of reaching its limit, so that it finishes its
+/// requests before.
 const SUCCESSOR_TIME: Duration = Duration::from_millis(500);
-/// Times between two checks.
+/// Minimum time between two checks of a worker; `USUAL_CHECK` is the maximum.
 const SHORTEST_CHECK: Duration = Duration::from_millis(20);
 pub(super) const USUAL_CHECK: Duration = Duration::from_millis(250);
 
@@ -16,11 +18,11 @@ pub(super) const USUAL_CHECK: Duration = Duration::from_millis(250);
 pub(super) struct MemoryLimits {
     /// `reload-on-rss`: the worker is replaced.
     pub(super) resident: Option<u64>,
-    /// `reload-on-as`.
+    /// `reload-on-as`: the worker is replaced.
     pub(super) address_space: Option<u64>,
     /// `evil-reload-on-rss`: the worker is killed.
     pub(super) evil_resident: Option<u64>,
-    /// `evil-reload-on-as`.
+    /// `evil-reload-on-as`: the worker is killed.
     pub(super) evil_address_space: Option<u64>,
 }
 
@@ -71,7 +73,7 @@ impl MemoryLimits {
         *self != Self::default()
     }
 
-    /// The limit for which a worker is killed at once.
+    /// The limit for which a worker with this usage is killed at once; `None` if it has reached no such limit.
     pub(super) fn kill_limit(&self, usage: &MemoryUsage) -> Option<MemoryLimit> {
         let resident = reached(self.evil_resident, usage.resident);
         let address_space = || reached(self.evil_address_space, usage.address_space);
@@ -80,7 +82,8 @@ impl MemoryLimits {
             .or_else(|| address_space().map(MemoryLimit::EvilAddressSpace))
     }
 
-    /// The limit for which a worker is replaced.
+    /// The limit for which a worker with this usage is replaced; `None` if it has reached no such limit. A growing
+    /// worker counts as having reached `reload-on-rss` [`SUCCESSOR_TIME`] in advance.
     pub(super) fn recycle_limit(&self, usage: &MemoryUsage) -> Option<MemoryLimit> {
         let meanwhile = usage.growth * SUCCESSOR_TIME.as_millis() as u64 / 1000;
         let resident = reached(self.resident, usage.resident.saturating_add(meanwhile));
@@ -90,7 +93,8 @@ impl MemoryLimits {
             .or_else(|| address_space().map(MemoryLimit::AddressSpace))
     }
 
-    /// Time until the next check of a worker that stays.
+    /// Time until the next check of a worker that is not replaced. It is shorter when the growth of the worker
+    /// approaches `reload-on-rss`.
     pub(super) fn next_check(&self, usage: &MemoryUsage) -> Duration {
         let Some(limit) = self.resident.filter(|_| usage.growth > 0) else {
             return USUAL_CHECK;
@@ -102,7 +106,7 @@ impl MemoryLimits {
     }
 }
 
-/// The limit, if it is set and reached.
+/// Returns `limit` if it is set and `size` has reached it.
 fn reached(limit: Option<u64>, size: u64) -> Option<u64> {
     limit.filter(|limit| size >= *limit)
 }

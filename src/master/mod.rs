@@ -1,9 +1,10 @@
-//! The master of an instance: it owns the listening sockets, and supervises the processes that serve on them. It does not
-//! load Python.
+//! The master of an instance. It owns the listening sockets, and supervises the processes that serve on them. It does
+//! not load Python.
 //!
-//! `start.rs` prepares the process, step by step; then the loop in `run/event_loop.rs` runs. Decisions are pure functions
-//! (`slot.rs`, `zygote_state.rs`, `role.rs`, `harakiri.rs`, `worker_limits.rs`, `memory_limits.rs`, `scale.rs`, `signals.rs`). `generation.rs` has the
-//! processes of one generation, `instance.rs` what outlives generations.
+//! `start.rs` prepares the process, step by step; then the loop in `run/event_loop.rs` runs. Decisions are pure
+//! functions (`slot.rs`, `zygote_state.rs`, `role.rs`, `harakiri.rs`, `worker_limits.rs`, `memory_limits.rs`,
+//! `scale.rs`, `signals.rs`). `generation.rs` contains the processes of one generation; `instance.rs` contains the
+//! state that outlives generations.
 
 mod cgroup_limits;
 mod control_socket;
@@ -51,7 +52,8 @@ use crate::{exit, log};
 
 /// Runs an instance in this process until it stops; returns the exit status.
 ///
-/// `config` was read from `invocation`; a reload reads it again.
+/// `config` is the configuration that was read from `invocation`. A reload reads the configuration from `invocation`
+/// again.
 pub(crate) fn run(
     config: Config,
     invocation: config::Invocation,

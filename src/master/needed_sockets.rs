@@ -1,4 +1,4 @@
-//! Whether an instance has the sockets that it needs.
+//! The check at the start that an instance has a socket to serve on.
 
 use std::rc::Rc;
 
@@ -7,7 +7,8 @@ use anyhow::{Result, bail};
 use crate::config::Config;
 use crate::net::BoundSocket;
 
-/// Refuses an instance that nobody can connect to. Services and commands on a schedule need no socket.
+/// Returns an error if an instance without a socket needs one. An instance that runs only services or cron commands
+/// needs no socket. Logs a warning if such an instance has an application, because the application is not served.
 pub(super) fn check_sockets(config: &Config, sockets: &[Rc<BoundSocket>]) -> Result<()> {
     if !sockets.is_empty() {
         return Ok(());

@@ -11,14 +11,14 @@ use crate::config::{Address, Config};
 use crate::process::{AddressRule, OnDemand, VassalEnvironment};
 use crate::sys::inherited_socket::InheritedSocket;
 
-/// The sockets and the address that the emperor passes to a vassal, and its role for on-demand vassals.
+/// The sockets and the address that the emperor passes to a vassal, and the vassal's task if it runs on demand.
 #[derive(Debug, Default)]
 pub(crate) struct OnDemandSockets {
     /// The listening sockets passed by the emperor.
     pub(super) inherited: Vec<InheritedSocket>,
-    /// The address that the emperor's options give this vassal, beside those of its configuration.
+    /// The address that the emperor's options assign to this vassal, in addition to the addresses of its configuration.
     pub(super) address: Option<Address>,
-    /// The emperor holds the current sockets.
+    /// Whether the emperor also holds the current listening sockets of the vassal.
     pub(super) held_by_emperor: bool,
     /// None: the emperor does not support on-demand vassals.
     role: Option<OnDemand>,
@@ -28,7 +28,7 @@ pub(crate) struct OnDemandSockets {
 }
 
 impl OnDemandSockets {
-    /// Takes the sockets and options that this process was started with.
+    /// Takes the sockets and options of the vassal's environment. The address is not yet determined.
     pub(super) fn new(environment: &VassalEnvironment) -> Self {
         Self {
             held_by_emperor: !environment.sockets.is_empty(),
@@ -40,10 +40,11 @@ impl OnDemandSockets {
         }
     }
 
-    /// Determines the address that the emperor's options give this vassal.
+    /// Determines the address that the emperor's options assign to this vassal: reads a file, builds the path in a
+    /// directory, or runs a command and waits for its exit.
     ///
     /// # Errors
-    /// If the file cannot be read, the command fails, or the text is not an address.
+    /// If the file exists and cannot be read, the command fails, or the text is not an address.
     pub(super) fn resolve_address(&mut self) -> Result<()> {
         let name = &self.name;
         let text = match &self.address_rule {
@@ -62,11 +63,11 @@ impl OnDemandSockets {
         Ok(())
     }
 
-    /// The address after a reload. Only an address from a file may have changed; the file is in `directory`, where the
-    /// vassal was started.
+    /// Returns the address to use after a reload. Only an address from a file is determined again. `directory` is the
+    /// directory where the vassal was started; it contains the file.
     ///
     /// # Errors
-    /// Those of [`OnDemandSockets::resolve_address`].
+    /// If the file exists and cannot be read, or its first line is not an address.
     pub(super) fn reload_address(&self, directory: &Path) -> Result<Option<Address>> {
         match &self.address_rule {
             Some(AddressRule::Extension(extension)) => parse(first_line_of(
@@ -76,18 +77,18 @@ impl OnDemandSockets {
         }
     }
 
-    /// Whether the emperor holds the sockets of an instance with this configuration while it does not run.
+    /// Whether the emperor holds the sockets of the instance while the instance does not run, under this configuration.
     pub(super) fn is_on_demand(&self, config: &Config) -> bool {
         self.role.is_some() && (config.on_demand() || self.address.is_some())
     }
 
-    /// Whether the instance only binds its sockets, hands them over, and exits.
+    /// Whether the instance binds its sockets, hands them over to the emperor, and exits without serving.
     pub(super) fn is_hand_over(&self, config: &Config) -> bool {
         self.role == Some(OnDemand::HandOver) && self.is_on_demand(config)
     }
 }
 
-/// Parses an address; None for no text or an empty text.
+/// Parses an address. Returns None if the text is missing or empty.
 fn parse(text: Option<String>) -> Result<Option<Address>> {
     let Some(text) = text.filter(|text| !text.is_empty()) else {
         return Ok(None);
@@ -98,7 +99,7 @@ fn parse(text: Option<String>) -> Result<Option<Address>> {
     Ok(Some(address))
 }
 
-/// The first line of a file; None if it does not exist.
+/// Reads the first line of a file, without surrounding whitespace. Returns None if the file does not exist.
 fn first_line_of(file: &Path) -> Result<Option<String>> {
     match fs::read_to_string(file) {
         Ok(text) => Ok(Some(
@@ -109,7 +110,8 @@ fn first_line_of(file: &Path) -> Result<Option<String>> {
     }
 }
 
-/// The first line that a shell command prints; the vassal's name is its last argument, as in uWSGI.
+/// Runs a shell command and returns the first line of its output. The vassal's name is appended as the last argument,
+/// as in uWSGI. Waits until the command exits.
 fn output_of(command: &str, name: &str) -> Result<Option<String>> {
     let output = Command::new("/bin/sh")
         .args(["-c", &format!("{command} \"$1\""), "sh", name])

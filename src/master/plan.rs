@@ -1,4 +1,4 @@
-//! The plan of a generation: the part of the configuration that its processes need, resolved.
+//! The plan of a generation: the settings that its processes need, with all defaults and paths resolved.
 
 use std::ffi::OsString;
 use std::path::PathBuf;
@@ -20,18 +20,18 @@ use super::worker_limits::Limits;
 use crate::log;
 use crate::net::BoundSocket;
 
-/// Request bodies of this size are spooled to a file if `post-buffering` is not set: 1 MiB.
+/// Default of `post-buffering`, the size in bytes from which a request body is spooled to a file: 1 MiB.
 const POST_BUFFERING: u64 = 1 << 20;
 
-/// Time in which a thread has to return after its request has expired, if `harakiri-graceful-timeout` is not set.
+/// Default of `harakiri-graceful-timeout`, the time that a thread has to return after its request has expired.
 const HARAKIRI_GRACE: Duration = Duration::from_secs(2);
 
-/// Slots per worker id: the worker, its successor, and a predecessor that has not exited yet.
+/// Number of slots per worker id: one each for the worker, its successor, and a predecessor that has not exited yet.
 const SLOTS_PER_WORKER: u32 = 3;
 
-/// The plan of a generation.
+/// The resolved settings of a generation.
 pub(super) struct Plan {
-    /// What the zygote and the workers get.
+    /// The settings that are sent to the zygote and the workers.
     pub(super) app: AppSpec,
     pub(super) interpreter: PathBuf,
     pub(super) module: Rc<ExtensionModule>,
@@ -43,22 +43,22 @@ pub(super) struct Plan {
     pub(super) optimize: u32,
     /// Whether the interpreter imports the module `site` (not `no-site`).
     pub(super) has_site: bool,
-    /// `limit-as`, bytes.
+    /// Limit of the address space of the zygote and its workers, in bytes (`limit-as`).
     pub(super) address_space: Option<u64>,
-    /// `worker-reload-mercy`.
+    /// Time that a leaving worker has to finish its requests and exit (`worker-reload-mercy`, `reload-mercy`).
     pub(super) mercy: Duration,
-    /// `worker-id-timeout`.
+    /// Maximum wait of a successor for the exit of the process that has its worker id (`worker-id-timeout`).
     pub(super) id_timeout: Duration,
-    /// `honour-stdin`: the application gets the standard input.
+    /// Whether the application inherits the master's standard input (`honour-stdin`).
     pub(super) gives_stdin: bool,
-    /// `harakiri`.
+    /// Time limit of a request (`harakiri`).
     pub(super) harakiri: Option<Duration>,
-    /// `harakiri-graceful-timeout`.
+    /// Time that a thread has to return after its request has expired (`harakiri-graceful-timeout`).
     pub(super) harakiri_grace: Duration,
     /// `harakiri-queue-threshold`.
     pub(super) harakiri_queue_threshold: Option<u32>,
     pub(super) limits: Limits,
-    /// Whether hooks run between the load of the application and its service.
+    /// Whether `post-app` hooks run after the application is loaded and before the generation serves.
     pub(super) hooks_after_load: bool,
     pub(super) scale: Scale,
     /// The listening sockets, in the order of `app.listeners`; shared with the previous generation.
@@ -66,10 +66,11 @@ pub(super) struct Plan {
 }
 
 impl Plan {
-    /// The plan for a configuration. The current directory is the application's.
+    /// Makes the plan for a configuration. The caller has changed the current directory to the directory of the
+    /// application.
     ///
     /// # Errors
-    /// When the interpreter cannot be found.
+    /// When the interpreter cannot be found, or the current directory does not exist any more.
     pub(super) fn new(
         config: &Config,
         reloads: u32,
@@ -110,7 +111,7 @@ impl Plan {
     }
 }
 
-/// The environment variables by which uWSGI tells libraries the name it was started by and the number of reloads.
+/// The environment variables in which uWSGI passes its program name (`argv[0]`) and the number of reloads to libraries.
 fn facts(reloads: u32) -> [(OsString, OsString); 2] {
     let program = std::env::args_os().next().unwrap_or_default();
     [
@@ -119,8 +120,8 @@ fn facts(reloads: u32) -> [(OsString, OsString); 2] {
     ]
 }
 
-/// The environment of the application: that of the master without the variables for the master, changed by `unenv` and
-/// `env`.
+/// Returns the environment of the application: the variables `ours` of the master without the variables that only the
+/// master uses, changed by `early-envdir`, `unenv`, `env` and `envdir` in this order.
 pub(super) fn environment(
     config: &Config,
     ours: impl Iterator<Item = (OsString, OsString)>,
@@ -136,7 +137,7 @@ pub(super) fn environment(
     environment
 }
 
-/// Sets variables; one without a value is removed.
+/// Sets each variable that has a value, and removes each variable that has none.
 fn set(environment: &mut Vec<(OsString, OsString)>, variables: &[(String, Option<String>)]) {
     for (name, value) in variables {
         environment.retain(|(known, _)| known != name.as_str());
@@ -146,12 +147,12 @@ fn set(environment: &mut Vec<(OsString, OsString)>, variables: &[(String, Option
     }
 }
 
-/// Whether a variable is for the master only.
+/// Whether only the master uses a variable, so that the application does not inherit it.
 fn is_for_master(name: &OsString) -> bool {
     let Some(name) = name.to_str() else {
         return false;
     };
-    // the log settings apply to zygote and workers too
+    // the log settings are inherited, because they apply to the zygote and the workers too
     let option = (name.starts_with("UWSGI_") || name.starts_with("RUWSGI_"))
         && !["RUWSGI_LOG", log::VASSAL_NAME].contains(&name);
     option
@@ -203,7 +204,7 @@ fn app(config: &Config, is_a_reload: bool, sockets: &[Rc<BoundSocket>]) -> AppSp
     }
 }
 
-/// Options of uWSGI that are always in force. Libraries look for them in `uwsgi.opt`.
+/// Options of uWSGI that ruwsgi always implements. They are listed because libraries look for them in `uwsgi.opt`.
 const IMPLIED: &[&str] = &[
     "master",
     "enable-threads",
@@ -212,8 +213,9 @@ const IMPLIED: &[&str] = &[
     "py-call-uwsgi-fork-hooks",
 ];
 
-/// Every configured option with all its values, and the options that are in force without being configured. An implied
-/// option has no value.
+/// Returns the content of `uwsgi.opt`: every configured option with all its values, and the options that are in force
+/// by default. An option that is not configured has no value. An implied option with a configured value other than
+/// `true` is listed without its values.
 fn options(config: &Config) -> Vec<(String, Vec<String>)> {
     let mut options: Vec<(String, Vec<String>)> = Vec::new();
     for (name, value, _) in config.entries() {
@@ -274,7 +276,8 @@ fn request_log(config: &Config) -> RequestLogSettings {
     }
 }
 
-/// The format of request lines: that of `access-log-format`, or of `log-format`.
+/// Returns the format of request lines: `access-log-format`, or `log-format` if it is not set. With
+/// `logformat-strftime`, `log-date` is the format of the time in `log-format`.
 fn request_format(config: &Config) -> Option<Vec<Piece>> {
     if let Some(format) = config.access_log_format() {
         return Some(format.to_vec());
@@ -292,13 +295,14 @@ fn request_format(config: &Config) -> Option<Vec<Piece>> {
     Some(format)
 }
 
-/// Time in which a worker has to finish its requests and exit.
+/// Returns the time that a leaving worker has to finish its requests and exit: the shorter of `worker-reload-mercy` and
+/// `reload-mercy`.
 fn mercy(config: &Config) -> Duration {
     let worker = config.worker_reload_mercy();
     config.reload_mercy().map_or(worker, |all| all.min(worker))
 }
 
-/// Whether and how the application's files are watched (`py-autoreload`).
+/// Returns how the application's source files are watched (`py-autoreload`). `None` if they are not watched.
 fn watching(config: &Config) -> Option<Watching> {
     let every = config.py_autoreload().filter(|every| !every.is_zero())?;
     Some(Watching {
@@ -377,7 +381,7 @@ fn procname(config: &Config) -> Procname {
     }
 }
 
-/// The title of the master in `ps`; `None` if no option sets one, so that its command line stays.
+/// Returns the title of the master in `ps`. `None` if no option requests a title: `ps` then shows the command line.
 pub(super) fn master_title(config: &Config) -> Option<String> {
     let procname = procname(config);
     let asked = config.auto_procname() || procname != Procname::default();

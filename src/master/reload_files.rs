@@ -1,4 +1,4 @@
-//! The files whose change requests a reload, or the reopening of the log.
+//! The files whose change requests a reload, or the reopening or rotation of the log.
 
 use std::os::fd::{AsFd, BorrowedFd};
 use std::path::PathBuf;
@@ -12,10 +12,10 @@ use super::signals::ReloadMode;
 /// Minimum time between two checks of the application's files (`py-autoreload`).
 const SHORTEST_INTERVAL: Duration = Duration::from_millis(200);
 
-/// The files that the master watches.
+/// The files that the master watches for changes.
 #[derive(Debug, Default)]
 pub(super) struct ReloadFiles {
-    /// Files whose change requests a reload (`touch-reload` and the like).
+    /// Files whose change requests a reload (`touch-reload` and related options).
     touched: PollWatch,
     /// Files whose change reopens the log (`touch-logreopen`).
     logs: PollWatch,
@@ -27,12 +27,12 @@ pub(super) struct ReloadFiles {
     watched: Option<ReloadWatch>,
 }
 
-/// The files whose change concerns the log.
+/// The files whose change reopens or rotates the log.
 #[derive(Clone, Copy)]
 pub(super) struct LogFiles<'a> {
-    /// `touch-logreopen`.
+    /// Files whose change reopens the log (`touch-logreopen`).
     pub(super) reopen: &'a [String],
-    /// `touch-logrotate`.
+    /// Files whose change rotates the log (`touch-logrotate`).
     pub(super) rotate: &'a [String],
 }
 
@@ -52,7 +52,8 @@ pub(super) enum FileChange {
 }
 
 impl ReloadFiles {
-    /// Watches the files of `touch-reload`, `touch-logreopen` and `touch-logrotate`, and no others.
+    /// Replaces the polled files: `touched` (`touch-reload`) and `logs` (`touch-logreopen`, `touch-logrotate`). A file
+    /// that was polled before keeps its recorded state.
     pub(super) fn poll<'a>(
         &mut self,
         touched: impl Iterator<Item = &'a String>,
@@ -64,7 +65,7 @@ impl ReloadFiles {
         self.rotations.watch(logs.rotate.iter(), now);
     }
 
-    /// Watches the paths of `fs-reload`, and no others.
+    /// Replaces the paths that the kernel watches (`fs-reload`). Logs an error if a path cannot be watched.
     pub(super) fn watch(&mut self, paths: &[(PathBuf, ReloadMode)]) {
         if paths.is_empty() {
             self.watched = None;
@@ -77,14 +78,17 @@ impl ReloadFiles {
         self.rewatch(paths);
     }
 
-    /// Watches the same paths again: an update may have replaced their files.
+    /// Watches the paths of `fs-reload` again, because an update may have replaced their files. Has no effect if no
+    /// path is watched.
     pub(super) fn rewatch(&mut self, paths: &[(PathBuf, ReloadMode)]) {
         if let Some(watched) = &mut self.watched {
             watched.watch(paths);
         }
     }
 
-    /// Adds source files of the application that were read after `since`, and checks all of them every `interval`.
+    /// Adds source files that the application read after `since`. A file that was modified after `since` counts as
+    /// changed. All source files are checked every `interval` from now on, or every [`SHORTEST_INTERVAL`] if that is
+    /// longer.
     pub(super) fn add_modules(
         &mut self,
         files: Vec<String>,
@@ -96,12 +100,12 @@ impl ReloadFiles {
         self.modules.add(files.into_iter(), since, interval, now);
     }
 
-    /// The descriptor of the kernel's watches.
+    /// The descriptor to poll for the kernel's events; `None` if the kernel watches nothing.
     pub(super) fn descriptor(&self) -> Option<BorrowedFd<'_>> {
         self.watched.as_ref().map(AsFd::as_fd)
     }
 
-    /// Reads the kernel's events.
+    /// Reads the kernel's events. [`ReloadFiles::changes`] returns the resulting change when it is due.
     pub(super) fn read(&mut self, now: Instant) {
         if let Some(watched) = &mut self.watched {
             watched.read(now);
@@ -116,7 +120,7 @@ impl ReloadFiles {
         polled.into_iter().flatten().chain(watched).min()
     }
 
-    /// The changes that are due, at most one of each kind.
+    /// Takes the changes that are due, at most one of each kind.
     pub(super) fn changes(&mut self, now: Instant) -> Vec<FileChange> {
         let log = self.logs.changed(now).map(FileChange::Log);
         let rotation = self.rotations.changed(now).map(FileChange::Rotation);

@@ -1,4 +1,4 @@
-//! The paths of `fs-reload` and `fs-brutal-reload`: which changes of them ask for a reload.
+//! The watch on the paths of `fs-reload` and `fs-brutal-reload`, and the selection of changes that request a reload.
 
 use std::ffi::OsStr;
 use std::io;
@@ -21,14 +21,14 @@ const TIMING: Timing = Timing {
     longest: Duration::from_secs(2),
 };
 
-/// The watched paths, and the change that is not due yet.
+/// The watched paths, and the pending change.
 #[derive(Debug)]
 pub(super) struct ReloadWatch {
     files: FileWatch,
     paths: Vec<WatchedPath>,
-    /// All changes have one key, since they make one reload.
+    /// All changes share one key, because they result in one reload.
     debounce: Debounce<()>,
-    /// The first path that has changed, and the harshest mode.
+    /// The first path that has changed, and the harshest mode of all changed paths; `None` if no change is pending.
     changed: Option<(PathBuf, ReloadMode)>,
 }
 
@@ -36,13 +36,13 @@ pub(super) struct ReloadWatch {
 #[derive(Debug)]
 struct WatchedPath {
     directory: PathBuf,
-    /// `None`: every file of the directory.
+    /// The file to watch; `None` for every file of the directory.
     file: Option<PathBuf>,
     mode: ReloadMode,
 }
 
 impl ReloadWatch {
-    /// Watches nothing yet.
+    /// Creates a watch without paths.
     ///
     /// # Errors
     /// Those of inotify_init1(2).
@@ -55,7 +55,7 @@ impl ReloadWatch {
         })
     }
 
-    /// Watches these paths, and no others. A path that cannot be watched is reported in the log.
+    /// Replaces the watched paths. Logs an error for each path that cannot be watched.
     pub(super) fn watch(&mut self, paths: &[(PathBuf, ReloadMode)]) {
         self.paths.clear();
         for (path, mode) in paths {
@@ -73,7 +73,8 @@ impl ReloadWatch {
         self.files.retain_directories(&kept.collect::<Vec<_>>());
     }
 
-    /// Reads the changes that have arrived; call it when the descriptor is readable.
+    /// Reads the pending events of inotify, and delays the reload until no more changes arrive. The caller calls this
+    /// when the descriptor is readable.
     pub(super) fn read(&mut self, now: Instant) {
         for change in self.files.read().unwrap_or_default() {
             for path in self.paths.iter().filter(|path| path.is_changed_by(&change)) {
@@ -90,12 +91,12 @@ impl ReloadWatch {
         }
     }
 
-    /// When [`ReloadWatch::due`] returns a change.
+    /// When [`ReloadWatch::due`] will return a change; `None` if no change is pending.
     pub(super) fn deadline(&self) -> Option<Instant> {
         self.debounce.deadline()
     }
 
-    /// Takes the change that is due: the first path that has changed, and how to reload.
+    /// Takes the change if it is due: the first path that has changed, and the mode of the reload.
     pub(super) fn due(&mut self, now: Instant) -> Option<(PathBuf, ReloadMode)> {
         self.debounce.due(now).pop()?;
         self.changed.take()
@@ -119,7 +120,7 @@ impl WatchedPath {
         }
     }
 
-    /// The path as configured.
+    /// The configured path, made absolute, for the log.
     fn shown(&self) -> &Path {
         self.file.as_deref().unwrap_or(&self.directory)
     }
@@ -137,7 +138,8 @@ impl WatchedPath {
     }
 }
 
-/// Whether a file of a watched directory is no source: what Python, its tools and editors write beside the sources.
+/// Whether a file of a watched directory is no source file. Python, its tools and editors write such files beside the
+/// sources.
 fn is_ignored(name: &OsStr) -> bool {
     let bytes = name.as_bytes();
     let compiled = Path::new(name)
@@ -158,7 +160,7 @@ mod tests {
     use super::*;
     use std::fs;
 
-    /// The reload that the changes up to now ask for.
+    /// Reads the pending events and returns the reload that they request.
     fn reload(watch: &mut ReloadWatch) -> Option<(PathBuf, ReloadMode)> {
         let now = Instant::now();
         watch.read(now);

@@ -1,4 +1,5 @@
-//! The reloads of an instance: what is requested, how far the running one is, and how the last ones ended.
+//! The reloads of an instance: the requested reload, the stage of the running reload, and the results of the last
+//! reloads.
 
 use std::collections::VecDeque;
 use std::time::Instant;
@@ -7,31 +8,32 @@ use crate::ipc::LoadFailure;
 
 use super::signals::ReloadMode;
 
-/// Results kept for clients that wait for the end of a reload.
+/// Maximum number of results kept for clients that wait for the end of a reload.
 const MAX_RESULTS: usize = 8;
 
 /// The reloads of an instance, numbered from 1.
 #[derive(Debug, Default)]
 pub(super) struct Reloads {
-    /// A reload that is requested and not started. Further requests join it.
+    /// The mode of the reload that is requested and has not started. Further requests join this reload.
     requested: Option<ReloadMode>,
     stage: ReloadStage,
     attempt: ImportAttempt,
     /// Number of the reload started last.
     started: u64,
-    /// The reload whose generation serves while workers of the old generation may still accept.
+    /// Number of the reload that is handing over: its generation serves, and workers of the old generation may still
+    /// accept connections.
     handing_over: Option<u64>,
-    /// The last reloads that ended, and the failure of each that failed.
+    /// The numbers of the last reloads that ended, oldest first; with the failure if the reload failed.
     results: VecDeque<(u64, Option<LoadFailure>)>,
 }
 
-/// How far the running reload is.
+/// The stage of the running reload.
 #[derive(Debug, Default, Clone, Copy, PartialEq, Eq)]
 enum ReloadStage {
     /// No reload is running.
     #[default]
     Idle,
-    /// The new configuration is read; the hooks before the load run.
+    /// The new configuration is read, then the hooks that precede the load of the application run.
     Hooks(ReloadMode),
     /// A generation with the role `Next` is being prepared.
     Loading(ReloadMode),
@@ -40,13 +42,14 @@ enum ReloadStage {
 /// How the application is imported for the running reload.
 #[derive(Debug, Default, Clone, Copy, PartialEq, Eq)]
 pub(super) enum ImportAttempt {
-    /// Beside the zygote of the running generation.
+    /// The application is imported while the zygote of the running generation exists.
     #[default]
     Beside,
-    /// That zygote ends, because the import lacks what it holds. The import is repeated when it has exited and the workers have
-    /// given up what they inherited, at the latest at `until`.
+    /// The zygote of the running generation ends, because it holds ports or locks that the new import needs. The import
+    /// is repeated when that zygote has exited and the workers have released what they inherited from it, at the latest
+    /// at `until`.
     Clearing { until: Instant },
-    /// Repeated.
+    /// The import is repeated without the zygote of the running generation. It is not repeated again.
     Repeated,
 }
 
@@ -76,7 +79,7 @@ impl Reloads {
         matches!(self.stage, ReloadStage::Loading(_))
     }
 
-    /// The mode of the reload whose generation loads or takes over.
+    /// The mode of the reload whose generation is being prepared; graceful if there is none.
     pub(super) fn mode(&self) -> ReloadMode {
         match self.stage {
             ReloadStage::Loading(mode) => mode,
@@ -84,7 +87,7 @@ impl Reloads {
         }
     }
 
-    /// The mode of the reload whose hooks run.
+    /// The mode of the reload whose hooks run; `None` if no reload is in this stage.
     pub(super) fn in_hooks(&self) -> Option<ReloadMode> {
         match self.stage {
             ReloadStage::Hooks(mode) => Some(mode),
@@ -92,7 +95,8 @@ impl Reloads {
         }
     }
 
-    /// Starts the requested reload, if there is one, with its hooks.
+    /// Starts the requested reload: it gets the next number and enters the stage of its hooks. Returns its mode; `None`
+    /// if no reload is requested.
     pub(super) fn start(&mut self) -> Option<ReloadMode> {
         let mode = self.requested.take()?;
         self.started += 1;
@@ -101,12 +105,13 @@ impl Reloads {
         Some(mode)
     }
 
-    /// The hooks have ended, and the new generation is started.
+    /// Records that the hooks have ended and the new generation is started.
     pub(super) fn load(&mut self, mode: ReloadMode) {
         self.stage = ReloadStage::Loading(mode);
     }
 
-    /// How the application is imported.
+    /// How the application is imported for the running reload; [`ImportAttempt::Repeated`] if no reload is loading, so
+    /// that nothing is repeated.
     pub(super) fn attempt(&self) -> ImportAttempt {
         match self.stage {
             ReloadStage::Loading(_) => self.attempt,
@@ -118,13 +123,14 @@ impl Reloads {
         self.attempt = attempt;
     }
 
-    /// The number that a reload requested now will have at the latest. One that runs already may have read what has
-    /// changed since.
+    /// The number of the reload that a request made now waits for. A running reload does not count, because it may have
+    /// read the files before their last change.
     pub(super) fn next_number(&self) -> u64 {
         self.started + 1
     }
 
-    /// The new generation serves; returns how the old one ends.
+    /// Records that the new generation serves, and that its reload is handing over. Returns how the old generation
+    /// ends.
     pub(super) fn take_over(&mut self) -> ReloadMode {
         let mode = match std::mem::take(&mut self.stage) {
             ReloadStage::Loading(mode) | ReloadStage::Hooks(mode) => mode,
@@ -136,7 +142,8 @@ impl Reloads {
         mode
     }
 
-    /// Only the new generation accepts connections; `false` if no reload was handing over.
+    /// Records that only the new generation accepts connections, which ends its reload with success. Returns `false` if
+    /// no reload was handing over.
     pub(super) fn hand_over(&mut self) -> bool {
         let Some(number) = self.handing_over.take() else {
             return false;
@@ -145,7 +152,7 @@ impl Reloads {
         true
     }
 
-    /// The running reload has failed.
+    /// Records that the running reload has failed.
     pub(super) fn fail(&mut self, failure: LoadFailure) {
         self.stage = ReloadStage::Idle;
         self.end(self.started, Some(failure));
@@ -158,7 +165,8 @@ impl Reloads {
         self.results.push_back((number, failure));
     }
 
-    /// The result of the reload with this number, if it has ended: its failure, or none.
+    /// The result of the reload with this number: `Some(None)` for success, `Some(Some(_))` for a failure. `None` if
+    /// the reload has not ended, or if its result is no longer kept.
     pub(super) fn result(&self, number: u64) -> Option<Option<&LoadFailure>> {
         let mut results = self.results.iter();
         let (_, failure) = results.find(|(known, _)| *known == number)?;

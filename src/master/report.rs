@@ -1,4 +1,4 @@
-//! Log messages about zygotes, workers and reloads; those about the end of a worker are in `death_report.rs`.
+//! Log messages about zygotes, workers and reloads. `death_report.rs` has the messages about the end of a worker.
 
 use std::fmt;
 use std::io;
@@ -20,7 +20,8 @@ pub(super) fn zygote_of(generation: u32) -> String {
     format!("zygote of generation {generation}")
 }
 
-/// A process has not finished its start. Its Python stack follows in the log, if it has a handler for the signal.
+/// Logs that a process has not finished its start. `has_stack`: the process has a handler for the stack signal, so its
+/// Python stack follows in the log.
 pub(super) fn slow_start(who: &str, start: &SlowStart, has_stack: bool, now: Instant) {
     let seconds = now.duration_since(start.since).as_secs();
     let stack = match has_stack {
@@ -35,7 +36,7 @@ pub(super) fn slow_start(who: &str, start: &SlowStart, has_stack: bool, now: Ins
     );
 }
 
-/// A zygote is killed because it does not fork.
+/// Logs that a zygote is killed because it does not fork.
 pub(super) fn zygote_unresponsive(generation: u32, pid: Pid) {
     tracing::error!(
         "{} (pid {pid}): killed: it has not forked a worker within {} s; the process is stopped, or a function of the application does not return (os.register_at_fork); the application is imported again",
@@ -44,7 +45,7 @@ pub(super) fn zygote_unresponsive(generation: u32, pid: Pid) {
     );
 }
 
-/// A zygote exited after it had loaded the application.
+/// Logs that a zygote exited after it had loaded the application.
 pub(super) fn zygote_died(generation: u32, pid: Pid, exit: Exit, after: &Zygote, now: Instant) {
     let next = match after {
         Zygote::Absent { due, .. } => format!("; the next one starts {}", when(*due, now)),
@@ -56,7 +57,7 @@ pub(super) fn zygote_died(generation: u32, pid: Pid, exit: Exit, after: &Zygote,
     );
 }
 
-/// A worker could not be forked.
+/// Logs that a worker could not be forked, and when the next attempt follows.
 pub(super) fn not_forked(worker_id: u32, error: &io::Error, after: &SlotState, now: Instant) {
     tracing::error!(
         "worker {worker_id}: cannot be forked: {error}{}",
@@ -64,22 +65,23 @@ pub(super) fn not_forked(worker_id: u32, error: &io::Error, after: &SlotState, n
     );
 }
 
-/// A request that a worker works on, as the scoreboard describes it.
+/// A request in flight in a worker, as described by the scoreboard.
 pub(super) struct RequestInFlight {
-    /// The thread that works on it, from 0.
+    /// Index of the thread that handles the request, from 0.
     pub(super) thread: u32,
     /// Method, URI and the client's address.
     pub(super) note: Vec<u8>,
-    /// Number of its variables, and the bytes of their block.
+    /// Number of the request's variables, and size of their block in bytes.
     pub(super) vars: u32,
     pub(super) block: u32,
     pub(super) age: Duration,
-    /// Its deadline (`harakiri`) has passed, and its client got an error.
+    /// The deadline of the request (`harakiri`) has passed, and its client got an error.
     pub(super) expired: bool,
 }
 
 impl RequestInFlight {
-    /// Splits the note into the request line (method and URI) and the client's address.
+    /// Splits the note into the request line (method and URI) and the client's address. The address is empty if the
+    /// note has none.
     pub(super) fn parts(&self) -> (&[u8], &[u8]) {
         match self.note.iter().rposition(|byte| *byte == b' ') {
             Some(at) => (&self.note[..at], &self.note[at + 1..]),
@@ -99,7 +101,7 @@ impl fmt::Display for RequestInFlight {
     }
 }
 
-/// A request exceeded `harakiri`.
+/// Logs that a request exceeded `harakiri`.
 pub(super) fn expired(
     worker_id: u32,
     worker: &WorkerProcess,
@@ -115,7 +117,7 @@ pub(super) fn expired(
     );
 }
 
-/// The thread of an expired request did not return.
+/// Logs that the thread of an expired request did not return.
 pub(super) fn not_returned(worker_id: u32, worker: &WorkerProcess, request: &RequestInFlight) {
     tracing::error!(
         "worker {worker_id} (pid {}): thread {} does not return from {request}; the worker accepts no more requests and is replaced",
@@ -124,7 +126,7 @@ pub(super) fn not_returned(worker_id: u32, worker: &WorkerProcess, request: &Req
     );
 }
 
-/// The thread of an expired request cannot be interrupted.
+/// Logs that the thread of an expired request cannot be interrupted.
 pub(super) fn stuck(worker_id: u32, worker: &WorkerProcess, request: &RequestInFlight) {
     tracing::error!(
         "worker {worker_id} (pid {}): {request} in thread {} cannot be interrupted, because native code holds the interpreter (GIL); the worker accepts no more requests and is replaced",
@@ -133,7 +135,7 @@ pub(super) fn stuck(worker_id: u32, worker: &WorkerProcess, request: &RequestInF
     );
 }
 
-/// A worker is being replaced.
+/// Logs that a worker is being replaced, and why.
 pub(super) fn recycled(
     worker_id: u32,
     worker: &WorkerProcess,
@@ -149,7 +151,7 @@ pub(super) fn recycled(
     );
 }
 
-/// A worker gets an id while another process that has it has not exited.
+/// Logs that the worker `new` gets an id although the process `old` with the same id has not exited.
 pub(super) fn id_is_shared(worker_id: u32, old: Pid, new: Pid, timeout: Duration) {
     tracing::warn!(
         "worker {worker_id}: two processes have this worker_id for now: pid {old} has not exited within {} s (worker-id-timeout), and pid {new} replaces it",
@@ -157,7 +159,7 @@ pub(super) fn id_is_shared(worker_id: u32, old: Pid, new: Pid, timeout: Duration
     );
 }
 
-/// A worker exceeded `worker-reload-mercy`; `is_busy`: with requests in flight.
+/// Logs that a worker exceeded `worker-reload-mercy` and is killed. `is_busy`: the worker has requests in flight.
 pub(super) fn overdue(worker_id: u32, worker: &WorkerProcess, is_busy: bool, mercy: Duration) {
     let what = match is_busy {
         true => "it did not finish its requests",
@@ -172,7 +174,7 @@ pub(super) fn overdue(worker_id: u32, worker: &WorkerProcess, is_busy: bool, mer
     );
 }
 
-/// When the next worker of a slot is forked, as the end of a sentence.
+/// The end of a sentence that says when the next worker of a slot is forked; empty if none follows.
 pub(super) fn next_fork(after: &SlotState, now: Instant) -> String {
     match after {
         SlotState::Empty { due, .. } => format!("; the next one is forked {}", when(*due, now)),
@@ -190,7 +192,8 @@ pub(super) fn when(due: Instant, now: Instant) -> String {
     }
 }
 
-/// The application could not be loaded: one sentence, and Python's traceback below it if requested.
+/// Logs that the application could not be loaded: one sentence that ends with `next`, and below it Python's traceback
+/// if `with_traceback` is set.
 pub(super) fn not_loaded(failure: &LoadFailure, next: &str, with_traceback: bool) {
     let heading = format!("{}{next}", failure.sentence);
     let traceback = failure.traceback.trim_end();
@@ -201,7 +204,8 @@ pub(super) fn not_loaded(failure: &LoadFailure, next: &str, with_traceback: bool
     }
 }
 
-/// The import of a reload is repeated, because it lacks what the zygote `pid` of the running generation holds.
+/// Logs that the import of a reload is repeated, because the zygote `pid` of the running generation holds the ports or
+/// locks `lacking`. `failure`: the failure of the first import, if it failed.
 pub(super) fn import_repeated(lacking: &[&str], failure: Option<&LoadFailure>, pid: Pid) {
     let held = lacking.join(", ");
     let what = match failure {
@@ -213,7 +217,7 @@ pub(super) fn import_repeated(lacking: &[&str], failure: Option<&LoadFailure>, p
     );
 }
 
-/// A reload could not start.
+/// Logs that a reload could not start.
 pub(super) fn reload_refused(reason: &anyhow::Error) {
     let heading = "reload failed, the running configuration stays in use";
     let reason = format!("{reason:#}");
@@ -223,7 +227,7 @@ pub(super) fn reload_refused(reason: &anyhow::Error) {
     }
 }
 
-/// The role of a generation, in words.
+/// The text for the role of a generation.
 pub(super) fn role_name(role: GenerationRole) -> &'static str {
     match role {
         GenerationRole::First => "being started",
@@ -234,7 +238,7 @@ pub(super) fn role_name(role: GenerationRole) -> &'static str {
     }
 }
 
-/// The state of a slot, in words.
+/// The text for the state of a slot.
 pub(super) fn slot_state_name(state: &SlotState) -> &'static str {
     match state {
         SlotState::Empty { .. } | SlotState::Vacant => "empty",

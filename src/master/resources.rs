@@ -1,5 +1,5 @@
-//! What a start creates outside of the process, and the exit removes: sockets, pidfiles, FIFOs, the control socket, and the
-//! channels to the emperor and the service manager.
+//! The external resources of an instance, which the start creates and the exit removes: sockets, pidfiles, FIFOs, the
+//! control socket, and the channels to the emperor and the service manager.
 
 use std::path::PathBuf;
 use std::rc::Rc;
@@ -21,26 +21,27 @@ use super::fifo::Fifos;
 pub(super) struct Resources {
     pub(super) notify: Notify,
     pub(super) emperor: EmperorLink,
-    /// The process that the user started, which waits for the result of the start (`daemonize2`).
+    /// The process that the user started. It waits for the result of the start (`daemonize2`).
     pub(super) parent: Option<daemon::Parent>,
-    /// Locked files (`flock`).
+    /// The locked files (`flock` and related options).
     pub(super) locks: Vec<FileLock>,
     pub(super) pidfiles: Pidfiles,
-    /// The absolute path of the log, if it is a file of this instance.
+    /// The absolute path of the log file; `None` if the instance has no log file that it can reopen.
     pub(super) log: Option<PathBuf>,
     /// The sockets of the running generation.
     pub(super) sockets: Vec<Rc<BoundSocket>>,
-    /// Sockets lent by the emperor, which keeps them until this instance has started.
+    /// Sockets lent by the emperor. The emperor keeps them until this instance has started.
     pub(super) lent: Vec<Rc<BoundSocket>>,
-    /// Whether the exit removes the files of the sockets, except lent ones.
+    /// Whether the exit removes the FIFOs, and the files of all sockets that the emperor has not lent (`vacuum`).
     pub(super) vacuum: bool,
-    /// `master-fifo`.
+    /// The command FIFOs (`master-fifo`).
     pub(super) fifos: Option<Fifos>,
     pub(super) control: Option<ControlSocket>,
 }
 
 impl Resources {
-    /// Removes everything. Reports the failure to the waiting parent process and the emperor.
+    /// Closes the sockets, removes the pidfiles, releases the locks, and removes files as configured by `vacuum`.
+    /// Reports `failure` to the waiting parent process, and to the emperor unless `status` is success.
     pub(super) fn release(&mut self, status: i32, failure: &LoadFailure) {
         if self.vacuum {
             net::vacuum_dropped(&self.sockets, &self.lent);
@@ -55,7 +56,7 @@ impl Resources {
             parent.failed(u8::try_from(status).unwrap_or(1), &failure.sentence);
         }
         self.locks.clear();
-        // last, because its end tells clients that the instance has stopped
+        // the control socket is closed last, because its end tells clients that the instance has stopped
         self.control = None;
     }
 }

@@ -1,11 +1,12 @@
-//! The delay before a worker, a zygote or a daemon that has failed is started again.
+//! The delay before the master restarts a failed worker, zygote or daemon.
 
 use std::time::Duration;
 
 const FIRST: Duration = Duration::from_millis(100);
 const LONGEST: Duration = Duration::from_secs(30);
 
-/// The delay after this number of consecutive failed starts: 0 s (0 and 1), 0.1 s, 0.2 s, 0.4 s … 30 s.
+/// Returns the delay after `failures` consecutive failed starts. It is 0 s for 0 and 1, then 0.1 s, 0.2 s, 0.4 s and so
+/// on, up to 30 s.
 pub(super) fn after(failures: u32) -> Duration {
     match failures {
         0 | 1 => Duration::ZERO,

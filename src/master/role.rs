@@ -1,26 +1,26 @@
-//! The role of a generation, and what a failure in it means for the instance.
+//! The role of a generation, and how the master responds to a failed start in it.
 
 /// Consecutive failed starts of a worker after which a reload abandons the new generation.
 const MAX_FAILED_STARTS: u32 = 3;
 
-/// The role of a generation among the others.
+/// The role of a generation in relation to the other generations of the instance.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub(super) enum GenerationRole {
     /// The first generation of the instance, until its workers serve.
     First,
     /// The generation that serves.
     Current,
-    /// The generation that a reload prepares; the current one serves meanwhile.
+    /// The generation that a reload prepares. The current generation serves meanwhile.
     Next,
-    /// The generation of a reload that has loaded the application. Its workers take the place of those of the current one,
-    /// one after the other.
+    /// The generation of a reload, after it has loaded the application. Its workers replace the workers of the current
+    /// generation one after the other.
     TakingOver,
-    /// A generation that finishes its requests and exits.
+    /// A replaced generation: its workers finish their requests and exit.
     Old,
 }
 
 impl GenerationRole {
-    /// Whether it is the generation that a reload brings.
+    /// Whether the generation belongs to a reload that has not ended.
     pub(super) fn is_of_reload(self) -> bool {
         matches!(self, Self::Next | Self::TakingOver)
     }
@@ -29,7 +29,7 @@ impl GenerationRole {
 /// A failed start in a generation.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub(super) enum StartFailure {
-    /// The zygote cannot load the application, or died while it loaded it.
+    /// The zygote cannot load the application, or died during the load.
     NotLoaded,
     /// A worker cannot load the application (`lazy-apps`).
     NotLoadedInWorker {
@@ -38,23 +38,23 @@ pub(super) enum StartFailure {
     },
     /// A worker died before it could serve.
     WorkerDied {
-        /// Consecutive failed starts of its slot.
+        /// Consecutive failed starts in the worker's slot.
         failures: u32,
     },
 }
 
-/// What the master does about a failed start.
+/// The master's response to a failed start.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub(super) enum FailureResponse {
     /// The start is retried after a pause.
     Retry,
-    /// The generation is abandoned; the current one continues to serve.
+    /// The generation is abandoned; the current generation continues to serve.
     AbandonGeneration,
     /// The instance cannot start.
     StopInstance,
 }
 
-/// What the master does about a failed start in a generation with this role.
+/// Returns the master's response to a failed start in a generation with this role.
 pub(super) fn response_to(role: GenerationRole, failure: StartFailure) -> FailureResponse {
     match (role, failure) {
         (

@@ -1,6 +1,7 @@
-//! The master's loop, and what it does with each event.
+//! The master's loop, and the handlers of its events.
 //!
-//! `master.rs` is the state, `event_loop.rs` the loop and the table of event sources; each other file is one source.
+//! `master.rs` has the state. `event_loop.rs` has the loop and the table of event sources. Each other file handles one
+//! event source.
 
 mod control;
 mod emperor;

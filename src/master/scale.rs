@@ -1,75 +1,79 @@
 //! The number of workers of an instance: pure functions over one sample of the load per second.
 //!
-//! The algorithms are uWSGI's. None of them retires a worker whose load the others could not take.
+//! The algorithms are uWSGI's, with one exception: a worker is retired only if the remaining workers can take its load.
 //!
 //! ```text
-//! spare     all threads busy for some seconds: more;  a surplus worker for as long: one fewer
-//! backlog   more connections wait than cheaper-overload: more;  as above: one fewer
-//! busyness  an average above cheaper-busyness-max: more;  below cheaper-busyness-min for many cycles: one fewer
+//! spare     no spare thread for cheaper-overload seconds: more;  a surplus worker for the same time: one fewer
+//! backlog   more than cheaper-overload connections wait: more;  a surplus worker: one fewer
+//! busyness  cycle average above cheaper-busyness-max: more;  below cheaper-busyness-min for many cycles: one fewer
 //! ```
 
-/// Share of busy threads from which no thread counts as spare.
+/// If at least this share of all threads is busy, no thread counts as spare.
 const FULL: f64 = 0.9;
-/// A worker is surplus when the load on the others would be at most this.
+/// A worker is surplus if the load would keep at most this share of the remaining workers' threads busy.
 const SLACK: f64 = 0.75;
 
-/// The configured scaling (`cheaper` and the like).
+/// The configured scaling (`cheaper` and related options).
 #[derive(Clone, Debug, PartialEq)]
 pub(super) struct Scale {
-    /// `cheap`: no worker until the first connection.
+    /// Whether no worker is started until the first connection (`cheap`).
     pub(super) cheap: bool,
-    /// `cheaper-initial`: workers at the start.
+    /// Number of workers at the start (`cheaper-initial`).
     pub(super) initial: u32,
-    /// `cheaper`: the minimum, once there are any.
+    /// Minimum number of workers, once any worker is requested (`cheaper`).
     pub(super) least: u32,
-    /// `processes`.
+    /// Maximum number of workers (`processes`).
     pub(super) most: u32,
-    /// `cheaper-step`: workers started at once.
+    /// Number of workers started at a time (`cheaper-step`).
     pub(super) step: u32,
-    /// `cheaper-overload`: seconds for spare, connections for backlog, the seconds of a cycle for busyness.
+    /// `cheaper-overload`. For spare: the seconds after which the number changes. For backlog: the waiting connections
+    /// above which workers are started. For busyness: the seconds of a cycle.
     pub(super) overload: u32,
     pub(super) algorithm: Algorithm,
-    /// `cheaper-rss-limit-soft`, `-hard`: resident bytes of all workers.
+    /// Limits of the resident memory of all workers, in bytes (`cheaper-rss-limit-soft`, `cheaper-rss-limit-hard`).
+    /// From the soft limit on, no worker is started. From the hard limit on, workers are retired.
     pub(super) soft_limit: Option<u64>,
     pub(super) hard_limit: Option<u64>,
 }
 
-/// `cheaper-algo`, with its parameters.
+/// The scaling algorithm (`cheaper-algo`) with its parameters.
 #[derive(Clone, Debug, PartialEq)]
 pub(super) enum Algorithm {
     Spare,
     Backlog,
     Busyness(Busyness),
-    /// Only an operator changes the number.
+    /// Only an operator changes the number of workers.
     Manual,
 }
 
-/// `cheaper-busyness-*`.
+/// The parameters of the busyness algorithm (`cheaper-busyness-*`).
 #[derive(Clone, Debug, PartialEq)]
 pub(super) struct Busyness {
-    /// Percent.
+    /// Share of busy threads, in percent.
     pub(super) max: u32,
     pub(super) min: u32,
-    /// Cycles below `min` after which a worker is retired.
+    /// Consecutive cycles with a busyness below `min` after which a worker is retired.
     pub(super) multiplier: u32,
-    /// Cycles added to `multiplier` each time that a worker is needed again soon after one was retired.
+    /// Cycles added to `multiplier` each time that a worker is needed again soon after a worker was retired.
     pub(super) penalty: u32,
-    /// Waiting connections from which `backlog_step` workers are started at once.
+    /// If more than this number of connections wait, `backlog_step` workers are started without waiting for the end of
+    /// the cycle.
     pub(super) backlog_alert: u32,
     pub(super) backlog_step: u32,
-    /// Cycles after which such a worker may be retired.
+    /// Consecutive cycles with a busyness below `min` after which a worker that was started for waiting connections is
+    /// retired.
     pub(super) backlog_multiplier: u32,
-    /// Seconds with waiting connections after which they are started too.
+    /// Consecutive seconds with waiting connections after which `backlog_step` workers are started too; 0: never.
     pub(super) backlog_nonzero: u32,
 }
 
 impl Scale {
-    /// Whether the number follows the load.
+    /// Whether the number of workers follows the load.
     pub(super) fn follows_load(&self) -> bool {
         self.least < self.most && self.algorithm != Algorithm::Manual
     }
 
-    /// The scaling of an instance without a socket.
+    /// Returns the scaling of an instance without a socket: no workers.
     pub(super) fn without_workers(self) -> Self {
         Self {
             initial: 0,
@@ -79,12 +83,12 @@ impl Scale {
         }
     }
 
-    /// Whether the algorithm needs the accept queues of the sockets.
+    /// Whether the algorithm needs the lengths of the sockets' accept queues.
     pub(super) fn needs_queue(&self) -> bool {
         matches!(self.algorithm, Algorithm::Backlog | Algorithm::Busyness(_))
     }
 
-    /// Whether a limit needs the memory of the workers.
+    /// Whether a memory limit is set, so that samples need the resident memory of the workers.
     pub(super) fn needs_memory(&self) -> bool {
         self.soft_limit.is_some() || self.hard_limit.is_some()
     }
@@ -93,17 +97,17 @@ impl Scale {
 /// The load in the last second.
 #[derive(Clone, Copy, Debug, Default, PartialEq)]
 pub(super) struct LoadSample {
-    /// Workers requested.
+    /// Number of requested workers.
     pub(super) wanted: u32,
-    /// Workers that serve.
+    /// Number of workers that serve.
     pub(super) serving: u32,
-    /// Threads per worker.
+    /// Number of threads per worker.
     pub(super) threads: u32,
-    /// Average number of busy threads.
+    /// Average number of busy threads of all workers.
     pub(super) busy: f64,
-    /// Connections waiting to be accepted.
+    /// Number of connections that wait to be accepted.
     pub(super) queue: u32,
-    /// Resident memory of all workers, bytes.
+    /// Resident memory of all workers, in bytes.
     pub(super) resident: u64,
 }
 
@@ -116,20 +120,20 @@ impl LoadSample {
         self.busy <= SLACK * f64::from(self.serving.saturating_sub(1) * self.threads)
     }
 
-    /// Percent.
+    /// Share of busy threads, in percent.
     fn busyness(&self) -> f64 {
         100.0 * self.busy / f64::from((self.serving * self.threads).max(1))
     }
 }
 
-/// State carried from one sample to the next.
+/// The state that the algorithms carry from one sample to the next.
 #[derive(Clone, Debug, Default, PartialEq)]
 pub(super) struct History {
     /// Consecutive seconds without a spare thread.
     full: u32,
     /// Consecutive seconds with a surplus worker.
     slack: u32,
-    /// Consecutive seconds in which a connection waited.
+    /// Consecutive seconds with waiting connections.
     waiting: u32,
     /// State of the busyness algorithm.
     cycle: Cycle,
@@ -138,28 +142,28 @@ pub(super) struct History {
 /// The history of the busyness algorithm.
 #[derive(Clone, Debug, Default, PartialEq)]
 struct Cycle {
-    /// Seconds of the cycle that have passed.
+    /// Elapsed seconds of the current cycle.
     seconds: u32,
-    /// Sum of the busyness of these seconds.
+    /// Sum of the busyness of the elapsed seconds, in percent.
     sum: f64,
-    /// Consecutive cycles below the minimum.
+    /// Consecutive cycles with an average busyness below the minimum.
     idle: u32,
-    /// Cycles since a worker was retired.
+    /// Cycles since the last worker was retired; `None` if this can no longer add to the penalty.
     since_fewer: Option<u32>,
-    /// Penalty added to the multiplier.
+    /// Cycles currently added to the multiplier.
     penalty: u32,
-    /// Workers that were started because connections waited, and are not retired yet.
+    /// Number of workers that were started for waiting connections and are not yet retired.
     emergency: u32,
 }
 
-/// The number of workers to request after this sample.
+/// Returns the number of workers to request after the sample `now`, and updates the history.
 pub(super) fn next_count(scale: &Scale, history: &mut History, now: &LoadSample) -> u32 {
     let wanted = now.wanted.min(scale.most);
     if wanted == 0 {
         *history = History::default();
         return 0;
     }
-    // while requested workers have not started, no more are requested
+    // no further workers are requested before the requested workers have started
     let complete = now.serving >= wanted;
     let change = match &scale.algorithm {
         Algorithm::Manual => return wanted,
@@ -179,7 +183,7 @@ pub(super) fn next_count(scale: &Scale, history: &mut History, now: &LoadSample)
     next.clamp(scale.least.max(1).min(scale.most), scale.most)
 }
 
-/// The change that an algorithm requests.
+/// The change of the number of workers that an algorithm requests.
 #[derive(Clone, Copy, Debug, PartialEq)]
 enum Change {
     None,
@@ -210,7 +214,8 @@ fn one_fewer(seconds: u32, history: &mut History, now: &LoadSample) -> Change {
     Change::Fewer
 }
 
-/// uWSGI retires a worker in each second in which the queue is shorter; here only if the others can take its load.
+/// uWSGI retires a worker in each second in which at most `cheaper-overload` connections wait. This function retires a
+/// worker only if the remaining workers can take its load.
 fn backlog(scale: &Scale, history: &mut History, now: &LoadSample) -> Change {
     if now.queue > scale.overload {
         history.slack = 0;
@@ -249,7 +254,7 @@ fn end_of_cycle(scale: &Scale, rule: &Busyness, cycle: &mut Cycle, average: f64)
     cycle.since_fewer = cycle.since_fewer.map(|cycles| cycles.saturating_add(1));
     if average > f64::from(rule.max) {
         cycle.idle = 0;
-        // the last worker was retired too soon
+        // the last worker was retired too soon: retire the next worker later
         if cycle
             .since_fewer
             .is_some_and(|cycles| cycles <= missed_within)
@@ -286,10 +291,12 @@ fn end_of_cycle(scale: &Scale, rule: &Busyness, cycle: &mut Cycle, average: f64)
     Change::Fewer
 }
 
-/// The number of workers that a generation starts with. `serving`: those of the current generation, and its maximum.
+/// Returns the number of workers that a generation starts with. `serving`: the requested and the maximum number of
+/// workers of the current generation; `None` for the first generation.
 ///
-/// A reload keeps the number that the load has led to. Without workers there are none after it either, unless the workers
-/// load the application (`lazy`): otherwise a failure would show only at the next connection.
+/// A reload keeps the current number, because it follows from the load. If there are no workers before a reload, there
+/// are none after it, with one exception: with `lazy`, the workers load the application, and without a worker a failure
+/// would show only at the next connection.
 pub(super) fn first_count(scale: &Scale, serving: Option<(u32, u32)>, lazy: bool) -> u32 {
     match serving {
         None if scale.cheap => 0,

@@ -2,7 +2,8 @@
 
 use crate::sys::signal::Signal;
 
-/// The signals that the master reads. Those without an action are blocked so that they end no process.
+/// The signals that the master blocks and reads. Signals without an action are in this list too: unblocked, they would
+/// end the master.
 pub(super) const READ: [Signal; 8] = [
     Signal::SIGHUP,
     Signal::SIGINT,
@@ -23,20 +24,21 @@ pub(super) enum ReloadMode {
     Brutal,
 }
 
-/// What the master does on a signal.
+/// The master's response to a signal.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub(super) enum SignalAction {
-    /// Finish the requests in flight and exit; the second time: exit at once.
+    /// Finish the requests in flight and exit. The second time, exit at once.
     Stop,
     /// Read the configuration and load the application again.
     Reload(ReloadMode),
-    /// Write the state to the log.
+    /// Write the state of the instance to the log.
     Report,
     /// Collect the exit statuses of children.
     Reap,
 }
 
-/// The action on a signal; `term_stops` is false under `die-on-term = false`.
+/// Returns the action on a signal; `None` if the master ignores the signal. `term_stops` is false with `die-on-term =
+/// false`: SIGTERM then requests a brutal reload.
 pub(super) fn action(signal: Signal, term_stops: bool) -> Option<SignalAction> {
     match signal {
         Signal::SIGTERM if !term_stops => Some(SignalAction::Reload(ReloadMode::Brutal)),

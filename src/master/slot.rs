@@ -6,9 +6,9 @@
 //!    ▲               │                 │                │     └▶ Held ───▲ │          │           │
 //!    └───────────────┴─────────────────┴────────────────┴──────────────────┴──────────┴───────────┴──▶ Vacant
 //! ```
-//! A slot has one worker id and holds many processes in turn. It becomes `Vacant` when its generation ends, or when another
-//! slot has taken over its worker id: the slot of a successor. A successor is forked early, and parked: it gets the id, and
-//! runs Python, when the worker before it has exited (`worker_ids.rs`).
+//! A slot has one worker id and holds one process after another. A slot becomes `Vacant` when its generation ends, or
+//! when the slot of a successor has taken over its worker id. A successor is forked early and parked. The successor
+//! gets the worker id and runs Python when its predecessor has exited (`worker_ids.rs`).
 
 use std::time::{Duration, Instant};
 
@@ -17,13 +17,14 @@ use crate::sys::process::Pid;
 
 use super::respawn_delay;
 
-/// A worker that lives at least this long, or finishes a request, has started well.
+/// Minimum lifetime after which a start counts as successful. The start also counts as successful when the worker has
+/// finished a request.
 pub(super) const GOOD_START: Duration = Duration::from_secs(1);
 
 /// The state of a slot.
 #[derive(Clone, Copy, Debug, PartialEq)]
 pub(super) enum SlotState {
-    /// No process; the next one is forked at `due`.
+    /// No process; the next worker is forked at `due`.
     Empty {
         due: Instant,
         /// Consecutive failed starts.
@@ -32,29 +33,29 @@ pub(super) enum SlotState {
     /// The zygote was asked to fork.
     Forking {
         failures: u32,
-        /// If false, the worker is killed as soon as its pid is known.
+        /// If false, the worker is not needed any more and is killed as soon as its pid is known.
         wanted: bool,
     },
-    /// Forked; it has no worker id, and runs no Python, until the id is free.
+    /// The worker is forked. Until its worker id is free, it has no id and runs no Python code.
     Parked { worker: WorkerProcess },
-    /// It has its worker id, and is not yet able to serve.
+    /// The worker has its worker id and is not yet able to serve.
     Starting { worker: WorkerProcess },
-    /// Able to serve; it waits for [`ToWorker::Serve`].
+    /// The worker is able to serve and waits for [`ToWorker::Serve`].
     Held { worker: WorkerProcess },
-    /// Accepting requests.
+    /// The worker accepts requests.
     Serving { worker: WorkerProcess },
-    /// Finishing its requests; killed at `deadline`.
+    /// The worker finishes its requests. It is killed at `deadline`.
     Leaving {
         worker: WorkerProcess,
         since: Instant,
         deadline: Instant,
-        /// Whether a worker follows it in this slot.
+        /// Whether a new worker is forked in this slot when this worker has exited.
         replace: bool,
     },
-    /// Killed; its exit was not reported yet.
+    /// The worker was killed, and its exit is not yet reported.
     Killed {
         worker: WorkerProcess,
-        /// When it began to leave.
+        /// When the worker began to leave, or was killed.
         since: Instant,
         replace: bool,
     },
@@ -67,14 +68,14 @@ pub(super) enum SlotState {
 pub(super) struct WorkerProcess {
     pub(super) pid: Pid,
     pub(super) since: Instant,
-    /// Consecutive failed starts before this one.
+    /// Consecutive failed starts before the start of this process.
     pub(super) failures: u32,
 }
 
 /// An event that concerns a slot.
 #[derive(Clone, Copy, Debug, PartialEq)]
 pub(super) enum Event {
-    /// Time has passed, and a zygote can fork.
+    /// Time has passed. The caller sends this event to an empty slot only if a zygote can fork.
     Tick,
     /// The zygote has forked this worker.
     Forked(Pid),
@@ -82,26 +83,27 @@ pub(super) enum Event {
     NotForked,
     /// The worker id is free.
     Begin,
-    /// The worker can serve; with `hold` it waits until its generation takes over.
+    /// The worker can serve. With `hold`, it waits until its generation takes over.
     Ready { hold: bool },
-    /// The generation takes over.
+    /// The generation takes over: a held worker begins to serve.
     TakeOver,
     /// A worker is requested in this slot.
     Want,
-    /// The worker leaves on its own initiative; it is killed at `deadline`.
+    /// The worker leaves on its own initiative. It is killed at `deadline`, and another worker follows.
     Leaves { deadline: Instant },
-    /// The worker has to leave by `deadline`; another one follows.
+    /// The worker has to leave by `deadline`; another worker follows.
     Retire { deadline: Instant },
-    /// The worker is killed; another one follows if one would have followed before.
+    /// The worker is killed. Another worker follows, unless the slot was released before.
     KillWorker,
-    /// The slot is released; its worker has to leave by `deadline`.
+    /// The slot is released: no worker follows. A serving worker gets `message` and has to leave by `deadline`. A
+    /// worker that does not serve yet is killed.
     Dismiss {
         message: ToWorker,
         deadline: Instant,
     },
-    /// The slot is released; its worker is killed.
+    /// The slot is released: its worker is killed, and no worker follows.
     Kill,
-    /// The worker's process has exited, after this number of requests.
+    /// The worker's process has exited after it handled `requests` requests.
     Exited { requests: u64 },
 }
 
@@ -120,7 +122,7 @@ pub(super) enum Action {
 }
 
 impl SlotState {
-    /// A slot whose first worker is due now.
+    /// Creates an empty slot whose first worker is due now.
     pub(super) fn new(now: Instant) -> Self {
         Self::Empty {
             due: now,
@@ -141,7 +143,7 @@ impl SlotState {
         }
     }
 
-    /// When an [`Event::Tick`] is due; `can_fork`: whether a zygote can fork.
+    /// When the next [`Event::Tick`] is due; `None` if none is. `can_fork`: whether a zygote can fork.
     pub(super) fn deadline(&self, can_fork: bool) -> Option<Instant> {
         match *self {
             Self::Empty { due, .. } => can_fork.then_some(due),
@@ -150,7 +152,7 @@ impl SlotState {
         }
     }
 
-    /// When the process in the slot began to leave, if it does.
+    /// When the process in the slot began to leave; `None` if it does not leave.
     pub(super) fn leaving_since(&self) -> Option<Instant> {
         match *self {
             Self::Leaving { since, .. } | Self::Killed { since, .. } => Some(since),
@@ -171,7 +173,7 @@ impl SlotState {
         }
     }
 
-    /// Consecutive failed starts until now.
+    /// Number of consecutive failed starts in the slot until now.
     pub(super) fn failures(&self) -> u32 {
         match *self {
             Self::Empty { failures, .. } | Self::Forking { failures, .. } => failures,
@@ -180,7 +182,7 @@ impl SlotState {
     }
 }
 
-/// The state and the action that follow from an event.
+/// Returns the next state, and the action for the caller to perform.
 pub(super) fn step(slot: SlotState, event: Event, now: Instant) -> (SlotState, Action) {
     match event {
         Event::Tick => tick(slot, now),
@@ -291,7 +293,7 @@ fn dismiss(
             };
             (forking, Action::Nothing)
         }
-        // it has never accepted a connection: no request is lost
+        // the worker has never accepted a connection, so no request is lost
         SlotState::Parked { .. } | SlotState::Starting { .. } | SlotState::Held { .. } => {
             kill(slot, now)
         }

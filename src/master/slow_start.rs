@@ -1,4 +1,5 @@
-//! When the log says that a process has not finished its start: the states, and a pure function of state and time.
+//! Reports in the log that a process has not finished its start. The times follow from a pure function of state and
+//! time.
 //!
 //! ```text
 //!           due           0.5 s
@@ -9,20 +10,22 @@ use std::time::{Duration, Instant};
 
 use crate::sys::process::Pid;
 
-/// Time from the start of the process to the first report; the next reports follow after twice the time each.
+/// Time from the start of a process to the first report, and from the first report to the second. Each later pause is
+/// twice the previous pause.
 const FIRST_REPORT: Duration = Duration::from_secs(10);
 
-/// Maximum number of doublings; then the reports follow at the same interval.
+/// Maximum number of doublings. After that, the pause stays the same.
 const MAX_DOUBLINGS: u32 = 6;
 
-/// Time in which a process whose Python code advances handles the first signal.
+/// Time between the step signal and the stack signal. A process whose Python code advances handles the step signal
+/// within this time.
 const PROBE_TIME: Duration = Duration::from_millis(500);
 
-/// Minimum time that the start of a reload has when another reload is requested.
+/// Minimum of [`patience`].
 const MIN_PATIENCE: Duration = Duration::from_secs(20);
 
-/// Time after which a process that has not finished its start ends a reload, if another one is requested. `usual`: the longest
-/// start of the running generation.
+/// Returns the maximum time of a start during a reload while another reload is requested. A process that needs longer
+/// ends the running reload. `usual`: the duration of the longest start in the running generation.
 pub(super) fn patience(usual: Duration) -> Duration {
     MIN_PATIENCE.max(3 * usual)
 }
@@ -30,9 +33,9 @@ pub(super) fn patience(usual: Duration) -> Duration {
 /// A process that has not finished its start.
 #[derive(Clone, Copy, Debug, PartialEq)]
 pub(super) struct SlowStart {
-    /// The process.
+    /// The process id.
     pub(super) pid: Pid,
-    /// When it was started.
+    /// When the process was started.
     pub(super) since: Instant,
     reports: u32,
     stage: Stage,
@@ -42,7 +45,8 @@ pub(super) struct SlowStart {
 enum Stage {
     /// The next report is due at this time.
     Waiting(Instant),
-    /// The process was asked whether its Python code advances; the report follows at this time.
+    /// The step signal was sent, which asks the process whether its Python code advances. The report follows at this
+    /// time.
     Probed(Instant),
 }
 
@@ -57,7 +61,7 @@ pub(super) enum Action {
 }
 
 impl SlowStart {
-    /// A process that was started at `since`.
+    /// Creates the state of a process that was started at `since`.
     pub(super) fn new(pid: Pid, since: Instant) -> Self {
         Self {
             pid,
@@ -74,7 +78,7 @@ impl SlowStart {
         }
     }
 
-    /// The state after the time has passed, and the action that follows.
+    /// Returns the next state, and the action for the caller to perform.
     pub(super) fn step(self, now: Instant) -> (Self, Action) {
         match self.stage {
             _ if now < self.deadline() => (self, Action::Nothing),

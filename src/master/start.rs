@@ -30,17 +30,18 @@ use crate::log;
 use crate::net;
 use crate::process::{log_thread, redirect_log};
 
-/// Makes this process the master of an instance, and returns the plan of its first generation. `None` if the instance does
-/// not have to run: its emperor waits for connections on its sockets, or stops it.
+/// Makes this process the master of an instance, and returns the plan of its first generation. Returns `None` if the
+/// instance does not have to run, because its emperor waits for connections on its sockets or stops the instance.
 ///
 /// # Errors
-/// When a step fails; the external resources are released before.
+/// When a step fails. The external resources are released before the return.
 pub(super) fn start(
     config: Config,
     invocation: config::Invocation,
     mut emperor: EmperorLink,
 ) -> Result<Option<(Instance, Signals, Plan)>> {
-    // LISTEN_PID names this process, not the daemon that it may become
+    // the sockets are inherited before this process detaches, because LISTEN_PID is the pid of this process and not of
+    // the daemon
     let sockets = net::inherit(&config, &emperor.on_demand.inherited)?;
     emperor.on_demand.resolve_address()?;
     let mut locks = lock_files(&config, false)?;
@@ -91,7 +92,8 @@ fn prepare(
         env!("CARGO_PKG_VERSION"),
         log::counted(cpus as u64, "CPU")
     );
-    // they were written to the terminal already; the log file has other readers
+    // the warnings were already written to the terminal; they are repeated in the log file, because it has other
+    // readers
     if [config.logto(), config.daemonize(), config.daemonize2()]
         .iter()
         .any(Option::is_some)
@@ -100,7 +102,7 @@ fn prepare(
             tracing::warn!("{warning}");
         }
     }
-    // before the first change, so that a start without the necessary rights has no effect
+    // the rights are checked before the first change, so that a start without the necessary rights has no effect
     configured_privileges(&config).check_rights()?;
     if !cgroup_limits::apply_at_start(&config, &resources.emperor)? {
         return Ok(None);
@@ -137,7 +139,8 @@ fn prepare(
     }
 }
 
-/// Sets the configured limit of descriptors; without one, raises the soft limit of this process to the hard one.
+/// Sets the configured limit of open descriptors (`max-fd`). Without a configured limit, raises the soft limit of this
+/// process to its hard limit.
 fn limit_descriptors(configured: Option<u32>) {
     match configured.filter(|most| *most > 0) {
         // on failure the limit stays as it is
@@ -152,7 +155,9 @@ fn limit_descriptors(configured: Option<u32>) {
     }
 }
 
-/// The steps from the directory of the application to the plan, with the drop of privileges among them.
+/// Performs the last steps of the start: from the `as-root` hooks and the change to the application's directory,
+/// through the drop of privileges, to the plan. Returns `None` if the instance has handed its sockets over to the
+/// emperor.
 fn finish(
     instance: &mut Instance,
     directory: Option<PathBuf>,
@@ -191,7 +196,7 @@ fn finish(
     instance.plan().map(Some)
 }
 
-/// Sets the nice value and the limit of processes.
+/// Sets the nice value (`prio`) and the maximum number of processes (`limit-nproc`). Logs a warning on failure.
 fn limit_processes(config: &Config) {
     if let Some(nice) = config.prio()
         && let Err(error) = process::set_priority(nice)
@@ -205,10 +210,11 @@ fn limit_processes(config: &Config) {
     }
 }
 
-/// Locks files, so that one instance of several runs.
+/// Locks the configured files, so that only one of several instances runs. May wait for another process (`flock-wait`,
+/// `flock-wait2`). `detached`: whether this process has detached, which selects `flock2` and `flock-wait2`.
 ///
 /// # Errors
-/// When a file cannot be opened, or another process holds a lock that is not waited for.
+/// When a file cannot be opened, or another process holds the lock of a `flock` or `flock2` file.
 fn lock_files(config: &Config, detached: bool) -> Result<Vec<FileLock>> {
     let (at_once, waiting) = match detached {
         false => (
@@ -230,7 +236,7 @@ fn lock_files(config: &Config, detached: bool) -> Result<Vec<FileLock>> {
     Ok(locks)
 }
 
-/// Creates and opens the first `master-fifo`.
+/// Creates and opens the first FIFO of `master-fifo`. Returns `None` if none is configured.
 fn open_fifos(config: &Config) -> Result<Option<Fifos>> {
     let Some(first) = config.master_fifo().first() else {
         return Ok(None);
@@ -243,8 +249,9 @@ fn open_fifos(config: &Config) -> Result<Option<Fifos>> {
     })
 }
 
-/// The directory of the control socket, determined while this process may still create it. A vassal has none: its emperor
-/// forwards requests, and hundreds of vassals need no sockets.
+/// Returns the directory of the default control socket. It is determined before the drop of privileges, while this
+/// process may still create the directory. A vassal has no such socket: its emperor forwards requests, so that hundreds
+/// of vassals need no sockets. Neither has an instance with `chroot` or `control-socket`.
 fn control_directory(
     config: &Config,
     invocation: &config::Invocation,
@@ -258,7 +265,7 @@ fn control_directory(
         .filter(|_| user::is_root())
         .map(user::find_user);
     let uid = match user {
-        // reported by the drop of privileges
+        // the drop of privileges reports the error
         Some(Err(_)) => return None,
         Some(Ok(user)) => user.uid,
         None => user::current_uid(),
@@ -273,7 +280,8 @@ fn control_directory(
     }
 }
 
-/// Opens the control socket. An error is reported only for a configured one (`control-socket`).
+/// Opens the configured control socket (`control-socket`), or the default control socket in `directory`. A failure to
+/// open the default socket is only logged, and the instance runs without it.
 fn open_control(instance: &Instance, directory: Option<PathBuf>) -> Result<Option<ControlSocket>> {
     let access = SocketPermissions {
         mode: Some(0o600),
@@ -295,7 +303,7 @@ fn open_control(instance: &Instance, directory: Option<PathBuf>) -> Result<Optio
     let mut opened =
         ControlSocket::open(&directory.join(socket_path::named(name, &identity)), access);
     if let Err(PlaceError::Live) = opened {
-        // the same command in the same directory runs already, as another instance
+        // another instance was started by the same command in the same directory: add the pid to the name
         let identity = format!("{identity} {}", Pid::own());
         opened = ControlSocket::open(&directory.join(socket_path::named(name, &identity)), access);
     }
@@ -308,7 +316,8 @@ fn open_control(instance: &Instance, directory: Option<PathBuf>) -> Result<Optio
     }
 }
 
-/// Becomes a daemon, if configured; returns the parent that waits for the result of the start (`daemonize2`).
+/// Makes this process a daemon, if configured. With `daemonize2`, returns the parent that waits for the result of the
+/// start.
 fn detach(config: &Config, emperor: &EmperorLink) -> Result<Option<daemon::Parent>> {
     if emperor.is_vassal() {
         // a vassal stays a child of its emperor; as in uWSGI, only the log is redirected
@@ -318,7 +327,8 @@ fn detach(config: &Config, emperor: &EmperorLink) -> Result<Option<daemon::Paren
     crate::process::detach(config)
 }
 
-/// The path of the log before `logto2`; `None` with `chroot`, from where it cannot be reopened.
+/// Returns the absolute path of the log file that is used until `logto2` applies. Returns `None` with `chroot`, because
+/// the file cannot be reopened inside the new root.
 fn log_file(config: &Config) -> Result<Option<PathBuf>> {
     let logs = [config.logto(), config.daemonize2(), config.daemonize()];
     let log = logs.into_iter().flatten().next();
@@ -349,7 +359,7 @@ fn drop_privileges(instance: &mut Instance) -> Result<()> {
     Ok(())
 }
 
-/// The user, groups and capabilities that are configured.
+/// Returns the configured user, groups and capabilities.
 fn configured_privileges(config: &Config) -> Privileges<'_> {
     Privileges {
         uid: config.uid(),
@@ -361,7 +371,7 @@ fn configured_privileges(config: &Config) -> Privileges<'_> {
     }
 }
 
-/// Whether this process, which is not root's, has the configured user and groups already.
+/// Whether this process already has the configured user and groups. The process does not run as root.
 fn has_configured_user(wanted: Privileges<'_>) -> bool {
     let dropped = privileges::drop_privileges(&Privileges {
         caps: &[],

@@ -1,7 +1,8 @@
-//! Which worker ids are in use. Two processes must not have the same one: libraries name files by it and bind ports by it.
+//! The worker ids in use. Two processes should not have the same worker id, because libraries derive file names and
+//! ports from it.
 //!
-//! A worker therefore gets its id when the process before it has exited. The wait ends after `worker-id-timeout`, because a
-//! request may take long.
+//! A worker therefore gets its id when its predecessor has exited. The wait ends after `worker-id-timeout`, because the
+//! last request of the predecessor may take long.
 
 use std::time::{Duration, Instant};
 
@@ -12,19 +13,19 @@ use crate::sys::process::Pid;
 pub(super) struct IdHolder {
     pub(super) worker_id: u32,
     pub(super) pid: Pid,
-    /// When it began to leave, if it does.
+    /// When the process began to leave; `None` if it does not leave.
     pub(super) leaving_since: Option<Instant>,
 }
 
 /// Whether a worker can get an id.
 #[derive(Clone, Copy, Debug, PartialEq)]
 pub(super) enum Gate {
-    /// A process has the id, and does not leave.
+    /// A process that does not leave has the id.
     Closed,
-    /// A process has the id, and leaves. It has until this time.
+    /// A leaving process has the id. The gate opens at this time at the latest.
     ClosedUntil(Instant),
     Open {
-        /// A process that still has the id: it leaves for longer than `worker-id-timeout`.
+        /// A process that still has the id, although it began to leave more than `worker-id-timeout` ago.
         beside: Option<Pid>,
     },
 }
@@ -33,9 +34,9 @@ pub(super) enum Gate {
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub(super) enum Share {
     All,
-    /// The new generation has taken over the ids up to this.
+    /// The ids up to and including this id, which the new generation has taken over.
     UpTo(u32),
-    /// The old generation has the ids above this.
+    /// The ids above this id, which the old generation still has.
     Above(u32),
 }
 
@@ -49,7 +50,7 @@ impl Share {
     }
 }
 
-/// Whether a worker can get this id, while these processes exist.
+/// Returns whether a worker can get the id `worker_id`. `holders`: the existing processes that have a worker id.
 pub(super) fn gate(holders: &[IdHolder], worker_id: u32, timeout: Duration, now: Instant) -> Gate {
     let mut gate = Gate::Open { beside: None };
     for holder in holders.iter().filter(|it| it.worker_id == worker_id) {

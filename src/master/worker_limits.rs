@@ -1,5 +1,5 @@
-//! When a worker has reached a limit of age, requests or memory: pure functions over what the scoreboard and /proc report.
-//! `memory_limits.rs` has the limits of memory.
+//! The limits on a worker's age, requests and memory: pure functions over the values of the scoreboard and /proc.
+//! `memory_limits.rs` has the memory limits.
 
 use std::fmt;
 use std::time::Duration;
@@ -9,13 +9,15 @@ use super::memory_limits::{MemoryLimit, MemoryLimits, MemoryUsage};
 /// The limits of a worker.
 #[derive(Clone, Debug, Default, PartialEq)]
 pub(super) struct Limits {
-    /// `max-requests`, and the requests by which the limit grows with the worker id (`max-requests-delta`).
+    /// Maximum number of requests of the worker with id 1 (`max-requests`), and the number added for each following id
+    /// (`max-requests-delta`).
     pub(super) requests: Option<u64>,
     pub(super) requests_delta: Option<u64>,
-    /// `max-worker-lifetime`, and the time by which it grows with the worker id (`max-worker-lifetime-delta`).
+    /// Maximum age of the worker with id 1 (`max-worker-lifetime`), and the time added for each following id
+    /// (`max-worker-lifetime-delta`).
     pub(super) lifetime: Option<Duration>,
     pub(super) lifetime_delta: Option<Duration>,
-    /// `min-worker-lifetime`: a younger worker is not replaced for its requests or its size.
+    /// Minimum age (`min-worker-lifetime`). A younger worker is not replaced because of its requests or its memory.
     pub(super) min_lifetime: Duration,
     pub(super) memory: MemoryLimits,
 }
@@ -30,13 +32,13 @@ pub(super) struct WorkerUsage {
     pub(super) memory: MemoryUsage,
 }
 
-/// Why a worker is replaced: the option and its value.
+/// The reason to replace or kill a worker: a limit with its configured value, or an operator.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub(super) enum RecycleReason {
     Requests(u64),
     Lifetime(u64),
     Memory(MemoryLimit),
-    /// An operator asked for it (`ruwsgi kill-worker`).
+    /// An operator requested the replacement (`ruwsgi kill-worker`).
     Operator,
 }
 
@@ -51,14 +53,14 @@ impl fmt::Display for RecycleReason {
     }
 }
 
-/// What follows from a check.
+/// The result of a check of a worker.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub(super) enum LimitVerdict {
-    /// It stays.
+    /// The worker stays.
     Keep,
-    /// A successor takes over from it.
+    /// The worker is replaced by a successor.
     Recycle(RecycleReason),
-    /// It is killed at once.
+    /// The worker is killed at once.
     Kill(RecycleReason),
 }
 
@@ -99,8 +101,9 @@ impl Limits {
     }
 }
 
-/// The limit of the worker with this id. Each has a different one, so that not all workers are replaced at once. Without
-/// a delta the limits are spread over a sixth of `limit`.
+/// Returns the limit of the worker with this id. The limits of the workers differ, so that not all workers are replaced
+/// at the same time. Each id adds `delta` to `limit`. Without a delta, eight different limits are spread over a sixth
+/// of `limit`.
 fn spread(limit: Duration, delta: Option<Duration>, worker_id: u32) -> Duration {
     let later = worker_id.saturating_sub(1);
     match delta {

@@ -1,4 +1,4 @@
-//! The place of one worker process in a generation, and what the master knows about the process in it.
+//! The slot of one worker process in a generation, and the master's record of the process in it.
 
 use std::fs::File;
 use std::os::fd::OwnedFd;
@@ -9,14 +9,15 @@ use super::slot::SlotState;
 use super::worker_ids::{self, Gate, IdHolder};
 use super::worker_limits::RecycleReason;
 
-/// The place of one worker process. Its index is one less than its row of the scoreboard.
+/// The slot of one worker process. The index of the slot is one less than its row in the scoreboard.
 pub(super) struct WorkerSlot {
     /// The worker's id, from 1. Two slots have the same id while one worker replaces another.
     pub(super) worker_id: u32,
     pub(super) state: SlotState,
-    /// Whether the id of a parked worker is free.
+    /// Whether the worker id is free, as found by the last [`WorkerSlot::look_at_gate`]; closed unless a worker is
+    /// parked.
     pub(super) gate: Gate,
-    /// The process that was forked last; `None` before the first fork and after its exit.
+    /// The record of the process forked last; `None` before the first fork and after the exit of the process.
     pub(super) record: Option<WorkerRecord>,
 }
 
@@ -24,19 +25,19 @@ pub(super) struct WorkerSlot {
 pub(super) struct WorkerRecord {
     /// The master's end of the worker's channel; `None` once the worker's end is closed.
     pub(super) leash: Option<OwnedFd>,
-    /// How the current request of each thread stands against `harakiri`.
+    /// The state of each thread's current request with respect to `harakiri`.
     pub(super) deadlines: Vec<RequestDeadline>,
-    /// The memory file in which the worker writes the stacks of its threads.
+    /// The memory file into which the worker writes the stacks of its threads.
     pub(super) stacks: Option<File>,
     pub(super) removal: Option<RemovalReason>,
-    /// The worker has given up what it inherited from the import of the application.
+    /// The worker has released what it inherited from the import of the application (for example ports and locks).
     pub(super) released: bool,
     /// No code of the application runs in the worker any more.
     pub(super) finished: bool,
     /// The worker has closed its listening sockets.
     pub(super) closed: bool,
     pub(super) memory: Option<MemorySample>,
-    /// Busy time of its threads at the last sample, added up, microseconds.
+    /// Total busy time of the worker's threads at the last sample, in microseconds.
     pub(super) busy: u64,
 }
 
@@ -44,23 +45,23 @@ pub(super) struct WorkerRecord {
 #[derive(Clone, Copy, Debug)]
 pub(super) struct MemorySample {
     pub(super) at: Instant,
-    /// Bytes.
+    /// Resident memory, in bytes.
     pub(super) resident: u64,
 }
 
-/// Why the master removes a worker.
+/// The reason why the master removes a worker.
 #[derive(Clone, Copy, Debug, PartialEq)]
 pub(super) enum RemovalReason {
     /// A request exceeded `harakiri` and its thread did not return.
     Harakiri {
-        /// Since when no thread of the worker can finish its request; `None` while one can.
+        /// The time from which on no thread of the worker could finish its request; `None` while a thread can.
         fully_stuck_since: Option<Instant>,
     },
-    /// It reached a limit, or an operator asked for its replacement.
+    /// The worker reached a limit, or an operator requested its replacement.
     Recycled(RecycleReason),
-    /// It exceeded a limit at which it is killed at once (`evil-reload-on-*`).
+    /// The worker exceeded a limit that kills at once (`evil-reload-on-*`).
     OverLimit(RecycleReason),
-    /// An operator asked for its immediate end.
+    /// An operator requested the immediate end of the worker.
     Operator,
 }
 
@@ -74,7 +75,7 @@ impl WorkerSlot {
         }
     }
 
-    /// The channel to the worker, while it is open.
+    /// The master's end of the worker's channel; `None` if the channel is closed.
     pub(super) fn leash(&self) -> Option<&OwnedFd> {
         self.record.as_ref()?.leash.as_ref()
     }
@@ -86,12 +87,13 @@ impl WorkerSlot {
         }
     }
 
-    /// Why the worker is removed, if it is.
+    /// The reason why the worker is removed; `None` if it is not removed.
     pub(super) fn removal(&self) -> Option<RemovalReason> {
         self.record.as_ref()?.removal
     }
 
-    /// Sets the reason; returns the one before.
+    /// Sets the reason why the worker is removed, and returns the previous reason. Has no effect without a worker
+    /// process.
     pub(super) fn remove_for(&mut self, reason: RemovalReason) -> Option<RemovalReason> {
         self.record.as_mut()?.removal.replace(reason)
     }
@@ -100,7 +102,7 @@ impl WorkerSlot {
         matches!(self.state, SlotState::Serving { .. })
     }
 
-    /// When the slot must be looked at again; `can_fork`: whether a zygote can fork.
+    /// When the slot must be checked again; `None` if no time is set. `can_fork`: whether a zygote can fork.
     pub(super) fn deadline(&self, can_fork: bool) -> Option<Instant> {
         match (&self.state, self.gate) {
             (SlotState::Parked { .. }, Gate::ClosedUntil(time)) => Some(time),
@@ -109,7 +111,7 @@ impl WorkerSlot {
         }
     }
 
-    /// Looks whether the id of a parked worker is free.
+    /// Updates and returns the gate: whether a parked worker can get its id. The gate is closed if no worker is parked.
     pub(super) fn look_at_gate(
         &mut self,
         holders: &[IdHolder],
@@ -124,7 +126,8 @@ impl WorkerSlot {
         self.gate
     }
 
-    /// What the slot's process means for its worker id.
+    /// Returns the slot's process as holder of its worker id. Returns `None` without a process, for a parked process,
+    /// and for a process that runs no application code any more.
     pub(super) fn id_holder(&self) -> Option<IdHolder> {
         let worker = match &self.state {
             SlotState::Parked { .. } => None,

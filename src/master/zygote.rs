@@ -1,4 +1,5 @@
-//! Spawning of a zygote: the application's interpreter, which loads the extension module and reads from the channel.
+//! Spawning of a zygote: the application's interpreter, which loads the extension module and waits for messages on the
+//! channel.
 
 use std::io;
 use std::os::fd::{AsFd, AsRawFd, OwnedFd};
@@ -14,18 +15,19 @@ use crate::sys::spawn::{self, ChildSetup};
 
 use super::plan::Plan;
 
-/// Maximum wait for a pending fork when all processes are killed.
+/// Maximum wait for the result of a pending fork when all processes are killed.
 pub(super) const FORK_TIMEOUT: Duration = Duration::from_secs(1);
 
-/// Exit status of an interpreter that is Python 3.0; that of 3.1 is one more, that of Python 2 one less.
+/// Exit status of the bootstrap program under Python 3.0. The status under Python 3.N is N higher, and the status under
+/// Python 2 is one lower.
 const TOO_OLD: i32 = 40;
 
-/// The program of the interpreter. Python 2 and every Python 3 can parse it.
+/// The bootstrap program that the interpreter runs. Python 2 and every Python 3 can parse it.
 ///
-/// Its arguments are the descriptors of the module's file and of the channel. The file is loaded by its descriptor,
-/// because a process without privileges may not be able to reach its path. The imports name the private modules behind
-/// `importlib.util` and `importlib.machinery`, which would import `contextlib`, `collections` and more at the cost of each
-/// vassal's memory.
+/// Its arguments are the descriptors of the extension module's file and of the channel. The module is loaded by
+/// descriptor, because an unprivileged process may not be able to reach the path of the file. The program imports the
+/// private modules behind `importlib.util` and `importlib.machinery`. The public modules would also import
+/// `contextlib`, `collections` and others, which would cost memory in each vassal.
 const BOOTSTRAP: &str = "\
 import sys
 if sys.version_info < (3, 10):
@@ -43,15 +45,15 @@ del file, loader, ExtensionFileLoader, ModuleSpec, module_from_spec
 module.main(channel)
 ";
 
-/// Spawns a zygote; returns the master's end of its channel.
+/// Spawns a zygote. Returns its pid and the master's end of its channel.
 ///
 /// # Errors
-/// When the channel cannot be made or the interpreter cannot be executed.
+/// When the channel cannot be created or the interpreter cannot be executed.
 pub(super) fn spawn(plan: &Plan) -> io::Result<(Pid, OwnedFd)> {
     let (ours, theirs) = packet::pair()?;
     let module = plan.module.file();
     let mut command = Command::new(&plan.interpreter);
-    // -O or -OO; an environment variable would apply to the programs that the application starts, too
+    // -O or -OO, not PYTHONOPTIMIZE: the programs that the application starts would inherit the variable
     for _ in 0..plan.optimize.min(2) {
         command.arg("-O");
     }
@@ -77,7 +79,7 @@ pub(super) fn spawn(plan: &Plan) -> io::Result<(Pid, OwnedFd)> {
     Ok((pid, ours))
 }
 
-/// Why a zygote could not be spawned.
+/// Returns the load failure for a zygote that could not be spawned.
 pub(super) fn not_spawned(plan: &Plan, error: &io::Error) -> LoadFailure {
     let interpreter = plan.interpreter.display();
     let directory = plan.directory.display();
@@ -86,7 +88,8 @@ pub(super) fn not_spawned(plan: &Plan, error: &io::Error) -> LoadFailure {
     ))
 }
 
-/// Why the application was not loaded, for a zygote that exited without a report.
+/// Returns the load failure for a zygote that exited during the load without a report. `want`: the scope of the OOM
+/// kill that may have caused the exit.
 pub(super) fn died_while_loading(plan: &Plan, pid: Pid, exit: Exit, want: OomScope) -> LoadFailure {
     let interpreter = plan.interpreter.display().to_string();
     let sentence = match too_old(exit) {
@@ -103,7 +106,7 @@ pub(super) fn died_while_loading(plan: &Plan, pid: Pid, exit: Exit, want: OomSco
     sentence.into()
 }
 
-/// The version of an interpreter that exited because it is too old.
+/// Returns the version of an interpreter that exited because it is too old. Returns `None` for any other exit.
 fn too_old(exit: Exit) -> Option<String> {
     match exit {
         Exit::Status(status) if status == TOO_OLD - 1 => Some("2".to_owned()),

@@ -14,47 +14,49 @@ use crate::sys::process::Pid;
 use super::respawn_delay;
 use super::slot::GOOD_START;
 
-/// Time in which a zygote has to exit after it reported a failure or closed its channel.
+/// Maximum time between a zygote's report of a failure, or the end of its channel, and its exit.
 const ENDING_TIMEOUT: Duration = Duration::from_secs(2);
 
-/// Maximum of consecutive failures counted for a zygote that had loaded the application: a pause of 0.4 s.
+/// Maximum number of consecutive failures counted for a zygote that had loaded the application. It limits the pause to
+/// 0.4 s.
 const MAX_FAILURES_AFTER_LOADING: u32 = 4;
 
 /// The state of the zygote: the process that forks a generation's workers.
 #[derive(Clone, Copy, Debug, PartialEq)]
 pub(super) enum Zygote {
-    /// No process; the next one is spawned at `due`.
+    /// No process; the next zygote is spawned at `due`.
     Absent {
         due: Instant,
         /// Consecutive failed starts.
         failures: u32,
     },
-    /// Importing the application.
+    /// The zygote imports the application.
     Loading { process: Process },
-    /// Able to fork.
+    /// The zygote has loaded the application and can fork.
     Loaded { process: Process },
-    /// No longer needed, but a fork is pending until `deadline`.
+    /// The zygote is no longer needed, but a fork is pending. It is killed when the fork has ended, at the latest at
+    /// `deadline`.
     Closing { pid: Pid, deadline: Instant },
-    /// About to exit; killed if its process still exists at `deadline`.
+    /// The zygote is about to exit. It is killed if its process still exists at `deadline`.
     Ending {
         process: Process,
         cause: EndCause,
         deadline: Instant,
     },
-    /// Killed because it is no longer needed; its exit was not reported yet.
+    /// The zygote was killed because it is no longer needed, and its exit is not yet reported.
     Killed { pid: Pid },
-    /// No process, and none needed.
+    /// No process, and no zygote is needed.
     Gone,
 }
 
-/// Why a zygote is about to exit.
+/// The reason why a zygote is about to exit.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub(super) enum EndCause {
-    /// It reported that the application cannot be loaded.
+    /// The zygote reported that the application cannot be loaded.
     LoadFailed,
-    /// Its channel closed or failed, or it did not answer, without a report.
+    /// The zygote's channel closed or failed without a report of a failure, or the zygote did not answer.
     ChannelClosed {
-        /// It had loaded the application.
+        /// Whether the zygote had loaded the application.
         loaded: bool,
     },
 }
@@ -64,7 +66,7 @@ pub(super) enum EndCause {
 pub(super) struct Process {
     pub(super) pid: Pid,
     pub(super) since: Instant,
-    /// Consecutive failed starts before this one.
+    /// Consecutive failed starts before the start of this process.
     pub(super) failures: u32,
 }
 
@@ -73,21 +75,22 @@ pub(super) struct Process {
 pub(super) enum Event {
     /// Time has passed; `forking`: whether a fork is pending.
     Tick { forking: bool },
-    /// It was spawned.
+    /// The zygote was spawned.
     Spawned(Pid),
-    /// It could not be spawned.
+    /// The zygote could not be spawned.
     NotSpawned,
-    /// The application is imported.
+    /// The zygote has imported the application.
     Loaded,
-    /// It reported that the application cannot be loaded.
+    /// The zygote reported that the application cannot be loaded.
     LoadFailed,
-    /// Its channel closed or failed.
+    /// The zygote's channel closed or failed.
     ChannelClosed,
-    /// It does not answer the request for a fork.
+    /// The zygote does not answer a request to fork.
     Unresponsive,
-    /// The generation does not need it any more; a pending fork has until `deadline`.
+    /// The generation does not need the zygote any more. A pending fork has until `deadline`. `forking`: whether a fork
+    /// is pending.
     Close { forking: bool, deadline: Instant },
-    /// Its process has exited.
+    /// The zygote's process has exited.
     Exited,
 }
 
@@ -100,7 +103,7 @@ pub(super) enum Action {
 }
 
 impl Zygote {
-    /// A zygote to be spawned at once.
+    /// Creates the state of a zygote that is due to be spawned at once.
     pub(super) fn new(now: Instant) -> Self {
         Self::Absent {
             due: now,
@@ -108,7 +111,7 @@ impl Zygote {
         }
     }
 
-    /// The id of its process.
+    /// The process id; `None` if there is no process.
     pub(super) fn pid(&self) -> Option<Pid> {
         match *self {
             Self::Loading { process } | Self::Loaded { process } | Self::Ending { process, .. } => {
@@ -119,12 +122,12 @@ impl Zygote {
         }
     }
 
-    /// Whether it can be asked to fork.
+    /// Whether the zygote can be asked to fork.
     pub(super) fn forks(&self) -> bool {
         matches!(self, Self::Loaded { .. })
     }
 
-    /// When an [`Event::Tick`] is due.
+    /// When the next [`Event::Tick`] is due; `None` if none is.
     pub(super) fn deadline(&self) -> Option<Instant> {
         match *self {
             Self::Absent { due, .. } => Some(due),
@@ -134,7 +137,7 @@ impl Zygote {
     }
 }
 
-/// The state and the action that follow from an event.
+/// Returns the next state, and the action for the caller to perform.
 pub(super) fn step(zygote: Zygote, event: Event, now: Instant) -> (Zygote, Action) {
     match event {
         Event::Tick { forking } => tick(zygote, forking, now),
@@ -204,7 +207,8 @@ fn spawned(zygote: Zygote, pid: Pid, now: Instant) -> Zygote {
     Zygote::Loading { process }
 }
 
-/// `cause` gets whether the application was loaded.
+/// Returns the state of a zygote that is about to exit. `cause` is called with `true` if the zygote had loaded the
+/// application.
 fn ending(zygote: Zygote, cause: impl Fn(bool) -> EndCause, now: Instant) -> Zygote {
     let deadline = now + ENDING_TIMEOUT;
     match zygote {
@@ -265,8 +269,8 @@ fn exited(zygote: Zygote, now: Instant) -> Zygote {
     }
 }
 
-/// An application that was loaded can be loaded again. The pause stays short, because without a zygote no worker can be
-/// replaced.
+/// Returns the state after the exit of a zygote that had loaded the application. The application can probably be loaded
+/// again. The pause stays short, because without a zygote no worker can be replaced.
 fn after_life(process: Process, now: Instant) -> Zygote {
     if now.duration_since(process.since) >= GOOD_START {
         return Zygote::new(now);

@@ -1,4 +1,4 @@
-//! Binding the configured sockets, and keeping those that are bound already.
+//! Binding the configured sockets, and keeping the sockets that are bound already.
 
 use std::io;
 use std::os::fd::{AsFd, AsRawFd};
@@ -16,14 +16,16 @@ use super::listen_options::ListenOptions;
 use super::socket_permissions::SocketPermissions;
 use super::vacuum::remove_made;
 
-/// Binds the configured sockets: `socket`, `http-socket`, `http`, in that order, then `emperor_address`, the address that
-/// the emperor gives the instance; last come the inherited ones that are not configured.
+/// Binds the configured sockets and returns all listening sockets of the instance, in this order: the options `socket`,
+/// `http-socket` and `http`; `emperor_address`, the address that the emperor gives the instance; the inherited sockets
+/// that are not configured.
 ///
-/// A socket among `held` (inherited, or bound before a reload) is kept, with its backlog and mode brought up to date. The
-/// caller closes those of `held` that are no longer configured, after [`super::vacuum_dropped`].
+/// `held` are the sockets that were inherited, or bound before a reload. A configured socket in `held` is kept, and its
+/// backlog, permissions and protocol are updated. The caller closes the sockets of `held` that are no longer
+/// configured, after [`super::vacuum_dropped`].
 ///
 /// # Errors
-/// When one cannot be bound. `held` is unchanged then, and the newly bound sockets are removed.
+/// When a socket cannot be bound. The list `held` is unchanged then, and the files of newly bound sockets are removed.
 pub(crate) fn bind_all(
     config: &Config,
     emperor_address: Option<&Address>,
@@ -81,7 +83,7 @@ fn is_still_reachable(socket: &BoundSocket) -> bool {
     reachable
 }
 
-/// Brings a socket that is bound already up to date.
+/// Keeps a socket that is bound already, and updates its backlog, permissions and protocol to the configuration.
 fn keep(
     socket: &Rc<BoundSocket>,
     protocol: Protocol,
@@ -97,7 +99,7 @@ fn keep(
         socket.own_file(),
         options.permissions != SocketPermissions::default(),
     ) {
-        // refused where root was given up, which is no reason to stop serving
+        // fails if the process has given up root, which is no reason to stop serving
         if let Err(error) = options.permissions.apply_to(path, id) {
             tracing::warn!("unix socket {name} keeps its permissions: {error}");
         }
@@ -157,7 +159,7 @@ fn bind(
     }))
 }
 
-/// The cause of a failed bind, with the remedy.
+/// Explains why a socket could not be bound, with the remedy.
 fn explain(error: &io::Error, endpoint: &Endpoint) -> String {
     let port = match endpoint {
         Endpoint::Tcp(address) => address.port(),

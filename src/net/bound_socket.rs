@@ -1,4 +1,4 @@
-//! A listening socket of this instance, and how it is recognised.
+//! A listening socket of this instance, and how a configured address is matched to it.
 
 use std::os::fd::{AsFd, BorrowedFd, OwnedFd, RawFd};
 use std::path::Path;
@@ -12,7 +12,7 @@ use super::endpoint::Endpoint;
 #[derive(Debug)]
 pub(crate) struct BoundSocket {
     pub(super) fd: OwnedFd,
-    /// Its description for the workers.
+    /// The socket's description for the workers.
     pub(crate) listener: Listener,
     pub(super) endpoint: Endpoint,
     pub(super) origin: Origin,
@@ -21,11 +21,11 @@ pub(crate) struct BoundSocket {
 /// The process that bound a socket.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 pub(super) enum Origin {
-    /// This process; with the file of a Unix socket.
+    /// This process. Holds the file of a Unix socket.
     Own(Option<FileId>),
-    /// The process that started this one, which passed it as this descriptor.
+    /// The process that started this process, and passed the socket as this descriptor.
     Inherited(RawFd),
-    /// An earlier process of the vassal, from which the emperor kept it; with the file of a Unix socket.
+    /// An earlier process of the vassal, which handed the socket over to the emperor. Holds the file of a Unix socket.
     OnDemand(Option<FileId>),
 }
 
@@ -35,8 +35,8 @@ impl BoundSocket {
         self.fd.as_fd()
     }
 
-    /// The path and file (device and inode) of a Unix socket that this process or an earlier one of the instance has bound;
-    /// `None` for an inherited socket and for one that is no file.
+    /// The path and the file (device and inode) of a Unix socket that this process or an earlier process of the
+    /// instance has bound. `None` for an inherited socket, and for a socket without a file.
     pub(super) fn own_file(&self) -> Option<(&Path, FileId)> {
         match (&self.endpoint, self.origin) {
             (Endpoint::Unix(path), Origin::Own(Some(id)) | Origin::OnDemand(Some(id))) => {
@@ -46,7 +46,8 @@ impl BoundSocket {
         }
     }
 
-    /// Its description for the emperor, which keeps it while no process serves on it (`on-demand`).
+    /// The socket's description for the emperor, which keeps the socket open while no process serves on it
+    /// (`on-demand`).
     pub(crate) fn kept(&self) -> HandedOverSocket {
         HandedOverSocket {
             name: self.listener.name.clone(),
@@ -58,7 +59,7 @@ impl BoundSocket {
         }
     }
 
-    /// Whether it is the socket of a configured endpoint.
+    /// Whether this socket serves the configured endpoint.
     pub(super) fn matches(&self, configured: &Endpoint) -> bool {
         let Origin::Inherited(number) = self.origin else {
             return self.endpoint == *configured;
@@ -66,7 +67,7 @@ impl BoundSocket {
         match (configured, &self.endpoint) {
             (Endpoint::Descriptor(configured), _) => *configured == number,
             (Endpoint::Tcp(a), Endpoint::Tcp(b)) => {
-                // systemd binds all interfaces as [::], the configuration as :port
+                // all interfaces are [::] in a socket of systemd, 0.0.0.0 in the configuration (`:port`)
                 let both_any = a.ip().is_unspecified() && b.ip().is_unspecified();
                 a == b || (both_any && a.port() == b.port())
             }
@@ -75,24 +76,24 @@ impl BoundSocket {
         }
     }
 
-    /// Whether clients still reach it: the file of a Unix socket may have been removed or replaced.
+    /// Whether clients can still connect to the socket. False if the file of a Unix socket was removed or replaced.
     pub(super) fn is_reachable(&self) -> bool {
         match (self.own_file(), &self.endpoint, self.origin) {
             (Some((path, id)), ..) => FileId::of(path).is_ok_and(|found| found == id),
-            // it is not known which file was its own
+            // the socket's file is unknown, so the file at the path may be another one
             (None, Endpoint::Unix(_), Origin::OnDemand(None)) => false,
             (None, ..) => true,
         }
     }
 }
 
-/// Whether two paths lead to the same file: /var/run and /run are the same directory.
+/// Whether two paths lead to the same file, such as /run/app and /var/run/app, where /var/run is a link to /run.
 fn are_same_file(a: &Path, b: &Path) -> bool {
     let (a, b) = (a.canonicalize(), b.canonicalize());
     a.is_ok_and(|a| b.is_ok_and(|b| a == b))
 }
 
-/// The description of a socket for the workers: the address with the port that the kernel chose.
+/// Builds the description of a socket for the workers. A TCP address has the port that the kernel chose for port 0.
 pub(super) fn describe(fd: BorrowedFd, endpoint: &Endpoint, protocol: Protocol) -> Listener {
     match socket::local_address(fd) {
         Ok(LocalAddress::Tcp(address)) => Listener {

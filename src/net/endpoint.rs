@@ -1,4 +1,4 @@
-//! The configured addresses, resolved.
+//! The configured addresses after resolution of host names and relative paths.
 
 use std::fmt;
 use std::net::{Ipv4Addr, SocketAddr, ToSocketAddrs};
@@ -13,21 +13,21 @@ use crate::sys::socket::{self, LocalAddress};
 use super::error::BindError;
 use super::listen_options::ListenOptions;
 
-/// The address of a socket, by which it is recognised after a reload. Displayed for the log.
+/// The address of a socket, by which a reload recognises the socket. Displays as text for the log.
 #[derive(Debug, Clone, PartialEq, Eq)]
 pub(super) enum Endpoint {
-    /// An absolute path.
+    /// A Unix socket at this absolute path.
     Unix(PathBuf),
-    /// A name in the abstract namespace, without the leading NUL.
+    /// A Unix socket with this name in the abstract namespace, without the leading NUL.
     Abstract(Vec<u8>),
-    /// The address as configured: port 0 stays 0.
+    /// A TCP socket at this address. The port is as configured: 0 stays 0, also after the kernel has chosen a port.
     Tcp(SocketAddr),
-    /// An inherited descriptor by its number.
+    /// An inherited socket, known by the number of its descriptor only.
     Descriptor(RawFd),
 }
 
 impl Endpoint {
-    /// The endpoint of an inherited socket.
+    /// The endpoint of an inherited socket: its local address, or its descriptor's `number` if the address is unknown.
     pub(super) fn of_inherited(fd: BorrowedFd, number: RawFd) -> Self {
         match socket::local_address(fd) {
             Ok(LocalAddress::Unix(path)) => Self::Unix(path),
@@ -49,11 +49,11 @@ impl fmt::Display for Endpoint {
     }
 }
 
-/// Resolves the configured addresses, in their order.
+/// Resolves the configured addresses; the order is kept. Looking up a host name may wait for a name server.
 ///
 /// # Errors
-/// [`BindError::Twice`] for an address that occurs twice, but for TCP port 0; [`BindError::Other`] for one that cannot be
-/// resolved.
+/// [`BindError::Twice`] for an address that is configured twice, except with TCP port 0. [`BindError::Other`] for an
+/// address that cannot be resolved.
 pub(super) fn resolve_all(options: &ListenOptions) -> Result<Vec<(Endpoint, Protocol)>, BindError> {
     let mut endpoints: Vec<(Endpoint, Protocol)> = Vec::new();
     for (address, protocol) in &options.addresses {
@@ -84,7 +84,7 @@ fn resolve(address: &Address) -> Result<Endpoint, BindError> {
             let mut found: Vec<_> = found
                 .map_err(|e| failed(format!("the host {host} is not known: {e}")))?
                 .collect();
-            // localhost is 127.0.0.1 where it has both addresses, as for uWSGI and nginx
+            // a host with both kinds of address, such as localhost, gets its IPv4 address, as in uWSGI and nginx
             found.sort_by_key(SocketAddr::is_ipv6);
             let first = found
                 .first()
@@ -94,8 +94,8 @@ fn resolve(address: &Address) -> Result<Endpoint, BindError> {
     }
 }
 
-/// Whether `address` is `[::]:port` and `0.0.0.0:port` is configured too, so that the first must leave IPv4 to the second
-/// (`IPV6_V6ONLY`).
+/// Whether `address` is `[::]:port` and `0.0.0.0:port` is configured too. The socket of `[::]` must then be limited to
+/// IPv6 (`IPV6_V6ONLY`), or the second bind would fail.
 pub(super) fn has_v4_twin(address: SocketAddr, endpoints: &[(Endpoint, Protocol)]) -> bool {
     let twin = Endpoint::Tcp((Ipv4Addr::UNSPECIFIED, address.port()).into());
     address.is_ipv6()

@@ -14,7 +14,7 @@ pub(crate) enum BindError {
     /// A Unix socket cannot be bound to its path.
     #[error("cannot listen on {0}: {1}")]
     Unix(String, PlaceError),
-    /// Another socket cannot be bound.
+    /// A socket other than a Unix socket at a path cannot be bound, or a kept socket cannot be updated.
     #[error("cannot listen on {0}: {1}")]
     Other(String, String),
     /// An inherited descriptor is no listening stream socket.
@@ -33,13 +33,13 @@ pub(crate) enum BindError {
     Owner(#[from] user::DropError),
 }
 
-/// Why a socket cannot be bound to a path. Displays as a reason with the remedy.
+/// Why a Unix socket cannot be bound to a path. Displays as a reason with the remedy.
 #[derive(thiserror::Error, Debug)]
 pub(crate) enum PlaceError {
-    /// A process listens on the socket there.
+    /// A process already listens on a socket at the path.
     #[error("another instance serves on it; stop that one first, or choose another path")]
     Live,
-    /// Another kind of file is there, and stays.
+    /// A file that is not the expected socket is at the path. It is left alone.
     #[error("{0} is in the way, which is left alone; remove it, or choose another path")]
     NotASocket(&'static str),
     /// The directory is missing.
@@ -53,7 +53,7 @@ pub(crate) enum PlaceError {
         /// The effective user.
         user: String,
     },
-    /// A socket file of another user, to which this process may not connect. It might be live.
+    /// At the path is a socket to which this process may not connect, so it cannot find out whether the socket is live.
     #[error(
         "cannot test whether the existing socket is in use: user {0} may not connect to it; remove it if it is not in use"
     )]
@@ -63,7 +63,7 @@ pub(crate) enum PlaceError {
         "its name is longer than the {MAX_UNIX_PATH} bytes that the kernel allows; use a shorter path"
     )]
     TooLong,
-    /// Mode or owner could not be set.
+    /// The mode or owner of the socket file could not be set.
     #[error("{0} could not be set on it: {1}")]
     Access(&'static str, io::Error),
     /// Another error of a system call.

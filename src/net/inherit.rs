@@ -1,4 +1,4 @@
-//! The sockets that this process inherits.
+//! Taking over the listening sockets that this process inherits.
 
 use std::os::fd::{AsFd, RawFd};
 use std::rc::Rc;
@@ -13,13 +13,15 @@ use super::endpoint::Endpoint;
 use super::error::BindError;
 use super::listen_options::ListenOptions;
 
-/// Takes over the inherited sockets: those that the emperor keeps (`on_demand`), systemd's (`LISTEN_FDS`), those that the
-/// configuration names as `fd://`, and descriptor 0 if it listens.
+/// Takes over the inherited sockets, in this order: the sockets that the emperor has kept (`on_demand`), the sockets
+/// that systemd passed (`LISTEN_FDS`), the descriptors that the configuration names as `fd://`, and descriptor 0 if it
+/// listens (unless `skip-zero`). Removes systemd's variables from the environment.
 ///
-/// To be called once, before there are threads and before any other descriptor is opened.
+/// To be called once, while the process has one thread and before it opens any other descriptor.
 ///
 /// # Errors
-/// [`BindError::Descriptor`] for a descriptor that is no listening stream socket, [`BindError::Owner`].
+/// [`BindError::Descriptor`] for a descriptor that is no listening stream socket, [`BindError::Owner`] for an unknown
+/// user or group.
 pub(crate) fn inherit(
     config: &Config,
     on_demand: &[InheritedSocket],
@@ -37,7 +39,7 @@ pub(crate) fn inherit(
     Ok(all)
 }
 
-/// Takes over the descriptors that systemd passed, those of the configuration, and 0.
+/// Takes over `numbers`, the descriptors that systemd passed, then the configured descriptors, and then descriptor 0.
 pub(super) fn inherit_others(
     options: &ListenOptions,
     mut numbers: Vec<RawFd>,
@@ -62,8 +64,8 @@ pub(super) fn inherit_others(
         .collect()
 }
 
-/// The descriptors that systemd passed to this process: sd_listen_fds(3). The variables are removed, since they do not
-/// apply to children.
+/// Reads from the environment which descriptors systemd passed to this process: sd_listen_fds(3). Removes the
+/// variables, because they do not apply to children.
 fn systemd_numbers() -> Vec<RawFd> {
     let [pid, count, _names] =
         ["LISTEN_PID", "LISTEN_FDS", "LISTEN_FDNAMES"].map(environment::take);

@@ -1,4 +1,4 @@
-//! The options of the configuration that concern listening sockets.
+//! The options of the configuration for listening sockets.
 
 use crate::config::{Address, Config, Wire};
 use crate::ipc::Protocol;
@@ -7,15 +7,16 @@ use crate::sys::socket::{self, TcpSettings};
 use super::error::BindError;
 use super::socket_permissions::SocketPermissions;
 
-/// The options of the listening sockets. User and group names are looked up already.
+/// The options of the listening sockets, with user and group names resolved to numbers.
 pub(super) struct ListenOptions {
     /// The addresses to bind, with the protocol of each.
     pub(super) addresses: Vec<(Address, Protocol)>,
-    /// The protocol of sockets that are inherited and not configured.
+    /// The protocol of inherited sockets that are not configured, and of the address that the emperor gives the
+    /// instance.
     pub(super) protocol: Protocol,
-    /// Whether descriptor 0 is not used even if it listens (`skip-zero`).
+    /// Whether descriptor 0 is left alone even if it is a listening socket (`skip-zero`).
     pub(super) skips_zero: bool,
-    /// `listen`.
+    /// The configured backlog (`listen`); `None` if it is not configured.
     pub(super) backlog: Option<u32>,
     /// Mode and owner of Unix sockets.
     pub(super) permissions: SocketPermissions,
@@ -58,8 +59,8 @@ impl ListenOptions {
         })
     }
 
-    /// Adds an address that the emperor gives the instance. The mode of Unix sockets is then 0666 unless the configuration
-    /// sets it, as in uWSGI.
+    /// Adds the address that the emperor gives the instance, if there is one. As in uWSGI, the mode of Unix sockets is
+    /// then 0666 unless the configuration sets it.
     pub(super) fn with_address(mut self, address: Option<&Address>) -> Self {
         if let Some(address) = address {
             self.permissions.mode = self.permissions.mode.or(Some(0o666));
@@ -70,7 +71,8 @@ impl ListenOptions {
         self
     }
 
-    /// The backlog to use: `listen`, at most net.core.somaxconn, which is also the default.
+    /// The backlog to use: the option `listen`, limited to net.core.somaxconn, or net.core.somaxconn without that
+    /// option. Logs a warning if it limits the option.
     pub(super) fn backlog(&self) -> u32 {
         let limit = socket::somaxconn();
         match self.backlog {

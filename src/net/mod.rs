@@ -1,5 +1,5 @@
-//! The listening sockets of an instance: inherited at the start, bound as configured, kept over reloads, removed at the
-//! end.
+//! The listening sockets of an instance: inherited at the start, bound as configured, kept over reloads, and their
+//! files removed at the exit.
 
 mod bind;
 mod bound_socket;

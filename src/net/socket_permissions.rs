@@ -1,4 +1,5 @@
-//! Mode and owner of Unix socket files: `chmod-socket`, `chown-socket`, and how they are set.
+//! Mode and owner of Unix socket files (`chmod-socket`, `chown-socket`): reading the options, and applying them to a
+//! file.
 
 use std::fs::Permissions;
 use std::io;
@@ -16,7 +17,8 @@ use crate::sys::user;
 
 use super::error::{BindError, PlaceError};
 
-/// Mode and owner of a socket file. `None` is the kernel's default: 0777 less the umask, the user and group of the process.
+/// Mode and owner of a socket file. A field of `None` keeps the kernel's default: mode 0777 less the umask, and the
+/// user and group of the process.
 #[derive(Debug, Clone, Copy, Default, PartialEq, Eq)]
 pub(crate) struct SocketPermissions {
     /// The permission bits.
@@ -28,7 +30,7 @@ pub(crate) struct SocketPermissions {
 }
 
 impl SocketPermissions {
-    /// Reads the options of a configuration. User and group names are looked up.
+    /// Reads the options of a configuration, and looks up the user and group names.
     ///
     /// # Errors
     /// [`BindError::Owner`] for an unknown user or group.
@@ -41,10 +43,11 @@ impl SocketPermissions {
         })
     }
 
-    /// Sets mode and owner of the socket file at `path`, if it is still that file.
+    /// Sets mode and owner of the socket file at `path`, and checks that it is the file `id`.
     ///
     /// # Errors
-    /// [`PlaceError::Access`]; [`PlaceError::NotASocket`] if it is another file.
+    /// [`PlaceError::Access`]; [`PlaceError::NotASocket`] if another file is at the path. If that is a socket too, its
+    /// mode and owner are set before this is noticed.
     pub(super) fn apply_to(self, path: &Path, id: FileId) -> Result<(), PlaceError> {
         match self.apply(path)? == id {
             true => Ok(()),
@@ -52,8 +55,8 @@ impl SocketPermissions {
         }
     }
 
-    /// Sets owner and mode through a descriptor of the file: in a directory of another user the name may have become a link
-    /// to another file meanwhile.
+    /// Sets owner and mode of the socket file at `path`, and returns the file. Works through a descriptor of the file,
+    /// because in a directory of another user the name may become a link to another file meanwhile.
     pub(super) fn apply(self, path: &Path) -> Result<FileId, PlaceError> {
         let flags = OFlag::O_PATH | OFlag::O_NOFOLLOW | OFlag::O_CLOEXEC;
         let file = open(path, flags, Mode::empty()).map_err(io::Error::from)?;
@@ -61,7 +64,7 @@ impl SocketPermissions {
         if stat.st_mode & SFlag::S_IFMT.bits() != SFlag::S_IFSOCK.bits() {
             return Err(PlaceError::NotASocket("another file"));
         }
-        // a change to the present owner needs no permission
+        // skipped if the owner is right already: the change could be refused
         let has_owner = self.uid.is_none_or(|uid| uid == stat.st_uid)
             && self.gid.is_none_or(|gid| gid == stat.st_gid);
         if !has_owner {
@@ -83,7 +86,8 @@ impl SocketPermissions {
     }
 }
 
-/// The owner of Unix sockets: that of `chown-socket`, otherwise the user and group that the instance changes to.
+/// The user and group id for Unix socket files: those of `chown-socket`, otherwise those to which the instance changes
+/// (`uid`, `gid`).
 fn owner(config: &Config) -> Result<(Option<u32>, Option<u32>), BindError> {
     if let Some(owner) = config.chown_socket() {
         let find_user = |name: &str| user::find_user_of("chown-socket", name);
@@ -97,7 +101,8 @@ fn owner(config: &Config) -> Result<(Option<u32>, Option<u32>), BindError> {
         gid.map(|name| user::find_group_of("gid", name)).transpose()
     };
     if !user::is_root() {
-        // another user is refused where privileges are dropped; the group may be one of this process's
+        // a `uid` of another user is refused later, when privileges are dropped; a `gid` is used if this process is a
+        // member
         let gid = configured_gid()?;
         return Ok((None, gid.filter(|gid| user::is_member(*gid))));
     }

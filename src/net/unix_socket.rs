@@ -1,5 +1,5 @@
-//! Binding a listening Unix socket to a path: never over a live socket, never through a symbolic link, and without an
-//! interval in which an existing path is missing.
+//! Binding a listening Unix socket to a path. A live socket is never replaced, a symbolic link at the path is never
+//! followed, and while a stale socket is replaced the path always exists.
 
 use std::ffi::OsString;
 use std::io;
@@ -22,10 +22,11 @@ use crate::sys::user;
 use super::error::PlaceError;
 use super::socket_permissions::SocketPermissions;
 
-/// Binds a listening socket to the absolute `path`. Mode and owner are set before clients can connect.
+/// Binds a listening socket to the absolute `path`. Sets mode and owner before clients can connect.
 ///
-/// A stale socket file is replaced by exchange (renameat2(2)): the file that comes out must be the one that was found
-/// stale, otherwise it is put back. Processes that start at the same time take turns, by a lock on the directory.
+/// A stale socket file is replaced by an exchange of two names (renameat2(2)). If the exchanged file is not the one
+/// that was found stale, the exchange is undone. A lock on the directory makes processes that start at the same time
+/// take turns; the function waits for it up to two seconds.
 ///
 /// # Errors
 /// [`PlaceError`].
@@ -47,7 +48,7 @@ pub(crate) fn place(
         Probe::Stale(stale) => {
             let temporary = target.temporary_name();
             if let Ok(Probe::Stale(_)) = probe_unix(&target.short_path(&temporary)?) {
-                // left by a process with the same pid that was killed at this point
+                // an earlier process with the same pid was killed before it had renamed or removed this file
                 let _ = unlink(&target.short_path(&temporary)?);
             }
             let made = target.listen_at(&temporary, permissions, backlog)?;
@@ -60,7 +61,8 @@ pub(crate) fn place(
     }
 }
 
-/// Connects to a listening stream socket. The timeout is rounded down to seconds, 1 at least.
+/// Connects to a listening Unix stream socket. Waits while its accept queue is full, at most for `timeout`, which is
+/// rounded down to whole seconds and is at least one second.
 ///
 /// # Errors
 /// Those of connect(2); `TimedOut` when the accept queue stays full.
@@ -76,7 +78,7 @@ pub(crate) fn connect(path: &Path, timeout: Duration) -> io::Result<UnixStream> 
     }
 }
 
-/// Connects to a listening stream socket without waiting; the stream is non-blocking.
+/// Connects to a listening Unix stream socket without waiting. The returned stream is non-blocking.
 ///
 /// # Errors
 /// Those of connect(2); `WouldBlock` when the accept queue is full.
@@ -97,11 +99,11 @@ pub(crate) enum Removal {
     Removed,
     /// There was no file.
     Gone,
-    /// Another file is there, and stays.
+    /// Another file is at the path. It is left alone.
     Changed,
 }
 
-/// Removes the socket file at `path`, if it is still that file.
+/// Removes the socket file at `path`, if it is still the file `id`.
 ///
 /// # Errors
 /// Those of lstat(2) and unlink(2).
@@ -116,7 +118,7 @@ pub(crate) fn remove(path: &Path, id: FileId) -> io::Result<Removal> {
     Ok(Removal::Removed)
 }
 
-/// The path of a socket: a directory that is held open, and a name in it.
+/// The path at which a socket is bound: the directory, also as an open descriptor, and a name in it.
 struct Target {
     directory: PathBuf,
     handle: OwnedFd,
@@ -141,8 +143,9 @@ impl Target {
         }
     }
 
-    /// Locks the directory against other processes that bind a socket in it. Goes on without the lock after a timeout: any
-    /// user who can read the directory can hold it.
+    /// Locks the directory against other processes that bind a socket in it, and waits up to [`LOCK_TIMEOUT`]. Returns
+    /// `None` after the timeout, and the caller goes on without the lock: any user who can read the directory can hold
+    /// the lock.
     fn lock_directory(&self) -> Option<Flock<OwnedFd>> {
         let flags = OFlag::O_RDONLY | OFlag::O_DIRECTORY | OFlag::O_CLOEXEC;
         let mut directory = open(&self.directory, flags, Mode::empty()).ok()?;
@@ -157,7 +160,8 @@ impl Target {
         }
     }
 
-    /// A path to a name in the directory that fits into a socket address.
+    /// A path to `name` in the directory that fits into a socket address. If the plain path is too long, uses the
+    /// directory's descriptor in /proc/self/fd.
     fn short_path(&self, name: &OsString) -> Result<PathBuf, PlaceError> {
         let fits = |path: &PathBuf| path.as_os_str().as_bytes().len() <= MAX_UNIX_PATH;
         let direct = self.directory.join(name);
@@ -169,7 +173,7 @@ impl Target {
             .ok_or(PlaceError::TooLong)
     }
 
-    /// The name in the same directory under which a socket is bound before it replaces a stale one.
+    /// The name, in the same directory, at which the new socket is bound before it replaces a stale socket.
     fn temporary_name(&self) -> OsString {
         let mut name = self.name.clone();
         name.push(format!(".{}", std::process::id()));
@@ -197,7 +201,7 @@ impl Target {
         }
     }
 
-    /// Replaces the stale file by the socket named `temporary`.
+    /// Replaces the file `stale` at the target's name by the socket at the name `temporary`.
     fn replace(&self, stale: FileId, temporary: &OsString) -> Result<(), PlaceError> {
         let (old, new) = (self.short_path(&self.name)?, self.short_path(temporary)?);
         let exchange = || renameat2(AT_FDCWD, &new, AT_FDCWD, &old, RenameFlags::RENAME_EXCHANGE);
@@ -220,7 +224,7 @@ impl Target {
                     other => other.map_err(|e| self.explain(e.into())),
                 }
             }
-            // a file system that cannot exchange
+            // the file system does not support the exchange: rename over the stale file
             Err(Errno::EINVAL | Errno::ENOSYS) if FileId::of(&old)? == stale => {
                 Ok(std::fs::rename(&new, &old)?)
             }
@@ -231,7 +235,7 @@ impl Target {
 
     fn explain(&self, error: io::Error) -> PlaceError {
         match error.raw_os_error() {
-            // it was absent before
+            // the path was absent when it was examined, so another process has bound a socket since
             Some(libc::EADDRINUSE) => PlaceError::Live,
             Some(libc::EACCES | libc::EPERM | libc::EROFS) => PlaceError::NotWritable {
                 directory: self.directory.clone(),

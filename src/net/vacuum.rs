@@ -1,4 +1,4 @@
-//! Removing the files of Unix sockets.
+//! Removing the files of Unix sockets: after a failed bind, and at a reload or exit (`vacuum`).
 
 use std::path::Path;
 use std::rc::Rc;
@@ -8,14 +8,14 @@ use crate::sys::socket::FileId;
 
 use super::bound_socket::BoundSocket;
 
-/// Removes the files of the sockets that are in `made` and not in `held`: those of an attempt that failed.
+/// Removes the socket files that a failed attempt to bind has created: those of `made` that are not in `held`.
 pub(super) fn remove_made(made: &[Rc<BoundSocket>], held: &[Rc<BoundSocket>]) {
     for (path, id) in files_not_among(made, held) {
         let _ = unix_socket::remove(path, id);
     }
 }
 
-/// The files of the Unix sockets in `these` that are not in `those`.
+/// The files of the Unix sockets in `these` that no socket in `those` has.
 fn files_not_among<'a>(
     these: &'a [Rc<BoundSocket>],
     those: &[Rc<BoundSocket>],
@@ -31,11 +31,11 @@ fn files_not_among<'a>(
         .collect()
 }
 
-/// Removes the files of the Unix sockets that are in `before` and not in `now` (`vacuum`). A path at which `now` has
-/// another socket is left alone.
+/// Removes the files of the Unix sockets that are in `before` and not in `now` (`vacuum`). If `now` has another socket
+/// at the path, the path is left alone. The result is logged.
 pub(crate) fn vacuum_dropped(before: &[Rc<BoundSocket>], now: &[Rc<BoundSocket>]) {
     for (path, id) in files_not_among(before, now) {
-        // bound again, because the former file had gone
+        // the path was bound again, because its former file was missing
         let is_there =
             |socket: &Rc<BoundSocket>| socket.own_file().is_some_and(|(other, _)| other == path);
         if now.iter().any(is_there) {

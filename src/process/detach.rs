@@ -9,8 +9,8 @@ use crate::sys::daemon;
 
 use super::log_files;
 
-/// Detaches this process from the terminal, if configured. Returns the process that waits for the result of the start
-/// (`daemonize2`).
+/// Makes this process a daemon, if `daemonize` or `daemonize2` is configured. Returns in the daemon only. With
+/// `daemonize2` the process that was started waits for the daemon's report, through the returned [`daemon::Parent`].
 ///
 /// # Errors
 /// Those of [`daemon::daemonize`] and [`log_files::prepare`].

@@ -1,7 +1,7 @@
-//! The application's own Python: found once, before its first zygote.
+//! Finding the application's Python interpreter, once, before the first zygote starts.
 //!
-//! The options decide in this order: `home`, `python`, then `python3` and `python` on PATH. A version manager's shim (a
-//! script that looks up the interpreter each time it runs) is asked once for the interpreter.
+//! The order is: the option `home`, the option `python`, then `python3` and `python` on PATH. A version manager's shim
+//! (a script that looks up the interpreter each time it runs) is run once to learn the interpreter.
 
 mod executable;
 mod search_path;
@@ -20,21 +20,22 @@ pub(crate) use shim::Shim;
 /// A Python interpreter that this process can execute.
 #[derive(Debug, Clone, PartialEq, Eq)]
 pub(crate) struct Interpreter {
-    /// The absolute path. For a virtualenv, the link in its `bin`.
+    /// The absolute path. For a virtualenv, the path of the link in its `bin`.
     pub(crate) path: PathBuf,
 }
 
-/// There is no usable interpreter. Displays as one sentence with the remedy.
+/// The error for a missing or unusable interpreter. Displays as one sentence with the remedy.
 #[derive(Debug, Clone, PartialEq, Eq, thiserror::Error)]
 #[error("{0}")]
 pub(crate) struct NotFound(String);
 
-/// Finds the interpreter. `home` is a virtualenv or the prefix of a Python installation, `python` a path or a name that
-/// is looked up in `path_env`, the value of PATH. Relative paths start at the working directory. `known_shim` is an
-/// earlier answer of a shim, used where it still applies.
+/// Finds the interpreter. `home` is a virtualenv or the prefix of a Python installation. `python` is a path, or a name
+/// that is looked up in `path_env` (the value of PATH). Relative paths start at the working directory. `known_shim` is
+/// an earlier answer of a shim; it is used if it still applies, which saves running the shim. Otherwise a shim is run,
+/// which may take up to ten seconds.
 ///
 /// # Errors
-/// [`NotFound`] when there is none, or none that this process may execute.
+/// [`NotFound`] when there is no interpreter, or none that this process may execute.
 pub(crate) fn find(
     home: Option<&Path>,
     python: Option<&str>,
@@ -62,7 +63,7 @@ pub(crate) fn find(
     }
 }
 
-/// The sentence for an interpreter that is too old to load the extension module.
+/// The error sentence for an interpreter that is too old to load the extension module.
 pub(crate) fn too_old_sentence(version: &str, exe: &str) -> String {
     format!(
         "{exe} is Python {version}, and ruwsgi needs 3.10 or newer: make the virtualenv again with a newer Python \
@@ -77,10 +78,10 @@ fn by_path(path: &Path) -> Result<PathBuf, String> {
     })
 }
 
-/// The first usable file of these names on PATH.
+/// Finds the first usable interpreter among the [`candidates`] for `names` on PATH.
 ///
 /// # Errors
-/// The files that were tried with the reasons, in parentheses; empty if there was none.
+/// A text in parentheses that lists each file tried and why it is unusable; empty if no file was found.
 fn on_path(names: &[&str], path_env: &OsStr, known_shim: Option<&Shim>) -> Result<PathBuf, String> {
     let mut tried = Vec::new();
     for candidate in candidates(names, path_env) {

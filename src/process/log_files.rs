@@ -1,4 +1,4 @@
-//! Log files from the configuration: how they are opened, and when and how they are rotated.
+//! The options for log files: opening, owner and permissions, and rotation.
 
 use std::fs::File;
 use std::io;
@@ -11,10 +11,11 @@ use crate::config::{Config, FileOwner};
 use crate::sys::log_file::{Backup, Ownership};
 use crate::sys::{path_error, stdio, user};
 
-/// Opens a log file, if one is given, and makes it the output of this process.
+/// Opens the log file at `path` and makes it the standard output and standard error of this process. Does nothing if
+/// `path` is `None`.
 ///
 /// # Errors
-/// When the file cannot be opened, or not get its owner and permissions.
+/// When the file cannot be opened or truncated, or its owner or permissions cannot be set.
 pub(crate) fn redirect(config: &Config, path: Option<&str>) -> Result<()> {
     let Some(path) = path else { return Ok(()) };
     let opened = ownership(config)?
@@ -27,10 +28,11 @@ pub(crate) fn redirect(config: &Config, path: Option<&str>) -> Result<()> {
     })
 }
 
-/// Prepares the log file that is the output of this process already (`daemonize`).
+/// Sets owner and permissions of the log file that is the output of this process already (`daemonize`), and empties the
+/// file if `log-truncate` is set.
 ///
 /// # Errors
-/// When it cannot get its owner and permissions.
+/// When the owner or permissions cannot be set, or the file cannot be truncated.
 pub(crate) fn prepare(config: &Config) -> Result<()> {
     let ownership = ownership(config)?;
     if ownership != Ownership::default() || config.log_truncate() {
@@ -43,7 +45,7 @@ pub(crate) fn prepare(config: &Config) -> Result<()> {
     Ok(())
 }
 
-/// Empties the file if it is configured so. A file that is no regular one stays as it is.
+/// Empties the file if `log-truncate` is set and the file is a regular one.
 fn truncate(config: &Config, file: File) -> io::Result<File> {
     if config.log_truncate() && file.metadata()?.is_file() {
         file.set_len(0)?;
@@ -51,10 +53,10 @@ fn truncate(config: &Config, file: File) -> io::Result<File> {
     Ok(file)
 }
 
-/// Owner and permissions of log files.
+/// Reads the owner and permissions of log files from the configuration (`logfile-chown`, `logfile-chmod`).
 ///
 /// # Errors
-/// When there is no such user or group.
+/// When the configured user or group does not exist.
 pub(crate) fn ownership(config: &Config) -> Result<Ownership> {
     let (user, group) = match config.logfile_chown() {
         Some(FileOwner::OfInstance) => (config.uid(), config.gid()),
@@ -70,12 +72,12 @@ pub(crate) fn ownership(config: &Config) -> Result<Ownership> {
     })
 }
 
-/// The size at which log files are rotated.
+/// The size at which log files are rotated (`log-maxsize`), bytes; `None`: they are not rotated by size.
 pub(crate) fn max_size(config: &Config) -> Option<u64> {
     config.log_maxsize().filter(|size| *size > 0)
 }
 
-/// Where the full main log goes.
+/// The name that the full main log gets at rotation.
 pub(crate) fn backup(config: &Config) -> Backup {
     let named = config
         .log_backupname()
@@ -83,7 +85,7 @@ pub(crate) fn backup(config: &Config) -> Backup {
     named.unwrap_or_else(|| backup_of_others(config))
 }
 
-/// Where the full files of loggers go.
+/// The name that the full file of a logger gets at rotation.
 pub(crate) fn backup_of_others(config: &Config) -> Backup {
     match config.log_backups() {
         Some(count) => Backup::Numbered(count),

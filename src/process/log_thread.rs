@@ -1,4 +1,4 @@
-//! The log thread of a master or an emperor: its settings from the configuration.
+//! Starting the log thread of a master or an emperor with settings from the configuration.
 
 use std::path::Path;
 
@@ -10,10 +10,10 @@ use crate::log::{self, Engine, FileEngine, Flow, LogThreadSettings, Logger};
 use super::log_files;
 
 /// Starts the log thread, if an option needs it. `file` is the log file of this process, if it has one. Returns whether
-/// loggers take the lines.
+/// loggers are configured that receive the log lines.
 ///
 /// # Errors
-/// When a logger cannot be opened.
+/// When a logger cannot be opened, or the owner of log files is unknown.
 pub(crate) fn start(config: &Config, file: Option<&Path>) -> Result<bool> {
     if is_needed(config) {
         start_with(settings(config, file)?)?;
@@ -21,11 +21,11 @@ pub(crate) fn start(config: &Config, file: Option<&Path>) -> Result<bool> {
     Ok(has_loggers(config))
 }
 
-/// As [`start`], for an emperor, whose vassals write to its log. They cannot be told to open it again, so that the thread
-/// also rotates the file.
+/// As [`start`], for an emperor. Its vassals write to the emperor's log file and cannot be told to open it again after
+/// a rotation. So the log thread, which then writes for all of them, is also started if the file is to be rotated.
 ///
 /// # Errors
-/// When a logger cannot be opened.
+/// When a logger cannot be opened, or the owner of log files is unknown.
 pub(crate) fn start_for_emperor(config: &Config, file: Option<&Path>) -> Result<()> {
     let rotates = file.is_some()
         && (log_files::max_size(config).is_some() || !config.touch_logrotate().is_empty());
@@ -39,14 +39,14 @@ fn start_with(settings: LogThreadSettings) -> Result<()> {
     log::thread::start(settings).context("the log cannot be written")
 }
 
-/// Whether the log of this configuration has loggers.
+/// Whether the configuration sends the log lines to loggers (`logger`, `log-socket`, `log-syslog`).
 fn has_loggers(config: &Config) -> bool {
     !config.logger().is_empty()
         || !config.log_socket().is_empty()
         || !config.log_syslog().is_empty()
 }
 
-/// Whether an option needs the thread.
+/// Whether an option of the configuration needs the log thread.
 fn is_needed(config: &Config) -> bool {
     has_loggers(config)
         || config.log_json()
@@ -58,7 +58,7 @@ fn is_needed(config: &Config) -> bool {
         || !config.log_req_encoder().is_empty()
 }
 
-/// The settings of the thread.
+/// Builds the settings of the log thread from the configuration.
 ///
 /// # Errors
 /// When the owner of log files is unknown.
@@ -96,7 +96,7 @@ fn settings(config: &Config, file: Option<&Path>) -> Result<LogThreadSettings> {
     })
 }
 
-/// A logger; one of a file that says nothing about its rotation gets that of the instance.
+/// Returns a copy of the logger. If the logger writes to a file and sets no rotation, the copy gets the instance's.
 fn with_rotation(logger: &Logger, config: &Config) -> Logger {
     let mut logger = logger.clone();
     if let Engine::File(file) = &mut logger.engine {
@@ -107,7 +107,7 @@ fn with_rotation(logger: &Logger, config: &Config) -> Logger {
     logger
 }
 
-/// Whether two configurations need different log threads.
+/// Whether two configurations need log threads with different settings, or only one of them needs a log thread.
 pub(crate) fn differs(one: &Config, other: &Config) -> bool {
     let settings = |config| settings(config, None).ok();
     is_needed(one) != is_needed(other) || (is_needed(one) && settings(one) != settings(other))

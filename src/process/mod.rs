@@ -1,4 +1,5 @@
-//! What a process and its children agree on when one starts the other.
+//! Starting a process: settings that a parent passes to its children, daemonizing, pidfiles, log files, and the Python
+//! interpreter.
 
 mod cgroup_options;
 mod detach;

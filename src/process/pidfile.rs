@@ -1,4 +1,4 @@
-//! Pidfiles: written by a master or emperor, or for a service.
+//! Reading, writing and checking pidfiles of a master, an emperor or a service.
 
 use std::fs::File;
 use std::io::{self, Read, Write};
@@ -15,7 +15,7 @@ use crate::sys::{path_error, program, trusted_path, user};
 /// Why a pidfile cannot be used.
 #[derive(thiserror::Error, Debug)]
 pub(crate) enum PidfileError {
-    /// It cannot be opened, read or written.
+    /// The pidfile cannot be opened, read or written.
     #[error("cannot {verb} the pidfile {}: {}", .path.display(), path_error::reason(.path, .reason))]
     File {
         /// The operation that failed.
@@ -25,18 +25,19 @@ pub(crate) enum PidfileError {
         /// The system's error.
         reason: io::Error,
     },
-    /// It is a directory, a device, a symbolic link, or a file with a second hard link.
+    /// The path is a directory, a device, a symbolic link, or a file with a second hard link.
     #[error("the pidfile {} is not a plain file (it is a link, directory or device); not touched", .0.display())]
     NotPlain(PathBuf),
-    /// Its first line is not the id of a process.
+    /// The first line of the pidfile is not the id of a process.
     #[error("the pidfile {} holds no process id", .0.display())]
     NoPid(PathBuf),
 }
 
-/// Writes `pid` and a newline to the file, which is created (mode 0644 less the umask) or overwritten in place.
+/// Writes `pid` and a newline to the file at `path`. The file is created (mode 0644 less the umask) or overwritten in
+/// place.
 ///
-/// Symbolic links are not followed and only a plain file with one link is written: the directory may be writable for
-/// another user while this process is root.
+/// A symbolic link at the path is not followed, and only a regular file with one hard link is written: this process may
+/// be root while another user can write to the directory.
 ///
 /// # Errors
 /// [`PidfileError::NotPlain`], [`PidfileError::File`].
@@ -55,14 +56,14 @@ pub(crate) fn write(path: &Path, pid: Pid) -> Result<(), PidfileError> {
         return Err(PidfileError::NotPlain(path.to_owned()));
     }
     let text = format!("{pid}\n");
-    // overwritten, then truncated: a reader finds the old pid or the new one, never an empty file
+    // written first and truncated afterwards, so that a reader never finds an empty file
     file.write_all(text.as_bytes()).map_err(failed)?;
     file.set_len(text.len() as u64).map_err(failed)
 }
 
 fn open_or_create(path: &Path) -> io::Result<File> {
     let flags = OFlag::O_WRONLY | OFlag::O_NOFOLLOW | OFlag::O_NONBLOCK;
-    // first without O_CREAT, which the kernel refuses even root for another user's file in a sticky directory
+    // first without O_CREAT: with that flag the kernel refuses, even to root, another user's file in a sticky directory
     // (fs.protected_regular)
     match trusted_path::open(path, flags, Mode::empty()) {
         Err(e) if e.kind() == io::ErrorKind::NotFound => {
@@ -73,24 +74,25 @@ fn open_or_create(path: &Path) -> io::Result<File> {
     }
 }
 
-/// The contents of a pidfile, and who could have written them.
+/// The process id in a pidfile, and the users who could have written it.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 pub(crate) struct Record {
     /// The process id.
     pub(crate) pid: Pid,
-    /// The owner of the file.
+    /// The user id of the file's owner.
     owner: u32,
-    /// Every user may write to the file.
+    /// Whether every user may write to the file.
     is_public: bool,
 }
 
 impl Record {
-    /// Whether the file may name a process of this user: only root and the user themself can have written it.
+    /// Whether the file is trusted to name a process of the user `uid`: only root or that user can have written the
+    /// file.
     pub(crate) fn names_process_of(&self, uid: u32) -> bool {
         !self.is_public && (self.owner == 0 || self.owner == uid)
     }
 
-    /// Who could have written the file, for messages.
+    /// Describes who could have written the file, for messages.
     pub(crate) fn writer(&self) -> String {
         match self.is_public {
             true => "every user".to_owned(),
@@ -99,7 +101,7 @@ impl Record {
     }
 }
 
-/// Reads a pidfile. It must be a plain file; as root no symbolic link of another user is followed.
+/// Reads a pidfile, which must be a regular file. A process of root follows no symbolic link of another user.
 ///
 /// # Errors
 /// [`PidfileError`].
@@ -109,7 +111,7 @@ pub(crate) fn read(path: &Path) -> Result<Record, PidfileError> {
         path: path.to_owned(),
         reason,
     };
-    // O_NONBLOCK: the open of a FIFO does not wait for a writer
+    // O_NONBLOCK: opening a FIFO must not wait for a writer
     let flags = OFlag::O_RDONLY | OFlag::O_NONBLOCK | OFlag::O_NOCTTY;
     let file = trusted_path::open(path, flags, Mode::empty()).map_err(failed)?;
     let about = file.metadata().map_err(failed)?;
@@ -119,7 +121,7 @@ pub(crate) fn read(path: &Path) -> Result<Record, PidfileError> {
     let mut text = String::new();
     file.take(64).read_to_string(&mut text).map_err(failed)?;
     let first = text.lines().next().unwrap_or_default().trim();
-    // a signal to 0, 1 or a negative number would reach other processes than one instance
+    // a signal to 0, to 1 or to a negative number would reach a process group, init, or all processes
     let pid = first.parse().ok().filter(|pid| *pid > 1).and_then(Pid::new);
     let pid = pid.ok_or_else(|| PidfileError::NoPid(path.to_owned()))?;
     Ok(Record {
@@ -129,8 +131,8 @@ pub(crate) fn read(path: &Path) -> Result<Record, PidfileError> {
     })
 }
 
-/// Whether a pidfile names a process of the user who could have written it. This one signals the process: a pidfile of
-/// another user could name any.
+/// Whether a pidfile may be trusted: only root or the user of the named process could have written it. Logs a warning
+/// otherwise. The caller signals the process, and another user could write the id of any process to the file.
 pub(crate) fn is_trusted(path: &Path, record: &Record) -> bool {
     let Ok(uid) = program::user_of(record.pid) else {
         return true; // the process has ended, or /proc is hidden
@@ -148,15 +150,15 @@ pub(crate) fn is_trusted(path: &Path, record: &Record) -> bool {
     trusted
 }
 
-/// A process that started more than this after its pidfile was written is another process. The slack allows for small
-/// steps of the clock.
+/// Tolerance for small steps of the clock. A process that started later than this after its pidfile was written is not
+/// the process that the file meant.
 const CLOCK_SLACK: Duration = Duration::from_secs(60);
 
-/// Whether the pid in a pidfile now belongs to another process than the one it was written for: it started later than
-/// the file was written.
+/// Whether `pid`, read from a pidfile, now belongs to another process than the one for which the file was written. That
+/// is so if the process started after the file was written. Logs a warning then.
 ///
-/// A process whose command line contains `word` is accepted all the same: the machine's clock may have been set
-/// meanwhile.
+/// A process whose command line contains `word` is accepted even if it seems to have started later, because the
+/// machine's clock may have been set meanwhile.
 pub(crate) fn names_another(path: &Path, pid: Pid, word: &str) -> bool {
     let written = path.metadata().and_then(|file| file.modified());
     let (Ok(written), Some(started)) = (written, process::start_time(pid)) else {
@@ -174,7 +176,8 @@ pub(crate) fn names_another(path: &Path, pid: Pid, word: &str) -> bool {
     another
 }
 
-/// Removes the file if it still holds `pid`; returns whether it did. As root no symbolic link of another user is followed.
+/// Removes a pidfile if it still holds `pid`; returns whether it was removed. A process of root follows no symbolic
+/// link of another user.
 ///
 /// # Errors
 /// Those of unlink(2).

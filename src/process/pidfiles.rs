@@ -9,14 +9,14 @@ use crate::sys::process::Pid;
 
 use super::pidfile;
 
-/// The pidfiles that this process has written; absolute paths.
+/// The absolute paths of the pidfiles that this process has written.
 #[derive(Default)]
 pub(crate) struct Pidfiles {
     paths: Vec<PathBuf>,
 }
 
 impl Pidfiles {
-    /// Writes a pidfile, if a path is configured.
+    /// Writes a pidfile with the id of this process. Does nothing if `path` is `None`.
     ///
     /// # Errors
     /// When the file cannot be written.
@@ -28,10 +28,10 @@ impl Pidfiles {
         Ok(())
     }
 
-    /// Writes all pidfiles again.
+    /// Writes all pidfiles again, with the id of this process.
     ///
     /// # Errors
-    /// When one cannot be written.
+    /// When a file cannot be written; the files after it are not written then.
     pub(crate) fn rewrite(&self) -> Result<()> {
         for path in &self.paths {
             pidfile::write(path, Pid::own())?;
@@ -52,7 +52,7 @@ impl Pidfiles {
 fn log_failure(path: &Path, error: &io::Error) {
     let path = path.display();
     match error.kind() {
-        // expected where root owns the directory and this process has changed to another user
+        // expected if root owns the directory and this process has changed to another user
         io::ErrorKind::PermissionDenied => tracing::info!("pidfile {path} not removed: {error}"),
         _ => tracing::warn!("pidfile {path} not removed: {error}"),
     }

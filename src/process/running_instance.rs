@@ -1,4 +1,4 @@
-//! The running instance that a pidfile names, for `--stop` and `--reload`.
+//! Finding and signalling the running instance that a pidfile names, for `--stop` and `--reload`.
 
 use std::io;
 use std::os::fd::{AsFd, BorrowedFd, OwnedFd};
@@ -11,21 +11,21 @@ use crate::sys::user;
 
 use super::pidfile::{self, PidfileError, Record};
 
-/// The name of the program's file, also with a suffix such as that of a version.
+/// The beginning of the program's file name. A suffix such as a version may follow.
 const PROGRAM: &str = "ruwsgi";
 
-/// Why the process of a pidfile gets no signal.
+/// Why the process that a pidfile names gets no signal.
 #[derive(thiserror::Error, Debug)]
 pub(crate) enum SignalError {
     /// The pidfile cannot be used.
     #[error(transparent)]
     Pidfile(#[from] PidfileError),
-    /// There is no process with the id that it holds.
+    /// There is no process with the id that the pidfile holds.
     #[error("no process has the id {pid} that the pidfile {path} holds: the instance does not run", path = .path.display())]
     NotRunning {
         /// The pidfile.
         path: PathBuf,
-        /// The id that it holds.
+        /// The id that the pidfile holds.
         pid: Pid,
     },
     /// The kernel refuses the signal: the process belongs to another user.
@@ -33,27 +33,27 @@ pub(crate) enum SignalError {
     NotAllowed {
         /// The pidfile.
         path: PathBuf,
-        /// The id that it holds.
+        /// The id that the pidfile holds.
         pid: Pid,
     },
-    /// Another user could have written the id.
+    /// A user other than root and the process's own user could have written the pidfile.
     #[error("process {pid} of user {user} gets no signal: {writer} could have written its id to the pidfile {path}; only a pidfile of root, or of the user of the process, is trusted", path = .path.display())]
     NotTrusted {
         /// The pidfile.
         path: PathBuf,
-        /// The id that it holds.
+        /// The id that the pidfile holds.
         pid: Pid,
-        /// The user of the process.
+        /// The name of the process's user.
         user: String,
-        /// Who can write to the pidfile.
+        /// A description of who can write to the pidfile.
         writer: String,
     },
-    /// The process executes another program: the pidfile is left over.
+    /// The process executes another program, so the pidfile is left over from an instance that has ended.
     #[error("process {pid} gets no signal: it is not ruwsgi but {program}; the pidfile {path} is left over, remove it", path = .path.display())]
     NotRuwsgi {
         /// The pidfile.
         path: PathBuf,
-        /// The id that it holds.
+        /// The id that the pidfile holds.
         pid: Pid,
         /// The program.
         program: String,
@@ -63,14 +63,15 @@ pub(crate) enum SignalError {
     Kernel {
         /// The pidfile.
         path: PathBuf,
-        /// The id that it holds.
+        /// The id that the pidfile holds.
         pid: Pid,
         /// The system's error.
         reason: io::Error,
     },
 }
 
-/// A running ruwsgi, held by a descriptor: its id cannot pass to another process unnoticed.
+/// A running ruwsgi process, held by a pidfd. After the process has ended, a signal cannot reach another process that
+/// got the same id.
 #[derive(Debug)]
 pub(crate) struct RunningInstance {
     path: PathBuf,
@@ -79,7 +80,7 @@ pub(crate) struct RunningInstance {
 }
 
 impl RunningInstance {
-    /// The instance that a pidfile names.
+    /// Finds the instance that a pidfile names, and checks that it may be signalled.
     ///
     /// # Errors
     /// [`SignalError`].
@@ -87,7 +88,7 @@ impl RunningInstance {
         let record = pidfile::read(path)?;
         let pid = record.pid;
         let failed = |reason| failure(path, pid, reason);
-        // before the checks, so that they and the signal concern the same process
+        // opened before the checks, so that the checks and the signal apply to the same process
         let handle = process::handle(pid).map_err(failed)?;
         let uid = program::user_of(pid).map_err(failed)?;
         check_owner(path, &record, uid)?;
@@ -109,12 +110,12 @@ impl RunningInstance {
         })
     }
 
-    /// The id of its process.
+    /// The process id of the instance.
     pub(crate) fn pid(&self) -> Pid {
         self.pid
     }
 
-    /// Sends it a signal.
+    /// Sends a signal to the instance.
     ///
     /// # Errors
     /// [`SignalError::NotRunning`], [`SignalError::NotAllowed`].
@@ -125,13 +126,13 @@ impl RunningInstance {
 }
 
 impl AsFd for RunningInstance {
-    /// Readable once the process has ended.
+    /// The pidfd, which is readable once the process has ended.
     fn as_fd(&self) -> BorrowedFd<'_> {
         self.handle.as_fd()
     }
 }
 
-/// Refuses a pidfile that a user has written for the process of another one.
+/// Refuses a pidfile that could have been written by a user other than root and `uid`, the user of the process.
 ///
 /// # Errors
 /// [`SignalError::NotTrusted`].
@@ -156,8 +157,8 @@ fn failure(path: &Path, pid: Pid, reason: io::Error) -> SignalError {
     }
 }
 
-/// Whether a program is ruwsgi: the same file as this process's, or one of its name, which may be of another version or
-/// may have been replaced by an upgrade.
+/// Whether a program is ruwsgi: its file is the file of this process, or its name starts with [`PROGRAM`]. The name
+/// covers other versions, and files that an upgrade has replaced.
 fn is_ruwsgi(program: &Program, own: Option<&Program>) -> bool {
     match (program, own) {
         (Program::File { id, .. }, Some(Program::File { id: own, .. })) if id == own => true,

@@ -1,19 +1,20 @@
-//! Signals to stop: a second one is a request to stop at once, unless it follows the first immediately.
+//! Counting stop signals: a second signal is a request to stop at once, unless it follows the first signal immediately.
 
 use std::time::{Duration, Instant};
 
-/// Signals within this time are one request: timeout(1) signals its child and then the process group, and a terminal
-/// signals the group too.
+/// Signals within this time after the first one count as one request. A single request can send several signals:
+/// timeout(1) signals its child and then the process group, and a terminal signals the group too.
 const SAME_REQUEST: Duration = Duration::from_millis(200);
 
-/// The signals to stop that have arrived.
+/// The stop signals that have arrived.
 #[derive(Debug, Default)]
 pub(crate) struct StopSignals {
     first: Option<Instant>,
 }
 
 impl StopSignals {
-    /// Records a signal; whether it belongs to the request of the first one.
+    /// Records a signal that has arrived at `now`. Returns whether it belongs to the same request as an earlier first
+    /// signal; false for the first signal itself.
     pub(crate) fn is_same_request(&mut self, now: Instant) -> bool {
         match self.first {
             Some(first) => now.saturating_duration_since(first) < SAME_REQUEST,

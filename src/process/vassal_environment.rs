@@ -1,7 +1,8 @@
-//! The environment variables by which an emperor configures a vassal that it starts.
+//! The environment variables by which an emperor passes settings to a vassal that it starts.
 //!
-//! The emperor serialises a [`VassalEnvironment`]; the vassal parses it once, before it reads its configuration, and
-//! removes the variables. So they are never taken for options, and no process of the vassal inherits them.
+//! The emperor serialises a [`VassalEnvironment`] to variables. The vassal parses them once, before it reads its
+//! configuration, and removes all but its name. So they are never taken for options, and no process of the vassal
+//! inherits them.
 
 use std::ffi::{OsStr, OsString};
 use std::os::fd::RawFd;
@@ -14,39 +15,40 @@ use crate::process::interpreter::Shim;
 use crate::sys::environment;
 use crate::sys::inherited_socket::InheritedSocket;
 
-/// The number of the channel's descriptor.
+/// The number of the descriptor of the channel to the emperor.
 const CHANNEL: &str = "RUWSGI_EMPEROR_FD";
-/// `1`: the vassal goes on without its emperor.
+/// `1`: the vassal keeps running when its emperor exits.
 const OUTLIVES_EMPEROR: &str = "RUWSGI_EMPEROR_KEEP";
 /// `1`: the vassal runs in a cgroup that the emperor limits.
 const IN_CGROUP: &str = "RUWSGI_EMPEROR_GROUPS";
-/// The start hook's program.
+/// The program of the start hook (`vassals-start-hook`).
 const START_HOOK: &str = "RUWSGI_EMPEROR_HOOK";
-/// `1`: hand the sockets over and exit; `0`: serve.
+/// The task of a vassal on demand. `1`: hand the sockets over to the emperor and exit; `0`: serve.
 const ON_DEMAND: &str = "RUWSGI_EMPEROR_KEEPS";
-/// The sockets that the emperor has kept, separated by commas.
+/// The sockets that the emperor has kept for the vassal, separated by commas.
 const SOCKETS: &str = "RUWSGI_EMPEROR_SOCKETS";
-/// `extension`, `directory` or `exec`, a space, and its argument.
+/// The source of an on-demand vassal's address: `extension`, `directory` or `exec`, a space, and the argument.
 const ADDRESS_RULE: &str = "RUWSGI_EMPEROR_ADDRESS";
 /// The name of the vassal's configuration file.
 const FILE: &str = "RUWSGI_EMPEROR_FILE";
-/// `1`: the file is run if it is executable.
+/// `1`: if the configuration file is executable, it is run, and its output is the configuration.
 const FILE_EXEC: &str = "RUWSGI_EMPEROR_EXEC";
-/// The user id that the file has to belong to.
+/// The user id that must own the configuration file.
 const FILE_OWNER: &str = "RUWSGI_EMPEROR_OWNER";
-/// A version manager's shim and the interpreter that it stands for.
+/// A version manager's shim and the interpreter that it names.
 const SHIM: &str = "RUWSGI_SHIM";
 
-/// Everything that an emperor passes to a vassal by the environment; the default is that of a process that is none.
+/// All settings that an emperor passes to a vassal by the environment. The default is for a process that is no vassal.
 #[derive(Debug, Clone, Default, PartialEq, Eq)]
 pub(crate) struct VassalEnvironment {
-    /// The vassal's name. Its variable stays in the environment: all processes of the vassal log it.
+    /// The vassal's name. The variable stays in the environment, because all processes of the vassal log the name.
     pub(crate) name: String,
     /// The vassal's end of the channel to the emperor.
     pub(crate) channel: Option<RawFd>,
-    /// The vassal goes on when its emperor exits (`emperor-no-orphans = false`).
+    /// Whether the vassal keeps running when its emperor exits (`emperor-no-orphans = false`).
     pub(crate) outlives_emperor: bool,
-    /// The emperor has put the vassal into a cgroup and limits it further on request (`cgroup-memory-max` and the like).
+    /// Whether the emperor has put the vassal into a cgroup. On the vassal's request the emperor then sets further
+    /// limits (`cgroup-memory-max` and the like).
     pub(crate) in_cgroup: bool,
     /// The program to run before the vassal starts (`vassals-start-hook`).
     pub(crate) start_hook: Option<OsString>,
@@ -54,27 +56,28 @@ pub(crate) struct VassalEnvironment {
     pub(crate) on_demand: Option<OnDemand>,
     /// The listening sockets that the emperor has kept for the vassal.
     pub(crate) sockets: Vec<InheritedSocket>,
-    /// Where a vassal's address on demand comes from, if not from its configuration.
+    /// The source of an on-demand vassal's address; `None`: its configuration.
     pub(crate) address_rule: Option<AddressRule>,
     /// The vassal's configuration file, and how it is to be read.
     pub(crate) file: Option<VassalFile>,
-    /// The interpreter that the shim on PATH stands for, which is slow to ask.
+    /// The interpreter that the shim on PATH names. Passed on because running the shim is slow.
     pub(crate) shim: Option<Shim>,
 }
 
-/// The task of a vassal's process if the vassal is on demand.
+/// The task of a process of an on-demand vassal.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 pub(crate) enum OnDemand {
-    /// Bind its sockets, hand them over to the emperor, and exit.
+    /// Bind the vassal's sockets, hand them over to the emperor, and exit.
     HandOver,
-    /// Serve.
+    /// Serve requests on the sockets that the emperor has kept.
     Serve,
 }
 
-/// Where the address of a vassal on demand comes from.
+/// The source of an on-demand vassal's address.
 #[derive(Debug, Clone, PartialEq, Eq)]
 pub(crate) enum AddressRule {
-    /// The first line of the file whose name is the vassal's and this extension (`emperor-on-demand-extension`).
+    /// The first line of a file, whose name is the vassal's name followed by this extension
+    /// (`emperor-on-demand-extension`).
     Extension(String),
     /// A socket in this directory, named after the vassal (`emperor-on-demand-directory`).
     Directory(PathBuf),
@@ -83,9 +86,9 @@ pub(crate) enum AddressRule {
 }
 
 impl VassalEnvironment {
-    /// Takes the variables out of this process's environment; that of the name stays.
+    /// Parses the variables and removes them from this process's environment, except the vassal's name.
     ///
-    /// Call it once, before the process has a second thread.
+    /// To be called once, while the process has one thread.
     pub(crate) fn take() -> Self {
         Self::parse(|name| match name {
             log::VASSAL_NAME => std::env::var_os(name),
@@ -93,7 +96,7 @@ impl VassalEnvironment {
         })
     }
 
-    /// Parses the values that `variable` gives. A value that is not understood counts as absent.
+    /// Parses the variables, whose values `variable` returns by name. An invalid value counts as absent.
     fn parse(variable: impl Fn(&str) -> Option<OsString>) -> Self {
         let text = |name: &str| variable(name).map(|value| value.to_string_lossy().into_owned());
         let (executable, owner) = (text(FILE_EXEC), text(FILE_OWNER));
@@ -120,7 +123,7 @@ impl VassalEnvironment {
         }
     }
 
-    /// The variables to start the vassal with, without those that say nothing.
+    /// The environment variables with which the emperor starts the vassal. A setting that is absent or false gets none.
     pub(crate) fn variables(&self) -> Vec<(&'static str, OsString)> {
         let flag = |is_set: bool| is_set.then(|| OsString::from("1"));
         let sockets: Vec<String> = self.sockets.iter().map(ToString::to_string).collect();

@@ -21,17 +21,17 @@ const MAX_EXTENSIONS: usize = 8 * 1024;
 /// The maximum number of bytes of trailers.
 const MAX_TRAILERS: usize = 8 * 1024;
 
-/// Fields that must not be in a trailer: they describe the framing or the target of a message (RFC 9110, 6.5.1). A proxy
-/// that merges trailers into the head would see another message.
+/// Fields that must not be in a trailer: they describe the framing or the target of a message (RFC 9110, 6.5.1). A
+/// proxy that merges trailers into the head would see another message.
 const FORBIDDEN_TRAILERS: [&[u8]; 3] = [b"transfer-encoding", b"content-length", b"host"];
 
 /// Length of the longest of [`FORBIDDEN_TRAILERS`].
 const LONGEST_FORBIDDEN: usize = 17;
 
-/// The maximum size of a chunk in bytes, that of a file: sums of two sizes do not overflow.
+/// The maximum size of a chunk in bytes: the largest offset in a file. The sum of two sizes does not overflow.
 const MAX_SIZE: u64 = i64::MAX as u64;
 
-/// Appends the head of a chunk of `len` bytes, to be followed by the data and [`CHUNK_END`].
+/// Appends the head of a chunk of `len` bytes. The data and [`CHUNK_END`] must follow.
 ///
 /// Appends nothing for `len` 0, since an empty chunk ends the body.
 pub fn chunk_head(len: usize, out: &mut Vec<u8>) {
@@ -62,7 +62,7 @@ pub enum Piece<'a> {
 /// The result of [`ChunkDecoder::decode`].
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 pub struct Progress {
-    /// Bytes of the input that were consumed: all of them, unless the body ends before.
+    /// Number of input bytes that were consumed: all of them, unless the body ends earlier.
     pub consumed: usize,
     /// Whether the body is complete.
     pub done: bool,
@@ -74,18 +74,18 @@ pub struct Progress {
 #[derive(Debug, Clone)]
 pub struct ChunkDecoder {
     state: State,
-    /// The size that is being read, then the remaining bytes of the chunk's data.
+    /// The chunk size that is being read, and after it the number of data bytes that the chunk still has.
     left: u64,
     digits: u8,
     extensions: usize,
     trailers: usize,
-    /// The beginning of the trailer field's name that is being read, in lower case.
+    /// The first bytes of the name of the trailer field that is being read, in lower case.
     name: [u8; LONGEST_FORBIDDEN],
-    /// Bytes of that name.
+    /// Length of this name, which may be longer than `name`.
     name_len: usize,
 }
 
-/// The grammar's position before the next byte.
+/// The position in the grammar before the next byte.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 enum State {
     Size,
@@ -152,10 +152,10 @@ impl ChunkDecoder {
         self.state == State::Done
     }
 
-    /// Reads up to the end of the next piece of data. Returns how many bytes of `input` were consumed (framing and data),
-    /// and the piece.
+    /// Reads up to the end of the next piece of data. Returns the number of consumed bytes of `input` (framing and
+    /// data), and the piece.
     ///
-    /// Call it with the rest of the input until it returns [`Piece::More`] or [`Piece::Done`].
+    /// Call it again with the rest of the input until it returns [`Piece::More`] or [`Piece::Done`].
     ///
     /// # Errors
     /// The framing is malformed or exceeds a limit.
@@ -193,7 +193,7 @@ impl ChunkDecoder {
         }
     }
 
-    /// Reads all of `input` that belongs to the body and passes the data to `sink`, in pieces and in order.
+    /// Reads the part of `input` that belongs to the body. Passes the data to `sink`, in pieces and in order.
     ///
     /// # Errors
     /// The framing is malformed or exceeds a limit. Data before the malformed byte may have been passed to the sink.

@@ -98,9 +98,9 @@ pub fn header_value_is_valid(value: &[u8]) -> bool {
     text::before_control(value) == value.len()
 }
 
-/// A complete response of the server itself, with `sentence` as a line of plain text.
+/// A complete response that the server itself gives, with `sentence` as a line of plain text.
 ///
-/// With `close` it announces that the connection is closed. A status outside 100 to 999 becomes 500.
+/// With `close` the response announces that the connection is closed. A status outside 100 to 999 becomes 500.
 pub fn error_page(status: u16, sentence: &str, close: bool) -> Vec<u8> {
     let status = if (100..=999).contains(&status) {
         status

@@ -49,11 +49,12 @@ pub(super) fn is_control(byte: u8) -> bool {
     (byte < b' ' && byte != b'\t') || byte == 0x7f
 }
 
-/// The number of bytes before the first control character, or the length if there is none. The tab does not count.
+/// The number of bytes before the first control character, or the length of `bytes` if there is none. The tab is not
+/// counted as a control character.
 #[inline]
 pub(super) fn before_control(bytes: &[u8]) -> usize {
     let mut clean = 0;
-    // blocks of sixteen without a branch, which the compiler vectorizes
+    // each block of sixteen bytes is tested without a branch, so the compiler vectorizes the test
     for block in bytes.chunks_exact(16) {
         if block
             .iter()
@@ -83,7 +84,7 @@ pub(super) fn trim(mut bytes: &[u8]) -> &[u8] {
     bytes
 }
 
-/// A decimal number of digits only; `None` for anything else, for an empty text and above 2^63 - 1.
+/// The value of a decimal number. `None` for an empty text, for anything but digits, and above 2^63 - 1.
 #[inline]
 pub(super) fn decimal(digits: &[u8]) -> Option<u64> {
     if digits.is_empty() {
@@ -101,7 +102,7 @@ pub(super) fn decimal(digits: &[u8]) -> Option<u64> {
     (number <= MAX_LENGTH).then_some(number)
 }
 
-/// The value of one hexadecimal digit.
+/// The value of one hexadecimal digit; `None` for any other byte.
 #[inline]
 pub(super) fn hex_digit(digit: u8) -> Option<u8> {
     match digit {

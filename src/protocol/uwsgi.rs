@@ -1,6 +1,6 @@
 //! The uwsgi protocol: a head of four bytes, a block of variables, then the body.
 //!
-//! Every request takes this path, so nothing here allocates or copies.
+//! Every uwsgi request is parsed here, so nothing in this module allocates or copies.
 
 use super::text;
 
@@ -43,9 +43,10 @@ pub enum Foreign {
     Tls,
 }
 
-/// The other protocol that the first bytes of a connection belong to; `None` for a packet and for fewer than four bytes.
+/// The other protocol to which the first bytes of a connection belong. `None` for a uwsgi packet, and for fewer than
+/// four bytes.
 ///
-/// Call it before [`Head::parse`]. It never matches a packet that is served: the first letters of the methods are the
+/// Call it before [`Head::parse`]. It never matches a packet that is served: the first letters of HTTP methods are the
 /// modifiers 67 to 84, a TLS record is modifier 22, and only the modifiers 0, 30 and 100 are served.
 #[inline]
 pub fn looks_like(bytes: &[u8]) -> Option<Foreign> {
@@ -64,7 +65,7 @@ pub enum Malformed {
     /// An empty key.
     #[error("a variable without a name")]
     EmptyKey,
-    /// A size that exceeds the rest of the block.
+    /// The size of a key or value exceeds the rest of the block.
     #[error("a variable that reaches past the end of the packet")]
     Truncated,
 }
@@ -110,7 +111,8 @@ impl<'a> Iterator for Vars<'a> {
 
 impl std::iter::FusedIterator for Vars<'_> {}
 
-/// A string preceded by its 16-bit size, and the rest.
+/// Splits off a string that is preceded by its 16-bit size. Returns the string and the rest; `None` if bytes are
+/// missing.
 #[inline]
 fn sized(bytes: &[u8]) -> Option<(&[u8], &[u8])> {
     let (size, rest) = bytes.split_first_chunk::<2>()?;
@@ -122,10 +124,11 @@ fn sized(bytes: &[u8]) -> Option<(&[u8], &[u8])> {
 #[error("CONTENT_LENGTH is not a number of bytes")]
 pub struct BadLength;
 
-/// The body length in bytes that CONTENT_LENGTH gives; 0 for an empty value, which also stands for a missing variable.
+/// The body length in bytes, from the value of CONTENT_LENGTH. An empty value, which also stands for a missing
+/// variable, gives 0.
 ///
 /// # Errors
-/// Anything but digits, and more than 2^63 - 1: the proxy in front may have read another number.
+/// The value is not digits only, or is more than 2^63 - 1. The proxy in front may have read another number.
 #[inline]
 pub fn content_length(value: &[u8]) -> Result<u64, BadLength> {
     if value.is_empty() {

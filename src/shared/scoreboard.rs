@@ -1,8 +1,8 @@
-//! The scoreboard: the state of each worker, in memory shared with the master.
+//! The scoreboard: the state of each worker and thread, in memory that the workers share with the master.
 //!
-//! One memfd per generation holds a header, one [`WorkerRow`] per worker, and one [`ThreadRow`] per thread. A row has one
-//! writer (its worker or thread) and any number of readers. A request costs a few relaxed stores and no system call. The
-//! master reads deadlines and limits from here.
+//! One memfd per generation holds a header, one [`WorkerRow`] per worker, and one [`ThreadRow`] per thread. A row has
+//! one writer (its worker or thread) and any number of readers. A request costs a few relaxed stores and no system
+//! call. From the rows the master finds requests that exceed a deadline and workers that exceed a limit.
 
 use std::io;
 use std::os::fd::{AsFd, AsRawFd, BorrowedFd, OwnedFd};
@@ -13,7 +13,7 @@ use nix::fcntl::{FcntlArg, SealFlag, fcntl};
 use nix::sys::memfd::{MFdFlags, memfd_create};
 
 const MAGIC: u64 = 0x7275_7773_6769_0001;
-/// Maximum length of the request note of a thread, bytes.
+/// Maximum length of the note about a thread's current request, bytes.
 pub const NOTE: usize = 256;
 
 #[repr(C, align(128))]
@@ -24,40 +24,41 @@ struct Header {
     retired_requests: AtomicU64,
 }
 
-/// The state of a worker.
+/// The row of a worker: its process id and counters.
 #[repr(C, align(128))]
 #[derive(Default)]
 pub struct WorkerRow {
-    /// Its process id; 0 if the row is unused.
+    /// The worker's process id; 0 if the row is unused.
     pub pid: AtomicI32,
-    /// Requests refused before they reached the application.
+    /// Number of requests refused before they reached the application.
     pub refused: AtomicU64,
-    /// Bytes of responses that the I/O thread has sent.
+    /// Number of response bytes sent by the I/O thread.
     pub sent: AtomicU64,
-    /// Responses that were cut while the I/O thread sent them.
+    /// Number of responses that broke off while the I/O thread sent them.
     pub write_errors: AtomicU64,
-    /// Connections of an exiting worker with data to send or read, besides those of its threads.
+    /// Number of connections of an exiting worker that have data to send or read and are not handled by a request
+    /// thread.
     pub pending_connections: AtomicU32,
 }
 
-/// The counters and the current request of a thread.
+/// The row of a thread: its counters and its current request.
 #[repr(C, align(128))]
 pub struct ThreadRow {
-    /// Requests begun.
+    /// Number of requests begun.
     pub requests: AtomicU64,
-    /// Requests whose application raised an exception.
+    /// Number of requests in which the application raised an exception.
     pub exceptions: AtomicU64,
-    /// Bytes of responses that the thread has sent, including their heads.
+    /// Number of response bytes sent by the thread, including the response heads.
     pub sent: AtomicU64,
-    /// Microseconds spent in requests.
+    /// Total duration of the thread's requests, microseconds.
     pub running_us: AtomicU64,
-    /// Start of the current request, microseconds of the monotonic clock; 0 if there is none.
+    /// Start of the current request, in microseconds of the monotonic clock; 0 if the thread serves no request.
     pub busy_since: AtomicU64,
-    /// Responses that were cut while the thread sent them.
+    /// Number of responses that broke off while the thread sent them.
     pub write_errors: AtomicU64,
     /// Number of variables of the current request.
     pub vars: AtomicU32,
-    /// Bytes of the variables of the current request.
+    /// Size of the variables of the current request, bytes.
     pub block: AtomicU32,
     note_len: AtomicU64,
     note: [AtomicU64; NOTE / 8],
@@ -76,7 +77,8 @@ impl ThreadRow {
         self.note_len.store(text.len() as u64, Release);
     }
 
-    /// The note of the last request, for a log line. It can be torn if the thread writes it at the same time.
+    /// Returns the note of the current or last request, for a log line. The note can mix two requests if the thread
+    /// writes it at the same time.
     pub fn read_note(&self) -> Vec<u8> {
         let len = (self.note_len.load(Relaxed) as usize).min(NOTE);
         let mut text: Vec<u8> = self
@@ -104,7 +106,7 @@ impl ThreadRow {
     }
 }
 
-/// The shared rows of one generation.
+/// The mapped scoreboard of one generation.
 pub struct Scoreboard {
     memory: NonNull<u8>,
     len: usize,
@@ -119,15 +121,17 @@ unsafe impl Send for Scoreboard {}
 unsafe impl Sync for Scoreboard {}
 
 impl Scoreboard {
-    /// Creates a scoreboard for `processes` workers with `threads` threads each.
+    /// Creates a scoreboard with `processes` worker rows and `threads` thread rows for each. The size of its memfd is
+    /// sealed.
     ///
     /// # Errors
-    /// Those of memfd_create(2), ftruncate(2) and mmap(2).
+    /// Those of memfd_create(2), ftruncate(2), fcntl(2) and mmap(2).
     pub fn create(processes: u32, threads: u32) -> io::Result<Self> {
         let flags = MFdFlags::MFD_CLOEXEC | MFdFlags::MFD_ALLOW_SEALING;
         let fd = memfd_create(c"ruwsgi-scoreboard", flags)?;
         nix::unistd::ftruncate(&fd, size(processes as usize, threads as usize) as i64)?;
-        // the application has the descriptor too: a shorter file would end every process that reads the mapping
+        // the application could shorten the file through the inherited descriptor, and SIGBUS would kill every process
+        // that reads the mapping beyond its end
         let seals = SealFlag::F_SEAL_SHRINK | SealFlag::F_SEAL_GROW | SealFlag::F_SEAL_SEAL;
         fcntl(&fd, FcntlArg::F_ADD_SEALS(seals))?;
         let board = Self::map(fd, processes as usize, threads as usize)?;
@@ -138,10 +142,11 @@ impl Scoreboard {
         Ok(board)
     }
 
-    /// Maps the scoreboard of a received descriptor.
+    /// Maps the scoreboard behind a received descriptor. `processes` and `threads` must be those of
+    /// [`Scoreboard::create`].
     ///
     /// # Errors
-    /// `InvalidData` if it is no scoreboard of this size; those of fstat(2) and mmap(2).
+    /// `InvalidData` if the file is not a scoreboard of this size; those of fstat(2) and mmap(2).
     pub fn open(fd: OwnedFd, processes: u32, threads: u32) -> io::Result<Self> {
         let (processes, threads) = (processes as usize, threads as usize);
         let length = nix::sys::stat::fstat(&fd)?.st_size;
@@ -181,17 +186,17 @@ impl Scoreboard {
         })
     }
 
-    /// The descriptor, for the zygote.
+    /// Returns the descriptor of the memfd, which the master sends to the zygote.
     pub fn fd(&self) -> BorrowedFd<'_> {
         self.fd.as_fd()
     }
 
-    /// Number of worker rows.
+    /// Returns the number of worker rows.
     pub fn processes(&self) -> u32 {
         self.processes as u32
     }
 
-    /// Number of threads per worker.
+    /// Returns the number of thread rows per worker row.
     pub fn threads(&self) -> u32 {
         self.threads as u32
     }
@@ -201,7 +206,7 @@ impl Scoreboard {
         unsafe { &*self.memory.as_ptr().cast::<Header>() }
     }
 
-    /// The row of a worker, from 1; `None` out of range.
+    /// Returns the worker row with the number `row`, from 1; `None` if the number is out of range.
     pub fn worker(&self, row: u32) -> Option<&WorkerRow> {
         let index = (row as usize).checked_sub(1)?;
         (index < self.processes).then(|| {
@@ -211,7 +216,8 @@ impl Scoreboard {
         })
     }
 
-    /// The row of a thread (from 0) in a row of a worker (from 1); `None` out of range.
+    /// Returns the row of the thread `thread` (from 0) of the worker row `row` (from 1); `None` if a number is out of
+    /// range.
     pub fn thread(&self, row: u32, thread: u32) -> Option<&ThreadRow> {
         let index = (row as usize).checked_sub(1)?;
         (index < self.processes && (thread as usize) < self.threads).then(|| {
@@ -227,14 +233,14 @@ impl Scoreboard {
         (0..self.threads()).filter_map(move |thread| self.thread(row, thread))
     }
 
-    /// Requests begun by the worker of this row.
+    /// Returns the number of requests begun by the worker of this row.
     pub fn worker_requests(&self, row: u32) -> u64 {
         self.threads_of(row)
             .map(|row| row.requests.load(Relaxed))
             .fold(0, u64::wrapping_add)
     }
 
-    /// Responses of the worker of this row that did not reach their clients completely.
+    /// Returns the number of responses of this row's worker that did not reach their clients completely.
     pub fn worker_write_errors(&self, slot: u32) -> u64 {
         let by_threads = self.threads_of(slot).map(|row| &row.write_errors);
         let by_io_thread = self.worker(slot).map(|row| &row.write_errors);
@@ -244,9 +250,9 @@ impl Scoreboard {
             .sum()
     }
 
-    /// Requests of all workers of the generation, including those that have exited.
+    /// Returns the number of requests of all workers of the generation, including workers that have exited.
     pub fn total_requests(&self) -> u64 {
-        // the application can write to the memory: no value may overflow
+        // the application can write any value to the shared memory, so an addition must not panic on overflow
         (1..=self.processes())
             .map(|row| self.worker_requests(row))
             .fold(
@@ -255,7 +261,8 @@ impl Scoreboard {
             )
     }
 
-    /// Clears a row for its next worker. Call it only while no worker uses the row.
+    /// Clears the worker row `row` and its thread rows for the next worker, and adds the worker's requests to the
+    /// generation's total. Must be called only while no worker uses the row.
     pub fn reset_worker(&self, row: u32) {
         self.header()
             .retired_requests

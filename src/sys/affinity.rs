@@ -5,8 +5,9 @@ use std::io;
 use nix::sched::{CpuSet, sched_getaffinity, sched_setaffinity};
 use nix::unistd::Pid;
 
-/// Confines this process to `count` of the CPUs that it may use. Process 1 gets the first ones, process 2 the next
-/// ones; after the last CPU follows the first one. Returns the CPUs.
+/// Confines this process to `count` of the CPUs that it may use, and returns the numbers of the chosen CPUs. `process`
+/// counts from 1: process 1 gets the first `count` CPUs, process 2 the next `count`. After the last CPU the choice
+/// continues with the first CPU.
 ///
 /// # Errors
 /// Those of sched_getaffinity(2) and sched_setaffinity(2).
@@ -25,7 +26,7 @@ pub fn confine(process: u32, count: u32) -> io::Result<Vec<usize>> {
     Ok(chosen)
 }
 
-/// The CPUs of a process, numbered from 1.
+/// Chooses `count` of the `allowed` CPUs for a process. `process` counts from 1.
 fn choose(allowed: &[usize], process: u32, count: u32) -> Vec<usize> {
     let first = process.saturating_sub(1) as usize * count as usize;
     let cpus = allowed.iter().cycle().skip(first % allowed.len().max(1));

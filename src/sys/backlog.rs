@@ -24,11 +24,11 @@ const MESSAGE: usize = 16;
 pub struct Queue {
     /// Connections that are established and not accepted yet.
     pub waiting: u32,
-    /// The maximum, as the kernel keeps it (the backlog).
+    /// The maximum of waiting connections (the backlog), as the kernel has limited it.
     pub limit: u32,
 }
 
-/// The number of connections that are established and not accepted yet.
+/// Reads the number of connections that are established and not accepted yet.
 ///
 /// # Errors
 /// Those of [`queue`].
@@ -36,10 +36,10 @@ pub fn waiting(listener: BorrowedFd<'_>) -> io::Result<u32> {
     queue(listener).map(|queue| queue.waiting)
 }
 
-/// The accept queue of a listening socket.
+/// Reads the length and the limit of a listening socket's accept queue.
 ///
 /// # Errors
-/// Those of getsockopt(2) and of sock_diag(7); `Unsupported` for a socket of another family.
+/// Those of getsockopt(2) and of sock_diag(7); `Unsupported` for a socket that is neither TCP nor Unix.
 pub fn queue(listener: BorrowedFd<'_>) -> io::Result<Queue> {
     let address: SockaddrStorage = getsockname(listener.as_raw_fd())?;
     match address.family() {
@@ -65,9 +65,9 @@ fn tcp(listener: BorrowedFd<'_>) -> io::Result<Queue> {
     if result != 0 {
         return Err(io::Error::last_os_error());
     }
-    // SAFETY: it consists of numbers only, and was zeroed before.
+    // SAFETY: a `tcp_info` consists of numbers only, and was zeroed before the call.
     let info = unsafe { info.assume_init() };
-    // the kernel's tcp_get_info: for a listening socket these are the length of the queue and its limit
+    // for a listening socket the kernel's tcp_get_info stores the queue's length and limit in these two fields
     Ok(Queue {
         waiting: info.tcpi_unacked,
         limit: info.tcpi_sacked,
@@ -89,7 +89,7 @@ fn unix(listener: BorrowedFd<'_>) -> io::Result<Queue> {
     queue_of(&response[..len.min(response.len())])
 }
 
-/// The request for the queue of one Unix socket.
+/// Builds the sock_diag(7) request for the accept queue of the Unix socket with this inode.
 fn request(inode: u32) -> Vec<u8> {
     let mut bytes = Vec::with_capacity(HEADER + REQUEST);
     bytes.extend(((HEADER + REQUEST) as u32).to_ne_bytes());
@@ -107,7 +107,7 @@ fn request(inode: u32) -> Vec<u8> {
     bytes
 }
 
-/// Parses a response of sock_diag(7).
+/// Parses the sock_diag(7) response to [`request`].
 fn queue_of(response: &[u8]) -> io::Result<Queue> {
     let half = |at: usize| {
         let bytes = response.get(at..at + 2)?;

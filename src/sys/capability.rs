@@ -11,7 +11,7 @@ use nix::errno::Errno;
 pub struct Capabilities(u64);
 
 impl Capabilities {
-    /// The set of these capabilities.
+    /// The set that contains the capabilities of `list`.
     pub fn of(list: &[Capability]) -> Self {
         Self(list.iter().fold(0, |bits, one| bits | one.bitmask()))
     }
@@ -80,7 +80,7 @@ pub struct Sets {
 }
 
 impl Sets {
-    /// Exactly these capabilities, for a process and for the programs that it executes.
+    /// Sets that give a process, and the programs that it executes, exactly the capabilities of `these`.
     pub fn only(these: Capabilities) -> Self {
         Self {
             effective: these,
@@ -112,7 +112,7 @@ impl Sets {
         })
     }
 
-    /// Sets the sets of this thread. Async-signal-safe.
+    /// Makes these the capability sets of the calling thread. Async-signal-safe.
     ///
     /// # Errors
     /// Those of capset(2) and prctl(2): `EPERM` for a capability that is not permitted.
@@ -138,14 +138,16 @@ impl Sets {
     }
 }
 
-/// The bounding set of this thread: the limit for the programs that it executes, root's included.
+/// Reads the bounding set of this thread. It limits the capabilities of every program that the thread executes, also
+/// as root.
 pub fn bounding() -> Capabilities {
     counted(|number| prctl(libc::PR_CAPBSET_READ, number, 0))
 }
 
-/// Prepares a child between fork and exec for the change of its user: keeps the permitted set over the change, or, for a
-/// process that stays root, removes all but `granted` from the bounding set, so that exec does not restore the others.
-/// Async-signal-safe.
+/// Prepares a child between fork and exec for the change of its user. Async-signal-safe.
+///
+/// If the child becomes another user, it keeps its permitted set over the change. If it stays root, all capabilities
+/// but `granted` are removed from its bounding set, so that exec does not restore the others.
 ///
 /// # Errors
 /// Those of prctl(2): lowering the bounding set needs `CAP_SETPCAP`.
@@ -154,15 +156,18 @@ pub(super) fn prepare(granted: Capabilities, stays_root: bool) -> io::Result<()>
         nix::sys::prctl::set_keepcaps(true)?;
         return Ok(());
     }
-    // also those that a newer kernel has added
+    // includes capabilities that a newer kernel has added
     for number in bounding().difference(granted).numbers() {
         prctl(libc::PR_CAPBSET_DROP, number, 0)?;
     }
     Ok(())
 }
 
-/// Sets the capabilities of a child between fork and exec to `granted`, after the change of its user. A program of root
-/// gets them from the bounding set that [`prepare`] has lowered, another one from the ambient set. Async-signal-safe.
+/// Sets the capabilities of a child between fork and exec to `granted`, after the change of its user.
+/// Async-signal-safe.
+///
+/// At exec a program of root gets its capabilities from the bounding set, which [`prepare`] has lowered. A program of
+/// another user gets them from the ambient set.
 ///
 /// # Errors
 /// Those of [`Sets::apply`].
@@ -191,7 +196,8 @@ static HEADER: Header = Header {
     pid: 0,
 };
 
-/// Half of the second argument of capget(2) and capset(2): for capabilities below 32, and from 32 on.
+/// One of the two halves of the second argument of capget(2) and capset(2). The first half holds the capabilities 0 to
+/// 31, the second half those from 32 on.
 #[repr(C)]
 #[derive(Clone, Copy, Default)]
 struct Half {
@@ -200,7 +206,7 @@ struct Half {
     inheritable: u32,
 }
 
-/// The capabilities for which the kernel answers 1.
+/// The capabilities for whose number `ask` returns 1.
 fn counted(ask: impl Fn(u32) -> io::Result<i32>) -> Capabilities {
     let has = |number: &u32| ask(*number).is_ok_and(|answer| answer == 1);
     let bits = (0..u64::BITS).filter(has);
@@ -213,7 +219,8 @@ fn ambient(what: libc::c_int, number: u32) -> io::Result<i32> {
 
 fn prctl(what: libc::c_int, first: u32, second: u32) -> io::Result<i32> {
     let zero: libc::c_ulong = 0;
-    // SAFETY: the operations of this file take numbers only, and zeros as further arguments. (nix has none of them.)
+    // SAFETY: the prctl operations that this file uses take numbers only, and zeros as further arguments. (nix has none
+    // of these operations.)
     let answer = unsafe {
         libc::prctl(
             what,

@@ -1,4 +1,4 @@
-//! The clocks: local time for people, monotonic time for systemd.
+//! The clocks: wall-clock time and its text formats, and monotonic time for systemd.
 
 use std::ffi::CString;
 use std::fmt;
@@ -7,7 +7,7 @@ use std::time::{Duration, SystemTime, UNIX_EPOCH};
 
 use nix::time::{ClockId, clock_gettime};
 
-/// A time, broken down in the local time zone. Displayed as `2026-11-21 06:18:00.123`.
+/// A point in time, broken down in the local time zone. Displays as `2026-11-21 06:18:00.123`.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 pub struct LocalTime {
     /// The year, as 2026.
@@ -18,15 +18,15 @@ pub struct LocalTime {
     pub day: u8,
     /// The day of the week, 0 (Sunday) to 6.
     pub weekday: u8,
-    /// 0 to 23.
+    /// The hour, 0 to 23.
     pub hour: u8,
-    /// 0 to 59.
+    /// The minute, 0 to 59.
     pub minute: u8,
-    /// 0 to 60.
+    /// The second, 0 to 60 (a leap second).
     pub second: u8,
-    /// 0 to 999.
+    /// The millisecond, 0 to 999.
     pub millisecond: u16,
-    /// Seconds east of UTC.
+    /// The offset of the time zone, seconds east of UTC.
     pub offset: i32,
 }
 
@@ -73,7 +73,7 @@ impl fmt::Display for LocalTime {
     }
 }
 
-/// A time since 1970 in the local time zone: localtime_r(3).
+/// Converts a time since 1970 to the local time zone: localtime_r(3).
 fn broken_down(since: Duration) -> libc::tm {
     let seconds = since.as_secs() as libc::time_t;
     // SAFETY: a tm of zeros is valid (its zone pointer may be null).
@@ -83,20 +83,22 @@ fn broken_down(since: Duration) -> libc::tm {
     tm
 }
 
-/// A local time in a format of strftime(3). Empty if the format has a NUL or the text more than 1024 bytes.
+/// Formats a time in the local time zone by strftime(3). Returns an empty text if the format contains a NUL, or if the
+/// text does not fit into 1024 bytes.
 pub fn strftime(format: &str, time: SystemTime) -> String {
     let Ok(format) = CString::new(format) else {
         return String::new();
     };
     let tm = broken_down(time.duration_since(UNIX_EPOCH).unwrap_or_default());
     let mut text = [0u8; 1024];
-    // SAFETY: the buffer has this size; the format ends with a NUL; tm was filled by localtime_r, whose zone name is static.
+    // SAFETY: the buffer has this size; the format ends with a NUL; tm was filled by localtime_r, whose zone name is
+    // static.
     let size =
         unsafe { libc::strftime(text.as_mut_ptr().cast(), text.len(), format.as_ptr(), &tm) };
     String::from_utf8_lossy(&text[..size.min(text.len())]).into_owned()
 }
 
-/// A time in UTC, as `2026-11-28T09:06:15.123456Z`: RFC 3339.
+/// Formats a time in UTC by RFC 3339: `2026-11-28T09:06:15.123456Z`.
 pub fn rfc3339(time: SystemTime) -> String {
     let since = time.duration_since(UNIX_EPOCH).unwrap_or_default();
     let (days, second) = (since.as_secs() / 86_400, since.as_secs() % 86_400);
@@ -110,9 +112,9 @@ pub fn rfc3339(time: SystemTime) -> String {
     )
 }
 
-/// Year, month and day of a number of days since 1970, in the Gregorian calendar.
+/// Converts a number of days since 1 January 1970 to year, month and day of the Gregorian calendar.
 fn date_of(days: u64) -> (u64, u64, u64) {
-    // days since 1 March of the year 0, in eras of 400 years
+    // counted from 1 March of the year 0, in eras of 400 years (146,097 days)
     let days = days + 719_468;
     let (era, day) = (days / 146_097, days % 146_097);
     let year = (day - day / 1460 + day / 36_524 - day / 146_096) / 365;
@@ -127,7 +129,7 @@ fn date_of(days: u64) -> (u64, u64, u64) {
     )
 }
 
-/// The time of `CLOCK_MONOTONIC`, microseconds.
+/// Reads `CLOCK_MONOTONIC`, microseconds.
 pub fn monotonic_micros() -> u64 {
     // CLOCK_MONOTONIC cannot fail
     let now = clock_gettime(ClockId::CLOCK_MONOTONIC).map_or(Duration::ZERO, Duration::from);
@@ -140,7 +142,7 @@ const MONTHS: [&str; 12] = [
 ];
 
 impl LocalTime {
-    /// The format of ctime(3), without the newline: `Fri Nov 20 11:32:16 2026`.
+    /// Formats the time as ctime(3), without the newline: `Fri Nov 20 11:32:16 2026`.
     pub fn ctime(&self) -> String {
         format!(
             "{} {} {:2} {:02}:{:02}:{:02} {}",
@@ -156,7 +158,7 @@ impl LocalTime {
 }
 
 impl LocalTime {
-    /// The format of syslog messages (RFC 3164): `Nov 28 07:56:04`.
+    /// Formats the time as in syslog messages (RFC 3164): `Nov 28 07:56:04`.
     pub fn syslog(&self) -> String {
         format!(
             "{} {:2} {:02}:{:02}:{:02}",
@@ -168,7 +170,7 @@ impl LocalTime {
         )
     }
 
-    /// The format of the common log: `21/Nov/2026:11:56:45 +0000`.
+    /// Formats the time as in the Common Log Format: `21/Nov/2026:11:56:45 +0000`.
     pub fn common_log(&self) -> String {
         let offset = self.offset.abs() / 60;
         format!(

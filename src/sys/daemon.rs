@@ -10,7 +10,7 @@ use super::path_error;
 use super::stdio;
 use super::thread::exit_now;
 
-/// Why this process cannot become a daemon. Nothing was changed.
+/// Why this process cannot become a daemon.
 #[derive(thiserror::Error, Debug)]
 pub enum DaemonError {
     /// The log cannot be written.
@@ -21,11 +21,12 @@ pub enum DaemonError {
     Kernel(#[from] io::Error),
 }
 
-/// Becomes a daemon: without a terminal, not a session leader, with `/dev/null` as input and `log` as output (appended;
-/// created with mode 0640). Returns in the daemon only; the process that was started exits with 0. The umask and the
-/// working directory stay.
+/// Makes this process a daemon. Returns in the daemon only; the process that was started exits with 0.
 ///
-/// Only while the process has one thread.
+/// The daemon has no terminal and leads no session. Its input is `/dev/null`. Its output is appended to `log`, which is
+/// created with mode 0640 if it does not exist. The umask and the working directory stay.
+///
+/// To be called only while the process has one thread.
 ///
 /// # Errors
 /// [`DaemonError`].
@@ -38,8 +39,8 @@ pub fn daemonize(log: &Path) -> Result<(), DaemonError> {
     Ok(())
 }
 
-/// As [`daemonize`], but the process that was started waits for the result of the start, which the daemon reports through
-/// [`Parent`]. It exits with 0 when the daemon serves, otherwise with the status of the failure.
+/// As [`daemonize`], but the process that was started waits until the daemon reports the result of its start through
+/// [`Parent`]. That process exits with 0 when the daemon serves, otherwise with the status of the failure.
 ///
 /// # Errors
 /// [`DaemonError`].
@@ -56,7 +57,8 @@ pub fn detach_later(log: &Path) -> Result<Parent, DaemonError> {
     Ok(Parent { pipe: write })
 }
 
-/// The process that was started and waits. It exits with 1 when this is dropped or the daemon dies.
+/// The daemon's connection to the process that was started, which waits for a report. If the value is dropped without
+/// a report, or the daemon dies, the waiting process exits with 1.
 #[derive(Debug)]
 pub struct Parent {
     pipe: io::PipeWriter,
@@ -66,16 +68,16 @@ impl Parent {
     /// Reports that the daemon serves: the parent exits with 0.
     ///
     /// # Errors
-    /// `BrokenPipe` when the parent was stopped meanwhile, by a user who meant the daemon.
+    /// `BrokenPipe` when the parent has ended: a user has stopped it, who meant to stop the daemon.
     pub fn ready(mut self) -> io::Result<()> {
         self.pipe.write_all(&[0])
     }
 
-    /// Reports that the daemon cannot start: the parent writes the sentence to its terminal and exits with this status.
+    /// Reports that the daemon cannot start: the parent writes `sentence` to its terminal and exits with `status`.
     pub fn failed(mut self, status: u8, sentence: &str) {
         let mut result = vec![status];
         result.extend_from_slice(sentence.as_bytes());
-        // a parent that is gone needs no result
+        // fails only when the parent has ended, which then needs no result
         let _ = self.pipe.write_all(&result);
     }
 }
@@ -107,14 +109,15 @@ enum Role {
     Daemon,
 }
 
-/// Forks twice, with setsid(2) between: a process that leads no session gets no controlling terminal when it opens one.
+/// Forks twice, with setsid(2) between the forks. The second child leads no session, so it gets no controlling terminal
+/// when it opens a terminal.
 fn leave() -> io::Result<Role> {
     // SAFETY: by the callers' contract the process has one thread, so the child may call any function.
     if let ForkResult::Parent { .. } = unsafe { unistd::fork() }? {
         return Ok(Role::Parent);
     }
     let session = unistd::setsid();
-    // SAFETY: as above.
+    // SAFETY: the child of the first fork has one thread too.
     match session.and_then(|_| unsafe { unistd::fork() }) {
         Ok(ForkResult::Child) => Ok(Role::Daemon),
         Ok(ForkResult::Parent { .. }) => exit_now(0),

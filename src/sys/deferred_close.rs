@@ -3,18 +3,18 @@
 use std::os::fd::OwnedFd;
 use std::thread;
 
-/// Stack of the thread that closes, bytes.
+/// Stack size of the closing thread, bytes.
 const STACK: usize = 64 << 10;
 
-/// Closes descriptors that came from another user, in a new thread. Such a close can wait without limit: for a connection
-/// with `SO_LINGER`, or for a file system that the user serves himself (FUSE).
+/// Closes descriptors that another user has sent, in a new thread. Closing them can wait without limit: for a
+/// connection with `SO_LINGER`, or for a file system that the other user serves (FUSE).
 ///
-/// If no thread can be started they are closed here.
+/// If no thread can be started, the calling thread closes the descriptors.
 pub fn close(descriptors: Vec<OwnedFd>) {
     if descriptors.is_empty() {
         return;
     }
-    // on failure the closure is dropped, and the descriptors with it
+    // if the thread does not start, the closure is dropped, which closes the descriptors
     let _ = thread::Builder::new()
         .stack_size(STACK)
         .spawn(move || drop(descriptors));

@@ -1,4 +1,4 @@
-//! Descriptors known by number: borrowed for one call, checked, and taken over when inherited.
+//! Descriptors of which only the number is known: borrowed for one call, checked, or taken over when inherited.
 
 use std::io;
 use std::os::fd::{AsFd, BorrowedFd, FromRawFd, OwnedFd, RawFd};
@@ -8,9 +8,9 @@ use nix::fcntl::{FcntlArg, FdFlag, OFlag, fcntl};
 
 /// Borrows the descriptor with this number for one call. Async-signal-safe.
 ///
-/// For the nix functions that take `AsFd` where the caller has only the number (a signal handler, a child between fork
-/// and exec, a connection that another object owns). The caller keeps the descriptor open during the call; for a number
-/// that is not open the call fails with `EBADF`.
+/// nix functions take `AsFd`, but some callers have only the number: a signal handler, a child between fork and exec,
+/// or the user of a connection that another object owns. The caller must keep the descriptor open during the call. If
+/// the number is not open, the system call fails with `EBADF`.
 ///
 /// # Errors
 /// `EBADF` for a negative number.
@@ -18,11 +18,12 @@ pub(super) fn borrow(fd: &RawFd) -> io::Result<BorrowedFd<'_>> {
     if *fd < 0 {
         return Err(Errno::EBADF.into());
     }
-    // SAFETY: the number is not -1. It is passed to system calls only, which check it; no memory depends on it.
+    // SAFETY: the number is not -1. Only system calls use the number, and the kernel checks it; no memory depends on
+    // it.
     Ok(unsafe { BorrowedFd::borrow_raw(*fd) })
 }
 
-/// Sets or clears `O_NONBLOCK`, for every process that shares the open file.
+/// Sets or clears `O_NONBLOCK` on the open file. The change applies to every descriptor and process that shares it.
 ///
 /// # Errors
 /// Those of fcntl(2).
@@ -39,21 +40,21 @@ pub fn set_nonblocking(fd: impl AsFd, on: bool) -> io::Result<()> {
 
 /// Takes over a descriptor that this process inherited, and sets close-on-exec on it.
 ///
-/// The caller must be the only one that takes over this number.
+/// The caller must ensure that no other code takes over this number.
 ///
 /// # Errors
-/// Those of fcntl(2): `EBADF` when it is not open. `InvalidInput` for the standard descriptors 0 to 2, which the
-/// standard library uses.
+/// Those of fcntl(2): `EBADF` when the number is not open. `InvalidInput` for the standard descriptors 0 to 2, which
+/// the standard library uses.
 pub(super) fn take_over(fd: RawFd) -> io::Result<OwnedFd> {
     if (0..=2).contains(&fd) {
         return Err(io::ErrorKind::InvalidInput.into());
     }
     fcntl(borrow(&fd)?, FcntlArg::F_SETFD(FdFlag::FD_CLOEXEC))?;
-    // SAFETY: fcntl has shown that it is open, and by the contract nothing else owns it.
+    // SAFETY: fcntl has succeeded, so the number is open. By the contract above no other code owns it.
     Ok(unsafe { OwnedFd::from_raw_fd(fd) })
 }
 
-/// Owns a descriptor that a system call has just returned as a number.
+/// Converts a number that a system call has just returned to an owned descriptor.
 ///
 /// # Safety
 /// `fd` must be open, and nothing else may own it.

@@ -12,8 +12,8 @@ use super::private_fd::Membership;
 /// Maximum events that one [`Epoll::wait`] returns.
 const MAX_EVENTS: usize = 64;
 
-/// An epoll instance. Each watched descriptor carries a token of the caller. Children that the application forks do not
-/// inherit it.
+/// An epoll instance. The caller gives each watched descriptor a token. Children that the application forks do not
+/// inherit the instance.
 #[derive(Debug)]
 pub struct Epoll {
     // dropped before the descriptor is closed
@@ -21,14 +21,14 @@ pub struct Epoll {
     inner: epoll::Epoll,
 }
 
-/// The events that a descriptor is watched for.
+/// The kind of event that a descriptor is watched for.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 pub enum Interest {
     /// Bytes to read, or the end of the stream.
     Read,
-    /// As `Read`, reported once; [`Epoll::change`] arms it again.
+    /// As `Read`, but reported once only; [`Epoll::change`] arms the watch again.
     ReadOnce,
-    /// A new connection, reported to one of the processes that wait for it (`EPOLLEXCLUSIVE`).
+    /// A new connection. The kernel wakes at least one of the processes that wait for it, not all (`EPOLLEXCLUSIVE`).
     Accept,
     /// Room to write.
     Write,
@@ -48,7 +48,7 @@ impl Interest {
 }
 
 impl Epoll {
-    /// Creates an instance, close-on-exec.
+    /// Creates an epoll instance, close-on-exec.
     ///
     /// # Errors
     /// Those of epoll_create1(2).
@@ -60,7 +60,7 @@ impl Epoll {
         })
     }
 
-    /// Watches a descriptor. `token` is what [`Epoll::wait`] returns for its events.
+    /// Starts to watch a descriptor. [`Epoll::wait`] returns `token` for each event of the descriptor.
     ///
     /// # Errors
     /// Those of epoll_ctl(2).
@@ -78,15 +78,15 @@ impl Epoll {
         Ok(self.inner.modify(borrow(&fd)?, &mut event)?)
     }
 
-    /// Stops watching a descriptor. No effect on one that is not watched.
+    /// Stops watching a descriptor. No effect if the descriptor is not watched.
     pub fn remove(&self, fd: RawFd) {
         if let Ok(fd) = borrow(&fd) {
             let _ = self.inner.delete(fd);
         }
     }
 
-    /// Waits for events, at most `timeout_ms` milliseconds (negative: no limit). Replaces `tokens` by the tokens of the
-    /// events, at most `limit` of them and at most 64. A signal ends the wait with none.
+    /// Waits for events, at most `timeout_ms` milliseconds; a negative value is no timeout. Replaces the contents of
+    /// `tokens` by the tokens of at most `limit` events, and of at most 64. A signal ends the wait without events.
     ///
     /// # Errors
     /// Those of epoll_wait(2) but `EINTR`.

@@ -1,4 +1,4 @@
-//! What a process has open and only one process can have: bound sockets, and file locks.
+//! Open descriptors that exclude other processes from an address or a file: bound sockets, and file locks.
 
 use std::fs::{self, File};
 use std::io;
@@ -19,12 +19,12 @@ pub struct Exclusive {
     device: u64,
     inode: u64,
     is_socket: bool,
-    /// For messages: `port 127.0.0.1:9000`, `lock on /run/app.lock`.
+    /// The description for messages: `port 127.0.0.1:9000`, `lock on /run/app.lock`.
     pub name: String,
 }
 
-/// The sockets that this process has bound and the locks that it has on files. Descriptors of
-/// [`PrivateFd`](super::private_fd::PrivateFd) and 0 to 2 are left out.
+/// Lists the bound sockets and the file locks among the open descriptors of this process. Descriptors of
+/// [`PrivateFd`](super::private_fd::PrivateFd) and the standard descriptors 0 to 2 are left out.
 pub fn all() -> Vec<Exclusive> {
     let numbers = fs::read_dir("/proc/self/fd")
         .into_iter()
@@ -55,7 +55,7 @@ fn of(fd: RawFd) -> Option<Exclusive> {
     })
 }
 
-/// The address of a bound socket without a peer.
+/// Describes the address of a bound socket, for messages; `None` if the socket has a peer or excludes nobody.
 fn bound_address(fd: RawFd) -> Option<String> {
     let borrowed = descriptor::borrow(&fd).ok()?;
     if socket::getpeername::<SockaddrStorage>(fd).is_ok() {
@@ -65,7 +65,7 @@ fn bound_address(fd: RawFd) -> Option<String> {
     match local_address(borrowed).ok()? {
         LocalAddress::Tcp(address) if address.port() == 0 => None,
         LocalAddress::Tcp(address) if is_stream => Some(format!("port {address}")),
-        // the kernel binds a datagram socket that sends to the wildcard address
+        // no bind by the program: the kernel binds a datagram socket to the wildcard address when it first sends
         LocalAddress::Tcp(address) if address.ip().is_unspecified() => None,
         LocalAddress::Tcp(address) => Some(format!("UDP port {address}")),
         LocalAddress::Unix(path) => Some(format!("socket {}", path.display())),
@@ -74,7 +74,7 @@ fn bound_address(fd: RawFd) -> Option<String> {
     }
 }
 
-/// The file on which a descriptor has a lock.
+/// Describes the file that a descriptor has locked, for messages; `None` if it holds no lock.
 fn lock(fd: RawFd) -> Option<String> {
     let facts = fs::read_to_string(format!("/proc/self/fdinfo/{fd}")).ok()?;
     if !facts.lines().any(|line| line.starts_with("lock:")) {
@@ -85,9 +85,9 @@ fn lock(fd: RawFd) -> Option<String> {
 }
 
 impl Exclusive {
-    /// Replaces the open file of the descriptor by another one, so that the address or the lock is free once no other process
-    /// has it. The number stays open, because its owner in this process may use or close it. Does nothing if its owner
-    /// has closed it.
+    /// Replaces the descriptor's open file by a socket without traffic or by `/dev/null`. The address or lock is then
+    /// free once no other process holds it. The number stays open, because its owner in this process may still use or
+    /// close it. Does nothing if the owner has closed the descriptor.
     ///
     /// # Errors
     /// Those of open(2), socketpair(2) and dup3(2).
@@ -103,18 +103,18 @@ impl Exclusive {
             true => silent_socket()?,
             false => File::open(Path::new("/dev/null"))?.into(),
         };
-        // SAFETY: both descriptors are open. The replaced number stays open, so that no owner of it is left with a number
-        // that another file may get.
+        // SAFETY: both descriptors are open. The replaced number stays open, so the kernel cannot give it to another
+        // file while its owner still uses it.
         let result = unsafe { libc::dup3(other.as_raw_fd(), fd, libc::O_CLOEXEC) };
         nix::errno::Errno::result(result)?;
         Ok(())
     }
 }
 
-/// A socket on which nothing ever happens: a thread that waits for connections there waits on.
+/// Creates a socket that never becomes readable: a thread that waits for connections on it keeps waiting.
 fn silent_socket() -> io::Result<OwnedFd> {
     let (ours, peer) = UnixStream::pair()?;
-    // without the peer the socket would be readable
+    // the peer stays open for the life of the process: if it were closed, the socket would be readable
     let _ = peer.into_raw_fd();
     Ok(ours.into())
 }

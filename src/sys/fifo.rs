@@ -1,4 +1,4 @@
-//! FIFOs by which this process is controlled: mkfifo(3).
+//! FIFOs from which this process reads commands: mkfifo(3).
 
 use std::fs::File;
 use std::io::{self, Read};
@@ -26,7 +26,8 @@ impl Fifo {
     /// Creates a FIFO of mode 0600 at a path and opens it non-blocking. An existing FIFO is replaced.
     ///
     /// # Errors
-    /// `AlreadyExists` if the path is not a FIFO; the file is not changed. Those of mkfifo(3), unlink(2) and open(2).
+    /// `AlreadyExists` if the path names a file that is not a FIFO; the file is left alone. Those of mkfifo(3),
+    /// unlink(2) and open(2).
     pub fn make(path: &Path) -> io::Result<Self> {
         let (directory, name) = trusted_path::directory_of(path)?;
         let name = name.as_os_str();
@@ -42,7 +43,8 @@ impl Fifo {
             Err(error) => return Err(error.into()),
         }
         mkfifoat(&directory, name, Mode::S_IRUSR | Mode::S_IWUSR)?;
-        // for writing too: with this writer the FIFO does not end when the others close it
+        // open for writing too: while this process is a writer, the reader sees no end when the other writers close the
+        // FIFO
         let flags = OFlag::O_RDWR | OFlag::O_NONBLOCK | OFlag::O_NOFOLLOW | OFlag::O_CLOEXEC;
         let file = File::from(openat(&directory, name, flags, Mode::empty())?);
         let metadata = file.metadata()?;
@@ -63,19 +65,20 @@ impl Fifo {
         })
     }
 
-    /// Its path.
+    /// The path at which the FIFO was created.
     pub fn path(&self) -> &Path {
         &self.path
     }
 
-    /// Reads up to 256 bytes; empty if nothing was written or the read failed.
+    /// Reads up to 256 bytes, without waiting; empty if nothing was written or the read failed.
     pub fn take(&self) -> Vec<u8> {
         let mut bytes = [0; 256];
         let read = (&self.file).read(&mut bytes).unwrap_or(0);
         bytes[..read].to_vec()
     }
 
-    /// Removes the file if it is still this FIFO. As root no symbolic link of another user is followed.
+    /// Removes the file at the path, if it is still this FIFO. A process of root follows no symbolic link of another
+    /// user.
     ///
     /// # Errors
     /// Those of unlink(2).

@@ -7,17 +7,18 @@ use std::path::Path;
 use nix::errno::Errno;
 use nix::fcntl::{Flock, FlockArg};
 
-/// A lock on a file. It ends with this process and its forks, and with the value.
+/// A lock on a file. It ends when the value is dropped, or when this process and all its forks have ended.
 #[derive(Debug)]
 pub struct FileLock {
     _file: Flock<File>,
 }
 
 impl FileLock {
-    /// Locks a file, which is created if it does not exist. With `waits` it waits until no other process holds the lock.
+    /// Locks a file, which is created if it does not exist. If `waits` is true, waits until no other process holds the
+    /// lock.
     ///
     /// # Errors
-    /// Those of open(2) and flock(2); `WouldBlock` if another process holds the lock.
+    /// Those of open(2) and flock(2); `WouldBlock` if another process holds the lock and `waits` is false.
     pub fn take(path: &Path, waits: bool) -> io::Result<Self> {
         let file = File::options()
             .read(true)

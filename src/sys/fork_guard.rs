@@ -1,9 +1,9 @@
 //! Makes the children that the application forks ordinary processes.
 //!
-//! A child of fork(2) inherits the worker's descriptors and signal handlers. The handlers of pthread_atfork(3) below run
-//! in each fork of the C library, also in one by native code. They close the [private descriptors](super::private_fd)
-//! and restore the signal dispositions and the limit of descriptors in the child. vfork(2) and posix_spawn(3) do not run them; what they start execs
-//! at once.
+//! A child of fork(2) inherits the worker's descriptors and signal handlers. The pthread_atfork(3) handlers below run
+//! in each fork(2) of the C library, also in one that native code calls. In the child they close the
+//! [private descriptors](super::private_fd) and restore the signal dispositions and the descriptor limit. vfork(2) and
+//! posix_spawn(3) do not run the handlers; their children call exec at once.
 
 use std::cell::Cell;
 use std::io;
@@ -15,17 +15,17 @@ use nix::sys::signal::SigmaskHow;
 
 use super::{private_fd, rlimit, thread};
 
-/// Whether this process was forked by the application.
+/// Whether the application has forked this process.
 static FORKED: AtomicBool = AtomicBool::new(false);
 
 thread_local! {
-    /// Whether this thread forks a process of ruwsgi.
+    /// Whether this thread is about to fork a process of ruwsgi, to which the handlers do not apply.
     static EXEMPT: Cell<bool> = const { Cell::new(false) };
-    /// The signal mask before the fork.
+    /// The thread's signal mask before the fork, restored after it.
     static MASK: Cell<Option<SigSet>> = const { Cell::new(None) };
 }
 
-/// Installs the handlers; children inherit them. Call it once per program.
+/// Installs the pthread_atfork(3) handlers. Children inherit them, so each program calls this once.
 ///
 /// # Errors
 /// Those of pthread_atfork(3).
@@ -45,7 +45,7 @@ pub fn is_forked() -> bool {
     FORKED.load(SeqCst)
 }
 
-/// Runs `fork`, whose child keeps descriptors and signal handlers.
+/// Runs `fork` without the handlers: its child keeps the private descriptors and the signal handlers.
 pub fn exempt<T>(fork: impl FnOnce() -> T) -> T {
     EXEMPT.set(true);
     let result = fork();
@@ -53,7 +53,8 @@ pub fn exempt<T>(fork: impl FnOnce() -> T) -> T {
     result
 }
 
-/// Blocks signals: one that reached the child before its dispositions are restored would be lost.
+/// Blocks all signals before the fork. A signal that reached the child before its dispositions are restored would be
+/// lost.
 extern "C" fn before() {
     if !EXEMPT.get() {
         MASK.set(SigSet::all().thread_swap_mask(SigmaskHow::SIG_SETMASK).ok());

@@ -7,10 +7,11 @@ use nix::unistd::{self, Gid, Uid};
 
 use super::user::Identity;
 
-/// Runs `work` with the file access rights of a user; with those of this process for `None`.
+/// Runs `work` with the file access rights of a user; with `None`, with the rights of this process.
 ///
-/// For root, which must not follow paths that another user has chosen to files that he may not reach. Applies to the
-/// calling thread only. The kernel drops the capabilities over files together with the user id.
+/// A process of root uses this for a path that another user has chosen, so that the path cannot lead to a file which
+/// that user may not reach. Applies to the calling thread only. With the change of the file system user id the kernel
+/// also drops the thread's capabilities over files.
 ///
 /// # Errors
 /// Those of `work`, and those of setgroups(2).
@@ -35,7 +36,7 @@ pub fn with_identity<T>(
     result
 }
 
-/// Sets the supplementary groups of this thread. (The C library's setgroups changes those of all threads.)
+/// Sets the supplementary groups of the calling thread. (The C library's setgroups changes the groups of all threads.)
 fn set_groups(groups: &[u32]) -> io::Result<()> {
     // SAFETY: the kernel reads the numbers of the slice, whose length is passed.
     Errno::result(unsafe { libc::syscall(libc::SYS_setgroups, groups.len(), groups.as_ptr()) })?;

@@ -1,4 +1,4 @@
-//! Inherited listening sockets: how they are passed to a child, checked, and taken over.
+//! Inherited listening sockets: their text form for a child's environment, the check, and the takeover.
 
 use std::fmt;
 use std::io;
@@ -12,12 +12,12 @@ use super::descriptor;
 use super::socket::{FileId, kind_named};
 use super::stdio;
 
-/// A listening socket that this process inherits, or that a child does.
+/// A listening socket that this process or a child inherits.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 pub(crate) struct InheritedSocket {
-    /// The descriptor.
+    /// The number of the descriptor.
     pub(crate) number: RawFd,
-    /// The file of a Unix socket, as it was when the socket was bound.
+    /// The file of a Unix socket, identified when the socket was bound.
     pub(crate) file: Option<FileId>,
 }
 
@@ -43,7 +43,7 @@ impl InheritedSocket {
 }
 
 impl fmt::Display for InheritedSocket {
-    /// Writes what [`InheritedSocket::parse`] reads.
+    /// Writes the text that [`InheritedSocket::parse`] reads.
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
         let number = self.number;
         match self.file {
@@ -56,16 +56,16 @@ impl fmt::Display for InheritedSocket {
 /// Why a descriptor cannot be taken over as a listening socket. Displays as one sentence.
 #[derive(thiserror::Error, Debug, PartialEq, Eq)]
 pub enum AdoptError {
-    /// It is not open.
+    /// The descriptor is not open.
     #[error("descriptor {0} is not open")]
     NotOpen(RawFd),
-    /// It is no socket.
+    /// The descriptor is no socket.
     #[error("descriptor {0} is {1}, not a socket")]
     NotASocket(RawFd, &'static str),
-    /// It is a socket of another type.
+    /// The descriptor is a socket, but no stream socket.
     #[error("descriptor {0} is a socket, but not a stream socket")]
     NotAStream(RawFd),
-    /// It is connected, or listen(2) was not called.
+    /// The socket does not listen: it is connected, or listen(2) was not called.
     #[error("descriptor {0} is a socket, but does not listen")]
     NotListening(RawFd),
     /// A system call failed.
@@ -98,8 +98,8 @@ pub fn check_listening(fd: RawFd) -> Result<(), AdoptError> {
 
 /// Takes over an inherited listening stream socket, and sets close-on-exec on it.
 ///
-/// The caller must be the only one that takes over this number. The standard descriptors are duplicated to a number above
-/// 2; descriptor 0 is then `/dev/null`.
+/// The caller must ensure that no other code takes over this number. A socket at a standard descriptor (0 to 2) is
+/// duplicated to a number above 2; descriptor 0 then becomes `/dev/null`.
 ///
 /// # Errors
 /// [`AdoptError`].

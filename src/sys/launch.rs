@@ -1,4 +1,4 @@
-//! Starting a program as another user, who may stop the child before it executes the program.
+//! Starting a program as another user. That user may stop the child before it executes the program.
 
 use std::io::{self, Read, Write};
 use std::os::fd::AsFd;
@@ -14,23 +14,23 @@ use super::poll;
 use super::process::{Pid, kill_hard};
 use super::thread::exit_now;
 
-/// Interval at which a child that has not called exec is checked.
+/// Interval between checks whether a child that has not called exec yet was stopped.
 const CHECK_INTERVAL: Duration = Duration::from_millis(10);
 /// Maximum time from fork to exec.
 const TIMEOUT: Duration = Duration::from_secs(10);
 
 /// Starts a command, as [`Command::spawn`] does, and waits until exec has succeeded or failed.
 ///
-/// Between the change of its user and exec the child can be signalled by that user. If it is stopped there it is killed,
-/// where [`Command::spawn`] would wait for ever.
+/// Between the change of its user and exec, the child can be signalled by its new user. If that user stops the child,
+/// this function kills it; [`Command::spawn`] would wait for ever.
 ///
 /// # Errors
 /// Those of fork(2), of the command's `pre_exec` and of execve(2); `Interrupted` if the child was stopped or timed out.
 pub(super) fn launch(mut command: Command) -> io::Result<Pid> {
-    // closed by exec; an errno is written to it otherwise
+    // exec closes the child's end of the pipe; if exec fails, the child writes the errno to it
     let (mut reader, mut writer) = io::pipe()?;
-    // SAFETY: the child runs the command's `pre_exec`, which makes system calls only, and execve. glibc's fork leaves the
-    // allocator usable, and no other lock that another thread may hold is taken.
+    // SAFETY: the child runs the command's `pre_exec`, which makes system calls only, and execve. glibc's fork leaves
+    // the allocator usable, and no other lock that another thread may hold is taken.
     let child = match unsafe { fork() }? {
         ForkResult::Parent { child } => child,
         ForkResult::Child => {
@@ -50,7 +50,7 @@ pub(super) fn launch(mut command: Command) -> io::Result<Pid> {
     }
     let mut error = [0; 4];
     match reader.read_exact(&mut error) {
-        // closed by exec, or by the child's death, which is reaped like any other
+        // exec or the child's death has closed the pipe; a dead child is reaped like any other
         Err(_) => Pid::new(child.as_raw()).ok_or_else(|| Errno::EINVAL.into()),
         Ok(()) => {
             let _ = waitpid(child, None);
@@ -59,7 +59,8 @@ pub(super) fn launch(mut command: Command) -> io::Result<Pid> {
     }
 }
 
-/// Waits until the pipe is readable: exec has succeeded or failed.
+/// Waits until the pipe is readable, which means that exec has succeeded or failed. Fails if the child was stopped, or
+/// after [`TIMEOUT`].
 fn wait_for_exec(reader: &impl AsFd, child: Child) -> io::Result<()> {
     let end = Instant::now() + TIMEOUT;
     while poll::wait(&[reader.as_fd()], Some(CHECK_INTERVAL))?.is_empty() {

@@ -11,19 +11,19 @@ use nix::unistd::{Gid, Uid, fchown};
 
 use super::{stdio, trusted_path};
 
-/// Owner and permissions that a log file gets when it is opened.
+/// Owner and permissions that a log file gets when it is opened. A field of `None` leaves that attribute unchanged.
 #[derive(Debug, Clone, Default, PartialEq, Eq)]
 pub struct Ownership {
-    /// Its user.
+    /// The user id of the owner.
     pub uid: Option<u32>,
-    /// Its group.
+    /// The group id.
     pub gid: Option<u32>,
-    /// Its permissions.
+    /// The permission bits.
     pub mode: Option<u32>,
 }
 
 impl Ownership {
-    /// Opens a log for appending, as [`stdio::open_log`], and gives it this owner and these permissions.
+    /// Opens a log for appending (see [`stdio::open_log`]), and sets its owner and permissions.
     ///
     /// # Errors
     /// Those of [`stdio::open_log`], fchown(2) and fchmod(2).
@@ -33,7 +33,7 @@ impl Ownership {
         Ok(file)
     }
 
-    /// Gives an open log this owner and these permissions.
+    /// Sets the owner and permissions of an open log.
     ///
     /// # Errors
     /// Those of fchown(2) and fchmod(2).
@@ -53,7 +53,7 @@ impl Ownership {
     }
 }
 
-/// Renames a file, as [`trusted_path::open`] opens it: as root, only through root's symbolic links.
+/// Renames a file. A process of root follows only root's symbolic links on both paths, as in [`trusted_path::open`].
 ///
 /// # Errors
 /// Those of [`trusted_path::directory_of`] and renameat(2).
@@ -68,19 +68,19 @@ pub fn rename(from: &Path, to: &Path) -> io::Result<()> {
     )?)
 }
 
-/// Where the full file of a rotated log goes.
+/// The name that the full file of a log gets at rotation.
 #[derive(Debug, Clone, PartialEq, Eq)]
 pub enum Backup {
-    /// To `FILE.SECONDS`, with the time of the rotation.
+    /// `FILE.SECONDS`, with the time of the rotation in seconds since 1970.
     Dated,
-    /// To this path, whose former content is lost.
+    /// This path. An existing file there is overwritten.
     Named(PathBuf),
-    /// To `FILE.1`; the former `FILE.1` becomes `FILE.2`, and so on up to this number.
+    /// `FILE.1`. Before, `FILE.1` is renamed to `FILE.2`, and so on up to this number; the oldest file is overwritten.
     Numbered(u32),
 }
 
 impl Backup {
-    /// Moves the full file of a log out of the way; returns its new path.
+    /// Renames the full file of a log; returns its new path. `seconds` is the time of the rotation.
     ///
     /// # Errors
     /// Those of [`rename`].
@@ -89,7 +89,7 @@ impl Backup {
             Self::Named(name) => name.clone(),
             Self::Dated => unused(path, seconds),
             Self::Numbered(count) => {
-                // the oldest is overwritten
+                // from the oldest file on; the oldest one is overwritten
                 for number in (1..*count).rev() {
                     let from = suffixed(path, &number.to_string());
                     match rename(&from, &suffixed(path, &(number + 1).to_string())) {
@@ -105,7 +105,7 @@ impl Backup {
     }
 }
 
-/// The path `FILE.SECONDS`, with a further number if there is such a file.
+/// An unused path: `FILE.SECONDS`, or `FILE.SECONDS.NUMBER` if that file exists.
 fn unused(path: &Path, seconds: u64) -> PathBuf {
     let first = suffixed(path, &seconds.to_string());
     let others = (1..1000).map(|number| suffixed(path, &format!("{seconds}.{number}")));

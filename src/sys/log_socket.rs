@@ -1,4 +1,4 @@
-//! The sockets that carry log lines to the thread that writes them. Each write is one packet, with the id of its process.
+//! The sockets that carry log lines to the log thread. The kernel adds the sender's process id to each packet.
 
 use std::io::{self, IoSlice, IoSliceMut};
 use std::os::fd::{AsRawFd, BorrowedFd, OwnedFd};
@@ -13,20 +13,20 @@ use nix::sys::time::TimeVal;
 /// Maximum bytes of a packet that root can send; for other users `net.core.wmem_max` (about 400 KiB) is the limit.
 pub const MAX_PACKET: usize = 1 << 20;
 
-/// Seconds that a write waits while the buffer is full. The reader never waits for a disk or a peer, so that a longer wait
-/// means that it hangs.
+/// Maximum time that a write waits while the buffer is full, seconds. The reader never waits for a disk or a peer, so
+/// a longer wait means that the reader hangs.
 const SEND_TIMEOUT: i64 = 1;
 
-/// Whether the reader sees where a write ends.
+/// Whether the socket preserves the boundaries between writes.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 pub enum Boundaries {
     /// Each write is one packet (`SOCK_SEQPACKET`).
     Kept,
-    /// Writes of one process may arrive together (`SOCK_STREAM`).
+    /// Several writes of one process may arrive as one read (`SOCK_STREAM`).
     Lost,
 }
 
-/// Creates a connected pair, close-on-exec: the end to read from and the end to write to.
+/// Creates a connected pair, close-on-exec. Returns the reading end and the writing end.
 ///
 /// # Errors
 /// Those of socketpair(2) and setsockopt(2).
@@ -52,16 +52,16 @@ pub fn pair(boundaries: Boundaries) -> io::Result<(OwnedFd, OwnedFd)> {
 /// Whether a send waits for room in the buffer.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 pub enum Patience {
-    /// At most the timeout of the socket.
+    /// The send waits, at most for the timeout of the socket.
     Waits,
-    /// Not at all.
+    /// The send fails at once.
     None,
 }
 
-/// Sends one packet, made of two parts.
+/// Sends the two parts as one packet. Waits for room in the buffer if `patience` allows.
 ///
 /// # Errors
-/// `WouldBlock` when there is no room; those of sendmsg(2), without a signal.
+/// `WouldBlock` when there is no room; those of sendmsg(2). A closed reading end causes `EPIPE`, no SIGPIPE.
 pub fn send(fd: BorrowedFd, parts: [&[u8]; 2], patience: Patience) -> io::Result<()> {
     let parts = parts.map(IoSlice::new);
     let mut flags = MsgFlags::MSG_NOSIGNAL;
@@ -75,8 +75,8 @@ pub fn send(fd: BorrowedFd, parts: [&[u8]; 2], patience: Patience) -> io::Result
     }
 }
 
-/// Receives the next packet into `buffer`, without waiting: its size, and the id of the process that sent it. `None` if
-/// there is none.
+/// Receives the next packet into `buffer`, without waiting. Returns the size of the packet and the process id of its
+/// sender; `None` if no packet has arrived.
 ///
 /// # Errors
 /// Those of recvmsg(2).

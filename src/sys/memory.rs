@@ -1,4 +1,5 @@
-//! The memory of processes: proc_pid_statm(5), proc_pid_smaps(5), getrusage(2).
+//! Memory usage of processes (proc_pid_statm(5), proc_pid_smaps(5), getrusage(2)), and releasing code pages
+//! (madvise(2)).
 
 use std::ffi::c_void;
 use std::fs;
@@ -10,17 +11,17 @@ use nix::unistd::{SysconfVar, sysconf};
 
 use super::process::Pid;
 
-/// The memory of a process, bytes.
+/// The memory usage of a process, bytes.
 #[derive(Clone, Copy, PartialEq, Eq, Debug, Default)]
 pub struct Memory {
-    /// The size of its address space.
+    /// The size of the address space.
     pub address_space: u64,
-    /// The part that is in memory now (RSS), shared pages included.
+    /// The part of the address space that is in memory now (RSS), shared pages included.
     pub resident: u64,
 }
 
 impl Memory {
-    /// Reads that of a process from /proc; `None` if it cannot be read.
+    /// Reads the memory usage of a process from /proc; `None` if it cannot be read.
     pub fn of(pid: Pid) -> Option<Self> {
         let text = fs::read_to_string(format!("/proc/{pid}/statm")).ok()?;
         let mut pages = text
@@ -39,30 +40,32 @@ pub fn own_peak() -> u64 {
     getrusage(UsageWho::RUSAGE_SELF).map_or(0, |usage| usage.max_rss().unsigned_abs() * 1024)
 }
 
-/// The memory of a process in KiB, shared pages counted in proportion (PSS); `None` if it cannot be read.
+/// The resident memory of a process in KiB, where a page shared by n processes counts as 1/n (PSS); `None` if it cannot
+/// be read.
 pub fn proportional_kib(pid: i32) -> Option<u64> {
     let text = fs::read_to_string(format!("/proc/{pid}/smaps_rollup")).ok()?;
     let line = text.lines().find_map(|line| line.strip_prefix("Pss:"))?;
     line.split_whitespace().next()?.parse().ok()
 }
 
-/// Takes the pages of this program's code and constants out of the resident set, so that what is used only at start (the
-/// command line, the configuration) does not stay in it. The kernel maps a page again when it is used. See madvise(2),
-/// `MADV_DONTNEED`. Without /proc nothing happens.
+/// Removes the pages of this program's code and constants from the resident set (madvise(2), `MADV_DONTNEED`). Code
+/// that runs only at start, such as the parsers of the command line and the configuration, then does not stay resident.
+/// The kernel maps a page again when it is used. No effect without /proc.
 pub fn release_code() {
     let Ok(program) = fs::read_link("/proc/self/exe") else {
         return;
     };
     let maps = fs::read_to_string("/proc/self/maps").unwrap_or_default();
     for (start, len) in unchanged_parts(&maps, &program.to_string_lossy()) {
-        // SAFETY: the range is a private mapping of a file that this process has not changed: its pages equal the file's,
-        // and are read from it again
+        // SAFETY: the range is a private mapping of a file, and this process has not changed its pages. They equal the
+        // file's content, from which the kernel reads them again.
         let _ = unsafe { madvise(start, len, MmapAdvise::MADV_DONTNEED) };
     }
 }
 
-/// The address ranges of the mappings of a program in the text of /proc/PID/maps (proc_pid_maps(5)) that are never written:
-/// the code, and the constants at the start of the file. The dynamic linker writes to the read-only data behind the code.
+/// The address ranges of a program's mappings that are never written: the code, and the constants at the start of the
+/// file. The read-only data behind the code is excluded, because the dynamic linker writes to it. `maps` is the text of
+/// /proc/PID/maps (proc_pid_maps(5)).
 fn unchanged_parts<'a>(
     maps: &'a str,
     program: &'a str,

@@ -1,6 +1,6 @@
-//! The kernel's interface, above nix and libc.
+//! Safe functions over the kernel's system calls, built on nix and libc.
 //!
-//! `unsafe` stands here, in `shared/` and in the Python crate, and nowhere else.
+//! `unsafe` code is allowed in this module, in `shared/` and in the Python crate, and nowhere else.
 
 pub mod affinity;
 pub mod backlog;

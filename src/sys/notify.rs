@@ -9,24 +9,26 @@ use std::time::{Duration, Instant};
 
 use crate::sys::{clock, environment};
 
-/// The connection to the service manager. Without one, nothing is sent.
+/// The connection to the service manager. Without a service manager, the methods send nothing.
 #[derive(Debug, Default)]
 pub(crate) struct Notify {
     to: Option<(SocketAddr, UnixDatagram)>,
     watchdog: Option<Watchdog>,
 }
 
-/// The keep-alive messages that systemd expects.
+/// The schedule of the keep-alive messages that systemd expects.
 #[derive(Debug)]
 struct Watchdog {
     interval: Duration,
-    /// The time of the next message; `None` before the first.
+    /// The time at which the next message is due; `None` before the first message.
     due: Option<Instant>,
 }
 
 impl Notify {
-    /// Connects to `NOTIFY_SOCKET`. Removes it and the variables of the watchdog from the environment, so that no child
-    /// sends notifications for this process. To be called before there are threads, and before chroot(2).
+    /// Connects to the socket that `NOTIFY_SOCKET` names. Removes that variable and the variables of the watchdog from
+    /// the environment, so that no child sends notifications for this process.
+    ///
+    /// To be called while the process has one thread, and before chroot(2).
     pub(crate) fn from_environment() -> Self {
         let to = environment::take("NOTIFY_SOCKET").and_then(|name| match connect(&name) {
             Ok(to) => Some(to),
@@ -47,12 +49,12 @@ impl Notify {
         self.send(&format!("READY=1\nSTATUS={}\n", one_line(status)));
     }
 
-    /// Reports the state in one line, for `systemctl status`.
+    /// Reports a status text, which `systemctl status` shows.
     pub(crate) fn status(&self, status: &str) {
         self.send(&format!("STATUS={}\n", one_line(status)));
     }
 
-    /// Reports that a reload begins; [`Notify::ready`] ends it, whether it succeeded or not.
+    /// Reports that a reload begins. [`Notify::ready`] reports its end, also when the reload has failed.
     pub(crate) fn reloading(&self) {
         self.send(&format!(
             "RELOADING=1\nMONOTONIC_USEC={}\n",
@@ -71,12 +73,12 @@ impl Notify {
         }
     }
 
-    /// The time at which [`Notify::beat`] is due.
+    /// The time at which [`Notify::beat`] is due; `None` without a watchdog, and before the first message.
     pub(crate) fn beat_deadline(&self) -> Option<Instant> {
         self.watchdog.as_ref()?.due
     }
 
-    /// Reports that the stop begins.
+    /// Reports that this process begins to stop.
     pub(crate) fn stopping(&self) {
         self.send("STOPPING=1\n");
     }
@@ -87,7 +89,7 @@ impl Notify {
         };
         let mut sent = socket.send(message.as_bytes());
         if sent.is_err() && socket.connect_addr(address).is_ok() {
-            // the service manager has restarted itself, and has a new socket
+            // a service manager that has restarted itself has a new socket at the address: send again
             sent = socket.send(message.as_bytes());
         }
         if let Err(e) = sent {
@@ -96,7 +98,8 @@ impl Notify {
     }
 }
 
-/// The watchdog of this process, at half the interval that systemd demands; `None` if it is off or another process's.
+/// Reads the watchdog's settings from the environment. Messages are sent at half the interval that systemd demands.
+/// `None` if the watchdog is off, or if the settings are for another process.
 fn watchdog() -> Option<Watchdog> {
     let [micros, pid] = ["WATCHDOG_USEC", "WATCHDOG_PID"].map(environment::take);
     let ours = pid.is_none_or(|pid| pid.to_str() == Some(&std::process::id().to_string()));

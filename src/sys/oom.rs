@@ -1,22 +1,22 @@
-//! Counters of the kernel's OOM killer, by which its kills are distinguished from others.
+//! Counters of the kernel's OOM killer, to tell whether a child that got SIGKILL was killed for lack of memory.
 
 use std::fs;
 
-/// The number of OOM kills until now. `None` where the kernel has no counter.
+/// A reading of the OOM kill counters. A field is `None` if the kernel has no such counter.
 #[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]
 pub struct OomKills {
-    /// In this process's cgroup: `memory.events`, or `memory.oom_control` of cgroup v1.
+    /// Kills in this process's cgroup: `memory.events`, or `memory.oom_control` of cgroup v1.
     cgroup: Option<u64>,
-    /// On the machine: /proc/vmstat.
+    /// Kills on the whole machine: /proc/vmstat.
     machine: Option<u64>,
 }
 
 /// The scope of an OOM kill: whose memory was exhausted.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub enum OomScope {
-    /// The cgroup of this process.
+    /// The cgroup of this process reached its limit.
     Cgroup,
-    /// The machine, or another cgroup.
+    /// The machine, or another cgroup, ran out of memory.
     Machine,
     /// There was no OOM kill.
     None,
@@ -25,7 +25,7 @@ pub enum OomScope {
 }
 
 impl OomKills {
-    /// Reads the counters.
+    /// Reads the counters from the cgroup's files and /proc.
     pub fn now() -> Self {
         let groups = fs::read_to_string("/proc/self/cgroup").unwrap_or_default();
         let cgroup = files(&groups)
@@ -51,8 +51,9 @@ impl OomKills {
     }
 }
 
-/// The files that may hold the counter, by the lines of /proc/self/cgroup. In a container the path may be that of the
-/// host, and the container's cgroup is mounted at the root.
+/// The files that may hold the counter of this process's cgroup. `groups` is the text of /proc/self/cgroup. For each
+/// cgroup the file at the root of the mount follows: in a container the path may be that on the host, while the
+/// container's cgroup is mounted at the root.
 fn files(groups: &str) -> Vec<String> {
     let mut files = Vec::new();
     for line in groups.lines() {

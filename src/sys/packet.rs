@@ -11,19 +11,21 @@ use nix::sys::socket::{
 
 use super::descriptor;
 
-/// Maximum descriptors of a packet that [`send`] sends.
+/// Maximum number of descriptors in a packet that [`send`] accepts.
 pub const MAX_FDS: usize = 64;
 
-/// Maximum descriptors that the kernel lets one packet carry (`SCM_MAX_FD`). [`recv`] has room for all of them, so that
-/// none is lost when a peer exceeds [`MAX_FDS`].
+/// Maximum number of descriptors that the kernel allows in one packet (`SCM_MAX_FD`). [`recv`] has room for all of
+/// them, so that no descriptor is lost when a peer exceeds [`MAX_FDS`].
 const KERNEL_MAX_FDS: usize = 253;
 
-/// Send buffer, bytes. The kernel doubles it for its bookkeeping, so packets of a little more than 1 MiB pass.
+/// Requested size of the send buffer, bytes. The kernel doubles the size for its bookkeeping, so packets of a little
+/// more than 1 MiB fit.
 const SEND_BUFFER: usize = 1 << 20;
 
 /// Creates a connected pair; both ends are close-on-exec and blocking.
 ///
-/// Packets of 1 MiB pass when the caller is root, otherwise of `net.core.wmem_max` (about 200 KiB by default).
+/// The maximum packet size is about 1 MiB when the caller is root, otherwise `net.core.wmem_max` (about 200 KiB by
+/// default).
 ///
 /// # Errors
 /// Those of socketpair(2) and setsockopt(2).
@@ -43,13 +45,13 @@ pub fn pair() -> io::Result<(OwnedFd, OwnedFd)> {
     Ok((a, b))
 }
 
-/// Takes over an inherited end of such a pair, and sets close-on-exec on it.
+/// Takes over an inherited end of a [`pair`], and sets close-on-exec on it.
 ///
-/// The caller must be the only one that takes over this number.
+/// The caller must ensure that no other code takes over this number.
 ///
 /// # Errors
-/// Those of getsockopt(2): `EBADF` when it is not open, `ENOTSOCK`. `InvalidInput` when the socket is of another type, or
-/// one of the standard descriptors.
+/// Those of getsockopt(2): `EBADF` when the number is not open, `ENOTSOCK` when it is no socket. `InvalidInput` when
+/// the socket is not `SOCK_SEQPACKET`, or when the number is a standard descriptor (0 to 2).
 pub fn adopt(fd: RawFd) -> io::Result<OwnedFd> {
     if socket::getsockopt(&descriptor::borrow(&fd)?, sockopt::SockType)? != SockType::SeqPacket {
         return Err(io::ErrorKind::InvalidInput.into());
@@ -57,12 +59,12 @@ pub fn adopt(fd: RawFd) -> io::Result<OwnedFd> {
     descriptor::take_over(fd)
 }
 
-/// Sends one packet; waits while the other end has not read enough.
+/// Sends one packet. Waits while the send buffer has no room, because the other end has not read earlier packets.
 ///
 /// # Errors
-/// `InvalidInput` for an empty packet, which the receiver could not tell from the end, and for more than [`MAX_FDS`]
-/// descriptors. Those of sendmsg(2): `EMSGSIZE` when the packet is larger than the pair allows, `EPIPE` when the other
-/// end is closed (no signal).
+/// `InvalidInput` for more than [`MAX_FDS`] descriptors, and for an empty packet, which the receiver could not tell
+/// from the end of the stream. Those of sendmsg(2): `EMSGSIZE` when the packet is larger than the pair allows, `EPIPE`
+/// when the other end is closed (without SIGPIPE).
 pub fn send(fd: BorrowedFd, bytes: &[u8], fds: &[BorrowedFd]) -> io::Result<()> {
     send_with(fd, bytes, fds, MsgFlags::empty())
 }
@@ -70,7 +72,7 @@ pub fn send(fd: BorrowedFd, bytes: &[u8], fds: &[BorrowedFd]) -> io::Result<()> 
 /// As [`send`], without waiting.
 ///
 /// # Errors
-/// As [`send`]; `WouldBlock` while the other end has not read enough.
+/// As [`send`]; `WouldBlock` when the send buffer has no room.
 pub fn send_now(fd: BorrowedFd, bytes: &[u8], fds: &[BorrowedFd]) -> io::Result<()> {
     send_with(fd, bytes, fds, MsgFlags::MSG_DONTWAIT)
 }
@@ -93,13 +95,15 @@ fn send_with(fd: BorrowedFd, bytes: &[u8], fds: &[BorrowedFd], flags: MsgFlags) 
     }
 }
 
-/// Receives one packet: `buf` is replaced by its bytes, `fds` by its descriptors (close-on-exec).
+/// Receives one packet; on a blocking descriptor, waits until a packet arrives. Replaces the contents of `buf` by the
+/// packet's bytes, and those of `fds` by its descriptors (close-on-exec).
 ///
-/// Returns the size of the packet, 0 when the other end is closed. Packets that it sent before are still received.
+/// Returns the size of the packet. Returns 0 when the other end is closed and all packets that it sent before were
+/// received.
 ///
 /// # Errors
-/// Those of recvmsg(2). `EMFILE` when descriptors were lost because this process has too many; those that arrived are
-/// in `fds`.
+/// Those of recvmsg(2). `EMFILE` when this process has too many open descriptors and some of the packet's were lost;
+/// the descriptors that arrived are in `fds`.
 pub fn recv(fd: BorrowedFd, buf: &mut Vec<u8>, fds: &mut Vec<OwnedFd>) -> io::Result<usize> {
     buf.clear();
     fds.clear();
@@ -118,9 +122,9 @@ pub fn recv(fd: BorrowedFd, buf: &mut Vec<u8>, fds: &mut Vec<OwnedFd>) -> io::Re
     });
     let (size, flags) = received.inspect_err(|_| buf.clear())?;
     buf.truncate(size);
-    // not by nix's RecvMsg::cmsgs, which returns none of the descriptors when some were lost: they would stay open
+    // nix's RecvMsg::cmsgs is not used: if some descriptors were lost it returns none, and the others would stay open
     for number in control.descriptors() {
-        // SAFETY: recvmsg has just opened this descriptor for us alone, and each number is read once.
+        // SAFETY: recvmsg has just opened this descriptor, nothing else owns it, and each number is read once.
         fds.push(unsafe { descriptor::own(number) });
     }
     if flags.contains(MsgFlags::MSG_CTRUNC) {
@@ -130,14 +134,15 @@ pub fn recv(fd: BorrowedFd, buf: &mut Vec<u8>, fds: &mut Vec<OwnedFd>) -> io::Re
     Ok(size)
 }
 
-/// The size of the next packet; 0 at the end.
+/// Returns the size of the next packet without removing it; 0 when the other end is closed. Waits as [`recv`] does.
 fn peek_size(fd: BorrowedFd) -> io::Result<usize> {
     let flags = MsgFlags::MSG_PEEK | MsgFlags::MSG_TRUNC;
     retried(|| socket::recv(fd.as_raw_fd(), &mut [], flags))
 }
 
-/// Repeats a receive that a signal interrupted, or that reported `ECONNRESET`: the other end has closed with packets of
-/// ours unread. The kernel reports that once, before the packets that the other end had still sent.
+/// Repeats `receive` while it fails with `EINTR` or `ECONNRESET`. `ECONNRESET` means that the other end was closed
+/// before it had read all packets of this process. The kernel reports it once, before the packets that the other end
+/// has sent.
 fn retried<T>(mut receive: impl FnMut() -> nix::Result<T>) -> io::Result<T> {
     loop {
         match receive() {
@@ -147,10 +152,10 @@ fn retried<T>(mut receive: impl FnMut() -> nix::Result<T>) -> io::Result<T> {
     }
 }
 
-/// Bytes of a control message header with the padding behind it, before its data.
+/// Size of a control message's header and the padding after it, bytes. The data follows.
 const HEADER: usize = mem::size_of::<libc::cmsghdr>().next_multiple_of(mem::align_of::<usize>());
 
-/// Room for the control message of [`KERNEL_MAX_FDS`] descriptors, aligned for its header.
+/// Buffer for a control message with [`KERNEL_MAX_FDS`] descriptors, aligned for the message's header.
 #[repr(C, align(8))]
 struct ControlBuffer([u8; CONTROL_BYTES]);
 
@@ -163,10 +168,10 @@ impl Default for ControlBuffer {
 }
 
 impl ControlBuffer {
-    /// The descriptors that recvmsg(2) has written here. The buffer must have been zero before.
+    /// The descriptors that recvmsg(2) has written to this buffer. The buffer must have been zero before the call.
     ///
-    /// There is one control message at most: the pair has no option that adds others, and the kernel puts all
-    /// descriptors of a packet into one.
+    /// The buffer holds at most one control message: the kernel puts all descriptors of a packet into one message, and
+    /// the pair has no socket option that adds further messages.
     fn descriptors(&self) -> impl Iterator<Item = RawFd> + '_ {
         let len = self
             .0

@@ -1,11 +1,11 @@
-//! Why a path cannot be used: the name of the directory or file that is missing, not only the number of the error.
+//! Explains why a path cannot be used: names the missing directory or the user without permission.
 
 use std::io;
 use std::path::Path;
 
 use nix::unistd::{Uid, User};
 
-/// The reason of a failed operation on a path, for a message that names the path itself.
+/// Explains the error of an operation on a path, for a message that already names the path.
 pub fn reason(path: &Path, error: &io::Error) -> String {
     let kind = error.raw_os_error().map(|_| error.kind());
     match kind.unwrap_or(io::ErrorKind::Other) {
@@ -18,12 +18,12 @@ pub fn reason(path: &Path, error: &io::Error) -> String {
         }
         io::ErrorKind::NotADirectory => "a part of the path is not a directory".to_owned(),
         io::ErrorKind::IsADirectory => "it is a directory".to_owned(),
-        // an error of this program, with its own reason
+        // also errors that this program has created, which carry their own text
         _ => error.to_string(),
     }
 }
 
-/// Names the first part of a path that does not exist.
+/// Explains that a path does not exist: names its first missing parent directory, or a link whose target is missing.
 fn missing(path: &Path) -> String {
     let parents: Vec<&Path> = path.ancestors().skip(1).collect();
     let is_missing = |parent: &&&Path| !parent.as_os_str().is_empty() && !parent.exists();

@@ -7,7 +7,7 @@ use std::path::Path;
 
 use nix::errno::Errno;
 
-/// Creates a pipe for the output of a child; the reading end is non-blocking.
+/// Creates a pipe for the output of a child. The reading end, for this process, is non-blocking.
 ///
 /// # Errors
 /// Those of pipe2(2).
@@ -17,7 +17,7 @@ pub fn for_output() -> io::Result<(PipeReader, PipeWriter)> {
     Ok((reader, writer))
 }
 
-/// Writes to a FIFO without waiting; returns false if no process has it open for reading.
+/// Writes to a FIFO without waiting. Returns false, with nothing written, if no process has the FIFO open for reading.
 ///
 /// # Errors
 /// Those of open(2) and write(2); `WouldBlock` when the FIFO is full.

@@ -7,10 +7,10 @@ use std::time::Duration;
 use nix::errno::Errno;
 use nix::poll::{PollFd, PollFlags, PollTimeout, poll};
 
-/// What to wait for at a descriptor. An error, or the end of the stream, is reported with either.
+/// The event to wait for on a descriptor. Errors and the end of the stream are reported with either interest.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub enum Interest {
-    /// Bytes or a connection to read.
+    /// Bytes to read, or a connection to accept.
     Read,
     /// Room to write.
     Write,
@@ -25,7 +25,8 @@ impl Interest {
     }
 }
 
-/// Waits until one of `fds` is readable (or at its end), or `timeout` has passed; see [`wait_for`].
+/// Waits until one of `fds` is readable or at its end, or until `timeout` has passed. Returns the indices of the ready
+/// descriptors; see [`wait_for`].
 ///
 /// # Errors
 /// Those of poll(2).
@@ -34,10 +35,10 @@ pub fn wait(fds: &[BorrowedFd<'_>], timeout: Option<Duration>) -> io::Result<Vec
     wait_for(&fds, timeout)
 }
 
-/// Waits until one of `fds` is ready for its interest, or `timeout` has passed; `None` is no timeout.
+/// Waits until one of `fds` is ready for its interest, or until `timeout` has passed; `None` is no timeout.
 ///
-/// Returns the indices of those that are ready. The timeout is rounded up to milliseconds, so that a deadline has passed
-/// when this returns. A signal ends the wait early, with none ready.
+/// Returns the indices of the ready descriptors. The timeout is rounded up to milliseconds, so that the caller's
+/// deadline has passed after a timeout. A signal ends the wait early; the returned list is then empty.
 ///
 /// # Errors
 /// Those of poll(2).
@@ -61,12 +62,13 @@ pub fn wait_for(
     }
 }
 
-/// Whether `fd` is readable, or at its end, now.
+/// Whether `fd` is readable or at its end now. False on error.
 pub fn readable(fd: BorrowedFd<'_>) -> bool {
     wait(&[fd], Some(Duration::ZERO)).is_ok_and(|ready| !ready.is_empty())
 }
 
-/// Whether `fd` can be written to now, or within `timeout`. Also true on error: the next write reports it.
+/// Waits until `fd` can be written to, at most for `timeout`; returns whether it can. Also true if `fd` has an error:
+/// the next write reports that.
 pub fn writable(fd: BorrowedFd<'_>, timeout: Duration) -> bool {
     let mut polled = [PollFd::new(fd, PollFlags::POLLOUT)];
     poll(&mut polled, in_milliseconds(Some(timeout))).is_ok_and(|ready| ready > 0)

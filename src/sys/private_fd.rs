@@ -1,24 +1,26 @@
 //! Descriptors that forked children do not keep.
 //!
-//! `FD_CLOEXEC` closes a descriptor at execve(2). A child of fork(2) that does not exec keeps it: a client then waits for
-//! the end of its response as long as the child lives. [`super::fork_guard`] closes the descriptors of this module in
-//! the child.
+//! `FD_CLOEXEC` closes a descriptor at execve(2). A child of fork(2) that does not call exec keeps the descriptor: if
+//! it is a connection, the client waits for the end of its response until the child ends. [`super::fork_guard`] closes
+//! the descriptors of this module in the child.
 
 use std::os::fd::{AsFd, AsRawFd, BorrowedFd, OwnedFd, RawFd};
 use std::sync::atomic::{AtomicU64, AtomicUsize, Ordering::Relaxed, Ordering::SeqCst};
 
-/// Words of the set. A descriptor beyond its end is inherited as usual.
+/// Number of words in [`SET`]. A descriptor beyond the end of the set is inherited as usual.
 const WORDS: usize = 1 << 14;
 const BITS: usize = u64::BITS as usize;
 
-/// The set of open private descriptors. The kernel maps pages of it only where a bit was set.
+/// The set of open private descriptors, one bit for each number. The kernel allocates only the pages in which a bit was
+/// set.
 static SET: [AtomicU64; WORDS] = [const { AtomicU64::new(0) }; WORDS];
 /// One more than the index of the last word that was ever used.
 static USED: AtomicUsize = AtomicUsize::new(0);
 
 /// Membership of a descriptor in the set.
 ///
-/// Its owner drops it before it closes the descriptor, because the application may get the number next.
+/// The owner drops the membership before it closes the descriptor. After the close the kernel may give the number to a
+/// file of the application.
 #[derive(Debug)]
 pub(super) struct Membership(RawFd);
 
@@ -47,7 +49,7 @@ impl Drop for Membership {
 /// A descriptor that children forked by the application do not inherit.
 #[derive(Debug)]
 pub struct PrivateFd {
-    // the order of the fields is the order of their drops
+    // fields are dropped in their order: the membership before the descriptor is closed
     _membership: Membership,
     fd: OwnedFd,
 }
@@ -77,7 +79,7 @@ impl AsRawFd for PrivateFd {
     }
 }
 
-/// Whether a descriptor is an open private one.
+/// Whether the number is that of an open private descriptor.
 pub(super) fn is_private(fd: RawFd) -> bool {
     place(fd).is_some_and(|(word, bit)| SET[word].load(SeqCst) & bit != 0)
 }
@@ -88,7 +90,7 @@ fn place(fd: RawFd) -> Option<(usize, u64)> {
     (fd / BITS < WORDS).then(|| (fd / BITS, 1 << (fd % BITS)))
 }
 
-/// Calls `close` with each open private descriptor, and empties the set. Async-signal-safe if `close` is.
+/// Empties the set and calls `close` with each descriptor that was in it. Async-signal-safe if `close` is.
 pub(super) fn take_all(mut close: impl FnMut(RawFd)) {
     for (index, word) in SET.iter().enumerate().take(USED.load(SeqCst)) {
         let mut bits = word.swap(0, SeqCst);

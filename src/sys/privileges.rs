@@ -1,4 +1,4 @@
-//! Dropping root's privileges irrevocably.
+//! Changing irrevocably from root to another user, and limiting capabilities.
 
 use std::fmt;
 
@@ -13,7 +13,7 @@ use super::user::{
 };
 use crate::sys::capability::{Capabilities, Sets};
 
-/// The identity of this process after [`drop_privileges`]. Displayed for the log.
+/// The identity of this process after [`drop_privileges`]. Displays as text for the log.
 #[derive(Debug, Clone, PartialEq, Eq)]
 pub struct Dropped {
     /// The user.
@@ -50,26 +50,29 @@ impl fmt::Display for Dropped {
 
 /// The requested identity of a process; users and groups by name or number.
 ///
-/// `uid` implies the user's primary group and supplementary groups; `gid` replaces the primary group; `add_gids` are
-/// added. With `no_initgroups`, or without `uid`, they are the only supplementary groups.
+/// `uid` implies the user's primary group and supplementary groups. `gid` replaces the primary group. `add_gids` are
+/// added to the supplementary groups; with `no_initgroups`, or without `uid`, they are the only ones.
 #[derive(Debug, Clone, Copy, Default)]
 pub struct Privileges<'a> {
     /// The user.
     pub uid: Option<&'a str>,
     /// The group.
     pub gid: Option<&'a str>,
-    /// Further groups.
+    /// Additional supplementary groups.
     pub add_gids: &'a [String],
-    /// The user's supplementary groups are left out.
+    /// Leave out the user's supplementary groups.
     pub no_initgroups: bool,
-    /// Capabilities that are kept, and passed on to programs executed later. All others are dropped, unless for root.
+    /// Capabilities that the process keeps and passes on to the programs that it executes. All others are dropped,
+    /// unless the process stays root.
     pub caps: &'a [Capability],
-    /// Capabilities that stay permitted, to be passed on, without being effective. For a process that was root.
+    /// Capabilities that stay permitted without being effective, so that this process can give them to a child. Only
+    /// used when a process of root changes its user.
     pub reserve: &'a [Capability],
 }
 
 impl Privileges<'_> {
-    /// Checks that this process has the capabilities for the change. Changes nothing and looks up no names.
+    /// Checks that this process has the capabilities that the requested change needs. Changes nothing and looks up no
+    /// names.
     ///
     /// # Errors
     /// [`DropError::CapabilityMissing`], [`DropError::Powerless`], [`DropError::Kernel`].
@@ -102,13 +105,13 @@ impl Privileges<'_> {
     }
 }
 
-/// Changes to another user irrevocably. Without a request nothing is changed. A process that is not root, but has the
-/// requested user and groups already, changes its capabilities only.
+/// Changes irrevocably to the requested user, groups and capabilities. An empty request changes nothing. A process that
+/// is not root must have the requested user and groups already; only its capabilities change.
 ///
-/// Only while the process has one thread. The kernel clears the parent-death signal here.
+/// To be called only while the process has one thread. The kernel clears the parent-death signal at the change.
 ///
 /// # Errors
-/// [`DropError`]; each is fatal, since part of the change may have been made.
+/// [`DropError`]. Every error is fatal, because a part of the change may have been made.
 pub fn drop_privileges(request: &Privileges<'_>) -> Result<Dropped, DropError> {
     let target = Target::resolve(request)?;
     if request.is_empty() {
@@ -123,7 +126,7 @@ pub fn drop_privileges(request: &Privileges<'_>) -> Result<Dropped, DropError> {
     Ok(current(target.caps, true))
 }
 
-/// The requested identity in numbers.
+/// The requested identity, with all names resolved to numbers.
 struct Target {
     user: Option<UserId>,
     gid: Option<u32>,
@@ -174,7 +177,7 @@ impl Target {
         })
     }
 
-    /// Changes to the target, as root.
+    /// Changes this process, which is root, to the target.
     fn change(&self) -> Result<(), DropError> {
         if self.user.is_some() || self.gid.is_some() || !self.groups.is_empty() {
             let groups: Vec<_> = self.groups.iter().copied().map(Gid::from_raw).collect();
@@ -231,7 +234,7 @@ impl Target {
         done.map_err(|e| kernel_text("passing capabilities on", &e))
     }
 
-    /// Reads the ids back, and checks that root cannot be regained.
+    /// Checks that the change of the ids took effect, and that root cannot be regained.
     fn verify(&self, uid: u32) -> Result<(), DropError> {
         let is = unistd::getresuid().map_err(|e| kernel("getresuid", e))?;
         let same = [is.real, is.effective, is.saved]
@@ -256,7 +259,7 @@ impl Target {
         Ok(())
     }
 
-    /// Without root: checks that this process has the requested identity already, and drops capabilities.
+    /// Checks that this process, which is not root, has the requested user and groups already, and drops capabilities.
     fn check_already_there(&self) -> Result<(), DropError> {
         let me = Uid::effective().as_raw();
         let refuse = |wanted: String| Err(DropError::NotRoot { wanted, uid: me });

@@ -2,36 +2,36 @@
 
 use std::fs;
 
-/// The text of a process's /proc/PID/stat.
+/// The text of the /proc/PID/stat of one process.
 #[derive(Debug, Clone)]
 pub(super) struct Stat(String);
 
 impl Stat {
-    /// Reads that of a process; `None` when there is no such process, or /proc does not show it.
+    /// Reads the stat file of a process; `None` when there is no such process, or /proc does not show it.
     pub(super) fn of(pid: i32) -> Option<Self> {
         fs::read_to_string(format!("/proc/{pid}/stat"))
             .ok()
             .map(Self)
     }
 
-    /// Reads that of this process.
+    /// Reads the stat file of this process; `None` without /proc.
     pub(super) fn own() -> Option<Self> {
         fs::read_to_string("/proc/self/stat").ok().map(Self)
     }
 
-    /// Whether the process has ended, and is a zombie at most.
+    /// Whether the process has ended: it is a zombie or dead.
     pub(super) fn has_ended(&self) -> bool {
         self.fields(3)
             .next()
             .is_some_and(|state| ["Z", "X", "x"].contains(&state))
     }
 
-    /// The time at which the process started, clock ticks after the boot of the machine.
+    /// The time at which the process started, in clock ticks since the machine booted.
     pub(super) fn start_ticks(&self) -> Option<u64> {
         self.fields(22).next()?.parse().ok()
     }
 
-    /// The addresses between which the argument strings lie; `None` when there are none.
+    /// The start and end address of the argument strings; `None` when the kernel reports none.
     pub(super) fn argument_area(&self) -> Option<(usize, usize)> {
         let mut fields = self.fields(48);
         let start: usize = fields.next()?.parse().ok()?;
@@ -39,7 +39,7 @@ impl Stat {
         (start != 0 && end > start).then_some((start, end))
     }
 
-    /// The fields from this number on, as the man page numbers them; 3 at least.
+    /// The fields from number `first` on, counted from 1 as in the man page. `first` must be at least 3.
     fn fields(&self, first: usize) -> impl Iterator<Item = &str> {
         // field 2, the name, stands in parentheses and may contain blanks and parentheses
         let after_name = self.0.rsplit_once(')').map_or("", |(_, rest)| rest);

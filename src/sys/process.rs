@@ -1,4 +1,4 @@
-//! Processes by their ids: signals, ends of children, and attributes that children inherit.
+//! Processes by their ids: sending signals, reaping children, and setting attributes that children inherit.
 
 use std::fmt;
 use std::io;
@@ -19,7 +19,7 @@ use super::signal::Signal;
 pub struct Pid(i32);
 
 impl Pid {
-    /// `None` when `id` is not the id of a single process.
+    /// Checks that `id` is the id of a single process; `None` for 0 and negative numbers.
     pub fn new(id: i32) -> Option<Self> {
         (id > 0).then_some(Self(id))
     }
@@ -29,7 +29,7 @@ impl Pid {
         Self(unistd::getpid().as_raw())
     }
 
-    /// The number.
+    /// The id as a number.
     pub fn get(self) -> i32 {
         self.0
     }
@@ -74,17 +74,17 @@ pub fn signal(pid: Pid, signal: Signal) -> io::Result<()> {
     Ok(kill(pid.raw(), signal)?)
 }
 
-/// Sends the signal with this number, which may be a real-time one, to one process. (nix knows no real-time signals.)
+/// Sends the signal with this number, also a real-time signal, to one process. (nix knows no real-time signals.)
 ///
 /// # Errors
 /// Those of kill(2).
 pub fn signal_number(pid: Pid, number: i32) -> io::Result<()> {
-    // SAFETY: takes two numbers.
+    // SAFETY: kill takes two numbers and touches no memory.
     Errno::result(unsafe { libc::kill(pid.0, number) })?;
     Ok(())
 }
 
-/// Sends SIGKILL to one process. No error if it has ended already.
+/// Sends SIGKILL to one process. No error if there is no such process any more.
 ///
 /// # Errors
 /// Those of kill(2) but `ESRCH`.
@@ -92,7 +92,8 @@ pub fn kill_hard(pid: Pid) -> io::Result<()> {
     ignore_no_such_process(kill(pid.raw(), Signal::SIGKILL))
 }
 
-/// Sends a signal to all processes of the group that `leader` leads, or led. No error if none is left.
+/// Sends a signal to all processes of the group whose id is `leader`. The leader itself may have ended. No error if the
+/// group has no process left.
 ///
 /// # Errors
 /// Those of killpg(3) but `ESRCH`.
@@ -107,19 +108,19 @@ fn ignore_no_such_process(sent: nix::Result<()>) -> io::Result<()> {
     }
 }
 
-/// Whether the group that `leader` leads, or led, has a process left.
+/// Whether the process group whose id is `leader` has a process left. The leader itself may have ended.
 pub fn group_lives(leader: Pid) -> bool {
     killpg(leader.raw(), None) != Err(Errno::ESRCH)
 }
 
 /// Whether there is a process with this id that has not ended.
 pub fn lives(pid: Pid) -> bool {
-    // asked first, since /proc may show this user's processes only
+    // kill decides first, because /proc may hide the processes of other users
     let exists = kill(pid.raw(), None) != Err(Errno::ESRCH);
     exists && Stat::of(pid.0).is_none_or(|stat| !stat.has_ended())
 }
 
-/// The time at which a process started, by the present clock; `None` if it cannot be known.
+/// The time at which a process started, computed from its age and the present wall clock; `None` if it cannot be read.
 pub fn start_time(pid: Pid) -> Option<SystemTime> {
     let ticks = Stat::of(pid.0)?.start_ticks()?;
     let per_second = u64::try_from(sysconf(SysconfVar::CLK_TCK).ok()??).ok()?;
@@ -129,31 +130,32 @@ pub fn start_time(pid: Pid) -> Option<SystemTime> {
     SystemTime::now().checked_sub(age)
 }
 
-/// Opens a descriptor of a process, which is readable once the process has ended.
+/// Opens a descriptor for a process. The descriptor is readable once the process has ended.
 ///
 /// # Errors
 /// Those of pidfd_open(2): `ESRCH` when there is no such process.
 pub fn handle(pid: Pid) -> io::Result<OwnedFd> {
-    // SAFETY: takes two numbers and touches no memory. (nix has no pidfd_open.)
+    // SAFETY: pidfd_open takes two numbers and touches no memory. (nix has no pidfd_open.)
     let fd = Errno::result(unsafe { libc::syscall(libc::SYS_pidfd_open, pid.0, 0) })?;
     let fd = i32::try_from(fd).map_err(|_| Errno::EBADF)?;
     // SAFETY: pidfd_open has just returned this descriptor to us alone.
     Ok(unsafe { descriptor::own(fd) })
 }
 
-/// Sends a signal to the process of a [`handle`].
+/// Sends a signal to the process for which [`handle`] opened the descriptor.
 ///
 /// # Errors
-/// Those of pidfd_send_signal(2): `ESRCH` when it was reaped.
+/// Those of pidfd_send_signal(2): `ESRCH` when the process was reaped.
 pub fn signal_by_handle(handle: BorrowedFd<'_>, signal: Signal) -> io::Result<()> {
     let info = std::ptr::null::<libc::siginfo_t>();
     let (fd, number) = (handle.as_raw_fd(), signal as i32);
-    // SAFETY: takes numbers; the null pointer asks for the siginfo of kill(2). (nix has no pidfd_send_signal.)
+    // SAFETY: the call takes numbers and a null pointer, which selects the siginfo of kill(2). (nix has no
+    // pidfd_send_signal.)
     Errno::result(unsafe { libc::syscall(libc::SYS_pidfd_send_signal, fd, number, info, 0) })?;
     Ok(())
 }
 
-/// Makes this process the new parent of its descendants whose parent ends: prctl(2), `PR_SET_CHILD_SUBREAPER`.
+/// Makes this process the new parent of each descendant whose own parent ends: prctl(2), `PR_SET_CHILD_SUBREAPER`.
 ///
 /// # Errors
 /// Those of prctl(2).
@@ -166,39 +168,39 @@ pub fn set_child_subreaper() -> io::Result<()> {
 /// # Errors
 /// Those of setpriority(2): a value below the current one needs `CAP_SYS_NICE`.
 pub fn set_priority(nice: i32) -> io::Result<()> {
-    // SAFETY: no pointers; nix has no setpriority. 0 is this process.
+    // SAFETY: setpriority takes numbers and touches no memory. 0 is this process. (nix has no setpriority.)
     match unsafe { libc::setpriority(libc::PRIO_PROCESS, 0, nice) } {
         0 => Ok(()),
         _ => Err(io::Error::last_os_error()),
     }
 }
 
-/// Sets the permission bits that new files do not get: umask(2).
+/// Sets the umask of this process, the permission bits that new files do not get: umask(2).
 pub fn set_umask(mask: u32) {
     nix::sys::stat::umask(nix::sys::stat::Mode::from_bits_truncate(mask));
 }
 
-/// The end of a child.
+/// A reaped child.
 #[derive(Clone, Copy, PartialEq, Eq, Debug)]
 pub struct End {
-    /// The id it had.
+    /// The id that the child had.
     pub pid: Pid,
-    /// How it ended.
+    /// How the child ended.
     pub exit: Exit,
-    /// Its maximum resident size, bytes.
+    /// The child's maximum resident size, bytes.
     pub peak: u64,
 }
 
-/// Reaps one child that has ended; `None` when there is none.
+/// Reaps one child that has ended, without waiting; `None` when no child has ended.
 ///
 /// # Errors
-/// Those of wait4(2) but `ECHILD` (no children).
+/// Those of wait4(2) except `ECHILD` (no children), which returns `None`.
 pub fn reap() -> io::Result<Option<End>> {
     loop {
         let mut status = 0;
         // SAFETY: an all-zero rusage is valid.
         let mut usage: libc::rusage = unsafe { std::mem::zeroed() };
-        // SAFETY: `status` and `usage` outlive the call. (nix waits without the usage.)
+        // SAFETY: `status` and `usage` outlive the call. (nix's wait functions do not return the resource usage.)
         let pid = unsafe { libc::wait4(-1, &raw mut status, libc::WNOHANG, &raw mut usage) };
         if pid == 0 {
             return Ok(None);

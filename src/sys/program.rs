@@ -9,22 +9,23 @@ use std::path::PathBuf;
 use super::process::Pid;
 use super::socket::FileId;
 
-/// Appended by the kernel to the path of a program whose file was removed or replaced.
+/// Suffix that the kernel appends to the path of a program whose file was removed or replaced.
 const DELETED: &[u8] = b" (deleted)";
 
 /// The program that a process executes.
 #[derive(Debug, Clone, PartialEq, Eq)]
 pub enum Program {
-    /// Its file.
+    /// The kernel shows the program's file.
     File {
-        /// Identifies the file, also after it was removed.
+        /// The device and inode, which identify the file even after it was removed.
         id: FileId,
-        /// The path that it has, or had before it was removed.
+        /// The path of the file; for a removed file, its path before the removal.
         path: PathBuf,
     },
-    /// The kernel does not show the file: the process has changed its user, and this one has no `CAP_SYS_PTRACE`.
+    /// The kernel does not show the file, because the process has changed its user and this process has no
+    /// `CAP_SYS_PTRACE`.
     Hidden {
-        /// The short name of the process, which it can change.
+        /// The short name of the process (`comm`), which the process can change.
         name: String,
     },
 }
@@ -59,7 +60,8 @@ impl Program {
     }
 }
 
-/// The real user of a process. (The owner of its directory in /proc is root after a change of the user.)
+/// Reads the real user id of a process from /proc/PID/status. (The owner of /proc/PID is not reliable: it is root after
+/// the process has changed its user.)
 ///
 /// # Errors
 /// `NotFound` when the process has ended; `InvalidData` when /proc has another format.
@@ -72,7 +74,7 @@ pub fn user_of(pid: Pid) -> io::Result<u32> {
         .ok_or_else(|| io::ErrorKind::InvalidData.into())
 }
 
-/// Whether a process has installed a handler for a signal. `false` also when that cannot be read.
+/// Whether a process has installed a handler for a signal. Also `false` when /proc/PID/status cannot be read.
 pub fn handles(pid: Pid, signal: i32) -> bool {
     let status = std::fs::read_to_string(format!("/proc/{pid}/status")).unwrap_or_default();
     let caught = status.lines().find_map(|line| line.strip_prefix("SigCgt:"));

@@ -1,21 +1,22 @@
-//! Limits of processes: getrlimit(2), `RLIMIT_NOFILE` and `RLIMIT_NPROC`.
+//! Resource limits of processes: getrlimit(2), `RLIMIT_NOFILE` and `RLIMIT_NPROC`.
 //!
-//! A server that waits by poll(2) and epoll(7) raises its soft limit to the hard one. A program that waits by select(2)
-//! fails with descriptors from 1024 on, so processes that this one starts get the limit of before.
+//! This server waits by poll(2) and epoll(7), so it can raise its soft limit of descriptors to the hard limit. A
+//! program that waits by select(2) fails with descriptors from 1024 on, so the programs that this process starts get
+//! the original soft limit.
 
 use std::io;
 use std::sync::atomic::{AtomicU64, Ordering::Relaxed};
 
 use nix::sys::resource::{Resource, getrlimit, setrlimit};
 
-/// The largest limit that [`raise_descriptors`] sets. Some container managers set a hard limit of a billion, and programs
-/// exist that close every possible descriptor.
+/// Maximum limit that [`raise_descriptors`] sets. Some container managers set a hard limit of a billion, and some
+/// programs close every possible descriptor, which would then take very long.
 const MOST: u64 = 1 << 20;
 
-/// The soft limit before [`raise_descriptors`]; 0 if it was not raised.
+/// The soft limit of descriptors before [`raise_descriptors`]; 0 if it was not raised.
 static BEFORE: AtomicU64 = AtomicU64::new(0);
 
-/// Raises the soft limit of this process to its hard limit, or to 1,048,576 if that is smaller.
+/// Raises this process's soft limit of descriptors to its hard limit, or to 1,048,576 if the hard limit is larger.
 ///
 /// # Errors
 /// Those of setrlimit(2).
@@ -29,7 +30,7 @@ pub fn raise_descriptors() -> io::Result<()> {
     Ok(())
 }
 
-/// Sets the soft limit of this process and its children; the hard limit is raised where it is lower.
+/// Sets the soft limit of descriptors of this process and its later children. A lower hard limit is raised to `limit`.
 ///
 /// # Errors
 /// Those of setrlimit(2): raising the hard limit needs `CAP_SYS_RESOURCE`.
@@ -39,13 +40,13 @@ pub fn limit_descriptors(limit: u64) -> io::Result<()> {
     Ok(())
 }
 
-/// The soft limit of this process.
+/// This process's soft limit of descriptors.
 pub fn descriptors() -> u64 {
     getrlimit(Resource::RLIMIT_NOFILE).map_or(MOST, |(soft, _)| soft)
 }
 
-/// Sets the soft limit of before [`raise_descriptors`] again, in a child. System calls only: for a child between fork and
-/// exec.
+/// Restores in a child the soft limit of descriptors from before [`raise_descriptors`]. Async-signal-safe: makes system
+/// calls only, so that a child can call it between fork and exec.
 ///
 /// # Errors
 /// Those of setrlimit(2).

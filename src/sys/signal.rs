@@ -1,4 +1,4 @@
-//! Signals that are blocked and read from a descriptor: signalfd(2).
+//! Receiving signals through a descriptor: signalfd(2).
 
 use std::io;
 use std::os::fd::{AsFd, BorrowedFd};
@@ -27,7 +27,7 @@ impl Signals {
         Ok(Self { fd })
     }
 
-    /// Reads the next pending signal; `None` when there is none.
+    /// Reads the next pending signal, without waiting; `None` when no signal is pending.
     ///
     /// # Errors
     /// Those of read(2).

@@ -1,4 +1,4 @@
-//! Listening stream sockets: creating and examining them.
+//! Stream sockets: creating listening sockets, and examining sockets, addresses and socket files.
 
 use std::io;
 use std::net::SocketAddr;
@@ -24,7 +24,7 @@ pub const MAX_UNIX_PATH: usize = 107;
 pub struct TcpSettings {
     /// `SO_REUSEPORT`: other processes may listen on the same port.
     pub reuse_port: bool,
-    /// `SO_KEEPALIVE`.
+    /// `SO_KEEPALIVE`: the kernel tests idle connections.
     pub keepalive: bool,
     /// `IPV6_V6ONLY`: leave the IPv4 side of a wildcard address to another socket.
     pub v6_only: bool,
@@ -50,7 +50,7 @@ pub fn listen_unix(path: &Path, backlog: u32) -> io::Result<OwnedFd> {
     Ok(socket)
 }
 
-/// Creates a Unix stream socket that listens in the abstract namespace. `name` is without the leading NUL.
+/// Creates a Unix stream socket that listens at `name` in the abstract namespace. `name` is without the leading NUL.
 ///
 /// # Errors
 /// Those of bind(2) and listen(2).
@@ -94,7 +94,7 @@ fn stream(family: AddressFamily) -> io::Result<OwnedFd> {
     )?)
 }
 
-/// Starts to listen, or changes the backlog of a socket that listens already. The kernel limits the backlog to
+/// Makes a socket listen. On a socket that listens already, changes the backlog. The kernel limits the backlog to
 /// [`somaxconn`].
 ///
 /// # Errors
@@ -113,13 +113,13 @@ pub fn somaxconn() -> u32 {
     text.trim().parse().unwrap_or(4096)
 }
 
-/// Whether it is a listening stream socket. Asks no file system, which could block (fstat(2) on FUSE).
+/// Whether a descriptor is a listening stream socket. Uses getsockopt(2) only: fstat(2) could block on a FUSE file.
 pub fn listens(fd: BorrowedFd) -> bool {
     let is_stream = getsockopt(&fd, sockopt::SockType) == Ok(SockType::Stream);
     is_stream && getsockopt(&fd, sockopt::AcceptConn) == Ok(true)
 }
 
-/// The kind of a file, with its article.
+/// The name of a kind of file, with its article, for messages.
 pub(super) fn kind_named(kind: SFlag) -> &'static str {
     match kind {
         SFlag::S_IFREG => "a regular file",
@@ -132,7 +132,7 @@ pub(super) fn kind_named(kind: SFlag) -> &'static str {
     }
 }
 
-/// The user of the peer of a connected Unix socket: `SO_PEERCRED`.
+/// Reads the user id of the peer of a connected Unix socket: `SO_PEERCRED`.
 ///
 /// # Errors
 /// Those of getsockopt(2).
@@ -140,8 +140,8 @@ pub fn peer_user(socket: BorrowedFd) -> io::Result<u32> {
     Ok(nix::sys::socket::getsockopt(&socket, sockopt::PeerCredentials)?.uid())
 }
 
-/// The address of the peer of a connected stream socket, for messages. `None` for another socket, and for a peer without a
-/// name, as in a pair.
+/// The peer's address of a connected stream or seqpacket socket, for messages. `None` for any other descriptor, and for
+/// a peer without a name, as in a socketpair(2).
 pub fn stream_peer(fd: RawFd) -> Option<String> {
     let socket = descriptor::borrow(&fd).ok()?;
     let kind = getsockopt(&socket, sockopt::SockType).ok()?;
@@ -159,7 +159,7 @@ pub fn stream_peer(fd: RawFd) -> Option<String> {
     }
 }
 
-/// The file at the path of a Unix socket.
+/// The state of the file at the path of a Unix socket.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 pub enum Probe {
     /// A socket on which a process listens.
@@ -172,7 +172,7 @@ pub enum Probe {
     Absent,
 }
 
-/// Device and inode, which identify a file whatever its name.
+/// Device and inode, which identify a file independently of its name.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 pub struct FileId {
     /// The device.
@@ -182,7 +182,7 @@ pub struct FileId {
 }
 
 impl FileId {
-    /// Reads those of the file at `path`. Symbolic links are not followed.
+    /// Reads the device and inode of the file at `path`. A symbolic link at the end of the path is not followed.
     ///
     /// # Errors
     /// Those of lstat(2).
@@ -195,10 +195,10 @@ impl FileId {
     }
 }
 
-/// Examines the file at `path`, a socket by connecting to it.
+/// Examines the file at `path`. If the file is a socket, connects to it to find out whether a process listens.
 ///
 /// # Errors
-/// Those of lstat(2) and connect(2), `EACCES` for one: it is not known then whether the socket is live.
+/// Those of lstat(2) and connect(2). With `EACCES`, it is unknown whether the socket is live.
 pub fn probe_unix(path: &Path) -> io::Result<Probe> {
     let stat = match stat::lstat(path) {
         Ok(stat) => stat,
@@ -213,7 +213,7 @@ pub fn probe_unix(path: &Path) -> io::Result<Probe> {
     let socket = socket::socket(AddressFamily::Unix, SockType::Stream, flags, None)?;
     match socket::connect(socket.as_raw_fd(), &UnixAddr::new(path)?) {
         Ok(()) | Err(Errno::EAGAIN | Errno::EINPROGRESS) => Ok(Probe::Live),
-        // a socket of another type that is bound
+        // a bound socket of another type, such as a datagram socket
         Err(Errno::EPROTOTYPE) => Ok(Probe::Live),
         Err(Errno::ECONNREFUSED) => Ok(Probe::Stale(FileId {
             device: stat.st_dev,
@@ -224,7 +224,7 @@ pub fn probe_unix(path: &Path) -> io::Result<Probe> {
     }
 }
 
-/// The address that a socket is bound to.
+/// The address to which a socket is bound.
 #[derive(Debug, Clone, PartialEq, Eq)]
 pub enum LocalAddress {
     /// A path.
@@ -237,7 +237,7 @@ pub enum LocalAddress {
     Other,
 }
 
-/// Reads the address that a socket is bound to.
+/// Reads the address to which a socket is bound.
 ///
 /// # Errors
 /// Those of getsockname(2).

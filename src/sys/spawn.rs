@@ -1,4 +1,4 @@
-//! Spawning children: fork, the set-up of the child, exec.
+//! Spawning children: fork, set up the child, exec.
 
 use std::io;
 use std::os::fd::{AsRawFd, BorrowedFd, RawFd};
@@ -20,19 +20,19 @@ use super::rlimit;
 use super::signal::Signal;
 use super::user::Identity;
 
-/// The set-up of a child that dies with this process.
+/// The set-up of a child that is killed when this process dies.
 #[derive(Debug, Default)]
 pub struct ChildSetup<'fd> {
-    /// Descriptors that it inherits under the same numbers; all others above 2 are closed.
+    /// Descriptors that the child inherits under the same numbers. All others above 2 are closed.
     pub inherited: Vec<BorrowedFd<'fd>>,
-    /// Limit of its address space (`RLIMIT_AS`), bytes.
+    /// Limit of the child's address space (`RLIMIT_AS`), bytes.
     pub address_space: Option<u64>,
 }
 
-/// Spawns `command` as a child with default signals, which gets SIGKILL when this process dies.
+/// Spawns `command` as a child. The child has default signal dispositions, and gets SIGKILL when this process dies.
 ///
 /// # Errors
-/// Those of fork(2), execve(2) and of the set-up between them.
+/// Those of fork(2), of execve(2), and of the system calls that set up the child between fork and exec.
 pub fn spawn(mut command: Command, setup: &ChildSetup<'_>) -> io::Result<Pid> {
     let parent = Pid::own();
     let inherited = numbers(&setup.inherited);
@@ -55,26 +55,27 @@ pub fn spawn(mut command: Command, setup: &ChildSetup<'_>) -> io::Result<Pid> {
 /// The set-up of a child that leads a process group.
 #[derive(Debug, Default)]
 pub struct LeaderSetup<'a> {
-    /// Descriptors that it inherits under the same numbers; all others above 2 are closed.
+    /// Descriptors that the child inherits under the same numbers. All others above 2 are closed.
     pub inherited: Vec<BorrowedFd<'a>>,
-    /// The user that it becomes irrevocably; needs root.
+    /// The user to which the child changes irrevocably; needs root.
     pub identity: Option<&'a Identity>,
-    /// Its capabilities, all others are dropped; they must be permitted to this process. `None`: they follow from the
-    /// user, as in the kernel.
+    /// The capabilities of the child; all others are dropped. They must be permitted to this process. `None`: the
+    /// kernel derives the capabilities from the user.
     pub capabilities: Option<Capabilities>,
-    /// Signal that it gets when the thread that spawns it dies; `None`: it outlives this process.
+    /// Signal that the child gets when the thread that spawned it dies. `None`: the child outlives this process.
     pub parent_death_signal: Option<Signal>,
-    /// It leads a new session too, so it has no controlling terminal.
+    /// The child also leads a new session, so it has no controlling terminal.
     pub new_session: bool,
-    /// `cgroup.procs` of the cgroup that it runs in; `None`: that of this process.
+    /// The open `cgroup.procs` of the cgroup in which the child runs. `None`: the cgroup of this process.
     pub cgroup: Option<BorrowedFd<'a>>,
 }
 
-/// Spawns `command` as a child with default signals that leads a new process group. It outlives this process unless
-/// `parent_death_signal` is set.
+/// Spawns `command` as a child that leads a new process group. The child has default signal dispositions, and outlives
+/// this process unless `parent_death_signal` is set.
 ///
 /// # Errors
-/// Those of fork(2), execve(2) and of the set-up between them. `Interrupted` when its user stopped it before exec.
+/// Those of fork(2), of execve(2), and of the system calls that set up the child between fork and exec. `Interrupted`
+/// when the child's user stopped it before exec.
 pub fn spawn_leader(mut command: Command, setup: &LeaderSetup<'_>) -> io::Result<Pid> {
     let child = Leader::new(setup);
     // SAFETY: `set_up` makes system calls only; it neither allocates nor takes a lock.
@@ -82,17 +83,17 @@ pub fn spawn_leader(mut command: Command, setup: &LeaderSetup<'_>) -> io::Result
     launch::launch(command)
 }
 
-/// A [`LeaderSetup`] that is prepared for use between fork and exec, where nothing may be allocated.
+/// A [`LeaderSetup`] converted for use between fork and exec, where the child must not allocate memory.
 struct Leader {
     parent: Pid,
     inherited: Vec<RawFd>,
     identity: Option<(Uid, Gid, Vec<Gid>)>,
     capabilities: Option<Capabilities>,
-    /// The child's effective user is root.
+    /// Whether the child's effective user is root.
     is_root: bool,
     parent_death_signal: Option<Signal>,
     new_session: bool,
-    /// Open until the command is spawned, which is before `spawn_leader` returns.
+    /// The number of the open `cgroup.procs`. The descriptor stays open until `spawn_leader` returns, after exec.
     cgroup: Option<RawFd>,
 }
 
@@ -118,15 +119,16 @@ impl Leader {
         }
     }
 
-    /// Runs in the child between fork and exec: async-signal-safe.
+    /// Sets up the child between fork and exec. Async-signal-safe.
     fn set_up(&self) -> io::Result<()> {
-        // with the rights of this process, which has opened the file
+        // allowed by the rights of the parent, which has opened the file
         if let Some(processes) = &self.cgroup {
             cgroup::enter(borrow(processes)?)?;
         }
         default_signals()?;
         close_others(&self.inherited)?;
-        // the terminal's SIGINT reaches this process, which stops its children in order
+        // outside the terminal's process group Ctrl-C does not reach the child: the parent gets the SIGINT and stops
+        // its children in order
         if self.new_session {
             unistd::setsid()?;
         } else {
@@ -134,7 +136,7 @@ impl Leader {
         }
         rlimit::restore_descriptors()?;
         self.become_user()?;
-        // after the change of the user, at which the kernel clears it
+        // set after the change of the user, because the kernel clears the signal at that change
         match self.parent_death_signal {
             Some(signal) => die_with(self.parent, signal),
             None => Ok(()),
@@ -146,7 +148,8 @@ impl Leader {
             capability::prepare(granted, self.is_root)?;
         }
         if let Some((uid, gid, groups)) = &self.identity {
-            // while the new keyring counts for this process's user: the other may have used up his quota
+            // before the change of the user: the keyring counts against the parent's quota, as the new user may have
+            // none left
             keyring::leave();
             unistd::setgroups(groups)?;
             unistd::setresgid(*gid, *gid, *gid)?;
@@ -163,7 +166,8 @@ fn numbers(fds: &[BorrowedFd<'_>]) -> Vec<RawFd> {
     fds.iter().map(AsRawFd::as_raw_fd).collect()
 }
 
-/// Asks for `signal` when the parent dies; `ESRCH` if it has died already.
+/// Makes the kernel send `signal` to this process when its parent dies. Fails with `ESRCH` if the parent has died
+/// already.
 fn die_with(parent: Pid, signal: Signal) -> io::Result<()> {
     nix::sys::prctl::set_pdeathsig(signal)?;
     // the parent may have died before the request above
@@ -173,21 +177,21 @@ fn die_with(parent: Pid, signal: Signal) -> io::Result<()> {
     Ok(())
 }
 
-/// Gives every signal its default disposition and unblocks all.
+/// Gives every signal its default disposition and unblocks all signals.
 fn default_signals() -> io::Result<()> {
     for number in 1..=libc::SIGRTMAX() {
-        // SAFETY: SIG_DFL is a valid disposition; for signals that cannot have it the call fails without effect. (nix
-        // knows no real-time signals.)
+        // SAFETY: SIG_DFL is a valid disposition. For a signal whose disposition cannot be set, the call fails without
+        // effect. (nix knows no real-time signals.)
         unsafe { libc::signal(number, libc::SIG_DFL) };
     }
     nix::sys::signal::SigSet::empty().thread_set_mask()?;
     Ok(())
 }
 
-/// Sets close-on-exec on every descriptor above 2, and clears it on those of `inherited`.
+/// Sets close-on-exec on every descriptor above 2, and then clears it on the descriptors in `inherited`.
 fn close_others(inherited: &[RawFd]) -> io::Result<()> {
-    // SAFETY: changes only flags of this process's own descriptors. An old kernel refuses (ENOSYS, EINVAL): then those
-    // that we opened have the flag anyway.
+    // SAFETY: changes only flags of this process's own descriptors. An old kernel refuses the call (ENOSYS, EINVAL),
+    // which is tolerable: the descriptors that ruwsgi opens have the flag anyway.
     unsafe {
         libc::syscall(
             libc::SYS_close_range,

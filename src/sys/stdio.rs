@@ -1,4 +1,4 @@
-//! The standard descriptors. The log goes to descriptor 2.
+//! The standard descriptors 0 to 2. This process writes its log to descriptor 2.
 
 use std::fs::File;
 use std::io;
@@ -14,22 +14,25 @@ use nix::unistd;
 
 use super::{poll, trusted_path};
 
-/// The kind of descriptor 2: not known yet; a file or terminal; or a pipe or socket, whose reader may be slow.
+/// The kind of descriptor 2: `UNKNOWN` until it is examined, `FILE` for a file or terminal, `PIPE` for a pipe or
+/// socket, whose reader may be slow.
 static KIND: AtomicU8 = AtomicU8::new(UNKNOWN);
 const UNKNOWN: u8 = 0;
 const FILE: u8 = 1;
 const PIPE: u8 = 2;
 
-/// The writes dropped since the last successful one, because the pipe was full.
+/// Number of writes that were dropped since the last successful write, because the pipe was full.
 static DROPPED: AtomicU64 = AtomicU64::new(0);
 
-/// Time that a write waits for a full pipe. The writes after a dropped one do not wait.
+/// Maximum time that a write waits for a full pipe. After a dropped write, the next writes do not wait until one
+/// succeeds.
 const PIPE_TIMEOUT: Duration = Duration::from_millis(100);
 
-/// Writes to descriptor 2 in one write(2); to a pipe in pieces of `PIPE_BUF`, which are atomic.
+/// Writes to descriptor 2: to a file in one write(2), to a pipe in pieces of `PIPE_BUF` bytes, which the kernel writes
+/// atomically. Waits up to 100 ms while the pipe is full.
 ///
-/// A full pipe, or one without a reader, must not block or end a server: bytes that cannot be written are dropped, and
-/// the number of dropped writes is logged once the pipe takes bytes again.
+/// A full pipe, or a pipe without a reader, must not block or end a server. So bytes that cannot be written are
+/// dropped, and the number of dropped writes is logged once the pipe accepts bytes again.
 pub fn write_stderr(bytes: &[u8]) {
     if !is_pipe() {
         return write_once(bytes);
@@ -70,12 +73,12 @@ pub fn stderr_again() -> io::Result<OwnedFd> {
 /// Duplicates a descriptor that this process has inherited.
 ///
 /// # Errors
-/// `EBADF` when it is not open.
+/// `EBADF` when the number is not open.
 pub fn duplicate(number: RawFd) -> io::Result<OwnedFd> {
     super::descriptor::borrow(&number)?.try_clone_to_owned()
 }
 
-/// Writes to a descriptor once; returns the number of bytes that it has taken.
+/// Calls write(2) once, again only after a signal. Returns the number of bytes written, which may be fewer than given.
 ///
 /// # Errors
 /// Those of write(2) but `EINTR`.
@@ -102,26 +105,26 @@ fn is_pipe() -> bool {
     pipe
 }
 
-/// The size of the file at descriptor 2; `None` if it is no regular file.
+/// The size of the file at descriptor 2; `None` if the descriptor is no regular file.
 pub fn stderr_size() -> Option<u64> {
     let stat = nix::sys::stat::fstat(io::stderr()).ok()?;
     let is_file = stat.st_mode & libc::S_IFMT == libc::S_IFREG;
     is_file.then(|| stat.st_size.unsigned_abs())
 }
 
-/// The device and inode of a descriptor.
+/// The device and inode of a descriptor's file; `None` if fstat(2) fails.
 pub fn identity(fd: impl AsFd) -> Option<(u64, u64)> {
     let stat = nix::sys::stat::fstat(fd).ok()?;
     Some((stat.st_dev, stat.st_ino))
 }
 
-/// Opens a log for appending; a new file gets mode 0640 less the umask.
+/// Opens a log for appending, and creates it if it does not exist. A new file gets mode 0640 less the umask.
 ///
 /// # Errors
 /// Those of [`trusted_path::open`]; `ENXIO` for a FIFO without a reader.
 pub fn open_log(path: &Path) -> io::Result<File> {
-    // O_NOCTTY: a log that is a terminal must not become the controlling one of a daemon.
-    // O_NONBLOCK for the open alone: a FIFO without a reader is an error, not a wait.
+    // O_NOCTTY: if the log is a terminal, it must not become the daemon's controlling terminal.
+    // O_NONBLOCK, cleared after the open: opening a FIFO without a reader fails instead of waiting.
     let flags =
         OFlag::O_WRONLY | OFlag::O_APPEND | OFlag::O_CREAT | OFlag::O_NOCTTY | OFlag::O_NONBLOCK;
     let file = trusted_path::open(path, flags, Mode::from_bits_truncate(0o640))?;
@@ -129,7 +132,7 @@ pub fn open_log(path: &Path) -> io::Result<File> {
     Ok(file)
 }
 
-/// Makes an open log the standard output and error of this process.
+/// Makes an open log the standard output and standard error of this process.
 ///
 /// # Errors
 /// Those of dup2(2).
@@ -141,7 +144,8 @@ pub fn write_output_to(log: impl AsFd) -> io::Result<()> {
     Ok(())
 }
 
-/// As [`write_output_to`], with the first descriptor that came with a message. A failure is logged.
+/// Calls [`write_output_to`] with the first of the descriptors that came with a message; the others are closed. Does
+/// nothing if there is none. A failure is logged.
 pub fn write_output_to_first(logs: Vec<OwnedFd>) {
     if let Some(log) = logs.into_iter().next()
         && let Err(error) = write_output_to(log)
@@ -152,10 +156,10 @@ pub fn write_output_to_first(logs: Vec<OwnedFd>) {
     }
 }
 
-/// Opens the log at `path` (see [`open_log`]) and makes it the standard output and error.
+/// Opens the log at `path` (see [`open_log`]) and makes it the standard output and standard error of this process.
 ///
 /// # Errors
-/// Those of [`open_log`] and [`write_output_to`]; nothing is changed when it cannot be opened.
+/// Those of [`open_log`] and [`write_output_to`]. If the log cannot be opened, the outputs are unchanged.
 pub fn redirect_output(path: &Path) -> io::Result<()> {
     write_output_to(open_log(path)?)
 }

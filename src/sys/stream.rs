@@ -1,7 +1,9 @@
-//! The calls on a connection, each one system call: accept, receive, send, sendfile, poll.
+//! System calls on connections, one for each function: accept, receive, send, sendfile, poll.
 //!
-//! Connections are non-blocking; only [`accept`] on a blocking listener waits. `WouldBlock` is an error kind of its own,
-//! and `Interrupted` reaches the caller of [`accept`], which may have to stop.
+//! Connections are non-blocking, so these functions return `WouldBlock` instead of waiting. Only [`accept`] and
+//! [`accept_from`] on a blocking listener wait, and the functions whose names start with `wait`. The accept functions
+//! return `Interrupted` after a signal, because their caller may have to stop. Functions that send or receive repeat
+//! the call after a signal.
 
 use std::fs::File;
 use std::io::{self, IoSlice};
@@ -27,10 +29,10 @@ const ACCEPTED: SockFlag = SockFlag::SOCK_NONBLOCK.union(SockFlag::SOCK_CLOEXEC)
 /// Flags of each send: `EPIPE` in place of SIGPIPE, `EAGAIN` in place of a wait.
 const SENT: MsgFlags = MsgFlags::MSG_NOSIGNAL.union(MsgFlags::MSG_DONTWAIT);
 
-/// Largest count that sendfile(2) transfers in one call, bytes.
+/// Maximum number of bytes that sendfile(2) transfers in one call.
 const MAX_SENDFILE: usize = 0x7fff_f000;
 
-/// Repeats a call that a signal interrupted.
+/// Repeats `call` while a signal interrupts it (`EINTR`).
 fn retried<T>(mut call: impl FnMut() -> nix::Result<T>) -> io::Result<T> {
     loop {
         match call() {
@@ -40,20 +42,20 @@ fn retried<T>(mut call: impl FnMut() -> nix::Result<T>) -> io::Result<T> {
     }
 }
 
-/// Accepts a connection, non-blocking and close-on-exec. The peer's address is not asked for.
+/// Accepts a connection, and makes it non-blocking and close-on-exec. Does not return the peer's address.
 ///
 /// # Errors
-/// Those of accept4(2), `Interrupted` among them.
+/// Those of accept4(2), also `Interrupted`.
 pub fn accept(listener: RawFd) -> io::Result<OwnedFd> {
     let fd = socket::accept4(listener, ACCEPTED)?;
-    // SAFETY: accept4 has just returned this descriptor to us alone.
+    // SAFETY: accept4 has just returned this descriptor, and nothing else owns it.
     Ok(unsafe { descriptor::own(fd) })
 }
 
-/// As [`accept`], with the peer's address where that is an IP address.
+/// As [`accept`], but also returns the peer's address; `None` if it is no IP address.
 ///
 /// # Errors
-/// Those of accept4(2), `Interrupted` among them.
+/// Those of accept4(2), also `Interrupted`.
 pub fn accept_from(listener: RawFd) -> io::Result<(OwnedFd, Option<SocketAddr>)> {
     let mut storage = MaybeUninit::<libc::sockaddr_storage>::uninit();
     let mut len = size_of::<libc::sockaddr_storage>() as libc::socklen_t;
@@ -67,14 +69,15 @@ pub fn accept_from(listener: RawFd) -> io::Result<(OwnedFd, Option<SocketAddr>)>
         )
     };
     Errno::result(fd)?;
-    // SAFETY: accept4 has just returned this descriptor to us alone.
+    // SAFETY: accept4 has just returned this descriptor, and nothing else owns it.
     let fd = unsafe { descriptor::own(fd) };
     // SAFETY: the kernel has written `len` bytes of an address, and no more of the storage is read.
     let address = unsafe { SockaddrStorage::from_raw(storage.as_ptr().cast(), Some(len)) };
     Ok((fd, address.as_ref().and_then(ip_address)))
 }
 
-/// The IP address and port; an IPv4 address that is mapped into IPv6 is returned as IPv4.
+/// Converts a kernel address to an IP address and port; `None` for other families. An IPv4-mapped IPv6 address is
+/// converted to IPv4.
 fn ip_address(address: &SockaddrStorage) -> Option<SocketAddr> {
     if let Some(v4) = address.as_sockaddr_in() {
         return Some(SocketAddr::new(IpAddr::V4(v4.ip()), v4.port()));
@@ -83,16 +86,16 @@ fn ip_address(address: &SockaddrStorage) -> Option<SocketAddr> {
     Some(SocketAddr::new(v6.ip().to_canonical(), v6.port()))
 }
 
-/// The local address of a connection, where that is an IP address.
+/// The local address of a connection; `None` if it is no IP address.
 pub fn local_address(fd: BorrowedFd<'_>) -> Option<SocketAddr> {
     let address: SockaddrStorage = socket::getsockname(fd.as_raw_fd()).ok()?;
     ip_address(&address)
 }
 
-/// Bytes that a buffer is given room for before a recv(2).
+/// Maximum room that is reserved in a buffer before a recv(2), bytes.
 const RECV_ROOM: usize = 64 << 10;
 
-/// Appends the bytes that have arrived to `buffer`, at most `limit` of them. Returns their number; 0 is the end of the
+/// Appends to `buffer` the bytes that have arrived, at most `limit`. Returns the number of bytes; 0 is the end of the
 /// stream.
 ///
 /// # Errors
@@ -102,7 +105,7 @@ pub fn recv_into(fd: RawFd, buffer: &mut Vec<u8>, limit: usize) -> io::Result<us
     recv_append(fd, buffer, limit)
 }
 
-/// As [`recv_into`], for a buffer whose beginning can be taken off without moving the rest.
+/// As [`recv_into`], for a [`BytesMut`], from whose front bytes can be removed without moving the others.
 ///
 /// # Errors
 /// Those of recv(2): `WouldBlock` when nothing has arrived.
@@ -115,7 +118,7 @@ fn recv_append(fd: RawFd, buffer: &mut impl BufMut, limit: usize) -> io::Result<
     let spare = buffer.chunk_mut();
     let room = spare.len().min(limit);
     let received = retried(|| {
-        // SAFETY: `room` bytes of spare capacity belong to the buffer. (nix receives into initialised memory only,
+        // SAFETY: the buffer owns at least `room` bytes of spare capacity. (nix receives only into initialised memory,
         // which would cost a memset for each call.)
         Errno::result(unsafe {
             libc::recv(fd, spare.as_mut_ptr().cast(), room, libc::MSG_DONTWAIT)
@@ -127,22 +130,24 @@ fn recv_append(fd: RawFd, buffer: &mut impl BufMut, limit: usize) -> io::Result<
     Ok(received)
 }
 
-/// Sends as many bytes as the socket takes, and returns their number.
+/// Sends as many bytes of `parts` as the socket accepts without waiting, and returns their number.
 ///
 /// # Errors
-/// Those of sendmsg(2): `WouldBlock` when it takes nothing now, `BrokenPipe` when the peer is gone (no signal).
+/// Those of sendmsg(2): `WouldBlock` when the socket accepts nothing now, `BrokenPipe` when the peer is gone (without
+/// SIGPIPE).
 pub fn send(fd: RawFd, parts: &[IoSlice<'_>]) -> io::Result<usize> {
     retried(|| match parts {
-        // most responses are in one part, for which the kernel has less to copy and check
+        // most responses have one part, and send(2) has less to copy and check than sendmsg(2)
         [one] => socket::send(fd, one, SENT),
         _ => socket::sendmsg::<()>(fd, parts, &[], SENT, None),
     })
 }
 
-/// Sends up to `count` bytes of a file from `offset`, and advances it. Returns their number; 0 is the end of the file.
+/// Sends up to `count` bytes of a file, starting at `offset`, and adds the number of sent bytes to `offset`. Returns
+/// that number; 0 is the end of the file.
 ///
 /// # Errors
-/// Those of sendfile(2): `WouldBlock` when the socket takes nothing now.
+/// Those of sendfile(2): `WouldBlock` when the socket accepts nothing now.
 pub fn sendfile(socket: RawFd, file: RawFd, offset: &mut u64, count: u64) -> io::Result<usize> {
     let mut position = i64::try_from(*offset).map_err(|_| io::ErrorKind::InvalidInput)?;
     let count = usize::try_from(count)
@@ -154,8 +159,8 @@ pub fn sendfile(socket: RawFd, file: RawFd, offset: &mut u64, count: u64) -> io:
     Ok(sent)
 }
 
-/// Bytes that the socket has taken and its peer has not: not acknowledged over TCP, not read from a Unix socket (there
-/// with the kernel's overhead).
+/// Number of bytes in the send queue of a socket: over TCP those that the peer has not acknowledged, over a Unix socket
+/// those that the peer has not read, with the kernel's overhead. 0 on error.
 pub fn unsent(fd: RawFd) -> usize {
     let mut bytes: libc::c_int = 0;
     // SAFETY: TIOCOUTQ writes one int. (nix has no function for it.)
@@ -167,13 +172,13 @@ pub fn unsent(fd: RawFd) -> usize {
     }
 }
 
-/// Whether bytes have arrived that are not read.
+/// Whether the socket has received bytes that are not read yet. Does not wait.
 pub fn has_unread(fd: RawFd) -> bool {
     let flags = MsgFlags::MSG_PEEK | MsgFlags::MSG_DONTWAIT;
     retried(|| socket::recv(fd, &mut [0], flags)).is_ok_and(|received| received > 0)
 }
 
-/// Whether it is a Unix socket.
+/// Whether a descriptor is a Unix socket.
 pub fn is_unix(fd: RawFd) -> bool {
     socket::getsockname::<SockaddrStorage>(fd)
         .is_ok_and(|address| address.family() == Some(AddressFamily::Unix))
@@ -181,12 +186,12 @@ pub fn is_unix(fd: RawFd) -> bool {
 
 /// Ends the sending direction of a connection; the peer's bytes can still be read.
 pub fn shut_down_writing(fd: RawFd) {
-    // fails only when the peer is gone already
+    // ignored: shutdown fails only when the peer is gone already
     let _ = socket::shutdown(fd, Shutdown::Write);
 }
 
-/// Makes the next close of a TCP connection a reset, so that the peer does not take a truncated response for a complete
-/// one. Unix sockets ignore it.
+/// Makes the close of a TCP connection send a reset, so that the peer does not take a truncated response for a complete
+/// one. No effect on Unix sockets.
 pub fn reset_on_close(fd: RawFd) {
     let linger = libc::linger {
         l_onoff: 1,
@@ -197,8 +202,8 @@ pub fn reset_on_close(fd: RawFd) {
     }
 }
 
-/// Resets a TCP connection at once, and shuts a Unix socket down. A thread that waits for it wakes up, and what it sends
-/// fails.
+/// Resets a TCP connection at once; shuts a Unix socket down in both directions. A thread that waits for the connection
+/// wakes up, and its later sends fail.
 pub fn reset(fd: RawFd) {
     let unspecified = libc::sockaddr {
         sa_family: libc::AF_UNSPEC as libc::sa_family_t,
@@ -208,37 +213,37 @@ pub fn reset(fd: RawFd) {
     // SAFETY: the address is `len` bytes long. (nix has no address of the family AF_UNSPEC.)
     let disconnected = unsafe { libc::connect(fd, &raw const unspecified, len) };
     if disconnected != 0 {
-        // fails only when the peer is gone already
+        // ignored: shutdown fails only when the peer is gone already
         let _ = socket::shutdown(fd, Shutdown::Both);
     }
 }
 
-/// Sets `TCP_NODELAY`. No effect on Unix sockets.
+/// Sets `TCP_NODELAY`, so that the kernel does not delay small segments. No effect on Unix sockets.
 pub fn send_at_once(fd: RawFd) {
     if let Ok(fd) = borrow(&fd) {
         let _ = setsockopt(&fd, sockopt::TcpNoDelay, &true);
     }
 }
 
-/// The state of a connection's peer, as far as the kernel knows it without a send.
+/// The state of a connection's peer, as far as the kernel knows it without sending anything.
 #[derive(Clone, Copy, PartialEq, Eq, Debug)]
 pub enum Peer {
-    /// It may send more.
+    /// The peer may send more.
     Present,
-    /// It sends no more. A TCP peer that has closed its socket looks the same as one that still reads.
+    /// The peer sends no more. It may still read: over TCP, a closed socket cannot be told from a half-closed one.
     Ended,
-    /// It neither sends nor reads.
+    /// The peer neither sends nor reads.
     Gone,
 }
 
-/// The state of a connection's peer. Does not wait.
+/// Reads the state of a connection's peer by poll(2), without waiting.
 pub fn peer(fd: RawFd) -> Peer {
     let mut polled = libc::pollfd {
         fd,
         events: libc::POLLRDHUP,
         revents: 0,
     };
-    // SAFETY: one entry, which outlives the call. (nix does not know POLLRDHUP.)
+    // SAFETY: the array has one entry, which outlives the call. (nix does not know POLLRDHUP.)
     let _ = unsafe { libc::poll(&raw mut polled, 1, 0) };
     if polled.revents & (libc::POLLHUP | libc::POLLERR | libc::POLLNVAL) != 0 {
         Peer::Gone
@@ -249,23 +254,26 @@ pub fn peer(fd: RawFd) -> Peer {
     }
 }
 
-/// Waits until the socket takes bytes again, at most `timeout_ms` milliseconds; says whether it does.
+/// Waits until the socket accepts bytes again, at most `timeout_ms` milliseconds (negative: no timeout). Returns false
+/// after the timeout and after a signal.
 pub fn wait_writable(fd: RawFd, timeout_ms: i32) -> bool {
     wait(fd, PollFlags::POLLOUT, timeout_ms)
 }
 
-/// Waits until there is something to read (or the end), at most `timeout_ms` milliseconds; says whether there is.
+/// Waits until bytes or the end of the stream can be read, at most `timeout_ms` milliseconds (negative: no timeout).
+/// Returns false after the timeout and after a signal.
 pub fn wait_readable(fd: RawFd, timeout_ms: i32) -> bool {
     wait(fd, PollFlags::POLLIN, timeout_ms)
 }
 
-/// A negative timeout is no limit. A wait that a signal interrupts returns false: the caller asks again.
+/// Waits for `events`. A negative timeout is no timeout. A signal ends the wait with false, so that the caller can
+/// check whether to continue.
 fn wait(fd: RawFd, events: PollFlags, timeout_ms: i32) -> bool {
     let timeout = PollTimeout::try_from(timeout_ms).unwrap_or(PollTimeout::NONE);
     borrow(&fd).is_ok_and(|fd| poll(&mut [PollFd::new(fd, events)], timeout) == Ok(1))
 }
 
-/// Sets close-on-exec.
+/// Sets close-on-exec on a descriptor.
 ///
 /// # Errors
 /// Those of fcntl(2).
@@ -283,13 +291,14 @@ pub fn memory_file(name: &str) -> io::Result<File> {
     Ok(fd.into())
 }
 
-/// Whether a descriptor is of a file in memory (memfd or tmpfs): reading and closing it never waits.
+/// Whether a descriptor is a file in memory (memfd or tmpfs), which can be read and closed without waiting.
 pub fn is_memory_file(fd: BorrowedFd<'_>) -> bool {
-    // other files have no seals
+    // only files in memory have seals
     fcntl(fd, FcntlArg::F_GET_SEALS).is_ok()
 }
 
-/// Sets `O_APPEND`: every write goes to the end of the file.
+/// Sets `O_APPEND`, so that every write goes to the end of the file. Clears the other status flags, such as
+/// `O_NONBLOCK`.
 ///
 /// # Errors
 /// Those of fcntl(2).

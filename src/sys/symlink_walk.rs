@@ -1,4 +1,4 @@
-//! Following a path step by step, to learn who owns the symbolic links on it: path_resolution(7).
+//! Resolving a path step by step, to learn who owns the symbolic links on it: path_resolution(7).
 
 use std::collections::VecDeque;
 use std::io;
@@ -13,18 +13,19 @@ use nix::sys::stat::{FileStat, Mode, SFlag, fstat};
 /// Maximum symbolic links in a path, as in the kernel.
 const MAX_LINKS: usize = 40;
 
-/// The result of following a path.
+/// The result of [`follow`].
 pub struct Walk {
-    /// The file at the end.
+    /// The file to which the path leads.
     pub file: FileStat,
-    /// The owners (uid) of the symbolic links on the path, in order; links in place of directories are among them.
+    /// The owners (uid) of all symbolic links on the path, in the order in which they were followed. Includes links in
+    /// place of directories.
     pub link_owners: Vec<u32>,
 }
 
-/// Follows an absolute path.
+/// Resolves an absolute path, and returns its file and the owners of the links on it.
 ///
-/// Each step starts at the descriptor of the link or directory that was examined before. If a link is exchanged
-/// meanwhile, the result is that of the old or of the new path, and the owners belong to the same path.
+/// Each step starts at the open descriptor of the link or directory that the previous step examined. So if a link is
+/// exchanged meanwhile, the file and the owners both belong to the old path, or both to the new one.
 ///
 /// # Errors
 /// Those of openat(2); `ELOOP` for too many links.
@@ -48,7 +49,7 @@ pub fn follow(path: &Path) -> io::Result<Walk> {
         }
         link_owners.push(file.st_uid);
         let target = readlinkat(&next, "")?;
-        // a magic link in /proc (a pipe, say) has no path as its target
+        // a magic link in /proc may lead to a file without a path, such as a pipe
         if link_owners.len() > MAX_LINKS || target.as_bytes().is_empty() {
             return Err(Errno::ELOOP.into());
         }

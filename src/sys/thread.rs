@@ -1,4 +1,4 @@
-//! Calls that concern one thread, its signals, or this process as a whole.
+//! System calls for threads and their signals, and for this process as a whole.
 
 use std::io;
 use std::mem::MaybeUninit;
@@ -20,7 +20,7 @@ pub fn id() -> i32 {
 
 /// Sends a signal to one thread of this process: tgkill(2). No effect if the thread has ended.
 pub fn signal(thread: i32, signal: i32) {
-    // SAFETY: numbers only. (nix has no tgkill.)
+    // SAFETY: tgkill takes numbers and touches no memory. (nix has no tgkill.)
     unsafe { libc::syscall(libc::SYS_tgkill, libc::getpid(), thread, signal) };
 }
 
@@ -30,7 +30,7 @@ pub fn exit_now(status: i32) -> ! {
     unsafe { libc::_exit(status) }
 }
 
-/// Has the kernel kill the calling process when the thread that forked it exits.
+/// Makes the kernel kill this process (SIGKILL) when the thread that forked it exits.
 ///
 /// # Errors
 /// Those of prctl(2).
@@ -38,7 +38,8 @@ pub fn die_with_parent() -> io::Result<()> {
     Ok(nix::sys::prctl::set_pdeathsig(Signal::SIGKILL)?)
 }
 
-/// Has the C library return free memory to the kernel (malloc_trim(3)), so that children do not inherit it.
+/// Makes the C library return free memory to the kernel (malloc_trim(3)), so that children do not inherit it. No effect
+/// without glibc.
 pub fn trim_heap() {
     #[cfg(target_env = "gnu")]
     // SAFETY: takes a number; any thread may call it.
@@ -47,18 +48,18 @@ pub fn trim_heap() {
     };
 }
 
-/// Grows the descriptor table to this many entries, as far as the limits allow.
+/// Grows this process's descriptor table to `count` entries. No effect if the limit of descriptors is lower.
 ///
-/// To be called while the process has one thread: later the kernel has each growth wait for an RCU grace period, which
-/// takes some milliseconds.
+/// To be called while the process has one thread. In a process with several threads, each growth waits for an RCU grace
+/// period of the kernel, which takes some milliseconds.
 pub fn reserve_descriptors(count: i32) {
-    // refused where the limit is lower
+    // fails if the limit of descriptors is lower
     if let Ok(high) = fcntl(io::stdin(), FcntlArg::F_DUPFD_CLOEXEC(count - 1)) {
         let _ = unistd::close(high);
     }
 }
 
-/// The host's name; empty if gethostname(2) fails.
+/// The name of this host; empty if gethostname(2) fails.
 pub fn hostname() -> String {
     unistd::gethostname().map_or_else(
         |_| String::new(),
@@ -66,9 +67,9 @@ pub fn hostname() -> String {
     )
 }
 
-/// The [`wakeup::Wakeup`] of [`record_signals`].
+/// The descriptor of the [`wakeup::Wakeup`] that was passed to [`record_signals`]; -1 before.
 static WAKEUP: AtomicI32 = AtomicI32::new(-1);
-/// Whether one of the recorded signals has arrived since [`take_recorded`].
+/// Whether a recorded signal has arrived since the last call of [`take_recorded`].
 static RECORDED: AtomicBool = AtomicBool::new(false);
 
 extern "C" fn record(_signal: libc::c_int) {
@@ -78,13 +79,14 @@ extern "C" fn record(_signal: libc::c_int) {
 
 extern "C" fn interrupt(_signal: libc::c_int) {}
 
-/// The dispositions that [`handle`] has replaced, by signal.
+/// The dispositions that [`handle`] has replaced, indexed by signal number.
 static REPLACED: [OnceLock<libc::sigaction>; SIGNALS] = [const { OnceLock::new() }; SIGNALS];
 /// One more than the highest signal number.
 const SIGNALS: usize = 65;
 
-/// Records the arrival of these signals (see [`take_recorded`]) and wakes the thread that waits for the descriptor of a
-/// [`wakeup::Wakeup`]. A signal that the program handles itself is left alone.
+/// Installs a handler for `signals`. When one arrives, the handler records it (see [`take_recorded`]) and wakes the
+/// thread that waits for the descriptor `wakeup` of a [`wakeup::Wakeup`]. A signal for which the program has installed
+/// its own handler is left alone.
 ///
 /// The descriptor must stay open for the rest of the process's life.
 pub fn record_signals(wakeup: i32, signals: &[i32]) {
@@ -98,18 +100,20 @@ pub fn record_signals(wakeup: i32, signals: &[i32]) {
     }
 }
 
-/// Whether one of the recorded signals has arrived since the last call.
+/// Whether a recorded signal has arrived since the last call of this function.
 pub fn take_recorded() -> bool {
     RECORDED.swap(false, SeqCst)
 }
 
-/// Makes a signal interrupt the system call in which its receiver waits, and do nothing else.
+/// Installs a handler that does nothing, without `SA_RESTART`: the signal interrupts the system call in which the
+/// receiving thread waits, and has no other effect.
 pub fn interrupt_by(number: i32) {
     // SAFETY: the handler does nothing.
     unsafe { handle(number, interrupt as *const () as libc::sighandler_t, 0) };
 }
 
-/// Discards a signal. Unlike an ignored one, it has its default disposition in programs that this process starts.
+/// Discards a signal by a handler that does nothing. Programs that this process executes get the default disposition;
+/// an ignored signal would stay ignored there.
 pub fn discard(number: i32) {
     // SAFETY: the handler does nothing.
     unsafe {
@@ -121,14 +125,14 @@ pub fn discard(number: i32) {
     };
 }
 
-/// Whether this process has a handler for a signal, other than those of this file.
+/// Whether the program has installed its own handler for a signal. The handlers of this file do not count.
 pub fn handles(number: i32) -> bool {
     let current = disposition(number);
     current != libc::SIG_DFL && current != libc::SIG_IGN && !is_ours(current)
 }
 
-/// Restores the dispositions that the functions of this file have replaced. Those that the program has set since are left
-/// alone. Async-signal-safe.
+/// Restores the dispositions that the functions of this file have replaced. A disposition that the program has set
+/// since is left alone. Async-signal-safe.
 pub(super) fn restore_dispositions() {
     for (number, replaced) in REPLACED.iter().enumerate() {
         let number = number as i32;
@@ -146,20 +150,22 @@ fn is_ours(handler: libc::sighandler_t) -> bool {
     ours.iter().any(|&own| own as libc::sighandler_t == handler)
 }
 
-/// The handler of a signal, `SIG_DFL` or `SIG_IGN`.
+/// Reads the disposition of a signal: the address of its handler, `SIG_DFL` or `SIG_IGN`.
 fn disposition(number: i32) -> libc::sighandler_t {
     let mut current = MaybeUninit::<libc::sigaction>::zeroed();
-    // SAFETY: only reads the disposition, into a local; a zeroed sigaction is valid. (nix knows no real-time signals.)
+    // SAFETY: sigaction only writes the disposition to a local; a zeroed sigaction is valid. (nix knows no real-time
+    // signals.)
     unsafe {
         libc::sigaction(number, std::ptr::null(), current.as_mut_ptr());
         current.assume_init().sa_sigaction
     }
 }
 
-/// Delivers a signal to the calling thread, blocked or not, before this returns.
+/// Unblocks a signal in the calling thread and sends it to that thread. The signal is delivered before this returns,
+/// and stays unblocked.
 pub fn receive(number: i32) {
     let mut only = MaybeUninit::<libc::sigset_t>::zeroed();
-    // SAFETY: a local set, initialised before it is read. (nix's SigSet holds no real-time signals.)
+    // SAFETY: the set is a local, initialised before it is read. (nix's SigSet holds no real-time signals.)
     unsafe {
         libc::sigemptyset(only.as_mut_ptr());
         libc::sigaddset(only.as_mut_ptr(), number);
@@ -173,7 +179,8 @@ pub fn first_realtime_signal() -> i32 {
     libc::SIGRTMIN()
 }
 
-/// Sets the disposition of a signal, with an empty mask and on the alternate stack.
+/// Sets the disposition of a signal, and saves the disposition that it replaces. The handler runs on the alternate
+/// stack if there is one, and blocks no further signals.
 ///
 /// # Safety
 /// `handler` must be SIG_IGN or an async-signal-safe function.
@@ -192,12 +199,12 @@ unsafe fn handle(number: i32, handler: libc::sighandler_t, flags: i32) {
     if let Some(replaced) = replaced
         && result == 0
     {
-        // the first one is the program's
+        // set keeps the first value: the disposition before any call of this function
         let _ = replaced.set(old);
     }
 }
 
-/// Runs `start` with all signals blocked, so that a thread it starts never receives one.
+/// Runs `start` with all signals blocked. A thread that `start` creates inherits the mask, so it receives no signals.
 pub fn without_signals<T>(start: impl FnOnce() -> T) -> T {
     let before = SigSet::all().thread_swap_mask(SigmaskHow::SIG_SETMASK);
     let result = start();
@@ -207,7 +214,8 @@ pub fn without_signals<T>(start: impl FnOnce() -> T) -> T {
     result
 }
 
-/// fork(2) as it is, with no hooks but the C library's.
+/// Calls fork(2) of the C library, which runs the pthread_atfork(3) handlers only. Returns the child's pid; 0 in the
+/// child.
 ///
 /// # Errors
 /// Those of fork(2).
@@ -222,9 +230,10 @@ pub unsafe fn fork() -> io::Result<i32> {
     }
 }
 
-/// Waits until a child has ended, and discards its status.
+/// Waits until a child has ended, reaps it, and discards its status.
 pub fn wait_for(pid: i32) {
-    // any other error means that there is no such child, or that a real-time signal, which nix does not know, ended it
+    // other errors end the wait: there is no such child, or it was killed by a real-time signal, which nix does not
+    // know
     while waitpid(Pid::from_raw(pid), None) == Err(Errno::EINTR) {}
 }
 

@@ -4,13 +4,13 @@ use std::ffi::CString;
 
 use super::proc_stat::Stat;
 
-/// Longest short name, bytes: prctl(2), `PR_SET_NAME`.
+/// Maximum length of a process's short name, bytes: prctl(2), `PR_SET_NAME`.
 const MAX_NAME: usize = 15;
 
-/// Sets the name of this process: `PR_SET_NAME`, and the argument strings it was started with, which are overwritten as
-/// far as they reach. Where /proc is missing only the first is done.
+/// Sets the short name of this process (`PR_SET_NAME`), and overwrites its argument strings with the title. The title
+/// is truncated to the length of the argument strings. Without /proc only the short name is set.
 ///
-/// Only for a process that does not read its arguments again.
+/// To be called only when no code reads the argument strings any more.
 pub fn set_title(title: &str) {
     let name: Vec<u8> = title
         .bytes()
@@ -26,8 +26,8 @@ pub fn set_title(title: &str) {
     let text = title.as_bytes();
     let room = end - start;
     let written = text.len().min(room - 1);
-    // SAFETY: the kernel reports [start, end) as this process's argument strings: mapped and writable for its whole
-    // life. No other code reads them as Rust values meanwhile; the last byte stays zero.
+    // SAFETY: the kernel reports [start, end) as this process's argument strings, which stay mapped and writable for
+    // its whole life. By the contract above no other code reads them; the last byte stays zero.
     unsafe {
         let area = start as *mut u8;
         std::ptr::copy_nonoverlapping(text.as_ptr(), area, written);

@@ -1,6 +1,6 @@
-//! Opening a file as root where another user may have put a link: only root's symbolic links are followed.
+//! Opening files as root at paths where another user may have created a link: only root's symbolic links are followed.
 //!
-//! Other processes open the path as usual, with their own rights.
+//! A process that is not root opens the path as usual.
 
 use std::collections::VecDeque;
 use std::ffi::{OsStr, OsString};
@@ -20,13 +20,13 @@ use super::user;
 /// Maximum symbolic links in a path, as in the kernel.
 const MAX_LINKS: usize = 40;
 
-/// Opens a file; with `O_NOFOLLOW` the path may not end in a link, not even one of root.
+/// Opens a file. With `O_NOFOLLOW` the path must not end in a symbolic link, not even in one of root.
 ///
-/// As root, a symbolic link of another user anywhere on the path is refused, as are a pipe of another user and a file with
-/// several hard links in a directory that another user can write to.
+/// A process of root refuses a path with a symbolic link of another user on it. It also refuses a pipe of another user,
+/// and a file with several hard links in a directory to which another user can write.
 ///
 /// # Errors
-/// Those of openat(2); `PermissionDenied` with the reason for what is refused.
+/// Those of openat(2); `PermissionDenied` with the reason when the path or file is refused.
 pub fn open(path: &Path, flags: OFlag, mode: Mode) -> io::Result<File> {
     let flags = flags | OFlag::O_CLOEXEC;
     if !user::is_root() {
@@ -35,7 +35,7 @@ pub fn open(path: &Path, flags: OFlag, mode: Mode) -> io::Result<File> {
     let place = Place::find(path, !flags.contains(OFlag::O_NOFOLLOW))?;
     let flags = match place.is_kernels {
         true => flags,
-        // a link that has taken the place of the file meanwhile is not followed
+        // the name was no link when it was examined; if another user has created a link there since, the open fails
         false => flags | OFlag::O_NOFOLLOW,
     };
     let file = openat(&place.directory, place.name.as_os_str(), flags, mode)?;
@@ -43,7 +43,8 @@ pub fn open(path: &Path, flags: OFlag, mode: Mode) -> io::Result<File> {
     Ok(File::from(file))
 }
 
-/// Opens the directory of a path; returns it with the last name of the path. The links on the way are judged as by [`open`].
+/// Opens the parent directory of a path. Returns it with the last name of the path. Symbolic links on the way are
+/// checked as in [`open`]; the last name is not resolved.
 ///
 /// # Errors
 /// Those of [`open`].
@@ -60,7 +61,8 @@ pub fn directory_of(path: &Path) -> io::Result<(OwnedFd, OsString)> {
     Ok((directory, name.to_owned()))
 }
 
-/// Removes a file. The links on the way are judged as by [`open`]; one at the end is removed itself.
+/// Removes a file. Symbolic links on the way are checked as in [`open`]. If the path ends in a link, the link itself is
+/// removed.
 ///
 /// # Errors
 /// Those of [`open`] and unlink(2).
@@ -73,11 +75,11 @@ pub fn unlink(path: &Path) -> io::Result<()> {
     )?)
 }
 
-/// A name in a directory that is held open. No link of another user leads to it.
+/// A name in an open directory, found without following a symbolic link of another user.
 struct Place {
     directory: OwnedFd,
     name: OsString,
-    /// The name is a link in /proc, which the kernel follows to an open file.
+    /// Whether the name is a link in /proc that the kernel resolves itself, to an open file.
     is_kernels: bool,
 }
 
@@ -136,7 +138,7 @@ impl Place {
         }
     }
 
-    /// Refuses an open file that another user may have chosen.
+    /// Refuses an open file that another user may have put at this place: a pipe of another user, or a hard link.
     fn check(&self, file: &FileStat) -> io::Result<()> {
         if self.is_kernels {
             return Ok(());
@@ -186,7 +188,7 @@ fn step(directory: impl AsFd, name: &OsStr, flags: OFlag) -> nix::Result<OwnedFd
     openat(directory, name, flags, Mode::empty())
 }
 
-/// The names of a path; the first one of an absolute path is `/`.
+/// Splits a path into its names, without `.`. The first name of an absolute path is `/`.
 fn parts(path: &Path) -> VecDeque<OsString> {
     path.components()
         .map(|part| part.as_os_str().to_owned())

@@ -1,4 +1,4 @@
-//! Users and groups, by name and number.
+//! Users and groups: looking them up by name and number, and the identity and rights of this process.
 
 use std::ffi::CString;
 use std::fmt;
@@ -12,16 +12,16 @@ use nix::unistd::{self, AccessFlags, Gid, Group, Uid, User, faccessat};
 use super::capability::Capabilities;
 use super::path_error;
 
-/// A user, by name or number.
+/// A user that [`find_user`] has found by name or number.
 #[derive(Debug, Clone, PartialEq, Eq)]
 pub struct UserId {
     /// The user id.
     pub uid: u32,
-    /// The name and primary group, if the user database knows the number.
+    /// The user's name and primary group; `None` if the user database has no entry for the uid.
     pub entry: Option<(String, u32)>,
 }
 
-/// The ids of a user that a process runs as, or that files are accessed as.
+/// The user and group ids with which a process runs or files are accessed.
 #[derive(Debug, Clone, PartialEq, Eq)]
 pub struct Identity {
     /// The user.
@@ -44,7 +44,7 @@ pub enum DropError {
     /// The uid has no entry in the user database, so its primary group is unknown.
     #[error("user {0} has no entry in the user database, so its group is unknown: set gid too")]
     NoPrimaryGroup(u32),
-    /// Not root, and another user or group is requested.
+    /// Another user or group is requested, but this process is not root.
     #[error(
         "cannot become {wanted}: this process runs as uid {uid}, not as root; start it as root, or remove the option"
     )]
@@ -59,7 +59,7 @@ pub enum DropError {
         "cap = {0}: this process does not have that itself; start it as root, or, if it is a vassal, add it to its emperor's emperor-cap"
     )]
     CapabilityMissing(Capabilities),
-    /// Root without `CAP_SETUID` or `CAP_SETGID`.
+    /// This process is root, but lacks `CAP_SETUID` or `CAP_SETGID`.
     #[error(
         "cannot become another user or group: this process is root, but without {0}; if it is a vassal, add that to its emperor's emperor-cap"
     )]
@@ -122,7 +122,7 @@ pub fn find_group(text: &str) -> Result<u32, DropError> {
     }
 }
 
-/// Finds the user that an option names; the error names the option.
+/// As [`find_user`], for the value of an option. The text of [`DropError::NoUser`] names the option.
 ///
 /// # Errors
 /// Those of [`find_user`].
@@ -133,7 +133,7 @@ pub fn find_user_of(option: &str, text: &str) -> Result<UserId, DropError> {
     })
 }
 
-/// Finds the group that an option names; the error names the option.
+/// As [`find_group`], for the value of an option. The text of [`DropError::NoGroup`] names the option.
 ///
 /// # Errors
 /// Those of [`find_group`].
@@ -144,7 +144,8 @@ pub fn find_group_of(option: &str, text: &str) -> Result<u32, DropError> {
     })
 }
 
-/// All groups of a user whose primary group is `gid`; `gid` alone for a user that the database does not know.
+/// Looks up all groups of a user, with `gid` as the primary group. Only `gid` if the user database does not know the
+/// user.
 ///
 /// # Errors
 /// [`DropError::Kernel`] when the database cannot be read.
@@ -157,7 +158,7 @@ pub fn groups_of_user(uid: u32, gid: u32) -> Result<Vec<u32>, DropError> {
     }
 }
 
-/// Whether this process is a member of the group.
+/// Whether `gid` is the effective group or a supplementary group of this process.
 pub fn is_member(gid: u32) -> bool {
     Gid::effective().as_raw() == gid || current_groups().contains(&gid)
 }
@@ -167,7 +168,7 @@ pub fn may_execute(path: &Path) -> bool {
     faccessat(AT_FDCWD, path, AccessFlags::X_OK, AtFlags::AT_EACCESS).is_ok()
 }
 
-/// A user's name and home, if the database knows it.
+/// Looks up a user's name and home directory; `None` if the user database does not know the user.
 pub fn name_and_home(uid: u32) -> Option<(String, std::path::PathBuf)> {
     let user = User::from_uid(Uid::from_raw(uid)).ok().flatten()?;
     Some((user.name, user.dir))
@@ -191,7 +192,7 @@ pub fn name_of(uid: u32) -> String {
     }
 }
 
-/// Makes `path` the root directory of this process, and its working directory: chroot(2).
+/// Makes `path` the root directory and the working directory of this process: chroot(2).
 ///
 /// # Errors
 /// [`DropError::NotRoot`], [`DropError::Kernel`].

@@ -8,8 +8,8 @@ use nix::sys::eventfd::{EfdFlags, EventFd};
 use super::descriptor::borrow;
 use super::private_fd::Membership;
 
-/// A counter in the kernel whose descriptor is readable while it is not zero. Children that the application forks do not
-/// inherit it.
+/// A counter in the kernel. Its descriptor is readable while the counter is not zero. Children that the application
+/// forks do not inherit the descriptor.
 #[derive(Debug)]
 pub struct Wakeup {
     // dropped before the descriptor is closed
@@ -36,12 +36,13 @@ impl Wakeup {
         self.counter.as_raw_fd()
     }
 
-    /// Adds one to the counter. Fails only when the counter is at its maximum, where it is readable anyway.
+    /// Adds one to the counter, which makes the descriptor readable. An error is ignored: the counter is then at its
+    /// maximum, so the descriptor is readable already.
     pub fn wake(&self) {
         let _ = self.counter.write(1);
     }
 
-    /// Resets the counter. Returns false when it was zero.
+    /// Resets the counter to zero. Returns false if it was zero already.
     pub fn clear(&self) -> bool {
         self.counter.read().is_ok()
     }
@@ -53,7 +54,8 @@ impl AsFd for Wakeup {
     }
 }
 
-/// As [`Wakeup::wake`], by the number of the descriptor. Async-signal-safe (write(2)).
+/// As [`Wakeup::wake`], for a counter of which only the descriptor's number is known. Async-signal-safe: calls write(2)
+/// only.
 pub fn wake(fd: RawFd) {
     if let Ok(fd) = borrow(&fd) {
         let _ = nix::unistd::write(fd, &1u64.to_ne_bytes());

@@ -1,4 +1,4 @@
-//! Debouncing: when a series of changes of a file is over, so that the several steps of an editor count as one change.
+//! Debouncing: waiting until a series of changes of a file is over, so that the steps of an editor count as one change.
 
 use std::collections::HashMap;
 use std::hash::Hash;
@@ -6,20 +6,20 @@ use std::time::{Duration, Instant};
 
 use super::watcher::ChangeKind;
 
-/// How long the [`Debounce`] of one user waits.
+/// The waiting times of a [`Debounce`].
 #[derive(Debug, Clone, Copy)]
 pub struct Timing {
-    /// Without a further change, after a complete one.
+    /// Time without a further change after a complete change.
     pub quiet: Duration,
-    /// For the writer to close the file.
+    /// Time for the writer to close the file.
     pub writing: Duration,
-    /// The wait for a removed file to reappear: some editors delete a file before they write it.
+    /// Time for a removed file to reappear: some editors delete a file before they write it.
     pub removed: Duration,
-    /// The total, for a file that changes again and again.
+    /// Maximum total time from the first change, for a file that keeps changing.
     pub longest: Duration,
 }
 
-/// The changed files, or other keys, that are not due yet.
+/// The keys (such as paths of files) that have changed and are still waiting.
 #[derive(Debug)]
 pub struct Debounce<K> {
     timing: Timing,
@@ -28,13 +28,13 @@ pub struct Debounce<K> {
 
 #[derive(Debug, Clone, Copy)]
 struct Pending {
-    /// The first change of the series.
+    /// The time of the first change of the series.
     first: Instant,
     due: Instant,
 }
 
 impl<K: Clone + Eq + Hash> Debounce<K> {
-    /// Nothing is pending.
+    /// Creates a debounce without pending keys.
     pub fn new(timing: Timing) -> Self {
         Self {
             timing,
@@ -42,7 +42,7 @@ impl<K: Clone + Eq + Hash> Debounce<K> {
         }
     }
 
-    /// Records a change. The last change of a series decides how long is waited.
+    /// Records a change of `key`. The kind of the last change in a series determines the waiting time.
     pub fn changed(&mut self, key: K, kind: ChangeKind, now: Instant) {
         let wait = match kind {
             ChangeKind::Writing => self.timing.writing,
@@ -56,7 +56,7 @@ impl<K: Clone + Eq + Hash> Debounce<K> {
         self.pending.insert(key, Pending { first, due });
     }
 
-    /// Takes the keys that are due.
+    /// Removes and returns the keys whose waiting time is over.
     pub fn due(&mut self, now: Instant) -> Vec<K> {
         let due = self
             .pending
@@ -65,7 +65,7 @@ impl<K: Clone + Eq + Hash> Debounce<K> {
         due.collect()
     }
 
-    /// When the next key is due.
+    /// The time at which the next key is due; `None` if no key is pending.
     pub fn deadline(&self) -> Option<Instant> {
         self.pending.values().map(|pending| pending.due).min()
     }

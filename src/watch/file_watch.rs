@@ -1,4 +1,4 @@
-//! Watched directories and symbolic links: maps the kernel's events to the paths of the files that have changed.
+//! Watching directories and symbolic links: maps the kernel's events to the paths of the changed files.
 
 use std::collections::HashMap;
 use std::ffi::OsString;
@@ -9,37 +9,40 @@ use std::path::{Path, PathBuf};
 use super::symlinks::names_on_path;
 use super::watcher::{ChangeKind, Event, Scope, WatchDescriptor, Watcher};
 
-/// A change of what is watched.
+/// A change of a watched directory or link.
 #[derive(Debug, PartialEq, Eq)]
 pub enum Change {
-    /// The file at this path of a watched directory, or the file that the link at this path leads to.
+    /// The file at this path in a watched directory has changed, or the file to which the followed link at this path
+    /// leads.
     File(PathBuf, ChangeKind),
-    /// The watched directory itself: its attributes, or with [`ChangeKind::WatchEnded`] its removal.
+    /// The watched directory itself has changed: its attributes, or, with [`ChangeKind::WatchEnded`], it was removed,
+    /// renamed or unmounted.
     Directory(PathBuf, ChangeKind),
-    /// Events were lost: everything may have changed.
+    /// The kernel has lost events, so every watched file may have changed.
     Everything,
 }
 
-/// The watched directories and links. Directories are watched without those below them.
+/// The watched directories and followed links. Subdirectories of a watched directory are not watched.
 #[derive(Debug)]
 pub struct FileWatch {
     watcher: Watcher,
     uses: HashMap<WatchDescriptor, Uses>,
-    /// The watches of each followed link.
+    /// The watches of each followed link, by the link's path.
     links: HashMap<PathBuf, Vec<WatchDescriptor>>,
 }
 
-/// Why a file or directory is watched.
+/// The directories and links for which one watch of the kernel is used.
 #[derive(Debug, Default)]
 struct Uses {
-    /// The paths by which it is a watched directory.
+    /// The paths under which the watched file is a watched directory.
     directories: Vec<PathBuf>,
-    /// The followed links whose path has this name in it, or whose file it is (`None`).
+    /// The followed links, each with the name in this directory that is part of its resolution. The name is `None` if
+    /// the watched file is the link's target.
     links: Vec<(Option<OsString>, PathBuf)>,
 }
 
 impl FileWatch {
-    /// Watches nothing yet.
+    /// Creates a set without watches.
     ///
     /// # Errors
     /// Those of inotify_init1(2).
@@ -51,7 +54,7 @@ impl FileWatch {
         })
     }
 
-    /// Watches a directory. Call it again when the directory may have been created or replaced.
+    /// Starts to watch a directory. To be called again when the directory may have been created or replaced.
     ///
     /// # Errors
     /// Those of inotify_add_watch(2).
@@ -70,7 +73,7 @@ impl FileWatch {
         Ok(())
     }
 
-    /// Stops watching the directories that are not among these.
+    /// Stops watching all directories that are not in `kept`.
     pub fn retain_directories(&mut self, kept: &[PathBuf]) {
         for uses in self.uses.values_mut() {
             uses.directories.retain(|path| kept.contains(path));
@@ -78,18 +81,19 @@ impl FileWatch {
         self.remove_unused();
     }
 
-    /// Watches every name by which the link at `path` leads to its file, and the file, in place of those of an earlier
-    /// call. Call it again after each change, which may have replaced any of them.
+    /// Follows the link at `path`: watches every name on the way from the link to its file, and the file itself.
+    /// Replaces the watches of an earlier call for the same link. To be called again after each change, which may have
+    /// replaced any of the links, directories and files.
     ///
     /// # Errors
-    /// The first of inotify_add_watch(2), but `ENOENT`: what does not exist is watched by the name above it. The other
-    /// names are watched all the same.
+    /// The first error of inotify_add_watch(2); the remaining names are watched all the same. `ENOENT` is ignored: a
+    /// missing file is noticed when its name is created in the watched directory.
     pub fn follow_link(&mut self, path: &Path) -> io::Result<()> {
         let names = names_on_path(path).into_iter();
         let mut places: Vec<(PathBuf, Scope, Option<OsString>)> = names
             .map(|(directory, name)| (directory, Scope::Names, Some(name)))
             .collect();
-        // a write to the file is no event of its name
+        // the watches of names do not report writes to the file
         places.push((path.to_owned(), Scope::File, None));
         let mut watches = Vec::new();
         let mut result = Ok(());
@@ -139,7 +143,7 @@ impl FileWatch {
         }
     }
 
-    /// Reads the changes that have arrived; call it when the descriptor is readable.
+    /// Reads the changes that have arrived, without waiting. To be called when the descriptor is readable.
     ///
     /// # Errors
     /// Those of read(2).
@@ -155,7 +159,7 @@ impl FileWatch {
             };
             changes.extend(uses.changes(&event));
             if event.kind == ChangeKind::WatchEnded && event.name.is_none() {
-                // the kernel keeps the watch of what was renamed
+                // after a rename the kernel keeps the watch, so it is removed here
                 self.watcher.remove(event.watch);
                 self.uses.remove(&event.watch);
             }
@@ -183,7 +187,7 @@ impl Uses {
         let links = self.links.iter();
         let links = links.filter(move |(of, _)| of.is_none() || of.as_deref() == name);
         let links = links.map(move |(_, link)| {
-            // a changed name may lead to another file, which is complete as far as anybody knows
+            // a changed name may now lead to another file, whose writer is unknown: it counts as complete
             let kind = match kind {
                 ChangeKind::Writing if name.is_none() => ChangeKind::Writing,
                 _ => ChangeKind::Complete,
@@ -194,7 +198,8 @@ impl Uses {
     }
 }
 
-/// The kind of a change of `path`: a new link, or a new name of an existing file, has no writer to wait for.
+/// Corrects the kind of a change of `path`. A new symbolic link, or a new hard link to an existing file, has no writer
+/// to wait for, so its change is complete.
 fn completed(path: &Path, kind: ChangeKind) -> ChangeKind {
     use std::os::unix::fs::MetadataExt;
     let has_writer = |path: &Path| {

@@ -1,4 +1,4 @@
-//! File watching: changes reported by the kernel, changes found by stat(2), and the debouncing of both.
+//! Watching files: by events of the kernel (inotify(7)), by comparing stat(2) at intervals, and debouncing the changes.
 
 mod debounce;
 mod file_watch;

@@ -1,7 +1,7 @@
-//! Files whose state is compared with stat(2) at intervals (`touch-*`, `hook-touch`, `py-autoreload`).
+//! Watching files by comparing their state (stat(2)) at intervals, for `touch-*`, `hook-touch` and `py-autoreload`.
 //!
-//! Not by inotify(7): uWSGI's options compare modification times, which also works for files on network file systems
-//! and bind mounts, whose changes the kernel does not report.
+//! inotify(7) is not used here: uWSGI's options compare modification times too, and the comparison also works for files
+//! on network file systems and bind mounts, whose changes the kernel does not report.
 
 use std::collections::BTreeMap;
 use std::fs;
@@ -9,26 +9,27 @@ use std::os::unix::fs::MetadataExt;
 use std::path::{Path, PathBuf};
 use std::time::{Duration, Instant, SystemTime};
 
-/// The interval, unless another is given.
+/// The default interval between two comparisons.
 const INTERVAL: Duration = Duration::from_millis(500);
 
-/// The maximum number of files added by [`PollWatch::add`]: an application has thousands.
+/// Maximum number of watched files up to which [`PollWatch::add`] adds files. An application has thousands of files.
 const MAX_FILES: usize = 20_000;
 
-/// The inode and the modification time of a file in seconds and nanoseconds; `None` if there is no file.
+/// The inode of a file and its modification time, in seconds and nanoseconds; `None` if stat(2) finds no file.
 type FileState = Option<(u64, i64, i64)>;
 
-/// The watched files and their last known states. Without files it has no deadline.
+/// The watched files and their last known states.
 #[derive(Debug, Default)]
 pub struct PollWatch {
     files: BTreeMap<PathBuf, FileState>,
     due: Option<Instant>,
-    /// `None`: [`INTERVAL`].
+    /// The interval between two comparisons; `None`: [`INTERVAL`].
     interval: Option<Duration>,
 }
 
 impl PollWatch {
-    /// Watches these files, and no others. A file that was watched before keeps its known state.
+    /// Watches exactly the files at `paths`; all others are dropped. A file that was watched before keeps its known
+    /// state.
     pub fn watch<'a>(&mut self, paths: impl Iterator<Item = &'a String>, now: Instant) {
         let mut files = BTreeMap::new();
         for path in paths {
@@ -41,8 +42,8 @@ impl PollWatch {
         self.files = files;
     }
 
-    /// Watches further files, all of them at this interval from now on. A file that was modified after `since`, when
-    /// the application may have read it already, counts as changed.
+    /// Adds files to the watched files, and sets the interval for all of them. A file that was modified after `since`
+    /// counts as changed, because the application may have read it before the modification.
     pub fn add(
         &mut self,
         paths: impl Iterator<Item = String>,
@@ -54,7 +55,7 @@ impl PollWatch {
         for path in paths.map(PathBuf::from) {
             if self.files.len() < MAX_FILES && !self.files.contains_key(&path) {
                 let modified = fs::metadata(&path).and_then(|it| it.modified()).ok();
-                // a time in the future would count as newer at each reload
+                // a modification time in the future is ignored: the file would count as changed after every reload
                 let is_newer = modified.is_some_and(|it| it > since && it <= SystemTime::now());
                 let known = if is_newer { None } else { state(&path) };
                 self.files.insert(path, known);
@@ -63,12 +64,14 @@ impl PollWatch {
         self.due.get_or_insert(now + interval);
     }
 
-    /// When [`PollWatch::changed`] compares the files again.
+    /// The time at which [`PollWatch::changed`] compares the files again; `None` if no files are watched.
     pub fn deadline(&self) -> Option<Instant> {
         self.due
     }
 
-    /// If they are due, compares the files with their known states: one that was modified, created or removed.
+    /// Compares the files with their known states, if the interval has passed. Returns a file that was modified,
+    /// created or removed. If several files have changed, only one of them is returned, and the new states of all are
+    /// recorded.
     pub fn changed(&mut self, now: Instant) -> Option<PathBuf> {
         if self.due.is_none_or(|due| now < due) {
             return None;

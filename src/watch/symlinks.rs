@@ -1,4 +1,4 @@
-//! The names on the path of a symbolic link: those whose change can make the link lead to another file.
+//! The names through which a symbolic link is resolved. A change of any of them can make the link lead to another file.
 
 use std::collections::VecDeque;
 use std::ffi::{OsStr, OsString};
@@ -7,9 +7,10 @@ use std::path::{Component, Path, PathBuf};
 /// The maximum number of links on a path, as in the kernel (path_resolution(7)).
 const MAX_LINKS: usize = 40;
 
-/// Every link on the way from `path` to its file, and the file, each as its directory and its name.
+/// Lists every symbolic link on the way from `path` to its file, and then the file, each as a directory and a name in
+/// it.
 ///
-/// A loop of links ends the list after 40 links.
+/// After 40 links no further link is followed, so a loop of links ends.
 pub fn names_on_path(path: &Path) -> Vec<(PathBuf, OsString)> {
     let mut names = Vec::new();
     let (Some(parent), Some(name)) = (path.parent(), path.file_name()) else {

@@ -1,9 +1,9 @@
-//! A set of inotify(7) watches: which directory or file is watched, and the events that the kernel reports.
+//! A set of inotify(7) watches, and the events that the kernel reports for them.
 //!
-//! Why not the crate `notify`: its versions 8.2 and 9.0-rc lose the watch of a file that is replaced while another
-//! process still holds the old file open; its event mask cannot differ by path, so each write (and in 8.2 each open)
-//! beside a linked vassal file would wake the emperor; and it needs a thread with three descriptors.
-//! docs/dependencies.md has the figures.
+//! The crate `notify` is not used, for three reasons; docs/dependencies.md has the figures. Its versions 8.2 and 9.0-rc
+//! lose the watch of a file that is replaced while another process still holds the old file open. Its event mask is the
+//! same for all paths, so each write (and in 8.2 each open) beside a linked vassal file would wake the emperor. It
+//! needs a thread with three descriptors.
 
 use std::ffi::OsString;
 use std::io;
@@ -15,14 +15,14 @@ use nix::sys::inotify::{AddWatchFlags, InitFlags, Inotify, InotifyEvent};
 
 pub use nix::sys::inotify::WatchDescriptor;
 
-/// The events that a watch reports.
+/// The kinds of events that a watch reports.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 pub enum Scope {
-    /// Of a directory: its names, and the content and attributes of its files.
+    /// For a directory: created, removed and renamed names, and changes of the content and attributes of its files.
     Directory,
-    /// Of a directory: names that are created, removed or renamed. Writes to its files wake nobody.
+    /// For a directory: created, removed and renamed names. Writes to its files are not reported.
     Names,
-    /// Of a file: its content and its attributes.
+    /// For a file: changes of its content and its attributes.
     File,
 }
 
@@ -36,7 +36,7 @@ impl Scope {
         let content =
             AddWatchFlags::IN_MODIFY | AddWatchFlags::IN_CLOSE_WRITE | AddWatchFlags::IN_ATTRIB;
         let own = AddWatchFlags::IN_DELETE_SELF | AddWatchFlags::IN_MOVE_SELF;
-        // keeps the events that an earlier call for the same file asked for
+        // adds to the events that an earlier call has requested for the same file, instead of replacing them
         let add = AddWatchFlags::from_bits_retain(libc::IN_MASK_ADD);
         own | add
             | match self {
@@ -47,7 +47,7 @@ impl Scope {
     }
 }
 
-/// The change that an event reports.
+/// The kind of change that an event reports.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 pub enum ChangeKind {
     /// The file has been created or modified, and its writer may still have it open.
@@ -62,7 +62,7 @@ pub enum ChangeKind {
     Overflow,
 }
 
-/// One event.
+/// One event of a watch.
 #[derive(Debug, Clone)]
 pub struct Event {
     /// The watch that reports it.
@@ -73,7 +73,7 @@ pub struct Event {
     pub kind: ChangeKind,
 }
 
-/// A set of watches. Its descriptor is readable when there are events, and is closed on exec.
+/// A set of watches. The descriptor of the set is close-on-exec, and is readable while events are waiting.
 #[derive(Debug)]
 pub struct Watcher {
     inotify: Inotify,
@@ -89,8 +89,8 @@ impl Watcher {
         Ok(Self { inotify })
     }
 
-    /// Adds a watch for a path; symbolic links are followed. The same file always gets the same descriptor, and a
-    /// second scope is added to the first.
+    /// Adds a watch for the file at a path; symbolic links are followed. If the file is watched already, `scope` is
+    /// added to its existing watch, whose descriptor is returned.
     ///
     /// # Errors
     /// Those of inotify_add_watch(2).
@@ -103,7 +103,7 @@ impl Watcher {
         let _ = self.inotify.rm_watch(watch);
     }
 
-    /// Reads the events that have arrived; empty if there are none.
+    /// Reads the events that have arrived, without waiting; empty if there are none.
     ///
     /// # Errors
     /// Those of read(2).

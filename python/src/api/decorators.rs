@@ -1,5 +1,5 @@
-//! The module `uwsgidecorators`, created when the application imports it: it imports `threading` and `functools`, which
-//! would cost every process memory.
+//! The module `uwsgidecorators`. It is created only when the application imports it, because it imports `threading` and
+//! `functools`, which would cost every process memory.
 
 use pyo3::prelude::*;
 use pyo3::types::{PyDict, PyList};
@@ -50,10 +50,11 @@ impl Decorators {
     }
 }
 
-/// Makes `import uwsgidecorators` find this module before any other of that name: uWSGI's own does not work here.
+/// Makes `import uwsgidecorators` find this module before any other module of that name, because uWSGI's module does
+/// not work with ruwsgi.
 ///
 /// # Errors
-/// Those of the interpreter, above all out of memory.
+/// Returns the Python exception of a failed call into the interpreter, above all `MemoryError`.
 pub fn install(py: Python<'_>) -> PyResult<()> {
     let finders = py.import("sys")?.getattr("meta_path")?;
     finders.cast_into::<PyList>()?.insert(0, Decorators)

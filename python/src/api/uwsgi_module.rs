@@ -1,4 +1,5 @@
-//! The module `uwsgi` that applications import. What is not supported is absent, so that an application can test for it.
+//! The module `uwsgi` that applications import. Unsupported attributes are absent, so that an application can test for
+//! them.
 
 use std::io::Write;
 use std::sync::OnceLock;
@@ -13,38 +14,38 @@ use ruwsgi::ipc::AppSpec;
 /// `uwsgi.ruwsgi_version`, as bytes: the version of ruwsgi.
 const VERSION: &str = env!("CARGO_PKG_VERSION");
 
-/// `uwsgi.version`, as bytes: the release of uWSGI whose interface this module has. Libraries refuse older ones, whose
-/// faults it does not have.
+/// `uwsgi.version`, as bytes: the release of uWSGI whose interface this module has. Libraries refuse older releases
+/// because of faults that this module does not have.
 pub const UWSGI_VERSION: &str = "2.0.31";
 
 /// `uwsgi.worker_id()`: the id of this worker, 0 in the zygote. Set after each fork.
 pub static WORKER: AtomicU32 = AtomicU32::new(0);
 
-/// The master: [`install`] sets it to the parent of the zygote.
+/// Process id of the master. [`install`] sets it to the parent of the zygote.
 pub static MASTER_PID: AtomicI32 = AtomicI32::new(0);
 
-/// `uwsgi.masterpid()`. In the zygote that imports the application it is the zygote itself: in uWSGI the master imports, and
-/// applications compare it with `os.getpid()` to do something once, such as to start an exporter. In a worker it is the
-/// master.
+/// `uwsgi.masterpid()`. In a worker it is the master's process id. In a zygote that imports the application it is the
+/// process id of the zygote: in uWSGI the master imports the application, and applications compare `uwsgi.masterpid()`
+/// with `os.getpid()` to do something once, such as to start an exporter.
 static SHOWN_MASTER_PID: AtomicI32 = AtomicI32::new(0);
 
-/// The counters of `uwsgi.total_requests()` and `uwsgi.request_id()`, which are 0 until these are set. They are called
-/// with the GIL held, so they must not block.
+/// The counters of `uwsgi.total_requests()` and `uwsgi.request_id()`. Both functions return 0 until the counters are
+/// set. The counters are called with the GIL held, so they must not block.
 pub static COUNTERS: OnceLock<Counters> = OnceLock::new();
 
 /// Functions that count requests.
 pub struct Counters {
-    /// Requests of all workers.
+    /// Returns the number of requests of all workers.
     pub total: Box<dyn Fn() -> u64 + Send + Sync>,
-    /// Requests of this worker, the current one included.
+    /// Returns the number of requests of this worker, including the current request.
     pub own: Box<dyn Fn() -> u64 + Send + Sync>,
 }
 
-/// Adds `uwsgi` to `sys.modules` and a finder for `uwsgidecorators`, before the application is imported. `is_a_reload` is
-/// true but for the instance's first generation.
+/// Adds `uwsgi` to `sys.modules` and a finder for `uwsgidecorators`, before the application is imported. `is_a_reload`
+/// is false only in the instance's first generation.
 ///
 /// # Errors
-/// Those of the interpreter, above all out of memory.
+/// Returns the Python exception of a failed call into the interpreter, above all `MemoryError`.
 pub fn install(py: Python<'_>, spec: &AppSpec, is_a_reload: bool) -> PyResult<()> {
     // SAFETY: getppid has no preconditions and cannot fail.
     let master = unsafe { libc::getppid() };
@@ -76,7 +77,7 @@ pub fn install(py: Python<'_>, spec: &AppSpec, is_a_reload: bool) -> PyResult<()
     super::decorators::install(py)
 }
 
-/// The process is the worker with this id from now on.
+/// Records that this process is the worker `worker_id`. From now on `uwsgi.masterpid()` is the master's process id.
 pub fn become_worker(worker_id: u32) {
     WORKER.store(worker_id, Ordering::Relaxed);
     SHOWN_MASTER_PID.store(MASTER_PID.load(Ordering::Relaxed), Ordering::Relaxed);
@@ -137,8 +138,8 @@ fn add_facts(uwsgi: &Bound<'_, PyModule>, spec: &AppSpec, is_a_reload: bool) -> 
     uwsgi.add("opt", options(py, spec)?)
 }
 
-/// `uwsgi.opt`: the name of each option, with its value as bytes, a list of values if it is repeated, or `True` without a
-/// value.
+/// Returns `uwsgi.opt`: a dictionary from option names to values. A value is bytes, a list of bytes if the option is
+/// repeated, or `True` if the option has no value.
 fn options<'py>(py: Python<'py>, spec: &AppSpec) -> PyResult<Bound<'py, PyDict>> {
     let opt = PyDict::new(py);
     for (name, values) in &spec.options {
@@ -215,7 +216,7 @@ fn signal_master(signal: i32) -> PyResult<bool> {
             "the process id of the master is unknown",
         ));
     }
-    // SAFETY: kill takes numbers only; the pid is that of the process that started this one.
+    // SAFETY: kill takes numbers only; the pid belongs to the master, which started the zygote.
     match unsafe { libc::kill(pid, signal) } {
         0 => Ok(true),
         _ => Err(std::io::Error::last_os_error().into()),

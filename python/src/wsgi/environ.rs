@@ -1,7 +1,8 @@
 //! The environ dictionary (PEP 3333): a copy of a template plus the request's variables.
 //!
-//! A web server sends nearly the same variables in the same order with each request. So the block of the last request is
-//! kept with its Python strings, which are used again where a variable's bytes are equal.
+//! A web server sends nearly the same variables in the same order with each request. So each thread caches the
+//! variables of its last request with their Python strings. If the bytes of a variable are equal in the next request,
+//! its strings are used again.
 
 use std::collections::{HashMap, HashSet};
 
@@ -15,13 +16,14 @@ use ruwsgi::ipc::AppSpec;
 use super::file_wrapper::FileWrapper;
 use crate::api::uwsgi_module::UWSGI_VERSION;
 
-/// Maximum number of names that are cached and interned per thread: names come from clients and could fill the memory.
+/// Maximum number of variable names that are cached and interned per thread. Names come from clients, so an unlimited
+/// cache could fill the memory.
 const MAX_NAMES: usize = 512;
-/// Longest name that is cached and interned, bytes. An interned string may live as long as the process.
+/// Maximum length of a name that is cached and interned, bytes. An interned string may live as long as the process.
 const MAX_NAME_LEN: usize = 64;
-/// Number of variables whose repetition is logged, per thread.
+/// Maximum number of variables per thread whose repetition is logged.
 const WARNINGS: usize = 50;
-/// Longest block that is cached, bytes.
+/// Maximum length of a request's variables that are cached, bytes in total.
 const BLOCK: usize = 8192;
 
 /// The variables of the last request: their bytes, and their Python strings.
@@ -32,7 +34,7 @@ struct Last {
     objects: Vec<(Py<PyString>, Py<PyString>)>,
 }
 
-/// Creates environs; one per thread.
+/// Creates the environ dictionaries of one serving thread.
 pub struct Environs {
     template: Py<PyDict>,
     names: HashMap<Vec<u8>, Py<PyString>>,
@@ -50,20 +52,20 @@ struct Keys {
     path_info: Py<PyString>,
 }
 
-/// SCRIPT_NAME and PATH_INFO, where the mount point decides about them.
+/// SCRIPT_NAME and PATH_INFO of the environ, where they differ from those that the web server sent.
 #[derive(Clone, Copy)]
 pub struct Split<'a> {
-    /// Becomes SCRIPT_NAME.
+    /// SCRIPT_NAME of the environ.
     pub script_name: &'a [u8],
-    /// Becomes PATH_INFO.
+    /// PATH_INFO of the environ.
     pub path_info: &'a [u8],
 }
 
 impl Environs {
-    /// For the thread with this number.
+    /// Creates the environs of thread `core`. `errors` is the stream `wsgi.errors`.
     ///
     /// # Errors
-    /// Those of the interpreter, above all out of memory.
+    /// Returns the Python exception of a failed call into the interpreter, above all `MemoryError`.
     pub fn new(py: Python<'_>, spec: &AppSpec, core: u32, errors: &Py<PyAny>) -> PyResult<Self> {
         let dict = PyDict::new(py);
         let serving = &spec.serving;
@@ -100,10 +102,10 @@ impl Environs {
         })
     }
 
-    /// The environ of a request.
+    /// Returns the environ of a request. `input` is its `wsgi.input`. Repeated variables are merged.
     ///
     /// # Errors
-    /// Those of the interpreter, above all out of memory.
+    /// Returns the Python exception of a failed call into the interpreter, above all `MemoryError`.
     pub fn make<'py>(
         &mut self,
         py: Python<'py>,
@@ -128,24 +130,25 @@ impl Environs {
         Ok(dict)
     }
 
-    /// Whether a variable occurs more than once in the request: the dictionary of its variables is smaller than expected.
+    /// Whether a variable occurs more than once in the request: `dict` then has fewer entries than the template and the
+    /// request together.
     fn has_repeated(&self, dict: &Bound<'_, PyDict>, request: &Request) -> bool {
         let template = self.template.bind(dict.py()).len();
         dict.len() + usize::from(request.has_script_name()) < template + request.vars.len()
     }
 
-    /// A copy of the template with the request's variables.
+    /// Returns a copy of the template with the request's variables.
     fn filled<'py>(&mut self, py: Python<'py>, request: &Request) -> PyResult<Bound<'py, PyDict>> {
         let dict = self.template.bind(py).copy()?;
         if let Err(error) = self.set_vars(&dict, request) {
-            // the strings no longer match the cached block
+            // the cached strings may no longer match the cached bytes
             self.last = Last::default();
             return Err(error);
         }
         Ok(dict)
     }
 
-    /// As `filled`, with repeated variables merged.
+    /// Does the same as `filled`, with repeated variables merged. Logs a repeated variable with different values once.
     fn merged<'py>(&mut self, py: Python<'py>, request: &Request) -> PyResult<Bound<'py, PyDict>> {
         let (request, conflicts) = request.merged();
         for name in conflicts {
@@ -163,7 +166,8 @@ impl Environs {
         let same = common_prefix(text, &self.last.text);
         let whole = same == text.len() && self.last.vars == *vars;
         for (at, var) in vars.iter().enumerate() {
-            // whether name and value are equal to those of the last request: at the same position, or by comparison
+            // whether name and value are equal to the cached strings at this index: same position in the common prefix,
+            // or equal bytes
             let known = match self.last.vars.get(at) {
                 Some(last) if var == last && var.0.end().max(var.1.end()) <= same => (true, true),
                 Some((name, value)) => {
@@ -183,7 +187,8 @@ impl Environs {
         Ok(())
     }
 
-    /// Sets the variable at index `at` and caches its strings. `known` tells whether the cached name and value are right.
+    /// Sets the variable at index `at` and caches its strings. `known` tells whether the cached name and the cached
+    /// value at this index are equal to the variable's.
     fn set_var(
         &mut self,
         dict: &Bound<'_, PyDict>,
@@ -234,7 +239,7 @@ impl Environs {
             return Ok(object.unbind());
         }
         let object = match object.to_str() {
-            // interned, it is the same object as the application's literals
+            // an interned string is the same object as an equal literal of the application
             Ok(text) => PyString::intern(py, text).unbind(),
             Err(_) => object.unbind(),
         };
@@ -243,7 +248,8 @@ impl Environs {
     }
 }
 
-/// Length of the common prefix, rounded down to a multiple of eight unless both are equal.
+/// Returns the length of the common prefix of two slices, rounded down to a multiple of eight unless the slices are
+/// equal.
 fn common_prefix(one: &[u8], other: &[u8]) -> usize {
     if one == other {
         return one.len();
@@ -253,7 +259,7 @@ fn common_prefix(one: &[u8], other: &[u8]) -> usize {
 }
 
 fn set(dict: &Bound<'_, PyDict>, key: &Py<PyString>, value: &Bound<'_, PyAny>) -> PyResult<()> {
-    // SAFETY: three live objects; the dictionary takes its own references.
+    // SAFETY: the three pointers are live objects; the dictionary takes its own references.
     match unsafe { ffi::PyDict_SetItem(dict.as_ptr(), key.as_ptr(), value.as_ptr()) } {
         0 => Ok(()),
         _ => Err(PyErr::fetch(dict.py())),

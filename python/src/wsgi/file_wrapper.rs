@@ -1,4 +1,4 @@
-//! `wsgi.file_wrapper` (PEP 3333): an iterable over a file-like object. The kernel sends regular files.
+//! `wsgi.file_wrapper` (PEP 3333): an iterable over a file-like object. The kernel sends the content of regular files.
 
 use std::fs::File;
 use std::os::fd::BorrowedFd;
@@ -52,18 +52,19 @@ impl FileWrapper {
 pub struct FileRange {
     /// A duplicate descriptor, because the application may close its file.
     pub file: File,
-    /// First byte.
+    /// Offset of the first byte in the file.
     pub offset: u64,
-    /// Number of bytes.
+    /// Number of bytes in the range.
     pub len: u64,
 }
 
 impl FileWrapper {
-    /// The rest of the file from its position, if the object is a regular file, which the kernel can send.
+    /// Returns the part of the file after its current position. `None` if the object is no regular file, because the
+    /// kernel cannot send it.
     pub fn range(&self, py: Python<'_>) -> Option<FileRange> {
         let filelike = self.filelike.bind(py);
         let attempt = || -> PyResult<Option<FileRange>> {
-            // a text file yields str, which must fail as any other block that is not bytes
+            // a text file yields str, which must fail like any other block that is not bytes
             if filelike.hasattr("encoding")? {
                 return Ok(None);
             }

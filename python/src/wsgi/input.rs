@@ -1,7 +1,7 @@
 //! `wsgi.input`: the request body as a file-like object that behaves like `io.BytesIO`.
 //!
 //! The body is complete before the application is called, so reading never waits for the client. A small body is in
-//! memory, a large one in a spooled file that is read in pieces.
+//! memory. A large body is in a spooled file that is read in pieces.
 
 use std::fs::File;
 use std::os::fd::{BorrowedFd, RawFd};
@@ -20,28 +20,29 @@ use ruwsgi::http::spool::Body;
 use super::memory::{new_bytes, reserve};
 use super::source::Source;
 
-/// Bytes of a spooled file that are read at once. Longer reads bypass the window.
+/// Maximum number of bytes of a spooled file that are read at once into the cache. Longer reads bypass the cache.
 const WINDOW: u64 = 64 * 1024;
 
 /// The file-like object. Threads may share it; each call sees one consistent position.
 #[pyclass(name = "Input", module = "_ruwsgi")]
 pub struct Input {
-    // Locked only where the GIL is neither released nor acquired: a thread that waited for the GIL with this lock would
-    // block one that waits for this lock with the GIL.
+    // Locked only where the GIL is neither released nor acquired. Otherwise a thread could hold this lock while it
+    // waits for the GIL, and block a thread that holds the GIL while it waits for this lock.
     state: Mutex<State>,
-    /// For a spooled body: serialises reads, each from the current position to its new one. Threads wait for it without
-    /// the GIL, so it may be held while the GIL is released and acquired.
+    /// Serialises the reads of a spooled body, each from the current position to its new position. `None` for a body in
+    /// memory. Threads wait for this lock without the GIL, so a thread may hold it while it releases and acquires the
+    /// GIL.
     turn: Option<Mutex<()>>,
 }
 
 struct State {
     source: Source,
-    /// The position; it may be after the end.
+    /// Position of the next read, in bytes; it may be after the end of the body.
     at: u64,
     window: Window,
 }
 
-/// The part of a spooled file that was read last, as a cache.
+/// Cache of the part of a spooled file that was read last.
 #[derive(Default)]
 struct Window {
     start: u64,
@@ -49,7 +50,7 @@ struct Window {
 }
 
 impl Window {
-    /// The cached bytes from `at`.
+    /// Returns the cached bytes from file position `at` on; empty if there are none.
     fn from(&self, at: u64) -> &[u8] {
         at.checked_sub(self.start)
             .and_then(|skip| self.bytes.get(usize::try_from(skip).ok()?..))
@@ -57,7 +58,7 @@ impl Window {
     }
 }
 
-/// A range of a file to be read outside of the lock.
+/// A range of a file, which is read while `state` is not locked.
 struct FileRange {
     file: Arc<File>,
     start: u64,
@@ -75,13 +76,13 @@ impl State {
         self.source.len()
     }
 
-    /// Bytes between the position and the end, at most `size` (negative: no limit).
+    /// Returns the number of bytes between the position and the end, at most `size` (negative: no limit).
     fn left(&self, size: isize) -> u64 {
         let left = self.len().saturating_sub(self.at);
         u64::try_from(size).map_or(left, |size| size.min(left))
     }
 
-    /// The bytes from `at` that are available without reading a file.
+    /// Returns the bytes from `at` on that are available without reading a file.
     fn available(&self, at: u64) -> &[u8] {
         match &self.source {
             Source::Memory { bytes, .. } => usize::try_from(at)
@@ -92,7 +93,8 @@ impl State {
         }
     }
 
-    /// Takes the next `n` bytes, which must exist, if they are available without reading a file.
+    /// Returns the next `n` bytes, which must exist, and advances the position. `None` if they are not available
+    /// without reading a file.
     fn take<'py>(&mut self, py: Python<'py>, n: u64) -> Option<PyResult<Bound<'py, PyBytes>>> {
         let bytes = self.available(self.at).get(..usize::try_from(n).ok()?)?;
         let bytes = new_bytes(py, bytes);
@@ -115,12 +117,12 @@ impl State {
 }
 
 impl Input {
-    /// The input of a request without a body.
+    /// Creates the input of a request without a body.
     pub fn empty() -> Self {
         Self::new(Body::Empty)
     }
 
-    /// The input of a request with this body.
+    /// Creates the input of a request with this body.
     pub fn new(body: Body) -> Self {
         Self::of(body.into())
     }
@@ -183,7 +185,8 @@ impl Input {
         Ok(bytes)
     }
 
-    /// A window of the spooled file that begins at `start`; empty at its end.
+    /// Reads a window of the spooled file that begins at `start`; the window is empty at the end of the file. Takes the
+    /// cached window to use its memory again. The caller puts the result back.
     fn slide(&self, py: Python<'_>, start: u64) -> PyResult<Window> {
         let (mut window, range) = {
             let mut state = self.open()?;
@@ -417,7 +420,8 @@ fn closed() -> PyErr {
     PyValueError::new_err("I/O operation on closed file.")
 }
 
-/// The length of the line that `bytes` begins with, at most `limit`, and whether the line ends there.
+/// Returns the length of the line at the start of `bytes`, at most `limit`, and whether the line ends there (by a
+/// newline or by `limit`).
 fn line_length(bytes: &[u8], limit: u64) -> (u64, bool) {
     let limited = bytes
         .get(..usize::try_from(limit).unwrap_or(usize::MAX))

@@ -1,14 +1,14 @@
-//! Allocations whose size a client or an application chooses: they raise MemoryError, as Python's own do.
+//! Allocations whose size a client or an application chooses. A failed allocation raises MemoryError, as in Python.
 
 use pyo3::exceptions::PyMemoryError;
 use pyo3::ffi;
 use pyo3::prelude::*;
 use pyo3::types::PyBytes;
 
-/// A `bytes` object with this content. (`PyBytes::new` panics when memory is short.)
+/// Creates a `bytes` object with this content. (`PyBytes::new` panics when memory is short.)
 ///
 /// # Errors
-/// `MemoryError`.
+/// Returns `MemoryError` when memory is short.
 pub fn new_bytes<'py>(py: Python<'py>, bytes: &[u8]) -> PyResult<Bound<'py, PyBytes>> {
     let len = isize::try_from(bytes.len())?;
     // SAFETY: `len` bytes are readable; the result is a new reference to a bytes object, or null with an exception set.
@@ -18,10 +18,10 @@ pub fn new_bytes<'py>(py: Python<'py>, bytes: &[u8]) -> PyResult<Bound<'py, PyBy
     }
 }
 
-/// Makes room for `more` bytes. (`Vec::reserve` ends the process when memory is short.)
+/// Reserves room for `more` bytes in `buffer`. (`Vec::reserve` ends the process when memory is short.)
 ///
 /// # Errors
-/// `MemoryError`.
+/// Returns `MemoryError` when memory is short.
 pub fn reserve(buffer: &mut Vec<u8>, more: usize) -> PyResult<()> {
     let reserved = buffer.try_reserve(more);
     reserved.map_err(|_| PyMemoryError::new_err(()))

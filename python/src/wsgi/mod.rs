@@ -1,4 +1,4 @@
-//! Requests through a WSGI application (PEP 3333).
+//! Serves requests with a WSGI application (PEP 3333).
 
 pub mod environ;
 pub mod file_wrapper;

@@ -1,4 +1,5 @@
-//! `start_response` and `write` (PEP 3333). Each thread uses one pair for its requests, until the application keeps it.
+//! `start_response` and `write` (PEP 3333). A thread uses the same pair of callables for all its requests. If the
+//! application keeps a callable after a request, the thread creates a new pair.
 
 use std::sync::atomic::{AtomicBool, Ordering::Relaxed};
 use std::sync::{Arc, MutexGuard};
@@ -19,22 +20,22 @@ use ruwsgi::http::unlock::Unlock;
 use ruwsgi::http::write_queue::Block;
 use ruwsgi::sys::fork_guard;
 
-/// What is wrong with a text that HTTP cannot carry.
+/// Error text for a string that HTTP cannot carry.
 const NOT_LATIN1: &str = "must be encodable in latin1";
 
-/// Maximum number of attempts to lock the response after the application has returned; they are a millisecond apart.
+/// Maximum number of attempts to lock the response after the application has returned, one attempt per millisecond.
 const ATTEMPTS: u32 = 1000;
 
 /// The two callables that an application sees of its response.
 #[pyclass(frozen, module = "_ruwsgi")]
 pub struct Responder {
     response: Arc<SharedResponse>,
-    /// Its request has ended, and the application still refers to it.
+    /// Whether the responder is disabled: its request has ended, and the application may still refer to it.
     over: AtomicBool,
 }
 
 impl Responder {
-    /// For a thread's response.
+    /// Creates a responder for a thread's response.
     pub fn new(response: Arc<SharedResponse>) -> Self {
         Self {
             response,
@@ -42,7 +43,8 @@ impl Responder {
         }
     }
 
-    /// Ends it for good: its thread uses another one for its next request.
+    /// Disables this responder for good: its callables raise an exception, and its thread creates another responder for
+    /// its next request.
     pub fn end(&self) {
         self.over.store(true, Relaxed);
     }
@@ -53,7 +55,7 @@ impl Responder {
         self.over.load(Relaxed)
     }
 
-    /// The response, for the application's call of `function`.
+    /// Locks the response for the application's call of `function`. Fails if the request has ended.
     fn open(&self, function: &str) -> PyResult<MutexGuard<'_, Response>> {
         if !self.is_over() {
             let response = self.response()?;
@@ -66,11 +68,12 @@ impl Responder {
         )))
     }
 
-    /// The response. The lock is held during system calls without the interpreter, so a thread that is attached must not
-    /// wait for it: one that finds it locked uses the response of another thread, which is an error.
+    /// Locks the response without waiting. Other threads hold the lock during system calls without the interpreter, so
+    /// a thread that is attached to the interpreter must not wait for the lock. A caller that finds the response locked
+    /// uses the response of another thread, which is an error.
     ///
     /// # Errors
-    /// `RuntimeError`.
+    /// Returns `RuntimeError` if the response is locked, or if the application has forked this process.
     pub fn response(&self) -> PyResult<MutexGuard<'_, Response>> {
         if fork_guard::is_forked() {
             return Err(PyRuntimeError::new_err(
@@ -82,10 +85,11 @@ impl Responder {
         })
     }
 
-    /// The response, after the application has returned. Waits while the I/O thread responds at the request's deadline.
+    /// Locks the response after the application has returned. Waits, at most about a second, while the I/O thread
+    /// responds at the request's deadline.
     ///
     /// # Errors
-    /// `RuntimeError`, when the application has left a thread behind that uses the response.
+    /// Returns `RuntimeError` if the application has left a thread behind that uses the response.
     pub fn response_after_call(&self, py: Python<'_>) -> PyResult<MutexGuard<'_, Response>> {
         for _ in 0..ATTEMPTS {
             if let Ok(guard) = self.response() {
@@ -128,8 +132,8 @@ struct OwnedBytes {
     len: usize,
 }
 
-// SAFETY: a bytes object does not change, and the reference keeps it alive; it is only read. Dropped where the
-// interpreter is not attached, the reference is released by the next thread that attaches.
+// SAFETY: a bytes object does not change, the reference keeps it alive, and its content is only read. If a thread that
+// is not attached to the interpreter drops the reference, the next thread that attaches releases it.
 unsafe impl Send for OwnedBytes {}
 
 impl OwnedBytes {
@@ -161,7 +165,8 @@ impl Responder {
         exc_info: Option<&Bound<'py, PyAny>>,
     ) -> PyResult<Bound<'py, PyAny>> {
         let mut response = slf.get().open("start_response")?;
-        // no Python code runs while the response is locked: it may take long, or wait for another thread that writes
+        // no Python code runs while the response is locked: Python code may take long, or wait for another thread that
+        // writes
         match exc_info {
             Some(info) if response.is_committed() => {
                 drop(response);
@@ -215,18 +220,18 @@ fn reraise(info: &Bound<'_, PyAny>) -> PyResult<PyErr> {
     Ok(PyErr::from_value(value))
 }
 
-/// What is wrong with the arguments of `start_response`.
+/// A mistake in the arguments of `start_response`.
 enum Mistake<'py> {
     /// An argument, or a part of it, has the wrong type.
     Type(&'static str, Bound<'py, PyAny>),
-    /// The value of the header with this name is no string.
+    /// The value of the header `name` is no string.
     HeaderValue {
         name: Bound<'py, PyAny>,
         value: Bound<'py, PyAny>,
     },
-    /// A header is a tuple of another length.
+    /// A header is a tuple with this number of items, not two.
     HeaderLength(usize),
-    /// A status, or the name of a header, and what is wrong with it.
+    /// The status `value`, or the header with the name `value`, is invalid for this reason.
     Text {
         what: &'static str,
         value: Bound<'py, PyAny>,
@@ -243,7 +248,8 @@ impl From<PyErr> for Mistake<'_> {
 }
 
 impl Mistake<'_> {
-    /// The exception. Runs Python code of the application, which the text of a value may need.
+    /// Converts the mistake to an exception. May run Python code of the application, which the text of a value may
+    /// need. So the response must not be locked.
     #[cold]
     fn into_error(self) -> PyErr {
         match self {
@@ -268,7 +274,7 @@ impl Mistake<'_> {
     }
 }
 
-/// Sets status and headers. After a mistake there are none.
+/// Sets the status and the headers of the response. After a mistake the response has no status and no headers.
 fn take_head<'py>(
     response: &mut Response,
     status: &Bound<'py, PyAny>,
@@ -341,11 +347,11 @@ fn type_name(value: &Bound<'_, PyAny>) -> String {
     name.map_or_else(|_| "?".into(), |name| name.to_string())
 }
 
-/// Calls `use_it` with the string as Latin-1 bytes, which are not copied if they are ASCII; `None` if the string has other
-/// characters.
+/// Calls `use_it` with the string as Latin-1 bytes; an ASCII string is not copied. `None` if the string has characters
+/// outside of Latin-1.
 fn with_latin1<T>(text: &Bound<'_, PyString>, use_it: impl FnOnce(&[u8]) -> T) -> Option<T> {
     let mut size: ffi::Py_ssize_t = 0;
-    // SAFETY: a string object and a local; the result lives as long as the string.
+    // SAFETY: `text` is a string object and `size` a local variable; the result lives as long as the string.
     let utf8 = unsafe { ffi::PyUnicode_AsUTF8AndSize(text.as_ptr(), &raw mut size) };
     if utf8.is_null() {
         // the string has lone surrogates

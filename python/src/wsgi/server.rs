@@ -30,7 +30,8 @@ pub struct Server {
     environs: Environs,
 }
 
-/// The callables of the current request. The next request gets the same ones, unless the application keeps one of them.
+/// The callables of the current request. The next request gets the same callables, unless the application keeps one of
+/// them.
 struct Callables {
     responder: Py<Responder>,
     start_response: Py<PyAny>,
@@ -45,10 +46,10 @@ impl Callables {
         })
     }
 
-    /// The request has ended. If the application refers to one of the callables still, they can do nothing any more.
+    /// Ends the request. If the application still refers to one of the callables, both raise an exception from now on.
     #[inline]
     fn end_request(&self, _py: Python<'_>) {
-        // SAFETY: attached, and both are live objects.
+        // SAFETY: the thread is attached to the interpreter, and both objects are live.
         let references = unsafe {
             (
                 ffi::Py_REFCNT(self.start_response.as_ptr()),
@@ -61,7 +62,7 @@ impl Callables {
         }
     }
 
-    /// Replaces callables that the application has kept.
+    /// Replaces both callables if the application has kept one of them.
     #[inline]
     fn begin_request(&mut self, py: Python<'_>, response: &Arc<SharedResponse>) -> PyResult<()> {
         if self.responder.get().is_over() {
@@ -92,10 +93,10 @@ impl From<PeerGone> for Failure {
 }
 
 impl Server {
-    /// For the calling thread, which has this number.
+    /// Creates the server of the calling thread, which has the number `core`.
     ///
     /// # Errors
-    /// Those of the interpreter, above all out of memory.
+    /// Returns the Python exception of a failed call into the interpreter, above all `MemoryError`.
     pub fn new(py: Python<'_>, worker: &Worker, core: u32, errors: &Py<PyAny>) -> PyResult<Self> {
         let response = &worker.engine.threads[core as usize].response;
         worker.deadlines[core as usize].attach();
@@ -106,7 +107,8 @@ impl Server {
         })
     }
 
-    /// Calls the application. The engine sends what is left in the response when this returns.
+    /// Calls the application and sends its response. The engine sends the rest of the response's buffer after this
+    /// returns.
     pub fn serve(&mut self, py: Python<'_>, worker: &Worker, apps: &Apps, request: &mut Request) {
         let body = std::mem::take(&mut request.body);
         let deadline = &worker.deadlines[self.core as usize];
@@ -129,11 +131,12 @@ impl Server {
         self.callables.end_request(py);
     }
 
-    /// Ends a request in which this module, or the interpreter's binding, has panicked. The client gets a 500, or sees that
-    /// the response is incomplete.
+    /// Ends a request in which this module or PyO3 has panicked. The client gets a 500, or sees that the response is
+    /// incomplete.
     #[cold]
     pub fn recover(&mut self, py: Python<'_>, worker: &Worker, request: &Request) {
-        // SAFETY: attached. An exception that was not fetched would be raised by the next call.
+        // SAFETY: the thread is attached to the interpreter. The next call would raise an exception that was not
+        // fetched.
         unsafe { ffi::PyErr_Clear() };
         worker.deadlines[self.core as usize].leave(py);
         worker.engine.scoreboard.exception(self.core);
@@ -144,7 +147,7 @@ impl Server {
             ruwsgi::log::escape(request.method()),
             ruwsgi::log::escape(request.uri()),
         );
-        // without the lock the engine gives the response up
+        // if the response cannot be locked, the engine gives it up
         if let Ok(mut response) = self.callables.responder.get().response_after_call(py)
             && !response.is_complete()
         {
@@ -153,7 +156,8 @@ impl Server {
         self.callables.responder.get().end();
     }
 
-    /// Calls the application and sends what it returns. `Some` is an exception of `close`, after a complete response.
+    /// Calls the application and sends the body that it returns. `Ok(Some(_))` is an exception of `close` after a
+    /// complete response.
     fn call_application(
         &mut self,
         py: Python<'_>,
@@ -199,13 +203,14 @@ impl Server {
         let result = call(py, choice.app, &environ, &self.callables.start_response)?;
         fork::end_child(py, None);
         let sent = self.send(py, &result);
-        // PEP 3333 requires close() in any case; its failure must not hide an earlier one
+        // PEP 3333 requires close() in any case; a failure of close() must not hide an earlier failure
         let closed = close(&result);
         sent?;
         Ok(closed.err())
     }
 
-    /// Sends what the application returned.
+    /// Sends the body that the application has returned. May wait for the client; the interpreter is released
+    /// meanwhile.
     fn send(&self, py: Python<'_>, result: &Bound<'_, PyAny>) -> Result<(), Failure> {
         if let Ok(list) = result.cast_exact::<PyList>() {
             return self.send_sequence(py, list.len(), |index| list.get_item(index));
@@ -230,7 +235,8 @@ impl Server {
         self.send_iterable(py, result)
     }
 
-    /// Sends a list or tuple. It is complete, so its length is known, and the last block ends the response.
+    /// Sends a list or tuple. All its blocks exist, so the response's length is known, and the last block ends the
+    /// response.
     fn send_sequence<'py>(
         &self,
         py: Python<'py>,
@@ -293,7 +299,8 @@ impl Server {
         }
     }
 
-    /// Completes or replaces the response. Returns whether the application has failed.
+    /// Completes the response or, after a failure, replaces it by an error response or cuts it off. Returns whether the
+    /// application has failed.
     fn conclude(
         &self,
         py: Python<'_>,
@@ -344,7 +351,7 @@ impl Server {
     }
 }
 
-/// Ends a process that the application has forked while it served.
+/// Ends the calling process, which the application has forked while it served a request.
 #[cold]
 fn end_child(py: Python<'_>, result: &Result<Option<PyErr>, Failure>) {
     let error = match result {
@@ -355,7 +362,7 @@ fn end_child(py: Python<'_>, result: &Result<Option<PyErr>, Failure>) {
     fork::end_child(py, error);
 }
 
-/// PATH_INFO; with modifier 30 without the SCRIPT_NAME that it begins with.
+/// Returns PATH_INFO. With modifier 30, the SCRIPT_NAME with which PATH_INFO begins is removed.
 fn path_info<'a>(request: &'a Request, script_name: &[u8]) -> &'a [u8] {
     let path = request.path_info();
     if request.modifier1 != 30 {
@@ -373,7 +380,8 @@ fn call<'py>(
     environ: &Bound<'py, PyDict>,
     start_response: &Py<PyAny>,
 ) -> PyResult<Bound<'py, PyAny>> {
-    // SAFETY: live objects, and a null that ends the list; the result is a new reference, or null with an exception set.
+    // SAFETY: all pointers are live objects, and a null ends the argument list; the result is a new reference, or null
+    // with an exception set.
     unsafe {
         let result = ffi::PyObject_CallFunctionObjArgs(
             app.as_ptr(),
@@ -385,7 +393,7 @@ fn call<'py>(
     }
 }
 
-/// Calls `close` of the returned object, if it has one.
+/// Calls `close` of the body that the application has returned, if the body has this method.
 fn close(result: &Bound<'_, PyAny>) -> PyResult<()> {
     if result.is_exact_instance_of::<PyList>() || result.is_exact_instance_of::<PyTuple>() {
         return Ok(());
@@ -396,7 +404,8 @@ fn close(result: &Bound<'_, PyAny>) -> PyResult<()> {
     }
 }
 
-/// Logs an exception's traceback with its request.
+/// Logs the traceback of an exception with its request. Asks the worker to exit if `reload-on-exception` or one of its
+/// variants applies.
 fn report(py: Python<'_>, worker: &Worker, request: &Request, error: &PyErr) {
     let heading = format!(
         "worker {} (pid {}): exception in {} {}",
@@ -416,7 +425,7 @@ fn report(py: Python<'_>, worker: &Worker, request: &Request, error: &PyErr) {
     }
 }
 
-/// Whether the worker is replaced after an exception (`reload-on-exception` and its variants).
+/// Whether `reload-on-exception` or one of its variants requires that the worker is replaced after this exception.
 fn ends_worker(py: Python<'_>, worker: &Worker, error: &PyErr) -> bool {
     let options = &worker.spec.worker;
     let is_listed = |list: &[String], text: &dyn Fn() -> PyResult<String>| {

@@ -1,4 +1,4 @@
-//! Where the bytes of a request body are.
+//! The storage of a request body: memory or a temporary file.
 
 use std::fs::File;
 use std::sync::Arc;
@@ -6,13 +6,13 @@ use std::sync::Arc;
 use ruwsgi::http::budget::Share;
 use ruwsgi::http::spool::Body;
 
-/// The bytes of a request body, with their part of the worker's limits.
+/// The storage of a request body, with the body's share of the worker's limits.
 pub enum Source {
     /// A body in memory.
     Memory {
         /// The body.
         bytes: Vec<u8>,
-        /// Its part of the memory.
+        /// The body's share of the memory limit (`limit-buffers`).
         _share: Share,
     },
     /// A body in a file.
@@ -21,15 +21,15 @@ pub enum Source {
         file: Arc<File>,
         /// The body's length.
         len: u64,
-        /// Its part of the room for files.
+        /// The body's share of the limit on temporary files (`limit-spool`).
         _share: Share,
     },
-    /// The application has closed the object.
+    /// The application has closed `wsgi.input`.
     Closed,
 }
 
 impl Source {
-    /// The length of the body.
+    /// Returns the length of the body, bytes; 0 after the application has closed it.
     pub fn len(&self) -> u64 {
         match self {
             Self::Memory { bytes, .. } => bytes.len() as u64,

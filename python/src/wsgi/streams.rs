@@ -1,5 +1,5 @@
-//! The streams to the log: `sys.stdout`, `sys.stderr` and `wsgi.errors`. A log that is full or gone fails no request, and
-//! closing `wsgi.errors` has no effect.
+//! The streams to the log: `sys.stdout`, `sys.stderr` and `wsgi.errors`. A failed write, because the log is full or
+//! gone, fails no request. Closing `wsgi.errors` has no effect.
 
 use pyo3::prelude::*;
 use pyo3::types::PyDict;
@@ -7,13 +7,14 @@ use pyo3::types::PyDict;
 /// The file name in tracebacks.
 const ORIGIN: &str = "<ruwsgi>/streams.py";
 
-/// The streams are subclasses of Python's own, which the stable ABI cannot derive from.
+/// Python code of the streams. They are subclasses of Python's own streams, from which Rust code cannot derive classes
+/// with the stable ABI.
 const CODE: &str = include_str!("streams.py");
 
 /// Replaces the standard streams, and returns `wsgi.errors`: a line-buffered text stream to standard error.
 ///
 /// # Errors
-/// Those of the interpreter.
+/// Returns the Python exception of a failed call into the interpreter.
 pub fn install(py: Python<'_>) -> PyResult<Py<PyAny>> {
     let names = PyDict::new(py);
     names.set_item("__name__", "_ruwsgi")?;

@@ -1,4 +1,4 @@
-//! Conflicts: valid values that exclude each other, so the instance does not start.
+//! Finds conflicts: options that are valid alone but contradict each other, so that the instance does not start.
 
 use crate::config::finding::{Fault, Finding, Place};
 use crate::config::read::entry::Entry;

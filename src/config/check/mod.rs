@@ -1,4 +1,4 @@
-//! Checks: the gathered options become a `Config` or a report; `ruwsgi check` also reports likely mistakes.
+//! Checks the gathered options and builds a `Config` or a report. `ruwsgi check` also reports likely mistakes.
 
 mod conflicts;
 pub(crate) mod traps;

@@ -1,4 +1,4 @@
-//! The gathered options become a checked configuration, or a report of all faults.
+//! Builds the checked configuration from the gathered options, or a report of all faults.
 
 use std::collections::HashSet;
 
@@ -14,10 +14,10 @@ use crate::config::values::text;
 
 use super::conflicts;
 
-/// Checks the gathered options.
+/// Checks the gathered options, and builds the configuration.
 ///
 /// # Errors
-/// All findings, if at least one of them is an error.
+/// A report of all findings, if at least one finding is an error.
 pub(crate) fn check(gathered: RawOptions) -> Result<Config, Report> {
     let RawOptions {
         entries,
@@ -35,7 +35,7 @@ pub(crate) fn check(gathered: RawOptions) -> Result<Config, Report> {
         customs,
         strict,
     };
-    // socket = =0 refers to a shared socket that may follow
+    // shared sockets are set first, because `socket = =0` may refer to a shared socket that is given later
     let is_shared = |entry: &&Entry| SHARED_SOCKETS.contains(&entry.name.as_str());
     let (first, then): (Vec<_>, Vec<_>) = entries.iter().partition(is_shared);
     for entry in first.into_iter().chain(then) {
@@ -68,7 +68,8 @@ pub(crate) fn check(gathered: RawOptions) -> Result<Config, Report> {
     Ok(config)
 }
 
-/// The defaults, and whether unknown names are errors: `compat` and `strict` apply to all options, in any order.
+/// Returns whether unknown names are errors (`strict`), and the configuration with its defaults (`compat`). `strict`
+/// and `compat` are read first, because they apply to all options in any order.
 fn base(entries: &[Entry]) -> (bool, Config) {
     let mut config = Config::defaults();
     for entry in entries
@@ -85,7 +86,7 @@ fn base(entries: &[Entry]) -> (bool, Config) {
     (strict, config)
 }
 
-/// The name of the application; it is the name of an instance without a configuration file.
+/// The name of an instance without a configuration file: the module, the name of the WSGI file, or `ruwsgi`.
 fn app_name(config: &Config) -> String {
     let module = config
         .module()
@@ -103,7 +104,7 @@ fn app_name(config: &Config) -> String {
 
 /// The options whose values are listening sockets.
 const SOCKETS: [&str; 3] = ["socket", "http-socket", "http"];
-/// The names of the option that the others refer to by its position.
+/// The names of the option for shared sockets. The options in `SOCKETS` refer to a shared socket by its position.
 const SHARED_SOCKETS: [&str; 2] = ["shared-socket", "undeferred-shared-socket"];
 
 fn no_shared_socket(count: usize) -> Fault {
@@ -156,7 +157,7 @@ impl Check {
     }
 
     fn served(&mut self, entry: &Entry, name: &str) {
-        // there, %(name) is a field of the request line unless a placeholder has this name
+        // in these formats, %(name) is a field of the request line unless a placeholder has this name
         if !["log-format", "access-log-format"].contains(&name) {
             self.unresolved(entry);
         }
@@ -167,14 +168,15 @@ impl Check {
         }
     }
 
-    /// Warns of a comment after the value.
+    /// Warns if a comment follows the value. Options with free text, such as commands, have no comments.
     fn comment(&mut self, entry: &Entry) {
         if !text::has_free_text(&entry.name) && text::before_comment(&entry.value).is_some() {
             self.warn(entry, text::comment_remark().of(&entry.name, &entry.value));
         }
     }
 
-    /// Sets an option. In a list of sockets `=0` is the first shared socket.
+    /// Sets an option. In the value of a socket option, `=N` is replaced by the address of shared socket N, counted
+    /// from 0.
     fn set(&mut self, name: &str, value: &str) -> Result<Option<Fault>, Fault> {
         if !SOCKETS.contains(&name) || !value.contains('=') {
             return self.config.set(name, value);
@@ -195,7 +197,7 @@ impl Check {
         self.config.set(name, &resolved?.join(","))
     }
 
-    /// Warns of a placeholder or a variable without a value.
+    /// Warns of a placeholder or an environment variable that has no value.
     fn unresolved(&mut self, entry: &Entry) {
         let open = ["%(", "$("].iter().find_map(|open| {
             let (_, after) = entry.value.split_once(open)?;
@@ -213,7 +215,7 @@ impl Check {
         self.warn(entry, fault.of(&entry.name, &entry.value));
     }
 
-    /// Reports plugins that are not built in.
+    /// Reports plugins that are not built in as errors. Other accepted options are not reported.
     fn accepted(&mut self, entry: &Entry) {
         if !matches!(
             entry.name.as_str(),

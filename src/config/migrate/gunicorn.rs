@@ -1,29 +1,29 @@
-//! Conversion of gunicorn's settings to options.
+//! Converts gunicorn's settings to options.
 
 use super::python::{self, Literal};
 use super::vassal::Vassal;
 use super::words;
 
-/// The settings of gunicorn, in order; the last one of a name wins.
+/// The names and values of gunicorn's settings, in order. If a name is repeated, the last value wins.
 type Settings = Vec<(String, Literal)>;
 
 const SOURCE: &str = "of gunicorn; gunicorn serves HTTP, as http-socket does";
 
-/// Converts a gunicorn.conf.py.
+/// Converts the text of a gunicorn.conf.py to an ini file.
 pub(super) fn from_file(text: &str) -> String {
     let mut vassal = Vassal::new(&format!("from a configuration file {SOURCE}"));
     emit(&mut vassal, &python::assignments(text), None);
     vassal.finish()
 }
 
-/// Converts a command line, with or without the name of the program.
+/// Converts a command line of gunicorn to an ini file. The name of the program may be missing.
 pub(super) fn from_command(text: &str) -> String {
     let mut vassal = Vassal::new(&format!("from a command line {SOURCE}"));
     add_command(&mut vassal, text);
     vassal.finish()
 }
 
-/// Adds the options of a command line, and the virtual environment of its program.
+/// Adds the options of a gunicorn command line, and `home` for the virtual environment of the program.
 pub(super) fn add_command(vassal: &mut Vassal, text: &str) {
     let words = words::split(text);
     if let Some(home) = words.first().and_then(|word| home_of(word)) {
@@ -32,13 +32,14 @@ pub(super) fn add_command(vassal: &mut Vassal, text: &str) {
     emit(vassal, &settings(&words), Some(text));
 }
 
-/// The virtual environment of a program: `/srv/venv` of `/srv/venv/bin/gunicorn`.
+/// The virtual environment that has a program: `/srv/venv` for `/srv/venv/bin/gunicorn`; `None` for
+/// `/usr/bin/gunicorn`.
 fn home_of(program: &str) -> Option<&str> {
     let (home, _) = program.rsplit_once("/bin/")?;
     (!["", "/usr", "/usr/local"].contains(&home)).then_some(home)
 }
 
-/// The settings of a command line.
+/// Parses the words of a command line. The words up to `gunicorn` are skipped.
 fn settings(words: &[String]) -> Settings {
     let mut settings = Vec::new();
     let mut add = |name: &str, value: String| {
@@ -69,7 +70,7 @@ fn settings(words: &[String]) -> Settings {
     settings
 }
 
-/// The last word of a setting with one of these names.
+/// The value of the last setting whose name is in `names`; `None` if the value is missing, empty or Python's None.
 fn last<'a>(settings: &'a Settings, names: &[&str]) -> Option<&'a str> {
     let mut words = settings
         .iter()
@@ -83,7 +84,8 @@ fn last<'a>(settings: &'a Settings, names: &[&str]) -> Option<&'a str> {
         .filter(|word| !word.is_empty() && *word != "None")
 }
 
-/// Adds the options of all settings. `command` is the command line, for a worker class that does not serve WSGI.
+/// Adds the options of all settings. If the worker class serves no WSGI application, only adds `attach-daemon` with the
+/// command line `command`.
 fn emit(vassal: &mut Vassal, settings: &Settings, command: Option<&str>) {
     let class = last(settings, &["worker_class"]).unwrap_or("sync");
     let is_wsgi = [
@@ -123,7 +125,7 @@ fn emit(vassal: &mut Vassal, settings: &Settings, command: Option<&str>) {
     logs(vassal, settings);
 }
 
-/// Adds the default socket, and the permissions that gunicorn gives a Unix socket.
+/// Adds gunicorn's default address if the settings have no address. For a Unix socket, adds gunicorn's permissions.
 fn sockets(vassal: &mut Vassal, settings: &Settings) {
     if !vassal.has("http-socket") {
         vassal.option("http-socket", "127.0.0.1:8000", "the default of bind");
@@ -139,7 +141,7 @@ fn sockets(vassal: &mut Vassal, settings: &Settings) {
     }
 }
 
-/// Adds the logs, and `daemonize`, which needs one.
+/// Adds the options of the logs. `daemonize` is added here too, because its value is the log file.
 fn logs(vassal: &mut Vassal, settings: &Settings) {
     let file = |names: &[&str]| last(settings, names).filter(|file| *file != "-");
     let errors = file(&["errorlog", "error_logfile", "log_file"]);
@@ -181,7 +183,7 @@ const SWITCHES: &[&str] = &[
     "strip_header_spaces",
 ];
 
-/// The setting of a flag, and the value that is attached to a short flag.
+/// The name of the setting for a flag, and the value that is attached to a short flag, such as `4` in `-w4`.
 fn name_of_flag(flag: &str) -> (String, Option<String>) {
     if let Some(long) = flag.strip_prefix("--") {
         return (long.replace('-', "_"), None);
@@ -210,7 +212,7 @@ fn name_of_flag(flag: &str) -> (String, Option<String>) {
     )
 }
 
-/// Adds the option of a setting.
+/// Adds the option that corresponds to a setting. Without such an option, adds a comment.
 fn setting(vassal: &mut Vassal, name: &str, value: &str) {
     if value == "None" || value.is_empty() {
         return;
@@ -249,7 +251,7 @@ fn setting(vassal: &mut Vassal, name: &str, value: &str) {
     }
 }
 
-/// Settings that correspond to an option.
+/// Settings whose values are copied to an option: the name of the setting and the name of the option.
 const SAME: &[(&str, &str)] = &[
     ("workers", "processes"),
     ("threads", "threads"),
@@ -302,7 +304,8 @@ fn advice(name: &str) -> &'static str {
     }
 }
 
-/// Adds a setting whose value is an expression: the usual formulas of `workers` can be expressed in an ini file.
+/// Adds a setting whose value is an expression. The usual formulas of `workers` become placeholders of the ini file.
+/// Other expressions become comments.
 fn calculated(vassal: &mut Vassal, name: &str, expression: &str) {
     let plain: String = expression
         .chars()

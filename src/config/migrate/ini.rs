@@ -1,5 +1,5 @@
-//! Conversion of uWSGI's ini files: options without effect and options that are not supported become comments, and
-//! misspelled names are corrected.
+//! Converts uWSGI's ini files. Options without effect and options that are not supported become comments. For
+//! misspelled names, a comment suggests the right name.
 
 use std::collections::HashSet;
 
@@ -10,7 +10,8 @@ use crate::config::table::row::{Row, State};
 use crate::config::table::suggest::{self, Suggestion};
 use crate::config::values::text::{before_comment, has_free_text};
 
-/// Options without effect that libraries look for in `uwsgi.opt`, or that the file needs to work under uWSGI too.
+/// Options without effect that stay in the file, because libraries look for them in `uwsgi.opt` or because the file
+/// needs them to work under uWSGI too.
 const READ_BY_LIBRARIES: &[&str] = &[
     "master",
     "enable-threads",
@@ -96,7 +97,7 @@ fn served(original: &str, row: &Row, key: &str, value: &str, referenced: &HashSe
     }
 }
 
-/// A fault with its advice.
+/// The text of a fault and its advice.
 fn sentence(fault: &Fault) -> String {
     match &fault.hint {
         Some(hint) => format!("{}; {hint}", fault.what),
@@ -104,7 +105,7 @@ fn sentence(fault: &Fault) -> String {
     }
 }
 
-/// The value of a switch in the notation of the table.
+/// Converts the value of a switch to the notation of the option table. Other values stay unchanged.
 fn normalize(value: &str) -> String {
     match value.to_ascii_lowercase().as_str() {
         "" | "true" | "yes" | "on" | "1" => "true".to_owned(),

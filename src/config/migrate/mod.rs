@@ -1,4 +1,4 @@
-//! Conversion of other configurations to ini files of ruwsgi, with a comment for each change.
+//! Converts configurations of uWSGI, gunicorn and supervisor to ini files of ruwsgi, with a comment for each change.
 
 mod gunicorn;
 mod ini;
@@ -8,7 +8,7 @@ mod supervisor;
 mod vassal;
 mod words;
 
-/// The source of a configuration.
+/// The kind of configuration that is converted.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 pub(crate) enum Origin {
     /// An ini file of uWSGI.
@@ -21,7 +21,8 @@ pub(crate) enum Origin {
     Supervisor,
 }
 
-/// The server whose configuration a text certainly is, as `--from` names it; systemd and nginx cannot be converted.
+/// The name, as in `--from`, of the program whose configuration `text` certainly is. The names systemd and nginx are
+/// also returned, although their configurations cannot be converted.
 pub(crate) fn recognized(text: &str) -> Option<&'static str> {
     let has = |prefixes: &[&str]| {
         let mut lines = text.lines().map(str::trim_start);

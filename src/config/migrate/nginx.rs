@@ -1,4 +1,4 @@
-//! The server block of nginx for an instance.
+//! Writes the server block of nginx for an instance.
 
 use std::path::Path;
 
@@ -6,10 +6,11 @@ use crate::config::Config;
 use crate::config::values::address::Address;
 use crate::config::values::choice::Wire;
 
-/// The server block that passes requests to the first socket of a configuration. `cwd` is where the instance starts.
+/// The server block that passes requests to the first socket of a configuration. `cwd` is the directory in which the
+/// instance is started.
 ///
 /// # Errors
-/// A sentence about a configuration without a socket that nginx can reach.
+/// A message, if the configuration has no socket or nginx cannot connect to the first socket.
 pub(crate) fn server_block(config: &Config, cwd: &Path) -> Result<String, String> {
     let uwsgi = config.socket().iter();
     let uwsgi = uwsgi.map(|address| (address, config.protocol() == Wire::Uwsgi));
@@ -32,7 +33,7 @@ pub(crate) fn server_block(config: &Config, cwd: &Path) -> Result<String, String
         ],
     };
     let kind = if is_uwsgi { "uwsgi" } else { "proxy" };
-    // nginx waits for 60 s by default
+    // nginx waits 60 s for a response by default, so a longer harakiri needs a longer timeout
     if let Some(limit) = config.harakiri().filter(|limit| limit.as_secs() >= 60) {
         lines.push(format!("{kind}_read_timeout {}s;", limit.as_secs() + 5));
     }
@@ -51,7 +52,7 @@ pub(crate) fn server_block(config: &Config, cwd: &Path) -> Result<String, String
     ))
 }
 
-/// An address as nginx writes it.
+/// Converts an address to the notation of nginx.
 fn upstream(address: &Address, directory: &Path) -> Result<String, String> {
     match address {
         Address::Unix(path) => Ok(format!("unix:{}", directory.join(path).display())),

@@ -1,4 +1,4 @@
-//! The assignments of literals in a Python file: texts, numbers, lists of texts. No code is run.
+//! Reads the assignments in a Python file: texts, numbers and lists of texts. No code is run.
 
 /// The value of an assignment.
 #[derive(Debug, Clone, PartialEq, Eq)]
@@ -11,7 +11,7 @@ pub(super) enum Literal {
     Other(String),
 }
 
-/// The names and values that a file assigns at its top level, in order.
+/// The names and values that are assigned at the top level of a file, in order.
 pub(super) fn assignments(text: &str) -> Vec<(String, Literal)> {
     let mut found = Vec::new();
     let mut lines = text.lines().peekable();
@@ -32,7 +32,7 @@ pub(super) fn assignments(text: &str) -> Vec<(String, Literal)> {
             value.push(' ');
             value.push_str(&without_comment(more));
         }
-        // one = other = value
+        // a chain of names: one = other = value
         let mut names = vec![name];
         let mut value = value.trim();
         while let Some((next, rest)) = value.split_once('=') {
@@ -69,7 +69,8 @@ fn literal(text: &str) -> Literal {
     }
 }
 
-/// A text without its quotes, a number, or a constant of Python.
+/// Parses a quoted text, a number, or one of Python's constants True, False and None. Returns `None` for other
+/// expressions.
 fn word(text: &str) -> Option<String> {
     let quoted = ["\"", "'"].iter().find_map(|quote| {
         let inner = text.strip_prefix(*quote)?.strip_suffix(*quote)?;
@@ -83,7 +84,7 @@ fn word(text: &str) -> Option<String> {
     quoted.or_else(|| (bare || constant).then(|| text.replace('_', "")))
 }
 
-/// The parts between commas outside of quotes; a trailing comma adds no part.
+/// Splits a text at the commas outside of quotes. A trailing comma adds no part.
 fn parts(text: &str) -> Vec<String> {
     let mut parts = vec![String::new()];
     let mut quote = None;

@@ -1,4 +1,4 @@
-//! Conversion of supervisor's programs to vassals.
+//! Converts the programs of a supervisor configuration to ini files of vassals.
 
 use ini::{Ini, ParseOption};
 
@@ -8,7 +8,7 @@ use super::vassal::{Vassal, one_line};
 use super::words;
 use crate::config::read::flags::{self, Typed};
 
-/// Converts a supervisor configuration to ini files, one after the other.
+/// Converts a supervisor configuration to one text with an ini file for each program.
 pub(super) fn from_file(text: &str) -> String {
     let programs = match programs(text) {
         Ok(programs) => programs,
@@ -31,10 +31,10 @@ pub(super) fn from_file(text: &str) -> String {
 
 type Settings = Vec<(String, String)>;
 
-/// The programs of a file and their settings.
+/// Reads the programs of a file and their settings.
 ///
-/// supervisor's parser takes `;` after a blank for a comment, and an indented line for the continuation of the line
-/// before; both are resolved before the text is read as ini.
+/// In supervisor's parser, `;` after a blank begins a comment, and an indented line continues the previous line.
+/// `logical_lines` resolves both before the text is read as ini.
 fn programs(text: &str) -> Result<Vec<(String, Settings)>, ini::ParseError> {
     let options = ParseOption {
         enabled_quote: false,
@@ -52,8 +52,7 @@ fn programs(text: &str) -> Result<Vec<(String, Settings)>, ini::ParseError> {
     Ok(programs.collect())
 }
 
-/// The lines without comments, with continuation lines joined; lines that are neither a section nor a setting are left
-/// out.
+/// Removes comments and joins continuation lines. Lines that are neither a section nor a setting are left out.
 fn logical_lines(text: &str) -> String {
     let mut lines: Vec<String> = Vec::new();
     for line in text.lines() {
@@ -80,7 +79,8 @@ fn logical_lines(text: &str) -> String {
             _ => {}
         }
     }
-    // a blank after each line: rust-ini takes a backslash at the end of a line for a continuation, supervisor does not
+    // each line ends with a blank: for rust-ini, a backslash at the end of a line is a continuation; for supervisor it
+    // is not
     lines.join(" \n")
 }
 
@@ -130,7 +130,8 @@ fn setting(vassal: &mut Vassal, name: &str, value: &str) {
     }
 }
 
-/// Adds the options of a command: those of gunicorn and uWSGI are converted.
+/// Adds the options of a command. Commands of gunicorn, uWSGI and ruwsgi are converted; another command becomes
+/// `attach-daemon`.
 fn command(vassal: &mut Vassal, value: &str) {
     let words = words::split(value);
     let program = |name: &str| {
@@ -158,9 +159,9 @@ fn command(vassal: &mut Vassal, value: &str) {
     }
 }
 
-/// Adds the variables of `A="1",B='2'`.
+/// Adds an `env` option for each variable of a list such as `A="1",B='2'`.
 fn environment(vassal: &mut Vassal, value: &str) {
-    // split at commas outside of quotes
+    // split the list at commas outside of quotes
     let listed = value
         .split(',')
         .fold(Vec::<String>::new(), |mut parts, piece| {
@@ -182,7 +183,7 @@ fn environment(vassal: &mut Vassal, value: &str) {
     }
 }
 
-/// The bytes of a size such as 20MB, 1GB or 500KB.
+/// Converts a size such as 20MB, 1GB or 500KB to bytes.
 fn bytes(text: &str) -> Option<u64> {
     let upper = text.to_ascii_uppercase();
     let units = [("KB", 1 << 10), ("MB", 1 << 20), ("GB", 1 << 30)];

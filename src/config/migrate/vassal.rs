@@ -1,22 +1,22 @@
-//! Writer of an ini file.
+//! Writes the ini file of a vassal.
 
 use crate::config::table::options;
 use crate::config::table::row::State;
 
-/// Writer of an ini file; options that are not supported become comments.
+/// A writer of an ini file. Options that are not supported or have no effect become comments.
 pub(super) struct Vassal {
     text: String,
 }
 
 impl Vassal {
-    /// A file that begins with a comment about its source.
+    /// Creates a file that begins with a comment about its source.
     pub(super) fn new(from: &str) -> Vassal {
         Vassal {
             text: format!("# {from}\n[uwsgi]\n"),
         }
     }
 
-    /// Adds an option; `from` is the setting that it replaces.
+    /// Adds an option below a comment. The text of the comment is `from`, the setting that the option replaces.
     pub(super) fn option(&mut self, name: &str, value: &str, from: &str) {
         let value = one_line(value);
         match options::find(name).map(|row| row.state) {
@@ -34,7 +34,7 @@ impl Vassal {
         }
     }
 
-    /// Adds a line without escaping, for calculated values.
+    /// Adds a line without escaping `%`, so that the line can have placeholders.
     pub(super) fn raw(&mut self, line: &str) {
         self.text.push_str(&one_line(line));
         self.text.push('\n');
@@ -56,7 +56,7 @@ impl Vassal {
     }
 }
 
-/// Replaces control characters by blanks: a line end would begin a new option.
+/// Replaces control characters by blanks, because a line feed would begin a new option.
 pub(super) fn one_line(text: &str) -> String {
     text.chars()
         .map(|c| if c.is_control() { ' ' } else { c })

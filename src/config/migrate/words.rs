@@ -1,6 +1,7 @@
 //! Splits a command line into words, as a shell does.
 
-/// The words of a command line. Quotes and backslashes have their meaning of the shell; nothing is expanded.
+/// Splits a command line into words. Quotes and backslashes work as in a shell. Variables and patterns are not
+/// expanded.
 pub(super) fn split(text: &str) -> Vec<String> {
     let mut words = Vec::new();
     let mut word: Option<String> = None;

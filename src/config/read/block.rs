@@ -10,31 +10,32 @@ use super::glob;
 use super::invocation::Invocation;
 use super::limits::MAX_ENTRIES;
 
-/// A condition or a loop that is open: it began and has not ended.
+/// An open condition or loop: the reader has read its first line, but not yet its end.
 #[derive(Debug, Clone)]
 pub(crate) struct Block {
     /// The name as written.
     pub(crate) name: String,
-    /// The text after the name: what the condition tests, or the items of the loop.
+    /// The value of the directive: the argument of the condition's test, or the source of the loop's items.
     pub(crate) argument: String,
-    /// The place where it began.
+    /// The place where the block begins.
     pub(crate) place: Place,
     kind: Kind,
 }
 
 #[derive(Debug, Clone)]
 enum Kind {
-    /// Tested again for every option in the block, as in uWSGI.
+    /// A condition. As in uWSGI, the condition is tested again for every option in the block.
     Condition,
-    /// The items, read once when the loop begins.
+    /// The items of a loop. They are read once, when the loop begins.
     Loop(Vec<String>),
 }
 
 impl Block {
-    /// Opens a block.
+    /// Opens a block, and reads the items of a loop.
     ///
     /// # Errors
-    /// When the items of a loop cannot be read; the block is then a loop without items.
+    /// When the items of a loop cannot be read (the block is then a loop without items), and when the regular
+    /// expression of a condition is invalid.
     pub(crate) fn open(
         name: &str,
         argument: String,
@@ -63,7 +64,7 @@ impl Block {
         (block, fault)
     }
 
-    /// The directive that ends the block.
+    /// The name of the directive that ends the block.
     pub(crate) fn end(&self) -> &'static str {
         match self.kind {
             Kind::Loop(_) => "endfor",
@@ -71,14 +72,14 @@ impl Block {
         }
     }
 
-    /// The option that the condition refers to.
+    /// The name of the option that an `if-opt` or `if-not-opt` condition tests; `None` for other blocks.
     pub(crate) fn tested_option(&self) -> Option<&str> {
         let test = self.test().0;
         (matches!(self.kind, Kind::Condition) && test == "opt")
             .then(|| name_and_value(&self.argument).0)
     }
 
-    /// The values of `%(_)`: an option in the block is added once for each of them. A false condition has none.
+    /// The values of `%(_)`. An option in the block is added once for each value. A false condition has no values.
     ///
     /// The items of a loop are moved out; [`Block::restore`] puts them back.
     pub(crate) fn rounds(&mut self, entries: &[Entry], invocation: &Invocation) -> Vec<String> {
@@ -94,7 +95,7 @@ impl Block {
         }
     }
 
-    /// Puts the items of a loop back.
+    /// Puts back the items of a loop that [`Block::rounds`] has moved out.
     pub(crate) fn restore(&mut self, rounds: Vec<String>) {
         if let Kind::Loop(items) = &mut self.kind {
             *items = rounds;
@@ -127,8 +128,8 @@ impl Block {
     }
 }
 
-/// The items of a loop, cut off after one more than the limit so that too many become an error; `None` if `name` is a
-/// condition.
+/// Reads the items of a loop; `None` if `name` is a condition. At most `MAX_ENTRIES + 1` items are read, to limit the
+/// memory. The item above the limit makes the configuration too large, so that an error is reported.
 fn items(
     name: &str,
     argument: &str,
@@ -164,7 +165,7 @@ fn items(
     Some(items)
 }
 
-/// Tests a condition; the value of `%(_)` if it is true.
+/// Tests a condition. Returns the value of `%(_)` if the condition is true, otherwise `None`.
 fn condition(
     test: &str,
     argument: &str,
@@ -201,7 +202,7 @@ fn condition(
     }
 }
 
-/// `NAME` or `NAME=VALUE`.
+/// Splits `NAME` or `NAME=VALUE`.
 fn name_and_value(argument: &str) -> (&str, Option<&str>) {
     match argument.split_once('=') {
         Some((name, value)) => (name.trim(), Some(value.trim())),
@@ -209,7 +210,7 @@ fn name_and_value(argument: &str) -> (&str, Option<&str>) {
     }
 }
 
-/// The value if it equals the expected one, or if any value is accepted.
+/// Returns `value` if it equals `expected`. If `expected` is `None`, every value is accepted.
 fn equal(value: &str, expected: Option<&str>) -> Option<String> {
     expected
         .is_none_or(|expected| expected == value)

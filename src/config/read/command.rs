@@ -15,12 +15,12 @@ use crate::config::finding::{Fault, shortened};
 
 use super::limits::MAX_FILE;
 
-/// The timeout of a command; a reloading master is blocked meanwhile.
+/// The timeout of a command. A reloading master is blocked while the command runs.
 const TIMEOUT: Duration = Duration::from_secs(10);
 /// The interval at which a command that closed its output is polled for its exit.
 const POLL_INTERVAL: Duration = Duration::from_millis(5);
 
-/// Runs a command by `/bin/sh -c` and returns its output. It inherits our standard error.
+/// Runs a command by `/bin/sh -c`, waits for its exit and returns its output. The command inherits our standard error.
 ///
 /// # Errors
 /// When the command cannot be run, exceeds the timeout or the maximum output, or exits with a status other than 0.
@@ -28,10 +28,10 @@ pub(crate) fn output(command: &str, cwd: &Path) -> Result<Vec<u8>, Fault> {
     within(TIMEOUT, command, cwd)
 }
 
-/// Runs a file and returns its output. A script without an interpreter line runs in the shell.
+/// Runs a file, waits for its exit and returns its output. `/bin/sh` runs a script without an interpreter line.
 ///
 /// # Errors
-/// As for [`output`].
+/// The same errors as for [`output`].
 pub(crate) fn output_of_file(file: &Path, cwd: &Path) -> Result<Vec<u8>, Fault> {
     let mut shell = shell(r#"exec "$0""#);
     run(TIMEOUT, shell.arg(file), cwd).map_err(|why| {
@@ -69,7 +69,7 @@ fn run(limit: Duration, command: &mut Command, cwd: &Path) -> Result<Vec<u8>, Fa
         .current_dir(cwd)
         .stdin(Stdio::null())
         .stdout(Stdio::piped())
-        // in its own process group, so that its descendants can be killed with it
+        // the command gets its own process group, so that `kill` reaches its descendants too
         .process_group(0)
         .spawn()
         .map_err(Failure::Spawn)?;
@@ -104,7 +104,7 @@ enum Failure {
     Io(std::io::Error),
 }
 
-/// Why the output is incomplete.
+/// Why the output could not be read to its end.
 enum ReadFailure {
     Timeout,
     TooLong,
@@ -117,7 +117,8 @@ impl From<std::io::Error> for ReadFailure {
     }
 }
 
-/// Reads the output to its end and waits for the exit of the command.
+/// Reads the output to its end, then waits for the exit of the command. Fails if the command has not exited by
+/// `deadline`.
 fn read_output(child: &mut Child, deadline: Instant) -> Result<Vec<u8>, ReadFailure> {
     let mut printed = Vec::new();
     if let Some(mut pipe) = child.stdout.take() {
@@ -149,10 +150,10 @@ fn read_output(child: &mut Child, deadline: Instant) -> Result<Vec<u8>, ReadFail
     Ok(printed)
 }
 
-/// Kills the command and its process group.
+/// Kills the process group of the command, and reaps the command.
 fn kill(child: &mut Child) {
     if let Ok(pid) = i32::try_from(child.id()) {
-        // the group may have exited already
+        // the call fails if all processes of the group have already exited
         let _ = killpg(Pid::from_raw(pid), Signal::SIGKILL);
     }
     let _ = child.wait();

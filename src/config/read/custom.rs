@@ -1,4 +1,4 @@
-//! Custom options are replaced while a configuration is read.
+//! Replaces custom options (`declare-option`) by the options of their templates while a configuration is read.
 
 use crate::config::finding::{Fault, Place};
 
@@ -10,7 +10,8 @@ use super::template::{Template, with_words};
 const MAX_DEPTH: usize = 16;
 
 impl Source<'_> {
-    /// Adds a declaration and applies it to the options before it.
+    /// Adds the declaration of a custom option. The options of its template are also added after each earlier use of
+    /// the custom option.
     pub(crate) fn declare(&mut self, text: &str, place: &Place) {
         let template = match Template::parse(text) {
             Ok(template) => template,
@@ -43,7 +44,7 @@ impl Source<'_> {
         }
     }
 
-    /// Adds the options that replace a custom option; does nothing for another name.
+    /// Adds the options that replace the custom option `name`. Does nothing if `name` is not a custom option.
     pub(crate) fn custom(&mut self, name: &str, value: &str, place: &Place) {
         let Some(template) = self
             .customs

@@ -7,10 +7,10 @@ use crate::config::finding::Place;
 pub(crate) struct Entry {
     /// The name as written.
     pub(crate) name: String,
-    /// The value; expanded once everything is read.
+    /// The value. Its placeholders are expanded after all sources are read.
     pub(crate) value: String,
-    /// The place where it was written.
+    /// The place where the option was given.
     pub(crate) place: Place,
-    /// A placeholder of `set-placeholder`; it is never an option.
+    /// Whether the entry comes from `set-placeholder`. Such an entry is never an option.
     pub(crate) placeholder: bool,
 }

@@ -10,7 +10,7 @@ pub(crate) fn option_name(variable: &str) -> Option<String> {
     (!is_reserved(variable)).then(|| name.to_ascii_lowercase().replace('_', "-"))
 }
 
-/// Whether a variable has the prefix of an option but another purpose, in uWSGI or here.
+/// Whether a variable has the prefix of an option, but has another purpose in uWSGI or ruwsgi.
 fn is_reserved(name: &str) -> bool {
     const UWSGI: &[&str] = &[
         "UWSGI_RELOADS",
@@ -22,7 +22,7 @@ fn is_reserved(name: &str) -> bool {
         "UWSGI_JAIL_PID",
         "UWSGI_ORIGINAL_PROC_NAME",
     ];
-    // variables of our own processes; a vassal removes those of its emperor before it reads its configuration
+    // variables that ruwsgi itself uses; a vassal removes its emperor's variables before it reads its configuration
     const RUWSGI: &[&str] = &[
         "RUWSGI_FALLBACK",
         "RUWSGI_LOG",

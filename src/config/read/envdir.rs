@@ -1,5 +1,6 @@
-//! Reads the variables of a directory, as envdir of daemontools does: a file's name is a variable, its content the value
-//! without the line feeds at its end. An empty file removes the variable. Hidden files are skipped.
+//! Reads environment variables from the files of a directory, as envdir of daemontools does. The name of a file is the
+//! name of a variable. The content of the file, without the line feeds at its end, is the value. An empty file removes
+//! the variable. Hidden files are skipped.
 
 use std::fs;
 use std::io::{ErrorKind, Read};
@@ -10,9 +11,9 @@ use crate::config::values::envdir::FileVariable;
 
 use super::limits::{MAX_ENTRIES, MAX_VALUE};
 
-/// Why the variables cannot be read.
+/// Why the variables of a directory cannot be read.
 pub(crate) struct Unreadable {
-    /// Whether this process lacks the permission.
+    /// Whether this process has no permission to read the directory or one of its files.
     pub(crate) is_denied: bool,
     pub(crate) fault: Fault,
 }
@@ -31,7 +32,7 @@ impl Unreadable {
     }
 }
 
-/// The variables of a directory, sorted by name.
+/// Reads the variables of a directory, sorted by name.
 pub(crate) fn variables(directory: &Path) -> Result<Vec<FileVariable>, Unreadable> {
     let entries = fs::read_dir(directory).map_err(|error| Unreadable::new(directory, &error))?;
     let mut variables = Vec::new();
@@ -41,7 +42,7 @@ pub(crate) fn variables(directory: &Path) -> Result<Vec<FileVariable>, Unreadabl
             continue;
         };
         let path = entry.path();
-        // a device or a pipe may never end
+        // only regular files are read, because a device or a pipe may never end
         let is_file = fs::metadata(&path).is_ok_and(|metadata| metadata.is_file());
         if name.starts_with('.') || name.contains('=') || !is_file {
             continue;
@@ -53,7 +54,7 @@ pub(crate) fn variables(directory: &Path) -> Result<Vec<FileVariable>, Unreadabl
     Ok(variables)
 }
 
-/// The content of a file up to a NUL byte, without the line feeds at its end.
+/// Reads a file up to its first NUL byte, at most `MAX_VALUE` bytes, and removes the line feeds at the end.
 fn value(path: &Path) -> std::io::Result<String> {
     let mut content = Vec::new();
     fs::File::open(path)?

@@ -1,6 +1,6 @@
 //! Expansion of `$(NAME)`, `@(file)` and `%(placeholder)`, in this order, as in uWSGI's three passes.
 //!
-//! Unlike uWSGI, placeholders in the value of a placeholder are always expanded.
+//! Unlike uWSGI, ruwsgi always expands placeholders in the value of another placeholder.
 
 use std::collections::HashMap;
 
@@ -15,10 +15,10 @@ use super::limits::{MAX_TEXT, MAX_VALUE, value_too_long};
 
 /// Maximum nesting of placeholders.
 const MAX_DEPTH: usize = 64;
-/// Maximum number of `@(file)` and `@(exec://command)`.
+/// Maximum number of `@(file)` and `@(exec://command)` in one configuration.
 const MAX_FILES: usize = 1000;
 
-/// Expands all values in place, except those of directives, which have already acted.
+/// Expands the values of `entries` in place and reports faults. Directives that have already acted are skipped.
 pub(crate) fn expand(entries: &mut [Entry], invocation: &Invocation, report: &mut Report) {
     let mut read = 0;
     for entry in entries.iter_mut().filter(|entry| is_expanded(entry)) {
@@ -35,7 +35,7 @@ pub(crate) fn expand(entries: &mut [Entry], invocation: &Invocation, report: &mu
     placeholders(entries, report);
 }
 
-/// A directive's argument, expanded by the options before it. uWSGI does not expand these arguments.
+/// Expands the argument of a directive with the options before the directive. uWSGI does not expand these arguments.
 pub(crate) fn known(value: &str, entries: &[Entry], invocation: &Invocation) -> String {
     if !value.contains("%(") && !value.contains("$(") {
         return value.to_owned();
@@ -45,7 +45,7 @@ pub(crate) fn known(value: &str, entries: &[Entry], invocation: &Invocation) -> 
     lookup.expand(&value, 0).unwrap_or(value)
 }
 
-/// The fault of a `$(NAME)` that is left after the expansion.
+/// The fault for the first `$(NAME)` that remains in an expanded text, because the environment has no such variable.
 pub(crate) fn missing_variable(expanded: &str) -> Option<Fault> {
     let (_, after) = expanded.split_once("$(")?;
     let (name, _) = after.split_once(')')?;
@@ -55,7 +55,7 @@ pub(crate) fn missing_variable(expanded: &str) -> Option<Fault> {
     )))
 }
 
-/// Replaces `%(_)` by the item of a block; `None` if the result is longer than a value may be.
+/// Replaces each `%(_)` by `item`; `None` if the result is longer than `MAX_VALUE`.
 pub(crate) fn with_item(value: &str, item: &str) -> Option<String> {
     let places = value.matches("%(_)").count();
     let size = value.len().checked_add(places.checked_mul(item.len())?)?;
@@ -69,15 +69,16 @@ fn is_expanded(entry: &Entry) -> bool {
     )
 }
 
-/// Replaces `$(NAME)` for the variables that are set.
+/// Replaces each `$(NAME)` by the value of the environment variable. A variable that is not set leaves the text
+/// unchanged.
 fn environment(text: &str, invocation: &Invocation) -> Result<String, Fault> {
     replace(text, "$(", |name| {
         Ok(invocation.variable(name).map(str::to_owned))
     })
 }
 
-/// Replaces `@(file)` by the content of the file or the output of the command, without its last line feed.
-/// `read` counts the files.
+/// Replaces `@(file)` by the content of the file and `@(exec://command)` by the output of the command, both without the
+/// last line feed. `read` counts the files and commands of the configuration.
 fn files(text: &str, invocation: &Invocation, read: &mut usize) -> Result<String, Fault> {
     replace(text, "@(", |name| {
         *read += 1;
@@ -91,10 +92,11 @@ fn files(text: &str, invocation: &Invocation, read: &mut usize) -> Result<String
     })
 }
 
-/// Replaces each `open...)` by the result of `value`; `None` leaves it unchanged.
+/// Replaces each reference, from `open` to the next `)`, by the result of `value`, which gets the text between the two.
+/// The result `None` leaves the reference unchanged.
 ///
 /// # Errors
-/// The errors of `value`, and when the result is longer than a value may be.
+/// When `value` fails, and when the expanded text is longer than `MAX_VALUE`.
 fn replace(
     text: &str,
     open: &str,
@@ -126,7 +128,7 @@ fn replace(
     Ok(expanded)
 }
 
-/// Expands the placeholders in all values.
+/// Expands the placeholders in the values of `entries`, and reports faults.
 fn placeholders(entries: &mut [Entry], report: &mut Report) {
     let mut expanded: Vec<(usize, String)> = Vec::new();
     let mut lookup = Lookup::new(entries);
@@ -159,7 +161,7 @@ fn placeholders(entries: &mut [Entry], report: &mut Report) {
     }
 }
 
-/// The first value of each name, and its expansion.
+/// The first value of each option, and the cache of expanded values.
 struct Lookup<'a> {
     first: HashMap<&'a str, &'a str>,
     /// Expanded values; `None` while the expansion is running.
@@ -184,7 +186,7 @@ impl<'a> Lookup<'a> {
         replace(text, "%(", |inside| self.evaluate(inside, depth))
     }
 
-    /// The value of the first option of this name.
+    /// The expanded value of the first option with this name; `None` if no option has this name.
     fn value(&mut self, name: &str, depth: usize) -> Result<Option<String>, Fault> {
         let Some((&name, &raw)) = self.first.get_key_value(name) else {
             return Ok(None);

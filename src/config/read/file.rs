@@ -1,4 +1,4 @@
-//! The files of a configuration: format, name, content.
+//! Configuration files: their formats, names and contents.
 
 use std::fs;
 use std::io::Read;
@@ -22,7 +22,7 @@ pub(crate) enum Format {
 }
 
 impl Format {
-    /// The format of a file's extension.
+    /// The format for the extension of `path`; `None` if the extension is unknown.
     pub(crate) fn of_file(path: &str) -> Option<Format> {
         match path.rsplit_once('.')?.1 {
             "ini" => Some(Format::Ini),
@@ -34,7 +34,8 @@ impl Format {
         }
     }
 
-    /// The format of a directive; `include`, `config` and `inherit` use the extension.
+    /// The format of a file that the directive `name` reads. `include`, `config` and `inherit` use the extension of
+    /// `path`; an unknown extension is read as ini.
     pub(crate) fn of_directive(name: &str, path: &str) -> Format {
         match name {
             "yaml" | "yml" => Format::Yaml,
@@ -66,10 +67,11 @@ pub(crate) fn split_section(name: &str) -> (&str, &str) {
     }
 }
 
-/// The content of a file, or the output of `exec://command`.
+/// The content of a file, or the output of `exec://command`. For a vassal's own file, the owner is checked, and an
+/// executable file is run if `emperor-magic-exec` is set.
 ///
 /// # Errors
-/// When it cannot be read. The other schemes that uWSGI reads from are refused with a hint.
+/// When the file cannot be read or the command fails. Other schemes, which uWSGI supports, are refused with a hint.
 pub(crate) fn contents(invocation: &Invocation, name: &str) -> Result<Vec<u8>, Fault> {
     if let Some(command) = name.strip_prefix("exec://") {
         return command::output(command, &invocation.cwd);
@@ -108,9 +110,10 @@ pub(crate) fn contents(invocation: &Invocation, name: &str) -> Result<Vec<u8>, F
     content.map_err(|error| unreadable(name, &describe(&error)))
 }
 
-/// Opens a vassal's file and checks its owner on the open file: the file at the path may be replaced meanwhile.
+/// Opens a vassal's file and checks the owner of the open file. A check by path would not be safe, because the file at
+/// the path can be replaced between the check and the open.
 ///
-/// The open does not block on a pipe.
+/// With `O_NONBLOCK`, the open of a named pipe does not wait for a writer.
 fn open_owned(path: &Path, owner: u32) -> Result<fs::File, String> {
     let mut options = fs::File::options();
     options.read(true).custom_flags(nix::libc::O_NONBLOCK);
@@ -124,7 +127,8 @@ fn open_owned(path: &Path, owner: u32) -> Result<fs::File, String> {
     Ok(file)
 }
 
-/// Refuses what is not a regular file, because a device or a pipe may never end, and files that are too large.
+/// Refuses files larger than `MAX_FILE`. Also refuses files that are not regular, because a device or a pipe may never
+/// end.
 fn check_file(metadata: &fs::Metadata) -> Result<(), String> {
     if metadata.is_dir() {
         return Err("it is a directory".to_owned());
@@ -151,7 +155,7 @@ fn describe(error: &std::io::Error) -> String {
     }
 }
 
-/// The path of a name, relative to the directory in which ruwsgi was started.
+/// Resolves a file name in the directory in which ruwsgi was started.
 pub(crate) fn resolve(invocation: &Invocation, name: &str) -> PathBuf {
     invocation.cwd.join(name)
 }

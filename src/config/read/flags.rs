@@ -1,7 +1,8 @@
 //! The command line as an ordered list of options.
 //!
-//! The options of an ini file take the position of its `--ini` flag, and clap keeps the order of values only per
-//! argument. So the flags are parsed by the table, with the rules of getopt_long(3).
+//! The option table parses the flags, with the rules of getopt_long(3). clap is not used, because it keeps the order of
+//! values only within one argument. The order of different flags matters here: the options of an ini file take the
+//! position of the `--ini` flag.
 
 use crate::config::finding::Fault;
 use crate::config::table::options;
@@ -12,7 +13,7 @@ use crate::config::values::setting::Takes;
 /// A parsed argument.
 #[derive(Debug, Clone, PartialEq, Eq)]
 pub(crate) enum Typed {
-    /// An option and its value.
+    /// The name of an option, and its value.
     Flag(&'static str, String),
     /// A configuration file.
     File(String),
@@ -74,7 +75,7 @@ fn no_value(flag: &str, row: &Row) -> Fault {
     Fault::new(format!("{flag} has no value")).hint(format!("write {flag} {}", row.arg))
 }
 
-/// The row of a long flag; a unique prefix is enough.
+/// Finds the name and the row of a long flag. A prefix is enough if all names with this prefix belong to one row.
 fn long_row(name: &str) -> Result<(&'static str, &'static Row), Fault> {
     if let Some(row) = options::find(name) {
         let spelled = row.names.iter().find(|known| **known == name);

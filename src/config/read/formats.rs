@@ -1,4 +1,4 @@
-//! YAML, JSON, TOML and XML: each section is a list of names and values, as in an ini file.
+//! Parses YAML, JSON, TOML and XML. Each section is a list of names and values, as in an ini file.
 
 use saphyr_parser::{Event, Parser, ScalarStyle};
 
@@ -6,7 +6,7 @@ use crate::config::finding::Fault;
 
 use super::file::Format;
 
-/// A name, its value and its line.
+/// The name and the value of an option, and its line in the file.
 #[derive(Debug, Clone, PartialEq, Eq)]
 pub(crate) struct Pair {
     pub(crate) name: String,
@@ -14,7 +14,7 @@ pub(crate) struct Pair {
     pub(crate) line: u32,
 }
 
-/// A fault and its line.
+/// The line of a fault, and the fault.
 pub(crate) type LineFault = (u32, Fault);
 
 /// The options of a section; `None` if the file has no such section.
@@ -55,12 +55,13 @@ fn number(line: usize) -> u32 {
     u32::try_from(line).unwrap_or(u32::MAX)
 }
 
-/// JSON is a subset of YAML: valid JSON is read by the YAML parser, which has line numbers.
+/// Checks the JSON syntax, then reads the text with the YAML parser, which reports line numbers. JSON is a subset of
+/// YAML.
 fn json(text: &str, section: &str) -> Result<Option<Vec<Pair>>, LineFault> {
     if let Err(error) = serde_json::from_str::<serde::de::IgnoredAny>(text) {
         return Err(not_valid(error.line(), "JSON", &error.to_string()));
     }
-    // JSON strings contain no tabs, and YAML forbids some tabs between tokens
+    // YAML forbids some tabs between tokens; no value changes, because JSON strings contain no tabs
     yaml(&text.replace('\t', " "), section)
 }
 
@@ -84,7 +85,7 @@ fn yaml(text: &str, section: &str) -> Result<Option<Vec<Pair>>, LineFault> {
         match events.next()? {
             (Event::Scalar(name, ..), _) if name == section => {
                 let pairs = events.options()?;
-                // the rest must be valid too
+                // the rest of the file must be valid YAML too
                 while events.next()?.0 != Event::StreamEnd {}
                 return Ok(Some(pairs));
             }
@@ -121,7 +122,7 @@ impl<'a> Events<'a> {
         }
     }
 
-    /// The names and values of the section whose name was read last.
+    /// Reads the names and values of a section. The previous event must be the name of the section.
     fn options(&mut self) -> Result<Vec<Pair>, LineFault> {
         let mut pairs = Vec::new();
         match self.next()? {
@@ -161,7 +162,7 @@ impl<'a> Events<'a> {
     }
 }
 
-/// The text of a scalar; null is empty.
+/// The text of a scalar. An unquoted `~` or `null` is an empty text.
 fn plain_value(text: &str, style: ScalarStyle) -> &str {
     if style == ScalarStyle::Plain && matches!(text, "~" | "null") {
         ""
@@ -178,7 +179,7 @@ fn pair(name: &str, value: &str, line: u32) -> Pair {
     }
 }
 
-/// The offsets of the line feeds of a text.
+/// The byte offsets of the line feeds of a text, to convert a byte offset to a line number.
 struct Lines(Vec<usize>);
 
 impl Lines {
@@ -187,7 +188,7 @@ impl Lines {
         Lines(feeds.map(|(at, _)| at).collect())
     }
 
-    /// The line of a byte offset.
+    /// The line number of a byte offset, from 1.
     fn at(&self, byte: usize) -> u32 {
         number(1 + self.0.partition_point(|feed| *feed < byte))
     }
@@ -244,7 +245,8 @@ fn scalar(value: &toml::de::DeValue<'_>) -> Option<String> {
     }
 }
 
-/// The element `<uwsgi>` at any depth; a section other than `uwsgi` is its attribute `id`.
+/// Reads the options of a `<uwsgi>` element at any depth. The section `uwsgi` is the first such element. Any other
+/// section is the first such element whose attribute `id` is the name of the section.
 fn xml(text: &str, section: &str) -> Result<Option<Vec<Pair>>, LineFault> {
     let document = roxmltree::Document::parse(text)
         .map_err(|error| not_valid(error.pos().row as usize, "XML", &error.to_string()))?;

@@ -1,15 +1,15 @@
 //! Shell patterns for `for-glob` and the emperor: glob(7).
 //!
-//! Not the crate `glob`: it returns paths that are not relative to `cwd`, and rejects patterns such as `[` and `a**b`,
-//! which match literally here, as in the shell.
+//! The crate `glob` is not used: it returns paths that are not relative to `cwd`, and rejects patterns such as `[` and
+//! `a**b`. Here, as in the shell, a `[` without a `]` matches itself, and `**` matches the same names as `*`.
 
 use std::fs;
 use std::path::{Path, PathBuf};
 
-/// Maximum number of paths of one pattern.
+/// Maximum number of paths that one pattern returns. Further matches are ignored.
 const MAX_PATHS: usize = 10_000;
 
-/// The paths that match, sorted. A relative pattern is resolved in `cwd` and gives relative paths.
+/// The existing paths that match `pattern`, sorted. A relative pattern is resolved in `cwd` and gives relative paths.
 pub(crate) fn paths(cwd: &Path, pattern: &str) -> Vec<String> {
     let absolute = pattern.starts_with('/');
     let mut found = vec![String::from(if absolute { "/" } else { "" })];
@@ -30,7 +30,7 @@ pub(crate) fn paths(cwd: &Path, pattern: &str) -> Vec<String> {
     found
 }
 
-/// Appends the matches of one path component below `base`.
+/// Appends to `next` the paths in the directory `base` whose last component matches `part`.
 fn step(cwd: &Path, base: &str, part: &str, next: &mut Vec<String>) {
     let join = |name: &str| match base {
         "" => name.to_owned(),
@@ -57,7 +57,8 @@ fn step(cwd: &Path, base: &str, part: &str, next: &mut Vec<String>) {
     }
 }
 
-/// Whether a name matches a pattern of `*`, `?` and `[...]`, in time proportional to the product of their lengths.
+/// Whether a name matches a pattern of `*`, `?` and `[...]`. The time is at most proportional to the length of the
+/// pattern multiplied by the length of the name.
 pub(crate) fn matches(pattern: &[char], name: &[char]) -> bool {
     let (mut at, mut read) = (0, 0);
     let mut retry: Option<(usize, usize)> = None;
@@ -79,7 +80,7 @@ pub(crate) fn matches(pattern: &[char], name: &[char]) -> bool {
     pattern[at..].iter().all(|&c| c == '*')
 }
 
-/// The number of pattern characters that match this letter.
+/// The number of characters at the start of `pattern` that match `letter` together; `None` if they do not match it.
 fn single(pattern: &[char], letter: char) -> Option<usize> {
     match pattern.first()? {
         '?' => Some(1),
@@ -88,7 +89,7 @@ fn single(pattern: &[char], letter: char) -> Option<usize> {
     }
 }
 
-/// As [`single`], for a pattern that begins with `[`.
+/// The result of [`single`] for a pattern that begins with `[`. A `[` without a `]` matches itself.
 fn class(pattern: &[char], letter: char) -> Option<usize> {
     let negated = matches!(pattern.get(1), Some('!' | '^'));
     let start = if negated { 2 } else { 1 };

@@ -1,4 +1,4 @@
-//! Command lines that are written for gunicorn: the message names the command that works.
+//! Recognizes command lines that are written for gunicorn, and suggests the corresponding ruwsgi command.
 
 use std::path::Path;
 
@@ -8,14 +8,14 @@ use super::file::Format;
 use super::flags::{self, Typed};
 use super::invocation::Invocation;
 
-/// Flags of gunicorn that ruwsgi does not have, or that have another meaning.
+/// Flags of gunicorn that do not exist in ruwsgi, or have another meaning in ruwsgi.
 const FLAGS: &[&str] = &["-b", "--bind", "-k", "--worker-class", "-D", "--preload"];
-/// Options of a listening socket.
+/// Options that bind a listening socket.
 const SOCKETS: &[&str] = &["socket", "http", "http-socket"];
 /// The address that gunicorn binds by default.
 const ADDRESS: &str = "127.0.0.1:8000";
 
-/// The fault of `-c FILE`: gunicorn's flag for its configuration file.
+/// The fault for `-c FILE`, which is gunicorn's flag for its configuration file; `None` if the flag is not given.
 pub(crate) fn configuration_flag(arguments: &[String]) -> Option<Fault> {
     let mut rest = arguments.iter();
     let file = loop {
@@ -42,8 +42,8 @@ pub(crate) fn configuration_flag(arguments: &[String]) -> Option<Fault> {
     )))
 }
 
-/// The command that serves `word`, which is neither a flag nor a configuration file; `None` if it does not look like a
-/// Python file or module.
+/// The hint with the command that serves `word`, an argument that is neither a flag nor a configuration file. Returns
+/// `None` if `word` does not look like a Python file or module.
 pub(crate) fn command_for(invocation: &Invocation, word: &str) -> Option<String> {
     let option = option_for(&invocation.cwd, word)?;
     let arguments = invocation.argv.get(1..).unwrap_or_default();
@@ -75,7 +75,8 @@ pub(crate) fn command_for(invocation: &Invocation, word: &str) -> Option<String>
     Some(shortened(&command))
 }
 
-/// The option that loads this file or module.
+/// The option that loads `word`: `--wsgi-file` or `--module`; `None` if `word` does not look like a Python file or
+/// module.
 fn option_for(cwd: &Path, word: &str) -> Option<&'static str> {
     let is_file = cwd.join(word).is_file();
     let (name, callable) = match word.split_once(':') {
@@ -101,7 +102,7 @@ fn option_for(cwd: &Path, word: &str) -> Option<&'static str> {
     }
 }
 
-/// A word as a shell reads it.
+/// Quotes a word for the shell if it is empty or has special characters.
 fn quoted(word: &str) -> String {
     let plain = |c: char| c.is_alphanumeric() || "-_./:=,@%+".contains(c);
     match !word.is_empty() && word.chars().all(plain) {

@@ -1,12 +1,12 @@
 //! uWSGI's ini format: lines are trimmed and split at the first `=`; `#` and `;` begin a comment line.
 //!
-//! Not the crate `rust-ini`: uWSGI's dialect has keys without a value, repeated keys and no comments after a value, and
-//! the findings need line numbers.
+//! The crate `rust-ini` is not used: uWSGI's dialect has keys without a value, repeated keys and no comments after a
+//! value. Also, the findings need line numbers.
 
 /// A line other than a comment.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 pub(crate) enum Line<'a> {
-    /// `[section]`; the name is the text between the first and the last character.
+    /// `[section]`; the name is the line without its first and its last character, as in uWSGI.
     Section(&'a str),
     /// `key = value`; a `key` alone has an empty value.
     Pair(&'a str, &'a str),

@@ -1,4 +1,5 @@
-//! The invocation: command line, environment, working directory. A reload reads the configuration from it again.
+//! The invocation of ruwsgi: command line, environment and working directory. A reload reads the configuration again
+//! from the same invocation.
 
 use std::fs;
 use std::io::Read;
@@ -34,9 +35,9 @@ pub(crate) struct Invocation {
 pub(crate) struct VassalFile {
     /// The name on the command line.
     pub(crate) name: String,
-    /// Run the file if it is executable; its output is the configuration (`emperor-magic-exec`).
+    /// Whether the file is run if it is executable (`emperor-magic-exec`). The output is then the configuration.
     pub(crate) executable: bool,
-    /// The user id that the file must belong to when it is read (`emperor-tyrant`); `None`: any.
+    /// The user id that must own the file when the vassal reads it (`emperor-tyrant`); `None` accepts every owner.
     pub(crate) owner: Option<u32>,
 }
 
@@ -53,7 +54,7 @@ impl Invocation {
         )
     }
 
-    /// An invocation with these inputs.
+    /// Creates an invocation from these inputs. It is neither a reload nor the invocation of a vassal.
     pub(crate) fn new(argv: Vec<String>, env: Vec<(String, String)>, cwd: PathBuf) -> Invocation {
         Invocation {
             argv,
@@ -74,18 +75,18 @@ impl Invocation {
             .map(|(_, value)| value.as_str())
     }
 
-    /// The content of standard input; the first call reads it.
+    /// The content of standard input. The first call reads standard input to its end, and blocks until then.
     pub(crate) fn standard_input(&self) -> &[u8] {
         self.stdin.get_or_init(|| {
             let mut bytes = Vec::new();
-            // an error leaves the content empty; the missing section is reported
+            // an error leaves the content empty or incomplete; the missing section is reported later
             let _ = std::io::stdin().take(MAX_FILE).read_to_end(&mut bytes);
             bytes
         })
     }
 }
 
-/// The machine and the user; the source of magic variables.
+/// Facts about the machine, the user and the process, for the magic variables.
 #[derive(Debug, Clone)]
 pub(crate) struct Host {
     pub(crate) name: String,

@@ -10,7 +10,7 @@ pub(crate) const MAX_TEXT: usize = 16 << 20;
 pub(crate) const MAX_VALUE: usize = 64 << 10;
 /// Maximum number of options; repeated options count each time.
 pub(crate) const MAX_ENTRIES: usize = 10_000;
-/// Maximum number of lines, including those in conditions that are false.
+/// Maximum number of lines that give an option, including the lines inside false conditions.
 pub(crate) const MAX_LINES: usize = 100_000;
 
 /// The fault for a value of more than [`MAX_VALUE`] bytes.

@@ -1,4 +1,4 @@
-//! Configuration files: their options are added to the gathered ones.
+//! Reads configuration files, and adds their options to the options that are already gathered.
 
 use std::sync::Arc;
 
@@ -16,7 +16,8 @@ const MAX_FILES: usize = 100;
 const MAX_DEPTH: usize = 16;
 
 impl Source<'_> {
-    /// Reads a configuration file at the current position.
+    /// Reads a configuration file, and adds its options at the current position. A `name` without a file, such as
+    /// `:section`, refers to the file that was read last.
     pub(crate) fn load(&mut self, directive: &str, name: &str, place: &Place) {
         let (file, section) = split_section(name);
         let file = match (file, &self.last_ini) {
@@ -161,7 +162,8 @@ impl Source<'_> {
         }
     }
 
-    /// Decodes a line; an option that is not UTF-8 is an error inside the section.
+    /// Decodes a line. Reports an error and returns `None` if the line is an option of the section, but is not UTF-8 or
+    /// has a NUL byte. Invalid bytes in other lines are replaced.
     fn decode(&mut self, line: &[u8], inside: bool, place: &Place) -> Option<String> {
         let text = String::from_utf8_lossy(line);
         let invalid = matches!(text, std::borrow::Cow::Owned(_)) || line.contains(&0);
@@ -175,7 +177,8 @@ impl Source<'_> {
         Some(text.into_owned())
     }
 
-    /// Warns of letters after `%` that are not magic variables.
+    /// Warns if letters after `%` were deleted because they are not magic variables. The warning names the first
+    /// letter.
     fn warn_of_deleted(&mut self, deleted: &[char], place: &Place) {
         if let Some(first) = deleted.first() {
             let fault = Fault::new(format!(

@@ -6,12 +6,12 @@ use std::path::Path;
 
 use super::invocation::{Host, Invocation};
 
-/// The facts about a configuration file that magic variables show.
+/// The facts about a configuration file that are the values of magic variables.
 #[derive(Debug, Clone, Default)]
 pub(crate) struct FileFacts {
-    /// The name as given.
+    /// The name of the file as given.
     pub(crate) given: String,
-    /// The absolute path; a symbolic link is not followed.
+    /// The absolute path. If the file is a symbolic link, the path is that of the link.
     path: String,
     /// The requested section, or an empty text.
     pub(crate) section: String,
@@ -85,7 +85,7 @@ impl FileFacts {
             .unwrap_or_default()
     }
 
-    /// The value of a variable that describes the file, by its lower-case name.
+    /// The value of a variable that describes the file. `name` is the lower-case letter or the digit after `%`.
     fn value(&self, name: char) -> Option<String> {
         let text = match name {
             'o' => &self.given,
@@ -104,7 +104,7 @@ impl FileFacts {
     }
 }
 
-/// The hash of `%j` in hexadecimal, lowest byte first.
+/// The hash of a path for `%j`, in hexadecimal with the lowest byte first.
 fn djb33x(bytes: &[u8]) -> String {
     let hash = bytes.iter().fold(5381u32, |hash, byte| {
         hash.wrapping_shl(5).wrapping_add(hash) ^ u32::from(*byte)
@@ -116,7 +116,7 @@ fn djb33x(bytes: &[u8]) -> String {
 pub(crate) struct Magic<'a> {
     /// The file being read.
     pub(crate) file: &'a FileFacts,
-    /// The outermost file, which the upper-case variables describe.
+    /// The first configuration file that was read. The upper-case variables describe this file.
     pub(crate) outermost: &'a FileFacts,
     /// The machine and the user.
     pub(crate) host: &'a Host,
@@ -125,7 +125,7 @@ pub(crate) struct Magic<'a> {
 }
 
 impl<'a> Magic<'a> {
-    /// The magic variables of `file`, which was read because of `outermost`.
+    /// The magic variables of `file`. `outermost` is the first configuration file that was read.
     pub(crate) fn new(
         file: &'a FileFacts,
         outermost: &'a FileFacts,
@@ -160,7 +160,8 @@ impl<'a> Magic<'a> {
         }
     }
 
-    /// Replaces the variables of a line. Unknown variables are removed, as in uWSGI, and returned.
+    /// Replaces the magic variables of a line. Unknown variables are removed, as in uWSGI, and their letters are
+    /// returned with the line.
     pub(crate) fn expand(&self, line: &str) -> (String, Vec<char>) {
         let mut expanded = String::with_capacity(line.len());
         let mut deleted = Vec::new();

@@ -1,4 +1,4 @@
-//! The sources of options in order: environment, command line and files.
+//! Gathers the options of all sources in order: environment, command line and files.
 
 use std::collections::HashSet;
 
@@ -25,7 +25,7 @@ use super::template::Template;
 /// The gathered options.
 pub(crate) struct RawOptions {
     pub(crate) entries: Vec<Entry>,
-    /// Names that a `%(...)` or a condition refers to.
+    /// Names that a `%(...)` or a condition refers to. These names are not reported as typing mistakes.
     pub(crate) referenced: HashSet<String>,
     /// Names of custom options (`declare-option`).
     pub(crate) customs: HashSet<String>,
@@ -59,7 +59,7 @@ pub(crate) fn gather(invocation: &Invocation) -> RawOptions {
     }
 }
 
-/// The state of the reading.
+/// The state while the options of an invocation are gathered.
 pub(crate) struct Source<'a> {
     pub(crate) invocation: &'a Invocation,
     /// The invocation with the variables of `early-envdir`, if there are any.
@@ -74,7 +74,7 @@ pub(crate) struct Source<'a> {
     /// The file that `:section` without a file name refers to.
     pub(crate) last_ini: Option<String>,
     inherited: Vec<(String, Place)>,
-    /// Files without the section to read.
+    /// The files that do not have the requested section: the place and the fault for each file.
     pub(crate) without_section: Vec<(Place, Fault)>,
     pub(crate) customs: Vec<Template>,
     pub(crate) permitted: Permitted,
@@ -140,7 +140,8 @@ impl<'a> Source<'a> {
         }
     }
 
-    /// A file that is given without a flag; its extension is its format.
+    /// Adds a configuration file that is given without a flag. The extension selects the format; another extension is
+    /// an error.
     fn positional(&mut self, file: &str) {
         let (path, _) = split_section(file);
         if let Some(format) = Format::of_file(path) {
@@ -153,7 +154,8 @@ impl<'a> Source<'a> {
         self.error(&Place::CommandLine, fault.hint(hint));
     }
 
-    /// Adds an option at the current position. In a block it is added once per round: not at all for a false condition.
+    /// Adds an option at the current position. Inside a block, the option is added once per round. A false condition
+    /// has no rounds.
     pub(crate) fn add(&mut self, name: &str, value: &str, place: &Place) {
         self.lines += 1;
         if self.lines > MAX_LINES {
@@ -202,11 +204,13 @@ impl<'a> Source<'a> {
             }
         }
         block.restore(rounds);
-        // a file that is read inside the block may have ended it: as in uWSGI, only one block is open at a time
+        // as in uWSGI, only one block is open at a time: this block stays open even if a file that it includes has
+        // ended a block
         self.block = Some(block);
     }
 
-    /// Adds an option at the current position, ignoring the open block.
+    /// Adds an option at the current position, without regard to an open block. A directive takes effect at once. For a
+    /// custom option, the options of its template are added too.
     pub(crate) fn add_here(&mut self, name: &str, value: &str, place: &Place) {
         if self.full {
             return;
@@ -242,17 +246,17 @@ impl<'a> Source<'a> {
         }
     }
 
-    /// A directive's argument, expanded by the options before it.
+    /// Expands the argument of a directive with the options before the directive.
     fn known(&self, value: &str) -> String {
         expand::known(value, &self.entries, self.surroundings())
     }
 
-    /// The invocation with the variables that are set so far.
+    /// The invocation, with the variables of the `early-envdir` directories that were read so far.
     fn surroundings(&self) -> &Invocation {
         self.extended.as_deref().unwrap_or(self.invocation)
     }
 
-    /// Sets the variables of a directory.
+    /// Reads the variables of a directory, and sets them for the following options and for the instance.
     fn environment_directory(&mut self, directive: &str, name: &str, place: &Place) {
         let directory = self.invocation.cwd.join(self.known(name));
         match envdir::variables(&directory) {
@@ -272,7 +276,8 @@ impl<'a> Source<'a> {
         }
     }
 
-    /// Reads an ini file, and names the PasteDeploy application in it.
+    /// Reads an ini file as configuration, and adds the options that load the PasteDeploy application from the same
+    /// file.
     fn paste(&mut self, directive: &str, name: &str, place: &Place) {
         let name = self.known(name);
         self.load("ini", &name, place);
@@ -283,7 +288,7 @@ impl<'a> Source<'a> {
         }
     }
 
-    /// The name of a file; warns of a variable that is not set.
+    /// Expands the name of a file, and warns if the name refers to an environment variable that is not set.
     fn known_file(&mut self, directive: &str, value: &str, place: &Place) -> String {
         let file = self.known(value);
         if let Some(fault) = expand::missing_variable(&file) {
@@ -334,7 +339,7 @@ impl<'a> Source<'a> {
         });
     }
 
-    /// Stops the reading because of a limit, with one error.
+    /// Stops the gathering because a limit is exceeded. Only the first call reports an error.
     fn stop(&mut self, place: &Place) {
         if !std::mem::replace(&mut self.full, true) {
             let fault = Fault::new("the configuration is too large");
@@ -342,7 +347,8 @@ impl<'a> Source<'a> {
         }
     }
 
-    /// Records the names that a text refers to; they are not reported as typing mistakes.
+    /// Records the names that the placeholders of a text refer to. An unknown option with such a name is not reported
+    /// as a typing mistake.
     fn record_references(&mut self, text: &str) {
         let mut rest = text;
         while let Some((inside, behind)) = rest
@@ -366,7 +372,8 @@ impl<'a> Source<'a> {
         self.report.add(Finding::warning(place, fault));
     }
 
-    /// A file without its section is an error if nothing else configures the instance.
+    /// Reports the files that do not have the requested section: as errors if only directives were gathered, otherwise
+    /// as warnings.
     fn report_missing_sections(&mut self) {
         let is_empty = (self.entries.iter()).all(|entry| directives::find(&entry.name).is_some());
         for (place, fault) in std::mem::take(&mut self.without_section) {

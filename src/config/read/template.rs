@@ -11,7 +11,8 @@ pub(crate) struct Template {
     pub(crate) name: String,
     /// Names and values; `$1` to `$9` are the words of the custom option's value.
     pub(crate) options: Vec<(String, String)>,
-    /// The declaration was outside of `blacklist` and `whitelist`, so these lists do not apply to the replacement.
+    /// Whether the declaration was outside of `blacklist` and `whitelist`. These lists then do not apply to the
+    /// replacement.
     pub(crate) trusted: bool,
 }
 
@@ -44,7 +45,8 @@ impl Template {
     }
 }
 
-/// Replaces `$1` to `$9` by the words that exist; `None` if the result is longer than a value may be.
+/// Replaces `$1` to `$9` by the words of a value. A number without a word stays unchanged. Returns `None` if the result
+/// is longer than `MAX_VALUE`.
 pub(crate) fn with_words(text: &str, words: &[&str]) -> Option<String> {
     let mut value = String::with_capacity(text.len());
     let mut rest = text;

@@ -1,4 +1,5 @@
-//! Users and groups from /etc/passwd and /etc/group, for hints only; dropping privileges uses the system's lookup.
+//! Reads users and groups from /etc/passwd and /etc/group, for hints and magic variables only. The code that drops
+//! privileges uses the system's lookup.
 
 use std::fs;
 
@@ -53,7 +54,8 @@ pub(crate) fn gid_of(group: &str) -> Option<u32> {
         .or_else(|| record("/etc/group", group)?.get(2)?.parse().ok())
 }
 
-/// The name of a number in a file like /etc/passwd; the number itself if the file has no name for it.
+/// The name of the user or group `number` in `file`, which is /etc/passwd or /etc/group. If the file has no such name,
+/// the number itself.
 pub(crate) fn name_of(file: &str, number: u32) -> String {
     let number = number.to_string();
     let found = lines(file)
@@ -78,7 +80,7 @@ fn lines(file: &str) -> Vec<Vec<String>> {
         .collect()
 }
 
-/// The user of nginx's workers, if nginx is installed.
+/// The user of nginx's workers; `None` if nginx is not installed or its configuration names no known user.
 pub(crate) fn nginx() -> Option<Account> {
     let text = fs::read_to_string("/etc/nginx/nginx.conf").ok()?;
     let user = text

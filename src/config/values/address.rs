@@ -6,7 +6,7 @@ use std::path::PathBuf;
 
 use crate::config::finding::Fault;
 
-/// The maximum length of a Unix socket path: `sun_path` has 108 bytes with the NUL at its end, unix(7).
+/// Maximum length of a Unix socket path in bytes: `sun_path` has 108 bytes including the NUL at its end, see unix(7).
 const MAX_UNIX_PATH: usize = 107;
 
 /// A listening address.
@@ -28,10 +28,11 @@ pub(crate) enum Address {
 }
 
 impl Address {
-    /// Parses an address in uWSGI's notation: `/path`, `name.sock`, `@name`, `:8000`, `host:port`, `[v6]:port`, `fd://3`.
+    /// Parses an address in uWSGI's notation: `/path`, `name.sock`, `@name`, `:8000`, `host:port`, `[v6]:port` or
+    /// `fd://3`.
     ///
     /// # Errors
-    /// When the address cannot be bound; the hint shows the right notation.
+    /// When the text is not a supported address. The hint shows the right notation.
     pub(crate) fn parse(text: &str) -> Result<Address, Fault> {
         if text.is_empty() {
             return Err(Fault::new("the value has no address")
@@ -106,7 +107,7 @@ fn too_long(len: usize) -> Fault {
     .hint("use a shorter path")
 }
 
-/// The fault for the notation of other servers and for forms of uWSGI that are not supported.
+/// The fault for an address in the notation of another server, or in a notation of uWSGI that ruwsgi does not support.
 fn foreign_notation(text: &str) -> Option<Fault> {
     if let Some(path) = text.strip_prefix("unix:") {
         return Some(

@@ -15,11 +15,11 @@ pub(crate) struct Alarm {
 /// The way in which an alarm is raised.
 #[derive(Debug, Clone, PartialEq, Eq)]
 pub(crate) enum AlarmEngine {
-    /// A command, run by `/bin/sh`, that reads the message.
+    /// Run a command by `/bin/sh`. The command reads the message from its standard input.
     Command(String),
-    /// A line of the log.
+    /// Write the message to the log.
     Log,
-    /// A URL that gets the message as JSON.
+    /// Send the message to a URL, as JSON.
     Webhook(String),
 }
 

@@ -82,13 +82,13 @@ pub(crate) fn protocol(text: &str) -> Parsed<Wire> {
 /// The owner of a Unix socket: a user and a group, each by name or number.
 #[derive(Debug, Clone, PartialEq, Eq, Default)]
 pub(crate) struct Owner {
-    /// The user; `None` leaves it unchanged.
+    /// The user; `None` leaves the user of the socket unchanged.
     pub(crate) user: Option<String>,
-    /// The group; `None` leaves it unchanged.
+    /// The group; `None` leaves the group of the socket unchanged.
     pub(crate) group: Option<String>,
 }
 
-/// Parses `user:group`; one of the two may be missing.
+/// Parses `user:group`. The user or the group may be missing.
 pub(crate) fn owner(text: &str) -> Parsed<Owner> {
     let (value, remark) = without_comment(text);
     let (user, group) = value.split_once(':').unwrap_or((value, ""));

@@ -19,11 +19,11 @@ pub(crate) struct Companion {
     pub(crate) command: String,
     /// The file with the process id. A companion with a pidfile survives reloads and the end of the instance.
     pub(crate) pidfile: Option<String>,
-    /// The command stays in the foreground and does not write the pidfile; the master writes it.
+    /// Whether the command stays in the foreground and does not write the pidfile. The master then writes the pidfile.
     pub(crate) writes_no_pidfile: bool,
     /// The interval at which the pidfile is read.
     pub(crate) freq: Duration,
-    /// The instance stops when the command exits.
+    /// Whether the instance stops when the command exits.
     pub(crate) control: bool,
     /// Files whose change restarts the command.
     pub(crate) touch: Vec<String>,
@@ -31,9 +31,9 @@ pub(crate) struct Companion {
     pub(crate) stop_signal: i32,
     /// The signal sent when the instance reloads.
     pub(crate) reload_signal: Option<i32>,
-    /// The signals are sent although the command has a pidfile.
+    /// Whether a command with a pidfile, which outlives the instance, also gets the signals for stop and reload.
     pub(crate) notify: bool,
-    /// The command inherits the master's standard input.
+    /// Whether the command inherits the master's standard input.
     pub(crate) stdin: bool,
     /// The user that runs the command.
     pub(crate) uid: Option<String>,
@@ -43,7 +43,7 @@ pub(crate) struct Companion {
     pub(crate) chdir: Option<String>,
     /// The maximum delay before the command is restarted.
     pub(crate) max_throttle: Option<Duration>,
-    /// The timeout of a stop; then the command is killed.
+    /// The timeout of a stop. After the timeout, the command is killed.
     pub(crate) mercy: Duration,
 }
 
@@ -211,7 +211,7 @@ companion!(
     }
 );
 companion!(
-    /// A companion given by keys.
+    /// A companion whose settings are given by keys.
     Keyed, "KEY=VALUE,...", |text| Ok((Companion::keyed(text)?, None))
 );
 

@@ -6,10 +6,10 @@ use crate::protocol::response::{header_name_is_valid, header_value_is_valid};
 use super::setting::Parsed;
 use super::text::non_empty;
 
-/// Headers that frame the response: the server sends them.
+/// Headers that frame the response. Options cannot set them, because the server sends them itself.
 const FRAMING: [&str; 2] = ["content-length", "transfer-encoding"];
 
-/// A header line: `NAME: VALUE`.
+/// Parses a header line: `NAME: VALUE`.
 pub(super) fn line(text: &str) -> Parsed<(String, String)> {
     let (text, remark) = non_empty(text)?;
     let Some((name, value)) = text.split_once(':') else {
@@ -37,7 +37,7 @@ pub(super) fn line(text: &str) -> Parsed<(String, String)> {
     Ok(((name.to_owned(), value.to_owned()), remark))
 }
 
-/// A header and a request variable: `HEADER VARIABLE`.
+/// Parses a header and a request variable: `HEADER VARIABLE`.
 pub(super) fn and_variable(text: &str) -> Parsed<(String, String)> {
     let (text, remark) = non_empty(text)?;
     match text.split_once(char::is_whitespace) {

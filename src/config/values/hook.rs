@@ -23,7 +23,7 @@ pub(crate) enum Action {
     PutEnv(String, String),
     /// Stop the instance with this exit status.
     Exit(i32),
-    /// Set the action of a signal to the master.
+    /// Set the action that the master performs for a signal.
     UnixSignal(i32, SignalFunction),
     /// Create a directory.
     MakeDirectory(String),
@@ -43,11 +43,11 @@ pub(crate) enum Action {
     Append(String, String),
     /// Write a text to a FIFO; no effect if no process reads the FIFO.
     WriteFifo(String, String),
-    /// Wait until something exists; with the timeout, unless the default applies.
+    /// Wait until the target exists, at most for the timeout. `None` is the default timeout.
     WaitFor(WaitTarget, String, Option<Duration>),
 }
 
-/// The action of a signal that `unix_signal` sets.
+/// The master's action for a signal, as set by `unix_signal`.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 pub(crate) enum SignalFunction {
     /// `gracefully_kill_them_all`, `kill_them_all`: finish the requests in flight and stop.
@@ -58,7 +58,7 @@ pub(crate) enum SignalFunction {
     BrutalReload,
 }
 
-/// The kind of file that a hook waits for.
+/// The kind of target that a hook waits for.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 pub(crate) enum WaitTarget {
     /// Any file.
@@ -75,7 +75,7 @@ pub(crate) enum WaitTarget {
     Interface,
 }
 
-/// `TARGET` or `TARGET SECONDS`.
+/// Parses `TARGET` or `TARGET SECONDS`.
 fn wait_for(kind: WaitTarget, text: &str) -> Action {
     let timed = text
         .rsplit_once(' ')
@@ -151,7 +151,7 @@ impl Action {
         })
     }
 
-    /// Whether the action changes or blocks the process that performs it; such actions are allowed only before the
+    /// Whether the action changes or blocks the process that performs it. Such an action is allowed only before the
     /// workers start.
     fn is_start_only(&self) -> bool {
         matches!(
@@ -247,7 +247,7 @@ macro_rules! action {
 }
 
 action!(
-    /// A command.
+    /// A command that a hook runs.
     Exec, "COMMAND", |text| non_empty(text).map(|(command, remark)| (Action::Exec(command), remark))
 );
 action!(
@@ -275,7 +275,7 @@ action!(
     AwaitedSocket, "ADDRESS", |text| awaited(WaitTarget::Socket, text)
 );
 action!(
-    /// An action before the workers start; it may change or block the instance.
+    /// An action that runs before the workers start. The action may change or block the instance.
     StartHook, "ACTION:ARGUMENTS", |text| match reject_signal(Action::parse(text)?)? {
         Action::ChangeDirectory(_) => {
             Err(Fault::new("the instance changes to chdir after this hook, and at every reload").hint("use chdir, or hook-pre-app"))
@@ -284,22 +284,22 @@ action!(
     }
 );
 action!(
-    /// An action before the application is loaded.
+    /// An action that runs before the application is loaded.
     AppHook, "ACTION:ARGUMENTS", |text| Ok((reject_signal(Action::parse(text)?)?, None))
 );
 action!(
-    /// An action after the application is loaded; it may block the start.
+    /// An action that runs after the application is loaded. The action may block the start.
     LoadedHook, "ACTION:ARGUMENTS", |text| match reject_signal(Action::parse(text)?)? {
         Action::ChangeDirectory(_) | Action::PutEnv(..) => Err(too_late()),
         action => Ok((action, None)),
     }
 );
 action!(
-    /// An action of the master while the workers serve; it may set signal actions.
+    /// An action that the master runs while the workers serve. The action may set the action for a signal.
     MasterHook, "ACTION:ARGUMENTS", |text| Ok((reject_start_only(Action::parse(text)?)?, None))
 );
 action!(
-    /// An action of the master while the workers serve.
+    /// An action that the master runs while the workers serve. The action cannot set the action for a signal.
     LiveHook, "ACTION:ARGUMENTS", |text| Ok((live_action(text)?, None))
 );
 
@@ -334,7 +334,8 @@ fn live_action(text: &str) -> Result<Action, Fault> {
     reject_signal(reject_start_only(Action::parse(text)?)?)
 }
 
-/// Splits a file from the `kind` of argument after it; `form` is the argument in the hint.
+/// Splits a value into a file and the argument after the file. `kind` names the argument in the fault, and `form` in
+/// the hint.
 fn split_file<'a>(text: &'a str, kind: &str, form: &str) -> Result<(String, &'a str), Fault> {
     match text.split_once(char::is_whitespace) {
         Some((path, rest)) => Ok((path.to_owned(), rest.trim())),
@@ -343,7 +344,7 @@ fn split_file<'a>(text: &'a str, kind: &str, form: &str) -> Result<(String, &'a 
     }
 }
 
-/// A file, and the action when it is touched.
+/// A file, and the action that runs when the file is touched.
 pub(crate) struct TouchHook;
 
 impl Value for TouchHook {
@@ -361,7 +362,7 @@ impl Value for TouchHook {
     }
 }
 
-/// A file, and the command that runs when it is touched.
+/// A file, and the command that runs when the file is touched.
 pub(crate) struct TouchCommand;
 
 impl Value for TouchCommand {

@@ -2,10 +2,10 @@
 
 use crate::config::finding::{Fault, shortened};
 
-/// The pairs of a text in order. A comma in a value is written `\,`.
+/// Parses the pairs of a text, in order. A comma in a value is written `\,`.
 ///
 /// # Errors
-/// When a part between commas is not a pair.
+/// When a part between commas is not `key=value`.
 pub(crate) fn pairs(text: &str) -> Result<Vec<(String, String)>, Fault> {
     parts(text)
         .into_iter()
@@ -20,7 +20,7 @@ pub(crate) fn pairs(text: &str) -> Result<Vec<(String, String)>, Fault> {
         .collect()
 }
 
-/// The parts between commas that are not escaped.
+/// Splits a text at the commas that are not escaped, and replaces `\,` by a comma.
 fn parts(text: &str) -> Vec<String> {
     let mut parts = vec![String::new()];
     let mut characters = text.chars().peekable();
@@ -46,8 +46,8 @@ pub(crate) fn unknown_key(key: &str, known: &[&str]) -> Fault {
         .hint(format!("the keys are {}", known.join(", ")))
 }
 
-/// The name of a command in log messages: the base name of its first word; `exec`, `env`, `nohup` and assignments are
-/// skipped.
+/// The name of a command in log messages: the base name of its first word. `exec`, `env`, `nohup` and assignments are
+/// skipped. For `python`, the name is the base name of the script.
 pub(crate) fn name_of_command(command: &str) -> String {
     let mut words = command.split_whitespace().filter(|word| {
         let assigns = word
@@ -58,7 +58,7 @@ pub(crate) fn name_of_command(command: &str) -> String {
     let first = words.next().unwrap_or("command");
     let base = |word: &str| word.rsplit('/').next().unwrap_or(word).to_owned();
     let name = base(first);
-    // for `python`, the name of the script
+    // the first word that is not a flag is the script
     let script = words.find(|word| !word.starts_with('-'));
     match script {
         Some(script) if name.starts_with("python") => base(script),

@@ -1,4 +1,4 @@
-//! The types of option values; the table names one of them in each row.
+//! The types of option values. Each row of the option table names one type.
 
 use std::time::Duration;
 
@@ -78,7 +78,7 @@ copied!(
     Number: u32, "NUMBER", Takes::Value, |text| number::small(text, &[])
 );
 copied!(
-    /// A nice value.
+    /// A nice value, from -20 to 19.
     Priority: i32, "NUMBER", Takes::Value, number::priority
 );
 copied!(
@@ -114,7 +114,7 @@ copied!(
     BufferThreshold: u64, "BYTES", Takes::Value, number::buffer_threshold
 );
 copied!(
-    /// The timeout of an idle connection; 0 is no keep-alive, no value the default.
+    /// The timeout of an idle connection. 0 disables keep-alive. A flag without a value sets the default.
     Keepalive: Duration, "SECONDS", Takes::Maybe, number::keepalive
 );
 copied!(
@@ -122,7 +122,7 @@ copied!(
     Umask: u32, "OCTAL", Takes::Value, number::umask
 );
 copied!(
-    /// The permissions of a Unix socket.
+    /// The permissions of a Unix socket, in octal.
     SocketMode: u32, "MODE", Takes::Maybe, number::socket_mode
 );
 copied!(
@@ -142,7 +142,7 @@ text!(
     Text, "TEXT", text::non_empty
 );
 text!(
-    /// A path.
+    /// A path that must not be empty.
     Path, "PATH", text::non_empty
 );
 text!(
@@ -171,7 +171,7 @@ impl Value for Capabilities {
     }
 }
 
-/// The address of a listening socket; several are separated by commas.
+/// The address of a listening socket. Several addresses are separated by commas.
 pub(crate) struct ListenAddress;
 
 impl Value for ListenAddress {
@@ -201,7 +201,7 @@ impl Value for ListenAddress {
     }
 }
 
-/// The format of a request's log line.
+/// The format of a request's log line, with uWSGI's names of the fields.
 pub(crate) struct LineFormat;
 
 impl Value for LineFormat {
@@ -257,7 +257,7 @@ pair!(
     HeaderVariable, "HEADER VARIABLE", header::and_variable
 );
 
-/// The format of a request's log line, with gunicorn's names.
+/// The format of a request's log line, with gunicorn's names of the fields.
 pub(crate) struct AccessFormat;
 
 impl Value for AccessFormat {
@@ -299,7 +299,7 @@ impl Value for Assignment {
     }
 }
 
-/// An environment variable: `NAME=value`; `NAME` alone removes it, as uWSGI does by putenv(3).
+/// An environment variable: `NAME=value`. `NAME` alone removes the variable, as uWSGI does by putenv(3).
 pub(crate) struct Variable;
 
 impl Value for Variable {

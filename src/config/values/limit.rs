@@ -5,7 +5,7 @@ use crate::config::finding::Fault;
 use super::setting::{Parsed, Value};
 use super::text::{before_comment, without_comment};
 
-/// A limit that may be off.
+/// A maximum, or no limit.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 pub(crate) enum Limit<T> {
     /// `max`: no limit.
@@ -15,7 +15,7 @@ pub(crate) enum Limit<T> {
 }
 
 impl<T> Limit<T> {
-    /// The maximum; `None` without a limit.
+    /// The maximum; `None` if there is no limit.
     pub(crate) fn max(self) -> Option<T> {
         match self {
             Self::Unlimited => None,
@@ -31,7 +31,7 @@ pub(crate) struct CpuShare {
     pub(crate) period: u64,
 }
 
-/// The period of a share that is given in percent: the kernel's default, in microseconds.
+/// The period of a CPU limit that is given in percent, in microseconds. This is the kernel's default.
 const DEFAULT_PERIOD: u64 = 100_000;
 
 /// The periods that the kernel accepts, in microseconds.
@@ -40,7 +40,7 @@ const PERIODS: std::ops::RangeInclusive<u64> = 1_000..=1_000_000;
 /// The minimum quota that the kernel accepts, in microseconds.
 const MIN_QUOTA: u64 = 1_000;
 
-/// Memory that every interpreter needs, bytes: a smaller number was written without its unit.
+/// Minimum memory limit, in bytes. Every interpreter needs more, so a smaller number was written without its unit.
 const MIN_MEMORY: u64 = 1 << 20;
 
 /// A memory limit in bytes; the units K, M, G and T are powers of 1024.
@@ -143,7 +143,7 @@ fn cpu(text: &str) -> Result<CpuShare, Fault> {
             number(text, quota).map_err(hinted)?,
             number(text, period.trim_start()).map_err(hinted)?,
         ),
-        // as in uWSGI, the last % of a line is removed when the file is read
+        // the % may be missing: as in uWSGI, a % at the end of a line is removed when the file is read
         None => {
             let percent = number(text, text.trim_end_matches('%').trim_end()).map_err(hinted)?;
             let quota = percent.checked_mul(DEFAULT_PERIOD / 100);
@@ -187,7 +187,7 @@ fn number(text: &str, digits: &str) -> Result<u64, Fault> {
             _ => Fault::new("the value is not a whole number"),
         });
     }
-    // the kernel uses signed numbers
+    // the kernel uses signed 64-bit numbers for limits
     match digits.parse::<u64>() {
         Ok(number) if number <= i64::MAX.unsigned_abs() => Ok(number),
         _ => Err(Fault::new("the number is too large")),

@@ -1,4 +1,4 @@
-//! The values of the options of the log thread: `logger`, `log-route`, `log-encoder` and the like.
+//! The values of options of the log thread, such as `logger`, `log-route` and `log-encoder`.
 
 use crate::config::finding::{Fault, shortened};
 use crate::log::{
@@ -10,16 +10,16 @@ use super::choice::{Owner, owner};
 use super::setting::{Parsed, Takes, Value};
 use super::text::{before_comment, comment_remark, switch, without_comment};
 
-/// The name of the program in syslog messages, as uWSGI's.
+/// The default name of the program in syslog messages, as in uWSGI.
 const IDENTITY: &str = "uwsgi";
 /// LOG_INFO of syslog(3).
 const INFO: u8 = 6;
 /// LOG_DAEMON of syslog(3).
 const DAEMON: u8 = 3;
-/// Priority of `rsyslog` messages: daemon, notice.
+/// The default priority of `rsyslog` messages: facility daemon (3 * 8) and severity notice (5).
 const RSYSLOG_PRIORITY: u8 = 29;
 
-/// The facilities of syslog(3) with their numbers.
+/// The names and numbers of the facilities of syslog(3).
 const FACILITIES: &[(&str, u8)] = &[
     ("kern", 0),
     ("user", 1),
@@ -72,18 +72,18 @@ borrowed!(
     LoggerText: Logger, "[NAME ]ENGINE[:ARGUMENT]", Takes::Value, logger
 );
 borrowed!(
-    /// The address of `log-socket`.
+    /// The address of `log-socket`, and an optional prefix of each line.
     SocketText: Logger, "ADDRESS[,PREFIX]", Takes::Value, |text| unnamed(socket(text)?)
 );
 borrowed!(
-    /// The argument of `log-syslog`.
+    /// The name of the program and the facility for `log-syslog`.
     SyslogText: Logger, "IDENTITY[,FACILITY]", Takes::Maybe, |text| match text {
         "true" => unnamed(Engine::Syslog(syslog("")?)),
         text => unnamed(Engine::Syslog(syslog(text)?)),
     }
 );
 borrowed!(
-    /// A route: `NAME REGEX`.
+    /// A route: the name of a logger, and the expression that selects its lines.
     RouteText: Route, "NAME REGEX", Takes::Value, route
 );
 borrowed!(
@@ -122,11 +122,11 @@ impl Value for FileMode {
 /// The owner of log files (`logfile-chown`).
 #[derive(Debug, Clone, PartialEq, Eq)]
 pub(crate) enum FileOwner {
-    /// That of their creation.
+    /// The owner is not changed after the creation of the files.
     Unchanged,
     /// The user and group of the instance (`uid`, `gid`).
     OfInstance,
-    /// This user and group.
+    /// The user and group that the option names.
     Named(Owner),
 }
 
@@ -208,7 +208,7 @@ fn engine(text: &str) -> Result<Engine, Fault> {
     }
 }
 
-/// `PATH`, or `logfile=PATH,maxsize=BYTES,backupname=PATH`.
+/// Parses `PATH`, or `logfile=PATH,maxsize=BYTES,backupname=PATH`.
 fn file(text: &str) -> Result<FileEngine, Fault> {
     const KEYS: [&str; 3] = ["logfile", "maxsize", "backupname"];
     let is_keyed = KEYS.iter().any(|key| {
@@ -250,7 +250,7 @@ fn socket(text: &str) -> Result<Engine, Fault> {
     })
 }
 
-/// `[IDENTITY[,FACILITY]]`.
+/// Parses `[IDENTITY[,FACILITY]]`.
 fn syslog(text: &str) -> Result<SyslogEngine, Fault> {
     let (identity, facility) = text.split_once(',').unwrap_or((text, ""));
     let number = match facility.trim() {
@@ -271,7 +271,7 @@ fn syslog(text: &str) -> Result<SyslogEngine, Fault> {
     })
 }
 
-/// `ADDRESS[,IDENTITY[,PRIORITY]]`.
+/// Parses `ADDRESS[,IDENTITY[,PRIORITY]]`.
 fn rsyslog(text: &str) -> Result<Engine, Fault> {
     let mut parts = text.splitn(3, ',');
     let address = parts.next().unwrap_or_default().to_owned();

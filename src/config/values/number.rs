@@ -7,8 +7,9 @@ use crate::config::finding::Fault;
 use super::setting::Parsed;
 use super::text::{before_comment, comment_remark, without_comment};
 
-/// A whole number; one of the `units`, or a comment, may follow it. As in uWSGI the number ends at the first other
-/// character, and is 0 if there is none; that gets a remark.
+/// Parses a whole number. As in uWSGI, the number ends at the first character that is not a digit, and a text without
+/// digits is 0. Both cases get a remark. One of `units`, or a comment, after the number gets a remark with specific
+/// advice.
 pub(crate) fn whole(text: &str, units: &[&str]) -> Parsed<u64> {
     let end = text.bytes().take_while(u8::is_ascii_digit).count();
     let (digits, rest) = text.split_at(end);
@@ -39,7 +40,7 @@ pub(crate) fn whole(text: &str, units: &[&str]) -> Parsed<u64> {
     Ok((number, Some(read_as(number, text))))
 }
 
-/// The remark about a text that is not a whole number, and the number that is used.
+/// The remark about a text that is not a whole number. The remark names `number`, the value that is used instead.
 fn read_as(number: u64, text: &str) -> Fault {
     let unquoted = text.trim_matches(['"', '\'']);
     if text.is_empty() {
@@ -55,7 +56,8 @@ fn read_as(number: u64, text: &str) -> Fault {
     }
 }
 
-/// A size in bytes. K, M and G, which uWSGI does not know, multiply it; that gets a remark.
+/// Parses a size in bytes. A unit K, M or G multiplies the number. The unit gets a remark, because uWSGI does not know
+/// it.
 pub(crate) fn bytes(text: &str) -> Parsed<u64> {
     let (value, _) = without_comment(text);
     let Some(bytes) = multiplied(value) else {
@@ -68,7 +70,8 @@ pub(crate) fn bytes(text: &str) -> Parsed<u64> {
     Ok((bytes, Some(fault.hint(format!("write {bytes}")))))
 }
 
-/// The bytes of a size with a unit: K, M or G, which B or iB may follow.
+/// Converts a size with a unit to bytes. The unit is K, M or G, and B or iB may follow. Returns `None` without such a
+/// unit.
 fn multiplied(text: &str) -> Option<u64> {
     let end = text.bytes().take_while(u8::is_ascii_digit).count();
     let (digits, unit) = text.split_at(end);
@@ -99,8 +102,8 @@ pub(crate) fn count(text: &str) -> Parsed<u32> {
     }
 }
 
-/// A count of workers. `auto` is the number of CPUs that this process may use: its affinity and the CPU quota of its
-/// cgroup, rounded down.
+/// Parses a count of workers. `auto` is the number of CPUs that this process may use: the CPUs of its affinity, at most
+/// the CPU quota of its cgroup, rounded down.
 pub(crate) fn workers(text: &str) -> Parsed<u32> {
     let (value, remark) = without_comment(text);
     if value != "auto" {
@@ -110,7 +113,7 @@ pub(crate) fn workers(text: &str) -> Parsed<u32> {
     Ok((u32::try_from(cpus).unwrap_or(1), remark))
 }
 
-/// A nice value.
+/// Parses a nice value, from -20 to 19.
 pub(crate) fn priority(text: &str) -> Parsed<i32> {
     let (value, remark) = without_comment(text);
     match value.parse() {
@@ -119,7 +122,7 @@ pub(crate) fn priority(text: &str) -> Parsed<i32> {
     }
 }
 
-/// An exit status; an empty text is 0.
+/// Parses an exit status. A flag without a value is 0. Only the lowest 8 bits of the number are used.
 pub(crate) fn exit_status(text: &str) -> Parsed<u8> {
     match text {
         "" | "true" => Ok((0, None)),
@@ -146,7 +149,7 @@ pub(crate) fn seconds(text: &str) -> Parsed<Duration> {
     Ok((Duration::from_secs(number.into()), remark))
 }
 
-/// A size in MiB; the result is in bytes.
+/// Parses a size in MiB, and returns the size in bytes.
 pub(crate) fn megabytes(text: &str) -> Parsed<u64> {
     if let Some(bytes) = multiplied(text)
         .filter(|bytes| *bytes >= 1 << 30 && text.to_ascii_lowercase().contains('g'))
@@ -165,7 +168,8 @@ pub(crate) fn megabytes(text: &str) -> Parsed<u64> {
     }
 }
 
-/// The size of the block of request variables, from 1 to 65535 bytes: the uwsgi protocol has 16 bits for it.
+/// Parses the size of the block of request variables, from 1 to 65535 bytes. The maximum is that of the uwsgi protocol,
+/// which has 16 bits for the size.
 pub(crate) fn block_size(text: &str) -> Parsed<u32> {
     const MAX: u64 = 65535;
     let (number, remark) = bytes(text)?;
@@ -182,7 +186,7 @@ pub(crate) fn block_size(text: &str) -> Parsed<u32> {
     }
 }
 
-/// A size in bytes for `post-buffering`; uWSGI reads words such as `true` as 0.
+/// Parses a size in bytes for `post-buffering`. As in uWSGI, words such as `true` are read as 0.
 pub(crate) fn buffer_threshold(text: &str) -> Parsed<u64> {
     match text.to_ascii_lowercase().as_str() {
         "true" | "yes" | "on" | "" => Ok((
@@ -194,10 +198,10 @@ pub(crate) fn buffer_threshold(text: &str) -> Parsed<u64> {
     }
 }
 
-/// The keep-alive timeout for a bare `http-keepalive`.
+/// The keep-alive timeout for `http-keepalive` without a value.
 const DEFAULT_KEEPALIVE: Duration = Duration::from_secs(5);
 
-/// A keep-alive timeout; `true`, 1 and nothing are the default, `false` and 0 are no keep-alive.
+/// Parses a keep-alive timeout. `true`, 1 and an empty text are the default; `false` and 0 disable keep-alive.
 pub(crate) fn keepalive(text: &str) -> Parsed<Duration> {
     match text.to_ascii_lowercase().as_str() {
         "" | "true" | "yes" | "on" | "1" => Ok((DEFAULT_KEEPALIVE, None)),
@@ -206,7 +210,7 @@ pub(crate) fn keepalive(text: &str) -> Parsed<Duration> {
     }
 }
 
-/// An octal number.
+/// Parses an octal number. The hint shows `example`.
 fn octal(text: &str, example: &str) -> Result<u32, Fault> {
     let fault = || match before_comment(text) {
         Some(value) => Fault::new("the comment after the value is part of it").hint(format!(
@@ -229,7 +233,8 @@ pub(crate) fn umask(text: &str) -> Parsed<u32> {
     }
 }
 
-/// The permissions of a Unix socket: three octal digits; without a value 666.
+/// Parses the permissions of a Unix socket: three octal digits, with an optional 0 before them. Without a value, the
+/// permissions are 666.
 pub(crate) fn socket_mode(text: &str) -> Parsed<u32> {
     if matches!(text, "" | "1" | "true") {
         return Ok((0o666, None));

@@ -9,18 +9,18 @@ use super::number::seconds;
 use super::setting::{Parsed, Value};
 use super::text::{non_empty, switch};
 
-/// The schedule of a command. Each field is a value, -1 for any value, or -N for the values that N divides.
+/// The schedule of a command. Each field is a value, -1 for any value, or -N for the multiples of N.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 pub(crate) struct Schedule {
-    /// 0 to 59.
+    /// The minute, 0 to 59.
     pub(crate) minute: i32,
-    /// 0 to 23.
+    /// The hour, 0 to 23.
     pub(crate) hour: i32,
-    /// Day of the month, 1 to 31.
+    /// The day of the month, 1 to 31.
     pub(crate) day: i32,
-    /// 1 to 12.
+    /// The month, 1 to 12.
     pub(crate) month: i32,
-    /// Day of the week, 0 (Sunday) to 6; 7 is read as 0.
+    /// The day of the week, 0 (Sunday) to 6; 7 is read as 0.
     pub(crate) week: i32,
 }
 
@@ -31,16 +31,16 @@ pub(crate) struct Task {
     pub(crate) name: String,
     /// The command; `/bin/sh -c` runs it.
     pub(crate) command: String,
-    /// The schedule.
+    /// The times at which the command runs.
     pub(crate) schedule: Schedule,
-    /// The command is not started while an earlier run of it is still active.
+    /// Whether a run is skipped while an earlier run of the command is still active.
     pub(crate) unique: bool,
-    /// The timeout of a run. `None`: the value of `cron-harakiri`; zero: no timeout.
+    /// The timeout of a run. `None` is the value of `cron-harakiri`; zero is no timeout.
     pub(crate) harakiri: Option<Duration>,
 }
 
 impl Schedule {
-    /// Every minute.
+    /// The schedule of a command that runs every minute.
     pub(crate) const ALWAYS: Schedule = Schedule {
         minute: -1,
         hour: -1,
@@ -58,14 +58,14 @@ const KEYS: &[&str] = &[
 enum Set {
     /// There is no field of this name.
     Unknown,
-    /// The value is one of the field's.
+    /// The value is in the range of the field.
     Valid,
-    /// The value is none of the field's; the remark says what it means.
+    /// The value is outside of the range of the field. The remark explains the effect of the value.
     Doubtful(Fault),
 }
 
 impl Schedule {
-    /// A field with its minimum and maximum.
+    /// The field with this name, its minimum and its maximum.
     fn field(&mut self, name: &str) -> Option<(&mut i32, i32, i32)> {
         match name {
             "minute" => Some((&mut self.minute, 0, 59)),
@@ -77,7 +77,7 @@ impl Schedule {
         }
     }
 
-    /// Sets a field.
+    /// Sets the field with this name. As in uWSGI, a number outside of the range is set too.
     fn set(&mut self, name: &str, text: &str) -> Result<Set, Fault> {
         let Some((field, lowest, highest)) = self.field(name) else {
             return Ok(Set::Unknown);
@@ -94,7 +94,7 @@ impl Schedule {
         if (lowest..=highest).contains(&value) || (-highest..0).contains(&value) {
             return Ok(Set::Valid);
         }
-        // as in uWSGI, only 0 is a multiple of a larger number
+        // as in uWSGI, -N with N above the maximum matches only the value 0, the only multiple of N in the range
         let fault = Fault::new(match (value, lowest) {
             (..0, 0) => format!("the {name} {value} is the {name} 0, as in uWSGI"),
             _ => format!("there is no {name} {value}, so the command never runs, as in uWSGI"),
@@ -104,7 +104,7 @@ impl Schedule {
         ))))
     }
 
-    /// The schedule of a name such as `@daily`: crontab(5).
+    /// The schedule for a name such as `@daily`, as in crontab(5); `None` for an unknown name.
     fn named(name: &str) -> Option<Schedule> {
         let [minute, hour, day, month, week] = match name {
             "@hourly" => [0, -1, -1, -1, -1],
@@ -137,7 +137,7 @@ impl Task {
         Ok((task, remark))
     }
 
-    /// `minute hour day month week command`, or `@daily command`.
+    /// Parses `minute hour day month week command`, or `@daily command`.
     fn by_fields(text: &str) -> Parsed<Task> {
         if text.starts_with('@') {
             let (name, command) = text.split_once(char::is_whitespace).unwrap_or((text, ""));
@@ -167,7 +167,7 @@ impl Task {
         Ok((task, doubt.or(remark)))
     }
 
-    /// `key=value,... command`; the keys are optional.
+    /// Parses `key=value,... command`. The keys are optional.
     fn by_keys(text: &str) -> Parsed<Task> {
         let (first, after) = text.split_once(char::is_whitespace).unwrap_or((text, ""));
         let has_keys = first
@@ -234,18 +234,18 @@ macro_rules! task {
 }
 
 task!(
-    /// Five fields and a command.
+    /// A schedule of five fields, and a command.
     Cron, "MINUTE HOUR DAY MONTH WEEK COMMAND", Task::by_fields
 );
 task!(
-    /// Five fields and a command whose runs do not overlap.
+    /// A schedule of five fields, and a command whose runs do not overlap.
     UniqueCron, "MINUTE HOUR DAY MONTH WEEK COMMAND", |text| {
         let (task, remark) = Task::by_fields(text)?;
         Ok((Task { unique: true, ..task }, remark))
     }
 );
 task!(
-    /// Keys and a command.
+    /// A schedule given by keys, and a command.
     Cron2, "KEY=VALUE,... COMMAND", Task::by_keys
 );
 

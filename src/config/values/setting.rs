@@ -1,4 +1,4 @@
-//! How an option stores its values: one value, an optional value, or a list.
+//! Defines how an option parses and stores its values: one value, an optional value, or a list.
 
 use std::fmt::Debug;
 
@@ -10,19 +10,19 @@ pub(crate) type Parsed<T> = Result<(T, Option<Fault>), Fault>;
 /// Whether a flag takes a value.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 pub(crate) enum Takes {
-    /// `--opt`; `--opt=false` is accepted too.
+    /// The flag is `--opt`. A value is not needed, but `--opt=false` is accepted.
     Nothing,
-    /// `--opt` or `--opt=value`.
+    /// The flag is `--opt` or `--opt=value`.
     Maybe,
-    /// `--opt value` or `--opt=value`.
+    /// The flag is `--opt value` or `--opt=value`.
     Value,
 }
 
-/// The type of a value.
+/// The type of a value: defines how a text is parsed and stored, and how the value is read.
 pub(crate) trait Value {
-    /// The stored form.
+    /// The type in which the configuration stores the value.
     type Stored: Debug + Clone;
-    /// The form that readers of the configuration get.
+    /// The type that readers of the configuration get.
     type Ref<'a>;
     /// Whether the flag takes a value.
     const TAKES: Takes = Takes::Value;
@@ -32,39 +32,40 @@ pub(crate) trait Value {
     /// Parses one value.
     fn parse(text: &str) -> Parsed<Self::Stored>;
 
-    /// The values in one text.
+    /// Splits a text into the texts of single values. By default, a text is one value.
     fn split(text: &str) -> Vec<&str> {
         vec![text]
     }
 
-    /// The value in the form that readers get.
+    /// Converts a stored value to the type that readers get.
     fn get(stored: &Self::Stored) -> Self::Ref<'_>;
 }
 
-/// The number of values that an option stores.
+/// The storage of an option: one value ([`One`]), an optional value ([`Maybe`]) or a list ([`Many`]).
 pub(crate) trait Setting {
-    /// The stored form.
+    /// The type in which the configuration stores the value.
     type Stored: Debug + Clone;
-    /// The form that readers of the configuration get.
+    /// The type that readers of the configuration get.
     type Ref<'a>;
     /// Whether the flag takes a value.
     const TAKES: Takes;
     /// The placeholder of the value in the help.
     const ARG: &'static str;
-    /// Whether values accumulate.
+    /// Whether a new value is added to the previous values instead of replacing them.
     const MANY: bool = false;
 
-    /// The state before a value is set.
+    /// The stored state of an option before a value is set.
     fn unset() -> Self::Stored;
 
-    /// Parses a text and stores it: replaces the value, or appends to the list.
+    /// Parses a text and stores the value: replaces the previous value, or appends to the list. Returns the first
+    /// remark.
     fn set(stored: &mut Self::Stored, text: &str) -> Result<Option<Fault>, Fault>;
 
-    /// The setting in the form that readers get.
+    /// Converts the stored state to the type that readers get.
     fn get(stored: &Self::Stored) -> Self::Ref<'_>;
 }
 
-/// A setting that always has a value; the option has a default.
+/// A setting that always has a value, because the option has a default.
 pub(crate) struct One<V>(std::marker::PhantomData<V>);
 
 impl<V: Value> Setting for One<V>

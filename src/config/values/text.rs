@@ -4,7 +4,7 @@ use crate::config::finding::{Fault, shortened};
 
 use super::setting::Parsed;
 
-/// The value without a comment after it, and a remark if there was one.
+/// Removes a comment after the value. Returns the value, and a remark if the text has a comment.
 pub(crate) fn without_comment(text: &str) -> (&str, Option<Fault>) {
     match before_comment(text) {
         Some(value) => (value, Some(comment_remark())),
@@ -22,7 +22,8 @@ pub(crate) fn before_comment(text: &str) -> Option<&str> {
     Some(text[..start].trim_end())
 }
 
-/// Whether the values of an option are commands, formats or other texts in which `#` and `;` after a blank are no comment.
+/// Whether the values of an option are commands, formats or similar texts. In these texts, `#` and `;` after a blank do
+/// not begin a comment.
 pub(crate) fn has_free_text(option: &str) -> bool {
     const PREFIXES: &[&str] = &[
         "exec-",
@@ -69,7 +70,7 @@ pub(crate) fn comment_remark() -> Fault {
         .hint("put the comment on a line of its own")
 }
 
-/// The items of a comma-separated list; an empty text is one empty item, so that it is reported.
+/// The items of a comma-separated list. A list without items gives one empty item, so that the empty value is reported.
 pub(crate) fn comma_separated(text: &str) -> Vec<&str> {
     let items: Vec<&str> = text
         .split(',')
@@ -79,7 +80,7 @@ pub(crate) fn comma_separated(text: &str) -> Vec<&str> {
     if items.is_empty() { vec![""] } else { items }
 }
 
-/// A text that must not be empty; quotes and comments, which are part of it, get a remark.
+/// Parses a text that must not be empty. Quotes and comments stay in the text, and get a remark.
 pub(crate) fn non_empty(text: &str) -> Parsed<String> {
     if text.is_empty() {
         return Err(Fault::new("the value is empty").hint("write a value, or remove the line"));
@@ -98,8 +99,8 @@ pub(crate) fn non_empty(text: &str) -> Parsed<String> {
     Ok((text.to_owned(), remark))
 }
 
-/// A boolean: `true`, `on`, `yes`, `1` or nothing; `false`, `off`, `no` or `0`. As in uWSGI any other text is true; that
-/// gets a remark.
+/// Parses a boolean. `true`, `on`, `yes`, `1` and an empty text are true; `false`, `off`, `no` and `0` are false. As in
+/// uWSGI, any other text is true. Such a text gets a remark.
 pub(crate) fn switch(text: &str) -> Parsed<bool> {
     let (value, remark) = without_comment(text);
     match value.to_ascii_lowercase().as_str() {
@@ -120,7 +121,7 @@ pub(crate) fn switch(text: &str) -> Parsed<bool> {
     }
 }
 
-/// A capability by name, with or without `CAP_`, or by number: capabilities(7).
+/// Parses a capability of capabilities(7), by number or by name with or without `CAP_`.
 pub(crate) fn capability(text: &str) -> Parsed<caps::Capability> {
     let (value, remark) = without_comment(text);
     let name = value.to_ascii_uppercase();

@@ -7,30 +7,30 @@ use crate::emperor::stamp::Stamp;
 /// How long a file must be missing before its vassal is stopped: some editors remove a file before they write it again.
 const REMOVAL_DELAY: Duration = Duration::from_millis(190);
 
-/// The file of a vassal.
+/// The state of a vassal's file.
 #[derive(Clone, Copy, Debug)]
 pub(in crate::emperor) enum FileState {
     /// The file existed at the last check.
     Present(Stamp),
-    /// It is missing, perhaps only for a moment.
+    /// The file is missing, perhaps only for a moment.
     Missing { last: Stamp, since: Instant },
-    /// It has been missing for [`REMOVAL_DELAY`].
+    /// The file has been missing for [`REMOVAL_DELAY`].
     Removed,
 }
 
-/// Result of a check that did not find the file.
+/// The result of a check that did not find the file.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub(in crate::emperor) enum Removal {
-    /// Nothing: its removal is known.
+    /// Nothing changes: the removal is known already.
     Known,
-    /// Check again after [`REMOVAL_DELAY`].
+    /// The file is not missing for [`REMOVAL_DELAY`] yet: check again after this delay.
     Pending,
-    /// It counts as removed from now on.
+    /// The file counts as removed from now on.
     Complete,
 }
 
 impl FileState {
-    /// The stamp of the file when it was last seen; `None`: it is removed.
+    /// The stamp of the file when it was last seen; `None`: the file is removed.
     pub(in crate::emperor) fn stamp(&self) -> Option<Stamp> {
         match *self {
             Self::Present(stamp) | Self::Missing { last: stamp, .. } => Some(stamp),
@@ -38,14 +38,14 @@ impl FileState {
         }
     }
 
-    /// Records that the file is there; returns the stamp before.
+    /// Records that the file exists; returns its previous stamp.
     pub(in crate::emperor) fn found(&mut self, stamp: Stamp) -> Option<Stamp> {
         let before = self.stamp();
         *self = Self::Present(stamp);
         before
     }
 
-    /// Records that the file is not there.
+    /// Records that the file does not exist.
     pub(in crate::emperor) fn not_found(&mut self, now: Instant) -> Removal {
         match *self {
             Self::Removed => Removal::Known,

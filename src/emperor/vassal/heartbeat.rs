@@ -1,20 +1,21 @@
-//! The heartbeats of a vassal's master (`heartbeat`), and when their absence means that it hangs.
+//! The heartbeats of a vassal's master (`heartbeat`), and the timeout after which a silent master counts as hung.
 
 use std::time::{Duration, Instant};
 
-/// Timeout, in heartbeat intervals: one heartbeat may be missed.
+/// The timeout in heartbeat intervals. Two intervals allow for one missed heartbeat.
 const INTERVALS: u32 = 2;
 
 /// The heartbeats of one process.
 #[derive(Clone, Copy, Debug, Default)]
 pub(in crate::emperor) struct Heartbeat {
-    /// The time of the last heartbeat and the timeout after it; `None`: no heartbeat is expected.
+    /// The time of the last heartbeat, and the timeout that began then; `None`: no heartbeat is expected.
     last: Option<(Instant, Duration)>,
 }
 
 impl Heartbeat {
-    /// Records a heartbeat of a master that sends one in each `interval`. `required` is `emperor-required-heartbeat`; a
-    /// longer interval of the vassal extends the timeout, and zero disables it.
+    /// Records a heartbeat of a master that sends one heartbeat per `interval`. The timeout is `required` (the value of
+    /// `emperor-required-heartbeat`), or twice the interval if that is longer. If `required` is zero, there is no
+    /// timeout.
     pub(in crate::emperor) fn record(
         &mut self,
         interval: Duration,
@@ -25,17 +26,17 @@ impl Heartbeat {
         self.last = Some((now, timeout)).filter(|_| !required.is_zero());
     }
 
-    /// Expects no heartbeat until the next one has arrived.
+    /// Disables the timeout until the next heartbeat arrives.
     pub(in crate::emperor) fn reset(&mut self) {
         self.last = None;
     }
 
-    /// When the timeout expires.
+    /// The time at which the timeout expires.
     pub(in crate::emperor) fn deadline(&self) -> Option<Instant> {
         self.last.and_then(|(at, timeout)| at.checked_add(timeout))
     }
 
-    /// The time since the last heartbeat, once the timeout has expired.
+    /// The time since the last heartbeat; `None` if the timeout has not expired.
     pub(in crate::emperor) fn overdue(&self, now: Instant) -> Option<Duration> {
         let (at, timeout) = self.last?;
         let silence = now.saturating_duration_since(at);

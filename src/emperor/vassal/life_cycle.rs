@@ -1,4 +1,4 @@
-//! The states of a vassal's life cycle, its events and its actions; `transitions.rs` has the transitions.
+//! The states, events and actions of a vassal's life cycle; `transitions.rs` has the transitions.
 //!
 //! ```text
 //!   Scheduled ──▶ Starting ──▶ Ready ──▶ Stopping ──▶ Gone | Stopped | Scheduled
@@ -8,34 +8,34 @@
 //!    └──────────────┴────────────┘  unexpected exit: restart, after a backoff
 //! ```
 //!
-//! `P` is what the emperor holds of the vassal's process. It exists in the states that have a process, and only there.
+//! `P` is the emperor's record of the vassal's process. Only the states with a process contain it.
 
 use std::time::{Duration, Instant};
 
 use crate::emperor::backoff::Backoff;
 use crate::ipc::ToVassal;
 
-/// How long a start or a reload counts against the number that may run at once.
+/// How long a start or a reload counts against the limit on concurrent starts.
 const START_WINDOW: Duration = Duration::from_secs(2);
 
 /// The state of a vassal.
 #[derive(Debug, PartialEq)]
 pub(in crate::emperor) enum State<P> {
-    /// No process; one is started later.
+    /// There is no process; the vassal waits for its start.
     Scheduled(Scheduled),
-    /// A process that does not serve yet.
+    /// There is a process, and it does not serve yet.
     Starting(Starting<P>),
-    /// A process that serves.
+    /// There is a process, and it serves.
     Ready(Ready<P>),
-    /// A process that was told to stop.
+    /// There is a process, and it was ordered to stop.
     Stopping(Stopping<P>),
-    /// No process; the emperor waits at the vassal's sockets.
+    /// There is no process; the emperor waits for connections to the vassal's sockets.
     OnDemand,
-    /// No process, until the operator starts it.
+    /// There is no process until the operator starts the vassal.
     Stopped,
-    /// No process, until the file changes: it may not be started as it is.
+    /// There is no process until the file changes, because the present file may not be started.
     Refused,
-    /// No process, and nothing to wait for: the vassal can be forgotten.
+    /// There is no process and none will be started: the emperor can forget the vassal.
     Gone,
 }
 
@@ -43,7 +43,7 @@ pub(in crate::emperor) enum State<P> {
 pub(in crate::emperor) struct Scheduled {
     /// The earliest time of the start; the start queue may delay it.
     pub(in crate::emperor) at: Instant,
-    /// Consecutive failures.
+    /// Number of consecutive failures.
     pub(in crate::emperor) failures: u32,
     pub(in crate::emperor) purpose: Purpose,
 }
@@ -54,7 +54,7 @@ pub(in crate::emperor) struct Starting<P> {
     pub(in crate::emperor) since: Instant,
     pub(in crate::emperor) failures: u32,
     pub(in crate::emperor) purpose: Purpose,
-    /// The file has changed since the start: a failure says nothing about its present content.
+    /// Whether the file has changed since the start: then a failure says nothing about its present content.
     pub(in crate::emperor) changed: bool,
 }
 
@@ -75,15 +75,15 @@ pub(in crate::emperor) struct Stopping<P> {
     pub(in crate::emperor) then: AfterExit,
 }
 
-/// Why a vassal's process is started. Only a vassal on demand hands its sockets over; any other serves in each case.
+/// Why a vassal's process is started. Only a vassal on demand hands its sockets over; any other vassal always serves.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub(in crate::emperor) enum Purpose {
-    /// Its file is new or has changed: a vassal on demand binds its sockets and hands them over.
+    /// The file is new or has changed: a vassal on demand binds its sockets and hands them over.
     HandOverIfOnDemand,
-    /// A client connects: it serves.
+    /// A client connects: the process serves.
     Serve,
-    /// The operator starts it: a vassal on demand whose sockets the emperor does not hold hands them over first, and is
-    /// then started to serve.
+    /// The operator starts the vassal. If the emperor does not hold the sockets of a vassal on demand, a first process
+    /// hands them over, and a second process serves.
     Start,
 }
 
@@ -92,82 +92,82 @@ pub(in crate::emperor) enum Purpose {
 pub(in crate::emperor) enum Reload {
     /// No reload is queued or in progress.
     None,
-    /// Waits in the start queue.
+    /// A reload waits in the start queue.
     Queued,
-    /// In progress; with `again` another one follows.
+    /// A reload is in progress. If `again` is true, another reload follows.
     Running { since: Instant, again: bool },
 }
 
-/// How far the stop of a process has gone.
+/// The stages of the stop of a process.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub(in crate::emperor) enum StopStage {
-    /// It finishes its requests.
+    /// The process finishes its requests.
     Graceful,
-    /// It was told to stop at once.
+    /// The process was ordered to stop at once.
     Immediate,
-    /// It was killed.
+    /// The process was killed.
     Killed,
 }
 
-/// What follows the exit of a process that was told to stop.
+/// What the emperor does after the exit of a process that was ordered to stop.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub(in crate::emperor) enum AfterExit {
-    /// The vassal is forgotten: its file is gone.
+    /// Forget the vassal, because its file is gone.
     Forget,
-    /// The vassal is forgotten: the emperor stops. No later event changes this.
+    /// Forget the vassal, because the emperor stops. No later event changes this.
     EmperorStops,
-    /// It stays stopped by the operator.
+    /// Keep the vassal stopped, as the operator has ordered.
     StayStopped,
-    /// It is started again.
+    /// Start the vassal again.
     Restart(Purpose),
 }
 
-/// What can happen to a vassal.
+/// The events of a vassal.
 #[derive(Debug, PartialEq)]
 pub(in crate::emperor) enum Event<P> {
-    /// Time has passed. `may_start`: the start queue lets it start or reload.
+    /// Time has passed. `may_start`: the start queue permits the vassal to start or reload.
     Tick { may_start: bool },
-    /// Its process was started.
+    /// The vassal's process was started.
     Spawned(P),
-    /// Its process could not be started.
+    /// The vassal's process could not be started.
     SpawnFailed,
-    /// It may not be started as its file is.
+    /// The vassal may not be started with its present file.
     Refused,
-    /// Its process serves.
+    /// The vassal's process serves.
     Ready,
-    /// Its process has handed its sockets over and exits.
+    /// The vassal's process has handed its sockets over, and exits.
     HandedOver,
-    /// A client connects to its sockets.
+    /// A client connects to the vassal's sockets.
     Connection,
-    /// Its process has exited because it was idle (`die-on-idle`).
+    /// The vassal's process has exited because it was idle (`die-on-idle`).
     ExitedIdle,
-    /// Its process has exited for another reason.
+    /// The vassal's process has exited for another reason.
     Exited,
-    /// Its reload has ended, successfully or not.
+    /// The vassal's reload has ended, successfully or not.
     ReloadEnded,
-    /// Its file was changed, touched, or is back.
+    /// The vassal's file was changed or touched, or exists again.
     FileChanged,
-    /// The operator, or a reload of all vassals, reloads it.
+    /// The operator reloads the vassal, or all vassals.
     Reload,
-    /// It needs a new process, since it has a new owner.
+    /// The vassal needs a new process, because its file has a new owner.
     Replace,
-    /// Its file is gone.
+    /// The vassal's file is gone.
     Remove,
     /// The emperor stops.
     EmperorStops,
-    /// The operator stops it.
+    /// The operator stops the vassal.
     Stop,
-    /// The operator starts or retries it.
+    /// The operator starts or retries the vassal.
     Start,
-    /// A graceful stop becomes an immediate one. Ignored unless the process was told to stop.
+    /// A second signal to the emperor turns the graceful stop into an immediate one. Ignored if no stop is in progress.
     StopNow,
 }
 
-/// What the emperor does after a transition.
+/// The action of the emperor after a transition.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub(in crate::emperor) enum Action {
     Nothing,
-    /// Start a process, with this purpose.
+    /// Start a process for this purpose.
     Spawn(Purpose),
     /// Send an order to the process.
     Send(ToVassal),
@@ -178,14 +178,14 @@ pub(in crate::emperor) enum Action {
 /// The configured delays.
 #[derive(Clone, Copy, Debug)]
 pub(in crate::emperor) struct Delays {
-    /// The delay of a start after failures.
+    /// The delay of a start after failures, which grows with their number.
     pub(in crate::emperor) backoff: Backoff,
-    /// How long a vassal may take to stop gracefully (`reload-mercy`).
+    /// Maximum time of a graceful stop (`reload-mercy`).
     pub(in crate::emperor) mercy: Duration,
 }
 
 impl<P> State<P> {
-    /// The state of a vassal whose file was just found.
+    /// The first state of a vassal, when its file was found.
     pub(in crate::emperor) fn new(now: Instant) -> Self {
         Self::Scheduled(Scheduled {
             at: now,
@@ -194,7 +194,7 @@ impl<P> State<P> {
         })
     }
 
-    /// Its process, if it has one.
+    /// The vassal's process, in a state that has one.
     pub(in crate::emperor) fn process(&self) -> Option<&P> {
         match self {
             Self::Starting(Starting { process, .. })
@@ -204,7 +204,7 @@ impl<P> State<P> {
         }
     }
 
-    /// Its process, to be changed.
+    /// The vassal's process for changes, in a state that has one.
     pub(in crate::emperor) fn process_mut(&mut self) -> Option<&mut P> {
         match self {
             Self::Starting(Starting { process, .. })
@@ -214,7 +214,7 @@ impl<P> State<P> {
         }
     }
 
-    /// When its start or reload stops counting against the number that may run at once.
+    /// The time at which the start or reload stops counting against the limit on concurrent starts.
     pub(in crate::emperor) fn start_window_end(&self) -> Option<Instant> {
         match *self {
             Self::Starting(Starting { since, .. })
@@ -226,7 +226,7 @@ impl<P> State<P> {
         }
     }
 
-    /// Whether it waits in the start queue.
+    /// Whether the vassal waits in the start queue.
     pub(in crate::emperor) fn is_queued(&self, now: Instant) -> bool {
         match *self {
             Self::Scheduled(Scheduled { at, .. }) => at <= now,
@@ -235,7 +235,7 @@ impl<P> State<P> {
         }
     }
 
-    /// Whether its process is starting or serving, and was not told to stop.
+    /// Whether the vassal's process starts or serves, and was not ordered to stop.
     pub(in crate::emperor) fn is_running(&self) -> bool {
         matches!(self, Self::Starting(_) | Self::Ready(_))
     }
@@ -245,7 +245,7 @@ impl<P> State<P> {
         matches!(self, Self::Ready(ready) if ready.reload != Reload::None)
     }
 
-    /// When the next [`Event::Tick`] is due.
+    /// The time at which the next [`Event::Tick`] is due.
     pub(in crate::emperor) fn deadline(&self, now: Instant) -> Option<Instant> {
         match self {
             Self::Scheduled(scheduled) => Some(scheduled.at).filter(|at| *at > now),

@@ -18,43 +18,43 @@ use super::rate_limit::{MESSAGES, RateLimiter};
 #[derive(Debug)]
 pub(in crate::emperor) struct Process {
     pub(in crate::emperor) pid: Pid,
-    /// The user that it runs as; `None`: the emperor's.
+    /// The user that the process runs as; `None`: the emperor's user.
     pub(in crate::emperor) identity: Option<Identity>,
-    /// `None`: closed, by either side.
+    /// The channel to the process; `None`: one side has closed it.
     pub(in crate::emperor) channel: Option<Channel>,
     pub(in crate::emperor) heartbeat: Heartbeat,
-    /// The cgroup that it runs in, if the emperor makes cgroups.
+    /// The cgroup that the process runs in, if the emperor creates cgroups.
     pub(in crate::emperor) cgroup: Option<Group>,
-    /// Why it exits, as far as that is known before it does.
+    /// Why the process exits, if this is known before the exit.
     pub(in crate::emperor) exit_reason: Option<ExitReason>,
-    /// Its last report.
+    /// The last report of the process.
     pub(in crate::emperor) report: Report,
-    /// Its answers to forwarded requests, with their tickets, until they are taken.
+    /// The answers to forwarded requests, with their tickets, until clients take them.
     pub(in crate::emperor) answers: VecDeque<(u32, Answer)>,
 }
 
 /// The emperor's end of the channel to a vassal.
 #[derive(Debug)]
 pub(in crate::emperor) struct Channel {
-    /// Taken only by `drop`.
+    /// Always set; only `drop` takes the descriptor.
     fd: Option<OwnedFd>,
-    /// The rate of the vassal's messages.
+    /// Limits the rate of the vassal's messages.
     pub(in crate::emperor) rate: RateLimiter,
-    /// A report was requested and has not arrived.
+    /// Whether a report was requested and has not arrived.
     pub(in crate::emperor) report_requested: bool,
-    /// Tickets of the forwarded requests that it has not answered.
+    /// Tickets of the forwarded requests that the vassal has not answered.
     pub(in crate::emperor) tickets: VecDeque<u32>,
 }
 
 /// Why a process exits.
 #[derive(Debug)]
 pub(in crate::emperor) enum ExitReason {
-    /// It had no request for the time that `idle` sets (`die-on-idle`).
+    /// The process had no request for the time that `idle` sets (`die-on-idle`).
     Idle,
-    /// It cannot start or go on.
+    /// The process cannot start or cannot continue.
     Failed {
         failure: LoadFailure,
-        /// The emperor's log has the failure already.
+        /// Whether the emperor's log already contains the failure.
         is_logged: bool,
     },
 }
@@ -85,20 +85,20 @@ impl Process {
 
     /// Sends an order; returns whether it was sent.
     ///
-    /// A send fails if the process has exited, which its channel reports, or does not read its channel. A process that
-    /// does not read the order to stop is killed at the deadline of the stop.
+    /// A send fails if the process has exited, or if it does not read its channel. The channel reports the exit. A
+    /// process that does not read the order to stop is killed at the deadline of the stop.
     pub(in crate::emperor) fn send(&self, order: ToVassal) -> bool {
         let channel = self.channel.as_ref();
         channel.is_some_and(|channel| channel.send(&order))
     }
 
-    /// Whether a message can be read.
+    /// Whether the channel is readable: it has a message, or the process has closed it.
     pub(in crate::emperor) fn has_message(&self) -> bool {
         let fd = self.channel.as_ref().and_then(|channel| channel.fd());
         fd.is_some_and(poll::readable)
     }
 
-    /// When the next message may be read; `None`: now.
+    /// The time until which the rate limit blocks messages; `None`: the next message may be read now.
     pub(in crate::emperor) fn messages_blocked_until(&self, now: Instant) -> Option<Instant> {
         self.channel.as_ref()?.rate.blocked_until(MESSAGES, now)
     }
@@ -112,7 +112,7 @@ impl Process {
         self.kill_now(name);
     }
 
-    /// Kills the process of the vassal `name`, which does not stop.
+    /// Kills the process of the vassal `name`, and leaves `exit_reason` as it is.
     pub(in crate::emperor) fn kill_now(&self, name: &str) {
         let pid = self.pid;
         if let Err(error) = process::kill_hard(pid) {
@@ -122,12 +122,12 @@ impl Process {
 }
 
 impl Channel {
-    /// The descriptor, to wait for messages.
+    /// The descriptor to poll for messages.
     pub(in crate::emperor) fn fd(&self) -> Option<std::os::fd::BorrowedFd<'_>> {
         self.fd.as_ref().map(AsFd::as_fd)
     }
 
-    /// Sends a message; says whether it was sent.
+    /// Sends a message; returns whether it was sent.
     pub(in crate::emperor) fn send(&self, message: &impl serde::Serialize) -> bool {
         self.fd()
             .is_some_and(|fd| ipc::send(fd, message, &[]).is_ok())
@@ -135,7 +135,7 @@ impl Channel {
 }
 
 impl Drop for Channel {
-    /// Messages that nobody has received may carry descriptors, whose close may block.
+    /// Closes the descriptor with `deferred_close`: unread messages may carry descriptors, whose close may block.
     fn drop(&mut self) {
         deferred_close::close(self.fd.take().into_iter().collect());
     }

@@ -1,4 +1,4 @@
-//! Rate limits on what a vassal makes the emperor do.
+//! Rate limits for the work that a vassal causes in the emperor.
 
 use std::time::{Duration, Instant};
 
@@ -9,19 +9,19 @@ pub(in crate::emperor) struct Rate {
     interval: Duration,
 }
 
-/// Messages of one vassal. More of them stay in the channel, and a full channel blocks the sender.
+/// Maximum rate of one vassal's messages. Further messages stay in the channel, and a full channel blocks the sender.
 pub(in crate::emperor) const MESSAGES: Rate = Rate {
     max: 100,
     interval: Duration::from_secs(1),
 };
 
-/// Starts of one vassal on demand. Clients that connect later wait for the interval to end.
+/// Maximum rate of one vassal's starts on demand. Clients that connect later wait for the end of the interval.
 pub(in crate::emperor) const DEMAND_STARTS: Rate = Rate {
     max: 5,
     interval: Duration::from_secs(5),
 };
 
-/// Counts the events of the current interval.
+/// Counts the events of the current interval, to compare them with a [`Rate`].
 #[derive(Clone, Copy, Debug, Default)]
 pub(in crate::emperor) struct RateLimiter {
     since: Option<Instant>,
@@ -29,7 +29,7 @@ pub(in crate::emperor) struct RateLimiter {
 }
 
 impl RateLimiter {
-    /// Counts an event.
+    /// Counts an event. The first event after the end of an interval begins the next interval.
     pub(in crate::emperor) fn record(&mut self, rate: Rate, now: Instant) {
         let is_over = |since: Instant| now.saturating_duration_since(since) >= rate.interval;
         if self.since.is_none_or(is_over) {
@@ -39,7 +39,7 @@ impl RateLimiter {
         self.count = self.count.saturating_add(1);
     }
 
-    /// When the next event is allowed; `None`: now.
+    /// The time at which the next event is allowed; `None`: now.
     pub(in crate::emperor) fn blocked_until(&self, rate: Rate, now: Instant) -> Option<Instant> {
         let end = self.since? + rate.interval;
         (self.count >= rate.max && end > now).then_some(end)

@@ -10,7 +10,7 @@ use super::life_cycle::{
     StopStage, Stopping,
 };
 
-/// How long a vassal may take after [`ToVassal::StopNow`].
+/// Time limit for the exit of a vassal after [`ToVassal::StopNow`].
 pub(in crate::emperor) const STOP_NOW_TIMEOUT: Duration = Duration::from_secs(2);
 
 type Transition<P> = (State<P>, Action);
@@ -24,7 +24,7 @@ impl<P> State<P> {
         })
     }
 
-    /// Scheduled after the backoff for this number of consecutive failures.
+    /// The state of a vassal that waits for the backoff after `failures` consecutive failures.
     fn scheduled_after(failures: u32, purpose: Purpose, now: Instant, delays: &Delays) -> Self {
         Self::Scheduled(Scheduled {
             at: now + delays.backoff.delay(failures),
@@ -33,7 +33,7 @@ impl<P> State<P> {
         })
     }
 
-    /// The next state, and what to do.
+    /// The next state, and the action of the emperor.
     pub(in crate::emperor) fn step(
         self,
         event: Event<P>,
@@ -191,7 +191,7 @@ impl<P> Ready<P> {
     }
 }
 
-/// What follows the exit, if this event stops a running process.
+/// What happens after the exit of a running process that `event` stops; `None` if `event` does not stop it.
 fn after_exit<P>(event: &Event<P>) -> Option<AfterExit> {
     match event {
         Event::Remove => Some(AfterExit::Forget),
@@ -213,7 +213,7 @@ fn stop<P>(process: P, then: AfterExit, now: Instant, delays: &Delays) -> Transi
 }
 
 impl AfterExit {
-    /// What follows the exit now that this event has happened during the stop.
+    /// What happens after the exit if `event` occurs during the stop.
     fn changed_by<P>(self, event: &Event<P>) -> Self {
         match (self, event) {
             (Self::EmperorStops, _) | (_, Event::EmperorStops) => Self::EmperorStops,
@@ -247,7 +247,7 @@ impl<P> Stopping<P> {
         }
     }
 
-    /// The deadline of this stage has passed.
+    /// Takes the next step of the stop, because the deadline of the present stage has passed.
     fn escalate(mut self, now: Instant) -> Transition<P> {
         match self.stage {
             StopStage::Graceful => self.stop_now(now),

@@ -1,4 +1,5 @@
-//! Receives the messages of vassals, which are not trusted: a vassal's user may send anything over its channel.
+//! Receives messages of vassals. The messages are not trusted, because a vassal's user may send anything over its
+//! channel.
 
 use std::io;
 use std::os::fd::{BorrowedFd, OwnedFd};
@@ -6,26 +7,26 @@ use std::os::fd::{BorrowedFd, OwnedFd};
 use crate::ipc::{FromVassal, HandedOverSocket};
 use crate::sys::{deferred_close, packet};
 
-/// The longest sentence that is kept, bytes.
+/// Maximum length of a sentence that the emperor keeps, bytes.
 const MAX_SENTENCE: usize = 2_000;
-/// The longest traceback that is kept, bytes.
+/// Maximum length of a traceback that the emperor keeps, bytes.
 const MAX_TRACEBACK: usize = 16_000;
-/// The longest address of a socket, bytes.
+/// Maximum length of the address of a socket, bytes.
 const MAX_ADDRESS: usize = 200;
-/// The longest path of a socket's file, bytes (PATH_MAX).
+/// Maximum length of the path of a socket's file, bytes (PATH_MAX).
 const MAX_PATH: usize = 4_096;
 
-/// The result of a read.
+/// The result of a read from a vassal's channel.
 pub(in crate::emperor) enum Received {
-    /// A message and its descriptors.
+    /// A message, and the descriptors that it carries.
     Message(FromVassal, Vec<OwnedFd>),
-    /// Nothing that is understood; a vassal of another version may send more.
+    /// No known message; a vassal of another version may send messages that this version does not know.
     Nothing,
     /// The channel is closed or broken.
     Closed,
 }
 
-/// Receives one message and shortens its texts.
+/// Receives one message, and shortens its texts to their maximum lengths.
 pub(in crate::emperor) fn receive(channel: BorrowedFd<'_>) -> Received {
     let (mut bytes, mut fds) = (Vec::new(), Vec::new());
     match packet::recv(channel, &mut bytes, &mut fds) {
@@ -47,7 +48,7 @@ pub(in crate::emperor) fn receive(channel: BorrowedFd<'_>) -> Received {
     }
 }
 
-/// Shortens the texts of a message that are kept and shown to users.
+/// Shortens the texts of a message that the emperor keeps and shows to users.
 fn shorten(message: &mut FromVassal) {
     match message {
         FromVassal::Failed {
@@ -70,7 +71,7 @@ fn shorten(message: &mut FromVassal) {
     }
 }
 
-/// Cuts a text after at most `max` bytes, between two characters.
+/// Cuts a text after at most `max` bytes at a character boundary, and appends `…` to a cut text.
 fn truncate(text: &mut String, max: usize) {
     if text.len() > max {
         let is_boundary = |at: &usize| text.is_char_boundary(*at);

@@ -1,4 +1,4 @@
-//! What follows when a response has ended in the I/O thread, or a client is waited for no more.
+//! The end of a wait in the I/O thread: a response has ended, or the client's time is over.
 
 use super::{Control, IoThread};
 use crate::http::loss::Loss;
@@ -10,7 +10,7 @@ use crate::http::waiting::Expired;
 use crate::sys::stream;
 
 impl<C: Control> IoThread<C> {
-    /// Logs a request whose response has ended, and passes its connection on.
+    /// Counts and logs a request whose response has ended. Then keeps, drains or closes its connection.
     pub(super) fn conclude_writing(&mut self, outgoing: Outgoing, loss: Option<Loss>) {
         let Outgoing {
             connection, queue, ..
@@ -31,7 +31,7 @@ impl<C: Control> IoThread<C> {
         }
         match (outgoing.then, loss) {
             (_, Some(Loss::ClientGone)) => {}
-            // a connection that is held open would not help the others
+            // after `Crowded`: a connection that is held open would free no room for the others
             (_, Some(Loss::Crowded)) | (Then::Cut, None) => {
                 stream::reset_on_close(connection.raw_fd());
             }
@@ -45,7 +45,7 @@ impl<C: Control> IoThread<C> {
         }
     }
 
-    /// A client is waited for no more.
+    /// Ends the wait for a client whose time is over. `how` says what the client has left undone.
     pub(super) fn expire(&mut self, pending: Pending, how: Expired) {
         match (pending, how) {
             (Pending::Writing(outgoing), _) => {

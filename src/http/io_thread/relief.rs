@@ -1,4 +1,4 @@
-//! The I/O thread closes waiting connections when there are too many.
+//! Closes waiting connections in the I/O thread when descriptors, memory or room in files are short.
 
 use std::time::Instant;
 
@@ -11,11 +11,12 @@ use crate::http::refusal;
 use crate::sys::clock::monotonic_micros;
 
 impl<C: Control> IoThread<C> {
-    /// Closes waiting connections beyond the limit, or where a thread lacks a descriptor.
+    /// Closes waiting connections beyond the limit, and when a thread lacks a descriptor, memory is short or a file
+    /// lacks room. Logs how many were closed.
     pub(super) fn relieve(&mut self) {
         let engine = self.engine.clone();
         let crowding = &engine.crowding;
-        // each file is a descriptor, too
+        // each temporary file needs a descriptor, too
         let pending = self.count + engine.dispatch.ready_count() + FILES.holders();
         crowding.set_pending(pending);
         let lacking = crowding.take_lacking();
@@ -42,12 +43,12 @@ impl<C: Control> IoThread<C> {
         }
     }
 
-    /// Closes up to `count` of the waiting connections that are `eligible`; returns the number of those closed.
+    /// Closes up to `count` waiting connections for which `eligible` is true. Returns the number of closed connections.
     fn close_oldest(&mut self, count: usize, eligible: impl Fn(&Candidate) -> bool) -> usize {
         let now = Instant::now();
         let mut candidates = self.candidates(now);
         let mut chosen = Vec::new();
-        // one lock for the choice and the closing, so that a slot does not get another connection in between
+        // one lock for the choice and the closing, so that a chosen slot does not get another connection in between
         self.engine.close_some_idle(|idle| {
             candidates.extend(idle);
             candidates.retain(&eligible);
@@ -85,7 +86,8 @@ impl<C: Control> IoThread<C> {
             .collect()
     }
 
-    /// Closes a connection, and tells its client what can be told.
+    /// Closes a connection. A response ends with [`Loss::Crowded`]. A client that is sending its request body gets
+    /// status 503.
     fn drop_waiting(&mut self, pending: Pending) {
         match pending {
             Pending::Writing(outgoing) => self.conclude_writing(*outgoing, Some(Loss::Crowded)),
@@ -99,13 +101,13 @@ impl<C: Control> IoThread<C> {
     }
 }
 
-/// Whether closing the connection frees memory.
+/// Whether closing `candidate` frees memory.
 fn holds_memory(candidate: &Candidate) -> bool {
     let holds = matches!(candidate.wait, Wait::Head | Wait::Body | Wait::Response);
     holds && matches!(candidate.place, Place::Entry(_))
 }
 
-/// Whether closing the connection frees room in files.
+/// Whether the connection has a temporary file, whose room is free after the connection is closed.
 fn has_file(pending: &Pending) -> bool {
     match pending {
         Pending::Reading(incoming) => incoming.reader.is_large(),
@@ -120,7 +122,7 @@ fn wait_of(pending: &Pending) -> Wait {
         Pending::Reading(_) => Wait::Head,
         Pending::Writing(_) => Wait::Response,
         Pending::Lingering(_) => Wait::Close,
-        // closing it could complete the part that was sent
+        // closing the connection could make the part of the response that was sent look complete
         Pending::Held(_) => Wait::Response,
     }
 }

@@ -59,7 +59,8 @@ impl RequestReader {
         }
     }
 
-    /// Asks the client for the body if it waits for that (RFC 9110, 10.1.1).
+    /// Sends `100 Continue` if the client waits for it before it sends the body (RFC 9110, 10.1.1). If the body has
+    /// begun to arrive, nothing is sent.
     fn send_continue(&mut self, connection: &Connection) {
         if std::mem::take(&mut self.continue_due) && self.raw.is_empty() {
             let line = [io::IoSlice::new(b"HTTP/1.1 100 Continue\r\n\r\n")];

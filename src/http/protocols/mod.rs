@@ -1,7 +1,8 @@
-//! The protocols of client connections: one file each reads its requests. The parsers are in `crate::protocol`.
+//! The protocols of client connections. For each protocol one file reads the requests. The parsers are in
+//! `crate::protocol`.
 //!
-//! Another protocol is a parser there, a file here, and its rows in the two matches below. Its name is in `ipc::Protocol`,
-//! and the options that choose it are read in `net/listen_options.rs`.
+//! To add a protocol, add a parser in `crate::protocol`, a file here, and a row in each of the two matches below. The
+//! protocol's name is in `ipc::Protocol`, and the options that choose the protocol are read in `net/listen_options.rs`.
 
 mod http;
 mod uwsgi;
@@ -17,15 +18,15 @@ use crate::ipc::Protocol;
 use crate::protocol::uwsgi::HEADER;
 use crate::sys::stream;
 
-/// Bytes of one recv(2) of a uwsgi packet: its largest head and block of variables.
+/// Maximum bytes of one recv(2) of a uwsgi packet: the head and the largest block of variables.
 const UWSGI_RECV: usize = HEADER + u16::MAX as usize;
-/// Bytes of one recv(2) of HTTP heads and chunks.
+/// Maximum bytes of one recv(2) of HTTP heads and chunks.
 const HTTP_RECV: usize = 64 << 10;
-/// Bytes of one recv(2) of a body with a length.
+/// Maximum bytes of one recv(2) of a body of known length.
 const BODY_RECV: usize = 256 << 10;
 
 impl RequestReader {
-    /// One recv(2), into the buffer of the current stage.
+    /// Receives bytes with one recv(2) into the buffer of the current stage. Returns their number.
     #[inline]
     pub(super) fn receive(&mut self, fd: RawFd, scratch: &mut Vec<u8>) -> io::Result<usize> {
         match (&mut self.stage, self.protocol) {
@@ -43,7 +44,7 @@ impl RequestReader {
         }
     }
 
-    /// Parses the bytes that were received last; those of a body are in `scratch`.
+    /// Parses the bytes that were received last. Those of a body of known length are in `scratch`.
     #[inline]
     pub(super) fn parse(
         &mut self,

@@ -1,9 +1,9 @@
-//! `access-log-format`: the names of gunicorn's `access_log_format`.
+//! The parser of `access-log-format`, which has the names of gunicorn's `access_log_format`.
 
 use super::access_field::AccessField;
 use super::format::{Field, Piece};
 
-/// Parses a format; the second item lists the unknown names.
+/// Parses an `access-log-format` value. The second item lists the unknown names.
 pub fn parse_access_format(text: &str) -> (Vec<Piece>, Vec<&str>) {
     let (mut pieces, mut unknown) = (Vec::new(), Vec::new());
     let mut plain = String::new();
@@ -34,7 +34,7 @@ pub fn parse_access_format(text: &str) -> (Vec<Piece>, Vec<&str>) {
     (pieces, unknown)
 }
 
-/// The name in `%(NAME)s` at the beginning of a text.
+/// Returns the name of `%(NAME)s` at the start of a text; `None` if the text does not start with this form.
 fn name_of(text: &str) -> Option<&str> {
     let rest = text.strip_prefix("%(")?;
     let end = rest.find(')')?;

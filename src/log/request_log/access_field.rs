@@ -1,4 +1,4 @@
-//! The values of `access-log-format` that have no equal in `log-format`.
+//! The values of `access-log-format` that have no equivalent in `log-format`.
 
 use std::io::{self, Write};
 use std::time::{Duration, UNIX_EPOCH};
@@ -10,10 +10,10 @@ use crate::sys::clock::LocalTime;
 use super::facts::{LoggedRequest, Served};
 use super::values::{bytes, now};
 
-/// A name of gunicorn's that has no equal in `log-format`.
+/// A name of gunicorn's `access_log_format` that has no equivalent in `log-format`.
 #[derive(Serialize, Deserialize, Debug, Clone, Copy, PartialEq, Eq)]
 pub enum AccessField {
-    /// `t`: the time, as `[21/Nov/2026:11:56:45 +0000]`.
+    /// `t`: the start of the request, as `[21/Nov/2026:11:56:45 +0000]`.
     Time,
     /// `r`: method, URI and protocol.
     Line,
@@ -21,16 +21,16 @@ pub enum AccessField {
     Path,
     /// `q`: the query.
     Query,
-    /// `b`: bytes of the response body, a dash for none.
+    /// `b`: bytes of the response body; a dash for an empty body.
     Bytes,
-    /// `T`: the duration in seconds.
+    /// `T`: the duration of the request, whole seconds.
     Seconds,
-    /// `p`: the process id, as `<71>`.
+    /// `p`: the worker's process id, as `<71>`.
     Pid,
 }
 
 impl AccessField {
-    /// Appends the value. `pid` is the worker's.
+    /// Appends the value of this field to `line`. `pid` is the worker's process id.
     pub(super) fn put(
         self,
         line: &mut Vec<u8>,
@@ -64,7 +64,7 @@ impl AccessField {
     }
 }
 
-/// Splits a URI at its question mark.
+/// Splits a URI at its first question mark into path and query, without the question mark.
 pub(super) fn path_and_query(uri: &[u8]) -> (&[u8], &[u8]) {
     match uri.iter().position(|byte| *byte == b'?') {
         Some(at) => (&uri[..at], &uri[at + 1..]),

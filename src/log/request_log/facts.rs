@@ -1,8 +1,9 @@
-//! What the log knows of a request.
+//! The data about a request that the request log reads.
 
 use super::outcome::Outcome;
 
-/// A request, as the log reads it. An absent variable is empty unless its method returns an `Option`.
+/// The variables of a request, as the request log reads them. For an absent variable a method returns `None` or, if its
+/// type is not an `Option`, an empty value.
 pub trait LoggedRequest {
     /// REQUEST_METHOD.
     fn method(&self) -> &[u8];
@@ -16,13 +17,13 @@ pub trait LoggedRequest {
     fn remote_addr(&self) -> Option<&[u8]>;
     /// CONTENT_LENGTH.
     fn content_length(&self) -> &[u8];
-    /// The value of any variable; the last one if the name occurs more than once.
+    /// Returns the value of the variable `name`; the last value if the name occurs more than once.
     fn variable(&self, name: &[u8]) -> Option<&[u8]>;
-    /// Number of variables.
+    /// Number of variables of the request.
     fn variable_count(&self) -> usize;
-    /// Bytes of the variables on the wire.
+    /// Size of the variables on the wire, bytes.
     fn block_len(&self) -> usize;
-    /// The two modifiers of the uwsgi packet.
+    /// `modifier1` and `modifier2` of the uwsgi packet.
     fn modifiers(&self) -> (u8, u8);
 }
 
@@ -40,12 +41,13 @@ pub struct Served<'a> {
     pub remote_addr: &'a [u8],
     /// Status, sizes and duration.
     pub outcome: Outcome,
-    /// Number of headers sent.
+    /// Number of response headers.
     pub headers: u32,
     /// Number of body blocks that the application returned.
     pub blocks: u32,
     /// The thread's number, from 0.
     pub core: u32,
-    /// Appended to a line in the default format; a `log-format` gets no addition.
+    /// Text appended to a line in the default format, such as the reason why the request was ended. A line in a
+    /// configured format does not contain it.
     pub remark: &'a str,
 }

@@ -9,17 +9,17 @@ use super::access_field::AccessField;
 pub enum Piece {
     /// Literal text.
     Text(String),
-    /// A field of the table below, such as `%(status)`.
+    /// A field of the `fields!` table, such as `%(status)`.
     Field(Field),
     /// `%(var.NAME)`: a variable of the request.
     Variable(String),
-    /// A response header (`access-log-format`).
+    /// The value of a response header (`access-log-format`).
     Header(String),
-    /// A name of gunicorn's (`access-log-format`).
+    /// A field that only `access-log-format` has.
     Access(AccessField),
-    /// The start in a format of strftime(3).
+    /// The start of the request, in a format of strftime(3).
     Time(String),
-    /// An unknown name; a dash is written.
+    /// An unknown name, written as a dash.
     Unknown,
 }
 
@@ -88,7 +88,7 @@ fields! {
     Errors "ioerr", "sum of werr and rerr";
 }
 
-/// The variable that holds a response header for the log.
+/// Returns the name of the request variable in which a response header is stored for the log.
 pub fn header_variable(header: &str) -> String {
     format!("ruwsgi.response.{}", header.to_ascii_lowercase())
 }

@@ -1,6 +1,7 @@
 //! The formatter of request lines.
 //!
-//! Workers write the lines of the requests they finish; the master writes those of requests that ended with their worker.
+//! A worker writes the lines of the requests that it finishes. If a worker dies, the master writes the lines of the
+//! worker's unfinished requests.
 
 use std::io::{self, Write};
 use std::time::{Duration, UNIX_EPOCH};
@@ -19,10 +20,10 @@ use super::record::record;
 use super::settings::RequestLogSettings;
 use super::values::{bytes, now, variable};
 
-/// Formats and writes request lines; holds the line buffer and the date formatted last.
+/// Formats and writes request lines. Keeps the line buffer and the last formatted date to reuse them.
 pub struct RequestLog {
     settings: RequestLogSettings,
-    /// The worker that served the requests.
+    /// The process id of the worker that served the requests.
     pid: Pid,
     line: Vec<u8>,
     second: i64,
@@ -30,7 +31,7 @@ pub struct RequestLog {
 }
 
 impl RequestLog {
-    /// A formatter for the requests of the worker `pid`; `None` if the settings select no request.
+    /// Creates a formatter for the requests of the worker `pid`; `None` if the settings cannot select any request.
     pub fn new(settings: &RequestLogSettings, pid: Pid) -> Option<Self> {
         settings.selection.selects_any().then(|| Self {
             settings: settings.clone(),
@@ -46,7 +47,8 @@ impl RequestLog {
         self.settings.selection.selects(outcome)
     }
 
-    /// Writes the line of one request to descriptor 2, in one write(2).
+    /// Writes the line of one request to the log thread or to descriptor 2, in one write. May wait if the reader of the
+    /// log is slow.
     pub fn write(&mut self, request: &impl LoggedRequest, served: &Served<'_>) {
         let mut line = std::mem::take(&mut self.line);
         line.clear();
@@ -212,7 +214,8 @@ impl RequestLog {
         }
     }
 
-    /// The client's address: X-Forwarded-For (`log-x-forwarded-for`), REMOTE_ADDR, or the TCP peer.
+    /// Returns the client's address, from the first source that has one: X-Forwarded-For (only with
+    /// `log-x-forwarded-for`), REMOTE_ADDR, the TCP peer.
     fn client<'a>(&self, request: &'a impl LoggedRequest, served: &Served<'a>) -> &'a [u8] {
         let forwarded = || request.variable(b"HTTP_X_FORWARDED_FOR");
         let forwarded = self.settings.forwarded_for.then(forwarded).flatten();
@@ -221,12 +224,12 @@ impl RequestLog {
             .unwrap_or(served.remote_addr)
     }
 
-    /// The worker's memory; zeros where /proc does not show the process.
+    /// Returns the worker's memory; zeros if it cannot be read from /proc.
     fn memory(&self) -> Memory {
         Memory::of(self.pid).unwrap_or_default()
     }
 
-    /// Formats the date (`Fri Nov 20 11:32:16 2026`), once per second.
+    /// Updates `date` (`Fri Nov 20 11:32:16 2026`). The date is formatted at most once per second.
     fn set_date(&mut self) {
         let second = (now() / 1_000_000) as i64;
         if second != self.second {

@@ -1,5 +1,5 @@
-//! The request log: one line per request, in uWSGI's default format or in that of `log-format` or
-//! `access-log-format`.
+//! The request log: one line per request. The format is that of `log-format` or `access-log-format`; without these
+//! options, uWSGI's default format.
 
 mod access;
 mod access_field;

@@ -1,4 +1,4 @@
-//! A request as a record of the JSON log.
+//! Request records of the JSON log.
 
 use tracing::Level;
 
@@ -7,7 +7,8 @@ use crate::log::json::{Object, Scope};
 use super::access_field::path_and_query;
 use super::facts::{LoggedRequest, Served};
 
-/// The record of a request whose line in the configured format is `body`. `client` is its address, `pid` the worker's id.
+/// Returns the JSON record of a request. `body` is the request's line in the configured format, `client` the client's
+/// address, `pid` the worker's process id.
 pub(super) fn record(
     body: &[u8],
     request: &impl LoggedRequest,
@@ -51,7 +52,7 @@ pub(super) fn record(
     object.line()
 }
 
-/// What ended the request early.
+/// Returns the reason why the request ended early; empty if it did not.
 fn error(remark: &str, broken: bool) -> &[u8] {
     match remark.trim() {
         "" if broken => b"client disconnected",

@@ -1,4 +1,5 @@
-//! The settings of the request log: the configuration makes them, the master sends them to the workers.
+//! The settings of the request log. The configuration produces them; the master sends them to the zygotes, whose
+//! workers inherit them.
 
 use serde::{Deserialize, Serialize};
 
@@ -10,7 +11,7 @@ use super::outcome::Outcome;
 pub struct RequestLogSettings {
     /// The requests that get a line.
     pub selection: Selection,
-    /// `log-format`; `None` for uWSGI's default line.
+    /// The parsed `log-format` or `access-log-format`; `None`: uWSGI's default format.
     pub format: Option<Vec<Piece>>,
     /// `log-micros`: the default line shows microseconds.
     pub micros: bool,
@@ -25,7 +26,8 @@ pub struct RequestLogSettings {
 }
 
 impl RequestLogSettings {
-    /// The response headers that the format shows, each with the variable that it is read from.
+    /// Returns the response headers that the format contains, each with the name of the request variable that stores
+    /// its value.
     pub fn response_headers(&self) -> Vec<(String, String)> {
         let pieces = self.format.iter().flatten();
         let headers = pieces.filter_map(|piece| match piece {
@@ -36,10 +38,10 @@ impl RequestLogSettings {
     }
 }
 
-/// The condition for a line: one of the members applies to the request.
+/// The condition under which a request gets a line: at least one of the fields applies to the request.
 #[derive(Serialize, Deserialize, Debug, Clone, Copy, PartialEq, Eq, Default)]
 pub struct Selection {
-    /// Every request (not `disable-logging`).
+    /// Every request gets a line (unless `disable-logging` is set).
     pub all: bool,
     /// `log-4xx`: the status was 400 to 499.
     pub client_errors: bool,
@@ -47,11 +49,11 @@ pub struct Selection {
     pub server_errors: bool,
     /// `log-slow`: the duration was at least this many milliseconds.
     pub slow_ms: Option<u64>,
-    /// `log-big`: the response had more bytes than this.
+    /// `log-big`: the response (head and body) had more than this number of bytes.
     pub big: Option<u64>,
     /// `log-zero`: the response body was empty.
     pub zero: bool,
-    /// `log-sendfile`: the response was sent by sendfile(2).
+    /// `log-sendfile`: the response body was sent by sendfile(2).
     pub sendfile: bool,
     /// `log-ioerror`: the client disconnected before the end of the response.
     pub broken: bool,

@@ -1,4 +1,4 @@
-//! The values in a request line.
+//! Functions that append values to a request line.
 
 use std::io;
 use std::time::{SystemTime, UNIX_EPOCH};
@@ -16,7 +16,7 @@ pub(super) fn bytes(line: &mut Vec<u8>, text: &[u8]) -> io::Result<()> {
     Ok(())
 }
 
-/// Appends a variable of the request, as [`bytes`].
+/// Appends the request variable `name`, escaped as by [`bytes`]; a dash if it is absent or empty.
 pub(super) fn variable(
     line: &mut Vec<u8>,
     request: &impl LoggedRequest,
@@ -25,7 +25,7 @@ pub(super) fn variable(
     bytes(line, request.variable(name).unwrap_or_default())
 }
 
-/// Microseconds since the Unix epoch.
+/// Returns the current time in microseconds since the Unix epoch.
 pub(super) fn now() -> u128 {
     SystemTime::now()
         .duration_since(UNIX_EPOCH)

@@ -1,4 +1,5 @@
-//! The channel to the log thread of the master: the sink of every process of an instance that has such a thread.
+//! The channel to the log thread of the master. If the thread runs, every process of the instance sends its lines
+//! through the channel.
 
 use std::cell::Cell;
 use std::io;
@@ -12,38 +13,39 @@ use crate::sys::private_fd::PrivateFd;
 
 use super::source::Source;
 
-/// Maximum bytes of a record; a longer one is cut.
+/// Maximum bytes of lines in a record; the rest is cut off.
 const MAX_RECORD: usize = 128 << 10;
 
 static CHANNEL: OnceLock<PrivateFd> = OnceLock::new();
-/// Whether [`CHANNEL`] is used.
+/// Whether lines are sent to [`CHANNEL`]; false after [`close`].
 static IS_OPEN: AtomicBool = AtomicBool::new(false);
-/// The records dropped since the last successful one.
+/// Number of records dropped since the last record that was sent.
 static DROPPED: AtomicU64 = AtomicU64::new(0);
 
 thread_local! {
-    /// Whether this is the log thread, which must not wait for itself.
+    /// Whether this thread is the log thread, the reader of the channel. The log thread must not wait when it sends,
+    /// because it would wait for itself.
     static IS_READER: Cell<bool> = const { Cell::new(false) };
 }
 
-/// Sends the lines of this process to the log thread from now on.
+/// Sends the lines of this process to the log thread from now on. A second call does nothing.
 pub fn open(channel: OwnedFd) {
     if CHANNEL.set(channel.into()).is_ok() {
         IS_OPEN.store(true, Relaxed);
     }
 }
 
-/// The descriptor of the channel, for processes that inherit it.
+/// Returns the descriptor of the channel, to pass it to child processes; `None` if the channel is not in use.
 pub fn descriptor() -> Option<BorrowedFd<'static>> {
     CHANNEL.get().filter(|_| is_open()).map(AsFd::as_fd)
 }
 
-/// Ends the use of the channel: the lines that follow go to descriptor 2.
+/// Stops using the channel: from now on lines go to descriptor 2.
 pub(in crate::log) fn close() {
     IS_OPEN.store(false, Relaxed);
 }
 
-/// Declares the calling thread the reader of the channel.
+/// Marks the calling thread as the reader of the channel, so that its sends do not wait.
 pub(in crate::log) fn become_reader() {
     IS_READER.set(true);
 }
@@ -53,7 +55,8 @@ fn is_open() -> bool {
     IS_OPEN.load(Relaxed)
 }
 
-/// Sends lines to the log thread, if there is one; otherwise returns false.
+/// Sends lines to the log thread. Waits at most one second while the socket is full; then drops and counts the lines.
+/// Returns false if the caller must write the lines to descriptor 2 itself.
 #[inline]
 pub(super) fn send(source: Source, lines: &[u8]) -> bool {
     is_open() && send_to_thread(source, lines)
@@ -64,7 +67,7 @@ fn send_to_thread(source: Source, lines: &[u8]) -> bool {
     let Some(channel) = CHANNEL.get() else {
         return false;
     };
-    // a process that the application has forked has lost the descriptor
+    // the descriptor is closed in a process that the application has forked
     if fork_guard::is_forked() {
         return false;
     }
@@ -89,7 +92,8 @@ fn send_to_thread(source: Source, lines: &[u8]) -> bool {
     true
 }
 
-/// The thread is gone: descriptor 2 leads to it too, so that the line is lost in most processes.
+/// Whether the error means that the log thread has ended. In most processes descriptor 2 leads to the log thread too,
+/// so the line is lost there.
 fn is_end(error: &io::Error) -> bool {
     matches!(
         error.kind(),
@@ -111,7 +115,7 @@ fn report_dropped(channel: BorrowedFd<'_>) {
     }
 }
 
-/// The first byte of a record.
+/// Returns the first byte of a record, which encodes the source of its lines.
 fn mark(source: Source) -> u8 {
     match source {
         Source::Server => b's',
@@ -120,7 +124,7 @@ fn mark(source: Source) -> u8 {
     }
 }
 
-/// Splits a record into its source and its lines.
+/// Splits a record into its source and its lines; `None` if its first byte is unknown or missing.
 pub(in crate::log) fn parse(record: &[u8]) -> Option<(Source, &[u8])> {
     match record.split_first()? {
         (b's', lines) => Some((Source::Server, lines)),

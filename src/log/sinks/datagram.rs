@@ -1,4 +1,5 @@
-//! `socket`: one datagram per event, to a UDP address or a Unix socket. What the peer does not take is dropped.
+//! `socket`: one datagram per event, to a UDP address or a Unix socket. An event is dropped if its datagram cannot be
+//! sent at once.
 
 use std::io;
 use std::net::{ToSocketAddrs, UdpSocket};
@@ -6,15 +7,16 @@ use std::os::unix::net::UnixDatagram;
 
 use super::sink::{Drops, Sink};
 
-/// A socket for datagrams to one address, which is not waited for.
+/// A nonblocking datagram socket with one destination address.
 pub(super) enum Datagrams {
     Udp(UdpSocket),
-    /// The path may have another socket at each send.
+    /// The path is resolved at each send, because the receiver may have recreated its socket.
     Unix(UnixDatagram, String),
 }
 
 impl Datagrams {
-    /// A socket for an address: a path, or `HOST:PORT`, resolved once.
+    /// Creates a socket for an address: the path of a Unix socket, or `HOST:PORT`. The host name is resolved only here,
+    /// not at each send.
     ///
     /// # Errors
     /// Those of the resolver and of socket(2).
@@ -37,13 +39,13 @@ impl Datagrams {
         Ok(Self::Udp(socket))
     }
 
-    /// Sends one datagram.
+    /// Sends one datagram without waiting.
     ///
     /// # Errors
-    /// Those of send(2): `WouldBlock` when the peer is slow.
+    /// Those of send(2); `WouldBlock` if the peer's receive queue is full.
     pub(super) fn send(&self, bytes: &[u8]) -> io::Result<()> {
         match self {
-            // an error of the previous datagram is reported once, and the next send works
+            // the kernel reports the error of an earlier datagram by failing this send, so a second try can succeed
             Self::Udp(socket) => socket.send(bytes).or_else(|_| socket.send(bytes)),
             Self::Unix(socket, path) => socket.send_to(bytes, path),
         }
@@ -59,7 +61,7 @@ pub(super) struct DatagramSink {
 }
 
 impl DatagramSink {
-    /// A sink for an address, with a prefix for each event.
+    /// Creates a sink that sends each event, preceded by `prefix`, to `address`.
     ///
     /// # Errors
     /// Those of [`Datagrams::open`].

@@ -1,4 +1,4 @@
-//! `file`: a log file that the log thread owns and rotates. Nothing else writes to it.
+//! `file`: a log file that the log thread writes and rotates. No other thread or process writes to the file.
 
 use std::fs::File;
 use std::io::{self, Write};
@@ -9,9 +9,9 @@ use crate::sys::log_file::{Backup, Ownership};
 
 use super::sink::{Drops, Sink};
 
-/// Bytes that are kept before a write.
+/// Size of the buffer at which its content is written to the file, bytes; less is written at the next flush.
 const BUFFER: usize = 64 << 10;
-/// Wait after a failed rotation.
+/// Delay before another rotation is tried after a failed one.
 const RETRY: Duration = Duration::from_secs(10);
 
 pub(super) struct FileSink {
@@ -23,20 +23,20 @@ pub(super) struct FileSink {
     file: File,
     size: u64,
     buffer: Vec<u8>,
-    /// Events in `buffer`.
+    /// Number of events in `buffer`.
     events: u64,
-    /// The last write was cut: the next one begins with a line feed.
+    /// The last write was incomplete, so the file ends within a line. The next write begins with a line feed.
     torn: bool,
     drops: Drops,
-    /// No rotation is tried before.
+    /// Earliest time of the next rotation; set after a failed rotation.
     retry_at: Option<Instant>,
 }
 
-/// The rotation of a file: the size, and where the full file goes.
+/// The rotation of a file: the size in bytes above which it is rotated, and the name for the full file.
 pub(super) type Rotation = (Option<u64>, Backup);
 
 impl FileSink {
-    /// Opens the file.
+    /// Opens the file, or creates it with the owner and mode of `ownership`.
     ///
     /// # Errors
     /// Those of [`Ownership::open`].
@@ -91,7 +91,7 @@ impl FileSink {
         }
         self.torn = match rest.len() {
             0 => false,
-            // nothing was written: the state of the file is the one of before
+            // nothing was written, so the file still ends as before
             left if left == bytes.len() => self.torn,
             _ => true,
         };

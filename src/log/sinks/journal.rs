@@ -1,4 +1,4 @@
-//! `systemd`: the journal's own protocol, one datagram per event.
+//! `systemd`: the native protocol of the systemd journal, one datagram per event.
 
 use std::io;
 
@@ -14,7 +14,7 @@ pub(super) struct JournalSink {
 }
 
 impl JournalSink {
-    /// A sink for the journal of this machine.
+    /// Creates a sink for the systemd journal of this machine.
     ///
     /// # Errors
     /// Those of socket(2).
@@ -35,7 +35,8 @@ impl Sink for JournalSink {
     }
 }
 
-/// The fields of an entry. A text with line feeds is preceded by its length: systemd's JOURNAL_NATIVE_PROTOCOL.
+/// Returns the fields of a journal entry. The message is preceded by its length, because it may contain line feeds; see
+/// systemd's JOURNAL_NATIVE_PROTOCOL.
 fn message(event: &[u8]) -> Vec<u8> {
     let event = event.strip_suffix(b"\n").unwrap_or(event);
     let priority = priority::of(event);

@@ -1,8 +1,8 @@
-//! Where the lines of the log go: one file per kind of sink.
+//! The destinations of log lines: one file per kind of sink.
 //!
-//! All lines of a process pass through [`write`]: events, blocks, relayed output and request lines. They go to descriptor 2,
-//! or to the log thread of the master (`channel`), if one runs. The other files are the engines of that thread; see
-//! `super::thread`.
+//! All lines of a process pass through [`write`]: events, blocks, relayed output and request lines. [`write`] sends
+//! them to the log thread of the master (`channel`) if the thread runs, otherwise to descriptor 2 (`stderr`). The other
+//! files implement the sinks of the log thread; see `super::thread`.
 
 pub(super) mod channel;
 pub(super) mod datagram;
@@ -19,7 +19,8 @@ pub(super) mod syslog;
 
 pub(super) use source::Source;
 
-/// Writes finished lines, each with its line feed, to the sink of this process.
+/// Writes complete lines, each with its line feed, to the log thread or to descriptor 2. May wait up to a second if the
+/// reader of the log is slow; then the lines are dropped and counted.
 #[inline]
 pub(super) fn write(source: Source, lines: &[u8]) {
     if !channel::send(source, lines) {

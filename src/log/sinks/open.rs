@@ -1,4 +1,4 @@
-//! Opening the sinks of the log thread.
+//! Opens the sinks of the log thread.
 
 use std::io;
 use std::os::fd::OwnedFd;
@@ -15,10 +15,10 @@ use super::sink::Sink;
 use super::stream::StreamSink;
 use super::syslog::{Packets, SyslogSink};
 
-/// Opens the sink of an engine. `original` is where the log went before.
+/// Opens the sink of an engine. `original` is descriptor 2 as it was before the log thread started.
 ///
 /// # Errors
-/// The reason why the engine cannot work.
+/// The error of opening the file, socket, descriptor or command.
 pub(in crate::log) fn open(
     engine: &Engine,
     settings: &LogThreadSettings,
@@ -46,7 +46,7 @@ pub(in crate::log) fn open(
     })
 }
 
-/// Opens the sink for the lines that no logger takes.
+/// Opens the default sink, for lines that no logger takes: the default file, or `original` if there is none.
 ///
 /// # Errors
 /// Those of open(2).

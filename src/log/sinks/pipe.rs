@@ -1,5 +1,5 @@
-//! `pipe`: the standard input of a command. The command is started again when it ends; its own output goes where the log
-//! went before the log thread was started.
+//! `pipe`: the standard input of a command. A command that has ended is started again at the next event. The command's
+//! output goes to descriptor 2 as it was before the log thread started.
 
 use std::fs::File;
 use std::io;
@@ -13,13 +13,13 @@ use crate::sys::spawn::{self, LeaderSetup};
 use super::sink::Sink;
 use super::stream::StreamSink;
 
-/// Wait before the command is started again.
+/// Minimum time between two starts of the command.
 const RETRY: Duration = Duration::from_secs(1);
 
 pub(super) struct PipeSink {
     name: String,
     command: String,
-    /// The output of the command.
+    /// The descriptor for the command's standard output and error.
     output: OwnedFd,
     input: StreamSink,
     started: Instant,
@@ -29,7 +29,7 @@ impl PipeSink {
     /// Starts the command.
     ///
     /// # Errors
-    /// If the shell cannot be executed.
+    /// Those of pipe(2) and of starting the shell.
     pub(super) fn open(command: &str, output: OwnedFd) -> io::Result<Self> {
         let name = format!("log pipe {command}");
         let input = start(command, &output)?;
@@ -54,7 +54,7 @@ impl PipeSink {
     }
 }
 
-/// Starts the command in a session of its own; returns its standard input.
+/// Starts the command in a new session; returns the nonblocking write end of its standard input.
 fn start(command: &str, output: &OwnedFd) -> io::Result<OwnedFd> {
     let (reader, writer) = io::pipe()?;
     set_nonblocking(&writer, true)?;

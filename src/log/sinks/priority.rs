@@ -1,9 +1,9 @@
 //! The priority of an event for the systemd journal, read from its text.
 
-/// Bytes of an event that are searched: time and level are at its beginning.
+/// Length of the start of an event that is searched for a level, bytes. Time and level are at the start of a line.
 const HEAD: usize = 160;
 
-/// The levels in lines and in JSON, with their priorities of syslog(3).
+/// The levels as they appear in text lines and in JSON, with their priorities of syslog(3).
 const LEVELS: [(&[u8], u8); 4] = [
     (b" [error] ", 3),
     (b" [warn] ", 4),
@@ -11,7 +11,8 @@ const LEVELS: [(&[u8], u8); 4] = [
     (b"\"severity_number\":13,", 4),
 ];
 
-/// The priority of an event: that of its level; error for a traceback, otherwise informational.
+/// Returns the priority of an event: that of its level if its start contains one. An event without a level has priority
+/// error if it contains a Python traceback, otherwise informational.
 pub(super) fn of(event: &[u8]) -> u8 {
     let head = event.get(..HEAD).unwrap_or(event);
     let has = |text: &[u8], part: &[u8]| text.windows(part.len()).any(|it| it == part);
@@ -24,12 +25,12 @@ pub(super) fn of(event: &[u8]) -> u8 {
     }
 }
 
-/// The event with its priority before each line, as the journal reads it from a stream: sd-daemon(3).
+/// Returns the event with its priority `<N>` before each line, as the journal expects on a stream; see sd-daemon(3).
 pub(super) fn prefixed(event: &[u8]) -> Vec<u8> {
     let mark = format!("<{}>", of(event));
     let mut out = Vec::with_capacity(event.len() + 16);
     for line in event.split_inclusive(|byte| *byte == b'\n') {
-        // a line that has a priority keeps it
+        // a line that begins with a priority keeps that priority
         let has_one = matches!(line, [b'<', b'0'..=b'7', b'>', ..]);
         if !has_one {
             out.extend_from_slice(mark.as_bytes());

@@ -3,20 +3,22 @@
 use std::io;
 use std::os::fd::BorrowedFd;
 
-/// A destination of lines. No call waits for a peer: what it does not take at once is kept in a bounded buffer or dropped.
+/// A destination of log lines. No method waits for the peer. Bytes that the peer does not accept at once are kept in a
+/// bounded buffer or dropped.
 pub(in crate::log) trait Sink: Send {
-    /// Takes one event: a line, or the lines of one write. It may be kept until [`Sink::flush`].
+    /// Writes one event: a line, or the lines of one write. The sink may buffer the event until [`Sink::flush`].
     fn write(&mut self, event: &[u8]);
 
-    /// Passes on what was kept.
+    /// Writes buffered bytes as far as possible without waiting.
     fn flush(&mut self) {}
 
-    /// The descriptor that [`Sink::flush`] waits for, if it has more to write.
+    /// Returns the descriptor that must become writable before [`Sink::flush`] can write more; `None` if nothing is
+    /// buffered.
     fn waits_for(&self) -> Option<BorrowedFd<'_>> {
         None
     }
 
-    /// Opens the file of this path again.
+    /// Reopens the log file by its path, for example after an external rotation.
     ///
     /// # Errors
     /// Those of open(2); the sink continues with the old file.
@@ -24,18 +26,19 @@ pub(in crate::log) trait Sink: Send {
         Ok(())
     }
 
-    /// Rotates the file, whatever its size.
+    /// Rotates the log file, whatever its size.
     fn rotate(&mut self) {}
 }
 
-/// Counts what a sink drops, and reports it: the first time at once, the number when the sink works again.
+/// Counts the events that a sink drops. The first drop is logged at once, with its reason; the number of drops is
+/// logged when the sink works again.
 #[derive(Debug, Default)]
 pub(super) struct Drops {
     count: u64,
 }
 
 impl Drops {
-    /// Counts one event that `sink` has dropped for this reason.
+    /// Counts one event that `sink` has dropped for `reason`. Logs an error for the first one.
     pub(super) fn add(&mut self, sink: &str, reason: impl std::fmt::Display) {
         self.count += 1;
         if self.count == 1 {
@@ -43,7 +46,7 @@ impl Drops {
         }
     }
 
-    /// The sink works again.
+    /// Logs the number of dropped events, if any, and resets the count. Called when the sink works again.
     pub(super) fn end(&mut self, sink: &str) {
         if self.count > 0 {
             let count = std::mem::take(&mut self.count);

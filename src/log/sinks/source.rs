@@ -1,12 +1,12 @@
-//! The kinds of lines.
+//! The sources of log lines.
 
-/// What a line is about.
+/// The source of a line, by which the log thread chooses its loggers.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub(in crate::log) enum Source {
-    /// The server: an event, a block, or relayed output.
+    /// The server: a tracing event, a block, or relayed output of another program.
     Server,
-    /// The log thread itself: what a sink cannot take.
+    /// The log thread: a report about a sink.
     Thread,
-    /// A request.
+    /// The request log.
     Request,
 }

@@ -1,8 +1,9 @@
-//! Descriptor 2: the sink of every process. `logto` and `daemonize` make it a file.
+//! Descriptor 2: the sink of a process without a log thread. `logto` and `daemonize` redirect it to a file.
 
 use crate::sys::stdio;
 
-/// Writes lines in one write(2); see [`stdio::write_stderr`] for a pipe that is full.
+/// Writes lines to descriptor 2: in one write(2), or in pieces if descriptor 2 is a pipe. Waits a limited time while a
+/// pipe is full, then drops the lines; see [`stdio::write_stderr`].
 #[inline]
 pub(super) fn write(lines: &[u8]) {
     stdio::write_stderr(lines);

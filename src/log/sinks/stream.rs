@@ -1,4 +1,5 @@
-//! `stdio`, `fd` and the input of `pipe`: a descriptor whose reader may be slow. A bounded number of bytes waits for it.
+//! `stdio`, `fd` and the input of `pipe`: a descriptor whose reader may be slow. Bytes that the reader has not accepted
+//! wait in a bounded buffer.
 
 use std::collections::VecDeque;
 use std::io;
@@ -11,16 +12,16 @@ use crate::sys::{poll, stdio};
 use super::priority;
 use super::sink::{Drops, Sink};
 
-/// Bytes that wait for the reader.
+/// Maximum bytes that wait for the reader; further events are dropped.
 const MAX_WAITING: usize = 1 << 20;
 
 pub(super) struct StreamSink {
     name: String,
     fd: OwnedFd,
     waiting: VecDeque<u8>,
-    /// It is a stream of the systemd journal, which reads priorities.
+    /// The descriptor is a stream of the systemd journal, so each line begins with a priority.
     is_journal: bool,
-    /// Its reader is gone.
+    /// A write has failed, usually because the reader is gone. No further write is tried.
     pub(super) is_broken: bool,
     drops: Drops,
 }
@@ -37,7 +38,7 @@ impl StreamSink {
         }
     }
 
-    /// A sink for the descriptor to which the log goes without loggers.
+    /// Creates the sink for the default log descriptor.
     pub(super) fn of_log(fd: OwnedFd) -> Self {
         let is_journal = environment().is_journal_stream(stdio::identity(fd.as_fd()));
         Self {
@@ -66,7 +67,8 @@ impl Sink for StreamSink {
         }
     }
 
-    /// Writes in pieces that a pipe takes without waiting once poll(2) has found it writable.
+    /// Writes in pieces of at most `PIPE_BUF` bytes. When poll(2) reports a pipe as writable, a write of this size does
+    /// not wait.
     fn flush(&mut self) {
         while !self.waiting.is_empty() && !self.is_broken {
             if !poll::writable(self.fd.as_fd(), Duration::ZERO) {

@@ -8,15 +8,15 @@ use crate::sys::clock::LocalTime;
 use super::datagram::Datagrams;
 use super::sink::{Drops, Sink};
 
-/// The socket of the machine's syslog daemon.
+/// The Unix socket of this machine's syslog daemon.
 const LOCAL: &str = "/dev/log";
 
-/// The maximum size of a message, and what happens with a longer one.
+/// The maximum size of a message, and the treatment of longer messages.
 #[derive(Debug, Clone, Copy)]
 pub(super) struct Packets {
-    /// Bytes.
+    /// Maximum size of a message including its head, bytes.
     pub(super) size: usize,
-    /// The rest follows in further messages; otherwise it is cut.
+    /// A longer event is split into several messages; otherwise its end is cut off.
     pub(super) split: bool,
 }
 
@@ -29,7 +29,7 @@ pub(super) struct SyslogSink {
 }
 
 impl SyslogSink {
-    /// A sink for the daemon of this machine.
+    /// Creates a sink for the syslog daemon of this machine.
     ///
     /// # Errors
     /// Those of socket(2).
@@ -41,7 +41,7 @@ impl SyslogSink {
         Self::open("syslog".to_owned(), LOCAL, syslog, packets)
     }
 
-    /// A sink for a daemon at an address.
+    /// Creates a sink for the syslog daemon at `address`: a path, `HOST:PORT`, or `HOST` with the default port 514.
     ///
     /// # Errors
     /// Those of [`Datagrams::open`].
@@ -94,7 +94,7 @@ impl Sink for SyslogSink {
     }
 }
 
-/// Priority, time and identity: `<29>Nov 28 07:56:04 uwsgi: `.
+/// Returns the head of a message: priority, time and identity, such as `<29>Nov 28 07:56:04 uwsgi: `.
 fn head(syslog: &SyslogEngine, time: &LocalTime) -> String {
     format!(
         "<{}>{} {}: ",

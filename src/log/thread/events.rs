@@ -1,13 +1,15 @@
-//! Events from the output of the application: what one write has written, ended by a line feed. The lines of a traceback,
-//! which the interpreter writes one by one, are one event.
+//! Splits the output of the application into events. An event is the text of one write, if it ends with a line feed. A
+//! line written in several parts is one event. A traceback is one event too, although the interpreter writes its lines
+//! one by one.
 
 use std::time::{Duration, Instant};
 
-/// Bytes of one event; a longer one is split.
+/// Maximum bytes of an unfinished event; a longer one is passed on at once, so the text is split.
 const MAX_EVENT: usize = 256 << 10;
-/// Processes with an unfinished event; the event of the oldest is passed on.
+/// Maximum number of unfinished events (one per process). When it is exceeded, the event that was written to longest
+/// ago is passed on.
 const MAX_PENDING: usize = 256;
-/// Time that a line without its end, or a traceback, waits for the rest.
+/// Time that an unfinished event waits for the next write of its process.
 const PATIENCE: Duration = Duration::from_millis(200);
 
 const TRACEBACK: &[u8] = b"Traceback (most recent call last):";
@@ -16,7 +18,7 @@ const CHAINS: [&[u8]; 2] = [
     b"The above exception was the direct cause",
 ];
 
-/// The unfinished events, one for each process.
+/// The unfinished events, at most one per process.
 #[derive(Debug, Default)]
 pub(super) struct Events {
     pending: Vec<Pending>,
@@ -26,7 +28,8 @@ pub(super) struct Events {
 struct Pending {
     pid: i32,
     text: Vec<u8>,
-    /// An empty line behind a complete traceback: it belongs to it if another one follows.
+    /// An empty line was written after the complete traceback. The line belongs to the event if a chained exception
+    /// follows; otherwise the line is a separate event.
     blank: bool,
     state: State,
     since: Instant,
@@ -34,19 +37,19 @@ struct Pending {
 
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 enum State {
-    /// A line without its line feed.
+    /// The text does not end with a line feed.
     Partial,
-    /// A traceback whose last line has not come.
+    /// The text ends within a traceback: the line with the exception is missing.
     Traceback,
-    /// A traceback with its last line; another exception may follow.
+    /// The traceback is complete; a chained exception may follow.
     Raised,
 }
 
-/// Receives finished events, with the id of their process.
+/// Callback for a finished event: the id of the process that wrote it, and the text.
 type Emit<'a> = &'a mut dyn FnMut(i32, &[u8]);
 
 impl Events {
-    /// Adds what the process `pid` has written by one call.
+    /// Adds the text of one write of the process `pid`. Calls `emit` for each event that the write finishes.
     pub(super) fn push(&mut self, pid: i32, written: &[u8], now: Instant, emit: Emit<'_>) {
         if written.is_empty() {
             return;
@@ -62,7 +65,7 @@ impl Events {
         self.pending.push(left);
     }
 
-    /// Passes on the events that have waited long enough, or all.
+    /// Passes on each event whose waiting time has expired at `now`; all events if `all` is set.
     pub(super) fn expire(&mut self, now: Instant, all: bool, emit: Emit<'_>) {
         self.pending.retain_mut(|it| {
             let keep = !all && now < it.since + PATIENCE;
@@ -73,7 +76,7 @@ impl Events {
         });
     }
 
-    /// When [`Events::expire`] is due.
+    /// Returns the time at which [`Events::expire`] must be called next; `None` if no event is unfinished.
     pub(super) fn deadline(&self) -> Option<Instant> {
         self.pending.iter().map(|it| it.since + PATIENCE).min()
     }
@@ -91,7 +94,7 @@ impl Pending {
     }
 }
 
-/// The event of a process that is unfinished after a further write.
+/// Adds a write to the unfinished event `before` of its process. Returns the event that is unfinished after the write.
 fn step(
     before: Option<Pending>,
     pid: i32,
@@ -126,13 +129,14 @@ fn step(
     classify(text, pid, now, emit)
 }
 
-/// Whether the text says that another exception follows.
+/// Whether the text begins with a sentence of [`CHAINS`], which announces a chained exception.
 fn begins_chain(text: &[u8]) -> bool {
     let text = text.strip_prefix(b"\n").unwrap_or(text);
     CHAINS.iter().any(|chain| text.starts_with(chain))
 }
 
-/// A traceback, behind which the sentence about a further one stands.
+/// Returns the unfinished event for a traceback followed by a sentence of [`CHAINS`]. Passes the text on if it is
+/// longer than [`MAX_EVENT`].
 fn chained(text: Vec<u8>, pid: i32, since: Instant, emit: Emit<'_>) -> Option<Pending> {
     if text.len() > MAX_EVENT {
         emit(pid, &text);
@@ -147,7 +151,8 @@ fn chained(text: Vec<u8>, pid: i32, since: Instant, emit: Emit<'_>) -> Option<Pe
     })
 }
 
-/// Passes a finished event on, or returns an unfinished one.
+/// Passes the text on if it is a finished event or longer than [`MAX_EVENT`]; otherwise returns it as an unfinished
+/// event.
 fn classify(text: Vec<u8>, pid: i32, since: Instant, emit: Emit<'_>) -> Option<Pending> {
     let state = match state(&text) {
         Some(state) if text.len() <= MAX_EVENT => state,
@@ -165,7 +170,7 @@ fn classify(text: Vec<u8>, pid: i32, since: Instant, emit: Emit<'_>) -> Option<P
     })
 }
 
-/// The state of an unfinished event; `None` if it is finished.
+/// Returns the state of an unfinished event; `None` if the text is a finished event.
 fn state(text: &[u8]) -> Option<State> {
     let Some(complete) = text.strip_suffix(b"\n") else {
         return Some(match is_in_traceback(text) {
@@ -176,11 +181,13 @@ fn state(text: &[u8]) -> Option<State> {
     if is_in_traceback(complete) {
         return Some(State::Traceback);
     }
-    // a traceback that the interpreter writes begins with its title; one in a message of a logger is complete
+    // a text that begins with the title is written by the interpreter; a traceback within a log message of the
+    // application is complete
     text.starts_with(TRACEBACK).then_some(State::Raised)
 }
 
-/// Whether the text ends within a traceback: behind its title, or the sentence that announces it, all lines are indented.
+/// Whether the text ends within a traceback: all lines after the title, or after a sentence of [`CHAINS`], are indented
+/// or empty.
 fn is_in_traceback(text: &[u8]) -> bool {
     for line in text.rsplit(|byte| *byte == b'\n') {
         if line.starts_with(TRACEBACK) || CHAINS.iter().any(|chain| line.starts_with(chain)) {
@@ -197,7 +204,7 @@ fn is_in_traceback(text: &[u8]) -> bool {
 mod tests {
     use super::*;
 
-    /// The events of these writes of one process.
+    /// Returns the events for successive writes of one process.
     fn events(writes: &[&str]) -> Vec<String> {
         let mut found = Vec::new();
         let mut emit = |_, event: &[u8]| found.push(String::from_utf8_lossy(event).into_owned());

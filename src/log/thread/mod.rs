@@ -1,6 +1,6 @@
-//! The log thread: one thread of the master that distributes lines to loggers, if any are configured.
+//! The log thread: a thread of the master that distributes lines to loggers.
 //!
-//! Without an option that needs it there is no thread: every process writes to descriptor 2 itself.
+//! The thread is started only if an option needs it. Without the thread, every process writes to descriptor 2 itself.
 //!
 //! ```text
 //! application, and whatever it starts ── descriptors 1 and 2 ─┐
@@ -8,15 +8,16 @@
 //! ruwsgi's own lines, request lines ─── channel ──────────────┘
 //! ```
 //!
-//! Both are sockets whose packets keep the boundaries of writes: an event is what one write has written, as in uWSGI, so
-//! that a traceback of the application that is logged by one call stays one event. The kernel adds the id of the writer.
+//! Both inputs are sockets whose packets keep the boundaries of writes. An event is the text of one write, as in uWSGI,
+//! so a traceback that the application logs by one call stays one event. The kernel adds the process id of the writer.
 //!
-//! The thread waits for nothing but these sockets: a sink that would make it wait buffers up to a limit, then drops, counts,
-//! and reports the count. So a full disk, a stopped reader or a dead syslog daemon slows no request. The writers wait (one
-//! second at most) only for the thread itself, when it gets less of the CPU than they do; so no line is lost under load.
+//! The thread never blocks on a sink. A sink that cannot write at once buffers events up to a limit; then it drops
+//! events, counts them and reports the count. Therefore a full disk, a stopped reader or a dead syslog daemon slows no
+//! request. A writer waits only for the thread itself: while the socket is full, for at most one second. The socket
+//! fills when the thread gets less CPU time than the writers; the wait prevents the loss of lines under load.
 //!
-//! A file is rotated by the thread, which is its only writer; no line is lost or doubled. What a worker has written before
-//! it is killed is in the socket and reaches the sinks.
+//! Only the thread writes to a log file and rotates it, so no line is lost or duplicated. Output that a worker wrote
+//! before it was killed is still in the socket and reaches the sinks.
 
 mod events;
 mod pipeline;
@@ -39,16 +40,16 @@ use super::sinks::channel as process_channel;
 use events::Events;
 use pipeline::Pipeline;
 
-/// Maximum packets of a socket that are read before the sinks write.
+/// Maximum packets read from each socket before the sinks are flushed.
 const BATCH: usize = 256;
-/// Time at the end for sinks whose reader is slow.
+/// Maximum time that the end of the thread waits for sinks with a slow reader.
 const LAST_WAIT: Duration = Duration::from_secs(1);
-/// Time for which an output that was shut down is not read.
+/// Time for which the output socket is not polled after the application has shut it down.
 const PAUSE: Duration = Duration::from_millis(50);
-/// The thread continues after as many panics.
+/// Maximum panics; the thread ends at the last one.
 const MAX_PANICS: usize = 10;
 
-/// A command to the thread.
+/// A command of the master to the log thread.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 enum Command {
     Reopen,
@@ -56,7 +57,7 @@ enum Command {
     Finish,
 }
 
-/// The running thread, as the rest of the process sees it.
+/// The handle by which the master controls the running log thread.
 struct Handle {
     thread: JoinHandle<()>,
     commands: Sender<Command>,
@@ -68,12 +69,14 @@ type OwnedWakeup = std::sync::Arc<Wakeup>;
 
 static HANDLE: Mutex<Option<Handle>> = Mutex::new(None);
 
-/// Starts the thread. From now on all lines of this process and of its children pass through it.
+/// Starts the log thread and redirects descriptors 1 and 2 to it. From now on all lines of this process and of its
+/// children pass through the thread.
 ///
-/// To be called after the last change of the user, because its files belong to the user of the thread.
+/// Must be called after the process has changed its user for the last time, because the thread creates log files as
+/// that user.
 ///
 /// # Errors
-/// When a sink cannot be opened, with its name; those of the sockets and the thread.
+/// The error of a sink that cannot be opened, with the sink's name; the errors of creating the sockets and the thread.
 pub(crate) fn start(settings: LogThreadSettings) -> io::Result<()> {
     let original = stdio::stderr_again()?;
     let boundaries = match settings.stream {
@@ -110,7 +113,7 @@ pub(crate) fn start(settings: LogThreadSettings) -> io::Result<()> {
     Ok(())
 }
 
-/// Whether the thread runs.
+/// Whether the log thread was started and not finished.
 pub(crate) fn is_running() -> bool {
     HANDLE
         .lock()
@@ -118,17 +121,18 @@ pub(crate) fn is_running() -> bool {
         .is_some()
 }
 
-/// Opens all log files again.
+/// Commands the log thread to reopen all log files. Does not wait; does nothing if no thread runs.
 pub(crate) fn reopen() {
     command(Command::Reopen);
 }
 
-/// Rotates all log files.
+/// Commands the log thread to rotate all log files. Does not wait; does nothing if no thread runs.
 pub(crate) fn rotate() {
     command(Command::Rotate);
 }
 
-/// A descriptor for the output of processes that outlive this one.
+/// Returns a descriptor for the output of processes that outlive the master: a duplicate of descriptor 2, as it was
+/// before the log thread started if the thread runs.
 ///
 /// # Errors
 /// Those of fcntl(2).
@@ -139,17 +143,18 @@ pub(crate) fn lasting_output() -> io::Result<OwnedFd> {
     }
 }
 
-/// Writes what is left and ends the thread; the log of this process goes to its former place again.
+/// Ends the log thread and waits until it has written the remaining lines. Then descriptors 1 and 2 of this process are
+/// restored. Does nothing if no thread runs.
 pub(crate) fn finish() {
     let handle = HANDLE.lock().unwrap_or_else(PoisonError::into_inner).take();
     let Some(handle) = handle else { return };
     process_channel::close();
     if handle.commands.send(Command::Finish).is_ok() {
         handle.wakeup.wake();
-        // a panic was logged
+        // the panic hook has logged a panic of the thread
         let _ = handle.thread.join();
     }
-    // a failure means that descriptor 2 stays the socket, which nobody reads
+    // after a failure descriptor 2 stays the socket without a reader; there is nowhere to report it
     let _ = stdio::write_output_to(&handle.original);
 }
 
@@ -161,7 +166,7 @@ fn command(command: Command) {
     }
 }
 
-/// What the thread works with.
+/// The state of the log thread.
 struct Reader {
     output: OwnedFd,
     records: OwnedFd,
@@ -170,14 +175,15 @@ struct Reader {
     events: Events,
     pipeline: Pipeline,
     buffer: Vec<u8>,
-    /// The output is not waited for until then: the application has shut it down, so that it is always ready.
+    /// Time until which `output` is not polled. It is set when the application has shut the socket down, because
+    /// poll(2) then always reports the socket as readable.
     ignored_until: Option<Instant>,
 }
 
 fn run(mut reader: Reader) {
     process_channel::become_reader();
     for _ in 0..MAX_PANICS {
-        // an event that makes it panic is lost; the others are not
+        // an event that causes a panic is lost; the thread continues with the next event
         if catch_unwind(AssertUnwindSafe(|| reader.serve())).is_ok() {
             return;
         }
@@ -185,7 +191,7 @@ fn run(mut reader: Reader) {
 }
 
 impl Reader {
-    /// Distributes lines until the command to finish.
+    /// Distributes lines until [`Command::Finish`] arrives.
     fn serve(&mut self) {
         loop {
             self.wait();
@@ -223,15 +229,16 @@ impl Reader {
         let deadline = self.events.deadline().into_iter().chain(pause).min();
         let timeout = deadline.map(|at| at.saturating_duration_since(now));
         if poll::wait_for(&fds, timeout).is_err() {
-            // no memory in the kernel: it is temporary
+            // poll(2) failed because the kernel has no memory, which is temporary
             std::thread::sleep(Duration::from_millis(10));
         }
     }
 
-    /// Reads what has arrived, up to a limit; false if there was nothing.
+    /// Reads at most [`BATCH`] packets from each socket and passes them to the pipeline; returns false if there were
+    /// none.
     ///
-    /// What the application writes during a request precedes the line of the request: the records are taken first, and
-    /// written after the output that was there by then.
+    /// Output that the application writes during a request precedes the request's line in the log. Therefore the
+    /// records are read before the output, but distributed after it.
     fn read(&mut self) -> bool {
         let mut records = Vec::new();
         while records.len() < BATCH
@@ -246,7 +253,7 @@ impl Reader {
                 break;
             };
             let now = Instant::now();
-            // an empty packet has the id of its process
+            // size 0 without a process id is the end of the stream; an empty packet has a process id
             if size == 0 && pid == 0 {
                 self.ignored_until = Some(now + PAUSE);
                 break;
@@ -266,7 +273,7 @@ impl Reader {
         count > 0
     }
 
-    /// Gives slow readers of the sinks a moment for the last lines.
+    /// Writes the last lines to sinks with a slow reader; waits at most [`LAST_WAIT`].
     fn end(&mut self) {
         let until = Instant::now() + LAST_WAIT;
         loop {

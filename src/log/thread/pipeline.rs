@@ -1,4 +1,4 @@
-//! From an event to the sinks: filters, routes, encoders.
+//! The path of an event to the sinks: filters, routes, encoders.
 
 use std::io;
 use std::os::fd::{BorrowedFd, OwnedFd};
@@ -12,34 +12,34 @@ use crate::log::settings::{Engine, Flow, LogThreadSettings, Logger};
 use crate::log::sinks::sink::Sink;
 use crate::log::sinks::{Source, open};
 
-/// The loggers of the instance with their sinks.
+/// All loggers of the instance and their sinks.
 pub(super) struct Pipeline {
     sinks: Vec<Box<dyn Sink>>,
     lines: Branch,
     requests: Branch,
     filters: Vec<Pattern>,
     drains: Vec<Pattern>,
-    /// The sink that the log has without loggers.
+    /// The index of the default sink, which the log uses if no logger is configured.
     default: usize,
 }
 
-/// The loggers of one kind of lines.
+/// The loggers and routes for one kind of lines.
 struct Branch {
     routes: Vec<(Pattern, Vec<Target>)>,
-    /// Those that get a line that no route takes.
+    /// The loggers for a line that matches no route.
     others: Vec<Target>,
-    /// There is no logger of this kind, and no route.
+    /// Neither a logger nor a route is configured for this kind of lines.
     is_empty: bool,
 }
 
-/// A logger: its encoders and the index of its sink.
+/// A logger: its encoders and the index of its sink in `Pipeline::sinks`.
 #[derive(Debug, Clone)]
 struct Target {
     encoders: Vec<Encoder>,
     sink: usize,
 }
 
-/// The sinks that are open, each with the engine by which it is found again.
+/// The open sinks. `engines[i]` is the engine of `sinks[i]`; loggers with the same engine share a sink.
 #[derive(Default)]
 struct Opened {
     engines: Vec<Engine>,
@@ -47,14 +47,14 @@ struct Opened {
 }
 
 impl Pipeline {
-    /// Opens the sinks of all loggers.
+    /// Opens the sinks of all loggers. `original` is descriptor 2 as it was before the log thread started.
     ///
     /// # Errors
-    /// When one cannot be opened, with its name.
+    /// The error of the first sink that cannot be opened, with the sink's name.
     pub(super) fn open(settings: &LogThreadSettings, original: &OwnedFd) -> io::Result<Self> {
         let mut opened = Opened::default();
         let lines = opened.branch(&settings.lines, &[], settings, original)?;
-        // as in uWSGI, log-req-route may name a logger of the other lines
+        // as in uWSGI, log-req-route may name a logger that is defined by `logger`
         let others = &settings.lines.loggers;
         let requests = opened.branch(&settings.requests, others, settings, original)?;
         let default = opened.sink(&Engine::Stdio, settings, original)?;
@@ -68,7 +68,7 @@ impl Pipeline {
         })
     }
 
-    /// Distributes a record of ruwsgi.
+    /// Distributes a record from the channel: lines of ruwsgi itself.
     pub(super) fn record(&mut self, source: Source, text: &[u8]) {
         match source {
             Source::Request if !self.requests.is_empty => {
@@ -79,8 +79,8 @@ impl Pipeline {
         }
     }
 
-    /// Distributes a report about a sink. It also goes where the log goes without loggers, because that sink may be the
-    /// only other one.
+    /// Distributes a report about a failing sink. The default sink gets the report too, because the failing sink may be
+    /// the only one that the loggers use.
     fn report(&mut self, text: &[u8]) {
         self.line(text);
         let is_default = |target: &Target| target.sink == self.default;
@@ -91,7 +91,7 @@ impl Pipeline {
         }
     }
 
-    /// Distributes an event of the output of the process `pid`.
+    /// Distributes an event that the process `pid` wrote to its standard output or error.
     pub(super) fn output(&mut self, pid: i32, text: &[u8]) {
         match json::is_on() {
             true => self.line(&json::output(pid, text)),
@@ -99,24 +99,24 @@ impl Pipeline {
         }
     }
 
-    /// Distributes an event that is no request of a `req-logger`.
+    /// Applies `log-filter` and `log-drain` to an event, and distributes it to the loggers of server and application.
     pub(super) fn line(&mut self, text: &[u8]) {
         if passes(&self.filters, &self.drains, text) {
             distribute(&mut self.sinks, &self.lines, text);
         }
     }
 
-    /// Passes on what the sinks have kept.
+    /// Flushes the buffers of all sinks, without waiting.
     pub(super) fn flush(&mut self) {
         self.sinks.iter_mut().for_each(|sink| sink.flush());
     }
 
-    /// The descriptors that sinks wait for.
+    /// Returns the descriptors that must become writable before sinks can write the rest of their buffers.
     pub(super) fn waiting(&self) -> impl Iterator<Item = BorrowedFd<'_>> {
         self.sinks.iter().filter_map(|sink| sink.waits_for())
     }
 
-    /// Opens the files again.
+    /// Reopens all log files; logs an error for each that cannot be opened.
     pub(super) fn reopen(&mut self) {
         for sink in &mut self.sinks {
             if let Err(error) = sink.reopen() {
@@ -125,7 +125,7 @@ impl Pipeline {
         }
     }
 
-    /// Rotates the files.
+    /// Rotates all log files.
     pub(super) fn rotate(&mut self) {
         self.sinks.iter_mut().for_each(|sink| sink.rotate());
     }
@@ -170,7 +170,7 @@ impl Opened {
         })
     }
 
-    /// The index of the sink of an engine; loggers of the same file share one.
+    /// Returns the index of the sink of an engine; opens the sink if none has the same engine or file.
     fn sink(
         &mut self,
         engine: &Engine,
@@ -193,7 +193,8 @@ impl Opened {
     }
 }
 
-/// The engine by which a sink is found: the default one for standard output, and for the file that is the default.
+/// Returns the engine that identifies a sink. Descriptors 1 and 2 and the default log file become [`Engine::Stdio`];
+/// other file paths become absolute.
 fn canonical(engine: &Engine, settings: &LogThreadSettings) -> Engine {
     let absolute = |path: &Path| std::path::absolute(path).unwrap_or_else(|_| path.to_owned());
     match engine {
@@ -211,7 +212,7 @@ fn canonical(engine: &Engine, settings: &LogThreadSettings) -> Engine {
     }
 }
 
-/// The name of an engine in messages.
+/// Returns the name of an engine for error messages.
 fn name(engine: &Engine) -> String {
     match engine {
         Engine::Stdio => "the log".to_owned(),
@@ -225,7 +226,7 @@ fn name(engine: &Engine) -> String {
     }
 }
 
-/// Whether `log-filter` and `log-drain` let an event pass.
+/// Whether an event passes `log-filter` and `log-drain`: it matches no drain, and matches a filter if there is any.
 fn passes(filters: &[Pattern], drains: &[Pattern], text: &[u8]) -> bool {
     if filters.is_empty() && drains.is_empty() {
         return true;
@@ -235,7 +236,7 @@ fn passes(filters: &[Pattern], drains: &[Pattern], text: &[u8]) -> bool {
     !any(drains) && (filters.is_empty() || any(filters))
 }
 
-/// Writes an event to the loggers of its routes; if it has none, to those without a name.
+/// Writes an event to the loggers of all matching routes. If no route matches, writes it to `branch.others`.
 fn distribute(sinks: &mut [Box<dyn Sink>], branch: &Branch, text: &[u8]) {
     let mut is_routed = false;
     if !branch.routes.is_empty() {
@@ -268,7 +269,7 @@ fn put(sinks: &mut [Box<dyn Sink>], target: &Target, text: &[u8]) {
     sink.write(&event);
 }
 
-/// The encoders of the loggers of a name.
+/// Returns the encoders that apply to loggers named `name`: those of that name and those for all loggers.
 fn encoders(flow: &Flow, name: Option<&str>) -> Vec<Encoder> {
     let own = flow.encoders.iter();
     let own = own.filter(|it| it.logger.is_none() || it.logger.as_deref() == name);

@@ -1,4 +1,5 @@
-//! What the import of the application has taken, such as ports and locks: given up for the import of a reload.
+//! Release of the ports and locks that the import of the application has taken, so that the import of a reload can take
+//! them.
 
 use std::time::Instant;
 
@@ -10,13 +11,13 @@ use crate::master::zygote_state::{self, Zygote};
 use super::Generation;
 
 impl Generation {
-    /// Ports and locks that the import has taken.
+    /// The ports and locks that the import in the zygote has taken.
     pub(in crate::master) fn taken(&self) -> &[String] {
         &self.taken
     }
 
-    /// Ends the zygote, and has the workers give up what its import has taken. No zygote is started before
-    /// [`Generation::resume_import`].
+    /// Ends the zygote, and asks the workers to release the ports and locks that they inherited from its import. A
+    /// pending fork has until [`zygote::FORK_TIMEOUT`]. No zygote is started before [`Generation::resume_import`].
     pub(in crate::master) fn yield_import(&mut self, now: Instant) {
         self.import_is_suspended = true;
         self.release_import();
@@ -25,7 +26,8 @@ impl Generation {
         self.step_zygote(zygote_state::Event::Close { forking, deadline }, now);
     }
 
-    /// Has the workers give up what they have inherited from the import.
+    /// Asks the workers to release the ports and locks that they inherited from the import.
+    /// [`Generation::has_released`] tells when all workers have released them.
     pub(in crate::master) fn release_import(&mut self) {
         for slot in 0..self.slots.len() {
             if let Some(record) = &mut self.slots[slot].record {
@@ -35,20 +37,22 @@ impl Generation {
         }
     }
 
-    /// Whether no process holds anything that the import has taken.
+    /// Whether no process of this generation holds ports or locks of the import. A worker whose channel is closed holds
+    /// none, because it has exited or is about to.
     pub(in crate::master) fn has_released(&self) -> bool {
         let is_free = self.zygote.pid().is_none();
         let mut records = self.slots.iter().filter_map(|slot| slot.record.as_ref());
         is_free && records.all(|record| record.released || record.leash.is_none())
     }
 
-    /// Starts a zygote again, if the last one was ended for another generation.
+    /// Allows zygotes again after [`Generation::yield_import`], and starts one if the last zygote has exited.
     pub(in crate::master) fn resume_import(&mut self, now: Instant) {
         self.import_is_suspended = false;
         self.restart_zygote(now);
     }
 
-    /// Starts the zygote that [`Generation::yield_import`] has ended, once it has exited and is needed again.
+    /// Starts a zygote in place of the one that [`Generation::yield_import`] has ended. Does nothing before that zygote
+    /// has exited, while imports are suspended, or if this is not the current generation.
     pub(super) fn restart_zygote(&mut self, now: Instant) {
         let is_needed = self.role == GenerationRole::Current && !self.import_is_suspended;
         if is_needed && self.zygote == Zygote::Gone {

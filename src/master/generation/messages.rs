@@ -1,4 +1,4 @@
-//! Messages from the zygote and the workers, and the ends of their processes.
+//! Messages from the zygote and the workers, and the exits of these processes.
 
 use std::io;
 use std::os::fd::{AsFd, OwnedFd};
@@ -19,11 +19,12 @@ use crate::sys::stream;
 
 use super::Generation;
 
-/// Unknown exits that are kept while a fork is pending.
+/// Maximum number of exits of unknown children that are kept while a fork is pending.
 const MAX_UNKNOWN_EXITS: usize = 256;
 
 impl Generation {
-    /// Reads one message from the process whose descriptor is readable: the worker of a row, or the zygote for row 0.
+    /// Reads and handles one message from the worker with this scoreboard row, or from the zygote if `row` is 0. The
+    /// process's channel must be readable.
     pub(in crate::master) fn read_message(&mut self, row: u32, now: Instant) {
         match self.slot_of(row) {
             Some(slot) => self.read_worker(slot, now),
@@ -80,7 +81,7 @@ impl Generation {
         }
     }
 
-    /// Handles the exit of a worker that ended before the zygote reported it.
+    /// Handles the exit of a worker that exited before the zygote reported its pid.
     fn handle_early_exit(&mut self, pid: Pid, now: Instant) {
         if let Some(index) = self.unknown_exits.iter().position(|end| end.pid == pid) {
             let end = self.unknown_exits.swap_remove(index);
@@ -97,13 +98,14 @@ impl Generation {
                 self.keep_stacks(slot, fds);
                 self.handle_worker_message(slot, message, now);
             }
-            // the worker has ended or is about to: its exit status follows
+            // the worker has exited or is about to; its exit status is handled when it is reaped
             Ok(None) | Err(_) => self.slots[slot].close_leash(),
         }
     }
 
-    /// Keeps the file of a worker's stacks that came with a message. The application can send any descriptor: the read of
-    /// another kind of file, and the close of a socket, could block the master.
+    /// Keeps the memory file in which a worker writes the stacks of its threads, if a message contained it. Closes all
+    /// other descriptors in another thread. The application can send any descriptor: reading another kind of file, or
+    /// closing a socket, could block the master.
     fn keep_stacks(&mut self, slot: usize, mut fds: Vec<OwnedFd>) {
         if let Some(record) = &mut self.slots[slot].record
             && record.stacks.is_none()
@@ -149,7 +151,7 @@ impl Generation {
                 let deadline = now + self.plan.mercy;
                 let started_well = self.started_well(slot, now);
                 self.step_slot(slot, slot::Event::Leaves { deadline }, now);
-                // a worker that retires right after its start gets a successor after its exit and a delay
+                // a worker that retires right after its start is replaced only after its exit and the respawn delay
                 if started_well {
                     self.start_successor(slot, now);
                 }
@@ -165,7 +167,9 @@ impl Generation {
         })
     }
 
-    /// Handles the exit of a child of the master; `false` if it is not a process of this generation.
+    /// Handles the exit of a child of the master. Returns `false` if the child is not a known process of this
+    /// generation. Keeps such an exit while a fork is pending, because the zygote may report the child as a worker
+    /// later.
     pub(in crate::master) fn handle_exit(&mut self, end: End, now: Instant) -> bool {
         let pid = end.pid;
         if self.zygote.pid() == Some(pid) {
@@ -184,7 +188,7 @@ impl Generation {
     }
 
     fn handle_zygote_exit(&mut self, pid: Pid, exit: Exit, now: Instant) {
-        // its last messages first: they may name workers, or the reason of its exit
+        // the zygote's last messages are read first: they may report forked workers, or the reason of its exit
         while self
             .channel
             .as_ref()
@@ -203,11 +207,11 @@ impl Generation {
                 ..
             } => loaded,
             Zygote::Loaded { .. } => true,
-            // it has reported why, or it was killed
+            // the zygote has reported the reason itself, or the master has killed it
             _ => return,
         };
         if loaded {
-            // the next import takes the same as this one
+            // the next zygote's import takes the same ports and locks, so the workers must release them
             if !self.taken.is_empty() {
                 self.release_import();
             }
@@ -220,7 +224,8 @@ impl Generation {
         }
     }
 
-    /// A zygote that has exited reports no pending fork any more. A worker that it forked sees its channel end, and exits.
+    /// Cancels the pending forks after the zygote's exit, because the zygote can no longer report them. A worker that
+    /// was forked nevertheless sees the end of its channel, and exits.
     fn cancel_forks(&mut self, now: Instant) {
         for slot in 0..self.slots.len() {
             if matches!(self.slots[slot].state, SlotState::Forking { .. }) {
@@ -234,7 +239,8 @@ impl Generation {
         self.fork_watch.answered(false, now);
     }
 
-    /// Whether the kernel's OOM killer ended a process that exited in this way.
+    /// Whether the kernel's OOM killer can have caused this exit. Only SIGKILL counts, and only if the kernel's count
+    /// of OOM kills has grown since the last call.
     fn oom_kill(&mut self, exit: Exit) -> OomScope {
         if exit != Exit::Signal(Signal::SIGKILL as i32) {
             return OomScope::None;

@@ -1,4 +1,5 @@
-//! Requests that exceed `harakiri`: they are given up, and a worker whose thread does not return is replaced.
+//! Requests that exceed `harakiri`: the worker ends the request and interrupts its thread. If the thread does not
+//! return, the master replaces the worker.
 
 use std::sync::atomic::Ordering::Relaxed;
 use std::time::{Duration, Instant};
@@ -13,14 +14,14 @@ use crate::sys::clock::monotonic_micros;
 use super::Generation;
 use super::processes::row_of;
 
-/// Time between two checks whether a stuck worker has finished its other requests.
+/// Time between two checks whether a stuck worker can still finish requests.
 const STUCK_CHECK: Duration = Duration::from_millis(50);
 
-/// Time until an overdue request is checked again that is tolerated because few connections wait, microseconds.
+/// Time between two checks of an overdue request that `harakiri-queue-threshold` tolerates, microseconds.
 const QUEUE_CHECK: u64 = 1_000_000;
 
 impl Generation {
-    /// Checks each request in flight against `harakiri`.
+    /// Checks each request in flight against `harakiri`, and schedules the next check.
     pub(super) fn check_requests(&mut self, now: Instant) {
         let Some(limit) = self.plan.harakiri else {
             return;
@@ -46,7 +47,8 @@ impl Generation {
         self.check_by(now + Duration::from_micros(next.saturating_sub(clock)));
     }
 
-    /// Checks the request of one thread at the time `clock`; returns when it is due again. Times are microseconds.
+    /// Checks the request of one thread against `harakiri`, and performs the action that follows. Returns the time of
+    /// the next check. `clock` is the current time. Times are microseconds of the monotonic clock.
     fn check_request(
         &mut self,
         slot: usize,
@@ -78,7 +80,8 @@ impl Generation {
         harakiri::due(after, busy_since, timeouts, clock)
     }
 
-    /// Whether a request may exceed its deadline, because few connections wait (`harakiri-queue-threshold`).
+    /// Whether overdue requests are tolerated, because the number of waiting connections does not exceed
+    /// `harakiri-queue-threshold`.
     fn tolerates_overdue(&mut self) -> bool {
         let threshold = self.plan.harakiri_queue_threshold;
         threshold.is_some_and(|threshold| self.waiting_connections() <= threshold)
@@ -111,7 +114,8 @@ impl Generation {
         Some((worker, self.request(slot, thread)?))
     }
 
-    /// A thread has returned: the stacks that were written do not describe a later death.
+    /// Empties the file with the stacks of the worker's threads once no request is overdue. The stacks would not
+    /// explain a later exit of the worker.
     fn clear_stacks(&self, slot: usize) {
         let Some(record) = &self.slots[slot].record else {
             return;
@@ -121,13 +125,14 @@ impl Generation {
             .iter()
             .all(|it| *it == RequestDeadline::InTime);
         if let Some(stacks) = record.stacks.as_ref().filter(|_| all_in_time) {
-            // after an error the old stacks stay; their text has the time
+            // after an error the old stacks stay in the file; their text contains the time at which they were written
             let _ = stacks.set_len(0);
         }
     }
 
-    /// Replaces a worker in which a thread cannot be reached because native code holds the interpreter. It accepts no
-    /// more, and has until its requests exceed their own deadlines.
+    /// Replaces a worker that has reported a thread it cannot interrupt, because native code holds the interpreter. The
+    /// worker accepts no more connections. It is killed when all its requests have exceeded their own deadlines, at the
+    /// latest after `worker-reload-mercy`.
     pub(super) fn replace_stuck(&mut self, slot: usize, thread: usize, now: Instant) {
         let deadline = now + self.plan.mercy;
         if !self.mark_stuck(slot) {
@@ -140,7 +145,8 @@ impl Generation {
         self.start_successor(slot, now);
     }
 
-    /// Replaces a worker in which a thread has not returned: it accepts no more, and its successor is forked at once.
+    /// Replaces a worker in which an interrupted thread has not returned within the grace time. The worker accepts no
+    /// more connections, and its successor is requested at once.
     fn replace_overdue(&mut self, slot: usize, thread: usize, now: Instant) {
         let deadline = now + self.plan.mercy;
         if !self.mark_stuck(slot) {
@@ -153,7 +159,7 @@ impl Generation {
         self.start_successor(slot, now);
     }
 
-    /// Marks a worker for removal; `false` if it is marked already.
+    /// Marks a worker for removal because of `harakiri`. Returns `false` if the worker has this mark already.
     fn mark_stuck(&mut self, slot: usize) -> bool {
         if matches!(
             self.slots[slot].removal(),
@@ -168,7 +174,7 @@ impl Generation {
         true
     }
 
-    /// Kills each stuck worker in which no request can finish any more.
+    /// Kills each stuck worker in which no request can finish any more, once a second check confirms this.
     pub(super) fn kill_stuck(&mut self, now: Instant) {
         for slot in 0..self.slots.len() {
             let Some(RemovalReason::Harakiri { fully_stuck_since }) = self.slots[slot].removal()
@@ -179,7 +185,7 @@ impl Generation {
                 continue;
             }
             let fully_stuck = self.is_fully_stuck(slot);
-            // seen twice, because a response may be on its way from a thread to the I/O thread
+            // confirmed by a second check, because a response may be on its way from a thread to the I/O thread
             if let Some(since) = fully_stuck_since
                 && fully_stuck
                 && now >= since + STUCK_CHECK
@@ -214,7 +220,7 @@ impl Generation {
         stuck > 0 && others == 0 && pending == 0
     }
 
-    /// The request that a thread works on.
+    /// The request in flight of one thread; `None` if the thread is idle.
     fn request(&self, slot: usize, thread: usize) -> Option<RequestInFlight> {
         let row = self.scoreboard.thread(row_of(slot), thread as u32)?;
         let deadline = self.slots[slot].record.as_ref()?.deadlines.get(thread);
@@ -229,7 +235,7 @@ impl Generation {
         })
     }
 
-    /// The requests that the worker in a slot works on.
+    /// The requests in flight of the worker in a slot, at most one for each thread.
     pub(super) fn requests_in_flight(&self, slot: usize) -> Vec<RequestInFlight> {
         (0..self.plan.app.serving.threads as usize)
             .filter_map(|thread| self.request(slot, thread))

@@ -1,4 +1,5 @@
-//! Which slot a worker gets: one for each requested worker, and one for the successor of a worker that leaves.
+//! Assignment of slots to workers: a slot for each requested worker, and another slot for the successor of a worker
+//! that leaves.
 
 use std::time::Instant;
 
@@ -10,7 +11,7 @@ use crate::master::worker_slot::WorkerSlot;
 use super::Generation;
 
 impl Generation {
-    /// Releases each empty slot whose worker id another slot serves.
+    /// Releases each empty slot if another slot has, or will have, a serving worker with the same worker id.
     pub(super) fn release_replaced_slots(&mut self, now: Instant) {
         for slot in 0..self.slots.len() {
             if matches!(self.slots[slot].state, SlotState::Empty { .. }) && self.has_successor(slot)
@@ -24,7 +25,7 @@ impl Generation {
         }
     }
 
-    /// Whether another slot has, or will have, a worker with the id of this one.
+    /// Whether another slot has, or will have, a serving worker with the worker id of `slot`.
     pub(super) fn has_successor(&self, slot: usize) -> bool {
         let worker_id = self.slots[slot].worker_id;
         let mut others = self.slots.iter().enumerate();
@@ -32,8 +33,9 @@ impl Generation {
             .any(|(other, it)| other != slot && it.worker_id == worker_id && it.state.will_serve())
     }
 
-    /// Requests the successor of the worker in `slot` in a vacant slot; it gets its id when that worker has exited, or after
-    /// `worker-id-timeout`. Without a vacant slot it follows in the same one.
+    /// Requests a successor of the worker in `slot`, in a vacant slot. The successor gets the worker id when the old
+    /// worker has exited, at the latest after `worker-id-timeout`. If no slot is vacant, the successor is started in
+    /// `slot` after the old worker's exit.
     pub(super) fn start_successor(&mut self, slot: usize, now: Instant) {
         let worker_id = self.slots[slot].worker_id;
         let is_wanted = self.role != GenerationRole::Old && self.may_have(worker_id);
@@ -42,7 +44,7 @@ impl Generation {
         }
     }
 
-    /// Requests a worker in a vacant slot; `false` if none is vacant.
+    /// Requests a worker with this id in a vacant slot. Returns `false` if no slot with this id is vacant.
     fn place(&mut self, worker_id: u32, now: Instant) -> bool {
         let vacant = |it: &WorkerSlot| it.worker_id == worker_id && it.state == SlotState::Vacant;
         let Some(slot) = self.slots.iter().position(vacant) else {
@@ -53,12 +55,13 @@ impl Generation {
         true
     }
 
-    /// Whether a worker with this id is requested from this generation.
+    /// Whether this generation may have a worker with this id: the id is at most the number of requested workers, and
+    /// in the generation's share.
     fn may_have(&self, worker_id: u32) -> bool {
         worker_id <= self.wanted && self.share.contains(worker_id)
     }
 
-    /// Gives each requested worker a slot, as far as slots are vacant.
+    /// Requests each missing worker in a vacant slot. If no slot is vacant for a worker, the next call tries again.
     pub(super) fn place_wanted(&mut self, now: Instant) {
         if !self.has_unplaced || self.role == GenerationRole::Old {
             return;

@@ -1,4 +1,4 @@
-//! A generation and the processes in it: the state, the questions that it answers, and the actions on its processes.
+//! A generation: its state, the queries of its state, and the actions on its processes.
 
 use std::collections::VecDeque;
 use std::io;
@@ -22,44 +22,45 @@ use crate::sys::oom::OomKills;
 use crate::sys::packet;
 use crate::sys::process::{self, End, Pid};
 
-/// One generation's processes.
+/// The zygote and the workers of one generation.
 pub(in crate::master) struct Generation {
-    /// 1 for the first generation of the instance.
+    /// Number of the generation; the instance's first generation has 1.
     pub(in crate::master) number: u32,
     pub(in crate::master) role: GenerationRole,
     pub(in crate::master) plan: Plan,
-    /// When it was begun, by the monotonic clock and by the clock of file times.
+    /// When the generation was created: `begun` by the monotonic clock, `begun_at` by the clock of file times.
     pub(in crate::master) begun: Instant,
     pub(super) begun_at: SystemTime,
     pub(in crate::master) zygote: Zygote,
-    /// The channel to the zygote; `None` while there is no zygote that listens.
+    /// The channel to the zygote; `None` without a zygote, and after the channel has ended or failed.
     pub(super) channel: Option<OwnedFd>,
     pub(super) slots: Vec<WorkerSlot>,
     pub(super) scoreboard: Scoreboard,
-    /// Number of workers requested: those with the ids 1 to this.
+    /// Number of requested workers. Their ids are 1 to `wanted`.
     pub(super) wanted: u32,
-    /// A requested worker has no slot yet.
+    /// Whether a requested worker may have no slot yet. The next tick looks for a slot.
     pub(super) has_unplaced: bool,
-    /// The worker ids that it may use.
+    /// The worker ids that this generation may use. During a reload two generations share the ids.
     pub(super) share: Share,
     /// Ports and locks that the import of the zygote has taken.
     pub(super) taken: Vec<String>,
-    /// The import of another generation takes the same; no zygote is started meanwhile.
+    /// Whether no zygote may be started, because the import of another generation takes the same ports and locks.
     pub(super) import_is_suspended: bool,
     pub(super) load: LoadSampling,
     /// The processes that had not finished their start at the last tick.
     pub(super) slow_starts: Vec<SlowStart>,
-    /// Children that exited while a fork was pending and that no slot knew: a worker may exit before the zygote reports it.
+    /// Exits of children that no slot knew while a fork was pending. A worker may exit before the zygote reports its
+    /// pid.
     pub(super) unknown_exits: Vec<End>,
     /// The kernel's count of OOM kills when it was read last.
     pub(super) oom_kills: OomKills,
-    /// Whether the zygote owes an answer to a request for a fork.
+    /// The timeout of the zygote's answers to fork requests.
     pub(super) fork_watch: ForkWatch,
-    /// The longest start of its zygotes and workers that has succeeded.
+    /// Duration of the longest successful start of a zygote or worker of this generation.
     pub(super) longest_start: Duration,
-    /// A worker was told to serve.
+    /// Whether a worker of this generation was ever told to serve.
     pub(super) has_served: bool,
-    /// When the workers have to be checked again.
+    /// Time of the next check of the workers: requests, limits and load.
     pub(super) next_check: Option<Instant>,
     /// Failures that the master has not handled yet, oldest first.
     pub(super) failures: VecDeque<(StartFailure, Option<LoadFailure>)>,
@@ -67,7 +68,7 @@ pub(in crate::master) struct Generation {
     pub(super) new_files: Vec<String>,
 }
 
-/// The samples from which the number of workers follows the load (`cheaper`).
+/// The samples of the load. `cheaper` computes the number of workers from them.
 #[derive(Default)]
 pub(super) struct LoadSampling {
     pub(super) history: History,
@@ -77,7 +78,8 @@ pub(super) struct LoadSampling {
 }
 
 impl Generation {
-    /// A generation without processes; the first tick spawns its zygote. `wanted`: the number of workers to start with.
+    /// Creates a generation without processes. The first tick spawns its zygote. `wanted` is the number of workers to
+    /// start with.
     ///
     /// # Errors
     /// Those of [`Scoreboard::create`].
@@ -125,7 +127,8 @@ impl Generation {
         })
     }
 
-    /// Application files that became known since the last call, and the time from which they may have been read.
+    /// Takes the application's source files that were reported since the last call. Also returns the time at which the
+    /// generation was created, because none of the files was read earlier.
     pub(in crate::master) fn take_new_files(&mut self) -> Option<(Vec<String>, SystemTime)> {
         match self.new_files.is_empty() {
             true => None,
@@ -133,14 +136,15 @@ impl Generation {
         }
     }
 
-    /// The oldest failure that was not handled yet.
+    /// Removes and returns the oldest failure that the master has not handled yet.
     pub(in crate::master) fn take_failure(
         &mut self,
     ) -> Option<(StartFailure, Option<LoadFailure>)> {
         self.failures.pop_front()
     }
 
-    /// Whether every requested worker can serve; with none requested, and in a reload, whether one can be forked.
+    /// Whether the generation is ready to serve. In a reload, and if no worker is requested, its zygote must be able to
+    /// fork. Otherwise every requested worker must be able to serve.
     pub(in crate::master) fn is_ready(&self) -> bool {
         if self.role == GenerationRole::Next {
             return self.zygote.forks();
@@ -157,7 +161,7 @@ impl Generation {
         all && (self.wanted > 0 || self.zygote.forks())
     }
 
-    /// Whether no process of it is left.
+    /// Whether this is an old generation of which no process is left.
     pub(in crate::master) fn is_gone(&self) -> bool {
         self.role == GenerationRole::Old
             && self.zygote == Zygote::Gone
@@ -167,7 +171,7 @@ impl Generation {
                 .all(|slot| slot.state == SlotState::Vacant)
     }
 
-    /// Whether a worker of it was ever told to serve.
+    /// Whether a worker of this generation was ever told to serve.
     pub(in crate::master) fn has_served(&self) -> bool {
         self.has_served
     }
@@ -179,7 +183,7 @@ impl Generation {
             .any(|slot| matches!(slot.state, SlotState::Forking { .. }))
     }
 
-    /// The slots in use: worker id, state, and requests of the process.
+    /// The slots in use, each with its worker id, its state, and the number of requests of its process.
     pub(in crate::master) fn slots(&self) -> impl Iterator<Item = (u32, &SlotState, u64)> {
         let used = self
             .slots
@@ -203,24 +207,24 @@ impl Generation {
             .map(|pid| pid.get())
     }
 
-    /// Requests of all its workers, including those that have exited.
+    /// Number of requests of all workers of this generation, including workers that have exited.
     pub(in crate::master) fn requests(&self) -> u64 {
         self.scoreboard.total_requests()
     }
 
-    /// Requests of the process that is or was last in a slot.
+    /// Number of requests of the current process in a slot, or of the last one if the slot is empty.
     pub(super) fn requests_of(&self, slot: usize) -> u64 {
         self.scoreboard.worker_requests(row_of(slot))
     }
 
-    /// Responses of the worker in a slot that did not reach their clients completely.
+    /// Number of responses of the worker in a slot that did not reach their clients completely.
     pub(super) fn cut_responses_of(&self, slot: usize) -> u64 {
         self.scoreboard.worker_write_errors(row_of(slot))
     }
 
-    /// The descriptors to poll: each with the row of its worker, 0 for the zygote's channel.
+    /// The channels to poll, each with its scoreboard row: the row of the worker, or 0 for the zygote.
     pub(in crate::master) fn descriptors(&self) -> impl Iterator<Item = (u32, BorrowedFd<'_>)> {
-        // a worker's messages are read only after the zygote has reported its pid
+        // a worker's channel is polled only after the zygote has reported the worker's pid
         let leashes = self.slots.iter().enumerate().filter_map(|(index, slot)| {
             slot.state.worker()?;
             Some((row_of(index), slot.leash()?.as_fd()))
@@ -267,7 +271,8 @@ impl Generation {
         ipc::send_now(channel, &message, &fds)
     }
 
-    /// The zygote's channel ended or failed; its exit status follows.
+    /// Handles the end of the zygote's channel, or its failure with `error`, which is logged. The zygote's exit status
+    /// is handled later, when it is reaped.
     pub(super) fn on_zygote_lost(&mut self, error: Option<io::Error>, now: Instant) {
         self.channel = None;
         if let Some(error) = error {
@@ -322,7 +327,8 @@ impl Generation {
         ipc::send_now(channel.as_fd(), &request, &[theirs.as_fd()])
     }
 
-    /// The worker of a slot could not be forked.
+    /// Handles the failed fork of a slot's worker: closes the worker's channel, schedules another attempt, and logs
+    /// `error`.
     pub(super) fn fork_failed(&mut self, slot: usize, error: &io::Error, now: Instant) {
         self.slots[slot].close_leash();
         self.step_slot(slot, slot::Event::NotForked, now);
@@ -330,19 +336,19 @@ impl Generation {
         report::not_forked(it.worker_id, error, &it.state, now);
     }
 
-    /// Sends a message to the worker in a slot.
+    /// Sends a message to the worker in a slot, without waiting. Without an open channel the message is dropped.
     pub(super) fn send(&mut self, slot: usize, message: ToWorker) {
         self.has_served |= message == ToWorker::Serve;
         if let Some(leash) = self.slots[slot].leash() {
-            // an error means that the worker has gone, and its exit status follows; or that it does not read its messages,
-            // and will be killed when it does not exit in time
+            // an error means that the worker has exited, or that it does not read its messages: then it is killed if it
+            // does not exit in time
             let _ = ipc::send_now(leash.as_fd(), &message, &[]);
         }
     }
 
-    /// Redirects the output of the zygote and the workers to a reopened log file.
+    /// Sends the reopened log file to the zygote and the workers, which redirect their output to it.
     pub(in crate::master) fn redirect_log(&self, log: BorrowedFd<'_>) {
-        // an error means that the process has gone, or does not read its messages
+        // an error means that the process has exited, or does not read its messages
         if let Some(channel) = &self.channel {
             let _ = ipc::send_now(channel.as_fd(), &ToZygote::Log, &[log]);
         }
@@ -351,13 +357,13 @@ impl Generation {
         }
     }
 
-    /// Requests a check of the workers at `when` or earlier.
+    /// Schedules a check of the workers at `when`, unless an earlier check is scheduled.
     pub(super) fn check_by(&mut self, when: Instant) {
         self.next_check = Some(self.next_check.map_or(when, |known| known.min(when)));
     }
 }
 
-/// The row of the scoreboard of a slot.
+/// The scoreboard row of the worker in a slot. Row 0 stands for the zygote.
 pub(super) fn row_of(slot: usize) -> u32 {
     slot as u32 + 1
 }

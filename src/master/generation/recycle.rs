@@ -1,4 +1,4 @@
-//! Workers that reach a limit are replaced, one at a time.
+//! Replacement of workers that reach a limit, one at a time, and of workers that an operator selects.
 
 use std::time::Instant;
 
@@ -15,7 +15,8 @@ use crate::sys::process::Pid;
 use super::Generation;
 
 impl Generation {
-    /// Checks each serving worker against the limits (`max-requests`, `reload-on-rss` and the like).
+    /// Checks each serving worker against the limits (`max-requests`, `reload-on-rss` and similar options), and
+    /// replaces or kills a worker that has reached one. Schedules the next check.
     pub(super) fn check_limits(&mut self, now: Instant) {
         if self.role == GenerationRole::Old || !self.plan.limits.any() {
             return;
@@ -69,19 +70,21 @@ impl Generation {
         Some(usage)
     }
 
-    /// Replaces a worker, unless another one is being replaced.
+    /// Replaces a worker, unless another one is being replaced. The next check of the limits tries again.
     fn recycle(&mut self, slot: usize, reason: RecycleReason, now: Instant) {
         if self.can_replace() && !self.is_replacing() {
             self.supersede(slot, reason, now);
         }
     }
 
-    /// Whether the successor of a worker could be forked now. In a reload the new generation replaces all workers.
+    /// Whether the zygote can fork a successor now. While a reload replaces all workers, this generation forks no
+    /// successors.
     fn can_replace(&self) -> bool {
         self.zygote.forks() && self.share == Share::All
     }
 
-    /// Whether no worker has the id of one that leaves or starts. The repeated starts of one that fails do not count.
+    /// Whether a worker is being replaced: a requested worker leaves or starts, and no other worker serves with its
+    /// worker id. A start after a failed start does not count.
     fn is_replacing(&self) -> bool {
         let is_in_exchange = |it: &WorkerSlot| match it.state {
             SlotState::Empty { failures, .. } | SlotState::Forking { failures, .. } => {
@@ -97,7 +100,8 @@ impl Generation {
         wanted.any(|it| is_in_exchange(it) && !self.serves(it.worker_id))
     }
 
-    /// Retires a worker and requests its successor; `false` if no slot is vacant.
+    /// Requests the successor of a worker, then retires the worker. Returns `false`, and does not retire the worker, if
+    /// no slot is vacant for the successor.
     fn supersede(&mut self, slot: usize, reason: RecycleReason, now: Instant) -> bool {
         self.start_successor(slot, now);
         if !self.has_successor(slot) {
@@ -118,11 +122,12 @@ impl Generation {
         }
     }
 
-    /// Replaces the worker with this id for an operator: after its requests, or `at_once` by a kill. Returns the pid of the
-    /// worker that leaves.
+    /// Replaces the worker with this id on request of an operator, and returns the pid of the worker that leaves. The
+    /// worker finishes its requests first; with `at_once` it is killed.
     ///
     /// # Errors
-    /// A sentence, if there is no such worker or if it leaves already.
+    /// A sentence for the operator, if the worker does not exist or leaves already, or if no successor can be forked
+    /// now.
     pub(in crate::master) fn replace(
         &mut self,
         worker_id: u32,
@@ -170,8 +175,8 @@ impl Generation {
         Ok(pid)
     }
 
-    /// A worker reports that it reached `reload-on-rss` between two checks: it accepts no more, and its successor is
-    /// started.
+    /// Handles a worker's report that it reached `reload-on-rss` between two checks of the master. The worker accepts
+    /// no more connections, and its successor is requested.
     pub(super) fn replace_large(&mut self, slot: usize, now: Instant) {
         let deadline = now + self.plan.mercy;
         let limit = self.plan.limits.memory.resident.unwrap_or_default();

@@ -1,4 +1,4 @@
-//! The life of a generation: it starts, takes over, is dismissed or killed.
+//! The life cycle of a generation: it starts, takes over, and is dismissed or killed.
 
 use std::time::Instant;
 
@@ -14,7 +14,7 @@ use crate::master::zygote_state;
 use super::Generation;
 
 impl Generation {
-    /// When [`Generation::tick`] is due, if no descriptor becomes ready before.
+    /// When [`Generation::tick`] is due, if no descriptor becomes ready earlier.
     pub(in crate::master) fn deadline(&self) -> Option<Instant> {
         let can_fork = self.zygote.forks();
         let slots = self.slots.iter().map(|slot| slot.deadline(can_fork));
@@ -27,7 +27,8 @@ impl Generation {
             .min()
     }
 
-    /// Handles expired deadlines. `holders`: the processes of all generations that have a worker id.
+    /// Handles the expired deadlines of the zygote, the slots and the checks. `holders` are the processes of all
+    /// generations that have a worker id; a parked worker starts when none of them has its id.
     pub(in crate::master) fn tick(&mut self, holders: &[IdHolder], now: Instant) {
         self.restart_zygote(now);
         let forking = self.is_forking();
@@ -48,7 +49,7 @@ impl Generation {
         self.check_starts(now);
     }
 
-    /// Kills a zygote that does not answer the request for a fork. The application is imported again, in another one.
+    /// Kills a zygote that has not answered a fork request in time. Another zygote then imports the application again.
     fn end_unresponsive_zygote(&mut self, now: Instant) {
         let is_overdue = self.fork_watch.deadline().is_some_and(|at| at <= now);
         let Some(pid) = self.zygote.pid().filter(|_| self.zygote.forks()) else {
@@ -60,7 +61,8 @@ impl Generation {
         }
     }
 
-    /// Gives a parked worker its id when that is free. Reports if another process still has it.
+    /// Gives a parked worker its worker id when the id is free. Logs a warning if a process that leaves still has the
+    /// id after `worker-id-timeout`.
     fn begin_if_free(&mut self, slot: usize, holders: &[IdHolder], now: Instant) {
         let timeout = self.plan.id_timeout;
         let it = &mut self.slots[slot];
@@ -73,7 +75,7 @@ impl Generation {
         self.step_slot(slot, slot::Event::Begin, now);
     }
 
-    /// Checks requests, limits and load of the workers, and notes when that is due again.
+    /// Checks requests, limits and load of the workers, and schedules the next check.
     fn check_workers(&mut self, now: Instant) {
         self.next_check = None;
         self.check_limits(now);
@@ -84,19 +86,20 @@ impl Generation {
         }
     }
 
-    /// Begins to take over the worker ids of the current generation, one after the other.
+    /// Starts to take over the worker ids of the current generation, one after the other.
     pub(in crate::master) fn begin_take_over(&mut self) {
         self.role = GenerationRole::TakingOver;
     }
 
-    /// Sets the worker ids that it may use.
+    /// Sets the worker ids that this generation may use. The next tick requests the workers that are missing.
     pub(in crate::master) fn set_share(&mut self, share: Share, now: Instant) {
         self.share = share;
         self.has_unplaced = true;
         self.check_by(now);
     }
 
-    /// Gives up a worker id: its worker leaves after its requests, or is killed.
+    /// Gives up a worker id to another generation. The worker with this id finishes its requests and exits; in a brutal
+    /// reload it is killed.
     pub(in crate::master) fn give_up_id(&mut self, worker_id: u32, mode: ReloadMode, now: Instant) {
         let deadline = now + self.plan.mercy;
         let event = match mode {
@@ -113,7 +116,8 @@ impl Generation {
         }
     }
 
-    /// Ends a generation that cannot take over; its workers finish the requests that they have begun.
+    /// Ends a generation that cannot take over. If a worker of it has served, the workers finish their requests;
+    /// otherwise all processes are killed.
     pub(in crate::master) fn abandon(&mut self, now: Instant) {
         if self.has_served {
             self.dismiss(ToWorker::Retire, now);
@@ -122,7 +126,7 @@ impl Generation {
         }
     }
 
-    /// The generation serves from now on: every held worker accepts connections.
+    /// Makes this generation the current one. Every held worker starts to accept connections.
     pub(in crate::master) fn take_over(&mut self, now: Instant) {
         self.role = GenerationRole::Current;
         self.share = Share::All;
@@ -132,7 +136,8 @@ impl Generation {
         self.check_workers(now);
     }
 
-    /// Ends the zygote at once, and each worker when it has finished its requests or `worker-reload-mercy` is over.
+    /// Ends the generation. Sends `message` to each worker, which exits after its requests and is killed after
+    /// `worker-reload-mercy`. Ends the zygote at once, or after a pending fork.
     pub(in crate::master) fn dismiss(&mut self, message: ToWorker, now: Instant) {
         let deadline = now + self.plan.mercy;
         self.role = GenerationRole::Old;
@@ -142,7 +147,7 @@ impl Generation {
         }
     }
 
-    /// Kills every process.
+    /// Kills every process of the generation. The zygote has [`zygote::FORK_TIMEOUT`] to report a pending fork.
     pub(in crate::master) fn kill(&mut self, now: Instant) {
         self.role = GenerationRole::Old;
         self.close_zygote(now + zygote::FORK_TIMEOUT, now);
@@ -152,7 +157,8 @@ impl Generation {
     }
 
     fn close_zygote(&mut self, deadline: Instant, now: Instant) {
-        // no zygote is spawned any more: unless another generation has them, the sockets close and clients are refused
+        // no zygote is spawned any more, so the sockets are not needed: they close unless another generation uses them,
+        // and then clients are refused
         self.plan.sockets = Vec::new();
         let forking = self.is_forking();
         self.step_zygote(zygote_state::Event::Close { forking, deadline }, now);

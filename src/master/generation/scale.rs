@@ -1,4 +1,5 @@
-//! The number of workers of a generation: further ones are started, or the last ones retired.
+//! Changes of the number of workers of a generation: more workers are started, or the workers with the highest ids
+//! retire.
 
 use std::sync::atomic::Ordering::Relaxed;
 use std::time::{Duration, Instant};
@@ -17,17 +18,18 @@ use super::processes::{LoadSampling, row_of};
 
 /// Time between two samples of the load.
 const SAMPLE_INTERVAL: Duration = Duration::from_secs(1);
-/// Time in which a surplus worker may finish its requests: nothing waits for its slot.
+/// Timeout for a surplus worker to finish its requests. It is long, because no other worker waits for the slot.
 const SURPLUS_MERCY: Duration = Duration::from_secs(24 * 60 * 60);
 
 impl Generation {
-    /// The number of workers requested: those with the ids from 1 to this.
+    /// The number of requested workers. Their ids are 1 to this number.
     pub(in crate::master) fn wanted(&self) -> u32 {
         self.wanted
     }
 
-    /// Requests this number of workers, at most `processes`. Workers with higher ids accept no more. They may finish
-    /// their requests without a time limit; only a stop or a reload sets one.
+    /// Sets the number of requested workers, at most `processes`. Workers with higher ids accept no more connections,
+    /// and have [`SURPLUS_MERCY`] to finish their requests. A stop or a reload shortens this time. An old generation
+    /// ignores the call.
     pub(in crate::master) fn scale(&mut self, wanted: u32, now: Instant) {
         if self.role == GenerationRole::Old {
             return;
@@ -91,7 +93,7 @@ impl Generation {
         }
     }
 
-    /// Busy time of the threads of all serving workers since the last call, added up.
+    /// Sum of the busy time of all threads of the serving workers since the last call.
     fn take_busy_time(&mut self) -> Duration {
         let clock = monotonic_micros();
         let mut total = 0;
@@ -116,7 +118,8 @@ impl Generation {
         Duration::from_micros(total)
     }
 
-    /// Connections that wait at its sockets; 0 if the algorithm does not need the number.
+    /// Number of connections in the accept queues of the sockets; 0 if the algorithm of `cheaper` does not need the
+    /// number.
     fn queue_length(&mut self) -> u32 {
         if !self.plan.scale.needs_queue() {
             return 0;
@@ -124,7 +127,8 @@ impl Generation {
         self.waiting_connections()
     }
 
-    /// Connections that wait at its sockets.
+    /// Number of connections in the accept queues of the sockets. A queue that cannot be read counts as empty; the
+    /// first failure is logged.
     pub(super) fn waiting_connections(&mut self) -> u32 {
         let mut total = 0u32;
         for socket in &self.plan.sockets {
@@ -143,7 +147,7 @@ impl Generation {
         total
     }
 
-    /// Resident memory of its workers, bytes; 0 if no limit needs it.
+    /// Sum of the resident memory of the workers, bytes; 0 if no memory limit of `cheaper` needs it.
     fn resident_memory(&self) -> u64 {
         if !self.plan.scale.needs_memory() {
             return 0;
@@ -155,19 +159,19 @@ impl Generation {
             .sum()
     }
 
-    /// Workers that serve.
+    /// Number of workers that serve.
     pub(in crate::master) fn serving_count(&self) -> usize {
         self.slots.iter().filter(|slot| slot.is_serving()).count()
     }
 
-    /// Whether a slot has, or waits for, a worker.
+    /// Whether any slot has a worker, or waits for a worker.
     pub(in crate::master) fn has_workers(&self) -> bool {
         self.slots
             .iter()
             .any(|slot| slot.state != SlotState::Vacant)
     }
 
-    /// A counter that grows with each request, including refused ones.
+    /// A counter of all requests, including refused ones. Callers compare it with an earlier value.
     pub(in crate::master) fn requests_seen(&self) -> u64 {
         let refused = (1..=self.scoreboard.processes()).filter_map(|row| {
             let row = self.scoreboard.worker(row)?;
@@ -176,14 +180,14 @@ impl Generation {
         refused.fold(self.requests(), u64::wrapping_add)
     }
 
-    /// Whether a worker works on a request.
+    /// Whether any worker has a request in flight.
     pub(in crate::master) fn is_busy(&self) -> bool {
         (0..self.slots.len()).any(|slot| {
             self.slots[slot].state.worker().is_some() && !self.requests_in_flight(slot).is_empty()
         })
     }
 
-    /// Whether one of its workers may still accept a connection.
+    /// Whether a worker of this generation may still accept a connection.
     pub(in crate::master) fn accepts(&self) -> bool {
         let accepts = |slot: &WorkerSlot| match slot.state {
             SlotState::Serving { .. } => true,

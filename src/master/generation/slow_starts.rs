@@ -13,7 +13,8 @@ use crate::sys::program;
 use super::Generation;
 
 impl Generation {
-    /// Probes and reports the processes whose start takes long.
+    /// Checks the processes whose start takes long. Sends the step signal as a probe; later logs the process, and sends
+    /// the signal that makes it write its Python stacks.
     pub(super) fn check_starts(&mut self, now: Instant) {
         let before = std::mem::take(&mut self.slow_starts);
         let mut after = Vec::new();
@@ -44,17 +45,17 @@ impl Generation {
         self.slow_starts = after;
     }
 
-    /// When the first process was started of those that have not finished their start.
+    /// Start time of the oldest process that has not finished its start.
     pub(in crate::master) fn oldest_start(&self) -> Option<Instant> {
         self.starting().map(|(_, _, since)| since).min()
     }
 
-    /// The longest start of its processes that has succeeded.
+    /// Duration of the longest successful start of a zygote or worker of this generation.
     pub(in crate::master) fn longest_start(&self) -> Duration {
         self.longest_start
     }
 
-    /// Notes how long the zygote has taken to load the application.
+    /// Includes the zygote's time to load the application in `longest_start`.
     pub(super) fn note_start_of_zygote(&mut self, now: Instant) {
         if let Zygote::Loading { process } = self.zygote {
             let took = now.duration_since(process.since);
@@ -62,7 +63,7 @@ impl Generation {
         }
     }
 
-    /// Notes how long the worker in a slot has taken to become ready.
+    /// Includes the time that the worker in a slot took to become ready in `longest_start`.
     pub(super) fn note_start_of_worker(&mut self, slot: usize, now: Instant) {
         if let SlotState::Starting { worker } = self.slots[slot].state {
             let took = now.duration_since(worker.since);
@@ -70,8 +71,8 @@ impl Generation {
         }
     }
 
-    /// The processes that have not finished their start, and when they were started: of a worker with its id, the zygote
-    /// without.
+    /// The processes that have not finished their start: the worker id (`None` for the zygote), the pid, and the start
+    /// time.
     fn starting(&self) -> impl Iterator<Item = (Option<u32>, Pid, Instant)> {
         let zygote = match self.zygote {
             Zygote::Loading { process } => Some((None, process.pid, process.since)),
@@ -87,10 +88,11 @@ impl Generation {
     }
 }
 
-/// Sends a signal to a child of this process; not before it has installed its handler, because the signal would end it.
+/// Sends a signal to a child if the child has installed a handler. Without a handler the signal would terminate the
+/// child.
 fn send_if_handled(pid: Pid, signal: i32) {
     if program::handles(pid, signal) {
-        // a failure means that it has ended: its exit status follows
+        // a failure means that the child has exited; its exit status is handled when it is reaped
         let _ = process::signal_number(pid, signal);
     }
 }

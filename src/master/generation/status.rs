@@ -52,7 +52,7 @@ impl Generation {
         }
     }
 
-    /// `1 worker`, `4 workers of 2 threads`, `no worker until a connection comes`.
+    /// Describes the requested workers: `1 worker`, `4 workers of 2 threads`, `no worker until a connection comes`.
     pub(in crate::master) fn worker_count_text(&self) -> String {
         let plural = match self.wanted() {
             0 if self.plan.sockets.is_empty() => {

@@ -1,4 +1,4 @@
-//! Actions that complete at once, and the text that describes an action in the log.
+//! The actions that complete at once, and the description of an action in the log.
 
 use std::fs::{self, OpenOptions};
 use std::io::{self, Write};
@@ -8,7 +8,7 @@ use std::path::Path;
 use crate::config::Action;
 use crate::sys::{environment, pipe, user};
 
-/// The action in the words of a log message: `hook pre-app: TEXT failed: …`.
+/// Returns the description of an action for log messages: TEXT in `hook pre-app: TEXT failed: …`.
 pub(super) fn describe(action: &Action) -> String {
     match action {
         Action::Exec(command) | Action::SafeExec(command) => format!("command {command:?}"),
@@ -30,11 +30,11 @@ pub(super) fn describe(action: &Action) -> String {
     }
 }
 
-/// Performs an action that completes at once; relative paths start at `directory`. Actions that the runner performs
-/// itself have no effect here.
+/// Performs an action that completes at once. Relative paths start at `directory`. `cd` and `putenv` change the
+/// master's own directory and environment. Has no effect for the actions that the runner performs itself.
 ///
 /// # Errors
-/// Those of the system call.
+/// If a system call fails, or the user or group of `chown` does not exist.
 pub(super) fn perform(action: &Action, directory: &Path) -> io::Result<()> {
     let at = |path: &str| directory.join(path);
     match action {
@@ -77,7 +77,7 @@ pub(super) fn perform(action: &Action, directory: &Path) -> io::Result<()> {
     }
 }
 
-/// Creates a directory unless it exists.
+/// Creates a directory. An existing directory is no error.
 fn make_directory(path: &Path) -> io::Result<()> {
     match fs::create_dir(path) {
         Err(error) if error.kind() == io::ErrorKind::AlreadyExists && path.is_dir() => Ok(()),

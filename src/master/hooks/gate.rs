@@ -1,4 +1,4 @@
-//! The gate: hooks that a generation waits for (`pre-app`, `post-app`).
+//! The gate: the hooks that a generation waits for (`pre-app`, `post-app`).
 
 use std::time::{Duration, Instant};
 
@@ -10,14 +10,14 @@ use crate::sys::process::End;
 use super::phase::Phase;
 use super::runner::{Progress, Runner};
 
-/// Runs the hooks of one phase of one generation at a time.
+/// Runs hooks for one generation and one phase at a time.
 #[derive(Debug, Default)]
 pub(super) struct Gate {
     runner: Runner,
     state: State,
 }
 
-/// The hooks of one phase of one generation, and what they run with.
+/// The parameters of [`Gate::poll`]: a phase of a generation, and the context that its hooks run in.
 pub(in crate::master) struct PhaseRun<'a> {
     pub(in crate::master) phase: Phase,
     /// The number of the generation, from 1.
@@ -26,19 +26,20 @@ pub(in crate::master) struct PhaseRun<'a> {
     pub(in crate::master) context: &'a CommandContext,
 }
 
-/// Whose hooks run.
+/// The phase and the generation whose hooks run.
 #[derive(Clone, Copy, Debug, Default, PartialEq)]
 enum State {
     #[default]
     Idle,
-    /// The generation has asked for progress since the last [`Gate::abort_abandoned`].
+    /// The generation has called [`Gate::poll`] since the last [`Gate::abort_abandoned`].
     Polled(Phase, u32),
-    /// The generation has not asked since.
+    /// The generation has not called [`Gate::poll`] since the last [`Gate::abort_abandoned`].
     Unpolled(Phase, u32),
 }
 
 impl Gate {
-    /// Runs the hooks of a phase for a generation; the caller repeats the call while they are running. Only those of a
+    /// Starts or continues the hooks of a phase for a generation. Does not block: the caller repeats the call while the
+    /// result is [`Progress::Running`]. Kills hooks that still run for another phase or generation. Only the hooks of a
     /// reload have a time limit (`hook-harakiri`).
     pub(super) fn poll(
         &mut self,
@@ -67,7 +68,8 @@ impl Gate {
         progress
     }
 
-    /// Kills hooks that no generation has polled since the last call: the generation has been dropped.
+    /// Kills the hooks if their generation has not called [`Gate::poll`] since the last call of this function, because
+    /// this generation has been dropped.
     pub(super) fn abort_abandoned(&mut self) {
         self.state = match self.state {
             State::Idle => State::Idle,
@@ -89,7 +91,7 @@ impl Gate {
         self.runner.kill();
     }
 
-    /// Handles the exit of a child; returns false if it is not the running command.
+    /// Handles the exit of a child. Returns false if the child is not the running command.
     pub(super) fn child_exited(&mut self, end: End, outputs: &mut Outputs, now: Instant) -> bool {
         self.runner.child_exited(end, outputs, now)
     }

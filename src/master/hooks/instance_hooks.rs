@@ -19,17 +19,18 @@ use super::worker_hooks::{WorkerHooks, workers};
 /// All hooks that run while the master's loop runs.
 #[derive(Debug)]
 pub(in crate::master) struct InstanceHooks {
-    /// Hooks beside the workers; a failure is logged and has no other effect.
+    /// Hooks that nothing waits for. A failure is logged and has no other effect.
     background: Runner,
     gate: Gate,
     workers: WorkerHooks,
     touch: TouchHooks,
-    /// Signals redefined by `unix_signal`; the last entry of a signal counts.
+    /// Signals redefined by `unix_signal`. The last entry of a signal applies.
     signals: Vec<(Signal, SignalAction)>,
 }
 
 impl InstanceHooks {
-    /// Hooks of an instance that starts. Touched files are recorded from now on.
+    /// Creates the hooks of an instance that starts. Records the state of the watched files, so that later changes are
+    /// noticed.
     pub(in crate::master) fn new(config: &Config, now: Instant) -> Self {
         let mut touch = TouchHooks::default();
         touch.configure(config, now);
@@ -42,7 +43,8 @@ impl InstanceHooks {
         }
     }
 
-    /// Takes the hooks from the configuration of a generation that begins to serve.
+    /// Takes the hooks from the configuration of a generation that begins to serve. Queues the `master-start` hooks for
+    /// the first generation.
     pub(in crate::master) fn configure(&mut self, config: &Config, generation: u32, now: Instant) {
         self.workers.configure(config, generation);
         self.touch.configure(config, now);
@@ -54,14 +56,16 @@ impl InstanceHooks {
         }
     }
 
-    /// The order that a `unix_signal` action gives to a signal.
+    /// Returns the action that a `unix_signal` hook assigns to a signal. Returns `None` if no hook redefines the
+    /// signal.
     pub(in crate::master) fn order(&self, signal: Signal) -> Option<SignalAction> {
         let mut redefined = self.signals.iter().rev();
         let (_, order) = redefined.find(|(given, _)| *given == signal)?;
         Some(*order)
     }
 
-    /// When [`InstanceHooks::tick`] or [`InstanceHooks::poll`] must be called next, touched files aside.
+    /// When [`InstanceHooks::tick`] or [`InstanceHooks::poll`] must be called next. Watched files have their own
+    /// deadline, [`InstanceHooks::touch_deadline`].
     pub(in crate::master) fn deadline(&self) -> Option<Instant> {
         [self.background.deadline(), self.gate.deadline()]
             .into_iter()
@@ -74,12 +78,12 @@ impl InstanceHooks {
         self.touch.deadline()
     }
 
-    /// Queues the hooks of touched files.
+    /// Checks the watched files if the check is due, and queues the hooks of changed files.
     pub(in crate::master) fn queue_touched(&mut self, now: Instant) {
         self.background.add(self.touch.due(now));
     }
 
-    /// Queues the hooks of workers, and performs queued hooks.
+    /// Queues the due hooks of workers, and starts or continues queued hooks without blocking.
     pub(in crate::master) fn tick(
         &mut self,
         generations: &[Generation],
@@ -92,12 +96,13 @@ impl InstanceHooks {
             self.background.add(self.workers.due(workers));
         }
         if !self.background.is_idle() {
-            // failures are logged by the runner, and nothing waits for the end
+            // the runner logs failures, and nothing waits for the end of the hooks
             let _ = self.background.advance(context, outputs, now);
         }
     }
 
-    /// Runs the hooks of a phase that a generation waits for; the caller repeats the call while they are running.
+    /// Starts or continues the hooks of a phase that a generation waits for. Does not block: the caller repeats the
+    /// call while the result is [`Progress::Running`].
     pub(in crate::master) fn poll(
         &mut self,
         run: &PhaseRun<'_>,
@@ -110,12 +115,12 @@ impl InstanceHooks {
         self.gate.poll(run, outputs, now)
     }
 
-    /// Kills hooks of a generation that has been dropped; called once per iteration of the loop.
+    /// Kills the hooks of a generation that has been dropped. Must be called once per iteration of the master's loop.
     pub(in crate::master) fn abort_abandoned(&mut self) {
         self.gate.abort_abandoned();
     }
 
-    /// Stops watching files.
+    /// Stops watching the files of touch hooks.
     pub(in crate::master) fn stop_watching(&mut self) {
         self.touch.clear();
     }
@@ -126,7 +131,7 @@ impl InstanceHooks {
         self.gate.kill();
     }
 
-    /// Handles the exit of a child; returns false if it is not the command of a hook.
+    /// Handles the exit of a child. Returns false if the child is not the command of a hook.
     pub(in crate::master) fn child_exited(
         &mut self,
         end: End,
@@ -137,7 +142,7 @@ impl InstanceHooks {
     }
 }
 
-/// The signals that `hook-master-start = unix_signal:…` redefines.
+/// Returns the signals that `hook-master-start = unix_signal:…` redefines, with their actions.
 fn signals(config: &Config) -> Vec<(Signal, SignalAction)> {
     let actions = config.hook_master_start().iter();
     actions

@@ -1,4 +1,4 @@
-//! Phases: the moments of a start, a reload and an exit at which hooks run, in their order.
+//! Phases: the moments of a start, a reload and an exit at which hooks run. The phases are in chronological order.
 
 use crate::config::{Action, Config, WaitTarget};
 
@@ -9,7 +9,7 @@ pub(in crate::master) enum Phase {
     PreJail,
     PostJail,
     InJail,
-    /// After `InJail`: what the instance waits for before it binds its sockets.
+    /// The `wait-for-*` conditions that the instance waits for, after `InJail` and before it binds its sockets.
     Awaited,
     AsRoot,
     AsUser,
@@ -34,7 +34,7 @@ impl Phase {
         }
     }
 
-    /// The configured actions: `hook-*` before `exec-*`, as in uWSGI.
+    /// Returns the configured actions of this phase: the actions of `hook-*` before those of `exec-*`, as in uWSGI.
     fn actions(self, config: &Config) -> Vec<&[Action]> {
         match self {
             Self::Awaited => vec![
@@ -64,7 +64,7 @@ impl Phase {
             .all(|actions| actions.is_empty())
     }
 
-    /// The hooks of this phase, in the order in which they run.
+    /// Returns the hooks of this phase, in the order in which they run.
     pub(in crate::master) fn hooks(self, config: &Config) -> Vec<Hook> {
         let actions = self.actions(config).into_iter().flatten();
         actions
@@ -73,7 +73,7 @@ impl Phase {
     }
 }
 
-/// The action with its configured timeout.
+/// Returns the action, with the timeout of the configuration if it is a `wait_for_*` action without a timeout.
 fn timed(action: &Action, config: &Config) -> Action {
     match action {
         Action::WaitFor(kind, target, None) => {
@@ -88,7 +88,7 @@ fn timed(action: &Action, config: &Config) -> Action {
     }
 }
 
-/// One configured action and the name of its moment, for the log.
+/// One configured action, and the name of the moment at which it runs (for the log).
 #[derive(Clone, Debug)]
 pub(in crate::master) struct Hook {
     pub(super) name: &'static str,

@@ -1,4 +1,4 @@
-//! The runner: performs hooks one after another without blocking.
+//! The runner: a queue of hooks that are performed one after another without blocking.
 
 use std::collections::VecDeque;
 use std::time::{Duration, Instant};
@@ -13,20 +13,20 @@ use super::action::{describe, perform};
 use super::phase::Hook;
 use super::wait_for::is_available;
 
-/// Timeout of the `wait_for_*` actions; uWSGI's default.
+/// Default timeout of the `wait_for_*` actions, as in uWSGI.
 const WAIT_TIMEOUT: Duration = Duration::from_secs(60);
 
 /// Interval between two checks of a `wait_for_*` condition.
 const WAIT_INTERVAL: Duration = Duration::from_millis(100);
 
-/// How far a queue of hooks is.
+/// The progress of a queue of hooks.
 #[derive(Clone, Debug, PartialEq, Eq)]
 pub(in crate::master) enum Progress {
-    /// A hook runs or waits.
+    /// A hook has started and not ended.
     Running,
     /// The queue is empty.
     Done,
-    /// A hook failed for this reason; the hooks after it were dropped.
+    /// A hook failed for this reason. The following hooks were dropped.
     Failed(String),
     /// A hook requested that the instance exits with this status.
     Exit(i32),
@@ -43,10 +43,10 @@ pub(in crate::master) struct Runner {
     result: Option<Progress>,
 }
 
-/// What follows a failed hook.
+/// The response to a failed hook.
 #[derive(Clone, Copy, Debug, Default, PartialEq)]
 enum OnFailure {
-    /// The queue ends with [`Progress::Failed`].
+    /// The remaining hooks are dropped, and [`Runner::advance`] returns [`Progress::Failed`].
     #[default]
     Abort,
     /// A warning is logged and the next hook runs.
@@ -91,7 +91,7 @@ impl Runner {
         self.queue.extend(hooks);
     }
 
-    /// Sets the limit on the total run time, from now on; None removes it.
+    /// Sets the limit on the total run time of the queue, counted from `now`. `None` removes the limit.
     pub(in crate::master) fn set_time_limit(&mut self, limit: Option<Duration>, now: Instant) {
         self.time_limit = limit.map(|limit| TimeLimit {
             deadline: now + limit,
@@ -99,7 +99,7 @@ impl Runner {
         });
     }
 
-    /// Number of queued hooks.
+    /// Number of queued hooks, without the current hook.
     pub(in crate::master) fn waiting(&self) -> usize {
         self.queue.len()
     }
@@ -109,7 +109,7 @@ impl Runner {
         self.queue.is_empty() && self.current.is_none()
     }
 
-    /// When [`Runner::advance`] must be called next, if no child exits earlier.
+    /// When [`Runner::advance`] must be called next, unless a child exits earlier.
     pub(in crate::master) fn deadline(&self) -> Option<Instant> {
         let limit = self.time_limit.map(|it| it.deadline);
         match &self.current {
@@ -129,7 +129,8 @@ impl Runner {
         }
     }
 
-    /// Performs hooks until one has to be waited for or the queue ends.
+    /// Performs hooks until a hook has to be waited for, a hook fails or requests an exit, or the queue is empty.
+    /// Aborts the current hook if the time limit has passed. Does not wait for commands.
     pub(in crate::master) fn advance(
         &mut self,
         context: &CommandContext,
@@ -163,7 +164,7 @@ impl Runner {
         }
     }
 
-    /// Ends the current hook because the time limit of the queue has passed.
+    /// Aborts the current hook because the time limit of the queue has passed. The hook counts as failed.
     fn abort_overdue(&mut self, limit: Duration) {
         self.time_limit = None;
         let (hook, killed) = match self.current.take() {
@@ -183,7 +184,7 @@ impl Runner {
         match &hook.action {
             Action::Exec(command) | Action::SafeExec(command) => {
                 let command = ShellCommand::new(hook.name, command);
-                // without the master nothing needs its result
+                // when the master exits, the command is killed, because nothing needs its result any more
                 match command.spawn(context, Signal::SIGKILL, outputs) {
                     Ok(pid) => {
                         self.current = Some(Current::Command {
@@ -212,7 +213,8 @@ impl Runner {
         }
     }
 
-    /// Checks the condition of a `wait_for_*` action.
+    /// Checks the condition of a `wait_for_*` action. If the condition does not hold, schedules the next check, or
+    /// fails the hook after `deadline`.
     fn check(&mut self, hook: Hook, deadline: Instant, now: Instant) {
         let Action::WaitFor(kind, target, timeout) = &hook.action else {
             return;
@@ -231,7 +233,7 @@ impl Runner {
         });
     }
 
-    /// Handles the exit of a child; returns false if it is not the running command.
+    /// Handles the exit of a child. Returns false if the child is not the running command.
     pub(in crate::master) fn child_exited(
         &mut self,
         end: End,
@@ -301,7 +303,7 @@ mod tests {
         runner.advance(&context, &mut Outputs::default(), Instant::now())
     }
 
-    /// A runner with one hook, which waits for a directory that never exists.
+    /// Creates a runner with one hook, which waits for a directory that never exists.
     fn endless() -> Runner {
         let mut runner = Runner::default();
         let never = Action::WaitFor(WaitTarget::Directory, "/nonexistent".to_owned(), None);

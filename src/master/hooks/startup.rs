@@ -1,4 +1,4 @@
-//! Hooks of the start. The master's loop does not run yet, so each phase blocks here until its hooks are done.
+//! The hooks of the start. The master's loop does not run yet, so each phase blocks until its hooks have ended.
 
 use std::os::fd::AsFd;
 use std::time::{Duration, Instant};
@@ -16,16 +16,16 @@ use crate::sys::signal::Signals;
 use super::phase::Phase;
 use super::runner::{Progress, Runner};
 
-/// Interval between two checks for exited children while SIGCHLD is not read.
+/// Interval between two checks for exited children before the master reads SIGCHLD.
 const REAP_INTERVAL: Duration = Duration::from_millis(10);
 
-/// Error: a hook requested that the instance exits with this status.
+/// The error that a hook requested the exit of the instance with this status.
 #[derive(thiserror::Error, Clone, Copy, Debug, PartialEq, Eq)]
 #[error("a hook requested exit status {0}")]
 pub(in crate::master) struct ExitRequested(pub(in crate::master) i32);
 
-/// Runs the hooks of a phase in the master's current directory and waits for them. `signals` is None until the master
-/// blocks signals; until then they have their default effect.
+/// Runs the hooks of a phase in the master's current directory and waits for their end. `signals` is `None` before the
+/// master blocks signals; signals then have their default effect.
 ///
 /// # Errors
 /// If a hook fails, a hook requests exit ([`ExitRequested`]), a stop signal arrives, or poll(2) or waitpid(2) fails.
@@ -54,13 +54,13 @@ pub(in crate::master) fn run_phase(
             return Err(error);
         }
         while let Some(end) = process::reap()? {
-            // other children are orphans of the hook
+            // a child that is not the hook's command is an orphan of a hook and is ignored
             runner.child_exited(end, &mut outputs, Instant::now());
         }
     }
 }
 
-/// Waits for output, a signal or the runner's deadline, and copies the output to the log.
+/// Waits for output of a hook, a signal or the runner's deadline. Copies the output to the log.
 fn wait(runner: &Runner, outputs: &mut Outputs, signals: Option<&Signals>) -> Result<()> {
     let now = Instant::now();
     let reap = signals.is_none().then(|| now + REAP_INTERVAL);

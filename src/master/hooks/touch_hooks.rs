@@ -1,4 +1,4 @@
-//! Hooks of files: `hook-touch` and `touch-exec`.
+//! Hooks that run when a file is touched: `hook-touch` and `touch-exec`.
 
 use std::time::Instant;
 
@@ -12,7 +12,8 @@ use super::phase::Hook;
 pub(super) struct TouchHooks(Vec<(PollWatch, Action)>);
 
 impl TouchHooks {
-    /// Watches the files of a configuration. A file that was watched already keeps its recorded state.
+    /// Watches the files of a configuration. A file keeps its recorded state if it has the same position among the
+    /// files of the previous configuration. Otherwise its current state is recorded.
     pub(super) fn configure(&mut self, config: &Config, now: Instant) {
         let mut previous = std::mem::take(&mut self.0).into_iter();
         let hooks = config.hook_touch().iter().chain(config.touch_exec());
@@ -26,7 +27,7 @@ impl TouchHooks {
             .collect();
     }
 
-    /// Stops watching.
+    /// Stops watching all files.
     pub(super) fn clear(&mut self) {
         self.0.clear();
     }
@@ -37,7 +38,7 @@ impl TouchHooks {
         touches.filter_map(|(touches, _)| touches.deadline()).min()
     }
 
-    /// The hooks of files that changed since the last call.
+    /// Checks the files whose check is due, and returns the hooks of those that have changed.
     pub(super) fn due(&mut self, now: Instant) -> Vec<Hook> {
         let changed = self.0.iter_mut().filter_map(|(touches, action)| {
             touches.changed(now)?;

@@ -1,4 +1,4 @@
-//! The condition of the `wait_for_*` actions.
+//! The conditions of the `wait_for_*` actions.
 
 use std::net::{TcpStream, ToSocketAddrs};
 use std::os::unix::fs::MetadataExt;
@@ -8,10 +8,11 @@ use std::time::Duration;
 
 use crate::config::WaitTarget;
 
-/// Timeout of a TCP connection attempt.
+/// Timeout of a TCP connection attempt, which blocks the master.
 const CONNECT_TIMEOUT: Duration = Duration::from_millis(100);
 
-/// Whether the target of a `wait_for_*` action is available.
+/// Whether the target of a `wait_for_*` action is available. For a socket, this connects to the server and may block
+/// for [`CONNECT_TIMEOUT`] per TCP address.
 pub(super) fn is_available(kind: WaitTarget, target: &str) -> bool {
     let path = Path::new(target);
     match kind {

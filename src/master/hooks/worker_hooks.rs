@@ -1,4 +1,4 @@
-//! Hooks of workers: which are due, derived from the state of the slots.
+//! Hooks of workers. The due hooks are derived from the states of the slots.
 
 use std::collections::HashSet;
 
@@ -9,7 +9,7 @@ use crate::sys::process::Pid;
 
 use super::phase::Hook;
 
-/// The configured hooks of workers, and the workers they have run for.
+/// The configured hooks of workers, and the workers for which hooks have run.
 #[derive(Debug, Default)]
 pub(super) struct WorkerHooks {
     post_fork: Vec<Action>,
@@ -21,11 +21,11 @@ pub(super) struct WorkerHooks {
     forked: HashSet<Pid>,
     /// Live workers whose `accepting` hooks have run.
     serving: HashSet<Pid>,
-    /// Generation and number of the workers whose `-once` hooks have run.
+    /// Generation number and worker number of the slots whose `accepting-once` hooks have run.
     once: HashSet<(u32, u32)>,
 }
 
-/// A slot, with its number and its generation.
+/// The state of a slot, with the worker's number and the generation's number.
 #[derive(Clone, Copy, Debug)]
 pub(super) struct WorkerState<'a> {
     pub(super) generation: u32,
@@ -56,7 +56,8 @@ impl WorkerHooks {
         lists.iter().all(|list| list.is_empty())
     }
 
-    /// The hooks of workers that were forked or began to serve since the last call.
+    /// Returns the hooks of the workers that have left the state `Parked` or have begun to serve since the last call.
+    /// `workers`: all slots of all generations.
     pub(super) fn due<'a>(&mut self, workers: impl Iterator<Item = WorkerState<'a>>) -> Vec<Hook> {
         let mut hooks = Vec::new();
         let (mut forked, mut serving) = (HashSet::new(), HashSet::new());
@@ -91,7 +92,8 @@ impl WorkerHooks {
         hooks
     }
 
-    /// Adds the hooks of a worker that begins to serve; `is_first`: it is the first process of its slot.
+    /// Adds the hooks of a worker that begins to serve. `is_first`: no earlier worker with this number has served in
+    /// this generation.
     fn add_accepting(&self, hooks: &mut Vec<Hook>, number: u32, is_first: bool) {
         add(hooks, "accepting", &self.accepting);
         if is_first {
@@ -111,7 +113,7 @@ fn add(hooks: &mut Vec<Hook>, name: &'static str, actions: &[Action]) {
     hooks.extend(actions.map(|action| Hook::new(name, action)));
 }
 
-/// The slots of a generation.
+/// Returns the states of all slots of a generation.
 pub(super) fn workers(generation: &Generation) -> impl Iterator<Item = WorkerState<'_>> {
     generation.slots().map(|(number, slot, _)| WorkerState {
         generation: generation.number,

@@ -1,4 +1,5 @@
-//! The sockets of an instance: bound at its start, and kept by the emperor while an on-demand instance does not run.
+//! The sockets of an instance. They are bound at its start; the emperor keeps them while an on-demand instance does not
+//! run.
 
 use std::io;
 
@@ -10,14 +11,15 @@ use crate::net;
 use super::Instance;
 
 impl Instance {
-    /// Binds the sockets of the first generation.
+    /// Binds the sockets of the first generation. Reuses sockets that were inherited, and removes the files of those
+    /// that the configuration does not use (`vacuum`).
     pub(in crate::master) fn bind(&mut self) -> Result<()> {
         let address = self.resources.emperor.on_demand.address.as_ref();
         let sockets = net::bind_all(&self.config, address, &self.resources.sockets)?;
         let before = std::mem::replace(&mut self.resources.sockets, sockets);
         self.resources.vacuum = self.config.vacuum();
         if self.resources.emperor.on_demand.held_by_emperor {
-            // if this start fails, the emperor's sockets stay, and only new ones are removed
+            // if this start fails, the sockets lent by the emperor stay; only the files of new sockets are removed
             self.resources.lent = before;
         } else {
             net::vacuum_dropped(&before, &self.resources.sockets);
@@ -25,21 +27,23 @@ impl Instance {
         Ok(())
     }
 
-    /// Removes the files of borrowed sockets that are not used any more.
+    /// Removes the files of sockets that the emperor has lent and that the instance does not use (`vacuum`).
     fn remove_unused_borrowed(&mut self) {
         let lent = std::mem::take(&mut self.resources.lent);
         net::vacuum_dropped(&lent, &self.resources.sockets);
     }
 
-    /// Refuses an instance that nobody can connect to.
+    /// Returns an error if the instance has no socket but needs one, because no client could connect.
     pub(in crate::master) fn check_sockets(&self) -> Result<()> {
         check_sockets(&self.config, &self.resources.sockets)
     }
 
-    /// Hands the sockets of an on-demand instance to the emperor, if no connection has requested its start; `true` if so.
+    /// Sends the sockets of an on-demand instance to the emperor, if the emperor started this process only to bind
+    /// them. Returns whether the sockets were sent; the process then exits, and the emperor starts the instance at the
+    /// first connection. Logs a warning if `on-demand` is set without an emperor.
     ///
     /// # Errors
-    /// When there are no sockets, or the emperor is gone.
+    /// When the instance has no sockets, or they cannot be sent to the emperor.
     pub(in crate::master) fn hand_over_if_on_demand(&mut self) -> Result<bool> {
         if self.config.on_demand() && !self.resources.emperor.is_vassal() {
             tracing::warn!("on-demand has no effect: only an emperor can wait for connections");
@@ -64,8 +68,9 @@ impl Instance {
         self.resources.emperor.hand_over(kept, &fds, waits)
     }
 
-    /// Tells the emperor which sockets to keep: those of an on-demand instance, also after the exit of this process. Else it
-    /// keeps none, and this process removes them at its exit.
+    /// Tells the emperor which sockets to keep open when this process exits. For an on-demand instance the emperor
+    /// keeps all sockets. For any other instance the emperor keeps none, and this process removes their files at its
+    /// exit (`vacuum`). Logs an error if the emperor cannot be reached.
     pub(in crate::master) fn update_kept_sockets(&mut self) {
         let keep = self.resources.emperor.on_demand.is_on_demand(&self.config);
         self.resources.vacuum = self.config.vacuum() && !keep;
@@ -81,7 +86,8 @@ impl Instance {
         }
     }
 
-    /// The emperor stops the instance, or has exited: it does not keep the sockets.
+    /// Notes that the emperor keeps no sockets, because it stops the instance or has exited. This process removes the
+    /// socket files at its exit (`vacuum`).
     pub(in crate::master) fn keeps_no_sockets(&mut self) {
         self.resources.vacuum = self.config.vacuum();
         self.remove_unused_borrowed();

@@ -32,7 +32,8 @@ impl EventSource for Source {
         master.instance.resources().control.as_ref()?.deadline()
     }
 
-    // the socket and its clients are read on each turn: a request may wait for any event
+    // the socket and its clients are served on each turn of the loop, because a pending request may wait for any event
+    // of the master
     fn tick(&self, master: &mut Master, now: Instant) {
         master.serve_control(now);
     }
@@ -69,7 +70,7 @@ impl Host for Master {
 }
 
 impl Master {
-    /// Serves the clients of the control socket, and answers forwarded requests.
+    /// Serves the clients of the control socket, and answers the forwarded requests whose result is known.
     fn serve_control(&mut self, now: Instant) {
         if let Some(mut control) = self.instance.resources_mut().control.take() {
             control.serve(self, now);
@@ -98,7 +99,8 @@ impl Master {
         self.instance.resources().emperor.answer(ticket, answer);
     }
 
-    /// Whether a request names this instance; one without a name does.
+    /// Whether a request addresses this instance: by its name or process name, a configuration file, or the master's
+    /// pid. A request without a name and a pid addresses every instance.
     fn is_meant(&self, request: &Request) -> bool {
         let own = Pid::own().get();
         match (&request.name, request.pid) {
@@ -117,7 +119,7 @@ impl Master {
         }
     }
 
-    /// Handles the request of a user who is allowed to make it.
+    /// Handles a request of the user `uid`. The caller has checked that this user may control the instance.
     fn handle_request(
         &mut self,
         uid: u32,
@@ -131,7 +133,7 @@ impl Master {
             Verb::List => Next::Answer(Answer::of(self.counted_row())),
             Verb::Status => Next::Answer(Answer::of(self.full_row(now))),
             Verb::Stop => {
-                // a second request waits for the exit, it does not hasten it
+                // a second stop request only waits for the exit: unlike a second signal, it does not kill the processes
                 if !leaving {
                     self.stop(who(), now);
                 }
@@ -167,7 +169,8 @@ impl Master {
         }
     }
 
-    /// Sets the number of workers, and returns it.
+    /// Sets the number of workers of all generations, and ends a pause. Returns the new number, or a sentence for the
+    /// operator if the number cannot be set.
     pub(super) fn scale(&mut self, count: Count, now: Instant) -> Result<u32, String> {
         let generation = self
             .current_mut()
@@ -218,7 +221,7 @@ impl Master {
         }
     }
 
-    /// The answer to a waiting client, once it is known.
+    /// The answer to a pending request; `None` while its result is not known.
     fn outcome(&self, pending: PendingRequest) -> Option<Answer> {
         match pending {
             PendingRequest::Stop => None,
@@ -259,7 +262,7 @@ impl Master {
         }
     }
 
-    /// Name and state of the instance, without figures that have to be read from the kernel.
+    /// Name and state of the instance. Contains no figures that must be read from the kernel, such as memory.
     fn row(&self) -> Row {
         let reloading = self.reloads.is_active();
         let state = match self.phase {

@@ -12,13 +12,15 @@ use crate::master::signals::ReloadMode;
 use super::event_source::{Descriptor, EventSource, Token};
 use super::master::{Master, Phase};
 
-/// Time for the requests in flight when the emperor is gone, which would have ended the vassal otherwise.
+/// Timeout of the requests in flight after the emperor's exit. An emperor would have killed a vassal that does not
+/// stop; without one the master kills its processes.
 const ORPHAN_TIMEOUT: Duration = Duration::from_secs(4);
 
-/// The emperor's channel.
+/// The event source of the emperor's channel, and of the deadline of a stop after the emperor's exit.
 pub(super) struct Source;
 
-/// The heartbeats to the emperor and to systemd (watchdog), also while the instance starts or stops.
+/// The event source of the heartbeats to the emperor and to systemd (watchdog). They are sent also while the instance
+/// starts or stops.
 pub(super) struct Heartbeat;
 
 impl EventSource for Source {
@@ -70,7 +72,8 @@ impl Master {
             Some(EmperorEvent::Order(ToVassal::Reload)) => {
                 self.reloads.request(ReloadMode::Graceful)
             }
-            // from an operator, a second request to stop means at once; not from the emperor, which has `StopNow`
+            // a second `Stop` from the emperor has no effect, because it sends `StopNow` to kill the processes; an
+            // operator does that by a second request to stop
             Some(EmperorEvent::Order(ToVassal::Stop)) if self.phase.is_stopping() => {}
             Some(EmperorEvent::Order(ToVassal::Stop)) => {
                 self.instance.keeps_no_sockets();

@@ -1,4 +1,4 @@
-//! The loop of the master: one thread, one poll(2).
+//! The loop of the master. It runs in one thread, and waits only in one poll(2).
 
 use std::io;
 use std::time::{Duration, Instant};
@@ -39,7 +39,7 @@ impl Master {
     /// When a system call fails that the master cannot work without.
     pub(in crate::master) fn run(&mut self, first: Plan) -> io::Result<i32> {
         let now = Instant::now();
-        // before the application is loaded, so that no change of a file is missed
+        // the watch starts before the application is loaded, so that no change of a file is missed
         self.watch_files(now);
         self.start_generation(GenerationRole::First, first, now)?;
         loop {
@@ -60,7 +60,8 @@ impl Master {
         }
     }
 
-    /// Stops the services once all workers of a stopping instance have exited. The exit status when they have stopped too.
+    /// Stops the services of a stopping instance once all workers and zygotes have exited. Returns the exit status when
+    /// the services have stopped too.
     fn finish_stop(&mut self, now: Instant) -> Option<i32> {
         let Phase::Stopping { status, .. } = self.phase else {
             return None;
@@ -70,7 +71,8 @@ impl Master {
         stopped.then_some(status)
     }
 
-    /// Waits until a descriptor is ready or a deadline has come; returns the tokens that are ready, for each source.
+    /// Waits until a descriptor is ready or a deadline has come. Returns for each source the tokens of its ready
+    /// descriptors.
     fn wait(&self) -> io::Result<Vec<Vec<Token>>> {
         let descriptors: Vec<(usize, Descriptor<'_>)> = SOURCES
             .iter()
@@ -92,7 +94,7 @@ impl Master {
         Ok(ready)
     }
 
-    /// Time until the next deadline of a source.
+    /// Time until the earliest deadline of all sources; `None` if no source has a deadline.
     fn time_left(&self) -> Option<Duration> {
         let now = Instant::now();
         let deadlines = SOURCES

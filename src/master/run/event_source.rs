@@ -8,22 +8,23 @@ use crate::sys::poll::Interest;
 
 use super::master::Master;
 
-/// Something that the master's loop waits for. To add one, implement this and add it to the table in `event_loop.rs`.
+/// A source of events, with descriptors and deadlines, that the master's loop waits for. To add a source, implement
+/// this trait and add the type to the table `SOURCES` in `event_loop.rs`.
 ///
-/// On each turn the loop calls `tick` of every source, waits for their descriptors and deadlines, and calls `ready` of the
-/// sources whose descriptors became ready; both in the order of the table.
+/// On each turn the loop calls `tick` of every source, waits for the descriptors and deadlines, and calls `ready` of
+/// each source with ready descriptors. Both calls follow the order of the table.
 pub(super) trait EventSource {
     /// The descriptors to poll.
     fn descriptors<'a>(&self, _master: &'a Master) -> Vec<Descriptor<'a>> {
         Vec::new()
     }
 
-    /// When `tick` is due, if no descriptor becomes ready before.
+    /// When [`EventSource::tick`] is due, if no descriptor becomes ready earlier.
     fn deadline(&self, _master: &Master, _now: Instant) -> Option<Instant> {
         None
     }
 
-    /// Handles its descriptors that became ready, named by their tokens.
+    /// Handles the descriptors of this source that became ready. `tokens` identifies them.
     ///
     /// # Errors
     /// Errors after which the master cannot continue; it exits.
@@ -31,7 +32,7 @@ pub(super) trait EventSource {
         Ok(())
     }
 
-    /// Handles expired deadlines, and continues work that has become possible.
+    /// Handles expired deadlines, and continues work that earlier events have made possible.
     fn tick(&self, _master: &mut Master, _now: Instant) {}
 }
 
@@ -39,16 +40,16 @@ pub(super) trait EventSource {
 pub(super) struct Descriptor<'a> {
     pub(super) fd: BorrowedFd<'a>,
     pub(super) interest: Interest,
-    /// The name by which `ready` gets it.
+    /// Identifies the descriptor in the `tokens` of [`EventSource::ready`].
     pub(super) token: Token,
 }
 
-/// Names a descriptor to its own source, which chooses the numbers.
+/// Identifies a descriptor within its event source, which chooses both numbers.
 #[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]
 pub(super) struct Token(pub(super) u32, pub(super) u32);
 
 impl<'a> Descriptor<'a> {
-    /// A descriptor to read from.
+    /// Creates a descriptor to poll for input.
     pub(super) fn readable(fd: BorrowedFd<'a>, token: Token) -> Self {
         let interest = Interest::Read;
         Self {
@@ -60,7 +61,7 @@ impl<'a> Descriptor<'a> {
 }
 
 impl<'a> From<(BorrowedFd<'a>, Interest)> for Descriptor<'a> {
-    /// A descriptor that needs no name, because its source looks at all its descriptors.
+    /// Creates a descriptor without a token, for a source that handles all its descriptors when one is ready.
     fn from((fd, interest): (BorrowedFd<'a>, Interest)) -> Self {
         Self {
             fd,
@@ -71,7 +72,8 @@ impl<'a> From<(BorrowedFd<'a>, Interest)> for Descriptor<'a> {
 }
 
 impl<'a> From<BorrowedFd<'a>> for Descriptor<'a> {
-    /// A descriptor to read from that needs no name, because its source reads all its descriptors.
+    /// Creates a descriptor to poll for input without a token, for a source that reads all its descriptors when one is
+    /// ready.
     fn from(fd: BorrowedFd<'a>) -> Self {
         Self::from((fd, Interest::Read))
     }

@@ -50,7 +50,8 @@ impl Master {
             FifoCommand::SwitchFifo(number) => self.switch_fifo(number),
             FifoCommand::Report => self.log_status(now),
             FifoCommand::StopNow => self.stop_now(exit::OK, now),
-            // a second request to stop would mean at once, which has a letter of its own
+            // during a stop the commands below have no effect; a repeated `q` must not kill the processes, because `Q`
+            // does that
             _ if self.phase.is_stopping() => {}
             FifoCommand::Stop => self.stop("master-fifo", now),
             FifoCommand::Reload(mode) => self.reloads.request(mode),
@@ -84,8 +85,8 @@ impl Master {
         }
     }
 
-    /// Pauses the instance, or ends the pause. In a pause the workers exit and connections wait; unlike with `idle`, a
-    /// connection does not start the workers.
+    /// Pauses the instance, or ends the pause. During a pause the workers exit and connections wait. A connection does
+    /// not start the workers, unlike with `idle`.
     fn toggle_pause(&mut self, now: Instant) {
         if let Phase::Paused { workers } = self.phase {
             self.phase = Phase::Running;

@@ -12,7 +12,8 @@ use crate::master::role::{self, FailureResponse, GenerationRole, StartFailure};
 use super::event_source::{Descriptor, EventSource, Token};
 use super::master::Master;
 
-/// Tokens: the generation's number, and the row of a worker or 0 for the zygote.
+/// The event source of the channels to the zygotes and workers. A token is the generation's number, and the worker's
+/// scoreboard row or 0 for the zygote.
 pub(super) struct Source;
 
 impl EventSource for Source {
@@ -54,7 +55,7 @@ impl EventSource for Source {
 }
 
 impl Master {
-    /// Handles the starts that failed since the last tick.
+    /// Handles the failed starts since the last tick. A stopping instance discards them.
     fn handle_failures(&mut self, now: Instant) {
         for index in 0..self.generations.len() {
             while let Some((failure, reason)) = self.generations[index].take_failure() {

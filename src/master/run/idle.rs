@@ -21,7 +21,7 @@ impl EventSource for Source {
 
     fn deadline(&self, master: &Master, _now: Instant) -> Option<Instant> {
         let idle = master.idle.as_ref()?;
-        // without workers only `die-on-idle` is left to do
+        // without workers the timer is needed only for `die-on-idle`
         let matters = !master.is_cheap() || master.exits_when_idle();
         (master.phase == Phase::Running && matters).then(|| idle.deadline())
     }
@@ -39,7 +39,7 @@ impl EventSource for Source {
 }
 
 impl Master {
-    /// Whether the instance has no workers, and the master watches the sockets.
+    /// Whether no workers are requested, so that the master watches the sockets for a connection. False in a pause.
     fn is_cheap(&self) -> bool {
         self.phase == Phase::Running
             && self
@@ -47,7 +47,7 @@ impl Master {
                 .is_some_and(|generation| generation.wanted() == 0)
     }
 
-    /// The sockets of an instance without workers.
+    /// The sockets that the master watches for a connection: all sockets if no workers are requested, otherwise none.
     fn watched_sockets(&self) -> impl Iterator<Item = BorrowedFd<'_>> {
         let is_cheap = self.is_cheap();
         let current = self.current().filter(|_| is_cheap);
@@ -55,13 +55,13 @@ impl Master {
         sockets.map(|socket| socket.fd())
     }
 
-    /// Whether the instance exits when it has been idle.
+    /// Whether the instance exits after the idle time (`die-on-idle`).
     fn exits_when_idle(&self) -> bool {
         self.instance.config().die_on_idle()
     }
 
-    /// Retires the workers after `idle` without a request. With `die-on-idle` the instance exits when they have gone and
-    /// no connection waits.
+    /// Retires the workers after `idle` seconds without a request. With `die-on-idle` the instance exits once the
+    /// workers have exited and no connection waits.
     fn check_idle(&mut self, now: Instant) {
         let is_loading = self.reloads.is_loading();
         let Some(current) = self.current() else {
@@ -93,7 +93,7 @@ impl Master {
         }
     }
 
-    /// Starts the workers, because a connection waits at a socket of an instance without workers.
+    /// Starts the initial number of workers, because a connection waits at a socket of an instance without workers.
     fn start_workers(&mut self, now: Instant) {
         if !self.is_cheap() {
             return;
@@ -102,7 +102,7 @@ impl Master {
         if let Some(idle) = &mut self.idle {
             idle.restart(now);
         }
-        // also those of a generation that is about to take over
+        // also the workers of a generation that is about to take over
         for generation in &mut self.generations {
             generation.scale(generation.plan.scale.initial, now);
         }

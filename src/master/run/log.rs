@@ -1,7 +1,9 @@
-//! Event source: the log file of the instance, which is rotated by its size, and opened again after it was renamed.
+//! Event source: the log file of the instance. The master rotates it by its size, and opens it again after it was
+//! renamed.
 //!
-//! Without loggers every process writes to the file. After a rotation the master passes the new file to the zygotes and the
-//! workers; until then they write to the full one, so that no line is lost. With loggers the log thread owns the files.
+//! Without loggers every process writes to the file. After a rotation the master passes the new file to the zygotes and
+//! the workers. Until a process has received the new file, it writes to the renamed one, so that no line is lost. With
+//! loggers the log thread owns the files.
 
 use std::os::fd::AsFd;
 use std::path::Path;
@@ -16,7 +18,7 @@ use super::master::Master;
 
 /// Time between two checks of the size, as in uWSGI.
 const INTERVAL: Duration = Duration::from_secs(1);
-/// Wait after a failed rotation.
+/// Time from a failed rotation to the next attempt.
 const RETRY: Duration = Duration::from_secs(60);
 
 pub(super) struct Source;
@@ -39,13 +41,15 @@ impl EventSource for Source {
 }
 
 impl Master {
-    /// The size at which this master rotates the log; `None` if it does not.
+    /// The size in bytes above which the master rotates the log. `None` if no maximum is set, if the instance has no
+    /// log file, or if the log thread rotates the log.
     fn max_log_size(&self) -> Option<u64> {
         let max = log_files::max_size(self.instance.config())?;
         (self.instance.resources().log.is_some() && !log::thread::is_running()).then_some(max)
     }
 
-    /// Moves the log file out of the way, and opens a new one.
+    /// Renames the log file to a backup, and opens a new file for all processes. With loggers the log thread does this.
+    /// A failure is logged, and delays the next attempt.
     pub(super) fn rotate_log(&mut self, now: Instant) {
         if log::thread::is_running() {
             return log::thread::rotate();
@@ -76,7 +80,7 @@ impl Master {
         }
     }
 
-    /// Opens the log file again, after another program has renamed it.
+    /// Opens the log files again after another program has renamed them. With loggers the log thread does this.
     pub(super) fn reopen_log(&mut self) {
         if log::thread::is_running() {
             log::thread::reopen();
@@ -96,7 +100,8 @@ impl Master {
         );
     }
 
-    /// Opens the log file for all processes of the instance; on an error the log stays where it is.
+    /// Opens the log file at `path` for all processes of the instance. On an error logs it and returns `false`; the
+    /// processes then continue to write to the old file.
     fn open_log(&self, path: &Path) -> bool {
         let opened = log_files::ownership(self.instance.config()).and_then(|ownership| {
             let log = ownership.open(path)?;

@@ -1,4 +1,4 @@
-//! The state of the master, and how it stops.
+//! The state of the master, and the ways to stop it.
 
 use std::fmt::Display;
 use std::io;
@@ -26,20 +26,21 @@ pub(in crate::master) struct Master {
     pub(super) signals: Signals,
     pub(super) phase: Phase,
     pub(super) stop_signals: StopSignals,
-    /// At most one is `First` or `Current`, at most one `Next`; any number are `Old`.
+    /// At most one has the role `First` or `Current`, at most one the role `Next` or `TakingOver`. Any number have the
+    /// role `Old`.
     pub(super) generations: Vec<Generation>,
     /// Number of the generation started last.
     pub(super) last_generation: u32,
     pub(super) reloads: Reloads,
-    /// How far the generation with the role `TakingOver` is.
+    /// The progress of the generation with the role `TakingOver`.
     pub(super) hand_over: HandOver,
     pub(super) files: ReloadFiles,
-    /// The timer of `idle`, if that is set.
+    /// The timer of `idle`; `None` if the option is not set.
     pub(super) idle: Option<IdleTimer>,
     pub(super) services: Services,
     /// When the first generation began to serve.
     pub(super) ready_since: Option<Instant>,
-    /// The failure logged last; its traceback is not repeated.
+    /// The failure logged last. Its traceback is not logged again when the same failure repeats.
     pub(super) last_failure: Option<LoadFailure>,
     /// When the size of the log file is checked next (`log-maxsize`).
     pub(super) log_check: Instant,
@@ -61,13 +62,14 @@ pub(super) enum Phase {
     /// The master exits with `status` when no process is left.
     Stopping {
         status: i32,
-        /// When the remaining processes are killed, because the emperor that would do so is gone.
+        /// When the master kills the remaining processes. Set after the emperor's exit, because the emperor would kill
+        /// them otherwise.
         kill_at: Option<Instant>,
     },
 }
 
 impl Phase {
-    /// Whether a generation serves, or is paused.
+    /// Whether the start is complete and the stop has not begun: a generation serves, or is paused.
     pub(super) fn is_started(self) -> bool {
         matches!(self, Self::Running | Self::Paused { .. })
     }
@@ -99,7 +101,7 @@ impl Master {
         }
     }
 
-    /// The generation that serves.
+    /// The generation that serves; `None` before the end of the start and during a stop.
     pub(super) fn current(&self) -> Option<&Generation> {
         let mut generations = self.generations.iter();
         generations.find(|generation| generation.role == GenerationRole::Current)
@@ -110,7 +112,7 @@ impl Master {
         generations.find(|generation| generation.role == GenerationRole::Current)
     }
 
-    /// Starts a generation; its zygote is spawned by the next tick.
+    /// Adds a generation. The next tick spawns its zygote.
     pub(super) fn start_generation(
         &mut self,
         role: GenerationRole,
@@ -128,7 +130,7 @@ impl Master {
         Ok(())
     }
 
-    /// Starts to watch the files of the running configuration, and no others.
+    /// Watches the files that the running configuration names for changes. Stops watching all other files.
     pub(super) fn watch_files(&mut self, now: Instant) {
         let config = self.instance.config();
         let logs = LogFiles {
@@ -139,7 +141,7 @@ impl Master {
         self.files.watch(&self.instance.watched_paths());
     }
 
-    /// Restarts the timer of `idle` with the running configuration.
+    /// Restarts the timer of `idle` with the running configuration. An instance without sockets has no timer.
     pub(super) fn start_idle_timer(&mut self, now: Instant) {
         let limit = self.instance.config().idle();
         self.idle = limit
@@ -147,7 +149,8 @@ impl Master {
             .map(|limit| IdleTimer::new(limit, now));
     }
 
-    /// Stops the instance after the requests in flight; the second time, at once.
+    /// Stops the instance after the requests in flight. A second call kills all processes, and so does a call before
+    /// any worker has served. `who` is logged as the origin of the request.
     pub(super) fn stop(&mut self, who: impl Display, now: Instant) {
         match self.phase {
             Phase::Stopping { status, .. } => {
@@ -165,7 +168,7 @@ impl Master {
         }
     }
 
-    /// Lets each worker finish its requests; then the master exits.
+    /// Starts the stop. Each worker finishes its requests and exits; then the master exits.
     pub(super) fn drain(&mut self, now: Instant) {
         self.instance.stop_begins();
         self.phase = Phase::Stopping {
@@ -177,7 +180,7 @@ impl Master {
         }
     }
 
-    /// Kills all processes; then the master exits with this status.
+    /// Kills all processes and drops a running reload; then the master exits with this status.
     pub(super) fn stop_now(&mut self, status: i32, now: Instant) {
         self.instance.stop_begins();
         self.kill_all(status, now);
@@ -194,7 +197,8 @@ impl Master {
         self.services.kill(now);
     }
 
-    /// Removes what the instance has created outside of its processes; the last action of the master.
+    /// Removes the external resources of the instance, such as pidfiles and socket files. This is the last action of
+    /// the master.
     pub(in crate::master) fn release(&mut self, status: i32) {
         let stopped =
             || LoadFailure::from("it was stopped before the start was complete".to_owned());

@@ -19,10 +19,10 @@ use crate::master::worker_ids::Share;
 use super::event_source::EventSource;
 use super::master::{Master, Phase};
 
-/// Completes a reload whose generation is ready.
+/// The event source that lets the generation of a reload take over when it is ready.
 pub(super) struct Completion;
 
-/// Starts a requested reload.
+/// The event source that starts a requested reload.
 pub(super) struct Requests;
 
 impl EventSource for Completion {
@@ -89,8 +89,8 @@ impl Master {
         }
     }
 
-    /// Reads the configuration of the next generation, if a reload is requested, and runs the hooks before its load.
-    /// `None` without a request, and while the hooks run.
+    /// Reads the configuration of a requested reload, then runs its hooks before the load. Returns the mode of the
+    /// reload when the hooks have ended. Returns `None` if no reload is requested, and while the hooks run.
     fn prepare_reload(&mut self, now: Instant) -> Option<Result<ReloadMode>> {
         let mode = match self.reloads.in_hooks() {
             Some(mode) => mode,
@@ -110,7 +110,8 @@ impl Master {
         }
     }
 
-    /// Whether the hooks before the load of the next generation have ended.
+    /// Whether the hooks before the load of the next generation have ended. The first call starts them. An error means
+    /// that a hook failed or requested exit.
     fn pre_app_hooks_ended(&mut self, now: Instant) -> Result<bool> {
         let config = self.instance.next_config();
         if HookPhase::PreApp.is_empty(config) {
@@ -127,7 +128,8 @@ impl Master {
         }
     }
 
-    /// Lets a generation that has loaded the application take over.
+    /// Starts the take-over once the generation of the reload has loaded the application and its `post-app` hooks have
+    /// ended. Repeats the import first if the import lacks ports or locks.
     fn begin_take_over(&mut self, now: Instant) {
         let is_ready = |generation: &Generation| {
             generation.role == GenerationRole::Next && generation.is_ready()
@@ -171,11 +173,12 @@ impl Master {
         }
     }
 
-    /// The workers of the new generation serve: it becomes the current one.
+    /// Makes the new generation the current one, when all its workers serve. Adopts its configuration, daemons and
+    /// watched files. Dismisses the old generation, or kills it in a brutal reload.
     fn finish_reload(&mut self, next: usize, mode: ReloadMode, now: Instant) {
         self.generations[next].take_over(now);
         if matches!(self.phase, Phase::Paused { .. }) {
-            // a pause outlives a reload
+            // a paused instance stays paused after a reload
             self.generations[next].scale(0, now);
         }
         let took = now.duration_since(self.generations[next].begun);
@@ -206,7 +209,8 @@ impl Master {
         self.watch_files(now);
     }
 
-    /// When the running reload ends in favour of a requested one, because a start in it does not finish.
+    /// When the running reload is given up for a requested one, because a process of the running reload does not finish
+    /// its start. `None` if no reload is requested, or if no process is starting.
     fn gives_way_at(&self) -> Option<Instant> {
         if !self.reloads.is_loading() || !self.reloads.is_requested() {
             return None;
@@ -218,7 +222,8 @@ impl Master {
         Some(next.oldest_start()? + slow_start::patience(usual))
     }
 
-    /// Ends a reload in which a start does not finish, if another one is requested: it may bring code that does.
+    /// Gives up the running reload if a process does not finish its start and another reload is requested. The
+    /// requested reload may load corrected code.
     fn give_way(&mut self, now: Instant) {
         if self.gives_way_at().is_none_or(|at| at > now) {
             return;
@@ -241,7 +246,8 @@ impl Master {
         }
     }
 
-    /// The load may have raised the number of workers while the next generation was prepared.
+    /// Raises the number of workers of the next generation to that of the current one. The load may have raised the
+    /// latter while the next generation was prepared.
     fn keep_worker_count(&mut self, next: usize, now: Instant) {
         let workers = self.current().map_or(0, Generation::wanted);
         if workers > self.generations[next].wanted() {
@@ -249,8 +255,8 @@ impl Master {
         }
     }
 
-    /// Whether the hooks between the load of the next generation and its start of service have ended. A failure ends the
-    /// reload.
+    /// Whether the `post-app` hooks have ended, which run between the load of the next generation and its start of
+    /// service. A failure ends the reload.
     fn post_app_hooks_ended(&mut self, next: usize, now: Instant) -> bool {
         let reason = match self.run_post_app(next, now) {
             Progress::Running => return false,
@@ -267,7 +273,7 @@ impl Master {
         false
     }
 
-    /// A reload is complete when only the new generation accepts connections.
+    /// Completes the reload when no worker of an old generation accepts connections any more.
     fn finish_hand_over(&mut self) {
         let accepts = |generation: &Generation| {
             generation.role == GenerationRole::Old && generation.accepts()
@@ -277,7 +283,8 @@ impl Master {
         }
     }
 
-    /// When the next worker is replaced at the latest, if a reload replaces workers.
+    /// When a running reload continues at the latest: the end of the wait for released ports and locks, or the time to
+    /// replace the next worker.
     fn take_over_deadline(&self, now: Instant) -> Option<Instant> {
         if let ImportAttempt::Clearing { until } = self.reloads.attempt() {
             return Some(until);
@@ -291,7 +298,8 @@ impl Master {
         }
     }
 
-    /// The running reload has failed; the current generation continues to serve.
+    /// Ends the running reload as failed. The current generation may use all worker ids and import again, and continues
+    /// to serve.
     pub(super) fn reload_failed(&mut self, failure: LoadFailure) {
         let now = Instant::now();
         if let Some(current) = self.current_mut() {
@@ -299,7 +307,7 @@ impl Master {
             current.resume_import(now);
         }
         self.instance.reload_failed(&failure);
-        // an update for this reload may have replaced the watched files
+        // an update before this reload may have replaced the watched files, so the watches are set up again
         self.files.rewatch(&self.instance.watched_paths());
         self.reloads.fail(failure);
     }

@@ -1,4 +1,5 @@
-//! Reloads: the import is repeated without the zygote of the running generation, if both cannot exist at the same time.
+//! Reloads: the import is repeated after the zygote of the running generation has ended, if both imports need the same
+//! ports or locks.
 
 use std::time::{Duration, Instant};
 
@@ -10,12 +11,14 @@ use crate::master::role::GenerationRole;
 
 use super::master::Master;
 
-/// Maximum wait for the processes that hold what the import takes.
+/// Maximum wait for the processes that hold the ports and locks that the import needs.
 const CLEARING_TIME: Duration = Duration::from_secs(5);
 
 impl Master {
-    /// Repeats the import of a reload, if it lacks ports or locks that the import of the running generation holds. `next` is
-    /// the generation of the reload, `failure` that of its import, if it failed. False if it need not be repeated.
+    /// Repeats the import of a reload if it lacks ports or locks that the import of the running generation holds. Kills
+    /// the reload's generation `next`, ends the zygote of the running generation, and asks all workers to release the
+    /// ports and locks. `failure` is the failure of the import in `next`; `None` if the import succeeded. Returns
+    /// `false` if the import need not be repeated, or was repeated already.
     pub(super) fn repeat_import(
         &mut self,
         next: usize,
@@ -47,7 +50,8 @@ impl Master {
         true
     }
 
-    /// Starts the repeated import when no process holds what it takes.
+    /// Starts the repeated import when no process holds the ports and locks of the earlier import, at the latest after
+    /// [`CLEARING_TIME`].
     pub(super) fn continue_repeated_import(&mut self, now: Instant) {
         let ImportAttempt::Clearing { until } = self.reloads.attempt() else {
             return;
@@ -58,7 +62,8 @@ impl Master {
         self.reloads.set_attempt(ImportAttempt::Repeated);
         let last = self.last_generation;
         if self.generations.iter().all(|it| it.number != last) {
-            // it is the same generation for an operator
+            // the repeated import reuses the number of the killed generation: for an operator they are the same
+            // generation
             self.last_generation -= 1;
         }
         let started = self.instance.next_plan().and_then(|plan| {

@@ -1,4 +1,4 @@
-//! Event source: the services of the instance; and the hooks that a start waits for.
+//! Event source: the services of the instance, and the hooks that a start waits for.
 
 use std::io;
 use std::time::Instant;
@@ -10,7 +10,7 @@ use crate::master::shell::command::CommandContext;
 use super::event_source::{Descriptor, EventSource, Token};
 use super::master::Master;
 
-/// Tokens: the position of a service's output.
+/// The event source of the services' output. The first number of a token is the position of the output.
 pub(super) struct Source;
 
 impl EventSource for Source {
@@ -37,7 +37,7 @@ impl EventSource for Source {
 }
 
 impl Master {
-    /// Handles expired deadlines of services and hooks, and stops the instance if a service with `control` has exited.
+    /// Handles expired deadlines of services and hooks. Stops the instance if a service with `control` has exited.
     fn tick_services(&mut self, now: Instant) {
         if self.phase.is_stopping() {
             self.services.drain();
@@ -50,7 +50,8 @@ impl Master {
         }
     }
 
-    /// Whether the `post-app` hooks of the first generation have finished. If one fails or requests exit, the instance exits.
+    /// Whether the `post-app` hooks of the first generation have succeeded. The first call starts them. If a hook fails
+    /// or requests exit, the instance stops at once.
     pub(super) fn start_hooks_done(&mut self, generation: usize, now: Instant) -> bool {
         match self.run_post_app(generation, now) {
             Progress::Running => false,
@@ -69,7 +70,7 @@ impl Master {
         }
     }
 
-    /// Runs the `post-app` hooks of a generation.
+    /// Starts the `post-app` hooks of a generation at the first call. Each call returns their progress without waiting.
     pub(super) fn run_post_app(&mut self, generation: usize, now: Instant) -> Progress {
         let generation = &self.generations[generation];
         let context = CommandContext::of_generation(&generation.plan);

@@ -1,4 +1,4 @@
-//! Event source: signals, among them SIGCHLD for the exits of children.
+//! Event source: signals, including SIGCHLD for the exits of children.
 
 use std::io;
 use std::os::fd::AsFd;
@@ -40,12 +40,13 @@ impl EventSource for Source {
     }
 }
 
-/// Time for the requests in flight after Ctrl-C on a terminal, unless it is configured.
+/// Timeout of the requests in flight after Ctrl-C on a terminal, unless `worker-reload-mercy` is configured.
 const TERMINAL_MERCY: Duration = Duration::from_secs(2);
 
 impl Master {
-    /// Someone waits at a terminal: a request at a prompt of a debugger, or a thread that does not end, delays the stop for
-    /// a short time only.
+    /// Shortens the timeout of the requests in flight to [`TERMINAL_MERCY`], unless it is configured, because a user
+    /// waits at the terminal. A request at the prompt of a debugger, or a thread that does not end, would delay the
+    /// stop.
     fn shorten_mercy(&mut self) {
         let config = self.instance.config();
         let configured = |name: &str| ["worker-reload-mercy", "reload-mercy"].contains(&name);
@@ -57,7 +58,8 @@ impl Master {
         }
     }
 
-    /// Collects the exit statuses of children. A child that no part of the master knows was left behind by the application.
+    /// Reaps exited children, and passes each exit status to the services or the generation that the child belongs to.
+    /// An unknown child was left behind by the application, and is ignored.
     fn reap(&mut self, now: Instant) -> io::Result<()> {
         while let Some(end) = process::reap()? {
             if self.services.child_exited(end, now) {

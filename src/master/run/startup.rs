@@ -1,4 +1,4 @@
-//! Event source: the end of the start, when the first generation is ready.
+//! Event source: completes the start when the first generation is ready.
 
 use std::time::Instant;
 

@@ -1,4 +1,4 @@
-//! Alarms: messages about the instance that a command, the log or a web service gets.
+//! Alarms: messages about the instance that are sent to a command, the log or a web service.
 
 use std::time::{Duration, Instant};
 
@@ -13,34 +13,35 @@ use crate::sys::signal::Signal;
 
 /// Interval between two checks of the accept queues.
 const QUEUE_INTERVAL: Duration = Duration::from_secs(1);
-/// Time limit of the commands of alarms that wait for each other.
+/// Time limit of a queue of alarm commands. The commands run one after another, and the limit starts when the first is
+/// queued.
 const COMMAND_TIMEOUT: Duration = Duration::from_secs(60);
-/// Maximum number of alarms that wait for a command.
+/// Maximum number of queued alarm commands.
 const MAX_WAITING: usize = 32;
-/// Maximum number of messages that are remembered, so that they are not repeated.
+/// Maximum number of messages remembered to avoid their repetition.
 const MAX_REMEMBERED: usize = 64;
-/// Maximum number of bytes of a message; uWSGI's default of `alarm-msg-size`.
+/// Maximum size of a message in bytes. It is uWSGI's default of `alarm-msg-size`.
 const MAX_MESSAGE: usize = 8192;
 
 /// The alarms of an instance.
 #[derive(Debug, Default)]
 pub(super) struct Alarms {
     alarms: Vec<Alarm>,
-    /// Names of the alarms for crashes.
+    /// Names of the alarms raised when a process crashes (`alarm-segfault`).
     crash: Vec<String>,
-    /// Names of the alarms for full accept queues.
+    /// Names of the alarms raised when an accept queue is full (`alarm-backlog`).
     queue: Vec<String>,
-    /// `alarm-freq`.
+    /// Minimum time between two equal messages of one alarm (`alarm-freq`).
     pause: Duration,
     instance: String,
     runner: Option<Runner>,
-    /// Alarms and messages raised within the pause.
+    /// Alarm names and messages raised within the last `pause`, with the time.
     recent: Vec<(String, String, Instant)>,
     next_check: Option<Instant>,
 }
 
 impl Alarms {
-    /// Takes the alarms of a configuration.
+    /// Takes the alarms of a configuration. Logs a warning for each alarm name that is used but not defined.
     pub(super) fn configure(&mut self, config: &Config, now: Instant) {
         self.alarms = config.alarm().to_vec();
         self.crash = config.alarm_segfault().to_vec();
@@ -61,7 +62,7 @@ impl Alarms {
         runner.into_iter().chain(self.next_check).min()
     }
 
-    /// Checks the accept queues of `sockets`, if that is due, and runs commands.
+    /// Checks the accept queues of `sockets` if the check is due, and advances the queue of alarm commands.
     pub(super) fn tick<'a>(
         &mut self,
         sockets: impl Iterator<Item = &'a BoundSocket>,
@@ -76,7 +77,7 @@ impl Alarms {
             }
         }
         if let Some(runner) = &mut self.runner {
-            // failures are logged by the runner
+            // the runner logs failures
             let _ = runner.advance(context, outputs, now);
             if runner.is_idle() {
                 self.runner = None;
@@ -84,7 +85,7 @@ impl Alarms {
         }
     }
 
-    /// Raises the alarms for crashes, if this exit of a worker or a zygote is one.
+    /// Raises the alarms for crashes if a worker or a zygote was killed by a signal of a crash.
     pub(super) fn process_exited(&mut self, end: End, now: Instant) {
         const CRASHES: [Signal; 4] = [
             Signal::SIGSEGV,
@@ -99,13 +100,13 @@ impl Alarms {
         }
     }
 
-    /// Handles the exit of a child; returns false if it is not the command of an alarm.
+    /// Handles the exit of a child. Returns false if the child is not the command of an alarm.
     pub(super) fn child_exited(&mut self, end: End, outputs: &mut Outputs, now: Instant) -> bool {
         let runner = self.runner.as_mut();
         runner.is_some_and(|runner| runner.child_exited(end, outputs, now))
     }
 
-    /// Kills the running command and checks no queue any more.
+    /// Kills the running command, drops the queued commands, and ends the checks of the accept queues.
     pub(super) fn stop(&mut self) {
         self.next_check = None;
         if let Some(mut runner) = self.runner.take() {
@@ -113,7 +114,7 @@ impl Alarms {
         }
     }
 
-    /// Raises alarms, unless they were raised with this message a moment ago.
+    /// Raises the alarms `names`, except those that were raised with the same message within the last `pause`.
     fn raise(&mut self, names: &[String], message: &str, now: Instant) {
         let pause = self.pause;
         self.recent.retain(|(.., at)| now < *at + pause);
@@ -152,7 +153,8 @@ impl Alarms {
     }
 }
 
-/// The message about a socket whose accept queue is full.
+/// Returns the message about a socket whose accept queue is full. Returns `None` if the queue is not full or cannot be
+/// read.
 fn full_queue(socket: &BoundSocket) -> Option<String> {
     let queue = backlog::queue(socket.fd()).ok()?;
     (queue.limit > 0 && queue.waiting >= queue.limit).then(|| {
@@ -163,7 +165,7 @@ fn full_queue(socket: &BoundSocket) -> Option<String> {
     })
 }
 
-/// The command of an alarm; an alarm of the log is written at once.
+/// Returns the command of an alarm. An alarm for the log is written at once, and the result is `None`.
 fn action(alarm: &Alarm, instance: &str, message: &str) -> Option<Action> {
     let (input, command) = match &alarm.engine {
         AlarmEngine::Log => {
@@ -188,7 +190,7 @@ fn action(alarm: &Alarm, instance: &str, message: &str) -> Option<Action> {
     )))
 }
 
-/// The text as one word of a shell.
+/// Quotes the text as one word of a shell command. NUL characters are removed.
 fn quoted(text: &str) -> String {
     format!("'{}'", text.replace('\0', "").replace('\'', r"'\''"))
 }

@@ -1,4 +1,5 @@
-//! Cron jobs: started when `cron_schedule.rs` finds them due, limited in number and run time.
+//! Cron jobs: processes that are started when `cron_schedule.rs` finds a job due, with limits on their number and run
+//! time.
 
 use std::time::{Duration, Instant};
 
@@ -22,18 +23,18 @@ const STOP_TIMEOUT: Duration = Duration::from_secs(10);
 pub(super) struct CronJobs {
     jobs: Vec<CronJob>,
     runs: Vec<Run>,
-    /// The last minute that was judged.
+    /// The last minute that was checked for due jobs; `None` before the first check.
     last: Option<Minute>,
-    /// When the next minute begins; None: no jobs.
+    /// When the next minute begins; `None` without jobs.
     due: Option<Instant>,
 }
 
 #[derive(Debug)]
 struct CronJob {
     task: Task,
-    /// Maximum run time.
+    /// Maximum run time (`harakiri`); `None` without a limit.
     harakiri: Option<Duration>,
-    /// The first minute in which it may run. A job that a reload adds does not run in the minute of the reload.
+    /// The first minute in which the job may run. A job that a reload adds does not run in the minute of the reload.
     from: Minute,
 }
 
@@ -47,16 +48,16 @@ struct Run {
     _leash: Leash,
 }
 
-/// When a run is killed.
+/// The condition under which a run is killed.
 #[derive(Clone, Copy, Debug, PartialEq)]
 enum Limit {
-    /// Never.
+    /// The run is not killed.
     None,
-    /// When it exceeds its maximum run time.
+    /// The run is killed at this time, when it exceeds its maximum run time.
     Harakiri(Instant),
-    /// When it has not exited in time after SIGTERM.
+    /// The run has received SIGTERM, and is killed if it has not exited at this time.
     Stop(Instant),
-    /// It has received SIGKILL.
+    /// The run has received SIGKILL.
     Killed,
 }
 
@@ -70,7 +71,7 @@ impl Limit {
 }
 
 impl CronJobs {
-    /// Takes the jobs of a new generation. Runs continue.
+    /// Replaces the jobs by the jobs of a new generation. Runs of the previous jobs continue.
     pub(super) fn configure(&mut self, config: &Config, now: Instant) {
         let (minute, _) = cron_schedule::now();
         let is_reload = self.last.is_some();
@@ -93,7 +94,7 @@ impl CronJobs {
         self.due = (!self.jobs.is_empty()).then_some(now);
     }
 
-    /// Whether no job runs.
+    /// Whether no run of a job is left.
     pub(super) fn is_idle(&self) -> bool {
         self.runs.is_empty()
     }
@@ -166,7 +167,7 @@ impl CronJobs {
         }
     }
 
-    /// Handles the exit of a child; returns false if it is not a run of a job.
+    /// Handles the exit of a child. Returns false if the child is not a run of a job.
     pub(super) fn child_exited(&mut self, end: End, outputs: &mut Outputs, now: Instant) -> bool {
         let Some(index) = self.runs.iter().position(|run| run.pid == end.pid) else {
             return false;
@@ -176,20 +177,20 @@ impl CronJobs {
         true
     }
 
-    /// Removes all jobs, so that none is started. Runs continue.
+    /// Removes all jobs, so that no job is started any more. Current runs continue.
     pub(super) fn clear(&mut self) {
         self.jobs.clear();
         self.due = None;
     }
 
-    /// Sends SIGTERM to all runs.
+    /// Sends SIGTERM to the process groups of all runs. A run that has not exited within [`STOP_TIMEOUT`] is killed.
     pub(super) fn stop(&mut self, now: Instant) {
         for run in &mut self.runs {
             run.stop(now);
         }
     }
 
-    /// Kills all runs.
+    /// Kills the process groups of all runs.
     pub(super) fn kill(&mut self) {
         for run in &mut self.runs {
             run.kill();
@@ -256,7 +257,7 @@ mod tests {
 
     use super::*;
 
-    /// Starts one job `times` times; returns how many runs there are then.
+    /// Starts one job `times` times, and returns the number of runs after that.
     fn runs(unique: bool, times: usize) -> usize {
         let task = Task {
             name: "test".to_owned(),

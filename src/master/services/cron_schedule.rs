@@ -1,9 +1,11 @@
-//! When cron jobs are due; pure but for [`now`] and [`local`], which read the clock and the time zone.
+//! The times at which cron jobs are due. All functions are pure except [`now`], which reads the clock, and [`local`],
+//! which reads the time zone.
 //!
-//! Each minute is judged once. Up to [`MAX_CATCH_UP`] missed minutes are judged late, for example after the machine was
-//! busy. After a longer gap (a suspend, or a clock that was set) only the current minute counts. When daylight saving time
-//! starts, jobs with a fixed time in the skipped hour run right after it; when it ends, jobs with a fixed time run in the
-//! first of the two equal hours only. cron(8) does the same.
+//! Each minute is checked for due jobs once. Up to [`MAX_CATCH_UP`] missed minutes are checked late, for example after
+//! the machine was busy. After a longer gap (a suspend, or a clock that was set), only the current minute is checked.
+//! When daylight saving time starts, jobs with a fixed time in the skipped hour run right after the skipped hour. When
+//! daylight saving time ends, jobs with a fixed time in the repeated hour run in its first occurrence only. cron(8)
+//! does the same.
 
 use std::ops::RangeInclusive;
 use std::time::{Duration, SystemTime, UNIX_EPOCH};
@@ -11,11 +13,11 @@ use std::time::{Duration, SystemTime, UNIX_EPOCH};
 use crate::config::Schedule;
 use crate::sys::clock::LocalTime;
 
-/// Maximum number of missed minutes that are judged late.
+/// Maximum number of missed minutes that are checked late.
 const MAX_CATCH_UP: i64 = 5;
 
-/// Maximum number of minutes by which a clock that goes back repeats nothing. If it goes back further, the earlier time
-/// was wrong.
+/// Maximum step back of the clock, in minutes, after which no minute is checked again. If the clock is set back
+/// further, its previous time was probably wrong, and minutes are checked again.
 const MAX_BACKWARD_STEP: i64 = 60;
 
 /// Maximum change of the UTC offset, in minutes.
@@ -24,7 +26,7 @@ const MAX_OFFSET_CHANGE: i64 = 180;
 /// Minutes since 1970-01-01 00:00 UTC.
 pub(super) type Minute = i64;
 
-/// The current minute, and the time until the next one.
+/// Returns the current minute, and the time until the next minute.
 pub(super) fn now() -> (Minute, Duration) {
     let since = SystemTime::now()
         .duration_since(UNIX_EPOCH)
@@ -35,13 +37,14 @@ pub(super) fn now() -> (Minute, Duration) {
     (minute, Duration::from_secs(60).saturating_sub(into))
 }
 
-/// The local time at the start of a minute.
+/// Returns the local time at the start of a minute.
 pub(super) fn local(minute: Minute) -> LocalTime {
     let since = Duration::from_secs(u64::try_from(minute).unwrap_or(0) * 60);
     LocalTime::at(UNIX_EPOCH + since)
 }
 
-/// The minutes to judge at `now`; `last` is the last minute that was judged.
+/// Returns the minutes to check at the minute `now`; the range may be empty. `last` is the last minute that was
+/// checked.
 pub(super) fn minutes(last: Option<Minute>, now: Minute) -> RangeInclusive<Minute> {
     match last {
         Some(last) if now > last && now - last <= MAX_CATCH_UP => last + 1..=now,
@@ -50,7 +53,7 @@ pub(super) fn minutes(last: Option<Minute>, now: Minute) -> RangeInclusive<Minut
     }
 }
 
-/// Whether a job with this schedule runs in a minute.
+/// Whether a job with this schedule is due in a minute. `local` returns the local time of a minute.
 pub(super) fn is_due(
     schedule: &Schedule,
     minute: Minute,
@@ -64,7 +67,8 @@ pub(super) fn is_due(
     has_fixed_time && skipped(minute, &time, local).any(|skipped| matches(schedule, &skipped))
 }
 
-/// Whether this local time has occurred before, because the UTC offset has decreased since.
+/// Whether the local time `time` of a minute is a repetition: the same local time has occurred before, because the UTC
+/// offset has decreased in the meantime.
 fn is_repeated(minute: Minute, time: &LocalTime, local: &impl Fn(Minute) -> LocalTime) -> bool {
     let before = local(minute - MAX_OFFSET_CHANGE);
     let decrease = Minute::from(before.offset - time.offset) / 60;
@@ -75,7 +79,7 @@ fn is_same_minute(one: &LocalTime, other: &LocalTime) -> bool {
     (one.day, one.hour, one.minute) == (other.day, other.hour, other.minute)
 }
 
-/// The local minutes skipped right before this one, because the UTC offset increases.
+/// Returns the local times that are skipped right before a minute, because the UTC offset increases there.
 fn skipped(
     minute: Minute,
     time: &LocalTime,
@@ -95,7 +99,8 @@ fn skipped(
     })
 }
 
-/// Whether a schedule matches a local time. If both day and week are restricted, one match is enough (crontab(5)).
+/// Whether a schedule matches a local time. If both the day of the month and the day of the week are restricted, a
+/// match of either is enough, as in crontab(5).
 fn matches(schedule: &Schedule, time: &LocalTime) -> bool {
     let day = field_matches(schedule.day, time.day);
     let week = field_matches(schedule.week, time.weekday);
@@ -109,7 +114,8 @@ fn matches(schedule: &Schedule, time: &LocalTime) -> bool {
         && field_matches(schedule.month, time.month)
 }
 
-/// Whether a field of a schedule matches: -N matches multiples of N, other values match themselves.
+/// Whether a field of a schedule matches a value. The field -N matches multiples of N, so -1 matches every value. Any
+/// other field matches the equal value.
 fn field_matches(field: i32, value: u8) -> bool {
     let value = i32::from(value);
     if field < 0 {
@@ -158,7 +164,7 @@ mod tests {
         }
     }
 
-    /// The minutes of the day in which a schedule is due.
+    /// Returns the minutes of the day in which a schedule is due.
     fn due(fields: [i32; 5], local: impl Fn(Minute) -> LocalTime) -> Vec<Minute> {
         let schedule = schedule(fields);
         let day = 0..24 * 60;

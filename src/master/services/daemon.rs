@@ -1,4 +1,4 @@
-//! One daemon (`attach-daemon` and related options): performs what `daemon_state.rs` decides.
+//! One daemon (`attach-daemon` and related options): performs the actions that `daemon_state.rs` decides.
 
 use std::path::{Path, PathBuf};
 use std::time::{Duration, Instant};
@@ -16,7 +16,7 @@ use crate::watch::PollWatch;
 use super::daemon_spec::DaemonSpec;
 use super::daemon_state::{self, Action, Event, Policy, State};
 
-/// A command that exits with status 0 sooner than this has probably gone to the background.
+/// A command that exits with status 0 before this time has probably gone to the background.
 const BACKGROUND_SUSPECTED: Duration = Duration::from_secs(1);
 
 /// A daemon and its process.
@@ -24,27 +24,27 @@ const BACKGROUND_SUSPECTED: Duration = Duration::from_secs(1);
 pub(super) struct Daemon {
     spec: DaemonSpec,
     state: State,
-    /// When the command was spawned last.
+    /// The time of the last spawn of the command.
     since: Instant,
     leash: Option<Leash>,
     touches: PollWatch,
-    /// The signal that stops it: `stopsignal`, or `reloadsignal` for a reload.
+    /// The signal that stops the daemon: `stopsignal`, or `reloadsignal` for a restart by a reload.
     stop_signal: Signal,
 }
 
-/// What the exit of a child means to a daemon.
+/// The result of a child's exit for a daemon.
 #[derive(Debug)]
 pub(super) enum ChildExit {
     /// The child is not this daemon's process.
     NotOurs,
-    /// The daemon has handled it.
+    /// The child was this daemon's process, and the daemon has handled the exit.
     Handled,
-    /// It was the process of a daemon with `control`: the instance stops for this reason.
+    /// The child was the process of a daemon with `control`. The instance stops for this reason.
     StopInstance(String),
 }
 
 impl Daemon {
-    /// A daemon that is started now.
+    /// Creates a daemon that the next [`Daemon::tick`] starts.
     pub(super) fn new(spec: DaemonSpec, now: Instant) -> Self {
         let mut touches = PollWatch::default();
         touches.watch(spec.settings.touch.iter(), now);
@@ -66,17 +66,17 @@ impl Daemon {
         &self.spec.settings.name
     }
 
-    /// Whether it can be removed.
+    /// Whether the daemon is stopped for good and can be removed from the list.
     pub(super) fn is_gone(&self) -> bool {
         self.state == State::Gone
     }
 
-    /// Whether it stops, and is removed when it has exited.
+    /// Whether the daemon stops and is removed after its exit.
     pub(super) fn is_leaving(&self) -> bool {
         self.state.is_leaving()
     }
 
-    /// Whether no process runs and one will be started.
+    /// Whether the daemon has no process and is due to be started.
     pub(super) fn is_waiting(&self) -> bool {
         self.state.is_waiting()
     }
@@ -87,7 +87,7 @@ impl Daemon {
         deadlines.into_iter().flatten().min()
     }
 
-    /// Handles expired deadlines.
+    /// Handles touched files and expired deadlines: starts, kills or checks the daemon's process as needed.
     pub(super) fn tick(&mut self, context: &CommandContext, outputs: &mut Outputs, now: Instant) {
         if let Some(path) = self.touches.changed(now) {
             tracing::info!(
@@ -116,7 +116,8 @@ impl Daemon {
         }
     }
 
-    /// The instance has reloaded: restarts the daemon, or notifies it if it outlives reloads.
+    /// Handles a reload of the instance: restarts the daemon. A daemon with a pidfile outlives reloads. It gets a
+    /// signal instead if it has `notifypid`.
     pub(super) fn reload(&mut self, now: Instant) {
         let settings = &self.spec.settings;
         let reload_signal = settings.reload_signal.map(signal);
@@ -143,7 +144,8 @@ impl Daemon {
         self.handle(event, now);
     }
 
-    /// Handles the exit of a child of the master.
+    /// Handles the exit of a child of the master. Logs the exit of the daemon's process. Kills the rest of its process
+    /// group, unless the daemon has a pidfile or the group has time left to stop.
     pub(super) fn child_exited(
         &mut self,
         end: End,
@@ -200,7 +202,7 @@ impl Daemon {
         }
     }
 
-    /// The end of a log message: when the daemon is started again.
+    /// Returns the end of a log message that says when the daemon is restarted; empty if the daemon is not restarted.
     fn describe_restart(&self, now: Instant) -> String {
         match self.state {
             State::Waiting { due, .. } if due > now => {
@@ -227,7 +229,8 @@ impl Daemon {
         action
     }
 
-    /// Performs the action of an event that never spawns the command.
+    /// Steps the state and performs the resulting action. Spawns and checks are not performed here, only in
+    /// [`Daemon::tick`].
     fn handle(&mut self, event: Event, now: Instant) {
         let action = self.step(event, now);
         self.perform(action);
@@ -252,7 +255,8 @@ impl Daemon {
         }
     }
 
-    /// Sends the stop signal to the program, or to its process group where nothing else in the group passes it on.
+    /// Sends the stop signal to the program. Sends it to the whole process group if the leader of the group is a shell,
+    /// which does not pass the signal on, or if the leader has exited.
     fn send_stop_signal(&self, pid: Pid) {
         let (name, signal) = (self.name(), self.stop_signal);
         match self.state {
@@ -262,12 +266,13 @@ impl Daemon {
                 );
                 self.signal_group(pid, signal);
             }
-            // its process group is not known
+            // the process group is not known
             State::Monitored { .. } => {
                 tracing::info!("service {name} (pid {pid}): stopping with {signal}");
                 self.send(pid, signal);
             }
-            // the program stops its own children: a Celery worker lets them finish their tasks
+            // only the program gets the signal, because it stops its own children: a Celery worker lets them finish
+            // their tasks
             _ if leader_is_program(&self.spec.settings.command) => {
                 tracing::info!("service {name} (pid {pid}): stopping with {signal}");
                 self.send(pid, signal);
@@ -292,7 +297,7 @@ impl Daemon {
         signal_group(&format!("service {}", self.name()), leader, signal);
     }
 
-    /// Sends a signal to a daemon that outlives the instance and has `notifypid`.
+    /// Sends a signal to the daemon's process if the daemon outlives the instance and has `notifypid`.
     fn notify(&self, signal: Signal) {
         let settings = &self.spec.settings;
         if let State::Monitored { pid, .. } | State::Running { pid, .. } = self.state
@@ -340,7 +345,7 @@ impl Daemon {
         Some(context.directory.join(path))
     }
 
-    /// Writes the pidfile of a command that does not write it itself.
+    /// Writes the pidfile if the command does not write the pidfile itself. Logs an error on failure.
     fn write_pidfile(&self, pid: Pid, context: &CommandContext) {
         if !self.spec.settings.writes_no_pidfile {
             return;
@@ -352,7 +357,7 @@ impl Daemon {
         }
     }
 
-    /// The live process that the pidfile names.
+    /// Returns the live process that the pidfile names. Logs a process that is found for the first time or has exited.
     fn find_by_pidfile(&self, context: &CommandContext) -> Option<Pid> {
         let path = self.pidfile(context)?;
         let record = pidfile::read(&path).ok()?;
@@ -373,7 +378,7 @@ impl Daemon {
     }
 }
 
-/// The signal of a number that the configuration has checked.
+/// Converts a signal number, which the check of the configuration has accepted.
 fn signal(number: i32) -> Signal {
     Signal::try_from(number).unwrap_or(Signal::SIGTERM)
 }

@@ -1,22 +1,22 @@
-//! The daemons of a configuration, checked before they are started.
+//! The specifications of a configuration's daemons, checked before a daemon is started.
 
 use anyhow::{Context, Result, bail};
 
 use crate::config::{Companion, Config};
 use crate::sys::user::{self, Identity};
 
-/// A daemon's settings, and the user it runs as.
+/// The settings of a daemon, and the user that the daemon runs as.
 #[derive(Clone, Debug, PartialEq)]
 pub(in crate::master) struct DaemonSpec {
     pub(super) settings: Companion,
-    /// None: the master's user.
+    /// The user and groups; `None` for those of the master.
     pub(super) identity: Option<Identity>,
 }
 
-/// The daemons of a configuration (`attach-daemon` and related options).
+/// Returns the specifications of the daemons of a configuration (`attach-daemon` and related options).
 ///
 /// # Errors
-/// If a user or group does not exist, or the master may not run a process as this user.
+/// If a user or group does not exist, or the master may not run a process as the configured user.
 pub(in crate::master) fn daemon_specs(config: &Config) -> Result<Vec<DaemonSpec>> {
     let specs = config.companions().into_iter().map(|settings| {
         let identity = identity(&settings)
@@ -26,7 +26,7 @@ pub(in crate::master) fn daemon_specs(config: &Config) -> Result<Vec<DaemonSpec>
     specs.collect()
 }
 
-/// The user and groups that a daemon runs as; None: the master's.
+/// Returns the user and groups that a daemon runs as. Returns `None` for those of the master.
 fn identity(settings: &Companion) -> Result<Option<Identity>> {
     let named = settings.uid.as_deref().map(user::find_user).transpose()?;
     let group = settings.gid.as_deref().map(user::find_group).transpose()?;

@@ -14,29 +14,29 @@ use std::time::{Duration, Instant};
 use crate::master::respawn_delay;
 use crate::sys::process::{Exit, Pid};
 
-/// A process that ran at least this long resets the backoff.
+/// Minimum run time of a process that resets the backoff.
 const BACKOFF_RESET: Duration = Duration::from_secs(10);
 
-/// Interval between two checks whether the rest of a process group has exited.
+/// Interval between two checks of whether the rest of a process group has exited.
 const GROUP_CHECK_INTERVAL: Duration = Duration::from_millis(50);
 
-/// The settings of a daemon that its life cycle depends on.
+/// The settings of a daemon that affect its life cycle.
 #[derive(Clone, Copy, Debug, PartialEq)]
 pub(super) struct Policy {
-    /// It has a pidfile: it outlives the instance.
+    /// Whether the daemon has a pidfile, so that it outlives the instance.
     pub(super) has_pidfile: bool,
     /// Interval between two checks of the pidfile (`freq`).
     pub(super) pidfile_interval: Duration,
-    /// Maximum backoff (`max_throttle`); None: the default.
+    /// Maximum backoff (`max_throttle`); `None` for the default.
     pub(super) max_backoff: Option<Duration>,
     /// Time between the stop signal and SIGKILL (`mercy`).
     pub(super) mercy: Duration,
 }
 
-/// Where a daemon is in its life.
+/// The state of a daemon.
 #[derive(Clone, Copy, Debug, PartialEq)]
 pub(super) enum State {
-    /// No process. At `due` the command is spawned, or its pidfile is checked.
+    /// No process. At `due` the command is spawned, or the pidfile is checked if the daemon has one.
     Waiting { due: Instant, failures: u32 },
     /// The process is a child of the master.
     Running {
@@ -44,7 +44,7 @@ pub(super) enum State {
         since: Instant,
         failures: u32,
     },
-    /// The process was found through its pidfile, which is checked again at `due`.
+    /// The process was found through the pidfile. The pidfile is checked again at `due`.
     Monitored { pid: Pid, due: Instant },
     /// The process has received the stop signal and is killed at `deadline`.
     Stopping {
@@ -54,7 +54,7 @@ pub(super) enum State {
     },
     /// The process group has received SIGKILL.
     Killed { pid: Pid, then: AfterStop },
-    /// The process has exited after the stop signal, and the rest of its group is killed at `deadline`.
+    /// The process has exited after the stop signal. The rest of its process group is killed at `deadline`.
     Draining {
         pid: Pid,
         deadline: Instant,
@@ -66,16 +66,16 @@ pub(super) enum State {
     Gone,
 }
 
-/// What follows when a stopped daemon has exited.
+/// The next step after a stopped daemon has exited.
 #[derive(Clone, Copy, Debug, PartialEq)]
 pub(super) enum AfterStop {
-    /// It is started again.
+    /// The daemon is started again.
     Restart,
-    /// It is removed.
+    /// The daemon is removed.
     Remove,
 }
 
-/// What can happen to a daemon.
+/// An event that concerns a daemon.
 #[derive(Clone, Copy, Debug, PartialEq)]
 pub(super) enum Event {
     /// Time has passed.
@@ -84,11 +84,11 @@ pub(super) enum Event {
     Spawned(Pid),
     /// The command could not be spawned.
     SpawnFailed,
-    /// The pidfile was checked: it names this live process, or none.
+    /// The pidfile was checked. It names this live process; `None` if it names no live process.
     PidfileChecked(Option<Pid>),
     /// The child and its process group have exited.
     Exited(Exit),
-    /// The child has exited; other processes of its group have not.
+    /// The child has exited, and other processes of its process group have not.
     GroupAlive,
     /// The daemon is requested to restart.
     Restart,
@@ -98,7 +98,7 @@ pub(super) enum Event {
     Kill,
 }
 
-/// What the caller performs.
+/// The action for the caller to perform.
 #[derive(Clone, Copy, Debug, PartialEq)]
 pub(super) enum Action {
     None,
@@ -117,7 +117,7 @@ pub(super) enum Action {
 }
 
 impl State {
-    /// The state of a daemon that is started now.
+    /// Creates the state of a daemon that is due to be started now.
     pub(super) fn new(now: Instant) -> Self {
         Self::Waiting {
             due: now,
@@ -125,7 +125,7 @@ impl State {
         }
     }
 
-    /// The process, if it is a child of the master.
+    /// The process id of the child of the master; `None` if the daemon has no such process.
     pub(super) fn child(&self) -> Option<Pid> {
         match *self {
             Self::Running { pid, .. } | Self::Stopping { pid, .. } | Self::Killed { pid, .. } => {
@@ -135,7 +135,7 @@ impl State {
         }
     }
 
-    /// Whether it stops, and is removed when it has exited.
+    /// Whether the daemon stops and is removed after its exit.
     pub(super) fn is_leaving(&self) -> bool {
         match self {
             Self::Stopping { then, .. }
@@ -145,12 +145,12 @@ impl State {
         }
     }
 
-    /// Whether no process runs and one will be started.
+    /// Whether the daemon has no process and is due to be started.
     pub(super) fn is_waiting(&self) -> bool {
         matches!(self, Self::Waiting { .. })
     }
 
-    /// When [`Event::Tick`] is due.
+    /// When the next [`Event::Tick`] is due; `None` if none is.
     pub(super) fn deadline(&self) -> Option<Instant> {
         match *self {
             Self::Waiting { due, .. } | Self::Monitored { due, .. } => Some(due),
@@ -165,7 +165,7 @@ impl State {
     }
 }
 
-/// The next state, and the action that leads there.
+/// Returns the next state, and the action for the caller to perform.
 pub(super) fn step(state: State, event: Event, now: Instant, policy: &Policy) -> (State, Action) {
     let next = match state {
         State::Waiting { due, failures } => step_waiting(due, failures, event, now, policy),
@@ -249,9 +249,9 @@ fn step_monitored(
         Event::Tick if due <= now => (monitored_until(due), Action::CheckPidfile),
         Event::PidfileChecked(Some(pid)) => (monitored(pid, now, policy), Action::None),
         Event::PidfileChecked(None) => (State::new(now), Action::Spawn),
-        // the master adopted the process as subreaper and has reaped it
+        // the master, as subreaper, had adopted the process and has reaped it: check the pidfile now
         Event::Exited(_) => (monitored_until(now), Action::None),
-        // the next check of the pidfile finds that it has exited
+        // the next check of the pidfile finds that the process has exited
         Event::Restart => (monitored_until(due), Action::Stop(pid)),
         Event::Stop | Event::Kill => (State::Gone, Action::None),
         _ => return None,
@@ -347,7 +347,7 @@ fn draining(pid: Pid, deadline: Instant, then: AfterStop, now: Instant) -> State
     }
 }
 
-/// The state after the exit of a process that was stopped.
+/// Returns the state after the exit of a process that was stopped.
 fn after_stop(then: AfterStop, now: Instant) -> State {
     match then {
         AfterStop::Restart => State::new(now),
@@ -355,7 +355,7 @@ fn after_stop(then: AfterStop, now: Instant) -> State {
     }
 }
 
-/// The state after the exit of a process that was not stopped.
+/// Returns the state after the exit of a process that was not stopped.
 fn after_exit(exit: Exit, age: Duration, failures: u32, now: Instant, policy: &Policy) -> State {
     if policy.has_pidfile && exit == Exit::Status(0) {
         // the command has gone to the background and may need a moment to write its pidfile

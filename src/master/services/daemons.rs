@@ -9,11 +9,12 @@ use crate::sys::process::End;
 use super::daemon::{ChildExit, Daemon};
 use super::daemon_spec::DaemonSpec;
 
-/// The daemons of the current generation, and those of earlier ones that have not exited.
+/// The daemons of the current generation, and the daemons of earlier generations that have not exited.
 #[derive(Debug, Default)]
 pub(super) struct Daemons {
     all: Vec<Daemon>,
-    /// Why the instance stops, until the master asks.
+    /// The reason to stop the instance, after a daemon with `control` has exited; `None` when the master has taken the
+    /// reason.
     stop_reason: Option<String>,
 }
 
@@ -22,8 +23,9 @@ impl Daemons {
         self.all.is_empty()
     }
 
-    /// Takes the daemons of a new generation. Daemons without an equal in `specs` are stopped; others are restarted unless
-    /// they outlive a reload.
+    /// Takes the daemons of a new generation. Daemons without an equal in `specs` are stopped. Daemons with an equal
+    /// are restarted, unless they outlive a reload. Daemons that are only in `specs` are started by the next
+    /// [`Daemons::tick`].
     pub(super) fn configure(&mut self, specs: Vec<DaemonSpec>, now: Instant) {
         let mut new: Vec<Option<DaemonSpec>> = specs.into_iter().map(Some).collect();
         for daemon in &mut self.all {
@@ -50,7 +52,8 @@ impl Daemons {
         self.all.retain(|daemon| !daemon.is_gone());
     }
 
-    /// Whether a daemon waits for the exit of its predecessor of the same name, which may hold the same port or file.
+    /// Whether a daemon may not start yet, because a stopping daemon of the same name has not exited and may hold the
+    /// same port or file.
     fn is_blocked(&self, daemon: &Daemon) -> bool {
         let mut others = self.all.iter();
         daemon.is_waiting()
@@ -63,7 +66,7 @@ impl Daemons {
         all.filter_map(Daemon::deadline).min()
     }
 
-    /// Handles the exit of a child; returns false if it is not a daemon.
+    /// Handles the exit of a child. Returns false if the child is not the process of a daemon.
     pub(super) fn child_exited(&mut self, end: End, outputs: &mut Outputs, now: Instant) -> bool {
         for daemon in &mut self.all {
             match daemon.child_exited(end, outputs, now) {

@@ -1,7 +1,7 @@
 //! Services: processes that run beside the workers (daemons and cron jobs), and the hooks of the instance.
 //!
-//! Pure functions decide what happens (`daemon_state.rs`, `cron_schedule.rs`); the other files perform it. An instance
-//! without services pays for empty lists only.
+//! `daemon_state.rs` and `cron_schedule.rs` decide by pure functions what to do. The other files perform the decisions.
+//! An instance without services costs only a few empty lists.
 
 mod alarms;
 mod cron_jobs;

@@ -18,10 +18,10 @@ use super::cron_jobs::CronJobs;
 use super::daemon_spec::DaemonSpec;
 use super::daemons::Daemons;
 
-/// Time limit of all hooks at exit together.
+/// Time limit of all hooks at exit (`as-user-atexit`) together.
 const EXIT_HOOKS_TIMEOUT: Duration = Duration::from_secs(10);
 
-/// Everything that an instance runs besides its zygote and workers.
+/// All processes and hooks of an instance other than its zygote and workers.
 #[derive(Debug)]
 pub(in crate::master) struct Services {
     context: CommandContext,
@@ -40,7 +40,7 @@ enum Stage {
     Starting,
     /// A generation serves.
     Serving,
-    /// No worker is left; daemons and cron jobs stop.
+    /// No worker is left. The daemons and cron jobs stop.
     Stopping,
     /// The `as-user-atexit` hooks run.
     ExitHooks {
@@ -50,7 +50,8 @@ enum Stage {
 }
 
 impl Services {
-    /// Services of an instance whose first generation is `plan`. They start when it serves.
+    /// Creates the services of an instance whose first generation has the plan `plan`. The services start when this
+    /// generation serves.
     pub(in crate::master) fn new(config: &Config, plan: &Plan, now: Instant) -> Self {
         Self {
             context: CommandContext::of_generation(plan),
@@ -63,7 +64,8 @@ impl Services {
         }
     }
 
-    /// Takes the services of a generation that begins to serve.
+    /// Takes the daemons, cron jobs, alarms and hooks of a generation that begins to serve. Stops or restarts the
+    /// daemons of the previous generation as needed.
     pub(in crate::master) fn configure(
         &mut self,
         config: &Config,
@@ -79,17 +81,17 @@ impl Services {
         self.stage = Stage::Serving;
     }
 
-    /// The order that a `unix_signal` hook gives to a signal.
+    /// The action that a `unix_signal` hook assigns to a signal; `None` if no hook redefines the signal.
     pub(in crate::master) fn order(&self, signal: Signal) -> Option<SignalAction> {
         self.hooks.order(signal)
     }
 
-    /// The descriptors to poll for input.
+    /// The descriptors to poll for input: the output pipes of commands.
     pub(in crate::master) fn descriptors(&self) -> impl Iterator<Item = BorrowedFd<'_>> {
         self.outputs.descriptors()
     }
 
-    /// Reads the descriptors at these indexes of [`Services::descriptors`].
+    /// Copies the output of the commands at these indexes of [`Services::descriptors`] to the log.
     pub(in crate::master) fn read(&mut self, indexes: &[usize]) {
         if !indexes.is_empty() {
             self.outputs.read(indexes);
@@ -131,12 +133,12 @@ impl Services {
         self.alarms.tick(sockets, context, outputs, now);
     }
 
-    /// Raises the alarms for the exit of a worker or a zygote.
+    /// Raises the alarms for crashes if the exit of a worker or a zygote is a crash.
     pub(in crate::master) fn process_exited(&mut self, end: End, now: Instant) {
         self.alarms.process_exited(end, now);
     }
 
-    /// Handles the exit of a child; returns false if it is not a service or a hook.
+    /// Handles the exit of a child. Returns false if the child is not the process of a service, a hook or an alarm.
     pub(in crate::master) fn child_exited(&mut self, end: End, now: Instant) -> bool {
         let outputs = &mut self.outputs;
         self.daemons.child_exited(end, outputs, now)
@@ -154,7 +156,8 @@ impl Services {
         self.daemons.take_stop_reason()
     }
 
-    /// Runs the hooks of a phase that a generation waits for; the caller repeats the call while they are running.
+    /// Starts or continues the hooks of a phase that a generation waits for. Does not block: the caller repeats the
+    /// call until the result is not [`Progress::Running`].
     pub(in crate::master) fn poll_hooks(
         &mut self,
         (phase, generation): (Phase, u32),
@@ -171,13 +174,15 @@ impl Services {
         self.hooks.poll(&run, &mut self.outputs, now)
     }
 
-    /// Starts no further cron jobs and hooks of touched files. Daemons stay for the requests in flight.
+    /// Ends the start of cron jobs and of hooks for touched files. Daemons continue, because the requests in flight may
+    /// need them.
     pub(in crate::master) fn drain(&mut self) {
         self.hooks.stop_watching();
         self.cron.clear();
     }
 
-    /// Stops all services, then runs the hooks at exit; called when no worker is left, until it returns true.
+    /// Stops all services, then runs the hooks at exit. Does not block: the caller repeats the call from the exit of
+    /// the last worker until the result is true.
     pub(in crate::master) fn shut_down(&mut self, config: &Config, now: Instant) -> bool {
         if matches!(self.stage, Stage::Starting | Stage::Serving) {
             self.stage = Stage::Stopping;

@@ -1,4 +1,4 @@
-//! A shell command as a child process: its context, how it is spawned, and how its process group is signalled.
+//! Shell commands as child processes: the context of a command, its spawn, and signals to its process group.
 
 use std::borrow::Cow;
 use std::ffi::OsString;
@@ -17,17 +17,17 @@ use crate::sys::user::Identity;
 
 use super::output::Outputs;
 
-/// Directory and environment that commands run in.
+/// The working directory and the environment in which commands run.
 #[derive(Clone, Debug, Default)]
 pub(in crate::master) struct CommandContext {
-    /// The working directory; empty for the master's current directory.
+    /// The working directory; an empty path stands for the master's current directory.
     pub(in crate::master) directory: PathBuf,
     /// The complete environment.
     pub(in crate::master) environment: Vec<(OsString, OsString)>,
 }
 
 impl CommandContext {
-    /// The context of a generation.
+    /// Returns the context of a generation: the directory and environment of its zygote.
     pub(in crate::master) fn of_generation(plan: &Plan) -> Self {
         Self {
             directory: plan.directory.clone(),
@@ -35,7 +35,7 @@ impl CommandContext {
         }
     }
 
-    /// The environment of a configuration, in the master's current directory.
+    /// Returns the context of a configuration: the master's current directory, and the environment of the application.
     pub(in crate::master) fn of_config(config: &Config) -> Self {
         Self {
             directory: PathBuf::new(),
@@ -47,20 +47,20 @@ impl CommandContext {
 /// A command line and the process attributes it runs with.
 #[derive(Clone, Copy, Debug)]
 pub(in crate::master) struct ShellCommand<'a> {
-    /// The name in the log.
+    /// The name of the command in the log.
     pub(in crate::master) name: &'a str,
     /// The command line for `/bin/sh -c`.
     pub(in crate::master) line: &'a str,
-    /// The working directory, relative to the context's directory; None: the context's directory.
+    /// The working directory, relative to the context's directory; `None` for the context's directory.
     pub(in crate::master) directory: Option<&'a Path>,
-    /// Whether it inherits the master's standard input instead of `/dev/null`.
+    /// Whether the command inherits the master's standard input. Otherwise its standard input is `/dev/null`.
     pub(in crate::master) inherits_stdin: bool,
-    /// The user to run as; None: the master's user.
+    /// The user and groups to run as; `None` for those of the master.
     pub(in crate::master) identity: Option<&'a Identity>,
 }
 
 impl<'a> ShellCommand<'a> {
-    /// A command with the default process attributes.
+    /// Creates a command with the default process attributes.
     pub(in crate::master) fn new(name: &'a str, line: &'a str) -> Self {
         Self {
             name,
@@ -90,8 +90,8 @@ impl<'a> ShellCommand<'a> {
         shell
     }
 
-    /// Spawns the command as the leader of a process group. Its output goes to `outputs`; the kernel sends it
-    /// `death_signal` when the master exits (PR_SET_PDEATHSIG, prctl(2)).
+    /// Spawns the command as the leader of a process group. Adds the pipe with its output to `outputs`. The kernel
+    /// sends `death_signal` to the command when the master exits (PR_SET_PDEATHSIG, prctl(2)).
     ///
     /// # Errors
     /// If the output pipe cannot be created or the shell cannot be executed.
@@ -114,7 +114,8 @@ impl<'a> ShellCommand<'a> {
         Ok(pid)
     }
 
-    /// Spawns the command as the leader of a session that outlives the master. It writes to the log file directly.
+    /// Spawns the command as the leader of a new session, so that the command can outlive the master. The command
+    /// writes to the log directly, not through the master.
     ///
     /// # Errors
     /// If the log's descriptor cannot be duplicated or the shell cannot be executed.
@@ -132,14 +133,16 @@ impl<'a> ShellCommand<'a> {
     }
 }
 
-/// First words that a shell interprets itself: `exec` in front of them fails or changes their meaning.
+/// Words that a shell interprets itself. `exec` in front of a command line that begins with such a word fails or
+/// changes the meaning of the line.
 const SHELL_WORDS: &[&str] = &[
     ".", ":", "!", "[", "[[", "alias", "case", "cd", "command", "eval", "exec", "exit", "export",
     "for", "if", "read", "readonly", "set", "source", "test", "trap", "ulimit", "umask", "unset",
     "until", "wait", "while",
 ];
 
-/// The command line with `exec` in front where it is a single program, so that signals reach the program and not a shell.
+/// Returns the command line, with `exec` in front if the line is a single program. Signals then reach the program and
+/// not a shell.
 fn with_exec(line: &str) -> Cow<'_, str> {
     if is_single_program(line) {
         Cow::Owned(format!("exec {line}"))
@@ -148,7 +151,7 @@ fn with_exec(line: &str) -> Cow<'_, str> {
     }
 }
 
-/// Whether a command line is one program with its arguments.
+/// Whether a command line is a single program with its arguments. Errs on the side of false.
 fn is_single_program(line: &str) -> bool {
     let first = line.split_whitespace().next().unwrap_or_default();
     // the & of 2>&1 starts no second command
@@ -159,12 +162,13 @@ fn is_single_program(line: &str) -> bool {
         && !SHELL_WORDS.contains(&first)
 }
 
-/// Whether the leader of the command's process group becomes the program itself instead of a shell that waits for it.
+/// Whether the leader of the command's process group becomes the program itself. Otherwise the leader is a shell that
+/// waits for the program.
 pub(in crate::master) fn leader_is_program(line: &str) -> bool {
     is_single_program(line) || line.split_whitespace().any(|word| word == "exec")
 }
 
-/// Sends a signal to the process group that `leader` leads; logs an error on failure.
+/// Sends a signal to the process group that `leader` leads. Logs an error on failure.
 pub(in crate::master) fn signal_group(name: &str, leader: Pid, signal: Signal) {
     if let Err(error) = process::signal_group(leader, signal) {
         tracing::error!(

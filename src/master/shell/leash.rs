@@ -1,4 +1,4 @@
-//! The leash: ends a command's processes when the master is killed.
+//! The leash: a watchdog process that ends a command's processes when the master is killed.
 
 use std::io::{self, PipeWriter, Write};
 use std::process::{Command, Stdio};
@@ -9,10 +9,11 @@ use crate::sys::spawn::{self, LeaderSetup};
 
 use super::command;
 
-/// Script of the keeper, the process at the other end of a leash.
+/// Shell script of the keeper, the process that reads the pipe of a leash.
 ///
-/// It reads one line. At end of file without a line the master is gone: the keeper sends the stop signal `$2` to `$3`,
-/// waits up to three seconds for the process group `$1` to exit, and kills it.
+/// The keeper reads one line and then exits. End of file without a line means that the master was killed. The keeper
+/// then sends the stop signal `$2` to the process or process group `$3`, and waits up to three seconds for the exit of
+/// the process group `$1`. After that it kills this process group.
 const KEEPER: &str = "\
 read -r word && exit 0
 kill -s \"$2\" -- \"$3\" || exit 0
@@ -25,14 +26,14 @@ kill -s KILL -- \"-$1\"
 
 /// A pipe to the keeper of one process group.
 ///
-/// Dropping it releases the group. If the master is killed, the pipe closes without a message and the keeper ends the
-/// group.
+/// Dropping the leash ends the keeper and leaves the process group alone. If the master is killed, the pipe closes
+/// without a message, and the keeper ends the process group.
 #[derive(Debug)]
 pub(in crate::master) struct Leash(Option<PipeWriter>);
 
 impl Leash {
-    /// Starts the keeper of the process group that `leader` leads and that runs `command`. On failure, logs a warning and
-    /// returns a leash without effect.
+    /// Starts the keeper of the process group that `leader` leads and that runs `command`. On failure, logs a warning
+    /// and returns a leash without effect.
     pub(in crate::master) fn new(leader: Pid, stop: Signal, command: &str) -> Self {
         match spawn_keeper(leader, stop, command) {
             Ok(pipe) => Self(Some(pipe)),
@@ -49,7 +50,7 @@ impl Leash {
 impl Drop for Leash {
     fn drop(&mut self) {
         if let Some(pipe) = &mut self.0 {
-            // fails only when the keeper has exited already
+            // the write fails only if the keeper has exited already
             let _ = pipe.write_all(b"done\n");
         }
     }

@@ -1,4 +1,4 @@
-//! Output of commands: their stdout and stderr, copied line by line to the log.
+//! The output of commands: the master copies their stdout and stderr line by line to the log.
 
 use std::io::{ErrorKind, PipeReader, Read};
 use std::os::fd::{AsFd, BorrowedFd};
@@ -9,11 +9,12 @@ use crate::sys::process::Pid;
 /// Maximum length of a log line in bytes; a longer line is split.
 const MAX_LINE: usize = 8 << 10;
 
-/// Maximum bytes read from one pipe at a time, so that a command that writes without end does not block the master.
+/// Maximum number of bytes read from one pipe in one call, so that a command that writes without end does not block the
+/// master.
 const MAX_READ: usize = 32 << 10;
 
-/// Maximum number of pipes kept for commands that have exited and left descendants that hold the pipe. The oldest is
-/// closed first.
+/// Maximum number of pipes kept for commands that have exited and whose descendants still hold the pipe. The oldest
+/// pipe is closed first.
 const MAX_ORPHANED: usize = 64;
 
 /// The output pipes of all commands.
@@ -25,12 +26,12 @@ struct Output {
     name: String,
     pid: Pid,
     pipe: PipeReader,
-    /// The last line, until its newline arrives.
+    /// The bytes of the last line, until the newline arrives.
     partial_line: Vec<u8>,
     writer: Writer,
 }
 
-/// Who may write to a pipe.
+/// The processes that may write to a pipe.
 #[derive(Clone, Copy, Debug, PartialEq)]
 enum Writer {
     /// The command and its descendants.
@@ -40,7 +41,7 @@ enum Writer {
 }
 
 impl Outputs {
-    /// Adds the pipe of a command.
+    /// Adds the output pipe of a command.
     pub(super) fn add(&mut self, name: &str, pid: Pid, pipe: PipeReader) {
         self.0.push(Output {
             name: name.to_owned(),
@@ -56,7 +57,8 @@ impl Outputs {
         self.0.iter().map(|output| output.pipe.as_fd())
     }
 
-    /// Reads the pipes at these indexes of [`Outputs::descriptors`], and closes those at end of file.
+    /// Reads the pipes at these indexes of [`Outputs::descriptors`] and logs their lines. Closes the pipes at end of
+    /// file.
     pub(in crate::master) fn read(&mut self, indexes: &[usize]) {
         let mut index = 0;
         self.0.retain_mut(|output| {
@@ -66,7 +68,8 @@ impl Outputs {
         });
     }
 
-    /// Reads the remaining output of a command that has exited. The pipe stays open while descendants hold it.
+    /// Reads and logs the available output of a command that has exited. The pipe stays open while descendants of the
+    /// command hold it, up to [`MAX_ORPHANED`] such pipes.
     pub(in crate::master) fn command_exited(&mut self, pid: Pid) {
         self.0.retain_mut(|output| {
             if output.pid != pid {
@@ -85,7 +88,8 @@ impl Outputs {
 }
 
 impl Output {
-    /// Reads what is available, up to [`MAX_READ`] bytes. Returns false at end of file or on error.
+    /// Reads the available output, up to about [`MAX_READ`] bytes, and logs complete lines. Returns false at end of
+    /// file or on error.
     fn read(&mut self) -> bool {
         let mut chunk = [0; 4096];
         let mut total = 0;
@@ -107,7 +111,7 @@ impl Output {
         true
     }
 
-    /// Logs complete lines and keeps the rest.
+    /// Logs the complete lines, and keeps the incomplete last line.
     fn append(&mut self, mut bytes: &[u8]) {
         while let Some(end) = bytes.iter().position(|byte| *byte == b'\n') {
             self.append_to_line(&bytes[..end]);

@@ -1,4 +1,4 @@
-//! Whether this process may execute a file, and a sentence that explains why not.
+//! Checking whether this process may execute a file, and explaining why it may not.
 
 use std::fs::{self, File};
 use std::io::{self, Read};
@@ -9,7 +9,7 @@ use crate::sys::user::{self, may_execute};
 /// Maximum symbolic links that are followed, as in the kernel.
 const MAX_LINKS: usize = 40;
 
-/// Checks that a path leads to a file which the effective user may execute.
+/// Checks that a path leads to a regular file which the effective user may execute.
 ///
 /// # Errors
 /// The reason, as a predicate that follows the path in a sentence.
@@ -24,7 +24,7 @@ pub(super) fn check_executable(path: &Path) -> Result<(), String> {
     }
 }
 
-/// Whether a file begins with `#!`. A file that may be executed but not read counts as a program.
+/// Whether a file begins with `#!`. A file that this process may not read counts as no script.
 ///
 /// # Errors
 /// Those of open(2) and read(2).
@@ -37,7 +37,7 @@ pub(super) fn is_script(path: &Path) -> io::Result<bool> {
     }
 }
 
-/// Why stat(2) of a path failed, as a predicate that follows the path in a sentence.
+/// Explains why stat(2) of a path failed, as a predicate that follows the path in a sentence.
 pub(super) fn why_unreachable(path: &Path, error: &io::Error) -> String {
     match error.kind() {
         io::ErrorKind::NotFound if path.is_symlink() => {
@@ -62,7 +62,7 @@ pub(super) fn why_unreachable(path: &Path, error: &io::Error) -> String {
     }
 }
 
-/// The end of a chain of symbolic links.
+/// Follows a chain of symbolic links and returns its last path, which may not exist.
 pub(super) fn link_target(link: &Path) -> PathBuf {
     let mut path = link.to_path_buf();
     for _ in 0..MAX_LINKS {
@@ -74,7 +74,7 @@ pub(super) fn link_target(link: &Path) -> PathBuf {
     path
 }
 
-/// The first parent directory of a path, from the root on, that this process may not enter.
+/// The first parent directory of a path, starting from the root, that this process may not enter.
 fn closed_directory(path: &Path) -> Option<PathBuf> {
     let mut parents: Vec<&Path> = path.ancestors().skip(1).collect();
     parents.reverse();

@@ -6,11 +6,11 @@ use std::io;
 use std::os::unix::ffi::OsStrExt;
 use std::path::{Path, PathBuf};
 
-/// The names that are looked up where none is configured.
+/// The names that are looked up on PATH if no interpreter is configured.
 pub(super) const DEFAULT_NAMES: [&str; 2] = ["python3", "python"];
 
-/// The files of these names in the directories of `path_env` (the value of PATH), those of the first name first. Files
-/// that cannot be examined for lack of permission are among them.
+/// Searches the directories of `path_env` (the value of PATH) for `names`: first all directories for the first name,
+/// then for the next. Includes files that this process may not examine, so that the caller can report them.
 pub(super) fn candidates(names: &[&str], path_env: &OsStr) -> impl Iterator<Item = PathBuf> {
     let directories = path_env
         .as_bytes()
@@ -27,7 +27,7 @@ pub(super) fn candidates(names: &[&str], path_env: &OsStr) -> impl Iterator<Item
     })
 }
 
-/// A path from the working directory on, made absolute.
+/// Makes a path absolute; a relative path starts at the working directory.
 pub(super) fn absolute(path: &Path) -> PathBuf {
     std::path::absolute(path).unwrap_or_else(|_| path.to_path_buf())
 }

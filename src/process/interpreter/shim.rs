@@ -1,4 +1,5 @@
-//! Version managers' shims: scripts in place of an interpreter that look up the right version each time they run.
+//! Version managers' shims: scripts that are installed in place of an interpreter, and look up the selected version
+//! each time they run.
 
 use std::ffi::{OsStr, OsString};
 use std::io::{self, Read};
@@ -16,13 +17,13 @@ use crate::sys::socket;
 use super::executable::{check_executable, is_script};
 use super::search_path::{DEFAULT_NAMES, candidates};
 
-/// Time that a shim may take to answer.
+/// Maximum time that a shim may take to answer.
 const TIMEOUT: Duration = Duration::from_secs(10);
 
-/// Time that it may take where the answer only saves time later.
+/// Maximum time that a shim may take if the answer is optional: it only saves the vassals from asking later.
 const SHORT_TIMEOUT: Duration = Duration::from_secs(2);
 
-/// The files of pyenv, asdf and mise that select a version for a directory and those below it.
+/// The files by which pyenv, asdf and mise select a version for a directory and all directories below it.
 const VERSION_FILES: [&str; 10] = [
     ".python-version",
     ".tool-versions",
@@ -36,7 +37,8 @@ const VERSION_FILES: [&str; 10] = [
     ".config/mise/config.toml",
 ];
 
-/// The answer of the shim on PATH where no directory selects a version. An emperor asks once, for all its vassals.
+/// The interpreter that the shim on PATH names when no directory selects a version. An emperor asks the shim once, for
+/// all its vassals.
 #[derive(Debug, Clone, PartialEq, Eq)]
 pub(crate) struct Shim {
     script: PathBuf,
@@ -44,7 +46,8 @@ pub(crate) struct Shim {
 }
 
 impl Shim {
-    /// Asks the first `python3` of PATH, if that is a script; `None` if it is not, or does not answer.
+    /// Runs the first `python3` (or else `python`) on PATH, if it is a script, to learn its interpreter. Waits up to
+    /// two seconds. `None` if the file is no script, or does not answer in time.
     pub(crate) fn on_path(path_env: &OsStr) -> Option<Self> {
         let script = candidates(&DEFAULT_NAMES, path_env).next()?;
         let is_shim = check_executable(&script).is_ok() && is_script(&script).unwrap_or(false);
@@ -58,7 +61,7 @@ impl Shim {
         })
     }
 
-    /// Encodes it for a variable of a child's environment.
+    /// Encodes the answer for a variable of a child's environment.
     pub(crate) fn to_text(&self) -> OsString {
         let parts = [&self.script, &self.interpreter].map(|path| path.as_os_str().as_bytes());
         OsString::from_vec(parts.join(&b'\n'))
@@ -75,12 +78,13 @@ impl Shim {
         path().is_none().then_some(shim)
     }
 
-    /// The interpreter.
+    /// The path of the interpreter.
     pub(super) fn interpreter(&self) -> &Path {
         &self.interpreter
     }
 
-    /// Whether a script would give this answer in the working directory too.
+    /// Whether `script` would name the same interpreter in the working directory: it is the shim that was asked, and no
+    /// directory from the working directory up selects a version.
     pub(super) fn applies_to(&self, script: &Path) -> bool {
         let Ok(directory) = std::env::current_dir() else {
             return false;
@@ -91,10 +95,11 @@ impl Shim {
     }
 }
 
-/// The interpreter that a path leads to: itself, or the one of the shim that it is.
+/// Resolves a path to an interpreter: the path itself, or, if the file is a script, the interpreter that the script
+/// names. Running the script may take up to ten seconds.
 ///
 /// # Errors
-/// Why there is none, as a predicate that follows the path in a sentence.
+/// Why there is no interpreter, as a predicate that follows the path in a sentence.
 pub(super) fn resolve(path: &Path) -> Result<PathBuf, String> {
     check_executable(path)?;
     if !is_script(path).map_err(|error| format!("cannot be read: {error}"))? {
@@ -106,7 +111,7 @@ pub(super) fn resolve(path: &Path) -> Result<PathBuf, String> {
     Ok(real)
 }
 
-/// Whether a directory, or one above it, selects a version.
+/// Whether a directory, or a directory above it, has a file that selects a version.
 fn selects_version(directory: &Path) -> bool {
     let selects = |directory: &Path| {
         let mut files = VERSION_FILES.iter().map(|name| directory.join(name));
@@ -115,10 +120,11 @@ fn selects_version(directory: &Path) -> bool {
     directory.ancestors().any(selects)
 }
 
-/// Asks a script for the interpreter that it runs, in this directory or the working directory.
+/// Runs a script to learn the path of its interpreter, in `directory` or, with `None`, in the working directory. Waits
+/// up to `timeout`.
 ///
 /// # Errors
-/// Why it names none, as a predicate that follows its path in a sentence.
+/// Why the script names no interpreter, as a predicate that follows the script's path in a sentence.
 fn ask(script: &Path, directory: Option<&Path>, timeout: Duration) -> Result<PathBuf, String> {
     let mut command = Command::new(script);
     if let Some(directory) = directory {
@@ -129,7 +135,7 @@ fn ask(script: &Path, directory: Option<&Path>, timeout: Duration) -> Result<Pat
         .stdin(Stdio::null())
         .stdout(Stdio::piped())
         .stderr(Stdio::piped())
-        // a process group, so that its children can be killed with it
+        // in a process group of its own, so that the script can be killed together with its children
         .process_group(0);
     let mut child =
         start(&mut command).map_err(|error| format!("is a script that does not start: {error}"))?;
@@ -153,7 +159,8 @@ fn ask(script: &Path, directory: Option<&Path>, timeout: Duration) -> Result<Pat
     }
 }
 
-/// Starts a command. One whose file is just being written (`ETXTBSY`) is tried again for a second.
+/// Starts a command. While another process has the command's file open for writing (`ETXTBSY`), tries again for up to
+/// a second.
 fn start(command: &mut Command) -> io::Result<Child> {
     let deadline = Instant::now() + Duration::from_secs(1);
     loop {
@@ -169,13 +176,14 @@ fn start(command: &mut Command) -> io::Result<Child> {
     }
 }
 
-/// Waits for a child and returns whether it succeeded; `None` after the timeout, when it is killed with its group.
+/// Waits for a child and returns whether it succeeded. After the timeout, kills the child and its process group and
+/// returns `None`.
 fn wait(child: &mut Child, timeout: Duration) -> Option<bool> {
     let deadline = Instant::now() + timeout;
     loop {
         match child.try_wait() {
             Ok(Some(status)) => return Some(status.success()),
-            // reaped by another part of this process: its output decides
+            // another part of this process has reaped the child, so its status is lost: the caller judges the output
             Err(_) => return Some(true),
             Ok(None) if Instant::now() < deadline => std::thread::sleep(Duration::from_millis(2)),
             Ok(None) => break,
@@ -188,13 +196,13 @@ fn wait(child: &mut Child, timeout: Duration) -> Option<bool> {
     None
 }
 
-/// The first line that is not blank of the bytes that a pipe holds now. Does not wait for its end: a process in the
-/// background may keep it open.
+/// The first non-blank line among the bytes that a pipe holds now. Does not wait for the end of the pipe, because a
+/// background process may keep it open.
 fn first_line<P: Read + AsFd>(pipe: Option<P>) -> Option<String> {
     let pipe = pipe?;
     socket::set_nonblocking(&pipe, true).ok()?;
     let mut bytes = Vec::new();
-    // `WouldBlock` where the pipe is still open; the bytes that were read stay
+    // fails with `WouldBlock` if the pipe is still open; the bytes that were read stay in the buffer
     let _ = pipe.take(4096).read_to_end(&mut bytes);
     let text = String::from_utf8_lossy(&bytes);
     text.lines()

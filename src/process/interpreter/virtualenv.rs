@@ -1,4 +1,4 @@
-//! The interpreter of a virtualenv (`home`), and what is wrong with a directory that has none.
+//! Finding the interpreter of a virtualenv (`home`), and explaining why a directory has no usable interpreter.
 
 use std::fs;
 use std::io;
@@ -7,10 +7,11 @@ use std::path::{Path, PathBuf};
 use super::executable::{link_target, why_unreachable};
 use super::shim::resolve;
 
-/// The names under which a virtualenv has its interpreter.
+/// The file names of the interpreter in a virtualenv's `bin`.
 const NAMES: [&str; 2] = ["python", "python3"];
 
-/// Finds the interpreter of a virtualenv. The path is the link in its `bin`, by which Python knows the virtualenv.
+/// Finds the interpreter of a virtualenv. Returns the path of the link in its `bin`, not the link's target: from the
+/// path Python recognises the virtualenv.
 ///
 /// # Errors
 /// A sentence with the reason and the remedy.
@@ -52,7 +53,7 @@ fn find_in(home: &Path) -> Result<PathBuf, String> {
     }
 }
 
-/// An interpreter of the virtualenv that exists as a file, with the reason why it cannot be used.
+/// The first existing interpreter of the virtualenv that is unusable, with the reason.
 fn unusable_file(home: &Path) -> Option<(PathBuf, String)> {
     NAMES.iter().find_map(|name| {
         let path = home.join("bin").join(name);
@@ -93,7 +94,7 @@ fn not_a_virtualenv(home: &Path) -> String {
     format!("home = {} has no bin/python: {advice}", home.display())
 }
 
-/// The sentence for a virtualenv whose interpreter is a link to a file that is gone.
+/// The error sentence for a virtualenv whose interpreter is a link to a missing file.
 fn broken_link(home: &Path, link: &Path) -> String {
     format!(
         "home = {}: this virtualenv is broken, because {}, the interpreter it was made from, is gone: make it again \

@@ -1,4 +1,4 @@
-//! The checks of header lines: each alone, and all together.
+//! Checks of header lines: of each line alone, and of all lines together.
 
 use super::request::{Framing, Version};
 use super::target;
@@ -28,7 +28,7 @@ const EXPECTATION: Refusal = Refusal {
     reason: "expectation other than 100-continue",
 };
 
-/// The values of the header lines that describe the message itself.
+/// The values of the header lines that describe the message itself: Host, framing and connection.
 #[derive(Debug, Clone, Default)]
 pub(super) struct Fields {
     count: usize,
@@ -75,7 +75,7 @@ impl Fields {
                 if self.host.replace((start, start + value.len())).is_some() {
                     return Err(MANY_HOSTS);
                 }
-                // an empty value is for targets without an authority (RFC 9112, 3.2), and http has none of these
+                // an empty Host is for targets without an authority (RFC 9112, 3.2), and every http target has one
                 if !target::authority_is_valid(value) {
                     return Err(BAD_HOST);
                 }
@@ -111,8 +111,8 @@ impl Fields {
         }
     }
 
-    /// Accepts `chunked` once. A list that does not end with it leaves the end of the body unknown (400). A list that
-    /// ends with it after other codings is valid but not supported (501).
+    /// Accepts `chunked` once. A list of codings that does not end with `chunked` leaves the end of the body unknown
+    /// (400). A list that ends with `chunked` after other codings is valid but not supported (501).
     fn transfer_encoding(&mut self, value: &[u8]) -> Result<(), Refusal> {
         if self.chunked {
             return Err(MANY_CODINGS);
@@ -134,7 +134,7 @@ impl Fields {
         })
     }
 
-    /// The requested host: the target's authority, else the Host header.
+    /// The requested host: the authority of the target, else the value of the Host header.
     pub(super) fn host<'a>(
         &self,
         buf: &'a [u8],
@@ -144,7 +144,7 @@ impl Fields {
         let header = self.host.and_then(|(start, end)| buf.get(start..end));
         match (header, authority) {
             (None, _) if version == Version::Http11 => Err(NO_HOST),
-            // a proxy may have routed by one of them, while the application reads the other
+            // a proxy may have routed by one of the two values, while the application reads the other
             (Some(header), Some(authority)) if !header.eq_ignore_ascii_case(authority) => {
                 Err(OTHER_HOST)
             }
@@ -152,7 +152,7 @@ impl Fields {
         }
     }
 
-    /// How the body is delimited.
+    /// How the body of the request is delimited.
     pub(super) fn framing(&self, version: Version) -> Result<Framing, Refusal> {
         match (self.chunked, self.length) {
             (true, Some(_)) => Err(LENGTH_AND_CODING),
@@ -168,7 +168,7 @@ impl Fields {
         !self.close && (version == Version::Http11 || self.keep_alive)
     }
 
-    /// Whether the client waits for `100 Continue`. HTTP/1.0 does not define the header.
+    /// Whether the client waits for `100 Continue`. HTTP/1.0 does not define the header Expect.
     pub(super) fn expect_continue(
         &self,
         version: Version,

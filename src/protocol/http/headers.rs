@@ -1,11 +1,11 @@
-//! The header lines that an application sees, and their environ keys.
+//! The header lines that an application sees, and their keys in the environ dictionary.
 
 use crate::protocol::text;
 
 /// The header lines of a request in the order received, without the white space around values.
 ///
-/// Two kinds are left out because their environ key has another meaning: names with an underscore (`X_User` has the key
-/// of `X-User`), and `Proxy` (HTTP_PROXY configures the proxy of a CGI program).
+/// Two kinds of lines are left out because their environ key would mean something else: names with an underscore
+/// (`X_User` has the key of `X-User`), and `Proxy` (HTTP_PROXY configures the proxy of a CGI program).
 #[derive(Debug, Clone, Copy)]
 pub struct Headers<'a> {
     /// Complete lines with their CRLF, each checked by `Fields::add`.
@@ -22,7 +22,7 @@ impl<'a> Headers<'a> {
         HeaderIter { rest: self.block }
     }
 
-    /// The value of the first header of this name, compared without case.
+    /// The value of the first header with this name. Upper and lower case are equal.
     pub fn get(&self, name: &[u8]) -> Option<&'a [u8]> {
         self.iter()
             .find(|(other, _)| other.eq_ignore_ascii_case(name))

@@ -4,7 +4,7 @@ use std::borrow::Cow;
 
 use super::headers::Headers;
 
-/// The limits of a head.
+/// The limits of a request head.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 pub struct Limits {
     /// Bytes of the whole head, from the request line to the empty line.
@@ -13,10 +13,10 @@ pub struct Limits {
     pub headers: usize,
 }
 
-/// The state of the buffer.
+/// The result of parsing the bytes in the buffer.
 #[derive(Debug)]
 pub enum Parsed<'a> {
-    /// The head is not complete, and valid so far: read more.
+    /// The head is incomplete and valid so far. The caller reads more bytes.
     Partial,
     /// The head is complete.
     Complete(Request<'a>),
@@ -50,7 +50,7 @@ pub struct Request<'a> {
     pub expect_continue: bool,
 }
 
-/// The supported versions.
+/// The supported HTTP versions.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 pub enum Version {
     /// HTTP/1.0
@@ -73,10 +73,10 @@ impl Version {
 /// How the body of a request is delimited.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 pub enum Framing {
-    /// No body.
+    /// The request has no body.
     None,
-    /// This number of bytes, at most 2^63 - 1; 0 for `Content-Length: 0`.
+    /// The body has this number of bytes, at most 2^63 - 1; 0 for `Content-Length: 0`.
     Length(u64),
-    /// Chunks, for [`ChunkDecoder`](crate::protocol::body::ChunkDecoder).
+    /// The body is chunked, for [`ChunkDecoder`](crate::protocol::body::ChunkDecoder).
     Chunked,
 }

@@ -7,7 +7,7 @@ use super::target;
 use crate::protocol::refusal::Refusal;
 use crate::protocol::text;
 
-/// Bytes of a method; no registered method is longer.
+/// Maximum bytes of a method. No registered method is longer.
 const MAX_METHOD: usize = 32;
 
 const CONTROL: Refusal = Refusal::bad("control character in the request head");
@@ -42,18 +42,18 @@ const MANY_HEADERS: Refusal = Refusal {
 /// The state of the parser between two reads; one per connection.
 #[derive(Debug, Clone, Default)]
 pub struct Scan {
-    /// Bytes that have been scanned: every line end and control character among them has been handled.
+    /// Number of bytes that have been scanned. All line ends and control characters in them have been handled.
     scanned: usize,
     /// Start of the current line.
     line: usize,
-    /// Start of the request line: not 0 after a skipped empty line.
+    /// Start of the request line. It is not 0 if an empty line was skipped.
     start: usize,
-    /// The request line, when it is complete.
+    /// The request line; `None` until it is complete.
     request: Option<RequestLine>,
     /// Start of the header lines.
     block: usize,
     fields: Fields,
-    /// The refusal that every later call returns too.
+    /// The refusal, which every later call returns, too.
     refused: Option<Refusal>,
 }
 
@@ -72,7 +72,7 @@ impl Scan {
             return Err(refusal);
         }
         if self.scanned > buf.len() {
-            // another buffer than in the last call: start again
+            // the buffer is not that of the last call: start again
             *self = Scan::default();
         }
         let head = buf.get(..limits.head).unwrap_or(buf);
@@ -100,7 +100,7 @@ impl Scan {
         refusal
     }
 
-    /// The start of the next complete line, and the line without its CRLF.
+    /// The start of the next complete line, and the line without its CRLF. `None` if the line is incomplete.
     fn next_line<'a>(&mut self, head: &'a [u8]) -> Result<Option<(usize, &'a [u8])>, Refusal> {
         self.scanned += text::before_control(head.get(self.scanned..).unwrap_or_default());
         match head.get(self.scanned..).unwrap_or_default() {
@@ -121,7 +121,7 @@ impl Scan {
 
     fn first_line(&mut self, line: &[u8]) -> Result<(), Refusal> {
         if line.is_empty() {
-            // some clients send a CRLF after the body of the request before (RFC 9112 2.2)
+            // some clients send a CRLF after the body of the previous request (RFC 9112 2.2)
             if self.start > 0 {
                 return Err(EMPTY_LINES);
             }
@@ -133,7 +133,7 @@ impl Scan {
         Ok(())
     }
 
-    /// The refusal of a head that exceeds the limit.
+    /// The refusal of a head that exceeds the limit. It depends on the part of the head that is too long.
     fn too_large(&self, head: &[u8]) -> Refusal {
         if self.request.is_some() {
             return LARGE_HEAD;
@@ -157,7 +157,7 @@ impl Scan {
         let target = target::resolve(method, raw)?;
         let host = self.fields.host(buf, line.version, target.authority)?;
         let framing = self.fields.framing(line.version)?;
-        // without the two bytes of the empty line
+        // the header lines, without the CRLF of the empty line after them
         let block = buf
             .get(self.block..self.scanned.saturating_sub(2))
             .unwrap_or_default();
@@ -179,9 +179,10 @@ impl Scan {
 
 /// Parses the request at the start of `buf`.
 ///
-/// `scan` belongs to the connection and keeps the state between calls. `buf` must begin with the same byte until the
-/// request is complete; it may move in memory. After [`Parsed::Complete`] the scan is ready for the next request, which
-/// begins after `head_len` bytes and the body. After a refusal every further call returns the same refusal.
+/// `scan` belongs to the connection and keeps the state between calls. Until the request is complete, `buf` must begin
+/// with the first byte of the request; it may move in memory. After [`Parsed::Complete`] the scan is ready for the next
+/// request, which begins after `head_len` bytes and the body. After a refusal every further call returns the same
+/// refusal.
 ///
 /// # Errors
 /// The request must not be served: the status and the reason of the response.

@@ -17,17 +17,17 @@ const CONNECT: Refusal = Refusal {
 
 /// The parts of a request target.
 pub(super) struct Target<'a> {
-    /// Resolved and decoded; empty for the server as a whole.
+    /// The path, resolved and decoded. Empty for a request to the server as a whole (`OPTIONS *`).
     pub(super) path: Cow<'a, [u8]>,
     pub(super) query: &'a [u8],
-    /// The authority of a target in absolute form.
+    /// The authority of a target in absolute form; `None` in another form.
     pub(super) authority: Option<&'a [u8]>,
 }
 
 /// Splits a target, which contains neither spaces nor control characters, into its parts.
 ///
-/// Other characters that a URL should encode (`|`, `{`, bytes above ASCII) are accepted as themselves: browsers send them
-/// in queries, and they delimit nothing.
+/// Other characters that a URL should encode (`|`, `{`, bytes above ASCII) are accepted unencoded, because browsers
+/// send them in queries, and they delimit nothing.
 pub(super) fn resolve<'a>(method: &[u8], target: &'a [u8]) -> Result<Target<'a>, Refusal> {
     if method == b"CONNECT" {
         return Err(CONNECT);
@@ -126,7 +126,7 @@ fn name_is_valid(name: &[u8]) -> bool {
         && escapes(name).all(|escape| escape.is_some())
 }
 
-/// PATH_INFO for a raw path, which begins with a slash.
+/// Resolves and decodes a raw path, which begins with a slash. The result is PATH_INFO.
 fn path(raw: &[u8]) -> Result<Cow<'_, [u8]>, Refusal> {
     let mut encoded = false;
     for escape in escapes(raw) {
@@ -141,7 +141,7 @@ fn path(raw: &[u8]) -> Result<Cow<'_, [u8]>, Refusal> {
     if !encoded && !dotted {
         return Ok(Cow::Borrowed(raw));
     }
-    // in this order, since an encoded slash or dot is part of its segment and not a separator or a `..`
+    // dots are resolved first, since an encoded slash or dot is part of its segment and not a separator or a `..`
     let resolved = if dotted {
         resolve_dots(raw)
     } else {
@@ -164,7 +164,7 @@ fn escapes(text: &[u8]) -> impl Iterator<Item = Option<u8>> + '_ {
         })
 }
 
-/// Decodes percent-encoding once; the caller has checked it.
+/// Decodes percent-encoding once. The caller has checked the encoding.
 fn decode(text: &[u8]) -> Vec<u8> {
     let mut parts = text.split(|&byte| byte == b'%');
     let mut out = Vec::with_capacity(text.len());
@@ -176,7 +176,8 @@ fn decode(text: &[u8]) -> Vec<u8> {
     out
 }
 
-/// Removes `.` segments, and each `..` with the segment before it, but nothing above the root. Empty segments stay.
+/// Removes each `.` segment, and each `..` segment with the segment before it, but nothing above the root. Empty
+/// segments stay.
 fn resolve_dots(raw: &[u8]) -> Vec<u8> {
     let mut out: Vec<u8> = Vec::with_capacity(raw.len());
     let mut segments = raw.split(|&byte| byte == b'/').skip(1).peekable();

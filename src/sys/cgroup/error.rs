@@ -17,13 +17,13 @@ pub(crate) enum CgroupError {
         "this process runs in the root cgroup; start it in another one, as a systemd service with Delegate=yes"
     )]
     Root,
-    /// The cgroup of a systemd unit without delegation.
+    /// The cgroup belongs to a systemd unit without delegation.
     #[error(
         "{} belongs to systemd; set Delegate=yes in this unit, or start with systemd-run -p Delegate=yes",
         .0.display()
     )]
     NotDelegated(PathBuf),
-    /// Another process is in the cgroup.
+    /// A process other than this one is in the cgroup.
     #[error(
         "other processes run in {} too (pid {pid}); start this process alone in a cgroup, as a systemd service with Delegate=yes does",
         .directory.display()
@@ -34,16 +34,16 @@ pub(crate) enum CgroupError {
         /// The id of the other process.
         pid: String,
     },
-    /// It is mounted read-only.
+    /// The cgroup is mounted read-only.
     #[error(
         "{} is read-only; set ProtectControlGroups=no (and Delegate=yes) in its systemd unit, or let the container write there",
         .0.display()
     )]
     ReadOnly(PathBuf),
-    /// This process may not write to it.
+    /// This process may not write to the cgroup.
     #[error("{} may not be written to; set Delegate=yes in its systemd unit", .0.display())]
     Denied(PathBuf),
-    /// It does not have a needed controller.
+    /// A needed controller is not available in the cgroup.
     #[error(
         "{} has no {controller} controller (it has: {available}); set Delegate=yes in its systemd unit",
         .directory.display()
@@ -53,7 +53,7 @@ pub(crate) enum CgroupError {
         directory: PathBuf,
         /// The missing controller.
         controller: String,
-        /// The available controllers.
+        /// The available controllers, separated by spaces; `none` if there are none.
         available: String,
     },
     /// Another error of a system call.
@@ -66,7 +66,7 @@ pub(crate) enum CgroupError {
     },
 }
 
-/// The error for a failed system call on a file of a cgroup.
+/// Converts the error of a system call on the file or directory `path` of a cgroup.
 pub(super) fn failed(path: &Path, error: io::Error) -> CgroupError {
     let path = path.to_owned();
     match error.raw_os_error().map(Errno::from_raw) {

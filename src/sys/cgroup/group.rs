@@ -1,4 +1,4 @@
-//! A child cgroup.
+//! A child cgroup: its limits, processes and counters.
 
 use std::fs;
 use std::io;
@@ -7,19 +7,20 @@ use std::path::{Path, PathBuf};
 
 use super::files::{PROCESSES, naming, words, write};
 
-/// A cgroup.
+/// A cgroup, identified by its directory.
 #[derive(Debug, Clone, PartialEq, Eq)]
 pub(crate) struct Group {
     pub(super) directory: PathBuf,
 }
 
 impl Group {
-    /// The directory, for messages.
+    /// The directory of the cgroup, for messages.
     pub(crate) fn directory(&self) -> &Path {
         &self.directory
     }
 
-    /// Opens its `cgroup.procs`: a process that writes `0` to it moves into the cgroup.
+    /// Opens the cgroup's `cgroup.procs` for writing. A process that writes `0` to the descriptor moves into the
+    /// cgroup.
     ///
     /// # Errors
     /// Those of open(2).
@@ -30,7 +31,7 @@ impl Group {
             .map_err(|error| naming(&path, error))
     }
 
-    /// Writes one of its files.
+    /// Writes `text` to the cgroup's file named `file`.
     ///
     /// # Errors
     /// Those of open(2) and write(2): `EINVAL` for an invalid value.
@@ -39,13 +40,13 @@ impl Group {
         write(&path, text).map_err(|error| naming(&path, error))
     }
 
-    /// Reads one of its files, without the trailing newline; `None` if there is no such file.
+    /// Reads the cgroup's file named `file`, without the trailing newline; `None` if the file cannot be read.
     pub(crate) fn get(&self, file: &str) -> Option<String> {
         let text = fs::read_to_string(self.directory.join(file)).ok()?;
         Some(text.trim_end().to_owned())
     }
 
-    /// The number of OOM kills in it.
+    /// The number of OOM kills in the cgroup (`oom_kill` of `memory.events`); 0 if it cannot be read.
     pub(crate) fn kills(&self) -> u64 {
         let events = self.get("memory.events").unwrap_or_default();
         let line = events.lines().find_map(|it| it.strip_prefix("oom_kill "));
@@ -53,12 +54,12 @@ impl Group {
             .unwrap_or(0)
     }
 
-    /// The ids of the processes in it.
+    /// The ids of the processes in the cgroup; empty if they cannot be read.
     pub(crate) fn processes(&self) -> Vec<String> {
         words(&self.directory.join(PROCESSES)).unwrap_or_default()
     }
 
-    /// Removes it; returns false while processes live in it.
+    /// Removes the cgroup. Returns true if the cgroup is gone, false if it is still in use (`EBUSY`).
     ///
     /// # Errors
     /// Those of rmdir(2).

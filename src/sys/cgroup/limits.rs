@@ -1,34 +1,34 @@
-//! The limits of a cgroup, and the files by which the kernel takes them (cgroup-v2, "Interface Files").
+//! The limits of a cgroup, and the files to which they are written (cgroup-v2, "Interface Files").
 
 use serde::{Deserialize, Serialize};
 
 /// The text that means "no limit" in the kernel's files.
 const NO_LIMIT: &str = "max";
 
-/// The limits of a cgroup; `None` in a field: no limit.
+/// The limits of a cgroup. A field of `None` is no limit.
 #[derive(Serialize, Deserialize, Debug, Clone, Copy, PartialEq, Eq, Default)]
 pub(crate) struct Limits {
     /// `memory.max`, bytes.
     pub(crate) memory: Option<u64>,
-    /// `cpu.max`.
+    /// `cpu.max`: CPU time per period.
     pub(crate) cpu: Option<CpuQuota>,
     /// `pids.max`: processes and threads.
     pub(crate) tasks: Option<u64>,
 }
 
-/// CPU time: `quota` in each `period`, both in microseconds.
+/// A limit of CPU time: `quota` in each `period`, both in microseconds.
 #[derive(Serialize, Deserialize, Debug, Clone, Copy, PartialEq, Eq)]
 pub(crate) struct CpuQuota {
     pub(crate) quota: u64,
     pub(crate) period: u64,
 }
 
-/// One limit, as it is written to a file of the cgroup.
+/// One limit in the form in which it is written to a file of the cgroup.
 #[derive(Debug, Clone, PartialEq, Eq)]
 pub(crate) struct Setting {
-    /// The option of the configuration that sets it.
+    /// The configuration's option that sets the limit.
     pub(crate) option: &'static str,
-    /// The controller that must be enabled.
+    /// The controller that must be enabled for the limit.
     pub(crate) controller: &'static str,
     /// The file's name.
     pub(crate) file: &'static str,
@@ -37,7 +37,7 @@ pub(crate) struct Setting {
 }
 
 impl Setting {
-    /// Whether it limits anything.
+    /// Whether the setting is a limit, not `max`.
     pub(crate) fn limits(&self) -> bool {
         self.text != NO_LIMIT
     }
@@ -50,7 +50,7 @@ impl CpuQuota {
         u64::try_from(percent).unwrap_or(u64::MAX)
     }
 
-    /// Whether it gives less CPU time than `other`.
+    /// Whether this quota gives less CPU time than `other`.
     fn is_below(self, other: Self) -> bool {
         u128::from(self.quota) * u128::from(other.period)
             < u128::from(other.quota) * u128::from(self.period)
@@ -58,7 +58,7 @@ impl CpuQuota {
 }
 
 impl Limits {
-    /// The tighter limit of each kind.
+    /// For each kind of limit, the tighter one of `self` and `other`.
     pub(crate) fn narrowed(self, other: Self) -> Self {
         let tighter = |one: Option<u64>, other: Option<u64>| one.into_iter().chain(other).min();
         Self {
@@ -71,7 +71,7 @@ impl Limits {
         }
     }
 
-    /// The wider limit of each kind.
+    /// For each kind of limit, the wider one of `self` and `other`; no limit if either has none.
     pub(crate) fn widened(self, other: Self) -> Self {
         let wider = |one: Option<u64>, other: Option<u64>| Some(one?.max(other?));
         let cpu = |one: Option<CpuQuota>, other: Option<CpuQuota>| {
@@ -85,7 +85,7 @@ impl Limits {
         }
     }
 
-    /// The files of the cgroup and their contents.
+    /// The files of the cgroup with the contents that set these limits.
     pub(crate) fn settings(&self) -> [Setting; 3] {
         let number = |number: Option<u64>| number.map(|number| number.to_string());
         let cpu = self

@@ -1,4 +1,4 @@
-//! The cgroup of this process, and whether it may create children in it.
+//! The cgroup of this process, and whether this process may create child cgroups in it.
 
 use std::ffi::{CString, OsStr};
 use std::fs;
@@ -11,10 +11,10 @@ use nix::unistd::{AccessFlags, access};
 use super::error::CgroupError;
 use super::files::{DELEGATED, PROCESSES, words};
 
-/// The directory of the cgroup of this process.
+/// Finds the directory of this process's cgroup.
 ///
 /// # Errors
-/// [`CgroupError::Missing`] when cgroup v2 is not mounted, or not where this cgroup is visible.
+/// [`CgroupError::Missing`] when cgroup v2 is not mounted, or when no mount shows this process's cgroup.
 pub(crate) fn own() -> Result<PathBuf, CgroupError> {
     let read = |path: &str| fs::read_to_string(path).map_err(|_| CgroupError::Missing);
     let (groups, mounts) = (read("/proc/self/cgroup")?, read("/proc/self/mountinfo")?);
@@ -27,7 +27,8 @@ pub(crate) fn own() -> Result<PathBuf, CgroupError> {
     places.find(is_here).ok_or(CgroupError::Missing)
 }
 
-/// The directories that may be the cgroup, by the texts of /proc/self/cgroup and /proc/self/mountinfo.
+/// The directories that may be this process's cgroup, one for each mount of cgroup v2 that shows it. `groups` is the
+/// text of /proc/self/cgroup, `mounts` that of /proc/self/mountinfo.
 fn places(groups: &str, mounts: &str) -> Vec<PathBuf> {
     let Some(path) = groups.lines().find_map(|line| line.strip_prefix("0::")) else {
         return Vec::new();
@@ -39,7 +40,7 @@ fn places(groups: &str, mounts: &str) -> Vec<PathBuf> {
         .collect()
 }
 
-/// The root and the point of a mount of cgroup v2.
+/// Parses a line of mountinfo: the root and the mount point of a mount of cgroup v2; `None` for other file systems.
 fn mount(line: &str) -> Option<(PathBuf, PathBuf)> {
     let (mount, source) = line.split_once(" - ")?;
     if source.split(' ').next() != Some("cgroup2") {
@@ -73,21 +74,22 @@ fn unescaped(text: &str) -> PathBuf {
     PathBuf::from(OsStr::from_bytes(&out))
 }
 
-/// The directory of a cgroup below a mount point, if it is visible there: in a container the root of the mount may be the
-/// container's cgroup.
+/// The directory of the cgroup `path` below the mount point `point`; `None` if the mount does not show the cgroup.
+/// `root` is the root of the mount: in a container it may be the container's cgroup.
 fn below(path: &Path, root: &Path, point: &Path) -> Option<PathBuf> {
     let rest = path.strip_prefix(root).ok()?;
-    // a cgroup outside of this process's namespace is written with `..`
+    // the kernel writes the path of a cgroup outside this process's namespace with `..`
     let is_outside = rest.components().any(|part| part == Component::ParentDir);
     (!is_outside).then(|| point.join(rest))
 }
 
-/// Checks that this process may create children in a cgroup, and that no process is in it but `alone`.
+/// Checks that this process may create children in a cgroup, and that the cgroup contains no process other than
+/// `alone` (with `None`: no process).
 ///
 /// # Errors
-/// [`CgroupError`], the first reason against it.
+/// [`CgroupError`]: the first failed check.
 pub(super) fn check_manageable(directory: &Path, alone: Option<u32>) -> Result<(), CgroupError> {
-    // only the root cgroup has no type
+    // every cgroup but the root has the file `cgroup.type`
     if !directory.join("cgroup.type").exists() {
         return Err(CgroupError::Root);
     }
@@ -119,16 +121,16 @@ pub(super) fn check_manageable(directory: &Path, alone: Option<u32>) -> Result<(
     }
 }
 
-/// Whether the name is that of a systemd unit's cgroup.
+/// Whether the directory has a name that systemd gives the cgroup of a unit.
 fn is_of_a_unit(directory: &Path) -> bool {
     const UNITS: [&str; 6] = ["service", "scope", "slice", "socket", "mount", "swap"];
     let kind = directory.extension().and_then(OsStr::to_str);
     kind.is_some_and(|kind| UNITS.contains(&kind))
 }
 
-/// Whether systemd has marked it as delegated (`Delegate=`).
+/// Whether systemd has marked the cgroup as delegated (`Delegate=`), by an extended attribute.
 fn is_delegated(directory: &Path) -> bool {
-    // only root can read the first, which is the only one of older versions
+    // `trusted.delegate` is readable for root only; older versions of systemd set no other attribute
     [c"trusted.delegate", c"user.delegate"]
         .into_iter()
         .any(|name| {

@@ -1,4 +1,4 @@
-//! The cgroup that this process manages, with its children.
+//! The cgroup in which this process creates and limits child cgroups.
 
 use std::fs;
 use std::io;
@@ -9,23 +9,28 @@ use super::files::{CONTROLLERS, DELEGATED, ENABLED, PROCESSES, make, naming, wor
 use super::group::Group;
 use super::place;
 
-/// A cgroup whose children this process manages. When this is dropped and no children are left, the process moves back
-/// into it and the controllers are disabled.
+/// A cgroup whose children this process manages.
+///
+/// If the value is dropped and no child is left but the one that [`Subtree::take`] created for this process, the
+/// process moves back into the cgroup, its own child is removed, and the controllers are disabled.
 #[derive(Debug)]
 pub(crate) struct Subtree {
     directory: PathBuf,
-    /// The child cgroup that this process has created for itself.
+    /// The child cgroup that this process has created for itself; `None` if this process was in it from the start.
     own: Option<PathBuf>,
-    /// The controllers of its children.
+    /// The controllers that this process has enabled for the children.
     controllers: Vec<String>,
 }
 
 impl Subtree {
-    /// Takes over `here`, the cgroup of this process, and moves this process into its child `name`, unless it is there
-    /// already. The children get the `needed` controllers, and those of the `useful` ones that are available.
+    /// Takes over `here`, the cgroup of this process, and moves this process into the child `name` of `here`. If `here`
+    /// is itself a child of this name, and its parent can be managed, the parent is taken over and this process does
+    /// not move.
+    ///
+    /// The children get the `needed` controllers, and as many of the `useful` ones as are available.
     ///
     /// # Errors
-    /// [`CgroupError`]; nothing is changed then.
+    /// [`CgroupError`]; the cgroup is unchanged then.
     pub(crate) fn take(
         here: &Path,
         name: &str,
@@ -76,7 +81,8 @@ impl Subtree {
         Ok(())
     }
 
-    /// Enables controllers for the children.
+    /// Enables the `needed` and the `useful` controllers for the children. A `useful` one that cannot be enabled is
+    /// skipped.
     fn enable(
         &mut self,
         available: &[String],
@@ -99,17 +105,18 @@ impl Subtree {
         Ok(())
     }
 
-    /// Whether the children have this controller.
+    /// Whether the controller is enabled for the children.
     pub(crate) fn has(&self, controller: &str) -> bool {
         self.controllers.iter().any(|word| word == controller)
     }
 
-    /// The directory, for messages.
+    /// The directory of the cgroup, for messages.
     pub(crate) fn directory(&self) -> &Path {
         &self.directory
     }
 
-    /// Delegates it to the user that this process changes to.
+    /// Makes the user that this process changes to the owner of the cgroup and of this process's own child, so that the
+    /// process can manage them as that user.
     ///
     /// # Errors
     /// Those of chown(2).
@@ -129,7 +136,7 @@ impl Subtree {
         Ok(())
     }
 
-    /// The child of this name, created if it does not exist.
+    /// Returns the child named `name`, which is created if it does not exist.
     ///
     /// # Errors
     /// Those of mkdir(2).
@@ -158,7 +165,7 @@ impl Drop for Subtree {
     fn drop(&mut self) {
         let Some(own) = self.own.take() else { return };
         let others = self.children("").into_iter();
-        // their limits stay in force
+        // disabling the controllers would end the limits of the remaining children
         if others.filter(|child| child.directory != own).count() > 0 {
             return;
         }

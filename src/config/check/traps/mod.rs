@@ -1,5 +1,5 @@
-//! What `ruwsgi check` finds in a valid configuration: what would keep the site from starting or serving is an error; options
-//! without effect, open sockets and permissions are warnings.
+//! Finds mistakes in a valid configuration, for `ruwsgi check`. Mistakes that keep the site from starting or serving
+//! are errors. Options without effect, open sockets and permissions are warnings.
 
 mod places;
 mod settings;
@@ -11,7 +11,7 @@ use crate::config::table::options::Config;
 
 use survey::Survey;
 
-/// Finds the obstacles and the likely mistakes.
+/// Finds the mistakes that keep the site from serving, and the likely mistakes.
 pub(crate) fn find(config: &Config, invocation: &Invocation) -> Vec<Finding> {
     let mut survey = Survey {
         config,

@@ -1,4 +1,4 @@
-//! What is missing or closed outside of the file: directories, virtual environments, users, access to sockets.
+//! Checks the surroundings of a configuration: directories, virtual environments, users, groups and access to sockets.
 
 use std::fs;
 use std::os::unix::fs::MetadataExt;
@@ -10,7 +10,8 @@ use crate::config::values::address::Address;
 use crate::sys::user::{self, DropError};
 
 impl Survey<'_> {
-    /// Checks directories and the interpreter.
+    /// Checks that `chdir`, the files of the applications and the virtual environment exist. Also checks the Python
+    /// version of the virtual environment.
     pub(crate) fn environment(&mut self) {
         let config = self.config;
         if let Some(chdir) = config.chdir().filter(|_| !self.path("").is_dir()) {
@@ -74,7 +75,7 @@ impl Survey<'_> {
         }
     }
 
-    /// Checks that users and groups exist.
+    /// Checks that the users and groups of `uid`, `gid` and `chown-socket` exist.
     pub(crate) fn accounts(&mut self) {
         let config = self.config;
         let owner = config.chown_socket();
@@ -140,13 +141,13 @@ impl Survey<'_> {
         let Ok(metadata) = fs::metadata(directory) else {
             let what = format!("the socket's directory {shown} does not exist");
             let hint = format!("create {shown}, or use RuntimeDirectory= of systemd");
-            // systemd creates directories there when it starts the service
+            // systemd creates directories below /run when it starts the service
             return match directory.starts_with("/run") || directory.starts_with("/var/run") {
                 true => self.warn("socket", what, hint),
                 false => self.error("socket", what, hint),
             };
         };
-        // the socket is bound before privileges are dropped and removed after
+        // the socket is bound before privileges are dropped, so only its removal by `vacuum` needs this permission
         let Some(user) = self
             .config
             .uid()
@@ -230,7 +231,7 @@ impl Survey<'_> {
     }
 }
 
-/// The version in the name of an interpreter, `python3.12`.
+/// The version in the name of an interpreter: 3 and 12 for `python3.12`.
 fn version_in_name(interpreter: &Path) -> Option<(u32, u32)> {
     let name = interpreter.file_name()?.to_str()?;
     let (major, minor) = name.strip_prefix("python")?.split_once('.')?;

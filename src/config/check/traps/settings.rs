@@ -59,7 +59,7 @@ impl Survey<'_> {
         }
     }
 
-    /// Checks the configuration of an emperor.
+    /// Checks that an emperor has no application and no socket, and that its directories exist.
     fn emperor(&mut self) {
         if self.config.has_application() || self.config.has_socket() {
             self.error(

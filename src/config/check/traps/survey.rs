@@ -27,7 +27,7 @@ impl Survey<'_> {
         last.and_then(|(_, _, place)| place.clone())
     }
 
-    /// The first line of the first file: the place of an option that is missing.
+    /// The first line of the first configuration file. Findings about a missing option have this place.
     pub(super) fn first_line(&self) -> Option<Place> {
         let places = self
             .config
@@ -44,21 +44,22 @@ impl Survey<'_> {
         })
     }
 
-    /// Adds a warning at the place of an option.
+    /// Adds a warning at the place of an option, or at the first line if the option is not given.
     pub(super) fn warn(&mut self, option: &str, what: impl Into<String>, hint: impl Into<String>) {
         let place = self.place(option).or_else(|| self.first_line());
         self.found
             .push(Finding::warning(place, Fault::new(what).hint(hint)));
     }
 
-    /// Adds an error at the place of an option: the instance does not start, or does not serve.
+    /// Adds an error at the place of an option, or at the first line if the option is not given. With an error, the
+    /// instance does not start, or does not serve.
     pub(super) fn error(&mut self, option: &str, what: impl Into<String>, hint: impl Into<String>) {
         let place = self.place(option).or_else(|| self.first_line());
         self.found
             .push(Finding::error(place, Fault::new(what).hint(hint)));
     }
 
-    /// The path of a name in the configuration, relative to `chdir`.
+    /// Resolves a path of the configuration, relative to `chdir` and inside of `chroot`.
     pub(super) fn path(&self, path: &str) -> PathBuf {
         let directory = self.directory();
         match self.config.chroot() {
@@ -77,7 +78,7 @@ impl Survey<'_> {
     }
 }
 
-/// An absolute path below another root directory.
+/// Converts an absolute path inside of the chroot directory `root` to the path outside of it.
 fn inside(root: &Path, path: &Path) -> PathBuf {
     root.join(path.strip_prefix("/").unwrap_or(path))
 }
