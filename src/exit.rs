@@ -2,7 +2,7 @@
 
 /// Success, or an orderly stop.
 pub const OK: i32 = 0;
-/// The process could not start because of the configuration or the environment.
+/// The process could not start, or had to stop because of an error.
 pub const FAILED: i32 = 1;
 /// The application could not be loaded (uWSGI's `need-app` status).
 pub const NO_APP: i32 = 22;

@@ -1,4 +1,5 @@
-//! Regular expressions in option values. The syntax is that of uWSGI's PCRE; the number of steps of a match is limited.
+//! Regular expressions in option values. The syntax is close to that of PCRE, which uWSGI uses, with look-around and
+//! back-references; the number of backtracking steps that these need is limited.
 
 use std::fmt;
 

@@ -102,8 +102,8 @@ impl Limits {
 }
 
 /// Returns the limit of the worker with this id. The limits of the workers differ, so that not all workers are replaced
-/// at the same time. Each id adds `delta` to `limit`. Without a delta, eight different limits are spread over a sixth
-/// of `limit`.
+/// at the same time. Worker 1 gets `limit`, and each next id gets `delta` more. Without a delta, each next id gets 1/48
+/// of `limit` more, and every eighth worker starts again at `limit`.
 fn spread(limit: Duration, delta: Option<Duration>, worker_id: u32) -> Duration {
     let later = worker_id.saturating_sub(1);
     match delta {

@@ -44,12 +44,12 @@ pub enum DropError {
     /// The uid has no entry in the user database, so its primary group is unknown.
     #[error("user {0} has no entry in the user database, so its group is unknown: set gid too")]
     NoPrimaryGroup(u32),
-    /// Another user or group is requested, but this process is not root.
+    /// A change of user, group or root directory needs root, but this process is not root.
     #[error(
         "cannot become {wanted}: this process runs as uid {uid}, not as root; start it as root, or remove the option"
     )]
     NotRoot {
-        /// The user or group.
+        /// What was requested: a user, a group, or a chroot.
         wanted: String,
         /// The effective user of this process.
         uid: u32,

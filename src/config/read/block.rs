@@ -13,7 +13,7 @@ use super::limits::MAX_ENTRIES;
 /// An open condition or loop: the reader has read its first line, but not yet its end.
 #[derive(Debug, Clone)]
 pub(crate) struct Block {
-    /// The name as written.
+    /// The name of the directive that opens the block, as written (such as `if-opt`).
     pub(crate) name: String,
     /// The value of the directive: the argument of the condition's test, or the source of the loop's items.
     pub(crate) argument: String,

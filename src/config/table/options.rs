@@ -1,8 +1,10 @@
 //! The option table: one row defines the key, the flag, the environment variable, the help and the documentation.
 //!
 //! The row of a served option generates a private field of [`Config`] and its getter, so the compiler warns of an option
-//! that no code reads. The mark `worker(TYPE)` also generates a public field of [`WorkerOptions`], which each worker gets: an
-//! option of the request path needs its row here and its use in the worker. Options without effect are in `accepted.rs`, options that are not supported in `absent.rs`.
+//! that no code reads. The mark `worker(TYPE)` also generates a public field of [`WorkerOptions`], which is
+//! sent to each worker: an option for request handling takes its row here, and the code in the worker that reads the field.
+//!
+//! Options that are accepted without effect are in `accepted.rs` and `ignored.rs`, unsupported options in `absent.rs`.
 
 use std::collections::HashMap;
 use std::sync::LazyLock;
