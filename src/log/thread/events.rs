@@ -120,7 +120,7 @@ fn step(
                     before.text.push(b'\n');
                 }
                 before.text.extend_from_slice(written);
-                return chained(before.text, pid, now, emit);
+                return held_back(before.text, State::Traceback, pid, now, emit);
             }
             State::Raised => before.pass_on(emit),
         }
@@ -135,32 +135,29 @@ fn begins_chain(text: &[u8]) -> bool {
     CHAINS.iter().any(|chain| text.starts_with(chain))
 }
 
-/// Returns the unfinished event for a traceback followed by a sentence of [`CHAINS`]. Passes the text on if it is
-/// longer than [`MAX_EVENT`].
-fn chained(text: Vec<u8>, pid: i32, since: Instant, emit: Emit<'_>) -> Option<Pending> {
+/// Passes the text on if it is a finished event; otherwise holds it back.
+fn classify(text: Vec<u8>, pid: i32, since: Instant, emit: Emit<'_>) -> Option<Pending> {
+    match state(&text) {
+        Some(state) => held_back(text, state, pid, since, emit),
+        None => {
+            emit(pid, &text);
+            None
+        }
+    }
+}
+
+/// Returns the unfinished event with this text and state. Passes the text on if it is longer than [`MAX_EVENT`].
+fn held_back(
+    text: Vec<u8>,
+    state: State,
+    pid: i32,
+    since: Instant,
+    emit: Emit<'_>,
+) -> Option<Pending> {
     if text.len() > MAX_EVENT {
         emit(pid, &text);
         return None;
     }
-    Some(Pending {
-        pid,
-        text,
-        blank: false,
-        state: State::Traceback,
-        since,
-    })
-}
-
-/// Passes the text on if it is a finished event or longer than [`MAX_EVENT`]; otherwise returns it as an unfinished
-/// event.
-fn classify(text: Vec<u8>, pid: i32, since: Instant, emit: Emit<'_>) -> Option<Pending> {
-    let state = match state(&text) {
-        Some(state) if text.len() <= MAX_EVENT => state,
-        _ => {
-            emit(pid, &text);
-            return None;
-        }
-    };
     Some(Pending {
         pid,
         text,
