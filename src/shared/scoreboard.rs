@@ -46,11 +46,13 @@ pub struct WorkerRow {
 pub struct ThreadRow {
     /// Number of requests begun.
     pub requests: AtomicU64,
+    /// Number of requests that were answered with a static file. The requests above include them.
+    pub static_requests: AtomicU64,
     /// Number of requests in which the application raised an exception.
     pub exceptions: AtomicU64,
     /// Number of response bytes sent by the thread, including the response heads.
     pub sent: AtomicU64,
-    /// Total duration of the thread's requests, microseconds.
+    /// Total duration of the thread's requests, microseconds, without that of static files.
     pub running_us: AtomicU64,
     /// Start of the current request, in microseconds of the monotonic clock; 0 if the thread serves no request.
     pub busy_since: AtomicU64,
@@ -94,6 +96,7 @@ impl ThreadRow {
     fn reset(&self) {
         for counter in [
             &self.requests,
+            &self.static_requests,
             &self.exceptions,
             &self.sent,
             &self.running_us,
