@@ -2,34 +2,51 @@
 
 use std::fs;
 use std::io::{PipeReader, Read};
+use std::os::fd::AsFd;
 use std::path::PathBuf;
-use std::sync::atomic::{AtomicBool, Ordering};
 use std::sync::{Arc, Mutex};
 
+use nix::poll::{PollFd, PollFlags, PollTimeout, poll};
+
 /// A server's log.
-#[derive(Clone, Default)]
+#[derive(Clone)]
 pub struct Log {
+    pipe: Arc<PipeReader>,
     piped: Arc<Mutex<Vec<u8>>>,
-    ended: Arc<AtomicBool>,
     file: Option<PathBuf>,
 }
 
 impl Log {
     /// Collects what arrives on `pipe`, in a thread, until all writers have closed it.
-    pub fn of_pipe(mut pipe: PipeReader) -> Self {
-        let log = Self::default();
-        let (piped, ended) = (Arc::clone(&log.piped), Arc::clone(&log.ended));
-        std::thread::spawn(move || {
-            let mut block = [0; 65536];
-            while let Ok(n) = pipe.read(&mut block) {
-                if n == 0 {
-                    break;
-                }
-                piped.lock().unwrap().extend_from_slice(&block[..n]);
-            }
-            ended.store(true, Ordering::Release);
-        });
+    pub fn of_pipe(pipe: PipeReader) -> Self {
+        let log = Self {
+            pipe: Arc::new(pipe),
+            piped: Arc::default(),
+            file: None,
+        };
+        let reader = log.clone();
+        std::thread::spawn(move || while reader.wait_for_output() && reader.collect() {});
         log
+    }
+
+    /// Waits until the pipe has output or all writers have closed it.
+    fn wait_for_output(&self) -> bool {
+        let mut fds = [PollFd::new(self.pipe.as_fd(), PollFlags::POLLIN)];
+        poll(&mut fds, PollTimeout::NONE).is_ok_and(|count| count > 0)
+    }
+
+    /// Moves output from the pipe to the text; false at the end of the pipe. The lock is held while the output is in
+    /// neither place.
+    fn collect(&self) -> bool {
+        let mut piped = self.piped.lock().unwrap();
+        let mut block = [0; 65536];
+        match (&*self.pipe).read(&mut block) {
+            Ok(0) | Err(_) => false,
+            Ok(n) => {
+                piped.extend_from_slice(&block[..n]);
+                true
+            }
+        }
     }
 
     /// Appends the contents of `file`, once it exists.
@@ -38,9 +55,14 @@ impl Log {
         self
     }
 
-    /// Whether all writers have closed the pipe, and all their output is read.
-    pub fn has_ended(&self) -> bool {
-        self.ended.load(Ordering::Acquire)
+    /// Whether all output that was written to the pipe so far is in the text.
+    pub fn is_read(&self) -> bool {
+        let _piped = self.piped.lock().unwrap();
+        let mut fds = [PollFd::new(self.pipe.as_fd(), PollFlags::POLLIN)];
+        poll(&mut fds, PollTimeout::ZERO).is_ok()
+            && !fds[0]
+                .revents()
+                .is_some_and(|it| it.contains(PollFlags::POLLIN))
     }
 
     /// The log so far.

@@ -293,8 +293,7 @@ impl Server {
             !proc::is_running(self.master)
         });
         assert!(gone, "the server did not exit; its log:\n{}", self.log());
-        // the reader thread may still have output to read; a worker that is left may hold the pipe open for longer
-        within(Duration::from_secs(1), || self.log.has_ended());
+        within(DEADLINE, || self.log.is_read());
         self.ended = true;
         self.exited()
     }
@@ -399,7 +398,7 @@ impl Server {
     }
 
     fn check_log(&self) {
-        within(DEADLINE, || self.log.has_ended());
+        within(DEADLINE, || self.log.is_read());
         let log = self.log();
         // a uWSGI worker that is stopped while it starts logs a KeyboardInterrupt
         let reloaded = under_uwsgi() && self.reloaded.load(Ordering::Relaxed);

@@ -9,9 +9,14 @@ pub const DEADLINE: Duration = Duration::from_secs(40);
 /// Limit for what happens without delay; it allows for a machine that stalls for seconds.
 pub const PROMPTLY: Duration = Duration::from_secs(15);
 
+/// Limits of the interval between two checks of a condition.
+const SHORTEST: Duration = Duration::from_millis(3);
+const LONGEST: Duration = Duration::from_millis(20);
+
 /// Whether `condition` becomes true within `limit`.
 pub fn within(limit: Duration, mut condition: impl FnMut() -> bool) -> bool {
-    let end = Instant::now() + limit;
+    let begin = Instant::now();
+    let end = begin + limit;
     loop {
         // measured before the condition: this process may have been stalled
         let late = Instant::now() > end;
@@ -21,7 +26,8 @@ pub fn within(limit: Duration, mut condition: impl FnMut() -> bool) -> bool {
         if late {
             return false;
         }
-        std::thread::sleep(Duration::from_millis(5));
+        // a long wait costs the other tests little of the processor
+        std::thread::sleep((begin.elapsed() / 16).clamp(SHORTEST, LONGEST));
     }
 }
 

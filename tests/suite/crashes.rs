@@ -321,17 +321,18 @@ fn a_worker_whose_interpreter_lock_is_held_is_abandoned_at_once() {
     }
     let mut server = server(&[("threads", "4"), ("harakiri", "1")]);
     let first = server.wait_for_workers(1);
+    let held = "native code holds the interpreter (GIL); the worker accepts no more requests";
     let mut hogs = Vec::new();
-    server.eventually("a thread other than the main one has the request", || {
-        let mut connection = server.ask(&get("/hog?60"));
-        connection.set_timeout(Duration::from_millis(500));
-        let mut byte = [0];
-        let answered = connection.read(&mut byte).is_ok();
-        hogs.push(connection);
-        !answered
-    });
-    server
-        .expect_log("native code holds the interpreter (GIL); the worker accepts no more requests");
+    // the main thread answers; another thread holds the lock, and then no thread answers
+    while server.log_lines(held).is_empty() {
+        let mut hog = server.ask(&get("/hog?60"));
+        hog.set_timeout(Duration::from_millis(5));
+        server.eventually("the request is answered or holds the lock", || {
+            hog.read(&mut [0]).is_ok() || !server.log_lines(held).is_empty()
+        });
+        hogs.push(hog);
+    }
+    server.expect_log(held);
     // the next worker serves while the first one still runs or has just been killed
     server.get("/").expect_text("hello");
     server.expect_log("a request exceeded its deadline (harakiri)");
