@@ -28,6 +28,7 @@ pub mod budget;
 pub mod connection;
 pub mod crowding;
 mod date;
+mod disk;
 pub mod dispatch;
 pub mod engine;
 mod framing;

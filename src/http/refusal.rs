@@ -169,6 +169,18 @@ impl Refusal {
         )
     }
 
+    /// 413 for a body in chunks, of which `length` bytes have arrived, if a body of unknown length may have `limit`
+    /// bytes.
+    pub fn unannounced_body_too_large(length: u64, limit: u64) -> Self {
+        Self::page(
+            413,
+            "The request's body is too large for one without Content-Length.",
+            format!(
+                "refused a request with 413: its body without Content-Length has {length} bytes or more, more than {limit}, which is 1/16 of limit-spool; limit-post sets the limit for all bodies"
+            ),
+        )
+    }
+
     /// Refuses a body of at least `length` bytes that cannot be stored: with 413 if it is longer than any body may be,
     /// else with 503.
     pub fn spool_failed(error: &SpoolError, length: u64) -> Self {
@@ -186,6 +198,14 @@ impl Refusal {
                 "The server has no room for the request's body now.",
                 format!(
                     "refused a request with 503: its body of {length} bytes or more has no room, because other bodies and responses take too much of limit-spool = {limit}"
+                ),
+            ),
+            SpoolError::DiskShort => Self::page(
+                503,
+                "The server has no room for the request's body now.",
+                format!(
+                    "refused a request with 503: its body of {length} bytes or more cannot be stored in {}: it may take at most half of the free space, of which a twentieth of the file system, at most 1 GiB, is left to other programs; TMPDIR sets another directory",
+                    std::env::temp_dir().display()
                 ),
             ),
             SpoolError::Io(error) => Self::page(

@@ -4,6 +4,7 @@ use std::fs::File;
 use std::io::{self, Write};
 
 use super::budget::{Budget, FILES, MEMORY, Share};
+use super::disk::DISK;
 
 /// A complete request body.
 #[derive(Default)]
@@ -35,6 +36,8 @@ pub enum SpoolError {
     TooLarge,
     /// Other bodies and responses occupy the room (`limit-spool`).
     Full,
+    /// The body would take more than half of the free space of the disk, without the part for other programs.
+    DiskShort,
     /// The file cannot be created or written. The usual reason is a full disk.
     Io(io::Error),
 }
@@ -75,14 +78,18 @@ impl Spool {
     /// byte.
     ///
     /// # Errors
-    /// The body is longer than any body may be, or the file cannot be created.
+    /// The body is longer than any body may be, the disk has too little room, or the file cannot be created.
     pub fn with_length(len: u64, threshold: u64) -> Result<Self, SpoolError> {
         let mut spool = Self::new(threshold);
         if len >= spool.threshold() {
             if len > FILES.largest_share() {
                 return Err(SpoolError::TooLarge);
             }
-            spool.file = Some(tempfile::tempfile()?);
+            let file = tempfile::tempfile()?;
+            if !DISK.admits(&file, 0, len) {
+                return Err(SpoolError::DiskShort);
+            }
+            spool.file = Some(file);
         }
         Ok(spool)
     }
@@ -115,7 +122,7 @@ impl Spool {
         match &mut self.file {
             Some(file) => {
                 check_room(self.len, more)?;
-                file.write_all(bytes)?;
+                write(file, self.len, bytes)?;
                 self.in_file.add(more);
             }
             None => {
@@ -130,7 +137,7 @@ impl Spool {
     fn move_to_file(&mut self) -> Result<(), SpoolError> {
         check_room(0, self.len)?;
         let mut file = tempfile::tempfile()?;
-        file.write_all(&self.memory)?;
+        write(&mut file, 0, &self.memory)?;
         self.in_file.add(self.len);
         self.file = Some(file);
         self.memory = Vec::new();
@@ -164,6 +171,17 @@ fn effective_threshold(configured: u64, memory: &Budget) -> u64 {
     } else {
         configured
     }
+}
+
+/// Appends `bytes` to a file of `own` bytes.
+fn write(file: &mut File, own: u64, bytes: &[u8]) -> Result<(), SpoolError> {
+    let more = bytes.len() as u64;
+    if !DISK.admits(file, own, more) {
+        return Err(SpoolError::DiskShort);
+    }
+    file.write_all(bytes)?;
+    DISK.count(more);
+    Ok(())
 }
 
 /// Checks that a file of `own` bytes may grow by `more` bytes.

@@ -12,6 +12,7 @@ use bytes::{Buf, Bytes, BytesMut};
 use nix::errno::Errno;
 
 use super::budget::{self, Share};
+use super::disk::DISK;
 use super::loss::Loss;
 use crate::sys::stream;
 
@@ -32,6 +33,17 @@ enum Storage {
     Crowded,
     /// The disk is full, or has failed.
     Fails,
+}
+
+/// Why bytes cannot be stored in a file.
+#[derive(Debug, thiserror::Error)]
+enum Shortage {
+    #[error("limit-spool is reached")]
+    Limit,
+    #[error("the response would take more than half of the free space")]
+    Disk,
+    #[error(transparent)]
+    Io(#[from] io::Error),
 }
 
 enum Chunk {
@@ -173,7 +185,7 @@ impl WriteQueue {
         if self.goes_to_file(bytes.len()) {
             match self.spool(bytes) {
                 Ok(()) => return,
-                Err(error) => self.wait_instead(&error),
+                Err(shortage) => self.wait_instead(&shortage),
             }
         }
         self.in_memory.add(bytes.len() as u64);
@@ -217,22 +229,19 @@ impl WriteQueue {
     }
 
     /// Appends a copy of `bytes` to the temporary file at the end of the queue, or to a new one.
-    fn spool(&mut self, bytes: &[u8]) -> io::Result<()> {
-        let len = bytes.len() as u64;
-        if !budget::FILES.admits(self.in_files.bytes(), len) {
-            return Err(io::Error::new(
-                io::ErrorKind::StorageFull,
-                "limit-spool is reached",
-            ));
+    fn spool(&mut self, bytes: &[u8]) -> Result<(), Shortage> {
+        let (own, len) = (self.in_files.bytes(), bytes.len() as u64);
+        if !budget::FILES.admits(own, len) {
+            return Err(Shortage::Limit);
         }
         if let Some(Chunk::Spool { file, end, .. }) = self.chunks.back_mut() {
-            file.write_all(bytes)?;
+            append(file, own, bytes)?;
             *end += len;
             self.in_files.add(len);
             return Ok(());
         }
         let mut file = tempfile::tempfile()?;
-        file.write_all(bytes)?;
+        append(&mut file, own, bytes)?;
         self.chunks.push_back(Chunk::Spool {
             file,
             offset: 0,
@@ -253,21 +262,21 @@ impl WriteQueue {
     /// Makes the application wait for its client, because `error` prevents storing bytes in a file. Asks the I/O thread
     /// for room if other connections occupy it.
     #[cold]
-    fn wait_instead(&mut self, error: &io::Error) {
-        self.storage = match error.raw_os_error().map(Errno::from_raw) {
-            None => {
+    fn wait_instead(&mut self, shortage: &Shortage) {
+        self.storage = match shortage {
+            Shortage::Limit => {
                 budget::FILES.refused(self.in_files.bytes());
                 Storage::Crowded
             }
-            Some(Errno::EMFILE | Errno::ENFILE) => {
+            Shortage::Io(error) if is_out_of_descriptors(error) => {
                 budget::FILES.request_room();
                 Storage::Crowded
             }
-            Some(_) => Storage::Fails,
+            Shortage::Disk | Shortage::Io(_) => Storage::Fails,
         };
         if budget::FILES.is_log_due() {
             tracing::warn!(
-                "responses that their clients are slow to take cannot be stored in {}: {error}; the application waits for such clients (limit-spool, TMPDIR)",
+                "responses that their clients are slow to take cannot be stored in {}: {shortage}; the application waits for such clients (limit-spool, TMPDIR)",
                 std::env::temp_dir().display()
             );
         }
@@ -299,6 +308,24 @@ impl WriteQueue {
             }
         }
     }
+}
+
+/// Appends `bytes` to a temporary file of a response that has `own` bytes in files.
+fn append(file: &mut File, own: u64, bytes: &[u8]) -> Result<(), Shortage> {
+    let len = bytes.len() as u64;
+    if !DISK.admits(file, own, len) {
+        return Err(Shortage::Disk);
+    }
+    file.write_all(bytes)?;
+    DISK.count(len);
+    Ok(())
+}
+
+fn is_out_of_descriptors(error: &io::Error) -> bool {
+    matches!(
+        error.raw_os_error().map(Errno::from_raw),
+        Some(Errno::EMFILE | Errno::ENFILE)
+    )
 }
 
 fn send_bytes(fd: RawFd, bytes: &mut impl Buf, sent: &mut u64) -> Flow {

@@ -172,7 +172,7 @@ options! {
         limit_buffers "limit-buffers" worker(u64): One<Bytes> = "134217728",
             "Maximum memory in a worker for requests that are not complete and responses that are not sent, in bytes; beyond it bodies and responses go to files, and the oldest unfinished connections are closed. 0 is no limit.";
         limit_spool "limit-spool" worker(Option<u64>): Maybe<Bytes>,
-            "Maximum size of the temporary files of a worker with request bodies and unsent responses, in bytes; one of them gets at most half. A body that is too large gets 413 or 503, a response waits for its client. Default: 2147483648, or twice limit-post if that is more; 0 is no limit.";
+            "Maximum size of the temporary files of a worker with request bodies and unsent responses, in bytes; one of them gets at most half, and a body in chunks 1/16 unless limit-post is set. A body that is too large gets 413 or 503, a response waits for its client. The free space of the disk limits them too (docs/limits.md). Default: 2147483648, or twice limit-post if that is more; 0 is no limit.";
         limit_post "limit-post" worker(u64): One<Bytes> = "0",
             "Maximum size of a request body in bytes; 0 is no limit.";
         socket_timeout "socket-timeout" -'z' worker(Duration): One<Seconds> = "4",

@@ -4,6 +4,7 @@ use std::io;
 
 use bytes::Buf;
 
+use crate::http::budget::FILES;
 use crate::http::connection::Connection;
 use crate::http::http_environ;
 use crate::http::refusal::Refusal;
@@ -13,6 +14,10 @@ use crate::http::spool::Spool;
 use crate::protocol::body::ChunkDecoder;
 use crate::protocol::http;
 use crate::sys::stream;
+
+/// Without `limit-post` a body of unknown length gets at most this part of `limit-spool`: its end is not known, and
+/// uWSGI passes no such body to `wsgi.input`.
+const UNANNOUNCED: u64 = 16;
 
 impl RequestReader {
     pub(super) fn http_head(&mut self, connection: &Connection, limits: &Limits) -> Step {
@@ -80,8 +85,11 @@ impl RequestReader {
                 return;
             }
             let after = spool.received() + bytes.len() as u64;
+            let unannounced = FILES.limit() / UNANNOUNCED;
             if limit != 0 && after > limit {
                 refusal = Some(Refusal::body_too_large(after, limit));
+            } else if limit == 0 && after > unannounced {
+                refusal = Some(Refusal::unannounced_body_too_large(after, unannounced));
             } else if let Err(error) = spool.push(bytes) {
                 refusal = Some(Refusal::spool_failed(&error, after));
             }
