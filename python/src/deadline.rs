@@ -179,15 +179,11 @@ fn error(py: Python<'_>) -> PyErr {
 /// the application. There is no 504 if another thread has locked the response. Does nothing if the request has ended.
 /// Called by the I/O thread.
 pub fn expire(worker: &Arc<Worker>, core: u32, begun: u64) {
-    let (Some(state), Some(deadline), Some(row)) = (
-        worker.engine.threads.get(core as usize),
-        worker.deadlines.get(core as usize),
-        worker.engine.scoreboard.thread(core),
-    ) else {
+    let Some(deadline) = worker.deadlines.get(core as usize) else {
         return;
     };
-    let is_current = || row.busy_since.load(SeqCst) == begun;
-    if let Some(mut response) = state.response.try_lock()
+    let is_current = || worker.engine.busy_since(core) == begun;
+    if let Some(mut response) = worker.engine.response(core).try_lock()
         && is_current()
     {
         response.cut_off(504, "Gateway Timeout");
@@ -247,7 +243,7 @@ fn interrupt(worker: &Arc<Worker>, request: Expired) {
         && worker.spec.worker.harakiri_graceful_signal.is_some()
         && uses_signal(0);
     if graceful || (uses_signal(request.core) && deadline.is_serving(request.begun)) {
-        worker.engine.threads[0].signal(raise_signal());
+        worker.engine.signal(0, raise_signal());
     }
 }
 
@@ -305,5 +301,5 @@ fn raise(py: Python<'_>, worker: &Worker, request: Expired) {
     // live exception type.
     unsafe { ffi::PyThreadState_SetAsyncExc(deadline.ident() as _, class.as_ptr()) };
     // the signal ends a system call, which a pending Python exception cannot do
-    worker.engine.threads[request.core as usize].signal(INTERRUPT);
+    worker.engine.signal(request.core, INTERRUPT);
 }

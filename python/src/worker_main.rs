@@ -85,7 +85,7 @@ fn serve(py: Python<'_>, worker: &Arc<Worker>, apps: &Arc<Apps>, errors: &Py<PyA
             return ruwsgi::exit::FAILED;
         }
     };
-    ruwsgi::sys::thread::record_signals(worker.engine.inbox.wakeup.fd(), &EXIT_SIGNALS);
+    ruwsgi::sys::thread::record_signals(worker.engine.wakeup_descriptor(), &EXIT_SIGNALS);
     prepare(py, worker);
     let threads = match start_threads(py, worker, apps, errors) {
         Ok(threads) => threads,
@@ -195,8 +195,8 @@ fn log_hook_failure(py: Python<'_>, id: u32, hook: &str, error: &PyErr) {
 fn count_for_application(engine: &Arc<Engine>) {
     let (total, own) = (engine.clone(), engine.clone());
     let counters = uwsgi_module::Counters {
-        total: Box::new(move || total.scoreboard.board.total_requests()),
-        own: Box::new(move || own.scoreboard.requests()),
+        total: Box::new(move || total.total_requests()),
+        own: Box::new(move || own.requests()),
     };
     // `set` fails in a process that the application has forked from a worker, where the counters are set already
     let _ = uwsgi_module::COUNTERS.set(counters);

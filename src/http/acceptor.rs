@@ -9,7 +9,6 @@ use std::io;
 use std::os::fd::RawFd;
 use std::time::{Duration, Instant};
 
-use bytes::Bytes;
 use nix::errno::Errno;
 
 use super::connection::Connection;
@@ -34,9 +33,6 @@ const GRACE: Duration = Duration::from_millis(10);
 pub enum Next {
     /// A complete request, in [`Acceptor::reader`].
     Request(Connection),
-    /// The last response has switched the connection to another protocol. The bytes are the input of that protocol that
-    /// has arrived so far.
-    Switched(Connection, Bytes),
     /// A signal has ended the wait, or the wait has timed out while the engine leaves.
     Interrupted,
     /// The engine has retired: it accepts no more connections, and no request and no idle connection is left.

@@ -1,8 +1,5 @@
 //! The `Application` trait: handles the requests that the engine has read.
 
-use bytes::Bytes;
-
-use super::connection::Connection;
 use super::request::Request;
 use super::shared_response::SharedResponse;
 use super::unlock::Unlock;
@@ -19,14 +16,6 @@ pub trait Application: Unlock {
     /// Do not hold the lock of `response` while the application computes: at the request's deadline another thread
     /// takes the lock and responds in place of the application.
     fn call(&mut self, request: &mut Request, response: &SharedResponse);
-
-    /// Takes over a connection whose response was
-    /// [`switch_protocols`](super::application_headers::ApplicationHeaders::switch_protocols) and has been sent.
-    /// `received` holds the bytes that have arrived after the request. The engine does not use the connection any more;
-    /// its socket is non-blocking. Reserved for WebSocket upgrades: the WSGI application does not switch protocols.
-    fn switched(&mut self, connection: Connection, received: Bytes) {
-        drop((connection, received));
-    }
 
     /// A signal has ended the wait for a request. An application with an interpreter runs its signal handlers here.
     fn interrupted(&mut self) {}

@@ -16,12 +16,8 @@ pub struct ApplicationHeaders {
     pub content_length: Option<u64>,
     /// Whether there is a Date header.
     pub has_date: bool,
-    /// Whether a status has been set.
-    pub started: bool,
     /// Whether the application asks for the connection to be closed (`Connection: close`).
     pub closes: bool,
-    /// Whether the connection changes to another protocol after the head.
-    pub switches: bool,
     protocol: Protocol,
 }
 
@@ -42,9 +38,12 @@ impl ApplicationHeaders {
         self.count = 0;
         self.content_length = None;
         self.has_date = false;
-        self.started = false;
         self.closes = false;
-        self.switches = false;
+    }
+
+    /// Whether a status has been set.
+    pub fn is_started(&self) -> bool {
+        !self.status.is_empty()
     }
 
     /// The status code; 0 if none is set.
@@ -79,25 +78,6 @@ impl ApplicationHeaders {
             self.status.clear();
             return Err("must be three digits, a space and a phrase without control characters");
         }
-        self.started = true;
-        Ok(())
-    }
-
-    /// Sets the status 101 and the headers that switch the connection to `protocol` (RFC 9110, 7.8). Removes all other
-    /// headers. More headers can be added afterwards.
-    ///
-    /// # Errors
-    /// The protocol's name cannot be a header value.
-    pub fn switch_protocols(&mut self, protocol: &[u8]) -> Result<(), &'static str> {
-        if !response::header_value_is_valid(protocol) {
-            return Err("has a control character");
-        }
-        self.clear();
-        self.status.extend_from_slice(b"101 Switching Protocols");
-        self.append(b"Upgrade", protocol);
-        self.append(b"Connection", b"Upgrade");
-        self.started = true;
-        self.switches = true;
         Ok(())
     }
 

@@ -2,7 +2,9 @@
 
 use std::collections::HashSet;
 use std::io;
-use std::sync::{Mutex, MutexGuard, PoisonError};
+use std::os::fd::RawFd;
+use std::sync::atomic::Ordering::SeqCst;
+use std::sync::{Arc, Mutex, MutexGuard, PoisonError};
 use std::time::Duration;
 
 use super::connection::Connection;
@@ -17,6 +19,7 @@ use super::request::Request;
 use super::request_reader::RequestReader;
 use super::scoreboard_rows::ScoreboardRows;
 use super::settings::Settings;
+use super::shared_response::SharedResponse;
 use super::thread_state::ThreadState;
 use crate::sys::clock::monotonic_micros;
 use crate::sys::epoll::Interest;
@@ -35,19 +38,19 @@ const IDLE_GRACE: Duration = Duration::from_millis(100);
 /// ([`Engine::serve`](super::serve)).
 pub struct Engine {
     /// The settings.
-    pub settings: Settings,
+    pub(super) settings: Settings,
     /// The scoreboard rows.
-    pub scoreboard: ScoreboardRows,
+    pub(super) scoreboard: ScoreboardRows,
     /// The listening sockets.
-    pub listeners: Listeners,
+    pub(super) listeners: Listeners,
     /// The phase and the complete requests.
-    pub dispatch: Dispatch,
+    pub(super) dispatch: Dispatch,
     /// Hands connections to the I/O thread.
-    pub inbox: Inbox,
+    pub(super) inbox: Inbox,
     /// The number of waiting connections, and the limit on it.
-    pub crowding: Crowding,
+    pub(super) crowding: Crowding,
     /// The state of each serving thread, by its number.
-    pub threads: Vec<ThreadState>,
+    pub(super) threads: Vec<ThreadState>,
     keep_alive: Mutex<KeepAlive>,
     /// Keys of the once-only messages that have been logged.
     warned: Mutex<HashSet<String>>,
@@ -118,6 +121,51 @@ impl Engine {
         self.dispatch.advance(Phase::Stopping);
         self.listeners.unwatch();
         self.close_idle(u64::MAX);
+    }
+
+    /// Number of requests that this worker has begun.
+    pub fn requests(&self) -> u64 {
+        self.scoreboard.requests()
+    }
+
+    /// Number of requests that all workers of the generation have begun, including workers that have exited.
+    pub fn total_requests(&self) -> u64 {
+        self.scoreboard.board.total_requests()
+    }
+
+    // ── serving threads, by their numbers from 0 ──
+
+    /// The response of a thread to its current request.
+    ///
+    /// # Panics
+    /// There is no thread with this number.
+    #[inline]
+    pub fn response(&self, thread: u32) -> &Arc<SharedResponse> {
+        &self.threads[thread as usize].response
+    }
+
+    /// The time at which a thread has begun its request (the monotonic clock, microseconds); 0 if it has no request.
+    #[inline]
+    pub fn busy_since(&self, thread: u32) -> u64 {
+        let row = self.scoreboard.thread(thread);
+        row.map_or(0, |row| row.busy_since.load(SeqCst))
+    }
+
+    /// Counts a request of a thread in which the application has failed.
+    pub fn count_exception(&self, thread: u32) {
+        self.scoreboard.exception(thread);
+    }
+
+    /// Sends `signal` to a thread.
+    pub fn signal(&self, thread: u32, signal: i32) {
+        if let Some(state) = self.threads.get(thread as usize) {
+            state.signal(signal);
+        }
+    }
+
+    /// The descriptor that wakes the I/O thread: a signal handler may write to it.
+    pub fn wakeup_descriptor(&self) -> RawFd {
+        self.inbox.wakeup.fd()
     }
 
     /// Wakes the I/O thread, which calls [`Control::woken`](super::io_thread::Control::woken).

@@ -2,7 +2,7 @@
 
 use std::io;
 
-use bytes::{Bytes, BytesMut};
+use bytes::BytesMut;
 
 use super::connection::Connection;
 use super::refusal::Refusal;
@@ -123,11 +123,6 @@ impl RequestReader {
     #[inline]
     pub fn has_pipelined(&self) -> bool {
         !self.raw.is_empty()
-    }
-
-    /// Takes out the bytes that have arrived after the request.
-    pub fn take_pipelined(&mut self) -> Bytes {
-        self.raw.split().freeze()
     }
 
     /// Bytes of memory that the reader holds, without those of the body.

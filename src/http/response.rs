@@ -14,6 +14,7 @@ use super::response_writer::{PeerGone, ResponseWriter};
 use super::unlock::Unlock;
 use super::write_queue::{Block, Flow, WriteQueue};
 use crate::ipc::Protocol;
+use crate::log::counted;
 use crate::protocol::body::{CHUNK_END, LAST_CHUNK, chunk_head};
 use crate::sys::wakeup::Wakeup;
 
@@ -33,8 +34,10 @@ enum State {
     Open,
     /// The head is sent, or is about to be sent.
     Committed,
-    /// Nothing follows: the body has ended, or the server has given the response up.
+    /// Nothing follows: the body has ended.
     Complete,
+    /// Nothing follows: the body stays incomplete. The connection is reset, so that the client notices.
+    Cut,
 }
 
 /// Sizes of a response, for the scoreboard and the log.
@@ -81,14 +84,11 @@ pub struct Response {
     state: State,
     protocol: Protocol,
     version: Version,
-    head_request: bool,
     persistence: Persistence,
     framing: Framing,
     writer: ResponseWriter,
-    /// Whether the application has given more bytes than its Content-Length.
-    overlong: bool,
-    /// Whether the body stays incomplete. The connection is reset then, so that the client notices.
-    cut: bool,
+    /// Number of bytes that the application has given beyond its Content-Length.
+    surplus: u64,
     /// The application's status and headers.
     pub head: ApplicationHeaders,
     /// Sizes, for the scoreboard and the log.
@@ -119,14 +119,15 @@ impl Response {
         self.writer.restart(opening.fd, opening.timeout);
         self.protocol = opening.protocol;
         self.version = Version::of_request(opening.version);
-        self.head_request = opening.method == b"HEAD";
         self.persistence = match opening.keep_alive {
             true => Persistence::KeepAlive,
             false => Persistence::Close,
         };
-        self.framing = Framing::Close;
-        self.overlong = false;
-        self.cut = false;
+        self.framing = match opening.method {
+            b"HEAD" => Framing::Bodiless,
+            _ => Framing::Close,
+        };
+        self.surplus = 0;
         self.sent = Sizes::default();
         self.app = -1;
         self.collected.clear();
@@ -145,7 +146,7 @@ impl Response {
     pub fn is_open(&self) -> bool {
         match self.state {
             State::Open | State::Committed => true,
-            State::Complete => self.is_broken(),
+            State::Complete | State::Cut => self.is_broken(),
             State::Closed => false,
         }
     }
@@ -153,13 +154,13 @@ impl Response {
     /// Whether the head is sent, or is about to be sent, and cannot be changed.
     #[inline]
     pub fn is_committed(&self) -> bool {
-        matches!(self.state, State::Committed | State::Complete)
+        matches!(self.state, State::Committed | State::Complete | State::Cut)
     }
 
     /// Whether the client needs nothing more: the response has ended, or its rest cannot be sent.
     #[inline]
     pub fn is_complete(&self) -> bool {
-        self.state == State::Complete || self.is_broken()
+        matches!(self.state, State::Complete | State::Cut) || self.is_broken()
     }
 
     /// Whether the rest of the response cannot be sent: the client is gone, or the response is cut off.
@@ -189,20 +190,14 @@ impl Response {
     /// Whether the connection must be reset, because the body is incomplete.
     #[inline]
     pub fn is_cut(&self) -> bool {
-        self.cut
-    }
-
-    /// Whether the connection switches to another protocol after this response.
-    #[inline]
-    pub fn switches_protocols(&self) -> bool {
-        self.head.switches && self.is_committed() && !self.is_broken()
+        self.state == State::Cut
     }
 
     /// Whether the connection can take another request after this response.
     #[inline]
     pub fn keeps_alive(&self) -> bool {
         let keep_alive = self.persistence == Persistence::KeepAlive;
-        keep_alive && !self.cut && !self.is_broken() && !self.head.switches
+        keep_alive && !self.is_cut() && !self.is_broken()
     }
 
     /// Body bytes that are missing to the Content-Length; `None` if there is no Content-Length.
@@ -217,16 +212,17 @@ impl Response {
     /// A log message about a body that differs from its Content-Length. `failed` means that the application has failed,
     /// which is in the log already: a body that is too short gives no message then.
     pub fn length_mismatch(&self, failed: bool) -> Option<String> {
-        if self.overlong {
-            return Some(
-                "the application gave more than its Content-Length; the surplus was not sent"
-                    .into(),
-            );
+        if self.surplus > 0 {
+            return Some(format!(
+                "the application gave {} more than its Content-Length, which the client does not get",
+                counted(self.surplus, "byte")
+            ));
         }
         match self.framing {
             Framing::Length(missing) if missing > 0 && !failed && !self.is_broken() => {
                 Some(format!(
-                    "the application gave {missing} bytes less than its Content-Length; the connection is cut"
+                    "the application gave {} less than its Content-Length; the connection is cut",
+                    counted(missing, "byte")
                 ))
             }
             _ => None,
@@ -247,7 +243,7 @@ impl Response {
     }
 
     fn is_bodiless(&self) -> bool {
-        self.head_request || matches!(self.head.code(), 101 | 204 | 205 | 304)
+        self.framing == Framing::Bodiless || matches!(self.head.code(), 101 | 204 | 205 | 304)
     }
 
     /// Whether a body of unknown length is sent in chunks.
@@ -339,7 +335,9 @@ impl Response {
     #[inline]
     fn admit(&mut self, len: usize) -> usize {
         let take = self.framing.admit(len);
-        self.overlong |= take < len && self.framing != Framing::Bodiless;
+        if self.framing != Framing::Bodiless {
+            self.surplus += (len - take) as u64;
+        }
         self.sent.body += take as u64;
         take
     }
@@ -388,12 +386,13 @@ impl Response {
             self.set_length(0);
             self.commit();
         }
-        match self.framing {
-            Framing::Chunked => self.writer.buffer.extend_from_slice(LAST_CHUNK),
-            Framing::Length(left) if left > 0 => self.cut = true,
-            _ => {}
+        if self.framing == Framing::Chunked {
+            self.writer.buffer.extend_from_slice(LAST_CHUNK);
         }
-        self.state = State::Complete;
+        self.state = match self.framing {
+            Framing::Length(left) if left > 0 => State::Cut,
+            _ => State::Complete,
+        };
     }
 
     /// Ends a response that the application has left unfinished, so that the client does not take the next response on
@@ -426,9 +425,8 @@ impl Response {
 
     /// Ends a response that is committed and incomplete. The connection will be reset, so that the client notices.
     pub fn abort(&mut self) {
-        self.cut = true;
         self.persistence = Persistence::Close;
-        self.state = State::Complete;
+        self.state = State::Cut;
     }
 
     /// Responds in place of the application, from another thread. What the application still gives is discarded. Has no

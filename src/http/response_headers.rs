@@ -61,9 +61,6 @@ pub fn append(
     if framing == Framing::Chunked {
         out.extend_from_slice(b"Transfer-Encoding: chunked\r\n");
     }
-    if application.switches {
-        return;
-    }
     match (persistence, version) {
         (Persistence::Close, _) => out.extend_from_slice(b"Connection: close\r\n"),
         (Persistence::KeepAlive, Version::Http10) => {

@@ -55,10 +55,8 @@ impl Thread<'_> {
         let mut answered = None;
         loop {
             let next = application.unlocked(|| {
-                if let Some(connection) = answered.take()
-                    && let Some(connection) = self.finish(connection)
-                {
-                    return Next::Switched(connection, self.acceptor.reader.take_pipelined());
+                if let Some(connection) = answered.take() {
+                    self.finish(connection);
                 }
                 let next = self.acceptor.next_request();
                 if let Next::Request(connection) = &next {
@@ -71,7 +69,6 @@ impl Thread<'_> {
                     application.call(&mut self.acceptor.reader.request, self.response);
                     answered = Some(connection);
                 }
-                Next::Switched(connection, received) => application.switched(connection, received),
                 Next::Interrupted => application.interrupted(),
                 Next::Retired => return,
             }
@@ -93,10 +90,10 @@ impl Thread<'_> {
         });
     }
 
-    /// Sends the rest of the response, logs the request, and keeps, closes or hands over the connection. Returns the
-    /// connection if it has switched to another protocol.
+    /// Sends the rest of the response, logs the request, and keeps or closes the connection, or hands it to the I/O
+    /// thread.
     #[inline]
-    fn finish(&mut self, mut connection: Connection) -> Option<Connection> {
+    fn finish(&mut self, mut connection: Connection) {
         let shared = self.response;
         let mut response = match shared.try_lock() {
             Some(response) => response,
@@ -123,7 +120,7 @@ impl Thread<'_> {
             if let Some(pending) = pending {
                 self.engine.inbox.push(pending);
             }
-            return None;
+            return;
         }
         if let Some(log) = &mut self.log {
             let scoreboard = &self.engine.scoreboard;
@@ -136,24 +133,19 @@ impl Thread<'_> {
             );
         }
         self.engine.scoreboard.idle(self.number);
-        let (keep, switches) = (response.keeps_alive(), response.switches_protocols());
-        let cut = response.is_cut();
+        let (keep, cut) = (response.keeps_alive(), response.is_cut());
         response.close();
         drop(response);
         if keep {
             self.acceptor.keep(connection);
-            return None;
+            return;
         }
         let connection = self.engine.unwatch(connection);
-        if switches {
-            return Some(connection);
-        }
         if cut {
             stream::reset_on_close(connection.raw_fd());
         } else if self.may_send_more(&connection) {
             self.engine.inbox.push(Pending::lingering(connection));
         }
-        None
     }
 
     /// Whether the client has sent, or may send, more than the request. Closing the connection at once could then cost

@@ -173,7 +173,7 @@ impl Responder {
                 return Err(reraise(info)?);
             }
             Some(_) => {}
-            None if response.head.started => {
+            None if response.head.is_started() => {
                 return Err(PyAssertionError::new_err(
                     "start_response was called a second time without exc_info",
                 ));

@@ -1,7 +1,6 @@
 //! Passes a request to the application: environ, call, iterate, close (PEP 3333).
 
 use std::sync::Arc;
-use std::sync::atomic::Ordering::SeqCst;
 
 use pyo3::exceptions::{PySystemExit, PyTypeError};
 use pyo3::ffi;
@@ -98,7 +97,7 @@ impl Server {
     /// # Errors
     /// Returns the Python exception of a failed call into the interpreter, above all `MemoryError`.
     pub fn new(py: Python<'_>, worker: &Worker, core: u32, errors: &Py<PyAny>) -> PyResult<Self> {
-        let response = &worker.engine.threads[core as usize].response;
+        let response = worker.engine.response(core);
         worker.deadlines[core as usize].attach();
         Ok(Self {
             core,
@@ -113,10 +112,9 @@ impl Server {
         let body = std::mem::take(&mut request.body);
         let deadline = &worker.deadlines[self.core as usize];
         if worker.spec.serving.harakiri {
-            let row = worker.engine.scoreboard.thread(self.core);
-            deadline.enter(row.map_or(0, |row| row.busy_since.load(SeqCst)));
+            deadline.enter(worker.engine.busy_since(self.core));
         }
-        let response = &worker.engine.threads[self.core as usize].response;
+        let response = worker.engine.response(self.core);
         let result = match self.callables.begin_request(py, response) {
             Ok(()) => self.call_application(py, request, body, apps),
             Err(error) => Err(error.into()),
@@ -126,7 +124,7 @@ impl Server {
         }
         deadline.leave(py);
         if self.conclude(py, worker, request, result) {
-            worker.engine.scoreboard.exception(self.core);
+            worker.engine.count_exception(self.core);
         }
         self.callables.end_request(py);
     }
@@ -139,7 +137,7 @@ impl Server {
         // fetched.
         unsafe { ffi::PyErr_Clear() };
         worker.deadlines[self.core as usize].leave(py);
-        worker.engine.scoreboard.exception(self.core);
+        worker.engine.count_exception(self.core);
         tracing::error!(
             "worker {} (pid {}): panic in {} {}; the request is given up (is memory short? if not, this is a bug in ruwsgi)",
             worker.id,
@@ -289,7 +287,7 @@ impl Server {
     }
 
     fn check_started(&self) -> Result<(), Failure> {
-        if self.callables.responder.get().response()?.head.started {
+        if self.callables.responder.get().response()?.head.is_started() {
             Ok(())
         } else {
             Err(
