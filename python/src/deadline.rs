@@ -110,7 +110,7 @@ pub fn is_harakiri(py: Python<'_>, error: &PyErr) -> bool {
 /// # Errors
 /// Returns the Python exception of a failed call into the interpreter.
 pub fn prepare(py: Python<'_>, worker: &Arc<Worker>) -> PyResult<()> {
-    if !worker.spec.serving.harakiri {
+    if !worker.spec.has_deadline() {
         return Ok(());
     }
     stacks::write_on_signal(py, dump_signal())?;

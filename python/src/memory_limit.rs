@@ -2,7 +2,6 @@
 
 use std::sync::atomic::Ordering::SeqCst;
 
-use ruwsgi::sys::clock::monotonic_micros;
 use ruwsgi::sys::memory::{self, Memory};
 use ruwsgi::sys::process::Pid;
 
@@ -12,13 +11,13 @@ use crate::worker::Worker;
 /// lifetime. The master replaces a worker that grows slowly before this check does. This check catches a worker that
 /// grows fast.
 pub fn check(worker: &Worker) {
-    let serving = &worker.spec.serving;
-    let Some(limit) = serving.resident_limit else {
+    let options = &worker.spec.worker;
+    let Some(limit) = options.reload_on_rss.filter(|bytes| *bytes > 0) else {
         return;
     };
     // reading the peak takes one system call; the current size takes three more, so it is read only if the peak is high
     if memory::own_peak() < limit
-        || monotonic_micros() < worker.started_us + serving.min_lifetime_ms * 1000
+        || worker.started.elapsed() < options.min_worker_lifetime
         || worker.is_leaving()
     {
         return;

@@ -64,7 +64,7 @@ impl Drop for Tracebacker {
 /// Starts the server if `py-tracebacker` is set. The path of its socket is the option's value with the worker's id
 /// appended. A failure is logged and returns `None`.
 pub fn start(worker: &Arc<Worker>) -> Option<Tracebacker> {
-    let path = worker.spec.serving.tracebacker.as_ref()?;
+    let path = worker.spec.worker.py_tracebacker.as_ref()?;
     let path = PathBuf::from(format!("{path}{}", worker.id));
     match open(worker, &path) {
         Ok(file) => {

@@ -4,7 +4,7 @@ use std::io;
 use std::os::fd::AsFd;
 use std::sync::Arc;
 use std::sync::atomic::{AtomicBool, AtomicU32, Ordering::Relaxed};
-use std::time::Duration;
+use std::time::{Duration, Instant};
 
 use ruwsgi::http::budget;
 use ruwsgi::http::crowding;
@@ -16,7 +16,6 @@ use ruwsgi::http::scoreboard_rows::ScoreboardRows;
 use ruwsgi::http::settings::{Limits, Settings, Timeouts};
 use ruwsgi::ipc::{self, AppSpec, FromWorker};
 use ruwsgi::shared::scoreboard::Scoreboard;
-use ruwsgi::sys::clock::monotonic_micros;
 use ruwsgi::sys::private_fd::PrivateFd;
 use ruwsgi::sys::rlimit;
 
@@ -36,8 +35,8 @@ pub struct Worker {
     pub exit_reasons: ExitReasons,
     /// The socket to the master.
     link: PrivateFd,
-    /// When the worker started, microseconds of the monotonic clock.
-    pub started_us: u64,
+    /// The time at which the worker has begun.
+    pub started: Instant,
 }
 
 /// Reasons for which a worker exits by itself. The I/O thread reports them to the master.
@@ -105,7 +104,7 @@ impl Worker {
                 Phase::Serving
             },
         )?;
-        let threads = 0..spec.serving.threads;
+        let threads = 0..spec.worker.threads;
         Ok(Self {
             deadlines: threads.map(|_| ThreadDeadline::default()).collect(),
             spec,
@@ -113,7 +112,7 @@ impl Worker {
             engine: Arc::new(engine),
             exit_reasons: ExitReasons::default(),
             link: start.link,
-            started_us: monotonic_micros(),
+            started: Instant::now(),
         })
     }
 }
@@ -128,16 +127,22 @@ fn set_budgets(spec: &AppSpec) {
     budget::FILES.set_limit(options.limit_spool.unwrap_or(default));
 }
 
+/// Default of `post-buffering`: request bodies of more bytes are spooled to a file.
+const POST_BUFFERING: u64 = 1 << 20;
+
 /// The engine's settings.
 fn settings(spec: &AppSpec) -> Settings {
-    let (options, serving) = (&spec.worker, &spec.serving);
+    let options = &spec.worker;
     Settings {
-        threads: serving.threads,
+        threads: options.threads,
         limits: Limits {
             buffer_size: options.buffer_size as usize,
             headers: options.limit_headers as usize,
             connections: crowding::limit(options.limit_connections, rlimit::descriptors()),
-            post_buffering: serving.post_buffering,
+            post_buffering: options
+                .post_buffering
+                .filter(|bytes| *bytes > 0)
+                .unwrap_or(POST_BUFFERING),
             limit_post: options.limit_post,
         },
         timeouts: Timeouts {
@@ -148,7 +153,7 @@ fn settings(spec: &AppSpec) -> Settings {
             keep_alive: options.http_keepalive,
         },
         header_rules: header_rules(spec),
-        request_log: serving.request_log.clone(),
+        request_log: spec.serving.request_log.clone(),
     }
 }
 

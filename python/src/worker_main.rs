@@ -210,7 +210,7 @@ fn start_threads(
     apps: &Arc<Apps>,
     errors: &Py<PyAny>,
 ) -> PyResult<Vec<Py<PyAny>>> {
-    if worker.spec.serving.threads < 2 {
+    if worker.spec.worker.threads < 2 {
         // `threading` is not imported, because its import would cost a small application memory
         return Ok(Vec::new());
     }
@@ -221,7 +221,7 @@ fn start_threads(
         0 => None,
         size => Some(threading.call_method1("stack_size", (size,))?),
     };
-    let threads = (1..worker.spec.serving.threads)
+    let threads = (1..worker.spec.worker.threads)
         .map(|core| {
             let (worker, apps, errors) = (worker.clone(), apps.clone(), errors.clone_ref(py));
             let name = format!("uWSGIWorker{}Core{core}", worker.id);

@@ -153,7 +153,7 @@ fn receive_setup(channel: &PrivateFd) -> io::Result<Option<Setup>> {
     if listeners.len() != spec.listeners.len() {
         return Err(io::ErrorKind::InvalidData.into());
     }
-    let board = Scoreboard::open(board, spec.serving.rows, spec.serving.threads)?;
+    let board = Scoreboard::open(board, spec.serving.rows, spec.worker.threads)?;
     Ok(Some(Setup {
         spec: *spec,
         board,

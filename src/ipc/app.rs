@@ -77,8 +77,15 @@ pub struct AppSpec {
     pub watching: Option<Watching>,
     /// The options that workers use exactly as configured.
     pub worker: WorkerOptions,
-    /// The settings of request handling that the master derives from options.
+    /// The settings that the master derives from several options.
     pub serving: Serving,
+}
+
+impl AppSpec {
+    /// Whether requests have a deadline (`harakiri`).
+    pub fn has_deadline(&self) -> bool {
+        self.worker.harakiri.is_some_and(|limit| !limit.is_zero())
+    }
 }
 
 /// Which files of the application are reported to the master.
@@ -90,31 +97,17 @@ pub struct Watching {
     pub ignored: Vec<String>,
 }
 
-/// Settings of request handling that are derived from several options, or that are not options.
+/// Settings that the master derives from several options.
 #[derive(Serialize, Deserialize, Debug, Clone, PartialEq)]
 pub struct Serving {
-    /// Number of worker processes.
-    pub processes: u32,
     /// Number of worker rows of the scoreboard. It exceeds `processes`, because a worker and its successor can exist at
     /// the same time.
     pub rows: u32,
-    /// `reload-on-rss`, bytes: a worker whose resident memory reaches this limit accepts no more connections.
-    pub resident_limit: Option<u64>,
-    /// `min-worker-lifetime`, milliseconds: the age from which `reload-on-rss` applies.
-    pub min_lifetime_ms: u64,
-    /// Whether requests have a deadline (`harakiri`).
-    pub harakiri: bool,
-    /// Number of threads per worker.
-    pub threads: u32,
-    /// `post-buffering`: request bodies of at least this number of bytes are spooled to a file.
-    pub post_buffering: u64,
-    /// `worker-reload-mercy`, milliseconds: time that a worker has to finish its requests in flight after its master
-    /// has exited.
+    /// `worker-reload-mercy` or `reload-mercy`, milliseconds: time that a worker has to finish its requests in flight
+    /// after its master has exited.
     pub mercy_ms: u64,
     /// The settings of the request log.
     pub request_log: RequestLogSettings,
-    /// `py-tracebacker`: the path prefix of the sockets of the traceback servers.
-    pub tracebacker: Option<String>,
     /// The process titles: the `procname` options, resolved.
     pub procname: Procname,
 }

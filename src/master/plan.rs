@@ -20,9 +20,6 @@ use super::worker_limits::Limits;
 use crate::log;
 use crate::net::BoundSocket;
 
-/// Default of `post-buffering`, the size in bytes from which a request body is spooled to a file: 1 MiB.
-const POST_BUFFERING: u64 = 1 << 20;
-
 /// Default of `harakiri-graceful-timeout`, the time that a thread has to return after its request has expired.
 const HARAKIRI_GRACE: Duration = Duration::from_secs(2);
 
@@ -238,19 +235,9 @@ fn options(config: &Config) -> Vec<(String, Vec<String>)> {
 
 fn serving(config: &Config) -> Serving {
     Serving {
-        processes: config.processes(),
         rows: config.processes().saturating_mul(SLOTS_PER_WORKER),
-        resident_limit: config.reload_on_rss().filter(|bytes| *bytes > 0),
-        min_lifetime_ms: milliseconds(config.min_worker_lifetime()),
-        harakiri: harakiri(config).is_some(),
-        threads: config.threads(),
-        post_buffering: config
-            .post_buffering()
-            .filter(|bytes| *bytes > 0)
-            .unwrap_or(POST_BUFFERING),
         mercy_ms: milliseconds(mercy(config)),
         request_log: request_log(config),
-        tracebacker: config.py_tracebacker().map(str::to_owned),
         procname: procname(config),
     }
 }

@@ -128,8 +128,8 @@ fn add_facts(uwsgi: &Bound<'_, PyModule>, spec: &AppSpec, is_a_reload: bool) -> 
         (number(), number(), number(), 0, PyBytes::new(py, b"")),
     )?;
     uwsgi.add("hostname", PyBytes::new(py, hostname.as_bytes()))?;
-    uwsgi.add("numproc", spec.serving.processes)?;
-    uwsgi.add("cores", spec.serving.threads)?;
+    uwsgi.add("numproc", spec.worker.processes)?;
+    uwsgi.add("cores", spec.worker.threads)?;
     uwsgi.add("has_threads", 1)?;
     uwsgi.add("buffer_size", spec.worker.buffer_size)?;
     uwsgi.add("started_on", started_on)?;

@@ -68,12 +68,12 @@ impl Environs {
     /// Returns the Python exception of a failed call into the interpreter, above all `MemoryError`.
     pub fn new(py: Python<'_>, spec: &AppSpec, core: u32, errors: &Py<PyAny>) -> PyResult<Self> {
         let dict = PyDict::new(py);
-        let serving = &spec.serving;
+        let options = &spec.worker;
         dict.set_item("wsgi.version", (1, 0))?;
         dict.set_item("wsgi.url_scheme", "http")?;
         dict.set_item("wsgi.errors", errors)?;
-        dict.set_item("wsgi.multithread", serving.threads > 1)?;
-        dict.set_item("wsgi.multiprocess", serving.processes > 1)?;
+        dict.set_item("wsgi.multithread", options.threads > 1)?;
+        dict.set_item("wsgi.multiprocess", options.processes > 1)?;
         dict.set_item("wsgi.run_once", false)?;
         dict.set_item("wsgi.file_wrapper", py.get_type::<FileWrapper>())?;
         dict.set_item("wsgi.input_terminated", true)?;
@@ -83,7 +83,7 @@ impl Environs {
             PyBytes::new(py, ruwsgi::sys::thread::hostname().as_bytes()),
         )?;
         dict.set_item("SCRIPT_NAME", "")?;
-        if serving.threads > 1 {
+        if options.threads > 1 {
             dict.set_item("uwsgi.core", core)?;
         }
         let key = |name: &str| PyString::intern(py, name).unbind();

@@ -111,7 +111,7 @@ impl Server {
     pub fn serve(&mut self, py: Python<'_>, worker: &Worker, apps: &Apps, request: &mut Request) {
         let body = std::mem::take(&mut request.body);
         let deadline = &worker.deadlines[self.core as usize];
-        if worker.spec.serving.harakiri {
+        if worker.spec.has_deadline() {
             deadline.enter(worker.engine.busy_since(self.core));
         }
         let response = worker.engine.response(self.core);

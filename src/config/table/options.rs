@@ -84,6 +84,10 @@ macro_rules! options {
 
             $($(
                 #[doc = $doc]
+                $(
+                    #[doc = concat!("Workers get it as `", stringify!($worker), "`.")]
+                    #[allow(dead_code)]
+                )?
                 pub(crate) fn $field(&self) -> <$kind as Setting>::Ref<'_> {
                     <$kind as Setting>::get(&self.$field)
                 }
@@ -103,7 +107,7 @@ macro_rules! options {
             /// The effective values of the options that workers use.
             pub(crate) fn worker_options(&self) -> WorkerOptions {
                 WorkerOptions {
-                    $($( $( $field: <$worker>::from(self.$field()), )? )+)+
+                    $($( $( $field: <$worker>::from(self.$field.clone()), )? )+)+
                 }
             }
         }
@@ -167,7 +171,7 @@ options! {
             "Maximum number of header lines of an HTTP request; more get 431.";
         limit_connections "limit-connections" worker(u32): One<Number> = "0",
             "Maximum number of connections that wait in a worker, for a request or for a slow client; beyond it the oldest unfinished ones are closed. 0 is three quarters of max-fd, at most 10000.";
-        post_buffering "post-buffering": Maybe<BufferThreshold>,
+        post_buffering "post-buffering" worker(Option<u64>): Maybe<BufferThreshold>,
             "Request bodies of more bytes than this are written to a temporary file before the application is called.";
         limit_buffers "limit-buffers" worker(u64): One<Bytes> = "134217728",
             "Maximum memory in a worker for requests that are not complete and responses that are not sent, in bytes; beyond it bodies and responses go to files, and the oldest unfinished connections are closed. 0 is no limit.";
@@ -195,9 +199,9 @@ options! {
             "Timeout of an idle HTTP connection; 0 closes it after each response, 1 or no value means 5.";
     }
     "Processes" {
-        processes "processes" ["workers"] -'p': One<Workers> = "1",
+        processes "processes" ["workers"] -'p' worker(u32): One<Workers> = "1",
             "Number of workers; auto is one worker per CPU that the instance may use.";
-        threads "threads": One<Count> = "1",
+        threads "threads" worker(u32): One<Count> = "1",
             "Number of threads per worker; each thread serves one request at a time.";
         lazy_apps "lazy-apps": One<Switch>,
             "Loads the application in each worker, instead of once before the workers are forked.";
@@ -209,7 +213,7 @@ options! {
             "Timeout of a worker that stops: it finishes its requests, then it is killed.";
         worker_id_timeout "worker-id-timeout": One<Seconds> = "5",
             "Maximum wait of a replacement for the exit of the worker whose worker_id it gets; then two processes have this id for a while.";
-        harakiri "harakiri" -'t': Maybe<Seconds>,
+        harakiri "harakiri" -'t' worker(Option<Duration>): Maybe<Seconds>,
             "Timeout of a request. The client gets a 504 and the thread an exception; if the thread does not end, its worker is replaced.";
         harakiri_graceful_signal "harakiri-graceful-signal" worker(Option<u32>): Maybe<Number>,
             "Number of a signal whose handler in Python is called when a request exceeds harakiri, before the exception.";
@@ -221,7 +225,7 @@ options! {
             "Replaces a worker after this number of requests; each further worker has a slightly higher limit.";
         max_requests_delta "max-requests-delta": Maybe<Number>,
             "Difference of max-requests between one worker and the next.";
-        min_worker_lifetime "min-worker-lifetime": One<Seconds> = "10",
+        min_worker_lifetime "min-worker-lifetime" worker(Duration): One<Seconds> = "10",
             "Minimum age of a worker that max-requests, reload-on-rss or reload-on-as replaces.";
         max_worker_lifetime "max-worker-lifetime": Maybe<Seconds>,
             "Replaces a worker of this age; each further worker has a slightly higher limit.";
@@ -235,7 +239,7 @@ options! {
             "As reload-on-exception, for exceptions with this text.";
         reload_on_exception_repr "reload-on-exception-repr" worker(Vec<String>): Many<Text>,
             "As reload-on-exception, for exceptions with this repr().";
-        reload_on_rss "reload-on-rss": Maybe<Megabytes>,
+        reload_on_rss "reload-on-rss" worker(Option<u64>): Maybe<Megabytes>,
             "Replaces a worker whose resident memory reaches this size, or is about to, in MiB.";
         reload_on_as "reload-on-as": Maybe<Megabytes>,
             "Replaces a worker whose address space reaches this size, in MiB.";
@@ -485,7 +489,7 @@ options! {
             "For development: interval at which the files of the loaded modules are checked; a change reloads the instance.";
         py_auto_reload_ignore "py-auto-reload-ignore": Many<Text>,
             "Module that py-autoreload ignores.";
-        py_tracebacker "py-tracebacker": Maybe<Path>,
+        py_tracebacker "py-tracebacker" worker(Option<String>): Maybe<Path>,
             "Prefix of a Unix socket of each worker, which the worker's number completes; a client gets the Python stacks of all threads.";
         touch_reload "touch-reload": Many<Path>,
             "Reloads when this file is touched, created or removed.";

@@ -40,7 +40,7 @@ impl Generation {
             ) {
                 continue;
             }
-            for thread in 0..self.plan.app.serving.threads as usize {
+            for thread in 0..self.plan.app.worker.threads as usize {
                 next = next.min(self.check_request(slot, thread, timeouts, clock, now));
             }
         }
@@ -237,7 +237,7 @@ impl Generation {
 
     /// The requests in flight of the worker in a slot, at most one for each thread.
     pub(super) fn requests_in_flight(&self, slot: usize) -> Vec<RequestInFlight> {
-        (0..self.plan.app.serving.threads as usize)
+        (0..self.plan.app.worker.threads as usize)
             .filter_map(|thread| self.request(slot, thread))
             .collect()
     }

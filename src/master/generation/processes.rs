@@ -90,11 +90,11 @@ impl Generation {
         wanted: u32,
         now: Instant,
     ) -> io::Result<Self> {
-        let serving = &plan.app.serving;
-        let wanted = wanted.min(serving.processes);
-        let scoreboard = Scoreboard::create(serving.rows, serving.threads)?;
-        let slots = (0..serving.rows)
-            .map(|index| WorkerSlot::new(index % serving.processes + 1, SlotState::Vacant))
+        let (processes, rows) = (plan.app.worker.processes, plan.app.serving.rows);
+        let wanted = wanted.min(processes);
+        let scoreboard = Scoreboard::create(rows, plan.app.worker.threads)?;
+        let slots = (0..rows)
+            .map(|index| WorkerSlot::new(index % processes + 1, SlotState::Vacant))
             .collect();
         Ok(Self {
             number,
@@ -315,7 +315,7 @@ impl Generation {
         self.scoreboard.reset_worker(row);
         self.slots[slot].record = None;
         let (ours, theirs) = packet::pair()?;
-        let record = WorkerRecord::new(ours, self.plan.app.serving.threads);
+        let record = WorkerRecord::new(ours, self.plan.app.worker.threads);
         self.slots[slot].record = Some(record);
         let channel = self.channel.as_ref().ok_or(io::ErrorKind::BrokenPipe)?;
         // the worker waits for `ToWorker::Serve`: until then it can be dismissed without losing a request

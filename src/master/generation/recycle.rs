@@ -134,7 +134,7 @@ impl Generation {
         at_once: bool,
         now: Instant,
     ) -> Result<Pid, String> {
-        let most = self.plan.app.serving.processes;
+        let most = self.plan.app.worker.processes;
         if worker_id == 0 || worker_id > most {
             return Err(format!(
                 "there is no worker {worker_id}: they are 1 to {most}"

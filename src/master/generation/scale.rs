@@ -34,7 +34,7 @@ impl Generation {
         if self.role == GenerationRole::Old {
             return;
         }
-        self.wanted = wanted.min(self.plan.app.serving.processes);
+        self.wanted = wanted.min(self.plan.app.worker.processes);
         let release = slot::Event::Dismiss {
             message: ToWorker::Retire,
             deadline: now + SURPLUS_MERCY,
@@ -75,7 +75,7 @@ impl Generation {
         let sample = LoadSample {
             wanted: self.wanted,
             serving: u32::try_from(self.serving_count()).unwrap_or(u32::MAX),
-            threads: self.plan.app.serving.threads,
+            threads: self.plan.app.worker.threads,
             busy: busy.as_secs_f64() / seconds,
             queue: self.queue_length(),
             resident: self.resident_memory(),
@@ -101,7 +101,7 @@ impl Generation {
             let Some(record) = it.record.as_mut().filter(|_| is_serving(&it.state)) else {
                 continue;
             };
-            let threads = (0..self.plan.app.serving.threads)
+            let threads = (0..self.plan.app.worker.threads)
                 .filter_map(|thread| self.scoreboard.thread(row_of(slot), thread));
             let busy = threads
                 .map(|row| match row.busy_since.load(Relaxed) {

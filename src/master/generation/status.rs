@@ -62,7 +62,7 @@ impl Generation {
             1 => "",
             _ => "s",
         };
-        let threads = match self.plan.app.serving.threads {
+        let threads = match self.plan.app.worker.threads {
             0 | 1 => String::new(),
             threads => format!(" of {threads} threads"),
         };

@@ -184,7 +184,7 @@ impl Master {
                     .to_owned(),
             );
         }
-        let most = generation.plan.app.serving.processes;
+        let most = generation.plan.app.worker.processes;
         let wanted = count.of(generation.wanted());
         let wanted = match u32::try_from(wanted) {
             Ok(wanted) if wanted <= most => wanted,

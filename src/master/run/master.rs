@@ -121,7 +121,7 @@ impl Master {
     ) -> io::Result<()> {
         self.last_generation += 1;
         let serving = self.current().map(|generation| {
-            let processes = generation.plan.app.serving.processes;
+            let processes = generation.plan.app.worker.processes;
             (generation.wanted(), processes)
         });
         let workers = scale::first_count(&plan.scale, serving, plan.app.lazy);
