@@ -33,6 +33,7 @@ impl ParentLink {
     fn on_master_lost(&mut self, engine: &Engine, why: &str) {
         tracing::info!("finishing the requests that have begun, then exiting: {why}");
         self.orphaned = Some(Instant::now());
+        engine.take_over_lines();
         engine.stop();
     }
 }

@@ -12,9 +12,11 @@ use ruwsgi::http::dispatch::Phase;
 use ruwsgi::http::engine::Engine;
 use ruwsgi::http::header_rules::HeaderRules;
 use ruwsgi::http::listeners::Listener;
+use ruwsgi::http::request_lines::RequestLines;
 use ruwsgi::http::scoreboard_rows::ScoreboardRows;
 use ruwsgi::http::settings::{Limits, Settings, Timeouts};
 use ruwsgi::ipc::{self, AppSpec, FromWorker};
+use ruwsgi::shared::line_rings::LineRings;
 use ruwsgi::shared::scoreboard::Scoreboard;
 use ruwsgi::sys::private_fd::PrivateFd;
 use ruwsgi::sys::rlimit;
@@ -81,6 +83,7 @@ impl Worker {
         let Setup {
             spec,
             board,
+            rings,
             listeners,
         } = start.setup;
         let listeners = listeners.into_iter().zip(&spec.listeners);
@@ -97,6 +100,7 @@ impl Worker {
                 board,
                 row: start.row,
                 worker_id: start.id,
+                lines: rings.map(|it| RequestLines::new(it.memory, it.wakeup, start.row)),
             },
             if start.hold {
                 Phase::Held
@@ -183,8 +187,18 @@ pub struct Setup {
     pub spec: AppSpec,
     /// The scoreboard of the generation.
     pub board: Scoreboard,
+    /// The rings of request lines; `None` if each worker writes its lines itself.
+    pub rings: Option<Rings>,
     /// The listening sockets.
     pub listeners: Vec<PrivateFd>,
+}
+
+/// The rings of request lines that the workers share with the master.
+pub struct Rings {
+    /// The shared memory.
+    pub memory: LineRings,
+    /// The eventfd that wakes the master.
+    pub wakeup: PrivateFd,
 }
 
 /// Parameters of a new worker.

@@ -9,6 +9,7 @@ use std::os::fd::{AsFd, FromRawFd, OwnedFd};
 
 use pyo3::prelude::*;
 use ruwsgi::ipc::{self, AppSpec, FromWorker, FromZygote, LoadFailure, ToWorker, ToZygote};
+use ruwsgi::shared::line_rings::LineRings;
 use ruwsgi::shared::scoreboard::Scoreboard;
 use ruwsgi::sys::fork_guard;
 use ruwsgi::sys::private_fd::PrivateFd;
@@ -19,7 +20,7 @@ use crate::api::uwsgi_module;
 use crate::fork;
 use crate::load::{self, Apps};
 use crate::python;
-use crate::worker::{Setup, WorkerStart};
+use crate::worker::{Rings, Setup, WorkerStart};
 use crate::wsgi::streams;
 use crate::{autoreload, fork_safety, import_resources, start_watch, trial, warmup, worker_main};
 
@@ -139,8 +140,19 @@ fn receive_setup(channel: &PrivateFd) -> io::Result<Option<Setup>> {
         return Ok(None);
     };
     let mut fds = fds.into_iter();
-    let (ToZygote::Load(spec), Some(board)) = (message, fds.next()) else {
+    let (
+        ToZygote::Load {
+            app: spec,
+            has_rings,
+        },
+        Some(board),
+    ) = (message, fds.next())
+    else {
         return Err(io::ErrorKind::InvalidData.into());
+    };
+    let rings = match has_rings {
+        true => Some(receive_rings(&mut fds, spec.serving.rows)?),
+        false => None,
     };
     if spec.serving.request_log.json {
         ruwsgi::log::use_json();
@@ -157,8 +169,20 @@ fn receive_setup(channel: &PrivateFd) -> io::Result<Option<Setup>> {
     Ok(Some(Setup {
         spec: *spec,
         board,
+        rings,
         listeners,
     }))
+}
+
+/// Takes the descriptors of the rings of request lines.
+fn receive_rings(fds: &mut impl Iterator<Item = OwnedFd>, count: u32) -> io::Result<Rings> {
+    let (Some(rings), Some(wakeup)) = (fds.next(), fds.next()) else {
+        return Err(io::ErrorKind::InvalidData.into());
+    };
+    Ok(Rings {
+        memory: LineRings::open(rings, count)?,
+        wakeup: wakeup.into(),
+    })
 }
 
 /// Prepares the state that all workers share: imports the application, unless `lazy-apps` is set, and opens

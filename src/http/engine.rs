@@ -168,6 +168,14 @@ impl Engine {
         self.inbox.wakeup.fd()
     }
 
+    /// Writes request lines directly to the log from now on. Must be called when the master is gone, which has written
+    /// them until then.
+    pub fn take_over_lines(&self) {
+        if let Some(lines) = &self.scoreboard.lines {
+            lines.take_over();
+        }
+    }
+
     /// Wakes the I/O thread, which calls [`Control::woken`](super::io_thread::Control::woken).
     pub fn wake(&self) {
         self.inbox.wakeup.wake();

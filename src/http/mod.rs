@@ -45,6 +45,7 @@ pub mod record;
 pub mod refusal;
 mod repeated;
 pub mod request;
+pub mod request_lines;
 pub mod request_reader;
 pub mod response;
 pub mod response_headers;

@@ -49,11 +49,12 @@ impl Facts {
         self.sizes.limit_to(delivered);
     }
 
-    /// Writes the log line of a request that took `micros` microseconds, if the settings select the request. `loss` is
-    /// the reason why the client has not received the whole response.
+    /// Logs a request that took `micros` microseconds, if the settings select the request. `loss` is the reason why the
+    /// client has not received the whole response. `thread` is the number of the calling thread if the request is its
+    /// current one.
     pub fn log(
         &self,
-        log: &mut RequestLog,
+        (log, thread): (&mut RequestLog, Option<u32>),
         scoreboard: &ScoreboardRows,
         request: &Request,
         (micros, loss): (u64, Option<Loss>),
@@ -70,7 +71,7 @@ impl Facts {
             return;
         }
         let peer = self.peer.map(|peer| peer.ip().to_string());
-        log.write(
+        let line = log.line(
             request,
             &Served {
                 app: self.app,
@@ -85,6 +86,7 @@ impl Facts {
                 remark: loss.map_or("", Loss::remark),
             },
         );
+        scoreboard.log(thread, line);
     }
 }
 

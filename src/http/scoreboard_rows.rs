@@ -4,7 +4,9 @@ use std::sync::atomic::{AtomicU64, Ordering::Relaxed, Ordering::SeqCst};
 
 use super::loss::Loss;
 use super::request::Request;
+use super::request_lines::RequestLines;
 use super::response::Response;
+use crate::log::request_log;
 use crate::shared::scoreboard::{NOTE, Scoreboard, ThreadRow, WorkerRow};
 use crate::sys::clock::monotonic_micros;
 
@@ -16,6 +18,8 @@ pub struct ScoreboardRows {
     pub row: u32,
     /// The worker's id, from 1, which log lines show.
     pub worker_id: u32,
+    /// The worker's ring of request lines; `None` if the engine writes each line itself.
+    pub lines: Option<RequestLines>,
 }
 
 impl ScoreboardRows {
@@ -73,6 +77,17 @@ impl ScoreboardRows {
     pub fn idle(&self, thread: u32) {
         if let Some(row) = self.thread(thread) {
             row.busy_since.store(0, Relaxed);
+        }
+    }
+
+    /// Gives a request line, with its line feed, to the log. `thread` is the number of the calling thread if the line is
+    /// that of its current request. If the worker is killed afterwards, the line is not lost, and the master does not
+    /// write another one for the request.
+    #[inline]
+    pub fn log(&self, thread: Option<u32>, line: &[u8]) {
+        match &self.lines {
+            Some(lines) => lines.append(thread.and_then(|thread| self.thread(thread)), line),
+            None => request_log::write(line),
         }
     }
 

@@ -126,7 +126,7 @@ impl Thread<'_> {
             let scoreboard = &self.engine.scoreboard;
             let facts = Facts::new(&response, scoreboard, self.number, connection.peer);
             facts.log(
-                log,
+                (log, Some(self.number)),
                 scoreboard,
                 &self.acceptor.reader.request,
                 (micros, None),
@@ -199,7 +199,12 @@ impl Thread<'_> {
             engine.log_cut(&request, loss, delivered);
         }
         if let Some(log) = &mut self.log {
-            facts.log(log, &engine.scoreboard, &request, (micros, Some(loss)));
+            facts.log(
+                (log, None),
+                &engine.scoreboard,
+                &request,
+                (micros, Some(loss)),
+            );
         }
         match loss {
             Loss::ClientGone => None,

@@ -8,9 +8,14 @@ use super::load_failure::LoadFailure;
 /// A message of the master to a zygote.
 #[derive(Serialize, Deserialize, Debug, Clone, PartialEq)]
 pub enum ToZygote {
-    /// Import the application. The message carries descriptors in this order: the scoreboard, each listener, and the
-    /// channel to the log thread if the thread runs.
-    Load(Box<AppSpec>),
+    /// Import the application. The message carries descriptors in this order: the scoreboard; the rings of request lines
+    /// and their eventfd, if `has_rings` is true; each listener; the channel to the log thread, if the thread runs.
+    Load {
+        /// The settings.
+        app: Box<AppSpec>,
+        /// Whether workers leave their request lines in rings, from which the master writes them to the log.
+        has_rings: bool,
+    },
     /// Fork a worker. The message carries the worker's end of its leash.
     Fork {
         /// The worker's id, from 1 (`uwsgi.worker_id()`).

@@ -8,7 +8,7 @@ use std::time::{Duration, Instant};
 
 use crate::exit;
 use crate::log::request_log::{LoggedRequest, Outcome, RequestLog, RequestLogSettings, Served};
-use crate::log::{self, counted};
+use crate::log::{self, counted, request_log};
 use crate::sys::oom::OomScope;
 use crate::sys::process::{End, Exit, Pid};
 use crate::sys::signal::Signal;
@@ -220,7 +220,7 @@ pub(super) fn log_requests(death: &Death, total: u64, settings: &RequestLogSetti
             core: lost.thread,
             remark: &remark,
         };
-        log.write(lost, &served);
+        request_log::write(log.line(lost, &served));
     }
 }
 

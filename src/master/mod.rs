@@ -21,6 +21,7 @@ mod idle;
 mod import_conflict;
 mod instance;
 mod interpreter;
+mod line_collector;
 mod memory_limits;
 mod needed_sockets;
 mod on_demand_sockets;

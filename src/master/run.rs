@@ -16,6 +16,7 @@ mod log;
 mod master;
 mod reload;
 mod repeat_import;
+mod request_lines;
 mod services;
 mod signals;
 mod startup;

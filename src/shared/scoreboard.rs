@@ -58,6 +58,10 @@ pub struct ThreadRow {
     pub busy_since: AtomicU64,
     /// Number of responses that broke off while the thread sent them.
     pub write_errors: AtomicU64,
+    /// The thread's number of the request whose line was appended to the ring last, and the position at which the line
+    /// ends. See [`ThreadRow::mark_line`].
+    lined_request: AtomicU64,
+    line_end: AtomicU64,
     /// Number of variables of the current request.
     pub vars: AtomicU32,
     /// Size of the variables of the current request, bytes.
@@ -77,6 +81,23 @@ impl ThreadRow {
             word.store(u64::from_ne_bytes(buffer), Relaxed);
         }
         self.note_len.store(text.len() as u64, Release);
+    }
+
+    /// Records that the line of the current request ends at the position `end` of the worker's ring of lines. The caller
+    /// makes the line visible afterwards.
+    #[inline]
+    pub fn mark_line(&self, end: u64) {
+        self.line_end.store(end, Release);
+        // stored last: after a kill between the two stores the line counts as missing, as it is
+        self.lined_request
+            .store(self.requests.load(Relaxed), Release);
+    }
+
+    /// Returns the position of the ring at which the line of the current request ends; `None` if the line is not
+    /// written.
+    pub fn line_end(&self) -> Option<u64> {
+        let is_current = self.lined_request.load(Relaxed) == self.requests.load(Relaxed);
+        is_current.then(|| self.line_end.load(Relaxed))
     }
 
     /// Returns the note of the current or last request, for a log line. The note can mix two requests if the thread
@@ -101,6 +122,8 @@ impl ThreadRow {
             &self.sent,
             &self.running_us,
             &self.busy_since,
+            &self.lined_request,
+            &self.line_end,
             &self.write_errors,
             &self.note_len,
         ] {
@@ -335,6 +358,18 @@ mod tests {
         let board = Scoreboard::create(1, 1).unwrap();
         assert!(nix::unistd::ftruncate(board.fd(), 0).is_err());
         assert!(nix::unistd::ftruncate(board.fd(), 1 << 20).is_err());
+    }
+
+    #[test]
+    fn a_line_belongs_to_one_request() {
+        let board = Scoreboard::create(1, 1).unwrap();
+        let row = board.thread(1, 0).unwrap();
+        row.requests.store(1, Relaxed);
+        assert_eq!(row.line_end(), None);
+        row.mark_line(80);
+        assert_eq!(row.line_end(), Some(80));
+        row.requests.store(2, Relaxed);
+        assert_eq!(row.line_end(), None);
     }
 
     #[test]

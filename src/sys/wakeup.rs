@@ -54,6 +54,11 @@ impl AsFd for Wakeup {
     }
 }
 
+/// As [`Wakeup::wake`], for the inherited descriptor of another process's counter.
+pub fn wake_fd(fd: &impl AsFd) {
+    let _ = nix::unistd::write(fd, &1u64.to_ne_bytes());
+}
+
 /// As [`Wakeup::wake`], for a counter of which only the descriptor's number is known. Async-signal-safe: calls write(2)
 /// only.
 pub fn wake(fd: RawFd) {

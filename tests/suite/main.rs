@@ -49,6 +49,7 @@ mod privileges;
 mod processes;
 mod refusals;
 mod reloads;
+mod request_lines;
 mod request_log;
 mod responses;
 mod scale;

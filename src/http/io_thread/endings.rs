@@ -27,7 +27,7 @@ impl<C: Control> IoThread<C> {
             self.engine.log_cut(&request, loss, delivered);
         }
         if let Some(log) = &mut self.log {
-            facts.log(log, scoreboard, &request, (micros, loss));
+            facts.log((log, None), scoreboard, &request, (micros, loss));
         }
         match (outgoing.then, loss) {
             (_, Some(Loss::ClientGone)) => {}

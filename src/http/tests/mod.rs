@@ -215,6 +215,7 @@ impl Server {
             board: Scoreboard::create(1, threads).unwrap(),
             row: 1,
             worker_id: 1,
+            lines: None,
         };
         let engine = Engine::new(settings(threads), listeners, scoreboard, Phase::Serving).unwrap();
         let engine = Arc::new(engine);

@@ -8,7 +8,6 @@ use std::time::{Duration, UNIX_EPOCH};
 
 use crate::log::escape::escape;
 use crate::log::json;
-use crate::log::sinks::{self, Source};
 use crate::sys::clock::{self, LocalTime};
 use crate::sys::memory::Memory;
 use crate::sys::process::Pid;
@@ -20,7 +19,7 @@ use super::record::record;
 use super::settings::RequestLogSettings;
 use super::values::{bytes, now, variable};
 
-/// Formats and writes request lines. Keeps the line buffer and the last formatted date to reuse them.
+/// Formats request lines. Keeps the line buffer and the last formatted date to reuse them.
 pub struct RequestLog {
     settings: RequestLogSettings,
     /// The process id of the worker that served the requests.
@@ -47,9 +46,8 @@ impl RequestLog {
         self.settings.selection.selects(outcome)
     }
 
-    /// Writes the line of one request to the log thread or to descriptor 2, in one write. May wait if the reader of the
-    /// log is slow.
-    pub fn write(&mut self, request: &impl LoggedRequest, served: &Served<'_>) {
+    /// Returns the line of one request, with its line feed.
+    pub fn line(&mut self, request: &impl LoggedRequest, served: &Served<'_>) -> &[u8] {
         let mut line = std::mem::take(&mut self.line);
         line.clear();
         // writing to a vector cannot fail
@@ -62,13 +60,12 @@ impl RequestLog {
         };
         if json::is_on() {
             let client = self.client(request, served);
-            let record = record(&line, request, served, (client, self.pid.get()));
-            sinks::write(Source::Request, &record);
+            line = record(&line, request, served, (client, self.pid.get()));
         } else {
             line.push(b'\n');
-            sinks::write(Source::Request, &line);
         }
         self.line = line;
+        &self.line
     }
 
     fn default_format(

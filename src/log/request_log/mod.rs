@@ -18,3 +18,11 @@ pub use format::{Field, Piece, header_variable, parse_format};
 pub use line::RequestLog;
 pub use outcome::Outcome;
 pub use settings::{RequestLogSettings, Selection};
+
+use crate::log::sinks::{self, Source};
+
+/// Writes complete request lines, each with its line feed, to the log thread or to descriptor 2, in one write. May wait
+/// if the reader of the log is slow.
+pub fn write(lines: &[u8]) {
+    sinks::write(Source::Request, lines);
+}

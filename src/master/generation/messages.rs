@@ -256,6 +256,9 @@ impl Generation {
         {
             self.read_worker(slot, now);
         }
+        if let Some(lines) = &mut self.lines {
+            lines.write_out();
+        }
         let requests = self.requests_of(slot);
         let lost = self.requests_in_flight(slot);
         let before = self.slots[slot].state;

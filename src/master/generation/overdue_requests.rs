@@ -9,6 +9,7 @@ use crate::master::harakiri::{self, DeadlineAction, RequestDeadline, Timeouts};
 use crate::master::report::{self, RequestInFlight};
 use crate::master::slot::{self, SlotState, WorkerProcess};
 use crate::master::worker_slot::RemovalReason;
+use crate::shared::scoreboard::ThreadRow;
 use crate::sys::clock::monotonic_micros;
 
 use super::Generation;
@@ -220,12 +221,18 @@ impl Generation {
         stuck > 0 && others == 0 && pending == 0
     }
 
+    /// Whether the line of the thread's current request is in the worker's ring. The request has ended then.
+    fn is_logged(&self, slot: usize, thread: &ThreadRow) -> bool {
+        let end = self.lines.as_ref().zip(thread.line_end());
+        end.is_some_and(|(lines, end)| lines.contains(row_of(slot), end))
+    }
+
     /// The request in flight of one thread; `None` if the thread is idle.
     fn request(&self, slot: usize, thread: usize) -> Option<RequestInFlight> {
         let row = self.scoreboard.thread(row_of(slot), thread as u32)?;
         let deadline = self.slots[slot].record.as_ref()?.deadlines.get(thread);
         let since = row.busy_since.load(Relaxed);
-        (since != 0).then(|| RequestInFlight {
+        (since != 0 && !self.is_logged(slot, row)).then(|| RequestInFlight {
             thread: thread as u32,
             note: row.read_note(),
             vars: row.vars.load(Relaxed),

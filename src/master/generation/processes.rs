@@ -8,6 +8,7 @@ use std::time::{Duration, Instant, SystemTime};
 use crate::ipc::{self, LoadFailure, ToWorker, ToZygote};
 use crate::log;
 use crate::master::fork_watch::ForkWatch;
+use crate::master::line_collector::LineCollector;
 use crate::master::plan::Plan;
 use crate::master::role::{GenerationRole, StartFailure};
 use crate::master::scale::History;
@@ -36,6 +37,8 @@ pub(in crate::master) struct Generation {
     pub(super) channel: Option<OwnedFd>,
     pub(super) slots: Vec<WorkerSlot>,
     pub(super) scoreboard: Scoreboard,
+    /// Writes the workers' request lines to the log; `None` if each worker writes its lines itself.
+    pub(in crate::master) lines: Option<LineCollector>,
     /// Number of requested workers. Their ids are 1 to `wanted`.
     pub(super) wanted: u32,
     /// Whether a requested worker may have no slot yet. The next tick looks for a slot.
@@ -82,7 +85,7 @@ impl Generation {
     /// start with.
     ///
     /// # Errors
-    /// Those of [`Scoreboard::create`].
+    /// Those of [`Scoreboard::create`] and [`LineCollector::new`].
     pub(in crate::master) fn new(
         number: u32,
         role: GenerationRole,
@@ -93,6 +96,10 @@ impl Generation {
         let (processes, rows) = (plan.app.worker.processes, plan.app.serving.rows);
         let wanted = wanted.min(processes);
         let scoreboard = Scoreboard::create(rows, plan.app.worker.threads)?;
+        let lines = match LineCollector::is_useful(&plan.app.serving.request_log) {
+            true => Some(LineCollector::new(rows)?),
+            false => None,
+        };
         let slots = (0..rows)
             .map(|index| WorkerSlot::new(index % processes + 1, SlotState::Vacant))
             .collect();
@@ -105,6 +112,7 @@ impl Generation {
             channel: None,
             slots,
             scoreboard,
+            lines,
             wanted,
             has_unplaced: true,
             share: match role {
@@ -265,9 +273,13 @@ impl Generation {
 
     fn send_load(&self, channel: BorrowedFd<'_>) -> io::Result<()> {
         let mut fds = vec![self.scoreboard.fd()];
+        fds.extend(self.lines.iter().flat_map(LineCollector::descriptors));
         fds.extend(self.plan.sockets.iter().map(|socket| socket.fd()));
         fds.extend(log::channel());
-        let message = ToZygote::Load(Box::new(self.plan.app.clone()));
+        let message = ToZygote::Load {
+            app: Box::new(self.plan.app.clone()),
+            has_rings: self.lines.is_some(),
+        };
         ipc::send_now(channel, &message, &fds)
     }
 

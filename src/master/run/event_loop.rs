@@ -10,7 +10,8 @@ use crate::sys::poll;
 use super::event_source::{Descriptor, EventSource, Token};
 use super::master::{Master, Phase};
 use super::{
-    control, emperor, fifo, files, generations, idle, log, reload, services, signals, startup,
+    control, emperor, fifo, files, generations, idle, log, reload, request_lines, services,
+    signals, startup,
 };
 
 /// The event sources, served in this order. Messages of workers and zygotes come first and signals last, so that the
@@ -24,6 +25,7 @@ const SOURCES: &[&dyn EventSource] = &[
     &reload::Completion,
     &files::Source,
     &log::Source,
+    &request_lines::Source,
     &idle::Source,
     &reload::Requests,
     &services::Source,

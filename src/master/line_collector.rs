@@ -1,0 +1,108 @@
+//! Writes the request lines of a generation's workers to the log.
+//!
+//! Workers leave their lines in rings of shared memory. The first line wakes the master; then the master looks at the
+//! rings every 20 ms until they are empty. Under load one write(2) writes many lines, without load a line is written at
+//! once.
+
+use std::io;
+use std::os::fd::{AsFd, BorrowedFd};
+use std::time::{Duration, Instant};
+
+use crate::log;
+use crate::log::request_log::{self, RequestLogSettings};
+use crate::shared::line_rings::LineRings;
+use crate::sys::stdio;
+use crate::sys::wakeup::Wakeup;
+
+/// Time between two looks at rings in which lines arrive.
+const INTERVAL: Duration = Duration::from_millis(20);
+
+/// The rings of one generation, and the state of their reader.
+pub(super) struct LineCollector {
+    rings: LineRings,
+    wakeup: Wakeup,
+    /// When the rings are read next; `None` while the collector waits for a wake-up.
+    due: Option<Instant>,
+    buffer: Vec<u8>,
+}
+
+impl LineCollector {
+    /// Whether the lines of these settings should be collected: requests are logged, and descriptor 2 is a file. A line
+    /// for a terminal or a pipe is written by the worker, because its reader may be slow, and must not delay the master.
+    pub(super) fn is_useful(settings: &RequestLogSettings) -> bool {
+        settings.selection.selects_any()
+            && !log::thread::is_running()
+            && stdio::stderr_size().is_some()
+    }
+
+    /// Creates `count` empty rings, and waits for the first line.
+    ///
+    /// # Errors
+    /// Those of [`LineRings::create`] and eventfd(2).
+    pub(super) fn new(count: u32) -> io::Result<Self> {
+        Ok(Self {
+            rings: LineRings::create(count)?,
+            wakeup: Wakeup::new()?,
+            due: None,
+            buffer: Vec::new(),
+        })
+    }
+
+    /// The descriptors that a worker needs: that of the rings, and the eventfd that wakes the master.
+    pub(super) fn descriptors(&self) -> [BorrowedFd<'_>; 2] {
+        [self.rings.fd(), self.wakeup.as_fd()]
+    }
+
+    /// The descriptor that becomes readable when a worker wakes the collector.
+    pub(super) fn wakeup(&self) -> BorrowedFd<'_> {
+        self.wakeup.as_fd()
+    }
+
+    /// When [`LineCollector::tick`] has work.
+    pub(super) fn due(&self) -> Option<Instant> {
+        self.due
+    }
+
+    /// Writes the lines after a wake-up.
+    pub(super) fn woken(&mut self, now: Instant) {
+        self.wakeup.clear();
+        self.write_out();
+        self.due = Some(now + INTERVAL);
+    }
+
+    /// Writes the lines that have arrived, if it is time. When none have arrived, waits for a wake-up again.
+    pub(super) fn tick(&mut self, now: Instant) {
+        if self.due.is_none_or(|due| now < due) {
+            return;
+        }
+        self.due = Some(now + INTERVAL);
+        if self.write_out() == 0 {
+            self.rings.await_lines();
+            // a line that arrived before the announcement causes no wake-up
+            if self.write_out() == 0 {
+                self.due = None;
+            }
+        }
+    }
+
+    /// Writes all lines of the rings to the log. Returns the number of bytes.
+    pub(super) fn write_out(&mut self) -> usize {
+        let Self { rings, buffer, .. } = self;
+        let written = rings
+            .rows()
+            .map(|row| rings.read(row, buffer, request_log::write));
+        written.sum()
+    }
+
+    /// Whether the line that ends at `end` is in the ring of the scoreboard row `row`, or was.
+    pub(super) fn contains(&self, row: u32, end: u64) -> bool {
+        self.rings.contains(row, end)
+    }
+}
+
+impl Drop for LineCollector {
+    /// Writes the lines of workers that exited last.
+    fn drop(&mut self) {
+        self.write_out();
+    }
+}
