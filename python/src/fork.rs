@@ -13,6 +13,37 @@ use ruwsgi::sys::{fork_guard, thread};
 
 use crate::{deadline, python, stacks};
 
+/// Forks the calling process, and runs CPython's fork hooks for the parent. Returns the child's process id in the
+/// parent, and 0 in the child, where no hook has run.
+///
+/// # Errors
+/// Returns the error of fork(2).
+///
+/// # Safety
+/// The child calls [`enter_child`] before it uses the interpreter. If the process has several threads, the child calls
+/// async-signal-safe functions only.
+pub unsafe fn single(_: Python<'_>) -> io::Result<i32> {
+    // SAFETY: the interpreter is attached, and each process calls the matching PyOS_AfterFork function or does not use
+    // the interpreter.
+    unsafe { ffi::PyOS_BeforeFork() };
+    // SAFETY: the caller's contract.
+    let result = fork_guard::exempt(|| unsafe { thread::fork() });
+    if !matches!(result, Ok(0)) {
+        // SAFETY: PyOS_BeforeFork was called above; this is the parent.
+        unsafe { ffi::PyOS_AfterFork_Parent() };
+    }
+    result
+}
+
+/// Runs CPython's fork hooks for the child of [`single`], or for a child of that child.
+///
+/// # Safety
+/// The calling process was forked by [`single`], itself or through its parent, and has not called this function.
+pub unsafe fn enter_child(_: Python<'_>) {
+    // SAFETY: `single` has called PyOS_BeforeFork in an ancestor of this process.
+    unsafe { ffi::PyOS_AfterFork_Child() };
+}
+
 /// Forks a worker and runs CPython's fork hooks, which for example reseed `random`. Returns in two processes: in the
 /// zygote with the worker's process id, and in the worker with 0. The zygote first waits until the intermediate process
 /// has exited. The worker calls `begin` before it runs any Python code, and exits if `begin` returns false.
@@ -21,17 +52,9 @@ use crate::{deadline, python, stacks};
 /// Returns the error of pipe(2), of one of the two fork(2) calls, or of reading the worker's process id from the pipe.
 pub fn double(py: Python<'_>, begin: impl FnOnce() -> bool) -> io::Result<i32> {
     let (mut reader, mut writer) = io::pipe()?;
-    // SAFETY: the interpreter is attached, and the zygote and the worker each call the matching PyOS_AfterFork
-    // function.
-    unsafe { ffi::PyOS_BeforeFork() };
-    // SAFETY: the intermediate process only forks again, writes and exits.
-    match fork_guard::exempt(|| unsafe { thread::fork() }) {
-        Err(error) => {
-            // SAFETY: PyOS_BeforeFork was called above; this is the zygote.
-            unsafe { ffi::PyOS_AfterFork_Parent() };
-            Err(error)
-        }
-        Ok(0) => {
+    // SAFETY: the intermediate process only forks again, writes and exits. The worker calls `enter_child`.
+    match unsafe { single(py) }? {
+        0 => {
             // SAFETY: only the thread that forked exists in this process; `fork_safety.rs` warns of the application's
             // threads.
             let result = fork_guard::exempt(|| unsafe { thread::fork() });
@@ -40,8 +63,8 @@ pub fn double(py: Python<'_>, begin: impl FnOnce() -> bool) -> io::Result<i32> {
                 if !begin() {
                     thread::exit_now(0);
                 }
-                // SAFETY: PyOS_BeforeFork was called before the first fork; this is the worker.
-                unsafe { ffi::PyOS_AfterFork_Child() };
+                // SAFETY: the parent of this process was forked by `single`.
+                unsafe { enter_child(py) };
                 return Ok(0);
             }
             let word = match result {
@@ -52,9 +75,7 @@ pub fn double(py: Python<'_>, begin: impl FnOnce() -> bool) -> io::Result<i32> {
             let _ = writer.write_all(&word.to_ne_bytes());
             thread::exit_now(0)
         }
-        Ok(intermediate) => {
-            // SAFETY: PyOS_BeforeFork was called above; this is the zygote.
-            unsafe { ffi::PyOS_AfterFork_Parent() };
+        intermediate => {
             drop(writer);
             let mut word = [0u8; 4];
             let result = py.detach(|| {

@@ -4,12 +4,11 @@
 use std::io;
 use std::os::fd::AsFd;
 
-use pyo3::ffi;
 use pyo3::prelude::*;
 use ruwsgi::ipc::{self, AppSpec, FromZygote, LoadFailure};
-use ruwsgi::sys::{fork_guard, packet, thread};
+use ruwsgi::sys::{packet, thread};
 
-use crate::{load, python};
+use crate::{fork, load, python};
 
 /// Beginnings of the last line of a traceback whose cause may be an old worker that has the port or the lock that the
 /// import takes. The trial ignores such failures: the workers are replaced one after the other, so the import may
@@ -44,18 +43,12 @@ pub fn run(py: Python<'_>, spec: &AppSpec) -> Result<(), LoadFailure> {
 /// Forks the child and returns its answer; `None` if the child exits without an answer.
 fn import_in_child(py: Python<'_>, spec: &AppSpec) -> io::Result<Option<FromZygote>> {
     let (ours, theirs) = packet::pair()?;
-    // SAFETY: the interpreter is attached, and both processes call the matching PyOS_AfterFork function.
-    unsafe { ffi::PyOS_BeforeFork() };
-    // SAFETY: the calling thread is the only thread, unless a `shared-import` has started others; `load` runs later.
-    match fork_guard::exempt(|| unsafe { thread::fork() }) {
-        Err(error) => {
-            // SAFETY: PyOS_BeforeFork was called above; this is the zygote.
-            unsafe { ffi::PyOS_AfterFork_Parent() };
-            Err(error)
-        }
-        Ok(0) => {
-            // SAFETY: PyOS_BeforeFork was called above; this is the child.
-            unsafe { ffi::PyOS_AfterFork_Child() };
+    // SAFETY: the calling thread is the only thread, unless a `shared-import` has started others. The child calls
+    // `enter_child`.
+    match unsafe { fork::single(py) }? {
+        0 => {
+            // SAFETY: this process was forked by `single`.
+            unsafe { fork::enter_child(py) };
             drop(ours);
             // after a failure the child may outlive the zygote, until its import ends
             let _ = thread::die_with_parent();
@@ -68,9 +61,7 @@ fn import_in_child(py: Python<'_>, spec: &AppSpec) -> io::Result<Option<FromZygo
             python::flush(py);
             thread::exit_now(0)
         }
-        Ok(child) => {
-            // SAFETY: PyOS_BeforeFork was called above; this is the zygote.
-            unsafe { ffi::PyOS_AfterFork_Parent() };
+        child => {
             drop(theirs);
             py.detach(|| {
                 let answer = ipc::receive(ours.as_fd());

@@ -62,6 +62,8 @@ pub(super) struct Emperor {
     pub(super) unreadable: Vec<PathBuf>,
     /// The last status line for the service manager.
     pub(super) status: String,
+    /// Whether the last status line counted a vassal that starts; true before the first status line.
+    pub(super) is_starting: bool,
 }
 
 /// The deadlines of the event loop itself.
@@ -366,10 +368,11 @@ impl Emperor {
             self.notify.ready(&status);
         } else if status != self.status {
             self.notify.status(&status);
-            if starting == 0 && !stopping {
-                memory::release_code();
-            }
         }
+        if self.is_starting && starting == 0 && !stopping {
+            memory::release_code();
+        }
+        self.is_starting = starting > 0;
         self.status = status;
     }
 

@@ -86,13 +86,11 @@ pub(super) fn start(
     cgroups.iter().for_each(Cgroups::log_start);
     let launcher = Launcher::new(config, invocation, capabilities)
         .context("the path of the ruwsgi program cannot be found")?;
+    let policy = policy(config, launcher, cgroups);
     Ok(Emperor {
         sources,
         rules: file_rules(config),
-        vassals: Vassals::new(
-            policy(config, launcher, cgroups),
-            SelfStatus::new(config, invocation),
-        ),
+        vassals: Vassals::new(policy, SelfStatus::new(config, invocation)),
         signals,
         stop_signals: StopSignals::default(),
         watch: VassalWatch::new().context("files cannot be watched")?,
@@ -104,6 +102,7 @@ pub(super) fn start(
         reloading: false,
         unreadable: Vec::new(),
         status: String::new(),
+        is_starting: true,
     })
 }
 

@@ -7,19 +7,19 @@ use nix::sys::signal::Signal;
 use crate::kit::*;
 
 /// A command that appends its process id to a file of the site and then sleeps.
-fn sleeper(file: &str) -> String {
+pub fn sleeper(file: &str) -> String {
     format!("echo $$ >> {file}; exec sleep 1000")
 }
 
 /// The process ids that commands have appended to a file.
-fn pids(site: &Site, file: &str) -> Vec<i32> {
+pub fn pids(site: &Site, file: &str) -> Vec<i32> {
     let text = site.read(file);
     text.lines().filter_map(|line| line.parse().ok()).collect()
 }
 
 /// Waits until a file has `count` process ids, and returns the last one.
 #[track_caller]
-fn wait_for_pid(server: &Server, file: &str, count: usize) -> i32 {
+pub fn wait_for_pid(server: &Server, file: &str, count: usize) -> i32 {
     server.eventually(&format!("{file} has {count} ids"), || {
         pids(&server.site, file).len() >= count
     });
@@ -27,7 +27,7 @@ fn wait_for_pid(server: &Server, file: &str, count: usize) -> i32 {
 }
 
 #[track_caller]
-fn wait_for_end(server: &Server, pid: i32) {
+pub fn wait_for_end(server: &Server, pid: i32) {
     server.eventually(&format!("process {pid} is gone"), || !proc::is_running(pid));
 }
 
@@ -142,7 +142,7 @@ fn a_service_that_exits_is_restarted() {
     server.get("/").expect_text("hello\n");
 }
 
-fn kill(pid: i32) {
+pub fn kill(pid: i32) {
     server::send(pid, Signal::SIGKILL);
 }
 
@@ -196,132 +196,6 @@ fn left_over_processes_of_a_service_end_before_its_restart() {
     kill(first);
     wait_for_pid(&server, "ids", 2);
     wait_for_end(&server, child);
-}
-
-#[test]
-fn a_service_is_stopped_with_its_configured_signal() {
-    let site = Site::with("hello");
-    let command =
-        "trap 'echo bye > output; exit 0' INT; echo $$ > ids; while :; do sleep 0.1; done";
-    let server = site
-        .server()
-        .set("attach-daemon2", format!("cmd={command},stopsignal=2"))
-        .start();
-    wait_for_pid(&server, "ids", 1);
-    server.stop();
-    assert_eq!(site.read("output"), "bye\n");
-}
-
-/// A program that waits for its busy child when it receives a stop signal, as Celery does.
-const PARENT: &str = r#"
-import os, signal, sys, time
-child = os.fork()
-if child == 0:
-    open("works", "w").close()
-    while not os.path.exists("stopping"):
-        time.sleep(0.01)
-    time.sleep(0.3)
-    open("finished", "w").close()
-    os._exit(0)
-def stop(*_):
-    open("stopping", "w").close()
-    os.waitpid(child, 0)
-    sys.exit(0)
-signal.signal(signal.SIGTERM, stop)
-open("ready", "w").close()
-while True:
-    time.sleep(1)
-"#;
-
-#[test]
-fn a_service_may_wait_for_its_children_when_it_stops() {
-    if differs(
-        "The stop signal goes only to the service's main process, which can wait for its children; uWSGI signals the whole process group, so that a Celery worker loses its tasks.",
-    ) {
-        return;
-    }
-    let site = Site::with("hello");
-    site.write("parent.py", PARENT);
-    let python = system_python();
-    let server = site
-        .server()
-        .set("attach-daemon", format!("{} parent.py", python.display()))
-        .start();
-    server.eventually("both run", || site.has("works") && site.has("ready"));
-    server.stop();
-    assert!(site.has("finished"));
-}
-
-#[test]
-fn children_of_an_exited_shell_may_finish() {
-    if differs(
-        "A service counts as stopped when its whole process group has exited; uWSGI waits only for the first process.",
-    ) {
-        return;
-    }
-    let site = Site::with("hello");
-    let slow = "import signal, sys, time\n\
-        def stop(*_):\n    \
-            time.sleep(0.3)\n    \
-            open('finished', 'w').close()\n    \
-            sys.exit(0)\n\
-        signal.signal(signal.SIGTERM, stop)\n\
-        open('ready', 'w').close()\n\
-        while True:\n    \
-            time.sleep(1)\n";
-    site.write("slow.py", slow);
-    let python = system_python();
-    let mut server = site
-        .server()
-        .set(
-            "attach-daemon",
-            format!("cd . && {} slow.py", python.display()),
-        )
-        .start();
-    server.eventually("it runs", || site.has("ready"));
-    server.signal(Signal::SIGTERM);
-    assert!(server.wait_for_exit().unwrap().success());
-    assert!(site.has("finished"));
-    server.wait_for_log("to the rest of process group");
-    assert_eq!(server.log_lines("): stopping with SIGTERM").len(), 1);
-}
-
-#[test]
-fn a_service_that_does_not_stop_is_killed() {
-    if differs("A service has 10 s to stop, or mercy= seconds; uWSGI allows 3 s, or reload-mercy.")
-    {
-        return;
-    }
-    let site = Site::with("hello");
-    let command = "trap '' TERM; echo $$ > ids; while :; do sleep 0.1; done";
-    let mut server = site
-        .server()
-        .set("attach-daemon2", format!("cmd={command},mercy=1"))
-        .start();
-    let pid = wait_for_pid(&server, "ids", 1);
-    server.signal(Signal::SIGTERM);
-    assert!(server.wait_for_exit().unwrap().success());
-    assert!(!proc::is_running(pid));
-    server.wait_for_log("did not stop within 1.0 s (mercy)");
-}
-
-#[test]
-fn a_second_signal_does_not_wait_for_services() {
-    if under_uwsgi() {
-        return;
-    }
-    let site = Site::with("hello");
-    let command = "trap '' TERM; echo $$ > ids; while :; do sleep 0.1; done";
-    let mut server = site
-        .server()
-        .set("attach-daemon2", format!("cmd={command},mercy=1000"))
-        .start();
-    let pid = wait_for_pid(&server, "ids", 1);
-    server.signal(Signal::SIGTERM);
-    server.wait_for_log("stopping with SIGTERM");
-    server.insist(Signal::SIGTERM);
-    assert!(server.exited().unwrap().success());
-    assert!(!proc::is_running(pid));
 }
 
 #[test]
@@ -410,24 +284,6 @@ fn a_changed_service_starts_after_the_old_one_has_ended() {
 }
 
 #[test]
-fn the_instance_stops_when_a_controlling_service_exits() {
-    let site = Site::with("hello");
-    let command = "echo $$ > ids; while ! test -e end; do sleep 0.05; done";
-    for option in ["attach-control-daemon", "attach-daemon2"] {
-        let value = match option {
-            "attach-daemon2" => format!("cmd={command},control=1"),
-            _ => command.to_owned(),
-        };
-        let mut server = site.server().set(option, value).start();
-        wait_for_pid(&server, "ids", 1);
-        server.get("/").expect_text("hello\n");
-        site.write("end", "");
-        assert!(server.wait_for_exit().unwrap().success());
-        fs::remove_file(site.file("end")).unwrap();
-    }
-}
-
-#[test]
 fn a_touched_file_restarts_a_service() {
     let site = Site::with("hello");
     site.write("touched", "1");
@@ -441,169 +297,6 @@ fn a_touched_file_restarts_a_service() {
     site.write("touched", "2");
     wait_for_pid(&server, "ids", 2);
     wait_for_end(&server, first);
-}
-
-#[test]
-fn the_services_of_a_killed_master_are_terminated() {
-    if differs(
-        "When the master is killed, services and their process groups are terminated; uWSGI leaves them running.",
-    ) {
-        return;
-    }
-    let site = Site::with("hello");
-    let command = "sleep 1000 & echo $! > children; echo $$ > ids; trap 'echo asked > output; exit' TERM; wait";
-    let mut server = site.server().set("attach-daemon", command).start();
-    let pid = wait_for_pid(&server, "ids", 1);
-    let child = wait_for_pid(&server, "children", 1);
-    server.kill_master();
-    wait_for_end(&server, pid);
-    wait_for_end(&server, child);
-    server.eventually("it received SIGTERM first", || {
-        site.read("output") == "asked\n"
-    });
-}
-
-#[test]
-fn the_services_of_a_killed_master_that_ignore_sigterm_are_killed() {
-    if under_uwsgi() {
-        return;
-    }
-    let site = Site::with("hello");
-    let command = "trap '' TERM; echo $$ > ids; while :; do sleep 0.1; done";
-    let mut server = site.server().set("attach-daemon", command).start();
-    let pid = wait_for_pid(&server, "ids", 1);
-    server.kill_master();
-    wait_for_end(&server, pid);
-}
-
-/// Kills a process that the server does not own when its test ends.
-struct KillOnDrop(i32);
-
-impl Drop for KillOnDrop {
-    fn drop(&mut self) {
-        let _ = nix::sys::signal::kill(nix::unistd::Pid::from_raw(self.0), Signal::SIGKILL);
-        wait::within(wait::DEADLINE, || {
-            let _ = nix::sys::wait::waitpid(nix::unistd::Pid::from_raw(self.0), None);
-            !proc::is_running(self.0)
-        });
-    }
-}
-
-#[test]
-fn a_service_with_a_pidfile_outlives_reloads_and_the_instance() {
-    let site = Site::with("generation");
-    let pidfile = site.at("daemon.pid");
-    // the program becomes a background process and writes its pidfile
-    let command =
-        format!("setsid sleep 1000 > /dev/null 2>&1 & echo $! > {pidfile}; echo $! >> ids");
-    let server = site
-        .server()
-        .set(
-            "attach-daemon2",
-            format!("cmd={command},pidfile={pidfile},freq=1"),
-        )
-        .start();
-    let pid = wait_for_pid(&server, "ids", 1);
-    let _service = KillOnDrop(pid);
-    let before = server.get("/").text();
-    server.signal(Signal::SIGHUP);
-    server.eventually("the next generation answers", || {
-        server.get("/").text() != before
-    });
-    server.stop();
-    assert!(proc::is_running(pid));
-    // the next instance adopts the process
-    let server = site
-        .server()
-        .set(
-            "attach-daemon2",
-            format!("cmd={command},pidfile={pidfile},freq=1"),
-        )
-        .start();
-    if !under_uwsgi() {
-        server.wait_for_log(&format!("(pid {pid}): already running"));
-    }
-    assert_eq!(pids(&site, "ids"), [pid]);
-    if differs(
-        "A service that was found running by its pidfile is started when that process exits.",
-    ) {
-        return;
-    }
-    // it starts the program again after the process has ended
-    kill(pid);
-    let next = wait_for_pid(&server, "ids", 2);
-    let _next = KillOnDrop(next);
-    assert!(proc::is_running(next));
-    server.stop();
-}
-
-#[test]
-fn a_stale_pidfile_of_another_process_is_ignored() {
-    if differs(
-        "A service's pidfile that is older than the process with its number is ignored; uWSGI takes any process with that number for the service.",
-    ) {
-        return;
-    }
-    let site = Site::with("hello");
-    let mut unrelated = std::process::Command::new("tail")
-        .args(["-f", "/dev/null"])
-        .spawn()
-        .unwrap();
-    let _unrelated = KillOnDrop(i32::try_from(unrelated.id()).unwrap());
-    let pidfile = site.at("daemon.pid");
-    site.write("daemon.pid", &format!("{}\n", unrelated.id()));
-    let file = fs::File::options().append(true).open(&pidfile).unwrap();
-    let before = std::time::SystemTime::now() - std::time::Duration::from_secs(3600);
-    file.set_modified(before).unwrap();
-    let value = format!("{pidfile} {}", sleeper("ids"));
-    let server = site.server().set("smart-attach-daemon2", value).start();
-    let pid = wait_for_pid(&server, "ids", 1);
-    let _service = KillOnDrop(pid);
-    server.wait_for_log("started after the file was written");
-    server.eventually("the pidfile has its id", || {
-        pids(&site, "daemon.pid") == [pid]
-    });
-    server.stop();
-    assert!(unrelated.try_wait().unwrap().is_none());
-}
-
-#[test]
-fn the_master_writes_the_pidfile_of_a_foreground_command() {
-    let site = Site::with("hello");
-    let value = format!("{} {}", site.at("daemon.pid"), sleeper("ids"));
-    let server = site.server().set("smart-attach-daemon2", value).start();
-    let pid = wait_for_pid(&server, "ids", 1);
-    let _service = KillOnDrop(pid);
-    if differs("smart-attach-daemon2 writes the pidfile of its command.") {
-        return;
-    }
-    server.eventually("the pidfile is there", || {
-        pids(&site, "daemon.pid") == [pid]
-    });
-    server.stop();
-    assert!(proc::is_running(pid));
-}
-
-#[test]
-fn notifypid_signals_a_service_on_reload() {
-    let site = Site::with("hello");
-    let command = "trap 'echo reloaded >> output' HUP; echo $$ >> ids; while :; do sleep 0.1; done";
-    let value = format!(
-        "cmd={command},pidfile={},notifypid=1,daemonize=1",
-        site.at("daemon.pid")
-    );
-    if under_uwsgi() {
-        return;
-    }
-    let mut server = site.server().set("attach-daemon2", value).start();
-    let pid = wait_for_pid(&server, "ids", 1);
-    let _service = KillOnDrop(pid);
-    server.signal(Signal::SIGHUP);
-    server.eventually("it received SIGHUP", || site.read("output") == "reloaded\n");
-    assert!(proc::is_running(pid));
-    server.signal(Signal::SIGTERM);
-    wait_for_end(&server, pid);
-    assert!(server.wait_for_exit().unwrap().success());
 }
 
 #[test]
@@ -655,60 +348,6 @@ fn an_unknown_key_is_refused() {
         .refused();
     assert_eq!(refusal.code, Some(1));
     assert!(refusal.log.contains("ns_pid"), "{}", refusal.log);
-}
-
-/// A store like Redis: it answers PING on a Unix socket, one connection at a time.
-const STORE: &str = r#"
-import os, socket
-listener = socket.socket(socket.AF_UNIX)
-if os.path.exists("store.sock"):
-    os.remove("store.sock")
-listener.bind("store.new")
-listener.listen(100)
-os.rename("store.new", "store.sock")
-while True:
-    peer = listener.accept()[0]
-    if peer.recv(100) == b"PING\r\n":
-        peer.sendall(b"+PONG\r\n")
-    peer.close()
-"#;
-
-/// An application that sends PING to the store; `/wait` does so after the file `go` exists.
-const CLIENT: &str = r#"
-import os, socket, time
-
-def application(environ, start_response):
-    if environ["PATH_INFO"] == "/wait":
-        open("waiting", "w").close()
-        while not os.path.exists("go"):
-            time.sleep(0.01)
-    peer = socket.socket(socket.AF_UNIX)
-    peer.connect("store.sock")
-    peer.sendall(b"PING\r\n")
-    answer = peer.recv(100)
-    start_response("200 OK", [])
-    return [answer]
-"#;
-
-#[test]
-fn services_stop_after_the_last_request() {
-    let site = Site::of(CLIENT);
-    site.write("store.py", STORE);
-    let python = system_python();
-    let command = format!("exec {} store.py", python.display());
-    let mut server = site.server().set("attach-daemon", command).start();
-    server.eventually("the store listens", || site.has("store.sock"));
-    server.get("/").expect_text("+PONG\r\n");
-    if differs("Services stop after the last request has finished; uWSGI stops them first.") {
-        return;
-    }
-    let mut pending = server.ask(&get("/wait"));
-    server.eventually("the request runs", || site.has("waiting"));
-    server.signal(Signal::SIGTERM);
-    server.wait_for_log("stopping");
-    site.write("go", "");
-    assert!(pending.answer().expect(200).text().contains("PONG"));
-    assert!(server.wait_for_exit().unwrap().success());
 }
 
 #[test]

@@ -16,14 +16,29 @@ fn site_answering(expression: &str) -> Site {
     Site::of(&answering(expression))
 }
 
+/// Starts the server, which must respond with `text`.
+#[track_caller]
+fn expect(launch: Launch, text: &str) {
+    launch.start().get("/").expect_text(text);
+}
+
+/// A server, not started, with an application `NAME.py` for each pair of a mount option's value and NAME. Each
+/// application responds with its name, SCRIPT_NAME and PATH_INFO.
+fn mounting(mounts: &[(&str, &str)]) -> Launch {
+    let site = Site::empty();
+    let mut launch = site.server();
+    for (mount, name) in mounts {
+        let shown = format!("'{name}', environ['SCRIPT_NAME'], environ['PATH_INFO']");
+        site.write(&format!("{name}.py"), &answering(&shown));
+        launch = launch.set("mount", mount);
+    }
+    launch
+}
+
 #[test]
 fn a_module_is_served() {
     let site = site_answering("__name__");
-    site.server()
-        .set("module", "app")
-        .start()
-        .get("/")
-        .expect_text("app");
+    expect(site.server().set("module", "app"), "app");
 }
 
 #[test]
@@ -31,16 +46,11 @@ fn a_module_in_a_package_is_served() {
     let site = Site::empty();
     site.write("project/__init__.py", "");
     site.write("project/wsgi.py", &answering("__name__"));
-    site.server()
-        .set("module", "project.wsgi")
-        .start()
-        .get("/")
-        .expect_text("project.wsgi");
-    site.server()
-        .set("wsgi", "project.wsgi:application")
-        .start()
-        .get("/")
-        .expect_text("project.wsgi");
+    expect(site.server().set("module", "project.wsgi"), "project.wsgi");
+    expect(
+        site.server().set("wsgi", "project.wsgi:application"),
+        "project.wsgi",
+    );
 }
 
 #[test]
@@ -50,23 +60,17 @@ fn a_callable_has_three_notations() {
         "app.py",
         &answering("'called'").replace("def application", "def app"),
     );
-    site.server()
-        .set("module", "app:app")
-        .start()
-        .get("/")
-        .expect_text("called");
-    site.server()
-        .set("module", "app")
-        .set("callable", "app")
-        .start()
-        .get("/")
-        .expect_text("called");
-    site.server()
-        .set("wsgi-file", "app.py")
-        .set("callable", "app")
-        .start()
-        .get("/")
-        .expect_text("called");
+    expect(site.server().set("module", "app:app"), "called");
+    expect(
+        site.server().set("module", "app").set("callable", "app"),
+        "called",
+    );
+    expect(
+        site.server()
+            .set("wsgi-file", "app.py")
+            .set("callable", "app"),
+        "called",
+    );
 }
 
 #[test]
@@ -91,7 +95,7 @@ fn a_callable_object_is_served() {
                  return [b'object']\n\
          application = Application()\n",
     );
-    site.server().start().get("/").expect_text("object");
+    expect(site.server(), "object");
 }
 
 #[test]
@@ -102,28 +106,19 @@ fn a_file_in_any_directory_is_served() {
         &answering("os.path.basename(__file__)"),
     );
     let file = site.at("deep/odd-name.wsgi");
-    site.server()
-        .set("wsgi-file", &file)
-        .start()
-        .get("/")
-        .expect_text("odd-name.wsgi");
-    site.server()
-        .set("file", "deep/odd-name.wsgi")
-        .start()
-        .get("/")
-        .expect_text("odd-name.wsgi");
+    expect(site.server().set("wsgi-file", &file), "odd-name.wsgi");
+    expect(
+        site.server().set("file", "deep/odd-name.wsgi"),
+        "odd-name.wsgi",
+    );
 }
 
 #[test]
 fn the_working_directory_is_in_sys_path() {
     let site = site_answering("__import__('beside').WORD");
     site.write("beside.py", "WORD = 'beside'");
-    site.server().start().get("/").expect_text("beside");
-    site.server()
-        .set("module", "app")
-        .start()
-        .get("/")
-        .expect_text("beside");
+    expect(site.server(), "beside");
+    expect(site.server().set("module", "app"), "beside");
 }
 
 #[test]
@@ -135,7 +130,7 @@ fn chdir_applies_before_the_import() {
         .set("socket", site.at("app.sock"))
         .set("chdir", "project")
         .set("module", "app");
-    launch.start().get("/").expect_text(&site.at("project"));
+    expect(launch, &site.at("project"));
 }
 
 #[test]
@@ -154,12 +149,12 @@ fn chdir2_applies_after_the_import() {
         site.at("").trim_end_matches('/'),
         site.at("after")
     );
-    site.server()
-        .set("socket", site.at("app.sock"))
-        .set("chdir2", site.at("after"))
-        .start()
-        .get("/")
-        .expect_text(&expected);
+    expect(
+        site.server()
+            .set("socket", site.at("app.sock"))
+            .set("chdir2", site.at("after")),
+        &expected,
+    );
 }
 
 #[test]
@@ -184,7 +179,7 @@ fn the_last_pythonpath_is_first_in_sys_path() {
         .set("pythonpath", site.at("one"))
         .set("python-path", site.at("two"));
     let expected = format!("('two', ['{}', '{}'])", site.at("two"), site.at("one"));
-    launch.start().get("/").expect_text(&expected);
+    expect(launch, &expected);
 }
 
 #[test]
@@ -192,11 +187,7 @@ fn a_pythonpath_may_be_a_pattern() {
     let site = site_answering("__import__('found').WORD");
     site.write("libs/a/found.py", "WORD = 'found'");
     site.write("libs/b/other.py", "");
-    site.server()
-        .set("pp", site.at("libs/*"))
-        .start()
-        .get("/")
-        .expect_text("found");
+    expect(site.server().set("pp", site.at("libs/*")), "found");
 }
 
 #[test]
@@ -230,21 +221,16 @@ fn variables_are_set_and_unset(by_env: bool) {
 #[test]
 fn the_servers_environment_reaches_the_application() {
     let site = site_answering("os.environ['KIT_GIVEN']");
-    site.server()
-        .envvar("KIT_GIVEN", "given")
-        .start()
-        .get("/")
-        .expect_text("given");
+    expect(site.server().envvar("KIT_GIVEN", "given"), "given");
 }
 
 #[test]
 fn pyargv_is_in_sys_argv() {
     let site = site_answering("sys.argv[1:]");
-    site.server()
-        .set("pyargv", "one --two 3")
-        .start()
-        .get("/")
-        .expect_text("['one', '--two', '3']");
+    expect(
+        site.server().set("pyargv", "one --two 3"),
+        "['one', '--two', '3']",
+    );
 }
 
 #[test]
@@ -256,10 +242,7 @@ fn import_options_load_modules_with_the_application() {
         .server()
         .set("import", "extra_one")
         .set("pyimport", "extra_two");
-    launch
-        .start()
-        .get("/")
-        .expect_text("['extra_one', 'extra_two']");
+    expect(launch, "['extra_one', 'extra_two']");
 }
 
 #[test]
@@ -326,7 +309,7 @@ fn sys_executable_is_the_interpreter() {
     }
     let site =
         site_answering("os.path.realpath(sys.executable) == os.path.realpath('/proc/self/exe')");
-    site.server().start().get("/").expect_text("True");
+    expect(site.server(), "True");
 }
 
 #[test]
@@ -343,20 +326,14 @@ fn applications_may_use_multiprocessing() {
              return [str(answer).encode()]\n",
     );
     site.write("worker_side.py", "def double(n):\n    return 2 * n\n");
-    site.server().start().get("/").expect_text("[42]");
+    expect(site.server(), "[42]");
 }
 
 #[test]
 fn applications_are_mounted_by_path() {
-    let site = Site::empty();
-    let shown = "environ['SCRIPT_NAME'], environ['PATH_INFO']";
-    site.write("one.py", &answering(&format!("'one', {shown}")));
-    site.write("two.py", &answering(&format!("'two', {shown}")));
-    let launch = site.server().set("manage-script-name", "true");
-    let server = launch
-        .set("mount", "/one=one.py")
-        .set("mount", "/one/two=two:application")
-        .start();
+    let mounts = [("/one=one.py", "one"), ("/one/two=two:application", "two")];
+    let launch = mounting(&mounts).set("manage-script-name", "true");
+    let server = launch.start();
     server.get("/one/x").expect_text("('one', '/one', '/x')");
     server.get("/one").expect_text("('one', '/one', '')");
     server
@@ -374,15 +351,8 @@ fn a_proxys_script_name_stays_in_front_of_the_mount_point() {
     ) {
         return;
     }
-    let site = Site::empty();
-    let shown = "environ['SCRIPT_NAME'], environ['PATH_INFO']";
-    site.write("one.py", &answering(&format!("'one', {shown}")));
-    site.write("all.py", &answering(&format!("'all', {shown}")));
-    let launch = site.server().set("manage-script-name", "true");
-    let server = launch
-        .set("mount", "/=all.py")
-        .set("mount", "/one=one.py")
-        .start();
+    let launch = mounting(&[("/=all.py", "all"), ("/one=one.py", "one")]);
+    let server = launch.set("manage-script-name", "true").start();
     let ask =
         |script_name: &str, path: &str| server.send(&get(path).var("SCRIPT_NAME", script_name));
     // the proxy has removed its prefix from PATH_INFO, or not
@@ -402,15 +372,8 @@ fn a_proxys_script_name_stays_in_front_of_the_mount_point() {
 
 #[test]
 fn an_application_mounted_at_the_root_serves_all_other_paths() {
-    let site = Site::empty();
-    let shown = "environ['SCRIPT_NAME'], environ['PATH_INFO']";
-    site.write("one.py", &answering(&format!("'one', {shown}")));
-    site.write("all.py", &answering(&format!("'all', {shown}")));
-    let launch = site.server().set("manage-script-name", "true");
-    let server = launch
-        .set("mount", "/=all.py")
-        .set("mount", "/one=one.py")
-        .start();
+    let launch = mounting(&[("/=all.py", "all"), ("/one=one.py", "one")]);
+    let server = launch.set("manage-script-name", "true").start();
     server.get("/one/x").expect_text("('one', '/one', '/x')");
     server
         .get("/other/x")
@@ -448,36 +411,15 @@ fn the_trailing_slash_of_a_mount_point_is_ignored() {
     ) {
         return;
     }
-    let site = Site::empty();
-    site.write(
-        "one.py",
-        &answering("environ['SCRIPT_NAME'], environ['PATH_INFO']"),
-    );
-    let server = site
-        .server()
-        .set("manage-script-name", "true")
-        .set("mount", "/one/=one.py")
-        .start();
-    server.get("/one").expect_text("('/one', '')");
-    server.get("/one/x").expect_text("('/one', '/x')");
+    let launch = mounting(&[("/one/=one.py", "one")]);
+    let server = launch.set("manage-script-name", "true").start();
+    server.get("/one").expect_text("('one', '/one', '')");
+    server.get("/one/x").expect_text("('one', '/one', '/x')");
 }
 
 #[test]
 fn without_manage_script_name_the_script_name_of_the_request_selects_the_application() {
-    let site = Site::empty();
-    site.write(
-        "one.py",
-        &answering("'one', environ['SCRIPT_NAME'], environ['PATH_INFO']"),
-    );
-    site.write(
-        "two.py",
-        &answering("'two', environ['SCRIPT_NAME'], environ['PATH_INFO']"),
-    );
-    let server = site
-        .server()
-        .set("mount", "/one=one.py")
-        .set("mount", "/two=two.py")
-        .start();
+    let server = mounting(&[("/one=one.py", "one"), ("/two=two.py", "two")]).start();
     let request = get("/two/x").var("SCRIPT_NAME", "/two");
     server
         .send(&request)

@@ -12,6 +12,17 @@ fn site() -> Site {
     Site::with("logging")
 }
 
+/// Starts a server with these options. `SITE` in a value is the site's directory.
+fn start(options: &[(&str, &str)]) -> Server {
+    let site = site();
+    let directory = site.path().display().to_string();
+    let options = options.iter();
+    let launch = options.fold(site.server(), |launch, (name, value)| {
+        launch.set(name, value.replace("SITE", &directory))
+    });
+    launch.start()
+}
+
 /// Waits until a file of the site contains a text, and returns the file's lines.
 #[track_caller]
 fn lines(server: &Server, name: &str, text: &str) -> Vec<String> {
@@ -30,12 +41,10 @@ fn print(server: &Server, text: &str) {
 
 #[test]
 fn every_line_goes_to_every_logger_without_a_name() {
-    let site = site();
-    let server = site
-        .server()
-        .set("logger", format!("file:{}", site.at("one.log")))
-        .set("logger", format!("file:logfile={}", site.at("two.log")))
-        .start();
+    let server = start(&[
+        ("logger", "file:SITE/one.log"),
+        ("logger", "file:logfile=SITE/two.log"),
+    ]);
     print(&server, "said");
     for name in ["one.log", "two.log"] {
         let lines = lines(&server, name, "GET /print?said");
@@ -48,55 +57,49 @@ fn every_line_goes_to_every_logger_without_a_name() {
 
 #[test]
 fn lines_that_match_a_route_go_to_its_loggers_only() {
-    let site = site();
-    let server = site
-        .server()
-        .set("logger", format!("file:{}", site.at("all.log")))
-        .set("logger", format!("audit file:{}", site.at("audit.log")))
-        .set("logger", format!("idle file:{}", site.at("idle.log")))
-        .set("log-route", "audit ^user (?!root)")
-        .start();
+    let server = start(&[
+        ("logger", "file:SITE/all.log"),
+        ("logger", "audit file:SITE/audit.log"),
+        ("logger", "idle file:SITE/idle.log"),
+        ("log-route", "audit ^user (?!root)"),
+    ]);
     for text in ["user%20jane", "user%20root", "other"] {
         print(&server, text);
     }
     lines(&server, "all.log", "GET /print?other");
-    assert_eq!(site.read("audit.log"), "user jane\n");
-    let all = site.read("all.log");
+    assert_eq!(server.site.read("audit.log"), "user jane\n");
+    let all = server.site.read("all.log");
     assert!(!all.contains("\nuser jane\n"), "{all}");
     assert!(
         all.contains("\nuser root\n") && all.contains("\nother\n"),
         "{all}"
     );
-    assert_eq!(site.read("idle.log"), "");
+    assert_eq!(server.site.read("idle.log"), "");
 }
 
 #[test]
 fn lines_without_a_logger_stay_in_the_log() {
-    let site = site();
-    let server = site
-        .server()
-        .set("logger", format!("audit file:{}", site.at("audit.log")))
-        .set("log-route", "audit ^audited")
-        .start();
+    let server = start(&[
+        ("logger", "audit file:SITE/audit.log"),
+        ("log-route", "audit ^audited"),
+    ]);
     print(&server, "audited");
     print(&server, "other");
     server.wait_for_log("GET /print?other");
     assert_eq!(server.log_lines("other")[0], "other");
-    assert_eq!(site.read("audit.log"), "audited\n");
+    assert_eq!(server.site.read("audit.log"), "audited\n");
 }
 
 #[test]
 fn request_lines_go_to_their_loggers_only() {
-    let site = site();
-    let server = site
-        .server()
-        .set("req-logger", format!("file:{}", site.at("requests.log")))
-        .set("logger", format!("b file:{}", site.at("b.log")))
-        .set("req-logger", format!("c file:{}", site.at("c.log")))
-        .set("log-req-route", "b GET /print.b")
-        .set("log-req-route", "c GET /print.c")
-        .set("log-drain", "GET")
-        .start();
+    let server = start(&[
+        ("req-logger", "file:SITE/requests.log"),
+        ("logger", "b file:SITE/b.log"),
+        ("req-logger", "c file:SITE/c.log"),
+        ("log-req-route", "b GET /print.b"),
+        ("log-req-route", "c GET /print.c"),
+        ("log-drain", "GET"),
+    ]);
     for text in ["b", "c", "a"] {
         print(&server, text);
     }
@@ -112,19 +115,17 @@ fn request_lines_go_to_their_loggers_only() {
 
 #[test]
 fn filters_and_drains_choose_lines() {
-    let site = site();
-    let server = site
-        .server()
-        .set("logger", format!("file:{}", site.at("all.log")))
-        .set("log-filter", "^keep")
-        .set("log-filter", "GET (?!/print.drop)")
-        .set("log-drain", "secret$")
-        .start();
+    let server = start(&[
+        ("logger", "file:SITE/all.log"),
+        ("log-filter", "^keep"),
+        ("log-filter", "GET (?!/print.drop)"),
+        ("log-drain", "secret$"),
+    ]);
     for text in ["drop", "keep", "keep-secret", "end"] {
         print(&server, text);
     }
     lines(&server, "all.log", "GET /print?end");
-    let text = site.read("all.log");
+    let text = server.site.read("all.log");
     let kept: Vec<&str> = text.lines().filter(|line| !line.contains("GET")).collect();
     assert_eq!(kept, ["keep"], "{text}");
     assert!(!text.contains("drop"), "{text}");
@@ -132,40 +133,36 @@ fn filters_and_drains_choose_lines() {
 
 #[test]
 fn encoders_change_lines_in_their_order() {
-    let site = site();
-    let server = site
-        .server()
-        .set("logger", format!("file:{}", site.at("all.log")))
-        .set("logger", format!("json file:{}", site.at("json.log")))
-        .set("log-route", "json ^say")
-        .set(
+    let server = start(&[
+        ("logger", "file:SITE/all.log"),
+        ("logger", "json file:SITE/json.log"),
+        ("log-route", "json ^say"),
+        (
             "log-encoder",
             r#"json:json {"m":"${msg}","n":"${msgnl}","x":"${nope}"}"#,
-        )
-        .set("log-encoder", "suffix:json ;")
-        .set("log-encoder", "nl:json")
-        .set("log-encoder", "prefix all:")
-        .start();
+        ),
+        ("log-encoder", "suffix:json ;"),
+        ("log-encoder", "nl:json"),
+        ("log-encoder", "prefix all:"),
+    ]);
     print(&server, "say%20%22a%22%09%5C");
     print(&server, "end");
     lines(&server, "all.log", "all:end");
     let expected = r#"all:{"m":"say \"a\"\t\\","n":"say \"a\"\t\\\n","x":""};"#;
-    assert_eq!(site.read("json.log"), format!("{expected}\n"));
+    assert_eq!(server.site.read("json.log"), format!("{expected}\n"));
 }
 
 #[test]
 fn a_format_has_the_time() {
-    let site = site();
-    let server = site
-        .server()
-        .set("req-logger", format!("file:{}", site.at("requests.log")))
-        .set(
+    let server = start(&[
+        ("req-logger", "file:SITE/requests.log"),
+        (
             "log-req-encoder",
             "format ${unix} ${millis} ${micros} ${strftime:%%Y-%%m-%%d %%H:%%M} <${msg}>",
-        )
-        .set("log-req-encoder", "nl")
-        .set("log-format", "%(method) %(uri)")
-        .start();
+        ),
+        ("log-req-encoder", "nl"),
+        ("log-format", "%(method) %(uri)"),
+    ]);
     server.get("/x").expect_text("ok\n");
     let line = lines(&server, "requests.log", "<GET /x>").remove(0);
     let words: Vec<&str> = line.split(' ').collect();
@@ -178,16 +175,11 @@ fn a_format_has_the_time() {
 
 #[test]
 fn what_one_write_has_written_is_one_event() {
-    let site = site();
-    let server = site
-        .server()
-        .set("logger", format!("file:{}", site.at("all.log")))
-        .set("log-encoder", "prefix >")
-        .start();
+    let server = start(&[("logger", "file:SITE/all.log"), ("log-encoder", "prefix >")]);
     server.get("/write?one%0Atwo%0A").expect_text("ok\n");
     server.get("/logged?x").expect_text("ok\n");
     lines(&server, "all.log", "GET /logged");
-    let text = site.read("all.log");
+    let text = server.site.read("all.log");
     assert!(text.contains(">one\ntwo\n>"), "{text}");
     assert!(text.contains(">ERROR failed\nTraceback"), "{text}");
     assert!(text.contains("\nKeyError: 'x'\n>"), "{text}");
@@ -200,15 +192,10 @@ fn a_traceback_that_is_written_line_by_line_is_one_event() {
     ) {
         return;
     }
-    let site = site();
-    let server = site
-        .server()
-        .set("logger", format!("file:{}", site.at("all.log")))
-        .set("log-encoder", "prefix >")
-        .start();
+    let server = start(&[("logger", "file:SITE/all.log"), ("log-encoder", "prefix >")]);
     server.get("/traceback?x").expect_text("ok\n");
     lines(&server, "all.log", "after the traceback");
-    let text = site.read("all.log");
+    let text = server.site.read("all.log");
     let from = text.find(">Traceback").unwrap();
     let to = text.find(">after the traceback").unwrap();
     let event = &text[from + 1..to];
@@ -224,12 +211,7 @@ fn a_line_in_several_writes_is_one_event() {
     ) {
         return;
     }
-    let site = site();
-    let server = site
-        .server()
-        .set("logger", format!("file:{}", site.at("all.log")))
-        .set("log-encoder", "prefix >")
-        .start();
+    let server = start(&[("logger", "file:SITE/all.log"), ("log-encoder", "prefix >")]);
     server.get("/write?a").expect_text("ok\n");
     server.get("/write?b").expect_text("ok\n");
     server.get("/write?c%0A").expect_text("ok\n");
@@ -295,8 +277,7 @@ fn a_command_reads_the_lines() {
     if without_pipe_engine() {
         return;
     }
-    let site = site();
-    let server = site.server().set("logger", "pipe:cat >> piped.log").start();
+    let server = start(&[("logger", "pipe:cat >> piped.log")]);
     print(&server, "said");
     let piped = lines(&server, "piped.log", "GET /print?said");
     assert!(piped.contains(&"said".to_owned()), "{piped:?}");
@@ -307,12 +288,8 @@ fn a_command_that_ends_is_started_again() {
     if differs("A logger pipe whose command has ended starts it again after a second at least.") {
         return;
     }
-    let site = site();
-    let server = site
-        .server()
-        .set("logger", "pipe:head -n 1 >> piped.log; sed 1q >> /dev/null")
-        .start();
-    let known = || site.read("piped.log").lines().count();
+    let server = start(&[("logger", "pipe:head -n 1 >> piped.log; sed 1q >> /dev/null")]);
+    let known = || server.site.read("piped.log").lines().count();
     server.eventually("it has run twice", || {
         print(&server, "again");
         std::thread::sleep(Duration::from_millis(20));
@@ -327,8 +304,7 @@ fn a_descriptor_is_a_logger() {
     ) {
         return;
     }
-    let site = site();
-    let server = site.server().set("logger", "fd:2").start();
+    let server = start(&[("logger", "fd:2")]);
     print(&server, "said");
     server.wait_for_log("GET /print?said");
     assert!(server.log_lines("said").contains(&"said".to_owned()));
@@ -362,11 +338,7 @@ fn a_killed_workers_lines_reach_the_logger() {
     if under_uwsgi() {
         return;
     }
-    let site = site();
-    let mut server = site
-        .server()
-        .set("logger", format!("file:{}", site.at("all.log")))
-        .start();
+    let mut server = start(&[("logger", "file:SITE/all.log")]);
     server.allow_any_exit();
     for n in 0..5 {
         server.wait_for_workers(1);
@@ -393,12 +365,10 @@ fn a_stopped_reader_of_a_pipe_slows_no_request() {
     ) {
         return;
     }
-    let site = site();
-    let server = site
-        .server()
-        .set("logger", "pipe:exec sleep 1000")
-        .set("req-logger", format!("file:{}", site.at("requests.log")))
-        .start();
+    let server = start(&[
+        ("logger", "pipe:exec sleep 1000"),
+        ("req-logger", "file:SITE/requests.log"),
+    ]);
     // more than the pipe and the buffer hold
     let slowest = slowest(&server, 1000);
     assert!(slowest < Duration::from_millis(900), "{slowest:?}");
@@ -417,14 +387,12 @@ fn a_full_disk_or_a_dead_daemon_slows_no_request() {
     ) {
         return;
     }
-    let site = site();
-    let mut server = site
-        .server()
-        .set("logger", "full file:/dev/full")
-        .set("logger", format!("gone socket:{}", site.at("nobody")))
-        .set("log-route", "full ^x")
-        .set("log-route", "gone ^x")
-        .start();
+    let mut server = start(&[
+        ("logger", "full file:/dev/full"),
+        ("logger", "gone socket:SITE/nobody"),
+        ("log-route", "full ^x"),
+        ("log-route", "gone ^x"),
+    ]);
     let slowest = slowest(&server, 200);
     assert!(slowest < Duration::from_millis(900), "{slowest:?}");
     server.expect_log("log file /dev/full: lines of the log are dropped: No space left");
@@ -531,18 +499,14 @@ fn a_logger_that_cannot_be_opened_is_refused() {
 
 #[test]
 fn loggers_survive_a_reload() {
-    let site = site();
-    let server = site
-        .server()
-        .set("logger", format!("file:{}", site.at("all.log")))
-        .start();
+    let server = start(&[("logger", "file:SITE/all.log")]);
     server.signal(Signal::SIGHUP);
     if !under_uwsgi() {
         lines(&server, "all.log", "reloaded: generation 2");
     }
     server.eventually("it is logged", || {
         server.send(&get("/print?later"));
-        site.read("all.log").contains("\nlater\n")
+        server.site.read("all.log").contains("\nlater\n")
     });
 }
 
