@@ -4,7 +4,7 @@ use std::fs::File;
 use std::io;
 use std::os::fd::{AsFd, BorrowedFd, OwnedFd, RawFd};
 use std::path::Path;
-use std::sync::atomic::{AtomicU8, AtomicU64, Ordering::Relaxed};
+use std::sync::atomic::{AtomicBool, AtomicU8, AtomicU64, Ordering::Relaxed};
 use std::time::Duration;
 
 use nix::errno::Errno;
@@ -21,8 +21,10 @@ const UNKNOWN: u8 = 0;
 const FILE: u8 = 1;
 const PIPE: u8 = 2;
 
-/// Number of writes that were dropped since the last successful write, because the pipe was full.
+/// Number of writes to a pipe, or of lines for a file, that were dropped since the last successful write.
 static DROPPED: AtomicU64 = AtomicU64::new(0);
+/// Whether the file ends within a line, because its last write was incomplete.
+static TORN: AtomicBool = AtomicBool::new(false);
 
 /// Maximum time that a write waits for a full pipe. After a dropped write, the next writes do not wait until one
 /// succeeds.
@@ -31,11 +33,11 @@ const PIPE_TIMEOUT: Duration = Duration::from_millis(100);
 /// Writes to descriptor 2: to a file in one write(2), to a pipe in pieces of `PIPE_BUF` bytes, which the kernel writes
 /// atomically. Waits up to 100 ms while the pipe is full.
 ///
-/// A full pipe, or a pipe without a reader, must not block or end a server. So bytes that cannot be written are
-/// dropped, and the number of dropped writes is logged once the pipe accepts bytes again.
+/// A full disk, a full pipe, or a pipe without a reader must not block or end a server. So bytes that cannot be written
+/// are dropped, and their number is logged once bytes can be written again.
 pub fn write_stderr(bytes: &[u8]) {
     if !is_pipe() {
-        return write_once(bytes);
+        return write_to_file(bytes, |rest| unistd::write(io::stderr(), rest));
     }
     for piece in bytes.chunks(libc::PIPE_BUF) {
         let dropped = DROPPED.load(Relaxed);
@@ -56,6 +58,46 @@ pub fn write_stderr(bytes: &[u8]) {
         }
         write_once(piece);
     }
+}
+
+/// Writes lines with `write`, which has the result of write(2). Counts the lines that cannot be written.
+fn write_to_file(lines: &[u8], mut write: impl FnMut(&[u8]) -> nix::Result<usize>) {
+    let dropped = DROPPED.load(Relaxed);
+    if dropped > 0 {
+        let torn = if TORN.load(Relaxed) { "\n" } else { "" };
+        let report = format!(
+            "{torn}({dropped} lines of the log were dropped, because they could not be written)\n"
+        );
+        match write_all(report.as_bytes(), &mut write) {
+            0 => DROPPED.store(0, Relaxed),
+            _ => return count_dropped(lines),
+        }
+    }
+    let left = write_all(lines, &mut write);
+    if left > 0 {
+        TORN.store(left < lines.len(), Relaxed);
+        count_dropped(&lines[lines.len() - left..]);
+    }
+}
+
+#[cold]
+fn count_dropped(lines: &[u8]) {
+    let count = lines.iter().filter(|byte| **byte == b'\n').count();
+    DROPPED.fetch_add(count.max(1) as u64, Relaxed);
+}
+
+/// Calls `write` until all bytes are written or an error occurs. Returns the number of bytes that are not written.
+fn write_all(bytes: &[u8], write: &mut impl FnMut(&[u8]) -> nix::Result<usize>) -> usize {
+    let mut rest = bytes;
+    while !rest.is_empty() {
+        match write(rest) {
+            Ok(0) => break,
+            Ok(written) => rest = &rest[written.min(rest.len())..],
+            Err(Errno::EINTR) => {}
+            Err(_) => break,
+        }
+    }
+    rest.len()
 }
 
 fn write_once(bytes: &[u8]) {
@@ -171,4 +213,36 @@ pub fn redirect_output(path: &Path) -> io::Result<()> {
 pub fn close_input() -> io::Result<()> {
     unistd::dup2_stdin(File::open("/dev/null")?)?;
     Ok(())
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn lines_that_do_not_fit_are_counted() {
+        let mut file = Vec::new();
+        let mut space = 10;
+        let mut write = |space: &mut usize, lines: &[u8]| {
+            write_to_file(lines, |bytes| {
+                let count = bytes.len().min(*space);
+                *space -= count;
+                file.extend_from_slice(&bytes[..count]);
+                match count {
+                    0 => Err(Errno::ENOSPC),
+                    count => Ok(count),
+                }
+            });
+        };
+        write(&mut space, b"one\n");
+        // two lines end beyond the space
+        write(&mut space, b"two\nthree\nfour\n");
+        write(&mut space, b"five\n");
+        space = 1000;
+        write(&mut space, b"six\n");
+        write(&mut space, b"seven\n");
+        let report = "(3 lines of the log were dropped, because they could not be written)";
+        let expected = format!("one\ntwo\nth\n{report}\nsix\nseven\n");
+        assert_eq!(String::from_utf8_lossy(&file), expected);
+    }
 }
