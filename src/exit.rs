@@ -1,4 +1,4 @@
-//! Exit statuses. Where uWSGI has a status, it is the same.
+//! Exit statuses. A status that uWSGI has too has the same number.
 
 /// Success, or an orderly stop.
 pub const OK: i32 = 0;

@@ -154,7 +154,7 @@ fn decode(parts: &[&[u8]]) -> (Vec<u8>, usize, Result<bool, http::Refusal>) {
         };
         let progress = match decoder.decode(part, &mut sink) {
             Ok(progress) => progress,
-            // where a malformed body ends is unknown, so no byte counts as consumed
+            // the end of a malformed body is unknown, so no byte counts as consumed
             Err(refusal) => return (body, 0, Err(refusal)),
         };
         assert!(progress.consumed <= part.len());

@@ -322,7 +322,7 @@ fn rank(name: &str, value: &Bound<'_, PyAny>, module: Option<&str>) -> Option<us
         {
             None
         }
-        // an instance with __call__: Flask(__name__) under any name
+        // an instance with `__call__`, such as `Flask(__name__)` under any name
         _ => Some(OTHER),
     }
 }
@@ -332,7 +332,7 @@ fn rank(name: &str, value: &Bound<'_, PyAny>, module: Option<&str>) -> Option<us
 fn is_coroutine_function(object: &Bound<'_, PyAny>) -> PyResult<bool> {
     const CO_COROUTINE: u32 = 0x80;
     let is_async = |object: &Bound<'_, PyAny>| -> PyResult<bool> {
-        // a method also has this attribute: the code of its function
+        // a method also has `__code__`: the code of its function
         match object.getattr_opt("__code__")? {
             Some(code) => Ok(code.getattr("co_flags")?.extract::<u32>()? & CO_COROUTINE != 0),
             None => Ok(false),

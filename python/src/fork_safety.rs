@@ -22,7 +22,7 @@ pub fn warn(py: Python<'_>) {
     if threads() > 1 {
         found = describe(py).unwrap_or_default();
         if found.is_empty() {
-            // for example threads of numerical libraries, which handle forks themselves
+            // the additional threads may belong to numerical libraries, which handle forks themselves
             tracing::info!(
                 "{} native threads run in the process that forks the workers; they do not exist in the workers",
                 threads() - 1

@@ -1,6 +1,6 @@
-//! Exclusive resources that the import of the application has taken: only one process can have them, such as the port
-//! of an exporter or a lock. The workers inherit their descriptors. A reload may need them to be free, because the next
-//! import takes the same resources.
+//! The exclusive resources that the import of the application has taken, such as the port of an exporter, or a lock.
+//! Only one process can hold each of them. The workers inherit the descriptors of these resources. A reload may need
+//! the resources to be free, because the next import takes the same ones.
 
 use std::sync::OnceLock;
 

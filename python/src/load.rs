@@ -371,7 +371,7 @@ fn prepare(py: Python<'_>, spec: &AppSpec) -> PyResult<()> {
             .extract::<String>()?,
         None => String::new(),
     };
-    // `python -c` has inserted the empty entry already
+    // `python -c` has already inserted the empty entry
     let is_there = path
         .get_item(0)
         .and_then(|first| first.eq(&here))

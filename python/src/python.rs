@@ -74,7 +74,7 @@ pub fn shutdown_interpreter(py: Python<'_>) {
         tracing::debug!("the threads for which the exit waits are not reported: {error}");
     }
     for (module, function) in steps {
-        // a module that the application has not imported has nothing to do at exit
+        // a module that the application has not imported needs no end
         let Ok(module) = imported(module) else {
             continue;
         };

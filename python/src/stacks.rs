@@ -45,7 +45,7 @@ pub fn forget(py: Python<'_>) {
     if ENABLED.swap(false, Relaxed)
         && let Ok(faulthandler) = py.import("faulthandler")
     {
-        // a failure leaves the handler as it is
+        // after a failure the handler stays installed
         let _ = faulthandler.call_method0("disable");
     }
 }
@@ -53,7 +53,7 @@ pub fn forget(py: Python<'_>) {
 /// Removes the handler that [`write_on_signal`] has installed. Runs in a child that the application has forked.
 pub fn forget_signal(py: Python<'_>, signal: i32) {
     if let Ok(faulthandler) = py.import("faulthandler") {
-        // a failure leaves the handler as it is
+        // after a failure the handler stays installed
         let _ = faulthandler.call_method1("unregister", (signal,));
     }
 }

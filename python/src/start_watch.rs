@@ -20,7 +20,7 @@ const NATIVE: &[u8] =
     b"ruwsgi: the first line of this stack has called native code, which holds the interpreter lock (GIL)\n";
 
 unsafe extern "C" {
-    /// Whether the calling thread holds the interpreter lock. (pyo3 does not declare it for the stable ABI.)
+    /// Whether the calling thread holds the interpreter lock. (The stable ABI of pyo3 does not declare this function.)
     fn PyGILState_Check() -> libc::c_int;
 }
 

@@ -121,8 +121,7 @@ impl Worker {
     }
 }
 
-/// Sets the limits on bytes that wait in memory and in temporary files. The limits belong to the process, as its memory
-/// does.
+/// Sets the limits on bytes that wait in memory and in temporary files. The limits apply to the whole process.
 fn set_budgets(spec: &AppSpec) {
     const SPOOL: u64 = 2 << 30;
     let options = &spec.worker;
@@ -171,8 +170,8 @@ fn header_rules(spec: &AppSpec) -> Option<Arc<HeaderRules>> {
     (!rules.is_empty()).then(|| Arc::new(rules))
 }
 
-/// Returns the timeout of clients for which no thread waits. `given` is the configured timeout, where 0 means none.
-/// Without `given` it is `default` seconds, or `socket` (`socket-timeout`) if that is longer.
+/// Returns the timeout for clients that the I/O thread waits for. `given` is the configured timeout, where 0 means
+/// none. Without `given` the timeout is `default` seconds, or `socket` (`socket-timeout`) if that is longer.
 fn patience(given: Option<Duration>, default: u64, socket: Duration) -> Duration {
     match given {
         Some(Duration::ZERO) => Duration::from_secs(u32::MAX.into()),

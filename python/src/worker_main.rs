@@ -117,7 +117,7 @@ fn serve(py: Python<'_>, worker: &Arc<Worker>, apps: &Arc<Apps>, errors: &Py<PyA
         finish_application(py, worker);
     }
     drop(tracebacker);
-    // waits with the GIL held, so that no code of the application runs meanwhile
+    // this wait holds the GIL, so that no code of the application runs meanwhile
     if io_thread.join().is_err() {
         tracing::error!("worker {id}: its I/O thread panicked; this is a bug in ruwsgi");
     }
@@ -127,8 +127,8 @@ fn serve(py: Python<'_>, worker: &Arc<Worker>, apps: &Arc<Apps>, errors: &Py<PyA
     ruwsgi::exit::RETIRED
 }
 
-/// Waits at most 20 ms for the I/O thread, and returns whether it has ended. If not, it still sends responses to
-/// clients that read slowly.
+/// Waits at most 20 ms for the I/O thread, and returns whether it has ended. An I/O thread that has not ended still
+/// sends responses to clients that read slowly.
 fn ends_soon(io_thread: &JoinHandle<()>) -> bool {
     for _ in 0..100 {
         if io_thread.is_finished() {

@@ -75,7 +75,7 @@ fn serve_forks(py: Python<'_>, mut channel: PrivateFd) -> io::Result<i32> {
         let link = PrivateFd::from(link);
         let mut inherited = Some(channel);
         let forked = fork::double(py, || {
-            // closes the worker's copy of the channel, so that the master notices when the zygote closes its end
+            // this closes the worker's copy of the channel, so that the master notices when the zygote closes its end
             inherited = None;
             begin(&link, worker_id)
         });

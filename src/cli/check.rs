@@ -98,10 +98,10 @@ fn examine(invocation: &Invocation, arguments: Vec<String>, cwd: &Path) -> Repor
 #[derive(Serialize)]
 struct Item<'a> {
     severity: &'static str,
-    /// The file that contains the finding; `None` for a finding elsewhere.
+    /// The file that contains the finding; `None` for a finding in the environment or on the command line.
     file: Option<&'a str>,
     line: Option<u32>,
-    /// `environment` or `command line` for a finding there; otherwise `None`.
+    /// `environment` or `command line` for a finding in one of these; `None` for a finding in a file.
     source: Option<&'static str>,
     message: &'a str,
     hint: Option<&'a str>,

@@ -13,7 +13,7 @@ use super::read::source::gather;
 use super::table::options;
 use super::*;
 
-/// Files that the original reads differently, on purpose, or cannot print.
+/// Files that uWSGI reads differently on purpose, or cannot print.
 const DIFFERENT: &[(&str, &str)] = &[
     (
         "nested-placeholders",
@@ -86,7 +86,7 @@ fn options_of(name: &str) -> String {
         .replace(corpus().to_str().unwrap(), "{DIR}")
 }
 
-/// The options of a file as the original prints them.
+/// The options of a file as uWSGI prints them.
 fn options_of_original(original: &str, name: &str) -> String {
     let output = Command::new(original)
         .args([
@@ -185,7 +185,7 @@ fn no_placeholder_of_the_corpus_is_called_a_typo_and_every_typo_is() {
     }
 }
 
-/// A small generator of numbers, the same at every run.
+/// A small generator of random numbers, with the same numbers in every run.
 struct Dice(u64);
 
 impl Dice {
@@ -197,7 +197,7 @@ impl Dice {
         (self.0 >> 33) as usize % limit
     }
 
-    /// The name with one letter added, left out, changed or swapped.
+    /// Returns the name with one letter added, left out, changed or swapped.
     fn misspell(&mut self, name: &str) -> String {
         let mut letters: Vec<char> = name.chars().collect();
         let at = self.below(letters.len());

@@ -1,4 +1,5 @@
-//! Random bytes: no configuration panics, hangs or exhausts the memory. `PROPTEST_CASES=100000` for a long run.
+//! Random bytes as configurations: none of them causes a panic, an endless run or a lack of memory.
+//! `PROPTEST_CASES=100000` selects a long run.
 #![allow(clippy::unwrap_used)]
 
 use std::fs;
@@ -10,7 +11,7 @@ use super::table::options;
 use super::tests::typed;
 use super::*;
 
-/// Lines as they occur in real files, to be torn and mixed.
+/// Lines as they occur in real files. The tests tear and mix them.
 const LINES: &[&str] = &[
     "[uwsgi]",
     "[uwsgi",
@@ -122,7 +123,8 @@ fn mutated() -> impl Strategy<Value = Vec<u8>> {
         })
 }
 
-/// One directory for all cases of a test: making one for each takes longer than reading the file.
+/// One directory for all cases of a test, because the creation of a directory for each case would take longer than
+/// reading the file.
 struct Place(tempfile::TempDir);
 
 impl Place {
@@ -143,7 +145,7 @@ impl Place {
     }
 }
 
-/// Time limit of a case: far more than any needs, even on a busy machine.
+/// Time limit of a case. It is far longer than any case needs, even on a busy machine.
 const LONGEST: Duration = Duration::from_secs(60);
 
 proptest! {
@@ -191,7 +193,7 @@ fn no_file_of_another_kind_panics_or_hangs() {
     });
 }
 
-/// A file as large as a file can be.
+/// A file of the maximum size, with this line repeated.
 fn large(line: &str) -> String {
     line.repeat((4 << 20) / line.len())
 }

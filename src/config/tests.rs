@@ -1,4 +1,4 @@
-//! Consistency of the table, and whole configurations.
+//! Tests of the consistency of the table, and of whole configurations.
 #![allow(clippy::unwrap_used, clippy::expect_used)]
 
 use std::collections::HashSet;
@@ -10,7 +10,7 @@ use super::table::row::State;
 use super::values::choice::Owner;
 use super::*;
 
-/// The configuration of an ini file, or what is wrong with it.
+/// The configuration of an ini file, or the report of its faults.
 fn ini(content: impl AsRef<[u8]>) -> Result<Config, Report> {
     let directory = tempfile::tempdir().unwrap();
     fs::write(directory.path().join("site.ini"), content).unwrap();

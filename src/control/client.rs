@@ -27,7 +27,7 @@ pub(crate) struct Question {
     pub(crate) verb: Verb,
     /// The target as typed; `None`: all instances.
     pub(crate) name: Option<String>,
-    /// Whether to wait until the order is complete.
+    /// Whether to wait until the action is complete.
     pub(crate) wait: bool,
     /// The number of a worker, for `kill-worker`.
     pub(crate) worker: Option<u32>,
@@ -46,7 +46,7 @@ pub(crate) struct Question {
 pub(crate) enum Failure {
     /// The reason, as a sentence.
     Message(String),
-    /// The order failed; the field is the response as JSON.
+    /// The request failed; the field is the response as JSON.
     Json(String),
 }
 
@@ -384,7 +384,7 @@ fn render(question: &Question, rows: &[Row]) -> Result<String, Failure> {
     })
 }
 
-/// The failure of an order, as text; `None`: the order succeeded.
+/// The failure of the request, as text; `None` if the request succeeded.
 fn failure(question: &Question, rows: &[Row]) -> Option<String> {
     let wanted = match question.verb {
         Verb::Stop => &["stopped"][..],

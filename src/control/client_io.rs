@@ -58,7 +58,8 @@ pub(super) fn exchange(path: &Path, request: &Request) -> io::Result<Answer> {
     parse(&answer)
 }
 
-/// Refuses a server that runs neither as the owner of its socket nor as root, because it may imitate another server.
+/// Refuses a server that runs neither as the owner of its socket nor as root, because such a server may imitate another
+/// server.
 ///
 /// # Errors
 /// Returns `InvalidData` with a sentence for such a server; otherwise the errors of stat(2) and getsockopt(2).

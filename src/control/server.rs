@@ -40,10 +40,10 @@ pub(crate) trait Host {
     /// The host's record of a request that is not complete yet.
     type Pending;
 
-    /// Begins a request of user `uid`. Returns the response, or the pending order that produces it later.
+    /// Begins a request of user `uid`. Returns the response, or a pending request whose response follows later.
     fn begin(&mut self, uid: u32, request: Request, now: Instant) -> Next<Self::Pending>;
 
-    /// The response to a pending order; `None` if the order is not complete. After the deadline of [`Next::Wait`],
+    /// The response to a pending request; `None` if the request is not complete. After the deadline of [`Next::Wait`],
     /// `overdue` is true and the host must return a response.
     fn poll(
         &mut self,
@@ -68,7 +68,7 @@ pub(crate) struct ControlServer<P> {
     path: PathBuf,
     id: FileId,
     clients: Vec<Client<P>>,
-    /// No connection is accepted before this time.
+    /// Time before which no connection is accepted; `None` if connections are accepted.
     paused: Option<Instant>,
 }
 
@@ -81,7 +81,7 @@ struct Client<P> {
 enum Stage<P> {
     /// The client has not sent its whole request yet.
     Reading { request: Vec<u8>, deadline: Instant },
-    /// The host has not produced the response yet. It is due at the given time; `None`: no time limit.
+    /// The host has not produced the response yet. The response is due at the given time; `None` means no time limit.
     Waiting(P, Option<Instant>),
     /// The response is being sent.
     Writing(Reply),
@@ -273,7 +273,7 @@ mod tests {
 
     use super::*;
 
-    /// Responds to each request with a text whose length in bytes is the field.
+    /// A host that responds to each request with a text. The field is the length of the text in bytes.
     struct Verbose(usize);
 
     impl Host for Verbose {

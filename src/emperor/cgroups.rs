@@ -151,7 +151,8 @@ pub(super) fn remaining_processes(group: &Group) -> String {
     }
 }
 
-/// The usage and the limits of a cgroup, for `ruwsgi status`; `None`: the kernel limits and counts nothing.
+/// The usage and the limits of a cgroup, for `ruwsgi status`; `None` if the kernel neither limits nor counts a resource
+/// of the cgroup.
 pub(super) fn usage(group: &Group) -> Option<String> {
     let number = |file: &str| group.get(file)?.parse::<u64>().ok();
     let mut parts = Vec::new();
@@ -176,7 +177,7 @@ pub(super) fn usage(group: &Group) -> Option<String> {
     (!parts.is_empty()).then(|| parts.join(", "))
 }
 
-/// The user id and group id that an emperor which runs as root changes to; `None`: it keeps its user.
+/// The user id and group id to which an emperor that runs as root changes; `None` if it keeps its user.
 fn configured_user(config: &Config) -> Result<Option<(u32, u32)>> {
     if !user::is_root() || (config.uid().is_none() && config.gid().is_none()) {
         return Ok(None);

@@ -15,7 +15,7 @@ pub(crate) struct ListedVassal {
     pub(crate) arguments: Vec<String>,
     /// The working directory of the vassal's process.
     pub(crate) directory: PathBuf,
-    /// Why the emperor would skip the file; `None`: it would not.
+    /// Why the emperor would skip the file; `None` if it would start the vassal.
     pub(crate) skipped: Option<String>,
 }
 

@@ -31,7 +31,7 @@ enum Kind {
     Pattern { pattern: String, cwd: PathBuf },
 }
 
-/// What defines a vassal: a file, or a section of a file.
+/// The definition of a vassal: a file, or a section of a file.
 #[derive(Debug, Clone, PartialEq, Eq)]
 pub(super) struct Definition {
     /// The absolute path of the file, followed by `:section` if the vassal has a section. Unique among the vassals.

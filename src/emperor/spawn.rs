@@ -23,15 +23,16 @@ use super::file_rules::is_tyrant;
 use super::kept_sockets::KeptSockets;
 use super::source::Definition;
 
-/// How long the interpreter behind the shim on PATH is passed to vassals. Later the shim may select another
-/// interpreter.
+/// Time for which the interpreter behind the shim on PATH is passed to vassals. After this time the shim may select
+/// another interpreter.
 const SHIM_TTL: Duration = Duration::from_secs(300);
 
 /// The descriptors and settings that a vassal inherits when it is started, in addition to its channel.
 pub(super) struct Handover<'a> {
     /// The sockets that the emperor keeps for the vassal.
     pub(super) sockets: &'a KeptSockets,
-    /// True: the vassal serves. False: a vassal on demand hands its sockets over and exits; any other vassal serves.
+    /// Whether a vassal on demand serves; otherwise it hands its sockets over and exits. Any other vassal always
+    /// serves.
     pub(super) serve: bool,
     /// The open file through which the vassal enters its cgroup.
     pub(super) cgroup: Option<OwnedFd>,
@@ -226,7 +227,7 @@ impl Launcher {
         }
     }
 
-    /// The environment of a process that runs as the user `identity`; `None`: as the emperor's user.
+    /// The environment of a process that runs as the user `identity`, or as the emperor's user if `identity` is `None`.
     fn environment_for(
         &self,
         identity: Option<&Identity>,

@@ -54,7 +54,8 @@ pub(super) fn start(
     check(config)?;
     let capabilities = vassal_capabilities::of(config, is_tyrant(config))?;
     let sources = sources(config, invocation)?;
-    // before a second process exists: that process would stay in the emperor's first cgroup
+    // the cgroups are prepared before a second process exists, because that process would stay in the emperor's first
+    // cgroup
     let cgroups = Cgroups::prepare(config, &sources)?;
     cleanup.parent = detach(config)?;
     redirect_log(config, config.logto())?;

@@ -172,7 +172,7 @@ struct VassalStats {
     respawns: u32,
 }
 
-/// A failed vassal that is started again after a backoff.
+/// The statistics of a failed vassal that is started again after a backoff.
 #[derive(Serialize)]
 struct BackoffStats {
     id: String,

@@ -183,7 +183,7 @@ impl Vassal {
         let Some(process) = self.state.process_mut() else {
             return;
         };
-        // an unread message may be a heartbeat: then the emperor is late, not the vassal
+        // an unread message may be a heartbeat, which the emperor is late to read
         if let Some(silence) = process
             .heartbeat
             .overdue(now)

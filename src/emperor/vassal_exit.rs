@@ -114,7 +114,7 @@ fn failure(
 }
 
 /// The end of the log message about a process that was killed while the kernel's OOM killer was active in its cgroup;
-/// otherwise empty.
+/// empty for any other exit.
 fn out_of_memory(cgroup: &Group, exit: Exit) -> String {
     let kills = cgroup.kills();
     match exit {

@@ -12,7 +12,7 @@ use super::kept_sockets::KeptSockets;
 use super::policy::Policy;
 use super::vassal::{Event, ExitReason, MESSAGES, Received, State, Vassal, receive};
 
-/// Maximum answers kept for clients. A client that is still connected takes its answer at once.
+/// Maximum number of answers that are kept for clients. A client that is still connected takes its answer at once.
 const MAX_ANSWERS: usize = 4;
 
 impl Vassal {
@@ -62,7 +62,7 @@ impl Vassal {
                 self.sockets = sockets;
                 true
             }
-            // a vassal that stops needs its sockets no more
+            // a vassal that stops does not need its sockets any more
             Ok(_) => false,
             Err(fds) => {
                 deferred_close::close(fds);

@@ -18,8 +18,8 @@ pub(super) const TIMING: Timing = Timing {
 /// Watches the directories of the sources, and the targets of vassal files that are symbolic links.
 pub(super) struct VassalWatch {
     files: FileWatch,
-    /// Whether an error has been logged. Only the first error is logged, because each vassal and each scan may cause
-    /// one.
+    /// Whether an error has been logged. Only the first error is logged, because each vassal and each scan may cause an
+    /// error.
     logged: bool,
 }
 
@@ -41,8 +41,8 @@ impl VassalWatch {
         self.log(directory, result);
     }
 
-    /// Watches the target of the link at `path`, and the links on the way to it. Call this after each change of one of
-    /// them.
+    /// Watches the target of the link at `path`, and the links on the way to the target. Call this after each change of
+    /// the target or of a link.
     pub(super) fn follow_link(&mut self, path: &Path) {
         let result = self.files.follow_link(path);
         self.log(path, result);

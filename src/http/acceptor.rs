@@ -23,10 +23,10 @@ use crate::sys::clock::monotonic_micros;
 use crate::sys::epoll::Epoll;
 use crate::sys::stream;
 
-/// Bytes of one request that a serving thread reads itself; the I/O thread reads the rest of a longer one.
+/// Maximum bytes of one request that a serving thread reads. The I/O thread reads the rest of a longer request.
 const BUDGET: usize = 2 << 20;
-/// Maximum total wait for the rest of a request. A request passed to the I/O thread can be served by this worker only,
-/// so a short wait avoids the detour.
+/// Maximum total time that a serving thread waits for the rest of a request. Only this worker can serve a request that
+/// has gone to the I/O thread, so a short wait avoids the detour.
 const GRACE: Duration = Duration::from_millis(10);
 
 /// What a serving thread does next.
@@ -39,7 +39,7 @@ pub enum Next {
     Retired,
 }
 
-/// The waiting side of a serving thread.
+/// The part of a serving thread that waits for requests.
 pub struct Acceptor<'e> {
     engine: &'e Engine,
     thread: u32,
@@ -51,8 +51,8 @@ pub struct Acceptor<'e> {
     events: Vec<u64>,
     /// A connection whose next request has arrived, at least in part, while the last one was served.
     pipelined: Option<Connection>,
-    /// Whether the last request did not come from the epoll. A connection in the epoll is then served before another
-    /// such request, so that no client starves.
+    /// Whether the last request was a pipelined request or came from the dispatch queue. A connection in the epoll is
+    /// then served before another such request, so that no client starves.
     owes_turn: bool,
 }
 
@@ -122,9 +122,9 @@ impl<'e> Acceptor<'e> {
         self.reader.resume(connection, limits)
     }
 
-    /// Handles one event of the epoll without waiting. Without this turn a client that sends one request after the
-    /// other would keep the others from being served. If there is an event, a complete pipelined request goes to the
-    /// dispatch queue.
+    /// Handles one event of the epoll, without waiting for one. This keeps a client that sends one request after the
+    /// other from delaying all other clients. If there is an event, a complete pipelined request goes to the dispatch
+    /// queue.
     fn serve_epoll(&mut self) -> Option<Next> {
         let epoll = self.engine.listeners.epoll.as_ref()?;
         if self.engine.phase() != Phase::Serving {
@@ -147,8 +147,8 @@ impl<'e> Acceptor<'e> {
         self.handle(token)
     }
 
-    /// Waits for the requests that have begun, in an engine that accepts no more. Closes expired idle connections.
-    /// Returns [`Next::Retired`] if no request and no idle connection is left.
+    /// Waits for the requests that have begun. Call it when the engine accepts no more connections. Closes expired idle
+    /// connections. Returns [`Next::Retired`] if no request and no idle connection is left.
     fn drain(&mut self, phase: Phase, epoll: Option<&Epoll>) -> Option<Next> {
         let engine = self.engine;
         let reading = engine.inbox.reading_count();
@@ -174,8 +174,8 @@ impl<'e> Acceptor<'e> {
         Next::Request(connection)
     }
 
-    /// Announces a wait that the I/O thread may end by a signal. False if a request is ready or the phase is not
-    /// `phase`: the caller must not wait then.
+    /// Announces a system call that the I/O thread may end by a signal. Returns false if a request is ready or the
+    /// current phase is not `phase`; the caller must not wait then.
     #[inline]
     fn enter_wait(&self, phase: Phase) -> bool {
         let dispatch = &self.engine.dispatch;
@@ -202,8 +202,8 @@ impl<'e> Acceptor<'e> {
         }
     }
 
-    /// Waits at most 1 s for a connection at a non-blocking listener. Another generation, which shares the listener and
-    /// uses an epoll, has made it non-blocking.
+    /// Waits at most 1 s for a connection at a listener that is non-blocking. The listener is shared with another
+    /// generation, which uses an epoll and has made the listener non-blocking.
     fn wait_for_nonblocking(&self, listener: RawFd) {
         if self.enter_wait(Phase::Serving) {
             stream::wait_readable(listener, 1000);
@@ -287,15 +287,15 @@ impl<'e> Acceptor<'e> {
         self.conclude(connection, step)
     }
 
-    /// Whether this thread waits a moment for the rest of the request. False for an idle HTTP connection, for a body
-    /// that goes to a file, and while the I/O thread reads other requests.
+    /// Whether this thread waits up to [`GRACE`] for the rest of the request. False for an idle HTTP connection, for a
+    /// body that goes to a file, and while the I/O thread reads other requests.
     fn may_wait(&self, connection: &Connection) -> bool {
         let idle_http = connection.protocol == Protocol::Http && self.reader.is_empty();
         !idle_http && !self.reader.is_large() && self.engine.inbox.reading_count() == 0
     }
 
-    /// Passes a connection on after a read. A complete request is returned, an idle HTTP connection goes to the epoll,
-    /// and an incomplete or refused request to the I/O thread. The connection of a client that is gone is closed.
+    /// Decides what follows a read. A complete request is returned, an idle HTTP connection goes to the epoll, and an
+    /// incomplete or refused request goes to the I/O thread. If the client is gone, the connection is closed.
     #[inline]
     fn conclude(&mut self, connection: Connection, step: Step) -> Option<Next> {
         match step {

@@ -3,7 +3,7 @@
 use crate::ipc::Protocol;
 use crate::protocol::{response, uwsgi};
 
-/// The status and the headers of a response, validated. Reused for the next response.
+/// The validated status and headers of a response. The object is reused for the next response.
 #[derive(Default)]
 pub struct ApplicationHeaders {
     /// The status line without the protocol version, such as `200 OK`.
@@ -103,7 +103,7 @@ impl ApplicationHeaders {
                 return Err("is the server's: the body is framed here");
             }
             10 if self.protocol == Protocol::Http && name.eq_ignore_ascii_case(b"connection") => {
-                // a hop-by-hop header: obeyed, not sent
+                // Connection is a hop-by-hop header: the server obeys it and does not send it
                 if value.eq_ignore_ascii_case(b"close") {
                     self.closes = true;
                 }

@@ -48,8 +48,8 @@ impl Budget {
         self.limit() / 2
     }
 
-    /// Records that a holder of `own` bytes was refused more. If it has at most a quarter of the limit, the I/O thread
-    /// closes connections that hold room. A larger holder has to wait.
+    /// Records that a holder of `own` bytes was refused more bytes. If `own` is at most a quarter of the limit, the I/O
+    /// thread closes connections that hold room. A larger holder has to wait.
     pub fn refused(&self, own: u64) {
         if own <= self.limit() / 4 {
             self.request_room();
@@ -66,8 +66,8 @@ impl Budget {
         self.short.load(Relaxed) && self.short.swap(false, Relaxed)
     }
 
-    /// Whether a log line about the limit is due: the first at once, then one in ten seconds. True starts the next
-    /// interval.
+    /// Whether a log line about the limit is due: at once for the first, then at most every ten seconds. True starts
+    /// the next interval of ten seconds.
     pub fn is_log_due(&self) -> bool {
         let now = monotonic_micros();
         let due = now >= self.next_log.load(Relaxed);
@@ -164,7 +164,7 @@ mod tests {
         assert!(TESTED.admits(0, 50) && !TESTED.admits(0, 51));
         first.add(50);
         assert!(!TESTED.admits(first.bytes(), 1));
-        // a second one has room
+        // a second share has room
         let mut second = Share::of(&TESTED);
         assert!(TESTED.admits(0, 25) && !TESTED.admits(0, 26));
         second.add(25);

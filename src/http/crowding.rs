@@ -16,22 +16,22 @@ use crate::sys::clock::monotonic_micros;
 const LOG_INTERVAL: u64 = 10_000_000;
 /// Age up to which a connection is new, microseconds.
 const YOUNG: u64 = 1_000_000;
-/// Number of steps in which a thread waits for a free descriptor. Each takes `STEP`.
+/// Number of steps in which a thread waits for a free descriptor. Each step takes `STEP`.
 const STEPS: u32 = 20;
 const STEP: Duration = Duration::from_millis(1);
 
 /// The reason why a connection waits. Connections are closed in the order of the variants.
 #[derive(Clone, Copy, PartialEq, Eq, PartialOrd, Ord, Debug)]
 pub enum Wait {
-    /// Its request is answered, and the client has not closed it.
+    /// The request is answered, and the client has not closed the connection.
     Close,
-    /// It waits for the rest of a request head, or for the first byte.
+    /// The connection waits for the rest of a request head, or for its first byte.
     Head,
-    /// It waits for the next request.
+    /// The connection waits for the next request.
     Next,
-    /// It waits for the rest of a request body.
+    /// The connection waits for the rest of a request body.
     Body,
-    /// It waits for a client that is slow to take its response.
+    /// The connection waits for a client that is slow to take its response.
     Response,
 }
 
@@ -94,9 +94,9 @@ pub fn choose(mut candidates: Vec<Candidate>, count: usize) -> Vec<Candidate> {
     candidates
 }
 
-/// Number of connections to close when `waiting` connections wait and at most `limit` may. `lacking` means that a
-/// thread has found no free descriptor. The number includes 1/64 of all connections in advance, because each choice
-/// looks at all of them.
+/// Number of connections to close if `waiting` connections wait and at most `limit` may wait. `lacking` means that a
+/// thread has found no free descriptor. The number is 1/64 of all connections higher than necessary, because each
+/// choice examines all of them.
 pub fn surplus(waiting: usize, limit: usize, lacking: bool) -> usize {
     let excess = waiting.saturating_sub(limit);
     if excess == 0 && !lacking {
@@ -105,9 +105,9 @@ pub fn surplus(waiting: usize, limit: usize, lacking: bool) -> usize {
     (excess + (waiting / 64).max(usize::from(lacking))).min(waiting)
 }
 
-/// The limit of waiting connections in a process that may open `descriptors` descriptors. If `configured` is 0, the
-/// limit is three quarters of them, at most 10000. Otherwise it is `configured`, at most the descriptors that the
-/// worker itself does not need.
+/// The limit on waiting connections in a process that may open `descriptors` descriptors. If `configured` is 0, the
+/// limit is three quarters of `descriptors`, at most 10000. Otherwise the limit is `configured`, but it leaves the
+/// worker the descriptors that the worker itself needs.
 pub fn limit(configured: u32, descriptors: u64) -> usize {
     const MOST: u64 = 10_000;
     /// Descriptors that the worker itself needs.
@@ -162,14 +162,14 @@ impl Crowding {
         self.lacking.swap(false, SeqCst)
     }
 
-    /// Answers a thread in [`Crowding::make_room`]: the I/O thread has closed `closed` connections. 0 means that there
-    /// was none to close.
+    /// Answers a thread in [`Crowding::make_room`]: the I/O thread has closed `closed` connections. 0 means that no
+    /// connection could be closed.
     pub fn answer(&self, closed: usize) {
         self.hopeless.store(closed == 0, SeqCst);
     }
 
-    /// Asks the I/O thread to close a waiting connection, and waits at most 20 ms for the answer. False if there was
-    /// none to close, or no answer in time.
+    /// Asks the I/O thread to close a waiting connection, and waits at most 20 ms for the answer. Returns false if no
+    /// connection could be closed, or if no answer came in time.
     pub fn make_room(&self, inbox: &Inbox) -> bool {
         self.hopeless.store(false, SeqCst);
         self.lacking.store(true, SeqCst);
@@ -186,7 +186,8 @@ impl Crowding {
         false
     }
 
-    /// Whether a log line about a connection that could not be accepted is due. True starts the next interval.
+    /// Whether a log line about a connection that could not be accepted is due. True starts the next interval of
+    /// `LOG_INTERVAL`.
     pub fn is_log_due(&self) -> bool {
         let now = monotonic_micros();
         let due = now >= self.next_log.load(Relaxed);
@@ -210,7 +211,7 @@ impl Dropped {
         self.counts[wait as usize] += 1;
     }
 
-    /// The log line, if one is due: the first at once, then one per `LOG_INTERVAL`. Resets the counts.
+    /// Returns the log line if one is due: the first at once, then one per `LOG_INTERVAL`. Resets the counts then.
     pub fn line(&mut self, limit: usize, now_us: u64) -> Option<String> {
         let total: u64 = self.counts.iter().sum();
         if total == 0 || now_us < self.next_log {

@@ -11,14 +11,15 @@ use super::pending::Incoming;
 #[derive(Clone, Copy, PartialEq, Eq, PartialOrd, Debug)]
 #[repr(u8)]
 pub enum Phase {
-    /// Ready, but accepts no connections before the phase advances.
+    /// The engine is ready, but accepts no connections before the phase advances.
     Held,
-    /// Accepting connections.
+    /// The engine accepts connections.
     Serving,
-    /// Accepts no more connections, and finishes the requests that have begun. Idle connections are closed after a
-    /// moment.
+    /// The engine accepts no more connections, and finishes the requests that have begun. Idle connections are closed
+    /// after 100 ms.
     Retiring,
-    /// Accepts no more connections, and finishes the requests that have begun. Idle connections are closed at once.
+    /// The engine accepts no more connections, and finishes the requests that have begun. Idle connections are closed
+    /// at once.
     Stopping,
 }
 
@@ -59,7 +60,7 @@ impl Dispatch {
         Phase::from_u8(self.phase.load(SeqCst))
     }
 
-    /// Advances to `phase` and wakes the waiting threads. A phase earlier than the current one has no effect on it.
+    /// Advances to `phase` and wakes the waiting threads. The phase stays as it is if it is later than `phase`.
     pub fn advance(&self, phase: Phase) {
         let _guard = self.lock();
         self.phase.fetch_max(phase as u8, SeqCst);

@@ -25,8 +25,8 @@ use crate::sys::clock::monotonic_micros;
 use crate::sys::epoll::Interest;
 use crate::sys::stream;
 
-/// Maximum number of once-only messages that are remembered. It is limited because clients choose the text of some of
-/// them.
+/// Maximum number of remembered messages that are logged only once. The number is limited because clients choose the
+/// text of some of these messages.
 const WARNINGS: usize = 300;
 /// Timeout of idle HTTP connections of a retiring engine. A client that sends its next request in this time gets the
 /// response, with `Connection: close`. The worker's replacement waits for the worker's exit, so the time is short.
@@ -52,7 +52,7 @@ pub struct Engine {
     /// The state of each serving thread, by its number.
     pub(super) threads: Vec<ThreadState>,
     keep_alive: Mutex<KeepAlive>,
-    /// Keys of the once-only messages that have been logged.
+    /// Keys of the messages that were logged and are logged only once.
     warned: Mutex<HashSet<String>>,
 }
 
@@ -163,7 +163,7 @@ impl Engine {
         }
     }
 
-    /// The descriptor that wakes the I/O thread: a signal handler may write to it.
+    /// The descriptor that wakes the I/O thread when a byte is written to it, for a signal handler.
     pub fn wakeup_descriptor(&self) -> RawFd {
         self.inbox.wakeup.fd()
     }
@@ -203,7 +203,7 @@ impl Engine {
         }
         for index in 0..self.listeners.count() {
             for _ in &self.threads {
-                // the processes that go on accepting report a failure here
+                // a failure is reported by the processes that go on accepting
                 let Some(Ok(connection)) = self.listeners.accept(index) else {
                     break;
                 };
@@ -233,7 +233,7 @@ impl Engine {
         let deadline_us = now_us + micros(timeout);
         let (fd, old_token) = (connection.raw_fd(), connection.token);
         let several_threads = self.threads.len() > 1;
-        // several threads share the epoll, and only one of them may see the event
+        // if several threads share the epoll, only one of them may see the event
         let interest = if several_threads {
             Interest::ReadOnce
         } else {
@@ -335,8 +335,8 @@ impl Engine {
         }
     }
 
-    /// Whether the once-only message with this key has to be logged now: it is new, and fewer than `WARNINGS` were
-    /// logged.
+    /// Whether the message with this key, which is logged only once, has to be logged now: the key is new, and fewer
+    /// than `WARNINGS` messages were logged.
     fn is_first(&self, key: String) -> bool {
         let mut warned = self.warned.lock().unwrap_or_else(PoisonError::into_inner);
         warned.len() < WARNINGS && warned.insert(key)

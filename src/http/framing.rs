@@ -1,4 +1,4 @@
-//! How the end of a response body is marked.
+//! The marking of the end of a response body.
 
 /// How the end of a response body is marked on the wire (RFC 9112, 6).
 #[derive(Clone, Copy, Default, PartialEq, Eq, Debug)]
@@ -6,7 +6,7 @@ pub enum Framing {
     /// By closing the connection.
     #[default]
     Close,
-    /// By Content-Length. The number is that of the body bytes that are still missing.
+    /// By Content-Length. The number counts the body bytes that are still missing.
     Length(u64),
     /// By chunks.
     Chunked,
@@ -15,7 +15,8 @@ pub enum Framing {
 }
 
 impl Framing {
-    /// Number of bytes to send of a block of `len` bytes. Counts them; bytes beyond Content-Length are not sent.
+    /// Returns the number of bytes to send of a block of `len` bytes, and subtracts it from the missing bytes. Bytes
+    /// beyond Content-Length are not sent.
     #[inline]
     pub fn admit(&mut self, len: usize) -> usize {
         match self {

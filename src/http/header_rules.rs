@@ -43,7 +43,7 @@ impl HeaderRules {
         collected: &[(String, String)],
         pulled: &[(String, String)],
     ) -> Self {
-        // pulled headers come first, because they are not collected again, as in uWSGI
+        // the rules for `pulled` come first: like uWSGI, a pulled header is not collected again
         for (pairs, removes) in [(pulled, true), (collected, false)] {
             self.collected
                 .extend(pairs.iter().map(|(header, variable)| Collected {
@@ -67,7 +67,7 @@ impl HeaderRules {
             head.retain(|name, value| self.keeps(name, value, variables));
         }
         for (name, value) in &self.added {
-            // the configuration is checked, so `add` refuses nothing but a second Content-Length
+            // the configuration is checked, so the only header that `add` can refuse is a second Content-Length
             let _ = head.add(name, value);
         }
     }

@@ -79,8 +79,8 @@ fn push_headers(request: &mut Request, head: &http::Request<'_>) {
         request.push(&name, value);
     }
     if repeated {
-        // the conflicts are ignored: only variables without HTTP_ have any, Content-Length is single, and Content-Type
-        // is the client's
+        // the result is ignored: only variables without the prefix HTTP_ can conflict, Content-Length occurs once, and
+        // a conflict about Content-Type is the client's mistake
         request.merge_repeated();
     }
 }
@@ -89,7 +89,7 @@ fn push_headers(request: &mut Request, head: &http::Request<'_>) {
 fn written<'a>(buffer: &'a mut [u8], text: std::fmt::Arguments<'_>) -> &'a [u8] {
     let size = buffer.len();
     let mut rest = &mut *buffer;
-    // every caller's buffer holds the longest address or port
+    // writing succeeds: the buffer of each caller holds the longest address or port
     let _ = rest.write_fmt(text);
     let left = rest.len();
     &buffer[..size - left]

@@ -58,7 +58,7 @@ pub trait Control: Send + 'static {
     /// Called when the engine has accepted its last connection and has closed its listeners.
     fn listeners_closed(&mut self);
 
-    /// Called four times a second after [`Control::receive`] has returned false.
+    /// Called four times a second after [`Control::receive`] has returned false, which means that the owner is gone.
     fn orphaned(&mut self) {}
 }
 
@@ -80,7 +80,7 @@ pub struct IoThread<C> {
     /// The last phase in which connections have been dropped because the engine leaves.
     dropped_in: Phase,
     leaving_since: Option<Instant>,
-    /// Connections closed to make room for others, as far as the log has not mentioned them.
+    /// Counts the connections that were closed to make room for others and that no log line has mentioned yet.
     dropped: Dropped,
 }
 
@@ -211,8 +211,8 @@ impl<C: Control> IoThread<C> {
         }
     }
 
-    /// Whether a thread must be interrupted again: the last signal has no effect if it came just before the system
-    /// call.
+    /// Whether a thread must be interrupted again: a signal has no effect if it arrives just before the system call
+    /// begins.
     fn must_interrupt_again(&self) -> bool {
         let engine = &self.engine;
         let has_reason = engine.dispatch.ready_count() > 0
@@ -222,9 +222,9 @@ impl<C: Control> IoThread<C> {
 
     // ── pending connections ──
 
-    /// Closes the connections that an engine which leaves does not wait for. A retiring engine closes those with an
-    /// incomplete request head after [`HEAD_GRACE`]. A stopping engine closes them at once, and also the held
-    /// connections. Lingering connections stay for a moment, so that their clients do not lose the response.
+    /// Closes the connections for which a leaving engine does not wait. A retiring engine closes connections with an
+    /// incomplete request head after [`HEAD_GRACE`]. A stopping engine closes them at once, and the held connections,
+    /// too. Lingering connections stay for a moment, so that their clients do not lose the response.
     fn drop_heads_if_leaving(&mut self) {
         let phase = self.engine.phase();
         if phase <= self.dropped_in {
@@ -291,8 +291,8 @@ impl<C: Control> IoThread<C> {
         }
     }
 
-    /// Reads or writes as much as possible on a connection that is ready. Passes the connection on if its wait has
-    /// ended.
+    /// Reads or writes as much as possible on a connection that is ready. Calls [`Self::conclude`] if the connection's
+    /// wait has ended.
     fn drive(&mut self, index: usize) {
         let Some(entry) = self.entries.get_mut(index).and_then(Option::as_mut) else {
             return;
@@ -331,7 +331,7 @@ impl<C: Control> IoThread<C> {
         }
     }
 
-    /// Passes on a connection whose wait has ended, or closes it if nothing follows.
+    /// Hands a connection whose wait has ended to its next stage, or closes the connection if nothing follows.
     fn conclude(&mut self, pending: Pending, ready: Ready) {
         match (pending, ready) {
             (Pending::Reading(incoming), Ready::Read(step)) => {

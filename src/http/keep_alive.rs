@@ -64,7 +64,7 @@ impl KeepAlive {
         token
     }
 
-    /// Frees a slot. Closes the connection in it, if there is one.
+    /// Frees a slot. If the slot has a connection, closes the connection.
     pub fn free(&mut self, token: usize) {
         if let Some(slot) = self.slots.get_mut(token) {
             if matches!(slot, Slot::Idle { .. }) {

@@ -140,8 +140,8 @@ impl Listeners {
 fn watch(listeners: &[PrivateFd]) -> io::Result<Epoll> {
     let epoll = Epoll::new()?;
     for (index, listener) in listeners.iter().enumerate() {
-        // several threads may be woken for one connection; a thread that comes too late must not wait for the next
-        // connection
+        // one connection may wake several threads; a thread that comes too late must not wait in accept4(2) for the
+        // next connection
         socket::set_nonblocking(listener, true)?;
         epoll.add(
             listener.as_raw_fd(),

@@ -34,8 +34,8 @@ impl Loss {
         self != Self::Replaced
     }
 
-    /// The reason for the log, with the option that sets the timeout. `None` if no line is due: the client has left,
-    /// which is no event of the server, or another log line reports the loss.
+    /// The reason as text for the log, with the option that sets the timeout. `None` if no log line is due: the client
+    /// has left, which is no event of the server, or another log line reports the loss.
     pub fn reason(self, timeouts: &Timeouts) -> Option<String> {
         let silent = |timeout: Duration, option: &str| {
             let seconds = timeout.as_secs_f64();

@@ -53,7 +53,7 @@ impl Incoming {
         incoming
     }
 
-    /// Frees the reader's unused memory before a wait, and counts the rest in the memory budget.
+    /// Frees the reader's unused memory before a wait, and counts the reader's remaining memory in the memory budget.
     pub fn settle(&mut self) {
         self.reader.shrink();
         self.share.set(self.reader.buffered() as u64);
@@ -190,7 +190,7 @@ impl Inbox {
         })
     }
 
-    /// Hands a connection to the I/O thread and wakes it. Counts the connection if its request is incomplete.
+    /// Hands a connection to the I/O thread and wakes this thread. Counts the connection if its request is incomplete.
     pub fn push(&self, pending: Pending) {
         if matches!(pending, Pending::Reading(_)) {
             self.begin_reading();
@@ -210,8 +210,8 @@ impl Inbox {
         self.reading.fetch_add(1, SeqCst);
     }
 
-    /// Counts one connection with an incomplete request less. Call it when the request is complete or the connection is
-    /// closed.
+    /// Subtracts one connection from the number of connections with an incomplete request. Call it when the request is
+    /// complete or the connection is closed.
     pub fn end_reading(&self) {
         self.reading.fetch_sub(1, SeqCst);
     }
@@ -227,7 +227,7 @@ impl Inbox {
     }
 
     /// Announces that the I/O thread is about to wait without a timeout. Then asks `must_tick` whether there are
-    /// deadlines to watch, and returns the answer. If it is true, the announcement is withdrawn.
+    /// deadlines to watch, and returns the answer. If the answer is true, the announcement is withdrawn.
     pub fn prepare_sleep(&self, must_tick: impl FnOnce() -> bool) -> bool {
         self.sleeps.store(true, SeqCst);
         let must = must_tick();

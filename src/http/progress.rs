@@ -1,4 +1,4 @@
-//! Whether a client takes its response.
+//! Measures whether a client takes its response.
 
 use std::os::fd::RawFd;
 use std::time::{Duration, Instant};
@@ -8,7 +8,7 @@ use crate::sys::stream;
 /// The last time that a client has taken bytes of its response.
 ///
 /// A socket reports room for more bytes only when a part of its buffer is free. With a slow reader this takes minutes.
-/// So before a timeout the number of bytes in the socket's buffer is compared, too.
+/// Before a timeout the number of bytes in the socket's buffer is therefore compared, too.
 pub struct Progress {
     last: Instant,
     /// Unsent bytes in the socket's buffer at the time `last`.

@@ -1,4 +1,4 @@
-//! The request log of an engine: the line of a request, and the facts for it that outlive the serving thread.
+//! The log line of a request, and the facts for this line that outlive the serving thread.
 
 use std::net::SocketAddr;
 
@@ -20,7 +20,7 @@ pub struct Facts {
     headers: u32,
     /// The number of the serving thread.
     core: u32,
-    /// Number of requests that the worker had begun when this one was answered.
+    /// Number of requests that the worker had begun when this request was answered.
     worker_requests: u64,
     peer: Option<SocketAddr>,
 }
@@ -117,8 +117,8 @@ impl Record {
     }
 }
 
-/// How many of the `sent` bytes of a response have arrived at the client's system, as far as the kernel knows. For a
-/// Unix socket the result is `sent`, because the kernel does not say how many bytes the peer has read.
+/// Returns how many of the `sent` bytes of a response have arrived at the client's system, as far as the kernel knows.
+/// For a Unix socket the result is `sent`, because the kernel does not say how many bytes the peer has read.
 pub fn delivered(connection: &Connection, sent: u64) -> u64 {
     let fd = connection.raw_fd();
     if stream::is_unix(fd) {

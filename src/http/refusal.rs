@@ -25,7 +25,7 @@ pub struct Refusal {
     pub level: tracing::Level,
     /// The log message; `None` if the client has made no mistake.
     pub log: Option<String>,
-    /// The key of a message that is logged once in the worker's life. A message without a key is logged each time.
+    /// The key of a message that a worker logs only once. A message without a key is logged each time.
     pub once: Option<String>,
 }
 
@@ -169,8 +169,8 @@ impl Refusal {
         )
     }
 
-    /// 413 for a body in chunks, of which `length` bytes have arrived, if a body of unknown length may have `limit`
-    /// bytes.
+    /// 413 for a body in chunks of which `length` bytes have arrived. `limit` is the maximum length of a body of
+    /// unknown length.
     pub fn unannounced_body_too_large(length: u64, limit: u64) -> Self {
         Self::page(
             413,
@@ -181,8 +181,8 @@ impl Refusal {
         )
     }
 
-    /// Refuses a body of at least `length` bytes that cannot be stored: with 413 if it is longer than any body may be,
-    /// else with 503.
+    /// Refuses a body of at least `length` bytes that cannot be stored: with 413 if it is longer than the longest body
+    /// allowed, otherwise with 503.
     pub fn spool_failed(error: &SpoolError, length: u64) -> Self {
         let limit = FILES.limit();
         match error {

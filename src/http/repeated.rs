@@ -13,15 +13,15 @@ impl Request {
         (copy, conflicts)
     }
 
-    /// Leaves each variable in the request once, at its first position. The values of a repeated header (`HTTP_*`) are
-    /// joined with a comma (RFC 9110, 5.3), and those of cookies with a semicolon (RFC 9113, 8.2.3). Of any other
+    /// Leaves each variable in the request only once, at its first position. The values of a repeated header (`HTTP_*`)
+    /// are joined with a comma (RFC 9110, 5.3), and those of cookies with a semicolon (RFC 9113, 8.2.3). Of any other
     /// repeated variable the first value is kept. Returns the names of the other variables that had different values.
     ///
     /// The text grows by at most its own length: each value is copied once.
     pub fn merge_repeated(&mut self) -> Vec<String> {
         let mut vars = Vec::with_capacity(self.vars.len());
         let mut index_of: HashMap<&[u8], usize> = HashMap::with_capacity(self.vars.len());
-        // the further values of repeated headers, by the index of the header in `vars`
+        // the second and later values of repeated headers, by the index of the header in `vars`
         let mut further: HashMap<usize, Vec<Span>> = HashMap::new();
         let mut conflicts = Vec::new();
         for &(key, value) in &self.vars {

@@ -15,7 +15,7 @@ impl Span {
     /// The span of `len` bytes from `start`.
     #[inline]
     pub fn new(start: usize, len: usize) -> Self {
-        // the numbers fit, because a block of variables has at most 64 KiB
+        // both numbers fit into the fields, because a block of variables has at most 64 KiB
         Self {
             start: start as u32,
             len: len as u32,
@@ -43,7 +43,7 @@ impl Span {
     }
 }
 
-/// Values of the variables that the server itself reads. Of a repeated variable the first value counts, as in the
+/// Positions of the values that the server itself reads. If a variable is repeated, its first value counts, as in the
 /// application's dictionary.
 #[derive(Clone, Copy, Default, Debug)]
 struct Known {
@@ -269,7 +269,7 @@ impl Request {
         let value_span = Span::new(self.text.len(), value.len());
         self.text.extend_from_slice(value);
         self.block_len += key.len() + value.len() + 4;
-        // the names pushed here are the server's own or begin with HTTP_: none of them is forbidden
+        // `note` refuses nothing here: the names are the server's own or begin with HTTP_, so none of them is forbidden
         let _ = note(&mut self.known, &self.text, key, value_span);
         self.vars.push((key_span, value_span));
     }

@@ -21,7 +21,7 @@ pub enum Step {
     Complete,
     /// The server responds in place of the application, and the connection ends.
     Refused(Refusal),
-    /// The client is gone. There is a reason for the log if the connection ended within a request.
+    /// The client is gone. The text is the reason for the log if the connection has ended within a request.
     Gone(Option<&'static str>),
 }
 
@@ -79,7 +79,7 @@ impl RequestReader {
     }
 
     /// Prepares the reader for the next request of the same connection. Keeps the received bytes, which may belong to
-    /// it.
+    /// the next request.
     #[inline]
     pub fn restart_pipelined(&mut self, protocol: Protocol) {
         self.request.clear();
@@ -111,7 +111,7 @@ impl RequestReader {
         }
     }
 
-    /// Whether the body goes to a file, so that it will take a while.
+    /// Whether the body goes to a file and its arrival will therefore take a while.
     pub fn is_large(&self) -> bool {
         match &self.stage {
             Stage::Head => false,

@@ -18,19 +18,19 @@ use crate::log::counted;
 use crate::protocol::body::{CHUNK_END, LAST_CHUNK, chunk_head};
 use crate::sys::wakeup::Wakeup;
 
-/// A last block of up to this many bytes is copied behind the head. The application's object can then be freed before
-/// the block is sent.
+/// A last block of at most this size is copied behind the head. The application's object can then be freed before the
+/// block is sent.
 const COPIED_LAST: usize = 16 << 10;
-/// Any other block of up to this many bytes is copied, because one send(2) is cheaper than a sendmsg(2) of two parts.
+/// Any other block of at most this size is copied, because one send(2) is cheaper than a sendmsg(2) of two parts.
 const COPIED: usize = 1 << 10;
 
-/// How far the response has come.
+/// The stage of a response.
 #[derive(Clone, Copy, Default, PartialEq, Eq, Debug)]
 enum State {
     /// No request is being answered.
     #[default]
     Closed,
-    /// Status and headers can be changed.
+    /// The response has begun. Status and headers can still be changed.
     Open,
     /// The head is sent, or is about to be sent.
     Committed,
@@ -45,7 +45,7 @@ enum State {
 pub struct Sizes {
     /// Bytes of the head.
     pub head: u64,
-    /// Bytes of the body that are sent or queued; after [`Sizes::limit_to`] the body bytes that have arrived.
+    /// Bytes of the body that are sent or queued. After [`Sizes::limit_to`]: the bytes of the body that have arrived.
     pub body: u64,
     /// Number of blocks of the body that the application has given.
     pub blocks: u32,
@@ -91,7 +91,7 @@ pub struct Response {
     surplus: u64,
     /// The application's status and headers.
     pub head: ApplicationHeaders,
-    /// Sizes, for the scoreboard and the log.
+    /// The sizes of this response, for the scoreboard and the log.
     pub sent: Sizes,
     /// Number of the application that responds, for the log; -1 if no application is found.
     pub app: i32,
@@ -151,7 +151,7 @@ impl Response {
         }
     }
 
-    /// Whether the head is sent, or is about to be sent, and cannot be changed.
+    /// Whether the head is sent or is about to be sent, so that it cannot be changed.
     #[inline]
     pub fn is_committed(&self) -> bool {
         matches!(self.state, State::Committed | State::Complete | State::Cut)
@@ -200,7 +200,7 @@ impl Response {
         keep_alive && !self.is_cut() && !self.is_broken()
     }
 
-    /// Body bytes that are missing to the Content-Length; `None` if there is no Content-Length.
+    /// Number of body bytes that are missing to reach Content-Length; `None` without Content-Length.
     pub fn missing(&self) -> Option<u64> {
         match (self.is_committed(), self.framing) {
             (false, _) => self.head.content_length,
@@ -209,8 +209,8 @@ impl Response {
         }
     }
 
-    /// A log message about a body that differs from its Content-Length. `failed` means that the application has failed,
-    /// which is in the log already: a body that is too short gives no message then.
+    /// Returns a log message if the body differs from its Content-Length. `failed` means that the application has
+    /// failed and that the log says so already; a body that is too short then gives no message.
     pub fn length_mismatch(&self, failed: bool) -> Option<String> {
         if self.surplus > 0 {
             return Some(format!(
@@ -231,8 +231,8 @@ impl Response {
 
     // ── head ──
 
-    /// Sets Content-Length to `length`, for a body that is known as a whole. Has no effect if the application has set
-    /// Content-Length, or if the response has no body.
+    /// Sets Content-Length to `length`, for a body whose length is known in advance. Has no effect if the application
+    /// has set Content-Length, or if the response has no body.
     #[inline]
     pub fn set_length(&mut self, length: u64) {
         if self.head.content_length.is_none() && !self.is_bodiless() {
@@ -331,7 +331,7 @@ impl Response {
         }
     }
 
-    /// Counts a block of `len` bytes. Returns the number of bytes to send: no more than Content-Length allows.
+    /// Counts a block of `len` bytes. Returns the number of bytes to send, which is at most what Content-Length allows.
     #[inline]
     fn admit(&mut self, len: usize) -> usize {
         let take = self.framing.admit(len);
@@ -358,7 +358,7 @@ impl Response {
         if !self.is_committed() {
             self.commit();
         }
-        // the application's Content-Length may be shorter than the file: then only this part of it is sent
+        // if the application's Content-Length is shorter than the file, only that many bytes are sent
         let len = usize::try_from(len).unwrap_or(usize::MAX);
         let take = self.framing.admit(len) as u64;
         if take == 0 {
@@ -429,8 +429,8 @@ impl Response {
         self.state = State::Cut;
     }
 
-    /// Responds in place of the application, from another thread. What the application still gives is discarded. Has no
-    /// effect on a response that is committed or broken.
+    /// Responds in place of the application, from another thread. Blocks that the application still gives are
+    /// discarded. Has no effect on a response that is committed or broken.
     pub fn cut_off(&mut self, status: u16, text: &str) {
         if self.state != State::Open || self.is_broken() {
             return;

@@ -18,9 +18,9 @@ use crate::sys::wakeup::Wakeup;
 #[error("the client is gone")]
 pub struct PeerGone;
 
-/// Time after which a client that has ended its sending direction, and gets no bytes, counts as gone. A client may end
-/// its sending direction after the request and still read the response. A client that has closed its TCP connection
-/// looks the same.
+/// Time after which a client that has ended its sending direction counts as gone, if it gets no bytes. A client may end
+/// its sending direction after the request and still read the response. The kernel shows the same state for a client
+/// that has closed its TCP connection.
 const ENDED: Duration = Duration::from_secs(1);
 
 /// Interval between two attempts to store bytes in a file, while other connections occupy the room for files.
@@ -31,8 +31,8 @@ const STORAGE_RETRY: Duration = Duration::from_millis(10);
 pub struct ResponseWriter {
     fd: RawFd,
     timeout: Duration,
-    /// Bytes that are about to be sent. It is a `Vec` because it is filled and sent again and again, and never given
-    /// away.
+    /// Bytes that are about to be sent. The type is `Vec` because the buffer is filled and sent again and again, and
+    /// never given away.
     pub buffer: Vec<u8>,
     /// Bytes that the client has not taken.
     queue: WriteQueue,
@@ -64,7 +64,7 @@ impl ResponseWriter {
         self.ended = None;
     }
 
-    /// Takes out the queue of the bytes that the client has not taken. The queue continues the count of sent bytes.
+    /// Takes out the queue of the bytes that the client has not taken. The count of sent bytes moves to that queue.
     #[inline]
     pub fn take_queue(&mut self) -> WriteQueue {
         let mut queue = std::mem::take(&mut self.queue);
@@ -89,7 +89,7 @@ impl ResponseWriter {
         self.loss.get_or_insert(loss);
     }
 
-    /// Checks whether the client has left. Call it when there is nothing to send whose failure would show this.
+    /// Checks whether the client has left. Call it when no bytes have to be sent: a failing send would show the same.
     ///
     /// # Errors
     /// The client is gone.
@@ -148,8 +148,8 @@ impl ResponseWriter {
         self.wait_for_room(lock)
     }
 
-    /// Queues the unsent rest after a send: `sent` counts bytes of the buffer, then of the block's first `take` bytes,
-    /// then of `tail`.
+    /// Queues the bytes that a send has not taken. `sent` counts bytes of the buffer, then of the block's first `take`
+    /// bytes, then of `tail`.
     fn queue_rest<B: Block + ?Sized>(
         &mut self,
         (block, take): (&B, usize),
@@ -250,7 +250,7 @@ impl ResponseWriter {
                 }
             }
             let (fd, millis) = (self.fd, i32::try_from(step.as_millis()).unwrap_or(i32::MAX));
-            // wait_writable is false after a signal, too
+            // wait_writable also returns false after a signal
             if lock.unlocked(|| stream::wait_writable(fd, millis.saturating_add(1))) {
                 let before = self.queue.sent();
                 self.flush_nonblocking();

@@ -160,8 +160,8 @@ impl Thread<'_> {
         }
     }
 
-    /// Ends a response that the client has not taken yet, or never will. Returns the connection for the I/O thread, or
-    /// `None` if the connection is closed.
+    /// Handles a response that the client has not taken completely: its rest goes to the I/O thread, or its connection
+    /// ends. Returns the connection for the I/O thread, or `None` if the connection is closed.
     #[cold]
     fn unfinished(
         &mut self,

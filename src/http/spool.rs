@@ -19,7 +19,7 @@ pub enum Body {
         /// The body's share of the memory budget.
         share: Share,
     },
-    /// A spooled body: the first `len` bytes of the file. The file's own position has no meaning.
+    /// A body in a file: the first `len` bytes of the file. The file's own position has no meaning.
     File {
         /// The file; nothing writes to it any more.
         file: File,
@@ -32,7 +32,7 @@ pub enum Body {
 
 /// Why a body cannot be stored.
 pub enum SpoolError {
-    /// The body is longer than any body may be: half of `limit-spool`.
+    /// The body is longer than half of `limit-spool`, the maximum for one body.
     TooLarge,
     /// Other bodies and responses occupy the room (`limit-spool`).
     Full,
@@ -48,7 +48,7 @@ impl From<io::Error> for SpoolError {
     }
 }
 
-/// Maximum threshold of a spool while more than a quarter of the memory budget is used, bytes.
+/// Maximum threshold of a spool, in bytes, while more than a quarter of the memory budget is used.
 const SMALL: u64 = 64 << 10;
 
 /// A request body that is being received.
@@ -77,8 +77,7 @@ impl Spool {
     /// Creates a spool as [`Spool::new`] does, for a body of `len` bytes. A long body goes to a file from its first
     /// byte.
     ///
-    /// # Errors
-    /// The body is longer than any body may be, the disk has too little room, or the file cannot be created.
+    /// The body is longer than half of `limit-spool`, the disk has too little room, or the file cannot be created.
     pub fn with_length(len: u64, threshold: u64) -> Result<Self, SpoolError> {
         let mut spool = Self::new(threshold);
         if len >= spool.threshold() {
@@ -94,7 +93,7 @@ impl Spool {
         Ok(spool)
     }
 
-    /// The length in bytes from which the body goes to a file, which depends on the memory that is in use now.
+    /// The length in bytes from which the body goes to a file. It depends on the memory that is in use now.
     fn threshold(&self) -> u64 {
         effective_threshold(self.threshold, &MEMORY)
     }

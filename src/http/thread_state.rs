@@ -20,7 +20,7 @@ pub struct ThreadState {
 }
 
 impl ThreadState {
-    /// Records the calling thread as the one that this state describes.
+    /// Records the thread id of the calling thread, which this state describes.
     pub fn begin(&self) {
         self.tid.store(thread::id(), SeqCst);
     }
@@ -36,7 +36,7 @@ impl ThreadState {
     }
 
     /// Announces a system call that [`ThreadState::signal`] may end. Then asks `go` whether to wait, and returns the
-    /// answer. If it is false, the announcement is withdrawn.
+    /// answer. If the answer is false, the announcement is withdrawn.
     #[inline]
     pub fn enter_wait(&self, go: impl FnOnce() -> bool) -> bool {
         self.waiting.store(true, SeqCst);

@@ -18,9 +18,10 @@ use crate::sys::stream;
 
 /// Maximum bytes of a response in memory. The bytes after them go to a file.
 const MEMORY: u64 = 1 << 20;
-/// Bytes of a response in files above which the application has to wait for the client.
+/// Maximum bytes of a response in files. Beyond this limit the application has to wait for the client.
 const FILE: u64 = 1 << 30;
-/// Maximum bytes of one sendfile(2). A fast reader of a large file does not keep the I/O thread from the other clients.
+/// Maximum bytes of one sendfile(2). The limit gives the other clients of the I/O thread their turn while a client
+/// reads a large file fast.
 const SENDFILE: u64 = 4 << 20;
 /// A block of fewer bytes is copied, because this costs less than keeping a reference to the application's object.
 const COPIED: usize = 4096;
@@ -112,7 +113,8 @@ pub struct WriteQueue {
     chunks: VecDeque<Chunk>,
     in_memory: Share,
     in_files: Share,
-    /// Unless this is `Works`, the application waits until everything is sent, or until files can be used again.
+    /// Whether files can be used. Unless the value is `Works`, the application waits until everything is sent, or until
+    /// files can be used again.
     storage: Storage,
     /// Bytes of the response that were sent.
     sent: u64,
@@ -154,12 +156,13 @@ impl WriteQueue {
         self.storage != Storage::Works || self.in_files.bytes() > FILE
     }
 
-    /// Whether the queue is full because other connections occupy the room for files. There may be room after a while.
+    /// Whether the queue is full because other connections occupy the room for files. The room may become free later.
     pub fn is_crowded(&self) -> bool {
         self.storage == Storage::Crowded
     }
 
-    /// Uses files again if other connections have given up enough room. Otherwise asks the I/O thread for room again.
+    /// Uses files again if other connections have given up enough room. Otherwise asks the I/O thread once more to free
+    /// room.
     #[cold]
     pub fn retry_storage(&mut self) {
         if !budget::FILES.admits(self.in_files.bytes(), MEMORY) {

@@ -29,7 +29,7 @@ pub struct Listener {
 /// The settings that the zygote and its workers need.
 #[derive(Serialize, Deserialize, Debug, Clone, PartialEq)]
 pub struct AppSpec {
-    /// The instance's name for process titles and the log (the configuration file's name).
+    /// The instance's name, for process titles and the log: the name of the configuration file.
     pub name: String,
     /// Whether this generation is not the instance's first one (`uwsgi.is_a_reload`).
     pub is_a_reload: bool,
@@ -57,7 +57,7 @@ pub struct AppSpec {
     pub need_app: bool,
     /// `lazy-apps`: each worker imports the application after the fork.
     pub lazy: bool,
-    /// `pythonpath`, in order; each is inserted at the front of `sys.path`.
+    /// `pythonpath`: directories in the given order; each is inserted at the front of `sys.path`.
     pub pythonpath: Vec<String>,
     /// `chdir2`: the directory to enter after the application is loaded.
     pub chdir2: Option<String>,
@@ -73,7 +73,8 @@ pub struct AppSpec {
     pub options: Vec<(String, Vec<String>)>,
     /// The listening sockets, in the order of their descriptors.
     pub listeners: Vec<Listener>,
-    /// `py-autoreload`: the files to report to the master, which watches them; `None`: no files are watched.
+    /// `py-autoreload`: the files that the worker reports to the master, which watches them. `None` if no files are
+    /// watched.
     pub watching: Option<Watching>,
     /// The options that workers use exactly as configured.
     pub worker: WorkerOptions,
@@ -103,8 +104,8 @@ pub struct Serving {
     /// Number of worker rows of the scoreboard. It exceeds `processes`, because a worker and its successor can exist at
     /// the same time.
     pub rows: u32,
-    /// `worker-reload-mercy` or `reload-mercy`, milliseconds: time that a worker has to finish its requests in flight
-    /// after its master has exited.
+    /// Time that a worker has to finish its requests in flight after its master has exited, milliseconds: the shorter
+    /// of `worker-reload-mercy` and `reload-mercy`.
     pub mercy_ms: u64,
     /// The settings of the request log.
     pub request_log: RequestLogSettings,

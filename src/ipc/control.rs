@@ -14,7 +14,7 @@ pub(crate) struct Request {
     /// The target: the process id of the vassal's master.
     #[serde(default)]
     pub(crate) pid: Option<i32>,
-    /// Respond only after the action is complete.
+    /// Whether to respond only after the action is complete.
     pub(crate) wait: bool,
     /// The worker to kill, for `kill-worker`.
     #[serde(default)]
@@ -22,7 +22,7 @@ pub(crate) struct Request {
     /// The number of workers, for `scale`.
     #[serde(default)]
     pub(crate) count: Option<Count>,
-    /// For `kill-worker`: kill the worker at once; its requests in flight are lost.
+    /// For `kill-worker`: whether to kill the worker at once. Its requests in flight are lost then.
     #[serde(default)]
     pub(crate) now: bool,
 }
@@ -160,7 +160,7 @@ pub(crate) struct Row {
     /// Python's traceback of the last failure.
     #[serde(default, skip_serializing_if = "Option::is_none")]
     pub(crate) traceback: Option<String>,
-    /// Seconds until the next start attempt; `None` if none is scheduled.
+    /// Seconds until the next start attempt; `None` if no attempt is scheduled.
     pub(crate) next_try: Option<f64>,
     pub(crate) failures: u32,
     pub(crate) pid: Option<i32>,

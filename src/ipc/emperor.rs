@@ -25,7 +25,7 @@ pub(crate) enum ToVassal {
 /// A client's request that the emperor forwards to a vassal; the response is [`FromVassal::Answer`].
 #[derive(Serialize, Deserialize, Debug, Clone, PartialEq, Eq)]
 pub(crate) struct Question {
-    /// The number by which the emperor assigns the response to this question.
+    /// The number by which the emperor assigns the response to the client's request.
     pub(crate) ticket: u32,
     /// The client's user id; the emperor has authorised it.
     pub(crate) uid: u32,

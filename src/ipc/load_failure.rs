@@ -5,7 +5,7 @@ use serde::{Deserialize, Serialize};
 /// Why an application could not be loaded.
 #[derive(Serialize, Deserialize, Debug, Clone, PartialEq)]
 pub struct LoadFailure {
-    /// What failed and what to do, in one sentence.
+    /// One sentence that says what failed and what to do.
     pub sentence: String,
     /// Python's traceback in the format of `traceback.format_exception`; empty if there is none.
     pub traceback: String,

@@ -7,7 +7,7 @@ use super::load_failure::LoadFailure;
 /// A message of the master to a worker, sent over the worker's leash.
 #[derive(Serialize, Deserialize, Debug, Clone, Copy, PartialEq, Eq)]
 pub enum ToWorker {
-    /// Start: the worker id is free. The worker runs no Python code before this message.
+    /// The worker id is free, and the worker starts. It runs no Python code before this message.
     Begin,
     /// Start accepting connections. Sent to a worker that was forked with `hold`.
     Serve,

@@ -32,8 +32,8 @@ pub(super) struct Death {
     pub(super) removal: Option<RemovalReason>,
     /// The requests in flight at the exit.
     pub(super) lost: Vec<RequestInFlight>,
-    /// Whether the kernel's OOM killer can have killed the worker, and whether its cgroup or the machine was out of
-    /// memory.
+    /// Whether the kernel's OOM killer can have killed the worker, and if so, whether its cgroup or the machine was out
+    /// of memory.
     pub(super) oom: OomScope,
     /// The stacks of its threads that the worker wrote last.
     pub(super) stacks: Option<String>,
@@ -53,19 +53,19 @@ pub(super) fn stacks(mut file: File) -> Option<String> {
 /// The cause of a worker's exit.
 #[derive(Clone, Copy, PartialEq, Eq, Debug)]
 enum Cause {
-    /// It exited on request of the master.
+    /// The worker exited on request of the master.
     Requested,
-    /// It exited in another way after the master's request to exit.
+    /// The worker exited in another way after the master's request to exit.
     DuringExit,
-    /// The master killed it: a request exceeded its deadline.
+    /// The master killed the worker: a request exceeded its deadline.
     Harakiri,
-    /// The master killed it: it exceeded a memory limit.
+    /// The master killed the worker: it exceeded a memory limit.
     MemoryLimit,
-    /// The master killed it on request of an operator.
+    /// The master killed the worker on request of an operator.
     Operator,
-    /// It exited before it was ready.
+    /// The worker exited before it was ready.
     BeforeReady,
-    /// It exited by itself, or another process killed it.
+    /// The worker exited by itself, or another process killed it.
     Unexpected,
 }
 

@@ -23,13 +23,13 @@ const LIMITS_TIMEOUT: Duration = Duration::from_secs(30);
 #[derive(Debug, Default)]
 pub(crate) struct EmperorLink {
     channel: Channel,
-    /// The instance continues when the emperor exits (`emperor-no-orphans = false`).
+    /// Whether the instance continues when the emperor exits (`emperor-no-orphans = false`).
     outlives_emperor: bool,
-    /// The instance runs in a cgroup that the emperor limits.
+    /// Whether the instance runs in a cgroup that the emperor limits.
     in_cgroup: bool,
     /// When the next heartbeat is due; `None` before the first heartbeat and without heartbeats.
     next_beat: Option<Instant>,
-    /// The instance does not log to the emperor's log.
+    /// Whether the instance logs to a log of its own, not to the emperor's log.
     pub(super) has_own_log: bool,
     pub(super) on_demand: OnDemandSockets,
     /// The interpreter behind the version manager's shim on PATH, as the emperor resolved it.
@@ -181,8 +181,8 @@ impl EmperorLink {
         }
     }
 
-    /// Asks the emperor to set limits, and blocks until it has answered or [`LIMITS_TIMEOUT`] is over. For the start,
-    /// before the loop of the master reads the channel.
+    /// Asks the emperor to set limits, and blocks until the emperor has answered or [`LIMITS_TIMEOUT`] is over. Only
+    /// the start calls this function, because later the master's loop reads the channel.
     pub(super) fn limit_and_wait(&self, limits: Limits) -> LimitsResult {
         self.limit(limits);
         let deadline = Instant::now() + LIMITS_TIMEOUT;
@@ -288,9 +288,9 @@ impl EmperorLink {
             Ok(Some((FromEmperor::Question(question), _))) => {
                 Some(EmperorEvent::Question(question))
             }
-            // the answer to `limit`: the emperor has logged a refusal itself
+            // this is the answer to `limit`; the emperor has logged a refusal itself
             Ok(Some((FromEmperor::Limited(_), _))) => None,
-            // an order that only a newer version knows
+            // the message is an order that only a newer version knows
             Err(error) if error.kind() == io::ErrorKind::InvalidData => None,
             Ok(None) | Err(_) => {
                 self.channel = Channel::Closed;

@@ -1,4 +1,4 @@
-//! The timeout of a zygote's answers to fork requests: a function of the requests, the answers, and time.
+//! The timeout of a zygote's answers to fork requests: a pure function of the requests, the answers and the time.
 //!
 //! A zygote has one thread. If a function of the application does not return in it (`os.register_at_fork`), the zygote
 //! forks no more workers, and all slots stay empty.

@@ -1,5 +1,5 @@
 //! The order in which the workers of a new generation replace those of the old one: a pure function of the number of
-//! serving workers and time.
+//! serving workers and the time.
 //!
 //! A worker id passes to the new generation when the new worker with the previous id serves, so that only one worker is
 //! missing at a time. If an old worker takes longer than [`PATIENCE`] to finish its requests, the next id passes too.

@@ -9,9 +9,9 @@
 /// The timeouts of requests, microseconds.
 #[derive(Clone, Copy, Debug)]
 pub(super) struct Timeouts {
-    /// From the start of a request until it expires.
+    /// Time from the start of a request until the request expires.
     pub(super) limit: u64,
-    /// From the expiry of a request until its thread must have returned.
+    /// Time from the expiry of a request until its thread must have returned.
     pub(super) grace: u64,
 }
 
@@ -69,7 +69,7 @@ pub(super) fn step(
     }
 }
 
-/// The time at which the thread must be checked again, if its state does not change before. A request that begins after
+/// The time at which the thread must be checked again, unless its state changes earlier. A request that begins after
 /// `now` is due after `now + limit` at the earliest.
 pub(super) fn due(
     state: RequestDeadline,

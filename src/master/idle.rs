@@ -1,8 +1,8 @@
-//! The `idle` timer: whether no request has come for a given time, from samples of the request counter.
+//! The `idle` timer. It samples the request counter to determine whether no request has come for a given time.
 
 use std::time::{Duration, Instant};
 
-/// Number of checks within the limit. It determines the precision of the timer.
+/// Number of checks within the idle limit. A higher number makes the timer more precise.
 const CHECKS: u32 = 8;
 /// Minimum and maximum time between two checks.
 const SHORTEST: Duration = Duration::from_millis(100);
@@ -14,7 +14,7 @@ pub(super) struct IdleTimer {
     limit: Duration,
     /// The request counter at the last check.
     requests: u64,
-    /// Time of the last check that found a new request or one in progress.
+    /// Time of the last check that found a new request or a request in progress.
     last: Instant,
     next: Instant,
 }

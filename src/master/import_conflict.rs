@@ -1,7 +1,7 @@
-//! Whether the import of a reload must be repeated without the zygote of the running generation.
+//! Decides whether the import of a reload must be repeated without the zygote of the running generation.
 //!
-//! This is necessary if both imports take the same port or lock. The second import fails, or continues without it. Then
-//! the new generation would lack the port or lock, although the old generation, which holds it, ends.
+//! The import must be repeated if both imports take the same port or lock. The second import then fails, or continues
+//! without the port or lock. The new generation would lack it, although the old generation, which holds it, ends.
 
 use crate::ipc::LoadFailure;
 

@@ -6,8 +6,8 @@ use std::time::Duration;
 
 use crate::config::Config;
 
-/// A growing worker is replaced this long before its expected time of reaching its limit, so that it finishes its
-/// requests before.
+/// A growing worker is replaced this long before the time at which it is expected to reach its limit, so that it can
+/// still finish its requests.
 const SUCCESSOR_TIME: Duration = Duration::from_millis(500);
 /// Minimum time between two checks of a worker; `USUAL_CHECK` is the maximum.
 const SHORTEST_CHECK: Duration = Duration::from_millis(20);
@@ -93,8 +93,8 @@ impl MemoryLimits {
             .or_else(|| address_space().map(MemoryLimit::AddressSpace))
     }
 
-    /// Time until the next check of a worker that is not replaced. It is shorter when the growth of the worker
-    /// approaches `reload-on-rss`.
+    /// Time until the next check of a worker that is not being replaced. The time is shorter if the worker's growth
+    /// brings it near `reload-on-rss`.
     pub(super) fn next_check(&self, usage: &MemoryUsage) -> Duration {
         let Some(limit) = self.resident.filter(|_| usage.growth > 0) else {
             return USUAL_CHECK;

@@ -20,7 +20,7 @@ pub(crate) struct OnDemandSockets {
     pub(super) address: Option<Address>,
     /// Whether the emperor also holds the current listening sockets of the vassal.
     pub(super) held_by_emperor: bool,
-    /// None: the emperor does not support on-demand vassals.
+    /// The vassal's task; `None` if the emperor does not support on-demand vassals.
     role: Option<OnDemand>,
     address_rule: Option<AddressRule>,
     /// The vassal's name.

@@ -138,8 +138,8 @@ impl WatchedPath {
     }
 }
 
-/// Whether a file of a watched directory is no source file. Python, its tools and editors write such files beside the
-/// sources.
+/// Whether a file with this name in a watched directory is no source file. Python, its tools and editors write such
+/// files beside the sources.
 fn is_ignored(name: &OsStr) -> bool {
     let bytes = name.as_bytes();
     let compiled = Path::new(name)

@@ -33,7 +33,7 @@ enum ReloadStage {
     /// No reload is running.
     #[default]
     Idle,
-    /// The new configuration is read, then the hooks that precede the load of the application run.
+    /// The new configuration is read. Then the hooks that precede the load of the application run.
     Hooks(ReloadMode),
     /// A generation with the role `Next` is being prepared.
     Loading(ReloadMode),
@@ -46,8 +46,8 @@ pub(super) enum ImportAttempt {
     #[default]
     Beside,
     /// The zygote of the running generation ends, because it holds ports or locks that the new import needs. The import
-    /// is repeated when that zygote has exited and the workers have released what they inherited from it, at the latest
-    /// at `until`.
+    /// is repeated when that zygote has exited and the workers have released the ports and locks that they inherited
+    /// from it, at the latest at `until`.
     Clearing { until: Instant },
     /// The import is repeated without the zygote of the running generation. It is not repeated again.
     Repeated,
@@ -110,8 +110,8 @@ impl Reloads {
         self.stage = ReloadStage::Loading(mode);
     }
 
-    /// How the application is imported for the running reload; [`ImportAttempt::Repeated`] if no reload is loading, so
-    /// that nothing is repeated.
+    /// How the application is imported for the running reload. [`ImportAttempt::Repeated`] if no reload is loading, so
+    /// that no import is repeated.
     pub(super) fn attempt(&self) -> ImportAttempt {
         match self.stage {
             ReloadStage::Loading(_) => self.attempt,

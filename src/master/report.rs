@@ -174,7 +174,7 @@ pub(super) fn overdue(worker_id: u32, worker: &WorkerProcess, is_busy: bool, mer
     );
 }
 
-/// The end of a sentence that says when the next worker of a slot is forked; empty if none follows.
+/// The end of a sentence that says when the next worker of a slot is forked; empty if no worker follows.
 pub(super) fn next_fork(after: &SlotState, now: Instant) -> String {
     match after {
         SlotState::Empty { due, .. } => format!("; the next one is forked {}", when(*due, now)),
@@ -182,7 +182,7 @@ pub(super) fn next_fork(after: &SlotState, now: Instant) -> String {
     }
 }
 
-/// `at once`, or the pause until `due`.
+/// The text `at once`, or the pause until `due`.
 pub(super) fn when(due: Instant, now: Instant) -> String {
     let pause = due.saturating_duration_since(now);
     if pause.is_zero() {

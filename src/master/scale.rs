@@ -26,8 +26,8 @@ pub(super) struct Scale {
     pub(super) most: u32,
     /// Number of workers started at a time (`cheaper-step`).
     pub(super) step: u32,
-    /// `cheaper-overload`. For spare: the seconds after which the number changes. For backlog: the waiting connections
-    /// above which workers are started. For busyness: the seconds of a cycle.
+    /// `cheaper-overload`. For spare: the seconds after which the number of workers changes. For backlog: the number of
+    /// waiting connections above which workers are started. For busyness: the seconds of a cycle.
     pub(super) overload: u32,
     pub(super) algorithm: Algorithm,
     /// Limits of the resident memory of all workers, in bytes (`cheaper-rss-limit-soft`, `cheaper-rss-limit-hard`).

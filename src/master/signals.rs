@@ -18,9 +18,9 @@ pub(super) const READ: [Signal; 8] = [
 /// How a reload ends the workers of the old generation.
 #[derive(Clone, Copy, Debug, PartialEq, Eq, PartialOrd, Ord)]
 pub(super) enum ReloadMode {
-    /// They finish their requests.
+    /// The workers finish their requests.
     Graceful,
-    /// They are killed.
+    /// The workers are killed.
     Brutal,
 }
 

@@ -17,14 +17,14 @@ use crate::sys::process::Pid;
 
 use super::respawn_delay;
 
-/// Minimum lifetime after which a start counts as successful. The start also counts as successful when the worker has
-/// finished a request.
+/// Lifetime of a worker after which its start counts as successful. The start also counts as successful when the worker
+/// has finished a request.
 pub(super) const GOOD_START: Duration = Duration::from_secs(1);
 
 /// The state of a slot.
 #[derive(Clone, Copy, Debug, PartialEq)]
 pub(super) enum SlotState {
-    /// No process; the next worker is forked at `due`.
+    /// There is no process. The next worker is forked at `due`.
     Empty {
         due: Instant,
         /// Consecutive failed starts.
@@ -59,7 +59,7 @@ pub(super) enum SlotState {
         since: Instant,
         replace: bool,
     },
-    /// No process, and none requested.
+    /// There is no process, and no worker is requested.
     Vacant,
 }
 

@@ -251,7 +251,7 @@ fn open_fifos(config: &Config) -> Result<Option<Fifos>> {
 
 /// Returns the directory of the default control socket. It is determined before the drop of privileges, while this
 /// process may still create the directory. A vassal has no such socket: its emperor forwards requests, so that hundreds
-/// of vassals need no sockets. Neither has an instance with `chroot` or `control-socket`.
+/// of vassals need no sockets. An instance with `chroot` or `control-socket` has no default control socket either.
 fn control_directory(
     config: &Config,
     invocation: &config::Invocation,
@@ -265,7 +265,7 @@ fn control_directory(
         .filter(|_| user::is_root())
         .map(user::find_user);
     let uid = match user {
-        // the drop of privileges reports the error
+        // the error is not reported here, because the drop of privileges reports it
         Some(Err(_)) => return None,
         Some(Ok(user)) => user.uid,
         None => user::current_uid(),

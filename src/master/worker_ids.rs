@@ -1,8 +1,8 @@
 //! The worker ids in use. Two processes should not have the same worker id, because libraries derive file names and
 //! ports from it.
 //!
-//! A worker therefore gets its id when its predecessor has exited. The wait ends after `worker-id-timeout`, because the
-//! last request of the predecessor may take long.
+//! A worker therefore gets its id when the process that had the id before has exited. The wait ends after
+//! `worker-id-timeout`, because the last request of that process may take long.
 
 use std::time::{Duration, Instant};
 

@@ -30,11 +30,11 @@ pub(super) struct WorkerRecord {
     /// The memory file into which the worker writes the stacks of its threads.
     pub(super) stacks: Option<File>,
     pub(super) removal: Option<RemovalReason>,
-    /// The worker has released what it inherited from the import of the application (for example ports and locks).
+    /// Whether the worker has released the ports and locks that it inherited from the import of the application.
     pub(super) released: bool,
-    /// No code of the application runs in the worker any more.
+    /// Whether the application's code has ended in the worker.
     pub(super) finished: bool,
-    /// The worker has closed its listening sockets.
+    /// Whether the worker has closed its listening sockets.
     pub(super) closed: bool,
     pub(super) memory: Option<MemorySample>,
     /// Total busy time of the worker's threads at the last sample, in microseconds.

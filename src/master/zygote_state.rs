@@ -24,7 +24,7 @@ const MAX_FAILURES_AFTER_LOADING: u32 = 4;
 /// The state of the zygote: the process that forks a generation's workers.
 #[derive(Clone, Copy, Debug, PartialEq)]
 pub(super) enum Zygote {
-    /// No process; the next zygote is spawned at `due`.
+    /// There is no process. The next zygote is spawned at `due`.
     Absent {
         due: Instant,
         /// Consecutive failed starts.
@@ -45,7 +45,7 @@ pub(super) enum Zygote {
     },
     /// The zygote was killed because it is no longer needed, and its exit is not yet reported.
     Killed { pid: Pid },
-    /// No process, and no zygote is needed.
+    /// There is no process, and no zygote is needed.
     Gone,
 }
 

@@ -99,7 +99,7 @@ fn keep(
         socket.own_file(),
         options.permissions != SocketPermissions::default(),
     ) {
-        // fails if the process has given up root, which is no reason to stop serving
+        // this fails if the process has given up root, which is no reason to stop serving
         if let Err(error) = options.permissions.apply_to(path, id) {
             tracing::warn!("unix socket {name} keeps its permissions: {error}");
         }

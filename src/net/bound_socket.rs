@@ -18,14 +18,15 @@ pub(crate) struct BoundSocket {
     pub(super) origin: Origin,
 }
 
-/// The process that bound a socket.
+/// The origin of a socket: the process that bound it.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 pub(super) enum Origin {
-    /// This process. Holds the file of a Unix socket.
+    /// This process has bound the socket. The field is the file of a Unix socket.
     Own(Option<FileId>),
-    /// The process that started this process, and passed the socket as this descriptor.
+    /// The process that started this process has bound the socket, and has passed it as this descriptor.
     Inherited(RawFd),
-    /// An earlier process of the vassal, which handed the socket over to the emperor. Holds the file of a Unix socket.
+    /// An earlier process of the vassal has bound the socket, and has handed it over to the emperor. The field is the
+    /// file of a Unix socket.
     OnDemand(Option<FileId>),
 }
 

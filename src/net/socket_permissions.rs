@@ -43,7 +43,7 @@ impl SocketPermissions {
         })
     }
 
-    /// Sets mode and owner of the socket file at `path`, and checks that it is the file `id`.
+    /// Sets mode and owner of the socket file at `path`, and checks that the file at the path is still the file `id`.
     ///
     /// # Errors
     /// [`PlaceError::Access`]; [`PlaceError::NotASocket`] if another file is at the path. If that is a socket too, its
@@ -64,7 +64,7 @@ impl SocketPermissions {
         if stat.st_mode & SFlag::S_IFMT.bits() != SFlag::S_IFSOCK.bits() {
             return Err(PlaceError::NotASocket("another file"));
         }
-        // skipped if the owner is right already: the change could be refused
+        // a file that already has the right owner keeps it, because the kernel could refuse the change
         let has_owner = self.uid.is_none_or(|uid| uid == stat.st_uid)
             && self.gid.is_none_or(|gid| gid == stat.st_gid);
         if !has_owner {

@@ -1,4 +1,4 @@
-//! Real sockets, in temporary directories and on loopback.
+//! Tests with real sockets, in temporary directories and on loopback.
 #![allow(clippy::unwrap_used)]
 
 use std::net::{Ipv4Addr, SocketAddr, TcpListener, TcpStream};
@@ -95,7 +95,7 @@ fn a_reload_keeps_what_stays_adds_what_is_new_and_drops_the_rest() {
     vacuum_dropped(&before, &after);
     assert!(!goes.exists() && stays.exists() && comes.exists());
     drop(before);
-    // after any number of reloads the files are still known
+    // the files are still known after several reloads
     let again = bind_configured(
         &options(&[
             Address::Unix(stays.clone()),

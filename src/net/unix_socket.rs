@@ -235,7 +235,7 @@ impl Target {
 
     fn explain(&self, error: io::Error) -> PlaceError {
         match error.raw_os_error() {
-            // the path was absent when it was examined, so another process has bound a socket since
+            // the path was absent when this function examined it, so another process has bound a socket there since
             Some(libc::EADDRINUSE) => PlaceError::Live,
             Some(libc::EACCES | libc::EPERM | libc::EROFS) => PlaceError::NotWritable {
                 directory: self.directory.clone(),

@@ -15,7 +15,7 @@ pub(super) fn remove_made(made: &[Rc<BoundSocket>], held: &[Rc<BoundSocket>]) {
     }
 }
 
-/// The files of the Unix sockets in `these` that no socket in `those` has.
+/// The files of the Unix sockets in `these`, except those of sockets in `those`.
 fn files_not_among<'a>(
     these: &'a [Rc<BoundSocket>],
     those: &[Rc<BoundSocket>],

@@ -3,7 +3,7 @@
 use crate::config::{Config, Limit};
 use crate::sys::cgroup::{CpuQuota, Limits};
 
-/// The limits that a configuration sets; `None`: it has none of the options `cgroup-memory-max`, `cgroup-cpu-max` and
+/// The limits that a configuration sets; `None` if it has none of the options `cgroup-memory-max`, `cgroup-cpu-max` and
 /// `cgroup-pids-max`.
 pub(crate) fn cgroup_limits(config: &Config) -> Option<Limits> {
     let memory = config.cgroup_memory_max();

@@ -56,15 +56,15 @@ pub(crate) fn write(path: &Path, pid: Pid) -> Result<(), PidfileError> {
         return Err(PidfileError::NotPlain(path.to_owned()));
     }
     let text = format!("{pid}\n");
-    // written first and truncated afterwards, so that a reader never finds an empty file
+    // the text is written first and the file truncated afterwards, so that a reader never finds an empty file
     file.write_all(text.as_bytes()).map_err(failed)?;
     file.set_len(text.len() as u64).map_err(failed)
 }
 
 fn open_or_create(path: &Path) -> io::Result<File> {
     let flags = OFlag::O_WRONLY | OFlag::O_NOFOLLOW | OFlag::O_NONBLOCK;
-    // first without O_CREAT: with that flag the kernel refuses, even to root, another user's file in a sticky directory
-    // (fs.protected_regular)
+    // the first attempt has no O_CREAT: with this flag the kernel refuses, even to root, another user's file in a
+    // sticky directory (fs.protected_regular)
     match trusted_path::open(path, flags, Mode::empty()) {
         Err(e) if e.kind() == io::ErrorKind::NotFound => {
             let flags = flags | OFlag::O_CREAT | OFlag::O_EXCL;
@@ -154,8 +154,8 @@ pub(crate) fn is_trusted(path: &Path, record: &Record) -> bool {
 /// the process that the file meant.
 const CLOCK_SLACK: Duration = Duration::from_secs(60);
 
-/// Whether `pid`, read from a pidfile, now belongs to another process than the one for which the file was written. That
-/// is so if the process started after the file was written. Logs a warning then.
+/// Whether `pid`, read from a pidfile, now belongs to another process than the one for which the file was written,
+/// because the process has started later than the file was written. Logs a warning in this case.
 ///
 /// A process whose command line contains `word` is accepted even if it seems to have started later, because the
 /// machine's clock may have been set meanwhile.

@@ -52,15 +52,15 @@ pub(crate) struct VassalEnvironment {
     pub(crate) in_cgroup: bool,
     /// The program to run before the vassal starts (`vassals-start-hook`).
     pub(crate) start_hook: Option<OsString>,
-    /// The task of a vassal on demand; `None`: the emperor keeps no sockets for it.
+    /// The task of a vassal on demand; `None` if the emperor keeps no sockets for the vassal.
     pub(crate) on_demand: Option<OnDemand>,
     /// The listening sockets that the emperor has kept for the vassal.
     pub(crate) sockets: Vec<InheritedSocket>,
-    /// The source of an on-demand vassal's address; `None`: its configuration.
+    /// The source of an on-demand vassal's address; `None` if the address is in the vassal's configuration.
     pub(crate) address_rule: Option<AddressRule>,
     /// The vassal's configuration file, and how it is to be read.
     pub(crate) file: Option<VassalFile>,
-    /// The interpreter that the shim on PATH names. Passed on because running the shim is slow.
+    /// The interpreter that the shim on PATH names. The emperor passes it on because running the shim is slow.
     pub(crate) shim: Option<Shim>,
 }
 
@@ -123,7 +123,8 @@ impl VassalEnvironment {
         }
     }
 
-    /// The environment variables with which the emperor starts the vassal. A setting that is absent or false gets none.
+    /// The environment variables with which the emperor starts the vassal. A setting that is absent or false has no
+    /// variable.
     pub(crate) fn variables(&self) -> Vec<(&'static str, OsString)> {
         let flag = |is_set: bool| is_set.then(|| OsString::from("1"));
         let sockets: Vec<String> = self.sockets.iter().map(ToString::to_string).collect();

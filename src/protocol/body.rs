@@ -1,7 +1,7 @@
 //! Chunked bodies (RFC 9112 7.1): a strict decoder for requests, and the framing of a response's blocks.
 //!
-//! The decoder reads the framing byte by byte and stores none of it: the result does not depend on how the input is
-//! split, and extensions and trailers use no memory.
+//! The decoder reads the framing byte by byte and stores no part of it. The result therefore does not depend on how the
+//! input is split, and extensions and trailers use no memory.
 
 use super::refusal::Refusal;
 use super::text;
@@ -48,7 +48,7 @@ pub fn chunk_head(len: usize, out: &mut Vec<u8>) {
     out.extend_from_slice(b"\r\n");
 }
 
-/// The result of [`ChunkDecoder::next`].
+/// The piece that [`ChunkDecoder::next`] returns.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 pub enum Piece<'a> {
     /// Bytes of the body; never empty.
@@ -89,12 +89,12 @@ pub struct ChunkDecoder {
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 enum State {
     Size,
-    /// White space after the size or after an extension: only another extension may follow.
+    /// After white space that follows the size or an extension. Only another extension may follow.
     Space,
     /// After `;`.
     NameStart,
     Name,
-    /// White space after an extension's name.
+    /// After white space that follows the name of an extension.
     NameSpace,
     /// After `=`.
     ValueStart,

@@ -1,10 +1,10 @@
 //! The head of an HTTP/1.1 or 1.0 request, parsed strictly (RFC 9112, RFC 9110) from a buffer that grows.
 //!
-//! The module does not add checks to `httparse`, for these reasons. `httparse` accepts a bare LF as a line end and
-//! several empty lines before the request, and returns trimmed values. The checks would have to walk the raw bytes
-//! again to find what it has accepted. It does not cover Host, framing and targets, which are most of this module. Each
-//! call of it starts from the first byte, so a head that arrives byte by byte costs the square of its length. It would
-//! save only the split of lines at their colon.
+//! This module does not use `httparse`, for these reasons. `httparse` accepts a bare LF as a line end and several empty
+//! lines before the request, and returns trimmed values, so the raw bytes would have to be checked a second time. It
+//! does not cover Host, framing and targets, which are most of this module. Each call starts from the first byte, so a
+//! head that arrives byte by byte costs the square of its length. `httparse` would save only the split of lines at
+//! their colon.
 //!
 //! [`Scan`] looks at each byte once, when it arrives, and checks each line as soon as it is complete. A malformed line
 //! is refused at its end and not after a timeout. After the empty line the fields are checked together, and the request

@@ -1,7 +1,7 @@
 //! Wire protocols: bytes in, values out. No I/O, no clock, no Python, no other module of this crate.
 //!
-//! Nothing here panics, for any input. A request that two readers could understand differently is refused, because the
-//! proxy in front may be the other reader.
+//! No input causes a panic in these modules. A request that two readers could understand differently is refused,
+//! because the proxy in front may be the other reader.
 
 pub mod body;
 pub mod http;

@@ -2,7 +2,8 @@
 
 use super::text;
 
-/// The reason phrase of a status in the IANA registry of RFC 9110; `Unknown` for a status without one.
+/// The reason phrase of a status in the IANA registry of RFC 9110; `Unknown` for a status that the registry does not
+/// contain.
 #[expect(clippy::too_many_lines, reason = "a table")]
 pub fn reason(status: u16) -> &'static str {
     match status {

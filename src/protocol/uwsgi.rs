@@ -46,8 +46,8 @@ pub enum Foreign {
 /// The other protocol to which the first bytes of a connection belong. `None` for a uwsgi packet, and for fewer than
 /// four bytes.
 ///
-/// Call it before [`Head::parse`]. It never matches a packet that is served: the first letters of HTTP methods are the
-/// modifiers 67 to 84, a TLS record is modifier 22, and only the modifiers 0, 30 and 100 are served.
+/// Call this function before [`Head::parse`]. It never matches a packet that is served: the first letters of HTTP
+/// methods are the modifiers 67 to 84, a TLS record is modifier 22, and only the modifiers 0, 30 and 100 are served.
 #[inline]
 pub fn looks_like(bytes: &[u8]) -> Option<Foreign> {
     match bytes.first_chunk::<HEADER>()? {
@@ -127,8 +127,8 @@ pub struct BadLength;
 /// The body length in bytes, from the value of CONTENT_LENGTH. An empty value, which also stands for a missing
 /// variable, gives 0.
 ///
-/// # Errors
-/// The value is not digits only, or is more than 2^63 - 1. The proxy in front may have read another number.
+/// The value has other characters than digits, or is more than 2^63 - 1. The proxy in front may have read another
+/// number.
 #[inline]
 pub fn content_length(value: &[u8]) -> Result<u64, BadLength> {
     if value.is_empty() {

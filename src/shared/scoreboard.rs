@@ -34,7 +34,7 @@ pub struct WorkerRow {
     pub refused: AtomicU64,
     /// Number of response bytes sent by the I/O thread.
     pub sent: AtomicU64,
-    /// Number of responses that broke off while the I/O thread sent them.
+    /// Number of responses of the I/O thread that did not reach their clients completely.
     pub write_errors: AtomicU64,
     /// Number of connections of an exiting worker that have data to send or read and are not handled by a request
     /// thread.
@@ -56,7 +56,7 @@ pub struct ThreadRow {
     pub running_us: AtomicU64,
     /// Start of the current request, in microseconds of the monotonic clock; 0 if the thread serves no request.
     pub busy_since: AtomicU64,
-    /// Number of responses that broke off while the thread sent them.
+    /// Number of responses of the thread that did not reach their clients completely.
     pub write_errors: AtomicU64,
     /// The thread's number of the request whose line was appended to the ring last, and the position at which the line
     /// ends. See [`ThreadRow::mark_line`].
@@ -143,7 +143,7 @@ pub struct Scoreboard {
 
 // SAFETY: the mapping holds atomics only and lives as long as the value.
 unsafe impl Send for Scoreboard {}
-// SAFETY: as above; every access goes through `&Atomic*`.
+// SAFETY: the mapping holds atomics only, and every access goes through `&Atomic*`.
 unsafe impl Sync for Scoreboard {}
 
 impl Scoreboard {
@@ -306,7 +306,7 @@ impl Scoreboard {
 
 impl Drop for Scoreboard {
     fn drop(&mut self) {
-        // SAFETY: our own mapping, and no reference into it outlives `self`.
+        // SAFETY: this value owns the mapping, and no reference into the mapping outlives `self`.
         unsafe { libc::munmap(self.memory.as_ptr().cast(), self.len) };
     }
 }

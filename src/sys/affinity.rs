@@ -6,8 +6,8 @@ use nix::sched::{CpuSet, sched_getaffinity, sched_setaffinity};
 use nix::unistd::Pid;
 
 /// Confines this process to `count` of the CPUs that it may use, and returns the numbers of the chosen CPUs. `process`
-/// counts from 1: process 1 gets the first `count` CPUs, process 2 the next `count`. After the last CPU the choice
-/// continues with the first CPU.
+/// counts from 1: process 1 gets the first `count` CPUs, process 2 gets the next `count` CPUs, and so on. The choice
+/// starts again at the first CPU when no CPU is left.
 ///
 /// # Errors
 /// Those of sched_getaffinity(2) and sched_setaffinity(2).

@@ -67,8 +67,8 @@ pub struct Parent {
 impl Parent {
     /// Reports that the daemon serves: the parent exits with 0.
     ///
-    /// # Errors
-    /// `BrokenPipe` when the parent has ended: a user has stopped it, who meant to stop the daemon.
+    /// `BrokenPipe` when the parent has ended. A user has stopped the parent in this case, and meant to stop the
+    /// daemon.
     pub fn ready(mut self) -> io::Result<()> {
         self.pipe.write_all(&[0])
     }
@@ -77,7 +77,7 @@ impl Parent {
     pub fn failed(mut self, status: u8, sentence: &str) {
         let mut result = vec![status];
         result.extend_from_slice(sentence.as_bytes());
-        // fails only when the parent has ended, which then needs no result
+        // the write fails only if the parent has ended; then no process waits for the result
         let _ = self.pipe.write_all(&result);
     }
 }

@@ -16,7 +16,7 @@ const MAX_EVENTS: usize = 64;
 /// inherit the instance.
 #[derive(Debug)]
 pub struct Epoll {
-    // dropped before the descriptor is closed
+    // this field is dropped before the descriptor is closed
     _membership: Membership,
     inner: epoll::Epoll,
 }

@@ -65,7 +65,8 @@ fn bound_address(fd: RawFd) -> Option<String> {
     match local_address(borrowed).ok()? {
         LocalAddress::Tcp(address) if address.port() == 0 => None,
         LocalAddress::Tcp(address) if is_stream => Some(format!("port {address}")),
-        // no bind by the program: the kernel binds a datagram socket to the wildcard address when it first sends
+        // the program has not bound this socket: the kernel binds a datagram socket to the wildcard address when the
+        // socket first sends
         LocalAddress::Tcp(address) if address.ip().is_unspecified() => None,
         LocalAddress::Tcp(address) => Some(format!("UDP port {address}")),
         LocalAddress::Unix(path) => Some(format!("socket {}", path.display())),

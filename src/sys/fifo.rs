@@ -125,7 +125,7 @@ mod tests {
         let path = dir.path().join("fifo");
         let stale = Fifo::make(&path).unwrap();
         let fifo = Fifo::make(&path).unwrap();
-        // the file at its path is the newer FIFO
+        // `stale` does not remove the file, because the file is the newer FIFO
         stale.remove().unwrap();
         assert!(path.exists());
         fifo.remove().unwrap();

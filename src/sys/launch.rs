@@ -50,7 +50,7 @@ pub(super) fn launch(mut command: Command) -> io::Result<Pid> {
     }
     let mut error = [0; 4];
     match reader.read_exact(&mut error) {
-        // exec or the child's death has closed the pipe; a dead child is reaped like any other
+        // the pipe is closed: exec has succeeded, or the child has died; a dead child is reaped like any other
         Err(_) => Pid::new(child.as_raw()).ok_or_else(|| Errno::EINVAL.into()),
         Ok(()) => {
             let _ = waitpid(child, None);

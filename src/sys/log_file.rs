@@ -89,7 +89,7 @@ impl Backup {
             Self::Named(name) => name.clone(),
             Self::Dated => unused(path, seconds),
             Self::Numbered(count) => {
-                // from the oldest file on; the oldest one is overwritten
+                // the oldest files are renamed first; the oldest file is overwritten
                 for number in (1..*count).rev() {
                     let from = suffixed(path, &number.to_string());
                     match rename(&from, &suffixed(path, &(number + 1).to_string())) {

@@ -35,7 +35,7 @@ impl Memory {
     }
 }
 
-/// The maximum resident size of this process so far, bytes. Cheaper than [`Memory::of`].
+/// The maximum resident size of this process so far, bytes. Reading it is cheaper than [`Memory::of`].
 pub fn own_peak() -> u64 {
     getrusage(UsageWho::RUSAGE_SELF).map_or(0, |usage| usage.max_rss().unsigned_abs() * 1024)
 }

@@ -52,8 +52,8 @@ impl OomKills {
 }
 
 /// The files that may hold the counter of this process's cgroup. `groups` is the text of /proc/self/cgroup. For each
-/// cgroup the file at the root of the mount follows: in a container the path may be that on the host, while the
-/// container's cgroup is mounted at the root.
+/// cgroup the list also has the file at the root of the mount. In a container /proc may show the cgroup's path on the
+/// host, while the container's cgroup is mounted at the root.
 fn files(groups: &str) -> Vec<String> {
     let mut files = Vec::new();
     for line in groups.lines() {

@@ -112,7 +112,7 @@ mod tests {
         let number = fd.as_raw_fd();
         assert!(is_private(number));
         drop(fd);
-        // a number that no test of this process gets
+        // no test of this process gets a descriptor with this number
         let far = (WORDS * BITS - 1) as RawFd;
         assert!(!is_private(far) && place(far + 1).is_none() && place(-1).is_none());
     }

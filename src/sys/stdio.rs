@@ -26,8 +26,8 @@ static DROPPED: AtomicU64 = AtomicU64::new(0);
 /// Whether the file ends within a line, because its last write was incomplete.
 static TORN: AtomicBool = AtomicBool::new(false);
 
-/// Maximum time that a write waits for a full pipe. After a dropped write, the next writes do not wait until one
-/// succeeds.
+/// Maximum time that a write waits for a full pipe. After a dropped write, later writes do not wait until a write
+/// succeeds again.
 const PIPE_TIMEOUT: Duration = Duration::from_millis(100);
 
 /// Writes to descriptor 2: to a file in one write(2), to a pipe in pieces of `PIPE_BUF` bytes, which the kernel writes

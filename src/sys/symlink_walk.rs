@@ -49,7 +49,7 @@ pub fn follow(path: &Path) -> io::Result<Walk> {
         }
         link_owners.push(file.st_uid);
         let target = readlinkat(&next, "")?;
-        // a magic link in /proc may lead to a file without a path, such as a pipe
+        // a link in /proc that the kernel resolves itself may lead to a file without a path, such as a pipe
         if link_owners.len() > MAX_LINKS || target.as_bytes().is_empty() {
             return Err(Errno::ELOOP.into());
         }

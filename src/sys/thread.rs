@@ -42,7 +42,7 @@ pub fn die_with_parent() -> io::Result<()> {
 /// without glibc.
 pub fn trim_heap() {
     #[cfg(target_env = "gnu")]
-    // SAFETY: takes a number; any thread may call it.
+    // SAFETY: malloc_trim takes a number; any thread may call it.
     unsafe {
         libc::malloc_trim(0)
     };
@@ -53,7 +53,7 @@ pub fn trim_heap() {
 /// To be called while the process has one thread. In a process with several threads, each growth waits for an RCU grace
 /// period of the kernel, which takes some milliseconds.
 pub fn reserve_descriptors(count: i32) {
-    // fails if the limit of descriptors is lower
+    // this fails if the limit of descriptors is lower
     if let Ok(high) = fcntl(io::stdin(), FcntlArg::F_DUPFD_CLOEXEC(count - 1)) {
         let _ = unistd::close(high);
     }
@@ -67,7 +67,7 @@ pub fn hostname() -> String {
     )
 }
 
-/// The descriptor of the [`wakeup::Wakeup`] that was passed to [`record_signals`]; -1 before.
+/// The descriptor of the [`wakeup::Wakeup`] that was passed to [`record_signals`]; -1 before the first call.
 static WAKEUP: AtomicI32 = AtomicI32::new(-1);
 /// Whether a recorded signal has arrived since the last call of [`take_recorded`].
 static RECORDED: AtomicBool = AtomicBool::new(false);
@@ -199,7 +199,7 @@ unsafe fn handle(number: i32, handler: libc::sighandler_t, flags: i32) {
     if let Some(replaced) = replaced
         && result == 0
     {
-        // set keeps the first value: the disposition before any call of this function
+        // `set` keeps its first value: the disposition before the first call of this function
         let _ = replaced.set(old);
     }
 }

@@ -49,7 +49,7 @@ pub enum DropError {
         "cannot become {wanted}: this process runs as uid {uid}, not as root; start it as root, or remove the option"
     )]
     NotRoot {
-        /// What was requested: a user, a group, or a chroot.
+        /// The requested change: a user, a group, or a chroot.
         wanted: String,
         /// The effective user of this process.
         uid: u32,
@@ -72,7 +72,7 @@ pub enum DropError {
         /// The system's error.
         reason: String,
     },
-    /// Root could be regained after the change.
+    /// The process could become root again after the change.
     #[error("root could be regained after setuid to {0}; refusing to go on")]
     Regained(u32),
 }

@@ -12,7 +12,7 @@ use super::private_fd::Membership;
 /// forks do not inherit the descriptor.
 #[derive(Debug)]
 pub struct Wakeup {
-    // dropped before the descriptor is closed
+    // this field is dropped before the descriptor is closed
     _membership: Membership,
     counter: EventFd,
 }

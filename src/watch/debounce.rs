@@ -9,11 +9,12 @@ use super::watcher::ChangeKind;
 /// The waiting times of a [`Debounce`].
 #[derive(Debug, Clone, Copy)]
 pub struct Timing {
-    /// Time without a further change after a complete change.
+    /// Time after a complete change in which no further change may occur, before the key is due.
     pub quiet: Duration,
-    /// Time for the writer to close the file.
+    /// Time in which the writer has to close the file, before the key is due.
     pub writing: Duration,
-    /// Time for a removed file to reappear: some editors delete a file before they write it.
+    /// Time in which a removed file may reappear, before the key is due. Some editors delete a file before they write
+    /// it.
     pub removed: Duration,
     /// Maximum total time from the first change, for a file that keeps changing.
     pub longest: Duration,

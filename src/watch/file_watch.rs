@@ -31,7 +31,7 @@ pub struct FileWatch {
     links: HashMap<PathBuf, Vec<WatchDescriptor>>,
 }
 
-/// The directories and links for which one watch of the kernel is used.
+/// The directories and links that share one watch of the kernel.
 #[derive(Debug, Default)]
 struct Uses {
     /// The paths under which the watched file is a watched directory.
@@ -93,7 +93,7 @@ impl FileWatch {
         let mut places: Vec<(PathBuf, Scope, Option<OsString>)> = names
             .map(|(directory, name)| (directory, Scope::Names, Some(name)))
             .collect();
-        // the watches of names do not report writes to the file
+        // the watches of names do not report writes to the file, so the file gets its own watch
         places.push((path.to_owned(), Scope::File, None));
         let mut watches = Vec::new();
         let mut result = Ok(());

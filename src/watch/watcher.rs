@@ -36,7 +36,7 @@ impl Scope {
         let content =
             AddWatchFlags::IN_MODIFY | AddWatchFlags::IN_CLOSE_WRITE | AddWatchFlags::IN_ATTRIB;
         let own = AddWatchFlags::IN_DELETE_SELF | AddWatchFlags::IN_MOVE_SELF;
-        // adds to the events that an earlier call has requested for the same file, instead of replacing them
+        // the flag adds events to those that an earlier call has requested for the same file, instead of replacing them
         let add = AddWatchFlags::from_bits_retain(libc::IN_MASK_ADD);
         own | add
             | match self {
@@ -65,7 +65,7 @@ pub enum ChangeKind {
 /// One event of a watch.
 #[derive(Debug, Clone)]
 pub struct Event {
-    /// The watch that reports it.
+    /// The watch that reports the event.
     pub watch: WatchDescriptor,
     /// The name in the watched directory; `None` for the watched file or directory itself.
     pub name: Option<OsString>,

@@ -29,9 +29,8 @@ pub struct Input {
     // Locked only where the GIL is neither released nor acquired. Otherwise a thread could hold this lock while it
     // waits for the GIL, and block a thread that holds the GIL while it waits for this lock.
     state: Mutex<State>,
-    /// Serialises the reads of a spooled body, each from the current position to its new position. `None` for a body in
-    /// memory. Threads wait for this lock without the GIL, so a thread may hold it while it releases and acquires the
-    /// GIL.
+    /// Serialises the reads of a spooled body: each read moves the position. `None` for a body in memory. Threads wait
+    /// for this lock without the GIL, so a thread may hold the lock while it releases and acquires the GIL.
     turn: Option<Mutex<()>>,
 }
 

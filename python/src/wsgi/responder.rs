@@ -55,7 +55,7 @@ impl Responder {
         self.over.load(Relaxed)
     }
 
-    /// Locks the response for the application's call of `function`. Fails if the request has ended.
+    /// Locks the response, for a call of `function` by the application. Fails if the request has ended.
     fn open(&self, function: &str) -> PyResult<MutexGuard<'_, Response>> {
         if !self.is_over() {
             let response = self.response()?;
@@ -186,7 +186,7 @@ impl Responder {
         slf.getattr(pyo3::intern!(slf.py(), "write"))
     }
 
-    /// write(data): sends a block at once.
+    /// write(data): sends the block `data` at once.
     fn write(&self, py: Python<'_>, data: &Bound<'_, PyAny>) -> PyResult<()> {
         let data = data.cast::<PyBytes>().map_err(|_| wrong_block(data))?;
         let mut response = self.open("write")?;

@@ -106,8 +106,8 @@ impl Server {
         })
     }
 
-    /// Calls the application and sends its response. The engine sends the rest of the response's buffer after this
-    /// returns.
+    /// Calls the application and sends its response. Afterwards the engine sends the bytes that are left in the
+    /// response's buffer.
     pub fn serve(&mut self, py: Python<'_>, worker: &Worker, apps: &Apps, request: &mut Request) {
         let body = std::mem::take(&mut request.body);
         let deadline = &worker.deadlines[self.core as usize];
@@ -307,7 +307,7 @@ impl Server {
         result: Result<Option<PyErr>, Failure>,
     ) -> bool {
         let Ok(mut response) = self.callables.responder.get().response_after_call(py) else {
-            // a thread of the application still writes: the engine ends the response
+            // the response is locked, because a thread of the application still writes; the engine ends the response
             if let Err(Failure::Raised(error)) = &result {
                 report(py, worker, request, error);
             }

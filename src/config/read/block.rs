@@ -26,7 +26,7 @@ pub(crate) struct Block {
 enum Kind {
     /// A condition. As in uWSGI, the condition is tested again for every option in the block.
     Condition,
-    /// The items of a loop. They are read once, when the loop begins.
+    /// The items of a loop, which are read once, when the loop begins.
     Loop(Vec<String>),
 }
 
@@ -143,7 +143,7 @@ fn items(
             .map(str::to_owned)
             .collect()),
         "for-glob" => match glob::paths(&invocation.cwd, argument) {
-            // as in the shell, a pattern without a match is its own result
+            // as in the shell, a pattern without a match gives the pattern itself
             none if none.is_empty() => Ok(vec![argument.to_owned()]),
             paths => Ok(paths),
         },

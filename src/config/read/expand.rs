@@ -164,7 +164,7 @@ fn placeholders(entries: &mut [Entry], report: &mut Report) {
 /// The first value of each option, and the cache of expanded values.
 struct Lookup<'a> {
     first: HashMap<&'a str, &'a str>,
-    /// Expanded values; `None` while the expansion is running.
+    /// The expanded values by the names of the options; `None` while the expansion of a value is running.
     done: HashMap<&'a str, Option<String>>,
 }
 

@@ -38,7 +38,7 @@ pub(crate) fn read(arguments: &[String]) -> Vec<Typed> {
             typed.push(Typed::File(argument.to_owned()));
         }
     }
-    // as in getopt, files come after all flags
+    // as with getopt, files come after all flags
     typed.sort_by_key(|typed| matches!(typed, Typed::File(_)));
     typed
 }

@@ -127,7 +127,7 @@ impl<'a> Events<'a> {
         let mut pairs = Vec::new();
         match self.next()? {
             (Event::MappingStart(..), _) => {}
-            // an empty section
+            // the section is empty
             (Event::Scalar(text, ..), _) if plain_value(&text, ScalarStyle::Plain).is_empty() => {
                 return Ok(pairs);
             }

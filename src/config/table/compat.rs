@@ -7,7 +7,7 @@ struct Difference {
     option: &'static str,
     /// The default of uWSGI in the notation of a configuration file.
     uwsgi: &'static str,
-    /// The behaviour of ruwsgi, if the table has no default.
+    /// A description of ruwsgi's behaviour, for an option without a default in the table.
     ruwsgi: &'static str,
     why: &'static str,
 }
@@ -51,7 +51,7 @@ const DIFFERENCES: &[Difference] = &[
     },
 ];
 
-/// Sets the defaults of uWSGI; values that are set later win.
+/// Sets the defaults of uWSGI. Values that are set later replace these defaults.
 pub(crate) fn restore(config: &mut Config) {
     for difference in DIFFERENCES {
         // a test ensures that every value parses

@@ -55,7 +55,7 @@ impl Config {
             .collect()
     }
 
-    /// The configuration to use if the start fails with this one.
+    /// The configuration to use if the start with this configuration fails.
     pub(crate) fn fallback(&self) -> Option<&str> {
         let mut entries = self.entries.iter().rev();
         let named = entries.find(|(name, ..)| directives::find(name) == Some(Directive::Fallback));

@@ -11,7 +11,7 @@ use super::ignored::IGNORED;
 use super::options;
 use super::row::{Row, State};
 
-/// Adds the flags of the table to the help. clap does not parse them: `read::flags` does.
+/// Adds the flags of the table to the help. `read::flags` parses these flags, not clap.
 pub(crate) fn describe(command: Command) -> Command {
     options::rows()
         .filter(|row| matches!(row.state, State::Served | State::Directive(_)))
@@ -94,7 +94,7 @@ pub(crate) fn page() -> String {
     page
 }
 
-/// The content of docs/absent.md: the options that are not supported, grouped by the way out.
+/// The content of docs/absent.md: the options that are not supported, grouped by the alternative.
 pub(crate) fn absent_page() -> String {
     let mut groups: Vec<(&str, Vec<&str>)> = Vec::new();
     for row in ABSENT {

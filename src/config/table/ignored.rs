@@ -1,8 +1,8 @@
-//! Options of uWSGI without a meaning here, whose absence changes nothing that a Python site relies on. They are accepted
-//! with a warning that says so.
+//! Options of uWSGI that have no meaning in ruwsgi. No Python site depends on their effect. ruwsgi accepts them with a
+//! warning that gives the reason.
 //!
-//! `accepted.rs` has the options that need no warning, because ruwsgi behaves as they say; `absent.rs` those that would be
-//! wrong or unsafe to ignore.
+//! `accepted.rs` has the options that need no warning, because ruwsgi behaves as they demand. `absent.rs` has the
+//! options that it would be wrong or unsafe to ignore.
 
 use crate::config::values::setting::Takes::{Maybe, Nothing, Value};
 

@@ -7,13 +7,13 @@ use crate::config::finding::{Fault, shortened};
 pub(crate) struct Permitted {
     /// The forbidden options.
     black: Option<Vec<String>>,
-    /// The only permitted options. As in uWSGI, `end-whitelist` must be one of them: a restricted file cannot lift the
-    /// restriction.
+    /// The permitted options; all others are forbidden. As in uWSGI, `end-whitelist` must be in the list: a restricted
+    /// file cannot lift the restriction.
     white: Option<Vec<String>>,
 }
 
 impl Permitted {
-    /// Begins or ends a list; a new list replaces the one before.
+    /// Begins or ends a list. A new list replaces the previous list.
     pub(crate) fn apply(&mut self, directive: &str, names: &str) {
         let names = names.split_whitespace().map(str::to_owned).collect();
         match directive {
@@ -25,7 +25,7 @@ impl Permitted {
         }
     }
 
-    /// The fault of giving this option here.
+    /// The fault of an option that may not be given at the current position; `None` if the option is permitted.
     pub(crate) fn forbids(&self, name: &str) -> Option<Fault> {
         let listed = |list: &[String]| list.iter().any(|listed| listed == name);
         let fault = |list: &str| Fault::new(format!("{} is forbidden by {list}", shortened(name)));

@@ -1,4 +1,4 @@
-//! uWSGI plugins that need no loading here.
+//! Plugins of uWSGI whose features are built into ruwsgi.
 
 /// Whether ruwsgi has the feature of a uWSGI plugin built in; the name may be a path or a file name.
 pub(crate) fn is_built_in(plugin: &str) -> bool {

@@ -29,22 +29,22 @@ pub(crate) enum Directive {
     Declare,
     /// Begin or end a list of permitted or forbidden options.
     Permit,
-    /// Name the configuration to use if this one fails.
+    /// Name the configuration to use if this configuration fails.
     Fallback,
 }
 
 /// How ruwsgi treats an option.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 pub(crate) enum State {
-    /// It has an effect.
+    /// The option has an effect.
     Served,
-    /// It is accepted without effect, for this reason.
+    /// The option is accepted without effect, for this reason.
     Accepted(&'static str),
-    /// It has no meaning here: it is accepted with a warning that gives this reason.
+    /// The option has no meaning in ruwsgi. It is accepted with a warning that gives this reason.
     Ignored(&'static str),
-    /// It is an option of uWSGI that is not supported; the text is the alternative.
+    /// The option of uWSGI is not supported; the text is the alternative.
     Absent(&'static str),
-    /// It acts while the configuration is read.
+    /// The option acts while the configuration is read.
     Directive(Directive),
 }
 
@@ -120,7 +120,7 @@ impl Row {
         }
     }
 
-    /// The row with a short flag.
+    /// Returns the row with this short flag added.
     pub(crate) const fn short(self, short: char) -> Row {
         Row {
             short: Some(short),

@@ -117,7 +117,7 @@ pub(crate) fn suggest(name: &str) -> Option<Suggestion> {
     Some(Suggestion::Similar(names))
 }
 
-/// The word among `known` that is meant by a misspelled one.
+/// The word of `known` that is most similar to a misspelled word; `None` if no word is similar.
 pub(crate) fn nearest<'a>(word: &str, known: impl Iterator<Item = &'a str>) -> Option<&'a str> {
     if word.len() > MAX_LENGTH || word.len() < 2 {
         return None;

@@ -143,7 +143,7 @@ fn cpu(text: &str) -> Result<CpuShare, Fault> {
             number(text, quota).map_err(hinted)?,
             number(text, period.trim_start()).map_err(hinted)?,
         ),
-        // the % may be missing: as in uWSGI, a % at the end of a line is removed when the file is read
+        // the % may be missing, because, as in uWSGI, a % at the end of a line is removed when the file is read
         None => {
             let percent = number(text, text.trim_end_matches('%').trim_end()).map_err(hinted)?;
             let quota = percent.checked_mul(DEFAULT_PERIOD / 100);

@@ -8,7 +8,7 @@ use super::setting::Parsed;
 use super::text::{before_comment, comment_remark, without_comment};
 
 /// Parses a whole number. As in uWSGI, the number ends at the first character that is not a digit, and a text without
-/// digits is 0. Both cases get a remark. One of `units`, or a comment, after the number gets a remark with specific
+/// digits is 0. Both cases get a remark. A unit of `units`, or a comment, after the number gets a remark with specific
 /// advice.
 pub(crate) fn whole(text: &str, units: &[&str]) -> Parsed<u64> {
     let end = text.bytes().take_while(u8::is_ascii_digit).count();
@@ -56,8 +56,8 @@ fn read_as(number: u64, text: &str) -> Fault {
     }
 }
 
-/// Parses a size in bytes. A unit K, M or G multiplies the number. The unit gets a remark, because uWSGI does not know
-/// it.
+/// Parses a size in bytes. A unit K, M or G multiplies the number. A unit gets a remark, because uWSGI does not know
+/// units.
 pub(crate) fn bytes(text: &str) -> Parsed<u64> {
     let (value, _) = without_comment(text);
     let Some(bytes) = multiplied(value) else {

@@ -245,7 +245,7 @@ task!(
     }
 );
 task!(
-    /// A schedule given by keys, and a command.
+    /// A command whose schedule is given by keys.
     Cron2, "KEY=VALUE,... COMMAND", Task::by_keys
 );
 

@@ -51,7 +51,7 @@ pub(crate) trait Setting {
     const TAKES: Takes;
     /// The placeholder of the value in the help.
     const ARG: &'static str;
-    /// Whether a new value is added to the previous values instead of replacing them.
+    /// Whether a new value is added to the previous values. Otherwise it replaces the previous value.
     const MANY: bool = false;
 
     /// The stored state of an option before a value is set.

@@ -21,9 +21,9 @@ pub(in crate::emperor) enum FileState {
 /// The result of a check that did not find the file.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub(in crate::emperor) enum Removal {
-    /// Nothing changes: the removal is known already.
+    /// The removal is already known, so nothing changes.
     Known,
-    /// The file is not missing for [`REMOVAL_DELAY`] yet: check again after this delay.
+    /// The file has not been missing for [`REMOVAL_DELAY`] yet. The caller checks again after this delay.
     Pending,
     /// The file counts as removed from now on.
     Complete,

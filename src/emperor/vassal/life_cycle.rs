@@ -54,7 +54,8 @@ pub(in crate::emperor) struct Starting<P> {
     pub(in crate::emperor) since: Instant,
     pub(in crate::emperor) failures: u32,
     pub(in crate::emperor) purpose: Purpose,
-    /// Whether the file has changed since the start: then a failure says nothing about its present content.
+    /// Whether the file has changed since the start. A failure of the start then says nothing about the present content
+    /// of the file.
     pub(in crate::emperor) changed: bool,
 }
 
@@ -116,7 +117,7 @@ pub(in crate::emperor) enum AfterExit {
     Forget,
     /// Forget the vassal, because the emperor stops. No later event changes this.
     EmperorStops,
-    /// Keep the vassal stopped, as the operator has ordered.
+    /// Keep the vassal stopped, because the operator has stopped it.
     StayStopped,
     /// Start the vassal again.
     Restart(Purpose),
@@ -159,7 +160,8 @@ pub(in crate::emperor) enum Event<P> {
     Stop,
     /// The operator starts or retries the vassal.
     Start,
-    /// A second signal to the emperor turns the graceful stop into an immediate one. Ignored if no stop is in progress.
+    /// A second signal to the emperor turns the graceful stop into an immediate stop. The event has no effect if no
+    /// stop is in progress.
     StopNow,
 }
 

@@ -191,7 +191,8 @@ impl<P> Ready<P> {
     }
 }
 
-/// What happens after the exit of a running process that `event` stops; `None` if `event` does not stop it.
+/// Returns what follows after the exit of a running process that `event` stops; `None` if `event` does not stop the
+/// process.
 fn after_exit<P>(event: &Event<P>) -> Option<AfterExit> {
     match event {
         Event::Remove => Some(AfterExit::Forget),
@@ -213,7 +214,7 @@ fn stop<P>(process: P, then: AfterExit, now: Instant, delays: &Delays) -> Transi
 }
 
 impl AfterExit {
-    /// What happens after the exit if `event` occurs during the stop.
+    /// Returns what follows after the exit if `event` occurs during the stop.
     fn changed_by<P>(self, event: &Event<P>) -> Self {
         match (self, event) {
             (Self::EmperorStops, _) | (_, Event::EmperorStops) => Self::EmperorStops,

@@ -15,8 +15,8 @@ use crate::protocol::body::ChunkDecoder;
 use crate::protocol::http;
 use crate::sys::stream;
 
-/// Without `limit-post` a body of unknown length gets at most this part of `limit-spool`: its end is not known, and
-/// uWSGI passes no such body to `wsgi.input`.
+/// Without `limit-post` a body of unknown length gets at most 1/16 of `limit-spool`. The limit is low because nothing
+/// announces the end of such a body. uWSGI passes no such body to `wsgi.input`.
 const UNANNOUNCED: u64 = 16;
 
 impl RequestReader {

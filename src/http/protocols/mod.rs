@@ -44,7 +44,7 @@ impl RequestReader {
         }
     }
 
-    /// Parses the bytes that were received last. Those of a body of known length are in `scratch`.
+    /// Parses the bytes that were received last. The bytes of a body of known length are in `scratch`.
     #[inline]
     pub(super) fn parse(
         &mut self,

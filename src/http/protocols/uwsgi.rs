@@ -47,7 +47,7 @@ impl RequestReader {
         }
     }
 
-    /// Begins the body. The bytes of it that have arrived begin at `start` of the received text.
+    /// Begins the body. The body bytes that have already arrived begin at `start` of the received text.
     #[inline]
     fn uwsgi_body(&mut self, start: usize, limits: &Limits) -> Step {
         let length = match self.request.content_length() {

@@ -13,7 +13,7 @@ pub fn parse_access_format(text: &str) -> (Vec<Piece>, Vec<&str>) {
         rest = &rest[at..];
         let Some(name) = name_of(rest) else {
             plain.push('%');
-            // %% is a percent sign
+            // `%%` stands for a percent sign
             rest = rest.strip_prefix("%%").unwrap_or(&rest[1..]);
             continue;
         };
@@ -24,7 +24,7 @@ pub fn parse_access_format(text: &str) -> (Vec<Piece>, Vec<&str>) {
             unknown.push(name);
             Piece::Unknown
         }));
-        // %(NAME)s
+        // the piece is `%(NAME)s`
         rest = &rest[name.len() + 4..];
     }
     plain.push_str(rest);

@@ -5,17 +5,17 @@ use super::outcome::Outcome;
 /// The variables of a request, as the request log reads them. For an absent variable a method returns `None` or, if its
 /// type is not an `Option`, an empty value.
 pub trait LoggedRequest {
-    /// REQUEST_METHOD.
+    /// The variable REQUEST_METHOD.
     fn method(&self) -> &[u8];
-    /// REQUEST_URI.
+    /// The variable REQUEST_URI.
     fn uri(&self) -> &[u8];
-    /// SERVER_PROTOCOL.
+    /// The variable SERVER_PROTOCOL.
     fn protocol(&self) -> &[u8];
-    /// REMOTE_USER.
+    /// The variable REMOTE_USER.
     fn remote_user(&self) -> &[u8];
-    /// REMOTE_ADDR.
+    /// The variable REMOTE_ADDR.
     fn remote_addr(&self) -> Option<&[u8]>;
-    /// CONTENT_LENGTH.
+    /// The variable CONTENT_LENGTH.
     fn content_length(&self) -> &[u8];
     /// Returns the value of the variable `name`; the last value if the name occurs more than once.
     fn variable(&self, name: &[u8]) -> Option<&[u8]>;
@@ -29,7 +29,7 @@ pub trait LoggedRequest {
 
 /// Facts about a served request that are not part of the request.
 pub struct Served<'a> {
-    /// The application's number, -1 if none was found.
+    /// The number of the application that served the request; -1 if no application was found.
     pub app: i32,
     /// The worker's number.
     pub worker: u32,
@@ -39,7 +39,7 @@ pub struct Served<'a> {
     pub total_requests: u64,
     /// The address of the TCP peer, used where the request has no REMOTE_ADDR.
     pub remote_addr: &'a [u8],
-    /// Status, sizes and duration.
+    /// The status, the sizes and the duration.
     pub outcome: Outcome,
     /// Number of response headers.
     pub headers: u32,

@@ -11,8 +11,8 @@ pub struct Outcome {
     pub head: u64,
     /// Bytes of the response body.
     pub body: u64,
-    /// The body was sent by sendfile(2).
+    /// Whether the body was sent by sendfile(2).
     pub sendfile: bool,
-    /// The client disconnected before the end of the response.
+    /// Whether the client disconnected before the end of the response.
     pub broken: bool,
 }

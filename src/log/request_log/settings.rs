@@ -13,15 +13,15 @@ pub struct RequestLogSettings {
     pub selection: Selection,
     /// The parsed `log-format` or `access-log-format`; `None`: uWSGI's default format.
     pub format: Option<Vec<Piece>>,
-    /// `log-micros`: the default line shows microseconds.
+    /// `log-micros`: whether the default line shows microseconds.
     pub micros: bool,
-    /// `log-x-forwarded-for`: the client address comes from the header X-Forwarded-For.
+    /// `log-x-forwarded-for`: whether the client address comes from the header X-Forwarded-For.
     pub forwarded_for: bool,
-    /// `vhost`: the default line begins with the Host header.
+    /// `vhost`: whether the default line begins with the Host header.
     pub host: bool,
-    /// `memory-report`: the default line begins with the worker's memory.
+    /// `memory-report`: whether the default line begins with the worker's memory.
     pub memory: bool,
-    /// `log-json`: each line is a JSON object.
+    /// `log-json`: whether each line is a JSON object.
     pub json: bool,
 }
 

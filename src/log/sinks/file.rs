@@ -9,9 +9,9 @@ use crate::sys::log_file::{Backup, Ownership};
 
 use super::sink::{Drops, Sink};
 
-/// Size of the buffer at which its content is written to the file, bytes; less is written at the next flush.
+/// Size of the buffer, in bytes. A full buffer is written to the file at once, any other at the next flush.
 const BUFFER: usize = 64 << 10;
-/// Delay before another rotation is tried after a failed one.
+/// Delay between a failed rotation and the next attempt.
 const RETRY: Duration = Duration::from_secs(10);
 
 pub(super) struct FileSink {
@@ -25,7 +25,8 @@ pub(super) struct FileSink {
     buffer: Vec<u8>,
     /// Number of events in `buffer`.
     events: u64,
-    /// The last write was incomplete, so the file ends within a line. The next write begins with a line feed.
+    /// Whether the last write was incomplete, so that the file ends within a line. The next write then begins with a
+    /// line feed.
     torn: bool,
     drops: Drops,
     /// Earliest time of the next rotation; set after a failed rotation.

@@ -54,7 +54,7 @@ impl PipeSink {
     }
 }
 
-/// Starts the command in a new session; returns the nonblocking write end of its standard input.
+/// Starts the command in a new session. Returns the nonblocking write end of the pipe to its standard input.
 fn start(command: &str, output: &OwnedFd) -> io::Result<OwnedFd> {
     let (reader, writer) = io::pipe()?;
     set_nonblocking(&writer, true)?;

@@ -11,8 +11,8 @@ const LEVELS: [(&[u8], u8); 4] = [
     (b"\"severity_number\":13,", 4),
 ];
 
-/// Returns the priority of an event: that of its level if its start contains one. An event without a level has priority
-/// error if it contains a Python traceback, otherwise informational.
+/// Returns the priority of an event. If the start of the event contains a level, the priority is that of the level.
+/// Otherwise the priority is error for an event with a Python traceback, and informational for any other event.
 pub(super) fn of(event: &[u8]) -> u8 {
     let head = event.get(..HEAD).unwrap_or(event);
     let has = |text: &[u8], part: &[u8]| text.windows(part.len()).any(|it| it == part);

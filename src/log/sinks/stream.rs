@@ -19,9 +19,9 @@ pub(super) struct StreamSink {
     name: String,
     fd: OwnedFd,
     waiting: VecDeque<u8>,
-    /// The descriptor is a stream of the systemd journal, so each line begins with a priority.
+    /// Whether the descriptor is a stream of the systemd journal, so that each line begins with a priority.
     is_journal: bool,
-    /// A write has failed, usually because the reader is gone. No further write is tried.
+    /// Whether a write has failed, usually because the reader is gone. No further write is tried then.
     pub(super) is_broken: bool,
     drops: Drops,
 }

@@ -16,7 +16,7 @@ const LOCAL: &str = "/dev/log";
 pub(super) struct Packets {
     /// Maximum size of a message including its head, bytes.
     pub(super) size: usize,
-    /// A longer event is split into several messages; otherwise its end is cut off.
+    /// Whether a longer event is split into several messages; otherwise its end is cut off.
     pub(super) split: bool,
 }
 

@@ -4,10 +4,10 @@
 
 use std::time::{Duration, Instant};
 
-/// Maximum bytes of an unfinished event; a longer one is passed on at once, so the text is split.
+/// Maximum bytes of an unfinished event. A longer event is passed on at once, which splits its text.
 const MAX_EVENT: usize = 256 << 10;
-/// Maximum number of unfinished events (one per process). When it is exceeded, the event that was written to longest
-/// ago is passed on.
+/// Maximum number of unfinished events (one per process). Beyond this number, the event with the oldest last write is
+/// passed on.
 const MAX_PENDING: usize = 256;
 /// Time that an unfinished event waits for the next write of its process.
 const PATIENCE: Duration = Duration::from_millis(200);
@@ -28,8 +28,8 @@ pub(super) struct Events {
 struct Pending {
     pid: i32,
     text: Vec<u8>,
-    /// An empty line was written after the complete traceback. The line belongs to the event if a chained exception
-    /// follows; otherwise the line is a separate event.
+    /// Whether an empty line was written after the complete traceback. The line belongs to the event if a chained
+    /// exception follows; otherwise the line is a separate event.
     blank: bool,
     state: State,
     since: Instant,
@@ -178,7 +178,7 @@ fn state(text: &[u8]) -> Option<State> {
     if is_in_traceback(complete) {
         return Some(State::Traceback);
     }
-    // a text that begins with the title is written by the interpreter; a traceback within a log message of the
+    // the interpreter has written a text that begins with the title; a traceback within a log message of the
     // application is complete
     text.starts_with(TRACEBACK).then_some(State::Raised)
 }

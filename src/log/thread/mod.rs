@@ -46,7 +46,7 @@ const BATCH: usize = 256;
 const LAST_WAIT: Duration = Duration::from_secs(1);
 /// Time for which the output socket is not polled after the application has shut it down.
 const PAUSE: Duration = Duration::from_millis(50);
-/// Maximum panics; the thread ends at the last one.
+/// Maximum number of panics of the thread. The thread ends at the last of them.
 const MAX_PANICS: usize = 10;
 
 /// A command of the master to the log thread.

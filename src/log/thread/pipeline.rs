@@ -28,7 +28,7 @@ struct Branch {
     routes: Vec<(Pattern, Vec<Target>)>,
     /// The loggers for a line that matches no route.
     others: Vec<Target>,
-    /// Neither a logger nor a route is configured for this kind of lines.
+    /// Whether neither a logger nor a route is configured for this kind of lines.
     is_empty: bool,
 }
 

@@ -29,7 +29,8 @@ pub(in crate::master) struct Generation {
     pub(in crate::master) number: u32,
     pub(in crate::master) role: GenerationRole,
     pub(in crate::master) plan: Plan,
-    /// When the generation was created: `begun` by the monotonic clock, `begun_at` by the clock of file times.
+    /// The time at which the generation was created: `begun` by the monotonic clock, `begun_at` by the clock of file
+    /// times.
     pub(in crate::master) begun: Instant,
     pub(super) begun_at: SystemTime,
     pub(in crate::master) zygote: Zygote,
@@ -169,7 +170,7 @@ impl Generation {
         all && (self.wanted > 0 || self.zygote.forks())
     }
 
-    /// Whether this is an old generation of which no process is left.
+    /// Whether the generation has been dismissed and all its processes have exited.
     pub(in crate::master) fn is_gone(&self) -> bool {
         self.role == GenerationRole::Old
             && self.zygote == Zygote::Gone
@@ -352,8 +353,8 @@ impl Generation {
     pub(super) fn send(&mut self, slot: usize, message: ToWorker) {
         self.has_served |= message == ToWorker::Serve;
         if let Some(leash) = self.slots[slot].leash() {
-            // an error means that the worker has exited, or that it does not read its messages: then it is killed if it
-            // does not exit in time
+            // an error means that the worker has exited or does not read its messages; a worker that does not exit in
+            // time is killed
             let _ = ipc::send_now(leash.as_fd(), &message, &[]);
         }
     }

@@ -157,8 +157,8 @@ impl Generation {
     }
 
     fn close_zygote(&mut self, deadline: Instant, now: Instant) {
-        // no zygote is spawned any more, so the sockets are not needed: they close unless another generation uses them,
-        // and then clients are refused
+        // a killed generation spawns no zygote, so it does not need the sockets; they close unless another generation
+        // uses them, and then clients are refused
         self.plan.sockets = Vec::new();
         let forking = self.is_forking();
         self.step_zygote(zygote_state::Event::Close { forking, deadline }, now);

@@ -171,7 +171,7 @@ impl Generation {
             .any(|slot| slot.state != SlotState::Vacant)
     }
 
-    /// A counter of all requests, including refused ones. Callers compare it with an earlier value.
+    /// Number of all requests so far, including refused ones. Callers compare the number with an earlier value.
     pub(in crate::master) fn requests_seen(&self) -> u64 {
         let refused = (1..=self.scoreboard.processes()).filter_map(|row| {
             let row = self.scoreboard.worker(row)?;

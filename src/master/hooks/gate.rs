@@ -1,4 +1,4 @@
-//! The gate: the hooks that a generation waits for (`pre-app`, `post-app`).
+//! The gate runs the hooks for which a generation waits (`pre-app`, `post-app`).
 
 use std::time::{Duration, Instant};
 

@@ -19,7 +19,7 @@ use super::worker_hooks::{WorkerHooks, workers};
 /// All hooks that run while the master's loop runs.
 #[derive(Debug)]
 pub(in crate::master) struct InstanceHooks {
-    /// Hooks that nothing waits for. A failure is logged and has no other effect.
+    /// Hooks whose end nothing waits for. A failure is logged and has no other effect.
     background: Runner,
     gate: Gate,
     workers: WorkerHooks,

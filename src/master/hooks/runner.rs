@@ -184,7 +184,7 @@ impl Runner {
         match &hook.action {
             Action::Exec(command) | Action::SafeExec(command) => {
                 let command = ShellCommand::new(hook.name, command);
-                // when the master exits, the command is killed, because nothing needs its result any more
+                // the kernel kills the command when the master exits, because nothing needs its result any more
                 match command.spawn(context, Signal::SIGKILL, outputs) {
                     Ok(pid) => {
                         self.current = Some(Current::Command {

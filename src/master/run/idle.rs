@@ -102,7 +102,7 @@ impl Master {
         if let Some(idle) = &mut self.idle {
             idle.restart(now);
         }
-        // also the workers of a generation that is about to take over
+        // includes the generation that is about to take over
         for generation in &mut self.generations {
             generation.scale(generation.plan.scale.initial, now);
         }

@@ -246,8 +246,8 @@ impl Master {
         }
     }
 
-    /// Raises the number of workers of the next generation to that of the current one. The load may have raised the
-    /// latter while the next generation was prepared.
+    /// Raises the number of workers of the next generation to that of the current generation, whose number the load may
+    /// have raised while the next generation was prepared.
     fn keep_worker_count(&mut self, next: usize, now: Instant) {
         let workers = self.current().map_or(0, Generation::wanted);
         if workers > self.generations[next].wanted() {
@@ -283,8 +283,8 @@ impl Master {
         }
     }
 
-    /// When a running reload continues at the latest: the end of the wait for released ports and locks, or the time to
-    /// replace the next worker.
+    /// The time at which a running reload continues at the latest: the end of the wait for released ports and locks, or
+    /// the time to replace the next worker.
     fn take_over_deadline(&self, now: Instant) -> Option<Instant> {
         if let ImportAttempt::Clearing { until } = self.reloads.attempt() {
             return Some(until);

@@ -32,7 +32,7 @@ fn by_busyness() -> Scale {
     }
 }
 
-/// The number of workers, second by second, under this many busy threads.
+/// The number of workers in each second, while `busy` threads are busy.
 fn under(
     scale: &Scale,
     threads: u32,
@@ -90,7 +90,7 @@ fn without_a_thread_to_spare_for_some_seconds_there_are_more_workers_up_to_the_m
         ..scale(1, 4)
     };
     assert_eq!(under(&by_two, 4, 1, 6, busy), [1, 1, 3, 3, 3, 4]);
-    // a second with a thread to spare begins the count anew
+    // a second with a spare thread restarts the count
     assert_eq!(
         under(&scale(1, 3), 1, 1, 5, |at| if at == 2 { 0.2 } else { 1.0 }),
         [1, 1, 1, 1, 1]
@@ -105,9 +105,9 @@ fn one_worker_after_the_other_goes_when_the_rest_can_do_the_work() {
         ..scale(2, 4)
     };
     assert_eq!(under(&least, 1, 3, 9, |_| 0.0).last(), Some(&2));
-    // two have enough to do for two
+    // the load needs two workers
     assert_eq!(under(&scale(1, 4), 1, 2, 9, |_| 1.0), [2; 9]);
-    // with threads: five busy ones of eight are more than three quarters of one worker's
+    // with threads: five of eight threads are busy, more than three quarters of the threads of one worker
     assert_eq!(under(&scale(1, 4), 4, 2, 9, |_| 5.0), [2; 9]);
     assert_eq!(under(&scale(1, 4), 4, 2, 9, |_| 3.0).last(), Some(&1));
 }
@@ -186,7 +186,7 @@ fn busyness_follows_an_average_and_waits_before_a_worker_goes() {
 
 #[test]
 fn a_worker_that_was_missed_soon_after_it_went_is_kept_longer_the_next_time() {
-    // idle for three seconds, then busy for one, again and again
+    // the workers are idle for three seconds and then busy for one second, repeatedly
     let busy = |at: usize| {
         if at < 3 {
             0.0

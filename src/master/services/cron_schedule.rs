@@ -200,7 +200,7 @@ mod tests {
         let spring = || zone(BASE + 60, 60, 120);
         assert_eq!(due([30, 2, -1, -1, -1], spring()), [60]);
         assert_eq!(due([0, 3, -1, -1, -1], spring()), [60]);
-        // on the next day it runs at its usual time
+        // on the next day the job runs at its usual time
         assert_eq!(due([59, 1, -1, -1, -1], spring()), [59, 24 * 60 - 1]);
         // a job that runs every ten minutes does not run six times at once
         let often = due([-10, -1, -1, -1, -1], spring());

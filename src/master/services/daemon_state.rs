@@ -14,7 +14,7 @@ use std::time::{Duration, Instant};
 use crate::master::respawn_delay;
 use crate::sys::process::{Exit, Pid};
 
-/// Minimum run time of a process that resets the backoff.
+/// Run time of a process after which its backoff is reset.
 const BACKOFF_RESET: Duration = Duration::from_secs(10);
 
 /// Interval between two checks of whether the rest of a process group has exited.
@@ -36,7 +36,7 @@ pub(super) struct Policy {
 /// The state of a daemon.
 #[derive(Clone, Copy, Debug, PartialEq)]
 pub(super) enum State {
-    /// No process. At `due` the command is spawned, or the pidfile is checked if the daemon has one.
+    /// There is no process. At `due` the command is spawned, or the pidfile is checked if the daemon has one.
     Waiting { due: Instant, failures: u32 },
     /// The process is a child of the master.
     Running {
@@ -249,7 +249,7 @@ fn step_monitored(
         Event::Tick if due <= now => (monitored_until(due), Action::CheckPidfile),
         Event::PidfileChecked(Some(pid)) => (monitored(pid, now, policy), Action::None),
         Event::PidfileChecked(None) => (State::new(now), Action::Spawn),
-        // the master, as subreaper, had adopted the process and has reaped it: check the pidfile now
+        // the master is the subreaper, so it has adopted and reaped the process; the pidfile is checked now
         Event::Exited(_) => (monitored_until(now), Action::None),
         // the next check of the pidfile finds that the process has exited
         Event::Restart => (monitored_until(due), Action::Stop(pid)),

@@ -151,10 +151,10 @@ fn with_exec(line: &str) -> Cow<'_, str> {
     }
 }
 
-/// Whether a command line is a single program with its arguments. Errs on the side of false.
+/// Whether a command line is a single program with its arguments. Returns false in case of doubt.
 fn is_single_program(line: &str) -> bool {
     let first = line.split_whitespace().next().unwrap_or_default();
-    // the & of 2>&1 starts no second command
+    // the `&` of `2>&1` starts no second command
     let without_redirections = line.replace(">&", ">");
     !without_redirections.contains([';', '&', '|', '(', ')', '{', '}', '`', '\n'])
         && !first.is_empty()

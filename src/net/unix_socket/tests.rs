@@ -1,11 +1,12 @@
-//! Real sockets in temporary directories.
+//! Tests with real sockets in temporary directories.
 #![allow(clippy::unwrap_used)]
 
 use super::*;
 use std::os::unix::fs::{MetadataExt, symlink};
 use std::os::unix::net::UnixStream;
 
-/// Puts a socket there that nobody listens on. Programs that other tests start may hold it a moment longer.
+/// Creates a socket file at `path` on which no process listens. Programs that other tests start may hold the socket for
+/// a moment longer.
 fn put_stale(path: &Path) -> FileId {
     let (_, id) = put(path).unwrap();
     while probe_unix(path).unwrap() != Probe::Stale(id) {

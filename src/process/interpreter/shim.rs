@@ -20,7 +20,8 @@ use super::search_path::{DEFAULT_NAMES, candidates};
 /// Maximum time that a shim may take to answer.
 const TIMEOUT: Duration = Duration::from_secs(10);
 
-/// Maximum time that a shim may take if the answer is optional: it only saves the vassals from asking later.
+/// Maximum time that a shim may take if the answer is optional. An emperor asks only to save its vassals the same
+/// question.
 const SHORT_TIMEOUT: Duration = Duration::from_secs(2);
 
 /// The files by which pyenv, asdf and mise select a version for a directory and all directories below it.
@@ -135,7 +136,7 @@ fn ask(script: &Path, directory: Option<&Path>, timeout: Duration) -> Result<Pat
         .stdin(Stdio::null())
         .stdout(Stdio::piped())
         .stderr(Stdio::piped())
-        // in a process group of its own, so that the script can be killed together with its children
+        // the script runs in its own process group, so that it can be killed together with its children
         .process_group(0);
     let mut child =
         start(&mut command).map_err(|error| format!("is a script that does not start: {error}"))?;

@@ -1,4 +1,4 @@
-//! Interpreters are found in temporary directories.
+//! Tests of the search for interpreters in temporary directories.
 #![allow(clippy::unwrap_used)]
 
 use std::fs;

@@ -1,10 +1,10 @@
 #![allow(clippy::unwrap_used, clippy::panic)]
-//! The decoder, with its input split at every place.
+//! Tests of the decoder with its input split at every place.
 
 use super::*;
 use proptest::prelude::*;
 
-/// The body and the consumed bytes, if it is complete.
+/// The body and the number of consumed bytes; `None` if the body is incomplete.
 type Outcome = Result<Option<(Vec<u8>, usize)>, Refusal>;
 
 /// Decodes `bytes` in parts that end at the offsets `cuts`; the rest is the last part.
@@ -29,7 +29,8 @@ fn cut(bytes: &[u8], cuts: impl IntoIterator<Item = usize>) -> Outcome {
     Ok(None)
 }
 
-/// Checks that every split in two and arrival byte by byte give the same outcome as the whole, and returns it.
+/// Checks that each split of the input in two parts, and its arrival byte by byte, give the same outcome as the whole
+/// input. Returns the outcome.
 fn every_split(bytes: &[u8]) -> Outcome {
     let expected = cut(bytes, []);
     for at in 0..bytes.len() {

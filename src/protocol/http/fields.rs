@@ -75,7 +75,8 @@ impl Fields {
                 if self.host.replace((start, start + value.len())).is_some() {
                     return Err(MANY_HOSTS);
                 }
-                // an empty Host is for targets without an authority (RFC 9112, 3.2), and every http target has one
+                // an empty Host is for targets without an authority (RFC 9112, 3.2), and every target with the scheme
+                // http has an authority
                 if !target::authority_is_valid(value) {
                     return Err(BAD_HOST);
                 }
@@ -152,7 +153,7 @@ impl Fields {
         }
     }
 
-    /// How the body of the request is delimited.
+    /// Returns how the body of the request is delimited.
     pub(super) fn framing(&self, version: Version) -> Result<Framing, Refusal> {
         match (self.chunked, self.length) {
             (true, Some(_)) => Err(LENGTH_AND_CODING),

@@ -42,7 +42,7 @@ const MANY_HEADERS: Refusal = Refusal {
 /// The state of the parser between two reads; one per connection.
 #[derive(Debug, Clone, Default)]
 pub struct Scan {
-    /// Number of bytes that have been scanned. All line ends and control characters in them have been handled.
+    /// Number of scanned bytes. All line ends and control characters among these bytes have been handled.
     scanned: usize,
     /// Start of the current line.
     line: usize,
@@ -72,7 +72,7 @@ impl Scan {
             return Err(refusal);
         }
         if self.scanned > buf.len() {
-            // the buffer is not that of the last call: start again
+            // the buffer is another one than in the last call, so the scan starts again
             *self = Scan::default();
         }
         let head = buf.get(..limits.head).unwrap_or(buf);

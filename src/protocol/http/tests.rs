@@ -1,5 +1,5 @@
 #![allow(clippy::unwrap_used, clippy::panic, clippy::indexing_slicing)]
-//! The parser, with its input split at every place.
+//! Tests of the parser with its input split at every place.
 
 mod invalid;
 mod valid;
@@ -12,7 +12,7 @@ const LIMITS: Limits = Limits {
     headers: 100,
 };
 
-/// A request with nothing borrowed, to compare.
+/// A request that owns its values, for comparisons.
 #[derive(Debug, Clone, PartialEq, Eq)]
 struct Owned {
     head_len: usize,
@@ -52,7 +52,7 @@ fn owned(request: &Request<'_>) -> Owned {
     }
 }
 
-/// `None` is a head that is not complete.
+/// The result of parsing a head; `None` if the head is not complete.
 type Outcome = Result<Option<Owned>, Refusal>;
 
 fn once(buf: &[u8], limits: &Limits, scan: &mut Scan) -> Outcome {
@@ -66,7 +66,8 @@ fn whole(bytes: &[u8]) -> Outcome {
     once(bytes, &LIMITS, &mut Scan::default())
 }
 
-/// The first result that is not partial, when `bytes` arrive up to each of `cuts` and then entirely.
+/// The first result that is not partial. The bytes arrive up to each offset of `cuts`, one after the other, and then
+/// completely.
 fn cut(bytes: &[u8], cuts: impl IntoIterator<Item = usize>, limits: &Limits) -> Outcome {
     let mut scan = Scan::default();
     for end in cuts.into_iter().chain([bytes.len()]) {
@@ -78,7 +79,8 @@ fn cut(bytes: &[u8], cuts: impl IntoIterator<Item = usize>, limits: &Limits) -> 
     Ok(None)
 }
 
-/// Checks that every split in two and arrival byte by byte give the same result as the whole, and returns it.
+/// Checks that each split of the input in two parts, and its arrival byte by byte, give the same result as the whole
+/// input. Returns the result.
 fn every_split(bytes: &[u8], limits: &Limits) -> Outcome {
     let expected = once(bytes, limits, &mut Scan::default());
     for at in 0..bytes.len() {
@@ -105,7 +107,7 @@ fn request(bytes: &[u8]) -> Owned {
     }
 }
 
-/// Parts of requests, valid or not.
+/// Parts of requests, valid and invalid ones.
 fn piece() -> impl Strategy<Value = &'static [u8]> {
     prop::sample::select(
         [

@@ -27,7 +27,7 @@ impl Subtree {
     /// is itself a child of this name, and its parent can be managed, the parent is taken over and this process does
     /// not move.
     ///
-    /// The children get the `needed` controllers, and as many of the `useful` ones as are available.
+    /// The children get all `needed` controllers, and those of the `useful` controllers that are available.
     ///
     /// # Errors
     /// [`CgroupError`]; the cgroup is unchanged then.
@@ -81,8 +81,8 @@ impl Subtree {
         Ok(())
     }
 
-    /// Enables the `needed` and the `useful` controllers for the children. A `useful` one that cannot be enabled is
-    /// skipped.
+    /// Enables the `needed` and the `useful` controllers for the children. A `useful` controller that cannot be enabled
+    /// is skipped.
     fn enable(
         &mut self,
         available: &[String],
@@ -136,7 +136,7 @@ impl Subtree {
         Ok(())
     }
 
-    /// Returns the child named `name`, which is created if it does not exist.
+    /// Returns the child named `name`. Creates the child if it does not exist.
     ///
     /// # Errors
     /// Those of mkdir(2).

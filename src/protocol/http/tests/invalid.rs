@@ -52,7 +52,7 @@ const REQUEST_LINES: &[Row] = &[
     ("ABCDEFGHIJKLMNOPQRSTUVWXYZABCDEFG / HTTP/1.1\r\nHost: h\r\n\r\n", 501, "unknown method"),
 ];
 
-/// RFC 9112 2.3 and RFC 9110 2.5.
+/// RFC 9112 2.3 and RFC 9110 2.5: the HTTP version.
 #[rustfmt::skip]
 const VERSIONS: &[Row] = &[
     ("GET / http/1.1\r\nHost: h\r\n\r\n", 400, "bad HTTP version"),
@@ -68,7 +68,7 @@ const VERSIONS: &[Row] = &[
     ("GET / HTTP/3.0\r\nHost: h\r\n\r\n", 505, "HTTP version not supported"),
 ];
 
-/// RFC 9112 3.2, RFC 3986 2.1 and 3.5.
+/// RFC 9112 3.2, RFC 3986 2.1 and 3.5: the request target.
 #[rustfmt::skip]
 const TARGETS: &[Row] = &[
     ("GET a HTTP/1.1\r\nHost: h\r\n\r\n", 400, "request target is neither a path nor an http URL"),
@@ -101,7 +101,7 @@ const TARGETS: &[Row] = &[
     ("GET http://h\\@evil/ HTTP/1.1\r\nHost: h\r\n\r\n", 400, "bad host in the request target"),
 ];
 
-/// RFC 9112 3.2, RFC 9110 7.2.
+/// RFC 9112 3.2, RFC 9110 7.2: the Host header.
 #[rustfmt::skip]
 const HOSTS: &[Row] = &[
     ("GET / HTTP/1.1\r\n\r\n", 400, "no Host header"),
