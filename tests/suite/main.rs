@@ -8,6 +8,7 @@ mod kit;
 mod bodies;
 mod check;
 mod children;
+mod configurations;
 mod control;
 mod crashes;
 mod cron;
