@@ -183,7 +183,9 @@ pub fn expire(worker: &Arc<Worker>, core: u32, begun: u64) {
         return;
     };
     let is_current = || worker.engine.busy_since(core) == begun;
-    if let Some(mut response) = worker.engine.response(core).try_lock()
+    // a thread that runs the handler of a signal has no client
+    if !worker.engine.runs_signal(core)
+        && let Some(mut response) = worker.engine.response(core).try_lock()
         && is_current()
     {
         response.cut_off(504, "Gateway Timeout");

@@ -10,6 +10,7 @@ use ruwsgi::http::io_thread::Control;
 use ruwsgi::ipc::{self, FromWorker, ToWorker};
 use ruwsgi::sys::thread;
 
+use crate::api::signals;
 use crate::deadline;
 use crate::import_resources;
 use crate::worker::Worker;
@@ -60,6 +61,7 @@ impl Control for ParentLink {
                 self.worker.send(&FromWorker::Released);
             }
             Ok(Some((ToWorker::Log, fds))) => ruwsgi::sys::stdio::write_output_to_first(fds),
+            Ok(Some((ToWorker::Signals, _))) => signals::arrived(&self.worker),
             Ok(None) => {
                 self.on_master_lost(engine, "the master is gone");
                 return false;

@@ -8,6 +8,7 @@ use ruwsgi::http::request::Request;
 use ruwsgi::http::shared_response::SharedResponse;
 use ruwsgi::http::unlock::Unlock;
 
+use crate::api::signals;
 use crate::fork;
 use crate::memory_limit;
 use crate::mounts::Apps;
@@ -24,6 +25,7 @@ pub fn run(py: Python<'_>, worker: &Worker, apps: &Apps, core: u32, errors: &Py<
                 worker,
                 apps,
                 server,
+                core,
             };
             let served = catch_unwind(AssertUnwindSafe(|| {
                 worker.engine.serve(core, &mut thread);
@@ -52,6 +54,8 @@ struct WsgiThread<'py, 'w> {
     worker: &'w Worker,
     apps: &'w Apps,
     server: Server,
+    /// The number of the thread.
+    core: u32,
 }
 
 impl Unlock for WsgiThread<'_, '_> {
@@ -70,6 +74,16 @@ impl Application for WsgiThread<'_, '_> {
         }));
         if served.is_err() {
             self.server.recover(py, worker, request);
+        }
+        memory_limit::check(worker);
+    }
+
+    /// Runs the handler of one waiting signal of the module `uwsgi`.
+    fn called(&mut self) {
+        let (py, worker, core) = (self.py, self.worker, self.core);
+        let run = catch_unwind(AssertUnwindSafe(|| signals::run_waiting(py, worker, core)));
+        if run.is_err() {
+            give_up(worker, core, "it panicked; this is a bug in ruwsgi");
         }
         memory_limit::check(worker);
     }

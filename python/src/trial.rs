@@ -8,6 +8,7 @@ use pyo3::prelude::*;
 use ruwsgi::ipc::{self, AppSpec, FromZygote, LoadFailure};
 use ruwsgi::sys::{packet, thread};
 
+use crate::api::master;
 use crate::{fork, load, python};
 
 /// Beginnings of the last line of a traceback whose cause may be an old worker that has the port or the lock that the
@@ -50,6 +51,7 @@ fn import_in_child(py: Python<'_>, spec: &AppSpec) -> io::Result<Option<FromZygo
             // SAFETY: this process was forked by `single`.
             unsafe { fork::enter_child(py) };
             drop(ours);
+            master::use_none();
             // after a failure the child may outlive the zygote, until its import ends
             let _ = thread::die_with_parent();
             let answer = match load::load(py, spec) {

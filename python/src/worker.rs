@@ -58,6 +58,11 @@ impl Worker {
         self.engine.is_leaving()
     }
 
+    /// The number of the serving thread that calls this function; `None` in another thread.
+    pub fn serving_thread(&self) -> Option<u32> {
+        self.engine.calling_thread()
+    }
+
     /// The socket to the master.
     pub fn link(&self) -> &PrivateFd {
         &self.link

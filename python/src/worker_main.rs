@@ -14,7 +14,7 @@ use ruwsgi::ipc::{self, AppSpec, FromWorker};
 use ruwsgi::sys::affinity;
 use ruwsgi::sys::exclusive;
 
-use crate::api::uwsgi_module;
+use crate::api::{signals, uwsgi_module};
 use crate::load::{self, Apps};
 use crate::parent_link::ParentLink;
 use crate::worker::{Worker, WorkerStart};
@@ -167,6 +167,7 @@ fn run_exit_hook(py: Python<'_>, id: u32) {
 fn prepare(py: Python<'_>, worker: &Arc<Worker>) {
     let id = worker.id;
     count_for_application(&worker.engine);
+    signals::become_worker(worker);
     if let Err(error) = stacks::prepare(py) {
         tracing::warn!("worker {id}: the log of a crash will have no stacks: {error}");
     }

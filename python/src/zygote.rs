@@ -16,7 +16,7 @@ use ruwsgi::sys::private_fd::PrivateFd;
 use ruwsgi::sys::rlimit;
 use ruwsgi::sys::thread;
 
-use crate::api::uwsgi_module;
+use crate::api::{master, uwsgi_module};
 use crate::fork;
 use crate::load::{self, Apps};
 use crate::python;
@@ -46,6 +46,7 @@ pub fn main(py: Python<'_>, channel_fd: i32) -> i32 {
 
 fn serve_forks(py: Python<'_>, mut channel: PrivateFd) -> io::Result<i32> {
     ruwsgi::sys::stream::close_on_exec(channel.as_fd())?;
+    master::use_zygote(&channel);
     let Some(setup) = receive_setup(&channel)? else {
         return Ok(ruwsgi::exit::OK);
     };
@@ -75,6 +76,7 @@ fn serve_forks(py: Python<'_>, mut channel: PrivateFd) -> io::Result<i32> {
         let link = PrivateFd::from(link);
         let mut inherited = Some(channel);
         let forked = fork::double(py, || {
+            master::use_worker(&link);
             // this closes the worker's copy of the channel, so that the master notices when the zygote closes its end
             inherited = None;
             begin(&link, worker_id)

@@ -152,6 +152,9 @@ fn worker_line(worker: &Worker) -> String {
     if let Some(kib) = worker.memory_kib {
         let _ = write!(line, ", {}", memory(kib));
     }
+    if worker.signals > 0 {
+        let _ = write!(line, ", {}", counted(worker.signals, "signal"));
+    }
     if worker.cut_responses > 0 {
         let _ = write!(line, ", {} cut", counted(worker.cut_responses, "response"));
     }

@@ -12,7 +12,7 @@ use std::time::{Duration, Instant};
 use nix::errno::Errno;
 
 use super::connection::Connection;
-use super::dispatch::Phase;
+use super::dispatch::{Phase, Ready};
 use super::engine::Engine;
 use super::listeners::Listeners;
 use super::pending::{Incoming, Pending};
@@ -33,6 +33,8 @@ const GRACE: Duration = Duration::from_millis(10);
 pub enum Next {
     /// A complete request, in [`Acceptor::reader`].
     Request(Connection),
+    /// The application has to be called without a request.
+    Called,
     /// A signal has ended the wait, or the wait has timed out while the engine leaves.
     Interrupted,
     /// The engine has retired: it accepts no more connections, and no request and no idle connection is left.
@@ -97,8 +99,13 @@ impl<'e> Acceptor<'e> {
             }
             if let Some(ready) = self.engine.dispatch.pop() {
                 self.owes_turn = true;
-                self.reader = ready.reader;
-                return self.admit(ready.connection);
+                match ready {
+                    Ready::Request(incoming) => {
+                        self.reader = incoming.reader;
+                        return self.admit(incoming.connection);
+                    }
+                    Ready::Call => return Next::Called,
+                }
             }
             let waited = match (self.engine.phase(), &self.engine.listeners.epoll) {
                 (Phase::Held, _) => {

@@ -17,6 +17,9 @@ pub trait Application: Unlock {
     /// takes the lock and responds in place of the application.
     fn call(&mut self, request: &mut Request, response: &SharedResponse);
 
+    /// Another thread has requested this call ([`Dispatch::call`](super::dispatch::Dispatch::call)).
+    fn called(&mut self) {}
+
     /// A signal has ended the wait for a request. An application with an interpreter runs its signal handlers here.
     fn interrupted(&mut self) {}
 }

@@ -1,4 +1,4 @@
-//! The engine's phase, and the complete requests that wait for a serving thread.
+//! The engine's phase, and the work that waits for a serving thread.
 
 use std::collections::VecDeque;
 use std::sync::atomic::{AtomicU8, AtomicUsize, Ordering::SeqCst};
@@ -34,10 +34,18 @@ impl Phase {
     }
 }
 
-/// The engine's phase and the queue of complete requests. Threads can wait for a change of either.
+/// Work that waits for a serving thread.
+pub enum Ready {
+    /// A complete request.
+    Request(Box<Incoming>),
+    /// A call of the application without a request.
+    Call,
+}
+
+/// The engine's phase and the queue of work for its serving threads. Threads can wait for a change of either.
 pub struct Dispatch {
     phase: AtomicU8,
-    ready: Mutex<VecDeque<Box<Incoming>>>,
+    ready: Mutex<VecDeque<Ready>>,
     /// Length of the queue, readable without its lock.
     ready_count: AtomicUsize,
     changed: Condvar,
@@ -67,7 +75,7 @@ impl Dispatch {
         self.changed.notify_all();
     }
 
-    /// Number of complete requests that wait for a serving thread.
+    /// Number of complete requests and calls that wait for a serving thread.
     #[inline]
     pub fn ready_count(&self) -> usize {
         self.ready_count.load(SeqCst)
@@ -75,22 +83,34 @@ impl Dispatch {
 
     /// Queues a complete request and wakes a waiting thread.
     pub fn push(&self, request: Box<Incoming>) {
-        let mut ready = self.lock();
-        ready.push_back(request);
+        self.push_ready(self.lock(), Ready::Request(request));
+    }
+
+    /// Requests that a serving thread calls [`Application::called`](super::application::Application::called) between
+    /// two requests. Has no effect while an earlier call waits.
+    pub fn call(&self) {
+        let ready = self.lock();
+        if !ready.iter().any(|it| matches!(it, Ready::Call)) {
+            self.push_ready(ready, Ready::Call);
+        }
+    }
+
+    fn push_ready(&self, mut ready: MutexGuard<'_, VecDeque<Ready>>, work: Ready) {
+        ready.push_back(work);
         self.ready_count.store(ready.len(), SeqCst);
         self.changed.notify_one();
     }
 
-    /// Takes the oldest complete request from the queue; `None` if the queue is empty.
+    /// Takes the oldest work from the queue; `None` if the queue is empty.
     #[inline]
-    pub fn pop(&self) -> Option<Box<Incoming>> {
+    pub fn pop(&self) -> Option<Ready> {
         if self.ready_count() == 0 {
             return None;
         }
         let mut ready = self.lock();
-        let request = ready.pop_front();
+        let work = ready.pop_front();
         self.ready_count.store(ready.len(), SeqCst);
-        request
+        work
     }
 
     /// Waits until the engine is not in `phase` any more or a request is complete, at most 0.1 s.
@@ -102,7 +122,7 @@ impl Dispatch {
         }
     }
 
-    fn lock(&self) -> MutexGuard<'_, VecDeque<Box<Incoming>>> {
+    fn lock(&self) -> MutexGuard<'_, VecDeque<Ready>> {
         self.ready.lock().unwrap_or_else(PoisonError::into_inner)
     }
 }

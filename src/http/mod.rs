@@ -22,6 +22,7 @@
 //! `protocols`; a number on the scoreboard in [`scoreboard_rows`].
 
 pub mod acceptor;
+pub mod app_signals;
 pub mod application;
 pub mod application_headers;
 pub mod budget;

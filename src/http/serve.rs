@@ -70,6 +70,7 @@ impl Thread<'_> {
                     answered = Some(connection);
                 }
                 Next::Interrupted => application.interrupted(),
+                Next::Called => application.called(),
                 Next::Retired => return,
             }
         }

@@ -25,6 +25,11 @@ impl ThreadState {
         self.tid.store(thread::id(), SeqCst);
     }
 
+    /// Whether the calling thread is the one that this state describes.
+    pub fn is_calling(&self) -> bool {
+        self.tid.load(SeqCst) == thread::id()
+    }
+
     /// Records that the thread has ended.
     pub fn end(&self) {
         self.ended.store(true, SeqCst);

@@ -201,6 +201,9 @@ pub(crate) struct Emperor {
 pub(crate) struct Instance {
     pub(crate) generations: Vec<Generation>,
     pub(crate) sockets: Vec<Socket>,
+    /// Number of signals of timers, cron entries and files that were skipped, because their handlers still ran.
+    #[serde(default)]
+    pub(crate) skipped_signals: u64,
 }
 
 /// A zygote and its workers.
@@ -228,6 +231,9 @@ pub(crate) struct Worker {
     /// Number of responses that did not reach their clients completely.
     #[serde(default)]
     pub(crate) cut_responses: u64,
+    /// Number of signals of the application that the worker has handled.
+    #[serde(default)]
+    pub(crate) signals: u64,
     /// Seconds since the worker was forked.
     pub(crate) age: Option<f64>,
     /// The worker's memory in KiB, shared pages counted proportionally (PSS).

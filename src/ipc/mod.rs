@@ -14,6 +14,7 @@ mod app;
 pub(crate) mod control;
 mod emperor;
 mod load_failure;
+mod signal;
 pub mod start_watch;
 mod worker;
 mod zygote;
@@ -30,6 +31,7 @@ pub use app::{AppSpec, Listener, Procname, Protocol, Serving, Watching};
 pub(crate) use emperor::{FromEmperor, FromVassal, Limited, Question, Report, ToVassal};
 pub use emperor::{HandedOverSocket, KeptFile};
 pub use load_failure::LoadFailure;
+pub use signal::{MAX_TRIGGERS, SignalRequest, SignalTarget};
 pub use worker::{FromWorker, ToWorker};
 pub use zygote::{FromZygote, ToZygote};
 

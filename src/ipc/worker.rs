@@ -3,6 +3,7 @@
 use serde::{Deserialize, Serialize};
 
 use super::load_failure::LoadFailure;
+use super::signal::SignalRequest;
 
 /// A message of the master to a worker, sent over the worker's leash.
 #[derive(Serialize, Deserialize, Debug, Clone, Copy, PartialEq, Eq)]
@@ -30,6 +31,8 @@ pub enum ToWorker {
     Release,
     /// Redirect standard output and error to another file. The message carries the file's descriptor.
     Log,
+    /// Signals of the application wait: run their handlers. The counters are in the scoreboard.
+    Signals,
 }
 
 /// A message of a worker to the master, sent over the worker's leash.
@@ -45,6 +48,8 @@ pub enum FromWorker {
     Retiring,
     /// Files that the application has loaded since the last such message. The master watches them.
     Files(Vec<String>),
+    /// The application registers, schedules or raises a signal.
+    Signal(SignalRequest),
     /// The worker has released the ports and locks that it inherited from the import of the application.
     Released,
     /// Application code no longer runs in the worker. The worker only sends responses to clients that read slowly. Its

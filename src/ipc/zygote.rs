@@ -4,6 +4,7 @@ use serde::{Deserialize, Serialize};
 
 use super::app::AppSpec;
 use super::load_failure::LoadFailure;
+use super::signal::SignalRequest;
 
 /// A message of the master to a zygote.
 #[derive(Serialize, Deserialize, Debug, Clone, PartialEq)]
@@ -41,6 +42,8 @@ pub enum FromZygote {
     Failed(LoadFailure),
     /// Files of the application. The master watches them.
     Files(Vec<String>),
+    /// The application registers, schedules or raises a signal during its import. Every worker has the handler.
+    Signal(SignalRequest),
     /// A worker was forked.
     Forked {
         /// The worker's row of the scoreboard.

@@ -3,6 +3,7 @@
 //! The decisions are pure functions (`zygote_state.rs`, `slot.rs`, `harakiri.rs`, `worker_limits.rs`, `scale.rs`). The
 //! files of the folder `generation` perform the actions that these functions return.
 
+mod app_signals;
 mod import;
 mod messages;
 mod overdue_requests;

@@ -6,6 +6,7 @@
 //! `scale.rs`, `signals.rs`). `generation.rs` contains the processes of one generation; `instance.rs` contains the
 //! state that outlives generations.
 
+mod app_signals;
 mod cgroup_limits;
 mod control_socket;
 mod death_report;
@@ -41,6 +42,7 @@ mod signals;
 mod slot;
 mod slow_start;
 mod start;
+mod watched_path;
 mod worker_ids;
 mod worker_limits;
 mod worker_slot;

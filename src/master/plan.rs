@@ -11,6 +11,7 @@ use crate::config::{Config, ScalingAlgorithm};
 use crate::ipc::{AppSpec, Procname, Serving, Watching};
 use crate::log::request_log::{Field, Piece, RequestLogSettings, Selection};
 
+use super::app_signals::{self, Trigger};
 use super::extension_module::ExtensionModule;
 use super::hooks;
 use super::interpreter::InterpreterCache;
@@ -58,6 +59,8 @@ pub(super) struct Plan {
     /// Whether `post-app` hooks run after the application is loaded and before the generation serves.
     pub(super) hooks_after_load: bool,
     pub(super) scale: Scale,
+    /// What raises signals of the application by the configuration.
+    pub(super) signals: Vec<(u8, Trigger)>,
     /// The listening sockets, in the order of `app.listeners`; shared with the previous generation.
     pub(super) sockets: Vec<Rc<BoundSocket>>,
 }
@@ -99,6 +102,7 @@ impl Plan {
             harakiri_queue_threshold: config.harakiri_queue_threshold(),
             limits: limits(config),
             hooks_after_load: !hooks::Phase::PostApp.is_empty(config),
+            signals: app_signals::configured(config),
             scale: match sockets.is_empty() {
                 true => scale(config).without_workers(),
                 false => scale(config),

@@ -1,16 +1,15 @@
 //! The watch on the paths of `fs-reload` and `fs-brutal-reload`, and the selection of changes that request a reload.
 
-use std::ffi::OsStr;
 use std::io;
 use std::os::fd::{AsFd, BorrowedFd};
-use std::os::unix::ffi::OsStrExt;
-use std::path::{Path, PathBuf};
+use std::path::PathBuf;
 use std::time::{Duration, Instant};
 
 use crate::sys::path_error;
 use crate::watch::{Change, ChangeKind, Debounce, FileWatch, Timing};
 
 use super::signals::ReloadMode;
+use super::watched_path::WatchedPath;
 
 const QUIET: Duration = Duration::from_millis(100);
 
@@ -25,20 +24,11 @@ const TIMING: Timing = Timing {
 #[derive(Debug)]
 pub(super) struct ReloadWatch {
     files: FileWatch,
-    paths: Vec<WatchedPath>,
+    paths: Vec<(WatchedPath, ReloadMode)>,
     /// All changes share one key, because they result in one reload.
     debounce: Debounce<()>,
     /// The first path that has changed, and the harshest mode of all changed paths; `None` if no change is pending.
     changed: Option<(PathBuf, ReloadMode)>,
-}
-
-/// A directory with all its files, or one file.
-#[derive(Debug)]
-struct WatchedPath {
-    directory: PathBuf,
-    /// The file to watch; `None` for every file of the directory.
-    file: Option<PathBuf>,
-    mode: ReloadMode,
 }
 
 impl ReloadWatch {
@@ -59,17 +49,20 @@ impl ReloadWatch {
     pub(super) fn watch(&mut self, paths: &[(PathBuf, ReloadMode)]) {
         self.paths.clear();
         for (path, mode) in paths {
-            let watched = WatchedPath::new(path, *mode);
-            match self.files.watch_directory(&watched.directory) {
-                Ok(()) => self.paths.push(watched),
+            let watched = WatchedPath::new(path);
+            match self.files.watch_directory(watched.directory()) {
+                Ok(()) => self.paths.push((watched, *mode)),
                 Err(error) => tracing::error!(
                     "{} cannot be watched (fs-reload): {}",
                     watched.shown().display(),
-                    path_error::reason(&watched.directory, &error)
+                    path_error::reason(watched.directory(), &error)
                 ),
             }
         }
-        let kept = self.paths.iter().map(|path| path.directory.clone());
+        let kept = self
+            .paths
+            .iter()
+            .map(|(path, _)| path.directory().to_owned());
         self.files.retain_directories(&kept.collect::<Vec<_>>());
     }
 
@@ -77,7 +70,8 @@ impl ReloadWatch {
     /// when the descriptor is readable.
     pub(super) fn read(&mut self, now: Instant) {
         for change in self.files.read().unwrap_or_default() {
-            for path in self.paths.iter().filter(|path| path.is_changed_by(&change)) {
+            let changed = |(path, _): &&(WatchedPath, _)| path.is_source_changed_by(&change);
+            for (path, new_mode) in self.paths.iter().filter(changed) {
                 let (_, mode) = self.changed.get_or_insert_with(|| {
                     let path = match &change {
                         Change::File(path, _) | Change::Directory(path, _) => path,
@@ -85,7 +79,7 @@ impl ReloadWatch {
                     };
                     (path.to_owned(), ReloadMode::Graceful)
                 });
-                *mode = path.mode.max(*mode);
+                *mode = (*new_mode).max(*mode);
                 self.debounce.changed((), ChangeKind::Complete, now);
             }
         }
@@ -101,51 +95,6 @@ impl ReloadWatch {
         self.debounce.due(now).pop()?;
         self.changed.take()
     }
-}
-
-impl WatchedPath {
-    fn new(path: &Path, mode: ReloadMode) -> Self {
-        let path = std::path::absolute(path).unwrap_or_else(|_| path.to_owned());
-        match path.parent() {
-            Some(parent) if !path.is_dir() => Self {
-                directory: parent.to_owned(),
-                file: Some(path),
-                mode,
-            },
-            _ => Self {
-                directory: path,
-                file: None,
-                mode,
-            },
-        }
-    }
-
-    /// The configured path, made absolute, for the log.
-    fn shown(&self) -> &Path {
-        self.file.as_deref().unwrap_or(&self.directory)
-    }
-
-    fn is_changed_by(&self, change: &Change) -> bool {
-        match (change, &self.file) {
-            (Change::Everything, _) => true,
-            (Change::Directory(directory, _), _) => *directory == self.directory,
-            (Change::File(path, _), Some(file)) => path == file,
-            (Change::File(path, _), None) => {
-                path.parent() == Some(&self.directory)
-                    && path.file_name().is_some_and(|name| !is_ignored(name))
-            }
-        }
-    }
-}
-
-/// Whether a file with this name in a watched directory is no source file. Python, its tools and editors write such
-/// files beside the sources.
-fn is_ignored(name: &OsStr) -> bool {
-    let bytes = name.as_bytes();
-    let compiled = Path::new(name)
-        .extension()
-        .is_some_and(|it| it.as_bytes().starts_with(b"pyc"));
-    bytes == b"__pycache__" || compiled || bytes.starts_with(b".") || bytes.ends_with(b"~")
 }
 
 impl AsFd for ReloadWatch {

@@ -6,6 +6,7 @@ use std::time::{Duration, Instant};
 
 use crate::ipc::LoadFailure;
 use crate::log::{self, counted};
+use crate::shared::signal_rows;
 use crate::sys::process::{Exit, Pid};
 
 use super::fork_watch;
@@ -88,6 +89,14 @@ impl RequestInFlight {
             None => (&self.note, b""),
         }
     }
+
+    /// What the client gets when the request is aborted; empty for the handler of a signal, which has no client.
+    fn effect_of_abort(&self) -> &'static str {
+        match self.note.starts_with(signal_rows::NOTE.as_bytes()) {
+            true => "",
+            false => "; the client gets a 504 unless the response has begun",
+        }
+    }
 }
 
 impl fmt::Display for RequestInFlight {
@@ -109,11 +118,12 @@ pub(super) fn expired(
     limit: Duration,
 ) {
     tracing::error!(
-        "worker {worker_id} (pid {}): {request}: aborted after {:.1} s in thread {} (harakiri = {}); the client gets a 504 unless the response has begun",
+        "worker {worker_id} (pid {}): {request}: aborted after {:.1} s in thread {} (harakiri = {}){}",
         worker.pid,
         request.age.as_secs_f64(),
         request.thread,
         limit.as_secs(),
+        request.effect_of_abort(),
     );
 }
 

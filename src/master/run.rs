@@ -3,6 +3,7 @@
 //! `master.rs` has the state. `event_loop.rs` has the loop and the table of event sources. Each other file handles one
 //! event source.
 
+mod app_signals;
 mod control;
 mod emperor;
 mod event_loop;

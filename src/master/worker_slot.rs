@@ -4,6 +4,7 @@ use std::fs::File;
 use std::os::fd::OwnedFd;
 use std::time::{Duration, Instant};
 
+use super::app_signals::SignalSet;
 use super::harakiri::RequestDeadline;
 use super::slot::SlotState;
 use super::worker_ids::{self, Gate, IdHolder};
@@ -34,6 +35,8 @@ pub(super) struct WorkerRecord {
     pub(super) released: bool,
     /// Whether the application's code has ended in the worker.
     pub(super) finished: bool,
+    /// The signals for which the worker itself has registered handlers.
+    pub(super) signals: SignalSet,
     /// Whether the worker has closed its listening sockets.
     pub(super) closed: bool,
     pub(super) memory: Option<MemorySample>,
@@ -153,6 +156,7 @@ impl WorkerRecord {
             removal: None,
             released: false,
             finished: false,
+            signals: SignalSet::default(),
             closed: false,
             memory: None,
             busy: 0,

@@ -1,18 +1,25 @@
 //! The scoreboard: the state of each worker and thread, in memory that the workers share with the master.
 //!
-//! One memfd per generation holds a header, one [`WorkerRow`] per worker, and one [`ThreadRow`] per thread. A row has
-//! one writer (its worker or thread) and any number of readers. A request costs a few relaxed stores and no system
+//! One memfd per generation holds a header, one [`WorkerRow`] per worker, one [`ThreadRow`] per thread, and one
+//! [`SignalRow`] per worker and one for all workers. Except for the last kind, a row has one writer (its worker or
+//! thread) and any number of readers. A request costs a few relaxed stores and no system
 //! call. From the rows the master finds requests that exceed a deadline and workers that exceed a limit.
 
 use std::io;
 use std::os::fd::{AsFd, AsRawFd, BorrowedFd, OwnedFd};
 use std::ptr::NonNull;
-use std::sync::atomic::{AtomicI32, AtomicU32, AtomicU64, Ordering::Relaxed, Ordering::Release};
+use std::sync::atomic::{
+    AtomicI32, AtomicU32, AtomicU64, Ordering::Relaxed, Ordering::Release, Ordering::SeqCst,
+};
 
 use nix::fcntl::{FcntlArg, SealFlag, fcntl};
 use nix::sys::memfd::{MFdFlags, memfd_create};
 
+use super::signal_rows::SignalRow;
+
 const MAGIC: u64 = 0x7275_7773_6769_0001;
+/// The alignment of the signal rows, bytes.
+const PAGE: usize = 4096;
 /// Maximum length of the note about a thread's current request, bytes.
 pub const NOTE: usize = 256;
 
@@ -39,6 +46,8 @@ pub struct WorkerRow {
     /// Number of connections of an exiting worker that have data to send or read and are not handled by a request
     /// thread.
     pub pending_connections: AtomicU32,
+    /// Number of signals of the application whose handlers the worker has run.
+    pub signals: AtomicU64,
 }
 
 /// The row of a thread: its counters and its current request.
@@ -66,6 +75,8 @@ pub struct ThreadRow {
     pub vars: AtomicU32,
     /// Size of the variables of the current request, bytes.
     pub block: AtomicU32,
+    /// The signal of the application whose handler the thread runs, plus 1; 0 if it runs none.
+    pub signal: AtomicU32,
     note_len: AtomicU64,
     note: [AtomicU64; NOTE / 8],
 }
@@ -129,6 +140,7 @@ impl ThreadRow {
         ] {
             counter.store(0, Relaxed);
         }
+        self.signal.store(0, Relaxed);
     }
 }
 
@@ -255,6 +267,23 @@ impl Scoreboard {
         })
     }
 
+    /// Returns the signals that wait for the worker of row `row` (from 1), or for any worker if `row` is 0; `None` if
+    /// the number is out of range.
+    pub fn signals(&self, row: u32) -> Option<&SignalRow> {
+        let index = row as usize;
+        (index <= self.processes).then(|| {
+            let offset = signals_at(self.processes, self.threads) + index * size_of::<SignalRow>();
+            // SAFETY: within the mapping (`size`), and aligned by `signals_at`; zero is valid for atomics.
+            unsafe { &*self.memory.as_ptr().add(offset).cast::<SignalRow>() }
+        })
+    }
+
+    /// Returns the signal whose handler each busy thread of a row runs.
+    pub fn running_signals(&self, row: u32) -> impl Iterator<Item = u8> {
+        self.threads_of(row)
+            .filter_map(|thread| u8::try_from(thread.signal.load(SeqCst).checked_sub(1)?).ok())
+    }
+
     fn threads_of(&self, row: u32) -> impl Iterator<Item = &ThreadRow> {
         (0..self.threads()).filter_map(move |thread| self.thread(row, thread))
     }
@@ -299,6 +328,10 @@ impl Scoreboard {
             row.sent.store(0, Relaxed);
             row.write_errors.store(0, Relaxed);
             row.pending_connections.store(0, Relaxed);
+            row.signals.store(0, Relaxed);
+        }
+        if let Some(signals) = self.signals(row) {
+            signals.clear();
         }
         self.threads_of(row).for_each(ThreadRow::reset);
     }
@@ -312,9 +345,15 @@ impl Drop for Scoreboard {
 }
 
 fn size(processes: usize, threads: usize) -> usize {
-    size_of::<Header>()
+    signals_at(processes, threads) + (processes + 1) * size_of::<SignalRow>()
+}
+
+/// The offset of the signal rows. They begin on a page of their own, which is allocated when the first signal is raised.
+fn signals_at(processes: usize, threads: usize) -> usize {
+    let rows = size_of::<Header>()
         + processes * size_of::<WorkerRow>()
-        + processes * threads * size_of::<ThreadRow>()
+        + processes * threads * size_of::<ThreadRow>();
+    rows.next_multiple_of(PAGE)
 }
 
 #[cfg(test)]

@@ -58,6 +58,7 @@ mod responses;
 mod scale;
 mod serve;
 mod signals;
+mod signals_api;
 mod skipped_vassals;
 mod slow_clients;
 mod slow_starts;

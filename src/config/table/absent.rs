@@ -47,7 +47,7 @@ pub(crate) static ABSENT: &[Row] = &[
         "cache-udp-server", "cache-udp-node", "cache-sync", "add-cache-item", "load-file-in-cache",
         "load-file-in-cache-gzip", "cache2", "queue", "queue-blocksize", "queue-store", "queue-store-sync",
         "spooler-external", "spooler-chdir", "spooler-processes", "spooler-max-tasks", "spooler-frequency", "spooler-freq",
-        "mules", "farm", "signal", "signal-bufsize", "signals-bufsize", "signal-timer", "timer", "signal-rbtimer", "rbtimer",
+        "mules", "farm", "signal",
         "rpc-max", "py-sharedarea", "webdav-lock-cache", "spooler-import", "spooler-py-import", "spooler-pyimport",
         "spooler-python-import",
     ], Value, "use a separate task queue or cache, for example Celery or Redis"),
@@ -77,8 +77,8 @@ pub(crate) static ABSENT: &[Row] = &[
         "jailed", "refork", "re-fork", "refork-as-root", "re-fork-as-root", "refork-post-jail", "re-fork-post-jail",
     ], Nothing, "use systemd to confine the instance"),
     Row::absent(&[
-        "touch-mules-reload", "touch-spoolers-reload", "touch-signal", "fs-signal",
-    ], Value, "mules, spoolers and uWSGI signals are not supported; touch-reload and fs-reload reload the instance"),
+        "touch-mules-reload", "touch-spoolers-reload",
+    ], Value, "mules and spoolers are not supported; touch-reload and fs-reload reload the instance"),
     Row::absent(&[
         "enable-metrics", "metrics-dir-restore", "metric-dir-restore", "metrics-no-cores",
         "carbon-no-workers", "carbon-name-resolve", "carbon-resolve-names", "carbon-use-metrics", "nagios",

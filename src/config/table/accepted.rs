@@ -34,6 +34,11 @@ pub(crate) static ACCEPTED: &[Row] = &[
         Value,
         "the stop of a vassal has a timeout of 30 seconds",
     ),
+    Row::accepted(
+        &["signal-bufsize", "signals-bufsize"],
+        Value,
+        "signals that wait are counted and need no buffer",
+    ),
     Row::accepted(&["no-threads-wait"], Nothing, "threads are always enabled"),
     Row::accepted(
         &["thunder-lock"],

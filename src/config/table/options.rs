@@ -14,6 +14,7 @@ use serde::{Deserialize, Serialize};
 
 use crate::config::finding::{Fault, Finding, Place};
 use crate::config::values::alarm::NamedAlarm;
+use crate::config::values::app_signal::{FileText, TimerText};
 use crate::config::values::companion::{Attached, Controlling, Keyed, Smart, Smart2};
 use crate::config::values::envdir::Directories;
 use crate::config::values::hook::{
@@ -539,6 +540,12 @@ options! {
             "As cron; a run is skipped while the previous run is active.";
         cron2 "cron2": Many<Cron2>,
             "As cron, given by keys: minute, hour, day, month, week, unique, harakiri, name.";
+        timer "timer" ["signal-timer", "rbtimer", "signal-rbtimer"]: Many<TimerText>,
+            "Timer that raises a signal of the application: the signal's number and the interval in seconds (docs/uwsgi-module.md).";
+        touch_signal "touch-signal": Many<FileText>,
+            "File whose touch raises a signal of the application.";
+        fs_signal "fs-signal": Many<FileText>,
+            "File, or directory of files, whose change raises a signal of the application (inotify).";
         cron_harakiri "cron-harakiri": Maybe<Seconds>,
             "Timeout of a cron command; then it is killed.";
         wait_for_interface "wait-for-interface" ["wait-interface", "wait-for-iface", "wait-iface"]: Many<AwaitedInterface>,

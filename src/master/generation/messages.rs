@@ -56,6 +56,7 @@ impl Generation {
                 self.step_zygote(zygote_state::Event::Loaded, now);
             }
             FromZygote::Taken(names) => self.taken = names,
+            FromZygote::Signal(request) => self.handle_signal_request(None, request),
             FromZygote::Files(files) => self.new_files.extend(files),
             FromZygote::Failed(failure) => {
                 self.failures
@@ -141,6 +142,7 @@ impl Generation {
                     record.finished = true;
                 }
             }
+            FromWorker::Signal(request) => self.handle_signal_request(Some(slot), request),
             FromWorker::Files(files) => self.new_files.extend(files),
             FromWorker::Closed => {
                 if let Some(record) = &mut self.slots[slot].record {

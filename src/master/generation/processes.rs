@@ -7,6 +7,7 @@ use std::time::{Duration, Instant, SystemTime};
 
 use crate::ipc::{self, LoadFailure, ToWorker, ToZygote};
 use crate::log;
+use crate::master::app_signals::SignalTable;
 use crate::master::fork_watch::ForkWatch;
 use crate::master::line_collector::LineCollector;
 use crate::master::plan::Plan;
@@ -70,6 +71,11 @@ pub(in crate::master) struct Generation {
     pub(super) failures: VecDeque<(StartFailure, Option<LoadFailure>)>,
     /// Source files of the application that the master does not watch yet (`py-autoreload`).
     pub(super) new_files: Vec<String>,
+    pub(super) signals: SignalTable,
+    /// Signals that the application has raised and the master has not handled yet.
+    pub(super) raised: Vec<u8>,
+    /// Whether the triggers of `signals` have changed since the last [`Generation::take_signals_changed`].
+    pub(super) signals_changed: bool,
 }
 
 /// The samples of the load. `cheaper` computes the number of workers from them.
@@ -132,6 +138,9 @@ impl Generation {
             next_check: None,
             failures: VecDeque::new(),
             new_files: Vec::new(),
+            signals: SignalTable::new(plan.signals.clone()),
+            raised: Vec::new(),
+            signals_changed: false,
             plan,
         })
     }
@@ -256,6 +265,7 @@ impl Generation {
     fn spawn_zygote(&mut self, now: Instant) {
         match zygote::spawn(&self.plan) {
             Ok((pid, channel)) => {
+                self.forget_signals();
                 self.step_zygote(zygote_state::Event::Spawned(pid), now);
                 let sent = self.send_load(channel.as_fd());
                 self.channel = Some(channel);

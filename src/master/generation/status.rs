@@ -46,6 +46,7 @@ impl Generation {
             state: report::slot_state_name(&it.state).to_owned(),
             requests: self.requests_of(slot),
             cut_responses: self.cut_responses_of(slot),
+            signals: self.signals_of(slot),
             age: worker.map(|worker| now.duration_since(worker.since).as_secs_f64()),
             memory_kib: worker.and_then(|worker| memory::proportional_kib(worker.pid.get())),
             doing: doing.collect(),

@@ -309,6 +309,7 @@ impl Master {
                     .map(|generation| generation.status(now))
                     .collect(),
                 sockets: sockets.map(|socket| socket_status(socket)).collect(),
+                skipped_signals: self.app_signals.skipped(),
             }),
             ..self.counted_row()
         }

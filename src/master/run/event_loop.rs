@@ -10,8 +10,8 @@ use crate::sys::poll;
 use super::event_source::{Descriptor, EventSource, Token};
 use super::master::{Master, Phase};
 use super::{
-    control, emperor, fifo, files, generations, idle, log, reload, request_lines, services,
-    signals, startup,
+    app_signals, control, emperor, fifo, files, generations, idle, log, reload, request_lines,
+    services, signals, startup,
 };
 
 /// The event sources, served in this order. Messages of workers and zygotes come first and signals last, so that the
@@ -29,6 +29,7 @@ const SOURCES: &[&dyn EventSource] = &[
     &idle::Source,
     &reload::Requests,
     &services::Source,
+    &app_signals::Source,
     &control::Source,
     &emperor::Heartbeat,
     &signals::Source,

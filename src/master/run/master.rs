@@ -6,6 +6,7 @@ use std::time::Instant;
 
 use crate::exit;
 use crate::ipc::{LoadFailure, ToWorker};
+use crate::master::app_signals::AppSignals;
 use crate::master::control_socket::ForwardedRequest;
 use crate::master::generation::Generation;
 use crate::master::hand_over::HandOver;
@@ -44,6 +45,7 @@ pub(in crate::master) struct Master {
     pub(super) last_failure: Option<LoadFailure>,
     /// When the size of the log file is checked next (`log-maxsize`).
     pub(super) log_check: Instant,
+    pub(super) app_signals: AppSignals,
     /// Requests forwarded by the emperor that wait for their answer.
     pub(super) forwarded: Vec<ForwardedRequest>,
 }
@@ -97,6 +99,7 @@ impl Master {
             ready_since: None,
             last_failure: None,
             log_check: Instant::now(),
+            app_signals: AppSignals::default(),
             forwarded: Vec::new(),
         }
     }

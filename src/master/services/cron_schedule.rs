@@ -24,10 +24,10 @@ const MAX_BACKWARD_STEP: i64 = 60;
 const MAX_OFFSET_CHANGE: i64 = 180;
 
 /// Minutes since 1970-01-01 00:00 UTC.
-pub(super) type Minute = i64;
+pub(in crate::master) type Minute = i64;
 
 /// Returns the current minute, and the time until the next minute.
-pub(super) fn now() -> (Minute, Duration) {
+pub(in crate::master) fn now() -> (Minute, Duration) {
     let since = SystemTime::now()
         .duration_since(UNIX_EPOCH)
         .unwrap_or_default();
@@ -38,14 +38,14 @@ pub(super) fn now() -> (Minute, Duration) {
 }
 
 /// Returns the local time at the start of a minute.
-pub(super) fn local(minute: Minute) -> LocalTime {
+pub(in crate::master) fn local(minute: Minute) -> LocalTime {
     let since = Duration::from_secs(u64::try_from(minute).unwrap_or(0) * 60);
     LocalTime::at(UNIX_EPOCH + since)
 }
 
 /// Returns the minutes to check at the minute `now`; the range may be empty. `last` is the last minute that was
 /// checked.
-pub(super) fn minutes(last: Option<Minute>, now: Minute) -> RangeInclusive<Minute> {
+pub(in crate::master) fn minutes(last: Option<Minute>, now: Minute) -> RangeInclusive<Minute> {
     match last {
         Some(last) if now > last && now - last <= MAX_CATCH_UP => last + 1..=now,
         Some(last) if now <= last && last - now <= MAX_BACKWARD_STEP => now..=now - 1,
@@ -54,7 +54,7 @@ pub(super) fn minutes(last: Option<Minute>, now: Minute) -> RangeInclusive<Minut
 }
 
 /// Whether a job with this schedule is due in a minute. `local` returns the local time of a minute.
-pub(super) fn is_due(
+pub(in crate::master) fn is_due(
     schedule: &Schedule,
     minute: Minute,
     local: &impl Fn(Minute) -> LocalTime,

@@ -5,7 +5,7 @@
 
 mod alarms;
 mod cron_jobs;
-mod cron_schedule;
+pub(super) mod cron_schedule;
 mod daemon;
 mod daemon_spec;
 mod daemon_state;

@@ -1,0 +1,14 @@
+//! The signals of the application: which process handles a signal, and when the master raises one.
+//!
+//! `table.rs`, `clock.rs` and `choice.rs` decide by pure functions. `watch.rs` watches files. An application without
+//! signals costs a few empty lists.
+
+mod choice;
+mod clock;
+mod state;
+mod table;
+mod watch;
+
+pub(super) use choice::{Candidate, first_free};
+pub(super) use state::{AppSignals, Raised};
+pub(super) use table::{Effect, SignalSet, SignalTable, Trigger, configured};

@@ -1,0 +1,182 @@
+//! The signals of the application in one generation: registration, and delivery to the workers.
+
+use std::sync::atomic::Ordering::Relaxed;
+
+use crate::ipc::{SignalRequest, SignalTarget, ToWorker};
+use crate::master::app_signals::{Candidate, Effect, SignalTable, first_free};
+use crate::shared::signal_rows::SignalRow;
+
+use super::Generation;
+use super::processes::row_of;
+
+/// Maximum number of raised signals that wait for a generation that does not serve yet.
+const MAX_RAISED: usize = 1024;
+
+impl Generation {
+    /// Handles a request of the worker in a slot, or of the zygote.
+    pub(super) fn handle_signal_request(&mut self, slot: Option<usize>, request: SignalRequest) {
+        match self.signals.apply(request, slot.is_none()) {
+            Effect::Registered(number) => {
+                let record = slot.and_then(|slot| self.slots[slot].record.as_mut());
+                if let Some(record) = record {
+                    record.signals.insert(number);
+                }
+            }
+            Effect::Scheduled => self.signals_changed = true,
+            Effect::Raised(number) if self.raised.len() < MAX_RAISED => self.raised.push(number),
+            Effect::Known | Effect::Raised(_) => {}
+            Effect::Full => tracing::error!(
+                "generation {}: the application has too many timers, cron entries and file monitors; a new one has no effect",
+                self.number
+            ),
+        }
+    }
+
+    /// Forgets the registered signals, because another zygote imports the application.
+    pub(super) fn forget_signals(&mut self) {
+        let configured = SignalTable::new(self.plan.signals.clone());
+        let before = std::mem::replace(&mut self.signals, configured);
+        self.signals_changed |= before.triggers() != self.signals.triggers();
+    }
+
+    /// The registered signals.
+    pub(in crate::master) fn signals(&self) -> &SignalTable {
+        &self.signals
+    }
+
+    /// Whether the triggers have changed since the last call.
+    pub(in crate::master) fn take_signals_changed(&mut self) -> bool {
+        std::mem::take(&mut self.signals_changed)
+    }
+
+    /// Takes the signals that the application has raised.
+    pub(in crate::master) fn take_raised(&mut self) -> Vec<u8> {
+        std::mem::take(&mut self.raised)
+    }
+
+    /// Whether the handler of a signal runs in a worker of this generation, or waits to run.
+    pub(in crate::master) fn is_signal_active(&self, number: u8) -> bool {
+        let waits = self
+            .shared_signals()
+            .is_some_and(|it| it.waiting(number) > 0);
+        waits || (0..self.slots.len()).any(|slot| self.is_signal_active_in(slot, number))
+    }
+
+    fn is_signal_active_in(&self, slot: usize, number: u8) -> bool {
+        let row = row_of(slot);
+        let waits = || {
+            let signals = self.scoreboard.signals(row);
+            signals.is_some_and(|it| it.waiting(number) > 0)
+        };
+        self.slots[slot].record.is_some()
+            && (waits() || self.scoreboard.running_signals(row).any(|it| it == number))
+    }
+
+    /// Number of signals that the worker in a slot has handled.
+    pub(super) fn signals_of(&self, slot: usize) -> u64 {
+        let row = self.scoreboard.worker(row_of(slot));
+        row.map_or(0, |row| row.signals.load(Relaxed))
+    }
+
+    /// The signals that any worker of this generation may handle.
+    pub(in crate::master) fn shared_signals(&self) -> Option<&SignalRow> {
+        self.scoreboard.signals(0)
+    }
+
+    /// The slots of the serving workers that have a handler for a signal.
+    fn handlers_of(&self, number: u8) -> impl Iterator<Item = usize> {
+        let inherited = self.signals.is_inherited(number);
+        (0..self.slots.len()).filter(move |slot| {
+            let slot = &self.slots[*slot];
+            let registered = || {
+                let record = slot.record.as_ref();
+                record.is_some_and(|record| record.signals.contains(number))
+            };
+            slot.is_serving() && (inherited || registered())
+        })
+    }
+
+    /// Whether a serving worker has a handler for a signal.
+    pub(in crate::master) fn handles_signal(&self, number: u8) -> bool {
+        self.handlers_of(number).next().is_some()
+    }
+
+    /// Raises a signal `count` times that one worker has to handle. Returns false if too many wait already.
+    pub(in crate::master) fn raise_shared(
+        &mut self,
+        number: u8,
+        count: u16,
+        last: &mut u32,
+    ) -> bool {
+        let added = self
+            .shared_signals()
+            .is_some_and(|it| it.add(number, count));
+        let candidates: Vec<_> = self
+            .handlers_of(number)
+            .map(|it| self.candidate(it))
+            .collect();
+        for row in first_free(&candidates, *last) {
+            *last = row;
+            self.send(row as usize - 1, ToWorker::Signals);
+        }
+        added
+    }
+
+    fn candidate(&self, slot: usize) -> Candidate {
+        let threads = self.plan.app.worker.threads as usize;
+        let row = row_of(slot);
+        Candidate {
+            row,
+            idle_threads: threads.saturating_sub(self.requests_in_flight(slot).len()),
+        }
+    }
+
+    /// Tells the workers again of the signals that wait for any of them. A worker that was told may have begun a request
+    /// before, or may have exited.
+    pub(in crate::master) fn repeat_signals(&mut self) {
+        let Some(shared) = self.shared_signals() else {
+            return;
+        };
+        let numbers: Vec<u8> = shared.numbers().collect();
+        let handles = |slot: &usize| {
+            numbers
+                .iter()
+                .any(|number| self.handlers_of(*number).any(|it| it == *slot))
+        };
+        let slots: Vec<usize> = (0..self.slots.len()).filter(handles).collect();
+        for slot in slots {
+            self.send(slot, ToWorker::Signals);
+        }
+    }
+
+    /// Raises a signal in each worker that `target` names. A tick (`is_tick`) skips a worker that has not finished the
+    /// previous one. Returns the number of workers that skip it.
+    pub(in crate::master) fn raise_in_each(
+        &mut self,
+        number: u8,
+        target: &SignalTarget,
+        is_tick: bool,
+    ) -> u32 {
+        let mut skipped = 0;
+        let slots: Vec<usize> = self.handlers_of(number).collect();
+        for slot in slots {
+            let is_meant = match target {
+                SignalTarget::Workers => true,
+                SignalTarget::Worker(id) => *id == self.slots[slot].worker_id,
+                _ => false,
+            };
+            if !is_meant {
+                continue;
+            }
+            if is_tick && self.is_signal_active_in(slot, number) {
+                skipped += 1;
+                continue;
+            }
+            if let Some(signals) = self.scoreboard.signals(row_of(slot)) {
+                signals.add(number, 1);
+            }
+            self.send(slot, ToWorker::Signals);
+        }
+        skipped
+    }
+}
