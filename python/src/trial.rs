@@ -6,7 +6,8 @@ use std::os::fd::AsFd;
 
 use pyo3::prelude::*;
 use ruwsgi::ipc::{self, AppSpec, FromZygote, LoadFailure};
-use ruwsgi::sys::{packet, thread};
+use ruwsgi::sys::signal::Signal;
+use ruwsgi::sys::{packet, process, thread};
 
 use crate::api::master;
 use crate::{fork, load, python};
@@ -41,6 +42,15 @@ pub fn run(py: Python<'_>, spec: &AppSpec) -> Result<(), LoadFailure> {
     }
 }
 
+/// Ends the processes that the import has started, for example those of `multiprocessing`. They belong to the trial;
+/// each worker imports the application again.
+fn end_children() {
+    for child in process::children() {
+        // a failure means that the child has ended
+        let _ = process::signal(child, Signal::SIGTERM);
+    }
+}
+
 /// Forks the child and returns its answer; `None` if the child exits without an answer.
 fn import_in_child(py: Python<'_>, spec: &AppSpec) -> io::Result<Option<FromZygote>> {
     let (ours, theirs) = packet::pair()?;
@@ -61,6 +71,7 @@ fn import_in_child(py: Python<'_>, spec: &AppSpec) -> io::Result<Option<FromZygo
             // a failure means that the zygote is gone
             let _ = ipc::send(theirs.as_fd(), &answer, &[]);
             python::flush(py);
+            end_children();
             thread::exit_now(0)
         }
         child => {

@@ -74,6 +74,21 @@ pub fn signal(pid: Pid, signal: Signal) -> io::Result<()> {
     Ok(kill(pid.raw(), signal)?)
 }
 
+/// The children of this process, as /proc lists them; empty without /proc.
+pub fn children() -> Vec<Pid> {
+    let lists = std::fs::read_dir("/proc/self/task")
+        .into_iter()
+        .flatten()
+        .flatten()
+        .filter_map(|thread| std::fs::read_to_string(thread.path().join("children")).ok());
+    let mut pids = Vec::new();
+    for list in lists {
+        let numbers = list.split_whitespace().map(str::parse);
+        pids.extend(numbers.flatten().filter_map(Pid::new));
+    }
+    pids
+}
+
 /// Sends the signal with this number, also a real-time signal, to one process. (nix knows no real-time signals.)
 ///
 /// # Errors

@@ -89,6 +89,7 @@ fn a_child_that_leaves_its_request_ends() {
             ("/exit", "7"),
             ("/return", "0"),
             ("/generator", "0"),
+            ("/end-of-generator", "0"),
             ("/raise", "1"),
         ] {
             server.get(uri).expect_text(status);
@@ -132,4 +133,32 @@ fn a_process_forked_at_import_does_not_hold_the_listener() {
     assert!(sockets.is_empty(), "{sockets:?}");
     send(child, Signal::SIGTERM);
     server.eventually("the child has ended", || !proc::is_running(child));
+}
+
+#[test]
+fn processes_that_the_trial_of_a_lazy_import_has_started_end_with_it() {
+    if under_uwsgi() {
+        return; // it makes no trial
+    }
+    let site = Site::of(
+        "import multiprocessing, os\n\
+         manager = multiprocessing.Manager()\n\
+         open('managers', 'a').write('%d\\n' % manager._process.pid)\n\
+         def application(environ, start_response):\n    \
+             start_response('200 OK', [])\n    \
+             return [str(os.getpid()).encode()]\n",
+    );
+    let server = site.server().set("lazy-apps", "true").start();
+    let first = server.get("/").expect(200).text();
+    server.signal(Signal::SIGHUP);
+    server.eventually("another worker serves", || {
+        server.get("/").expect(200).text() != first
+    });
+    // those of the first worker, of the trial, and of the second worker
+    let started = site.read("managers");
+    let started: Vec<i32> = started.lines().map(|line| line.parse().unwrap()).collect();
+    assert_eq!(started.len(), 3);
+    server.eventually("only the manager of the second worker is left", || {
+        [true, true, false] == [0, 1, 2].map(|it| !proc::is_running(started[it]))
+    });
 }

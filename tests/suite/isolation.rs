@@ -39,6 +39,30 @@ fn a_kept_start_response_raises_after_its_request() {
 }
 
 #[test]
+fn a_weak_reference_does_not_lead_to_the_next_start_response() {
+    if under_uwsgi() {
+        return; // it does there
+    }
+    let server = on_http();
+    let mut connection = server.http();
+    connection.get("/keep-weakly").expect_text("kept");
+    connection.get("/use-weakly").expect_text("False");
+}
+
+#[test]
+fn threads_of_the_application_may_write_at_the_same_time() {
+    if under_uwsgi() {
+        return; // its write needs the serving thread
+    }
+    let server = on_http();
+    for _ in 0..5 {
+        let body = server.http().get("/write-in-threads").expect(200).body;
+        let count = |byte| body.iter().filter(|it| **it == byte).count();
+        assert_eq!((count(b'g'), count(b't')), (2_000_000, 6_000_000));
+    }
+}
+
+#[test]
 fn a_late_write_of_a_thread_does_not_reach_the_next_response() {
     if differs(
         "A thread that calls write after its request gets a RuntimeError; uWSGI sends its bytes to the client of another request.",

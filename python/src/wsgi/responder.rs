@@ -24,7 +24,9 @@ use ruwsgi::sys::fork_guard;
 const NOT_LATIN1: &str = "must be encodable in latin1";
 
 /// Maximum number of attempts to lock the response after the application has returned, one attempt per millisecond.
-const ATTEMPTS: u32 = 1000;
+const AFTER_CALL: u32 = 1000;
+/// Maximum number of attempts to lock the response while another thread writes to it, one attempt per millisecond.
+const DURING_CALL: u32 = 10_000;
 
 /// The two callables that an application sees of its response.
 #[pyclass(frozen, module = "_ruwsgi")]
@@ -56,10 +58,11 @@ impl Responder {
     }
 
     /// Locks the response, for a call of `function` by the application. Fails if the request has ended.
-    fn open(&self, function: &str) -> PyResult<MutexGuard<'_, Response>> {
+    fn open(&self, py: Python<'_>, function: &str) -> PyResult<MutexGuard<'_, Response>> {
         if !self.is_over() {
-            let response = self.response()?;
-            if response.is_open() {
+            let response = self.response(py)?;
+            // the request may have ended during the wait for the lock
+            if response.is_open() && !self.is_over() {
                 return Ok(response);
             }
         }
@@ -68,21 +71,15 @@ impl Responder {
         )))
     }
 
-    /// Locks the response without waiting. Other threads hold the lock during system calls without the interpreter, so
-    /// a thread that is attached to the interpreter must not wait for the lock. A caller that finds the response locked
-    /// uses the response of another thread, which is an error.
+    /// Locks the response. While another thread of the application writes to it, the caller waits without the
+    /// interpreter, because the other thread may need the interpreter to finish.
     ///
     /// # Errors
-    /// Returns `RuntimeError` if the response is locked, or if the application has forked this process.
-    pub fn response(&self) -> PyResult<MutexGuard<'_, Response>> {
-        if fork_guard::is_forked() {
-            return Err(PyRuntimeError::new_err(
-                "this process was forked by the application: only the worker can respond",
-            ));
-        }
-        self.response.try_lock().ok_or_else(|| {
-            PyRuntimeError::new_err("start_response or write was called from two threads at once")
-        })
+    /// Returns `RuntimeError` if the other thread writes for more than ten seconds, or if the application has forked
+    /// this process.
+    #[inline]
+    pub fn response(&self, py: Python<'_>) -> PyResult<MutexGuard<'_, Response>> {
+        self.lock(py, DURING_CALL)
     }
 
     /// Locks the response after the application has returned. Waits, at most about a second, while the I/O thread
@@ -91,13 +88,35 @@ impl Responder {
     /// # Errors
     /// Returns `RuntimeError` if the application has left a thread behind that uses the response.
     pub fn response_after_call(&self, py: Python<'_>) -> PyResult<MutexGuard<'_, Response>> {
-        for _ in 0..ATTEMPTS {
-            if let Ok(guard) = self.response() {
-                return Ok(guard);
+        self.lock(py, AFTER_CALL)
+    }
+
+    #[inline]
+    fn lock(&self, py: Python<'_>, attempts: u32) -> PyResult<MutexGuard<'_, Response>> {
+        if !fork_guard::is_forked()
+            && let Some(response) = self.response.try_lock()
+        {
+            return Ok(response);
+        }
+        self.wait(py, attempts)
+    }
+
+    #[cold]
+    fn wait(&self, py: Python<'_>, attempts: u32) -> PyResult<MutexGuard<'_, Response>> {
+        if fork_guard::is_forked() {
+            return Err(PyRuntimeError::new_err(
+                "this process was forked by the application: only the worker can respond",
+            ));
+        }
+        for _ in 0..attempts {
+            if let Some(response) = self.response.try_lock() {
+                return Ok(response);
             }
             py.detach(|| std::thread::sleep(Duration::from_millis(1)));
         }
-        self.response()
+        Err(PyRuntimeError::new_err(
+            "another thread of the application still writes to the response",
+        ))
     }
 }
 
@@ -164,7 +183,7 @@ impl Responder {
         headers: &Bound<'py, PyAny>,
         exc_info: Option<&Bound<'py, PyAny>>,
     ) -> PyResult<Bound<'py, PyAny>> {
-        let mut response = slf.get().open("start_response")?;
+        let mut response = slf.get().open(slf.py(), "start_response")?;
         // no Python code runs while the response is locked: Python code may take long, or wait for another thread that
         // writes
         match exc_info {
@@ -189,7 +208,7 @@ impl Responder {
     /// write(data): sends the block `data` at once.
     fn write(&self, py: Python<'_>, data: &Bound<'_, PyAny>) -> PyResult<()> {
         let data = data.cast::<PyBytes>().map_err(|_| wrong_block(data))?;
-        let mut response = self.open("write")?;
+        let mut response = self.open(py, "write")?;
         match response.write(&Gil(py), &BytesBlock(data), false) {
             Ok(()) => Ok(()),
             Err(PeerGone) => Err(PyBrokenPipeError::new_err(

@@ -34,18 +34,27 @@ pub struct Server {
 struct Callables {
     responder: Py<Responder>,
     start_response: Py<PyAny>,
+    /// Offset of the list of weak references in `start_response`, bytes; 0 if its type has none.
+    weak_list: usize,
 }
 
 impl Callables {
     fn new(py: Python<'_>, response: &Arc<SharedResponse>) -> PyResult<Self> {
         let responder = Py::new(py, Responder::new(response.clone()))?;
+        let start_response = responder.getattr(py, "start_response")?;
+        let offset = start_response
+            .bind(py)
+            .get_type()
+            .getattr("__weakrefoffset__")?;
         Ok(Self {
-            start_response: responder.getattr(py, "start_response")?,
             responder,
+            start_response,
+            weak_list: offset.extract().unwrap_or(0),
         })
     }
 
     /// Ends the request. If the application still refers to one of the callables, both raise an exception from now on.
+    /// A weak reference counts, too.
     #[inline]
     fn end_request(&self, _py: Python<'_>) {
         // SAFETY: the thread is attached to the interpreter, and both objects are live.
@@ -55,10 +64,25 @@ impl Callables {
                 ffi::Py_REFCNT(self.responder.as_ptr()),
             )
         };
-        // `start_response` refers to the responder
-        if references != (1, 2) {
+        // `start_response` refers to the responder, which has no weak references
+        if references != (1, 2) || self.is_weakly_referenced() {
             self.responder.get().end();
         }
+    }
+
+    /// Whether `start_response` has weak references.
+    #[inline]
+    fn is_weakly_referenced(&self) -> bool {
+        if self.weak_list == 0 {
+            return false;
+        }
+        // SAFETY: the object is live, the thread is attached to the interpreter, and the object's type has the pointer
+        // to the first weak reference at this offset; the pointer is null if there is none.
+        let list = unsafe {
+            let field = self.start_response.as_ptr().byte_add(self.weak_list);
+            field.cast::<*const ffi::PyObject>().read()
+        };
+        !list.is_null()
     }
 
     /// Replaces both callables if the application has kept one of them.
@@ -166,7 +190,7 @@ impl Server {
         let script_name = request.script_name();
         let path = path_info(request, script_name);
         let Some(choice) = apps.resolve(script_name, path) else {
-            let mut response = self.callables.responder.get().response()?;
+            let mut response = self.callables.responder.get().response(py)?;
             if apps.is_empty() {
                 tracing::error!("no python application found, check your startup logs for errors");
                 response.fail(500, "Internal Server Error");
@@ -175,7 +199,7 @@ impl Server {
             }
             return Ok(None);
         };
-        if let Ok(mut response) = self.callables.responder.get().response() {
+        if let Ok(mut response) = self.callables.responder.get().response(py) {
             response.app = 0;
         }
         let prefixed;
@@ -220,9 +244,9 @@ impl Server {
             return self.send_sequence(py, 1, |_| Ok(bytes.clone().into_any()));
         }
         if let Ok(wrapper) = result.cast_exact::<FileWrapper>() {
-            self.check_started()?;
+            self.check_started(py)?;
             if let Some(range) = wrapper.get().range(py) {
-                let mut response = self.callables.responder.get().response()?;
+                let mut response = self.callables.responder.get().response(py)?;
                 let len = response
                     .missing()
                     .map_or(range.len, |missing| missing.min(range.len));
@@ -241,7 +265,7 @@ impl Server {
         len: usize,
         get: impl Fn(usize) -> PyResult<Bound<'py, PyAny>>,
     ) -> Result<(), Failure> {
-        self.check_started()?;
+        self.check_started(py)?;
         let mut blocks = Vec::with_capacity(len);
         for index in 0..len {
             let item = get(index)?;
@@ -252,7 +276,7 @@ impl Server {
                 );
             }
         }
-        let mut response = self.callables.responder.get().response()?;
+        let mut response = self.callables.responder.get().response(py)?;
         if !response.is_committed() {
             response.set_length(
                 blocks
@@ -278,16 +302,24 @@ impl Server {
             }
             let block = block.cast::<PyBytes>().map_err(|_| wrong_block(&block))?;
             if !block.as_bytes().is_empty() {
-                self.check_started()?;
+                self.check_started(py)?;
             }
-            let mut response = self.callables.responder.get().response()?;
+            let mut response = self.callables.responder.get().response(py)?;
             response.write(&Gil(py), &BytesBlock(block), false)?;
         }
-        self.check_started()
+        fork::end_child(py, None);
+        self.check_started(py)
     }
 
-    fn check_started(&self) -> Result<(), Failure> {
-        if self.callables.responder.get().response()?.head.is_started() {
+    fn check_started(&self, py: Python<'_>) -> Result<(), Failure> {
+        if self
+            .callables
+            .responder
+            .get()
+            .response(py)?
+            .head
+            .is_started()
+        {
             Ok(())
         } else {
             Err(

@@ -91,6 +91,8 @@ def application(environ, start_response):
         body = str(os.waitstatus_to_exitcode(os.waitpid(pid, 0)[1]))
     elif path == "/generator":
         return generator(start_response)
+    elif path == "/end-of-generator":
+        return end_of_generator(start_response)
     elif path == "/return":
         pid = os.fork()
         if pid != 0:
@@ -113,3 +115,10 @@ def generator(start_response):
     if pid == 0:
         yield b"the child"
     yield str(os.waitstatus_to_exitcode(os.waitpid(pid, 0)[1])).encode()
+
+
+def end_of_generator(start_response):
+    start_response("200 OK", [("Content-Type", "text/plain")])
+    pid = os.fork()
+    if pid != 0:
+        yield str(os.waitstatus_to_exitcode(os.waitpid(pid, 0)[1])).encode()

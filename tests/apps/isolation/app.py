@@ -3,6 +3,7 @@ import os
 import resource
 import threading
 import time
+import weakref
 
 try:
     import _testcapi
@@ -91,6 +92,36 @@ def slow_exc_info(environ, start):
     threading.Thread(target=lambda: attempt(start, "500 Late", [], Slow())).start()
     wait_for("slow")
     return [b"and done"]
+
+
+def keep_weakly(environ, start):
+    kept["weak"] = weakref.ref(start)
+    start("200 OK", PLAIN)
+    return [b"kept"]
+
+
+def use_weakly(environ, start):
+    late = kept["weak"]()
+    leak = late is start or late is not None and attempt(late, "302 Found", [("X-Leak", "1")])
+    start("200 OK", PLAIN)
+    return [str(leak).encode()]
+
+
+def write_in_threads(environ, start):
+    """Several threads write large blocks while the server sends those of the generator."""
+    write = start("200 OK", PLAIN)
+
+    def blocks():
+        for _ in range(20):
+            write(b"t" * 100_000)
+
+    threads = [threading.Thread(target=blocks) for _ in range(3)]
+    for thread in threads:
+        thread.start()
+    for _ in range(20):
+        yield b"g" * 100_000
+    for thread in threads:
+        thread.join()
 
 
 class SlowText(str):
