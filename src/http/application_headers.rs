@@ -3,6 +3,9 @@
 use crate::ipc::Protocol;
 use crate::protocol::{response, uwsgi};
 
+/// Maximum length of the status and of all header lines, bytes. No client or proxy accepts so many.
+const MAX_LENGTH: usize = 1 << 20;
+
 /// The validated status and headers of a response. The object is reused for the next response.
 #[derive(Default)]
 pub struct ApplicationHeaders {
@@ -64,6 +67,9 @@ impl ApplicationHeaders {
     #[inline]
     pub fn start(&mut self, status: &[u8]) -> Result<(), &'static str> {
         self.clear();
+        if status.len() > MAX_LENGTH {
+            return Err("is longer than 1 MiB");
+        }
         self.status.extend_from_slice(status);
         if let [digits @ .., b' '] = status {
             self.status.truncate(digits.len());
@@ -92,6 +98,9 @@ impl ApplicationHeaders {
         }
         if !response::header_value_is_valid(value) {
             return Err("has a value with a control character (a line break would forge a header)");
+        }
+        if self.lines.len() + name.len() + value.len() > MAX_LENGTH {
+            return Err("makes the headers of the response longer than 1 MiB");
         }
         match name.len() {
             14 if name.eq_ignore_ascii_case(b"content-length") => {

@@ -2,7 +2,7 @@
 
 use std::sync::atomic::{AtomicBool, AtomicU64, AtomicUsize, Ordering::Relaxed};
 
-use crate::sys::clock::monotonic_micros;
+use crate::log::Interval;
 
 /// Bytes of waiting requests and responses in memory (`limit-buffers`).
 pub static MEMORY: Budget = Budget::new(128 << 20);
@@ -17,8 +17,8 @@ pub struct Budget {
     holders: AtomicUsize,
     /// Whether a holder needs room that other holders occupy.
     short: AtomicBool,
-    /// Time of the next log line about the limit, microseconds.
-    next_log: AtomicU64,
+    /// The interval of log lines about the limit.
+    log: Interval,
 }
 
 impl Budget {
@@ -28,7 +28,7 @@ impl Budget {
             limit: AtomicU64::new(limit),
             holders: AtomicUsize::new(0),
             short: AtomicBool::new(false),
-            next_log: AtomicU64::new(0),
+            log: Interval::new(),
         }
     }
 
@@ -69,12 +69,7 @@ impl Budget {
     /// Whether a log line about the limit is due: at once for the first, then at most every ten seconds. True starts
     /// the next interval of ten seconds.
     pub fn is_log_due(&self) -> bool {
-        let now = monotonic_micros();
-        let due = now >= self.next_log.load(Relaxed);
-        if due {
-            self.next_log.store(now + 10_000_000, Relaxed);
-        }
-        due
+        self.log.due().is_some()
     }
 
     /// Number of shares that are not empty. For files this is the number of descriptors.

@@ -4,6 +4,7 @@ use std::net::SocketAddr;
 use std::os::fd::{AsRawFd, OwnedFd, RawFd};
 
 use crate::ipc::Protocol;
+use crate::log::{Interval, counted};
 use crate::sys::private_fd::PrivateFd;
 
 /// An accepted connection.
@@ -51,10 +52,19 @@ impl Connection {
             .map_or_else(|| "a client".into(), |peer| peer.to_string())
     }
 
-    /// Logs that the client has left in the middle of a request. Logs nothing if `reason` is `None`.
+    /// Logs that the client has left in the middle of a request, at most once in ten seconds. Logs nothing if `reason`
+    /// is `None`.
     pub fn log_dropped(&self, reason: Option<&str>) {
-        if let Some(reason) = reason {
-            tracing::info!("{}: connection closed: {reason}", self.peer_name());
+        static LOG: Interval = Interval::new();
+        let Some(reason) = reason else {
+            return;
+        };
+        if let Some(others) = LOG.due() {
+            let others = match others {
+                0 => String::new(),
+                others => format!("; so were {} before", counted(others, "other connection")),
+            };
+            tracing::info!("{}: connection closed: {reason}{others}", self.peer_name());
         }
     }
 }

@@ -5,12 +5,11 @@
 //! within a kind the oldest connection.
 
 use std::cmp::Reverse;
-use std::sync::atomic::{AtomicBool, AtomicU64, AtomicUsize, Ordering::Relaxed, Ordering::SeqCst};
+use std::sync::atomic::{AtomicBool, AtomicUsize, Ordering::Relaxed, Ordering::SeqCst};
 use std::time::Duration;
 
 use super::pending::Inbox;
-use crate::log::counted;
-use crate::sys::clock::monotonic_micros;
+use crate::log::{Interval, counted};
 
 /// Interval between two log lines of the same kind, microseconds.
 const LOG_INTERVAL: u64 = 10_000_000;
@@ -130,8 +129,8 @@ pub struct Crowding {
     lacking: AtomicBool,
     /// Whether the I/O thread has found no waiting connection to close.
     hopeless: AtomicBool,
-    /// Time of the next log line about a connection that could not be accepted, microseconds.
-    next_log: AtomicU64,
+    /// The interval of log lines about connections that could not be accepted.
+    log: Interval,
 }
 
 impl Crowding {
@@ -142,7 +141,7 @@ impl Crowding {
             pending: AtomicUsize::new(0),
             lacking: AtomicBool::new(false),
             hopeless: AtomicBool::new(false),
-            next_log: AtomicU64::new(0),
+            log: Interval::new(),
         }
     }
 
@@ -186,15 +185,10 @@ impl Crowding {
         false
     }
 
-    /// Whether a log line about a connection that could not be accepted is due. True starts the next interval of
-    /// `LOG_INTERVAL`.
+    /// Whether a log line about a connection that could not be accepted is due: the first at once, then one in ten
+    /// seconds.
     pub fn is_log_due(&self) -> bool {
-        let now = monotonic_micros();
-        let due = now >= self.next_log.load(Relaxed);
-        if due {
-            self.next_log.store(now + LOG_INTERVAL, Relaxed);
-        }
-        due
+        self.log.due().is_some()
     }
 }
 

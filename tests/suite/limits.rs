@@ -443,3 +443,59 @@ fn slow_readers_that_fill_the_room_for_files_leave_the_thread_to_others() {
     let (bytes, _) = slow[9].connection.rest();
     assert!(bytes.len() > 8 * MIB);
 }
+
+/// Application: `/pid` prints the worker's process, anything else sends a header of 90 MB and then one of 2 MB.
+const LARGE_HEADER: &str = "\
+import os
+def application(environ, start_response):
+    if environ['PATH_INFO'] == '/pid':
+        start_response('200 OK', [])
+        return [str(os.getpid()).encode()]
+    errors = []
+    for headers in [[('X-A', 'a' * 90_000_000)], [('X-B', '\\xe4' * 1000)] * 3000]:
+        try:
+            start_response('200 OK', headers)
+        except ValueError as error:
+            errors.append(str(error))
+    start_response('200 OK', [])
+    return ['|'.join(errors).encode()]
+";
+
+#[test]
+fn the_head_of_a_response_is_limited() {
+    if differs(
+        "The headers of a response have at most 1 MiB; beyond it start_response raises ValueError. uWSGI cuts a header at 64 KiB.",
+    ) {
+        return;
+    }
+    let server = Site::of(LARGE_HEADER)
+        .server()
+        .set("limit-as", "600")
+        .start();
+    let worker = server.get("/pid").text();
+    server.get("/").expect_text(
+        "http header 'X-A' makes the headers of the response longer than 1 MiB|\
+         http header 'X-B' makes the headers of the response longer than 1 MiB",
+    );
+    assert_eq!(server.get("/pid").text(), worker);
+}
+
+#[test]
+fn clients_that_leave_within_a_request_do_not_fill_the_log() {
+    if under_uwsgi() {
+        return;
+    }
+    let server = Site::of(APP)
+        .server()
+        .set("http-socket", format!("127.0.0.1:{}", free_port()))
+        .start();
+    drop(clients(&server, 50, UNFINISHED_HEAD));
+    server.http().get("/").expect_text("hello");
+    server.wait_for_log("the client closed it within a request");
+    drop(clients(&server, 50, UNFINISHED_BODY));
+    let worker = server.wait_for_workers(1)[0];
+    server.eventually("the connections are closed", || {
+        proc::descriptors(worker) < 40
+    });
+    assert_eq!(server.log_lines("closed it within a request").len(), 1);
+}

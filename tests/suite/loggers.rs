@@ -539,3 +539,21 @@ fn lines_for_the_journal_have_priorities() {
     assert!(server.log_lines("Traceback")[0].starts_with("<3>Traceback"));
     assert!(server.log_lines("KeyError: 'x'")[0].starts_with("<3>KeyError"));
 }
+
+#[test]
+fn a_stopped_command_ends_after_its_instance() {
+    if without_pipe_engine() {
+        return;
+    }
+    let site = site();
+    let command = "pipe:echo $$ > command.pid; kill -STOP $$; cat > piped.log";
+    let server = site.server().set("logger", command).start();
+    print(&server, "said");
+    let command: i32 = site.read("command.pid").trim().parse().unwrap();
+    server.eventually("the command is stopped", || {
+        proc::process(command).is_some_and(|it| it.state == 'T')
+    });
+    server.stop();
+    wait::eventually("the command has ended", || !proc::is_running(command));
+    assert!(site.read("piped.log").contains("said"));
+}

@@ -383,9 +383,10 @@ fn with_latin1<T>(text: &Bound<'_, PyString>, use_it: impl FnOnce(&[u8]) -> T) -
         return Some(use_it(bytes));
     }
     let decoded = std::str::from_utf8(bytes).ok()?;
-    let latin1: Option<Vec<u8>> = decoded
-        .chars()
-        .map(|c| u8::try_from(u32::from(c)).ok())
-        .collect();
-    latin1.map(|bytes| use_it(&bytes))
+    let mut latin1 = Vec::new();
+    latin1.try_reserve_exact(bytes.len()).ok()?;
+    for character in decoded.chars() {
+        latin1.push(u8::try_from(u32::from(character)).ok()?);
+    }
+    Some(use_it(&latin1))
 }

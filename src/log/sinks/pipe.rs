@@ -8,6 +8,8 @@ use std::process::Command;
 use std::time::{Duration, Instant};
 
 use crate::sys::descriptor::set_nonblocking;
+use crate::sys::process::{self, Pid};
+use crate::sys::signal::Signal;
 use crate::sys::spawn::{self, LeaderSetup};
 
 use super::sink::Sink;
@@ -22,6 +24,8 @@ pub(super) struct PipeSink {
     /// The descriptor for the command's standard output and error.
     output: OwnedFd,
     input: StreamSink,
+    /// The shell that runs the command, the leader of a process group.
+    leader: Pid,
     started: Instant,
 }
 
@@ -32,9 +36,10 @@ impl PipeSink {
     /// Those of pipe(2) and of starting the shell.
     pub(super) fn open(command: &str, output: OwnedFd) -> io::Result<Self> {
         let name = format!("log pipe {command}");
-        let input = start(command, &output)?;
+        let (leader, input) = start(command, &output)?;
         Ok(Self {
             input: StreamSink::new(name.clone(), input),
+            leader,
             name,
             command: command.to_owned(),
             output,
@@ -45,7 +50,8 @@ impl PipeSink {
     fn restart(&mut self) {
         self.started = Instant::now();
         match start(&self.command, &self.output) {
-            Ok(input) => {
+            Ok((leader, input)) => {
+                self.leader = leader;
                 tracing::warn!("{}: it has ended and was started again", self.name);
                 self.input = StreamSink::new(self.name.clone(), input);
             }
@@ -54,8 +60,8 @@ impl PipeSink {
     }
 }
 
-/// Starts the command in a new session. Returns the nonblocking write end of the pipe to its standard input.
-fn start(command: &str, output: &OwnedFd) -> io::Result<OwnedFd> {
+/// Starts the command in a new session; returns its shell, and the nonblocking write end of its standard input.
+fn start(command: &str, output: &OwnedFd) -> io::Result<(Pid, OwnedFd)> {
     let (reader, writer) = io::pipe()?;
     set_nonblocking(&writer, true)?;
     let mut shell = Command::new("/bin/sh");
@@ -68,8 +74,18 @@ fn start(command: &str, output: &OwnedFd) -> io::Result<OwnedFd> {
         new_session: true,
         ..LeaderSetup::default()
     };
-    spawn::spawn_leader(shell, &setup)?;
-    Ok(writer.into())
+    let leader = spawn::spawn_leader(shell, &setup)?;
+    Ok((leader, writer.into()))
+}
+
+impl Drop for PipeSink {
+    /// Continues a command that is stopped, so that it notices the end of its input and ends.
+    fn drop(&mut self) {
+        if !self.input.is_broken {
+            // a failure means that the command has ended
+            let _ = process::signal_group(self.leader, Signal::SIGCONT);
+        }
+    }
 }
 
 impl Sink for PipeSink {

@@ -1,0 +1,56 @@
+//! Limits how often a log line is written.
+
+use std::sync::atomic::{AtomicU64, Ordering::Relaxed};
+
+use crate::sys::clock::monotonic_micros;
+
+/// Time between two log lines of the same kind, microseconds.
+const INTERVAL: u64 = 10_000_000;
+
+/// The interval of one kind of log lines, which several threads write.
+pub struct Interval {
+    /// Time of the next line, microseconds.
+    next: AtomicU64,
+    /// Number of lines that were left out since the last one.
+    left_out: AtomicU64,
+}
+
+impl Interval {
+    /// An interval whose first line is due at once.
+    pub const fn new() -> Self {
+        Self {
+            next: AtomicU64::new(0),
+            left_out: AtomicU64::new(0),
+        }
+    }
+
+    /// Returns the number of lines that were left out since the last one if a line is due: the first at once, then one
+    /// in ten seconds. Otherwise the caller leaves its line out.
+    pub fn due(&self) -> Option<u64> {
+        self.due_at(monotonic_micros())
+    }
+
+    fn due_at(&self, now: u64) -> Option<u64> {
+        if now < self.next.load(Relaxed) {
+            self.left_out.fetch_add(1, Relaxed);
+            return None;
+        }
+        self.next.store(now + INTERVAL, Relaxed);
+        Some(self.left_out.swap(0, Relaxed))
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn one_line_is_due_per_interval() {
+        let interval = Interval::new();
+        assert_eq!(interval.due_at(7), Some(0));
+        assert_eq!(interval.due_at(8), None);
+        assert_eq!(interval.due_at(9), None);
+        assert_eq!(interval.due_at(7 + INTERVAL), Some(2));
+        assert_eq!(interval.due_at(8 + INTERVAL), None);
+    }
+}
