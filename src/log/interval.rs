@@ -17,6 +17,7 @@ pub struct Interval {
 
 impl Interval {
     /// An interval whose first line is due at once.
+    #[allow(clippy::new_without_default)]
     pub const fn new() -> Self {
         Self {
             next: AtomicU64::new(0),

@@ -5,7 +5,10 @@ use std::io;
 use std::path::Path;
 
 use nix::errno::Errno;
-use nix::fcntl::{Flock, FlockArg};
+use nix::fcntl::{Flock, FlockArg, OFlag};
+use nix::sys::stat::Mode;
+
+use super::trusted_path;
 
 /// A lock on a file. It ends when the value is dropped, or when this process and all its forks have ended.
 #[derive(Debug)]
@@ -18,13 +21,11 @@ impl FileLock {
     /// lock.
     ///
     /// # Errors
-    /// Those of open(2) and flock(2); `WouldBlock` if another process holds the lock and `waits` is false.
+    /// Those of [`trusted_path::open`] and flock(2); `WouldBlock` if another process holds the lock and `waits` is false.
     pub fn take(path: &Path, waits: bool) -> io::Result<Self> {
-        let file = File::options()
-            .read(true)
-            .append(true)
-            .create(true)
-            .open(path)?;
+        let flags = OFlag::O_RDWR | OFlag::O_APPEND | OFlag::O_CREAT;
+        let mode = Mode::from_bits_truncate(0o666);
+        let file = trusted_path::open(path, flags, mode)?;
         let how = match waits {
             true => FlockArg::LockExclusive,
             false => FlockArg::LockExclusiveNonblock,

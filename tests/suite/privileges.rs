@@ -257,10 +257,10 @@ fn the_log_and_the_pidfile_are_opened_before_the_drop() {
 }
 
 #[test]
-fn root_writes_no_log_pidfile_or_fifo_through_a_link_of_another_user() {
+fn root_follows_no_link_of_another_user() {
     if needs_root()
         || differs(
-            "As root, a log, pidfile or FIFO is not opened through a symbolic link of another user.",
+            "As root, a log, pidfile, FIFO or lock is not opened through a symbolic link of another user, and a hook does not write to, remove or change a file through one.",
         )
     {
         return;
@@ -272,6 +272,15 @@ fn root_writes_no_log_pidfile_or_fifo_through_a_link_of_another_user() {
         ("pidfile", "run/file"),
         ("pidfile", "run/etc/new"),
         ("master-fifo", "run/etc/new"),
+        ("flock", "run/file"),
+        ("flock", "run/etc/new"),
+        ("hook-as-root", "write:run/file evil"),
+        ("hook-as-root", "write:run/etc/new evil"),
+        ("hook-as-root", "append:run/file evil"),
+        ("hook-as-root", "creat:run/file"),
+        ("hook-as-root", "unlink:run/etc/passwd"),
+        ("hook-as-root", "chmod:run/file 666"),
+        ("hook-as-root", "chown:run/file www-data www-data"),
     ] {
         // without uid: a FIFO is created after the drop of privileges
         let site = Site::with("hello");
@@ -282,9 +291,20 @@ fn root_writes_no_log_pidfile_or_fifo_through_a_link_of_another_user() {
             std::os::unix::fs::symlink(site.file(target), site.file(link)).unwrap();
             std::os::unix::fs::lchown(site.file(link), Some(WWW_DATA), Some(WWW_DATA)).unwrap();
         }
-        let refusal = site.server().set(option, site.at(name)).refused();
-        assert!(refusal.log.contains("link"), "{option}: {}", refusal.log);
-        assert_eq!(site.read("etc/passwd"), "precious\n", "{option}");
+        let before = fs::metadata(site.file("etc/passwd")).unwrap();
+        let value = match name.split_once(':') {
+            Some((action, rest)) => format!("{action}:{}", site.at(rest)),
+            None => site.at(name),
+        };
+        let refusal = site.server().set(option, value).refused();
+        assert!(refusal.log.contains("link"), "{name}: {}", refusal.log);
+        assert_eq!(site.read("etc/passwd"), "precious\n", "{name}");
+        let after = fs::metadata(site.file("etc/passwd")).unwrap();
+        assert_eq!(
+            (before.mode(), before.uid()),
+            (after.mode(), after.uid()),
+            "{name}"
+        );
         assert!(!site.has("etc/new"), "{option}");
     }
 }

@@ -1,12 +1,16 @@
 //! The actions that complete at once, and the description of an action in the log.
 
-use std::fs::{self, OpenOptions};
+use std::fs::{self, File};
 use std::io::{self, Write};
+use std::os::fd::AsRawFd;
 use std::os::unix::fs::{PermissionsExt, chown};
 use std::path::Path;
 
+use nix::fcntl::OFlag;
+use nix::sys::stat::Mode;
+
 use crate::config::Action;
-use crate::sys::{environment, pipe, user};
+use crate::sys::{environment, pipe, trusted_path, user};
 
 /// Returns the description of an action for log messages: TEXT in `hook pre-app: TEXT failed: …`.
 pub(super) fn describe(action: &Action) -> String {
@@ -48,26 +52,20 @@ pub(super) fn perform(action: &Action, directory: &Path) -> io::Result<()> {
             Ok(())
         }
         Action::MakeDirectory(path) => make_directory(&at(path)),
-        Action::ChangeMode(path, mode) => {
-            fs::set_permissions(at(path), fs::Permissions::from_mode(*mode))
-        }
+        Action::ChangeMode(path, mode) => set_mode(&refer_to(&at(path))?, *mode),
         Action::Sticky(path) => {
-            let mode = fs::metadata(at(path))?.permissions().mode();
-            fs::set_permissions(at(path), fs::Permissions::from_mode(mode | 0o1000))
+            let file = refer_to(&at(path))?;
+            set_mode(&file, file.metadata()?.permissions().mode() | 0o1000)
         }
         Action::ChangeOwner(path, user, group) => {
             let user = user::find_user(user).map_err(io::Error::other)?.uid;
             let group = user::find_group(group).map_err(io::Error::other)?;
-            chown(at(path), Some(user), Some(group))
+            chown(name_of(&refer_to(&at(path))?), Some(user), Some(group))
         }
-        Action::Unlink(path) => fs::remove_file(at(path)),
-        Action::Create(path) => fs::File::create(at(path)).map(drop),
-        Action::Write(path, text) => fs::write(at(path), text),
-        Action::Append(path, text) => OpenOptions::new()
-            .append(true)
-            .create(true)
-            .open(at(path))?
-            .write_all(text.as_bytes()),
+        Action::Unlink(path) => trusted_path::unlink(&at(path)),
+        Action::Create(path) => open(&at(path), OFlag::O_TRUNC).map(drop),
+        Action::Write(path, text) => open(&at(path), OFlag::O_TRUNC)?.write_all(text.as_bytes()),
+        Action::Append(path, text) => open(&at(path), OFlag::O_APPEND)?.write_all(text.as_bytes()),
         Action::WriteFifo(path, text) => pipe::write_fifo(&at(path), text.as_bytes()).map(drop),
         Action::Exec(_)
         | Action::SafeExec(_)
@@ -75,6 +73,26 @@ pub(super) fn perform(action: &Action, directory: &Path) -> io::Result<()> {
         | Action::Exit(_)
         | Action::UnixSignal(..) => Ok(()),
     }
+}
+
+/// Opens a file to write to it, and creates it if it does not exist.
+fn open(path: &Path, how: OFlag) -> io::Result<File> {
+    let flags = OFlag::O_WRONLY | OFlag::O_CREAT | how;
+    trusted_path::open(path, flags, Mode::from_bits_truncate(0o666))
+}
+
+/// Opens a file or directory to change its mode or owner through the descriptor.
+fn refer_to(path: &Path) -> io::Result<File> {
+    trusted_path::open(path, OFlag::O_PATH, Mode::empty())
+}
+
+/// The name of an open file that the kernel resolves to this file.
+fn name_of(file: &File) -> String {
+    format!("/proc/self/fd/{}", file.as_raw_fd())
+}
+
+fn set_mode(file: &File, mode: u32) -> io::Result<()> {
+    fs::set_permissions(name_of(file), fs::Permissions::from_mode(mode))
 }
 
 /// Creates a directory. An existing directory is no error.
