@@ -1,5 +1,6 @@
 //! Serves requests with a WSGI application (PEP 3333).
 
+mod callables;
 pub mod environ;
 pub mod file_wrapper;
 pub mod input;

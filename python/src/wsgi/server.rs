@@ -1,7 +1,5 @@
 //! Passes a request to the application: environ, call, iterate, close (PEP 3333).
 
-use std::sync::Arc;
-
 use pyo3::exceptions::{PySystemExit, PyTypeError};
 use pyo3::ffi;
 use pyo3::prelude::*;
@@ -9,14 +7,14 @@ use pyo3::types::{PyBytes, PyDict, PyIterator, PyList, PyTuple};
 
 use ruwsgi::http::request::Request;
 use ruwsgi::http::response_writer::PeerGone;
-use ruwsgi::http::shared_response::SharedResponse;
 use ruwsgi::http::spool::Body;
 use ruwsgi::sys::fork_guard;
 
+use super::callables::Callables;
 use super::environ::{Environs, Split};
 use super::file_wrapper::FileWrapper;
 use super::input::Input;
-use super::responder::{BytesBlock, Gil, Responder, wrong_block};
+use super::responder::{BytesBlock, Gil, wrong_block};
 use crate::mounts::Apps;
 use crate::worker::Worker;
 use crate::{fork, python};
@@ -27,72 +25,6 @@ pub struct Server {
     core: u32,
     callables: Callables,
     environs: Environs,
-}
-
-/// The callables of the current request. The next request gets the same callables, unless the application keeps one of
-/// them.
-struct Callables {
-    responder: Py<Responder>,
-    start_response: Py<PyAny>,
-    /// Offset of the list of weak references in `start_response`, bytes; 0 if its type has none.
-    weak_list: usize,
-}
-
-impl Callables {
-    fn new(py: Python<'_>, response: &Arc<SharedResponse>) -> PyResult<Self> {
-        let responder = Py::new(py, Responder::new(response.clone()))?;
-        let start_response = responder.getattr(py, "start_response")?;
-        let offset = start_response
-            .bind(py)
-            .get_type()
-            .getattr("__weakrefoffset__")?;
-        Ok(Self {
-            responder,
-            start_response,
-            weak_list: offset.extract().unwrap_or(0),
-        })
-    }
-
-    /// Ends the request. If the application still refers to one of the callables, both raise an exception from now on.
-    /// A weak reference counts, too.
-    #[inline]
-    fn end_request(&self, _py: Python<'_>) {
-        // SAFETY: the thread is attached to the interpreter, and both objects are live.
-        let references = unsafe {
-            (
-                ffi::Py_REFCNT(self.start_response.as_ptr()),
-                ffi::Py_REFCNT(self.responder.as_ptr()),
-            )
-        };
-        // `start_response` refers to the responder, which has no weak references
-        if references != (1, 2) || self.is_weakly_referenced() {
-            self.responder.get().end();
-        }
-    }
-
-    /// Whether `start_response` has weak references.
-    #[inline]
-    fn is_weakly_referenced(&self) -> bool {
-        if self.weak_list == 0 {
-            return false;
-        }
-        // SAFETY: the object is live, the thread is attached to the interpreter, and the object's type has the pointer
-        // to the first weak reference at this offset; the pointer is null if there is none.
-        let list = unsafe {
-            let field = self.start_response.as_ptr().byte_add(self.weak_list);
-            field.cast::<*const ffi::PyObject>().read()
-        };
-        !list.is_null()
-    }
-
-    /// Replaces both callables if the application has kept one of them.
-    #[inline]
-    fn begin_request(&mut self, py: Python<'_>, response: &Arc<SharedResponse>) -> PyResult<()> {
-        if self.responder.get().is_over() {
-            *self = Self::new(py, response)?;
-        }
-        Ok(())
-    }
 }
 
 /// Why a response is incomplete.
