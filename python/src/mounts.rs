@@ -47,7 +47,7 @@ struct Root {
 pub struct Choice<'a> {
     /// The WSGI callable.
     pub app: &'a Py<PyAny>,
-    /// `Some(n)`: SCRIPT_NAME becomes the first `n` bytes of PATH_INFO, and PATH_INFO the rest. `None`: both stay as
+    /// `Some(n)`: SCRIPT_NAME becomes the first `n` bytes of PATH_INFO, and PATH_INFO the rest. `None` if both stay as
     /// the web server sent them.
     pub script_name: Option<usize>,
     /// Whether the web server's SCRIPT_NAME stays in front of the first `n` bytes of PATH_INFO.

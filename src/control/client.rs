@@ -25,7 +25,7 @@ const SEARCH_TIMEOUT: Duration = Duration::from_secs(3);
 /// A request of the command line, before its target is known.
 pub(crate) struct Question {
     pub(crate) verb: Verb,
-    /// The target as typed; `None`: all instances.
+    /// The target as typed; `None` means all instances.
     pub(crate) name: Option<String>,
     /// Whether to wait until the action is complete.
     pub(crate) wait: bool,
@@ -35,7 +35,7 @@ pub(crate) struct Question {
     pub(crate) count: Option<Count>,
     /// Whether to kill the worker at once.
     pub(crate) now: bool,
-    /// The control socket; `None`: all sockets in the runtime directories.
+    /// The control socket; `None` means all sockets in the runtime directories.
     pub(crate) control: Option<PathBuf>,
     /// Whether to print the response as JSON.
     pub(crate) json: bool,

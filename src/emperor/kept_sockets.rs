@@ -13,7 +13,7 @@ use crate::sys::{deferred_close, fs_identity, packet, socket};
 #[derive(Debug, Default)]
 pub(super) struct KeptSockets {
     sockets: Vec<(OwnedFd, HandedOverSocket)>,
-    /// The user that has bound the sockets; `None`: the emperor's user.
+    /// The user that has bound the sockets; `None` means the emperor's user.
     identity: Option<Identity>,
 }
 

@@ -10,7 +10,7 @@ use super::vassal::life_cycle::Delays;
 pub(super) struct Policy {
     pub(super) delays: Delays,
     pub(super) launcher: Launcher,
-    /// The cgroups of the vassals; `None`: the emperor creates no cgroups.
+    /// The cgroups of the vassals; `None` if the emperor creates no cgroups.
     pub(super) cgroups: Option<Cgroups>,
     /// How long a vassal may send nothing after a heartbeat (`emperor-required-heartbeat`); zero: no limit.
     pub(super) required_heartbeat: Duration,

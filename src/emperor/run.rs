@@ -69,7 +69,7 @@ pub(super) struct Emperor {
 /// The deadlines of the event loop itself.
 struct Deadlines {
     next_scan: Instant,
-    /// The time at which a stopping emperor exits although stop hooks still run; `None`: the emperor is not stopping.
+    /// The time at which a stopping emperor exits although stop hooks still run; `None` if the emperor is not stopping.
     exit: Option<Instant>,
 }
 

@@ -19,7 +19,7 @@ const WILDCARDS: [char; 3] = ['*', '?', '['];
 #[derive(Debug, Clone, PartialEq, Eq)]
 pub(super) struct Source {
     kind: Kind,
-    /// The section of each file that defines the vassal; `None`: the section `[uwsgi]`.
+    /// The section of each file that defines the vassal; `None` means the section `[uwsgi]`.
     section: Option<String>,
 }
 

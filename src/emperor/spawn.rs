@@ -47,7 +47,7 @@ pub(super) struct Launcher {
     before: Vec<OsString>,
     after: Vec<OsString>,
     environment: Vec<(OsString, OsString)>,
-    /// The capabilities of each vassal (`emperor-cap`); `None`: the default capabilities of its user.
+    /// The capabilities of each vassal (`emperor-cap`); `None` means the default capabilities of its user.
     capabilities: Option<Capabilities>,
     stop_hook: Option<PathBuf>,
     /// Whether an executable file of a vassal is run (`emperor-magic-exec`).
@@ -267,7 +267,7 @@ fn is_not_executable(error: &io::Error) -> bool {
     ) || error.raw_os_error() == Some(libc::ENOEXEC)
 }
 
-/// The rule that finds the address of a vassal on demand; `None`: the vassal's configuration contains the address.
+/// The rule that finds the address of a vassal on demand; `None` if the vassal's configuration contains the address.
 fn address_rule(config: &Config, invocation: &Invocation) -> Option<AddressRule> {
     let extension = config.emperor_on_demand_extension();
     let directory = config.emperor_on_demand_directory();

@@ -44,15 +44,15 @@ pub(super) struct Vassal {
 
 /// Times of a vassal's events, and the number of its starts.
 pub(super) struct History {
-    /// When the vassal's file was found.
+    /// The time at which the vassal's file was found.
     pub(super) found: Instant,
-    /// When the first process was started.
+    /// The time at which the first process was started.
     pub(super) first_spawn: Option<Instant>,
-    /// When the last process was started.
+    /// The time at which the last process was started.
     pub(super) last_spawn: Option<Instant>,
-    /// When the vassal was last ready.
+    /// The time at which the vassal was last ready.
     pub(super) last_ready: Option<Instant>,
-    /// When the last heartbeat arrived.
+    /// The time at which the last heartbeat arrived.
     pub(super) last_heartbeat: Option<Instant>,
     /// Number of started processes.
     pub(super) spawns: u32,
@@ -256,7 +256,7 @@ impl Vassal {
         Ok(Process::new(pid, channel, identity, cgroup))
     }
 
-    /// The user that the vassal's process runs as; `None`: the emperor's user.
+    /// The user that the vassal's process runs as; `None` means the emperor's user.
     fn identity(&self, policy: &Policy) -> Result<Option<Identity>, String> {
         let Some(stamp) = self.file.stamp().filter(|_| policy.tyrant) else {
             return Ok(None);

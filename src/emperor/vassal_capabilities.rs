@@ -8,7 +8,7 @@ use crate::config::Config;
 use crate::sys::capability::{self, Capabilities, Sets};
 use crate::sys::user;
 
-/// The capabilities of every vassal; `None`: each vassal has the default capabilities of its user.
+/// The capabilities of every vassal; `None` if each vassal has the default capabilities of its user.
 ///
 /// # Errors
 /// Fails if the emperor does not have the capabilities, or if it cannot limit vassals that run as root to them.

@@ -273,7 +273,7 @@ impl Vassals {
         !channels.into_iter().any(|channel| channel.report_requested)
     }
 
-    /// Forwards a request of user `uid` to a vassal; returns the ticket of the answer. `None`: the vassal cannot be
+    /// Forwards a request of user `uid` to a vassal. Returns the ticket of the answer; `None` if the vassal cannot be
     /// reached.
     pub(super) fn forward(&mut self, path: &Path, uid: u32, request: Request) -> Option<u32> {
         self.last_ticket = self.last_ticket.wrapping_add(1);

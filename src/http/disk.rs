@@ -1,4 +1,4 @@
-//! Free space that temporary files leave to other programs.
+//! The free space that temporary files leave to other programs.
 //!
 //! `limit-spool` limits the files of a worker; several workers and instances share one file system. The file system is
 //! therefore asked for its free space after every [`STEP`] bytes.
@@ -8,7 +8,7 @@ use std::sync::atomic::{AtomicU64, Ordering::Relaxed};
 
 use nix::sys::statvfs::fstatvfs;
 
-/// Bytes that are written between two looks at the file system.
+/// Bytes that are written between two reads of the file system's free space.
 const STEP: u64 = 8 << 20;
 /// Maximum number of free bytes that are left to other programs.
 const RESERVE: u64 = 1 << 30;
@@ -23,9 +23,9 @@ pub static DISK: Disk = Disk {
 
 /// The room of a file system, as seen by this process.
 pub struct Disk {
-    /// Bytes that may be written: the room at the last look, less what was written since.
+    /// Bytes that may be written: the room that was read last, less the bytes written since.
     room: AtomicU64,
-    /// Bytes written since the last look.
+    /// Bytes written since the room was read last.
     written: AtomicU64,
 }
 
@@ -49,7 +49,7 @@ impl Disk {
     }
 }
 
-/// Bytes that may be written to the file system of `file`. A file system that does not tell its size is not limited.
+/// Bytes that may be written to the file system of `file`. A file system that does not report its size is not limited.
 fn look(file: &File) -> u64 {
     let Ok(status) = fstatvfs(file) else {
         return u64::MAX;

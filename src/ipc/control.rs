@@ -8,8 +8,8 @@ use serde::{Deserialize, Serialize};
 #[derive(Serialize, Deserialize, Debug, Clone, PartialEq, Eq)]
 pub(crate) struct Request {
     pub(crate) verb: Verb,
-    /// The target: a vassal's name or the absolute path of its configuration. `None`: all vassals, or the process that
-    /// owns the socket.
+    /// The target: a vassal's name or the absolute path of its configuration. `None` means all vassals, or the process
+    /// that owns the socket.
     pub(crate) name: Option<String>,
     /// The target: the process id of the vassal's master.
     #[serde(default)]

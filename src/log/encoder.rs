@@ -13,7 +13,7 @@ use super::json;
 /// An encoder with the name of the loggers that use it.
 #[derive(Debug, Clone, PartialEq, Eq)]
 pub struct NamedEncoder {
-    /// The name of the loggers; `None`: all loggers use the encoder.
+    /// The name of the loggers; `None` if all loggers use the encoder.
     pub logger: Option<String>,
     /// The change that the encoder makes.
     pub encoder: Encoder,

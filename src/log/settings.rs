@@ -44,9 +44,9 @@ pub enum Engine {
 pub struct FileEngine {
     /// The path of the file.
     pub path: PathBuf,
-    /// The size above which the file is rotated, bytes; `None`: no rotation by size.
+    /// The size above which the file is rotated, bytes; `None` means no rotation by size.
     pub max_size: Option<u64>,
-    /// The path that the full file is moved to; `None`: the file's path followed by `.SECONDS`, the time of the
+    /// The path that the full file is moved to; `None` means the file's path followed by `.SECONDS`, the time of the
     /// rotation.
     pub backup: Option<Backup>,
 }
@@ -63,7 +63,7 @@ pub struct SyslogEngine {
 /// A logger: an engine, and the name by which routes and encoders refer to it.
 #[derive(Debug, Clone, PartialEq, Eq)]
 pub struct Logger {
-    /// The name, by which routes select the logger; `None`: the logger receives the lines that match no route.
+    /// The name by which routes select the logger. `None` if the logger receives the lines that match no route.
     pub name: Option<String>,
     /// The destination of the logger's lines.
     pub engine: Engine,
@@ -100,8 +100,8 @@ pub struct LogThreadSettings {
     pub filters: Vec<Pattern>,
     /// `log-drain`: a line that matches one of the patterns is dropped.
     pub drains: Vec<Pattern>,
-    /// The file of `logto` or `daemonize`. It receives the lines that no logger takes; `None`: such lines go to the
-    /// descriptor 2 that the process had before the log thread started.
+    /// The file of `logto` or `daemonize`, which receives the lines that no logger takes. `None` if such lines go to
+    /// the descriptor 2 that the process had before the log thread started.
     pub default_file: Option<FileEngine>,
     /// `log-master-stream`: the application's output is read from a stream socket, so several of its writes may arrive
     /// as one event.

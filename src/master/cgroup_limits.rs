@@ -10,8 +10,7 @@ use super::emperor_link::{EmperorLink, LimitsResult};
 
 /// Checks that the configured limits can be applied.
 ///
-/// # Errors
-/// When limits are configured, and the instance does not run in a cgroup of an emperor.
+/// Returns an error if limits are configured and the instance does not run in a cgroup of an emperor.
 pub(super) fn check(config: &Config, emperor: &EmperorLink) -> Result<()> {
     if cgroup_limits(config).is_none() || emperor.is_in_cgroup() {
         return Ok(());

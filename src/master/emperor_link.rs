@@ -27,7 +27,7 @@ pub(crate) struct EmperorLink {
     outlives_emperor: bool,
     /// Whether the instance runs in a cgroup that the emperor limits.
     in_cgroup: bool,
-    /// When the next heartbeat is due; `None` before the first heartbeat and without heartbeats.
+    /// The time at which the next heartbeat is due; `None` before the first heartbeat and without heartbeats.
     next_beat: Option<Instant>,
     /// Whether the instance logs to a log of its own, not to the emperor's log.
     pub(super) has_own_log: bool,
@@ -249,7 +249,7 @@ impl EmperorLink {
         }
     }
 
-    /// When [`EmperorLink::beat`] must be called next.
+    /// The time at which [`EmperorLink::beat`] must be called next.
     pub(super) fn beat_deadline(&self) -> Option<Instant> {
         self.next_beat
     }

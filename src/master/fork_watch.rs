@@ -26,7 +26,7 @@ impl ForkWatch {
         self.since = pending.then_some(now);
     }
 
-    /// When the next answer is overdue; `None` if the zygote owes no answer.
+    /// The time at which the next answer is overdue; `None` if the zygote owes no answer.
     pub(super) fn deadline(&self) -> Option<Instant> {
         self.since.map(|since| since + TIMEOUT)
     }

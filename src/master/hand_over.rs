@@ -15,7 +15,7 @@ const PATIENCE: Duration = Duration::from_millis(250);
 pub(super) struct HandOver {
     /// The new generation has the worker ids 1 to `given`.
     given: u32,
-    /// When the new generation got its last worker id; `None` before the first.
+    /// The time at which the new generation got its last worker id; `None` before the first one.
     last: Option<Instant>,
 }
 

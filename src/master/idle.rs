@@ -30,7 +30,7 @@ impl IdleTimer {
         }
     }
 
-    /// When [`IdleTimer::check`] is due.
+    /// The time at which [`IdleTimer::check`] is due.
     pub(super) fn deadline(&self) -> Instant {
         self.next
     }
@@ -72,7 +72,8 @@ mod tests {
 
     const LIMIT: Duration = Duration::from_secs(8);
 
-    /// Performs the checks that are due within `until` seconds. Returns the second in which the limit had passed.
+    /// Performs all checks of the first `until` seconds. Returns the number of seconds after which a check found that
+    /// the limit had passed.
     fn idle_after(
         until: u64,
         request_at: impl Fn(f64) -> u64,

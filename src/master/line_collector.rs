@@ -1,7 +1,7 @@
 //! Writes the request lines of a generation's workers to the log.
 //!
-//! Workers leave their lines in rings of shared memory. The first line wakes the master; then the master looks at the
-//! rings every 20 ms until they are empty. Under load one write(2) writes many lines, without load a line is written at
+//! Workers leave their lines in rings of shared memory. The first line wakes the master. The master then reads the
+//! rings every 20 ms until they are empty. Under load one write(2) writes many lines; without load a line is written at
 //! once.
 
 use std::io;
@@ -14,21 +14,21 @@ use crate::shared::line_rings::LineRings;
 use crate::sys::stdio;
 use crate::sys::wakeup::Wakeup;
 
-/// Time between two looks at rings in which lines arrive.
+/// Time between two reads of the rings while lines arrive.
 const INTERVAL: Duration = Duration::from_millis(20);
 
 /// The rings of one generation, and the state of their reader.
 pub(super) struct LineCollector {
     rings: LineRings,
     wakeup: Wakeup,
-    /// When the rings are read next; `None` while the collector waits for a wake-up.
+    /// The time at which the rings are read next; `None` while the collector waits for a wake-up.
     due: Option<Instant>,
     buffer: Vec<u8>,
 }
 
 impl LineCollector {
-    /// Whether the lines of these settings should be collected: requests are logged, and descriptor 2 is a file. A line
-    /// for a terminal or a pipe is written by the worker, because its reader may be slow, and must not delay the master.
+    /// Whether lines with these settings should be collected: requests are logged, and descriptor 2 is a file. A worker
+    /// writes its lines to a terminal or a pipe itself, because the reader may be slow and must not delay the master.
     pub(super) fn is_useful(settings: &RequestLogSettings) -> bool {
         settings.selection.selects_any()
             && !log::thread::is_running()
@@ -58,7 +58,7 @@ impl LineCollector {
         self.wakeup.as_fd()
     }
 
-    /// When [`LineCollector::tick`] has work.
+    /// The time at which [`LineCollector::tick`] has work.
     pub(super) fn due(&self) -> Option<Instant> {
         self.due
     }
@@ -70,7 +70,8 @@ impl LineCollector {
         self.due = Some(now + INTERVAL);
     }
 
-    /// Writes the lines that have arrived, if it is time. When none have arrived, waits for a wake-up again.
+    /// Writes the lines that have arrived, if the time of the next read has come. If there are no lines, waits for a
+    /// wake-up again.
     pub(super) fn tick(&mut self, now: Instant) {
         if self.due.is_none_or(|due| now < due) {
             return;
@@ -94,14 +95,14 @@ impl LineCollector {
         written.sum()
     }
 
-    /// Whether the line that ends at `end` is in the ring of the scoreboard row `row`, or was.
+    /// Whether the line that ends at `end` is or was in the ring of the scoreboard row `row`.
     pub(super) fn contains(&self, row: u32, end: u64) -> bool {
         self.rings.contains(row, end)
     }
 }
 
 impl Drop for LineCollector {
-    /// Writes the lines of workers that exited last.
+    /// Writes the last lines of workers that have exited.
     fn drop(&mut self) {
         self.write_out();
     }

@@ -112,7 +112,7 @@ impl ReloadFiles {
         }
     }
 
-    /// When [`ReloadFiles::changes`] is due.
+    /// The time at which [`ReloadFiles::changes`] is due.
     pub(super) fn deadline(&self) -> Option<Instant> {
         let watched = self.watched.as_ref().and_then(ReloadWatch::deadline);
         let polled =

@@ -85,7 +85,7 @@ impl ReloadWatch {
         }
     }
 
-    /// When [`ReloadWatch::due`] will return a change; `None` if no change is pending.
+    /// The time at which [`ReloadWatch::due`] will return a change; `None` if no change is pending.
     pub(super) fn deadline(&self) -> Option<Instant> {
         self.debounce.deadline()
     }

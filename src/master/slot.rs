@@ -130,7 +130,7 @@ impl SlotState {
         }
     }
 
-    /// The process in the slot.
+    /// The process in the slot; `None` if the slot has no process.
     pub(super) fn worker(&self) -> Option<&WorkerProcess> {
         match self {
             Self::Empty { .. } | Self::Forking { .. } | Self::Vacant => None,
@@ -143,7 +143,8 @@ impl SlotState {
         }
     }
 
-    /// When the next [`Event::Tick`] is due; `None` if none is. `can_fork`: whether a zygote can fork.
+    /// The time at which the next [`Event::Tick`] is due; `None` if no tick is due. `can_fork`: whether a zygote can
+    /// fork.
     pub(super) fn deadline(&self, can_fork: bool) -> Option<Instant> {
         match *self {
             Self::Empty { due, .. } => can_fork.then_some(due),
@@ -152,7 +153,7 @@ impl SlotState {
         }
     }
 
-    /// When the process in the slot began to leave; `None` if it does not leave.
+    /// The time at which the process in the slot began to leave; `None` if it does not leave.
     pub(super) fn leaving_since(&self) -> Option<Instant> {
         match *self {
             Self::Leaving { since, .. } | Self::Killed { since, .. } => Some(since),

@@ -35,7 +35,7 @@ pub(super) fn patience(usual: Duration) -> Duration {
 pub(super) struct SlowStart {
     /// The process id.
     pub(super) pid: Pid,
-    /// When the process was started.
+    /// The time at which the process was started.
     pub(super) since: Instant,
     reports: u32,
     stage: Stage,
@@ -71,7 +71,7 @@ impl SlowStart {
         }
     }
 
-    /// When [`Self::step`] is due.
+    /// The time at which [`Self::step`] is due.
     pub(super) fn deadline(&self) -> Instant {
         match self.stage {
             Stage::Waiting(due) | Stage::Probed(due) => due,

@@ -13,7 +13,7 @@ use crate::sys::process::Pid;
 pub(super) struct IdHolder {
     pub(super) worker_id: u32,
     pub(super) pid: Pid,
-    /// When the process began to leave; `None` if it does not leave.
+    /// The time at which the process began to leave; `None` if it does not leave.
     pub(super) leaving_since: Option<Instant>,
 }
 

@@ -105,7 +105,8 @@ impl WorkerSlot {
         matches!(self.state, SlotState::Serving { .. })
     }
 
-    /// When the slot must be checked again; `None` if no time is set. `can_fork`: whether a zygote can fork.
+    /// The time at which the slot must be checked again; `None` if no time is set. `can_fork`: whether a zygote can
+    /// fork.
     pub(super) fn deadline(&self, can_fork: bool) -> Option<Instant> {
         match (&self.state, self.gate) {
             (SlotState::Parked { .. }, Gate::ClosedUntil(time)) => Some(time),

@@ -127,7 +127,7 @@ impl Zygote {
         matches!(self, Self::Loaded { .. })
     }
 
-    /// When the next [`Event::Tick`] is due; `None` if none is.
+    /// The time at which the next [`Event::Tick`] is due; `None` if no tick is due.
     pub(super) fn deadline(&self) -> Option<Instant> {
         match *self {
             Self::Absent { due, .. } => Some(due),

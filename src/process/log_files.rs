@@ -72,7 +72,7 @@ pub(crate) fn ownership(config: &Config) -> Result<Ownership> {
     })
 }
 
-/// The size at which log files are rotated (`log-maxsize`), bytes; `None`: they are not rotated by size.
+/// The size at which log files are rotated (`log-maxsize`), bytes; `None` if they are not rotated by size.
 pub(crate) fn max_size(config: &Config) -> Option<u64> {
     config.log_maxsize().filter(|size| *size > 0)
 }

@@ -19,7 +19,7 @@ const SIZE: usize = 64 << 10;
 
 #[repr(C, align(128))]
 struct Header {
-    /// Whether the reader sleeps until it is woken: 1, or 0.
+    /// 1 while the reader sleeps until a writer wakes it, otherwise 0.
     awaited: AtomicU32,
 }
 
@@ -28,7 +28,7 @@ struct Header {
 struct Positions {
     /// End of the last complete line. Written by the worker.
     end: AtomicU64,
-    /// Begin of the first line that is not read. Written by the master.
+    /// Beginning of the first line that is not read. Written by the master.
     begin: AtomicU64,
 }
 
@@ -54,7 +54,8 @@ pub struct LineRings {
 // SAFETY: the mapping lives as long as the value. Positions are atomics. The bytes of a ring are copied by `append`
 // and `read` only, each in the region that the positions assign to it.
 unsafe impl Send for LineRings {}
-// SAFETY: as above. `append` has one caller at a time per ring, and so has `read`; see their documentation.
+// SAFETY: the mapping lives as long as the value. `append` has one caller at a time per ring, and so has `read`; see
+// their documentation.
 unsafe impl Sync for LineRings {}
 
 impl LineRings {
@@ -122,7 +123,8 @@ impl LineRings {
     }
 
     fn header(&self) -> &Header {
-        // SAFETY: the mapping begins with a Header (`size`), is page aligned, zero is valid for atomics.
+        // SAFETY: the mapping begins with a `Header` (see `size`) and is page aligned, and zero is a valid value of its
+        // atomics.
         unsafe { &*self.memory.as_ptr().cast::<Header>() }
     }
 
@@ -131,7 +133,8 @@ impl LineRings {
         let index = (row as usize).checked_sub(1)?;
         (index < self.count).then(|| {
             let offset = size_of::<Header>() + index * RING;
-            // SAFETY: within the mapping (`size`); aligned because all parts are multiples of 128 bytes.
+            // SAFETY: the ring is within the mapping (see `size`), and is aligned because all parts are multiples of
+            // 128 bytes.
             unsafe {
                 let ring = self.memory.as_ptr().add(offset);
                 (&*ring.cast::<Positions>(), ring.add(size_of::<Positions>()))
@@ -140,7 +143,8 @@ impl LineRings {
     }
 
     /// Appends a line, with its line feed, to the ring `row`. Calls `before` with the position of the line's end right
-    /// before the line becomes visible to the reader. The worker of the row calls this, in one thread at a time.
+    /// before the line becomes visible to the reader. The worker of the row calls this function, in one thread at a
+    /// time.
     pub fn append(&self, row: u32, line: &[u8], before: impl FnOnce(u64)) -> Appended {
         let Some((positions, bytes)) = self.ring(row) else {
             return Appended::Full;
@@ -172,7 +176,7 @@ impl LineRings {
     }
 
     /// Passes the unread lines of the ring `row` to `write`, and then frees their space. Returns the number of bytes.
-    /// The master calls this; without a master, the worker of the row does. `buffer` is overwritten.
+    /// The master calls this function; if the master is gone, the worker of the row calls it. `buffer` is overwritten.
     pub fn read(&self, row: u32, buffer: &mut Vec<u8>, write: impl FnOnce(&[u8])) -> usize {
         let Some((positions, bytes)) = self.ring(row) else {
             return 0;
@@ -215,7 +219,7 @@ impl LineRings {
 
 impl Drop for LineRings {
     fn drop(&mut self) {
-        // SAFETY: our own mapping, and no reference into it outlives `self`.
+        // SAFETY: this value owns the mapping, and no reference into the mapping outlives `self`.
         unsafe { libc::munmap(self.memory.as_ptr().cast(), self.len) };
     }
 }

@@ -240,7 +240,8 @@ impl Scoreboard {
     }
 
     fn header(&self) -> &Header {
-        // SAFETY: the mapping begins with a Header (`size`), is page aligned, zero is valid for atomics.
+        // SAFETY: the mapping begins with a `Header` (see `size`) and is page aligned, and zero is a valid value of its
+        // atomics.
         unsafe { &*self.memory.as_ptr().cast::<Header>() }
     }
 
@@ -249,7 +250,8 @@ impl Scoreboard {
         let index = (row as usize).checked_sub(1)?;
         (index < self.processes).then(|| {
             let offset = size_of::<Header>() + index * size_of::<WorkerRow>();
-            // SAFETY: within the mapping (`size`), aligned because all parts are multiples of 128 bytes.
+            // SAFETY: the row is within the mapping (see `size`), and is aligned because all parts are multiples of 128
+            // bytes.
             unsafe { &*self.memory.as_ptr().add(offset).cast::<WorkerRow>() }
         })
     }

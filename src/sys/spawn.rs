@@ -59,14 +59,14 @@ pub struct LeaderSetup<'a> {
     pub inherited: Vec<BorrowedFd<'a>>,
     /// The user to which the child changes irrevocably; needs root.
     pub identity: Option<&'a Identity>,
-    /// The capabilities of the child; all others are dropped. They must be permitted to this process. `None`: the
-    /// kernel derives the capabilities from the user.
+    /// The capabilities of the child; all others are dropped. This process must have them in its permitted set. `None`
+    /// if the kernel derives the capabilities from the user.
     pub capabilities: Option<Capabilities>,
-    /// Signal that the child gets when the thread that spawned it dies. `None`: the child outlives this process.
+    /// Signal that the child gets when the thread that spawned it dies. `None` if the child outlives this process.
     pub parent_death_signal: Option<Signal>,
-    /// The child also leads a new session, so it has no controlling terminal.
+    /// Whether the child also leads a new session, so that it has no controlling terminal.
     pub new_session: bool,
-    /// The open `cgroup.procs` of the cgroup in which the child runs. `None`: the cgroup of this process.
+    /// The open `cgroup.procs` of the cgroup in which the child runs. `None` means the cgroup of this process.
     pub cgroup: Option<BorrowedFd<'a>>,
 }
 

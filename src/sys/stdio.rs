@@ -120,7 +120,8 @@ pub fn duplicate(number: RawFd) -> io::Result<OwnedFd> {
     super::descriptor::borrow(&number)?.try_clone_to_owned()
 }
 
-/// Calls write(2) once, again only after a signal. Returns the number of bytes written, which may be fewer than given.
+/// Calls write(2) once, and repeats the call only if a signal interrupted it. Returns the number of bytes written,
+/// which may be fewer than given.
 ///
 /// # Errors
 /// Those of write(2) but `EINTR`.

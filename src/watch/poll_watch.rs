@@ -23,7 +23,7 @@ type FileState = Option<(u64, i64, i64)>;
 pub struct PollWatch {
     files: BTreeMap<PathBuf, FileState>,
     due: Option<Instant>,
-    /// The interval between two comparisons; `None`: [`INTERVAL`].
+    /// The interval between two comparisons; `None` means [`INTERVAL`].
     interval: Option<Duration>,
 }
 

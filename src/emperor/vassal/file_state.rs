@@ -30,7 +30,7 @@ pub(in crate::emperor) enum Removal {
 }
 
 impl FileState {
-    /// The stamp of the file when it was last seen; `None`: the file is removed.
+    /// The stamp of the file when it was last seen; `None` if the file is removed.
     pub(in crate::emperor) fn stamp(&self) -> Option<Stamp> {
         match *self {
             Self::Present(stamp) | Self::Missing { last: stamp, .. } => Some(stamp),

@@ -8,7 +8,7 @@ const INTERVALS: u32 = 2;
 /// The heartbeats of one process.
 #[derive(Clone, Copy, Debug, Default)]
 pub(in crate::emperor) struct Heartbeat {
-    /// The time of the last heartbeat, and the timeout that began then; `None`: no heartbeat is expected.
+    /// The time of the last heartbeat, and the timeout that began then; `None` if no heartbeat is expected.
     last: Option<(Instant, Duration)>,
 }
 

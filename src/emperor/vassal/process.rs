@@ -18,9 +18,9 @@ use super::rate_limit::{MESSAGES, RateLimiter};
 #[derive(Debug)]
 pub(in crate::emperor) struct Process {
     pub(in crate::emperor) pid: Pid,
-    /// The user that the process runs as; `None`: the emperor's user.
+    /// The user that the process runs as; `None` means the emperor's user.
     pub(in crate::emperor) identity: Option<Identity>,
-    /// The channel to the process; `None`: one side has closed it.
+    /// The channel to the process; `None` if one side has closed it.
     pub(in crate::emperor) channel: Option<Channel>,
     pub(in crate::emperor) heartbeat: Heartbeat,
     /// The cgroup that the process runs in, if the emperor creates cgroups.
@@ -98,7 +98,7 @@ impl Process {
         fd.is_some_and(poll::readable)
     }
 
-    /// The time until which the rate limit blocks messages; `None`: the next message may be read now.
+    /// The time until which the rate limit blocks messages; `None` if the next message may be read now.
     pub(in crate::emperor) fn messages_blocked_until(&self, now: Instant) -> Option<Instant> {
         self.channel.as_ref()?.rate.blocked_until(MESSAGES, now)
     }

@@ -39,7 +39,7 @@ impl RateLimiter {
         self.count = self.count.saturating_add(1);
     }
 
-    /// The time at which the next event is allowed; `None`: now.
+    /// The time at which the next event is allowed; `None` means now.
     pub(in crate::emperor) fn blocked_until(&self, rate: Rate, now: Instant) -> Option<Instant> {
         let end = self.since? + rate.interval;
         (self.count >= rate.max && end > now).then_some(end)

@@ -11,7 +11,7 @@ use super::outcome::Outcome;
 pub struct RequestLogSettings {
     /// The requests that get a line.
     pub selection: Selection,
-    /// The parsed `log-format` or `access-log-format`; `None`: uWSGI's default format.
+    /// The parsed `log-format` or `access-log-format`; `None` means uWSGI's default format.
     pub format: Option<Vec<Piece>>,
     /// `log-micros`: whether the default line shows microseconds.
     pub micros: bool,

@@ -81,7 +81,7 @@ impl Gate {
         };
     }
 
-    /// When the next [`Gate::poll`] is due.
+    /// The time at which the next [`Gate::poll`] is due.
     pub(super) fn deadline(&self) -> Option<Instant> {
         self.runner.deadline()
     }

@@ -64,8 +64,8 @@ impl InstanceHooks {
         Some(*order)
     }
 
-    /// When [`InstanceHooks::tick`] or [`InstanceHooks::poll`] must be called next. Watched files have their own
-    /// deadline, [`InstanceHooks::touch_deadline`].
+    /// The time at which [`InstanceHooks::tick`] or [`InstanceHooks::poll`] must be called next. Watched files have
+    /// their own deadline, [`InstanceHooks::touch_deadline`].
     pub(in crate::master) fn deadline(&self) -> Option<Instant> {
         [self.background.deadline(), self.gate.deadline()]
             .into_iter()
@@ -73,7 +73,7 @@ impl InstanceHooks {
             .min()
     }
 
-    /// When [`InstanceHooks::queue_touched`] must be called next.
+    /// The time at which [`InstanceHooks::queue_touched`] must be called next.
     pub(in crate::master) fn touch_deadline(&self) -> Option<Instant> {
         self.touch.deadline()
     }

@@ -129,8 +129,8 @@ impl Runner {
         }
     }
 
-    /// Performs hooks until a hook has to be waited for, a hook fails or requests an exit, or the queue is empty.
-    /// Aborts the current hook if the time limit has passed. Does not wait for commands.
+    /// Performs hooks until a hook has started that takes time, a hook fails or requests an exit, or the queue is
+    /// empty. Aborts the current hook if the time limit has passed. Does not wait for commands.
     pub(in crate::master) fn advance(
         &mut self,
         context: &CommandContext,

@@ -32,7 +32,7 @@ impl TouchHooks {
         self.0.clear();
     }
 
-    /// When [`TouchHooks::due`] must be called next.
+    /// The time at which [`TouchHooks::due`] must be called next.
     pub(super) fn deadline(&self) -> Option<Instant> {
         let touches = self.0.iter();
         touches.filter_map(|(touches, _)| touches.deadline()).min()

@@ -39,11 +39,11 @@ pub(in crate::master) struct Master {
     /// The timer of `idle`; `None` if the option is not set.
     pub(super) idle: Option<IdleTimer>,
     pub(super) services: Services,
-    /// When the first generation began to serve.
+    /// The time at which the first generation began to serve.
     pub(super) ready_since: Option<Instant>,
     /// The failure logged last. Its traceback is not logged again when the same failure repeats.
     pub(super) last_failure: Option<LoadFailure>,
-    /// When the size of the log file is checked next (`log-maxsize`).
+    /// The time at which the size of the log file is checked next (`log-maxsize`).
     pub(super) log_check: Instant,
     pub(super) app_signals: AppSignals,
     /// Requests forwarded by the emperor that wait for their answer.
@@ -64,8 +64,8 @@ pub(super) enum Phase {
     /// The master exits with `status` when no process is left.
     Stopping {
         status: i32,
-        /// When the master kills the remaining processes. Set after the emperor's exit, because the emperor would kill
-        /// them otherwise.
+        /// The time at which the master kills the remaining processes. Set after the emperor's exit, because the
+        /// emperor would kill them otherwise.
         kill_at: Option<Instant>,
     },
 }

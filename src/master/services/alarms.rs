@@ -56,7 +56,7 @@ impl Alarms {
         }
     }
 
-    /// When [`Alarms::tick`] must be called next.
+    /// The time at which [`Alarms::tick`] must be called next.
     pub(super) fn deadline(&self) -> Option<Instant> {
         let runner = self.runner.as_ref().and_then(Runner::deadline);
         runner.into_iter().chain(self.next_check).min()

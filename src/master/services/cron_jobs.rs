@@ -25,7 +25,7 @@ pub(super) struct CronJobs {
     runs: Vec<Run>,
     /// The last minute that was checked for due jobs; `None` before the first check.
     last: Option<Minute>,
-    /// When the next minute begins; `None` without jobs.
+    /// The time at which the next minute begins; `None` without jobs.
     due: Option<Instant>,
 }
 
@@ -99,7 +99,7 @@ impl CronJobs {
         self.runs.is_empty()
     }
 
-    /// When [`CronJobs::tick`] must be called next.
+    /// The time at which [`CronJobs::tick`] must be called next.
     pub(super) fn deadline(&self) -> Option<Instant> {
         let runs = self.runs.iter().filter_map(|run| run.limit.deadline());
         runs.chain(self.due).min()

@@ -81,7 +81,7 @@ impl Daemon {
         self.state.is_waiting()
     }
 
-    /// When [`Daemon::tick`] must be called next.
+    /// The time at which [`Daemon::tick`] must be called next.
     pub(super) fn deadline(&self) -> Option<Instant> {
         let deadlines = [self.state.deadline(), self.touches.deadline()];
         deadlines.into_iter().flatten().min()

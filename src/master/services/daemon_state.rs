@@ -59,7 +59,7 @@ pub(super) enum State {
         pid: Pid,
         deadline: Instant,
         then: AfterStop,
-        /// When the group is checked next.
+        /// The time at which the group is checked next.
         next_check: Instant,
     },
     /// The daemon is removed; a process with a pidfile may still run.
@@ -150,7 +150,7 @@ impl State {
         matches!(self, Self::Waiting { .. })
     }
 
-    /// When the next [`Event::Tick`] is due; `None` if none is.
+    /// The time at which the next [`Event::Tick`] is due; `None` if no tick is due.
     pub(super) fn deadline(&self) -> Option<Instant> {
         match *self {
             Self::Waiting { due, .. } | Self::Monitored { due, .. } => Some(due),

@@ -60,7 +60,7 @@ impl Daemons {
             && others.any(|other| other.is_leaving() && other.name() == daemon.name())
     }
 
-    /// When [`Daemons::tick`] must be called next.
+    /// The time at which [`Daemons::tick`] must be called next.
     pub(super) fn deadline(&self) -> Option<Instant> {
         let all = self.all.iter().filter(|it| !self.is_blocked(it));
         all.filter_map(Daemon::deadline).min()

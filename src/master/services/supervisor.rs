@@ -98,7 +98,7 @@ impl Services {
         }
     }
 
-    /// When [`Services::tick`] or [`Services::shut_down`] must be called next.
+    /// The time at which [`Services::tick`] or [`Services::shut_down`] must be called next.
     pub(in crate::master) fn deadline(&self) -> Option<Instant> {
         let stage = match &self.stage {
             Stage::Starting | Stage::Stopping => None,

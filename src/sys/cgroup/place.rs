@@ -83,8 +83,8 @@ fn below(path: &Path, root: &Path, point: &Path) -> Option<PathBuf> {
     (!is_outside).then(|| point.join(rest))
 }
 
-/// Checks that this process may create children in a cgroup, and that the cgroup contains no process other than
-/// `alone` (with `None`: no process).
+/// Checks that this process may create children in a cgroup, and that the cgroup contains no process other than `alone`
+/// (`None` means no process).
 ///
 /// # Errors
 /// [`CgroupError`]: the first failed check.
