@@ -7,8 +7,8 @@ use super::thread_state::ThreadState;
 use crate::shared::running_signal::{RunningSignal, ThreadPlace};
 
 impl Engine {
-    /// Requests that a serving thread calls [`Application::called`](super::application::Application::called) between two
-    /// requests. The I/O thread has to wake a thread that waits ([`Engine::wake`]).
+    /// Requests that a serving thread calls [`Application::called`](super::application::Application::called) between
+    /// two requests. If all threads wait, the I/O thread has to wake one of them ([`Engine::wake`]).
     pub fn call_application(&self) {
         self.dispatch.call();
     }
@@ -33,7 +33,7 @@ impl Engine {
         self.scoreboard.board.end_signal(self.place(thread), signal);
     }
 
-    /// Whether a signal waits that this process may handle.
+    /// Whether a signal waits for this process or for any worker, so that this process may handle it.
     pub fn has_signals(&self) -> bool {
         let shared = !self.is_leaving();
         self.scoreboard

@@ -41,7 +41,7 @@ pub struct AppSpec {
     pub eval: Option<String>,
     /// `paste`: the URI of a PasteDeploy application.
     pub paste: Option<String>,
-    /// `paste-logger`: configure Python's logging from the file of the PasteDeploy application.
+    /// `paste-logger`: whether Python's logging is configured from the file of the PasteDeploy application.
     pub paste_logger: bool,
     /// `pecan`: the configuration file of a Pecan application.
     pub pecan: Option<String>,
@@ -49,13 +49,13 @@ pub struct AppSpec {
     pub callable: Option<String>,
     /// `mount`: mount points and their applications, in the order of the configuration file.
     pub mounts: Vec<(String, String)>,
-    /// `manage-script-name`: the mount point is moved from PATH_INFO to SCRIPT_NAME.
+    /// `manage-script-name`: whether the mount point is moved from PATH_INFO to SCRIPT_NAME.
     pub manage_script_name: bool,
-    /// `no-default-app`: a request that matches no mount point is not passed to any application.
+    /// `no-default-app`: whether a request that matches no mount point gets 404 instead of the default application.
     pub no_default_app: bool,
-    /// `need-app`: the start fails if no application can be loaded.
+    /// `need-app`: whether the start fails if no application can be loaded.
     pub need_app: bool,
-    /// `lazy-apps`: each worker imports the application after the fork.
+    /// `lazy-apps`: whether each worker imports the application itself, after the fork.
     pub lazy: bool,
     /// `pythonpath`: directories in the given order; each is inserted at the front of `sys.path`.
     pub pythonpath: Vec<String>,

@@ -2,19 +2,20 @@
 
 use serde::{Deserialize, Serialize};
 
-/// Maximum number of timers, cron entries or watched files that an application can add, each.
+/// Maximum number of timers that an application can add. The same maximum applies to cron entries, and to watched
+/// files.
 pub const MAX_TRIGGERS: usize = 64;
 
 /// The processes that run the handler of a signal.
 #[derive(Serialize, Deserialize, Debug, Clone, PartialEq, Eq)]
 pub enum SignalTarget {
-    /// One worker: the first that is free.
+    /// One worker: the first worker that is free.
     AnyWorker,
     /// Every worker.
     Workers,
     /// The worker with this id.
     Worker(u32),
-    /// One mule: the first that is free.
+    /// One mule: the first mule that is free.
     AnyMule,
     /// Every mule.
     Mules,
@@ -55,7 +56,7 @@ impl SignalTarget {
 /// A request of the application, from the zygote during the import or from a worker.
 #[derive(Serialize, Deserialize, Debug, Clone, PartialEq, Eq)]
 pub enum SignalRequest {
-    /// The sending process has a handler for the signal. All workers have it if the zygote sends the request.
+    /// The sending process has a handler for the signal. If the sender is the zygote, all workers have the handler.
     Register {
         /// The signal.
         number: u8,
@@ -68,14 +69,15 @@ pub enum SignalRequest {
         number: u8,
         /// The interval, milliseconds.
         every_ms: u64,
-        /// How often the signal is raised; `None` without a limit.
+        /// Maximum number of times that the signal is raised; `None` without a limit.
         runs: Option<u64>,
     },
     /// Raise the signal at times of the local clock.
     Cron {
         /// The signal.
         number: u8,
-        /// Minute, hour, day of the month, month and day of the week; -1 is any value, and -N the multiples of N.
+        /// Minute, hour, day of the month, month and day of the week. -1 stands for any value, and -N for the multiples
+        /// of N.
         fields: [i32; 5],
     },
     /// Raise the signal when a file, or a file in a directory, changes.

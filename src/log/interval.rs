@@ -11,7 +11,7 @@ const INTERVAL: u64 = 10_000_000;
 pub struct Interval {
     /// Time of the next line, microseconds.
     next: AtomicU64,
-    /// Number of lines that were left out since the last one.
+    /// Number of lines that were left out since the last written line.
     left_out: AtomicU64,
 }
 
@@ -25,8 +25,8 @@ impl Interval {
         }
     }
 
-    /// Returns the number of lines that were left out since the last one if a line is due: the first at once, then one
-    /// in ten seconds. Otherwise the caller leaves its line out.
+    /// If a line is due, returns the number of lines that were left out since the last written line. A line is due at
+    /// once for the first call, then once in ten seconds. On `None` the caller leaves its line out.
     pub fn due(&self) -> Option<u64> {
         self.due_at(monotonic_micros())
     }

@@ -103,13 +103,13 @@ pub struct LogThreadSettings {
     /// The file of `logto` or `daemonize`, which receives the lines that no logger takes. `None` if such lines go to
     /// the descriptor 2 that the process had before the log thread started.
     pub default_file: Option<FileEngine>,
-    /// `log-master-stream`: the application's output is read from a stream socket, so several of its writes may arrive
-    /// as one event.
+    /// `log-master-stream`: whether the application's output is read from a stream socket, so that several writes may
+    /// arrive as one event.
     pub stream: bool,
     /// Owner and mode of log files (`logfile-chown`, `logfile-chmod`).
     pub ownership: Ownership,
     /// `rsyslog-packet-size`: maximum size of a syslog message, bytes.
     pub packet_size: usize,
-    /// `rsyslog-split-messages`: a longer message is split into several messages; otherwise its end is cut off.
+    /// `rsyslog-split-messages`: whether a longer message is split into several messages. Otherwise its end is cut off.
     pub split_messages: bool,
 }

@@ -76,7 +76,7 @@ pub(super) struct RequestInFlight {
     pub(super) vars: u32,
     pub(super) block: u32,
     pub(super) age: Duration,
-    /// The deadline of the request (`harakiri`) has passed, and its client got an error.
+    /// Whether the deadline of the request (`harakiri`) has passed, so that its client got an error.
     pub(super) expired: bool,
 }
 

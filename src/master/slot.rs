@@ -33,7 +33,7 @@ pub(super) enum SlotState {
     /// The zygote was asked to fork.
     Forking {
         failures: u32,
-        /// If false, the worker is not needed any more and is killed as soon as its pid is known.
+        /// Whether the worker is still needed. Otherwise it is killed as soon as its pid is known.
         wanted: bool,
     },
     /// The worker is forked. Until its worker id is free, it has no id and runs no Python code.

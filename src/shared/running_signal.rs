@@ -20,12 +20,12 @@ pub struct ThreadPlace {
 pub struct RunningSignal {
     /// The signal.
     pub number: u8,
-    /// When the handler began, in microseconds of the monotonic clock. If a request waits for the signal, the start of
-    /// the request.
+    /// The time at which the handler began, in microseconds of the monotonic clock. If a request waits for the signal,
+    /// the time is the start of the request.
     pub since: u64,
     /// Whether a request waits for the signal (`uwsgi.signal_wait`).
     in_request: bool,
-    /// The value of the thread's row before.
+    /// The signal in the thread's row before this handler began, which the end of the handler restores.
     outer: u32,
 }
 

@@ -55,7 +55,7 @@ pub struct WorkerRow {
 pub struct ThreadRow {
     /// Number of requests begun.
     pub requests: AtomicU64,
-    /// Number of requests that were answered with a static file. The requests above include them.
+    /// Number of requests that were answered with a static file. `requests` includes these requests.
     pub static_requests: AtomicU64,
     /// Number of requests in which the application raised an exception.
     pub exceptions: AtomicU64,

@@ -5,11 +5,11 @@ use std::sync::atomic::{AtomicU16, Ordering::SeqCst};
 
 /// Number of signals.
 pub const SIGNALS: usize = 256;
-/// The beginning of the note of a thread that runs the handler of a signal. The number and a space follow, and no
-/// client.
+/// The beginning of the note of a thread that runs the handler of a signal. A space and the number of the signal
+/// follow; the note names no client.
 pub const NOTE: &str = "the handler of signal";
 
-/// How often each signal waits to be handled.
+/// For each signal, the number of times that it waits to be handled.
 #[repr(C, align(512))]
 pub struct SignalRow {
     waiting: [AtomicU16; SIGNALS],
@@ -33,12 +33,12 @@ impl SignalRow {
             .is_ok()
     }
 
-    /// Takes all waiting signals with this number, and returns how many they were.
+    /// Takes all waiting signals with this number, and returns the number of taken signals.
     pub fn take_all(&self, number: u8) -> u16 {
         self.waiting[number as usize].swap(0, SeqCst)
     }
 
-    /// How often the signal waits.
+    /// Number of times that the signal waits to be handled.
     pub fn waiting(&self, number: u8) -> u16 {
         self.waiting[number as usize].load(SeqCst)
     }

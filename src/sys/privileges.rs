@@ -60,7 +60,7 @@ pub struct Privileges<'a> {
     pub gid: Option<&'a str>,
     /// Additional supplementary groups.
     pub add_gids: &'a [String],
-    /// Leave out the user's supplementary groups.
+    /// Whether the user's supplementary groups are left out.
     pub no_initgroups: bool,
     /// Capabilities that the process keeps and passes on to the programs that it executes. All others are dropped,
     /// unless the process stays root.

@@ -22,11 +22,11 @@ pub const MAX_UNIX_PATH: usize = 107;
 /// Settings of a TCP listener; accepted connections inherit keep-alive and no-delay.
 #[derive(Debug, Clone, Copy, Default)]
 pub struct TcpSettings {
-    /// `SO_REUSEPORT`: other processes may listen on the same port.
+    /// `SO_REUSEPORT`: whether other processes may listen on the same port.
     pub reuse_port: bool,
-    /// `SO_KEEPALIVE`: the kernel tests idle connections.
+    /// `SO_KEEPALIVE`: whether the kernel tests idle connections.
     pub keepalive: bool,
-    /// `IPV6_V6ONLY`: leave the IPv4 side of a wildcard address to another socket.
+    /// `IPV6_V6ONLY`: whether the socket leaves the IPv4 side of a wildcard address to another socket.
     pub v6_only: bool,
 }
 

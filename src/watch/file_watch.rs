@@ -15,8 +15,8 @@ pub enum Change {
     /// The file at this path in a watched directory has changed, or the file to which the followed link at this path
     /// leads.
     File(PathBuf, ChangeKind),
-    /// The watched directory itself has changed: its attributes, or, with [`ChangeKind::WatchEnded`], it was removed,
-    /// renamed or unmounted.
+    /// The watched directory itself has changed. With [`ChangeKind::WatchEnded`] it was removed, renamed or unmounted;
+    /// otherwise its attributes have changed.
     Directory(PathBuf, ChangeKind),
     /// The kernel has lost events, so every watched file may have changed.
     Everything,

@@ -15,7 +15,7 @@ use super::master::send_signal_request;
 use crate::worker::Worker;
 use crate::{fork, python};
 
-/// The handlers of this process, by the numbers of their signals. A worker inherits those of the zygote.
+/// The handlers of this process, by the numbers of their signals. A worker inherits the handlers of the zygote.
 static HANDLERS: PyOnceLock<Py<PyDict>> = PyOnceLock::new();
 /// The numbers of timers, cron entries and watched files that this process and its zygote have added.
 static ADDED: Mutex<Added> = Mutex::new(Added {
@@ -142,7 +142,7 @@ fn number(number: i64) -> u8 {
     number.to_le_bytes()[0]
 }
 
-/// Registers the function that handles a signal, and the processes that run it.
+/// Registers the function that handles a signal, and the processes that run this function.
 #[pyfunction]
 #[pyo3(signature = (signum, target, function, /, *_rest))]
 fn register_signal(
@@ -188,7 +188,7 @@ fn signal(py: Python<'_>, signum: i64, node: Option<&str>) -> PyResult<()> {
     send_signal_request(py, SignalRequest::Raise { number })
 }
 
-/// Waits for a signal and runs its handler; with a number, waits for this signal.
+/// Waits for a signal and runs its handler. With a number, waits for the signal with this number.
 #[pyfunction]
 #[pyo3(signature = (signum=None, /))]
 fn signal_wait<'py>(py: Python<'py>, signum: Option<i64>) -> PyResult<Bound<'py, PyBytes>> {
@@ -210,10 +210,10 @@ fn signal_wait<'py>(py: Python<'py>, signum: Option<i64>) -> PyResult<Bound<'py,
     }
 }
 
-/// Waits until a signal has arrived since the count of arrivals was `seen`, at most [`CHECK`].
+/// Waits until the count of arrivals is higher than `seen`, at most for [`CHECK`].
 fn wait_after(seen: u64) {
     let count = ARRIVED.0.lock().unwrap_or_else(PoisonError::into_inner);
-    // the result does not matter, because the caller looks at the counters of the signals
+    // the result does not matter, because the caller checks the counters of the signals
     let _ = ARRIVED
         .1
         .wait_timeout_while(count, CHECK, |count| *count == seen);
@@ -244,7 +244,7 @@ fn signal_received() -> u8 {
     RECEIVED.get()
 }
 
-/// Counts a trigger.
+/// Counts a trigger that the application adds. Fails if the maximum number of triggers is exceeded.
 fn count(kind: &str, choose: impl FnOnce(&mut Added) -> &mut usize) -> PyResult<()> {
     let mut added = ADDED.lock().unwrap_or_else(PoisonError::into_inner);
     let counter = choose(&mut added);
@@ -266,14 +266,14 @@ fn milliseconds(seconds: i64) -> PyResult<u64> {
     }
 }
 
-/// Raises a signal every so many seconds.
+/// Raises a signal at intervals of `seconds`.
 #[pyfunction]
 #[pyo3(signature = (signum, seconds, /))]
 fn add_timer(py: Python<'_>, signum: i64, seconds: i64) -> PyResult<()> {
     add_rb_timer(py, signum, seconds, 0)
 }
 
-/// Raises a signal every so many seconds, at most `iterations` times; 0 is without a limit.
+/// Raises a signal at intervals of `seconds`, at most `iterations` times. 0 iterations means no limit.
 #[pyfunction]
 #[pyo3(signature = (signum, seconds, iterations=0, /))]
 fn add_rb_timer(py: Python<'_>, signum: i64, seconds: i64, iterations: i64) -> PyResult<()> {
@@ -287,7 +287,7 @@ fn add_rb_timer(py: Python<'_>, signum: i64, seconds: i64, iterations: i64) -> P
     send_signal_request(py, request)
 }
 
-/// Raises a signal at times of the local clock. Each field is a value, -1 for any value, or -N for multiples of N.
+/// Raises a signal at times of the local clock. Each field is a value, -1 for any value, or -N for the multiples of N.
 #[pyfunction]
 #[pyo3(signature = (signum, *fields))]
 fn add_cron(py: Python<'_>, signum: i64, fields: &Bound<'_, PyTuple>) -> PyResult<bool> {

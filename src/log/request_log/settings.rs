@@ -41,21 +41,21 @@ impl RequestLogSettings {
 /// The condition under which a request gets a line: at least one of the fields applies to the request.
 #[derive(Serialize, Deserialize, Debug, Clone, Copy, PartialEq, Eq, Default)]
 pub struct Selection {
-    /// Every request gets a line (unless `disable-logging` is set).
+    /// Whether every request gets a line. False with `disable-logging`.
     pub all: bool,
-    /// `log-4xx`: the status was 400 to 499.
+    /// `log-4xx`: whether requests with a status of 400 to 499 get a line.
     pub client_errors: bool,
-    /// `log-5xx`: the status was 500 to 599.
+    /// `log-5xx`: whether requests with a status of 500 to 599 get a line.
     pub server_errors: bool,
-    /// `log-slow`: the duration was at least this many milliseconds.
+    /// `log-slow`: the duration in milliseconds from which a request gets a line.
     pub slow_ms: Option<u64>,
-    /// `log-big`: the response (head and body) had more than this number of bytes.
+    /// `log-big`: a request gets a line if its response (head and body) has more bytes than this.
     pub big: Option<u64>,
-    /// `log-zero`: the response body was empty.
+    /// `log-zero`: whether requests with an empty response body get a line.
     pub zero: bool,
-    /// `log-sendfile`: the response body was sent by sendfile(2).
+    /// `log-sendfile`: whether requests whose response body was sent by sendfile(2) get a line.
     pub sendfile: bool,
-    /// `log-ioerror`: the client disconnected before the end of the response.
+    /// `log-ioerror`: whether requests whose client disconnected before the end of the response get a line.
     pub broken: bool,
 }
 

@@ -79,7 +79,7 @@ fn start(command: &str, output: &OwnedFd) -> io::Result<(Pid, OwnedFd)> {
 }
 
 impl Drop for PipeSink {
-    /// Continues a command that is stopped, so that it notices the end of its input and ends.
+    /// Sends SIGCONT to a stopped command, so that the command notices the end of its input and ends.
     fn drop(&mut self) {
         if !self.input.is_broken {
             // a failure means that the command has ended

@@ -1,4 +1,4 @@
-//! The choice of the processes that are told of a signal which any worker may handle: a pure function.
+//! The choice of the workers that get a message about a signal which any worker may handle: a pure function.
 
 /// A process that can handle a signal.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
@@ -9,9 +9,9 @@ pub(in crate::master) struct Candidate {
     pub(in crate::master) idle_threads: usize,
 }
 
-/// Returns the rows of the processes to tell. If a process is free, it is only one: the next one after the row `last`,
-/// so that the signals of a quiet instance go round. If none is free, all are told, and the first that becomes free
-/// handles the signal.
+/// Returns the rows of the processes that get the message. If a process is free, only one gets the message: the next
+/// free process after the row `last`, so that a quiet instance uses its processes in turn. If no process is free, all
+/// get the message, and the first that becomes free handles the signal.
 pub(in crate::master) fn first_free(candidates: &[Candidate], last: u32) -> Vec<u32> {
     let free = || candidates.iter().filter(|it| it.idle_threads > 0);
     let next = free()

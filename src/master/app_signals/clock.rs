@@ -16,7 +16,7 @@ pub(super) struct SignalClock {
     crons: Vec<(u8, Schedule)>,
     /// The last minute that was checked for due cron entries; `None` before the first check.
     checked: Option<Minute>,
-    /// When the next minute begins; `None` without cron entries.
+    /// The time at which the next minute begins; `None` without cron entries.
     next_minute: Option<Instant>,
 }
 
@@ -24,9 +24,9 @@ pub(super) struct SignalClock {
 struct Timer {
     number: u8,
     every: Duration,
-    /// How often the timer fires altogether; `None` without a limit.
+    /// Total number of times that the timer fires; `None` without a limit.
     runs: Option<u64>,
-    /// How often the timer has fired.
+    /// Number of times that the timer has fired.
     fired: u64,
     due: Instant,
 }
@@ -38,8 +38,9 @@ impl Timer {
 }
 
 impl SignalClock {
-    /// Replaces the triggers. A timer that exists already keeps its rhythm, so that a reload neither repeats nor delays
-    /// a tick. After a reload (`is_reload`) a timer with a limited number of runs starts anew.
+    /// Replaces the triggers. A timer that exists already keeps the time of its next tick, so that a reload neither
+    /// repeats nor delays a tick. After a reload (`is_reload`) a timer with a limited number of runs starts from the
+    /// beginning.
     pub(super) fn adopt(&mut self, triggers: &[(u8, Trigger)], is_reload: bool, now: Instant) {
         let previous = std::mem::take(&mut self.timers);
         self.crons.clear();
@@ -69,7 +70,7 @@ impl SignalClock {
         };
     }
 
-    /// When [`SignalClock::due`] must be called next.
+    /// The time at which [`SignalClock::due`] must be called next.
     pub(super) fn deadline(&self) -> Option<Instant> {
         let timers = self.timers.iter().filter(|timer| !timer.is_over());
         timers.map(|timer| timer.due).chain(self.next_minute).min()
@@ -197,7 +198,7 @@ mod tests {
         for half_minute in 0..240_u32 {
             let now = start + SECOND * 30 * half_minute;
             let minute = BASE + Minute::from(half_minute / 2);
-            // the clock is asked twice a minute, and a reload comes in between
+            // the test calls the clock twice a minute, with a reload in between
             for number in clock.due(now, || (minute, SECOND * 15), &local) {
                 due.push((number, minute - BASE));
             }

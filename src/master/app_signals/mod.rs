@@ -1,4 +1,5 @@
-//! The signals of the application: which process handles a signal, and when the master raises one.
+//! The signals of the application: the choice of the process that handles a signal, and the times at which the master
+//! raises signals.
 //!
 //! `table.rs`, `clock.rs` and `choice.rs` decide by pure functions. `watch.rs` watches files. An application without
 //! signals costs a few empty lists.

@@ -10,7 +10,7 @@ use super::clock::SignalClock;
 use super::table::Trigger;
 use super::watch::SignalWatch;
 
-/// Time after which workers are told again of a signal that none has taken.
+/// Time after which the workers get another message about a signal that no worker has taken.
 const REPEAT: Duration = Duration::from_millis(200);
 
 /// Minimum time between two log lines about skipped signals.
@@ -21,7 +21,8 @@ const LOG_INTERVAL: Duration = Duration::from_secs(60);
 pub(in crate::master) enum Raised {
     /// The application has called `uwsgi.signal`. Each call runs the handler once.
     ByApplication,
-    /// A timer, a cron entry or a file. It is skipped while the handler still runs or waits.
+    /// A timer, a cron entry or a file has raised the signal. The signal is skipped while its handler still runs or
+    /// waits.
     ByTrigger,
 }
 
@@ -32,9 +33,9 @@ pub(in crate::master) struct AppSignals {
     watch: SignalWatch,
     /// The generation whose triggers are in force; 0 before the first.
     pub(in crate::master) generation: u32,
-    /// When the workers are told again of waiting signals; `None` if no signal waits.
+    /// The time at which the workers get another message about waiting signals; `None` if no signal waits.
     repeat_at: Option<Instant>,
-    /// The row of the worker that was told last of a signal for any worker.
+    /// The row of the worker that got the last message about a signal for any worker.
     pub(in crate::master) last_row: u32,
     skipped: BTreeMap<u8, Skipped>,
 }
@@ -70,7 +71,7 @@ impl AppSignals {
         self.watch.read(now);
     }
 
-    /// When the signals have to be checked next.
+    /// The time at which the signals have to be checked next.
     pub(in crate::master) fn deadline(&self) -> Option<Instant> {
         let deadlines = [self.clock.deadline(), self.watch.deadline(), self.repeat_at];
         deadlines.into_iter().flatten().min()
@@ -84,7 +85,7 @@ impl AppSignals {
         due
     }
 
-    /// Whether the workers have to be told again of waiting signals.
+    /// Whether the workers have to get another message about waiting signals.
     pub(in crate::master) fn take_repeat(&mut self, now: Instant) -> bool {
         let is_due = self.repeat_at.is_some_and(|at| at <= now);
         if is_due {

@@ -1,4 +1,5 @@
-//! The signals of one generation: which are registered, for which processes, and what raises them.
+//! The signals of one generation: the registered signals with the processes that handle them, and the triggers that
+//! raise signals.
 
 use std::collections::BTreeMap;
 use std::time::Duration;
@@ -23,10 +24,10 @@ impl SignalSet {
     }
 }
 
-/// What raises a signal.
+/// A trigger: the cause that raises a signal.
 #[derive(Debug, Clone, PartialEq, Eq)]
 pub(in crate::master) enum Trigger {
-    /// The signal is raised at intervals; `runs` limits how often.
+    /// The signal is raised at intervals, at most `runs` times.
     Timer { every: Duration, runs: Option<u64> },
     /// The signal is raised at times of the local clock.
     Cron(Schedule),
@@ -36,7 +37,7 @@ pub(in crate::master) enum Trigger {
     Touch(String),
 }
 
-/// What follows from a request of the application.
+/// The effect of a request of the application.
 #[derive(Debug, Clone, PartialEq, Eq)]
 pub(in crate::master) enum Effect {
     /// The sender has a handler for the signal.
@@ -140,7 +141,7 @@ impl SignalTable {
         self.inherited.contains(number)
     }
 
-    /// What raises signals.
+    /// The triggers that raise signals, with the numbers of the signals.
     pub(in crate::master) fn triggers(&self) -> &[(u8, Trigger)] {
         &self.triggers
     }

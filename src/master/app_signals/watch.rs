@@ -32,7 +32,7 @@ pub(super) struct SignalWatch {
 struct Watched {
     files: FileWatch,
     paths: Vec<(u8, WatchedPath)>,
-    /// Several changes within a short time raise one signal.
+    /// Joins several changes within a short time, so that they raise one signal.
     debounce: Debounce<u8>,
 }
 
@@ -105,7 +105,7 @@ impl SignalWatch {
         }
     }
 
-    /// When [`SignalWatch::due`] must be called next.
+    /// The time at which [`SignalWatch::due`] must be called next.
     pub(super) fn deadline(&self) -> Option<Instant> {
         let watched = self.watched.as_ref().and_then(|it| it.debounce.deadline());
         let touched = self.touched.iter().filter_map(|(_, _, it)| it.deadline());

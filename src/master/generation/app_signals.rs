@@ -101,7 +101,8 @@ impl Generation {
         self.handlers_of(number).next().is_some()
     }
 
-    /// Raises a signal `count` times that one worker has to handle. Returns false if too many wait already.
+    /// Raises a signal `count` times, each time for one worker. Returns false if too many of these signals already
+    /// wait.
     pub(in crate::master) fn raise_shared(
         &mut self,
         number: u8,
@@ -131,8 +132,8 @@ impl Generation {
         }
     }
 
-    /// Tells the workers again of the signals that wait for any of them. A worker that was told may have begun a request
-    /// before, or may have exited.
+    /// Repeats the message about the signals that wait for any worker. A worker that got the earlier message may have
+    /// begun a request before, or may have exited.
     pub(in crate::master) fn repeat_signals(&mut self) {
         let Some(shared) = self.shared_signals() else {
             return;
@@ -149,8 +150,8 @@ impl Generation {
         }
     }
 
-    /// Raises a signal in each worker that `target` names. A tick (`is_tick`) skips a worker that has not finished the
-    /// previous one. Returns the number of workers that skip it.
+    /// Raises a signal in each worker that `target` names. The signal of a trigger (`is_tick`) skips a worker that has
+    /// not yet handled the previous one. Returns the number of skipped workers.
     pub(in crate::master) fn raise_in_each(
         &mut self,
         number: u8,

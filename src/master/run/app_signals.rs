@@ -1,4 +1,5 @@
-//! Event source: the signals of the application. The master raises them at their times and tells the workers.
+//! Event source: the signals of the application. The master raises a signal when its trigger is due, and sends a
+//! message to the workers.
 
 use std::io;
 use std::time::Instant;
@@ -60,7 +61,7 @@ impl Master {
         }
     }
 
-    /// Moves the signals that wait for any worker from the old generations to another one.
+    /// Moves the signals that wait for any worker from the old generations to the generation with the index `to`.
     fn move_signals(&mut self, to: usize, now: Instant) {
         let mut moved = Vec::new();
         let old = self.generations.iter();
@@ -132,8 +133,8 @@ impl Master {
         }
     }
 
-    /// Raises a signal that the first free worker handles. During a reload it is a worker of the new generation if the
-    /// current one has none left.
+    /// Raises a signal that the first free worker handles. During a reload this is a worker of the new generation if
+    /// the current generation has no worker left.
     fn raise_in_any(&mut self, number: u8, raised: Raised, now: Instant) {
         let is_active = self
             .generations
