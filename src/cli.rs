@@ -57,7 +57,7 @@ fn base_command() -> Command {
        ruwsgi check [--strict] [--json] FILE...
        ruwsgi check [--strict] [--json] --emperor DIR
        ruwsgi show-config [--origin] [OPTIONS] [FILE.ini]
-       ruwsgi migrate [--from gunicorn|supervisor] FILE|COMMAND
+       ruwsgi migrate [--from gunicorn|supervisor] [--into DIR] FILE|COMMAND
        ruwsgi migrate nginx FILE
        ruwsgi VERB --help",
         )
@@ -88,6 +88,7 @@ fn base_command() -> Command {
             Command::new("migrate")
                 .about("Convert a configuration of uWSGI, gunicorn or supervisor to an ini file, on standard output; migrate nginx FILE prints the server block of nginx for it.")
                 .arg(Arg::new("from").long("from").value_name("SERVER").help("The format of the input: uwsgi (the default), gunicorn or supervisor."))
+                .arg(Arg::new("into").long("into").value_name("DIR").help("Write the files to this directory instead: NAME.ini for each program."))
                 .arg(Arg::new("words").value_name("FILE|COMMAND").required(true).num_args(1..).trailing_var_arg(true).allow_hyphen_values(true)),
         )
         .subcommands(vassals::commands())
@@ -231,10 +232,15 @@ fn run_verb(invocation: &Invocation) -> ExitCode {
                 .cloned()
                 .collect();
             let from = arguments.get_one::<String>("from");
-            if let Some(error) = misplaced_flag("migrate", "--from", &words) {
+            let into = arguments.get_one::<String>("into");
+            let misplaced = ["--from", "--into"]
+                .iter()
+                .find_map(|flag| misplaced_flag("migrate", flag, &words));
+            if let Some(error) = misplaced {
                 return error;
             }
-            migrate::run(invocation, from.map(String::as_str), &words)
+            let (from, into) = (from.map(String::as_str), into.map(String::as_str));
+            migrate::run(invocation, from, into, &words)
         }
         Some((verb, arguments)) if vassals::is_verb(verb) => vassals::run(verb, arguments),
         Some(("absent-page", _)) => say(&config::docs::absent_page()),

@@ -21,6 +21,7 @@ mod mounts;
 mod origin;
 mod parent_link;
 mod python;
+mod script;
 mod stacks;
 mod start_watch;
 mod thread;
@@ -31,6 +32,7 @@ mod trial;
 mod warmup;
 mod worker;
 mod worker_main;
+mod worker_program;
 mod wsgi;
 mod zygote;
 
@@ -44,6 +46,14 @@ mod _ruwsgi {
     use crate::wsgi::file_wrapper::FileWrapper;
     #[pymodule_export]
     use crate::wsgi::input::Input;
+
+    /// Runs the script of `pyrun`. The descriptor is a file with the settings of the instance.
+    #[pyfunction]
+    fn script(py: Python<'_>, settings: i32) {
+        let status = crate::script::main(py, settings);
+        crate::python::shutdown_interpreter(py);
+        ruwsgi::sys::thread::exit_now(status)
+    }
 
     /// Runs the zygote on the channel with this descriptor, or a worker forked from it, and exits.
     #[pyfunction]

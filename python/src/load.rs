@@ -5,7 +5,7 @@ use std::path::Path;
 
 use pyo3::prelude::*;
 use pyo3::types::{PyDict, PyList, PyString};
-use ruwsgi::ipc::{AppSpec, LoadFailure};
+use ruwsgi::ipc::{AppSpec, LoadFailure, WorkerProgram};
 use ruwsgi::sys::path_error;
 
 use crate::deploy;
@@ -26,6 +26,7 @@ const USUAL_CALLABLE: &str = "application";
 /// Returns the first failure: one sentence, and Python's traceback.
 pub fn load(py: Python<'_>, spec: &AppSpec) -> Result<Apps, LoadFailure> {
     prepare(py, spec).map_err(|error| diagnose::raised(py, "the interpreter", &error))?;
+    import_aliases(py, spec)?;
     for import in &spec.imports {
         fetch(
             py,
@@ -36,7 +37,7 @@ pub fn load(py: Python<'_>, spec: &AppSpec) -> Result<Apps, LoadFailure> {
     let mut loading = Loading {
         py,
         spec,
-        apps: Apps::new(spec.manage_script_name, !spec.no_default_app),
+        apps: Apps::new(spec),
     };
     loading.main_app()?;
     for (point, what) in &spec.mounts {
@@ -49,7 +50,8 @@ pub fn load(py: Python<'_>, spec: &AppSpec) -> Result<Apps, LoadFailure> {
             failure(format!("chdir2 = {directory} cannot be entered: {reason}"))
         })?;
     }
-    if spec.need_app && loading.apps.is_empty() {
+    let overridden = matches!(spec.program, Some(WorkerProgram::File(_)));
+    if spec.need_app && !overridden && loading.apps.is_empty() {
         return Err(failure(
             "no application is configured: name one with `module = package.module` or `wsgi-file = file.py` \
              (or set `need-app = false` to start without)",
@@ -148,25 +150,31 @@ impl<'py> Loading<'py, '_> {
             return self.mount_table(what, &module, &table);
         }
         let app = self.callable(what, &module, origin)?;
+        let spec = self.spec;
+        if let Some(name) = spec.module.as_ref().or(spec.wsgi_file.as_ref()) {
+            self.apps.name(self.py, name, app.as_unbound());
+        }
         self.mount(what, "", app);
         Ok(())
     }
 
     fn mounted_app(&mut self, point: &str, what: &str) -> Result<(), LoadFailure> {
         let option = format!("mount = {point}={what}");
-        if !point.is_empty() && !point.starts_with('/') {
+        if !point.is_empty() && !point.starts_with('/') && !point.contains('|') {
             return Err(failure(format!(
                 "{option}: a mount point begins with a slash: write mount = /{point}={what}"
             )));
         }
         if what.ends_with(".ini") {
             let app = deploy::paste(self.py, &option, what, self.spec.paste_logger)?;
+            self.apps.name(self.py, what, app.as_unbound());
             self.mount(&option, point, app);
             return Ok(());
         }
         let origin = Origin::file_or_module(what);
         let module = fetch(self.py, &option, origin)?;
         let app = self.callable(&option, &module, origin)?;
+        self.apps.name(self.py, what, app.as_unbound());
         self.mount(&option, point, app);
         Ok(())
     }
@@ -317,6 +325,33 @@ fn fetch<'py>(
     }
 }
 
+/// Imports the modules and files of `pymodule-alias`.
+///
+/// # Errors
+/// Returns the first failure: one sentence, and Python's traceback.
+pub fn import_aliases(py: Python<'_>, spec: &AppSpec) -> Result<(), LoadFailure> {
+    let mut aliases = spec.worker.pymodule_alias.iter();
+    aliases.try_for_each(|(name, what)| alias(py, name, what))
+}
+
+/// Imports the module `what`, or executes the file `what` if it contains a slash, and makes it known as the module `name`
+/// (`pymodule-alias`).
+fn alias(py: Python<'_>, name: &str, what: &str) -> Result<(), LoadFailure> {
+    let option = format!("pymodule-alias = {name}={what}");
+    let origin = match what.contains('/') {
+        true => Origin::File { path: what },
+        false => Origin::Module {
+            name: what,
+            callable: None,
+        },
+    };
+    let module = fetch(py, &option, origin)?;
+    let modules = py.import("sys").and_then(|sys| sys.getattr("modules"));
+    modules
+        .and_then(|modules| modules.set_item(name, module))
+        .map_err(|error| diagnose::raised(py, &option, &error))
+}
+
 /// Executes a file as a module and adds the module to `sys.modules`. Always compiles the source: Python considers a
 /// compiled copy valid if the size and the modification second of the source are unchanged, and a second edit in the
 /// same second may change neither.
@@ -360,7 +395,10 @@ fn module_name_of(path: &str) -> String {
 }
 
 /// Sets `sys.path` and `sys.argv`.
-fn prepare(py: Python<'_>, spec: &AppSpec) -> PyResult<()> {
+///
+/// # Errors
+/// Returns the Python exception of a failed call into the interpreter.
+pub fn prepare(py: Python<'_>, spec: &AppSpec) -> PyResult<()> {
     let sys = py.import("sys")?;
     let path = sys.getattr("path")?.cast_into::<PyList>()?;
     let here = match &spec.chdir2 {

@@ -46,6 +46,15 @@ pub fn traceback(py: Python<'_>, error: &PyErr) -> String {
     }
 }
 
+/// Logs an exception of a hook of the application.
+pub fn log_hook_failure(py: Python<'_>, id: u32, hook: &str, error: &PyErr) {
+    ruwsgi::log::block(
+        tracing::Level::ERROR,
+        &format!("worker {id}: the {hook} hook raised an exception"),
+        &traceback(py, error),
+    );
+}
+
 /// Runs the garbage collector once, and excludes the remaining objects from later collections, so that the collector
 /// does not write to pages that the workers share. Returns free memory to the kernel.
 ///

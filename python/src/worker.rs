@@ -15,7 +15,7 @@ use ruwsgi::http::listeners::Listener;
 use ruwsgi::http::request_lines::RequestLines;
 use ruwsgi::http::scoreboard_rows::ScoreboardRows;
 use ruwsgi::http::settings::{Limits, Settings, Timeouts};
-use ruwsgi::ipc::{self, AppSpec, FromWorker};
+use ruwsgi::ipc::{self, AppSpec, FromWorker, WorkerProgram};
 use ruwsgi::shared::line_rings::LineRings;
 use ruwsgi::shared::scoreboard::Scoreboard;
 use ruwsgi::sys::private_fd::PrivateFd;
@@ -152,6 +152,8 @@ fn settings(spec: &AppSpec) -> Settings {
                 .filter(|bytes| *bytes > 0)
                 .unwrap_or(POST_BUFFERING),
             limit_post: options.limit_post,
+            http_variables: options.http_var.as_slice().into(),
+            names_application: options.vhost || options.vhost_host,
         },
         timeouts: Timeouts {
             socket: options.socket_timeout,
@@ -215,6 +217,8 @@ pub struct WorkerStart {
     pub hold: bool,
     /// The socket to the master.
     pub link: PrivateFd,
+    /// The program that the worker runs instead of serving requests.
+    pub program: Option<WorkerProgram>,
     /// State that the worker shares with the other workers.
     pub setup: Setup,
 }

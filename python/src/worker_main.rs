@@ -18,7 +18,7 @@ use crate::api::{signals, uwsgi_module};
 use crate::load::{self, Apps};
 use crate::parent_link::ParentLink;
 use crate::worker::{Worker, WorkerStart};
-use crate::{deadline, fork, python, stacks, start_watch, thread};
+use crate::{deadline, fork, python, stacks, start_watch, thread, worker_program};
 
 /// Signals that ask a worker to finish its requests and exit.
 const EXIT_SIGNALS: [i32; 4] = [libc::SIGHUP, libc::SIGTERM, libc::SIGINT, libc::SIGQUIT];
@@ -28,7 +28,7 @@ const DESCRIPTORS: i32 = 1024;
 
 /// Runs a worker on the process's main thread, right after the fork; returns the exit status. If `apps` is `None` the
 /// worker loads the application itself (`lazy-apps`). `errors` is the stream `wsgi.errors`.
-pub fn run(py: Python<'_>, start: WorkerStart, apps: Option<Apps>, errors: &Py<PyAny>) -> i32 {
+pub fn run(py: Python<'_>, mut start: WorkerStart, apps: Option<Apps>, errors: &Py<PyAny>) -> i32 {
     let (id, lazy) = (start.id, apps.is_none());
     ruwsgi::log::rename(format!("worker {id}"));
     python::set_title(&start.setup.spec, &format!("worker {id}"));
@@ -49,6 +49,9 @@ pub fn run(py: Python<'_>, start: WorkerStart, apps: Option<Apps>, errors: &Py<P
     };
     if lazy {
         load::log_warnings(&apps);
+    }
+    if let Some(program) = start.program.take() {
+        return worker_program::run(py, start, &program);
     }
     match Worker::new(start) {
         Ok(worker) => serve(py, &Arc::new(worker), &Arc::new(apps), errors),
@@ -159,7 +162,7 @@ fn run_exit_hook(py: Python<'_>, id: u32) {
     let hooked = uwsgi_module::call_atexit(py);
     fork::end_child(py, hooked.as_ref().err());
     if let Err(error) = hooked {
-        log_hook_failure(py, id, "atexit", &error);
+        python::log_hook_failure(py, id, "atexit", &error);
     }
 }
 
@@ -168,6 +171,11 @@ fn prepare(py: Python<'_>, worker: &Arc<Worker>) {
     let id = worker.id;
     count_for_application(&worker.engine);
     signals::become_worker(worker);
+    let link = worker.clone();
+    // `set` fails in a process that the application has forked from a worker
+    let _ = uwsgi_module::ALARM.set(Box::new(move |name, message| {
+        link.send(&FromWorker::Alarm { name, message });
+    }));
     if let Err(error) = stacks::prepare(py) {
         tracing::warn!("worker {id}: the log of a crash will have no stacks: {error}");
     }
@@ -180,16 +188,8 @@ fn prepare(py: Python<'_>, worker: &Arc<Worker>) {
     let hooked = uwsgi_module::call_post_fork_hook(py);
     fork::end_child(py, hooked.as_ref().err());
     if let Err(error) = hooked {
-        log_hook_failure(py, id, "post-fork", &error);
+        python::log_hook_failure(py, id, "post-fork", &error);
     }
-}
-
-fn log_hook_failure(py: Python<'_>, id: u32, hook: &str, error: &PyErr) {
-    ruwsgi::log::block(
-        tracing::Level::ERROR,
-        &format!("worker {id}: the {hook} hook raised an exception"),
-        &python::traceback(py, error),
-    );
 }
 
 /// Sets the counters that `uwsgi.total_requests()` and `uwsgi.request_id()` return.

@@ -8,7 +8,9 @@ use std::io;
 use std::os::fd::{AsFd, FromRawFd, OwnedFd};
 
 use pyo3::prelude::*;
-use ruwsgi::ipc::{self, AppSpec, FromWorker, FromZygote, LoadFailure, ToWorker, ToZygote};
+use ruwsgi::ipc::{
+    self, AppSpec, FromWorker, FromZygote, LoadFailure, ToWorker, ToZygote, WorkerProgram,
+};
 use ruwsgi::shared::line_rings::LineRings;
 use ruwsgi::shared::scoreboard::Scoreboard;
 use ruwsgi::sys::fork_guard;
@@ -53,6 +55,7 @@ fn serve_forks(py: Python<'_>, mut channel: PrivateFd) -> io::Result<i32> {
     let Some((apps, errors)) = load_apps(py, &channel, &setup.spec)? else {
         return Ok(ruwsgi::exit::NO_APP);
     };
+    let mut shell_has_run = false;
     loop {
         let Some((message, mut fds)) = py.detach(|| ipc::receive::<ToZygote>(channel.as_fd()))?
         else {
@@ -74,6 +77,7 @@ fn serve_forks(py: Python<'_>, mut channel: PrivateFd) -> io::Result<i32> {
             return Err(io::ErrorKind::InvalidData.into());
         };
         let link = PrivateFd::from(link);
+        let program = program_of(&setup.spec, worker_id, &mut shell_has_run);
         let mut inherited = Some(channel);
         let forked = fork::double(py, || {
             master::use_worker(&link);
@@ -87,6 +91,7 @@ fn serve_forks(py: Python<'_>, mut channel: PrivateFd) -> io::Result<i32> {
                 row,
                 hold,
                 link,
+                program,
                 setup,
             };
             return Ok(worker_main::run(py, start, apps, &errors));
@@ -100,6 +105,19 @@ fn serve_forks(py: Python<'_>, mut channel: PrivateFd) -> io::Result<i32> {
             }
         }
     }
+}
+
+/// The program that the next worker with this id runs instead of serving requests. `shell_has_run`: whether a worker
+/// with the id 1 was forked before.
+fn program_of(spec: &AppSpec, worker_id: u32, shell_has_run: &mut bool) -> Option<WorkerProgram> {
+    let is_first = worker_id == 1 && !std::mem::replace(shell_has_run, true);
+    let program = spec.program.as_ref()?;
+    let applies = match program {
+        WorkerProgram::File(_) => true,
+        WorkerProgram::Shell(_) => worker_id == 1,
+        WorkerProgram::ShellOnce(_) => is_first,
+    };
+    applies.then(|| program.clone())
 }
 
 /// The applications (`None` with `lazy-apps`), and the stream `wsgi.errors`.

@@ -31,13 +31,23 @@ pub(super) fn run(invocation: &Invocation, request: &Request) -> ExitCode {
         reports.push((file.clone(), report));
     }
     for source in &request.emperors {
-        match listing::vassals(source, &invocation.cwd) {
+        let emperor = match Emperor::of(invocation, source) {
+            Ok(emperor) => emperor,
+            Err(report) => {
+                reports.push((source.clone(), report));
+                continue;
+            }
+        };
+        match emperor.vassals(&invocation.cwd) {
             Err(sentence) => return print_error(&sentence),
             Ok(vassals) if vassals.is_empty() => {
                 return print_error(&format!("{source} has no files of vassals"));
             }
             Ok(vassals) => {
-                reports.extend(vassals.into_iter().map(|it| examine_vassal(invocation, it)));
+                let examined = vassals
+                    .into_iter()
+                    .map(|it| examine_vassal(invocation, it, &emperor.policy));
+                reports.extend(examined);
             }
         }
     }
@@ -55,9 +65,13 @@ pub(super) fn run(invocation: &Invocation, request: &Request) -> ExitCode {
 }
 
 fn text((file, report): &(String, Report)) -> String {
-    match report.findings.is_empty() {
-        true => format!("{file}: no errors or warnings\n"),
+    let notes = match report.findings.is_empty() {
+        true => String::new(),
         false => format!("{report}\n"),
+    };
+    match report.has_errors() || report.has_warnings() {
+        true => notes,
+        false => format!("{notes}{file}: no errors or warnings\n"),
     }
 }
 
@@ -69,9 +83,21 @@ fn json(reports: &[(String, Report)]) -> String {
 }
 
 /// The findings about the configuration of a vassal, with the name of its file.
-fn examine_vassal(invocation: &Invocation, vassal: ListedVassal) -> (String, Report) {
+fn examine_vassal(
+    invocation: &Invocation,
+    vassal: ListedVassal,
+    policy: &SocketPolicy,
+) -> (String, Report) {
     let report = match vassal.skipped {
-        None => examine(invocation, vassal.arguments, &vassal.directory),
+        None => {
+            let (directory, name) = (vassal.directory, &vassal.name);
+            let given = policy.gives_socket(&directory.join(name));
+            let invocation = invocation_of(invocation, vassal.arguments, &directory);
+            match given {
+                true => config::examine_with_socket(&invocation),
+                false => config::examine(&invocation),
+            }
+        }
         Some(reason) => {
             let place = Place::File {
                 file: vassal.name.as_str().into(),
@@ -86,12 +112,83 @@ fn examine_vassal(invocation: &Invocation, vassal: ListedVassal) -> (String, Rep
 }
 
 fn examine(invocation: &Invocation, arguments: Vec<String>, cwd: &Path) -> Report {
+    config::examine(&invocation_of(invocation, arguments, cwd))
+}
+
+fn invocation_of(invocation: &Invocation, arguments: Vec<String>, cwd: &Path) -> Invocation {
     let argv = std::iter::once("ruwsgi".to_owned()).chain(arguments);
-    config::examine(&Invocation::new(
-        argv.collect(),
-        invocation.env.clone(),
-        cwd.to_owned(),
-    ))
+    Invocation::new(argv.collect(), invocation.env.clone(), cwd.to_owned())
+}
+
+/// The sources of an emperor, and how it gives sockets to its vassals.
+struct Emperor {
+    sources: Vec<String>,
+    policy: SocketPolicy,
+}
+
+/// Which vassals get a socket from their emperor, because it starts them on demand.
+enum SocketPolicy {
+    /// Those with an address file beside their own file: the extension of these files, such as `.socket`.
+    ByFile(String),
+    /// All of them, or a program decides (`emperor-on-demand-directory`, `emperor-on-demand-exec`).
+    All,
+}
+
+impl Emperor {
+    /// Reads the value of `--emperor`: the configuration file of an emperor, or a value of its option `emperor`.
+    ///
+    /// # Errors
+    /// The findings about the configuration file.
+    fn of(invocation: &Invocation, source: &str) -> Result<Emperor, Report> {
+        const EXTENSION: &str = ".socket";
+        if !config::reads(source) || !invocation.cwd.join(source).is_file() {
+            return Ok(Emperor {
+                sources: vec![source.to_owned()],
+                policy: SocketPolicy::ByFile(EXTENSION.to_owned()),
+            });
+        }
+        let arguments = vec!["--include".to_owned(), source.to_owned()];
+        let config = config::load(&invocation_of(invocation, arguments, &invocation.cwd))?;
+        let gives_all = config.emperor_on_demand_directory().is_some()
+            || config.emperor_on_demand_exec().is_some();
+        let extension = config.emperor_on_demand_extension().unwrap_or(EXTENSION);
+        Ok(Emperor {
+            sources: config.emperor().to_vec(),
+            policy: match gives_all {
+                true => SocketPolicy::All,
+                false => SocketPolicy::ByFile(extension.to_owned()),
+            },
+        })
+    }
+
+    /// # Errors
+    /// A sentence if a source cannot be read, or if there is none.
+    fn vassals(&self, cwd: &Path) -> Result<Vec<ListedVassal>, String> {
+        if self.sources.is_empty() {
+            return Err(
+                "the configuration has no option emperor, so it starts no vassals".to_owned(),
+            );
+        }
+        let mut all = Vec::new();
+        for source in &self.sources {
+            all.extend(listing::vassals(source, cwd)?);
+        }
+        Ok(all)
+    }
+}
+
+impl SocketPolicy {
+    /// Whether the emperor gives a socket to the vassal with this file.
+    fn gives_socket(&self, file: &Path) -> bool {
+        match self {
+            SocketPolicy::All => true,
+            SocketPolicy::ByFile(extension) => {
+                let mut beside = file.as_os_str().to_owned();
+                beside.push(extension);
+                Path::new(&beside).is_file()
+            }
+        }
+    }
 }
 
 /// The JSON form of a finding.
@@ -118,6 +215,7 @@ impl<'a> Item<'a> {
         let severity = match finding.severity {
             Severity::Error => "error",
             Severity::Warning => "warning",
+            Severity::Note => "note",
         };
         Item {
             severity,

@@ -50,6 +50,10 @@ pub(super) fn serve(invocation: Invocation, vassal: &VassalEnvironment) -> ExitC
         );
     }
     print_texts(&config);
+    if config.pyrun().is_some() {
+        let status = crate::master::run_script(&config, &invocation);
+        return ExitCode::from(u8::try_from(status).unwrap_or(1));
+    }
     // the emperor restarts a vassal that fails, so a vassal does not fall back by itself
     let fallback = config
         .fallback()

@@ -42,6 +42,8 @@ impl fmt::Display for Place {
 /// The severity of a finding.
 #[derive(Debug, Clone, Copy, PartialEq, Eq, PartialOrd, Ord)]
 pub(crate) enum Severity {
+    /// An option has no effect, and the site behaves as the option says.
+    Note,
     /// The instance starts.
     Warning,
     /// The instance does not start, or does not serve.
@@ -51,6 +53,7 @@ pub(crate) enum Severity {
 impl fmt::Display for Severity {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
         f.write_str(match self {
+            Severity::Note => "note",
             Severity::Warning => "warning",
             Severity::Error => "error",
         })
@@ -85,6 +88,14 @@ impl Finding {
     pub(crate) fn skipped(place: Place, reason: &str) -> Finding {
         let fault = Fault::new(format!("the emperor skips this file: {reason}"));
         Finding::error(Some(place), fault)
+    }
+
+    /// A note: the instance behaves as configured.
+    pub(crate) fn note(place: Option<Place>, fault: Fault) -> Finding {
+        Finding {
+            severity: Severity::Note,
+            ..Finding::warning(place, fault)
+        }
     }
 
     /// A warning: the instance starts.
@@ -175,7 +186,7 @@ pub(crate) fn shortened(value: &str) -> String {
 /// Maximum number of findings in a report.
 const MAX_FINDINGS: usize = 1000;
 
-/// The findings of a configuration, errors and warnings.
+/// The findings of a configuration: errors, warnings and notes.
 #[derive(Debug, Clone, PartialEq, Eq, Default)]
 pub(crate) struct Report {
     /// The findings in the order in which they are printed.
@@ -200,7 +211,7 @@ impl Report {
     /// Adds a finding unless the report already has an equal finding. A full report accepts an error only if it has no
     /// error yet, so that a faulty configuration never passes as valid.
     pub(crate) fn add(&mut self, finding: Finding) {
-        if self.is_full() && (finding.severity == Severity::Warning || self.has_errors()) {
+        if self.is_full() && (finding.severity != Severity::Error || self.has_errors()) {
             return;
         }
         if !self.findings.contains(&finding) {

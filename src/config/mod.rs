@@ -14,6 +14,7 @@ mod values;
 
 use std::path::Path;
 
+use finding::Fault;
 pub(crate) use finding::{Finding, Place, Report, Severity};
 pub(crate) use read::ini;
 pub(crate) use read::invocation::{Invocation, VassalFile};
@@ -80,13 +81,26 @@ pub(crate) fn fallback(invocation: &Invocation) -> Option<String> {
 /// All findings of `ruwsgi check`. If [`load`] fails, the report has the findings of [`load`]. Otherwise the report has
 /// the warnings of [`load`], the faults that keep the site from serving, and likely mistakes.
 pub(crate) fn examine(invocation: &Invocation) -> Report {
+    examined(invocation, false)
+}
+
+/// As [`examine`], for a vassal that gets a socket from its emperor.
+pub(crate) fn examine_with_socket(invocation: &Invocation) -> Report {
+    examined(invocation, true)
+}
+
+fn examined(invocation: &Invocation, has_socket: bool) -> Report {
     match load(invocation) {
         Err(report) => report,
         Ok(config) => {
             let mut report = Report {
                 findings: config.warnings.clone(),
             };
-            traps::find(&config, invocation)
+            for (name, why, place) in config.without_effect() {
+                let fault = Fault::new(format!("{name} has no effect: {why}"));
+                report.add(Finding::note(place.clone(), fault));
+            }
+            traps::find(&config, invocation, has_socket)
                 .into_iter()
                 .for_each(|finding| report.add(finding));
             report

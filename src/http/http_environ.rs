@@ -6,9 +6,18 @@ use super::connection::Connection;
 use super::request::Request;
 use crate::protocol::http;
 
-/// Fills an empty request with the variables of an HTTP request head.
-pub fn fill(request: &mut Request, head: &http::Request<'_>, connection: &Connection) {
+/// Fills an empty request with the variables of an HTTP request head. The `configured` variables come first, because the
+/// first value of a repeated variable counts.
+pub fn fill(
+    request: &mut Request,
+    head: &http::Request<'_>,
+    connection: &Connection,
+    configured: &[(String, String)],
+) {
     request.text.clear();
+    for (name, value) in configured {
+        request.push(name.as_bytes(), value.as_bytes());
+    }
     request.push(b"REQUEST_METHOD", head.method);
     request.push(b"REQUEST_URI", head.target);
     request.push(b"PATH_INFO", &head.path);
@@ -26,7 +35,7 @@ pub fn fill(request: &mut Request, head: &http::Request<'_>, connection: &Connec
         }
         None => request.push(b"REMOTE_ADDR", b""),
     }
-    push_headers(request, head);
+    push_headers(request, head, configured);
 }
 
 /// Adds SERVER_NAME and SERVER_PORT. Over TCP the name comes from the Host header, else from the address that the
@@ -61,8 +70,8 @@ fn port_of(host: &[u8]) -> Option<&[u8]> {
     port.strip_prefix(b":").filter(|port| !port.is_empty())
 }
 
-/// Adds the headers as variables. The values of a repeated header are joined.
-fn push_headers(request: &mut Request, head: &http::Request<'_>) {
+/// Adds the headers as variables, except those that are `configured`. The values of a repeated header are joined.
+fn push_headers(request: &mut Request, head: &http::Request<'_>, configured: &[(String, String)]) {
     let mut name = Vec::with_capacity(64);
     let first = request.vars.len();
     let mut repeated = false;
@@ -72,6 +81,9 @@ fn push_headers(request: &mut Request, head: &http::Request<'_>) {
         }
         name.clear();
         http::environ_name(header, &mut name);
+        if configured.iter().any(|(key, _)| key.as_bytes() == name) {
+            continue;
+        }
         repeated = repeated
             || request.vars[first..]
                 .iter()

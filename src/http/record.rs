@@ -71,22 +71,21 @@ impl Facts {
             return;
         }
         let peer = self.peer.map(|peer| peer.ip().to_string());
-        let line = log.line(
-            request,
-            &Served {
-                app: self.app,
-                worker: scoreboard.worker_id,
-                worker_requests: self.worker_requests,
-                total_requests: scoreboard.board.total_requests(),
-                remote_addr: peer.unwrap_or_default().as_bytes(),
-                outcome,
-                headers: self.headers,
-                blocks: self.sizes.blocks,
-                core: self.core,
-                remark: loss.map_or("", Loss::remark),
-            },
-        );
-        scoreboard.log(thread, line);
+        let served = Served {
+            app: self.app,
+            worker: scoreboard.worker_id,
+            worker_requests: self.worker_requests,
+            total_requests: scoreboard.board.total_requests(),
+            remote_addr: peer.as_deref().unwrap_or_default().as_bytes(),
+            outcome,
+            headers: self.headers,
+            blocks: self.sizes.blocks,
+            core: self.core,
+            remark: loss.map_or("", Loss::remark),
+        };
+        if !log.send_to_journal(request, &served) {
+            scoreboard.log(thread, log.line(request, &served));
+        }
     }
 }
 

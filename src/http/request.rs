@@ -76,6 +76,18 @@ const FORBIDDEN: [&[u8]; 13] = [
     b"UWSGI_PARAFILE",
 ];
 
+/// The variables of [`FORBIDDEN`] that a request may have with `vhost`. They are compared with the applications of the
+/// configuration; those about the working directory and the virtual environment have no effect.
+const WITH_VHOST: [&[u8]; 7] = [
+    b"UWSGI_CALLABLE",
+    b"UWSGI_CHDIR",
+    b"UWSGI_FILE",
+    b"UWSGI_HOME",
+    b"UWSGI_MODULE",
+    b"UWSGI_PYHOME",
+    b"UWSGI_SCRIPT",
+];
+
 /// A complete request.
 #[derive(Default)]
 pub struct Request {
@@ -202,12 +214,18 @@ impl Request {
         found.map(|(_, value)| value.of(&self.text))
     }
 
-    /// Adds the variables of a uwsgi block, which has `len` bytes and begins at `start` in the text.
+    /// Adds the variables of a uwsgi block, which has `len` bytes and begins at `start` in the text. `names_application`:
+    /// the variables with which a web server names an application are accepted.
     ///
     /// # Errors
     /// The block is malformed, contains a forbidden variable, or has two different values of CONTENT_LENGTH.
     #[inline]
-    pub fn read_block(&mut self, start: usize, len: usize) -> Result<(), BlockError> {
+    pub fn read_block(
+        &mut self,
+        start: usize,
+        len: usize,
+        names_application: bool,
+    ) -> Result<(), BlockError> {
         let block = self.text.get(start..start + len).unwrap_or_default();
         let base = block.as_ptr() as usize;
         self.block_len = len;
@@ -222,7 +240,11 @@ impl Request {
             match key.strip_prefix(b"HTTP_") {
                 Some(header) if is_dropped(header) => continue,
                 Some(_) => {}
-                None => note(&mut self.known, &self.text, key, value_span)?,
+                None => match note(&mut self.known, &self.text, key, value_span) {
+                    Err(BlockError::Forbidden(name))
+                        if names_application && WITH_VHOST.contains(&name) => {}
+                    noted => noted?,
+                },
             }
             self.vars.push((key_span, value_span));
         }

@@ -11,7 +11,7 @@ use crate::log::request_log::RequestLogSettings;
 pub struct Settings {
     /// Number of serving threads.
     pub threads: u32,
-    /// Limits on requests.
+    /// How requests are read.
     pub limits: Limits,
     /// Timeouts of clients.
     pub timeouts: Timeouts,
@@ -21,8 +21,8 @@ pub struct Settings {
     pub request_log: RequestLogSettings,
 }
 
-/// Limits on the size of requests.
-#[derive(Debug, Clone, Copy)]
+/// Limits on requests, and variables that the server adds or accepts.
+#[derive(Debug, Clone)]
 pub struct Limits {
     /// Maximum size of the block of request variables, and of an HTTP request head, in bytes (`buffer-size`).
     pub buffer_size: usize,
@@ -34,6 +34,10 @@ pub struct Limits {
     pub post_buffering: u64,
     /// Maximum bytes of a request body; a longer body is refused. 0 means no limit (`limit-post`).
     pub limit_post: u64,
+    /// Variables of every HTTP request (`http-var`).
+    pub http_variables: Arc<[(String, String)]>,
+    /// Whether a uwsgi request may name an application of the configuration (`vhost`).
+    pub names_application: bool,
 }
 
 /// Timeouts of clients.

@@ -1,9 +1,13 @@
 //! The settings that the master sends to a zygote.
 
+use std::fs::File;
+use std::io::{self, Read, Seek, Write};
+
 use serde::{Deserialize, Serialize};
 
 use crate::config::WorkerOptions;
 use crate::log::request_log::RequestLogSettings;
+use crate::sys::stream;
 
 /// The protocol of a listening socket.
 #[derive(Serialize, Deserialize, Debug, Clone, Copy, Default, PartialEq, Eq)]
@@ -53,6 +57,8 @@ pub struct AppSpec {
     pub manage_script_name: bool,
     /// `no-default-app`: whether a request that matches no mount point gets 404 instead of the default application.
     pub no_default_app: bool,
+    /// The program that workers run instead of serving requests.
+    pub program: Option<WorkerProgram>,
     /// `need-app`: whether the start fails if no application can be loaded.
     pub need_app: bool,
     /// `lazy-apps`: whether each worker imports the application itself, after the fork.
@@ -63,6 +69,8 @@ pub struct AppSpec {
     pub chdir2: Option<String>,
     /// `pyargv`: `sys.argv` without its first item.
     pub pyargv: Vec<String>,
+    /// `pyrun`: a Python file to run in place of an instance.
+    pub script: Option<String>,
     /// `pyimport`: modules (or `.py` files) imported before the application.
     pub imports: Vec<String>,
     /// `shared-import`: modules (or `.py` files) imported before the workers are forked.
@@ -87,6 +95,38 @@ impl AppSpec {
     pub fn has_deadline(&self) -> bool {
         self.worker.harakiri.is_some_and(|limit| !limit.is_zero())
     }
+
+    /// Writes the settings to a file in memory, from where [`AppSpec::read`] reads them.
+    ///
+    /// # Errors
+    /// Those of memfd_create(2) and write(2).
+    pub(crate) fn to_memory(&self) -> io::Result<File> {
+        let mut file = stream::memory_file("ruwsgi-settings")?;
+        file.write_all(&serde_json::to_vec(self)?)?;
+        Ok(file)
+    }
+
+    /// Reads the settings from a file, whatever its position is.
+    ///
+    /// # Errors
+    /// Those of read(2); `InvalidData` if the file does not contain settings.
+    pub fn read(mut file: &File) -> io::Result<Self> {
+        let mut text = Vec::new();
+        file.seek(io::SeekFrom::Start(0))?;
+        file.read_to_end(&mut text)?;
+        Ok(serde_json::from_slice(&text)?)
+    }
+}
+
+/// A program that workers run instead of serving requests.
+#[derive(Serialize, Deserialize, Debug, Clone, PartialEq)]
+pub enum WorkerProgram {
+    /// `python-worker-override`: every worker runs this Python file.
+    File(String),
+    /// `pyshell`: worker 1 runs this Python code, or an interactive shell if it is empty.
+    Shell(String),
+    /// `pyshell-oneshot`: as `Shell`, but only the first process with the worker id 1.
+    ShellOnce(String),
 }
 
 /// Which files of the application are reported to the master.

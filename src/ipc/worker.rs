@@ -55,6 +55,13 @@ pub enum FromWorker {
     /// Application code no longer runs in the worker. The worker only sends responses to clients that read slowly. Its
     /// worker id is free.
     Finished,
+    /// The application raises an alarm (`uwsgi.alarm()`).
+    Alarm {
+        /// The name of the alarm.
+        name: String,
+        /// The message, at most 8 KiB.
+        message: String,
+    },
     /// The worker has closed its listeners.
     Closed,
     /// The worker's memory has reached `reload-on-rss`. The worker accepts no more connections and exits soon.

@@ -76,6 +76,15 @@ fn is_unsafe(c: char) -> bool {
     (c.is_control() && c != '\t') || separates_or_turns
 }
 
+/// The beginning of a text, at most `max` bytes.
+pub fn clipped(text: &str, max: usize) -> &str {
+    let mut end = text.len().min(max);
+    while !text.is_char_boundary(end) {
+        end -= 1;
+    }
+    &text[..end]
+}
+
 #[cfg(test)]
 mod tests {
     use super::*;

@@ -9,6 +9,7 @@ use crate::sys::clock::LocalTime;
 
 use super::environment::{Environment, environment};
 use super::escape::push_printable;
+use super::journal;
 use super::json::{Object, Scope};
 
 /// The name of this process in its log lines; empty until [`rename`] sets it.
@@ -20,7 +21,7 @@ pub fn rename(name: impl Into<String>) {
 }
 
 /// Returns the process name in log lines; `ruwsgi` if none is set.
-fn name() -> String {
+pub(super) fn name() -> String {
     let name = PROCESS_NAME.read().unwrap_or_else(PoisonError::into_inner);
     match &**name {
         "" => "ruwsgi".to_owned(),
@@ -65,7 +66,7 @@ impl Head {
                 let _ = write!(out, "[{pid}]: ");
             }
             None => {
-                let _ = write!(out, "<{}>", journal_priority(self.level));
+                let _ = write!(out, "<{}>", journal::priority(self.level));
                 push_process(out, name);
                 out.push_str(": ");
             }
@@ -76,7 +77,7 @@ impl Head {
     /// line.
     pub(super) fn push_continuation(&self, out: &mut String) {
         if self.time.is_none() {
-            let _ = write!(out, "<{}>", journal_priority(self.level));
+            let _ = write!(out, "<{}>", journal::priority(self.level));
         }
         out.push_str("  ");
     }
@@ -94,17 +95,6 @@ fn level_name(level: Level) -> &'static str {
         Level::INFO => "info",
         Level::DEBUG => "debug",
         Level::TRACE => "trace",
-    }
-}
-
-/// Returns the priority of syslog(3) for a level. The journal reads it from the prefix `<N>` of a line; see
-/// sd-daemon(3).
-fn journal_priority(level: Level) -> u8 {
-    match level {
-        Level::ERROR => 3,
-        Level::WARN => 4,
-        Level::INFO => 6,
-        Level::DEBUG | Level::TRACE => 7,
     }
 }
 

@@ -8,7 +8,8 @@ use tracing_subscriber::layer::{Context, Layer};
 
 use super::environment::environment;
 use super::escape::push_printable;
-use super::head::{Head, own_record};
+use super::head::{Head, name, own_record};
+use super::journal;
 use super::json;
 
 /// Formats each event as one line and passes the line to `sink`. Spans are not used.
@@ -32,8 +33,16 @@ where
         if json::is_on() {
             return (self.sink)(&record(event));
         }
+        let level = *event.metadata().level();
+        if journal::is_in_use() {
+            let mut message = String::with_capacity(160);
+            push_event(&mut message, event);
+            if journal::send_event(level, &name(), message.trim_end_matches('\n')) {
+                return;
+            }
+        }
         let mut line = String::with_capacity(160);
-        Head::now(*event.metadata().level(), environment()).push(&mut line);
+        Head::now(level, environment()).push(&mut line);
         push_event(&mut line, event);
         (self.sink)(line.as_bytes());
     }

@@ -2,11 +2,11 @@
 //!
 //! ```text
 //! 2026-11-21 06:18:00.123 [warn] master[812]: message key=value
-//! <4>master: message key=value            (if descriptor 2 is a stream of the systemd journal)
+//! <4>master: message key=value            (if descriptor 2 is a stream of the systemd journal without its socket)
 //! ```
 //!
-//! The time is local, as in nginx's log. The journal adds the time and the process id, and reads the priority from
-//! the number in angle brackets. Text in an event cannot break or forge a line: it is escaped. `RUWSGI_LOG` (`error`,
+//! The time is local, as in nginx's log. The journal adds the time and the process id. It gets entries with fields by its
+//! socket (`journal`); on the stream it reads the priority from the number in angle brackets. Text in an event cannot break or forge a line: it is escaped. `RUWSGI_LOG` (`error`,
 //! `warn`, `info`, `debug` or `trace`) sets the level; the default is `info`.
 //!
 //! Events pass through tracing-subscriber's registry to the layer that formats them (`layer`). [`request_log`] does not
@@ -18,6 +18,7 @@ mod environment;
 mod escape;
 mod head;
 mod interval;
+mod journal;
 mod json;
 mod layer;
 mod panic;
@@ -33,14 +34,16 @@ use tracing_subscriber::layer::SubscriberExt;
 pub use encoder::{Encoder, NamedEncoder, Template};
 pub use environment::VASSAL_NAME;
 use environment::environment;
-pub use escape::{Escaped, escape, escape_into, printable};
+pub use escape::{Escaped, clipped, escape, escape_into, printable};
 pub use head::rename;
 pub use interval::Interval;
 pub use json::use_json;
 use layer::LineLayer;
 pub use pattern::Pattern;
-pub use record::{block, relay};
-pub use settings::{Engine, FileEngine, Flow, LogThreadSettings, Logger, Route, SyslogEngine};
+pub use record::{ALARM, alarm, block, relay};
+pub use settings::{
+    AlarmRule, Engine, FileEngine, Flow, LogThreadSettings, Logger, Route, SyslogEngine,
+};
 use sinks::Source;
 pub use sinks::channel::{descriptor as channel, open as open_channel};
 

@@ -78,6 +78,15 @@ pub struct Route {
     pub pattern: Pattern,
 }
 
+/// A rule of `log-alarm` or `not-log-alarm`.
+#[derive(Debug, Clone, PartialEq)]
+pub struct AlarmRule {
+    /// The names of the alarms that a matching line raises; empty if a matching line raises no alarm of later rules.
+    pub alarms: Vec<String>,
+    /// The regular expression that selects the lines.
+    pub pattern: Pattern,
+}
+
 /// The loggers, routes and encoders for one kind of lines: those of server and application, or request lines.
 #[derive(Debug, Clone, PartialEq, Default)]
 pub struct Flow {
@@ -100,6 +109,8 @@ pub struct LogThreadSettings {
     pub filters: Vec<Pattern>,
     /// `log-drain`: a line that matches one of the patterns is dropped.
     pub drains: Vec<Pattern>,
+    /// `log-alarm` and `not-log-alarm`, in the order of the configuration.
+    pub alarms: Vec<AlarmRule>,
     /// The file of `logto` or `daemonize`, which receives the lines that no logger takes. `None` if such lines go to
     /// the descriptor 2 that the process had before the log thread started.
     pub default_file: Option<FileEngine>,

@@ -220,7 +220,9 @@ pub(super) fn log_requests(death: &Death, total: u64, settings: &RequestLogSetti
             core: lost.thread,
             remark: &remark,
         };
-        request_log::write(log.line(lost, &served));
+        if !log.send_to_journal(lost, &served) {
+            request_log::write(log.line(lost, &served));
+        }
     }
 }
 

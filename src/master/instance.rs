@@ -348,7 +348,7 @@ fn serving(generation: &Generation) -> String {
 
 /// Changes the working directory to `chdir`, which may be relative to a base, or to the base if `chdir` is not set. The
 /// base is `/` with `chroot`; else, in a reload, `force-cwd` if it is set; else the directory of `invocation`.
-fn enter(config: &Config, invocation: &config::Invocation) -> Result<()> {
+pub(super) fn enter(config: &Config, invocation: &config::Invocation) -> Result<()> {
     let base = match (config.chroot(), config.force_cwd()) {
         (Some(_), _) => Path::new("/").to_owned(),
         (None, Some(directory)) if invocation.reloading => invocation.cwd.join(directory),

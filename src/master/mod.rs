@@ -36,6 +36,7 @@ mod respawn_delay;
 mod role;
 mod run;
 mod scale;
+mod script;
 mod services;
 mod shell;
 mod signals;
@@ -71,12 +72,21 @@ pub(crate) fn run(
     status
 }
 
+/// Replaces this process by the interpreter, which runs the script of `pyrun` in the environment of the instance. Returns
+/// the exit status if that fails.
+pub(crate) fn run_script(config: &Config, invocation: &config::Invocation) -> i32 {
+    log::start("ruwsgi");
+    let error = script::exec(config, invocation);
+    tracing::error!("pyrun: the script cannot be started: {error:#}");
+    exit::FAILED
+}
+
 fn run_instance(
     config: Config,
     invocation: config::Invocation,
     emperor: emperor_link::EmperorLink,
 ) -> i32 {
-    let terminal = match config.honour_stdin() {
+    let terminal = match config.gives_stdin() {
         true => terminal::Settings::read(),
         false => None,
     };

@@ -8,7 +8,7 @@ use std::time::Duration;
 use anyhow::{Context, Result};
 
 use crate::config::{Config, ScalingAlgorithm};
-use crate::ipc::{AppSpec, Procname, Serving, Watching};
+use crate::ipc::{AppSpec, Procname, Serving, Watching, WorkerProgram};
 use crate::log::request_log::{Field, Piece, RequestLogSettings, Selection};
 
 use super::app_signals::{self, Trigger};
@@ -41,6 +41,8 @@ pub(super) struct Plan {
     pub(super) optimize: u32,
     /// Whether the interpreter imports the module `site` (not `no-site`).
     pub(super) has_site: bool,
+    /// Whether the generation has a zygote. A service-only instance has none: no socket, no application, no import.
+    pub(super) needs_zygote: bool,
     /// Limit of the address space of the zygote and its workers, in bytes (`limit-as`).
     pub(super) address_space: Option<u64>,
     /// Time that a leaving worker has to finish its requests and exit (`worker-reload-mercy`, `reload-mercy`).
@@ -90,10 +92,14 @@ impl Plan {
             environment,
             optimize: config.optimize(),
             has_site: !config.no_site(),
+            needs_zygote: !sockets.is_empty()
+                || config.has_application()
+                || !config.pyimport().is_empty()
+                || !config.shared_import().is_empty(),
             address_space: config.limit_as(),
             mercy: mercy(config),
             id_timeout: config.worker_id_timeout(),
-            gives_stdin: config.honour_stdin(),
+            gives_stdin: config.gives_stdin(),
             harakiri: harakiri(config),
             harakiri_grace: config
                 .harakiri_graceful_timeout()
@@ -155,7 +161,7 @@ fn is_for_master(name: &OsString) -> bool {
     };
     // the log settings are inherited, because they apply to the zygote and the workers too
     let option = (name.starts_with("UWSGI_") || name.starts_with("RUWSGI_"))
-        && !["RUWSGI_LOG", log::VASSAL_NAME].contains(&name);
+        && !["RUWSGI_LOG", "RUWSGI_JOURNAL_SOCKET", log::VASSAL_NAME].contains(&name);
     option
         || [
             "LISTEN_FDS",
@@ -181,6 +187,7 @@ fn app(config: &Config, is_a_reload: bool, sockets: &[Rc<BoundSocket>]) -> AppSp
         manage_script_name: config.manage_script_name(),
         no_default_app: config.no_default_app(),
         need_app: config.need_app() && (config.has_application() || !sockets.is_empty()),
+        program: program(config),
         lazy: config.lazy_apps() || config.lazy(),
         pythonpath: config.pythonpath().to_vec(),
         chdir2: owned(config.chdir2()),
@@ -190,6 +197,7 @@ fn app(config: &Config, is_a_reload: bool, sockets: &[Rc<BoundSocket>]) -> AppSp
             .split_whitespace()
             .map(str::to_owned)
             .collect(),
+        script: owned(config.pyrun()),
         imports: config.pyimport().to_vec(),
         shared_imports: config.shared_import().to_vec(),
         warmup: config.warmup().to_vec(),
@@ -203,6 +211,16 @@ fn app(config: &Config, is_a_reload: bool, sockets: &[Rc<BoundSocket>]) -> AppSp
         worker: config.worker_options(),
         serving: serving(config),
     }
+}
+
+/// The program that workers run instead of serving requests.
+fn program(config: &Config) -> Option<WorkerProgram> {
+    let file = config.python_worker_override().map(str::to_owned);
+    let shell = config.pyshell().map(str::to_owned);
+    let once = config.pyshell_oneshot().map(str::to_owned);
+    file.map(WorkerProgram::File)
+        .or(shell.map(WorkerProgram::Shell))
+        .or(once.map(WorkerProgram::ShellOnce))
 }
 
 /// Options of uWSGI that ruwsgi always implements. They are listed because libraries look for them in `uwsgi.opt`.

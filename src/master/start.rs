@@ -86,22 +86,7 @@ fn prepare(
     resources: &mut Resources,
 ) -> Result<Option<(Instance, Signals, Plan)>> {
     redirect_log(&config, config.logto())?;
-    let cpus = std::thread::available_parallelism().map_or(1, NonZero::get);
-    tracing::info!(
-        "ruwsgi {} on {}",
-        env!("CARGO_PKG_VERSION"),
-        log::counted(cpus as u64, "CPU")
-    );
-    // the warnings were already written to the terminal; they are repeated in the log file, because it has other
-    // readers
-    if [config.logto(), config.daemonize(), config.daemonize2()]
-        .iter()
-        .any(Option::is_some)
-    {
-        for warning in config.warnings() {
-            tracing::warn!("{warning}");
-        }
-    }
+    log_start(&config);
     // the rights are checked before the first change, so that a start without the necessary rights has no effect
     configured_privileges(&config).check_rights()?;
     if !cgroup_limits::apply_at_start(&config, &resources.emperor)? {
@@ -139,9 +124,37 @@ fn prepare(
     }
 }
 
+/// Logs the version, the options that have no effect, and, if the log is a file, the warnings about the configuration.
+fn log_start(config: &Config) {
+    let cpus = std::thread::available_parallelism().map_or(1, NonZero::get);
+    tracing::info!(
+        "ruwsgi {} on {}",
+        env!("CARGO_PKG_VERSION"),
+        log::counted(cpus as u64, "CPU")
+    );
+    let without_effect = config.without_effect();
+    if !without_effect.is_empty() {
+        let names: Vec<&str> = without_effect.iter().map(|(name, ..)| *name).collect();
+        tracing::info!(
+            "accepted without effect: {} (ruwsgi check explains each)",
+            names.join(", ")
+        );
+    }
+    // the warnings were already written to the terminal; they are repeated in the log file, because it has other
+    // readers
+    if [config.logto(), config.daemonize(), config.daemonize2()]
+        .iter()
+        .any(Option::is_some)
+    {
+        for warning in config.warnings() {
+            tracing::warn!("{warning}");
+        }
+    }
+}
+
 /// Sets the configured limit of open descriptors (`max-fd`). Without a configured limit, raises the soft limit of this
 /// process to its hard limit.
-fn limit_descriptors(configured: Option<u32>) {
+pub(super) fn limit_descriptors(configured: Option<u32>) {
     match configured.filter(|most| *most > 0) {
         // on failure the limit stays as it is
         None => drop(rlimit::raise_descriptors()),
@@ -360,7 +373,7 @@ fn drop_privileges(instance: &mut Instance) -> Result<()> {
 }
 
 /// Returns the configured user, groups and capabilities.
-fn configured_privileges(config: &Config) -> Privileges<'_> {
+pub(super) fn configured_privileges(config: &Config) -> Privileges<'_> {
     Privileges {
         uid: config.uid(),
         gid: config.gid(),

@@ -2,7 +2,7 @@
 //! channel.
 
 use std::io;
-use std::os::fd::{AsFd, AsRawFd, OwnedFd};
+use std::os::fd::{AsFd, AsRawFd, BorrowedFd, OwnedFd};
 use std::process::{Command, Stdio};
 use std::time::Duration;
 
@@ -45,12 +45,45 @@ del file, loader, ExtensionFileLoader, ModuleSpec, module_from_spec
 module.main(channel)
 ";
 
+/// The call in [`BOOTSTRAP`] that runs a zygote.
+const CALL: &str = "module.main(";
+
 /// Spawns a zygote. Returns its pid and the master's end of its channel.
 ///
 /// # Errors
 /// When the channel cannot be created or the interpreter cannot be executed.
 pub(super) fn spawn(plan: &Plan) -> io::Result<(Pid, OwnedFd)> {
     let (ours, theirs) = packet::pair()?;
+    let mut command = command(plan, BOOTSTRAP, theirs.as_fd());
+    if !plan.gives_stdin {
+        command.stdin(Stdio::null());
+    }
+    let setup = ChildSetup {
+        inherited: vec![plan.module.file(), theirs.as_fd()],
+        address_space: plan.address_space,
+    };
+    let pid = spawn::spawn(command, &setup)?;
+    Ok((pid, ours))
+}
+
+/// Replaces this process by the interpreter, which runs the script of `pyrun`. Returns only if that fails.
+pub(super) fn exec_script(plan: &Plan) -> io::Error {
+    let settings = match plan.app.to_memory() {
+        Ok(settings) => settings,
+        Err(error) => return error,
+    };
+    let bootstrap = BOOTSTRAP.replace(CALL, "module.script(");
+    let command = command(plan, &bootstrap, settings.as_fd());
+    let setup = ChildSetup {
+        inherited: vec![plan.module.file(), settings.as_fd()],
+        address_space: plan.address_space,
+    };
+    spawn::exec(command, &setup)
+}
+
+/// Returns the command of the interpreter with a bootstrap program. `argument` is the descriptor that the program gets
+/// beside the extension module.
+fn command(plan: &Plan, bootstrap: &str, argument: BorrowedFd<'_>) -> Command {
     let module = plan.module.file();
     let mut command = Command::new(&plan.interpreter);
     // -O or -OO, not PYTHONOPTIMIZE: the programs that the application starts would inherit the variable
@@ -62,21 +95,13 @@ pub(super) fn spawn(plan: &Plan) -> io::Result<(Pid, OwnedFd)> {
     }
     command
         .arg("-c")
-        .arg(BOOTSTRAP)
+        .arg(bootstrap)
         .arg(module.as_raw_fd().to_string())
-        .arg(theirs.as_raw_fd().to_string())
+        .arg(argument.as_raw_fd().to_string())
         .current_dir(&plan.directory)
         .env_clear()
         .envs(plan.environment.iter().map(|(name, value)| (name, value)));
-    if !plan.gives_stdin {
-        command.stdin(Stdio::null());
-    }
-    let setup = ChildSetup {
-        inherited: vec![module, theirs.as_fd()],
-        address_space: plan.address_space,
-    };
-    let pid = spawn::spawn(command, &setup)?;
-    Ok((pid, ours))
+    command
 }
 
 /// Returns the load failure for a zygote that could not be spawned.

@@ -53,6 +53,7 @@ impl ListenOptions {
             permissions: SocketPermissions::new(config)?,
             tcp: TcpSettings {
                 reuse_port: config.reuse_port(),
+                freebind: config.freebind(),
                 keepalive: config.so_keepalive(),
                 v6_only: false,
             },

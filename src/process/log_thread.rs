@@ -5,7 +5,7 @@ use std::path::Path;
 use anyhow::{Context, Result};
 
 use crate::config::Config;
-use crate::log::{self, Engine, FileEngine, Flow, LogThreadSettings, Logger};
+use crate::log::{self, AlarmRule, Engine, FileEngine, Flow, LogThreadSettings, Logger};
 
 use super::log_files;
 
@@ -52,6 +52,7 @@ fn is_needed(config: &Config) -> bool {
         || config.log_json()
         || !config.req_logger().is_empty()
         || !config.log_req_route().is_empty()
+        || !config.log_alarm().is_empty()
         || !config.log_filter().is_empty()
         || !config.log_drain().is_empty()
         || !config.log_encoder().is_empty()
@@ -84,6 +85,7 @@ fn settings(config: &Config, file: Option<&Path>) -> Result<LogThreadSettings> {
         },
         filters: config.log_filter().to_vec(),
         drains: config.log_drain().to_vec(),
+        alarms: alarms(config),
         default_file: file.map(|path| FileEngine {
             path: path.to_owned(),
             max_size: log_files::max_size(config),
@@ -94,6 +96,28 @@ fn settings(config: &Config, file: Option<&Path>) -> Result<LogThreadSettings> {
         packet_size: config.rsyslog_packet_size() as usize,
         split_messages: config.rsyslog_split_messages(),
     })
+}
+
+/// The rules of `log-alarm` and `not-log-alarm` in the order of the configuration.
+fn alarms(config: &Config) -> Vec<AlarmRule> {
+    let (mut raising, mut silent) = (config.log_alarm().iter(), config.not_log_alarm().iter());
+    let names = config.entries().iter().map(|(name, ..)| name.as_str());
+    let rules = names.filter_map(|name| match name {
+        "log-alarm" | "alarm-log" => {
+            let route = raising.next()?;
+            let alarms = route.logger.split(',').filter(|name| !name.is_empty());
+            Some(AlarmRule {
+                alarms: alarms.map(str::to_owned).collect(),
+                pattern: route.pattern.clone(),
+            })
+        }
+        "not-log-alarm" | "not-alarm-log" => Some(AlarmRule {
+            alarms: Vec::new(),
+            pattern: silent.next()?.pattern.clone(),
+        }),
+        _ => None,
+    });
+    rules.collect()
 }
 
 /// Returns a copy of the logger. If the logger writes to a file and sets no rotation, the copy gets the instance's.

@@ -24,6 +24,8 @@ pub const MAX_UNIX_PATH: usize = 107;
 pub struct TcpSettings {
     /// `SO_REUSEPORT`: whether other processes may listen on the same port.
     pub reuse_port: bool,
+    /// `IP_FREEBIND`: whether the address may be missing on all interfaces.
+    pub freebind: bool,
     /// `SO_KEEPALIVE`: whether the kernel tests idle connections.
     pub keepalive: bool,
     /// `IPV6_V6ONLY`: whether the socket leaves the IPv4 side of a wildcard address to another socket.
@@ -74,6 +76,9 @@ pub fn listen_tcp(address: SocketAddr, backlog: u32, settings: TcpSettings) -> i
     setsockopt(&socket, sockopt::ReuseAddr, &true)?;
     if settings.reuse_port {
         setsockopt(&socket, sockopt::ReusePort, &true)?;
+    }
+    if settings.freebind {
+        setsockopt(&socket, sockopt::IpFreebind, &true)?;
     }
     if settings.v6_only && address.is_ipv6() {
         setsockopt(&socket, sockopt::Ipv6V6Only, &true)?;

@@ -38,12 +38,7 @@ pub fn spawn(mut command: Command, setup: &ChildSetup<'_>) -> io::Result<Pid> {
     let inherited = numbers(&setup.inherited);
     let address_space = setup.address_space;
     let set_up = move || {
-        default_signals()?;
-        close_others(&inherited)?;
-        rlimit::restore_descriptors()?;
-        if let Some(limit) = address_space {
-            setrlimit(Resource::RLIMIT_AS, limit, limit)?;
-        }
+        confine(&inherited, address_space)?;
         die_with(parent, Signal::SIGKILL)
     };
     // SAFETY: `set_up` makes system calls only; it neither allocates nor takes a lock.
@@ -68,6 +63,14 @@ pub struct LeaderSetup<'a> {
     pub new_session: bool,
     /// The open `cgroup.procs` of the cgroup in which the child runs. `None` means the cgroup of this process.
     pub cgroup: Option<BorrowedFd<'a>>,
+}
+
+/// Replaces this process by `command`, with default signal dispositions. Returns only if that fails.
+pub fn exec(mut command: Command, setup: &ChildSetup<'_>) -> io::Error {
+    match confine(&numbers(&setup.inherited), setup.address_space) {
+        Ok(()) => command.exec(),
+        Err(error) => error,
+    }
 }
 
 /// Spawns `command` as a child that leads a new process group. The child has default signal dispositions, and outlives
@@ -159,6 +162,18 @@ impl Leader {
             Some(granted) => capability::take(granted, self.is_root),
             None => Ok(()),
         }
+    }
+}
+
+/// Sets up this process before exec: default signal dispositions, the inherited descriptors, and the limits of
+/// descriptors and of the address space. Async-signal-safe.
+fn confine(inherited: &[RawFd], address_space: Option<u64>) -> io::Result<()> {
+    default_signals()?;
+    close_others(inherited)?;
+    rlimit::restore_descriptors()?;
+    match address_space {
+        Some(limit) => Ok(setrlimit(Resource::RLIMIT_AS, limit, limit)?),
+        None => Ok(()),
     }
 }
 

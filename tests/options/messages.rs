@@ -65,7 +65,11 @@ fn warnings_alone_do_not_fail_a_check() {
     assert!(content, "{printed}");
     assert_eq!(
         check("[uwsgi]\nmaster\n"),
-        ("site.ini: no errors or warnings\n".to_owned(), true)
+        (
+            "site.ini:2: note: master has no effect: ruwsgi always has a master\nsite.ini: no errors or warnings\n"
+                .to_owned(),
+            true
+        )
     );
 }
 
@@ -189,9 +193,11 @@ fn the_effective_configuration_shows_the_place_of_each_value() {
 
 #[test]
 fn a_plugin_for_another_language_is_refused() {
-    assert_eq!(
-        check("[uwsgi]\nplugins = python3,http,router_static\nplugin = 0:python\n").0,
-        "site.ini: no errors or warnings\n"
+    let (printed, content) =
+        check("[uwsgi]\nplugins = python3,http,router_static\nplugin = 0:python\n");
+    assert!(
+        content && printed.ends_with("site.ini: no errors or warnings\n"),
+        "{printed}"
     );
     let (printed, content) = check("[uwsgi]\nplugins = php\n");
     assert!(!content);
@@ -300,4 +306,46 @@ fn a_fallback_replaces_a_configuration_that_is_invalid_or_fails_to_start() {
         "{err}"
     );
     assert_eq!(output.status.code(), Some(1));
+}
+
+#[test]
+fn http_to_must_be_a_socket_of_the_instance() {
+    let (output, ok) = check("[uwsgi]\nhttp = :8000\nhttp-to = 127.0.0.1:1\n");
+    assert!(ok, "{output}");
+    let (output, ok) = check("[uwsgi]\nhttp = :8000\nhttp-to = 127.0.0.1:2\n");
+    let part = "http-to = 127.0.0.1:2 is no socket of this instance";
+    assert!(!ok && output.contains(part), "{output}");
+}
+
+#[test]
+fn a_tuning_option_without_a_meaning_here_is_a_warning() {
+    for option in [
+        "map-socket = 0:1",
+        "http-websockets = true",
+        "websockets-max-size = 1024",
+        "plugins-list = true",
+        "http-auto-gzip = true",
+        "http-modifier1 = 9",
+        "drop-after-apps = true",
+    ] {
+        let (output, ok) = check(&format!("[uwsgi]\n{option}\n"));
+        assert!(ok && output.contains("has no effect"), "{output}");
+    }
+}
+
+#[test]
+fn a_refused_option_comes_with_the_way_out() {
+    for (option, way_out) in [
+        ("fastrouter = :80", "uwsgi_pass unix:/run/site.sock"),
+        ("zerg = /run/pool", "upstream site"),
+        ("mount-as-root = tmpfs /x", "TemporaryFileSystem="),
+        ("namespace = /ns", "PrivateMounts="),
+        ("suwsgi-socket = :1", "use nginx for TLS"),
+        ("ssl-socket = :1", "use nginx for TLS"),
+        ("legion-cron = x", "flock -n"),
+        ("cgroup = /a", "cgroup-memory-max"),
+    ] {
+        let (output, ok) = check(&format!("[uwsgi]\n{option}\n"));
+        assert!(!ok && output.contains(way_out), "{option}: {output}");
+    }
 }

@@ -324,3 +324,87 @@ fn a_mounted_module_may_be_called_wsgi() {
     let server = site.server().set("mount", "/a=project.wsgi").start();
     server.get("/a/").expect_text("hello\n");
 }
+
+#[test]
+fn an_option_without_effect_is_a_note_of_check_and_a_line_of_the_log() {
+    if under_uwsgi() {
+        return;
+    }
+    let site = Site::with("hello");
+    site.write(
+        "site.ini",
+        &complete(&site, "master = true\nthunder-lock = true"),
+    );
+    let note = "site.ini:8: note: master has no effect: ruwsgi always has a master\n";
+    let parts = [
+        note,
+        "thunder-lock has no effect: ",
+        "site.ini: no errors or warnings\n",
+    ];
+    expect(&site, &["check", "--strict", "site.ini"], 0, &parts);
+    expect(
+        &site,
+        &["check", "--json", "site.ini"],
+        0,
+        &["\"severity\": \"note\""],
+    );
+    let server = site.server().set("thunder-lock", true).start();
+    assert_eq!(
+        server
+            .log_lines("accepted without effect: thunder-lock")
+            .len(),
+        1
+    );
+    server.stop();
+}
+
+#[test]
+fn a_vassal_on_demand_needs_no_socket_in_its_file() {
+    if under_uwsgi() {
+        return;
+    }
+    let site = Site::with("hello");
+    let vassal = complete(&site, "").replace(&format!("socket = {}\n", site.at("app.sock")), "");
+    site.write("vassals/a.ini", &vassal);
+    let missing = "the configuration has no socket";
+    expect(&site, &["check", "--emperor", "vassals"], 1, &[missing]);
+    site.write(
+        "emperor.ini",
+        "[uwsgi]\nemperor = vassals\nemperor-on-demand-directory = run\n",
+    );
+    expect(
+        &site,
+        &["check", "--emperor", "emperor.ini"],
+        0,
+        &["a.ini: no errors or warnings"],
+    );
+    site.write(
+        "emperor.ini",
+        "[uwsgi]\nemperor = vassals\nemperor-on-demand-extension = .sock\n",
+    );
+    expect(&site, &["check", "--emperor", "emperor.ini"], 1, &[missing]);
+    site.write("vassals/a.ini.sock", "127.0.0.1:1\n");
+    expect(
+        &site,
+        &["check", "--emperor", "emperor.ini"],
+        0,
+        &["a.ini: no errors or warnings"],
+    );
+    site.write("vassals/a.ini.socket", "127.0.0.1:1\n");
+    expect(
+        &site,
+        &["check", "--emperor", "vassals"],
+        0,
+        &["a.ini: no errors or warnings"],
+    );
+    site.write(
+        "emperor.ini",
+        "[uwsgi]\nemperor = vassals\nprocesses = none\nemperor-stats = :x\n",
+    );
+    expect(
+        &site,
+        &["check", "--emperor", "emperor.ini"],
+        1,
+        &["emperor.ini:4: error"],
+    );
+}

@@ -373,3 +373,26 @@ fn services_leave_no_descriptor_in_the_master() {
         server.descriptors().1 == without.descriptors().1
     });
 }
+
+#[test]
+fn an_instance_with_services_only_has_no_interpreter() {
+    if under_uwsgi() {
+        return;
+    }
+    let site = Site::empty();
+    site.write(
+        "site.ini",
+        "[uwsgi]\nattach-daemon = echo begun; exec sleep 600\n",
+    );
+    let server = site.server().only(&["--ini", "site.ini"]).spawn();
+    server.wait_for_log("begun");
+    let interpreters = || {
+        let mut children = server.zygotes().into_iter();
+        children.any(|pid| proc::command_line(pid).contains("python"))
+    };
+    assert!(!interpreters() && server.workers().is_empty());
+    server.signal(nix::sys::signal::Signal::SIGHUP);
+    server.wait_for_log("reloaded: generation 2 serves");
+    assert!(!interpreters());
+    server.stop();
+}

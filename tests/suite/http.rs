@@ -444,3 +444,28 @@ fn an_incomplete_head_does_not_block_the_only_worker() {
         );
     }
 }
+
+#[test]
+fn every_http_request_has_the_configured_variables() {
+    let site = Site::of(
+        "def application(e, s):\n s('200 OK', [])\n return [('%s %s' % (e.get('SITE'), e.get('HTTP_X_TENANT'))).encode()]\n",
+    );
+    let port = free_port();
+    let server = site
+        .server()
+        .set("http", format!("127.0.0.1:{port}"))
+        .set("http-to", site.at("app.sock"))
+        .set("socket", site.at("app.sock"))
+        .set("http-var", "SITE=blog")
+        .set("http-var", "HTTP_X_TENANT=one")
+        .start();
+    let mut http = server.http();
+    http.put("GET / HTTP/1.1\r\nHost: a\r\n\r\n");
+    assert_eq!(http.answer().expect(200).text(), "blog one");
+    if differs("A client cannot set a variable of http-var; in uWSGI its header has priority.") {
+        return;
+    }
+    http.put("GET / HTTP/1.1\r\nHost: a\r\nX-Tenant: two\r\n\r\n");
+    assert_eq!(http.answer().expect(200).text(), "blog one");
+    server.get("/").expect_text("None None");
+}

@@ -557,3 +557,62 @@ fn a_stopped_command_ends_after_its_instance() {
     wait::eventually("the command has ended", || !proc::is_running(command));
     assert!(site.read("piped.log").contains("said"));
 }
+
+#[test]
+fn the_journal_gets_entries_with_fields() {
+    if differs(
+        "Where standard error is a stream of the systemd journal, events and requests become entries with fields: priority, worker, method, URI, status, duration.",
+    ) {
+        return;
+    }
+    let site = site();
+    let socket = std::os::unix::net::UnixDatagram::bind(site.file("journal")).unwrap();
+    socket.set_nonblocking(true).unwrap();
+    let mut entries: Vec<String> = Vec::new();
+    let mut received = |part: &str| {
+        let mut bytes = vec![0; 65536];
+        while let Ok(size) = socket.recv(&mut bytes) {
+            entries.push(String::from_utf8_lossy(&bytes[..size]).into_owned());
+        }
+        entries.iter().find(|entry| entry.contains(part)).cloned()
+    };
+    let server = site
+        .server()
+        .envvar("RUWSGI_JOURNAL_SOCKET", &site.at("journal"))
+        .under(&["python3", "-c", JOURNAL])
+        .start();
+    server.get("/missing?a=1");
+    let mut entry = String::new();
+    server.eventually("the request is an entry", || {
+        entry = received("RUWSGI_URI=/missing?a=1").unwrap_or_default();
+        !entry.is_empty()
+    });
+    for field in [
+        "PRIORITY=",
+        "SYSLOG_IDENTIFIER=ruwsgi",
+        "RUWSGI_METHOD=GET",
+        "RUWSGI_WORKER=1",
+        "RUWSGI_STATUS=",
+        "RUWSGI_MICROSECONDS=",
+        "MESSAGE=[pid: ",
+    ] {
+        assert!(
+            entry.contains(&format!("\n{field}")) || entry.starts_with(field),
+            "{field}: {entry}"
+        );
+    }
+    let ready = received("ready: 1 worker").unwrap();
+    assert!(
+        ready.starts_with("PRIORITY=6\n") && ready.contains("\nRUWSGI_PROCESS=master\n"),
+        "{ready}"
+    );
+    assert!(server.log_lines("ready: ").is_empty() && server.log_lines("GET /missing").is_empty());
+    // what the application prints goes to the stream
+    print(&server, "said");
+    server.wait_for_log("said");
+    // without the socket, the lines go to the stream
+    std::fs::remove_file(site.file("journal")).unwrap();
+    server.get("/later");
+    server.wait_for_log("GET /later");
+    assert!(received("GET /later").is_none());
+}

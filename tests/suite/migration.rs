@@ -331,3 +331,47 @@ fn nginx_accepts_the_printed_server_blocks() {
     let output = site.command(&["migrate", "nginx", "site.ini"]);
     assert!(!output.status.success());
 }
+
+#[test]
+fn several_programs_of_supervisor_become_files_that_run() {
+    if under_uwsgi() {
+        return;
+    }
+    let blog = Blog::new();
+    let input = "[program:blog]\ncommand=gunicorn -b 127.0.0.1:8000 blog.wsgi\ndirectory=/srv/blog\nenvironment=DJANGO_SETTINGS_MODULE=\"blog.settings\"\n[program:beat]\ncommand=sh -c 'echo beat in $PWD of $NAME; exec sleep 600'\ndirectory=/srv/blog\nenvironment=NAME=\"the, site\"\n[program:off]\ncommand=sh -c 'echo off; sleep 600'\nautostart=false\n";
+    blog.site.write("site.conf", &blog.localized(input));
+    let migrated = blog.site.command(&[
+        "migrate",
+        "--from",
+        "supervisor",
+        "--into",
+        "srv",
+        "site.conf",
+    ]);
+    assert_eq!(String::from_utf8_lossy(&migrated.stdout), "srv/blog.ini\n");
+    let server = blog.site.server().only(&["--ini", "srv/blog.ini"]).start();
+    server.wait_for_log("ready: ");
+    blog.expect_page(
+        &format!("127.0.0.1:{}", blog.port),
+        "blog with blog.settings",
+    );
+    server.wait_for_log(&format!(
+        "beat in {} of the, site",
+        blog.site.at("srv/blog")
+    ));
+    assert!(!server.log().contains("off"), "{}", server.log());
+    server.stop();
+    let again = blog.site.command(&[
+        "migrate",
+        "--from",
+        "supervisor",
+        "--into",
+        "srv",
+        "site.conf",
+    ]);
+    let text = String::from_utf8_lossy(&again.stderr).into_owned();
+    assert!(
+        !again.status.success() && text.contains("srv/blog.ini cannot be written"),
+        "{text}"
+    );
+}

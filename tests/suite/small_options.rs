@@ -156,6 +156,42 @@ fn a_socket_can_be_the_number_of_a_shared_one() {
     client.get("/?2").expect_text("2");
 }
 
+/// Executes its arguments with a listening socket as descriptor 0.
+const WITH_SOCKET: &str = "\
+import os, socket, sys
+server = socket.socket(socket.AF_UNIX)
+server.bind('zero.sock')
+server.listen()
+os.dup2(server.fileno(), 0)
+os.execvp(sys.argv[1], sys.argv[1:])
+";
+
+#[test]
+fn skip_zero_leaves_a_socket_at_descriptor_0_alone() {
+    for (skips, served) in [("false", true), ("true", false)] {
+        let site = Site::of(EVALUATE);
+        let server = site
+            .server()
+            .set("skip-zero", skips)
+            .set("uwsgi-socket", site.at("app.sock"))
+            .under(&["python3", "-c", WITH_SOCKET])
+            .start();
+        assert_eq!(value(&server, "1"), "1");
+        let zero = Address::parse("zero.sock", site.path());
+        assert_eq!(
+            server.log().contains("zero.sock"),
+            served,
+            "{}",
+            server.log()
+        );
+        if served {
+            let mut connection = zero.try_connect().unwrap();
+            connection.put(&get("/?2").bytes());
+            connection.answer().expect_text("2");
+        }
+    }
+}
+
 #[test]
 fn a_reload_begins_in_the_forced_directory() {
     if under_uwsgi() {

@@ -33,6 +33,12 @@ static SHOWN_MASTER_PID: AtomicI32 = AtomicI32::new(0);
 /// set. The counters are called with the GIL held, so they must not block.
 pub static COUNTERS: OnceLock<Counters> = OnceLock::new();
 
+/// Sends the name and the message of `uwsgi.alarm()` to the master. `None` outside of workers.
+pub static ALARM: OnceLock<Box<dyn Fn(String, String) + Send + Sync>> = OnceLock::new();
+
+/// Maximum bytes of the name and of the message of an alarm; the rest is cut off.
+const MAX_ALARM: usize = 8192;
+
 /// Functions that count requests.
 pub struct Counters {
     /// Returns the number of requests of all workers.
@@ -66,6 +72,8 @@ pub fn install(py: Python<'_>, spec: &AppSpec, is_a_reload: bool) -> PyResult<()
         wrap_pyfunction!(request_id, &uwsgi)?,
         wrap_pyfunction!(log, &uwsgi)?,
         wrap_pyfunction!(setprocname, &uwsgi)?,
+        wrap_pyfunction!(alarm, &uwsgi)?,
+        wrap_pyfunction!(accepting, &uwsgi)?,
         wrap_pyfunction!(reload, &uwsgi)?,
         wrap_pyfunction!(stop, &uwsgi)?,
         wrap_pyfunction!(__getattr__, &uwsgi)?,
@@ -82,6 +90,13 @@ pub fn install(py: Python<'_>, spec: &AppSpec, is_a_reload: bool) -> PyResult<()
 pub fn become_worker(worker_id: u32) {
     WORKER.store(worker_id, Ordering::Relaxed);
     SHOWN_MASTER_PID.store(MASTER_PID.load(Ordering::Relaxed), Ordering::Relaxed);
+}
+
+/// Records that this process runs a script (`pyrun`) and has no master. As in uWSGI, it is worker 1.
+pub fn become_script() {
+    WORKER.store(1, Ordering::Relaxed);
+    MASTER_PID.store(0, Ordering::Relaxed);
+    SHOWN_MASTER_PID.store(0, Ordering::Relaxed);
 }
 
 /// Calls `uwsgi.post_fork_hook`, if the application has set it. Call it in the worker after each fork.
@@ -196,6 +211,29 @@ fn log(py: Python<'_>, message: &str) -> bool {
 #[pyfunction]
 fn setprocname(name: &str) {
     ruwsgi::sys::title::set_title(name);
+}
+
+/// Does nothing: a worker is ready when its program starts (`python-worker-override`).
+#[pyfunction]
+fn accepting() {}
+
+/// Raises an alarm of the configuration, with a message.
+#[pyfunction]
+fn alarm(py: Python<'_>, name: &str, message: &Bound<'_, PyAny>) -> PyResult<()> {
+    let Some(send) = ALARM.get() else {
+        return Err(PyRuntimeError::new_err(
+            "uwsgi.alarm is available in workers, not while the application is imported",
+        ));
+    };
+    let message = match message.cast::<PyBytes>() {
+        Ok(bytes) => String::from_utf8_lossy(bytes.as_bytes()).into_owned(),
+        Err(_) => message.extract::<String>()?,
+    };
+    let cut = |text: &str| ruwsgi::log::clipped(text, MAX_ALARM).to_owned();
+    let (name, message) = (cut(name), cut(&message));
+    // the master reads its messages at once, but it may be stopped
+    py.detach(|| send(name, message));
+    Ok(())
 }
 
 /// Asks the master for a graceful reload.

@@ -121,7 +121,7 @@ impl Server {
     ) -> Result<Option<PyErr>, Failure> {
         let script_name = request.script_name();
         let path = path_info(request, script_name);
-        let Some(choice) = apps.resolve(script_name, path) else {
+        let Some(choice) = apps.choose(request, script_name, path) else {
             let mut response = self.callables.responder.get().response(py)?;
             if apps.is_empty() {
                 tracing::error!("no python application found, check your startup logs for errors");

@@ -1,6 +1,6 @@
 //! Finds conflicts: options that are valid alone but contradict each other, so that the instance does not start.
 
-use crate::config::finding::{Fault, Finding, Place};
+use crate::config::finding::{Fault, Finding, Place, shortened};
 use crate::config::read::entry::Entry;
 use crate::config::table::options::Config;
 
@@ -11,6 +11,26 @@ pub(crate) fn find(config: &Config, entries: &[Entry]) -> Vec<Finding> {
         let place = place(entries, option);
         found.push(Finding::error(place, Fault::new(what).hint(hint)));
     };
+    let needs_vhost = !config.vhost() && !config.vhost_host();
+    let with_host = config.mount().iter().find(|(point, _)| point.contains('|'));
+    if let Some((point, _)) = with_host.filter(|_| needs_vhost) {
+        error(
+            "mount",
+            format!("the mount point {} begins with a host", shortened(point)),
+            "set vhost = true, or begin the mount point with a slash".to_owned(),
+        );
+    }
+    let foreign = config
+        .http_to()
+        .iter()
+        .find(|to| !config.socket().contains(to));
+    if let Some(address) = foreign {
+        error(
+            "http-to",
+            format!("http-to = {address} is no socket of this instance"),
+            "remove it, because the workers serve http themselves; to reach another server, use nginx".to_owned(),
+        );
+    }
     let max_workers = config.processes();
     let min_workers = config.cheaper().unwrap_or_default();
     if min_workers == 0 {

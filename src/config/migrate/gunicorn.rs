@@ -9,11 +9,23 @@ type Settings = Vec<(String, Literal)>;
 
 const SOURCE: &str = "of gunicorn; gunicorn serves HTTP, as http-socket does";
 
-/// Converts the text of a gunicorn.conf.py to an ini file.
-pub(super) fn from_file(text: &str) -> String {
+/// Converts the text of a gunicorn.conf.py to an ini file. `file` is its path, for a command that reads it.
+pub(super) fn from_file(file: &str, text: &str) -> String {
     let mut vassal = Vassal::new(&format!("from a configuration file {SOURCE}"));
-    emit(&mut vassal, &python::assignments(text), None);
+    let settings = python::assignments(text);
+    let command = match last(&settings, &["wsgi_app"]) {
+        Some(_) => Command::Complete(format!("gunicorn -c {file}")),
+        None => Command::WithoutApplication(format!("gunicorn -c {file} MODULE:APP")),
+    };
+    emit(&mut vassal, &settings, &command);
     vassal.finish()
+}
+
+/// A command that runs gunicorn itself, for worker classes that serve no WSGI application.
+enum Command {
+    Complete(String),
+    /// The name of the application is missing in the settings.
+    WithoutApplication(String),
 }
 
 /// Converts a command line of gunicorn to an ini file. The name of the program may be missing.
@@ -29,7 +41,11 @@ pub(super) fn add_command(vassal: &mut Vassal, text: &str) {
     if let Some(home) = words.first().and_then(|word| home_of(word)) {
         vassal.option("home", home, "the virtual environment of the command");
     }
-    emit(vassal, &settings(&words), Some(text));
+    emit(
+        vassal,
+        &settings(&words),
+        &Command::Complete(text.to_owned()),
+    );
 }
 
 /// The virtual environment that has a program: `/srv/venv` for `/srv/venv/bin/gunicorn`; `None` for
@@ -86,22 +102,13 @@ fn last<'a>(settings: &'a Settings, names: &[&str]) -> Option<&'a str> {
 
 /// Adds the options of all settings. If the worker class serves no WSGI application, only adds `attach-daemon` with the
 /// command line `command`.
-fn emit(vassal: &mut Vassal, settings: &Settings, command: Option<&str>) {
+fn emit(vassal: &mut Vassal, settings: &Settings, command: &Command) {
     let class = last(settings, &["worker_class"]).unwrap_or("sync");
-    let is_wsgi = [
-        "sync",
-        "gthread",
-        "gevent",
-        "eventlet",
-        "gevent_wsgi",
-        "gevent_pywsgi",
-    ]
-    .contains(&class);
-    if let (false, Some(command)) = (is_wsgi, command) {
+    if !WSGI_CLASSES.contains(&class) {
         vassal.comment(&format!(
-            "worker_class = {class} serves no WSGI application, so the command runs as it is, beside no application"
+            "worker_class = {class} serves no WSGI application, so gunicorn runs as it is, beside no application"
         ));
-        return vassal.raw(&format!("attach-daemon = {}", command.replace('%', "%%")));
+        return run_gunicorn(vassal, settings, command);
     }
     for (name, value) in settings {
         let is_request_timeout = class == "sync" || name != "timeout";
@@ -123,6 +130,38 @@ fn emit(vassal: &mut Vassal, settings: &Settings, command: Option<&str>) {
     }
     sockets(vassal, settings);
     logs(vassal, settings);
+}
+
+/// The worker classes that serve WSGI applications.
+const WSGI_CLASSES: [&str; 6] = [
+    "sync",
+    "gthread",
+    "gevent",
+    "eventlet",
+    "gevent_wsgi",
+    "gevent_pywsgi",
+];
+
+/// Whether a command line of gunicorn serves a WSGI application.
+pub(super) fn serves_wsgi(text: &str) -> bool {
+    let settings = settings(&words::split(text));
+    last(&settings, &["worker_class"]).is_none_or(|class| WSGI_CLASSES.contains(&class))
+}
+
+/// Adds the service that runs gunicorn itself.
+fn run_gunicorn(vassal: &mut Vassal, settings: &Settings, command: &Command) {
+    if last(settings, &["daemon"]) == Some("True") {
+        vassal.comment("remove daemon = True: a service stays in the foreground");
+    }
+    match command {
+        Command::Complete(command) => {
+            vassal.raw(&format!("attach-daemon = {}", command.replace('%', "%%")));
+        }
+        Command::WithoutApplication(command) => {
+            vassal.comment("write the name of the application, and remove the # of the next line:");
+            vassal.comment(&format!("attach-daemon = {}", command.replace('%', "%%")));
+        }
+    }
 }
 
 /// Adds gunicorn's default address if the settings have no address. For a Unix socket, adds gunicorn's permissions.

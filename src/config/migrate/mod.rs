@@ -8,6 +8,8 @@ mod supervisor;
 mod vassal;
 mod words;
 
+pub(crate) use vassal::Migrated;
+
 /// The kind of configuration that is converted.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 pub(crate) enum Origin {
@@ -48,14 +50,15 @@ pub(crate) fn recognized(text: &str) -> Option<&'static str> {
     }
 }
 
-/// Converts a configuration to an ini file.
-pub(crate) fn migrate(origin: Origin, text: &str) -> String {
-    match origin {
+/// Converts a configuration to ini files. `file` is the path of the input.
+pub(crate) fn migrate(origin: Origin, file: &str, text: &str) -> Vec<Migrated> {
+    let only = match origin {
         Origin::Uwsgi => ini::clean(text),
-        Origin::GunicornFile => gunicorn::from_file(text),
+        Origin::GunicornFile => gunicorn::from_file(file, text),
         Origin::GunicornCommand => gunicorn::from_command(text),
-        Origin::Supervisor => supervisor::from_file(text),
-    }
+        Origin::Supervisor => return supervisor::from_file(text),
+    };
+    vec![Migrated::only(only)]
 }
 
 #[cfg(test)]

@@ -4,29 +4,179 @@ use ini::{Ini, ParseOption};
 
 use super::gunicorn;
 use super::python::{self, Literal};
-use super::vassal::{Vassal, one_line};
+use super::vassal::{Migrated, Vassal, one_line};
 use super::words;
 use crate::config::read::flags::{self, Typed};
 
-/// Converts a supervisor configuration to one text with an ini file for each program.
-pub(super) fn from_file(text: &str) -> String {
+/// Converts a supervisor configuration: a file for each program that serves a WSGI application. The other programs become
+/// services: those of the only such program if they have the same user, otherwise of an instance without an application.
+pub(super) fn from_file(text: &str) -> Vec<Migrated> {
     let programs = match programs(text) {
         Ok(programs) => programs,
         Err(error) => {
-            return format!(
-                "# the file is not valid: {}\n",
-                one_line(&error.to_string())
-            );
+            let reason = one_line(&error.to_string());
+            return vec![Migrated::only(format!(
+                "# the file is not valid: {reason}\n"
+            ))];
         }
     };
     if programs.is_empty() {
-        return "# the file has no section [program:...]\n".to_owned();
+        let text = "# the file has no section [program:...]\n".to_owned();
+        return vec![Migrated::only(text)];
     }
-    programs
+    let (web, others): (Vec<_>, Vec<_>) = programs.iter().partition(|it| serves_wsgi(&it.1));
+    let user = |it: &Program| value(&it.1, "user").map(str::to_owned);
+    let (beside, apart): (Vec<_>, Vec<_>) = match web[..] {
+        [only] => others.into_iter().partition(|it| user(it) == user(only)),
+        _ => (Vec::new(), others),
+    };
+    let mut files: Vec<Migrated> = web
         .iter()
-        .map(|(name, settings)| program(name, settings))
-        .collect::<Vec<_>>()
-        .join("\n")
+        .map(|it| file(it.0.clone(), program(it), &beside))
+        .collect();
+    let mut users: Vec<Option<String>> = apart.iter().map(|it| user(it)).collect();
+    users.dedup();
+    for owner in users {
+        let all: Vec<_> = apart.iter().filter(|it| user(it) == owner).collect();
+        files.push(match all[..] {
+            [only] => file(only.0.clone(), program(only), &[]),
+            _ => services_of(owner, &all, &files),
+        });
+    }
+    files
+}
+
+type Program = (String, Settings);
+
+/// The last value of a setting.
+fn value<'a>(settings: &'a Settings, name: &str) -> Option<&'a str> {
+    let mut values = settings.iter().rev().filter(|(known, _)| known == name);
+    values.next().map(|(_, value)| value.as_str())
+}
+
+/// Whether the command of a program serves a WSGI application: gunicorn with such a worker class, uWSGI or ruwsgi.
+fn serves_wsgi(settings: &Settings) -> bool {
+    let command = value(settings, "command").unwrap_or_default();
+    let words = words::split(command);
+    let runs = |name: &str| {
+        words
+            .iter()
+            .any(|word| word.rsplit('/').next() == Some(name))
+    };
+    match runs("gunicorn") {
+        true => gunicorn::serves_wsgi(command),
+        false => runs("uwsgi") || runs("ruwsgi"),
+    }
+}
+
+/// A file with services behind its options.
+fn file(name: String, mut vassal: Vassal, services: &[&Program]) -> Migrated {
+    for (name, settings) in services {
+        service(&mut vassal, name, settings);
+    }
+    let text = vassal.finish();
+    Migrated { name, text }
+}
+
+/// A file without an application, for the programs of one user.
+fn services_of(user: Option<String>, programs: &[&&Program], files: &[Migrated]) -> Migrated {
+    let mut name = "services".to_owned();
+    if files.iter().any(|file| file.name == name) {
+        name.push_str(&format!("-{}", user.as_deref().unwrap_or("root")));
+    }
+    let about = format!("{name}.ini, from supervisor's programs that serve no WSGI application");
+    let mut vassal = Vassal::new(&about);
+    if let Some(user) = user {
+        vassal.option("uid", &user, &format!("user = {user}"));
+    }
+    let programs: Vec<&Program> = programs.iter().map(|it| **it).collect();
+    file(name, vassal, &programs)
+}
+
+/// Adds a program as `attach-daemon2`, as often as `numprocs` says.
+fn service(vassal: &mut Vassal, name: &str, settings: &Settings) {
+    const MAX: u32 = 64;
+    const IN_KEYS: [&str; 8] = [
+        "command",
+        "directory",
+        "environment",
+        "numprocs",
+        "process_name",
+        "stopsignal",
+        "stopwaitsecs",
+        "user",
+    ];
+    vassal.comment(&format!("supervisor's [program:{name}]"));
+    for (setting_name, value) in settings {
+        if !IN_KEYS.contains(&setting_name.as_str()) {
+            vassal.comment(&format!(
+                "{setting_name} = {value}: {}",
+                without_option(setting_name)
+            ));
+        }
+    }
+    let is_started = value(settings, "autostart") != Some("false");
+    let count = value(settings, "numprocs").and_then(|count| count.trim().parse().ok());
+    for number in 0..count.unwrap_or(1).min(MAX) {
+        let expanded = |text: &str| {
+            text.replace("%(program_name)s", name)
+                .replace("%(process_num)s", &number.to_string())
+                .replace("%(process_num)d", &number.to_string())
+                .replace("%(process_num)02d", &format!("{number:02}"))
+                .replace("%%", "%")
+        };
+        let line =
+            format!("attach-daemon2 = {}", keys(name, settings, expanded)).replace('%', "%%");
+        match is_started {
+            true => vassal.raw(&line),
+            false => vassal.comment(&line),
+        }
+    }
+}
+
+/// The keys of `attach-daemon2` for a program.
+fn keys(name: &str, settings: &Settings, expanded: impl Fn(&str) -> String) -> String {
+    let value = |name: &str| value(settings, name).map(&expanded);
+    let variables = value("environment").map(|listed| variables(&listed));
+    let command = value("command").unwrap_or_default();
+    let command = match variables.filter(|variables| !variables.is_empty()) {
+        None => command,
+        Some(variables) => {
+            let assigned = variables
+                .iter()
+                .map(|(name, value)| format!("{name}='{}' ", value.replace('\'', r"'\''")));
+            format!("exec env {}{command}", assigned.collect::<String>())
+        }
+    };
+    let pairs = [
+        ("cmd", Some(command)),
+        (
+            "name",
+            Some(value("process_name").unwrap_or_else(|| name.to_owned())),
+        ),
+        ("chdir", value("directory")),
+        ("stopsignal", value("stopsignal")),
+        ("mercy", value("stopwaitsecs")),
+    ];
+    let pairs = pairs
+        .iter()
+        .filter_map(|(key, value)| Some(format!("{key}={}", value.as_ref()?.replace(',', "\\,"))));
+    pairs.collect::<Vec<_>>().join(",")
+}
+
+/// The reason why a setting of a service has no key.
+fn without_option(name: &str) -> &'static str {
+    match name {
+        "autostart" | "autorestart" | "startsecs" | "startretries" => {
+            "a service starts with the instance, and restart delays grow"
+        }
+        "stdout_logfile"
+        | "stderr_logfile"
+        | "stdout_logfile_maxbytes"
+        | "stdout_logfile_backups" => "the output goes to the log of the instance",
+        "redirect_stderr" | "stopasgroup" | "killasgroup" | "priority" => "not needed",
+        _ => "no corresponding key",
+    }
 }
 
 type Settings = Vec<(String, String)>;
@@ -35,7 +185,7 @@ type Settings = Vec<(String, String)>;
 ///
 /// In supervisor's parser, `;` after a blank begins a comment, and an indented line continues the previous line.
 /// `logical_lines` resolves both before the text is read as ini.
-fn programs(text: &str) -> Result<Vec<(String, Settings)>, ini::ParseError> {
+fn programs(text: &str) -> Result<Vec<Program>, ini::ParseError> {
     let options = ParseOption {
         enabled_quote: false,
         enabled_escape: false,
@@ -84,14 +234,15 @@ fn logical_lines(text: &str) -> String {
     lines.join(" \n")
 }
 
-fn program(name: &str, settings: &Settings) -> String {
+/// The file of a program, not finished.
+fn program((name, settings): &Program) -> Vassal {
     let mut vassal = Vassal::new(&format!("{name}.ini, from supervisor's [program:{name}]"));
     for (setting_name, value) in settings {
         // %(program_name)s is a placeholder of supervisor
         let value = value.replace("%(program_name)s", name).replace("%%", "%");
         setting(&mut vassal, setting_name, &value);
     }
-    vassal.finish()
+    vassal
 }
 
 fn setting(vassal: &mut Vassal, name: &str, value: &str) {
@@ -161,6 +312,13 @@ fn command(vassal: &mut Vassal, value: &str) {
 
 /// Adds an `env` option for each variable of a list such as `A="1",B='2'`.
 fn environment(vassal: &mut Vassal, value: &str) {
+    for (name, value) in variables(value) {
+        vassal.option("env", &format!("{name}={value}"), "environment");
+    }
+}
+
+/// The names and values of a list such as `A="1",B='2'`.
+fn variables(value: &str) -> Vec<(String, String)> {
     // split the list at commas outside of quotes
     let listed = value
         .split(',')
@@ -174,13 +332,15 @@ fn environment(vassal: &mut Vassal, value: &str) {
             }
             parts
         });
-    for pair in listed.iter().filter_map(|pair| pair.split_once('=')) {
-        let value = match python::assignments(&format!("v = {}", pair.1.trim())).pop() {
+    let pairs = listed.iter().filter_map(|pair| pair.split_once('='));
+    let variables = pairs.map(|(name, value)| {
+        let value = match python::assignments(&format!("v = {}", value.trim())).pop() {
             Some((_, Literal::Word(word))) => word,
-            _ => pair.1.trim().to_owned(),
+            _ => value.trim().to_owned(),
         };
-        vassal.option("env", &format!("{}={value}", pair.0.trim()), "environment");
-    }
+        (name.trim().to_owned(), value)
+    });
+    variables.collect()
 }
 
 /// Converts a size such as 20MB, 1GB or 500KB to bytes.

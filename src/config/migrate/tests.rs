@@ -61,6 +61,74 @@ fn a_configuration_file_of_gunicorn_becomes_a_vassal() {
     );
 }
 
+/// The converted text; several files one after the other.
+fn migrate(origin: Origin, text: &str) -> String {
+    let files = super::migrate(origin, "/srv/gunicorn.conf.py", text);
+    files
+        .into_iter()
+        .map(|it| it.text)
+        .collect::<Vec<_>>()
+        .join("\n")
+}
+
+#[test]
+fn a_file_of_gunicorn_with_another_worker_class_becomes_a_service() {
+    let written = migrate(
+        Origin::GunicornFile,
+        "worker_class = 'uvicorn.workers.UvicornWorker'\nwsgi_app = 'site:app'\nbind = ':8000'\nchdir = '/srv/site'\n",
+    );
+    assert!(
+        written.contains("\nattach-daemon = gunicorn -c /srv/gunicorn.conf.py\n"),
+        "{written}"
+    );
+    assert!(
+        !written.contains("\nhttp-socket") && !written.contains("\nmodule"),
+        "{written}"
+    );
+    let nameless = migrate(
+        Origin::GunicornFile,
+        "worker_class = 'uvicorn.workers.UvicornWorker'\n",
+    );
+    assert!(
+        nameless.contains("# attach-daemon = gunicorn -c /srv/gunicorn.conf.py MODULE:APP\n"),
+        "{nameless}"
+    );
+}
+
+#[test]
+fn programs_beside_the_only_web_program_become_its_services() {
+    let text = "[program:web]\ncommand=gunicorn site:app\nuser=www-data\n[program:worker]\ncommand=celery -Q a,b worker\ndirectory=/srv/site\nuser=www-data\nstopwaitsecs=60\nstopsignal=QUIT\nnumprocs=2\nprocess_name=%(program_name)s_%(process_num)02d\nenvironment=A=\"it's\"\n[program:other]\ncommand=sleep 5\nuser=nobody\n";
+    let files = super::migrate(Origin::Supervisor, "", text);
+    let names: Vec<&str> = files.iter().map(|file| file.name.as_str()).collect();
+    assert_eq!(names, ["web", "other"]);
+    let web = good(&files[0].text);
+    let services = web.companions();
+    assert_eq!(services.len(), 2, "{}", files[0].text);
+    assert_eq!(
+        services[0].command,
+        "exec env A='it'\\''s' celery -Q a,b worker"
+    );
+    assert_eq!(services[0].chdir.as_deref(), Some("/srv/site"));
+    assert_eq!(
+        (services[0].stop_signal, services[0].mercy.as_secs()),
+        (3, 60)
+    );
+    assert!(
+        files[1].text.contains("attach-daemon = sleep 5\n"),
+        "{}",
+        files[1].text
+    );
+}
+
+#[test]
+fn several_web_programs_are_files_and_the_others_one_more() {
+    let text = "[program:a]\ncommand=gunicorn a:app -b :8001\n[program:b]\ncommand=gunicorn b:app -b :8002\n[program:beat]\ncommand=celery beat\n[program:work]\ncommand=celery worker\n";
+    let files = super::migrate(Origin::Supervisor, "", text);
+    let names: Vec<&str> = files.iter().map(|file| file.name.as_str()).collect();
+    assert_eq!(names, ["a", "b", "services"]);
+    assert_eq!(good(&files[2].text).companions().len(), 2);
+}
+
 #[test]
 fn programs_of_supervisor_become_vassals() {
     let written = migrate(
@@ -87,7 +155,7 @@ fn programs_of_supervisor_become_vassals() {
         "[program:a]\ncommand=uwsgi --ini a.ini -p 2\n[program:b]\ncommand=sleep 5\n",
     );
     assert!(
-        two.contains("processes = 2\n") && two.contains("# b.ini, from"),
+        two.contains("processes = 2\n") && two.contains("attach-daemon2 = cmd=sleep 5,name=b\n"),
         "{two}"
     );
 }
@@ -98,11 +166,7 @@ fn a_line_of_supervisor_that_is_not_a_setting_does_not_hide_the_programs() {
         Origin::Supervisor,
         "[program:a]\ncommand=sleep 5\nnonsense\n= 3\n[broken\ndirectory=C:\\srv \\\n[program:b]\ncommand=\"sleep\" 6\n",
     );
-    for line in [
-        "attach-daemon = sleep 5",
-        "chdir = C:\\srv \\",
-        "attach-daemon = \"sleep\" 6",
-    ] {
+    for line in ["cmd=sleep 5", "chdir=C:\\srv \\", "cmd=\"sleep\" 6"] {
         assert!(written.contains(line), "{line}\n---\n{written}");
     }
 }

@@ -3,6 +3,23 @@
 use crate::config::table::options;
 use crate::config::table::row::State;
 
+/// A converted configuration.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub(crate) struct Migrated {
+    /// The name of the file without its extension; empty if the input has one result only.
+    pub(crate) name: String,
+    /// The ini file.
+    pub(crate) text: String,
+}
+
+impl Migrated {
+    /// The only result of an input.
+    pub(super) fn only(text: String) -> Migrated {
+        let name = String::new();
+        Migrated { name, text }
+    }
+}
+
 /// A writer of an ini file. Options that are not supported or have no effect become comments.
 pub(super) struct Vassal {
     text: String,

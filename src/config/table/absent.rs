@@ -15,33 +15,31 @@ pub(crate) static ABSENT: &[Row] = &[
         "https", "https2", "https-session-context", "http-to-https",
     ], Value, "TLS is not supported: use nginx for TLS"),
     Row::absent(&[
-        "http-socket-modifier1", "http-socket-modifier2", "http-modifier1", "http-modifier2", "http-stud-prefix",
-        "http-server-name-as-http-host",
-    ], Value, "there is no router process: the workers serve HTTP"),
+        "http-stud-prefix",
+    ], Value, "the PROXY protocol is not supported: use nginx"),
     Row::absent(&[
         "fastcgi-socket", "fastcgi-nph-socket", "fastcgi-modifier1", "fastcgi-modifier2", "scgi-socket", "scgi-nph-socket",
         "scgi-modifier1", "scgi-modifier2", "raw-socket", "raw-modifier1", "raw-modifier2", "puwsgi-socket",
     ], Value, "use socket or http-socket, with nginx in front for other protocols"),
     Row::absent(&["mule-harakiri"], Value, "mules are not supported; remove this option"),
     Row::absent(&["spooler-harakiri"], Value, "the spooler is not supported; remove this option"),
+    Row::absent(&["connect-and-read"], Value, "connect by nc -U SOCKET, for example to the sockets of py-tracebacker"),
+    Row::absent(&["get", "extract"], Value, "read the file or the URL by a command of the shell"),
     Row::absent(&[
-        "get", "connect-and-read", "extract", "print-sym", "print-symbol", "privileged-binary-patch",
-        "unprivileged-binary-patch", "privileged-binary-patch-arg", "unprivileged-binary-patch-arg", "dlopen",
-        "remap-modifier", "binary-append-data", "build-plugin",
-    ], Value, "remove this option"),
-    Row::absent(&["resolve", "inject-before", "inject-after"], Value, "remove this option"),
-    Row::absent(&[
-        "clock-list", "clocks-list", "plugins-list", "plugin-list", "dump-options", "cflags", "dot-h", "config-py",
-    ], Nothing, "remove this option"),
-    Row::absent(&["pause", "suspend", "resume"], Value, "stop the instance instead"),
-    Row::absent(&["map-socket"], Value, "every worker serves every socket; use one instance per socket"),
+        "print-sym", "print-symbol", "privileged-binary-patch", "unprivileged-binary-patch",
+        "privileged-binary-patch-arg", "unprivileged-binary-patch-arg", "dlopen", "remap-modifier", "binary-append-data",
+        "build-plugin",
+    ], Value, "it concerns the program file of uWSGI and its plugins in C; a site needs no replacement"),
+    Row::absent(&["resolve"], Value, "write the address in place of the placeholder, or set-placeholder = NAME=@(exec://getent hosts NAME)"),
+    Row::absent(&["inject-before", "inject-after"], Value, "write ini = FILE at the place where the lines of FILE are to be"),
+    Row::absent(&["dump-options", "cflags", "dot-h", "config-py"], Nothing, "ruwsgi --help prints the options"),
+    Row::absent(&["pause", "suspend", "resume"], Value, "write p to the pipe of master-fifo: it pauses the instance, and the next p resumes it"),
     Row::absent(&["cgi-mode"], Nothing, "ruwsgi serves Python applications only").short('c'),
     Row::absent(&["abstract-socket"], Nothing, "write the name as @name").short('a'),
     Row::absent(&["emperor-proxy-socket"], Value, "let nginx forward requests to the socket of each vassal"),
     Row::absent(&[
         "emperor-use-clone",
     ], Value, "namespaces for vassals are not supported: confine all vassals by the systemd unit of the emperor, or one instance by ruwsgi@.service"),
-    Row::absent(&["imperial-monitor-list", "imperial-monitors-list"], Nothing, "an emperor watches directories and patterns of paths"),
     Row::absent(&[
         "mule-reload-mercy", "locks", "cache", "cache-blocksize", "cache-store", "cache-store-sync", "cache-expire-freq",
         "cache-udp-server", "cache-udp-node", "cache-sync", "add-cache-item", "load-file-in-cache",
@@ -116,11 +114,6 @@ pub(crate) static ABSENT: &[Row] = &[
         "response-route-remote-addr", "response-route-user-agent", "response-route-remote-user", "response-route-referer",
         "response-route-label", "response-route-if", "response-route-if-not", "response-route-run",
     ], Value, "internal routing is not supported: use nginx"),
-    Row::absent(&["router-list", "routers-list"], Nothing, "internal routing is not supported: use nginx"),
-    Row::absent(&[
-        "websockets-ping-freq", "websocket-ping-freq", "websockets-pong-tolerance", "websocket-pong-tolerance",
-        "websockets-max-size", "websocket-max-size",
-    ], Value, "WebSockets are not supported"),
     Row::absent(&[
         "check-static", "static-check", "static-map", "static-map2", "static-skip-ext", "static-index", "static-safe",
         "static-cache-paths", "static-cache-paths-name", "mimefile", "mime-file", "static-expires-type",
@@ -138,10 +131,9 @@ pub(crate) static ABSENT: &[Row] = &[
         "zmq-socket", "mongrel2", "tuntap-router", "tuntap-device",
     ], Value, "routers are not supported: use nginx"),
     Row::absent(&[
-        "loop-list", "loops-list", "fiber", "gevent-monkey-patch", "gevent-early-monkey-patch", "gevent-wait-for-hub",
+        "fiber", "gevent-monkey-patch", "gevent-early-monkey-patch", "gevent-wait-for-hub",
         "greenlet", "rbthreads", "rb-threads", "rbthread", "rb-thread", "stackless", "ugreen",
     ], Nothing, "requests are served by threads: use threads"),
-    Row::absent(&["daemons-honour-stdin"], Nothing, "use attach-daemon2 with stdin=true"),
     Row::absent(&[
         "cgi", "cgi-map-helper", "cgi-helper", "cgi-buffer-size", "cgi-timeout", "cgi-index", "cgi-allowed-ext", "cgi-unset",
         "cgi-loadlib", "cgi-safe", "dumbloop-modifier1", "dumbloop-code", "dumbloop-function", "go-load", "gccgo-load",
@@ -173,17 +165,14 @@ pub(crate) static ABSENT: &[Row] = &[
         "perl-version", "plshell-oneshot", "perl-no-plack", "pty-log", "pty-input", "pty-no-isig", "rbshell-oneshot",
         "symcall-use-next",
     ], Nothing, "ruwsgi serves Python applications only"),
-    Row::absent(&["http-manage-expect"], Maybe, "use nginx"),
-    Row::absent(&["http-auto-gzip", "http-websockets"], Nothing, "use nginx"),
     Row::absent(&["http-enable-proxy-protocol"], Maybe, "the PROXY protocol is not supported: use nginx"),
     Row::absent(&["plshell", "rbshell"], Maybe, "ruwsgi serves Python applications only"),
-    Row::absent(&["web3", "pump", "wsgi-lite", "python-raw", "python-worker-override"], Value, "use module with a WSGI callable"),
+    Row::absent(&["web3", "pump", "wsgi-lite", "python-raw"], Value, "use module with a WSGI callable"),
     Row::absent(&["test"], Value, "use module with a WSGI callable").short('J'),
-    Row::absent(&["pymodule-alias", "post-pymodule-alias"], Value, "set the alias in the application"),
     Row::absent(&["python-version"], Nothing, "run the Python interpreter with --version"),
     Row::absent(&["zabbix-template"], Maybe, "metrics and alarms are not supported; remove this option"),
     Row::absent(&[
-        "fastrouter", "rawrouter", "sslrouter", "sslrouter2", "http-to", "http-zerg", "http-fallback", "http-use-pattern",
+        "fastrouter", "rawrouter", "sslrouter", "sslrouter2", "http-zerg", "http-fallback", "http-use-pattern",
         "http-use-base", "http-subscription-server", "http-subscription-fallback-key", "http-use-code-string",
     ], Value, "nginx routes requests: a server block with location / { uwsgi_pass unix:/run/site.sock; } for each site"),
     Row::absent(&[
@@ -192,12 +181,10 @@ pub(crate) static ABSENT: &[Row] = &[
     Row::absent(&[
         "zerg",
     ], Value, "nginx balances between instances: upstream site { server unix:/run/a.sock; server unix:/run/b.sock; } and uwsgi_pass site; one instance scales by processes and cheaper"),
-    Row::absent(&["http-var"], Value, "set the variable in nginx: uwsgi_param NAME value"),
     Row::absent(&[
         "legion-cron", "cron-legion", "unique-legion-cron", "unique-cron-legion", "legion-curl-cron", "legion-cron-curl",
         "curl-cron-legion", "cron-curl-legion",
     ], Value, "use cron on one host, or take a lock in the command: cron = 0 3 -1 -1 -1 flock -n /run/lock/job command"),
-    Row::absent(&["curl-cron", "cron-curl"], Value, "write cron = minute hour day month week curl -fsS URL"),
     Row::absent(&[
         "legion-lord", "legion-unlord", "legion-setup", "legion-death", "legion-join", "legion-node-joined",
         "legion-node-left",
@@ -228,10 +215,5 @@ pub(crate) static ABSENT: &[Row] = &[
     ], Value, "it calls a function of a uWSGI plugin written in C: use the hook of the same name with exec:command"),
     Row::absent(&["file-write"], Value, "use hook-as-root = write:FILE TEXT"),
     Row::absent(&["worker-exec", "worker-exec2"], Value, "use attach-daemon, which runs a command beside the workers"),
-    Row::absent(&["freebind"], Nothing, "set sysctl net.ipv4.ip_nonlocal_bind=1 to bind addresses that the machine does not have yet"),
     Row::absent(&["reload-on-fd", "brutal-reload-on-fd"], Value, "use touch-reload or fs-reload with a file"),
-    Row::absent(&["pyshell", "pyshell-oneshot"], Maybe, "run the interpreter: bin/python -i, in the directory and with the environment of the site"),
-    Row::absent(&[
-        "pyrun", "py",
-    ], Value, "run the script by the interpreter: bin/python script.py; beside the workers use attach-daemon, on a schedule cron"),
 ];

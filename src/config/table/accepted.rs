@@ -198,26 +198,15 @@ pub(crate) static ACCEPTED: &[Row] = &[
         Value,
         "there is no router process: client-header-timeout, client-body-timeout and client-send-timeout limit the client, harakiri the application",
     ),
-    Row::accepted(&["vhost-host"], Nothing, "one application serves all hosts"),
     Row::accepted(
         &["alarm-list", "alarms-list"],
         Nothing,
-        "the engines of alarms are cmd, log and webhook",
+        "the engines of alarms are cmd, log, udp and webhook",
     ),
     Row::accepted(
         &["alarm-cheap", "alarm-msg-size"],
         Value,
         "alarms have no process of their own, and a message has at most 8 KiB",
-    ),
-    Row::accepted(
-        &["master-as-root"],
-        Nothing,
-        "the master drops its privileges after it has bound its sockets",
-    ),
-    Row::accepted(
-        &["drop-after-init", "drop-after-apps"],
-        Nothing,
-        "privileges are dropped before the application is loaded: its files must be readable by uid",
     ),
     Row::accepted(
         &["response-headers-limit"],
@@ -238,6 +227,16 @@ pub(crate) static ACCEPTED: &[Row] = &[
         &["http-chunked-input"],
         Nothing,
         "chunked bodies are always decoded",
+    ),
+    Row::accepted(
+        &["http-manage-expect"],
+        Maybe,
+        "a client that expects 100-continue always gets it, and limit-post limits its body",
+    ),
+    Row::accepted(
+        &["http-server-name-as-http-host"],
+        Nothing,
+        "SERVER_NAME of an HTTP request is always the name in its Host header",
     ),
     Row::accepted(
         &["http-raw-body"],

@@ -6,7 +6,7 @@ use crate::config::values::schedule::Task;
 
 use super::directives;
 use super::options::{self, Config};
-use super::row::{Directive, Row};
+use super::row::{Directive, Row, State};
 
 impl Config {
     /// The findings that do not prevent the start.
@@ -39,6 +39,20 @@ impl Config {
             .filter(|(at, (name, ..))| directives::find(name).is_none() && !overridden(*at, name))
             .map(|(_, entry)| entry)
             .collect()
+    }
+
+    /// The given options that have no effect, because ruwsgi behaves as they say: name, reason and place. An option that
+    /// is given several times is listed once.
+    pub(crate) fn without_effect(&self) -> Vec<(&str, &'static str, &Option<Place>)> {
+        let mut found: Vec<(&str, &'static str, &Option<Place>)> = Vec::new();
+        for (name, _, place) in &self.entries {
+            if let Some(State::Accepted(why)) = options::find(name).map(|row| row.state)
+                && !found.iter().any(|(known, ..)| known == name)
+            {
+                found.push((name, why, place));
+            }
+        }
+        found
     }
 
     /// The options that were not given, with their defaults.
@@ -86,6 +100,7 @@ impl Config {
                 }
                 companion.name = format!("{name} {number}");
             }
+            companion.stdin |= self.daemons_honour_stdin();
             companions.push(companion);
         }
         companions
@@ -99,8 +114,14 @@ impl Config {
             self.eval(),
             self.paste(),
             self.pecan(),
+            self.python_worker_override(),
         ];
         others.iter().any(Option::is_some) || !self.mount().is_empty()
+    }
+
+    /// Whether processes of the application have the standard input of the instance.
+    pub(crate) fn gives_stdin(&self) -> bool {
+        self.honour_stdin() || self.pyshell().is_some() || self.pyshell_oneshot().is_some()
     }
 
     /// Whether the configuration names a listening socket.
@@ -115,7 +136,12 @@ impl Config {
 
     /// All commands on a schedule.
     pub(crate) fn tasks(&self) -> Vec<Task> {
-        let lists = [self.cron(), self.unique_cron(), self.cron2()];
+        let lists = [
+            self.cron(),
+            self.unique_cron(),
+            self.cron2(),
+            self.curl_cron(),
+        ];
         lists.into_iter().flatten().cloned().collect()
     }
 }

@@ -94,37 +94,82 @@ pub(crate) fn page() -> String {
     page
 }
 
-/// The content of docs/absent.md: the options that are not supported, grouped by the alternative.
+/// The content of docs/absent.md: the options that are not supported, by subject, each with the way out.
 pub(crate) fn absent_page() -> String {
-    let mut groups: Vec<(&str, Vec<&str>)> = Vec::new();
-    for row in ABSENT {
-        let State::Absent(instead) = row.state else {
-            continue;
-        };
-        match groups.iter_mut().find(|(known, _)| *known == instead) {
-            Some((_, names)) => names.extend(row.names),
-            None => groups.push((instead, row.names.to_vec())),
+    let mut page = String::from(ABSENT_PAGE_PREFACE);
+    let subjects = SUBJECTS.iter().map(|(subject, _)| *subject).chain([OTHERS]);
+    for subject in subjects.clone() {
+        page.push_str(&format!("- [{subject}](#{})\n", anchor(subject)));
+    }
+    for subject in subjects {
+        page.push_str(&format!(
+            "\n## {subject}\n\n| option | instead |\n|---|---|\n"
+        ));
+        let mut rows: Vec<(&str, &str)> = Vec::new();
+        for row in ABSENT {
+            if let State::Absent(instead) = row.state
+                && subject_of(instead) == subject
+            {
+                rows.extend(row.names.iter().map(|name| (*name, instead)));
+            }
+        }
+        rows.sort_unstable();
+        for (name, instead) in rows {
+            page.push_str(&format!("| `{name}` | {instead} |\n"));
         }
     }
-    let mut page = String::from(ABSENT_PAGE_PREFACE);
-    for (instead, mut names) in groups {
-        names.sort_unstable();
-        let mut chars = instead.chars();
-        let first = chars.next().map(|c| c.to_uppercase().to_string());
-        let heading = format!("{}{}", first.unwrap_or_default(), chars.as_str());
-        let names: Vec<String> = names.iter().map(|name| format!("`{name}`")).collect();
-        page.push_str(&format!("\n## {heading}\n\n{}\n", names.join(", ")));
-    }
     page
+}
+
+/// The subjects of docs/absent.md: an option belongs to the first subject of which a part is in its way out.
+const SUBJECTS: &[(&str, &[&str])] = &[
+    ("TLS and the PROXY protocol", &["TLS", "PROXY protocol"]),
+    ("Static files", &["static files"]),
+    ("Rules for requests (route)", &["internal routing"]),
+    ("Routers, balancing and other protocols", &["nginx"]),
+    (
+        "Caches, queues, mules, the spooler and signals",
+        &["Celery", "mules", "spooler"],
+    ),
+    ("Statistics and metrics", &["metrics", "statistics"]),
+    ("Asynchronous servers", &["threads"]),
+    (
+        "Namespaces, mounts, cgroups and jails",
+        &["systemd", "cgroup-memory-max"],
+    ),
+    ("Clusters (legions)", &["lord", "on one host"]),
+    (
+        "Other languages and services",
+        &["Python applications only", "WSGI callable"],
+    ),
+];
+
+/// The subject of all other options.
+const OTHERS: &str = "Others";
+
+fn subject_of(instead: &str) -> &'static str {
+    let mut subjects = SUBJECTS.iter();
+    let found = subjects.find(|(_, parts)| parts.iter().any(|part| instead.contains(part)));
+    found.map_or(OTHERS, |(subject, _)| subject)
+}
+
+/// The anchor of a heading, as GitHub makes it.
+fn anchor(heading: &str) -> String {
+    let kept = heading
+        .chars()
+        .filter(|c| c.is_alphanumeric() || matches!(c, ' ' | '-'));
+    kept.collect::<String>().to_lowercase().replace(' ', "-")
 }
 
 const ABSENT_PAGE_PREFACE: &str = "# What is not here
 
 <!-- Written by `ruwsgi absent-page` from the table in src/config/table/absent.rs; do not edit. -->
 
-Options of uWSGI that ruwsgi does not support. Each heading is the way out; search this page for the name of an option. An
-instance with one of these options does not start, and the error names the same way out. Options that are accepted without
-effect are listed in [options.md](options.md).
+Options of uWSGI that ruwsgi does not serve, each with what to do instead. An instance with one of them does not start, because
+the site relies on what it does; `ruwsgi check FILE` prints the same sentence for each option of a file. Search this page for a
+name: if it is not here, look in [options.md](options.md), which has the options that are served, and those that are accepted
+without effect.
+
 ";
 
 const PREFACE: &str = "# Options

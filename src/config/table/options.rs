@@ -24,14 +24,14 @@ use crate::config::values::hook::{
 use crate::config::values::kinds::{
     AccessFormat, AnyText, Assignment, BlockSize, BufferThreshold, Bytes, Capabilities, CompatMode,
     Count, ExitStatus, HeaderLine, HeaderVariable, Keepalive, LineFormat, ListenAddress, Megabytes,
-    Mount, Number, OptionalSwitch, Ownership, Path, Percent, Priority, Protocol, Scaling, Seconds,
-    SocketMode, Switch, Text, Umask, Variable, Workers,
+    Mount, Number, OptionalSwitch, OptionalText, Ownership, Path, Percent, Priority, Protocol,
+    Scaling, Seconds, SocketMode, Switch, Text, Umask, Variable, Workers,
 };
 use crate::config::values::limit::{CpuLimit, MemoryLimit, TasksLimit};
 use crate::config::values::logging::{
     EncoderText, FileMode, FileOwnerText, LoggerText, Regex, RouteText, SocketText, SyslogText,
 };
-use crate::config::values::schedule::{Cron, Cron2, UniqueCron};
+use crate::config::values::schedule::{Cron, Cron2, CurlCron, UniqueCron};
 use crate::config::values::setting::{Many, Maybe, One, Setting};
 
 use super::absent::ABSENT;
@@ -146,6 +146,8 @@ options! {
             "Listening socket of HTTP/1.1.";
         http "http" ["httprouter"]: Many<ListenAddress>,
             "Listening socket of HTTP/1.1. The workers serve it themselves; there is no router process.";
+        http_to "http-to": Many<ListenAddress>,
+            "Address to which the router of uWSGI sends the requests of http: it must be a socket of this instance.";
         protocol "protocol" ["socket-protocol"]: One<Protocol> = "uwsgi",
             "Protocol of socket and of inherited sockets: uwsgi or http.";
         listen "listen" -'l': Maybe<Number>,
@@ -162,6 +164,8 @@ options! {
             "Address that socket, http-socket and http refer to by its position: socket = =0 is the first one.";
         skip_zero "skip-zero": One<Switch>,
             "Does not serve on descriptor 0, which is otherwise used if it is a listening socket.";
+        freebind "freebind": One<Switch>,
+            "Binds addresses that no interface of the machine has yet (IP_FREEBIND).";
         reuse_port "reuse-port": One<Switch>,
             "Binds TCP sockets with SO_REUSEPORT, so that several instances can share a port.";
     }
@@ -196,6 +200,8 @@ options! {
             "A response header and a request variable that gets its value, for the request log: %(var.NAME).";
         pull_header "pull-header" worker(Vec<(String, String)>): Many<HeaderVariable>,
             "As collect-header, and removes the header from the response.";
+        http_var "http-var" worker(Vec<(String, String)>): Many<Assignment>,
+            "Request variable of every HTTP request: NAME=VALUE. A client cannot set it.";
         http_keepalive "http-keepalive" worker(Duration): One<Keepalive> = "5",
             "Timeout of an idle HTTP connection; 0 closes it after each response, 1 or no value means 5.";
     }
@@ -319,7 +325,7 @@ options! {
         callable "callable": Maybe<Text>,
             "Name of the application in its module or file; default: application.";
         mount "mount" ["worker-mount"]: Many<Mount>,
-            "Application below a path: /point=module:callable or /point=file.py.";
+            "Application below a path: /point=module:callable or /point=file.py. With vhost also HOST/point=APP, or HOST|/point=APP as in uWSGI.";
         no_default_app "no-default-app": One<Switch>,
             "A request for no mount point gets a 404; by default the first application serves it.";
         manage_script_name "manage-script-name": One<Switch>,
@@ -336,6 +342,16 @@ options! {
             "Configures logging from the file of paste.";
         pecan "pecan": Maybe<Path>,
             "Configuration file of a Pecan application.";
+        pymodule_alias "pymodule-alias" ["post-pymodule-alias"] worker(Vec<(String, String)>): Many<Assignment>,
+            "Imports a module, or a file if the value has a slash, and makes it known under another name: NAME=MODULE.";
+        python_worker_override "python-worker-override": Maybe<Path>,
+            "Python file that each worker runs instead of serving requests. It finds the descriptors of the sockets in uwsgi.sockets, and gets SIGTERM when the worker has to exit.";
+        pyshell "pyshell": Maybe<OptionalText>,
+            "Worker 1 is an interactive Python shell on the terminal of the instance; a value is Python code to run instead. It starts again when it ends.";
+        pyshell_oneshot "pyshell-oneshot": Maybe<OptionalText>,
+            "As pyshell, but worker 1 serves requests when the shell has ended.";
+        pyrun "pyrun" ["py"]: Maybe<Path>,
+            "Runs this Python file in the environment of the instance (chdir, uid, env, home, the module uwsgi) with the arguments pyargv, and exits with its status; nothing is served.";
         no_site "no-site": One<Switch>,
             "Starts the interpreter without the module site (-S).";
         chdir "chdir": Maybe<Path>,
@@ -474,8 +490,10 @@ options! {
             "Logs request times in microseconds.";
         log_x_forwarded_for "log-x-forwarded-for": One<Switch>,
             "Logs the address in X-Forwarded-For as the client address.";
-        vhost "vhost": One<Switch>,
-            "Begins request lines in the default format with the Host header. One application serves all hosts.";
+        vhost "vhost" worker(bool): One<Switch>,
+            "Mounts may begin with a host: mount = example.org/shop=shop:app. It is compared with the Host header, then with SERVER_NAME. Request lines in the default format begin with the Host header.";
+        vhost_host "vhost-host" worker(bool): One<Switch>,
+            "As vhost, but compares with the Host header only.";
         memory_report "memory-report" -'m': One<Switch>,
             "Begins request lines with the worker's memory use.";
         control_socket "control-socket": Maybe<Path>,
@@ -546,6 +564,8 @@ options! {
             "File whose touch raises a signal of the application.";
         fs_signal "fs-signal": Many<FileText>,
             "File, or directory of files, whose change raises a signal of the application (inotify).";
+        curl_cron "curl-cron" ["cron-curl"]: Many<CurlCron>,
+            "As cron, with a URL in place of the command: curl requests it.";
         cron_harakiri "cron-harakiri": Maybe<Seconds>,
             "Timeout of a cron command; then it is killed.";
         wait_for_interface "wait-for-interface" ["wait-interface", "wait-for-iface", "wait-iface"]: Many<AwaitedInterface>,
@@ -616,14 +636,20 @@ options! {
             "As hook-accepting, for worker 1 only.";
         hook_accepting1_once "hook-accepting1-once": Many<LiveHook>,
             "As hook-accepting-once, for worker 1 only.";
+        daemons_honour_stdin "daemons-honour-stdin": One<Switch>,
+            "Commands that run beside the workers read the standard input of the instance, as with attach-daemon2 = stdin=true.";
         alarm "alarm": Many<NamedAlarm>,
-            "Alarm for the options below: NAME cmd:COMMAND (the command reads the message), NAME log:, or NAME webhook:URL (JSON, sent by curl).";
+            "Alarm for the options below and for uwsgi.alarm(): NAME cmd:COMMAND (the command reads the message), NAME log:, NAME udp:ADDRESS:PORT (one datagram), or NAME webhook:URL (JSON, sent by curl).";
         alarm_freq "alarm-freq": One<Seconds> = "3",
             "Time in which an alarm is not raised again with the same message.";
         alarm_segfault "alarm-segfault" ["segfault-alarm"]: Many<Text>,
             "Alarm to raise when a process of the application crashes (SIGSEGV, SIGBUS, SIGFPE, SIGILL).";
         alarm_backlog "alarm-backlog" ["backlog-alarm", "lq-alarm", "alarm-lq", "alarm-listen-queue", "listen-queue-alarm"]: Many<Text>,
             "Alarm to raise when the accept queue of a socket is full; checked every second.";
+        log_alarm "log-alarm" ["alarm-log"]: Many<RouteText>,
+            "Names of alarms, separated by commas, and a regular expression: a log line with a match raises these alarms.";
+        not_log_alarm "not-log-alarm" ["not-alarm-log"]: Many<RouteText>,
+            "As log-alarm, for exceptions: a line with a match raises no alarm of the log-alarm options behind this one.";
         touch_exec "touch-exec": Many<TouchCommand>,
             "A file and a command; /bin/sh runs the command when the file is touched, created or removed.";
         hook_touch "hook-touch": Many<TouchHook>,

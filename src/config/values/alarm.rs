@@ -1,5 +1,7 @@
 //! Alarms: the values of `alarm`.
 
+use std::net::SocketAddr;
+
 use crate::config::finding::{Fault, shortened};
 
 use super::setting::{Parsed, Value};
@@ -19,6 +21,8 @@ pub(crate) enum AlarmEngine {
     Command(String),
     /// Write the message to the log.
     Log,
+    /// Send the message as one datagram.
+    Udp(SocketAddr),
     /// Send the message to a URL, as JSON.
     Webhook(String),
 }
@@ -32,7 +36,8 @@ impl Value for NamedAlarm {
     const ARG: &'static str = "NAME ENGINE:ARGUMENT";
 
     fn parse(text: &str) -> Parsed<Alarm> {
-        const HINT: &str = "write NAME cmd:COMMAND, NAME log: or NAME webhook:URL";
+        const HINT: &str =
+            "write NAME cmd:COMMAND, NAME log:, NAME udp:ADDRESS:PORT or NAME webhook:URL";
         let (text, remark) = non_empty(text)?;
         let parts = text
             .split_once(char::is_whitespace)
@@ -46,6 +51,7 @@ impl Value for NamedAlarm {
             }
             ("cmd", command) => AlarmEngine::Command(command.to_owned()),
             ("log", _) => AlarmEngine::Log,
+            ("udp", address) => AlarmEngine::Udp(udp_address(address)?),
             ("webhook", url) if url.starts_with("http://") || url.starts_with("https://") => {
                 AlarmEngine::Webhook(url.to_owned())
             }
@@ -67,5 +73,35 @@ impl Value for NamedAlarm {
 
     fn get(stored: &Alarm) -> &Alarm {
         stored
+    }
+}
+
+/// Parses the address of `udp:`. A name other than localhost is refused, because its resolution could block the master.
+fn udp_address(text: &str) -> Result<SocketAddr, Fault> {
+    let numeric = match text.strip_prefix("localhost:") {
+        Some(port) => format!("127.0.0.1:{port}"),
+        None => text.to_owned(),
+    };
+    numeric.parse().map_err(|_| {
+        Fault::new(format!("{} is not an address and a port", shortened(text)))
+            .hint("write udp:192.0.2.1:5000, with the number of the address")
+    })
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn an_alarm_by_datagram_has_a_numeric_address() {
+        let local = NamedAlarm::parse("ops udp:localhost:5000").map(|(alarm, _)| alarm.engine);
+        let address = SocketAddr::from(([127, 0, 0, 1], 5000));
+        assert_eq!(local, Ok(AlarmEngine::Udp(address)));
+        for wrong in ["udp:", "udp:example.org:5000", "udp:127.0.0.1"] {
+            assert!(
+                NamedAlarm::parse(&format!("ops {wrong}")).is_err(),
+                "{wrong}"
+            );
+        }
     }
 }

@@ -150,6 +150,25 @@ text!(
     AnyText, "TEXT", |text: &str| Ok((text.to_owned(), None))
 );
 
+/// A text that may be absent: the flag without a value, and `true`, give an empty text.
+pub(crate) struct OptionalText;
+
+impl Value for OptionalText {
+    type Stored = String;
+    type Ref<'a> = &'a str;
+    const TAKES: Takes = Takes::Maybe;
+    const ARG: &'static str = "TEXT";
+
+    fn parse(text: &str) -> Parsed<String> {
+        let text = if text == "true" { "" } else { text };
+        Ok((text.to_owned(), None))
+    }
+
+    fn get(stored: &String) -> &str {
+        stored
+    }
+}
+
 /// Capabilities by name or number, separated by commas.
 pub(crate) struct Capabilities;
 
@@ -325,6 +344,21 @@ impl Value for Variable {
     }
 }
 
+/// Splits a mount point that begins with a host: `HOST|/point`, or `HOST/point` if the host has a dot or is localhost.
+fn host_and_point(point: &str) -> Option<(&str, &str)> {
+    let (host, below) = match point.split_once('|') {
+        Some(parts) => parts,
+        None => {
+            let end = point.find('/').unwrap_or(point.len());
+            let (host, below) = point.split_at(end);
+            (host.contains('.') || host == "localhost").then_some((host, below))?
+        }
+    };
+    let is_host = |byte: u8| byte.is_ascii_alphanumeric() || b".-_[]:".contains(&byte);
+    let is_valid = !host.is_empty() && host.bytes().all(is_host);
+    (is_valid && (below.is_empty() || below.starts_with('/'))).then_some((host, below))
+}
+
 /// A mount point and its application: `/point=app`. The mount point is stored without its trailing slash.
 pub(crate) struct Mount;
 
@@ -335,6 +369,7 @@ impl Value for Mount {
 
     fn parse(text: &str) -> Parsed<(String, String)> {
         const HINT: &str = "write /point=module:callable or /point=file.py";
+        const HOST_HINT: &str = "; with vhost write HOST|/point";
         let Some((point, app)) = text
             .split_once('=')
             .map(|(point, app)| (point.trim(), app.trim()))
@@ -344,11 +379,16 @@ impl Value for Mount {
         if app.is_empty() {
             return Err(Fault::new("the value names no application").hint(HINT));
         }
+        if let Some((host, below)) = host_and_point(point) {
+            let below = below.trim_end_matches('/');
+            let point = format!("{}|{below}", host.to_ascii_lowercase());
+            return Ok(((point, app.to_owned()), None));
+        }
         if !point.is_empty() && !point.starts_with('/') {
             return Err(Fault::new(format!(
                 "the mount point {point} does not begin with a slash"
             ))
-            .hint(format!("write /{point}={app}")));
+            .hint(format!("write /{point}={app}{HOST_HINT}")));
         }
         let point = match point.trim_end_matches('/') {
             "" => "/",

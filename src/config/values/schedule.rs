@@ -245,6 +245,18 @@ task!(
     }
 );
 task!(
+    /// A schedule of five fields, and a URL that curl requests.
+    CurlCron, "MINUTE HOUR DAY MONTH WEEK URL", |text| {
+        let (task, remark) = Task::by_fields(text)?;
+        let url = task.command.trim();
+        if url.contains(['\'', '\0']) || url.contains(char::is_whitespace) {
+            return Err(Fault::new("the URL contains a blank or a quote").hint("encode it, as %20 and %27"));
+        }
+        let command = format!("exec curl -fsS -o /dev/null '{url}'");
+        Ok((Task { name: "cron curl".to_owned(), command, ..task }, remark))
+    }
+);
+task!(
     /// A command whose schedule is given by keys.
     Cron2, "KEY=VALUE,... COMMAND", Task::by_keys
 );
@@ -257,6 +269,13 @@ mod tests {
     fn fields(task: &Task) -> [i32; 5] {
         let it = task.schedule;
         [it.minute, it.hour, it.day, it.month, it.week]
+    }
+
+    #[test]
+    fn the_url_of_a_curl_cron_is_one_word_of_its_command() {
+        let (task, _) = CurlCron::parse("-1 -1 -1 -1 -1 http://127.0.0.1/a?b&c").unwrap();
+        assert!(task.command.ends_with(" 'http://127.0.0.1/a?b&c'"));
+        assert!(CurlCron::parse("-1 -1 -1 -1 -1 http://a/'$(id)'").is_err());
     }
 
     #[test]

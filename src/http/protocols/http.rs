@@ -30,7 +30,7 @@ impl RequestReader {
             Ok(http::Parsed::Partial) => return Step::More,
             Err(refusal) => return Step::Refused(Refusal::http(&refusal)),
         };
-        http_environ::fill(&mut self.request, &head, connection);
+        http_environ::fill(&mut self.request, &head, connection, &limits.http_variables);
         self.keep_alive = head.keep_alive;
         self.continue_due = head.expect_continue;
         let (head_len, framing) = (head.head_len, head.framing);

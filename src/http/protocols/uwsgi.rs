@@ -35,7 +35,11 @@ impl RequestReader {
         }
         self.request.modifier1 = head.modifier1;
         self.request.modifier2 = head.modifier2;
-        match self.request.read_block(uwsgi::HEADER, head.size) {
+        let names_application = limits.names_application;
+        match self
+            .request
+            .read_block(uwsgi::HEADER, head.size, names_application)
+        {
             Ok(()) => self.uwsgi_body(end, limits),
             Err(BlockError::Malformed(why)) => Step::Refused(Refusal::bad_packet(&format!(
                 "the uwsgi packet is malformed: {why}"

@@ -295,6 +295,8 @@ fn settings(threads: u32) -> Settings {
             headers: 100,
             connections: 100,
             limit_post: 1 << 20,
+            http_variables: [].into(),
+            names_application: false,
         },
         timeouts: Timeouts {
             socket: PATIENCE,

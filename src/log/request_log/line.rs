@@ -7,6 +7,7 @@ use std::io::{self, Write};
 use std::time::{Duration, UNIX_EPOCH};
 
 use crate::log::escape::escape;
+use crate::log::journal;
 use crate::log::json;
 use crate::sys::clock::{self, LocalTime};
 use crate::sys::memory::Memory;
@@ -15,7 +16,7 @@ use crate::sys::process::Pid;
 use super::facts::{LoggedRequest, Served};
 use super::format::{Field, Piece, header_variable};
 use super::outcome::Outcome;
-use super::record::record;
+use super::record::{entry, record};
 use super::settings::RequestLogSettings;
 use super::values::{bytes, now, variable};
 
@@ -66,6 +67,17 @@ impl RequestLog {
         }
         self.line = line;
         &self.line
+    }
+
+    /// Sends the entry of one request to the systemd journal, if the log goes there. Returns false if the caller must
+    /// write the line.
+    pub fn send_to_journal(&mut self, request: &impl LoggedRequest, served: &Served<'_>) -> bool {
+        if json::is_on() || !journal::is_in_use() {
+            return false;
+        }
+        self.line(request, served);
+        let line = self.line.strip_suffix(b"\n").unwrap_or(&self.line);
+        entry(line, request, served, self.client(request, served)).send()
     }
 
     fn default_format(

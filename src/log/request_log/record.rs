@@ -1,7 +1,8 @@
-//! Request records of the JSON log.
+//! Request records of the JSON log and of the systemd journal.
 
 use tracing::Level;
 
+use crate::log::journal::{self, Entry};
 use crate::log::json::{Object, Scope};
 
 use super::access_field::path_and_query;
@@ -16,11 +17,7 @@ pub(super) fn record(
     (client, pid): (&[u8], i32),
 ) -> Vec<u8> {
     let outcome = &served.outcome;
-    let level = match outcome.status {
-        500.. => Level::ERROR,
-        _ => Level::INFO,
-    };
-    let mut object = Object::record(level, Scope::Request);
+    let mut object = Object::record(level(outcome.status), Scope::Request);
     object.text("body", body);
     object.number("process.pid", pid);
     object.number("ruwsgi.worker", served.worker);
@@ -50,6 +47,39 @@ pub(super) fn record(
     object.some_text("user.name", request.remote_user());
     object.some_text("error.type", error(served.remark, outcome.broken));
     object.line()
+}
+
+/// Returns the journal entry of a request. `line` is the request's line in the configured format, `client` the client's
+/// address.
+pub(super) fn entry(
+    line: &[u8],
+    request: &impl LoggedRequest,
+    served: &Served<'_>,
+    client: &[u8],
+) -> Entry {
+    let outcome = &served.outcome;
+    let mut entry = Entry::new(journal::priority(level(outcome.status)), "ruwsgi", line);
+    entry.number("RUWSGI_WORKER", served.worker);
+    entry.number("RUWSGI_CORE", served.core);
+    entry.text("RUWSGI_METHOD", request.method());
+    entry.text("RUWSGI_URI", request.uri());
+    entry.number("RUWSGI_STATUS", outcome.status);
+    entry.number("RUWSGI_BYTES", outcome.head + outcome.body);
+    entry.number("RUWSGI_MICROSECONDS", outcome.micros);
+    entry.some_text("RUWSGI_CLIENT", client);
+    let host = request.variable(b"HTTP_HOST").unwrap_or_default();
+    entry.some_text("RUWSGI_HOST", host);
+    entry.some_text("RUWSGI_USER", request.remote_user());
+    entry.some_text("RUWSGI_ERROR", error(served.remark, outcome.broken));
+    entry
+}
+
+/// The level of a request with this status.
+fn level(status: u16) -> Level {
+    match status {
+        500.. => Level::ERROR,
+        _ => Level::INFO,
+    }
 }
 
 /// Returns the reason why the request ended early; empty if it did not.

@@ -119,6 +119,7 @@ fn report_dropped(channel: BorrowedFd<'_>) {
 fn mark(source: Source) -> u8 {
     match source {
         Source::Server => b's',
+        Source::Alarm => b'a',
         Source::Thread => b't',
         Source::Request => b'r',
     }
@@ -128,6 +129,7 @@ fn mark(source: Source) -> u8 {
 pub(in crate::log) fn parse(record: &[u8]) -> Option<(Source, &[u8])> {
     match record.split_first()? {
         (b's', lines) => Some((Source::Server, lines)),
+        (b'a', lines) => Some((Source::Alarm, lines)),
         (b't', lines) => Some((Source::Thread, lines)),
         (b'r', lines) => Some((Source::Request, lines)),
         _ => None,

@@ -8,7 +8,7 @@ use std::os::unix::net::UnixDatagram;
 use super::sink::{Drops, Sink};
 
 /// A nonblocking datagram socket with one destination address.
-pub(super) enum Datagrams {
+pub(in crate::log) enum Datagrams {
     Udp(UdpSocket),
     /// The path is resolved at each send, because the receiver may have recreated its socket.
     Unix(UnixDatagram, String),
@@ -20,7 +20,7 @@ impl Datagrams {
     ///
     /// # Errors
     /// Those of the resolver and of socket(2).
-    pub(super) fn open(address: &str) -> io::Result<Self> {
+    pub(in crate::log) fn open(address: &str) -> io::Result<Self> {
         if address.starts_with('/') || !address.contains(':') {
             let socket = UnixDatagram::unbound()?;
             socket.set_nonblocking(true)?;
@@ -43,7 +43,7 @@ impl Datagrams {
     ///
     /// # Errors
     /// Those of send(2); `WouldBlock` if the peer's receive queue is full.
-    pub(super) fn send(&self, bytes: &[u8]) -> io::Result<()> {
+    pub(in crate::log) fn send(&self, bytes: &[u8]) -> io::Result<()> {
         match self {
             // the kernel reports the error of an earlier datagram by failing this send, so a second try can succeed
             Self::Udp(socket) => socket.send(bytes).or_else(|_| socket.send(bytes)),

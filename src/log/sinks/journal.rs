@@ -2,11 +2,11 @@
 
 use std::io;
 
+use crate::log::journal::{Entry, SOCKET};
+
 use super::datagram::Datagrams;
 use super::priority;
 use super::sink::{Drops, Sink};
-
-const SOCKET: &str = "/run/systemd/journal/socket";
 
 pub(super) struct JournalSink {
     datagrams: Datagrams,
@@ -28,33 +28,11 @@ impl JournalSink {
 
 impl Sink for JournalSink {
     fn write(&mut self, event: &[u8]) {
-        match self.datagrams.send(&message(event)) {
+        let text = event.strip_suffix(b"\n").unwrap_or(event);
+        let entry = Entry::new(priority::of(text), "uwsgi", text);
+        match self.datagrams.send(entry.bytes()) {
             Ok(()) => self.drops.end("systemd journal"),
             Err(error) => self.drops.add("systemd journal", error),
         }
-    }
-}
-
-/// Returns the fields of a journal entry. The message is preceded by its length, because it may contain line feeds; see
-/// systemd's JOURNAL_NATIVE_PROTOCOL.
-fn message(event: &[u8]) -> Vec<u8> {
-    let event = event.strip_suffix(b"\n").unwrap_or(event);
-    let priority = priority::of(event);
-    let head = format!("PRIORITY={priority}\nSYSLOG_IDENTIFIER=uwsgi\nMESSAGE\n");
-    let mut message = head.into_bytes();
-    message.extend_from_slice(&(event.len() as u64).to_le_bytes());
-    message.extend_from_slice(event);
-    message.push(b'\n');
-    message
-}
-
-#[cfg(test)]
-mod tests {
-    use super::*;
-
-    #[test]
-    fn a_text_with_line_feeds_is_one_field() {
-        let fields = message(b"one\ntwo\n");
-        assert!(fields.ends_with(b"MESSAGE\n\x07\0\0\0\0\0\0\0one\ntwo\n"));
     }
 }

@@ -5,6 +5,8 @@
 pub(in crate::log) enum Source {
     /// The server: a tracing event, a block, or relayed output of another program.
     Server,
+    /// An alarm of the master, or its command. Such a line raises no alarm.
+    Alarm,
     /// The log thread: a report about a sink.
     Thread,
     /// The request log.

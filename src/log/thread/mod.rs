@@ -19,6 +19,7 @@
 //! Only the thread writes to a log file and rotates it, so no line is lost or duplicated. Output that a worker wrote
 //! before it was killed is still in the socket and reaches the sinks.
 
+mod alarms;
 mod events;
 mod pipeline;
 
@@ -26,7 +27,7 @@ use std::io;
 use std::os::fd::{AsFd, OwnedFd};
 use std::panic::{AssertUnwindSafe, catch_unwind};
 use std::sync::mpsc::{Receiver, Sender, channel};
-use std::sync::{Mutex, PoisonError};
+use std::sync::{Arc, Mutex, PoisonError};
 use std::thread::JoinHandle;
 use std::time::{Duration, Instant};
 
@@ -37,6 +38,7 @@ use crate::sys::wakeup::Wakeup;
 
 use super::settings::LogThreadSettings;
 use super::sinks::channel as process_channel;
+pub(crate) use alarms::{AlarmQueue, LineAlarm};
 use events::Events;
 use pipeline::Pipeline;
 
@@ -63,9 +65,10 @@ struct Handle {
     commands: Sender<Command>,
     wakeup: OwnedWakeup,
     original: OwnedFd,
+    alarms: Option<Arc<AlarmQueue>>,
 }
 
-type OwnedWakeup = std::sync::Arc<Wakeup>;
+type OwnedWakeup = Arc<Wakeup>;
 
 static HANDLE: Mutex<Option<Handle>> = Mutex::new(None);
 
@@ -83,7 +86,11 @@ pub(crate) fn start(settings: LogThreadSettings) -> io::Result<()> {
         true => Boundaries::Lost,
         false => Boundaries::Kept,
     };
-    let pipeline = Pipeline::open(&settings, &original)?;
+    let alarms = match settings.alarms.is_empty() {
+        true => None,
+        false => Some(Arc::new(AlarmQueue::new(settings.alarms.clone())?)),
+    };
+    let pipeline = Pipeline::open(&settings, &original, alarms.clone())?;
     let (output, output_writer) = log_socket::pair(boundaries)?;
     let (records, records_writer) = log_socket::pair(Boundaries::Kept)?;
     let wakeup = OwnedWakeup::new(Wakeup::new()?);
@@ -108,6 +115,7 @@ pub(crate) fn start(settings: LogThreadSettings) -> io::Result<()> {
         commands,
         wakeup,
         original,
+        alarms,
     };
     *HANDLE.lock().unwrap_or_else(PoisonError::into_inner) = Some(handle);
     Ok(())
@@ -119,6 +127,12 @@ pub(crate) fn is_running() -> bool {
         .lock()
         .unwrap_or_else(PoisonError::into_inner)
         .is_some()
+}
+
+/// The queue of the alarms that lines of the log raise; `None` if `log-alarm` is not set.
+pub(crate) fn alarms() -> Option<Arc<AlarmQueue>> {
+    let handle = HANDLE.lock().unwrap_or_else(PoisonError::into_inner);
+    handle.as_ref().and_then(|handle| handle.alarms.clone())
 }
 
 /// Commands the log thread to reopen all log files. Does not wait; does nothing if no thread runs.

@@ -3,6 +3,7 @@
 use std::io;
 use std::os::fd::{BorrowedFd, OwnedFd};
 use std::path::Path;
+use std::sync::Arc;
 use std::time::SystemTime;
 
 use crate::log::encoder::Encoder;
@@ -12,6 +13,8 @@ use crate::log::settings::{Engine, Flow, LogThreadSettings, Logger};
 use crate::log::sinks::sink::Sink;
 use crate::log::sinks::{Source, open};
 
+use super::alarms::AlarmQueue;
+
 /// All loggers of the instance and their sinks.
 pub(super) struct Pipeline {
     sinks: Vec<Box<dyn Sink>>,
@@ -19,6 +22,8 @@ pub(super) struct Pipeline {
     requests: Branch,
     filters: Vec<Pattern>,
     drains: Vec<Pattern>,
+    /// The alarms that lines raise; `None` if no alarm is configured.
+    alarms: Option<Arc<AlarmQueue>>,
     /// The index of the default sink, which the log uses if no logger is configured.
     default: usize,
 }
@@ -51,7 +56,11 @@ impl Pipeline {
     ///
     /// # Errors
     /// The error of the first sink that cannot be opened, with the sink's name.
-    pub(super) fn open(settings: &LogThreadSettings, original: &OwnedFd) -> io::Result<Self> {
+    pub(super) fn open(
+        settings: &LogThreadSettings,
+        original: &OwnedFd,
+        alarms: Option<Arc<AlarmQueue>>,
+    ) -> io::Result<Self> {
         let mut opened = Opened::default();
         let lines = opened.branch(&settings.lines, &[], settings, original)?;
         // as in uWSGI, log-req-route may name a logger that is defined by `logger`
@@ -65,6 +74,7 @@ impl Pipeline {
             requests,
             filters: settings.filters.clone(),
             drains: settings.drains.clone(),
+            alarms,
         })
     }
 
@@ -75,6 +85,7 @@ impl Pipeline {
                 distribute(&mut self.sinks, &self.requests, text);
             }
             Source::Request | Source::Server => self.line(text),
+            Source::Alarm => self.pass(text),
             Source::Thread => self.report(text),
         }
     }
@@ -99,8 +110,16 @@ impl Pipeline {
         }
     }
 
-    /// Applies `log-filter` and `log-drain` to an event, and distributes it to the loggers of server and application.
+    /// Raises the alarms of an event, and passes the event on.
     pub(super) fn line(&mut self, text: &[u8]) {
+        if let Some(alarms) = &self.alarms {
+            alarms.check(text);
+        }
+        self.pass(text);
+    }
+
+    /// Applies `log-filter` and `log-drain` to an event, and distributes it to the loggers of server and application.
+    fn pass(&mut self, text: &[u8]) {
         if passes(&self.filters, &self.drains, text) {
             distribute(&mut self.sinks, &self.lines, text);
         }

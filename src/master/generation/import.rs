@@ -54,7 +54,9 @@ impl Generation {
     /// Starts a zygote in place of the one that [`Generation::yield_import`] has ended. Does nothing before that zygote
     /// has exited, while imports are suspended, or if this is not the current generation.
     pub(super) fn restart_zygote(&mut self, now: Instant) {
-        let is_needed = self.role == GenerationRole::Current && !self.import_is_suspended;
+        let is_needed = self.plan.needs_zygote
+            && self.role == GenerationRole::Current
+            && !self.import_is_suspended;
         if is_needed && self.zygote == Zygote::Gone {
             self.zygote = Zygote::new(now);
         }

@@ -22,6 +22,9 @@ use super::Generation;
 /// Maximum number of exits of unknown children that are kept while a fork is pending.
 const MAX_UNKNOWN_EXITS: usize = 256;
 
+/// Maximum number of alarms that applications may raise until the master raises them; more are dropped.
+const MAX_ALARMS: usize = 32;
+
 impl Generation {
     /// Reads and handles one message from the worker with this scoreboard row, or from the zygote if `row` is 0. The
     /// process's channel must be readable.
@@ -144,6 +147,11 @@ impl Generation {
             }
             FromWorker::Signal(request) => self.handle_signal_request(Some(slot), request),
             FromWorker::Files(files) => self.new_files.extend(files),
+            FromWorker::Alarm { name, message } => {
+                if self.alarms.len() < MAX_ALARMS {
+                    self.alarms.push((name, message));
+                }
+            }
             FromWorker::Closed => {
                 if let Some(record) = &mut self.slots[slot].record {
                     record.closed = true;

@@ -76,6 +76,8 @@ pub(in crate::master) struct Generation {
     pub(super) raised: Vec<u8>,
     /// Whether the triggers of `signals` have changed since the last [`Generation::take_signals_changed`].
     pub(super) signals_changed: bool,
+    /// Names and messages of alarms that the application raises.
+    pub(super) alarms: Vec<(String, String)>,
 }
 
 /// The samples of the load. `cheaper` computes the number of workers from them.
@@ -115,7 +117,10 @@ impl Generation {
             role,
             begun: now,
             begun_at: SystemTime::now(),
-            zygote: Zygote::new(now),
+            zygote: match plan.needs_zygote {
+                true => Zygote::new(now),
+                false => Zygote::Gone,
+            },
             channel: None,
             slots,
             scoreboard,
@@ -135,14 +140,21 @@ impl Generation {
             fork_watch: ForkWatch::default(),
             longest_start: Duration::ZERO,
             has_served: false,
-            next_check: None,
+            // without a zygote nothing else wakes the master, which then completes the start or the reload
+            next_check: (!plan.needs_zygote).then_some(now),
             failures: VecDeque::new(),
             new_files: Vec::new(),
             signals: SignalTable::new(plan.signals.clone()),
             raised: Vec::new(),
             signals_changed: false,
+            alarms: Vec::new(),
             plan,
         })
+    }
+
+    /// Takes the alarms that the application has raised: names and messages.
+    pub(in crate::master) fn take_alarms(&mut self) -> Vec<(String, String)> {
+        std::mem::take(&mut self.alarms)
     }
 
     /// Takes the application's source files that were reported since the last call. Also returns the time at which the
@@ -162,10 +174,10 @@ impl Generation {
     }
 
     /// Whether the generation is ready to serve. In a reload, and if no worker is requested, its zygote must be able to
-    /// fork. Otherwise every requested worker must be able to serve.
+    /// fork. Otherwise every requested worker must be able to serve. A generation without a zygote is always ready.
     pub(in crate::master) fn is_ready(&self) -> bool {
-        if self.role == GenerationRole::Next {
-            return self.zygote.forks();
+        if self.role == GenerationRole::Next || !self.plan.needs_zygote {
+            return self.zygote.forks() || !self.plan.needs_zygote;
         }
         let all = (1..=self.wanted).all(|worker_id| {
             self.slots.iter().any(|slot| {

@@ -4,6 +4,7 @@ use std::collections::VecDeque;
 use std::time::{Duration, Instant};
 
 use crate::config::Action;
+use crate::log;
 use crate::master::shell::command::{CommandContext, ShellCommand, signal_group};
 use crate::master::shell::output::Outputs;
 use crate::sys::process::{End, Exit, Pid};
@@ -257,6 +258,7 @@ impl Runner {
         let (name, pid, age) = (hook.name, end.pid, age.as_secs_f64());
         let action = describe(&hook.action);
         match (&hook.action, end.exit) {
+            (_, Exit::Status(0)) if name == log::ALARM => {}
             (_, Exit::Status(0)) => {
                 tracing::info!("hook {name}: {action} (pid {pid}) succeeded after {age:.1} s");
             }
@@ -274,6 +276,8 @@ impl Runner {
             describe(&hook.action)
         );
         match self.on_failure {
+            // the action contains the message of the alarm, which must not raise the alarm again (`log-alarm`)
+            _ if hook.name == log::ALARM => log::alarm("command", &message),
             OnFailure::Continue => tracing::warn!("{message}"),
             OnFailure::Abort => {
                 self.queue.clear();

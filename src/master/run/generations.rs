@@ -46,6 +46,9 @@ impl EventSource for Source {
             let holders = master.generations.iter().flat_map(Generation::id_holders);
             let holders: Vec<_> = holders.collect();
             master.generations[index].tick(&holders, now);
+            for (name, message) in master.generations[index].take_alarms() {
+                master.services.raise_known(&name, &message, now);
+            }
         }
         master.handle_failures(now);
         master

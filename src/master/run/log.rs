@@ -1,19 +1,21 @@
-//! Event source: the log file of the instance. The master rotates it by its size, and opens it again after it was
-//! renamed.
+//! Event source: the log of the instance. The master rotates the log file by its size, opens it again after it was
+//! renamed, and raises the alarms of its lines (`log-alarm`).
 //!
 //! Without loggers every process writes to the file. After a rotation the master passes the new file to the zygotes and
 //! the workers. Until a process has received the new file, it writes to the renamed one, so that no line is lost. With
 //! loggers the log thread owns the files.
 
+use std::io;
 use std::os::fd::AsFd;
 use std::path::Path;
 use std::time::{Duration, Instant, SystemTime, UNIX_EPOCH};
 
 use crate::log;
+use crate::log::thread::LineAlarm;
 use crate::process::log_files;
 use crate::sys::stdio;
 
-use super::event_source::EventSource;
+use super::event_source::{Descriptor, EventSource, Token};
 use super::master::Master;
 
 /// Time between two checks of the size, as in uWSGI.
@@ -26,6 +28,20 @@ pub(super) struct Source;
 impl EventSource for Source {
     fn deadline(&self, master: &Master, _now: Instant) -> Option<Instant> {
         master.max_log_size().map(|_| master.log_check)
+    }
+
+    fn descriptors<'a>(&self, master: &'a Master) -> Vec<Descriptor<'a>> {
+        let queue = master.line_alarms.iter();
+        queue.map(|queue| queue.as_fd().into()).collect()
+    }
+
+    fn ready(&self, master: &mut Master, _tokens: &[Token], now: Instant) -> io::Result<()> {
+        if let Some(queue) = &master.line_alarms {
+            for LineAlarm { names, message } in queue.take() {
+                master.services.raise(&names, &message, now);
+            }
+        }
+        Ok(())
     }
 
     fn tick(&self, master: &mut Master, now: Instant) {

@@ -2,10 +2,13 @@
 
 use std::fmt::Display;
 use std::io;
+use std::sync::Arc;
 use std::time::Instant;
 
 use crate::exit;
 use crate::ipc::{LoadFailure, ToWorker};
+use crate::log;
+use crate::log::thread::AlarmQueue;
 use crate::master::app_signals::AppSignals;
 use crate::master::control_socket::ForwardedRequest;
 use crate::master::generation::Generation;
@@ -46,6 +49,8 @@ pub(in crate::master) struct Master {
     /// The time at which the size of the log file is checked next (`log-maxsize`).
     pub(super) log_check: Instant,
     pub(super) app_signals: AppSignals,
+    /// The alarms that lines of the log raise (`log-alarm`).
+    pub(super) line_alarms: Option<Arc<AlarmQueue>>,
     /// Requests forwarded by the emperor that wait for their answer.
     pub(super) forwarded: Vec<ForwardedRequest>,
 }
@@ -100,6 +105,7 @@ impl Master {
             last_failure: None,
             log_check: Instant::now(),
             app_signals: AppSignals::default(),
+            line_alarms: log::thread::alarms(),
             forwarded: Vec::new(),
         }
     }

@@ -1,8 +1,11 @@
 //! Alarms: messages about the instance that are sent to a command, the log or a web service.
 
+use std::io;
+use std::net::{IpAddr, Ipv4Addr, Ipv6Addr, SocketAddr, UdpSocket};
 use std::time::{Duration, Instant};
 
 use crate::config::{Action, Alarm, AlarmEngine, Config};
+use crate::log;
 use crate::master::hooks::{Hook, Runner};
 use crate::master::shell::command::CommandContext;
 use crate::master::shell::output::Outputs;
@@ -49,11 +52,18 @@ impl Alarms {
         self.pause = config.alarm_freq();
         self.instance = config.name().to_owned();
         self.next_check = (!self.queue.is_empty()).then_some(now + QUEUE_INTERVAL);
-        for name in self.crash.iter().chain(&self.queue) {
-            if !self.alarms.iter().any(|alarm| alarm.name == *name) {
+        let of_lines = config.log_alarm().iter();
+        let of_lines = of_lines.flat_map(|rule| rule.logger.split(','));
+        let listed = self.crash.iter().chain(&self.queue).map(String::as_str);
+        for name in listed.chain(of_lines).filter(|name| !name.is_empty()) {
+            if !self.is_defined(name) {
                 tracing::warn!("there is no alarm {name}: add alarm = {name} cmd:COMMAND");
             }
         }
+    }
+
+    fn is_defined(&self, name: &str) -> bool {
+        self.alarms.iter().any(|alarm| alarm.name == name)
     }
 
     /// The time at which [`Alarms::tick`] must be called next.
@@ -106,19 +116,30 @@ impl Alarms {
         runner.is_some_and(|runner| runner.child_exited(end, outputs, now))
     }
 
-    /// Kills the running command, drops the queued commands, and ends the checks of the accept queues.
+    /// Kills the running command, drops the queued commands, and ends the checks of the accept queues. From now on no
+    /// alarm is raised.
     pub(super) fn stop(&mut self) {
         self.next_check = None;
+        self.alarms.clear();
         if let Some(mut runner) = self.runner.take() {
             runner.kill();
         }
     }
 
+    /// Raises an alarm for the application. Logs a warning if there is no alarm of this name.
+    pub(super) fn raise_known(&mut self, name: &str, message: &str, now: Instant) {
+        if self.is_defined(name) {
+            return self.raise(&[name.to_owned()], message, now);
+        }
+        let name = log::escape(name.as_bytes());
+        tracing::warn!("uwsgi.alarm: there is no alarm {name}: add alarm = {name} cmd:COMMAND");
+    }
+
     /// Raises the alarms `names`, except those that were raised with the same message within the last `pause`.
-    fn raise(&mut self, names: &[String], message: &str, now: Instant) {
+    pub(super) fn raise(&mut self, names: &[String], message: &str, now: Instant) {
         let pause = self.pause;
         self.recent.retain(|(.., at)| now < *at + pause);
-        let message = clipped(message);
+        let message = log::clipped(message, MAX_MESSAGE);
         for name in names {
             let known =
                 |(name_, text, _): &(String, String, Instant)| name_ == name && text == message;
@@ -149,7 +170,11 @@ impl Alarms {
             tracing::warn!("an alarm is dropped: {MAX_WAITING} others wait for their commands");
             return;
         }
-        runner.add(actions.into_iter().map(|action| Hook::new("alarm", action)));
+        runner.add(
+            actions
+                .into_iter()
+                .map(|action| Hook::new(log::ALARM, action)),
+        );
     }
 }
 
@@ -165,11 +190,20 @@ fn full_queue(socket: &BoundSocket) -> Option<String> {
     })
 }
 
-/// Returns the command of an alarm. An alarm for the log is written at once, and the result is `None`.
+/// Returns the command of an alarm. An alarm without a command is raised at once, and the result is `None`.
 fn action(alarm: &Alarm, instance: &str, message: &str) -> Option<Action> {
     let (input, command) = match &alarm.engine {
         AlarmEngine::Log => {
-            tracing::warn!("alarm {}: {message}", alarm.name);
+            log::alarm(&alarm.name, message);
+            return None;
+        }
+        AlarmEngine::Udp(address) => {
+            if let Err(error) = send(*address, message) {
+                log::alarm(
+                    &alarm.name,
+                    &format!("{address} cannot be reached: {error}"),
+                );
+            }
             return None;
         }
         AlarmEngine::Command(command) => (message.to_owned(), command.clone()),
@@ -190,17 +224,20 @@ fn action(alarm: &Alarm, instance: &str, message: &str) -> Option<Action> {
     )))
 }
 
+/// Sends a message as one datagram, without waiting.
+fn send(address: SocketAddr, message: &str) -> io::Result<()> {
+    let any: IpAddr = match address {
+        SocketAddr::V4(_) => Ipv4Addr::UNSPECIFIED.into(),
+        SocketAddr::V6(_) => Ipv6Addr::UNSPECIFIED.into(),
+    };
+    let socket = UdpSocket::bind((any, 0))?;
+    socket.set_nonblocking(true)?;
+    socket.send_to(message.as_bytes(), address).map(drop)
+}
+
 /// Quotes the text as one word of a shell command. NUL characters are removed.
 fn quoted(text: &str) -> String {
     format!("'{}'", text.replace('\0', "").replace('\'', r"'\''"))
-}
-
-fn clipped(message: &str) -> &str {
-    let mut end = message.len().min(MAX_MESSAGE);
-    while !message.is_char_boundary(end) {
-        end -= 1;
-    }
-    &message[..end]
 }
 
 #[cfg(test)]
@@ -240,6 +277,7 @@ mod tests {
             alarms.raise(&names, &number.to_string(), now);
         }
         assert_eq!(waiting(&alarms), MAX_WAITING);
-        assert_eq!(clipped(&"é".repeat(MAX_MESSAGE)).len(), MAX_MESSAGE);
+        let long = "é".repeat(MAX_MESSAGE);
+        assert_eq!(log::clipped(&long, MAX_MESSAGE - 1).len(), MAX_MESSAGE - 2);
     }
 }

@@ -133,6 +133,16 @@ impl Services {
         self.alarms.tick(sockets, context, outputs, now);
     }
 
+    /// Raises the alarms with these names, with a message.
+    pub(in crate::master) fn raise(&mut self, names: &[String], message: &str, now: Instant) {
+        self.alarms.raise(names, message, now);
+    }
+
+    /// Raises an alarm for the application (`uwsgi.alarm()`).
+    pub(in crate::master) fn raise_known(&mut self, name: &str, message: &str, now: Instant) {
+        self.alarms.raise_known(name, message, now);
+    }
+
     /// Raises the alarms for crashes if the exit of a worker or a zygote is a crash.
     pub(in crate::master) fn process_exited(&mut self, end: End, now: Instant) {
         self.alarms.process_exited(end, now);

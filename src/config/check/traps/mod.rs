@@ -11,14 +11,15 @@ use crate::config::table::options::Config;
 
 use survey::Survey;
 
-/// Finds the mistakes that keep the site from serving, and the likely mistakes.
-pub(crate) fn find(config: &Config, invocation: &Invocation) -> Vec<Finding> {
+/// Finds the mistakes that keep the site from serving, and the likely mistakes. `has_socket`: an emperor gives the
+/// instance a socket.
+pub(crate) fn find(config: &Config, invocation: &Invocation, has_socket: bool) -> Vec<Finding> {
     let mut survey = Survey {
         config,
         invocation,
         found: Vec::new(),
     };
-    survey.check_application_and_socket();
+    survey.check_application_and_socket(has_socket);
     survey.two_applications();
     survey.open_sockets();
     survey.threads();
@@ -60,7 +61,7 @@ mod tests {
         let argv = ["ruwsgi", "site.ini"].map(str::to_owned).to_vec();
         let invocation = Invocation::new(argv, Vec::new(), directory.path().to_owned());
         let config = crate::config::load(&invocation).unwrap();
-        find(&config, &invocation)
+        find(&config, &invocation, false)
             .into_iter()
             .map(|finding| finding.to_string())
             .collect()

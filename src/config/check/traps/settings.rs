@@ -28,9 +28,12 @@ const CHEAPER_OPTIONS: [&str; 15] = [
 ];
 
 impl Survey<'_> {
-    pub(super) fn check_application_and_socket(&mut self) {
+    pub(super) fn check_application_and_socket(&mut self, has_socket: bool) {
         let config = self.config;
-        let (application, socket) = (config.has_application(), config.has_socket());
+        let (application, socket) = (config.has_application(), has_socket || config.has_socket());
+        if config.pyrun().is_some() {
+            return;
+        }
         if !config.emperor().is_empty() {
             return self.emperor();
         }
