@@ -17,13 +17,14 @@ use crate::sys::inherited_socket::InheritedSocket;
 
 /// The number of the descriptor of the channel to the emperor.
 const CHANNEL: &str = "RUWSGI_EMPEROR_FD";
-/// `1`: the vassal keeps running when its emperor exits.
+/// With the value `1`, the vassal keeps running when its emperor exits.
 const OUTLIVES_EMPEROR: &str = "RUWSGI_EMPEROR_KEEP";
-/// `1`: the vassal runs in a cgroup that the emperor limits.
+/// With the value `1`, the vassal runs in a cgroup that the emperor limits.
 const IN_CGROUP: &str = "RUWSGI_EMPEROR_GROUPS";
 /// The program of the start hook (`vassals-start-hook`).
 const START_HOOK: &str = "RUWSGI_EMPEROR_HOOK";
-/// The task of a vassal on demand. `1`: hand the sockets over to the emperor and exit; `0`: serve.
+/// The task of a vassal on demand. With the value `1` it hands its sockets over to the emperor and exits; with `0` it
+/// serves.
 const ON_DEMAND: &str = "RUWSGI_EMPEROR_KEEPS";
 /// The sockets that the emperor has kept for the vassal, separated by commas.
 const SOCKETS: &str = "RUWSGI_EMPEROR_SOCKETS";
@@ -31,7 +32,7 @@ const SOCKETS: &str = "RUWSGI_EMPEROR_SOCKETS";
 const ADDRESS_RULE: &str = "RUWSGI_EMPEROR_ADDRESS";
 /// The name of the vassal's configuration file.
 const FILE: &str = "RUWSGI_EMPEROR_FILE";
-/// `1`: if the configuration file is executable, it is run, and its output is the configuration.
+/// With the value `1`, an executable configuration file is run, and its output is the configuration.
 const FILE_EXEC: &str = "RUWSGI_EMPEROR_EXEC";
 /// The user id that must own the configuration file.
 const FILE_OWNER: &str = "RUWSGI_EMPEROR_OWNER";

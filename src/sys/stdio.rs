@@ -236,7 +236,7 @@ mod tests {
             });
         };
         write(&mut space, b"one\n");
-        // two lines end beyond the space
+        // the last two lines do not fit into the space
         write(&mut space, b"two\nthree\nfour\n");
         write(&mut space, b"five\n");
         space = 1000;

@@ -67,6 +67,29 @@ fn write_generation(site: &Site, number: usize, broken: bool) {
     site.write("app.py", &(text + broken));
 }
 
+/// Checks that the workers in a status are those with the process ids `expected`, and that all serve.
+#[track_caller]
+fn check_workers(listed: &[Value], mut expected: Vec<i32>) {
+    let mut pids: Vec<i32> = listed
+        .iter()
+        .map(|worker| i32::try_from(worker["pid"].as_i64().unwrap()).unwrap())
+        .collect();
+    pids.sort_unstable();
+    expected.sort_unstable();
+    assert_eq!(pids, expected);
+    assert!(listed.iter().all(|worker| worker["state"] == "serving"
+        && worker["memory_kib"].as_u64().is_none_or(|kib| kib > 0)));
+}
+
+/// Checks that a status has two sockets, of which the second is the HTTP socket with this address.
+#[track_caller]
+fn check_http_socket(listening: &[Value], address: &str) {
+    assert_eq!(listening.len(), 2);
+    assert_eq!(listening[1]["name"], address);
+    // TCP_INFO is available on every kernel
+    assert!(listening[1]["longest_queue"].as_u64().unwrap() > 0);
+}
+
 #[test]
 fn status_shows_workers_their_requests_and_the_sockets() {
     if differs_from_uwsgi() {
@@ -91,16 +114,7 @@ fn status_shows_workers_their_requests_and_the_sockets() {
     assert_eq!(generation["number"], 1);
     assert_eq!(generation["zygote"], server.zygotes()[0]);
     let listed = generation["workers"].as_array().unwrap();
-    let mut pids: Vec<i32> = listed
-        .iter()
-        .map(|worker| i32::try_from(worker["pid"].as_i64().unwrap()).unwrap())
-        .collect();
-    pids.sort_unstable();
-    let mut workers = workers;
-    workers.sort_unstable();
-    assert_eq!(pids, workers);
-    assert!(listed.iter().all(|worker| worker["state"] == "serving"
-        && worker["memory_kib"].as_u64().is_none_or(|kib| kib > 0)));
+    check_workers(listed, workers);
     let doing: Vec<&Value> = listed
         .iter()
         .flat_map(|worker| worker["doing"].as_array().unwrap())
@@ -108,11 +122,7 @@ fn status_shows_workers_their_requests_and_the_sockets() {
     assert_eq!(doing.len(), 1, "{row}");
     assert_eq!(doing[0]["request"], "GET /hold?go");
     assert!(doing[0]["age"].as_f64().unwrap() > 0.0);
-    let listening = row["instance"]["sockets"].as_array().unwrap();
-    assert_eq!(listening.len(), 2);
-    assert_eq!(listening[1]["name"], http);
-    // TCP_INFO is available on every kernel
-    assert!(listening[1]["longest_queue"].as_u64().unwrap() > 0);
+    check_http_socket(row["instance"]["sockets"].as_array().unwrap(), &http);
     let output = success_output(server.command(&["status", "site.ini"]));
     for word in [
         "site: ready",

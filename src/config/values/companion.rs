@@ -127,6 +127,7 @@ impl Companion {
         Ok(companion)
     }
 
+    #[expect(clippy::cognitive_complexity, reason = "a table of keys")]
     fn set(&mut self, key: &str, value: &str, name: &mut Option<String>) -> Result<(), Fault> {
         let text = || non_empty(value).map(|(text, _)| text);
         let flag = || switch(value).map(|(flag, _)| flag);
