@@ -52,7 +52,7 @@ impl Graph {
                     ..Module::default()
                 },
             };
-            collector.visit_file(&source.syntax);
+            collector.visit_file(&source.syntax());
             modules.insert(path, collector.module);
         }
         let mut uses = BTreeMap::new();

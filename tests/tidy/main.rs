@@ -16,11 +16,16 @@ struct Source {
     path: String,
     /// The text before the file's unit tests.
     code: String,
-    /// The whole file.
-    syntax: syn::File,
+    /// The text of the whole file.
+    text: String,
 }
 
 impl Source {
+    /// The syntax tree of the whole file. Each call parses the file, which takes longer than all else in these tests.
+    fn syntax(&self) -> syn::File {
+        syn::parse_file(&self.text).unwrap()
+    }
+
     fn is_below(&self, place: &str) -> bool {
         is_below(&self.path, place)
     }
@@ -81,7 +86,7 @@ fn sources() -> Vec<Source> {
         Source {
             path: file.strip_prefix(root()).unwrap().display().to_string(),
             code: code.to_owned(),
-            syntax: syn::parse_file(&text).unwrap(),
+            text,
         }
     };
     let found: Vec<Source> = files

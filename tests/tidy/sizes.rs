@@ -19,7 +19,7 @@ pub fn offences(source: &Source, limits: Limits) -> Vec<String> {
         limits,
         found: Vec::new(),
     };
-    sizes.visit_file(&source.syntax);
+    sizes.visit_file(&source.syntax());
     sizes.found
 }
 
