@@ -124,6 +124,9 @@ fn a_process_forked_at_import_does_not_hold_the_listener() {
     );
     let server = site.server().start();
     server.get("/").expect_text("ok");
+    server.eventually("the child has written its pid", || {
+        site.has("pid") && !site.read("pid").is_empty()
+    });
     let child = site.read("pid").parse().unwrap();
     let links = std::fs::read_dir(format!("/proc/{child}/fd")).unwrap();
     let links = links.filter_map(|entry| std::fs::read_link(entry.unwrap().path()).ok());

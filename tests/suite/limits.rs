@@ -335,7 +335,7 @@ fn an_upload_takes_at_most_half_of_the_free_space() {
     let _unfinished: Vec<_> = [15, 10, 5].map(|mib| upload(&server, mib)).into();
     let mut other = upload(&server, 2);
     other.put("0\r\n\r\n").answer().expect_text("hello");
-    let mut large = upload(&server, 8);
+    let mut large = upload(&server, 25);
     assert_eq!(large.answer().status, 503);
 }
 
