@@ -17,5 +17,6 @@ mod net;
 mod process;
 pub mod protocol;
 pub mod shared;
+mod stats;
 pub mod sys;
 mod watch;

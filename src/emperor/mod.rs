@@ -21,7 +21,7 @@ mod source;
 mod spawn;
 mod stamp;
 mod start;
-mod stats_socket;
+mod statistics;
 mod vassal;
 mod vassal_capabilities;
 mod vassal_exit;

@@ -20,7 +20,7 @@ use super::file_rules::FileRules;
 use super::skipped::Skipped;
 use super::source::{Definition, Source};
 use super::stamp::Stamp;
-use super::stats_socket::StatsSocket;
+use super::statistics::Statistics;
 use super::vassal::{Event, Readable, Removal, Scheduled, State};
 use super::vassals::Vassals;
 use super::watch::VassalWatch;
@@ -52,7 +52,7 @@ pub(super) struct Emperor {
     pub(super) watch: VassalWatch,
     pub(super) debounce: Debounce<PathBuf>,
     pub(super) control: Option<Control>,
-    pub(super) stats: Option<StatsSocket>,
+    pub(super) stats: Option<Statistics>,
     pub(super) notify: Notify,
     /// The interval between scans of all sources (`emperor-freq`).
     pub(super) scan_interval: Duration,
@@ -103,7 +103,7 @@ impl Emperor {
         }
     }
 
-    /// Handles expired deadlines, and serves the clients of the control socket and the statistics socket.
+    /// Handles expired deadlines, and serves the clients of the control socket and the observer.
     fn handle_deadlines(&mut self, deadlines: &mut Deadlines, now: Instant) {
         if deadlines.exit.is_none() {
             for path in self.debounce.due(now) {
@@ -119,7 +119,7 @@ impl Emperor {
         if let Some(control) = &mut self.control {
             control.serve(&mut self.vassals, now);
         }
-        if let Some(stats) = &mut self.stats {
+        if let Some(stats) = &self.stats {
             stats.serve(&self.vassals, now);
         }
         self.update_status(deadlines.exit.is_some());
@@ -139,11 +139,12 @@ impl Emperor {
             owners.push((path, readable));
             fds.push((fd, Interest::Read));
         }
-        // `handle_deadlines` serves the clients of these two sockets
+        // `handle_deadlines` serves the clients of the control socket and the observer
         if let Some(control) = &self.control {
             fds.extend(control.descriptors());
         }
-        fds.extend(self.stats.iter().flat_map(StatsSocket::descriptors));
+        let stats = self.stats.iter().filter_map(Statistics::descriptor);
+        fds.extend(stats.map(|fd| (fd, Interest::Read)));
         let ready = poll::wait_for(&fds, timeout)?;
         let now = Instant::now();
         let owner = |index: &usize| owners.get(index.checked_sub(first)?);
@@ -172,11 +173,9 @@ impl Emperor {
                 .min(),
         };
         let control = self.control.as_ref();
-        let stats = self.stats.as_ref();
         let all = [
             files,
             control.and_then(|control| control.deadline()),
-            stats.and_then(StatsSocket::deadline),
             self.vassals.deadline(now),
             self.notify.beat_deadline(),
             deadlines.exit,

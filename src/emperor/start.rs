@@ -28,7 +28,7 @@ use super::run::{Emperor, READ};
 use super::self_status::SelfStatus;
 use super::source::Source;
 use super::spawn::Launcher;
-use super::stats_socket::StatsSocket;
+use super::statistics::Statistics;
 use super::vassal::life_cycle::Delays;
 use super::vassal_capabilities;
 use super::vassals::Vassals;
@@ -71,7 +71,7 @@ pub(super) fn start(
         cleanup.pidfiles.write(path)?;
     }
     let control = open_control(config, invocation)?;
-    let stats = open_stats(config)?;
+    let stats = Statistics::bind(config)?;
     drop_privileges(config, capabilities)?;
     open_last_log(config)?;
     for path in [
@@ -97,7 +97,7 @@ pub(super) fn start(
         watch: VassalWatch::new().context("files cannot be watched")?,
         debounce: Debounce::new(TIMING),
         control,
-        stats,
+        stats: stats.map(Statistics::start).transpose()?,
         notify,
         scan_interval: config.emperor_freq().max(Duration::from_secs(1)),
         reloading: false,
@@ -119,13 +119,6 @@ fn open_last_log(config: &Config) -> Result<()> {
     let log = logs.into_iter().flatten().next();
     let log = log.map(std::path::absolute).transpose()?;
     log_thread::start_for_emperor(config, log.as_deref())
-}
-
-fn open_stats(config: &Config) -> Result<Option<StatsSocket>> {
-    let address = config.emperor_stats();
-    address
-        .map(|address| StatsSocket::open(address, config.emperor(), is_tyrant(config)))
-        .transpose()
 }
 
 /// Fails if the configuration has an option that an emperor does not support.

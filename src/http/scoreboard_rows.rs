@@ -64,6 +64,8 @@ impl ScoreboardRows {
         let begun = row.busy_since.load(Relaxed);
         let duration = monotonic_micros().saturating_sub(begun);
         add(&row.running_us, duration);
+        let average = row.average_us.load(Relaxed).wrapping_add(duration) / 2;
+        row.average_us.store(average, Relaxed);
         add(&row.sent, response.bytes_sent());
         if response.loss().is_some_and(Loss::is_write_error) {
             add(&row.write_errors, 1);

@@ -14,5 +14,6 @@ mod role_changes;
 mod scale;
 mod slow_starts;
 mod status;
+mod view;
 
 pub(super) use processes::Generation;

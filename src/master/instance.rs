@@ -69,6 +69,14 @@ impl Instance {
         }
     }
 
+    /// Starts the observer, if an option needs it.
+    pub(super) fn start_observer(&mut self) -> Result<()> {
+        match &mut self.resources.observer {
+            Some(observer) => observer.start(&self.config),
+            None => Ok(()),
+        }
+    }
+
     /// The absolute paths of the configuration files, in the order in which they were read.
     pub(super) fn files(&self) -> Vec<PathBuf> {
         let mut files: Vec<PathBuf> = Vec::new();
@@ -237,6 +245,7 @@ impl Instance {
             ("logger", log_thread::differs(now, next)),
             ("pidfile", now.pidfile() != next.pidfile()),
             ("master-fifo", now.master_fifo() != next.master_fifo()),
+            ("stats", now.stats() != next.stats()),
             (
                 "control-socket",
                 now.control_socket() != next.control_socket(),

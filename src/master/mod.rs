@@ -25,6 +25,7 @@ mod interpreter;
 mod line_collector;
 mod memory_limits;
 mod needed_sockets;
+mod observer;
 mod on_demand_sockets;
 mod plan;
 mod reload_files;

@@ -15,6 +15,7 @@ use crate::sys::notify::Notify;
 use super::control_socket::ControlSocket;
 use super::emperor_link::EmperorLink;
 use super::fifo::Fifos;
+use super::observer::Observer;
 
 /// The external resources of an instance.
 #[derive(Default)]
@@ -37,6 +38,8 @@ pub(super) struct Resources {
     /// The command FIFOs (`master-fifo`).
     pub(super) fifos: Option<Fifos>,
     pub(super) control: Option<ControlSocket>,
+    /// `None` if no option needs the observer.
+    pub(super) observer: Option<Observer>,
 }
 
 impl Resources {
@@ -47,6 +50,7 @@ impl Resources {
             net::vacuum_dropped(&self.sockets, &self.lent);
             self.fifos.iter().for_each(Fifos::remove);
         }
+        self.observer.iter().for_each(Observer::remove_files);
         self.sockets.clear();
         self.pidfiles.remove();
         if status != exit::OK {

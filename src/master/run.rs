@@ -15,6 +15,7 @@ mod generations;
 mod idle;
 mod log;
 mod master;
+mod observer;
 mod reload;
 mod repeat_import;
 mod request_lines;

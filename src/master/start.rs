@@ -23,6 +23,7 @@ use super::extension_module::ExtensionModule;
 use super::fifo::Fifos;
 use super::hooks::{Phase, run_phase};
 use super::instance::Instance;
+use super::observer::Observer;
 use super::plan::Plan;
 use super::resources::Resources;
 use super::signals;
@@ -189,6 +190,7 @@ fn finish(
         return Ok(None);
     }
     instance.check_sockets()?;
+    instance.resources_mut().observer = Observer::bind(instance.config())?;
     drop_privileges(instance)?;
     run_phase(Phase::AsUser, instance.config(), Some(signals))?;
     redirect_log(instance.config(), instance.config().logto2())?;
@@ -205,6 +207,7 @@ fn finish(
     instance.name_process();
     instance.resources_mut().fifos = open_fifos(instance.config())?;
     instance.resources_mut().control = open_control(instance, directory)?;
+    instance.start_observer()?;
     run_phase(Phase::PreApp, instance.config(), Some(signals))?;
     instance.plan().map(Some)
 }

@@ -18,6 +18,8 @@ pub(super) struct WorkerSlot {
     /// Whether the worker id is free, as found by the last [`WorkerSlot::look_at_gate`]; closed unless a worker is
     /// parked.
     pub(super) gate: Gate,
+    /// Whether a worker was ever forked in the slot.
+    pub(super) was_used: bool,
     /// The record of the process forked last; `None` before the first fork and after the exit of the process.
     pub(super) record: Option<WorkerRecord>,
 }
@@ -74,6 +76,7 @@ impl WorkerSlot {
             worker_id,
             state,
             gate: Gate::Closed,
+            was_used: false,
             record: None,
         }
     }

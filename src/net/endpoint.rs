@@ -67,7 +67,11 @@ pub(super) fn resolve_all(options: &ListenOptions) -> Result<Vec<(Endpoint, Prot
     Ok(endpoints)
 }
 
-fn resolve(address: &Address) -> Result<Endpoint, BindError> {
+/// Resolves one configured address.
+///
+/// # Errors
+/// [`BindError::Other`] for an address that cannot be resolved.
+pub(super) fn resolve(address: &Address) -> Result<Endpoint, BindError> {
     let failed = |reason: String| BindError::Other(address.to_string(), reason);
     match address {
         Address::Unix(path) => match std::path::absolute(path) {

@@ -7,6 +7,7 @@ mod endpoint;
 mod error;
 mod inherit;
 mod listen_options;
+mod service_socket;
 mod socket_permissions;
 #[cfg(test)]
 mod tests;
@@ -17,5 +18,6 @@ pub(crate) use bind::bind_all;
 pub(crate) use bound_socket::BoundSocket;
 pub(crate) use error::PlaceError;
 pub(crate) use inherit::inherit;
+pub(crate) use service_socket::ServiceSocket;
 pub(crate) use socket_permissions::SocketPermissions;
 pub(crate) use vacuum::vacuum_dropped;

@@ -28,10 +28,10 @@ struct Header {
     magic: AtomicU64,
     processes: AtomicU32,
     threads: AtomicU32,
-    retired_requests: AtomicU64,
 }
 
-/// The row of a worker: its process id and counters.
+/// The row of a worker: its process id and counters. The counters of a row, and of its thread rows, never decrease: the
+/// next worker that uses the row continues them.
 #[repr(C, align(128))]
 #[derive(Default)]
 pub struct WorkerRow {
@@ -48,6 +48,12 @@ pub struct WorkerRow {
     pub pending_connections: AtomicU32,
     /// Number of signals of the application whose handlers the worker has run.
     pub signals: AtomicU64,
+    /// Number of requests in the row when its current worker was forked.
+    requests_before: AtomicU64,
+    /// Number of incomplete responses in the row when its current worker was forked.
+    write_errors_before: AtomicU64,
+    /// Number of signals in the row when its current worker was forked.
+    signals_before: AtomicU64,
 }
 
 /// The row of a thread: its counters and its current request.
@@ -63,6 +69,8 @@ pub struct ThreadRow {
     pub sent: AtomicU64,
     /// Total duration of the thread's requests, microseconds, without that of static files.
     pub running_us: AtomicU64,
+    /// Moving average of the duration of the thread's requests, microseconds: each request has half the weight.
+    pub average_us: AtomicU64,
     /// Start of the current request, in microseconds of the monotonic clock; 0 if the thread serves no request.
     pub busy_since: AtomicU64,
     /// Number of responses of the thread that did not reach their clients completely.
@@ -125,21 +133,11 @@ impl ThreadRow {
         text
     }
 
-    fn reset(&self) {
-        for counter in [
-            &self.requests,
-            &self.static_requests,
-            &self.exceptions,
-            &self.sent,
-            &self.running_us,
-            &self.busy_since,
-            &self.lined_request,
-            &self.line_end,
-            &self.write_errors,
-            &self.note_len,
-        ] {
-            counter.store(0, Relaxed);
-        }
+    fn end_request(&self) {
+        self.busy_since.store(0, Relaxed);
+        self.lined_request.store(0, Relaxed);
+        self.line_end.store(0, Relaxed);
+        self.note_len.store(0, Relaxed);
         self.signal.store(0, Relaxed);
     }
 }
@@ -290,52 +288,77 @@ impl Scoreboard {
         (0..self.threads()).filter_map(move |thread| self.thread(row, thread))
     }
 
-    /// Returns the number of requests begun by the worker of this row.
+    /// Returns the number of requests begun by the workers that have used this row.
+    pub fn row_requests(&self, row: u32) -> u64 {
+        self.sum(row, |thread| &thread.requests)
+    }
+
+    /// Returns the number of requests begun by the current worker of this row.
     pub fn worker_requests(&self, row: u32) -> u64 {
-        self.threads_of(row)
-            .map(|row| row.requests.load(Relaxed))
-            .fold(0, u64::wrapping_add)
+        let before = self.worker(row).map(|row| &row.requests_before);
+        let before = before.map_or(0, |before| before.load(Relaxed));
+        self.row_requests(row).wrapping_sub(before)
+    }
+
+    /// Returns the total duration of the requests of this row, microseconds.
+    pub fn row_running_us(&self, row: u32) -> u64 {
+        self.sum(row, |thread| &thread.running_us)
     }
 
     /// Returns the number of responses of this row's worker that did not reach their clients completely.
-    pub fn worker_write_errors(&self, slot: u32) -> u64 {
-        let by_threads = self.threads_of(slot).map(|row| &row.write_errors);
-        let by_io_thread = self.worker(slot).map(|row| &row.write_errors);
-        by_threads
-            .chain(by_io_thread)
-            .map(|errors| errors.load(Relaxed))
-            .sum()
+    pub fn worker_write_errors(&self, row: u32) -> u64 {
+        let before = self.worker(row).map(|row| &row.write_errors_before);
+        let before = before.map_or(0, |before| before.load(Relaxed));
+        self.row_write_errors(row).wrapping_sub(before)
+    }
+
+    /// Returns the number of signals that this row's worker has handled.
+    pub fn worker_signals(&self, row: u32) -> u64 {
+        self.worker(row).map_or(0, |row| {
+            let before = row.signals_before.load(Relaxed);
+            row.signals.load(Relaxed).wrapping_sub(before)
+        })
+    }
+
+    fn row_write_errors(&self, row: u32) -> u64 {
+        let by_io_thread = self
+            .worker(row)
+            .map_or(0, |row| row.write_errors.load(Relaxed));
+        self.sum(row, |thread| &thread.write_errors)
+            .wrapping_add(by_io_thread)
+    }
+
+    /// Adds a counter of the thread rows of a row. The application can write any value to the shared memory, so the
+    /// addition must not panic on overflow.
+    fn sum(&self, row: u32, counter: impl Fn(&ThreadRow) -> &AtomicU64) -> u64 {
+        self.threads_of(row)
+            .map(|thread| counter(thread).load(Relaxed))
+            .fold(0, u64::wrapping_add)
     }
 
     /// Returns the number of requests of all workers of the generation, including workers that have exited.
     pub fn total_requests(&self) -> u64 {
-        // the application can write any value to the shared memory, so an addition must not panic on overflow
         (1..=self.processes())
-            .map(|row| self.worker_requests(row))
-            .fold(
-                self.header().retired_requests.load(Relaxed),
-                u64::wrapping_add,
-            )
+            .map(|row| self.row_requests(row))
+            .fold(0, u64::wrapping_add)
     }
 
-    /// Clears the worker row `row` and its thread rows for the next worker, and adds the worker's requests to the
-    /// generation's total. Must be called only while no worker uses the row.
+    /// Prepares the worker row `row` and its thread rows for the next worker. The counters keep their values. Must be
+    /// called only while no worker uses the row.
     pub fn reset_worker(&self, row: u32) {
-        self.header()
-            .retired_requests
-            .fetch_add(self.worker_requests(row), Relaxed);
+        let (requests, write_errors) = (self.row_requests(row), self.row_write_errors(row));
         if let Some(row) = self.worker(row) {
             row.pid.store(0, Relaxed);
-            row.refused.store(0, Relaxed);
-            row.sent.store(0, Relaxed);
-            row.write_errors.store(0, Relaxed);
             row.pending_connections.store(0, Relaxed);
-            row.signals.store(0, Relaxed);
+            row.requests_before.store(requests, Relaxed);
+            row.write_errors_before.store(write_errors, Relaxed);
+            let signals = row.signals.load(Relaxed);
+            row.signals_before.store(signals, Relaxed);
         }
         if let Some(signals) = self.signals(row) {
             signals.clear();
         }
-        self.threads_of(row).for_each(ThreadRow::reset);
+        self.threads_of(row).for_each(ThreadRow::end_request);
     }
 }
 

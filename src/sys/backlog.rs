@@ -19,6 +19,10 @@ const HEADER: usize = 16;
 const REQUEST: usize = 24;
 const MESSAGE: usize = 16;
 
+/// Number of values of `SO_MEMINFO`, and the index of the drops among them, see linux/sock_diag.h.
+const MEMINFO_VALUES: usize = 9;
+const SK_MEMINFO_DROPS: usize = 8;
+
 /// The accept queue of a listening socket.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 pub struct Queue {
@@ -46,6 +50,30 @@ pub fn queue(listener: BorrowedFd<'_>) -> io::Result<Queue> {
         Some(AddressFamily::Inet | AddressFamily::Inet6) => tcp(listener),
         Some(AddressFamily::Unix) => unix(listener),
         _ => Err(io::ErrorKind::Unsupported.into()),
+    }
+}
+
+/// Reads the number of connections that the kernel has dropped because the accept queue was full (`SO_MEMINFO`, see
+/// socket(7)). Always 0 for a Unix socket, whose clients wait instead.
+///
+/// # Errors
+/// Those of getsockopt(2).
+pub fn drops(listener: BorrowedFd<'_>) -> io::Result<u32> {
+    let mut values = [0u32; MEMINFO_VALUES];
+    let mut len = size_of_val(&values) as libc::socklen_t;
+    // SAFETY: the memory is as large as `len` says, and the kernel writes no more. (nix has no SO_MEMINFO.)
+    let result = unsafe {
+        libc::getsockopt(
+            listener.as_raw_fd(),
+            libc::SOL_SOCKET,
+            libc::SO_MEMINFO,
+            values.as_mut_ptr().cast(),
+            &raw mut len,
+        )
+    };
+    match result {
+        0 => Ok(values[SK_MEMINFO_DROPS]),
+        _ => Err(io::Error::last_os_error()),
     }
 }
 

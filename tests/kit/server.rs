@@ -14,7 +14,7 @@ use super::launch::Refusal;
 use super::log::Log;
 use super::packet::{Request, get};
 use super::proc::{self, Process};
-use super::wait::{DEADLINE, within};
+use super::wait::{DEADLINE, PROMPTLY, within};
 use super::{Address, Answer, Connection, Site, under_uwsgi};
 
 /// A server on a site. Dropping it sends SIGTERM and then checks the invariants: it exits with status 0, no process
@@ -293,6 +293,10 @@ impl Server {
             !proc::is_running(self.master)
         });
         assert!(gone, "the server did not exit; its log:\n{}", self.log());
+        if self.master == self.sessions[0] {
+            // a process can be reaped only when its last thread has ended, which may follow the end of its main thread
+            within(PROMPTLY, || self.exited().is_some());
+        }
         within(DEADLINE, || self.log.is_read());
         self.ended = true;
         self.exited()

@@ -65,6 +65,8 @@ mod skipped_vassals;
 mod slow_clients;
 mod slow_starts;
 mod small_options;
+mod stats;
+mod stats_counters;
 mod systemd;
 mod terminal;
 mod tutorial;

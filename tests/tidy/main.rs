@@ -121,7 +121,7 @@ const LAYERS: &[&[&str]] = &[
     &["src/ipc"],
     &["src/http"],
     &["src/net", "src/process", "src/watch"],
-    &["src/control"],
+    &["src/control", "src/stats"],
     &["src/emperor", "src/master"],
     &["src/cli", "src/fuzz"],
     &["src/main", "src/lib"],

@@ -89,11 +89,8 @@ pub(crate) static ABSENT: &[Row] = &[
         "carbon-root", "carbon-hostname-dots", "carbon-idle-avg", "rrdtool", "rrdtool-freq", "rrdtool-lib",
     ], Value, "metrics and alarms are not supported; remove this option"),
     Row::absent(&[
-        "stats", "stats-server", "stats-push", "stats-pusher-default-freq", "stats-pushers-default-freq",
-    ], Value, "the statistics server is not supported yet; remove this option"),
-    Row::absent(&[
-        "stats-http", "stats-minified", "stats-min", "stats-no-cores", "stats-no-metrics",
-    ], Nothing, "the statistics server is not supported yet; remove this option"),
+        "stats-push", "stats-pusher-default-freq", "stats-pushers-default-freq",
+    ], Value, "statistics are not sent to other programs; let them read stats"),
     Row::absent(&[
         "ssl-verbose", "ssl-enable3", "ssl-enable-sslv3", "ssl-enable-tlsv1", "ssl-option", "https-export-cert",
     ], Nothing, "TLS is not supported: use nginx for TLS"),

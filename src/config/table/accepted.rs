@@ -39,6 +39,11 @@ pub(crate) static ACCEPTED: &[Row] = &[
         Value,
         "signals that wait are counted and need no buffer",
     ),
+    Row::accepted(
+        &["stats-no-metrics"],
+        Nothing,
+        "the statistics have no metrics",
+    ),
     Row::accepted(&["no-threads-wait"], Nothing, "threads are always enabled"),
     Row::accepted(
         &["thunder-lock"],

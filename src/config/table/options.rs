@@ -541,6 +541,16 @@ options! {
         strict "strict": One<Switch>,
             "Makes an unknown name an error.";
     }
+    "Statistics" {
+        stats "stats" ["stats-server"]: Many<ListenAddress>,
+            "Address at which the instance serves its statistics as uWSGI's JSON; may be given several times. docs/statistics.md lists the tools that read it.";
+        stats_http "stats-http": One<Switch>,
+            "Serves the statistics (stats) as an HTTP response.";
+        stats_minified "stats-minified" ["stats-min"]: One<Switch>,
+            "Writes the statistics without line breaks.";
+        stats_no_cores "stats-no-cores": One<Switch>,
+            "Leaves the threads of the workers out of the statistics.";
+    }
     "Helpers" {
         attach_daemon "attach-daemon": Many<Attached>,
             "Command that runs beside the workers and is restarted when it exits; it must stay in the foreground.";

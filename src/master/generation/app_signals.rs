@@ -1,7 +1,5 @@
 //! The signals of the application in one generation: registration, and delivery to the workers.
 
-use std::sync::atomic::Ordering::Relaxed;
-
 use crate::ipc::{SignalRequest, SignalTarget, ToWorker};
 use crate::master::app_signals::{Candidate, Effect, SignalTable, first_free};
 use crate::shared::signal_rows::SignalRow;
@@ -74,8 +72,7 @@ impl Generation {
 
     /// Number of signals that the worker in a slot has handled.
     pub(super) fn signals_of(&self, slot: usize) -> u64 {
-        let row = self.scoreboard.worker(row_of(slot));
-        row.map_or(0, |row| row.signals.load(Relaxed))
+        self.scoreboard.worker_signals(row_of(slot))
     }
 
     /// The signals that any worker of this generation may handle.

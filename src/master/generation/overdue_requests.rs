@@ -99,6 +99,7 @@ impl Generation {
             let limit = self.plan.harakiri.unwrap_or_default();
             report::expired(self.slots[slot].worker_id, &worker, &request, limit);
         }
+        self.count_harakiri(slot);
         let message = ToWorker::Expire {
             thread: thread as u32,
             since,

@@ -3,6 +3,7 @@
 use std::collections::VecDeque;
 use std::io;
 use std::os::fd::{AsFd, BorrowedFd, OwnedFd};
+use std::sync::Arc;
 use std::time::{Duration, Instant, SystemTime};
 
 use crate::ipc::{self, LoadFailure, ToWorker, ToZygote};
@@ -20,6 +21,7 @@ use crate::master::worker_slot::{WorkerRecord, WorkerSlot};
 use crate::master::zygote_state::{self, Zygote};
 use crate::master::{report, zygote};
 use crate::shared::scoreboard::Scoreboard;
+use crate::stats::WorkerTally;
 use crate::sys::oom::OomKills;
 use crate::sys::packet;
 use crate::sys::process::{self, End, Pid};
@@ -38,7 +40,9 @@ pub(in crate::master) struct Generation {
     /// The channel to the zygote; `None` without a zygote, and after the channel has ended or failed.
     pub(super) channel: Option<OwnedFd>,
     pub(super) slots: Vec<WorkerSlot>,
-    pub(super) scoreboard: Scoreboard,
+    pub(super) scoreboard: Arc<Scoreboard>,
+    /// What the master has counted, by worker id; the first entry is that of worker 1.
+    pub(super) tallies: Vec<WorkerTally>,
     /// Writes the workers' request lines to the log; `None` if each worker writes its lines itself.
     pub(in crate::master) lines: Option<LineCollector>,
     /// Number of requested workers. Their ids are 1 to `wanted`.
@@ -104,7 +108,8 @@ impl Generation {
     ) -> io::Result<Self> {
         let (processes, rows) = (plan.app.worker.processes, plan.app.serving.rows);
         let wanted = wanted.min(processes);
-        let scoreboard = Scoreboard::create(rows, plan.app.worker.threads)?;
+        let scoreboard = Arc::new(Scoreboard::create(rows, plan.app.worker.threads)?);
+        let tallies = vec![WorkerTally::default(); processes as usize];
         let lines = match LineCollector::is_useful(&plan.app.serving.request_log) {
             true => Some(LineCollector::new(rows)?),
             false => None,
@@ -125,6 +130,7 @@ impl Generation {
             slots,
             scoreboard,
             lines,
+            tallies,
             wanted,
             has_unplaced: true,
             share: match role {
@@ -348,9 +354,11 @@ impl Generation {
     fn fork(&mut self, slot: usize) -> io::Result<()> {
         let row = row_of(slot);
         self.scoreboard.reset_worker(row);
+        self.slots[slot].was_used = true;
         self.slots[slot].record = None;
         let (ours, theirs) = packet::pair()?;
-        let record = WorkerRecord::new(ours, self.plan.app.worker.threads);
+        let mut record = WorkerRecord::new(ours, self.plan.app.worker.threads);
+        record.busy = self.scoreboard.row_running_us(row);
         self.slots[slot].record = Some(record);
         let channel = self.channel.as_ref().ok_or(io::ErrorKind::BrokenPipe)?;
         // the worker waits for `ToWorker::Serve`: until then it can be dismissed without losing a request

@@ -73,6 +73,7 @@ impl Generation {
             report::id_is_shared(it.worker_id, old, new.pid, timeout);
         }
         self.step_slot(slot, slot::Event::Begin, now);
+        self.count_spawn(slot);
     }
 
     /// Checks requests, limits and load of the workers, and schedules the next check.

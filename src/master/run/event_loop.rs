@@ -10,8 +10,8 @@ use crate::sys::poll;
 use super::event_source::{Descriptor, EventSource, Token};
 use super::master::{Master, Phase};
 use super::{
-    app_signals, control, emperor, fifo, files, generations, idle, log, reload, request_lines,
-    services, signals, startup,
+    app_signals, control, emperor, fifo, files, generations, idle, log, observer, reload,
+    request_lines, services, signals, startup,
 };
 
 /// The event sources, served in this order. Messages of workers and zygotes come first and signals last, so that the
@@ -31,6 +31,7 @@ const SOURCES: &[&dyn EventSource] = &[
     &services::Source,
     &app_signals::Source,
     &control::Source,
+    &observer::Source,
     &emperor::Heartbeat,
     &signals::Source,
 ];

@@ -51,9 +51,7 @@ impl EventSource for Source {
             }
         }
         master.handle_failures(now);
-        master
-            .generations
-            .retain(|generation| !generation.is_gone());
+        master.remove_gone_generations(now);
     }
 }
 

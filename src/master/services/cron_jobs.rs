@@ -1,12 +1,13 @@
 //! Cron jobs: processes that are started when `cron_schedule.rs` finds a job due, with limits on their number and run
 //! time.
 
-use std::time::{Duration, Instant};
+use std::time::{Duration, Instant, SystemTime, UNIX_EPOCH};
 
 use crate::config::{Config, Task};
 use crate::master::shell::command::{CommandContext, ShellCommand, signal_group};
 use crate::master::shell::leash::Leash;
 use crate::master::shell::output::Outputs;
+use crate::stats::CronView;
 use crate::sys::process::{End, Exit, Pid};
 use crate::sys::signal::Signal;
 
@@ -27,6 +28,13 @@ pub(super) struct CronJobs {
     last: Option<Minute>,
     /// The time at which the next minute begins; `None` without jobs.
     due: Option<Instant>,
+}
+
+/// Converts a time of the monotonic clock to seconds since 1970.
+fn unix_time(moment: Instant, now: Instant) -> u64 {
+    let date = SystemTime::now().checked_sub(now.saturating_duration_since(moment));
+    let since = date.and_then(|date| date.duration_since(UNIX_EPOCH).ok());
+    since.map_or(0, |since| since.as_secs())
 }
 
 #[derive(Debug)]
@@ -92,6 +100,26 @@ impl CronJobs {
         });
         self.jobs = jobs.collect();
         self.due = (!self.jobs.is_empty()).then_some(now);
+    }
+
+    /// The jobs, for the observer.
+    pub(super) fn views(&self, now: Instant) -> Vec<CronView> {
+        let jobs = self.jobs.iter().map(|job| {
+            let schedule = &job.task.schedule;
+            let mut runs = self.runs.iter();
+            let run = runs.find(|run| run.task == job.task);
+            CronView {
+                minute: schedule.minute,
+                hour: schedule.hour,
+                day: schedule.day,
+                month: schedule.month,
+                week: schedule.week,
+                command: job.task.command.clone(),
+                is_unique: job.task.unique,
+                run: run.map(|run| (run.pid.get(), unix_time(run.since, now))),
+            }
+        });
+        jobs.collect()
     }
 
     /// Whether no run of a job is left.

@@ -9,6 +9,7 @@ use crate::master::shell::command::{
 use crate::master::shell::leash::Leash;
 use crate::master::shell::output::Outputs;
 use crate::process::pidfile;
+use crate::stats::DaemonView;
 use crate::sys::process::{self, End, Exit, Pid};
 use crate::sys::signal::Signal;
 use crate::watch::PollWatch;
@@ -26,6 +27,8 @@ pub(super) struct Daemon {
     state: State,
     /// The time of the last spawn of the command.
     since: Instant,
+    /// Number of processes that were spawned.
+    spawns: u32,
     leash: Option<Leash>,
     touches: PollWatch,
     /// The signal that stops the daemon: `stopsignal`, or `reloadsignal` for a restart by a reload.
@@ -52,6 +55,7 @@ impl Daemon {
             stop_signal: signal(spec.settings.stop_signal),
             state: State::new(now),
             since: now,
+            spawns: 0,
             leash: None,
             touches,
             spec,
@@ -64,6 +68,19 @@ impl Daemon {
 
     pub(super) fn name(&self) -> &str {
         &self.spec.settings.name
+    }
+
+    /// The daemon, for the observer.
+    pub(super) fn view(&self) -> DaemonView {
+        let pid = match self.state {
+            State::Monitored { pid, .. } => Some(pid),
+            _ => self.state.child(),
+        };
+        DaemonView {
+            command: self.spec.settings.command.clone(),
+            pid: pid.map_or(0, Pid::get),
+            respawns: self.spawns.saturating_sub(1),
+        }
     }
 
     /// Whether the daemon is stopped for good and can be removed from the list.
@@ -325,6 +342,7 @@ impl Daemon {
         self.since = now;
         match spawned {
             Ok(pid) => {
+                self.spawns = self.spawns.saturating_add(1);
                 if settings.pidfile.is_none() {
                     self.leash = Some(Leash::new(pid, stop_signal, &settings.command));
                 }

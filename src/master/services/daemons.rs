@@ -4,6 +4,7 @@ use std::time::Instant;
 
 use crate::master::shell::command::CommandContext;
 use crate::master::shell::output::Outputs;
+use crate::stats::DaemonView;
 use crate::sys::process::End;
 
 use super::daemon::{ChildExit, Daemon};
@@ -21,6 +22,11 @@ pub(super) struct Daemons {
 impl Daemons {
     pub(super) fn is_empty(&self) -> bool {
         self.all.is_empty()
+    }
+
+    /// The daemons, for the observer.
+    pub(super) fn views(&self) -> Vec<DaemonView> {
+        self.all.iter().map(Daemon::view).collect()
     }
 
     /// Takes the daemons of a new generation. Daemons without an equal in `specs` are stopped. Daemons with an equal

@@ -10,6 +10,7 @@ use crate::master::plan::Plan;
 use crate::master::shell::command::CommandContext;
 use crate::master::shell::output::Outputs;
 use crate::master::signals::SignalAction;
+use crate::stats::{CronView, DaemonView};
 use crate::sys::process::End;
 use crate::sys::signal::Signal;
 
@@ -84,6 +85,16 @@ impl Services {
     /// The action that a `unix_signal` hook assigns to a signal; `None` if no hook redefines the signal.
     pub(in crate::master) fn order(&self, signal: Signal) -> Option<SignalAction> {
         self.hooks.order(signal)
+    }
+
+    /// The daemons, for the observer.
+    pub(in crate::master) fn daemon_views(&self) -> Vec<DaemonView> {
+        self.daemons.views()
+    }
+
+    /// The cron jobs, for the observer.
+    pub(in crate::master) fn cron_views(&self, now: Instant) -> Vec<CronView> {
+        self.cron.views(now)
     }
 
     /// The descriptors to poll for input: the output pipes of commands.

@@ -1,0 +1,94 @@
+//! The observer of the instance: the thread that serves the statistics (`stats`), and what the master keeps for it.
+
+use std::io;
+use std::sync::Arc;
+
+use anyhow::{Context, Result};
+
+use crate::config::Config;
+use crate::net::ServiceSocket;
+use crate::stats::{
+    self, Endpoint, Feed, Format, GenerationView, InstanceSnapshot, RetiredWorkers, Subject,
+};
+
+/// The sockets of the observer, and its feed of snapshots.
+pub(super) struct Observer {
+    sockets: Vec<ServiceSocket>,
+    feed: Option<Arc<Feed<InstanceSnapshot>>>,
+    /// The counters of the generations that are gone.
+    retired: Arc<RetiredWorkers>,
+}
+
+impl Observer {
+    /// Binds the sockets. Returns `None` if no option needs the observer.
+    ///
+    /// # Errors
+    /// When an address cannot be bound.
+    pub(super) fn bind(config: &Config) -> Result<Option<Self>> {
+        let mut sockets = Vec::new();
+        for address in config.stats() {
+            let socket = ServiceSocket::bind(address, config);
+            let socket = socket.with_context(|| format!("stats = {address}"))?;
+            tracing::info!("the statistics are at {socket} (stats)");
+            sockets.push(socket);
+        }
+        Ok((!sockets.is_empty()).then(|| Self {
+            sockets,
+            feed: None,
+            retired: Arc::default(),
+        }))
+    }
+
+    /// Starts the thread. Must be called after the process has changed its user for the last time.
+    ///
+    /// # Errors
+    /// When the thread or its descriptors cannot be created.
+    pub(super) fn start(&mut self, config: &Config) -> Result<()> {
+        self.try_start(config)
+            .context("the thread for the statistics (stats) cannot be started")
+    }
+
+    fn try_start(&mut self, config: &Config) -> io::Result<()> {
+        let format = Format {
+            http: config.stats_http(),
+            minified: config.stats_minified(),
+            cores: !config.stats_no_cores(),
+        };
+        let mut endpoints = Vec::new();
+        for socket in &self.sockets {
+            endpoints.push(Endpoint {
+                listener: socket.duplicate()?,
+                is_tcp: socket.is_tcp(),
+                format,
+            });
+        }
+        let feed = Feed::new(InstanceSnapshot {
+            processes: config.processes(),
+            threads: config.threads(),
+            ..InstanceSnapshot::default()
+        })?;
+        stats::start(&Subject::Instance(Arc::clone(&feed)), endpoints)?;
+        self.feed = Some(feed);
+        Ok(())
+    }
+
+    /// The feed of snapshots; `None` before [`Observer::start`].
+    pub(super) fn feed(&self) -> Option<&Feed<InstanceSnapshot>> {
+        self.feed.as_deref()
+    }
+
+    /// The counters of the generations that are gone.
+    pub(super) fn retired(&self) -> Arc<RetiredWorkers> {
+        Arc::clone(&self.retired)
+    }
+
+    /// Keeps the counters of a generation of which no process is left.
+    pub(super) fn retire(&mut self, generation: &GenerationView) {
+        Arc::make_mut(&mut self.retired).add(generation);
+    }
+
+    /// Removes the files of Unix sockets (`vacuum`).
+    pub(super) fn remove_files(&self) {
+        self.sockets.iter().for_each(ServiceSocket::remove);
+    }
+}

@@ -1,0 +1,61 @@
+//! A generation in a snapshot: its scoreboard, its slots, and what the master has counted.
+
+use std::sync::Arc;
+
+use crate::shared::scoreboard::Scoreboard;
+
+/// A generation.
+pub(crate) struct GenerationView {
+    pub(crate) number: u32,
+    pub(crate) board: Arc<Scoreboard>,
+    /// The slots that have had a worker.
+    pub(crate) slots: Vec<SlotView>,
+    /// What the master has counted, by worker id; the first entry is that of worker 1.
+    pub(crate) tallies: Vec<WorkerTally>,
+    /// Duration of the longest start of a zygote or worker, seconds.
+    pub(crate) startup_seconds: u64,
+}
+
+/// A slot and its process.
+#[derive(Clone, Copy, Debug)]
+pub(crate) struct SlotView {
+    /// The row of the scoreboard.
+    pub(crate) row: u32,
+    pub(crate) worker_id: u32,
+    /// The process that has the worker id; `None` without a process, and for a process that waits for the id.
+    pub(crate) holder: Option<Holder>,
+}
+
+/// The process that has a worker id.
+#[derive(Clone, Copy, Debug)]
+pub(crate) struct Holder {
+    pub(crate) pid: i32,
+    pub(crate) stage: Stage,
+}
+
+/// The stage of a worker's life. Of two processes with one id, the one with the greater stage is shown.
+#[derive(Clone, Copy, Debug, PartialEq, Eq, PartialOrd, Ord)]
+pub(crate) enum Stage {
+    Leaving,
+    Starting,
+    Serving,
+}
+
+/// What the master has counted of the workers with one id.
+#[derive(Clone, Copy, Debug, Default)]
+pub(crate) struct WorkerTally {
+    /// Number of processes that have had the id.
+    pub(crate) spawns: u64,
+    /// Number of requests that have exceeded their deadline (`harakiri`).
+    pub(crate) harakiri: u64,
+    /// When the last process got the id, in seconds since 1970; 0: never.
+    pub(crate) last_spawn: u64,
+}
+
+impl WorkerTally {
+    pub(super) fn add(&mut self, other: &Self) {
+        self.spawns += other.spawns;
+        self.harakiri += other.harakiri;
+        self.last_spawn = self.last_spawn.max(other.last_spawn);
+    }
+}
