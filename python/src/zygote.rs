@@ -18,7 +18,7 @@ use ruwsgi::sys::private_fd::PrivateFd;
 use ruwsgi::sys::rlimit;
 use ruwsgi::sys::thread;
 
-use crate::api::{master, uwsgi_module};
+use crate::api::{master, shared_memory, uwsgi_module};
 use crate::fork;
 use crate::load::{self, Apps};
 use crate::python;
@@ -179,6 +179,7 @@ fn receive_setup(channel: &PrivateFd) -> io::Result<Option<Setup>> {
     }
     let count = spec.listeners.len();
     let listeners: Vec<_> = fds.by_ref().take(count).map(PrivateFd::from).collect();
+    shared_memory::open(&spec.shared_memory, fds.by_ref())?;
     if let Some(channel) = fds.next() {
         ruwsgi::log::open_channel(channel);
     }

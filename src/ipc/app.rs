@@ -7,6 +7,7 @@ use serde::{Deserialize, Serialize};
 
 use crate::config::WorkerOptions;
 use crate::log::request_log::RequestLogSettings;
+use crate::shared::cache::CacheDefinition;
 use crate::sys::stream;
 
 /// The protocol of a listening socket.
@@ -81,6 +82,8 @@ pub struct AppSpec {
     pub options: Vec<(String, Vec<String>)>,
     /// The listening sockets, in the order of their descriptors.
     pub listeners: Vec<Listener>,
+    /// The shared memory, in the order of its descriptors.
+    pub shared_memory: SharedMemorySpec,
     /// `py-autoreload`: the files that the worker reports to the master, which watches them. `None` if no files are
     /// watched.
     pub watching: Option<Watching>,
@@ -127,6 +130,13 @@ pub enum WorkerProgram {
     Shell(String),
     /// `pyshell-oneshot`: as `Shell`, but only the first process with the worker id 1.
     ShellOnce(String),
+}
+
+/// The memory that the processes of an instance share.
+#[derive(Serialize, Deserialize, Debug, Clone, PartialEq, Default)]
+pub struct SharedMemorySpec {
+    /// The caches; the first is the default of the functions.
+    pub caches: Vec<CacheDefinition>,
 }
 
 /// Which files of the application are reported to the master.

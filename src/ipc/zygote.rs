@@ -10,7 +10,8 @@ use super::signal::SignalRequest;
 #[derive(Serialize, Deserialize, Debug, Clone, PartialEq)]
 pub enum ToZygote {
     /// Import the application. The message carries descriptors in this order: the scoreboard; the rings of request lines
-    /// and their eventfd, if `has_rings` is true; each listener; the channel to the log thread, if the thread runs.
+    /// and their eventfd, if `has_rings` is true; each listener; the shared memory; the channel to the log thread, if the
+    /// thread runs.
     Load {
         /// The settings.
         app: Box<AppSpec>,

@@ -21,6 +21,7 @@ use super::needed_sockets::check_sockets;
 use super::plan::{self, Plan};
 use super::resources::Resources;
 use super::services::{DaemonSpec, daemon_specs};
+use super::shared_memory::SharedMemory;
 use super::signals::ReloadMode;
 use crate::net::{self, BoundSocket};
 use crate::process::log_thread;
@@ -33,6 +34,7 @@ struct Next {
     /// The address that the emperor's options give this vassal, in addition to the addresses in `config`.
     address: Option<Address>,
     daemons: Vec<DaemonSpec>,
+    shared_memory: SharedMemory,
 }
 
 /// An instance without its processes, which are in [`Generation`].
@@ -45,6 +47,8 @@ pub(super) struct Instance {
     reloads: u32,
     /// The daemons that the running configuration defines (`attach-daemon` and similar options).
     daemons: Vec<DaemonSpec>,
+    /// The shared memory of the running generation.
+    shared_memory: SharedMemory,
     module: Rc<ExtensionModule>,
     interpreters: InterpreterCache,
     resources: Resources,
@@ -63,6 +67,7 @@ impl Instance {
             next: None,
             reloads: 0,
             daemons: Vec::new(),
+            shared_memory: SharedMemory::default(),
             module,
             interpreters: InterpreterCache::new(resources.emperor.shim.take()),
             resources,
@@ -110,6 +115,11 @@ impl Instance {
     /// The daemons that the running configuration defines (`attach-daemon` and similar options).
     pub(super) fn daemons(&self) -> Vec<DaemonSpec> {
         self.daemons.clone()
+    }
+
+    /// The memory that the processes of the running generation share.
+    pub(super) fn shared_memory(&self) -> &SharedMemory {
+        &self.shared_memory
     }
 
     pub(super) fn resources(&self) -> &Resources {
@@ -168,14 +178,16 @@ impl Instance {
     pub(super) fn plan(&mut self) -> Result<Plan> {
         self.resources.notify.status("loading the application");
         self.daemons = daemon_specs(&self.config)?;
+        self.shared_memory = SharedMemory::new(&self.config, &SharedMemory::default())?;
         let sockets = self.resources.sockets.clone();
-        Plan::new(
+        let plan = Plan::new(
             &self.config,
             0,
             sockets,
             Rc::clone(&self.module),
             &mut self.interpreters,
-        )
+        )?;
+        Ok(plan.with_memory(self.shared_memory.clone()))
     }
 
     /// Prepares a reload: reads the configuration again, changes to its directory, and binds its sockets. Opens the
@@ -198,6 +210,7 @@ impl Instance {
         self.warn_unapplied(&config);
         enter(&config, &invocation)?;
         let daemons = daemon_specs(&config)?;
+        let shared_memory = SharedMemory::new(&config, &self.shared_memory)?;
         let on_demand = &self.resources.emperor.on_demand;
         let address = match config.chroot() {
             None => on_demand.reload_address(&invocation.cwd)?,
@@ -215,6 +228,7 @@ impl Instance {
             sockets,
             address,
             daemons,
+            shared_memory,
         });
         Ok(())
     }
@@ -222,13 +236,14 @@ impl Instance {
     /// Makes the plan of the generation for the configuration that [`Instance::renew`] has read.
     pub(super) fn next_plan(&mut self) -> Result<Plan> {
         let next = self.next.as_ref().context("no reload is prepared")?;
-        Plan::new(
+        let plan = Plan::new(
             &next.config,
             self.reloads + 1,
             next.sockets.clone(),
             Rc::clone(&self.module),
             &mut self.interpreters,
-        )
+        )?;
+        Ok(plan.with_memory(next.shared_memory.clone()))
     }
 
     fn warn_unapplied(&self, next: &Config) {
@@ -300,6 +315,7 @@ impl Instance {
             self.reloads += 1;
             self.resources.emperor.on_demand.address = next.address;
             self.daemons = next.daemons;
+            self.shared_memory = next.shared_memory;
             self.update_kept_sockets();
         }
         let workers = generation.worker_count_text();

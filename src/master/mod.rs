@@ -39,6 +39,7 @@ mod run;
 mod scale;
 mod script;
 mod services;
+mod shared_memory;
 mod shell;
 mod signals;
 mod slot;

@@ -8,7 +8,7 @@ use std::time::Duration;
 use anyhow::{Context, Result};
 
 use crate::config::{Config, ScalingAlgorithm};
-use crate::ipc::{AppSpec, Procname, Serving, Watching, WorkerProgram};
+use crate::ipc::{AppSpec, Procname, Serving, SharedMemorySpec, Watching, WorkerProgram};
 use crate::log::request_log::{Field, Piece, RequestLogSettings, Selection};
 
 use super::app_signals::{self, Trigger};
@@ -17,6 +17,7 @@ use super::hooks;
 use super::interpreter::InterpreterCache;
 use super::memory_limits::MemoryLimits;
 use super::scale::{Algorithm, Busyness, Scale};
+use super::shared_memory::SharedMemory;
 use super::worker_limits::Limits;
 use crate::log;
 use crate::net::BoundSocket;
@@ -65,6 +66,8 @@ pub(super) struct Plan {
     pub(super) signals: Vec<(u8, Trigger)>,
     /// The listening sockets, in the order of `app.listeners`; shared with the previous generation.
     pub(super) sockets: Vec<Rc<BoundSocket>>,
+    /// The memory of `app.shared_memory`; shared with the previous generation as far as its definition is the same.
+    pub(super) shared_memory: SharedMemory,
 }
 
 impl Plan {
@@ -114,7 +117,15 @@ impl Plan {
                 false => scale(config),
             },
             sockets,
+            shared_memory: SharedMemory::default(),
         })
+    }
+
+    /// Adds the memory that the processes share.
+    pub(super) fn with_memory(mut self, memory: SharedMemory) -> Self {
+        self.app.shared_memory = memory.spec();
+        self.shared_memory = memory;
+        self
     }
 }
 
@@ -208,6 +219,7 @@ fn app(config: &Config, is_a_reload: bool, sockets: &[Rc<BoundSocket>]) -> AppSp
             .map(|socket| socket.listener.clone())
             .collect(),
         watching: watching(config),
+        shared_memory: SharedMemorySpec::default(),
         worker: config.worker_options(),
         serving: serving(config),
     }

@@ -20,6 +20,7 @@ mod reload;
 mod repeat_import;
 mod request_lines;
 mod services;
+mod shared_memory;
 mod signals;
 mod startup;
 

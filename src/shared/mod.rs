@@ -1,6 +1,9 @@
 //! Memory shared by the processes of an instance.
 
+pub mod cache;
 pub mod line_rings;
+mod mapping;
+pub mod robust_lock;
 pub mod running_signal;
 pub mod scoreboard;
 pub mod signal_rows;

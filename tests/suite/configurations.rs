@@ -403,7 +403,6 @@ const FAMILIES: &[Case] = &[
 /// The files that ruwsgi refuses today, and the family of the options that it refuses.
 const WAITING: &[(&str, &str)] = &[
     ("bookmarks.ini", "static files"),
-    ("cached.ini", "cache"),
     ("cluster-pod.ini", "statistics"),
     ("django-cookiecutter-static.ini", "static files"),
     ("graphs.ini", "carbon"),

@@ -6,6 +6,7 @@
 mod kit;
 
 mod bodies;
+mod cache;
 mod check;
 mod children;
 mod configurations;

@@ -81,6 +81,7 @@ pub fn install(py: Python<'_>, spec: &AppSpec, is_a_reload: bool) -> PyResult<()
         uwsgi.add_function(function)?;
     }
     super::signals::install(&uwsgi)?;
+    super::cache::add(&uwsgi)?;
     let modules = py.import("sys")?.getattr("modules")?;
     modules.set_item("uwsgi", uwsgi)?;
     super::decorators::install(py)

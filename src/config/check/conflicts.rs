@@ -3,10 +3,11 @@
 use crate::config::finding::{Fault, Finding, Place, shortened};
 use crate::config::read::entry::Entry;
 use crate::config::table::options::Config;
+use crate::shared::cache::CacheDefinition;
 
 /// Finds the conflicts; every finding is an error.
 pub(crate) fn find(config: &Config, entries: &[Entry]) -> Vec<Finding> {
-    let mut found = Vec::new();
+    let mut found: Vec<Finding> = cache_conflict(config, entries).into_iter().collect();
     let mut error = |option: &str, what: String, hint: String| {
         let place = place(entries, option);
         found.push(Finding::error(place, Fault::new(what).hint(hint)));
@@ -64,6 +65,35 @@ pub(crate) fn find(config: &Config, entries: &[Entry]) -> Vec<Finding> {
         );
     }
     found
+}
+
+/// Maximum number of caches: the descriptors of all caches are sent in one message.
+const MAX_CACHES: usize = 32;
+
+/// A conflict between caches: too many, or two with the same name or file.
+fn cache_conflict(config: &Config, entries: &[Entry]) -> Option<Finding> {
+    let caches = config.caches();
+    let error = |what: String, hint: &str| {
+        Finding::error(place(entries, "cache2"), Fault::new(what).hint(hint))
+    };
+    if caches.len() > MAX_CACHES {
+        let count = caches.len();
+        let what = format!("there are {count} caches, at most {MAX_CACHES} are possible");
+        return Some(error(what, "put the items of several caches into one"));
+    }
+    let path = |it: &CacheDefinition| it.store.clone().map(|store| store.path);
+    let twice = caches.iter().enumerate().find(|(position, cache)| {
+        caches.iter().take(*position).any(|other| {
+            other.name == cache.name || (path(other).is_some() && path(other) == path(cache))
+        })
+    });
+    let (_, cache) = twice?;
+    let name = &cache.name;
+    let what = format!("the cache {name} has the name or the file of another cache");
+    Some(error(
+        what,
+        "give each cache its own name and its own store",
+    ))
 }
 
 /// The place where an option was given last.

@@ -266,6 +266,11 @@ pub(crate) static ACCEPTED: &[Row] = &[
     ),
     Row::accepted(&["binary-path"], Value, "ruwsgi determines its own path"),
     Row::accepted(
+        &["cache-report-freed-items", "cache-use-last-modified"],
+        Nothing,
+        "the statistics of a cache always have the number of its items and the time of the last change",
+    ),
+    Row::accepted(
         &["lock-engine", "ftok"],
         Value,
         "there are no locks between workers",

@@ -1,8 +1,10 @@
 //! Accessors of [`Config`] beyond its options: the given and the effective options, and lists of several options.
 
 use crate::config::finding::{Finding, Place};
+use crate::config::values::cache::default_cache;
 use crate::config::values::companion::Companion;
 use crate::config::values::schedule::Task;
+use crate::shared::cache::CacheDefinition;
 
 use super::directives;
 use super::options::{self, Config};
@@ -79,6 +81,25 @@ impl Config {
     /// The base name of the configuration file without its extension; without a file the name of the application.
     pub(crate) fn name(&self) -> &str {
         &self.name
+    }
+
+    /// All caches: the one of the option `cache` first, which is the default of the functions.
+    pub(crate) fn caches(&self) -> Vec<CacheDefinition> {
+        let first = self.cache().filter(|items| *items > 0).map(|items| {
+            let store = self
+                .cache_store()
+                .map(|path| (path, self.cache_store_sync()));
+            default_cache(
+                items,
+                self.cache_blocksize(),
+                store,
+                !self.cache_no_expire(),
+            )
+        });
+        first
+            .into_iter()
+            .chain(self.cache2().iter().cloned())
+            .collect()
     }
 
     /// All companion processes. A name that occurs again gets a number.

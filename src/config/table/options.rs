@@ -15,6 +15,7 @@ use serde::{Deserialize, Serialize};
 use crate::config::finding::{Fault, Finding, Place};
 use crate::config::values::alarm::NamedAlarm;
 use crate::config::values::app_signal::{FileText, TimerText};
+use crate::config::values::cache::CacheText;
 use crate::config::values::companion::{Attached, Controlling, Keyed, Smart, Smart2};
 use crate::config::values::envdir::Directories;
 use crate::config::values::hook::{
@@ -22,10 +23,11 @@ use crate::config::values::hook::{
     AwaitedSocket, Exec, LiveHook, LoadedHook, MasterHook, StartHook, TouchCommand, TouchHook,
 };
 use crate::config::values::kinds::{
-    AccessFormat, AnyText, Assignment, BlockSize, BufferThreshold, Bytes, Capabilities, CompatMode,
-    Count, ExitStatus, HeaderLine, HeaderVariable, Keepalive, LineFormat, ListenAddress, Megabytes,
-    Mount, Number, OptionalSwitch, OptionalText, Ownership, Path, Percent, Priority, Protocol,
-    Scaling, Seconds, SocketMode, Switch, Text, Umask, Variable, Workers,
+    AccessFormat, AnyText, Assignment, BlockSize, BufferThreshold, Bytes, CacheItems, Capabilities,
+    CompatMode, Count, ExitStatus, HeaderLine, HeaderVariable, Keepalive, LineFormat,
+    ListenAddress, Megabytes, Mount, Number, OptionalSwitch, OptionalText, Ownership, Path,
+    Percent, Priority, Protocol, Scaling, Seconds, SocketMode, Switch, Text, Umask, Variable,
+    Workers,
 };
 use crate::config::values::limit::{CpuLimit, MemoryLimit, TasksLimit};
 use crate::config::values::logging::{
@@ -664,6 +666,22 @@ options! {
             "A file and a command; /bin/sh runs the command when the file is touched, created or removed.";
         hook_touch "hook-touch": Many<TouchHook>,
             "A file and an action of the master when the file is touched, created or removed.";
+    }
+    "Shared memory" {
+        cache2 "cache2": Many<CacheText>,
+            "Cache of the workers for uwsgi.cache_get and similar functions: name=NAME,items=NUMBER and the keys in docs/shared-memory.md.";
+        cache "cache": Maybe<CacheItems>,
+            "As cache2 with the name default and this number of items.";
+        cache_blocksize "cache-blocksize": Maybe<Bytes>,
+            "Maximum size of a value in the cache of the option cache.";
+        cache_store "cache-store": Maybe<Path>,
+            "File in which the items of the option cache outlive the instance.";
+        cache_store_sync "cache-store-sync": One<Number> = "0",
+            "Interval in seconds between two writes of that file; 0: every minute, and at the end of the instance.";
+        cache_no_expire "cache-no-expire": One<Switch>,
+            "Items of the option cache do not expire.";
+        cache_expire_freq "cache-expire-freq": One<Seconds> = "3",
+            "Interval in which the memory of expired items is released.";
     }
     "Emperor" {
         emperor "emperor": Many<Text>,

@@ -1,4 +1,4 @@
-//! Comma-separated `key=value` pairs: the syntax of `attach-daemon2` and `cron2`.
+//! Comma-separated `key=value` pairs: the syntax of `attach-daemon2`, `cron2` and `cache2`.
 
 use crate::config::finding::{Fault, shortened};
 
@@ -16,6 +16,21 @@ pub(crate) fn pairs(text: &str) -> Result<Vec<(String, String)>, Fault> {
                 Fault::new(format!("{} is not key=value", shortened(part.trim())))
                     .hint("write a comma in a value as \\,"),
             ),
+        })
+        .collect()
+}
+
+/// Parses comma-separated settings, in order. A setting without `=` is a flag, and has no value.
+pub(crate) fn settings(text: &str) -> Vec<(String, Option<String>)> {
+    parts(text)
+        .into_iter()
+        .filter(|part| !part.trim().is_empty())
+        .map(|part| {
+            let (key, value) = match part.split_once('=') {
+                Some((key, value)) => (key, Some(value.trim().to_owned())),
+                None => (part.as_str(), None),
+            };
+            (key.trim().to_ascii_lowercase(), value)
         })
         .collect()
 }

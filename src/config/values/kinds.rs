@@ -6,6 +6,7 @@ use crate::config::finding::Fault;
 use crate::log::request_log::{Piece, parse_access_format, parse_format};
 
 use super::address::Address;
+use super::cache;
 use super::choice::{self, Compat, Owner, ScalingAlgorithm, Wire};
 use super::header;
 use super::number;
@@ -100,6 +101,10 @@ copied!(
 copied!(
     /// A size in bytes.
     Bytes: u64, "BYTES", Takes::Value, number::bytes
+);
+copied!(
+    /// The number of items of a cache.
+    CacheItems: u32, "ITEMS", Takes::Value, cache::items
 );
 copied!(
     /// A size in MiB, stored in bytes.

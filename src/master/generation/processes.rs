@@ -304,6 +304,7 @@ impl Generation {
         let mut fds = vec![self.scoreboard.fd()];
         fds.extend(self.lines.iter().flat_map(LineCollector::descriptors));
         fds.extend(self.plan.sockets.iter().map(|socket| socket.fd()));
+        fds.extend(self.plan.shared_memory.fds());
         fds.extend(log::channel());
         let message = ToZygote::Load {
             app: Box::new(self.plan.app.clone()),

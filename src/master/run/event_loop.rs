@@ -11,7 +11,7 @@ use super::event_source::{Descriptor, EventSource, Token};
 use super::master::{Master, Phase};
 use super::{
     app_signals, control, emperor, fifo, files, generations, idle, log, observer, reload,
-    request_lines, services, signals, startup,
+    request_lines, services, shared_memory, signals, startup,
 };
 
 /// The event sources, served in this order. Messages of workers and zygotes come first and signals last, so that the
@@ -30,6 +30,7 @@ const SOURCES: &[&dyn EventSource] = &[
     &reload::Requests,
     &services::Source,
     &app_signals::Source,
+    &shared_memory::Source,
     &control::Source,
     &observer::Source,
     &emperor::Heartbeat,

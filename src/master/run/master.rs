@@ -21,6 +21,7 @@ use crate::master::reloads::Reloads;
 use crate::master::role::GenerationRole;
 use crate::master::scale;
 use crate::master::services::Services;
+use crate::master::shared_memory::Maintenance;
 use crate::process::stop_signals::StopSignals;
 use crate::sys::signal::Signals;
 
@@ -42,6 +43,7 @@ pub(in crate::master) struct Master {
     /// The timer of `idle`; `None` if the option is not set.
     pub(super) idle: Option<IdleTimer>,
     pub(super) services: Services,
+    pub(super) maintenance: Maintenance,
     /// The time at which the first generation began to serve.
     pub(super) ready_since: Option<Instant>,
     /// The failure logged last. Its traceback is not logged again when the same failure repeats.
@@ -101,6 +103,7 @@ impl Master {
             files: ReloadFiles::default(),
             idle: None,
             services,
+            maintenance: Maintenance::new(Instant::now()),
             ready_since: None,
             last_failure: None,
             log_check: Instant::now(),
@@ -212,6 +215,7 @@ impl Master {
         let stopped =
             || LoadFailure::from("it was stopped before the start was complete".to_owned());
         let failure = self.last_failure.take().unwrap_or_else(stopped);
+        self.maintenance.finish(self.instance.shared_memory());
         self.instance.release(status, &failure);
     }
 

@@ -1,0 +1,82 @@
+//! The allocation of chunks and slots. Only the owner of the lock calls these functions. A process that dies between
+//! two of them loses chunks and slots until `recovery` finds them again.
+
+use std::sync::atomic::{AtomicU32, Ordering::Relaxed};
+
+use super::memory::{Header, Memory, index};
+
+/// Takes `count` unused chunks, and returns the first of their chain. `None` if there are not enough.
+pub(super) fn take(memory: &Memory, header: &Header, count: u64) -> Option<u32> {
+    let chunks = memory.layout.chunks;
+    let never_used = chunks.saturating_sub(header.chunks_used.load(Relaxed));
+    let listed = header.free_chunks.load(Relaxed);
+    if count == 0 || u64::from(never_used) + u64::from(listed) < count {
+        return None;
+    }
+    let mut first = 0;
+    for _ in 0..count {
+        let chunk = match index(header.free_chunk.load(Relaxed)) {
+            Some(chunk) => {
+                let next = memory.link(chunk)?.load(Relaxed);
+                header.free_chunk.store(next, Relaxed);
+                count_down(&header.free_chunks);
+                chunk
+            }
+            None => bump(&header.chunks_used, chunks)?,
+        };
+        memory.link(chunk)?.store(first, Relaxed);
+        first = chunk + 1;
+    }
+    index(first)
+}
+
+/// Returns the chunks of a chain.
+pub(super) fn give_back(memory: &Memory, header: &Header, first: u32) {
+    let mut next = first + 1;
+    // the memory can hold a cycle only if a process of the application has written it
+    for _ in 0..memory.layout.chunks {
+        let Some(chunk) = index(next) else { return };
+        let Some(link) = memory.link(chunk) else {
+            return;
+        };
+        next = link.load(Relaxed);
+        link.store(header.free_chunk.load(Relaxed), Relaxed);
+        header.free_chunk.store(chunk + 1, Relaxed);
+        header
+            .free_chunks
+            .store(header.free_chunks.load(Relaxed).wrapping_add(1), Relaxed);
+    }
+}
+
+/// Takes an unused slot.
+pub(super) fn take_slot(memory: &Memory, header: &Header) -> Option<u32> {
+    match index(header.free_slot.load(Relaxed)) {
+        Some(slot) => {
+            let next = memory.slot(slot)?.next.load(Relaxed);
+            header.free_slot.store(next, Relaxed);
+            Some(slot)
+        }
+        None => bump(&header.slots_used, memory.layout.items),
+    }
+}
+
+/// Returns a slot that holds no item.
+pub(super) fn give_back_slot(memory: &Memory, header: &Header, slot: u32) {
+    if let Some(it) = memory.slot(slot) {
+        it.next.store(header.free_slot.load(Relaxed), Relaxed);
+        header.free_slot.store(slot + 1, Relaxed);
+    }
+}
+
+fn bump(used: &AtomicU32, all: u32) -> Option<u32> {
+    let next = used.load(Relaxed);
+    (next < all).then(|| {
+        used.store(next + 1, Relaxed);
+        next
+    })
+}
+
+/// Subtracts 1, but not from 0.
+pub(super) fn count_down(counter: &AtomicU32) {
+    counter.store(counter.load(Relaxed).saturating_sub(1), Relaxed);
+}
