@@ -110,9 +110,27 @@ pub fn is_harakiri(py: Python<'_>, error: &PyErr) -> bool {
 /// # Errors
 /// Returns the Python exception of a failed call into the interpreter.
 pub fn prepare(py: Python<'_>, worker: &Arc<Worker>) -> PyResult<()> {
-    if !worker.spec.has_deadline() {
-        return Ok(());
+    match worker.spec.has_deadline() {
+        true => install(py, worker),
+        false => Ok(()),
     }
+}
+
+/// Installs the signal handlers of this file for a deadline that the application sets for a request of the thread
+/// `core`. Without them, which only the main thread can install, the deadline cannot end a system call of the request.
+pub fn prepare_late(py: Python<'_>, worker: &Arc<Worker>, core: u32) {
+    if core == 0
+        && !INSTALLED.load(SeqCst)
+        && let Err(error) = install(py, worker)
+    {
+        tracing::warn!(
+            "worker {}: set_user_harakiri cannot interrupt requests: {error}",
+            worker.id
+        );
+    }
+}
+
+fn install(py: Python<'_>, worker: &Arc<Worker>) -> PyResult<()> {
     stacks::write_on_signal(py, dump_signal())?;
     let worker = worker.clone();
     let handler = PyCFunction::new_closure(py, None, None, move |args, _| -> PyResult<()> {

@@ -8,7 +8,7 @@ use ruwsgi::http::request::Request;
 use ruwsgi::http::shared_response::SharedResponse;
 use ruwsgi::http::unlock::Unlock;
 
-use crate::api::signals;
+use crate::api::{hooks, signals};
 use crate::fork;
 use crate::memory_limit;
 use crate::mounts::Apps;
@@ -26,6 +26,7 @@ pub fn run(py: Python<'_>, worker: &Worker, apps: &Apps, core: u32, errors: &Py<
                 apps,
                 server,
                 core,
+                hook_is_due: false,
             };
             let served = catch_unwind(AssertUnwindSafe(|| {
                 worker.engine.serve(core, &mut thread);
@@ -56,6 +57,8 @@ struct WsgiThread<'py, 'w> {
     server: Server,
     /// The number of the thread.
     core: u32,
+    /// Whether the hook of the application has to be called after the request (`uwsgi.after_req_hook`).
+    hook_is_due: bool,
 }
 
 impl Unlock for WsgiThread<'_, '_> {
@@ -75,12 +78,21 @@ impl Application for WsgiThread<'_, '_> {
         if served.is_err() {
             self.server.recover(py, worker, request);
         }
+        self.hook_is_due = hooks::is_set();
         memory_limit::check(worker);
     }
 
-    /// Runs the handler of one waiting signal of the module `uwsgi`.
+    #[inline]
+    fn is_called_after(&self) -> bool {
+        self.hook_is_due
+    }
+
+    /// Calls the hook after a request, and runs the handler of one waiting signal of the module `uwsgi`.
     fn called(&mut self) {
         let (py, worker, core) = (self.py, self.worker, self.core);
+        if std::mem::take(&mut self.hook_is_due) {
+            call_hook(py, worker);
+        }
         let run = catch_unwind(AssertUnwindSafe(|| signals::run_waiting(py, worker, core)));
         if run.is_err() {
             give_up(worker, core, "it panicked; this is a bug in ruwsgi");
@@ -99,5 +111,20 @@ impl Application for WsgiThread<'_, '_> {
                 self.worker.id
             );
         }
+    }
+}
+
+/// Calls `uwsgi.after_req_hook`, and logs its exception.
+#[cold]
+fn call_hook(py: Python<'_>, worker: &Worker) {
+    let called = hooks::call(py);
+    fork::end_child(py, called.as_ref().err());
+    if let Err(error) = called {
+        let heading = format!(
+            "worker {}: uwsgi.after_req_hook raised an exception",
+            worker.id
+        );
+        let traceback = crate::python::traceback(py, &error);
+        ruwsgi::log::block(tracing::Level::ERROR, &heading, &traceback);
     }
 }

@@ -22,6 +22,7 @@ use ruwsgi::sys::private_fd::PrivateFd;
 use ruwsgi::sys::rlimit;
 
 use crate::thread_deadline::ThreadDeadline;
+use crate::wsgi::current_environ::CurrentEnviron;
 
 /// The state that the threads of a worker share.
 pub struct Worker {
@@ -33,6 +34,8 @@ pub struct Worker {
     pub engine: Arc<Engine>,
     /// Deadlines of the serving threads' requests.
     pub deadlines: Vec<ThreadDeadline>,
+    /// The environs of the serving threads' requests.
+    pub environs: Vec<CurrentEnviron>,
     /// Reasons for which the worker exits by itself.
     pub exit_reasons: ExitReasons,
     /// The socket to the master.
@@ -115,6 +118,7 @@ impl Worker {
         )?;
         let threads = 0..spec.worker.threads;
         Ok(Self {
+            environs: threads.clone().map(|_| CurrentEnviron::default()).collect(),
             deadlines: threads.map(|_| ThreadDeadline::default()).collect(),
             spec,
             id: start.id,

@@ -34,6 +34,8 @@ pub fn run(py: Python<'_>, mut start: WorkerStart, apps: Option<Apps>, errors: &
     python::set_title(&start.setup.spec, &format!("worker {id}"));
     if let Some(row) = start.setup.board.worker(start.row) {
         row.pid.store(std::process::id() as i32, Relaxed);
+        row.id.store(id, Relaxed);
+        row.started.store(uwsgi_module::seconds_now(), Relaxed);
     }
     if let Err(error) = start_watch::install(py) {
         tracing::warn!("worker {id}: a slow start cannot be explained by its stack: {error}");

@@ -41,6 +41,13 @@ impl Engine {
             .has_signals(self.scoreboard.row, shared)
     }
 
+    /// Sets the deadline of a thread's request, in microseconds of the monotonic clock; 0 removes it.
+    pub fn set_deadline(&self, thread: u32, deadline: u64) {
+        if let Some(row) = self.scoreboard.thread(thread) {
+            row.deadline.store(deadline, SeqCst);
+        }
+    }
+
     /// Whether a thread runs the handler of a signal.
     pub fn runs_signal(&self, thread: u32) -> bool {
         let row = self.scoreboard.thread(thread);

@@ -17,6 +17,12 @@ pub trait Application: Unlock {
     /// takes the lock and responds in place of the application.
     fn call(&mut self, request: &mut Request, response: &SharedResponse);
 
+    /// Whether [`Application::called`] has to be called after the response to the last request is sent.
+    #[inline]
+    fn is_called_after(&self) -> bool {
+        false
+    }
+
     /// Another thread has requested this call ([`Dispatch::call`](super::dispatch::Dispatch::call)).
     fn called(&mut self) {}
 

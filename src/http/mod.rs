@@ -59,6 +59,7 @@ pub mod spool;
 pub mod thread_state;
 pub mod unlock;
 mod waiting;
+pub mod worker_rows;
 pub mod write_queue;
 
 #[cfg(test)]

@@ -18,6 +18,8 @@ use crate::log::counted;
 use crate::protocol::body::{CHUNK_END, LAST_CHUNK, chunk_head};
 use crate::sys::wakeup::Wakeup;
 
+mod direct;
+
 /// A last block of at most this size is copied behind the head. The application's object can then be freed before the
 /// block is sent.
 const COPIED_LAST: usize = 16 << 10;

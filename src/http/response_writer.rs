@@ -64,6 +64,11 @@ impl ResponseWriter {
         self.ended = None;
     }
 
+    /// The socket.
+    pub fn descriptor(&self) -> RawFd {
+        self.fd
+    }
+
     /// Takes out the queue of the bytes that the client has not taken. The count of sent bytes moves to that queue.
     #[inline]
     pub fn take_queue(&mut self) -> WriteQueue {

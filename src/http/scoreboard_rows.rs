@@ -51,6 +51,7 @@ impl ScoreboardRows {
         row.note(&note[..len]);
         row.vars.store(request.vars.len() as u32, Relaxed);
         row.block.store(request.block_len as u32, Relaxed);
+        row.deadline.store(0, Relaxed);
         row.busy_since.store(monotonic_micros(), Relaxed);
     }
 

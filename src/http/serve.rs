@@ -54,9 +54,13 @@ impl Thread<'_> {
     fn run<A: Application>(&mut self, application: &mut A) {
         let mut answered = None;
         loop {
+            let is_called_after = application.is_called_after();
             let next = application.unlocked(|| {
                 if let Some(connection) = answered.take() {
                     self.finish(connection);
+                    if is_called_after {
+                        return Next::Called;
+                    }
                 }
                 let next = self.acceptor.next_request();
                 if let Next::Request(connection) = &next {

@@ -48,6 +48,11 @@ pub enum FromWorker {
     Retiring,
     /// Files that the application has loaded since the last such message. The master watches them.
     Files(Vec<String>),
+    /// The application has set a deadline for a request (`uwsgi.set_user_harakiri`). The deadline is in the scoreboard.
+    Deadline {
+        /// Time until the deadline.
+        seconds: u32,
+    },
     /// The application registers, schedules or raises a signal.
     Signal(SignalRequest),
     /// The worker has released the ports and locks that it inherited from the import of the application.

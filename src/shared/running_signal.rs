@@ -58,6 +58,7 @@ impl Scoreboard {
                 };
                 if !in_request {
                     thread.note(format!("{NOTE} {number} ").as_bytes());
+                    thread.deadline.store(0, Relaxed);
                     thread.busy_since.store(since, Relaxed);
                 }
                 return Some(RunningSignal {

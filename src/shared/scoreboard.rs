@@ -54,6 +54,10 @@ pub struct WorkerRow {
     write_errors_before: AtomicU64,
     /// Number of signals in the row when its current worker was forked.
     signals_before: AtomicU64,
+    /// The worker's id; 0 before its start.
+    pub id: AtomicU32,
+    /// When the worker began, seconds since 1970.
+    pub started: AtomicU64,
 }
 
 /// The row of a thread: its counters and its current request.
@@ -85,6 +89,9 @@ pub struct ThreadRow {
     pub block: AtomicU32,
     /// The signal of the application whose handler the thread runs, plus 1; 0 if it runs none.
     pub signal: AtomicU32,
+    /// The deadline that the application has set for the current request (`uwsgi.set_user_harakiri`), in microseconds
+    /// of the monotonic clock; 0 for none.
+    pub deadline: AtomicU64,
     note_len: AtomicU64,
     note: [AtomicU64; NOTE / 8],
 }
@@ -139,6 +146,7 @@ impl ThreadRow {
         self.line_end.store(0, Relaxed);
         self.note_len.store(0, Relaxed);
         self.signal.store(0, Relaxed);
+        self.deadline.store(0, Relaxed);
     }
 }
 
@@ -349,6 +357,7 @@ impl Scoreboard {
         let (requests, write_errors) = (self.row_requests(row), self.row_write_errors(row));
         if let Some(row) = self.worker(row) {
             row.pid.store(0, Relaxed);
+            row.id.store(0, Relaxed);
             row.pending_connections.store(0, Relaxed);
             row.requests_before.store(requests, Relaxed);
             row.write_errors_before.store(write_errors, Relaxed);

@@ -7,6 +7,7 @@ pub mod backlog;
 pub mod capability;
 pub(crate) mod cgroup;
 pub mod clock;
+pub mod connected;
 pub mod daemon;
 pub mod deferred_close;
 pub(crate) mod descriptor;

@@ -55,6 +55,7 @@ mod processes;
 mod python_programs;
 mod refusals;
 mod reloads;
+mod request_api;
 mod request_lines;
 mod request_log;
 mod responses;

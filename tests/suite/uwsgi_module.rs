@@ -208,12 +208,12 @@ fn unsupported_functions_raise_a_clear_error() {
          def application(environ, start_response):\n    \
              start_response('200 OK', [])\n    \
              try:\n        \
-                 uwsgi.cache_get\n    \
+                 uwsgi.queue_get\n    \
              except AttributeError as error:\n        \
                  return [str(error).encode()]\n",
     );
     site.server()
         .start()
         .get("/")
-        .expect_text("uwsgi.cache_get is not available in ruwsgi");
+        .expect_text("uwsgi.queue_get is not available in ruwsgi: use Redis, or multiprocessing");
 }

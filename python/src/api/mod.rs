@@ -1,9 +1,15 @@
 //! The modules that an application can import: `uwsgi` and `uwsgidecorators`.
 
+mod absent;
 mod arguments;
 mod cache;
 pub mod decorators;
+mod facts;
+pub mod hooks;
 pub mod master;
+mod request;
+mod rpc;
 pub mod shared_memory;
 pub mod signals;
 pub mod uwsgi_module;
+mod waiting;

@@ -70,6 +70,11 @@ pub fn become_worker(worker: &Arc<Worker>) {
     let _ = WORKER.set(worker.clone());
 }
 
+/// The worker that this process is; `None` in another process.
+pub fn worker() -> Option<&'static Arc<Worker>> {
+    WORKER.get()
+}
+
 /// Wakes the threads that wait for a signal, and requests that a serving thread runs the handlers. Called by the I/O
 /// thread when the master has raised a signal.
 pub fn arrived(worker: &Worker) {

@@ -82,9 +82,20 @@ pub fn install(py: Python<'_>, spec: &AppSpec, is_a_reload: bool) -> PyResult<()
     }
     super::signals::install(&uwsgi)?;
     super::cache::add(&uwsgi)?;
+    super::request::install(&uwsgi)?;
+    super::waiting::install(&uwsgi)?;
+    super::rpc::install(&uwsgi)?;
+    super::facts::install(&uwsgi)?;
+    super::hooks::watch_assignments(&uwsgi)?;
     let modules = py.import("sys")?.getattr("modules")?;
     modules.set_item("uwsgi", uwsgi)?;
     super::decorators::install(py)
+}
+
+/// The current time, seconds since 1970.
+pub fn seconds_now() -> u64 {
+    let since = SystemTime::now().duration_since(UNIX_EPOCH);
+    since.map_or(0, |since| since.as_secs())
 }
 
 /// Records that this process is the worker `worker_id`. From now on `uwsgi.masterpid()` is the master's process id.
@@ -134,9 +145,7 @@ fn add_facts(uwsgi: &Bound<'_, PyModule>, spec: &AppSpec, is_a_reload: bool) -> 
         .split('.')
         .map(|number| number.parse::<u32>().unwrap_or(0));
     let mut number = || numbers.next().unwrap_or(0);
-    let started_on = SystemTime::now()
-        .duration_since(UNIX_EPOCH)
-        .map_or(0, |since| since.as_secs());
+    let started_on = seconds_now();
     let hostname = ruwsgi::sys::thread::hostname();
     uwsgi.add("version", PyBytes::new(py, UWSGI_VERSION.as_bytes()))?;
     uwsgi.add("ruwsgi_version", PyBytes::new(py, VERSION.as_bytes()))?;
@@ -264,9 +273,15 @@ fn signal_master(signal: i32) -> PyResult<bool> {
 }
 
 #[pyfunction]
-fn __getattr__(name: &str) -> PyResult<Py<PyAny>> {
+fn __getattr__(py: Python<'_>, name: &str) -> PyResult<Py<PyAny>> {
+    if name == "env" {
+        return super::request::environ(py).map(|environ| environ.into_any().unbind());
+    }
     Err(PyAttributeError::new_err(match name.starts_with("__") {
         true => format!("module 'uwsgi' has no attribute '{name}'"),
-        false => format!("uwsgi.{name} is not available in ruwsgi"),
+        false => match super::absent::way_out(name) {
+            Some(way_out) => format!("uwsgi.{name} is not available in ruwsgi: {way_out}"),
+            None => format!("uwsgi.{name} is not available in ruwsgi"),
+        },
     }))
 }

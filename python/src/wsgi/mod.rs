@@ -1,6 +1,7 @@
 //! Serves requests with a WSGI application (PEP 3333).
 
 mod callables;
+pub mod current_environ;
 pub mod environ;
 pub mod file_wrapper;
 pub mod input;

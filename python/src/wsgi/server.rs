@@ -72,7 +72,7 @@ impl Server {
         }
         let response = worker.engine.response(self.core);
         let result = match self.callables.begin_request(py, response) {
-            Ok(()) => self.call_application(py, request, body, apps),
+            Ok(()) => self.call_application(py, worker, request, (body, apps)),
             Err(error) => Err(error.into()),
         };
         if fork_guard::is_forked() {
@@ -115,9 +115,9 @@ impl Server {
     fn call_application(
         &mut self,
         py: Python<'_>,
+        worker: &Worker,
         request: &Request,
-        body: Body,
-        apps: &Apps,
+        (body, apps): (Body, &Apps),
     ) -> Result<Option<PyErr>, Failure> {
         let script_name = request.script_name();
         let path = path_info(request, script_name);
@@ -154,6 +154,7 @@ impl Server {
         };
         let input = Bound::new(py, Input::new(body))?;
         let environ = self.environs.make(py, request, &input, split)?;
+        let _lent = worker.environs[self.core as usize].lend(&environ);
         let result = call(py, choice.app, &environ, &self.callables.start_response)?;
         fork::end_child(py, None);
         let sent = self.send(py, &result);

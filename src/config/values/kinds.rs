@@ -240,7 +240,7 @@ impl Value for LineFormat {
                 "unknown name in the format: %({})",
                 unknown.join("), %(")
             ))
-            .hint("a dash is logged for it; docs/configuration.md lists the names")
+            .hint("a dash is logged for it, unless the application sets it by uwsgi.set_logvar; docs/configuration.md lists the names")
         });
         Ok((pieces, remark))
     }

@@ -88,12 +88,21 @@ fields! {
     Errors "ioerr", "sum of werr and rerr";
 }
 
+/// The beginning of the name of the request variable in which a variable of the request log is stored.
+const LOG_VARIABLE: &str = "ruwsgi.log.";
+
+/// Returns the name of the request variable in which a variable of the request log (`uwsgi.set_logvar`) is stored.
+pub fn log_variable(name: &[u8]) -> Vec<u8> {
+    [LOG_VARIABLE.as_bytes(), name].concat()
+}
+
 /// Returns the name of the request variable in which a response header is stored for the log.
 pub fn header_variable(header: &str) -> String {
     format!("ruwsgi.response.{}", header.to_ascii_lowercase())
 }
 
-/// Parses a `log-format` value; the second item lists the unknown names.
+/// Parses a `log-format` value. The second item lists the names that are no fields: the log shows the variables of these
+/// names that the application sets.
 pub fn parse_format(text: &str) -> (Vec<Piece>, Vec<&str>) {
     let (mut pieces, mut unknown) = (Vec::new(), Vec::new());
     let mut plain = String::new();
@@ -112,7 +121,7 @@ pub fn parse_format(text: &str) -> (Vec<Piece>, Vec<&str>) {
             (None, Some(field)) => Piece::Field(field),
             (None, None) => {
                 unknown.push(name);
-                Piece::Unknown
+                Piece::Variable(format!("{LOG_VARIABLE}{name}"))
             }
         });
         rest = &rest[at + len + 1..];
@@ -138,7 +147,7 @@ mod tests {
                 Piece::Field(Field::Status),
                 Piece::Text("] 100% ".into()),
                 Piece::Variable("HTTP_X".into()),
-                Piece::Unknown,
+                Piece::Variable("ruwsgi.log.nope".into()),
                 Piece::Text(" %(open".into()),
             ]
         );

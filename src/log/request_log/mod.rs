@@ -14,7 +14,7 @@ mod values;
 pub use access::parse_access_format;
 pub use access_field::AccessField;
 pub use facts::{LoggedRequest, Served};
-pub use format::{Field, Piece, header_variable, parse_format};
+pub use format::{Field, Piece, header_variable, log_variable, parse_format};
 pub use line::RequestLog;
 pub use outcome::Outcome;
 pub use settings::{RequestLogSettings, Selection};

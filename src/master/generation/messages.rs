@@ -2,7 +2,7 @@
 
 use std::io;
 use std::os::fd::{AsFd, OwnedFd};
-use std::time::Instant;
+use std::time::{Duration, Instant};
 
 use crate::ipc::{self, FromWorker, FromZygote, ToWorker};
 use crate::master::death_report::{self, Death};
@@ -144,6 +144,10 @@ impl Generation {
                 if let Some(record) = &mut self.slots[slot].record {
                     record.finished = true;
                 }
+            }
+            FromWorker::Deadline { seconds } => {
+                self.has_own_deadlines = true;
+                self.check_by(now + Duration::from_secs(seconds.into()));
             }
             FromWorker::Signal(request) => self.handle_signal_request(Some(slot), request),
             FromWorker::Files(files) => self.new_files.extend(files),

@@ -18,15 +18,16 @@ use super::processes::row_of;
 /// Time between two checks whether a stuck worker can still finish requests.
 const STUCK_CHECK: Duration = Duration::from_millis(50);
 
+/// The limit of requests without `harakiri`. A request can have a deadline that the application has set.
+const NO_LIMIT: Duration = Duration::from_secs(10 * 365 * 86_400);
+
 /// Time between two checks of an overdue request that `harakiri-queue-threshold` tolerates, microseconds.
 const QUEUE_CHECK: u64 = 1_000_000;
 
 impl Generation {
     /// Checks each request in flight against `harakiri`, and schedules the next check.
     pub(super) fn check_requests(&mut self, now: Instant) {
-        let Some(limit) = self.plan.harakiri else {
-            return;
-        };
+        let limit = self.plan.harakiri.unwrap_or(NO_LIMIT);
         let micros = |time: Duration| u64::try_from(time.as_micros()).unwrap_or(u64::MAX);
         let timeouts = Timeouts {
             limit: micros(limit),
@@ -63,8 +64,13 @@ impl Generation {
         let Some(before) = record.map(|record| record.deadlines[thread]) else {
             return u64::MAX;
         };
+        let own = self.own_limit(slot, thread, busy_since);
+        let timeouts = Timeouts {
+            limit: timeouts.limit.min(own.unwrap_or(u64::MAX)),
+            ..timeouts
+        };
         let (after, action) = harakiri::step(before, busy_since, timeouts, clock);
-        if action == DeadlineAction::Expire && self.tolerates_overdue() {
+        if action == DeadlineAction::Expire && own.is_none() && self.tolerates_overdue() {
             return clock.saturating_add(QUEUE_CHECK);
         }
         if let Some(record) = &mut self.slots[slot].record {
@@ -75,7 +81,10 @@ impl Generation {
         }
         match action {
             DeadlineAction::Nothing => {}
-            DeadlineAction::Expire => self.expire(slot, thread, busy_since),
+            DeadlineAction::Expire => {
+                let limit = Duration::from_micros(timeouts.limit);
+                self.expire(slot, thread, busy_since, limit);
+            }
             DeadlineAction::ReplaceWorker => self.replace_overdue(slot, thread, now),
         }
         harakiri::due(after, busy_since, timeouts, clock)
@@ -94,9 +103,16 @@ impl Generation {
             .map_or(0, |row| row.busy_since.load(Relaxed))
     }
 
-    fn expire(&mut self, slot: usize, thread: usize, since: u64) {
+    /// The time limit that the application has set for the request of a thread, in microseconds from the start of the
+    /// request; `None` if it has set none.
+    fn own_limit(&self, slot: usize, thread: usize, busy_since: u64) -> Option<u64> {
+        let row = self.scoreboard.thread(row_of(slot), thread as u32)?;
+        let deadline = row.deadline.load(Relaxed);
+        (deadline != 0).then(|| deadline.saturating_sub(busy_since))
+    }
+
+    fn expire(&mut self, slot: usize, thread: usize, since: u64, limit: Duration) {
         if let Some((worker, request)) = self.worker_and_request(slot, thread) {
-            let limit = self.plan.harakiri.unwrap_or_default();
             report::expired(self.slots[slot].worker_id, &worker, &request, limit);
         }
         self.count_harakiri(slot);

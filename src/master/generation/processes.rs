@@ -78,6 +78,8 @@ pub(in crate::master) struct Generation {
     pub(super) signals: SignalTable,
     /// Signals that the application has raised and the master has not handled yet.
     pub(super) raised: Vec<u8>,
+    /// Whether the application has set deadlines for requests (`uwsgi.set_user_harakiri`).
+    pub(super) has_own_deadlines: bool,
     /// Whether the triggers of `signals` have changed since the last [`Generation::take_signals_changed`].
     pub(super) signals_changed: bool,
     /// Names and messages of alarms that the application raises.
@@ -152,6 +154,7 @@ impl Generation {
             new_files: Vec::new(),
             signals: SignalTable::new(plan.signals.clone()),
             raised: Vec::new(),
+            has_own_deadlines: false,
             signals_changed: false,
             alarms: Vec::new(),
             plan,

@@ -81,7 +81,7 @@ impl Generation {
         self.next_check = None;
         self.check_limits(now);
         self.follow_load(now);
-        if self.plan.harakiri.is_some() {
+        if self.plan.harakiri.is_some() || self.has_own_deadlines {
             self.check_requests(now);
             self.kill_stuck(now);
         }

@@ -1,0 +1,44 @@
+//! Functions of uWSGI's module that are not available, each with the way out.
+
+/// The way out for an absent attribute of the module `uwsgi`; `None` if there is none to name.
+pub fn way_out(name: &str) -> Option<&'static str> {
+    let beginnings: [(&str, &str); 8] = [
+        ("queue_", "use Redis, or multiprocessing"),
+        ("sharedarea_", "use multiprocessing.shared_memory"),
+        ("spool", "use a task queue such as Celery, Dramatiq or RQ"),
+        (
+            "websocket_",
+            "serve WebSockets by an ASGI server beside this one",
+        ),
+        ("snmp_", "use prometheus_client"),
+        ("erlang_", "use a message broker"),
+        ("metric_", "use prometheus_client"),
+        (
+            "lord_",
+            "elect a leader with a lock in the database or in Redis",
+        ),
+    ];
+    let names: [(&str, &str); 9] = [
+        ("lock", "use fcntl.flock on a file"),
+        ("unlock", "use fcntl.flock on a file"),
+        ("is_locked", "use fcntl.flock on a file"),
+        (
+            "send_to_spooler",
+            "use a task queue such as Celery, Dramatiq or RQ",
+        ),
+        (
+            "i_am_the_lord",
+            "elect a leader with a lock in the database or in Redis",
+        ),
+        ("offload", "return wsgi.file_wrapper"),
+        (
+            "route",
+            "route requests in the application or in the web server",
+        ),
+        ("connect", "use the module socket"),
+        ("async_connect", "use the module socket"),
+    ];
+    let exact = names.iter().find(|(known, _)| *known == name);
+    let beginning = beginnings.iter().find(|(known, _)| name.starts_with(known));
+    exact.or(beginning).map(|(_, way_out)| *way_out)
+}
