@@ -15,6 +15,7 @@ use super::connection::Connection;
 use super::dispatch::{Phase, Ready};
 use super::engine::Engine;
 use super::listeners::Listeners;
+use super::lost_descriptors;
 use super::pending::{Incoming, Pending};
 use super::request_reader::{RequestReader, Step};
 use super::thread_state::ThreadState;
@@ -351,6 +352,7 @@ impl<'e> Acceptor<'e> {
                 | Errno::ENETDOWN
                 | Errno::ENOPROTOOPT,
             ) => return None,
+            Some(Errno::EBADF | Errno::ENOTSOCK) => lost_descriptors::end_process(error),
             Some(Errno::EMFILE | Errno::ENFILE | Errno::ENOBUFS | Errno::ENOMEM) => true,
             _ => false,
         };

@@ -17,6 +17,7 @@ use super::crowding::Dropped;
 use super::dispatch::Phase;
 use super::engine::Engine;
 use super::loss::Loss;
+use super::lost_descriptors;
 use super::pending::{Incoming, Pending};
 use super::request_reader::{RequestReader, Step};
 use super::waiting::Waiting;
@@ -130,6 +131,9 @@ impl<C: Control> IoThread<C> {
         while !self.is_done() {
             let timeout = self.timeout_ms();
             if let Err(error) = self.epoll.wait(&mut tokens, 64, timeout) {
+                if error.raw_os_error() == Some(libc::EBADF) {
+                    lost_descriptors::end_process(&error);
+                }
                 tracing::error!("the I/O thread cannot wait for events: {error}");
                 std::thread::sleep(SWEEP);
             }

@@ -39,6 +39,7 @@ pub mod io_thread;
 pub mod keep_alive;
 pub mod listeners;
 pub mod loss;
+mod lost_descriptors;
 pub mod pending;
 mod progress;
 mod protocols;

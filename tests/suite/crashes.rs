@@ -373,3 +373,30 @@ fn the_request_of_a_killed_worker_is_logged_in_the_configured_format() {
     assert_eq!(lines, [expected]);
     assert!(server.log_lines("/stream?600 => generated").is_empty());
 }
+
+#[test]
+fn a_worker_whose_descriptors_the_application_closes_is_replaced() {
+    if under_uwsgi() {
+        return; // its worker fails to accept until it is killed
+    }
+    let app = "\
+import os
+def application(environ, start_response):
+    if environ['PATH_INFO'] == '/close':
+        os.closerange(3, 256)
+    start_response('200 OK', [])
+    return [str(os.getpid()).encode()]
+";
+    for threads in [1, 2] {
+        let mut server = Site::of(app).server().set("threads", threads).start();
+        let first = server.get("/").text();
+        let _ = server.ask(&get("/close")).rest();
+        server.eventually("another worker serves", || {
+            let mut connection = server.ask(&get("/"));
+            let (answer, _) = connection.rest();
+            !answer.is_empty() && !answer.ends_with(first.as_bytes())
+        });
+        server.expect_log("");
+        server.stop();
+    }
+}
