@@ -266,3 +266,21 @@ fn an_emperors_log_is_rotated_with_the_lines_of_its_vassals() {
     server.eventually("it is moved", || site.read("main.log.1").contains("x said"));
     server.signal(Signal::SIGTERM);
 }
+
+#[test]
+fn a_log_file_can_belong_to_a_named_user() {
+    use std::os::unix::fs::MetadataExt;
+    if under_uwsgi() || !is_root() {
+        return;
+    }
+    let site = Site::with("hello");
+    let server = site
+        .server()
+        .set("logto", site.at("site.log"))
+        .logging_to("site.log")
+        .set("logfile-chown", "nobody:www-data")
+        .start();
+    let metadata = std::fs::metadata(site.file("site.log")).unwrap();
+    assert_eq!((metadata.uid(), metadata.gid()), (65534, 33));
+    drop(server);
+}

@@ -48,6 +48,9 @@ while True:
 
 #[test]
 fn a_program_can_replace_the_workers() {
+    if under_uwsgi() {
+        return;
+    }
     let site = Site::empty();
     site.write("program.py", OVERRIDE);
     let port = free_port();
@@ -61,9 +64,6 @@ fn a_program_can_replace_the_workers() {
     let answer = || server.http().get("/").text();
     server.wait_for_lines("argv __main__ program.py", 2);
     server.eventually("both workers answer", || answer().starts_with("worker "));
-    if under_uwsgi() {
-        return;
-    }
     let before = server.workers();
     server.signal(nix::sys::signal::Signal::SIGHUP);
     server.wait_for_log("reloaded: generation 2 serves");

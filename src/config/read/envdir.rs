@@ -8,6 +8,7 @@ use std::path::Path;
 
 use crate::config::finding::{Fault, shortened};
 use crate::config::values::envdir::FileVariable;
+use crate::sys::path_error;
 
 use super::limits::{MAX_ENTRIES, MAX_VALUE};
 
@@ -20,8 +21,9 @@ pub(crate) struct Unreadable {
 
 impl Unreadable {
     fn new(what: &Path, error: &std::io::Error) -> Self {
+        let reason = path_error::reason(what, error);
         let what = what.display().to_string();
-        let fault = Fault::new(format!("{} cannot be read: {error}", shortened(&what)));
+        let fault = Fault::new(format!("{} cannot be read: {reason}", shortened(&what)));
         Self {
             is_denied: error.kind() == ErrorKind::PermissionDenied,
             fault: match error.kind() {

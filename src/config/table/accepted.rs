@@ -216,7 +216,7 @@ pub(crate) static ACCEPTED: &[Row] = &[
     Row::accepted(
         &["response-headers-limit"],
         Value,
-        "the size of a response head is not limited",
+        "the headers of a response have at most 1 MiB",
     ),
     Row::accepted(
         &["log-prefix"],

@@ -8,7 +8,7 @@ use crate::sys::log_file::Backup;
 
 use super::choice::{Owner, owner};
 use super::setting::{Parsed, Takes, Value};
-use super::text::{before_comment, comment_remark, switch, without_comment};
+use super::text::{before_comment, comment_remark, without_comment};
 
 /// The default name of the program in syslog messages, as in uWSGI.
 const IDENTITY: &str = "uwsgi";
@@ -131,10 +131,11 @@ pub(crate) enum FileOwner {
 }
 
 fn file_owner(text: &str) -> Result<FileOwner, Fault> {
-    match switch(text) {
-        Ok((true, _)) => Ok(FileOwner::OfInstance),
-        Ok((false, _)) => Ok(FileOwner::Unchanged),
-        Err(_) => owner(text).map(|(owner, _)| FileOwner::Named(owner)),
+    let (value, _) = without_comment(text);
+    match value.to_ascii_lowercase().as_str() {
+        "" | "true" | "on" | "yes" | "1" => Ok(FileOwner::OfInstance),
+        "false" | "off" | "no" | "0" => Ok(FileOwner::Unchanged),
+        _ => owner(text).map(|(owner, _)| FileOwner::Named(owner)),
     }
 }
 
@@ -389,6 +390,18 @@ mod tests {
         ] {
             assert!(logger(wrong).is_err(), "{wrong}");
         }
+    }
+
+    #[test]
+    fn the_owner_of_log_files_is_a_switch_or_a_name() {
+        let named = |text: &str| match file_owner(text).unwrap() {
+            FileOwner::Named(owner) => (owner.user, owner.group),
+            other => panic!("{other:?}"),
+        };
+        let some = |text: &str| Some(text.to_owned());
+        assert_eq!(named("site:adm"), (some("site"), some("adm")));
+        assert_eq!(file_owner("true"), Ok(FileOwner::OfInstance));
+        assert_eq!(file_owner("no"), Ok(FileOwner::Unchanged));
     }
 
     #[test]

@@ -1,6 +1,7 @@
 //! Finds mistakes in a valid configuration, for `ruwsgi check`. Mistakes that keep the site from starting or serving
 //! are errors. Options without effect, open sockets and permissions are warnings.
 
+mod files;
 mod places;
 mod settings;
 mod survey;
@@ -27,6 +28,9 @@ pub(crate) fn find(config: &Config, invocation: &Invocation, has_socket: bool) -
     survey.groups();
     survey.secrets();
     survey.environment();
+    survey.created_files();
+    survey.program_files();
+    survey.alarms();
     survey.accounts();
     survey.socket_permissions();
     survey.check_daemonize_and_root();
@@ -117,6 +121,44 @@ mod tests {
     }
 
     #[test]
+    fn files_that_the_start_cannot_create_or_read_are_errors() {
+        all_say(&[
+            (
+                "logto = /nowhere/log",
+                "site.ini:2: error: the directory /nowhere does not exist",
+            ),
+            (
+                "logger = file:/nowhere/log",
+                "error: the directory /nowhere does not exist",
+            ),
+            ("pidfile = /nowhere/pid", "error: the directory /nowhere"),
+            ("flock = /nowhere/lock", "error: the directory /nowhere"),
+            (
+                "master-fifo = /nowhere/fifo",
+                "error: the directory /nowhere",
+            ),
+            ("chdir2 = nowhere", "error: nowhere is not a directory"),
+            (
+                "python-worker-override = b.py",
+                "error: the file b.py does not exist",
+            ),
+            (
+                "paste = config:/nowhere/a.ini#main",
+                "error: the file /nowhere/a.ini does not exist",
+            ),
+            ("add-gid = nosuch", "error: there is no group nosuch"),
+            (
+                "logfile-chown = nosuch:root",
+                "error: there is no user nosuch",
+            ),
+            (
+                "attach-daemon2 = cmd=a,gid=nosuch",
+                "error: there is no group nosuch",
+            ),
+        ]);
+    }
+
+    #[test]
     fn likely_mistakes_are_reported_with_their_place() {
         all_say(&[
             (
@@ -134,6 +176,15 @@ mod tests {
                 "socket = /run/nowhere/a.sock",
                 "warning: the socket's directory /run/nowhere does not exist",
             ),
+            (
+                "exec-asap = mkdir /nowhere\npidfile = /nowhere/pid",
+                "warning: the directory /nowhere does not exist",
+            ),
+            (
+                "pidfile = /run/nowhere/pid",
+                "warning: the directory /run/nowhere does not exist",
+            ),
+            ("log-alarm = mail oops", "warning: there is no alarm mail"),
             ("threads = 64", "one thread at a time"),
             ("module = a:b\ncallable = b", "site.ini:3"),
             ("module = a\nwsgi-file = b.py", "module has priority"),

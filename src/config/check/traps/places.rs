@@ -7,7 +7,11 @@ use std::path::Path;
 use super::survey::Survey;
 use crate::config::values::accounts::{self, Account};
 use crate::config::values::address::Address;
+use crate::config::values::logging::FileOwner;
 use crate::sys::user::{self, DropError};
+
+/// Names of users or groups, each with its option.
+type Accounts = Vec<(&'static str, String)>;
 
 impl Survey<'_> {
     /// Checks that `chdir`, the files of the applications and the virtual environment exist. Also checks the Python
@@ -75,48 +79,56 @@ impl Survey<'_> {
         }
     }
 
-    /// Checks that the users and groups of `uid`, `gid` and `chown-socket` exist.
+    /// Checks that the users and groups exist that options name.
     pub(crate) fn accounts(&mut self) {
+        let (users, groups) = self.named_accounts();
+        for (option, user) in users {
+            if matches!(user::find_user(&user), Err(DropError::NoUser(_))) {
+                let hint = format!("create it: useradd --system {user}, or correct the name");
+                self.error(option, format!("there is no user {user}"), hint);
+            }
+        }
+        for (option, group) in groups {
+            if matches!(user::find_group(&group), Err(DropError::NoGroup(_))) {
+                let hint = format!("create it: groupadd --system {group}, or correct the name");
+                self.error(option, format!("there is no group {group}"), hint);
+            }
+        }
+    }
+
+    /// The users and the groups that options name.
+    fn named_accounts(&self) -> (Accounts, Accounts) {
         let config = self.config;
-        let owner = config.chown_socket();
-        let owner = owner.as_ref();
-        let unknown_user = |name: &&str| matches!(user::find_user(name), Err(DropError::NoUser(_)));
-        let unknown_group =
-            |name: &&str| matches!(user::find_group(name), Err(DropError::NoGroup(_)));
-        let users = [
-            ("uid", config.uid()),
-            (
-                "chown-socket",
-                owner.and_then(|owner| owner.user.as_deref()),
-            ),
-        ];
-        let groups = [
-            ("gid", config.gid()),
-            (
-                "chown-socket",
-                owner.and_then(|owner| owner.group.as_deref()),
-            ),
-        ];
-        for (option, user) in users.map(|(option, user)| (option, user.filter(unknown_user))) {
-            if let Some(user) = user {
-                let what = format!("there is no user {user}");
-                self.error(
-                    option,
-                    what,
-                    format!("create it: useradd --system {user}, or correct the name"),
-                );
-            }
+        let mut users = Accounts::new();
+        let mut groups = Accounts::new();
+        let mut add = |option, user: Option<&str>, group: Option<&str>| {
+            users.extend(user.map(|user| (option, user.to_owned())));
+            groups.extend(group.map(|group| (option, group.to_owned())));
+        };
+        add("uid", config.uid(), None);
+        add("gid", None, config.gid());
+        for group in config.add_gid() {
+            add("add-gid", None, Some(group));
         }
-        for (option, group) in groups.map(|(option, group)| (option, group.filter(unknown_group))) {
-            if let Some(group) = group {
-                let what = format!("there is no group {group}");
-                self.error(
-                    option,
-                    what,
-                    format!("create it: groupadd --system {group}, or correct the name"),
-                );
-            }
+        if let Some(owner) = config.chown_socket() {
+            add(
+                "chown-socket",
+                owner.user.as_deref(),
+                owner.group.as_deref(),
+            );
         }
+        if let Some(FileOwner::Named(owner)) = config.logfile_chown() {
+            add(
+                "logfile-chown",
+                owner.user.as_deref(),
+                owner.group.as_deref(),
+            );
+        }
+        for companion in config.attach_daemon2() {
+            let (user, group) = (companion.uid.as_deref(), companion.gid.as_deref());
+            add("attach-daemon2", user, group);
+        }
+        (users, groups)
     }
 
     pub(crate) fn socket_permissions(&mut self) {
