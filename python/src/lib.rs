@@ -18,6 +18,7 @@ mod load;
 mod memory_limit;
 mod module_search;
 mod mounts;
+mod mule_main;
 mod origin;
 mod parent_link;
 mod python;

@@ -18,9 +18,10 @@ use ruwsgi::sys::private_fd::PrivateFd;
 use ruwsgi::sys::rlimit;
 use ruwsgi::sys::thread;
 
-use crate::api::{master, shared_memory, uwsgi_module};
+use crate::api::{master, mules, shared_memory, uwsgi_module};
 use crate::fork;
 use crate::load::{self, Apps};
+use crate::mule_main::{self, MuleStart};
 use crate::python;
 use crate::worker::{Rings, Setup, WorkerStart};
 use crate::wsgi::streams;
@@ -52,6 +53,7 @@ fn serve_forks(py: Python<'_>, mut channel: PrivateFd) -> io::Result<i32> {
     let Some(setup) = receive_setup(&channel)? else {
         return Ok(ruwsgi::exit::OK);
     };
+    receive_queues(&channel, &setup.spec)?;
     let Some((apps, errors)) = load_apps(py, &channel, &setup.spec)? else {
         return Ok(ruwsgi::exit::NO_APP);
     };
@@ -65,36 +67,31 @@ fn serve_forks(py: Python<'_>, mut channel: PrivateFd) -> io::Result<i32> {
             ruwsgi::sys::stdio::write_output_to_first(fds);
             continue;
         }
-        let (
+        let (kind, row) = match message {
             ToZygote::Fork {
-                worker_id,
+                worker_id: id,
                 row,
                 hold,
-            },
-            Some(link),
-        ) = (message, fds.pop())
-        else {
+            } => {
+                let program = program_of(&setup.spec, id, &mut shell_has_run);
+                (Kind::Worker { id, hold, program }, row)
+            }
+            ToZygote::ForkMule { mule_id: id, row } => (Kind::Mule { id }, row),
+            _ => return Err(io::ErrorKind::InvalidData.into()),
+        };
+        let Some(link) = fds.pop() else {
             return Err(io::ErrorKind::InvalidData.into());
         };
         let link = PrivateFd::from(link);
-        let program = program_of(&setup.spec, worker_id, &mut shell_has_run);
         let mut inherited = Some(channel);
         let forked = fork::double(py, || {
             master::use_worker(&link);
             // this closes the worker's copy of the channel, so that the master notices when the zygote closes its end
             inherited = None;
-            begin(&link, worker_id)
+            begin(&link, &kind)
         });
         let Some(kept) = inherited else {
-            let start = WorkerStart {
-                id: worker_id,
-                row,
-                hold,
-                link,
-                program,
-                setup,
-            };
-            return Ok(worker_main::run(py, start, apps, &errors));
+            return Ok(run_child(py, (kind, row), (link, setup), (apps, errors)));
         };
         channel = kept;
         match forked {
@@ -118,6 +115,35 @@ fn program_of(spec: &AppSpec, worker_id: u32, shell_has_run: &mut bool) -> Optio
         WorkerProgram::ShellOnce(_) => is_first,
     };
     applies.then(|| program.clone())
+}
+
+/// Receives the queues of the mules, which the master sends after the first message.
+fn receive_queues(channel: &PrivateFd, spec: &AppSpec) -> io::Result<()> {
+    let count = mules::queue_descriptors(spec);
+    let mut descriptors = Vec::new();
+    while descriptors.len() < count {
+        match ipc::receive::<ToZygote>(channel.as_fd())? {
+            Some((ToZygote::Queues, fds)) => descriptors.extend(fds),
+            Some((ToZygote::Log, fds)) => ruwsgi::sys::stdio::write_output_to_first(fds),
+            _ => return Err(io::ErrorKind::InvalidData.into()),
+        }
+    }
+    match count {
+        0 => Ok(()),
+        _ => mules::keep_queues(spec, descriptors),
+    }
+}
+
+/// The process that the master wants the zygote to fork.
+enum Kind {
+    Worker {
+        id: u32,
+        hold: bool,
+        program: Option<WorkerProgram>,
+    },
+    Mule {
+        id: u32,
+    },
 }
 
 /// The applications (`None` with `lazy-apps`), and the stream `wsgi.errors`.
@@ -186,7 +212,7 @@ fn receive_setup(channel: &PrivateFd) -> io::Result<Option<Setup>> {
     if listeners.len() != spec.listeners.len() {
         return Err(io::ErrorKind::InvalidData.into());
     }
-    let board = Scoreboard::open(board, spec.serving.rows, spec.worker.threads)?;
+    let board = Scoreboard::open(board, spec.all_rows(), spec.worker.threads)?;
     Ok(Some(Setup {
         spec: *spec,
         board,
@@ -232,9 +258,40 @@ fn prepare(py: Python<'_>, spec: &AppSpec) -> Result<Loaded, LoadFailure> {
     Ok((Some(apps), errors))
 }
 
+/// Runs a worker or a mule in a process that the zygote has forked. Returns the exit status.
+fn run_child(
+    py: Python<'_>,
+    (kind, row): (Kind, u32),
+    (link, setup): (PrivateFd, Setup),
+    (apps, errors): Loaded,
+) -> i32 {
+    match kind {
+        Kind::Worker { id, hold, program } => {
+            let start = WorkerStart {
+                id,
+                row,
+                hold,
+                link,
+                program,
+                setup,
+            };
+            worker_main::run(py, start, apps, &errors)
+        }
+        Kind::Mule { id } => {
+            let start = MuleStart {
+                id,
+                row,
+                link,
+                setup,
+            };
+            mule_main::run(py, start, apps)
+        }
+    }
+}
+
 /// Waits until the worker's id is free, and gives the id to this process. Runs right after the fork, before any Python
 /// code runs. Returns false if the master is gone.
-fn begin(link: &PrivateFd, worker_id: u32) -> bool {
+fn begin(link: &PrivateFd, kind: &Kind) -> bool {
     loop {
         match ipc::receive::<ToWorker>(link.as_fd()) {
             Ok(Some((ToWorker::Begin, _))) => break,
@@ -248,6 +305,9 @@ fn begin(link: &PrivateFd, worker_id: u32) -> bool {
             Ok(None) | Err(_) => return false,
         }
     }
-    uwsgi_module::become_worker(worker_id);
+    match kind {
+        Kind::Worker { id, .. } => uwsgi_module::become_worker(*id),
+        Kind::Mule { .. } => uwsgi_module::become_worker(0),
+    }
     true
 }

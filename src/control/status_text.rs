@@ -4,7 +4,7 @@ use std::fmt::Write as _;
 
 use crate::log::counted;
 
-use crate::ipc::control::{Emperor, Instance, RequestStatus, Row, Worker};
+use crate::ipc::control::{Emperor, Instance, Mule, RequestStatus, Row, Worker};
 
 /// A table with one line for each vassal or instance.
 pub(super) fn all(rows: &[Row]) -> String {
@@ -130,6 +130,9 @@ fn describe(text: &mut String, instance: &Instance) {
             "  generation {number}: {state}, {zygote}, {}",
             counted(requests, "request")
         );
+        for mule in &generation.mules {
+            let _ = writeln!(text, "    mule {}", mule_line(mule));
+        }
         for worker in &generation.workers {
             let _ = writeln!(text, "    worker {}", worker_line(worker));
             for doing in &worker.doing {
@@ -159,6 +162,19 @@ fn worker_line(worker: &Worker) -> String {
         let _ = write!(line, ", {} cut", counted(worker.cut_responses, "response"));
     }
     line
+}
+
+fn mule_line(mule: &Mule) -> String {
+    let pid = mule
+        .pid
+        .map_or_else(String::new, |pid| format!(" (pid {pid})"));
+    let memory = mule
+        .memory_kib
+        .map_or_else(String::new, |kib| format!(", {}", memory(kib)));
+    format!(
+        "{}{pid}: {}, {} handled{memory}",
+        mule.id, mule.state, mule.handled
+    )
 }
 
 fn request_line(doing: &RequestStatus) -> String {

@@ -80,6 +80,10 @@ pub struct AppSpec {
     pub warmup: Vec<String>,
     /// Every configured option, for `uwsgi.opt`.
     pub options: Vec<(String, Vec<String>)>,
+    /// The programs of the mules, in the order of their ids; empty for a mule that handles messages and signals.
+    pub mules: Vec<String>,
+    /// The farms.
+    pub farms: Vec<Farm>,
     /// The listening sockets, in the order of their descriptors.
     pub listeners: Vec<Listener>,
     /// The shared memory, in the order of its descriptors.
@@ -161,6 +165,22 @@ pub struct Serving {
     pub request_log: RequestLogSettings,
     /// The process titles: the `procname` options, resolved.
     pub procname: Procname,
+}
+
+/// A group of mules.
+#[derive(Serialize, Deserialize, Debug, Clone, PartialEq)]
+pub struct Farm {
+    /// The name.
+    pub name: String,
+    /// The ids of the mules, from 1.
+    pub mules: Vec<u32>,
+}
+
+impl AppSpec {
+    /// Number of rows of the scoreboard: those of the workers, then one for each mule.
+    pub fn all_rows(&self) -> u32 {
+        self.serving.rows + self.mules.len() as u32
+    }
 }
 
 /// Process titles, as `ps` shows them.

@@ -217,6 +217,23 @@ pub(crate) struct Generation {
     /// Number of requests of all workers of the generation, including workers that have exited.
     pub(crate) requests: u64,
     pub(crate) workers: Vec<Worker>,
+    #[serde(default)]
+    pub(crate) mules: Vec<Mule>,
+}
+
+/// A mule.
+#[derive(Serialize, Deserialize, Debug, Clone, PartialEq, Default)]
+pub(crate) struct Mule {
+    pub(crate) id: u32,
+    pub(crate) pid: Option<i32>,
+    /// The state in the words of worker states.
+    pub(crate) state: String,
+    /// Number of messages and signals that the mule has handled.
+    pub(crate) handled: u64,
+    /// Seconds since the mule was forked.
+    pub(crate) age: Option<f64>,
+    /// The mule's memory in KiB, shared pages counted proportionally (PSS).
+    pub(crate) memory_kib: Option<u64>,
 }
 
 /// A worker slot and its current worker.

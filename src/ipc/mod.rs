@@ -28,7 +28,7 @@ use serde::de::DeserializeOwned;
 use crate::sys::{deferred_close, packet};
 
 pub use app::{
-    AppSpec, Listener, Procname, Protocol, Serving, SharedMemorySpec, Watching, WorkerProgram,
+    AppSpec, Farm, Listener, Procname, Protocol, Serving, SharedMemorySpec, Watching, WorkerProgram,
 };
 pub(crate) use emperor::{FromEmperor, FromVassal, Limited, Question, Report, ToVassal};
 pub use emperor::{HandedOverSocket, KeptFile};

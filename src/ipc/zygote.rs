@@ -27,6 +27,15 @@ pub enum ToZygote {
         /// Whether the worker waits for [`ToWorker::Serve`](super::ToWorker::Serve) before it accepts connections.
         hold: bool,
     },
+    /// Fork a mule. The message carries the mule's end of its leash.
+    ForkMule {
+        /// The mule's id, from 1 (`uwsgi.mule_id()`).
+        mule_id: u32,
+        /// The mule's row of the scoreboard.
+        row: u32,
+    },
+    /// The descriptors of the queues of mules, in one or several messages after [`ToZygote::Load`].
+    Queues,
     /// Redirect standard output and error to another file. The message carries the file's descriptor.
     Log,
 }

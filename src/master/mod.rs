@@ -24,6 +24,7 @@ mod instance;
 mod interpreter;
 mod line_collector;
 mod memory_limits;
+mod mules;
 mod needed_sockets;
 mod observer;
 mod on_demand_sockets;

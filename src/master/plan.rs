@@ -16,6 +16,7 @@ use super::extension_module::ExtensionModule;
 use super::hooks;
 use super::interpreter::InterpreterCache;
 use super::memory_limits::MemoryLimits;
+use super::mules::{self, MuleSettings};
 use super::scale::{Algorithm, Busyness, Scale};
 use super::shared_memory::SharedMemory;
 use super::worker_limits::Limits;
@@ -62,6 +63,7 @@ pub(super) struct Plan {
     /// Whether `post-app` hooks run after the application is loaded and before the generation serves.
     pub(super) hooks_after_load: bool,
     pub(super) scale: Scale,
+    pub(super) mules: MuleSettings,
     /// What raises signals of the application by the configuration.
     pub(super) signals: Vec<(u8, Trigger)>,
     /// The listening sockets, in the order of `app.listeners`; shared with the previous generation.
@@ -111,6 +113,7 @@ impl Plan {
             harakiri_queue_threshold: config.harakiri_queue_threshold(),
             limits: limits(config),
             hooks_after_load: !hooks::Phase::PostApp.is_empty(config),
+            mules: MuleSettings::new(config),
             signals: app_signals::configured(config),
             scale: match sockets.is_empty() {
                 true => scale(config).without_workers(),
@@ -185,7 +188,10 @@ fn is_for_master(name: &OsString) -> bool {
 
 fn app(config: &Config, is_a_reload: bool, sockets: &[Rc<BoundSocket>]) -> AppSpec {
     let owned = |text: Option<&str>| text.map(str::to_owned);
+    let mules = mules::programs(config);
     AppSpec {
+        farms: mules::farms(config, mules.len()),
+        mules,
         name: config.name().to_owned(),
         module: owned(config.module()),
         wsgi_file: owned(config.wsgi_file()),

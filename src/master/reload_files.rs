@@ -21,6 +21,8 @@ pub(super) struct ReloadFiles {
     logs: PollWatch,
     /// Files whose change rotates the log (`touch-logrotate`).
     rotations: PollWatch,
+    /// Files whose change replaces the mules (`touch-mules-reload`).
+    mules: PollWatch,
     /// Source files of the application (`py-autoreload`).
     modules: PollWatch,
     /// Files and directories that the kernel watches (`fs-reload`).
@@ -34,6 +36,8 @@ pub(super) struct LogFiles<'a> {
     pub(super) reopen: &'a [String],
     /// Files whose change rotates the log (`touch-logrotate`).
     pub(super) rotate: &'a [String],
+    /// Files whose change replaces the mules (`touch-mules-reload`).
+    pub(super) mules: &'a [String],
 }
 
 /// A change of a watched file.
@@ -43,6 +47,8 @@ pub(super) enum FileChange {
     Log(PathBuf),
     /// The log has to be rotated.
     Rotation(PathBuf),
+    /// The mules have to be replaced (`touch-mules-reload`).
+    Mules(PathBuf),
     /// A file was touched (`touch-reload`).
     Touched(PathBuf),
     /// A source file of the application has changed (`py-autoreload`).
@@ -63,6 +69,7 @@ impl ReloadFiles {
         self.touched.watch(touched, now);
         self.logs.watch(logs.reopen.iter(), now);
         self.rotations.watch(logs.rotate.iter(), now);
+        self.mules.watch(logs.mules.iter(), now);
     }
 
     /// Replaces the paths that the kernel watches (`fs-reload`). Logs an error if a path cannot be watched.
@@ -115,8 +122,14 @@ impl ReloadFiles {
     /// The time at which [`ReloadFiles::changes`] is due.
     pub(super) fn deadline(&self) -> Option<Instant> {
         let watched = self.watched.as_ref().and_then(ReloadWatch::deadline);
-        let polled =
-            [&self.touched, &self.modules, &self.logs, &self.rotations].map(PollWatch::deadline);
+        let polled = [
+            &self.touched,
+            &self.modules,
+            &self.logs,
+            &self.rotations,
+            &self.mules,
+        ]
+        .map(PollWatch::deadline);
         polled.into_iter().flatten().chain(watched).min()
     }
 
@@ -124,11 +137,12 @@ impl ReloadFiles {
     pub(super) fn changes(&mut self, now: Instant) -> Vec<FileChange> {
         let log = self.logs.changed(now).map(FileChange::Log);
         let rotation = self.rotations.changed(now).map(FileChange::Rotation);
+        let mules = self.mules.changed(now).map(FileChange::Mules);
         let touched = self.touched.changed(now).map(FileChange::Touched);
         let module = self.modules.changed(now).map(FileChange::Module);
         let watched = self.watched.as_mut().and_then(|it| it.due(now));
         let watched = watched.map(|(path, mode)| FileChange::Watched(path, mode));
-        [log, rotation, touched, module, watched]
+        [log, rotation, mules, touched, module, watched]
             .into_iter()
             .flatten()
             .collect()

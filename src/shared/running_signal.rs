@@ -85,6 +85,24 @@ impl Scoreboard {
         }
     }
 
+    /// Marks the thread of `place` as busy with a message to a mule.
+    pub fn begin_message(&self, place: ThreadPlace) {
+        if let Some(thread) = self.thread(place.row, place.thread) {
+            thread.note(b"the handler of a message ");
+            thread.busy_since.store(monotonic_micros(), Relaxed);
+        }
+    }
+
+    /// Records that the thread of `place` has handled a message.
+    pub fn end_message(&self, place: ThreadPlace) {
+        if let Some(thread) = self.thread(place.row, place.thread) {
+            thread.busy_since.store(0, Relaxed);
+        }
+        if let Some(row) = self.worker(place.row) {
+            row.signals.fetch_add(1, Relaxed);
+        }
+    }
+
     /// Whether a signal waits for the process of `row` or, if `shared` is true, for any worker.
     pub fn has_signals(&self, row: u32, shared: bool) -> bool {
         let rows = [Some(row), shared.then_some(0)].into_iter().flatten();

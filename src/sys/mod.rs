@@ -9,6 +9,7 @@ pub(crate) mod cgroup;
 pub mod clock;
 pub mod connected;
 pub mod daemon;
+pub mod datagram;
 pub mod deferred_close;
 pub(crate) mod descriptor;
 pub mod environment;

@@ -7,6 +7,7 @@ pub mod decorators;
 mod facts;
 pub mod hooks;
 pub mod master;
+pub mod mules;
 mod request;
 mod rpc;
 pub mod shared_memory;

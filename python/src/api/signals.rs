@@ -8,7 +8,8 @@ use pyo3::prelude::*;
 use pyo3::sync::PyOnceLock;
 use pyo3::types::{PyBytes, PyDict, PyModule, PyTuple};
 use ruwsgi::ipc::{MAX_TRIGGERS, SignalRequest, SignalTarget};
-use ruwsgi::shared::running_signal::RunningSignal;
+use ruwsgi::shared::running_signal::{RunningSignal, ThreadPlace};
+use ruwsgi::shared::scoreboard::Scoreboard;
 use ruwsgi::sys::fork_guard;
 
 use super::master::send_signal_request;
@@ -30,6 +31,9 @@ static ARRIVED: (Mutex<u64>, Condvar) = (Mutex::new(0), Condvar::new());
 
 /// Interval at which a thread that waits for a signal runs the handlers of Unix signals.
 const CHECK: Duration = Duration::from_millis(200);
+
+/// The scoreboard and the row of the mule that this process is.
+static MULE: OnceLock<(Arc<Scoreboard>, u32)> = OnceLock::new();
 
 thread_local! {
     /// The signal that `uwsgi.signal_wait` has received last in this thread.
@@ -68,6 +72,48 @@ pub fn install(uwsgi: &Bound<'_, PyModule>) -> PyResult<()> {
 pub fn become_worker(worker: &Arc<Worker>) {
     // `set` fails in a process that the application has forked, which receives no signals
     let _ = WORKER.set(worker.clone());
+}
+
+/// Records the scoreboard and the row of the mule that this process is.
+pub fn become_mule(board: &Arc<Scoreboard>, row: u32) {
+    // a process becomes a mule once
+    let _ = MULE.set((board.clone(), row));
+}
+
+/// Runs the handlers of all signals that wait for this mule.
+///
+/// # Errors
+/// SystemExit, if a handler raises it.
+pub fn run_all_in_mule(py: Python<'_>) -> PyResult<()> {
+    while run_in_mule(py)?.is_some() {}
+    Ok(())
+}
+
+/// Runs the handler of one signal that waits for this mule, and returns the number of the signal.
+fn run_in_mule(py: Python<'_>) -> PyResult<Option<u8>> {
+    let Some((board, row)) = MULE.get() else {
+        return Ok(None);
+    };
+    let place = ThreadPlace {
+        row: *row,
+        thread: 0,
+    };
+    let handlers = handlers(py);
+    let Some(signal) = board.begin_signal(place, false, |number| has(handlers, number)) else {
+        return Ok(None);
+    };
+    let called = call_handler(handlers, signal.number);
+    fork::end_child(py, called.as_ref().err());
+    board.end_signal(place, &signal);
+    if let Err(error) = called {
+        if error.is_instance_of::<PySystemExit>(py) {
+            return Err(error);
+        }
+        let heading = format!("exception in the handler of signal {}", signal.number);
+        let traceback = python::traceback(py, &error);
+        ruwsgi::log::block(tracing::Level::ERROR, &heading, &traceback);
+    }
+    Ok(Some(signal.number))
 }
 
 /// The worker that this process is; `None` in another process.

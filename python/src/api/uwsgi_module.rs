@@ -66,7 +66,6 @@ pub fn install(py: Python<'_>, spec: &AppSpec, is_a_reload: bool) -> PyResult<()
     crate::deadline::add_exception(py, &uwsgi)?;
     for function in [
         wrap_pyfunction!(worker_id, &uwsgi)?,
-        wrap_pyfunction!(mule_id, &uwsgi)?,
         wrap_pyfunction!(masterpid, &uwsgi)?,
         wrap_pyfunction!(total_requests, &uwsgi)?,
         wrap_pyfunction!(request_id, &uwsgi)?,
@@ -82,6 +81,7 @@ pub fn install(py: Python<'_>, spec: &AppSpec, is_a_reload: bool) -> PyResult<()
     }
     super::signals::install(&uwsgi)?;
     super::cache::add(&uwsgi)?;
+    super::mules::install(&uwsgi)?;
     super::request::install(&uwsgi)?;
     super::waiting::install(&uwsgi)?;
     super::rpc::install(&uwsgi)?;
@@ -183,12 +183,6 @@ fn options<'py>(py: Python<'py>, spec: &AppSpec) -> PyResult<Bound<'py, PyDict>>
 #[pyfunction]
 fn worker_id() -> u32 {
     WORKER.load(Ordering::Relaxed)
-}
-
-/// 0: there are no mules.
-#[pyfunction]
-fn mule_id() -> u32 {
-    0
 }
 
 /// The master's process id; in the process that imports the application, its own.

@@ -21,7 +21,6 @@ pub(crate) static ABSENT: &[Row] = &[
         "fastcgi-socket", "fastcgi-nph-socket", "fastcgi-modifier1", "fastcgi-modifier2", "scgi-socket", "scgi-nph-socket",
         "scgi-modifier1", "scgi-modifier2", "raw-socket", "raw-modifier1", "raw-modifier2", "puwsgi-socket",
     ], Value, "use socket or http-socket, with nginx in front for other protocols"),
-    Row::absent(&["mule-harakiri"], Value, "mules are not supported; remove this option"),
     Row::absent(&["spooler-harakiri"], Value, "the spooler is not supported; remove this option"),
     Row::absent(&["connect-and-read"], Value, "connect by nc -U SOCKET, for example to the sockets of py-tracebacker"),
     Row::absent(&["get", "extract"], Value, "read the file or the URL by a command of the shell"),
@@ -41,10 +40,10 @@ pub(crate) static ABSENT: &[Row] = &[
         "emperor-use-clone",
     ], Value, "namespaces for vassals are not supported: confine all vassals by the systemd unit of the emperor, or one instance by ruwsgi@.service"),
     Row::absent(&[
-        "mule-reload-mercy", "locks", "add-cache-item", "load-file-in-cache",
+        "locks", "add-cache-item", "load-file-in-cache",
         "load-file-in-cache-gzip", "queue", "queue-blocksize", "queue-store", "queue-store-sync",
         "spooler-external", "spooler-chdir", "spooler-processes", "spooler-max-tasks", "spooler-frequency", "spooler-freq",
-        "mules", "farm", "signal",
+        "signal",
         "rpc-max", "py-sharedarea", "webdav-lock-cache", "spooler-import", "spooler-py-import", "spooler-pyimport",
         "spooler-python-import",
     ], Value, "use a separate task queue or cache, for example Celery or Redis"),
@@ -56,7 +55,7 @@ pub(crate) static ABSENT: &[Row] = &[
         "caches are shared within one instance only: use Redis or memcached between hosts"),
     Row::absent(&["sharedarea"], Value, "use a separate task queue or cache, for example Celery or Redis").short('A'),
     Row::absent(&["spooler"], Value, "use a separate task queue or cache, for example Celery or Redis").short('Q'),
-    Row::absent(&["mule", "mule-msg-size", "check-cache"], Maybe, "use a separate task queue or cache, for example Celery or Redis"),
+    Row::absent(&["check-cache"], Maybe, "use a separate task queue or cache, for example Celery or Redis"),
     Row::absent(&[
         "hook-as-vassal", "exec-as-vassal",
     ], Value, "use vassals-start-hook: it runs as the user of the vassal, before the vassal reads its file"),
@@ -76,8 +75,8 @@ pub(crate) static ABSENT: &[Row] = &[
         "jailed", "refork", "re-fork", "refork-as-root", "re-fork-as-root", "refork-post-jail", "re-fork-post-jail",
     ], Nothing, "use systemd to confine the instance"),
     Row::absent(&[
-        "touch-mules-reload", "touch-spoolers-reload",
-    ], Value, "mules and spoolers are not supported; touch-reload and fs-reload reload the instance"),
+        "touch-spoolers-reload",
+    ], Value, "spoolers are not supported; touch-reload and fs-reload reload the instance"),
     Row::absent(&[
         "enable-metrics", "metrics-dir-restore", "metric-dir-restore", "metrics-no-cores",
         "carbon-no-workers", "carbon-name-resolve", "carbon-resolve-names", "carbon-use-metrics", "nagios",

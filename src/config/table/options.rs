@@ -33,6 +33,7 @@ use crate::config::values::limit::{CpuLimit, MemoryLimit, TasksLimit};
 use crate::config::values::logging::{
     EncoderText, FileMode, FileOwnerText, LoggerText, Regex, RouteText, SocketText, SyslogText,
 };
+use crate::config::values::mule::{FarmText, MuleText};
 use crate::config::values::schedule::{Cron, Cron2, CurlCron, UniqueCron};
 use crate::config::values::setting::{Many, Maybe, One, Setting};
 
@@ -578,6 +579,20 @@ options! {
             "File, or directory of files, whose change raises a signal of the application (inotify).";
         curl_cron "curl-cron" ["cron-curl"]: Many<CurlCron>,
             "As cron, with a URL in place of the command: curl requests it.";
+        mule "mule": Many<MuleText>,
+            "Process without requests that handles messages and signals of the application, or that runs this program: a Python file or module:function (docs/workers.md).";
+        mules "mules": Maybe<Number>,
+            "Number of mules without a program.";
+        farm "farm": Many<FarmText>,
+            "Name of a group of mules, and their numbers, such as mail:1,2: one of them gets each message to the farm.";
+        mule_msg_size "mule-msg-size" worker(u32): One<Number> = "65536",
+            "Maximum size of a message to a mule, bytes.";
+        mule_harakiri "mule-harakiri": Maybe<Seconds>,
+            "Time limit of the handling of a message or a signal in a mule; then the mule is killed and replaced.";
+        mule_reload_mercy "mule-reload-mercy": One<Seconds> = "60",
+            "Time that a mule has to finish its message at a reload or a stop; then it is killed.";
+        touch_mules_reload "touch-mules-reload": Many<Path>,
+            "Replaces the mules when this file is touched, created or removed.";
         cron_harakiri "cron-harakiri": Maybe<Seconds>,
             "Timeout of a cron command; then it is killed.";
         wait_for_interface "wait-for-interface" ["wait-interface", "wait-for-iface", "wait-iface"]: Many<AwaitedInterface>,

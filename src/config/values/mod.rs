@@ -14,6 +14,7 @@ mod keyed;
 pub(crate) mod kinds;
 pub(crate) mod limit;
 pub(crate) mod logging;
+pub(crate) mod mule;
 mod number;
 pub(crate) mod schedule;
 pub(crate) mod setting;

@@ -1,5 +1,7 @@
 //! The signals of the application in one generation: registration, and delivery to the workers.
 
+use std::sync::atomic::Ordering::Relaxed;
+
 use crate::ipc::{SignalRequest, SignalTarget, ToWorker};
 use crate::master::app_signals::{Candidate, Effect, SignalTable, first_free};
 use crate::shared::signal_rows::SignalRow;
@@ -72,7 +74,97 @@ impl Generation {
 
     /// Number of signals that the worker in a slot has handled.
     pub(super) fn signals_of(&self, slot: usize) -> u64 {
-        self.scoreboard.worker_signals(row_of(slot))
+        self.signals_of_row(row_of(slot))
+    }
+
+    /// Number of signals that the process with a scoreboard row has handled; for a mule also the messages.
+    pub(super) fn signals_of_row(&self, row: u32) -> u64 {
+        self.scoreboard.worker_signals(row)
+    }
+
+    /// Handles a request of a mule. A signal for which a mule registers a handler is handled by mules only if the
+    /// application registers it at import, too.
+    pub(super) fn handle_mule_request(&mut self, mule: usize, request: SignalRequest) {
+        match self.signals.apply(request, false) {
+            Effect::Registered(number) => tracing::warn!(
+                "mule {}: the handler of signal {number} has no effect in other processes; register it while the application is imported",
+                mule + 1
+            ),
+            Effect::Scheduled => self.signals_changed = true,
+            Effect::Raised(number) if self.raised.len() < MAX_RAISED => self.raised.push(number),
+            Effect::Known | Effect::Raised(_) | Effect::Full => {}
+        }
+    }
+
+    /// Raises a signal in the mules that `target` names. A tick (`is_tick`) skips a mule that has not finished the
+    /// previous one. Returns the number of mules that skip it; `None` if there is no such mule.
+    pub(in crate::master) fn raise_in_mules(
+        &mut self,
+        number: u8,
+        target: &SignalTarget,
+        is_tick: bool,
+        last: &mut u32,
+    ) -> Option<u32> {
+        let serving: Vec<(u32, u32)> = self.serving_mules().collect();
+        let members = |name: &String| {
+            let mut farms = self.plan.app.farms.iter();
+            let farm = farms.find(|farm| farm.name == *name).or_else(|| {
+                let index: usize = name.parse().ok()?;
+                self.plan.app.farms.get(index.checked_sub(1)?)
+            });
+            farm.map_or_else(Vec::new, |farm| farm.mules.clone())
+        };
+        let chosen: Vec<u32> = match target {
+            SignalTarget::Mules => serving.iter().map(|(_, row)| *row).collect(),
+            SignalTarget::Mule(id) => {
+                let rows = serving.iter().filter(|(known, _)| known == id);
+                rows.map(|(_, row)| *row).collect()
+            }
+            SignalTarget::AnyMule => self.free_mule(serving.iter().map(|it| it.1), last),
+            SignalTarget::Farm(name) => {
+                let members = members(name);
+                let rows = serving.iter().filter(|(id, _)| members.contains(id));
+                self.free_mule(rows.map(|it| it.1), last)
+            }
+            _ => Vec::new(),
+        };
+        if chosen.is_empty() {
+            return None;
+        }
+        let mut skipped = 0;
+        for row in chosen {
+            let Some(signals) = self.scoreboard.signals(row) else {
+                continue;
+            };
+            let mut running = self.scoreboard.running_signals(row);
+            if is_tick && (signals.waiting(number) > 0 || running.any(|it| it == number)) {
+                skipped += 1;
+                continue;
+            }
+            signals.add(number, 1);
+            self.send_to_mule(row as usize - self.slots.len() - 1, ToWorker::Signals);
+        }
+        Some(skipped)
+    }
+
+    /// The row of the mule that handles a signal for any of these mules: the next free one.
+    fn free_mule(&self, rows: impl Iterator<Item = u32>, last: &mut u32) -> Vec<u32> {
+        let is_busy = |row: u32| {
+            let thread = self.scoreboard.thread(row, 0);
+            let waits = self.scoreboard.signals(row);
+            thread.is_some_and(|it| it.busy_since.load(Relaxed) != 0)
+                || waits.is_some_and(|it| it.numbers().next().is_some())
+        };
+        let candidates: Vec<_> = rows
+            .map(|row| Candidate {
+                row,
+                idle_threads: usize::from(!is_busy(row)),
+            })
+            .collect();
+        let mut chosen = first_free(&candidates, *last);
+        chosen.truncate(1);
+        *last = chosen.first().copied().unwrap_or(*last);
+        chosen
     }
 
     /// The signals that any worker of this generation may handle.

@@ -29,9 +29,10 @@ impl Generation {
     /// Reads and handles one message from the worker with this scoreboard row, or from the zygote if `row` is 0. The
     /// process's channel must be readable.
     pub(in crate::master) fn read_message(&mut self, row: u32, now: Instant) {
-        match self.slot_of(row) {
-            Some(slot) => self.read_worker(slot, now),
-            None => self.read_zygote(now),
+        match (self.slot_of(row), self.mule_of(row)) {
+            (Some(slot), _) => self.read_worker(slot, now),
+            (None, Some(mule)) => self.read_mule(mule, now),
+            (None, None) => self.read_zygote(now),
         }
     }
 
@@ -67,7 +68,10 @@ impl Generation {
                 self.step_zygote(zygote_state::Event::LoadFailed, now);
             }
             FromZygote::Forked { row, pid } => {
-                if let (Some(slot), Some(pid)) = (self.slot_of(row), Pid::new(pid)) {
+                if let (Some(mule), Some(pid)) = (self.mule_of(row), Pid::new(pid)) {
+                    self.step_mule(mule, slot::Event::Forked(pid), now);
+                    self.handle_early_exit(pid, now);
+                } else if let (Some(slot), Some(pid)) = (self.slot_of(row), Pid::new(pid)) {
                     self.step_slot(slot, slot::Event::Forked(pid), now);
                     if self.import_is_suspended {
                         self.send(slot, ToWorker::Release);
@@ -77,8 +81,11 @@ impl Generation {
                 self.fork_watch.answered(self.is_forking(), now);
             }
             FromZygote::ForkFailed { row, errno } => {
+                let error = io::Error::from_raw_os_error(errno);
                 if let Some(slot) = self.slot_of(row) {
-                    self.fork_failed(slot, &io::Error::from_raw_os_error(errno), now);
+                    self.fork_failed(slot, &error, now);
+                } else if let Some(mule) = self.mule_of(row) {
+                    self.mule_not_forked(mule, &error, now);
                 }
                 self.fork_watch.answered(self.is_forking(), now);
             }
@@ -190,6 +197,9 @@ impl Generation {
             self.handle_zygote_exit(pid, end.exit, now);
             return true;
         }
+        if self.handle_mule_exit(end, now) {
+            return true;
+        }
         let mut workers = self.slots.iter().map(|slot| slot.state.worker());
         if let Some(slot) = workers.position(|worker| worker.is_some_and(|it| it.pid == pid)) {
             self.handle_worker_exit(slot, end, now);
@@ -250,6 +260,7 @@ impl Generation {
                     .push_back((StartFailure::WorkerDied { failures }, None));
             }
         }
+        self.cancel_mule_forks(now);
         self.fork_watch.answered(false, now);
     }
 

@@ -26,6 +26,8 @@ use crate::sys::oom::OomKills;
 use crate::sys::packet;
 use crate::sys::process::{self, End, Pid};
 
+use super::mules::Mules;
+
 /// The zygote and the workers of one generation.
 pub(in crate::master) struct Generation {
     /// Number of the generation; the instance's first generation has 1.
@@ -75,6 +77,7 @@ pub(in crate::master) struct Generation {
     pub(super) failures: VecDeque<(StartFailure, Option<LoadFailure>)>,
     /// Source files of the application that the master does not watch yet (`py-autoreload`).
     pub(super) new_files: Vec<String>,
+    pub(super) mules: Mules,
     pub(super) signals: SignalTable,
     /// Signals that the application has raised and the master has not handled yet.
     pub(super) raised: Vec<u8>,
@@ -110,7 +113,8 @@ impl Generation {
     ) -> io::Result<Self> {
         let (processes, rows) = (plan.app.worker.processes, plan.app.serving.rows);
         let wanted = wanted.min(processes);
-        let scoreboard = Arc::new(Scoreboard::create(rows, plan.app.worker.threads)?);
+        let board = Scoreboard::create(plan.app.all_rows(), plan.app.worker.threads)?;
+        let scoreboard = Arc::new(board);
         let tallies = vec![WorkerTally::default(); processes as usize];
         let lines = match LineCollector::is_useful(&plan.app.serving.request_log) {
             true => Some(LineCollector::new(rows)?),
@@ -152,6 +156,7 @@ impl Generation {
             next_check: (!plan.needs_zygote).then_some(now),
             failures: VecDeque::new(),
             new_files: Vec::new(),
+            mules: Mules::new(plan.app.mules.len()),
             signals: SignalTable::new(plan.signals.clone()),
             raised: Vec::new(),
             has_own_deadlines: false,
@@ -204,6 +209,7 @@ impl Generation {
     pub(in crate::master) fn is_gone(&self) -> bool {
         self.role == GenerationRole::Old
             && self.zygote == Zygote::Gone
+            && self.mules.is_gone()
             && self
                 .slots
                 .iter()
@@ -217,9 +223,8 @@ impl Generation {
 
     /// Whether a fork is pending.
     pub(super) fn is_forking(&self) -> bool {
-        self.slots
-            .iter()
-            .any(|slot| matches!(slot.state, SlotState::Forking { .. }))
+        let mut states = self.slots.iter().map(|slot| &slot.state);
+        states.any(|state| matches!(state, SlotState::Forking { .. })) || self.mules.is_forking()
     }
 
     /// The slots in use, each with its worker id, its state, and the number of requests of its process.
@@ -243,6 +248,7 @@ impl Generation {
         let zygote = self.zygote.pid().into_iter();
         zygote
             .chain(workers.map(|worker| worker.pid))
+            .chain(self.mules.pids())
             .map(|pid| pid.get())
     }
 
@@ -269,7 +275,9 @@ impl Generation {
             Some((row_of(index), slot.leash()?.as_fd()))
         });
         let channel = self.channel.as_ref().map(|channel| (0, channel.as_fd()));
-        channel.into_iter().chain(leashes)
+        let mules = self.mules.leashes();
+        let mules = mules.map(|(mule, leash)| (self.mule_row(mule), leash));
+        channel.into_iter().chain(leashes).chain(mules)
     }
 
     /// Applies an event to the zygote and performs the action that follows.
@@ -289,6 +297,7 @@ impl Generation {
                 self.forget_signals();
                 self.step_zygote(zygote_state::Event::Spawned(pid), now);
                 let sent = self.send_load(channel.as_fd());
+                let sent = sent.and_then(|()| self.send_queues(channel.as_fd()));
                 self.channel = Some(channel);
                 if let Err(error) = sent {
                     self.on_zygote_lost(Some(error), now);
@@ -399,8 +408,10 @@ impl Generation {
         if let Some(channel) = &self.channel {
             let _ = ipc::send_now(channel.as_fd(), &ToZygote::Log, &[log]);
         }
-        for leash in self.slots.iter().filter_map(WorkerSlot::leash) {
-            let _ = ipc::send_now(leash.as_fd(), &ToWorker::Log, &[log]);
+        let workers = self.slots.iter().filter_map(WorkerSlot::leash);
+        let mules = self.mules.leashes().map(|(_, leash)| leash);
+        for leash in workers.map(AsFd::as_fd).chain(mules) {
+            let _ = ipc::send_now(leash, &ToWorker::Log, &[log]);
         }
     }
 

@@ -22,6 +22,7 @@ impl Generation {
         slots
             .chain(starts)
             .chain([self.zygote.deadline(), self.next_check])
+            .chain([self.mules.deadline(can_fork), self.mules_due()])
             .chain([can_fork.then(|| self.fork_watch.deadline()).flatten()])
             .flatten()
             .min()
@@ -142,6 +143,7 @@ impl Generation {
     pub(in crate::master) fn dismiss(&mut self, message: ToWorker, now: Instant) {
         let deadline = now + self.plan.mercy;
         self.role = GenerationRole::Old;
+        self.dismiss_mules(message, now);
         self.close_zygote(deadline, now);
         for slot in 0..self.slots.len() {
             self.step_slot(slot, slot::Event::Dismiss { message, deadline }, now);
@@ -151,6 +153,7 @@ impl Generation {
     /// Kills every process of the generation. The zygote has [`zygote::FORK_TIMEOUT`] to report a pending fork.
     pub(in crate::master) fn kill(&mut self, now: Instant) {
         self.role = GenerationRole::Old;
+        self.kill_mules(now);
         self.close_zygote(now + zygote::FORK_TIMEOUT, now);
         for slot in 0..self.slots.len() {
             self.step_slot(slot, slot::Event::Kill, now);

@@ -24,6 +24,7 @@ impl Generation {
             zygote: self.zygote.pid().map(|pid| pid.get()),
             requests: self.requests(),
             workers,
+            mules: self.mule_status(now),
         }
     }
 

@@ -126,10 +126,24 @@ impl Master {
             SignalTarget::AnyMule
             | SignalTarget::Mules
             | SignalTarget::Mule(_)
-            | SignalTarget::Farm(_)
-            | SignalTarget::Unknown(_) => {
+            | SignalTarget::Farm(_) => self.raise_in_mules(number, &target, raised, now),
+            SignalTarget::Unknown(_) => {
                 tracing::warn!("signal {number} was raised, but no process has its target");
             }
+        }
+    }
+
+    /// Raises a signal that mules of the current generation handle.
+    fn raise_in_mules(&mut self, number: u8, target: &SignalTarget, raised: Raised, now: Instant) {
+        let is_tick = raised == Raised::ByTrigger;
+        let role = GenerationRole::Current;
+        let Some(index) = self.generations.iter().position(|it| it.role == role) else {
+            return;
+        };
+        let last = &mut self.app_signals.last_row;
+        match self.generations[index].raise_in_mules(number, target, is_tick, last) {
+            Some(skipped) => (0..skipped).for_each(|_| self.app_signals.skip(number, now)),
+            None => tracing::warn!("signal {number} was raised, but none of its mules runs"),
         }
     }
 

@@ -57,6 +57,12 @@ impl Master {
                     tracing::info!("{} was touched: rotating the log", path.display());
                     self.rotate_log(now);
                 }
+                FileChange::Mules(path) => {
+                    tracing::info!("{} was touched: replacing the mules", path.display());
+                    if let Some(current) = self.current_mut() {
+                        current.reload_mules(now);
+                    }
+                }
                 FileChange::Touched(path) => {
                     tracing::info!("{} was touched: reloading", path.display());
                     self.reloads.request(ReloadMode::Graceful);

@@ -46,6 +46,7 @@ impl EventSource for Source {
             let holders = master.generations.iter().flat_map(Generation::id_holders);
             let holders: Vec<_> = holders.collect();
             master.generations[index].tick(&holders, now);
+            master.tick_mules(index, now);
             for (name, message) in master.generations[index].take_alarms() {
                 master.services.raise_known(&name, &message, now);
             }
@@ -56,6 +57,17 @@ impl EventSource for Source {
 }
 
 impl Master {
+    /// Handles the deadlines of a generation's mules. A mule starts when no other generation has a mule with its id.
+    fn tick_mules(&mut self, index: usize, now: Instant) {
+        if self.generations[index].plan.app.mules.is_empty() {
+            return;
+        }
+        let number = self.generations[index].number;
+        let others = self.generations.iter().filter(|it| it.number != number);
+        let taken = others.flat_map(Generation::mule_ids).collect();
+        self.generations[index].tick_mules(&taken, now);
+    }
+
     /// Handles the failed starts since the last tick. A stopping instance discards them.
     fn handle_failures(&mut self, now: Instant) {
         for index in 0..self.generations.len() {

@@ -148,6 +148,7 @@ impl Master {
         let logs = LogFiles {
             reopen: config.touch_logreopen(),
             rotate: config.touch_logrotate(),
+            mules: config.touch_mules_reload(),
         };
         self.files.poll(self.instance.touched_files(), logs, now);
         self.files.watch(&self.instance.watched_paths());
