@@ -1,5 +1,5 @@
-//! `warmup`: calls the application in the zygote before it forks workers, so that all workers share the modules and
-//! caches that these requests load.
+//! Requests the paths of the option `warmup` from the application, in the zygote, before the zygote forks workers. All
+//! workers then share the modules and caches that these requests have loaded.
 
 use pyo3::prelude::*;
 use pyo3::types::{PyBytes, PyDict, PyIterator, PyList};

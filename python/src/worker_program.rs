@@ -120,7 +120,8 @@ fn listen_to_master(link: &Arc<PrivateFd>, mercy: Duration) -> std::io::Result<(
 }
 
 fn ask_to_exit() {
-    // SAFETY: kill takes numbers only.
+    // signals are blocked in this thread, so the kernel delivers them to the main thread, where the program handles
+    // them
     unsafe { libc::kill(libc::getpid(), libc::SIGTERM) };
 }
 

@@ -42,7 +42,8 @@ impl fmt::Display for Place {
 /// The severity of a finding.
 #[derive(Debug, Clone, Copy, PartialEq, Eq, PartialOrd, Ord)]
 pub(crate) enum Severity {
-    /// An option has no effect, and the site behaves as the option says.
+    /// An option that can be removed: ruwsgi accepts the option without effect, and always behaves as the option
+    /// demands.
     Note,
     /// The instance starts.
     Warning,
@@ -60,12 +61,12 @@ impl fmt::Display for Severity {
     }
 }
 
-/// A finding: an error or a warning about the configuration.
+/// A finding about the configuration: an error, a warning or a note.
 #[derive(Debug, Clone, PartialEq, Eq)]
 pub(crate) struct Finding {
     /// The place of the option at fault; `None` if the option is missing or the fault has no single place.
     pub(crate) place: Option<Place>,
-    /// Whether the instance starts in spite of the finding.
+    /// The severity. Only an error keeps the instance from starting or serving.
     pub(crate) severity: Severity,
     /// The description of the fault.
     pub(crate) what: String,
@@ -90,7 +91,7 @@ impl Finding {
         Finding::error(Some(place), fault)
     }
 
-    /// A note: the instance behaves as configured.
+    /// A note: an option can be removed without a change in behaviour.
     pub(crate) fn note(place: Option<Place>, fault: Fault) -> Finding {
         Finding {
             severity: Severity::Note,

@@ -17,10 +17,11 @@ use super::client_io::{check_server, parse};
 
 /// Maximum length of one response, bytes.
 const MAX_ANSWER: usize = 8 << 20;
-/// Maximum simultaneous connections to the sockets of one directory. Each user has another directory, so the servers of
-/// one user cannot displace those of other users.
+/// Maximum number of simultaneous connections to the sockets in one directory. Each user has a separate directory, so
+/// the connections to one user's servers leave room for the connections to other users' servers.
 const MAX_PER_DIRECTORY: usize = 64;
-/// Pause before waiting connections are tried again, for example because the accept queue of a server was full.
+/// Pause before a connection that could not be made is tried again. The usual cause is a full accept queue of the
+/// server.
 const RETRY: Duration = Duration::from_millis(20);
 
 /// Sends a request to the servers at all sockets. Returns one result per socket, in the order of `sockets`.

@@ -1,4 +1,4 @@
-//! The sources of vassals (`emperor`): directories and patterns.
+//! The values of the option `emperor`: directories and patterns whose configuration files become vassals.
 
 use std::ffi::OsStr;
 use std::fs;
@@ -15,19 +15,19 @@ const MAX_NAME: usize = 254;
 /// A path that contains one of these characters can be a pattern.
 const WILDCARDS: [char; 3] = ['*', '?', '['];
 
-/// A source of vassals.
+/// One value of the option `emperor`. Each configuration file at this place defines a vassal.
 #[derive(Debug, Clone, PartialEq, Eq)]
 pub(super) struct Source {
     kind: Kind,
-    /// The section of each file that defines the vassal; `None` means the section `[uwsgi]`.
+    /// The section that defines the vassal in each file; `None` means the section `[uwsgi]`.
     section: Option<String>,
 }
 
 #[derive(Debug, Clone, PartialEq, Eq)]
 enum Kind {
-    /// Every configuration file in a directory. The directory may not exist yet.
+    /// All configuration files in a directory. The directory may not exist yet.
     Directory(PathBuf),
-    /// Every file that matches the pattern. A relative pattern starts at `cwd`.
+    /// All files that match the pattern. A relative pattern starts at `cwd`.
     Pattern { pattern: String, cwd: PathBuf },
 }
 

@@ -8,10 +8,10 @@ use serde::{Deserialize, Serialize};
 #[derive(Serialize, Deserialize, Debug, Clone, PartialEq, Eq)]
 pub(crate) struct Request {
     pub(crate) verb: Verb,
-    /// The target: a vassal's name or the absolute path of its configuration. `None` means all vassals, or the process
-    /// that owns the socket.
+    /// The requested vassal, by its name or by the absolute path of its configuration. `None` means all vassals if an
+    /// emperor owns the socket, otherwise the instance that owns the socket.
     pub(crate) name: Option<String>,
-    /// The target: the process id of the vassal's master.
+    /// The requested vassal, by the process id of its master.
     #[serde(default)]
     pub(crate) pid: Option<i32>,
     /// Whether to respond only after the action is complete.
@@ -31,11 +31,11 @@ pub(crate) struct Request {
 #[derive(Serialize, Deserialize, Debug, Clone, Copy, PartialEq, Eq)]
 #[serde(rename_all = "kebab-case")]
 pub(crate) enum Verb {
-    /// Report state and counters of all targets, or of one.
+    /// Report the state and the counters of the requested vassal, or of all vassals.
     List,
     /// Report the instances with the requested name.
     Find,
-    /// Report all details of one target.
+    /// Report all details of the requested vassal or instance.
     Status,
     Reload,
     Stop,
@@ -94,7 +94,7 @@ impl Count {
 }
 
 impl Request {
-    /// Creates a request without a target.
+    /// Creates a request that names no vassal.
     pub(crate) fn to_all(verb: Verb) -> Self {
         Self {
             verb,

@@ -49,7 +49,7 @@ pub(crate) enum FromEmperor {
     Limited(Limited),
 }
 
-/// A message of the master of a vassal to the emperor.
+/// A message from the master of a vassal to the emperor.
 #[derive(Serialize, Deserialize, Debug, Clone, PartialEq)]
 pub(crate) enum FromVassal {
     /// The first generation serves requests.

@@ -5,7 +5,7 @@ use serde::{Deserialize, Serialize};
 use super::load_failure::LoadFailure;
 use super::signal::SignalRequest;
 
-/// A message of the master to a worker, sent over the worker's leash.
+/// A message from the master to a worker. The worker's leash carries the message.
 #[derive(Serialize, Deserialize, Debug, Clone, Copy, PartialEq, Eq)]
 pub enum ToWorker {
     /// The worker id is free, and the worker starts. It runs no Python code before this message.
@@ -35,7 +35,7 @@ pub enum ToWorker {
     Signals,
 }
 
-/// A message of a worker to the master, sent over the worker's leash.
+/// A message from a worker to the master. The worker's leash carries the message.
 #[derive(Serialize, Deserialize, Debug, Clone, PartialEq)]
 pub enum FromWorker {
     /// The application is loaded; the worker accepts connections, or waits for [`ToWorker::Serve`]. The message carries

@@ -6,7 +6,7 @@ use super::app::AppSpec;
 use super::load_failure::LoadFailure;
 use super::signal::SignalRequest;
 
-/// A message of the master to a zygote.
+/// A message from the master to a zygote.
 #[derive(Serialize, Deserialize, Debug, Clone, PartialEq)]
 pub enum ToZygote {
     /// Import the application. The message carries descriptors in this order: the scoreboard; the rings of request lines

@@ -73,7 +73,7 @@ impl MemoryLimits {
         *self != Self::default()
     }
 
-    /// The limit for which a worker with this usage is killed at once; `None` if it has reached no such limit.
+    /// The limit that a worker with this usage has reached and that kills the worker at once; `None` if there is none.
     pub(super) fn kill_limit(&self, usage: &MemoryUsage) -> Option<MemoryLimit> {
         let resident = reached(self.evil_resident, usage.resident);
         let address_space = || reached(self.evil_address_space, usage.address_space);
@@ -82,8 +82,8 @@ impl MemoryLimits {
             .or_else(|| address_space().map(MemoryLimit::EvilAddressSpace))
     }
 
-    /// The limit for which a worker with this usage is replaced; `None` if it has reached no such limit. A growing
-    /// worker counts as having reached `reload-on-rss` [`SUCCESSOR_TIME`] in advance.
+    /// The limit that a worker with this usage has reached and that replaces the worker; `None` if there is none. For
+    /// `reload-on-rss`, the memory by which the worker grows during [`SUCCESSOR_TIME`] is added to its usage.
     pub(super) fn recycle_limit(&self, usage: &MemoryUsage) -> Option<MemoryLimit> {
         let meanwhile = usage.growth * SUCCESSOR_TIME.as_millis() as u64 / 1000;
         let resident = reached(self.resident, usage.resident.saturating_add(meanwhile));

@@ -1,7 +1,7 @@
 //! The master's loop, and the handlers of its events.
 //!
-//! `master.rs` has the state. `event_loop.rs` has the loop and the table of event sources. Each other file handles one
-//! event source.
+//! `master.rs` has the state. `event_loop.rs` has the loop and the table of event sources. The other files have the
+//! handlers, grouped by subject.
 
 mod app_signals;
 mod control;
@@ -11,7 +11,6 @@ mod event_source;
 mod fifo;
 mod files;
 mod generations;
-
 mod idle;
 mod log;
 mod master;

@@ -1,4 +1,4 @@
-//! Finds conflicts: options that are valid alone but contradict each other, so that the instance does not start.
+//! Finds conflicts: each option is valid alone, but the options contradict each other. The instance does not start.
 
 use crate::config::finding::{Fault, Finding, Place, shortened};
 use crate::config::read::entry::Entry;

@@ -157,7 +157,8 @@ impl Check {
     }
 
     fn served(&mut self, entry: &Entry, name: &str) {
-        // in these formats, %(name) is a field of the request line unless a placeholder has this name
+        // the value of these options is a format, in which `%(name)` is a field of the request line unless a
+        // placeholder has this name
         if !["log-format", "access-log-format"].contains(&name) {
             self.unresolved(entry);
         }

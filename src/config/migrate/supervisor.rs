@@ -8,8 +8,9 @@ use super::vassal::{Migrated, Vassal, one_line};
 use super::words;
 use crate::config::read::flags::{self, Typed};
 
-/// Converts a supervisor configuration: a file for each program that serves a WSGI application. The other programs become
-/// services: those of the only such program if they have the same user, otherwise of an instance without an application.
+/// Converts a supervisor configuration to one file for each program that serves a WSGI application. The other programs
+/// become services. If exactly one program serves a WSGI application and has the same user, its file gets the services.
+/// Otherwise the services get a file of their own, without an application.
 pub(super) fn from_file(text: &str) -> Vec<Migrated> {
     let programs = match programs(text) {
         Ok(programs) => programs,
@@ -69,7 +70,7 @@ fn serves_wsgi(settings: &Settings) -> bool {
     }
 }
 
-/// A file with services behind its options.
+/// Creates a file with the options of `vassal`, followed by the services.
 fn file(name: String, mut vassal: Vassal, services: &[&Program]) -> Migrated {
     for (name, settings) in services {
         service(&mut vassal, name, settings);
@@ -234,7 +235,7 @@ fn logical_lines(text: &str) -> String {
     lines.join(" \n")
 }
 
-/// The file of a program, not finished.
+/// Starts the file of a program with the options of its settings. The caller adds the services.
 fn program((name, settings): &Program) -> Vassal {
     let mut vassal = Vassal::new(&format!("{name}.ini, from supervisor's [program:{name}]"));
     for (setting_name, value) in settings {

@@ -13,7 +13,7 @@ pub(crate) struct Migrated {
 }
 
 impl Migrated {
-    /// The only result of an input.
+    /// The result for an input that gives one file only. The file has no name.
     pub(super) fn only(text: String) -> Migrated {
         let name = String::new();
         Migrated { name, text }
@@ -51,7 +51,7 @@ impl Vassal {
         }
     }
 
-    /// Adds a line without escaping `%`, so that the line can have placeholders.
+    /// Adds a line unchanged: `%` is not escaped, so the line can contain placeholders.
     pub(super) fn raw(&mut self, line: &str) {
         self.text.push_str(&one_line(line));
         self.text.push('\n');

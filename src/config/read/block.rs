@@ -17,7 +17,7 @@ pub(crate) struct Block {
     pub(crate) name: String,
     /// The value of the directive: the argument of the condition's test, or the source of the loop's items.
     pub(crate) argument: String,
-    /// The place where the block begins.
+    /// The place of the line that opens the block.
     pub(crate) place: Place,
     kind: Kind,
 }
@@ -193,7 +193,7 @@ fn condition(
         "plugin" => when(plugins::is_built_in(argument)),
         "hostname" => when(invocation.host.name == argument),
         "hostname-match" => {
-            // an invalid expression is reported where the block begins
+            // an invalid expression was already reported when the block was opened
             let pattern = Pattern::new(argument);
             when(pattern.is_ok_and(|pattern| pattern.matches(&invocation.host.name)))
         }

@@ -1,4 +1,4 @@
-//! The output of a command as part of a configuration: `exec://command` and `emperor-magic-exec`.
+//! Runs commands whose output is a part of the configuration: `exec://command` and `emperor-magic-exec`.
 
 use std::io::Read;
 use std::os::fd::AsFd;
@@ -20,10 +20,11 @@ const TIMEOUT: Duration = Duration::from_secs(10);
 /// The interval at which a command that closed its output is polled for its exit.
 const POLL_INTERVAL: Duration = Duration::from_millis(5);
 
-/// Runs a command by `/bin/sh -c`, waits for its exit and returns its output. The command inherits our standard error.
+/// Runs a command by `/bin/sh -c`, waits for its exit and returns its output. The command inherits the standard error
+/// of ruwsgi.
 ///
-/// # Errors
-/// When the command cannot be run, exceeds the timeout or the maximum output, or exits with a status other than 0.
+/// # Errors When the command cannot be run, exceeds the timeout or the maximum output, or exits with a status other
+/// than 0.
 pub(crate) fn output(command: &str, cwd: &Path) -> Result<Vec<u8>, Fault> {
     within(TIMEOUT, command, cwd)
 }

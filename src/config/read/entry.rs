@@ -1,4 +1,4 @@
-//! An option as it was given.
+//! `Entry`: an option as it was given, before its value is expanded and checked.
 
 use crate::config::finding::Place;
 

@@ -47,7 +47,7 @@ impl Format {
         }
     }
 
-    /// The directive that reads this format.
+    /// The name of the directive that reads this format, such as `ini`.
     pub(crate) fn directive(self) -> &'static str {
         match self {
             Format::Ini => "ini",

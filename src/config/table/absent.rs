@@ -1,4 +1,4 @@
-//! Options of uWSGI that are not supported: an error at the start that names the alternative.
+//! Options of uWSGI that are not supported: each is an error at the start. The message names the alternative.
 //!
 //! To support one of them, add its row to `options.rs` and remove its name here.
 
@@ -6,7 +6,7 @@ use crate::config::values::setting::Takes::{Maybe, Nothing, Value};
 
 use super::row::Row;
 
-/// The rows.
+/// The rows of the options that are not supported.
 #[rustfmt::skip] // one group per row
 pub(crate) static ABSENT: &[Row] = &[
     Row::absent(&[

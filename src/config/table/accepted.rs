@@ -4,7 +4,7 @@ use crate::config::values::setting::Takes::{Maybe, Nothing, Value};
 
 use super::row::Row;
 
-/// The rows.
+/// The rows of the options that are accepted without effect.
 pub(crate) static ACCEPTED: &[Row] = &[
     Row::accepted(&["master"], Nothing, "ruwsgi always has a master").short('M'),
     Row::accepted(

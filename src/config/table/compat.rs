@@ -2,7 +2,7 @@
 
 use super::options::{self, Config};
 
-/// A default that differs.
+/// An option whose default differs from uWSGI's.
 struct Difference {
     option: &'static str,
     /// The default of uWSGI in the notation of a configuration file.

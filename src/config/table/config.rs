@@ -1,4 +1,4 @@
-//! Accessors of [`Config`] beyond its options: the given and the effective options, and lists of several options.
+//! Methods of [`Config`] that combine several options, or that list the given, the effective and the default options.
 
 use crate::config::finding::{Finding, Place};
 use crate::config::values::cache::default_cache;
@@ -21,7 +21,7 @@ impl Config {
         &self.entries
     }
 
-    /// The options that have an effect: without overridden options and without directives.
+    /// The options that have an effect: the given options without overridden options and without directives.
     pub(crate) fn effective(&self) -> Vec<&(String, String, Option<Place>)> {
         let overridden = |at: usize, name: &str| match options::find(name) {
             Some(row) if row.many => false,
@@ -43,8 +43,8 @@ impl Config {
             .collect()
     }
 
-    /// The given options that have no effect, because ruwsgi behaves as they say: name, reason and place. An option that
-    /// is given several times is listed once.
+    /// The given options that ruwsgi accepts without effect, because it always behaves as they demand. Each item has
+    /// the name, the reason and the place. An option that is given several times is listed once.
     pub(crate) fn without_effect(&self) -> Vec<(&str, &'static str, &Option<Place>)> {
         let mut found: Vec<(&str, &'static str, &Option<Place>)> = Vec::new();
         for (name, _, place) in &self.entries {
@@ -83,7 +83,8 @@ impl Config {
         &self.name
     }
 
-    /// All caches: the one of the option `cache` first, which is the default of the functions.
+    /// All caches. The cache of the option `cache` comes first, because the functions of the application use it by
+    /// default.
     pub(crate) fn caches(&self) -> Vec<CacheDefinition> {
         let first = self.cache().filter(|items| *items > 0).map(|items| {
             let store = self
@@ -127,7 +128,7 @@ impl Config {
         companions
     }
 
-    /// Whether the configuration names an application.
+    /// Whether an option of the configuration names an application.
     pub(crate) fn has_application(&self) -> bool {
         let others = [
             self.module(),
@@ -150,7 +151,7 @@ impl Config {
         !self.socket().is_empty() || !self.http().is_empty() || !self.http_socket().is_empty()
     }
 
-    /// Whether the instance has something to do without a socket: services and commands on a schedule.
+    /// Whether the instance has work without a socket: services, or commands on a schedule.
     pub(crate) fn works_without_socket(&self) -> bool {
         !self.companions().is_empty() || !self.tasks().is_empty()
     }

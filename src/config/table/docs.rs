@@ -94,7 +94,7 @@ pub(crate) fn page() -> String {
     page
 }
 
-/// The content of docs/absent.md: the options that are not supported, by subject, each with the way out.
+/// The content of docs/absent.md: the options that are not supported, grouped by subject, each with its alternative.
 pub(crate) fn absent_page() -> String {
     let mut page = String::from(ABSENT_PAGE_PREFACE);
     let subjects = SUBJECTS.iter().map(|(subject, _)| *subject).chain([OTHERS]);
@@ -121,7 +121,8 @@ pub(crate) fn absent_page() -> String {
     page
 }
 
-/// The subjects of docs/absent.md: an option belongs to the first subject of which a part is in its way out.
+/// The headings of docs/absent.md. Each heading has words; an option stands under the first heading with a word that
+/// occurs in the option's alternative.
 const SUBJECTS: &[(&str, &[&str])] = &[
     ("TLS and the PROXY protocol", &["TLS", "PROXY protocol"]),
     ("Static files", &["static files"]),
@@ -144,7 +145,7 @@ const SUBJECTS: &[(&str, &[&str])] = &[
     ),
 ];
 
-/// The subject of all other options.
+/// The heading for options whose alternative has none of the words.
 const OTHERS: &str = "Others";
 
 fn subject_of(instead: &str) -> &'static str {

@@ -2,13 +2,13 @@
 //! warning that gives the reason.
 //!
 //! `accepted.rs` has the options that need no warning, because ruwsgi behaves as they demand. `absent.rs` has the
-//! options that it would be wrong or unsafe to ignore.
+//! options that ruwsgi refuses, because a start without their effect would be wrong or unsafe.
 
 use crate::config::values::setting::Takes::{Maybe, Nothing, Value};
 
 use super::row::Row;
 
-/// The rows.
+/// The rows of the options that are accepted with a warning.
 #[rustfmt::skip] // one group per row
 pub(crate) static IGNORED: &[Row] = &[
     Row::ignored(&[

@@ -116,7 +116,7 @@ macro_rules! options {
             }
         }
 
-        /// The served options in the order of the help.
+        /// The rows of the served options, in the order of the help.
         pub(crate) static SERVED: &[Row] = &[
             $($( Row {
                 names: &[$name $(, $($alias),+)?],

@@ -77,7 +77,7 @@ impl Row {
         self.names.first().copied().unwrap_or_default()
     }
 
-    /// A row of an option that is accepted without effect.
+    /// Creates the row of an option that is accepted without effect.
     pub(crate) const fn accepted(
         names: &'static [&'static str],
         takes: Takes,
@@ -86,7 +86,7 @@ impl Row {
         Row::bare(names, takes, State::Accepted(why))
     }
 
-    /// A row of an option that is accepted without effect and with a warning.
+    /// Creates the row of an option that is accepted without effect and with a warning.
     pub(crate) const fn ignored(
         names: &'static [&'static str],
         takes: Takes,
@@ -95,7 +95,7 @@ impl Row {
         Row::bare(names, takes, State::Ignored(why))
     }
 
-    /// A row of an option that is not supported.
+    /// Creates the row of an option that is not supported.
     pub(crate) const fn absent(
         names: &'static [&'static str],
         takes: Takes,
@@ -104,7 +104,7 @@ impl Row {
         Row::bare(names, takes, State::Absent(instead))
     }
 
-    /// A row of a directive.
+    /// Creates the row of a directive.
     pub(crate) const fn directive(
         directive: Directive,
         names: &'static [&'static str],

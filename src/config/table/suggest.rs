@@ -49,7 +49,7 @@ fn listed(names: &[&str], prefix: &str) -> String {
         .join(" or ")
 }
 
-/// Splits a key that is an option and a part of its value: `env NAME` in place of `env = NAME=...`.
+/// Splits a key such as `env NAME`, whose author meant `env = NAME=...`: returns the option and the rest of the key.
 fn option_and_rest(name: &str) -> Option<(&str, &str)> {
     let (known, rest) = name.split_once([' ', '\t', ':'])?;
     let known = known.trim();
@@ -57,10 +57,10 @@ fn option_and_rest(name: &str) -> Option<(&str, &str)> {
     Some((known, rest.trim()))
 }
 
-/// A suggestion for a name.
+/// A suggestion for a misspelled name.
 #[derive(Debug, PartialEq, Eq)]
 pub(crate) enum Suggestion {
-    /// The name with other dashes or letter case.
+    /// The name of an option that differs only in its dashes or in the case of its letters.
     Spelling(&'static str),
     /// Similar names, the most similar first.
     Similar(Vec<&'static str>),

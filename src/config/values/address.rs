@@ -16,7 +16,7 @@ pub(crate) enum Address {
     Unix(PathBuf),
     /// A Unix socket in the abstract namespace, without its leading NUL.
     Abstract(Vec<u8>),
-    /// A TCP socket. An empty host is every interface; port 0 lets the kernel choose.
+    /// A TCP socket. An empty host means all interfaces. Port 0 lets the kernel choose a port.
     Tcp {
         /// A host name, an IPv4 address, an IPv6 address without brackets, or an empty text.
         host: String,

@@ -1,4 +1,5 @@
-//! Signals of the application that options raise: the values of `timer`, `touch-signal` and `fs-signal`.
+//! Options that raise signals of the application (`uwsgi.signal`): the values of `timer`, `touch-signal` and
+//! `fs-signal`.
 
 use std::time::Duration;
 

@@ -33,7 +33,7 @@ const KEYS: &[&str] = &[
     "lastmod",
 ];
 
-/// Names of uWSGI's hash functions. The function that is used is always the same.
+/// The names of uWSGI's hash functions. Each name is accepted, but ruwsgi always uses the same function.
 const HASHES: [&str; 4] = ["djb33x", "murmur2", "rr", "rand"];
 
 const CLUSTER: &str =
@@ -58,7 +58,7 @@ impl Value for CacheText {
     }
 }
 
-/// The settings of a cache as far as they were read.
+/// The settings of a cache that have been parsed so far.
 struct Settings {
     definition: CacheDefinition,
     blocks: Option<u32>,
@@ -102,7 +102,8 @@ impl Settings {
             "no_expire" | "noexpire" if flag(value)? => it.expiry = Expiry::Never,
             "purge_lru" | "lru" | "clear_on_full" | "lazy_expire" | "lazy" | "no_expire"
             | "noexpire" => {}
-            // expired items are always removed when the cache is full, and the time of the last change is always known
+            // these flags have no effect, because ruwsgi always removes expired items from a full cache and always
+            // records the time of the last change
             "sweep_on_full" | "lastmod" | "last_mod" => {}
             "sync" | "node" | "nodes" | "udp" | "udp_servers" | "udp_server" | "udpservers" => {
                 return Err(Fault::new(format!("{key} is not supported")).hint(CLUSTER));

@@ -1,4 +1,4 @@
-//! Values that are one word of a fixed list, and the owner of a socket.
+//! Values that are one word of a fixed list. Also the owner of a socket.
 
 use crate::config::finding::Fault;
 
@@ -20,17 +20,17 @@ pub(crate) fn compat(text: &str) -> Parsed<Compat> {
     }
 }
 
-/// The algorithm that adapts the number of workers to the load.
+/// The algorithm that sets the number of workers.
 #[derive(Debug, Clone, Copy, PartialEq, Eq, Default)]
 pub(crate) enum ScalingAlgorithm {
-    /// Keeps at least one thread idle.
+    /// Keep at least one thread idle.
     #[default]
     Spare,
-    /// Limits the number of connections that wait to be accepted.
+    /// Limit the number of connections that wait to be accepted.
     Backlog,
-    /// Keeps the average load between two bounds.
+    /// Keep the average load between two bounds.
     Busyness,
-    /// Changes the number only by commands of the operator.
+    /// Change the number only when the operator asks for it.
     Manual,
 }
 

@@ -31,7 +31,8 @@ pub(crate) struct Companion {
     pub(crate) stop_signal: i32,
     /// The signal sent when the instance reloads.
     pub(crate) reload_signal: Option<i32>,
-    /// Whether a command with a pidfile, which outlives the instance, also gets the signals for stop and reload.
+    /// Whether the signals for stop and reload also go to a command with a pidfile. Such a command outlives the
+    /// instance.
     pub(crate) notify: bool,
     /// Whether the command inherits the master's standard input.
     pub(crate) stdin: bool,

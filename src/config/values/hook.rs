@@ -21,7 +21,7 @@ pub(crate) enum Action {
     ChangeDirectory(String),
     /// Set an environment variable.
     PutEnv(String, String),
-    /// Stop the instance with this exit status.
+    /// Stop the instance. The number is the exit status.
     Exit(i32),
     /// Set the action that the master performs for a signal.
     UnixSignal(i32, SignalFunction),
@@ -295,11 +295,11 @@ action!(
     }
 );
 action!(
-    /// An action that the master runs while the workers serve. The action may set the action for a signal.
+    /// An action that the master runs while the workers serve. A `unix_signal` action is allowed.
     MasterHook, "ACTION:ARGUMENTS", |text| Ok((reject_start_only(Action::parse(text)?)?, None))
 );
 action!(
-    /// An action that the master runs while the workers serve. The action cannot set the action for a signal.
+    /// An action that the master runs while the workers serve. A `unix_signal` action is refused.
     LiveHook, "ACTION:ARGUMENTS", |text| Ok((live_action(text)?, None))
 );
 
@@ -334,8 +334,8 @@ fn live_action(text: &str) -> Result<Action, Fault> {
     reject_signal(reject_start_only(Action::parse(text)?)?)
 }
 
-/// Splits a value into a file and the argument after the file. `kind` names the argument in the fault, and `form` in
-/// the hint.
+/// Splits a value into a file and the argument that follows the file. In the messages, `kind` names the argument and
+/// `form` is the expected notation.
 fn split_file<'a>(text: &'a str, kind: &str, form: &str) -> Result<(String, &'a str), Fault> {
     match text.split_once(char::is_whitespace) {
         Some((path, rest)) => Ok((path.to_owned(), rest.trim())),

@@ -13,7 +13,7 @@ use super::number;
 use super::setting::{Parsed, Takes, Value};
 use super::text;
 
-/// Declares a type whose values are copied to readers.
+/// Declares an option type with a `Copy` value. The getter of the option returns a copy.
 macro_rules! copied {
     ($(#[$doc:meta])* $name:ident: $stored:ty, $arg:literal, $takes:expr, $parse:expr) => {
         $(#[$doc])*
@@ -36,7 +36,7 @@ macro_rules! copied {
     };
 }
 
-/// Declares a type whose values are texts.
+/// Declares an option type whose value is a text.
 macro_rules! text {
     ($(#[$doc:meta])* $name:ident, $arg:literal, $parse:expr) => {
         $(#[$doc])*
@@ -250,7 +250,7 @@ impl Value for LineFormat {
     }
 }
 
-/// Declares a type whose values are pairs of texts.
+/// Declares an option type whose value is a pair of texts.
 macro_rules! pair {
     ($(#[$doc:meta])* $name:ident, $arg:literal, $parse:expr) => {
         $(#[$doc])*

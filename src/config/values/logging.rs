@@ -43,7 +43,7 @@ const FACILITIES: &[(&str, u8)] = &[
     ("local7", 23),
 ];
 
-/// Declares an option type whose values readers borrow.
+/// Declares an option type whose getter returns a reference to the value.
 macro_rules! borrowed {
     ($(#[$doc:meta])* $name:ident: $stored:ty, $arg:literal, $takes:expr, $parse:expr) => {
         $(#[$doc])*
@@ -122,7 +122,7 @@ impl Value for FileMode {
 /// The owner of log files (`logfile-chown`).
 #[derive(Debug, Clone, PartialEq, Eq)]
 pub(crate) enum FileOwner {
-    /// The owner is not changed after the creation of the files.
+    /// The files keep the owner that they got when they were created.
     Unchanged,
     /// The user and group of the instance (`uid`, `gid`).
     OfInstance,

@@ -1,5 +1,5 @@
-//! Release of the ports and locks that the import of the application has taken, so that the import of a reload can take
-//! them.
+//! When the application is imported in the zygote, it may take ports and locks. Before the import of a reload, the
+//! processes of the old generation release these ports and locks.
 
 use std::time::Instant;
 

@@ -25,7 +25,8 @@ use crate::master::shared_memory::Maintenance;
 use crate::process::stop_signals::StopSignals;
 use crate::sys::signal::Signals;
 
-/// The master of an instance.
+/// The generations of workers. At most one generation has the role `First` or `Current`, and at most one has the role
+/// `Next` or `TakingOver`. All other generations have the role `Old`.
 pub(in crate::master) struct Master {
     pub(super) instance: Instance,
     pub(super) signals: Signals,

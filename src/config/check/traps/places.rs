@@ -159,7 +159,8 @@ impl Survey<'_> {
                 false => self.error("socket", what, hint),
             };
         };
-        // the socket is bound before privileges are dropped, so only its removal by `vacuum` needs this permission
+        // the socket is bound before privileges are dropped; only `vacuum` needs this permission, to remove the socket
+        // at the end
         let Some(user) = self
             .config
             .uid()

@@ -1,4 +1,4 @@
-//! The state of the search for likely mistakes.
+//! `Survey`: the configuration that `ruwsgi check` examines for likely mistakes, and the findings so far.
 
 use std::path::{Path, PathBuf};
 use std::sync::Arc;
@@ -51,8 +51,8 @@ impl Survey<'_> {
             .push(Finding::warning(place, Fault::new(what).hint(hint)));
     }
 
-    /// Adds an error at the place of an option, or at the first line if the option is not given. With an error, the
-    /// instance does not start, or does not serve.
+    /// Adds an error at the place of an option, or at the first line if the option is not given. An error means that
+    /// the instance does not start, or does not serve.
     pub(super) fn error(&mut self, option: &str, what: impl Into<String>, hint: impl Into<String>) {
         let place = self.place(option).or_else(|| self.first_line());
         self.found
