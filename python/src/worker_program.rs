@@ -115,13 +115,12 @@ fn listen_to_master(link: &Arc<PrivateFd>, mercy: Duration) -> std::io::Result<(
         thread::exit_now(ruwsgi::exit::FAILED);
     };
     let builder = std::thread::Builder::new().name("ruwsgi-link".to_owned());
-    // signals are for the program's main thread
+    // signals are blocked in the new thread, so the main thread receives them and the program handles them there
     thread::without_signals(|| builder.spawn(body)).map(drop)
 }
 
 fn ask_to_exit() {
-    // signals are blocked in this thread, so the kernel delivers them to the main thread, where the program handles
-    // them
+    // SAFETY: kill takes two numbers and touches no memory.
     unsafe { libc::kill(libc::getpid(), libc::SIGTERM) };
 }
 

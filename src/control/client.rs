@@ -22,10 +22,10 @@ use crate::ipc::control::{Answer, Count, Request, Row, Verb};
 /// Timeout of a search for instances, for the responses of all servers together.
 const SEARCH_TIMEOUT: Duration = Duration::from_secs(3);
 
-/// A request of the command line, before its target is known.
+/// A request as given on the command line.
 pub(crate) struct Question {
     pub(crate) verb: Verb,
-    /// The target as typed; `None` means all instances.
+    /// The requested vassal or instance, as typed; `None` means all instances.
     pub(crate) name: Option<String>,
     /// Whether to wait until the action is complete.
     pub(crate) wait: bool,
@@ -56,10 +56,10 @@ impl From<String> for Failure {
     }
 }
 
-/// The target of a request.
+/// The vassals or instances that a request addresses.
 #[derive(Debug, PartialEq, Eq)]
 enum Target {
-    /// All instances, or the process at the given socket.
+    /// All instances, or all vassals of the emperor at the given socket.
     All,
     /// The vassal or instance with this name.
     Named(String),
@@ -143,7 +143,7 @@ fn parse_target(name: Option<&str>) -> (Target, Option<PathBuf>) {
 }
 
 /// Refuses a pidfile that names a process of another program, or a process of a user who has not written the pidfile.
-/// The process may have ended: a vassal on demand has no process.
+/// The process need not exist, because a vassal on demand may have no process.
 fn check_pidfile(target: &Target) -> Result<(), String> {
     let Target::Process(_, path) = target else {
         return Ok(());
@@ -162,10 +162,10 @@ enum Found {
     WithoutSocket(PathBuf),
 }
 
-/// The control sockets that receive a request.
+/// The servers that receive a request, by their control sockets.
 struct Servers {
     sockets: Vec<PathBuf>,
-    /// Whether the user has given the socket.
+    /// Whether the user has named the socket.
     is_explicit: bool,
 }
 
@@ -266,7 +266,7 @@ impl Servers {
         }
     }
 
-    /// The status of the emperor whose process id the target contains. `None` for other targets and other verbs.
+    /// The status of an emperor, if the target is the emperor's process id and the verb is `status`. Otherwise `None`.
     fn emperor_status(&self, target: &Target, request: &Request) -> Option<Answer> {
         let Target::Process(pid, _) = target else {
             return None;
@@ -278,7 +278,7 @@ impl Servers {
         all.find(|row| row.pid == Some(*pid)).map(Answer::of)
     }
 
-    /// The names of the running instances, as the end of an error message.
+    /// The list of the running instances, as the end of an error message.
     fn running(&self) -> String {
         let all = self.all(&Request::to_all(Verb::List)).unwrap_or_default();
         let names: Vec<String> = all.vassals.into_iter().map(|row| row.name).collect();
@@ -289,8 +289,8 @@ impl Servers {
     }
 }
 
-/// Distinguishes an instance from all others of its name: by its path, or, if several have the same path, by its
-/// control socket.
+/// A text that identifies an instance among others of the same name. It is the path of the instance, or its control
+/// socket if several have the same path.
 fn unique((socket, row): &(PathBuf, Row), all: &[(PathBuf, Row)]) -> String {
     let same_path = all.iter().filter(|(_, other)| other.path == row.path);
     let is_unique = !row.path.is_empty() && same_path.count() == 1;
@@ -304,13 +304,13 @@ fn unique((socket, row): &(PathBuf, Row), all: &[(PathBuf, Row)]) -> String {
     }
 }
 
-/// Whether an error means that the process at a socket runs but gives no usable response.
+/// Whether an error means that the process behind a socket runs but gives no usable response.
 fn is_mute(error: &io::Error) -> bool {
     use io::ErrorKind::{FileTooLarge, InvalidData, TimedOut};
     [TimedOut, InvalidData, FileTooLarge].contains(&error.kind())
 }
 
-/// The row of a server that gives no usable response.
+/// The row for a server that gives no usable response.
 fn mute(socket: &Path, error: &io::Error) -> Row {
     let reason = match error.kind() {
         io::ErrorKind::TimedOut => format!("no response in time from {}", socket.display()),
@@ -347,7 +347,7 @@ fn signal(pidfile: &Path, question: &Question) -> Result<String, String> {
     let sent = instance.signal(signal);
     sent.map_err(|error| error.to_string())?;
     if question.wait {
-        // no timeout: the user can end the wait with a signal to this process
+        // no timeout is needed, because the user can interrupt this process
         while !poll::readable(instance.as_fd()) {
             poll::wait(&[instance.as_fd()], None).map_err(|error| error.to_string())?;
         }

@@ -58,11 +58,9 @@ pub(super) fn exchange(path: &Path, request: &Request) -> io::Result<Answer> {
     parse(&answer)
 }
 
-/// Refuses a server that runs neither as the owner of its socket nor as root, because such a server may imitate another
-/// server.
+/// Refuses a server that runs neither as root nor as the owner of its socket. Such a server may imitate another server.
 ///
-/// # Errors
-/// Returns `InvalidData` with a sentence for such a server; otherwise the errors of stat(2) and getsockopt(2).
+/// # Errors Returns `InvalidData` with a sentence for such a server; otherwise the errors of stat(2) and getsockopt(2).
 pub(super) fn check_server(stream: &UnixStream, path: &Path) -> io::Result<()> {
     let peer = socket::peer_user(stream.as_fd())?;
     let owner = std::fs::metadata(path)?.uid();
@@ -88,8 +86,8 @@ pub(super) fn parse(answer: &[u8]) -> io::Result<Answer> {
     Ok(serde_json::from_value(answer)?)
 }
 
-/// Escapes in all texts the characters that control a terminal or forge a line of output. If `multiline`, texts keep
-/// their line feeds.
+/// Escapes characters that control a terminal or forge a line of output, in all texts. If `multiline` is true, the
+/// texts keep their line feeds.
 fn sanitize(value: &mut Value, multiline: bool) {
     match value {
         Value::String(text) if multiline => {

@@ -62,14 +62,14 @@ struct Round<'a> {
     sockets: &'a [PathBuf],
     /// The request, a line of JSON.
     text: Vec<u8>,
-    /// The indices of the sockets that are not connected yet.
+    /// The indexes of the sockets that are not connected yet.
     waiting: VecDeque<usize>,
     calls: Vec<Call>,
     results: Vec<Option<io::Result<Answer>>>,
 }
 
 impl Round<'_> {
-    /// Connects to the waiting sockets, as far as the limits permit now. The other sockets stay in the queue.
+    /// Connects to waiting sockets until a limit is reached. The other sockets stay in the queue.
     fn connect(&mut self) {
         for index in std::mem::take(&mut self.waiting) {
             let directory = self.sockets[index].parent();
@@ -100,7 +100,7 @@ impl Round<'_> {
             (call.stream.as_fd(), interest)
         });
         let polled: Vec<_> = polled.collect();
-        // after an error of poll(2) each connection is tried, and ends with its own error
+        // after an error of poll(2) every connection is continued, and fails with its own error
         let ready = poll::wait_for(&polled, Some(timeout))
             .unwrap_or_else(|_| (0..self.calls.len()).collect());
         for position in ready.into_iter().rev() {

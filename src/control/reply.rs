@@ -6,9 +6,9 @@ use std::time::{Duration, Instant};
 
 use crate::sys::stream;
 
-/// How long a client may read nothing before it is dropped.
+/// Time without progress after which a client is dropped.
 const STALLED: Duration = Duration::from_secs(5);
-/// How long a client may take for the whole response.
+/// Maximum time for a client to read the whole response.
 const TOTAL: Duration = Duration::from_secs(60);
 
 /// A response with the number of sent bytes and its timeouts.

@@ -20,7 +20,7 @@ use super::reply::Reply;
 
 /// Maximum number of clients; further clients wait in the accept queue.
 const MAX_CLIENTS: usize = 32;
-/// Clients reserved for root and the server's own user, so that other users cannot lock them out.
+/// Number of clients reserved for root and the server's own user. Clients of other users cannot take these places.
 const RESERVED: usize = 8;
 /// Maximum number of clients of one user other than root and the server's own user.
 const MAX_CLIENTS_PER_USER: usize = 8;
@@ -37,7 +37,7 @@ const ACCEPT_PAUSE: Duration = Duration::from_millis(500);
 
 /// The process behind a control socket, which carries out requests.
 pub(crate) trait Host {
-    /// The host's record of a request that is not complete yet.
+    /// The host's record of a request whose response follows later.
     type Pending;
 
     /// Begins a request of user `uid`. Returns the response, or a pending request whose response follows later.
@@ -134,7 +134,7 @@ impl<P> ControlServer<P> {
         deadlines.chain(self.paused).min()
     }
 
-    /// Accepts connections, reads requests and sends responses, as far as that does not block.
+    /// Accepts connections, reads requests and sends responses, without blocking.
     pub(crate) fn serve(&mut self, host: &mut impl Host<Pending = P>, now: Instant) {
         self.paused = self.paused.filter(|until| *until > now);
         for _ in 0..MAX_ACCEPTS {
@@ -144,7 +144,7 @@ impl<P> ControlServer<P> {
             match stream::accept(self.listener.as_raw_fd()) {
                 Ok(connection) => self.admit(connection, now),
                 Err(error) if error.kind() == io::ErrorKind::WouldBlock => break,
-                // without the pause the waiting connection would wake the loop at once
+                // without a pause, the connection that could not be accepted would wake the loop at once
                 Err(_) => self.paused = Some(now + ACCEPT_PAUSE),
             }
         }
@@ -192,7 +192,7 @@ fn is_privileged(uid: u32) -> bool {
 
 impl<P> Drop for ControlServer<P> {
     fn drop(&mut self) {
-        // a socket file that remains is replaced at the next start
+        // if the file cannot be removed, the next start replaces it
         let _ = unix_socket::remove(&self.path, self.id);
     }
 }
@@ -245,8 +245,8 @@ impl<P> Client<P> {
         self.stage = Stage::Writing(Reply::new(encode(answer), now));
     }
 
-    /// Whether a waiting client has disconnected. A client that sends more data counts as disconnected, because its
-    /// data would wake the loop again and again.
+    /// Whether a waiting client has disconnected. A client that sends more data counts as disconnected too, because its
+    /// unread data would wake the loop again and again.
     fn is_disconnected(&self) -> bool {
         let mut more = Vec::new();
         match stream::recv_into(self.connection.as_raw_fd(), &mut more, MAX_REQUEST) {

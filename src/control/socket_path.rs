@@ -37,11 +37,10 @@ fn only_directory() -> Option<PathBuf> {
 }
 
 /// The directory for the control socket of an instance that will run as user `uid`. It is `base`, or the default
-/// directory if `base` is `None`. An instance of another user gets a subdirectory that it owns, because it cannot
-/// remove files from a directory of this user. Creates the directories.
+/// directory if `base` is `None`. An instance of another user gets a subdirectory that this user owns. Otherwise the
+/// instance could not remove its socket. Creates the directories.
 ///
-/// # Errors
-/// Returns a sentence if a directory cannot be created or is not safe.
+/// # Errors Returns a sentence if a directory cannot be created or is not safe.
 pub(crate) fn for_instance(base: Option<PathBuf>, uid: u32) -> Result<PathBuf, String> {
     let base = only_directory().or(base);
     let base = base.or_else(|| directories().into_iter().next());
@@ -73,8 +72,8 @@ pub(crate) fn of_service(variable: Option<&str>) -> Option<PathBuf> {
     (!first.is_empty()).then(|| PathBuf::from(first))
 }
 
-/// The control sockets of all users that this process can see. After a kill, the socket of the process stays and is
-/// stale.
+/// The control sockets of all users, if this process can see them. The socket of a killed process stays, so some of
+/// them may be stale.
 pub(crate) fn sockets() -> Vec<PathBuf> {
     let mut found = Vec::new();
     let given = match only_directory() {
@@ -85,7 +84,7 @@ pub(crate) fn sockets() -> Vec<PathBuf> {
         for path in list(&directory) {
             match is_socket(&path) {
                 true => found.push(path),
-                // the subdirectory belongs to a user, or to a service with its own runtime directory
+                // a subdirectory belongs to a user, or to a service with its own runtime directory
                 false => found.extend(list(&path).into_iter().filter(|path| is_socket(path))),
             }
         }
@@ -117,7 +116,7 @@ pub(crate) fn named(label: &str, identity: &str) -> String {
         .map(|c| if c.is_ascii_alphanumeric() { c } else { '-' })
         .collect();
     let label = &plain[plain.len().saturating_sub(MAX_LABEL)..];
-    // FNV-1a gives the same hash in every version; the hash of the standard library may change
+    // the FNV-1a hash is the same in every version; the hash of the standard library may change
     let hash = identity
         .bytes()
         .fold(0xcbf2_9ce4_8422_2325_u64, |hash, byte| {

@@ -1,8 +1,8 @@
 //! The cgroups: one for each vassal, and one for the emperor itself.
 //!
-//! The emperor creates cgroups only if its own configuration sets limits. The cgroup that the emperor starts in must be
-//! delegated to it. A cgroup that limits its children cannot contain processes, so the emperor needs a cgroup beside
-//! the vassals' cgroups.
+//! The emperor creates cgroups only if its own configuration sets limits. The emperor must be allowed to change the
+//! cgroup that it starts in (delegation). A cgroup that limits its children cannot contain processes, so the emperor
+//! moves into a cgroup of its own, beside the vassals' cgroups.
 
 use std::os::unix::ffi::OsStrExt;
 use std::path::Path;
@@ -28,15 +28,14 @@ pub(super) struct Cgroups {
     subtree: Subtree,
     /// The limits that the emperor sets for each vassal.
     limits: Limits,
-    /// Whether all vassals are in one directory, so that the names of their files are unique.
+    /// Whether all vassals are files of one directory. The name of the file is then enough to name the cgroup.
     by_name: bool,
 }
 
 impl Cgroups {
     /// Takes over the cgroup that the emperor runs in, if the configuration sets limits.
     ///
-    /// # Errors
-    /// Fails if the cgroup is not delegated to the emperor.
+    /// # Errors Fails if the emperor is not allowed to change the cgroup.
     pub(super) fn prepare(config: &Config, sources: &[Source]) -> Result<Option<Self>> {
         let Some(limits) = cgroup_limits(config) else {
             return Ok(None);
@@ -58,7 +57,8 @@ impl Cgroups {
         }))
     }
 
-    /// Removes the empty cgroups of an earlier emperor. Logs those that remain, and the directory of the cgroups.
+    /// Removes the empty cgroups of an earlier emperor. Logs the cgroups that cannot be removed, and the directory of
+    /// all cgroups.
     pub(super) fn log_start(&self) {
         self.remove_empty();
         self.log_remaining("of an earlier emperor");
@@ -69,11 +69,10 @@ impl Cgroups {
     }
 
     /// Creates the cgroup of a vassal that is about to start, and sets the emperor's limits except the CPU limit. The
-    /// emperor waits for the exec of the vassal's program, and remaining processes in the cgroup could use all of its
-    /// CPU time.
+    /// CPU limit is set later, because the emperor waits for the exec of the vassal's program, and old processes in the
+    /// cgroup could use all of its CPU time.
     ///
-    /// # Errors
-    /// Returns the errors of mkdir(2) and of writes to the kernel's files.
+    /// # Errors Returns the errors of mkdir(2) and of writes to the kernel's files.
     pub(super) fn create(&self, definition: &Definition) -> std::io::Result<Group> {
         let group = self.subtree.child(&name(&definition.path, self.by_name))?;
         let limits = Limits {
@@ -92,10 +91,9 @@ impl Cgroups {
         self.set(group, self.limits)
     }
 
-    /// Applies the limits that a vassal requests. Where the emperor's limits are tighter, they stay.
+    /// Applies the limits that a vassal requests. A limit of the emperor stays if it is tighter.
     ///
-    /// # Errors
-    /// Returns a sentence about the limit that cannot be set.
+    /// # Errors Returns a sentence about the limit that cannot be set.
     pub(super) fn narrow(&self, group: &Group, requested: Limits) -> Result<(), String> {
         self.set(group, self.limits.narrowed(requested))
     }
@@ -121,12 +119,12 @@ impl Cgroups {
     /// Removes all vassals' cgroups that contain no process.
     pub(super) fn remove_empty(&self) {
         for group in self.subtree.children(PREFIX) {
-            // `log_remaining` logs the cgroups that cannot be removed
+            // a cgroup that cannot be removed is logged by `log_remaining`
             let _ = group.remove();
         }
     }
 
-    /// Logs the cgroups that remain, and the processes in them.
+    /// Logs the cgroups that still exist, and the processes in them.
     pub(super) fn log_remaining(&self, whose: &str) {
         for group in self.subtree.children(PREFIX) {
             tracing::info!(
@@ -214,8 +212,8 @@ fn name(path: &Path, by_name: bool) -> String {
     name
 }
 
-/// Cuts a name that is too long, and appends a hash of the whole name. The key of the hash is random, so that users who
-/// choose file names cannot choose two names with the same hash.
+/// Shortens a name that is too long, and appends a hash of the whole name. The key of the hash is random. Users choose
+/// the names of files, and must not be able to choose two names with the same hash.
 fn shorten(name: &mut String) {
     use std::hash::{BuildHasher, RandomState};
     use std::sync::LazyLock;

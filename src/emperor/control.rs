@@ -19,13 +19,13 @@ const REPORT_TIMEOUT: Duration = Duration::from_secs(2);
 /// The emperor's control socket.
 pub(super) type Control = ControlServer<Pending>;
 
-/// The event that a client waits for.
+/// The event that a client waits for before it gets its answer.
 pub(super) enum Pending {
-    /// The reports of all vassals, which are part of the answer to this request.
+    /// All vassals have sent their reports. The reports are part of the answer to this request.
     Report(Request),
-    /// The end of the start, stop or reload of the vassal with this path.
+    /// The vassal with this path has completed its start, stop or reload.
     Settled(PathBuf),
-    /// The answer of a vassal to a forwarded request.
+    /// A vassal has answered a forwarded request.
     Forwarded {
         path: PathBuf,
         /// The process that the request was sent to.
@@ -124,7 +124,7 @@ impl Vassals {
             let sentence = format!("the vassal {} does not serve now", vassal.name());
             return Next::Answer(Answer::refusal(sentence));
         }
-        // with --wait there is no time limit
+        // the client of a request with `--wait` accepts any delay
         let until = (!request.wait).then(|| now + REPORT_TIMEOUT);
         let request = Request {
             name: None,

@@ -20,8 +20,8 @@ pub(super) struct FileRules {
 }
 
 impl FileRules {
-    /// The vassal's file that `path` belongs to. It is `path` itself, unless `path` is a file with the address of a
-    /// vassal.
+    /// The vassal's file that `path` belongs to. If `path` is a file with the address of a vassal, the result is the
+    /// file of this vassal. Otherwise the result is `path`.
     pub(super) fn vassal_file_of(&self, path: PathBuf) -> PathBuf {
         let extension = self.address_extension.as_deref();
         let extension = extension.filter(|extension| !extension.is_empty());

@@ -28,7 +28,7 @@ impl KeptSockets {
         identity: Option<Identity>,
     ) -> Result<Self, Vec<OwnedFd>> {
         let counts_match = fds.len() == kept.len() && fds.len() <= packet::MAX_FDS;
-        // a descriptor that does not listen may always be readable, and would start the vassal again and again
+        // a descriptor that does not listen may be readable all the time, and would start the vassal again and again
         if !counts_match || !fds.iter().all(|fd| socket::listens(fd.as_fd())) {
             return Err(fds);
         }

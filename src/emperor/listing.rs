@@ -7,7 +7,7 @@ use super::source::Source;
 use super::spawn;
 use super::stamp::{Stamp, Unusable};
 
-/// A vassal that an emperor of the source would start.
+/// A vassal that an emperor with this source would start.
 pub(crate) struct ListedVassal {
     /// The path of the vassal's file relative to `directory`, with its section.
     pub(crate) name: String,

@@ -3,8 +3,9 @@
 //! `start.rs` prepares the process, and `run.rs` is its event loop. `source.rs` and `stamp.rs` find the files that
 //! define vassals, and `watch.rs` notices changes of the files. `vassals.rs` holds the vassals. The pure function in
 //! `vassal/transitions.rs` decides what follows from an event, `backoff.rs` computes the delay after a failure, and
-//! `vassal.rs` carries out the decision. The emperor only executes masters. Vassals on demand bind their sockets
-//! themselves, and the emperor keeps the sockets (`kept_sockets.rs`). The emperor reads no configuration but its own.
+//! `vassal.rs` carries out the decision. For each vassal, the emperor executes a master. Vassals on demand bind their
+//! sockets themselves, and the emperor keeps the sockets (`kept_sockets.rs`). The emperor reads no configuration but
+//! its own.
 
 mod backoff;
 mod cgroups;

@@ -1,4 +1,4 @@
-//! The settings that are the same for all vassals.
+//! `Policy`: the options of the emperor that apply to every vassal.
 
 use std::time::Duration;
 
@@ -6,15 +6,15 @@ use super::cgroups::Cgroups;
 use super::spawn::Launcher;
 use super::vassal::life_cycle::Delays;
 
-/// The settings that are the same for all vassals.
+/// The options of the emperor that apply to every vassal.
 pub(super) struct Policy {
     pub(super) delays: Delays,
     pub(super) launcher: Launcher,
     /// The cgroups of the vassals; `None` if the emperor creates no cgroups.
     pub(super) cgroups: Option<Cgroups>,
-    /// How long a vassal may send nothing after a heartbeat (`emperor-required-heartbeat`); zero: no limit.
+    /// Maximum time from a heartbeat to the next (`emperor-required-heartbeat`); zero means no limit.
     pub(super) required_heartbeat: Duration,
-    /// Maximum starts and reloads at the same time.
+    /// Maximum number of starts and reloads at the same time.
     pub(super) max_concurrent_starts: usize,
     /// Whether each vassal runs as the owner of its file (`emperor-tyrant`).
     pub(super) tyrant: bool,

@@ -39,10 +39,10 @@ pub(super) const READ: [Signal; 9] = [
     Signal::SIGALRM,
 ];
 
-/// How long a stopping emperor waits for stop hooks, in addition to the maximum stop time of its vassals.
+/// Additional time that a stopping emperor waits for stop hooks, after the maximum stop time of its vassals.
 const HOOK_TIMEOUT: Duration = Duration::from_secs(10);
 
-/// The emperor.
+/// The state of the emperor's event loop.
 pub(super) struct Emperor {
     pub(super) sources: Vec<Source>,
     pub(super) rules: FileRules,
@@ -139,7 +139,8 @@ impl Emperor {
             owners.push((path, readable));
             fds.push((fd, Interest::Read));
         }
-        // `handle_deadlines` serves the clients of the control socket and the observer
+        // the descriptors of the control socket and the observer only end the wait; `handle_deadlines` serves the
+        // clients
         if let Some(control) = &self.control {
             fds.extend(control.descriptors());
         }
@@ -224,7 +225,7 @@ impl Emperor {
                     if !self.unreadable.contains(&directory) {
                         tracing::error!("{} cannot be read: {error}", directory.display());
                     }
-                    // the vassals of an unreadable directory stay as they are
+                    // a directory that cannot be read tells nothing about its vassals, so they stay as they are
                     gone.retain(|path| path.parent() != Some(&directory));
                     unreadable.push(directory);
                 }

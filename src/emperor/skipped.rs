@@ -1,5 +1,5 @@
-//! The skipped files: their names are those of vassals, but they define no vassal. Examples are dangling links, links
-//! into closed directories, and directories.
+//! The skipped files: a skipped file has the name of a vassal's file, but defines no vassal. Examples are dangling
+//! links, links into closed directories, and directories.
 
 use std::collections::BTreeMap;
 use std::fs;
@@ -61,7 +61,7 @@ impl SkippedFiles {
         self.by_path.remove(path);
     }
 
-    /// Replaces the records that `scope` accepts by `skipped`; logs the new ones.
+    /// Replaces the records for which `scope` returns true by `skipped`. Logs the new records.
     pub(super) fn replace(&mut self, scope: impl Fn(&Skipped) -> bool, skipped: Vec<Skipped>) {
         self.by_path.retain(|path, known| {
             !scope(known) || skipped.iter().any(|it| it.definition.path == *path)

@@ -59,12 +59,12 @@ impl Source {
         })
     }
 
-    /// Whether the vassals are the files of one directory, so that their file names are unique.
+    /// Whether the vassals are the files of one directory. Their file names are unique then.
     pub(super) fn has_unique_file_names(&self) -> bool {
         matches!(self.kind, Kind::Directory(_)) && self.section.is_none()
     }
 
-    /// The directory of the source, if it does not exist.
+    /// The directory of the source if it does not exist yet; otherwise `None`.
     pub(super) fn missing_directory(&self) -> Option<&Path> {
         match &self.kind {
             Kind::Directory(directory) if !directory.is_dir() => Some(directory),
@@ -94,7 +94,8 @@ impl Source {
         }
     }
 
-    /// The vassal that the file `name` in the source's directory defines; `None` if the name is not that of a vassal.
+    /// The vassal that the file `name` in the source's directory defines; `None` if a file with this name defines no
+    /// vassal.
     pub(super) fn accept(&self, name: &OsStr, rules: &FileRules) -> Option<Definition> {
         let Kind::Directory(directory) = &self.kind else {
             return None;

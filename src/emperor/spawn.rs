@@ -23,16 +23,16 @@ use super::file_rules::is_tyrant;
 use super::kept_sockets::KeptSockets;
 use super::source::Definition;
 
-/// Time for which the interpreter behind the shim on PATH is passed to vassals. After this time the shim may select
-/// another interpreter.
+/// Time for which the interpreter behind the shim on PATH stays valid. After this time the shim may select another
+/// interpreter.
 const SHIM_TTL: Duration = Duration::from_secs(300);
 
 /// The descriptors and settings that a vassal inherits when it is started, in addition to its channel.
 pub(super) struct Handover<'a> {
     /// The sockets that the emperor keeps for the vassal.
     pub(super) sockets: &'a KeptSockets,
-    /// Whether a vassal on demand serves; otherwise it hands its sockets over and exits. Any other vassal always
-    /// serves.
+    /// For a vassal on demand: whether it serves. Otherwise it hands its sockets over and exits. Any other vassal
+    /// ignores the field and serves.
     pub(super) serve: bool,
     /// The open file through which the vassal enters its cgroup.
     pub(super) cgroup: Option<OwnedFd>,
@@ -184,7 +184,7 @@ impl Launcher {
             )
             .stdin(Stdio::null());
         if let (Some(_), Some(terminal)) = (identity, &self.terminal) {
-            // without a free descriptor the vassal's output is discarded
+            // if no descriptor is free, the vassal's output is discarded
             let output = || terminal.try_clone().map_or(Stdio::null(), Stdio::from);
             command.stdout(output()).stderr(output());
         }
@@ -312,7 +312,8 @@ pub(super) fn arguments(name: &str, section: Option<&str>) -> [OsString; 2] {
     };
     let name = match section {
         Some(section) => format!("{name}:{section}"),
-        // a colon in the name would be taken for the colon before a section
+        // `:uwsgi` names the default section, so that a colon in the file name is not read as the colon before a
+        // section
         None if name.contains(':') => format!("{name}:uwsgi"),
         None => name.to_owned(),
     };

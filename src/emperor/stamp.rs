@@ -34,7 +34,7 @@ struct Version {
     modified: (i64, i64),
 }
 
-/// Why a name that looks like a vassal's file defines no vassal.
+/// Why a file with the name of a vassal's file defines no vassal.
 #[derive(Debug, Clone, PartialEq, Eq)]
 pub(super) enum Unusable {
     /// Nothing exists at the path.
@@ -116,7 +116,7 @@ impl Stamp {
         if rules.link_owner {
             stamp.owner = (link.uid(), link.gid());
         } else if rules.tyrant {
-            // one walk reads both owners, because the links may be replaced between two walks
+            // the links may be replaced between two walks, so one walk reads both owners
             let walk = symlink_walk::follow(path).map_err(unusable)?;
             stamp.owner = (walk.file.st_uid, walk.file.st_gid);
             let is_foreign = |owner: &u32| ![0, walk.file.st_uid].contains(owner);

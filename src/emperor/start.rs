@@ -38,14 +38,13 @@ use crate::watch::Debounce;
 /// The default of `reload-mercy` for vassals, as in uWSGI.
 const MERCY: Duration = Duration::from_secs(30);
 
-/// Maximum concurrent starts per CPU: enough to keep the CPU busy while some starts wait for the disk, or for other
-/// processes of the machine.
+/// Maximum concurrent starts per CPU. The number keeps the CPU busy while some of the starts wait for the disk or for
+/// other processes.
 const STARTS_PER_CPU: usize = 4;
 
 /// Makes this process an emperor.
 ///
-/// # Errors
-/// Fails if a step fails, or if an emperor does not support an option.
+/// # Errors Fails if a step fails, or if the configuration has an option that an emperor does not support.
 pub(super) fn start(
     config: &Config,
     invocation: &Invocation,
@@ -54,8 +53,8 @@ pub(super) fn start(
     check(config)?;
     let capabilities = vassal_capabilities::of(config, is_tyrant(config))?;
     let sources = sources(config, invocation)?;
-    // the cgroups are prepared before a second process exists, because that process would stay in the emperor's first
-    // cgroup
+    // a process that exists already would stay in the emperor's first cgroup, so the cgroups are prepared before other
+    // processes
     let cgroups = Cgroups::prepare(config, &sources)?;
     cleanup.parent = detach(config)?;
     redirect_log(config, config.logto())?;
@@ -65,7 +64,7 @@ pub(super) fn start(
     if let Some(mask) = config.umask() {
         process::set_umask(mask);
     }
-    // the emperor has a channel to each vassal; if the limit cannot be raised, fewer vassals can run
+    // the emperor needs a descriptor for each vassal; on failure the limit is lower and fewer vassals can run
     let _ = rlimit::raise_descriptors();
     for path in [config.pidfile(), config.emperor_pidfile()] {
         cleanup.pidfiles.write(path)?;

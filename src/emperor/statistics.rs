@@ -1,5 +1,5 @@
-//! The statistics of the emperor (`emperor-stats`): the state of the vassals in uWSGI's form. The observer, a thread,
-//! serves them to clients.
+//! The statistics of the emperor (`emperor-stats`): the state of the vassals, in the format of uWSGI. The observer, a
+//! thread, serves them to clients.
 
 use std::os::fd::{AsFd, BorrowedFd};
 use std::sync::Arc;

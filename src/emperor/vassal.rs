@@ -1,4 +1,4 @@
-//! One vassal: holds its state, and carries out the transitions of its life cycle.
+//! One vassal: `Vassal` has its state, and performs the transitions of its life cycle.
 
 mod file_state;
 mod heartbeat;
@@ -28,14 +28,14 @@ pub(super) use rate_limit::{DEMAND_STARTS, MESSAGES, RateLimiter};
 pub(super) use transitions::STOP_NOW_TIMEOUT;
 pub(super) use untrusted_input::{Received, receive};
 
-/// One vassal.
+/// One vassal: its file, its state, its sockets and its history.
 pub(super) struct Vassal {
     pub(super) definition: Definition,
     pub(super) file: FileState,
     pub(super) state: State<Process>,
     /// The sockets that the emperor keeps for the vassal.
     pub(super) sockets: KeptSockets,
-    /// Why the vassal has failed, or why its last change has no effect.
+    /// Why the vassal has failed, or why the last change of its file has no effect.
     pub(super) problem: Option<LoadFailure>,
     /// Limits the rate of starts that connections cause.
     pub(super) demand_starts: RateLimiter,
@@ -133,7 +133,7 @@ impl Vassal {
     /// Applies an event and performs the resulting action.
     pub(super) fn apply(&mut self, event: Event<Process>, now: Instant, policy: &Policy) {
         if matches!(event, Event::Replace) && self.state.process().is_none() {
-            // the new owner must bind its own sockets
+            // the sockets belong to the old owner; the new owner must bind its own sockets
             self.release_sockets();
         }
         let timed_out = matches!(event, Event::Tick { .. });
@@ -183,7 +183,7 @@ impl Vassal {
         let Some(process) = self.state.process_mut() else {
             return;
         };
-        // an unread message may be a heartbeat, which the emperor is late to read
+        // the unread message may be a heartbeat
         if let Some(silence) = process
             .heartbeat
             .overdue(now)
@@ -237,7 +237,7 @@ impl Vassal {
             .transpose()?;
         let handover = Handover {
             sockets: &self.sockets,
-            // a vassal without sockets has no client to serve yet
+            // if the emperor keeps no sockets, no client can be waiting yet
             serve: purpose != Purpose::HandOverIfOnDemand && !self.sockets.is_empty(),
             cgroup: cgroup
                 .as_ref()
@@ -281,7 +281,7 @@ impl Vassal {
         self.sockets.release(&self.definition.name);
     }
 
-    /// The time of the vassal's next start, as the end of a log message; empty if no start is scheduled.
+    /// When the vassal starts next, as the end of a log message; empty if no start is scheduled.
     pub(super) fn next_start(&self, now: Instant) -> String {
         match self.state {
             State::Scheduled(Scheduled { at, .. }) if at > now => {

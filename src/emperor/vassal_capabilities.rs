@@ -1,4 +1,4 @@
-//! The capabilities of the vassals (`emperor-cap`), and the check that the emperor can grant exactly these
+//! The capabilities of the vassals (`emperor-cap`). The emperor must be able to give every vassal exactly these
 //! capabilities.
 
 use anyhow::{Context, Result, bail};

@@ -77,8 +77,8 @@ impl Vassal {
         }
     }
 
-    /// Removes the cgroup of an exited process. If other processes, such as smart daemons, are still in the cgroup, it
-    /// stays with its limits, and the next process of the vassal joins them.
+    /// Removes the cgroup of an exited process. If the cgroup still contains other processes, such as smart daemons,
+    /// the cgroup stays with its limits. The next process of the vassal joins it.
     fn leave_cgroup(&self, cgroup: &Group) {
         let name = self.name();
         match cgroup.remove() {

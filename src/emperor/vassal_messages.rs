@@ -45,8 +45,8 @@ impl Vassal {
         }
     }
 
-    /// Kills a process that has violated the protocol, which ruwsgi itself never does. The vassal is restarted as after
-    /// any failure.
+    /// Kills a process that has violated the protocol. ruwsgi never violates it, so the process is not to be trusted.
+    /// The vassal is restarted as after any failure.
     fn kill_for(&mut self, why: &str) {
         if let Some(process) = self.state.process_mut() {
             process.channel = None;
@@ -101,7 +101,7 @@ impl Vassal {
                 is_logged: told,
             }),
             FromVassal::Idle => self.on_exit_reason(ExitReason::Idle),
-            // this message comes with descriptors, and the caller handles it
+            // the caller handles this message, because it has the descriptors
             FromVassal::Sockets { .. } => {}
             FromVassal::Beat { every_ms } => {
                 self.on_heartbeat(Duration::from_millis(every_ms), now, policy);
@@ -136,7 +136,7 @@ impl Vassal {
     fn on_reloaded(&mut self, now: Instant, policy: &Policy) {
         tracing::info!("vassal {}: reloaded", self.name());
         if let Some(process) = self.state.process_mut() {
-            // the timeout restarts with the next heartbeat: the new configuration may have no heartbeat
+            // the new configuration may have no heartbeat, so the timeout starts only when the next heartbeat arrives
             process.heartbeat.reset();
         }
         self.problem = None;
@@ -179,7 +179,7 @@ impl Vassal {
             (Some(cgroups), Some(cgroup)) => cgroups.narrow(cgroup, requested),
             _ => Err("the emperor creates no cgroups".to_owned()),
         };
-        // a vassal that is starting fails after a refusal, and reports the failure itself
+        // if a vassal fails at its start because of a refusal, it reports the failure itself
         if let (Err(sentence), State::Ready(_)) = (&limited, &self.state) {
             tracing::error!("vassal {}: {sentence}", self.name());
         }

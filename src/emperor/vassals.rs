@@ -20,8 +20,8 @@ use super::vassal::{
     DEMAND_STARTS, Event, Process, Readable, Removal, STOP_NOW_TIMEOUT, State, Vassal,
 };
 
-/// Maximum forwarded requests of one vassal that wait for an answer: the maximum number of clients of the control
-/// socket.
+/// Maximum number of forwarded requests to one vassal without an answer. It equals the maximum number of clients of the
+/// control socket.
 const MAX_FORWARDED: usize = 32;
 
 /// All vassals of the emperor, with the state that they share.
@@ -30,7 +30,7 @@ pub(super) struct Vassals {
     /// The emperor's own row in `ruwsgi status`.
     pub(super) self_status: SelfStatus,
     by_path: BTreeMap<PathBuf, Vassal>,
-    /// The skipped files: their names are those of vassals, but they define no vassal.
+    /// The files that have the name of a vassal's file, but define no vassal.
     pub(super) skipped: SkippedFiles,
     /// Path of the vassal started last (round-robin cursor).
     start_cursor: PathBuf,
@@ -173,7 +173,7 @@ impl Vassals {
         };
         match readable {
             Readable::Channel => vassal.receive_message(now, &self.policy),
-            // a connection to another socket of the vassal may have started it already
+            // the vassal may be started already, because of a connection to another of its sockets
             Readable::Socket if matches!(vassal.state, State::OnDemand) => {
                 tracing::info!("vassal {}: a client connects: it is started", vassal.name());
                 vassal.demand_starts.record(DEMAND_STARTS, now);
@@ -193,7 +193,7 @@ impl Vassals {
         }
         let mut vassals = self.by_path.values_mut();
         let Some(vassal) = vassals.find(|vassal| vassal.pid() == Some(pid)) else {
-            // the process has handed its sockets over, or is an orphan that the emperor has adopted
+            // another vassal process that has handed over its sockets, or an orphan that the emperor has adopted
             if let Some(cgroups) = &self.policy.cgroups {
                 cgroups.remove_empty();
             }
@@ -227,8 +227,8 @@ impl Vassals {
             .retain(|_, vassal| !matches!(vassal.state, State::Gone));
     }
 
-    /// The vassals that may start or reload now. The vassals behind the cursor come first, so that a vassal that
-    /// restarts again and again does not delay the others.
+    /// The vassals that may start or reload now. The vassals behind the cursor come first. Otherwise a vassal that
+    /// restarts again and again could delay the others.
     fn next_in_start_queue(&self, now: Instant) -> Vec<PathBuf> {
         let running = self.by_path.values().filter(|vassal| {
             let end = vassal.state.start_window_end();

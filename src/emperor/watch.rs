@@ -7,7 +7,7 @@ use std::time::Duration;
 
 use crate::watch::{Change, FileWatch, Timing};
 
-/// How long a vassal file must be unchanged before it is read.
+/// The delays of the watch. A vassal's file must be unchanged for a while before it is read.
 pub(super) const TIMING: Timing = Timing {
     quiet: Duration::from_millis(50),
     writing: Duration::from_secs(1),

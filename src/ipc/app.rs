@@ -50,7 +50,7 @@ pub struct AppSpec {
     pub paste_logger: bool,
     /// `pecan`: the configuration file of a Pecan application.
     pub pecan: Option<String>,
-    /// `callable`: the attribute with the application, used if `module` names no callable.
+    /// `callable`: the name of the application in its module, used if `module` names no callable.
     pub callable: Option<String>,
     /// `mount`: mount points and their applications, in the order of the configuration file.
     pub mounts: Vec<(String, String)>,
@@ -70,7 +70,7 @@ pub struct AppSpec {
     pub chdir2: Option<String>,
     /// `pyargv`: `sys.argv` without its first item.
     pub pyargv: Vec<String>,
-    /// `pyrun`: a Python file to run in place of an instance.
+    /// `pyrun`: a Python file that runs instead of serving requests.
     pub script: Option<String>,
     /// `pyimport`: modules (or `.py` files) imported before the application.
     pub imports: Vec<String>,
@@ -88,8 +88,8 @@ pub struct AppSpec {
     pub listeners: Vec<Listener>,
     /// The shared memory, in the order of its descriptors.
     pub shared_memory: SharedMemorySpec,
-    /// `py-autoreload`: the files that the worker reports to the master, which watches them. `None` if no files are
-    /// watched.
+    /// `py-autoreload`: which source files workers report to the master. The master watches the reported files. `None`
+    /// if no files are watched.
     pub watching: Option<Watching>,
     /// The options that workers use exactly as configured.
     pub worker: WorkerOptions,
@@ -113,10 +113,9 @@ impl AppSpec {
         Ok(file)
     }
 
-    /// Reads the settings from a file, whatever its position is.
+    /// Reads the settings from the beginning of a file. The position of the descriptor has no effect.
     ///
-    /// # Errors
-    /// Those of read(2); `InvalidData` if the file does not contain settings.
+    /// # Errors Those of read(2); `InvalidData` if the file does not contain settings.
     pub fn read(mut file: &File) -> io::Result<Self> {
         let mut text = Vec::new();
         file.seek(io::SeekFrom::Start(0))?;
@@ -132,18 +131,18 @@ pub enum WorkerProgram {
     File(String),
     /// `pyshell`: worker 1 runs this Python code, or an interactive shell if it is empty.
     Shell(String),
-    /// `pyshell-oneshot`: as `Shell`, but only the first process with the worker id 1.
+    /// `pyshell-oneshot`: as `Shell`, but only the first process with the worker id 1 runs it.
     ShellOnce(String),
 }
 
 /// The memory that the processes of an instance share.
 #[derive(Serialize, Deserialize, Debug, Clone, PartialEq, Default)]
 pub struct SharedMemorySpec {
-    /// The caches; the first is the default of the functions.
+    /// The caches. The first cache is the default of the functions of `uwsgi`.
     pub caches: Vec<CacheDefinition>,
 }
 
-/// Which files of the application are reported to the master.
+/// Which source files of the application workers report to the master.
 #[derive(Serialize, Deserialize, Debug, Clone, PartialEq)]
 pub struct Watching {
     /// Interval between checks for new files, milliseconds.
@@ -163,7 +162,7 @@ pub struct Serving {
     pub mercy_ms: u64,
     /// The settings of the request log.
     pub request_log: RequestLogSettings,
-    /// The process titles: the `procname` options, resolved.
+    /// The process titles, from the options `procname` and `procname-*`.
     pub procname: Procname,
 }
 

@@ -113,7 +113,7 @@ impl Request {
 pub(crate) struct Answer {
     /// The reason why the request was refused; `None` if it was accepted.
     pub(crate) error: Option<String>,
-    /// The status of each vassal or instance that the request selects.
+    /// The status of each requested vassal or instance.
     pub(crate) vassals: Vec<Row>,
 }
 
@@ -126,7 +126,7 @@ impl Answer {
         Self::refusal(NO_REQUEST)
     }
 
-    /// Whether the server could not parse the request, which means that client and server have different versions.
+    /// Whether the server could not parse the request. The client and the server then have different versions.
     pub(crate) fn is_not_understood(&self) -> bool {
         self.error.as_deref() == Some(NO_REQUEST)
     }
@@ -153,7 +153,8 @@ impl Answer {
 pub(crate) struct Row {
     pub(crate) name: String,
     pub(crate) path: String,
-    /// The state in words: waiting, starting, ready, reloading, stopping, backing off, on demand, stopped, failed.
+    /// The state in words, such as `waiting`, `starting`, `ready`, `reloading`, `stopping`, `backing off`, `on demand`,
+    /// `stopped` or `failed`.
     pub(crate) state: String,
     /// The reason of the last failure.
     pub(crate) reason: Option<String>,
@@ -210,7 +211,7 @@ pub(crate) struct Instance {
 #[derive(Serialize, Deserialize, Debug, Clone, PartialEq, Default)]
 pub(crate) struct Generation {
     pub(crate) number: u32,
-    /// The state in words: being started, serving, being prepared by a reload, taking over, leaving.
+    /// The state in words: `being started`, `serving`, `being prepared by a reload`, `taking over` or `leaving`.
     pub(crate) state: String,
     /// The process id of the generation's zygote.
     pub(crate) zygote: Option<i32>,

@@ -9,7 +9,7 @@ use crate::sys::cgroup::Limits;
 use super::control::{Answer, Request};
 use super::load_failure::LoadFailure;
 
-/// An order of the emperor to the master of a vassal.
+/// An order from the emperor to the master of a vassal.
 #[derive(Serialize, Deserialize, Debug, Clone, Copy, PartialEq, Eq)]
 pub(crate) enum ToVassal {
     /// Reload the configuration and the application; has the same effect as SIGHUP.
@@ -25,7 +25,7 @@ pub(crate) enum ToVassal {
 /// A client's request that the emperor forwards to a vassal; the response is [`FromVassal::Answer`].
 #[derive(Serialize, Deserialize, Debug, Clone, PartialEq, Eq)]
 pub(crate) struct Question {
-    /// The number by which the emperor assigns the response to the client's request.
+    /// A number that identifies the request. The response has the same number.
     pub(crate) ticket: u32,
     /// The client's user id; the emperor has authorised it.
     pub(crate) uid: u32,
@@ -40,7 +40,7 @@ pub(crate) struct Limited {
     pub(crate) limits_refused: Option<String>,
 }
 
-/// A message of the emperor to the master of a vassal.
+/// A message from the emperor to the master of a vassal.
 #[derive(Deserialize, Debug, Clone, PartialEq, Eq)]
 #[serde(untagged)]
 pub(crate) enum FromEmperor {
@@ -68,13 +68,13 @@ pub(crate) enum FromVassal {
         /// Whether the reason is already in the emperor's log, so the emperor need not log it again.
         told: bool,
     },
-    /// The vassal was idle for the time of `die-on-idle`. It exits with status 0 after its workers have exited.
-    /// Connections that arrive from now on are left for the vassal's next process.
+    /// The vassal was idle for the time of `die-on-idle`. It exits with status 0 after its workers have exited. The
+    /// vassal's next process serves the connections that arrive from now on.
     Idle,
     /// Listening sockets that the emperor must keep open from now on. They replace the sockets that it kept before. The
     /// message carries their descriptors.
     Sockets {
-        /// The sockets, in the order of the descriptors.
+        /// The sockets, in the order of their descriptors.
         kept: Vec<HandedOverSocket>,
         /// Whether the vassal exits after this message and is started again at the next connection.
         waits: bool,

@@ -1,4 +1,4 @@
-//! Requests of the application that concern its signals: the 256 numbered signals of the module `uwsgi`.
+//! Requests of the application about its signals. The module `uwsgi` has 256 signals, which are numbered.
 
 use serde::{Deserialize, Serialize};
 
@@ -23,7 +23,7 @@ pub enum SignalTarget {
     Mule(u32),
     /// One mule of the farm with this name.
     Farm(String),
-    /// A target that this version does not serve. The signal has no effect.
+    /// Other processes, which this version does not have. The signal has no effect.
     Unknown(String),
 }
 

@@ -1,5 +1,5 @@
-//! The signals that the master sends to a zygote or worker whose start takes long, to learn whether its Python code
-//! advances and where it is.
+//! The two signals that the master sends to a zygote or worker whose start takes long. They show whether its Python
+//! code advances, and which code it runs.
 
 use crate::sys::thread;
 

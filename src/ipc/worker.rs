@@ -26,8 +26,8 @@ pub enum ToWorker {
         /// request.
         since: u64,
     },
-    /// Release the ports and locks that the import of the application has taken, because the import of another
-    /// generation needs them. The response is [`FromWorker::Released`].
+    /// Release the ports and locks that the import of the application has taken. The import of another generation needs
+    /// them. The response is [`FromWorker::Released`].
     Release,
     /// Redirect standard output and error to another file. The message carries the file's descriptor.
     Log,
@@ -41,12 +41,12 @@ pub enum FromWorker {
     /// The application is loaded; the worker accepts connections, or waits for [`ToWorker::Serve`]. The message carries
     /// the memfd for the stacks of the worker's threads, if the worker has one.
     Ready,
-    /// The application cannot be loaded (`lazy-apps`); the worker exits after this.
+    /// The application cannot be loaded (`lazy-apps`). The worker exits after this message.
     Failed(LoadFailure),
-    /// The worker exits by itself, because of a signal or of the application (`sys.exit`, `reload-on-exception`). It
-    /// accepts no more connections and exits soon.
+    /// The worker exits on its own, because of a signal or because of the application (`sys.exit`,
+    /// `reload-on-exception`). It accepts no more connections and exits soon.
     Retiring,
-    /// Files that the application has loaded since the last such message. The master watches them.
+    /// Source files that the application has loaded since the last such message. The master watches these files.
     Files(Vec<String>),
     /// The application has set a deadline for a request (`uwsgi.set_user_harakiri`). The deadline is in the scoreboard.
     Deadline {

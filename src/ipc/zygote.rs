@@ -40,7 +40,7 @@ pub enum ToZygote {
     Log,
 }
 
-/// A message of a zygote to the master.
+/// A message from a zygote to the master.
 #[derive(Serialize, Deserialize, Debug, Clone, PartialEq)]
 pub enum FromZygote {
     /// Ports and locks that the import has taken and that no other import can take at the same time. Sent before
@@ -48,11 +48,12 @@ pub enum FromZygote {
     Taken(Vec<String>),
     /// The application is imported and warmed up; workers can be forked.
     Loaded,
-    /// The application cannot be loaded; the zygote exits after this.
+    /// The application cannot be loaded. The zygote exits after this message.
     Failed(LoadFailure),
-    /// Files of the application. The master watches them.
+    /// Source files that the application has loaded. The master watches these files.
     Files(Vec<String>),
-    /// The application registers, schedules or raises a signal during its import. Every worker has the handler.
+    /// The application registers, schedules or raises a signal during its import. Every worker inherits a registered
+    /// handler.
     Signal(SignalRequest),
     /// A worker was forked.
     Forked {

@@ -42,8 +42,8 @@ pub(super) fn apply_at_start(config: &Config, emperor: &EmperorLink) -> Result<b
     }
 }
 
-/// Asks the emperor to apply the wider limits of two configurations, because generations of both run in the same
-/// cgroup. Does not wait for the answer.
+/// Asks the emperor to apply the limits of `now` or `next`, whichever are wider, because the generations of both
+/// configurations run in the same cgroup. Does not wait for the answer.
 pub(super) fn apply_both(now: &Config, next: &Config, emperor: &EmperorLink) {
     let limits = |config| cgroup_limits(config).unwrap_or_default();
     emperor.limit(limits(now).widened(limits(next)));

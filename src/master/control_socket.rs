@@ -1,4 +1,4 @@
-//! The master's control socket, and the requests whose answer depends on a later event.
+//! The master's control socket, and the requests that are answered only after a later event.
 
 use crate::control::server::ControlServer;
 use crate::sys::process::Pid;
@@ -11,11 +11,11 @@ pub(super) type ControlSocket = ControlServer<PendingRequest>;
 pub(super) enum PendingRequest {
     /// The end of the reload with this number.
     Reload { number: u64 },
-    /// The exit of the master, which closes the connection.
+    /// The exit of the master. It closes the connection, which is the answer.
     Stop,
-    /// This number of workers serves, or a later request has set another number.
+    /// The start of workers: this number of workers serves, or a later request has set another number.
     Scaled(u32),
-    /// The worker process `pid` has exited, and a successor serves with its worker id.
+    /// The replacement of a worker: the process `pid` has exited, and another process serves with its worker id.
     Replaced { worker_id: u32, pid: Pid },
 }
 

@@ -1,5 +1,5 @@
-//! The log record of a worker's exit: a crash, an exit of the application, a kill by the master or by another process.
-//! Also writes the lines of the request log that the worker can no longer write.
+//! Logs the exit of a worker: a crash, an exit by the application, or a kill by the master or by another process. Also
+//! writes the request lines that the worker can no longer write.
 
 use std::fmt::Write as _;
 use std::fs::File;
@@ -28,12 +28,12 @@ pub(super) struct Death {
     pub(super) end: End,
     /// Number of requests that the worker had begun.
     pub(super) requests: u64,
-    /// Why the master removed the worker; `None` if it did not.
+    /// Why the master removed the worker; `None` if the master did not remove it.
     pub(super) removal: Option<RemovalReason>,
     /// The requests in flight at the exit.
     pub(super) lost: Vec<RequestInFlight>,
-    /// Whether the kernel's OOM killer can have killed the worker, and if so, whether its cgroup or the machine was out
-    /// of memory.
+    /// Whether the kernel's OOM killer may have killed the worker, and whether the cgroup or the machine was out of
+    /// memory.
     pub(super) oom: OomScope,
     /// The stacks of its threads that the worker wrote last.
     pub(super) stacks: Option<String>,
@@ -53,9 +53,9 @@ pub(super) fn stacks(mut file: File) -> Option<String> {
 /// The cause of a worker's exit.
 #[derive(Clone, Copy, PartialEq, Eq, Debug)]
 enum Cause {
-    /// The worker exited on request of the master.
+    /// The worker exited because the master requested it.
     Requested,
-    /// The worker exited in another way after the master's request to exit.
+    /// The worker crashed or was killed while it exited on request of the master.
     DuringExit,
     /// The master killed the worker: a request exceeded its deadline.
     Harakiri,
@@ -142,7 +142,7 @@ fn sentence(death: &Death, cause: Cause, pid: Pid, age: Duration) -> String {
     line
 }
 
-/// The stacks, if they explain this exit: a request over its deadline, or a crash.
+/// The stacks, if they explain this exit. They do so after a request over its deadline, and after a crash.
 fn relevant_stacks(cause: Cause, death: &Death) -> Option<&str> {
     let stacks = death.stacks.as_deref()?;
     let crash = stacks.rfind("Fatal Python error");

@@ -38,7 +38,7 @@ pub(crate) struct EmperorLink {
 
 #[derive(Debug, Default)]
 enum Channel {
-    /// The instance was not started by an emperor.
+    /// An emperor did not start the instance.
     #[default]
     Standalone,
     Connected(OwnedFd),
@@ -63,7 +63,7 @@ pub(super) enum EmperorEvent {
     Order(ToVassal),
     /// A request of an operator, forwarded by the emperor.
     Question(Question),
-    /// The emperor has exited; `stop`: the vassal must stop too.
+    /// The emperor has exited. If `stop` is true, the vassal must stop too.
     Closed {
         stop: bool,
     },
@@ -107,8 +107,8 @@ impl EmperorLink {
         self.send_failed(failure, !self.has_own_log);
     }
 
-    /// Sends a failure. `in_emperors_log`: the emperor's log contains the failure already, so the emperor does not log
-    /// it.
+    /// Sends a failure. `in_emperors_log` means that the emperor's log already contains the failure, so the emperor
+    /// does not log it again.
     fn send_failed(&self, failure: &LoadFailure, in_emperors_log: bool) {
         self.send(&FromVassal::Failed {
             reason: failure.sentence.clone(),
@@ -125,8 +125,7 @@ impl EmperorLink {
     /// Reports that a reload is complete.
     pub(super) fn reloaded(&mut self) {
         self.send(&FromVassal::Reloaded);
-        // makes the next heartbeat due at once: the emperor restarts its heartbeat timeout when it receives that
-        // heartbeat
+        // the next heartbeat is due at once; when it arrives, the emperor restarts its heartbeat timeout
         self.next_beat = None;
     }
 
@@ -148,11 +147,10 @@ impl EmperorLink {
         }
     }
 
-    /// Passes the listening sockets to the emperor. May wait until the channel has room. `waits`: this process exits,
-    /// and the emperor starts another one when a client connects.
+    /// Passes the listening sockets to the emperor. May wait until the channel has room. If `waits` is true, this
+    /// process exits, and the emperor starts another process when a client connects.
     ///
-    /// # Errors
-    /// `NotConnected` without an emperor, otherwise the errors of sendmsg(2).
+    /// # Errors `NotConnected` without an emperor, otherwise the errors of sendmsg(2).
     pub(super) fn hand_over(
         &self,
         kept: Vec<HandedOverSocket>,
@@ -277,8 +275,7 @@ impl EmperorLink {
         }
     }
 
-    /// Receives one message. Returns `None` if the message needs no action. Call it when the descriptor is readable,
-    /// because it would block otherwise.
+    /// Receives one message. Returns `None` if the message needs no action. Blocks if the descriptor is not readable.
     pub(super) fn receive(&mut self) -> Option<EmperorEvent> {
         let Channel::Connected(channel) = &self.channel else {
             return None;

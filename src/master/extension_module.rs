@@ -7,7 +7,7 @@ use std::path::{Path, PathBuf};
 
 /// The environment variable that contains the module's path.
 const VARIABLE: &str = "RUWSGI_MODULE";
-/// The names of the module's file: as it is installed, and as cargo builds it.
+/// The names of the module's file: the name when installed, and the name of cargo's output.
 const NAMES: [&str; 2] = ["_ruwsgi.abi3.so", "lib_ruwsgi.so"];
 
 /// The open file of the extension module `_ruwsgi`.
@@ -74,7 +74,7 @@ impl ExtensionModule {
     }
 }
 
-/// The paths at which the module of the program at `binary` is searched, in this order.
+/// The paths at which the master searches the extension module, in this order. `binary` is the path of the program.
 fn candidates_of(binary: &Path) -> Vec<PathBuf> {
     let Some(directory) = binary.parent() else {
         return Vec::new();

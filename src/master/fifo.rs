@@ -41,7 +41,8 @@ pub(super) enum FifoCommand {
 pub(super) fn command(byte: u8) -> FifoCommand {
     match byte {
         b'0'..=b'9' => FifoCommand::SwitchFifo(usize::from(byte - b'0')),
-        // a graceful reload never interrupts service, so uWSGI's chain reload (c) and worker reload (w) are the same
+        // ruwsgi needs no chain reload (c) and no worker reload (w) of its own, because its graceful reload never
+        // interrupts service
         b'r' | b'c' | b'w' => FifoCommand::Reload(ReloadMode::Graceful),
         b'R' | b'W' => FifoCommand::Reload(ReloadMode::Brutal),
         b'q' => FifoCommand::Stop,

@@ -1,13 +1,13 @@
 //! The order in which the workers of a new generation replace those of the old one: a pure function of the number of
 //! serving workers and the time.
 //!
-//! A worker id passes to the new generation when the new worker with the previous id serves, so that only one worker is
-//! missing at a time. If an old worker takes longer than [`PATIENCE`] to finish its requests, the next id passes too.
-//! At most half of the workers may be missing.
+//! A worker id passes to the new generation when the new worker with the previous id serves. Normally, only one worker
+//! is missing at a time. If an old worker takes longer than [`PATIENCE`] to finish its requests, the next id passes
+//! too. At most half of the workers may be missing.
 
 use std::time::{Duration, Instant};
 
-/// Time after which the next worker is replaced although the new worker before it does not serve yet.
+/// Time after which the next worker is replaced although the new worker with the previous id does not serve yet.
 const PATIENCE: Duration = Duration::from_millis(250);
 
 /// The progress of a generation that takes over.
@@ -22,7 +22,7 @@ pub(super) struct HandOver {
 /// The next step of a hand-over.
 #[derive(Clone, Copy, Debug, PartialEq)]
 pub(super) enum HandOverStep {
-    /// Wait for a new worker to serve, at most until this time; `None` is no limit.
+    /// Wait until a new worker serves, at most until this time. `None` means no limit.
     Wait(Option<Instant>),
     /// The old generation's worker with this id leaves, and the new generation gets the id.
     Replace(u32),
@@ -32,7 +32,7 @@ pub(super) enum HandOverStep {
 
 impl HandOver {
     /// Determines the next step, and records a replacement as done. `wanted` is the number of workers requested from
-    /// the new generation, and `serving` the number of those that serve.
+    /// the new generation. `serving` is the number of its workers that serve.
     pub(super) fn step(&mut self, wanted: u32, serving: usize, now: Instant) -> HandOverStep {
         let given = self.given.min(wanted);
         let missing = given.saturating_sub(u32::try_from(serving).unwrap_or(u32::MAX));

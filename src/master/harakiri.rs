@@ -15,7 +15,7 @@ pub(super) struct Timeouts {
     pub(super) grace: u64,
 }
 
-/// The state of a thread's current request with regard to `harakiri`.
+/// The state of a thread's current request in relation to `harakiri`.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub(super) enum RequestDeadline {
     /// The thread has no request, or its request has not reached its deadline.
@@ -36,8 +36,8 @@ pub(super) enum DeadlineAction {
     ReplaceWorker,
 }
 
-/// Checks a thread that is busy since `busy_since` (0: not busy) against the timeouts. Returns the new state and the
-/// action.
+/// Checks a thread that has been busy since `busy_since` (0: the thread is idle) against the timeouts. Returns the new
+/// state and the action.
 pub(super) fn step(
     state: RequestDeadline,
     busy_since: u64,
@@ -69,8 +69,8 @@ pub(super) fn step(
     }
 }
 
-/// The time at which the thread must be checked again, unless its state changes earlier. A request that begins after
-/// `now` is due after `now + limit` at the earliest.
+/// The time at which the thread must be checked again. A request that begins after `now` is due after `now + limit` at
+/// the earliest, so this check is early enough for it.
 pub(super) fn due(
     state: RequestDeadline,
     busy_since: u64,

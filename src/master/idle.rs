@@ -4,7 +4,7 @@ use std::time::{Duration, Instant};
 
 /// Number of checks within the idle limit. A higher number makes the timer more precise.
 const CHECKS: u32 = 8;
-/// Minimum and maximum time between two checks.
+/// Minimum time between two checks.
 const SHORTEST: Duration = Duration::from_millis(100);
 const LONGEST: Duration = Duration::from_secs(5);
 
@@ -30,7 +30,7 @@ impl IdleTimer {
         }
     }
 
-    /// The time at which [`IdleTimer::check`] is due.
+    /// The time of the next check.
     pub(super) fn deadline(&self) -> Instant {
         self.next
     }

@@ -1,11 +1,12 @@
 //! Decides whether the import of a reload must be repeated without the zygote of the running generation.
 //!
 //! The import must be repeated if both imports take the same port or lock. The second import then fails, or continues
-//! without the port or lock. The new generation would lack it, although the old generation, which holds it, ends.
+//! without the port or lock. The new generation would then never get it, although the old generation releases it at its
+//! end.
 
 use crate::ipc::LoadFailure;
 
-/// Exceptions whose cause is the application's code, not a port or lock held by another process.
+/// Exceptions that a mistake in the application's code causes, not a port or lock of another process.
 const FAULTS_OF_CODE: [&str; 13] = [
     "SyntaxError",
     "IndentationError",
@@ -30,9 +31,9 @@ pub(super) enum Import<'a> {
     Failed(&'a LoadFailure),
 }
 
-/// The ports and locks for which the import of the reload must be repeated; empty if it need not be repeated. `held`
-/// are the ports and locks that the import of the running generation holds. A failed import lacks all of them, unless
-/// its cause is the code.
+/// The ports and locks that the import of the reload did not get, so that it must be repeated; empty if a repetition is
+/// not needed. `held` are the ports and locks that the import of the running generation holds. A failed import counts
+/// as lacking all of `held`, unless the application's code caused the failure.
 pub(super) fn lacking<'a>(held: &'a [String], import: Import<'_>) -> Vec<&'a str> {
     let lacks = |name: &&String| match import {
         Import::Loaded(taken) => !taken.contains(name),
@@ -41,7 +42,7 @@ pub(super) fn lacking<'a>(held: &'a [String], import: Import<'_>) -> Vec<&'a str
     held.iter().filter(lacks).map(String::as_str).collect()
 }
 
-/// Whether the last line of the traceback names an exception that no other process can cause.
+/// Whether the traceback ends with an exception of [`FAULTS_OF_CODE`].
 fn is_fault_of_code(failure: &LoadFailure) -> bool {
     let last = failure.traceback.trim_end().lines().next_back();
     let exception = last.and_then(|line| line.split(':').next());

@@ -26,8 +26,8 @@ use super::signals::ReloadMode;
 use crate::net::{self, BoundSocket};
 use crate::process::log_thread;
 
-/// The configuration of the running reload, with its sockets and daemons. It replaces the running configuration when
-/// the new generation serves.
+/// The configuration of a running reload, with its sockets and daemons. It becomes the running configuration when the
+/// new generation serves.
 struct Next {
     config: Config,
     sockets: Vec<Rc<BoundSocket>>,
@@ -134,7 +134,7 @@ impl Instance {
         self.resources
     }
 
-    /// Whether SIGTERM stops the instance. With `die-on-term = false` SIGTERM requests a brutal reload instead.
+    /// Whether SIGTERM stops the instance. With `die-on-term = false`, SIGTERM causes a brutal reload.
     pub(super) fn term_stops(&self) -> bool {
         self.config.die_on_term() != Some(false)
     }
@@ -155,7 +155,8 @@ impl Instance {
         lists.into_iter().flatten()
     }
 
-    /// The paths of `fs-reload` and `fs-brutal-reload`, each with the mode of the reload that its change requests.
+    /// The paths of `fs-reload` and `fs-brutal-reload`, each with the mode of the reload that a change of the path
+    /// causes.
     pub(super) fn watched_paths(&self) -> Vec<(PathBuf, ReloadMode)> {
         let with = |paths: &[String], mode| {
             let paths = paths.iter().map(PathBuf::from);
@@ -214,7 +215,8 @@ impl Instance {
         let on_demand = &self.resources.emperor.on_demand;
         let address = match config.chroot() {
             None => on_demand.reload_address(&invocation.cwd)?,
-            // the file that contains the address is outside of the chroot, so the address of the start is kept
+            // the file with the address is outside of the chroot and cannot be read again, so the address of the start
+            // is kept
             Some(_) => on_demand.address.clone(),
         };
         let sockets = net::bind_all(&config, address.as_ref(), &self.resources.sockets)?;
@@ -274,8 +276,8 @@ impl Instance {
     }
 
     /// Completes the start when the first generation serves. Writes `safe-pidfile`, and reports to the log, the service
-    /// manager, the emperor and the waiting parent process. Then removes the pages of the program's code, which were
-    /// used at the start, from the resident memory.
+    /// manager, the emperor and the waiting parent process. Then removes the code pages that only the start needed from
+    /// the resident memory.
     pub(super) fn started(&mut self, generation: &Generation, took: Duration) {
         for path in [self.config.safe_pidfile(), self.config.safe_pidfile2()] {
             if let Err(error) = self.resources.pidfiles.write(path) {
@@ -371,8 +373,9 @@ fn serving(generation: &Generation) -> String {
     }
 }
 
-/// Changes the working directory to `chdir`, which may be relative to a base, or to the base if `chdir` is not set. The
-/// base is `/` with `chroot`; else, in a reload, `force-cwd` if it is set; else the directory of `invocation`.
+/// Changes the working directory to `chdir`, or to a base directory if `chdir` is not set. A relative `chdir` starts at
+/// the base directory. The base directory is `/` with `chroot`. Without `chroot`, it is `force-cwd` in a reload if that
+/// option is set, and otherwise the directory of `invocation`.
 pub(super) fn enter(config: &Config, invocation: &config::Invocation) -> Result<()> {
     let base = match (config.chroot(), config.force_cwd()) {
         (Some(_), _) => Path::new("/").to_owned(),

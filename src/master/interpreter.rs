@@ -1,4 +1,5 @@
-//! The interpreter of the application. It is found once and kept, because the search may execute a shim.
+//! Finds the interpreter of the application. The result is kept, because the search may execute a version manager's
+//! shim.
 
 use std::ffi::OsString;
 use std::path::PathBuf;
@@ -9,7 +10,7 @@ use crate::process::interpreter::{self, NotFound, Shim};
 /// The search path for commands if PATH is not set.
 const DEFAULT_PATH: &str = "/usr/local/bin:/usr/bin:/bin";
 
-/// The interpreter found last, and the settings for which it was found.
+/// The interpreter that the last search has found, and the settings of that search.
 pub(super) struct InterpreterCache {
     last: Option<(Settings, PathBuf)>,
     /// The interpreter behind the shim on PATH, as the emperor has resolved it.

@@ -27,8 +27,8 @@ pub(super) struct LineCollector {
 }
 
 impl LineCollector {
-    /// Whether lines with these settings should be collected: requests are logged, and descriptor 2 is a file. A worker
-    /// writes its lines to a terminal or a pipe itself, because the reader may be slow and must not delay the master.
+    /// Whether the master should collect the request lines: requests are logged, and descriptor 2 is a file. A terminal
+    /// or a pipe may have a slow reader that would delay the master, so each worker writes its lines to it directly.
     pub(super) fn is_useful(settings: &RequestLogSettings) -> bool {
         settings.selection.selects_any()
             && !log::thread::is_running()
@@ -48,7 +48,7 @@ impl LineCollector {
         })
     }
 
-    /// The descriptors that a worker needs: that of the rings, and the eventfd that wakes the master.
+    /// The descriptors that a worker needs: the rings, and the eventfd that wakes the master.
     pub(super) fn descriptors(&self) -> [BorrowedFd<'_>; 2] {
         [self.rings.fd(), self.wakeup.as_fd()]
     }
@@ -58,7 +58,7 @@ impl LineCollector {
         self.wakeup.as_fd()
     }
 
-    /// The time at which [`LineCollector::tick`] has work.
+    /// The time at which [`LineCollector::tick`] must be called next.
     pub(super) fn due(&self) -> Option<Instant> {
         self.due
     }
@@ -79,7 +79,8 @@ impl LineCollector {
         self.due = Some(now + INTERVAL);
         if self.write_out() == 0 {
             self.rings.await_lines();
-            // a line that arrived before the announcement causes no wake-up
+            // no wake-up follows for a line that arrived before the collector announced that it waits, so the rings are
+            // read again
             if self.write_out() == 0 {
                 self.due = None;
             }
@@ -95,7 +96,7 @@ impl LineCollector {
         written.sum()
     }
 
-    /// Whether the line that ends at `end` is or was in the ring of the scoreboard row `row`.
+    /// Whether a line that ends at `end` was written to the ring of the scoreboard row `row`.
     pub(super) fn contains(&self, row: u32, end: u64) -> bool {
         self.rings.contains(row, end)
     }

@@ -6,8 +6,8 @@ use std::time::Duration;
 
 use crate::config::Config;
 
-/// A growing worker is replaced this long before the time at which it is expected to reach its limit, so that it can
-/// still finish its requests.
+/// Estimated time until the successor of a worker serves. A growing worker is replaced this long before it is expected
+/// to reach its limit.
 const SUCCESSOR_TIME: Duration = Duration::from_millis(500);
 /// Minimum time between two checks of a worker; `USUAL_CHECK` is the maximum.
 const SHORTEST_CHECK: Duration = Duration::from_millis(20);

@@ -1,4 +1,4 @@
-//! The check at the start that an instance has a socket to serve on.
+//! Checks at the start that the instance has a socket to serve on.
 
 use std::rc::Rc;
 

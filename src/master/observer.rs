@@ -1,4 +1,5 @@
-//! The observer of the instance: the thread that serves the statistics (`stats`), and what the master keeps for it.
+//! The observer of the instance: the thread that serves the statistics (`stats`). Also the data that the master keeps
+//! for this thread.
 
 use std::io;
 use std::sync::Arc;
@@ -15,7 +16,7 @@ use crate::stats::{
 pub(super) struct Observer {
     sockets: Vec<ServiceSocket>,
     feed: Option<Arc<Feed<InstanceSnapshot>>>,
-    /// The counters of the generations that are gone.
+    /// The counters of the generations whose processes have all exited.
     retired: Arc<RetiredWorkers>,
 }
 
@@ -77,12 +78,12 @@ impl Observer {
         self.feed.as_deref()
     }
 
-    /// The counters of the generations that are gone.
+    /// The counters of the generations whose processes have all exited.
     pub(super) fn retired(&self) -> Arc<RetiredWorkers> {
         Arc::clone(&self.retired)
     }
 
-    /// Keeps the counters of a generation of which no process is left.
+    /// Keeps the counters of a generation after all its processes have exited.
     pub(super) fn retire(&mut self, generation: &GenerationView) {
         Arc::make_mut(&mut self.retired).add(generation);
     }

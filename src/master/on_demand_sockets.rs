@@ -11,7 +11,7 @@ use crate::config::{Address, Config};
 use crate::process::{AddressRule, OnDemand, VassalEnvironment};
 use crate::sys::inherited_socket::InheritedSocket;
 
-/// The sockets and the address that the emperor passes to a vassal, and the vassal's task if it runs on demand.
+/// The sockets and the address that the emperor passes to a vassal, and the order to a vassal on demand.
 #[derive(Debug, Default)]
 pub(crate) struct OnDemandSockets {
     /// The listening sockets passed by the emperor.
@@ -20,7 +20,8 @@ pub(crate) struct OnDemandSockets {
     pub(super) address: Option<Address>,
     /// Whether the emperor also holds the current listening sockets of the vassal.
     pub(super) held_by_emperor: bool,
-    /// The vassal's task; `None` if the emperor does not support on-demand vassals.
+    /// What the vassal does at its start: serve, or hand its sockets over. `None` if the emperor does not support
+    /// on-demand vassals.
     role: Option<OnDemand>,
     address_rule: Option<AddressRule>,
     /// The vassal's name.
@@ -77,7 +78,7 @@ impl OnDemandSockets {
         }
     }
 
-    /// Whether the emperor holds the sockets of the instance while the instance does not run, under this configuration.
+    /// Whether this configuration makes the emperor hold the sockets while the instance does not run.
     pub(super) fn is_on_demand(&self, config: &Config) -> bool {
         self.role.is_some() && (config.on_demand() || self.address.is_some())
     }

@@ -41,7 +41,7 @@ pub(super) struct Plan {
     pub(super) environment: Vec<(OsString, OsString)>,
     /// Optimization level of the interpreter (`optimize`).
     pub(super) optimize: u32,
-    /// Whether the interpreter imports the module `site` (not `no-site`).
+    /// Whether the interpreter imports the module `site`. `no-site` prevents the import.
     pub(super) has_site: bool,
     /// Whether the generation has a zygote. A service-only instance has none: no socket, no application, no import.
     pub(super) needs_zygote: bool,
@@ -60,24 +60,22 @@ pub(super) struct Plan {
     /// `harakiri-queue-threshold`.
     pub(super) harakiri_queue_threshold: Option<u32>,
     pub(super) limits: Limits,
-    /// Whether `post-app` hooks run after the application is loaded and before the generation serves.
+    /// Whether `post-app` hooks run after the application is loaded. The generation serves when they have ended.
     pub(super) hooks_after_load: bool,
     pub(super) scale: Scale,
     pub(super) mules: MuleSettings,
     /// What raises signals of the application by the configuration.
     pub(super) signals: Vec<(u8, Trigger)>,
-    /// The listening sockets, in the order of `app.listeners`; shared with the previous generation.
+    /// The listening sockets, in the order of `app.listeners`. The previous generation may have the same sockets.
     pub(super) sockets: Vec<Rc<BoundSocket>>,
-    /// The memory of `app.shared_memory`; shared with the previous generation as far as its definition is the same.
+    /// The memory of `app.shared_memory`. The previous generation shares the parts whose definition has not changed.
     pub(super) shared_memory: SharedMemory,
 }
 
 impl Plan {
-    /// Makes the plan for a configuration. The caller has changed the current directory to the directory of the
-    /// application.
+    /// Makes the plan for a configuration. The caller must have changed to the directory of the application before.
     ///
-    /// # Errors
-    /// When the interpreter cannot be found, or the current directory does not exist any more.
+    /// # Errors When the interpreter cannot be found, or the current directory does not exist any more.
     pub(super) fn new(
         config: &Config,
         reloads: u32,
@@ -124,7 +122,7 @@ impl Plan {
         })
     }
 
-    /// Adds the memory that the processes share.
+    /// Sets the memory that the processes share.
     pub(super) fn with_memory(mut self, memory: SharedMemory) -> Self {
         self.app.shared_memory = memory.spec();
         self.shared_memory = memory;
@@ -132,7 +130,7 @@ impl Plan {
     }
 }
 
-/// The environment variables in which uWSGI passes its program name (`argv[0]`) and the number of reloads to libraries.
+/// Variables that uWSGI sets for libraries: its program name (`argv[0]`), and the number of reloads.
 fn facts(reloads: u32) -> [(OsString, OsString); 2] {
     let program = std::env::args_os().next().unwrap_or_default();
     [
@@ -141,8 +139,8 @@ fn facts(reloads: u32) -> [(OsString, OsString); 2] {
     ]
 }
 
-/// Returns the environment of the application: the variables `ours` of the master without the variables that only the
-/// master uses, changed by `early-envdir`, `unenv`, `env` and `envdir` in this order.
+/// Returns the environment of the application. It begins with `ours`, the master's variables, without those that only
+/// the master uses. Then `early-envdir`, `unenv`, `env` and `envdir` change it, in this order.
 pub(super) fn environment(
     config: &Config,
     ours: impl Iterator<Item = (OsString, OsString)>,
@@ -168,7 +166,7 @@ fn set(environment: &mut Vec<(OsString, OsString)>, variables: &[(String, Option
     }
 }
 
-/// Whether only the master uses a variable, so that the application does not inherit it.
+/// Whether a variable is for the master only. The application does not inherit such a variable.
 fn is_for_master(name: &OsString) -> bool {
     let Some(name) = name.to_str() else {
         return false;

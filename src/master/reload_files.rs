@@ -112,14 +112,14 @@ impl ReloadFiles {
         self.watched.as_ref().map(AsFd::as_fd)
     }
 
-    /// Reads the kernel's events. [`ReloadFiles::changes`] returns the resulting change when it is due.
+    /// Reads the kernel's events. [`ReloadFiles::changes`] returns the changes when they are due.
     pub(super) fn read(&mut self, now: Instant) {
         if let Some(watched) = &mut self.watched {
             watched.read(now);
         }
     }
 
-    /// The time at which [`ReloadFiles::changes`] is due.
+    /// The time at which [`ReloadFiles::changes`] must be called next.
     pub(super) fn deadline(&self) -> Option<Instant> {
         let watched = self.watched.as_ref().and_then(ReloadWatch::deadline);
         let polled = [

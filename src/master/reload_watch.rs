@@ -1,4 +1,4 @@
-//! The watch on the paths of `fs-reload` and `fs-brutal-reload`, and the selection of changes that request a reload.
+//! Watches the paths of `fs-reload` and `fs-brutal-reload`, and selects the changes that request a reload.
 
 use std::io;
 use std::os::fd::{AsFd, BorrowedFd};

@@ -23,7 +23,7 @@ pub(super) struct Reloads {
     /// Number of the reload that is handing over: its generation serves, and workers of the old generation may still
     /// accept connections.
     handing_over: Option<u64>,
-    /// The numbers of the last reloads that ended, oldest first; with the failure if the reload failed.
+    /// The results of the last reloads, oldest first: the number, and the failure if the reload failed.
     results: VecDeque<(u64, Option<LoadFailure>)>,
 }
 
@@ -39,7 +39,7 @@ enum ReloadStage {
     Loading(ReloadMode),
 }
 
-/// How the application is imported for the running reload.
+/// The progress of the import of the application in the running reload.
 #[derive(Debug, Default, Clone, Copy, PartialEq, Eq)]
 pub(super) enum ImportAttempt {
     /// The application is imported while the zygote of the running generation exists.
@@ -110,8 +110,8 @@ impl Reloads {
         self.stage = ReloadStage::Loading(mode);
     }
 
-    /// How the application is imported for the running reload. [`ImportAttempt::Repeated`] if no reload is loading, so
-    /// that no import is repeated.
+    /// The progress of the import in the running reload. The result is [`ImportAttempt::Repeated`] if no reload is
+    /// loading, so that no import is repeated.
     pub(super) fn attempt(&self) -> ImportAttempt {
         match self.stage {
             ReloadStage::Loading(_) => self.attempt,
@@ -123,7 +123,7 @@ impl Reloads {
         self.attempt = attempt;
     }
 
-    /// The number of the reload that a request made now waits for. A running reload does not count, because it may have
+    /// The number of the reload that a request made now waits for. This is never the running reload, which may have
     /// read the files before their last change.
     pub(super) fn next_number(&self) -> u64 {
         self.started + 1

@@ -21,8 +21,8 @@ pub(super) fn zygote_of(generation: u32) -> String {
     format!("zygote of generation {generation}")
 }
 
-/// Logs that a process has not finished its start. `has_stack`: the process has a handler for the stack signal, so its
-/// Python stack follows in the log.
+/// Logs that a process has not finished its start. `has_stack` means that the process has a handler for the stack
+/// signal, so its Python stack follows in the log.
 pub(super) fn slow_start(who: &str, start: &SlowStart, has_stack: bool, now: Instant) {
     let seconds = now.duration_since(start.since).as_secs();
     let stack = match has_stack {
@@ -66,7 +66,7 @@ pub(super) fn not_forked(worker_id: u32, error: &io::Error, after: &SlotState, n
     );
 }
 
-/// A request in flight in a worker, as described by the scoreboard.
+/// A request in flight in a worker, as the scoreboard describes it.
 pub(super) struct RequestInFlight {
     /// Index of the thread that handles the request, from 0.
     pub(super) thread: u32,
@@ -169,7 +169,8 @@ pub(super) fn id_is_shared(worker_id: u32, old: Pid, new: Pid, timeout: Duration
     );
 }
 
-/// Logs that a worker exceeded `worker-reload-mercy` and is killed. `is_busy`: the worker has requests in flight.
+/// Logs that a worker exceeded `worker-reload-mercy` and is killed. `is_busy` means that the worker has requests in
+/// flight.
 pub(super) fn overdue(worker_id: u32, worker: &WorkerProcess, is_busy: bool, mercy: Duration) {
     let what = match is_busy {
         true => "it did not finish its requests",

@@ -1,5 +1,5 @@
-//! The external resources of an instance, which the start creates and the exit removes: sockets, pidfiles, FIFOs, the
-//! control socket, and the channels to the emperor and the service manager.
+//! The external resources of an instance: sockets, pidfiles, FIFOs, the control socket, and the channels to the emperor
+//! and the service manager. The start creates them, and the exit removes them.
 
 use std::path::PathBuf;
 use std::rc::Rc;
@@ -60,7 +60,7 @@ impl Resources {
             parent.failed(u8::try_from(status).unwrap_or(1), &failure.sentence);
         }
         self.locks.clear();
-        // the control socket is closed last, because its end tells clients that the instance has stopped
+        // clients take the end of the control socket as the end of the instance, so the control socket is closed last
         self.control = None;
     }
 }

@@ -60,8 +60,7 @@ pub(super) struct Busyness {
     /// the cycle.
     pub(super) backlog_alert: u32,
     pub(super) backlog_step: u32,
-    /// Consecutive cycles with a busyness below `min` after which a worker that was started for waiting connections is
-    /// retired.
+    /// Consecutive cycles with a busyness below `min` after which such an additional worker is retired.
     pub(super) backlog_multiplier: u32,
     /// Consecutive seconds with waiting connections after which `backlog_step` workers are started too; 0: never.
     pub(super) backlog_nonzero: u32,
@@ -148,7 +147,7 @@ struct Cycle {
     sum: f64,
     /// Consecutive cycles with an average busyness below the minimum.
     idle: u32,
-    /// Cycles since the last worker was retired; `None` if this can no longer add to the penalty.
+    /// Cycles since the last worker was retired; `None` if that retirement can no longer add to the penalty.
     since_fewer: Option<u32>,
     /// Cycles currently added to the multiplier.
     penalty: u32,
@@ -294,9 +293,8 @@ fn end_of_cycle(scale: &Scale, rule: &Busyness, cycle: &mut Cycle, average: f64)
 /// Returns the number of workers that a generation starts with. `serving`: the requested and the maximum number of
 /// workers of the current generation; `None` for the first generation.
 ///
-/// A reload keeps the current number, because it follows from the load. If there are no workers before a reload, there
-/// are none after it, with one exception: with `lazy`, the workers load the application, and without a worker a failure
-/// would show only at the next connection.
+/// A reload keeps the current number, because it follows from the load. No workers before a reload means no workers
+/// after it, with one exception: with `lazy`, only a worker can show that the application does not load.
 pub(super) fn first_count(scale: &Scale, serving: Option<(u32, u32)>, lazy: bool) -> u32 {
     match serving {
         None if scale.cheap => 0,

@@ -1,6 +1,6 @@
-//! The memory that the processes of an instance share, beside the scoreboard: caches.
+//! The memory that the processes of an instance share, in addition to the scoreboard: caches.
 //!
-//! It outlives the generations: a reload hands on what its configuration defines in the same way.
+//! This memory outlives the generations. A reload keeps each part whose definition has not changed.
 
 use std::hash::{BuildHasher, Hasher};
 use std::io::ErrorKind;
@@ -16,7 +16,7 @@ use crate::config::Config;
 use crate::ipc::SharedMemorySpec;
 use crate::shared::cache::{Cache, CacheDefinition, CacheStatistics, Expiry, LoadError, Store};
 
-/// Interval between two writes of a cache's file, unless it is configured.
+/// The default interval between two writes of a cache's file.
 const SAVE_INTERVAL: Duration = Duration::from_secs(60);
 
 /// The shared memory of an instance or a generation.
@@ -26,10 +26,10 @@ pub(super) struct SharedMemory {
 }
 
 impl SharedMemory {
-    /// Creates the memory that the configuration defines. Takes over from `before` what is defined in the same way.
+    /// Creates the memory that the configuration defines. Takes each part from `before` whose definition has not
+    /// changed.
     ///
-    /// # Errors
-    /// When memory cannot be created, or the file of a cache cannot be used.
+    /// # Errors When memory cannot be created, or the file of a cache cannot be used.
     pub(super) fn new(config: &Config, before: &Self) -> Result<Self> {
         let mut caches = Vec::new();
         for definition in config.caches() {
@@ -37,7 +37,8 @@ impl SharedMemory {
             let cache = match known.clone().find(|it| *it.definition() == definition) {
                 Some(cache) => Arc::clone(cache),
                 None => {
-                    // the file has the items that a changed definition takes over
+                    // if the definition has changed, the items of the old cache are in the file, and the new cache
+                    // loads them
                     let store = definition.store.as_ref().map(|store| &store.path);
                     let same = |it: &&Arc<Cache>| {
                         it.definition().store.as_ref().map(|store| &store.path) == store
@@ -51,7 +52,7 @@ impl SharedMemory {
         Ok(Self { caches })
     }
 
-    /// What the processes of a generation need to know of the memory, in the order of its descriptors.
+    /// The description of the memory for the processes of a generation, in the order of its descriptors.
     pub(super) fn spec(&self) -> SharedMemorySpec {
         SharedMemorySpec {
             caches: self
@@ -119,9 +120,9 @@ fn save(cache: &Cache) {
 
 /// The periodic work on the shared memory.
 pub(super) struct Maintenance {
-    /// When expired items are removed next.
+    /// The time at which expired items are removed next.
     sweep: Instant,
-    /// The files of the caches.
+    /// The caches that have a file.
     files: Vec<SavedFile>,
 }
 
@@ -130,7 +131,7 @@ struct SavedFile {
     cache: Arc<Cache>,
     /// The value of [`Cache::changes`] when the items were last saved.
     saved: u64,
-    /// When the items are saved next.
+    /// The time at which the items are saved next.
     next: Instant,
     /// The thread that saves the items.
     running: Option<JoinHandle<()>>,
@@ -144,7 +145,7 @@ impl Maintenance {
         }
     }
 
-    /// When [`Maintenance::run`] is due; `None` if there is nothing to do for this memory.
+    /// The time at which [`Maintenance::run`] is due; `None` if this memory needs no periodic work.
     pub(super) fn deadline(&self, memory: &SharedMemory) -> Option<Instant> {
         let sweep = has_sweep(memory).then_some(self.sweep);
         let stored = memory
@@ -171,7 +172,7 @@ impl Maintenance {
         }
     }
 
-    /// Keeps the list of files equal to the caches of the memory.
+    /// Updates the list of files to the caches of the memory.
     fn adopt(&mut self, memory: &SharedMemory, now: Instant) {
         let is_current =
             |file: &SavedFile| memory.caches.iter().any(|it| Arc::ptr_eq(it, &file.cache));
@@ -193,7 +194,7 @@ impl Maintenance {
         }
     }
 
-    /// Saves all changed caches, and waits for the end. For the end of the instance.
+    /// Saves all changed caches and waits until they are saved. Called at the end of the instance.
     pub(super) fn finish(&mut self, memory: &SharedMemory) {
         self.adopt(memory, Instant::now());
         for file in &mut self.files {
@@ -217,7 +218,8 @@ fn interval(cache: &Cache) -> Duration {
 }
 
 impl SavedFile {
-    /// Starts a thread that saves the items, if they have changed. The master must not wait for a disk.
+    /// Starts a thread that saves the items, if the items have changed. A thread is needed because the master must not
+    /// wait for a disk.
     fn save_if_due(&mut self, now: Instant) {
         if now < self.next {
             return;
@@ -244,7 +246,7 @@ impl SavedFile {
 
     fn wait(&mut self) {
         if let Some(thread) = self.running.take() {
-            // the thread cannot panic, and has logged its errors
+            // the thread does not panic, and it logs its errors itself
             let _ = thread.join();
         }
     }

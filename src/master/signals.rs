@@ -2,8 +2,8 @@
 
 use crate::sys::signal::Signal;
 
-/// The signals that the master blocks and reads. Signals without an action are in this list too: unblocked, they would
-/// end the master.
+/// The signals that the master blocks and reads. Signals without an action are here too, because they would kill the
+/// master if they were not blocked.
 pub(super) const READ: [Signal; 8] = [
     Signal::SIGHUP,
     Signal::SIGINT,
@@ -38,7 +38,7 @@ pub(super) enum SignalAction {
 }
 
 /// Returns the action on a signal; `None` if the master ignores the signal. `term_stops` is false with `die-on-term =
-/// false`: SIGTERM then requests a brutal reload.
+/// false`. SIGTERM then causes a brutal reload.
 pub(super) fn action(signal: Signal, term_stops: bool) -> Option<SignalAction> {
     match signal {
         Signal::SIGTERM if !term_stops => Some(SignalAction::Reload(ReloadMode::Brutal)),

@@ -81,7 +81,7 @@ pub(super) enum Event {
     Forked(Pid),
     /// The zygote could not fork, or exited before it reported the fork.
     NotForked,
-    /// The worker id is free.
+    /// The worker id of the parked worker is free.
     Begin,
     /// The worker can serve. With `hold`, it waits until its generation takes over.
     Ready { hold: bool },

@@ -41,8 +41,8 @@ pub(super) fn start(
     invocation: config::Invocation,
     mut emperor: EmperorLink,
 ) -> Result<Option<(Instance, Signals, Plan)>> {
-    // the sockets are inherited before this process detaches, because LISTEN_PID is the pid of this process and not of
-    // the daemon
+    // LISTEN_PID is the pid of this process, so the sockets are inherited before this process becomes a daemon with
+    // another pid
     let sockets = net::inherit(&config, &emperor.on_demand.inherited)?;
     emperor.on_demand.resolve_address()?;
     let mut locks = lock_files(&config, false)?;
@@ -88,7 +88,7 @@ fn prepare(
 ) -> Result<Option<(Instance, Signals, Plan)>> {
     redirect_log(&config, config.logto())?;
     log_start(&config);
-    // the rights are checked before the first change, so that a start without the necessary rights has no effect
+    // the rights are checked before the first change, so a start without the necessary rights changes nothing
     configured_privileges(&config).check_rights()?;
     if !cgroup_limits::apply_at_start(&config, &resources.emperor)? {
         return Ok(None);
@@ -125,7 +125,8 @@ fn prepare(
     }
 }
 
-/// Logs the version, the options that have no effect, and, if the log is a file, the warnings about the configuration.
+/// Logs the version and the options that have no effect. If the log is a file, also logs the warnings about the
+/// configuration.
 fn log_start(config: &Config) {
     let cpus = std::thread::available_parallelism().map_or(1, NonZero::get);
     tracing::info!(
@@ -141,8 +142,7 @@ fn log_start(config: &Config) {
             names.join(", ")
         );
     }
-    // the warnings were already written to the terminal; they are repeated in the log file, because it has other
-    // readers
+    // the warnings were already written to the terminal; the log file repeats them for its own readers
     if [config.logto(), config.daemonize(), config.daemonize2()]
         .iter()
         .any(Option::is_some)
@@ -169,9 +169,9 @@ pub(super) fn limit_descriptors(configured: Option<u32>) {
     }
 }
 
-/// Performs the last steps of the start: from the `as-root` hooks and the change to the application's directory,
-/// through the drop of privileges, to the plan. Returns `None` if the instance has handed its sockets over to the
-/// emperor.
+/// Performs the last steps of the start, from the `as-root` hooks to the plan. Between them, this process changes to
+/// the application's directory and drops its privileges. Returns `None` if the instance has handed its sockets over to
+/// the emperor.
 fn finish(
     instance: &mut Instance,
     directory: Option<PathBuf>,
@@ -227,10 +227,10 @@ fn limit_processes(config: &Config) {
 }
 
 /// Locks the configured files, so that only one of several instances runs. May wait for another process (`flock-wait`,
-/// `flock-wait2`). `detached`: whether this process has detached, which selects `flock2` and `flock-wait2`.
+/// `flock-wait2`). `detached` is true after this process has become a daemon; the options are then `flock2` and
+/// `flock-wait2`.
 ///
-/// # Errors
-/// When a file cannot be opened, or another process holds the lock of a `flock` or `flock2` file.
+/// # Errors When a file cannot be opened, or another process holds the lock of a `flock` or `flock2` file.
 fn lock_files(config: &Config, detached: bool) -> Result<Vec<FileLock>> {
     let (at_once, waiting) = match detached {
         false => (
@@ -319,7 +319,7 @@ fn open_control(instance: &Instance, directory: Option<PathBuf>) -> Result<Optio
     let mut opened =
         ControlSocket::open(&directory.join(socket_path::named(name, &identity)), access);
     if let Err(PlaceError::Live) = opened {
-        // another instance was started by the same command in the same directory: add the pid to the name
+        // another instance in the same directory was started by the same command, so the pid makes the name unique
         let identity = format!("{identity} {}", Pid::own());
         opened = ControlSocket::open(&directory.join(socket_path::named(name, &identity)), access);
     }

@@ -60,7 +60,7 @@ impl WatchedPath {
     }
 }
 
-/// Whether a file is no source file: Python, its tools and editors write such files beside the sources.
+/// Whether Python, its tools or editors write a file with this name beside the source files.
 fn is_by_product(name: &OsStr) -> bool {
     let bytes = name.as_bytes();
     let compiled = Path::new(name)

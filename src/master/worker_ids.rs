@@ -1,8 +1,8 @@
 //! The worker ids in use. Two processes should not have the same worker id, because libraries derive file names and
 //! ports from it.
 //!
-//! A worker therefore gets its id when the process that had the id before has exited. The wait ends after
-//! `worker-id-timeout`, because the last request of that process may take long.
+//! A worker therefore gets its id when the process that had the id before has exited. The last request of that process
+//! may take long, so the wait ends after `worker-id-timeout`.
 
 use std::time::{Duration, Instant};
 
@@ -20,7 +20,7 @@ pub(super) struct IdHolder {
 /// Whether a worker can get an id.
 #[derive(Clone, Copy, Debug, PartialEq)]
 pub(super) enum Gate {
-    /// A process that does not leave has the id.
+    /// A process that is not leaving has the id.
     Closed,
     /// A leaving process has the id. The gate opens at this time at the latest.
     ClosedUntil(Instant),

@@ -15,8 +15,8 @@ pub(super) struct WorkerSlot {
     /// The worker's id, from 1. Two slots have the same id while one worker replaces another.
     pub(super) worker_id: u32,
     pub(super) state: SlotState,
-    /// Whether the worker id is free, as found by the last [`WorkerSlot::look_at_gate`]; closed unless a worker is
-    /// parked.
+    /// Whether a parked worker can get the worker id, as found by the last [`WorkerSlot::look_at_gate`]. Closed if no
+    /// worker is parked.
     pub(super) gate: Gate,
     /// Whether a worker was ever forked in the slot.
     pub(super) was_used: bool,
@@ -28,7 +28,7 @@ pub(super) struct WorkerSlot {
 pub(super) struct WorkerRecord {
     /// The master's end of the worker's channel; `None` once the worker's end is closed.
     pub(super) leash: Option<OwnedFd>,
-    /// The state of each thread's current request with respect to `harakiri`.
+    /// The state of each thread's current request in relation to `harakiri`.
     pub(super) deadlines: Vec<RequestDeadline>,
     /// The memory file into which the worker writes the stacks of its threads.
     pub(super) stacks: Option<File>,
@@ -59,7 +59,7 @@ pub(super) struct MemorySample {
 pub(super) enum RemovalReason {
     /// A request exceeded `harakiri` and its thread did not return.
     Harakiri {
-        /// The time from which on no thread of the worker could finish its request; `None` while a thread can.
+        /// The time since which no thread of the worker can finish its request; `None` while a thread can.
         fully_stuck_since: Option<Instant>,
     },
     /// The worker reached a limit, or an operator requested its replacement.

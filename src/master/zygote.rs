@@ -81,12 +81,12 @@ pub(super) fn exec_script(plan: &Plan) -> io::Error {
     spawn::exec(command, &setup)
 }
 
-/// Returns the command of the interpreter with a bootstrap program. `argument` is the descriptor that the program gets
-/// beside the extension module.
+/// Returns the command of the interpreter with a bootstrap program. The program gets two descriptors: the extension
+/// module and `argument`.
 fn command(plan: &Plan, bootstrap: &str, argument: BorrowedFd<'_>) -> Command {
     let module = plan.module.file();
     let mut command = Command::new(&plan.interpreter);
-    // -O or -OO, not PYTHONOPTIMIZE: the programs that the application starts would inherit the variable
+    // `PYTHONOPTIMIZE` would also affect the programs that the application starts, so the options -O and -OO are used
     for _ in 0..plan.optimize.min(2) {
         command.arg("-O");
     }
@@ -113,7 +113,7 @@ pub(super) fn not_spawned(plan: &Plan, error: &io::Error) -> LoadFailure {
     ))
 }
 
-/// Returns the load failure for a zygote that exited during the load without a report. `want`: the scope of the OOM
+/// Returns the load failure for a zygote that exited during the load without a report. `want` is the scope of the OOM
 /// kill that may have caused the exit.
 pub(super) fn died_while_loading(plan: &Plan, pid: Pid, exit: Exit, want: OomScope) -> LoadFailure {
     let interpreter = plan.interpreter.display().to_string();

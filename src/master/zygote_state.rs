@@ -17,8 +17,8 @@ use super::slot::GOOD_START;
 /// Maximum time between a zygote's report of a failure, or the end of its channel, and its exit.
 const ENDING_TIMEOUT: Duration = Duration::from_secs(2);
 
-/// Maximum number of consecutive failures counted for a zygote that had loaded the application. It limits the pause to
-/// 0.4 s.
+/// Maximum number of consecutive failures that are counted for a zygote that had loaded the application. The count
+/// determines the pause, which is therefore at most 0.4 s.
 const MAX_FAILURES_AFTER_LOADING: u32 = 4;
 
 /// The state of the zygote: the process that forks a generation's workers.
@@ -73,7 +73,7 @@ pub(super) struct Process {
 /// An event that concerns a zygote.
 #[derive(Clone, Copy, Debug, PartialEq)]
 pub(super) enum Event {
-    /// Time has passed; `forking`: whether a fork is pending.
+    /// Time has passed. `forking` is true if a fork is pending.
     Tick { forking: bool },
     /// The zygote was spawned.
     Spawned(Pid),
@@ -87,8 +87,8 @@ pub(super) enum Event {
     ChannelClosed,
     /// The zygote does not answer a request to fork.
     Unresponsive,
-    /// The generation does not need the zygote any more. A pending fork has until `deadline`. `forking`: whether a fork
-    /// is pending.
+    /// The generation does not need the zygote any more. `forking` is true if a fork is pending; the fork then has
+    /// until `deadline`.
     Close { forking: bool, deadline: Instant },
     /// The zygote's process has exited.
     Exited,
@@ -207,7 +207,7 @@ fn spawned(zygote: Zygote, pid: Pid, now: Instant) -> Zygote {
     Zygote::Loading { process }
 }
 
-/// Returns the state of a zygote that is about to exit. `cause` is called with `true` if the zygote had loaded the
+/// Returns the state of a zygote that is about to exit. The argument of `cause` is true if the zygote had loaded the
 /// application.
 fn ending(zygote: Zygote, cause: impl Fn(bool) -> EndCause, now: Instant) -> Zygote {
     let deadline = now + ENDING_TIMEOUT;
@@ -269,13 +269,13 @@ fn exited(zygote: Zygote, now: Instant) -> Zygote {
     }
 }
 
-/// Returns the state after the exit of a zygote that had loaded the application. The application can probably be loaded
-/// again. The pause stays short, because without a zygote no worker can be replaced.
+/// Returns the state after the exit of a zygote that had loaded the application. Another load will probably succeed.
+/// The pause is short, because no worker can be replaced without a zygote.
 fn after_life(process: Process, now: Instant) -> Zygote {
     if now.duration_since(process.since) >= GOOD_START {
         return Zygote::new(now);
     }
-    // the cap also keeps the pause short if the next load fails
+    // the maximum also limits the pause after a failure of the next load
     let failures = process
         .failures
         .saturating_add(1)

@@ -1,4 +1,4 @@
-//! Becoming a daemon: `daemonize`, `daemonize2`.
+//! Makes the process a daemon: `daemonize`, `daemonize2`.
 
 use std::path::Path;
 

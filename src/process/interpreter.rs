@@ -1,4 +1,4 @@
-//! Finding the application's Python interpreter, once, before the first zygote starts.
+//! Finds the application's Python interpreter before the first zygote starts.
 //!
 //! The order is: the option `home`, the option `python`, then `python3` and `python` on PATH. A version manager's shim
 //! (a script that looks up the interpreter each time it runs) is run once to learn the interpreter.
@@ -31,11 +31,10 @@ pub(crate) struct NotFound(String);
 
 /// Finds the interpreter. `home` is a virtualenv or the prefix of a Python installation. `python` is a path, or a name
 /// that is looked up in `path_env` (the value of PATH). Relative paths start at the working directory. `known_shim` is
-/// an earlier answer of a shim; it is used if it still applies, which saves running the shim. Otherwise a shim is run,
-/// which may take up to ten seconds.
+/// an earlier answer of a shim. If it still applies, the shim is not run again. Running a shim may take up to ten
+/// seconds.
 ///
-/// # Errors
-/// [`NotFound`] when there is no interpreter, or none that this process may execute.
+/// # Errors [`NotFound`] when there is no interpreter, or none that this process may execute.
 pub(crate) fn find(
     home: Option<&Path>,
     python: Option<&str>,

@@ -1,4 +1,4 @@
-//! The options for log files: opening, owner and permissions, and rotation.
+//! Opens log files, sets their owner and permissions, and reads the options for their rotation.
 
 use std::fs::File;
 use std::io;
@@ -28,11 +28,10 @@ pub(crate) fn redirect(config: &Config, path: Option<&str>) -> Result<()> {
     })
 }
 
-/// Sets owner and permissions of the log file that is the output of this process already (`daemonize`), and empties the
+/// Sets the owner and the permissions of the log file that `daemonize` has made the output of this process. Empties the
 /// file if `log-truncate` is set.
 ///
-/// # Errors
-/// When the owner or permissions cannot be set, or the file cannot be truncated.
+/// # Errors When the owner or permissions cannot be set, or the file cannot be truncated.
 pub(crate) fn prepare(config: &Config) -> Result<()> {
     let ownership = ownership(config)?;
     if ownership != Ownership::default() || config.log_truncate() {

@@ -10,10 +10,9 @@ use crate::log::{self, AlarmRule, Engine, FileEngine, Flow, LogThreadSettings, L
 use super::log_files;
 
 /// Starts the log thread, if an option needs it. `file` is the log file of this process, if it has one. Returns whether
-/// loggers are configured that receive the log lines.
+/// the log lines go to loggers.
 ///
-/// # Errors
-/// When a logger cannot be opened, or the owner of log files is unknown.
+/// # Errors When a logger cannot be opened, or the owner of log files is unknown.
 pub(crate) fn start(config: &Config, file: Option<&Path>) -> Result<bool> {
     if is_needed(config) {
         start_with(settings(config, file)?)?;
@@ -21,11 +20,11 @@ pub(crate) fn start(config: &Config, file: Option<&Path>) -> Result<bool> {
     Ok(has_loggers(config))
 }
 
-/// As [`start`], for an emperor. Its vassals write to the emperor's log file and cannot be told to open it again after
-/// a rotation. So the log thread, which then writes for all of them, is also started if the file is to be rotated.
+/// Starts the log thread of an emperor, as [`start`] does. In addition, starts the thread if the log file is to be
+/// rotated. Vassals write to this file, and the emperor cannot make them open it again, so the thread must write for
+/// them.
 ///
-/// # Errors
-/// When a logger cannot be opened, or the owner of log files is unknown.
+/// # Errors When a logger cannot be opened, or the owner of log files is unknown.
 pub(crate) fn start_for_emperor(config: &Config, file: Option<&Path>) -> Result<()> {
     let rotates = file.is_some()
         && (log_files::max_size(config).is_some() || !config.touch_logrotate().is_empty());
@@ -120,7 +119,8 @@ fn alarms(config: &Config) -> Vec<AlarmRule> {
     rules.collect()
 }
 
-/// Returns a copy of the logger. If the logger writes to a file and sets no rotation, the copy gets the instance's.
+/// Returns a copy of the logger. If the logger writes to a file and sets no rotation, the copy gets the rotation of the
+/// instance's log.
 fn with_rotation(logger: &Logger, config: &Config) -> Logger {
     let mut logger = logger.clone();
     if let Engine::File(file) = &mut logger.engine {
@@ -131,7 +131,7 @@ fn with_rotation(logger: &Logger, config: &Config) -> Logger {
     logger
 }
 
-/// Whether two configurations need log threads with different settings, or only one of them needs a log thread.
+/// Whether two configurations need different log threads: the settings differ, or only one of them needs a log thread.
 pub(crate) fn differs(one: &Config, other: &Config) -> bool {
     let settings = |config| settings(config, None).ok();
     is_needed(one) != is_needed(other) || (is_needed(one) && settings(one) != settings(other))

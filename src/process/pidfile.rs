@@ -36,11 +36,10 @@ pub(crate) enum PidfileError {
 /// Writes `pid` and a newline to the file at `path`. The file is created (mode 0644 less the umask) or overwritten in
 /// place.
 ///
-/// A symbolic link at the path is not followed, and only a regular file with one hard link is written: this process may
-/// be root while another user can write to the directory.
+/// This process may be root, and another user may be able to write to the directory. Therefore a symbolic link is not
+/// followed, and only a regular file with one hard link is written.
 ///
-/// # Errors
-/// [`PidfileError::NotPlain`], [`PidfileError::File`].
+/// # Errors [`PidfileError::NotPlain`], [`PidfileError::File`].
 pub(crate) fn write(path: &Path, pid: Pid) -> Result<(), PidfileError> {
     let failed = |reason| PidfileError::File {
         verb: "write",
@@ -56,15 +55,15 @@ pub(crate) fn write(path: &Path, pid: Pid) -> Result<(), PidfileError> {
         return Err(PidfileError::NotPlain(path.to_owned()));
     }
     let text = format!("{pid}\n");
-    // the text is written first and the file truncated afterwards, so that a reader never finds an empty file
+    // the file is truncated after the write, so that a reader never finds an empty file
     file.write_all(text.as_bytes()).map_err(failed)?;
     file.set_len(text.len() as u64).map_err(failed)
 }
 
 fn open_or_create(path: &Path) -> io::Result<File> {
     let flags = OFlag::O_WRONLY | OFlag::O_NOFOLLOW | OFlag::O_NONBLOCK;
-    // the first attempt has no O_CREAT: with this flag the kernel refuses, even to root, another user's file in a
-    // sticky directory (fs.protected_regular)
+    // first without O_CREAT: with this flag the kernel may refuse another user's file in a sticky directory, even to
+    // root (fs.protected_regular)
     match trusted_path::open(path, flags, Mode::empty()) {
         Err(e) if e.kind() == io::ErrorKind::NotFound => {
             let flags = flags | OFlag::O_CREAT | OFlag::O_EXCL;
@@ -74,7 +73,7 @@ fn open_or_create(path: &Path) -> io::Result<File> {
     }
 }
 
-/// The process id in a pidfile, and the users who could have written it.
+/// The process id in a pidfile, and the facts that show which users could have written it.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 pub(crate) struct Record {
     /// The process id.
@@ -132,7 +131,7 @@ pub(crate) fn read(path: &Path) -> Result<Record, PidfileError> {
 }
 
 /// Whether a pidfile may be trusted: only root or the user of the named process could have written it. Logs a warning
-/// otherwise. The caller signals the process, and another user could write the id of any process to the file.
+/// if not. The caller sends a signal to the process, and another user could have written the id of any process.
 pub(crate) fn is_trusted(path: &Path, record: &Record) -> bool {
     let Ok(uid) = program::user_of(record.pid) else {
         return true; // the process has ended, or /proc is hidden
@@ -150,15 +149,15 @@ pub(crate) fn is_trusted(path: &Path, record: &Record) -> bool {
     trusted
 }
 
-/// Tolerance for small steps of the clock. A process that started later than this after its pidfile was written is not
-/// the process that the file meant.
+/// Tolerance for steps of the clock. If a process has started more than this time after its pidfile was written, the
+/// pidfile was written for another process.
 const CLOCK_SLACK: Duration = Duration::from_secs(60);
 
-/// Whether `pid`, read from a pidfile, now belongs to another process than the one for which the file was written,
-/// because the process has started later than the file was written. Logs a warning in this case.
+/// Whether the process `pid` has started later than its pidfile was written. The pidfile was then written for another
+/// process, and a warning is logged.
 ///
-/// A process whose command line contains `word` is accepted even if it seems to have started later, because the
-/// machine's clock may have been set meanwhile.
+/// The result is false if the command line of the process contains `word`, because the machine's clock may have been
+/// set.
 pub(crate) fn names_another(path: &Path, pid: Pid, word: &str) -> bool {
     let written = path.metadata().and_then(|file| file.modified());
     let (Ok(written), Some(started)) = (written, process::start_time(pid)) else {

@@ -70,8 +70,8 @@ pub(crate) enum SignalError {
     },
 }
 
-/// A running ruwsgi process, held by a pidfd. After the process has ended, a signal cannot reach another process that
-/// got the same id.
+/// A running ruwsgi process, held by a pidfd. The pidfd ensures that a signal never reaches a later process with the
+/// same id.
 #[derive(Debug)]
 pub(crate) struct RunningInstance {
     path: PathBuf,
@@ -88,7 +88,7 @@ impl RunningInstance {
         let record = pidfile::read(path)?;
         let pid = record.pid;
         let failed = |reason| failure(path, pid, reason);
-        // opened before the checks, so that the checks and the signal apply to the same process
+        // the pidfd is opened before the checks, so that the checks and the signal apply to the same process
         let handle = process::handle(pid).map_err(failed)?;
         let uid = program::user_of(pid).map_err(failed)?;
         check_owner(path, &record, uid)?;
@@ -157,8 +157,8 @@ fn failure(path: &Path, pid: Pid, reason: io::Error) -> SignalError {
     }
 }
 
-/// Whether a program is ruwsgi: its file is the file of this process, or its name starts with [`PROGRAM`]. The name
-/// covers other versions, and files that an upgrade has replaced.
+/// Whether a program is ruwsgi: it is the same file as the program of this process, or its name starts with
+/// [`PROGRAM`]. The name is needed for other versions, and after an upgrade has replaced the file.
 fn is_ruwsgi(program: &Program, own: Option<&Program>) -> bool {
     match (program, own) {
         (Program::File { id, .. }, Some(Program::File { id: own, .. })) if id == own => true,

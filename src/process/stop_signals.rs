@@ -1,9 +1,10 @@
-//! Counting stop signals: a second signal is a request to stop at once, unless it follows the first signal immediately.
+//! Counts stop signals. A second signal means an immediate stop, unless it follows the first signal within
+//! [`SAME_REQUEST`].
 
 use std::time::{Duration, Instant};
 
-/// Signals within this time after the first one count as one request. A single request can send several signals:
-/// timeout(1) signals its child and then the process group, and a terminal signals the group too.
+/// Signals within this time after the first signal belong to the same request. timeout(1) signals its child and then
+/// the process group. A terminal signals the whole group too.
 const SAME_REQUEST: Duration = Duration::from_millis(200);
 
 /// The stop signals that have arrived.
@@ -13,8 +14,8 @@ pub(crate) struct StopSignals {
 }
 
 impl StopSignals {
-    /// Records a signal that has arrived at `now`. Returns whether it belongs to the same request as an earlier first
-    /// signal; false for the first signal itself.
+    /// Records a signal that has arrived at `now`. Returns whether an earlier signal was part of the same request;
+    /// false for the first signal.
     pub(crate) fn is_same_request(&mut self, now: Instant) -> bool {
         match self.first {
             Some(first) => now.saturating_duration_since(first) < SAME_REQUEST,

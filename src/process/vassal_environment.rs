@@ -1,8 +1,8 @@
 //! The environment variables by which an emperor passes settings to a vassal that it starts.
 //!
-//! The emperor serialises a [`VassalEnvironment`] to variables. The vassal parses them once, before it reads its
-//! configuration, and removes all but its name. So they are never taken for options, and no process of the vassal
-//! inherits them.
+//! The emperor serialises a [`VassalEnvironment`] to variables. The vassal parses these variables once, before it reads
+//! its configuration, and removes all except its name. Therefore the variables are never read as options, and no
+//! process of the vassal inherits them.
 
 use std::ffi::{OsStr, OsString};
 use std::os::fd::RawFd;
@@ -23,8 +23,8 @@ const OUTLIVES_EMPEROR: &str = "RUWSGI_EMPEROR_KEEP";
 const IN_CGROUP: &str = "RUWSGI_EMPEROR_GROUPS";
 /// The program of the start hook (`vassals-start-hook`).
 const START_HOOK: &str = "RUWSGI_EMPEROR_HOOK";
-/// The task of a vassal on demand. With the value `1` it hands its sockets over to the emperor and exits; with `0` it
-/// serves.
+/// Whether a vassal on demand serves. With the value `1` it hands its sockets over to the emperor and exits; with `0`
+/// it serves.
 const ON_DEMAND: &str = "RUWSGI_EMPEROR_KEEPS";
 /// The sockets that the emperor has kept for the vassal, separated by commas.
 const SOCKETS: &str = "RUWSGI_EMPEROR_SOCKETS";
@@ -53,19 +53,19 @@ pub(crate) struct VassalEnvironment {
     pub(crate) in_cgroup: bool,
     /// The program to run before the vassal starts (`vassals-start-hook`).
     pub(crate) start_hook: Option<OsString>,
-    /// The task of a vassal on demand; `None` if the emperor keeps no sockets for the vassal.
+    /// What the process of a vassal on demand does; `None` if the emperor keeps no sockets for the vassal.
     pub(crate) on_demand: Option<OnDemand>,
     /// The listening sockets that the emperor has kept for the vassal.
     pub(crate) sockets: Vec<InheritedSocket>,
     /// The source of an on-demand vassal's address; `None` if the address is in the vassal's configuration.
     pub(crate) address_rule: Option<AddressRule>,
-    /// The vassal's configuration file, and how it is to be read.
+    /// The vassal's configuration file, and the rules for reading it.
     pub(crate) file: Option<VassalFile>,
     /// The interpreter that the shim on PATH names. The emperor passes it on because running the shim is slow.
     pub(crate) shim: Option<Shim>,
 }
 
-/// The task of a process of an on-demand vassal.
+/// What the process of a vassal on demand does.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 pub(crate) enum OnDemand {
     /// Bind the vassal's sockets, hand them over to the emperor, and exit.
@@ -89,7 +89,7 @@ pub(crate) enum AddressRule {
 impl VassalEnvironment {
     /// Parses the variables and removes them from this process's environment, except the vassal's name.
     ///
-    /// To be called once, while the process has one thread.
+    /// Must be called once only, while the process has one thread.
     pub(crate) fn take() -> Self {
         Self::parse(|name| match name {
             log::VASSAL_NAME => std::env::var_os(name),

@@ -19,7 +19,7 @@ const HEADER: usize = 16;
 const REQUEST: usize = 24;
 const MESSAGE: usize = 16;
 
-/// Number of values of `SO_MEMINFO`, and the index of the drops among them, see linux/sock_diag.h.
+/// Number of values of `SO_MEMINFO`, and the index of the value that counts drops. See linux/sock_diag.h.
 const MEMINFO_VALUES: usize = 9;
 const SK_MEMINFO_DROPS: usize = 8;
 
@@ -28,7 +28,7 @@ const SK_MEMINFO_DROPS: usize = 8;
 pub struct Queue {
     /// Connections that are established and not accepted yet.
     pub waiting: u32,
-    /// The maximum of waiting connections (the backlog), as the kernel has limited it.
+    /// The maximum number of waiting connections: the backlog of listen(2), limited by the kernel.
     pub limit: u32,
 }
 
@@ -54,10 +54,9 @@ pub fn queue(listener: BorrowedFd<'_>) -> io::Result<Queue> {
 }
 
 /// Reads the number of connections that the kernel has dropped because the accept queue was full (`SO_MEMINFO`, see
-/// socket(7)). Always 0 for a Unix socket, whose clients wait instead.
+/// socket(7)). Always 0 for a Unix socket, because its clients wait when the queue is full.
 ///
-/// # Errors
-/// Those of getsockopt(2).
+/// # Errors Those of getsockopt(2).
 pub fn drops(listener: BorrowedFd<'_>) -> io::Result<u32> {
     let mut values = [0u32; MEMINFO_VALUES];
     let mut len = size_of_val(&values) as libc::socklen_t;
@@ -123,14 +122,14 @@ fn request(inode: u32) -> Vec<u8> {
     bytes.extend(((HEADER + REQUEST) as u32).to_ne_bytes());
     bytes.extend(SOCK_DIAG_BY_FAMILY.to_ne_bytes());
     bytes.extend(NLM_F_REQUEST.to_ne_bytes());
-    // sequence number and port: this socket carries one request
+    // the sequence number and the port are 0, because this socket carries only one request
     bytes.extend([0; 8]);
     bytes.extend([libc::AF_UNIX as u8, 0, 0, 0]);
-    // sockets in every state
+    // select sockets in every state
     bytes.extend(u32::MAX.to_ne_bytes());
     bytes.extend(inode.to_ne_bytes());
     bytes.extend(UDIAG_SHOW_RQLEN.to_ne_bytes());
-    // no cookie
+    // no cookie is requested
     bytes.extend([0xff; 8]);
     bytes
 }

@@ -69,18 +69,18 @@ impl fmt::Display for Capabilities {
 /// The capability sets of a thread.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 pub struct Sets {
-    /// Used for permission checks.
+    /// The capabilities that permission checks use.
     pub effective: Capabilities,
     /// The limit of the effective and ambient sets.
     pub permitted: Capabilities,
-    /// The limit of the ambient set, beside `permitted`.
+    /// The limit of the ambient set, in addition to `permitted`.
     pub inheritable: Capabilities,
-    /// Kept by execve(2) for a program that does not run as root.
+    /// The capabilities that a program of a user other than root keeps at execve(2).
     pub ambient: Capabilities,
 }
 
 impl Sets {
-    /// Sets that give a process, and the programs that it executes, exactly the capabilities of `these`.
+    /// Sets with exactly the capabilities `these`, for a process and the programs that it executes.
     pub fn only(these: Capabilities) -> Self {
         Self {
             effective: these,
@@ -138,25 +138,24 @@ impl Sets {
     }
 }
 
-/// Reads the bounding set of this thread. It limits the capabilities of every program that the thread executes, also
-/// as root.
+/// Reads the bounding set of this thread. It limits the capabilities of every program that the thread executes, even if
+/// the program runs as root.
 pub fn bounding() -> Capabilities {
     counted(|number| prctl(libc::PR_CAPBSET_READ, number, 0))
 }
 
 /// Prepares a child between fork and exec for the change of its user. Async-signal-safe.
 ///
-/// If the child becomes another user, it keeps its permitted set over the change. If it stays root, all capabilities
-/// but `granted` are removed from its bounding set, so that exec does not restore the others.
+/// If the child becomes another user, it keeps its permitted set during the change. If the child stays root, only
+/// `granted` remains in its bounding set, so that exec does not restore other capabilities.
 ///
-/// # Errors
-/// Those of prctl(2): lowering the bounding set needs `CAP_SETPCAP`.
+/// # Errors Those of prctl(2): lowering the bounding set needs `CAP_SETPCAP`.
 pub(super) fn prepare(granted: Capabilities, stays_root: bool) -> io::Result<()> {
     if !stays_root {
         nix::sys::prctl::set_keepcaps(true)?;
         return Ok(());
     }
-    // includes capabilities that a newer kernel has added
+    // the bounding set can contain capabilities that only a newer kernel knows
     for number in bounding().difference(granted).numbers() {
         prctl(libc::PR_CAPBSET_DROP, number, 0)?;
     }
@@ -206,7 +205,7 @@ struct Half {
     inheritable: u32,
 }
 
-/// The capabilities for whose number `ask` returns 1.
+/// The set of the capabilities for whose number `ask` returns 1.
 fn counted(ask: impl Fn(u32) -> io::Result<i32>) -> Capabilities {
     let has = |number: &u32| ask(*number).is_ok_and(|answer| answer == 1);
     let bits = (0..u64::BITS).filter(has);

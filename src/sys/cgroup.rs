@@ -1,7 +1,7 @@
 //! cgroup v2: the cgroup of this process, child cgroups, and their files: cgroups(7).
 //!
-//! A cgroup that enables controllers for its children may hold no process itself ("no internal processes"). So a
-//! process that creates child cgroups moves into one of them first.
+//! A cgroup that enables controllers for its children must not contain processes ("no internal processes"). Therefore a
+//! process that creates child cgroups first moves into one of them.
 
 mod error;
 mod files;

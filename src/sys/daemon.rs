@@ -1,4 +1,4 @@
-//! Becoming a daemon: daemon(7).
+//! Makes a process a daemon: daemon(7).
 
 use std::fs::File;
 use std::io::{self, Read, Write};
@@ -24,12 +24,11 @@ pub enum DaemonError {
 /// Makes this process a daemon. Returns in the daemon only; the process that was started exits with 0.
 ///
 /// The daemon has no terminal and leads no session. Its input is `/dev/null`. Its output is appended to `log`, which is
-/// created with mode 0640 if it does not exist. The umask and the working directory stay.
+/// created with mode 0640 if it does not exist. The umask and the working directory do not change.
 ///
 /// To be called only while the process has one thread.
 ///
-/// # Errors
-/// [`DaemonError`].
+/// # Errors [`DaemonError`].
 pub fn daemonize(log: &Path) -> Result<(), DaemonError> {
     let log = open(log)?;
     if let Role::Parent = leave()? {
@@ -39,11 +38,11 @@ pub fn daemonize(log: &Path) -> Result<(), DaemonError> {
     Ok(())
 }
 
-/// As [`daemonize`], but the process that was started waits until the daemon reports the result of its start through
-/// [`Parent`]. That process exits with 0 when the daemon serves, otherwise with the status of the failure.
+/// Makes this process a daemon, as [`daemonize`] does. The process that was started does not exit at once: it waits
+/// until the daemon reports the result of its start through [`Parent`]. It exits with 0 when the daemon serves,
+/// otherwise with the status of the failure.
 ///
-/// # Errors
-/// [`DaemonError`].
+/// # Errors [`DaemonError`].
 pub fn detach_later(log: &Path) -> Result<Parent, DaemonError> {
     let path = log;
     let log = open(path)?;
@@ -57,8 +56,8 @@ pub fn detach_later(log: &Path) -> Result<Parent, DaemonError> {
     Ok(Parent { pipe: write })
 }
 
-/// The daemon's connection to the process that was started, which waits for a report. If the value is dropped without
-/// a report, or the daemon dies, the waiting process exits with 1.
+/// The daemon's connection to the process that was started. That process waits for a report. If no report comes,
+/// because the value is dropped or the daemon dies, the waiting process exits with 1.
 #[derive(Debug)]
 pub struct Parent {
     pipe: io::PipeWriter,
@@ -67,7 +66,7 @@ pub struct Parent {
 impl Parent {
     /// Reports that the daemon serves: the parent exits with 0.
     ///
-    /// `BrokenPipe` when the parent has ended. A user has stopped the parent in this case, and meant to stop the
+    /// # Errors `BrokenPipe` when the parent has ended. A user has then stopped the parent, and meant to stop the
     /// daemon.
     pub fn ready(mut self) -> io::Result<()> {
         self.pipe.write_all(&[0])

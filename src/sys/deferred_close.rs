@@ -1,4 +1,4 @@
-//! Closing descriptors without waiting.
+//! Closes descriptors without waiting.
 
 use std::os::fd::OwnedFd;
 use std::thread;
@@ -6,8 +6,8 @@ use std::thread;
 /// Stack size of the closing thread, bytes.
 const STACK: usize = 64 << 10;
 
-/// Closes descriptors that another user has sent, in a new thread. Closing them can wait without limit: for a
-/// connection with `SO_LINGER`, or for a file system that the other user serves (FUSE).
+/// Closes descriptors in a new thread. Another user has sent these descriptors, and closing them can wait without
+/// limit: for a connection with `SO_LINGER`, or for a file system that the other user serves (FUSE).
 ///
 /// If no thread can be started, the calling thread closes the descriptors.
 pub fn close(descriptors: Vec<OwnedFd>) {

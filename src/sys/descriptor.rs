@@ -1,4 +1,5 @@
-//! Descriptors of which only the number is known: borrowed for one call, checked, or taken over when inherited.
+//! Functions for descriptors that are known only by their numbers: they borrow a descriptor for one call, check it, or
+//! take over an inherited descriptor.
 
 use std::io;
 use std::os::fd::{AsFd, BorrowedFd, FromRawFd, OwnedFd, RawFd};

@@ -4,7 +4,8 @@ use std::ffi::OsString;
 
 /// Removes a variable from the environment, so that no child inherits it, and returns its value.
 ///
-/// To be called only while the process has one thread: C code of another thread could be reading the environment.
+/// Must be called only while the process has one thread, because C code of another thread could be reading the
+/// environment.
 pub fn take(name: &str) -> Option<OsString> {
     let value = std::env::var_os(name)?;
     // SAFETY: by the contract above no other thread exists.
@@ -14,7 +15,8 @@ pub fn take(name: &str) -> Option<OsString> {
 
 /// Sets a variable of this process and its later children.
 ///
-/// To be called only while the process has one thread: C code of another thread could be reading the environment.
+/// Must be called only while the process has one thread, because C code of another thread could be reading the
+/// environment.
 pub fn set(name: &str, value: &str) {
     // SAFETY: by the contract above no other thread exists.
     unsafe { std::env::set_var(name, value) };

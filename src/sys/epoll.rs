@@ -1,4 +1,4 @@
-//! Waiting for many descriptors: epoll(7).
+//! Waits for events of many descriptors: epoll(7).
 
 use std::io;
 use std::os::fd::{AsRawFd, RawFd};
@@ -9,14 +9,14 @@ use nix::sys::epoll::{self, EpollCreateFlags, EpollEvent, EpollFlags, EpollTimeo
 use super::descriptor::borrow;
 use super::private_fd::Membership;
 
-/// Maximum events that one [`Epoll::wait`] returns.
+/// Maximum number of events that one [`Epoll::wait`] returns.
 const MAX_EVENTS: usize = 64;
 
 /// An epoll instance. The caller gives each watched descriptor a token. Children that the application forks do not
 /// inherit the instance.
 #[derive(Debug)]
 pub struct Epoll {
-    // this field is dropped before the descriptor is closed
+    // this field must be dropped before the descriptor is closed
     _membership: Membership,
     inner: epoll::Epoll,
 }
@@ -85,11 +85,10 @@ impl Epoll {
         }
     }
 
-    /// Waits for events, at most `timeout_ms` milliseconds; a negative value is no timeout. Replaces the contents of
-    /// `tokens` by the tokens of at most `limit` events, and of at most 64. A signal ends the wait without events.
+    /// Waits for events, at most `timeout_ms` milliseconds; a negative value means no timeout. Replaces the contents of
+    /// `tokens` by the tokens of the events, at most `limit` and at most 64. A signal ends the wait without events.
     ///
-    /// # Errors
-    /// Those of epoll_wait(2) but `EINTR`.
+    /// # Errors Those of epoll_wait(2), except `EINTR`.
     pub fn wait(&self, tokens: &mut Vec<u64>, limit: usize, timeout_ms: i32) -> io::Result<()> {
         let mut events = [EpollEvent::empty(); MAX_EVENTS];
         tokens.clear();

@@ -1,4 +1,4 @@
-//! Open descriptors that exclude other processes from an address or a file: bound sockets, and file locks.
+//! Finds open descriptors that exclude other processes from an address or a file: bound sockets, and file locks.
 
 use std::fs::{self, File};
 use std::io;
@@ -55,7 +55,7 @@ fn of(fd: RawFd) -> Option<Exclusive> {
     })
 }
 
-/// Describes the address of a bound socket, for messages; `None` if the socket has a peer or excludes nobody.
+/// Describes the address of a bound socket, for messages; `None` if the socket has a peer or excludes no other process.
 fn bound_address(fd: RawFd) -> Option<String> {
     let borrowed = descriptor::borrow(&fd).ok()?;
     if socket::getpeername::<SockaddrStorage>(fd).is_ok() {
@@ -65,8 +65,8 @@ fn bound_address(fd: RawFd) -> Option<String> {
     match local_address(borrowed).ok()? {
         LocalAddress::Tcp(address) if address.port() == 0 => None,
         LocalAddress::Tcp(address) if is_stream => Some(format!("port {address}")),
-        // the program has not bound this socket: the kernel binds a datagram socket to the wildcard address when the
-        // socket first sends
+        // when an unbound datagram socket first sends, the kernel binds it to the wildcard address; such a socket
+        // excludes no other process
         LocalAddress::Tcp(address) if address.ip().is_unspecified() => None,
         LocalAddress::Tcp(address) => Some(format!("UDP port {address}")),
         LocalAddress::Unix(path) => Some(format!("socket {}", path.display())),
@@ -86,12 +86,11 @@ fn lock(fd: RawFd) -> Option<String> {
 }
 
 impl Exclusive {
-    /// Replaces the descriptor's open file by a socket without traffic or by `/dev/null`. The address or lock is then
-    /// free once no other process holds it. The number stays open, because its owner in this process may still use or
-    /// close it. Does nothing if the owner has closed the descriptor.
+    /// Replaces the descriptor's open file by a socket without traffic or by `/dev/null`. The address or the lock is
+    /// then free if no other process holds it. The number stays open, because its owner in this process may still use
+    /// or close it. Does nothing if the owner has closed the descriptor.
     ///
-    /// # Errors
-    /// Those of open(2), socketpair(2) and dup3(2).
+    /// # Errors Those of open(2), socketpair(2) and dup3(2).
     pub fn release(&self) -> io::Result<()> {
         let fd = self.fd;
         let is_same = descriptor::borrow(&fd)
@@ -115,7 +114,7 @@ impl Exclusive {
 /// Creates a socket that never becomes readable: a thread that waits for connections on it keeps waiting.
 fn silent_socket() -> io::Result<OwnedFd> {
     let (ours, peer) = UnixStream::pair()?;
-    // the peer stays open for the life of the process: if it were closed, the socket would be readable
+    // the peer stays open as long as the process lives, because a closed peer would make the socket readable
     let _ = peer.into_raw_fd();
     Ok(ours.into())
 }

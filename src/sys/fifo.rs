@@ -43,12 +43,11 @@ impl Fifo {
             Err(error) => return Err(error.into()),
         }
         mkfifoat(&directory, name, Mode::S_IRUSR | Mode::S_IWUSR)?;
-        // open for writing too: while this process is a writer, the reader sees no end when the other writers close the
-        // FIFO
+        // the FIFO is opened for writing too, because a reader without any writer would see the end of the file
         let flags = OFlag::O_RDWR | OFlag::O_NONBLOCK | OFlag::O_NOFOLLOW | OFlag::O_CLOEXEC;
         let file = File::from(openat(&directory, name, flags, Mode::empty())?);
         let metadata = file.metadata()?;
-        // a FIFO of another user would let that user command this process
+        // another user could command this process through a FIFO that the user owns
         if !metadata.file_type().is_fifo() || metadata.uid() != user::current_uid() {
             return Err(io::Error::new(
                 io::ErrorKind::AlreadyExists,

@@ -1,8 +1,8 @@
 //! Makes the children that the application forks ordinary processes.
 //!
 //! A child of fork(2) inherits the worker's descriptors and signal handlers. The pthread_atfork(3) handlers below run
-//! in each fork(2) of the C library, also in one that native code calls. In the child they close the
-//! [private descriptors](super::private_fd) and restore the signal dispositions and the descriptor limit. vfork(2) and
+//! in each fork(2) of the C library, even if native code calls it. In the child they close the [private
+//! descriptors](super::private_fd) and restore the signal dispositions and the descriptor limit. vfork(2) and
 //! posix_spawn(3) do not run the handlers; their children call exec at once.
 
 use std::cell::Cell;
@@ -19,9 +19,9 @@ use super::{private_fd, rlimit, thread};
 static FORKED: AtomicBool = AtomicBool::new(false);
 
 thread_local! {
-    /// Whether this thread is about to fork a process of ruwsgi, to which the handlers do not apply.
+    /// Whether this thread is about to fork a process of ruwsgi. The handlers do nothing then.
     static EXEMPT: Cell<bool> = const { Cell::new(false) };
-    /// The thread's signal mask before the fork, restored after it.
+    /// The thread's signal mask before the fork. It is restored after the fork.
     static MASK: Cell<Option<SigSet>> = const { Cell::new(None) };
 }
 

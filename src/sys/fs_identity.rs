@@ -1,4 +1,4 @@
-//! File access with the rights of another user: setfsuid(2).
+//! Accesses files with the rights of another user: setfsuid(2).
 
 use std::io;
 
@@ -10,11 +10,10 @@ use super::user::Identity;
 /// Runs `work` with the file access rights of a user; with `None`, with the rights of this process.
 ///
 /// A process of root uses this for a path that another user has chosen, so that the path cannot lead to a file which
-/// that user may not reach. Applies to the calling thread only. With the change of the file system user id the kernel
-/// also drops the thread's capabilities over files.
+/// that user may not reach. Applies to the calling thread only. When the file system user id changes, the kernel also
+/// drops the thread's capabilities over files.
 ///
-/// # Errors
-/// Those of `work`, and those of setgroups(2).
+/// # Errors Those of `work`, and those of setgroups(2).
 pub fn with_identity<T>(
     identity: Option<&Identity>,
     work: impl FnOnce() -> io::Result<T>,

@@ -1,4 +1,4 @@
-//! Waiting for a word of shared memory to change: futex(2) between processes.
+//! Waits for a change of a word in shared memory: futex(2) between processes.
 
 use std::sync::atomic::AtomicU32;
 use std::time::Duration;

@@ -1,4 +1,4 @@
-//! Inherited listening sockets: their text form for a child's environment, the check, and the takeover.
+//! Inherited listening sockets: their text in a child's environment, the check, and the takeover.
 
 use std::fmt;
 use std::io;

@@ -1,7 +1,7 @@
 //! Session keyrings: keyrings(7).
 
-/// Joins a new, empty session keyring. Otherwise a child would keep the keys of its parent's session, and could read
-/// them even after it has changed its user. Async-signal-safe.
+/// Joins a new, empty session keyring. Without this call, a child would keep the keys of its parent's session, and
+/// could read them even after a change of its user. Async-signal-safe.
 pub(super) fn leave() {
     const JOIN_SESSION_KEYRING: libc::c_long = 1;
     let new: *const libc::c_char = std::ptr::null();

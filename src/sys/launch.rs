@@ -1,4 +1,4 @@
-//! Starting a program as another user. That user may stop the child before it executes the program.
+//! Starts a program as another user. That user may stop the child before the child executes the program.
 
 use std::io::{self, Read, Write};
 use std::os::fd::AsFd;
@@ -14,7 +14,7 @@ use super::poll;
 use super::process::{Pid, kill_hard};
 use super::thread::exit_now;
 
-/// Interval between checks whether a child that has not called exec yet was stopped.
+/// Interval between two checks whether a child was stopped before its exec.
 const CHECK_INTERVAL: Duration = Duration::from_millis(10);
 /// Maximum time from fork to exec.
 const TIMEOUT: Duration = Duration::from_secs(10);
@@ -36,7 +36,7 @@ pub(super) fn launch(mut command: Command) -> io::Result<Pid> {
         ForkResult::Child => {
             let error = command.exec().raw_os_error().unwrap_or(libc::EINVAL);
             let _ = writer.write_all(&error.to_ne_bytes());
-            // the state of this process is a copy of its parent's: no exit handler may run
+            // this process is a copy of its parent, so no exit handler may run in it
             exit_now(127)
         }
     };
@@ -50,7 +50,7 @@ pub(super) fn launch(mut command: Command) -> io::Result<Pid> {
     }
     let mut error = [0; 4];
     match reader.read_exact(&mut error) {
-        // the pipe is closed: exec has succeeded, or the child has died; a dead child is reaped like any other
+        // the pipe is closed: exec has succeeded, or the child has died; a dead child is reaped as usual
         Err(_) => Pid::new(child.as_raw()).ok_or_else(|| Errno::EINVAL.into()),
         Ok(()) => {
             let _ = waitpid(child, None);

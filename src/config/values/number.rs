@@ -8,8 +8,8 @@ use super::setting::Parsed;
 use super::text::{before_comment, comment_remark, without_comment};
 
 /// Parses a whole number. As in uWSGI, the number ends at the first character that is not a digit, and a text without
-/// digits is 0. Both cases get a remark. A unit of `units`, or a comment, after the number gets a remark with specific
-/// advice.
+/// digits is 0. In both cases the result has a remark. The remark gives specific advice if a comment or a unit of
+/// `units` follows the number.
 pub(crate) fn whole(text: &str, units: &[&str]) -> Parsed<u64> {
     let end = text.bytes().take_while(u8::is_ascii_digit).count();
     let (digits, rest) = text.split_at(end);
@@ -40,7 +40,7 @@ pub(crate) fn whole(text: &str, units: &[&str]) -> Parsed<u64> {
     Ok((number, Some(read_as(number, text))))
 }
 
-/// The remark about a text that is not a whole number. The remark names `number`, the value that is used instead.
+/// The remark about a text that is not a whole number. `number` is the value that is used instead.
 fn read_as(number: u64, text: &str) -> Fault {
     let unquoted = text.trim_matches(['"', '\'']);
     if text.is_empty() {
@@ -168,8 +168,8 @@ pub(crate) fn megabytes(text: &str) -> Parsed<u64> {
     }
 }
 
-/// Parses the size of the block of request variables, from 1 to 65535 bytes. The maximum is that of the uwsgi protocol,
-/// which has 16 bits for the size.
+/// Parses the size of the block of request variables, from 1 to 65535 bytes. The uwsgi protocol has 16 bits for the
+/// size.
 pub(crate) fn block_size(text: &str) -> Parsed<u32> {
     const MAX: u64 = 65535;
     let (number, remark) = bytes(text)?;
@@ -186,7 +186,7 @@ pub(crate) fn block_size(text: &str) -> Parsed<u32> {
     }
 }
 
-/// Parses a size in bytes for `post-buffering`. As in uWSGI, words such as `true` are read as 0.
+/// Parses a size in bytes for `post-buffering`. As in uWSGI, a word such as `true` is read as 0.
 pub(crate) fn buffer_threshold(text: &str) -> Parsed<u64> {
     match text.to_ascii_lowercase().as_str() {
         "true" | "yes" | "on" | "" => Ok((

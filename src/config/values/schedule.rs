@@ -54,9 +54,9 @@ const KEYS: &[&str] = &[
     "minute", "hour", "day", "month", "week", "unique", "harakiri", "name",
 ];
 
-/// The outcome of setting a field.
+/// The result of setting a field.
 enum Set {
-    /// There is no field of this name.
+    /// The schedule has no field of this name.
     Unknown,
     /// The value is in the range of the field.
     Valid,
@@ -94,7 +94,7 @@ impl Schedule {
         if (lowest..=highest).contains(&value) || (-highest..0).contains(&value) {
             return Ok(Set::Valid);
         }
-        // as in uWSGI, -N with N above the maximum matches only the value 0, the only multiple of N in the range
+        // in uWSGI, -N matches the multiples of N; if N is above the maximum of the field, 0 is the only multiple
         let fault = Fault::new(match (value, lowest) {
             (..0, 0) => format!("the {name} {value} is the {name} 0, as in uWSGI"),
             _ => format!("there is no {name} {value}, so the command never runs, as in uWSGI"),

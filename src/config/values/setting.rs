@@ -10,7 +10,7 @@ pub(crate) type Parsed<T> = Result<(T, Option<Fault>), Fault>;
 /// Whether a flag takes a value.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 pub(crate) enum Takes {
-    /// The flag is `--opt`. A value is not needed, but `--opt=false` is accepted.
+    /// The flag is `--opt`, without a value. `--opt=false` is accepted too.
     Nothing,
     /// The flag is `--opt` or `--opt=value`.
     Maybe,
@@ -18,7 +18,7 @@ pub(crate) enum Takes {
     Value,
 }
 
-/// The type of a value: defines how a text is parsed and stored, and how the value is read.
+/// The type of an option's value. The trait defines how a text is parsed, stored and read.
 pub(crate) trait Value {
     /// The type in which the configuration stores the value.
     type Stored: Debug + Clone;
@@ -32,7 +32,7 @@ pub(crate) trait Value {
     /// Parses one value.
     fn parse(text: &str) -> Parsed<Self::Stored>;
 
-    /// Splits a text into the texts of single values. By default, a text is one value.
+    /// Splits a text into several values. By default, the whole text is one value.
     fn split(text: &str) -> Vec<&str> {
         vec![text]
     }
@@ -54,7 +54,7 @@ pub(crate) trait Setting {
     /// Whether a new value is added to the previous values. Otherwise it replaces the previous value.
     const MANY: bool = false;
 
-    /// The stored state of an option before a value is set.
+    /// The stored state of an option that has no value yet.
     fn unset() -> Self::Stored;
 
     /// Parses a text and stores the value: replaces the previous value, or appends to the list. Returns the first

@@ -70,7 +70,8 @@ pub(crate) fn comment_remark() -> Fault {
         .hint("put the comment on a line of its own")
 }
 
-/// The items of a comma-separated list. A list without items gives one empty item, so that the empty value is reported.
+/// The items of a comma-separated list. A list without items gives one empty item, so the parser of the items reports
+/// an empty value.
 pub(crate) fn comma_separated(text: &str) -> Vec<&str> {
     let items: Vec<&str> = text
         .split(',')

@@ -21,7 +21,7 @@ pub(in crate::emperor) enum FileState {
 /// The result of a check that did not find the file.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub(in crate::emperor) enum Removal {
-    /// The removal is already known, so nothing changes.
+    /// The removal was already known. Nothing changes.
     Known,
     /// The file has not been missing for [`REMOVAL_DELAY`] yet. The caller checks again after this delay.
     Pending,

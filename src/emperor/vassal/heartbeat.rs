@@ -2,7 +2,7 @@
 
 use std::time::{Duration, Instant};
 
-/// The timeout in heartbeat intervals. Two intervals allow for one missed heartbeat.
+/// The default timeout, in heartbeat intervals. The value 2 allows for one missed heartbeat.
 const INTERVALS: u32 = 2;
 
 /// The heartbeats of one process.

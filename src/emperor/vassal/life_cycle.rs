@@ -15,7 +15,7 @@ use std::time::{Duration, Instant};
 use crate::emperor::backoff::Backoff;
 use crate::ipc::ToVassal;
 
-/// How long a start or a reload counts against the limit on concurrent starts.
+/// Time for which a start or a reload counts against the limit on concurrent starts.
 const START_WINDOW: Duration = Duration::from_secs(2);
 
 /// The state of a vassal.
@@ -54,8 +54,8 @@ pub(in crate::emperor) struct Starting<P> {
     pub(in crate::emperor) since: Instant,
     pub(in crate::emperor) failures: u32,
     pub(in crate::emperor) purpose: Purpose,
-    /// Whether the file has changed since the start. A failure of the start then says nothing about the present content
-    /// of the file.
+    /// Whether the file has changed since the start. If so, a failure of the start does not mean that the changed file
+    /// is faulty.
     pub(in crate::emperor) changed: bool,
 }
 
@@ -76,7 +76,7 @@ pub(in crate::emperor) struct Stopping<P> {
     pub(in crate::emperor) then: AfterExit,
 }
 
-/// Why a vassal's process is started. Only a vassal on demand hands its sockets over; any other vassal always serves.
+/// Why a vassal's process is started. A vassal on demand may hand its sockets over; any other vassal always serves.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub(in crate::emperor) enum Purpose {
     /// The file is new or has changed: a vassal on demand binds its sockets and hands them over.
@@ -88,7 +88,7 @@ pub(in crate::emperor) enum Purpose {
     Start,
 }
 
-/// The reload of a vassal that serves.
+/// The reload of a vassal that is ready.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub(in crate::emperor) enum Reload {
     /// No reload is queued or in progress.
@@ -180,7 +180,7 @@ pub(in crate::emperor) enum Action {
 /// The configured delays.
 #[derive(Clone, Copy, Debug)]
 pub(in crate::emperor) struct Delays {
-    /// The delay of a start after failures, which grows with their number.
+    /// The delay before a start that follows failures. It grows with the number of failures.
     pub(in crate::emperor) backoff: Backoff,
     /// Maximum time of a graceful stop (`reload-mercy`).
     pub(in crate::emperor) mercy: Duration,
@@ -196,7 +196,7 @@ impl<P> State<P> {
         })
     }
 
-    /// The vassal's process, in a state that has one.
+    /// The vassal's process; `None` in a state without a process.
     pub(in crate::emperor) fn process(&self) -> Option<&P> {
         match self {
             Self::Starting(Starting { process, .. })
@@ -206,7 +206,7 @@ impl<P> State<P> {
         }
     }
 
-    /// The vassal's process for changes, in a state that has one.
+    /// The vassal's process, mutable; `None` in a state without a process.
     pub(in crate::emperor) fn process_mut(&mut self) -> Option<&mut P> {
         match self {
             Self::Starting(Starting { process, .. })

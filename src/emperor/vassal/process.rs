@@ -14,7 +14,7 @@ use crate::sys::{deferred_close, poll};
 use super::heartbeat::Heartbeat;
 use super::rate_limit::{MESSAGES, RateLimiter};
 
-/// The process of a vassal, which is its master.
+/// The process of a vassal. It is the vassal's master.
 #[derive(Debug)]
 pub(in crate::emperor) struct Process {
     pub(in crate::emperor) pid: Pid,
@@ -36,7 +36,7 @@ pub(in crate::emperor) struct Process {
 /// The emperor's end of the channel to a vassal.
 #[derive(Debug)]
 pub(in crate::emperor) struct Channel {
-    /// Always set; only `drop` takes the descriptor.
+    /// The descriptor. It is `None` only after `drop` has taken it.
     fd: Option<OwnedFd>,
     /// Limits the rate of the vassal's messages.
     pub(in crate::emperor) rate: RateLimiter,
@@ -49,7 +49,7 @@ pub(in crate::emperor) struct Channel {
 /// Why a process exits.
 #[derive(Debug)]
 pub(in crate::emperor) enum ExitReason {
-    /// The process had no request for the time that `idle` sets (`die-on-idle`).
+    /// The process had no request during the time that `idle` sets (`die-on-idle`).
     Idle,
     /// The process cannot start or cannot continue.
     Failed {
@@ -85,8 +85,8 @@ impl Process {
 
     /// Sends an order; returns whether it was sent.
     ///
-    /// A send fails if the process has exited, or if it does not read its channel. The channel reports the exit. A
-    /// process that does not read the order to stop is killed at the deadline of the stop.
+    /// A send fails if the process has exited, which the end of the channel reports too. A send also fails if the
+    /// process does not read its channel. Such a process is killed at the deadline of its stop.
     pub(in crate::emperor) fn send(&self, order: ToVassal) -> bool {
         let channel = self.channel.as_ref();
         channel.is_some_and(|channel| channel.send(&order))
@@ -103,7 +103,7 @@ impl Process {
         self.channel.as_ref()?.rate.blocked_until(MESSAGES, now)
     }
 
-    /// Kills the process of the vassal `name`; `why` completes "killed, because".
+    /// Kills the process of the vassal `name`. In the log, `why` follows the words "killed, because".
     pub(in crate::emperor) fn kill(&mut self, name: &str, why: &str) {
         self.exit_reason = Some(ExitReason::Failed {
             failure: format!("killed, because {why}").into(),
@@ -135,7 +135,7 @@ impl Channel {
 }
 
 impl Drop for Channel {
-    /// Closes the descriptor with `deferred_close`: unread messages may carry descriptors, whose close may block.
+    /// Closes the descriptor with `deferred_close`. Unread messages may carry descriptors, and closing those may block.
     fn drop(&mut self) {
         deferred_close::close(self.fd.take().into_iter().collect());
     }

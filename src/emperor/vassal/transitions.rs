@@ -214,7 +214,7 @@ fn stop<P>(process: P, then: AfterExit, now: Instant, delays: &Delays) -> Transi
 }
 
 impl AfterExit {
-    /// Returns what follows after the exit if `event` occurs during the stop.
+    /// Returns what follows after the exit of the process, if `event` occurs during the stop.
     fn changed_by<P>(self, event: &Event<P>) -> Self {
         match (self, event) {
             (Self::EmperorStops, _) | (_, Event::EmperorStops) => Self::EmperorStops,

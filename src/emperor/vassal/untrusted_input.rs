@@ -48,7 +48,7 @@ pub(in crate::emperor) fn receive(channel: BorrowedFd<'_>) -> Received {
     }
 }
 
-/// Shortens the texts of a message that the emperor keeps and shows to users.
+/// Shortens the texts in a message. The emperor keeps these texts and shows them to users.
 fn shorten(message: &mut FromVassal) {
     match message {
         FromVassal::Failed {

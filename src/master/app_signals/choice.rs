@@ -1,4 +1,5 @@
-//! The choice of the workers that get a message about a signal which any worker may handle: a pure function.
+//! Chooses the workers that get a message about a signal. Any worker may handle such a signal. The choice is a pure
+//! function.
 
 /// A process that can handle a signal.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]

@@ -1,5 +1,5 @@
-//! The timers and cron entries of the application: which signals are due. All functions are pure; the caller passes the
-//! time.
+//! The timers and cron entries that raise signals of the application, and the signals that are due. All functions are
+//! pure; the caller passes the time.
 
 use std::time::{Duration, Instant};
 
@@ -119,7 +119,7 @@ mod tests {
     use super::*;
 
     const SECOND: Duration = Duration::from_secs(1);
-    /// 2026-03-29 00:00 UTC. The tests let local time go from 02:00 to 03:00 at 01:00 UTC.
+    /// 2026-03-29 00:00 UTC. In the tests, the local time jumps from 02:00 to 03:00 one hour later.
     const BASE: Minute = 1_774_742_400 / 60;
 
     fn local(minute: Minute) -> LocalTime {
@@ -198,7 +198,7 @@ mod tests {
         for half_minute in 0..240_u32 {
             let now = start + SECOND * 30 * half_minute;
             let minute = BASE + Minute::from(half_minute / 2);
-            // the test calls the clock twice a minute, with a reload in between
+            // the test calls the clock twice a minute, and reloads between the two calls
             for number in clock.due(now, || (minute, SECOND * 15), &local) {
                 due.push((number, minute - BASE));
             }

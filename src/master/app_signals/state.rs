@@ -31,16 +31,16 @@ pub(in crate::master) enum Raised {
 pub(in crate::master) struct AppSignals {
     clock: SignalClock,
     watch: SignalWatch,
-    /// The generation whose triggers are in force; 0 before the first.
+    /// The generation whose triggers apply; 0 if there is none yet.
     pub(in crate::master) generation: u32,
     /// The time at which the workers get another message about waiting signals; `None` if no signal waits.
     repeat_at: Option<Instant>,
-    /// The row of the worker that got the last message about a signal for any worker.
+    /// The row of the worker that was last chosen for a signal that any worker may handle.
     pub(in crate::master) last_row: u32,
     skipped: BTreeMap<u8, Skipped>,
 }
 
-/// Signals with one number that were skipped.
+/// The skipped signals with one number.
 #[derive(Debug)]
 struct Skipped {
     count: u64,
@@ -48,7 +48,7 @@ struct Skipped {
 }
 
 impl AppSignals {
-    /// Puts the triggers of a generation in force.
+    /// Applies the triggers of a generation in place of the previous triggers.
     pub(in crate::master) fn adopt(
         &mut self,
         generation: u32,
@@ -94,7 +94,7 @@ impl AppSignals {
         is_due
     }
 
-    /// Records that signals wait for any worker.
+    /// Records that signals wait until any worker handles them.
     pub(in crate::master) fn signals_wait(&mut self, now: Instant) {
         self.repeat_at.get_or_insert(now + REPEAT);
     }

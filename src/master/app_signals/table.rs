@@ -46,7 +46,7 @@ pub(in crate::master) enum Effect {
     Scheduled,
     /// The signal is raised now.
     Raised(u8),
-    /// The table has the trigger already: another worker with `lazy-apps` has added it.
+    /// The table already has this trigger. With `lazy-apps`, each worker requests the same triggers.
     Known,
     /// The table is full.
     Full,
@@ -61,7 +61,7 @@ pub(in crate::master) struct SignalTable {
     inherited: SignalSet,
 }
 
-/// The triggers that options add: `timer`, `touch-signal` and `fs-signal`.
+/// The triggers of the options `timer`, `touch-signal` and `fs-signal`.
 pub(in crate::master) fn configured(config: &Config) -> Vec<(u8, Trigger)> {
     let timers = config.timer().iter().map(|timer| {
         let every = timer.every;

@@ -90,7 +90,7 @@ impl SignalWatch {
         self.watched.as_ref().map(|watched| watched.files.as_fd())
     }
 
-    /// Reads the kernel's events. [`SignalWatch::due`] returns the signals that follow.
+    /// Reads the kernel's events. [`SignalWatch::due`] returns the signals that the events raise.
     pub(super) fn read(&mut self, now: Instant) {
         let Some(watched) = &mut self.watched else {
             return;

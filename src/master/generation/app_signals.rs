@@ -13,7 +13,7 @@ use super::processes::row_of;
 const MAX_RAISED: usize = 1024;
 
 impl Generation {
-    /// Handles a request of the worker in a slot, or of the zygote.
+    /// Handles a request that a process has sent: the worker in `slot`, or the zygote if `slot` is `None`.
     pub(super) fn handle_signal_request(&mut self, slot: Option<usize>, request: SignalRequest) {
         match self.signals.apply(request, slot.is_none()) {
             Effect::Registered(number) => {
@@ -190,8 +190,8 @@ impl Generation {
         self.handlers_of(number).next().is_some()
     }
 
-    /// Raises a signal `count` times, each time for one worker. Returns false if too many of these signals already
-    /// wait.
+    /// Raises a signal `count` times. One worker handles it each time. Returns false if too many of these signals
+    /// already wait.
     pub(in crate::master) fn raise_shared(
         &mut self,
         number: u8,
@@ -221,8 +221,8 @@ impl Generation {
         }
     }
 
-    /// Repeats the message about the signals that wait for any worker. A worker that got the earlier message may have
-    /// begun a request before, or may have exited.
+    /// Repeats the message about the signals that wait for any worker. The worker that got the earlier message may be
+    /// busy with a request, or may have exited.
     pub(in crate::master) fn repeat_signals(&mut self) {
         let Some(shared) = self.shared_signals() else {
             return;
@@ -239,8 +239,8 @@ impl Generation {
         }
     }
 
-    /// Raises a signal in each worker that `target` names. The signal of a trigger (`is_tick`) skips a worker that has
-    /// not yet handled the previous one. Returns the number of skipped workers.
+    /// Raises a signal in each worker that `target` names. If a trigger has raised the signal (`is_tick`), a worker
+    /// that has not yet handled the previous signal is skipped. Returns the number of skipped workers.
     pub(in crate::master) fn raise_in_each(
         &mut self,
         number: u8,

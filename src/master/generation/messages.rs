@@ -22,7 +22,7 @@ use super::Generation;
 /// Maximum number of exits of unknown children that are kept while a fork is pending.
 const MAX_UNKNOWN_EXITS: usize = 256;
 
-/// Maximum number of alarms that applications may raise until the master raises them; more are dropped.
+/// Maximum number of alarms of the application that wait for the master. Further alarms are dropped.
 const MAX_ALARMS: usize = 32;
 
 impl Generation {
@@ -115,7 +115,7 @@ impl Generation {
     }
 
     /// Keeps the memory file in which a worker writes the stacks of its threads, if a message contained it. Closes all
-    /// other descriptors in another thread. The application can send any descriptor: reading another kind of file, or
+    /// other descriptors in another thread. The application can send any descriptor. Reading another kind of file, or
     /// closing a socket, could block the master.
     fn keep_stacks(&mut self, slot: usize, mut fds: Vec<OwnedFd>) {
         if let Some(record) = &mut self.slots[slot].record
@@ -172,7 +172,8 @@ impl Generation {
                 let deadline = now + self.plan.mercy;
                 let started_well = self.started_well(slot, now);
                 self.step_slot(slot, slot::Event::Leaves { deadline }, now);
-                // a worker that retires right after its start is replaced only after its exit and the respawn delay
+                // if a worker retires right after its start, its successor starts only after its exit and the respawn
+                // delay
                 if started_well {
                     self.start_successor(slot, now);
                 }
@@ -235,7 +236,7 @@ impl Generation {
             _ => return,
         };
         if loaded {
-            // the next zygote's import takes the same ports and locks, so the workers must release them
+            // the import of the next zygote takes the same ports and locks, so the workers must release them
             if !self.taken.is_empty() {
                 self.release_import();
             }
@@ -264,8 +265,8 @@ impl Generation {
         self.fork_watch.answered(false, now);
     }
 
-    /// Whether the kernel's OOM killer can have caused this exit. Only SIGKILL counts, and only if the kernel's count
-    /// of OOM kills has grown since the last call.
+    /// Whether the kernel's OOM killer may have caused this exit. The exit must be by SIGKILL, and the kernel must have
+    /// counted an OOM kill since the last call.
     fn oom_kill(&mut self, exit: Exit) -> OomScope {
         if exit != Exit::Signal(Signal::SIGKILL as i32) {
             return OomScope::None;

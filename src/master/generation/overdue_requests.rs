@@ -90,8 +90,7 @@ impl Generation {
         harakiri::due(after, busy_since, timeouts, clock)
     }
 
-    /// Whether overdue requests are tolerated, because the number of waiting connections does not exceed
-    /// `harakiri-queue-threshold`.
+    /// Whether overdue requests may continue: the number of waiting connections is at most `harakiri-queue-threshold`.
     fn tolerates_overdue(&mut self) -> bool {
         let threshold = self.plan.harakiri_queue_threshold;
         threshold.is_some_and(|threshold| self.waiting_connections() <= threshold)
@@ -132,8 +131,8 @@ impl Generation {
         Some((worker, self.request(slot, thread)?))
     }
 
-    /// Empties the file with the stacks of the worker's threads once no request is overdue. The stacks would not
-    /// explain a later exit of the worker.
+    /// Empties the file with the stacks of the worker's threads if no request is overdue. Old stacks would not explain
+    /// a later exit of the worker.
     fn clear_stacks(&self, slot: usize) {
         let Some(record) = &self.slots[slot].record else {
             return;
@@ -143,7 +142,7 @@ impl Generation {
             .iter()
             .all(|it| *it == RequestDeadline::InTime);
         if let Some(stacks) = record.stacks.as_ref().filter(|_| all_in_time) {
-            // after an error the old stacks stay in the file; their text contains the time at which they were written
+            // on an error the old stacks stay in the file, but their text contains the time at which they were written
             let _ = stacks.set_len(0);
         }
     }
@@ -192,7 +191,7 @@ impl Generation {
         true
     }
 
-    /// Kills each stuck worker in which no request can finish any more, once a second check confirms this.
+    /// Kills each stuck worker in which no request can finish any more. A second check must confirm this.
     pub(super) fn kill_stuck(&mut self, now: Instant) {
         for slot in 0..self.slots.len() {
             let Some(RemovalReason::Harakiri { fully_stuck_since }) = self.slots[slot].removal()
@@ -203,7 +202,7 @@ impl Generation {
                 continue;
             }
             let fully_stuck = self.is_fully_stuck(slot);
-            // confirmed by a second check, because a response may be on its way from a thread to the I/O thread
+            // a response may be on its way from a thread to the I/O thread, so a second check must confirm the state
             if let Some(since) = fully_stuck_since
                 && fully_stuck
                 && now >= since + STUCK_CHECK

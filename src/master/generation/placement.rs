@@ -1,5 +1,5 @@
-//! Assignment of slots to workers: a slot for each requested worker, and another slot for the successor of a worker
-//! that leaves.
+//! Assigns slots to workers: each requested worker gets a slot, and the successor of a leaving worker gets another
+//! slot.
 
 use std::time::Instant;
 
@@ -55,8 +55,8 @@ impl Generation {
         true
     }
 
-    /// Whether this generation may have a worker with this id: the id is at most the number of requested workers, and
-    /// in the generation's share.
+    /// Whether this generation may have a worker with this id. The id must be at most the number of requested workers,
+    /// and in the generation's share.
     fn may_have(&self, worker_id: u32) -> bool {
         worker_id <= self.wanted && self.share.contains(worker_id)
     }

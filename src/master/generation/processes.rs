@@ -43,7 +43,7 @@ pub(in crate::master) struct Generation {
     pub(super) channel: Option<OwnedFd>,
     pub(super) slots: Vec<WorkerSlot>,
     pub(super) scoreboard: Arc<Scoreboard>,
-    /// What the master has counted, by worker id; the first entry is that of worker 1.
+    /// The counts that the master keeps for each worker id; the first entry is for worker 1.
     pub(super) tallies: Vec<WorkerTally>,
     /// Writes the workers' request lines to the log; `None` if each worker writes its lines itself.
     pub(in crate::master) lines: Option<LineCollector>,
@@ -60,8 +60,8 @@ pub(in crate::master) struct Generation {
     pub(super) load: LoadSampling,
     /// The processes that had not finished their start at the last tick.
     pub(super) slow_starts: Vec<SlowStart>,
-    /// Exits of children that no slot knew while a fork was pending. A worker may exit before the zygote reports its
-    /// pid.
+    /// Exits of unknown children while a fork was pending. Such a child may be a worker whose pid the zygote has not
+    /// reported yet.
     pub(super) unknown_exits: Vec<End>,
     /// The kernel's count of OOM kills when it was read last.
     pub(super) oom_kills: OomKills,
@@ -85,7 +85,7 @@ pub(in crate::master) struct Generation {
     pub(super) has_own_deadlines: bool,
     /// Whether the triggers of `signals` have changed since the last [`Generation::take_signals_changed`].
     pub(super) signals_changed: bool,
-    /// Names and messages of alarms that the application raises.
+    /// The names and messages of alarms that the application has raised.
     pub(super) alarms: Vec<(String, String)>,
 }
 
@@ -94,7 +94,7 @@ pub(in crate::master) struct Generation {
 pub(super) struct LoadSampling {
     pub(super) history: History,
     pub(super) sampled: Option<Instant>,
-    /// Whether the warning that the queue of a socket cannot be read was logged.
+    /// Whether a warning was already logged because the queue of a socket cannot be read.
     pub(super) queue_warned: bool,
 }
 
@@ -152,7 +152,8 @@ impl Generation {
             fork_watch: ForkWatch::default(),
             longest_start: Duration::ZERO,
             has_served: false,
-            // without a zygote nothing else wakes the master, which then completes the start or the reload
+            // without a zygote no other event follows, so the master checks the generation now and completes the start
+            // or the reload
             next_check: (!plan.needs_zygote).then_some(now),
             failures: VecDeque::new(),
             new_files: Vec::new(),
@@ -187,8 +188,9 @@ impl Generation {
         self.failures.pop_front()
     }
 
-    /// Whether the generation is ready to serve. In a reload, and if no worker is requested, its zygote must be able to
-    /// fork. Otherwise every requested worker must be able to serve. A generation without a zygote is always ready.
+    /// Whether the generation is ready to serve. Its zygote must be able to fork if this is a reload or if no worker is
+    /// requested. Otherwise every requested worker must be able to serve. A generation without a zygote is always
+    /// ready.
     pub(in crate::master) fn is_ready(&self) -> bool {
         if self.role == GenerationRole::Next || !self.plan.needs_zygote {
             return self.zygote.forks() || !self.plan.needs_zygote;

@@ -1,4 +1,4 @@
-//! Replacement of workers that reach a limit, one at a time, and of workers that an operator selects.
+//! Replaces workers that reach a limit, one worker at a time, and workers that an operator selects.
 
 use std::time::Instant;
 
@@ -84,7 +84,7 @@ impl Generation {
     }
 
     /// Whether a worker is being replaced: a requested worker leaves or starts, and no other worker serves with its
-    /// worker id. A start after a failed start does not count.
+    /// worker id. A worker that starts again after a failed start does not count.
     fn is_replacing(&self) -> bool {
         let is_in_exchange = |it: &WorkerSlot| match it.state {
             SlotState::Empty { failures, .. } | SlotState::Forking { failures, .. } => {

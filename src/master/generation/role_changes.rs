@@ -14,7 +14,7 @@ use crate::master::zygote_state;
 use super::Generation;
 
 impl Generation {
-    /// When [`Generation::tick`] is due, if no descriptor becomes ready earlier.
+    /// The time at which [`Generation::tick`] is due if no descriptor becomes ready earlier.
     pub(in crate::master) fn deadline(&self) -> Option<Instant> {
         let can_fork = self.zygote.forks();
         let slots = self.slots.iter().map(|slot| slot.deadline(can_fork));
@@ -28,8 +28,8 @@ impl Generation {
             .min()
     }
 
-    /// Handles the expired deadlines of the zygote, the slots and the checks. `holders` are the processes of all
-    /// generations that have a worker id; a parked worker starts when none of them has its id.
+    /// Handles the expired deadlines of the zygote, the slots and the checks. `holders` are all processes with a worker
+    /// id, in all generations. A parked worker starts when none of them has its id.
     pub(in crate::master) fn tick(&mut self, holders: &[IdHolder], now: Instant) {
         self.restart_zygote(now);
         let forking = self.is_forking();
@@ -118,8 +118,8 @@ impl Generation {
         }
     }
 
-    /// Ends a generation that cannot take over. If a worker of it has served, the workers finish their requests;
-    /// otherwise all processes are killed.
+    /// Ends a generation that cannot take over. If one of its workers has served, all its workers finish their
+    /// requests; otherwise all its processes are killed.
     pub(in crate::master) fn abandon(&mut self, now: Instant) {
         if self.has_served {
             self.dismiss(ToWorker::Retire, now);
@@ -161,8 +161,8 @@ impl Generation {
     }
 
     fn close_zygote(&mut self, deadline: Instant, now: Instant) {
-        // a killed generation spawns no zygote, so it does not need the sockets; they close unless another generation
-        // uses them, and then clients are refused
+        // a killed generation forks no more workers and needs no sockets; if no other generation uses them, they close
+        // and clients are refused
         self.plan.sockets = Vec::new();
         let forking = self.is_forking();
         self.step_zygote(zygote_state::Event::Close { forking, deadline }, now);

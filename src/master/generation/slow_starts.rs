@@ -1,4 +1,4 @@
-//! Processes that do not finish their start: the log says for how long, and shows their Python stacks.
+//! Reports processes that do not finish their start: how long the start has taken, and the Python stacks.
 
 use std::time::{Duration, Instant};
 
@@ -55,7 +55,7 @@ impl Generation {
         self.longest_start
     }
 
-    /// Includes the zygote's time to load the application in `longest_start`.
+    /// Updates `longest_start` with the time that the zygote took to load the application.
     pub(super) fn note_start_of_zygote(&mut self, now: Instant) {
         if let Zygote::Loading { process } = self.zygote {
             let took = now.duration_since(process.since);
@@ -63,7 +63,7 @@ impl Generation {
         }
     }
 
-    /// Includes the time that the worker in a slot took to become ready in `longest_start`.
+    /// Updates `longest_start` with the time that the worker in a slot took to become ready.
     pub(super) fn note_start_of_worker(&mut self, slot: usize, now: Instant) {
         if let SlotState::Starting { worker } = self.slots[slot].state {
             let took = now.duration_since(worker.since);

@@ -1,4 +1,4 @@
-//! A generation as the observer sees it, and what the master counts for the observer.
+//! The view of a generation for the observer, and the counts that the master keeps for the view.
 
 use std::sync::Arc;
 use std::time::{SystemTime, UNIX_EPOCH};
@@ -11,7 +11,7 @@ use super::Generation;
 use super::processes::row_of;
 
 impl Generation {
-    /// The slots that have had a worker, and the counters of the generation.
+    /// The view of the generation: its counters, and each slot that has had a worker.
     pub(in crate::master) fn view(&self) -> GenerationView {
         let used = self.slots.iter().enumerate().filter(|(_, it)| it.was_used);
         GenerationView {
@@ -29,7 +29,7 @@ impl Generation {
         }
     }
 
-    /// Counts a process that gets its worker id.
+    /// Counts the process in a slot as started, when it gets its worker id.
     pub(super) fn count_spawn(&mut self, slot: usize) {
         let since = SystemTime::now().duration_since(UNIX_EPOCH);
         let tally = self.tally(slot);
@@ -52,7 +52,7 @@ impl Generation {
     }
 }
 
-/// The process of a slot, if it has the worker id.
+/// The process in a slot; `None` unless the process has the worker id.
 fn holder(slot: &WorkerSlot) -> Option<Holder> {
     let stage = match slot.state {
         SlotState::Empty { .. }

@@ -35,10 +35,9 @@ pub(super) fn describe(action: &Action) -> String {
 }
 
 /// Performs an action that completes at once. Relative paths start at `directory`. `cd` and `putenv` change the
-/// master's own directory and environment. Has no effect for the actions that the runner performs itself.
+/// master's own directory and environment. Does nothing for an action that the runner performs itself.
 ///
-/// # Errors
-/// If a system call fails, or the user or group of `chown` does not exist.
+/// # Errors If a system call fails, or the user or group of `chown` does not exist.
 pub(super) fn perform(action: &Action, directory: &Path) -> io::Result<()> {
     let at = |path: &str| directory.join(path);
     match action {
@@ -86,7 +85,7 @@ fn refer_to(path: &Path) -> io::Result<File> {
     trusted_path::open(path, OFlag::O_PATH, Mode::empty())
 }
 
-/// The name of an open file that the kernel resolves to this file.
+/// The name in /proc that refers to an open file.
 fn name_of(file: &File) -> String {
     format!("/proc/self/fd/{}", file.as_raw_fd())
 }

@@ -10,7 +10,7 @@ use crate::sys::process::End;
 use super::phase::Phase;
 use super::runner::{Progress, Runner};
 
-/// Runs hooks for one generation and one phase at a time.
+/// Runs hooks. At one time, the gate runs the hooks of one phase for one generation.
 #[derive(Debug, Default)]
 pub(super) struct Gate {
     runner: Runner,
@@ -68,8 +68,8 @@ impl Gate {
         progress
     }
 
-    /// Kills the hooks if their generation has not called [`Gate::poll`] since the last call of this function, because
-    /// this generation has been dropped.
+    /// Kills the hooks if their generation has not called [`Gate::poll`] since the last call of this function. The
+    /// master has then dropped this generation.
     pub(super) fn abort_abandoned(&mut self) {
         self.state = match self.state {
             State::Idle => State::Idle,

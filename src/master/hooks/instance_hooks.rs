@@ -1,4 +1,4 @@
-//! The hooks of a running instance.
+//! The hooks that run while the master's loop runs.
 
 use std::time::Instant;
 
@@ -16,10 +16,10 @@ use super::runner::{Progress, Runner};
 use super::touch_hooks::TouchHooks;
 use super::worker_hooks::{WorkerHooks, workers};
 
-/// All hooks that run while the master's loop runs.
+/// The hooks of an instance whose loop runs.
 #[derive(Debug)]
 pub(in crate::master) struct InstanceHooks {
-    /// Hooks whose end nothing waits for. A failure is logged and has no other effect.
+    /// Hooks that run without anything waiting for their end. A failure is logged and has no other effect.
     background: Runner,
     gate: Gate,
     workers: WorkerHooks,

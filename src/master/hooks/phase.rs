@@ -1,4 +1,4 @@
-//! Phases: the moments of a start, a reload and an exit at which hooks run. The phases are in chronological order.
+//! Phases: the moments of a start, a reload and an exit at which hooks run, in chronological order.
 
 use crate::config::{Action, Config, WaitTarget};
 
@@ -9,7 +9,7 @@ pub(in crate::master) enum Phase {
     PreJail,
     PostJail,
     InJail,
-    /// The `wait-for-*` conditions that the instance waits for, after `InJail` and before it binds its sockets.
+    /// The instance waits for the conditions of `wait-for-*`, after `InJail` and before it binds its sockets.
     Awaited,
     AsRoot,
     AsUser,
@@ -73,7 +73,7 @@ impl Phase {
     }
 }
 
-/// Returns the action, with the timeout of the configuration if it is a `wait_for_*` action without a timeout.
+/// Returns the action. A `wait_for_*` action without a timeout gets the timeout of the configuration.
 fn timed(action: &Action, config: &Config) -> Action {
     match action {
         Action::WaitFor(kind, target, None) => {

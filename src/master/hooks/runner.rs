@@ -130,8 +130,8 @@ impl Runner {
         }
     }
 
-    /// Performs hooks until a hook has started that takes time, a hook fails or requests an exit, or the queue is
-    /// empty. Aborts the current hook if the time limit has passed. Does not wait for commands.
+    /// Performs hooks one after another. Returns when a started hook needs time, a hook fails, a hook requests an exit,
+    /// or the queue is empty. Aborts the current hook if the time limit has passed. Does not wait for commands.
     pub(in crate::master) fn advance(
         &mut self,
         context: &CommandContext,
@@ -185,7 +185,7 @@ impl Runner {
         match &hook.action {
             Action::Exec(command) | Action::SafeExec(command) => {
                 let command = ShellCommand::new(hook.name, command);
-                // the kernel kills the command when the master exits, because nothing needs its result any more
+                // after the master's exit nothing needs the result of the command, so the kernel kills the command then
                 match command.spawn(context, Signal::SIGKILL, outputs) {
                     Ok(pid) => {
                         self.current = Some(Current::Command {
@@ -276,7 +276,7 @@ impl Runner {
             describe(&hook.action)
         );
         match self.on_failure {
-            // the action contains the message of the alarm, which must not raise the alarm again (`log-alarm`)
+            // the action contains the message of an alarm; this log line must not raise the alarm again (`log-alarm`)
             _ if hook.name == log::ALARM => log::alarm("command", &message),
             OnFailure::Continue => tracing::warn!("{message}"),
             OnFailure::Abort => {

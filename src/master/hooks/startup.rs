@@ -1,4 +1,4 @@
-//! The hooks of the start. The master's loop does not run yet, so each phase blocks until its hooks have ended.
+//! Runs the hooks of the start. The master's loop does not run yet, so each phase blocks until its hooks have ended.
 
 use std::os::fd::AsFd;
 use std::time::{Duration, Instant};
@@ -16,10 +16,10 @@ use crate::sys::signal::Signals;
 use super::phase::Phase;
 use super::runner::{Progress, Runner};
 
-/// Interval between two checks for exited children before the master reads SIGCHLD.
+/// Interval between two checks for exited children, while the master does not read SIGCHLD yet.
 const REAP_INTERVAL: Duration = Duration::from_millis(10);
 
-/// The error that a hook requested the exit of the instance with this status.
+/// The error of a hook that requested the exit of the instance with this status.
 #[derive(thiserror::Error, Clone, Copy, Debug, PartialEq, Eq)]
 #[error("a hook requested exit status {0}")]
 pub(in crate::master) struct ExitRequested(pub(in crate::master) i32);
@@ -54,7 +54,7 @@ pub(in crate::master) fn run_phase(
             return Err(error);
         }
         while let Some(end) = process::reap()? {
-            // a child that is not the hook's command is an orphan of a hook and is ignored
+            // another child is an orphan of a hook and is ignored
             runner.child_exited(end, &mut outputs, Instant::now());
         }
     }

@@ -12,8 +12,8 @@ use super::phase::Hook;
 pub(super) struct TouchHooks(Vec<(PollWatch, Action)>);
 
 impl TouchHooks {
-    /// Watches the files of a configuration. A file keeps its recorded state if it has the same position among the
-    /// files of the previous configuration. Otherwise its current state is recorded.
+    /// Watches the files of a configuration. A file at the same position as in the previous configuration keeps its
+    /// recorded state. The current state of any other file is recorded.
     pub(super) fn configure(&mut self, config: &Config, now: Instant) {
         let mut previous = std::mem::take(&mut self.0).into_iter();
         let hooks = config.hook_touch().iter().chain(config.touch_exec());
@@ -38,7 +38,7 @@ impl TouchHooks {
         touches.filter_map(|(touches, _)| touches.deadline()).min()
     }
 
-    /// Checks the files whose check is due, and returns the hooks of those that have changed.
+    /// Checks the files whose check is due, and returns the hooks of the files that have changed.
     pub(super) fn due(&mut self, now: Instant) -> Vec<Hook> {
         let changed = self.0.iter_mut().filter_map(|(touches, action)| {
             touches.changed(now)?;

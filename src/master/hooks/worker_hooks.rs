@@ -1,4 +1,4 @@
-//! Hooks of workers. The due hooks are derived from the states of the slots.
+//! Hooks of workers. The state of each slot shows which hooks are due.
 
 use std::collections::HashSet;
 
@@ -92,8 +92,8 @@ impl WorkerHooks {
         hooks
     }
 
-    /// Adds the hooks of a worker that begins to serve. `is_first`: no earlier worker with this number has served in
-    /// this generation.
+    /// Adds the hooks of a worker that begins to serve. `is_first` means that no earlier worker with this number has
+    /// served in this generation.
     fn add_accepting(&self, hooks: &mut Vec<Hook>, number: u32, is_first: bool) {
         add(hooks, "accepting", &self.accepting);
         if is_first {

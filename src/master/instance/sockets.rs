@@ -1,5 +1,5 @@
-//! The sockets of an instance. They are bound at its start; the emperor keeps them while an on-demand instance does not
-//! run.
+//! The sockets of an instance. The instance binds them at its start. If the instance runs on demand, the emperor keeps
+//! them while the instance does not run.
 
 use std::io;
 
@@ -11,8 +11,8 @@ use crate::net;
 use super::Instance;
 
 impl Instance {
-    /// Binds the sockets of the first generation. Reuses sockets that were inherited, and removes the files of those
-    /// that the configuration does not use (`vacuum`).
+    /// Binds the sockets of the first generation. Uses inherited sockets where the configuration has their addresses,
+    /// and removes the files of the other inherited sockets (`vacuum`).
     pub(in crate::master) fn bind(&mut self) -> Result<()> {
         let address = self.resources.emperor.on_demand.address.as_ref();
         let sockets = net::bind_all(&self.config, address, &self.resources.sockets)?;
@@ -33,17 +33,16 @@ impl Instance {
         net::vacuum_dropped(&lent, &self.resources.sockets);
     }
 
-    /// Returns an error if the instance has no socket but needs one, because no client could connect.
+    /// Returns an error if the instance has no socket but needs a socket.
     pub(in crate::master) fn check_sockets(&self) -> Result<()> {
         check_sockets(&self.config, &self.resources.sockets)
     }
 
     /// Sends the sockets of an on-demand instance to the emperor, if the emperor started this process only to bind
-    /// them. Returns whether the sockets were sent; the process then exits, and the emperor starts the instance at the
-    /// first connection. Logs a warning if `on-demand` is set without an emperor.
+    /// them. Returns whether the sockets were sent. If so, the process exits, and the emperor starts the instance at
+    /// the first connection. Logs a warning if `on-demand` is set without an emperor.
     ///
-    /// # Errors
-    /// When the instance has no sockets, or they cannot be sent to the emperor.
+    /// # Errors When the instance has no sockets, or they cannot be sent to the emperor.
     pub(in crate::master) fn hand_over_if_on_demand(&mut self) -> Result<bool> {
         if self.config.on_demand() && !self.resources.emperor.is_vassal() {
             tracing::warn!("on-demand has no effect: only an emperor can wait for connections");

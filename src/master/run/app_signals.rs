@@ -38,8 +38,8 @@ impl EventSource for Source {
 }
 
 impl Master {
-    /// Puts the triggers of the current generation in force, after a reload or a change. After a reload the signals
-    /// that no old worker has handled go to the new generation.
+    /// Applies the triggers of the current generation, after a reload or a change. After a reload, the new generation
+    /// gets the signals that no old worker has handled.
     fn adopt_signals(&mut self, now: Instant) {
         let role = |role| move |it: &crate::master::generation::Generation| it.role == role;
         let Some(current) = self
@@ -77,7 +77,7 @@ impl Master {
         }
     }
 
-    /// Raises the signals that are due, and those that the application has raised.
+    /// Raises the signals whose triggers are due, and the signals that the application has raised.
     fn raise_signals(&mut self, now: Instant) {
         for index in 0..self.generations.len() {
             if self.generations[index].role == GenerationRole::Next {

@@ -32,8 +32,8 @@ impl EventSource for Source {
         master.instance.resources().control.as_ref()?.deadline()
     }
 
-    // the socket and its clients are served on each turn of the loop, because a pending request may wait for any event
-    // of the master
+    // a pending request may wait for any event of the master, so each turn of the loop serves the socket and its
+    // clients
     fn tick(&self, master: &mut Master, now: Instant) {
         master.serve_control(now);
     }
@@ -133,7 +133,8 @@ impl Master {
             Verb::List => Next::Answer(Answer::of(self.counted_row())),
             Verb::Status => Next::Answer(Answer::of(self.full_row(now))),
             Verb::Stop => {
-                // a second stop request only waits for the exit: unlike a second signal, it does not kill the processes
+                // a second request to stop only waits for the exit; it does not kill the processes, as a second signal
+                // does
                 if !leaving {
                     self.stop(who(), now);
                 }
@@ -262,7 +263,8 @@ impl Master {
         }
     }
 
-    /// Name and state of the instance. Contains no figures that must be read from the kernel, such as memory.
+    /// The name and the state of the instance. Figures that must be read from the kernel, such as the memory, are left
+    /// out.
     fn row(&self) -> Row {
         let reloading = self.reloads.is_active();
         let state = match self.phase {

@@ -12,15 +12,15 @@ use crate::master::signals::ReloadMode;
 use super::event_source::{Descriptor, EventSource, Token};
 use super::master::{Master, Phase};
 
-/// Timeout of the requests in flight after the emperor's exit. An emperor would have killed a vassal that does not
-/// stop; without one the master kills its processes.
+/// Time that requests in flight have after the emperor's exit. Then the master kills its processes, because no emperor
+/// will kill a vassal that does not stop.
 const ORPHAN_TIMEOUT: Duration = Duration::from_secs(4);
 
 /// The event source of the emperor's channel, and of the deadline of a stop after the emperor's exit.
 pub(super) struct Source;
 
-/// The event source of the heartbeats to the emperor and to systemd (watchdog). They are sent also while the instance
-/// starts or stops.
+/// The event source of the heartbeats to the emperor and to systemd (watchdog). Heartbeats are also sent while the
+/// instance starts or stops.
 pub(super) struct Heartbeat;
 
 impl EventSource for Source {
@@ -72,8 +72,7 @@ impl Master {
             Some(EmperorEvent::Order(ToVassal::Reload)) => {
                 self.reloads.request(ReloadMode::Graceful)
             }
-            // a second `Stop` from the emperor has no effect, because it sends `StopNow` to kill the processes; an
-            // operator does that by a second request to stop
+            // a second `Stop` from the emperor has no effect, because the emperor sends `StopNow` to kill the processes
             Some(EmperorEvent::Order(ToVassal::Stop)) if self.phase.is_stopping() => {}
             Some(EmperorEvent::Order(ToVassal::Stop)) => {
                 self.instance.keeps_no_sockets();

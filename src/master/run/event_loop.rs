@@ -1,4 +1,4 @@
-//! The loop of the master. It runs in one thread, and waits only in one poll(2).
+//! The loop of the master. The loop runs in one thread, and poll(2) is the only place where it waits.
 
 use std::io;
 use std::time::{Duration, Instant};
@@ -14,9 +14,9 @@ use super::{
     request_lines, services, shared_memory, signals, startup,
 };
 
-/// The event sources, served in this order. Messages of workers and zygotes come first and signals last, so that the
-/// messages of a process are read before its exit is reaped (SIGCHLD). The control socket comes after the sources that
-/// change the state, so that its responses show the result.
+/// The event sources, in the order in which they are served. Workers and zygotes come first and signals last, so that
+/// the last messages of a process are read before its exit is reaped (SIGCHLD). The control socket comes after the
+/// sources that change the state, so that its responses show the new state.
 const SOURCES: &[&dyn EventSource] = &[
     &generations::Source,
     &emperor::Source,
@@ -38,13 +38,12 @@ const SOURCES: &[&dyn EventSource] = &[
 ];
 
 impl Master {
-    /// Runs the instance until it stops, and returns the exit status. `first` describes the first generation.
+    /// Runs the instance until it stops, and returns the exit status. `first` is the plan of the first generation.
     ///
-    /// # Errors
-    /// When a system call fails that the master cannot work without.
+    /// # Errors When a system call fails that the master needs.
     pub(in crate::master) fn run(&mut self, first: Plan) -> io::Result<i32> {
         let now = Instant::now();
-        // the watch starts before the application is loaded, so that no change of a file is missed
+        // the watch starts before the load of the application, so no change of a file is missed
         self.watch_files(now);
         self.start_generation(GenerationRole::First, first, now)?;
         loop {

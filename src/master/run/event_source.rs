@@ -1,4 +1,4 @@
-//! An event source of the master's loop.
+//! The interface of an event source of the master's loop.
 
 use std::io;
 use std::os::fd::BorrowedFd;
@@ -19,15 +19,14 @@ pub(super) trait EventSource {
         Vec::new()
     }
 
-    /// When [`EventSource::tick`] is due, if no descriptor becomes ready earlier.
+    /// The time at which [`EventSource::tick`] is due if no descriptor becomes ready earlier.
     fn deadline(&self, _master: &Master, _now: Instant) -> Option<Instant> {
         None
     }
 
     /// Handles the descriptors of this source that became ready. `tokens` identifies them.
     ///
-    /// # Errors
-    /// Errors after which the master cannot continue; it exits.
+    /// # Errors When the master cannot continue. The master then exits.
     fn ready(&self, _master: &mut Master, _tokens: &[Token], _now: Instant) -> io::Result<()> {
         Ok(())
     }
@@ -44,7 +43,7 @@ pub(super) struct Descriptor<'a> {
     pub(super) token: Token,
 }
 
-/// Identifies a descriptor within its event source, which chooses both numbers.
+/// Identifies a descriptor within its event source. The event source chooses both numbers.
 #[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]
 pub(super) struct Token(pub(super) u32, pub(super) u32);
 
@@ -61,7 +60,8 @@ impl<'a> Descriptor<'a> {
 }
 
 impl<'a> From<(BorrowedFd<'a>, Interest)> for Descriptor<'a> {
-    /// Creates a descriptor without a token, for a source that handles all its descriptors when one is ready.
+    /// Creates a descriptor without a token. It is for a source that handles all its descriptors when one of them is
+    /// ready.
     fn from((fd, interest): (BorrowedFd<'a>, Interest)) -> Self {
         Self {
             fd,
@@ -72,8 +72,8 @@ impl<'a> From<(BorrowedFd<'a>, Interest)> for Descriptor<'a> {
 }
 
 impl<'a> From<BorrowedFd<'a>> for Descriptor<'a> {
-    /// Creates a descriptor to poll for input without a token, for a source that reads all its descriptors when one is
-    /// ready.
+    /// Creates a descriptor without a token, to poll for input. It is for a source that reads all its descriptors when
+    /// one of them is ready.
     fn from(fd: BorrowedFd<'a>) -> Self {
         Self::from((fd, Interest::Read))
     }

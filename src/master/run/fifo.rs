@@ -50,8 +50,8 @@ impl Master {
             FifoCommand::SwitchFifo(number) => self.switch_fifo(number),
             FifoCommand::Report => self.log_status(now),
             FifoCommand::StopNow => self.stop_now(exit::OK, now),
-            // during a stop the commands below have no effect; a repeated `q` must not kill the processes, because `Q`
-            // does that
+            // during a stop the commands below have no effect; a repeated `q` must not kill the processes, because that
+            // is the task of `Q`
             _ if self.phase.is_stopping() => {}
             FifoCommand::Stop => self.stop("master-fifo", now),
             FifoCommand::Reload(mode) => self.reloads.request(mode),

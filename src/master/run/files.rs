@@ -1,4 +1,4 @@
-//! Event source: watched files, whose change requests a reload or the reopening of the log.
+//! Event source: watched files. A change of such a file requests a reload, or reopens or rotates the log.
 
 use std::io;
 use std::time::Instant;

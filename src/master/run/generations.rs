@@ -12,8 +12,8 @@ use crate::master::role::{self, FailureResponse, GenerationRole, StartFailure};
 use super::event_source::{Descriptor, EventSource, Token};
 use super::master::Master;
 
-/// The event source of the channels to the zygotes and workers. A token is the generation's number, and the worker's
-/// scoreboard row or 0 for the zygote.
+/// The event source of the channels to the zygotes and workers. A token has the generation's number and a row of the
+/// scoreboard: the worker's row, or 0 for the zygote.
 pub(super) struct Source;
 
 impl EventSource for Source {

@@ -21,7 +21,7 @@ impl EventSource for Source {
 
     fn deadline(&self, master: &Master, _now: Instant) -> Option<Instant> {
         let idle = master.idle.as_ref()?;
-        // without workers the timer is needed only for `die-on-idle`
+        // if the instance has no workers, only `die-on-idle` needs the timer
         let matters = !master.is_cheap() || master.exits_when_idle();
         (master.phase == Phase::Running && matters).then(|| idle.deadline())
     }
@@ -39,7 +39,7 @@ impl EventSource for Source {
 }
 
 impl Master {
-    /// Whether no workers are requested, so that the master watches the sockets for a connection. False in a pause.
+    /// Whether no workers are requested. The master then watches the sockets for a connection. False in a pause.
     fn is_cheap(&self) -> bool {
         self.phase == Phase::Running
             && self

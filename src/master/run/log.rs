@@ -18,7 +18,7 @@ use crate::sys::stdio;
 use super::event_source::{Descriptor, EventSource, Token};
 use super::master::Master;
 
-/// Time between two checks of the size, as in uWSGI.
+/// Time between two checks of the log file's size, as in uWSGI.
 const INTERVAL: Duration = Duration::from_secs(1);
 /// Time from a failed rotation to the next attempt.
 const RETRY: Duration = Duration::from_secs(60);
@@ -116,8 +116,8 @@ impl Master {
         );
     }
 
-    /// Opens the log file at `path` for all processes of the instance. On an error logs it and returns `false`; the
-    /// processes then continue to write to the old file.
+    /// Opens the log file at `path` for all processes of the instance. Logs an error and returns `false` if the file
+    /// cannot be opened; the processes then continue to write to the old file.
     fn open_log(&self, path: &Path) -> bool {
         let opened = log_files::ownership(self.instance.config()).and_then(|ownership| {
             let log = ownership.open(path)?;

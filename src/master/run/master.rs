@@ -72,14 +72,14 @@ pub(super) enum Phase {
     /// The master exits with `status` when no process is left.
     Stopping {
         status: i32,
-        /// The time at which the master kills the remaining processes. Set after the emperor's exit, because the
-        /// emperor would kill them otherwise.
+        /// The time at which the master kills the remaining processes. Set only after the emperor's exit, because a
+        /// running emperor kills them itself.
         kill_at: Option<Instant>,
     },
 }
 
 impl Phase {
-    /// Whether the start is complete and the stop has not begun: a generation serves, or is paused.
+    /// Whether the start is complete and the stop has not begun: a generation serves, or the instance is paused.
     pub(super) fn is_started(self) -> bool {
         matches!(self, Self::Running | Self::Paused { .. })
     }
@@ -163,8 +163,8 @@ impl Master {
             .map(|limit| IdleTimer::new(limit, now));
     }
 
-    /// Stops the instance after the requests in flight. A second call kills all processes, and so does a call before
-    /// any worker has served. `who` is logged as the origin of the request.
+    /// Lets the requests in flight finish, and then stops the instance. The second call kills all processes. The first
+    /// call does so too if no worker has served yet. `who` is logged as the origin of the request.
     pub(super) fn stop(&mut self, who: impl Display, now: Instant) {
         match self.phase {
             Phase::Stopping { status, .. } => {

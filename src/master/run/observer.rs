@@ -1,4 +1,4 @@
-//! Event source: the observer, which asks for a snapshot of the instance when a client reads the statistics.
+//! Event source: the observer. It requests a snapshot of the instance when a client reads the statistics.
 
 use std::io;
 use std::os::fd::AsFd;
@@ -36,7 +36,7 @@ impl Master {
         self.instance.resources().observer.as_ref()?.feed()
     }
 
-    /// Removes the generations of which no process is left. The observer keeps their counters.
+    /// Removes the generations whose processes have all exited. The observer keeps their counters.
     pub(super) fn remove_gone_generations(&mut self, now: Instant) {
         if !self.generations.iter().any(Generation::is_gone) {
             return;
@@ -49,7 +49,7 @@ impl Master {
         for generation in &gone {
             observer.retire(&generation.view());
         }
-        // the last snapshot refers to the scoreboard of the generation
+        // the last snapshot still refers to the scoreboard of the removed generation, so a new snapshot replaces it
         self.publish(now);
     }
 
@@ -104,7 +104,7 @@ fn view(socket: &BoundSocket) -> SocketView {
     }
 }
 
-/// The applications of a generation: the one without a mount point, then the mounts.
+/// The applications of a generation: first the application without a mount point, then the mounted applications.
 fn apps(plan: &Plan) -> Vec<AppView> {
     let app = &plan.app;
     let directory = app.chdir2.clone().unwrap_or_default();

@@ -89,8 +89,8 @@ impl Master {
         }
     }
 
-    /// Reads the configuration of a requested reload, then runs its hooks before the load. Returns the mode of the
-    /// reload when the hooks have ended. Returns `None` if no reload is requested, and while the hooks run.
+    /// Reads the configuration of a requested reload, then runs the hooks that precede the load. Returns the mode of
+    /// the reload when the hooks have ended. Returns `None` if no reload is requested, and while the hooks run.
     fn prepare_reload(&mut self, now: Instant) -> Option<Result<ReloadMode>> {
         let mode = match self.reloads.in_hooks() {
             Some(mode) => mode,
@@ -209,8 +209,8 @@ impl Master {
         self.watch_files(now);
     }
 
-    /// When the running reload is given up for a requested one, because a process of the running reload does not finish
-    /// its start. `None` if no reload is requested, or if no process is starting.
+    /// The time at which the running reload is given up in favour of a requested reload, because a process of the
+    /// running reload does not finish its start. `None` if no reload is requested, or if no process is starting.
     fn gives_way_at(&self) -> Option<Instant> {
         if !self.reloads.is_loading() || !self.reloads.is_requested() {
             return None;
@@ -246,8 +246,8 @@ impl Master {
         }
     }
 
-    /// Raises the number of workers of the next generation to that of the current generation, whose number the load may
-    /// have raised while the next generation was prepared.
+    /// Raises the number of workers of the next generation to that of the current generation. The load may have raised
+    /// the current number while the next generation was prepared.
     fn keep_worker_count(&mut self, next: usize, now: Instant) {
         let workers = self.current().map_or(0, Generation::wanted);
         if workers > self.generations[next].wanted() {
@@ -255,8 +255,8 @@ impl Master {
         }
     }
 
-    /// Whether the `post-app` hooks have ended, which run between the load of the next generation and its start of
-    /// service. A failure ends the reload.
+    /// Whether the `post-app` hooks have ended. They run when the next generation is loaded, and before it serves. A
+    /// failed hook ends the reload.
     fn post_app_hooks_ended(&mut self, next: usize, now: Instant) -> bool {
         let reason = match self.run_post_app(next, now) {
             Progress::Running => return false,
@@ -298,8 +298,8 @@ impl Master {
         }
     }
 
-    /// Ends the running reload as failed. The current generation may use all worker ids and import again, and continues
-    /// to serve.
+    /// Ends the running reload as failed. The current generation continues to serve, with all worker ids, and may
+    /// import again.
     pub(super) fn reload_failed(&mut self, failure: LoadFailure) {
         let now = Instant::now();
         if let Some(current) = self.current_mut() {
@@ -307,7 +307,7 @@ impl Master {
             current.resume_import(now);
         }
         self.instance.reload_failed(&failure);
-        // an update before this reload may have replaced the watched files, so the watches are set up again
+        // an update may have replaced the watched files before this reload, so the watches are set up again
         self.files.rewatch(&self.instance.watched_paths());
         self.reloads.fail(failure);
     }

@@ -62,7 +62,7 @@ impl Master {
         self.reloads.set_attempt(ImportAttempt::Repeated);
         let last = self.last_generation;
         if self.generations.iter().all(|it| it.number != last) {
-            // the repeated import reuses the number of the killed generation: for an operator they are the same
+            // the repeated import gets the number of the killed generation, because an operator sees both as one
             // generation
             self.last_generation -= 1;
         }

@@ -10,7 +10,7 @@ use crate::master::shell::command::CommandContext;
 use super::event_source::{Descriptor, EventSource, Token};
 use super::master::Master;
 
-/// The event source of the services' output. The first number of a token is the position of the output.
+/// The event source of the services' output. The first number of a token is the index of the output.
 pub(super) struct Source;
 
 impl EventSource for Source {

@@ -1,4 +1,4 @@
-//! Event source: the periodic work on the shared memory. Without shared memory there is no deadline.
+//! Event source: the periodic work on the shared memory. An instance without shared memory has no such work.
 
 use std::time::Instant;
 

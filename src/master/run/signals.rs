@@ -40,13 +40,12 @@ impl EventSource for Source {
     }
 }
 
-/// Timeout of the requests in flight after Ctrl-C on a terminal, unless `worker-reload-mercy` is configured.
+/// Time that requests in flight have after Ctrl-C on a terminal, unless `worker-reload-mercy` is set.
 const TERMINAL_MERCY: Duration = Duration::from_secs(2);
 
 impl Master {
-    /// Shortens the timeout of the requests in flight to [`TERMINAL_MERCY`], unless it is configured, because a user
-    /// waits at the terminal. A request at the prompt of a debugger, or a thread that does not end, would delay the
-    /// stop.
+    /// Shortens the time that requests in flight have to [`TERMINAL_MERCY`], unless it is configured. A user waits at
+    /// the terminal, and a request at a debugger's prompt or a thread that does not end would delay the stop.
     fn shorten_mercy(&mut self) {
         let config = self.instance.config();
         let configured = |name: &str| ["worker-reload-mercy", "reload-mercy"].contains(&name);

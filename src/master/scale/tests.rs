@@ -32,7 +32,7 @@ fn by_busyness() -> Scale {
     }
 }
 
-/// The number of workers in each second, while `busy` threads are busy.
+/// The number of workers in each second. `busy` gives the number of busy threads.
 fn under(
     scale: &Scale,
     threads: u32,
@@ -90,7 +90,7 @@ fn without_a_thread_to_spare_for_some_seconds_there_are_more_workers_up_to_the_m
         ..scale(1, 4)
     };
     assert_eq!(under(&by_two, 4, 1, 6, busy), [1, 1, 3, 3, 3, 4]);
-    // a second with a spare thread restarts the count
+    // one second with a spare thread restarts the count
     assert_eq!(
         under(&scale(1, 3), 1, 1, 5, |at| if at == 2 { 0.2 } else { 1.0 }),
         [1, 1, 1, 1, 1]

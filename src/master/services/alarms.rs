@@ -21,7 +21,7 @@ const QUEUE_INTERVAL: Duration = Duration::from_secs(1);
 const COMMAND_TIMEOUT: Duration = Duration::from_secs(60);
 /// Maximum number of queued alarm commands.
 const MAX_WAITING: usize = 32;
-/// Maximum number of messages remembered to avoid their repetition.
+/// Maximum number of recent messages that are remembered, so that a repeated message raises no alarm.
 const MAX_REMEMBERED: usize = 64;
 /// Maximum size of a message in bytes. It is uWSGI's default of `alarm-msg-size`.
 const MAX_MESSAGE: usize = 8192;
@@ -190,7 +190,7 @@ fn full_queue(socket: &BoundSocket) -> Option<String> {
     })
 }
 
-/// Returns the command of an alarm. An alarm without a command is raised at once, and the result is `None`.
+/// Returns the command of an alarm. An alarm without a command is performed at once, and the result is `None`.
 fn action(alarm: &Alarm, instance: &str, message: &str) -> Option<Action> {
     let (input, command) = match &alarm.engine {
         AlarmEngine::Log => {

@@ -1,5 +1,5 @@
-//! Cron jobs: processes that are started when `cron_schedule.rs` finds a job due, with limits on their number and run
-//! time.
+//! Cron jobs: starts the jobs that `cron_schedule.rs` finds due, and limits the number and the run time of their
+//! processes.
 
 use std::time::{Duration, Instant, SystemTime, UNIX_EPOCH};
 
@@ -102,7 +102,7 @@ impl CronJobs {
         self.due = (!self.jobs.is_empty()).then_some(now);
     }
 
-    /// The jobs, for the observer.
+    /// The views of the jobs for the observer.
     pub(super) fn views(&self, now: Instant) -> Vec<CronView> {
         let jobs = self.jobs.iter().map(|job| {
             let schedule = &job.task.schedule;

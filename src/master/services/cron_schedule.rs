@@ -90,7 +90,7 @@ fn skipped(
     let count = (Minute::from(after.offset - before.offset) / 60).clamp(0, MAX_OFFSET_CHANGE);
     (1..=count).map(move |ahead| {
         let total = Minute::from(before.hour) * 60 + Minute::from(before.minute) + ahead;
-        // a skipped minute after midnight has the date of the next existing minute
+        // skipped minutes after midnight have the date of the next existing minute
         let mut skipped = if total < 24 * 60 { before } else { after };
         let total = total % (24 * 60);
         skipped.hour = u8::try_from(total / 60).unwrap_or(0);
@@ -196,7 +196,7 @@ mod tests {
 
     #[test]
     fn a_fixed_time_in_the_skipped_hour_runs_right_after_it() {
-        // at 02:00 local time becomes 03:00
+        // 02:00 local time is skipped to 03:00
         let spring = || zone(BASE + 60, 60, 120);
         assert_eq!(due([30, 2, -1, -1, -1], spring()), [60]);
         assert_eq!(due([0, 3, -1, -1, -1], spring()), [60]);
@@ -209,7 +209,7 @@ mod tests {
 
     #[test]
     fn a_fixed_time_in_the_repeated_hour_runs_once() {
-        // at 03:00 local time becomes 02:00
+        // the local time goes back from 03:00 to 02:00
         let autumn = || zone(BASE + 60, 120, 60);
         assert_eq!(due([30, 2, -1, -1, -1], autumn()), [30]);
         assert_eq!(due([30, 3, -1, -1, -1], autumn()), [150]);

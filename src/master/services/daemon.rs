@@ -17,7 +17,7 @@ use crate::watch::PollWatch;
 use super::daemon_spec::DaemonSpec;
 use super::daemon_state::{self, Action, Event, Policy, State};
 
-/// A command that exits with status 0 before this time has probably gone to the background.
+/// If a command exits with status 0 within this time, it has probably gone to the background.
 const BACKGROUND_SUSPECTED: Duration = Duration::from_secs(1);
 
 /// A daemon and its process.
@@ -70,7 +70,7 @@ impl Daemon {
         &self.spec.settings.name
     }
 
-    /// The daemon, for the observer.
+    /// The view of the daemon for the observer.
     pub(super) fn view(&self) -> DaemonView {
         let pid = match self.state {
             State::Monitored { pid, .. } => Some(pid),
@@ -272,8 +272,8 @@ impl Daemon {
         }
     }
 
-    /// Sends the stop signal to the program. Sends it to the whole process group if the leader of the group is a shell,
-    /// which does not pass the signal on, or if the leader has exited.
+    /// Sends the stop signal to the program only, or to the whole process group. The group gets the signal if its
+    /// leader is a shell, which does not pass signals on, or if its leader has exited.
     fn send_stop_signal(&self, pid: Pid) {
         let (name, signal) = (self.name(), self.stop_signal);
         match self.state {
@@ -283,7 +283,7 @@ impl Daemon {
                 );
                 self.signal_group(pid, signal);
             }
-            // the process group is not known
+            // the master does not know the process group of a process that it found through the pidfile
             State::Monitored { .. } => {
                 tracing::info!("service {name} (pid {pid}): stopping with {signal}");
                 self.send(pid, signal);

@@ -1,4 +1,4 @@
-//! The specifications of a configuration's daemons, checked before a daemon is started.
+//! The specifications of a configuration's daemons. They are checked before a daemon is started.
 
 use anyhow::{Context, Result, bail};
 

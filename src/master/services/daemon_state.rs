@@ -249,7 +249,7 @@ fn step_monitored(
         Event::Tick if due <= now => (monitored_until(due), Action::CheckPidfile),
         Event::PidfileChecked(Some(pid)) => (monitored(pid, now, policy), Action::None),
         Event::PidfileChecked(None) => (State::new(now), Action::Spawn),
-        // the master is the subreaper, so it has adopted and reaped the process; the pidfile is checked now
+        // the master is the subreaper and has adopted the process, so it has reaped it; the pidfile is checked now
         Event::Exited(_) => (monitored_until(now), Action::None),
         // the next check of the pidfile finds that the process has exited
         Event::Restart => (monitored_until(due), Action::Stop(pid)),

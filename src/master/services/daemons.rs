@@ -1,4 +1,4 @@
-//! All daemons of an instance.
+//! The list of all daemons of an instance, including daemons of earlier generations that still stop.
 
 use std::time::Instant;
 
@@ -24,14 +24,14 @@ impl Daemons {
         self.all.is_empty()
     }
 
-    /// The daemons, for the observer.
+    /// The views of the daemons for the observer.
     pub(super) fn views(&self) -> Vec<DaemonView> {
         self.all.iter().map(Daemon::view).collect()
     }
 
-    /// Takes the daemons of a new generation. Daemons without an equal in `specs` are stopped. Daemons with an equal
-    /// are restarted, unless they outlive a reload. Daemons that are only in `specs` are started by the next
-    /// [`Daemons::tick`].
+    /// Takes the daemons of a new generation. A running daemon stays if `specs` has an equal daemon: it is restarted,
+    /// unless it outlives reloads. Any other running daemon is stopped. The next [`Daemons::tick`] starts the new
+    /// daemons of `specs`.
     pub(super) fn configure(&mut self, specs: Vec<DaemonSpec>, now: Instant) {
         let mut new: Vec<Option<DaemonSpec>> = specs.into_iter().map(Some).collect();
         for daemon in &mut self.all {

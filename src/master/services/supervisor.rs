@@ -87,12 +87,12 @@ impl Services {
         self.hooks.order(signal)
     }
 
-    /// The daemons, for the observer.
+    /// The views of the daemons for the observer.
     pub(in crate::master) fn daemon_views(&self) -> Vec<DaemonView> {
         self.daemons.views()
     }
 
-    /// The cron jobs, for the observer.
+    /// The views of the cron jobs for the observer.
     pub(in crate::master) fn cron_views(&self, now: Instant) -> Vec<CronView> {
         self.cron.views(now)
     }
@@ -195,15 +195,15 @@ impl Services {
         self.hooks.poll(&run, &mut self.outputs, now)
     }
 
-    /// Ends the start of cron jobs and of hooks for touched files. Daemons continue, because the requests in flight may
-    /// need them.
+    /// Starts no more cron jobs and no more hooks for touched files. Daemons continue, because the requests in flight
+    /// may need them.
     pub(in crate::master) fn drain(&mut self) {
         self.hooks.stop_watching();
         self.cron.clear();
     }
 
-    /// Stops all services, then runs the hooks at exit. Does not block: the caller repeats the call from the exit of
-    /// the last worker until the result is true.
+    /// Stops all services, then runs the hooks at exit. Does not block. When the last worker has exited, the caller
+    /// repeats the call until the result is true.
     pub(in crate::master) fn shut_down(&mut self, config: &Config, now: Instant) -> bool {
         if matches!(self.stage, Stage::Starting | Stage::Serving) {
             self.stage = Stage::Stopping;

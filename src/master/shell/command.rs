@@ -133,8 +133,8 @@ impl<'a> ShellCommand<'a> {
     }
 }
 
-/// Words that a shell interprets itself. `exec` in front of a command line that begins with such a word fails or
-/// changes the meaning of the line.
+/// Words that a shell interprets itself. If a command line begins with such a word, `exec` in front of the line fails
+/// or changes its meaning.
 const SHELL_WORDS: &[&str] = &[
     ".", ":", "!", "[", "[[", "alias", "case", "cd", "command", "eval", "exec", "exit", "export",
     "for", "if", "read", "readonly", "set", "source", "test", "trap", "ulimit", "umask", "unset",

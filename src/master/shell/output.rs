@@ -9,12 +9,12 @@ use crate::sys::process::Pid;
 /// Maximum length of a log line in bytes; a longer line is split.
 const MAX_LINE: usize = 8 << 10;
 
-/// Maximum number of bytes read from one pipe in one call, so that a command that writes without end does not block the
-/// master.
+/// Maximum number of bytes read from one pipe in one call. A command that writes without end therefore does not block
+/// the master.
 const MAX_READ: usize = 32 << 10;
 
-/// Maximum number of pipes kept for commands that have exited and whose descendants still hold the pipe. The oldest
-/// pipe is closed first.
+/// Maximum number of pipes of commands that have exited while their descendants still hold the pipe. The oldest pipe is
+/// closed first.
 const MAX_ORPHANED: usize = 64;
 
 /// The output pipes of all commands.

@@ -1,4 +1,4 @@
-//! Checking whether this process may execute a file, and explaining why it may not.
+//! Checks whether this process may execute a file, and explains why it may not.
 
 use std::fs::{self, File};
 use std::io::{self, Read};

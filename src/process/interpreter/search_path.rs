@@ -1,4 +1,4 @@
-//! Looking up an interpreter's name on PATH.
+//! Searches PATH for an interpreter.
 
 use std::ffi::OsStr;
 use std::fs;

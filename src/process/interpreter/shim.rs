@@ -20,8 +20,8 @@ use super::search_path::{DEFAULT_NAMES, candidates};
 /// Maximum time that a shim may take to answer.
 const TIMEOUT: Duration = Duration::from_secs(10);
 
-/// Maximum time that a shim may take if the answer is optional. An emperor asks only to save its vassals the same
-/// question.
+/// Maximum time that a shim may take to answer an emperor. The emperor asks in place of its vassals, and can continue
+/// without an answer.
 const SHORT_TIMEOUT: Duration = Duration::from_secs(2);
 
 /// The files by which pyenv, asdf and mise select a version for a directory and all directories below it.
@@ -47,8 +47,8 @@ pub(crate) struct Shim {
 }
 
 impl Shim {
-    /// Runs the first `python3` (or else `python`) on PATH, if it is a script, to learn its interpreter. Waits up to
-    /// two seconds. `None` if the file is no script, or does not answer in time.
+    /// Runs the first `python3` on PATH to learn its interpreter, or `python` if there is no `python3`. Waits up to two
+    /// seconds. `None` if the file is no script, or if it does not answer in time.
     pub(crate) fn on_path(path_env: &OsStr) -> Option<Self> {
         let script = candidates(&DEFAULT_NAMES, path_env).next()?;
         let is_shim = check_executable(&script).is_ok() && is_script(&script).unwrap_or(false);
@@ -84,8 +84,8 @@ impl Shim {
         &self.interpreter
     }
 
-    /// Whether `script` would name the same interpreter in the working directory: it is the shim that was asked, and no
-    /// directory from the working directory up selects a version.
+    /// Whether `script`, run in the working directory, would name the same interpreter. `script` must be the shim that
+    /// was asked. The working directory and the directories above it must not select a version.
     pub(super) fn applies_to(&self, script: &Path) -> bool {
         let Ok(directory) = std::env::current_dir() else {
             return false;
@@ -121,11 +121,10 @@ fn selects_version(directory: &Path) -> bool {
     directory.ancestors().any(selects)
 }
 
-/// Runs a script to learn the path of its interpreter, in `directory` or, with `None`, in the working directory. Waits
-/// up to `timeout`.
+/// Runs a script to learn the path of its interpreter. The script runs in `directory`, or in the working directory if
+/// `directory` is `None`. Waits up to `timeout`.
 ///
-/// # Errors
-/// Why the script names no interpreter, as a predicate that follows the script's path in a sentence.
+/// # Errors Why the script names no interpreter, as a predicate that follows the script's path in a sentence.
 fn ask(script: &Path, directory: Option<&Path>, timeout: Duration) -> Result<PathBuf, String> {
     let mut command = Command::new(script);
     if let Some(directory) = directory {
@@ -184,7 +183,8 @@ fn wait(child: &mut Child, timeout: Duration) -> Option<bool> {
     loop {
         match child.try_wait() {
             Ok(Some(status)) => return Some(status.success()),
-            // another part of this process has reaped the child, so its status is lost: the caller judges the output
+            // another part of this process has reaped the child, so the status is lost; the caller checks the output
+            // instead
             Err(_) => return Some(true),
             Ok(None) if Instant::now() < deadline => std::thread::sleep(Duration::from_millis(2)),
             Ok(None) => break,
@@ -203,7 +203,7 @@ fn first_line<P: Read + AsFd>(pipe: Option<P>) -> Option<String> {
     let pipe = pipe?;
     socket::set_nonblocking(&pipe, true).ok()?;
     let mut bytes = Vec::new();
-    // fails with `WouldBlock` if the pipe is still open; the bytes that were read stay in the buffer
+    // `read_to_end` fails with `WouldBlock` if the pipe is still open, but the bytes read so far are in the buffer
     let _ = pipe.take(4096).read_to_end(&mut bytes);
     let text = String::from_utf8_lossy(&bytes);
     text.lines()

@@ -7,7 +7,7 @@ use std::os::unix::fs::{PermissionsExt, symlink};
 use super::executable::this_user;
 use super::*;
 
-/// A program (no script) in place of an interpreter.
+/// A program that is no script. The tests use it as the interpreter.
 const PROGRAM: &str = "/proc/self/exe";
 
 fn program(path: &Path) {

@@ -197,7 +197,7 @@ fn a_long_start_stops_counting_after_the_start_window() {
 fn a_vassal_on_demand_hands_its_sockets_over_and_starts_for_a_client() {
     let life = Life::new().started().then(Event::HandedOver);
     assert_eq!(life.state, State::OnDemand);
-    // the exit of the process that handed them over changes nothing
+    // the process that has handed the sockets over exits, which changes nothing
     let life = life
         .then(Event::Exited)
         .then(Event::Tick { may_start: true });
@@ -264,7 +264,7 @@ fn the_operator_starts_a_vassal_that_hands_its_sockets_over_to_serve() {
         .then(Event::HandedOver)
         .then(Event::Tick { may_start: true });
     assert_eq!(life.action, Action::Spawn(Purpose::Serve));
-    // a process that hands over instead of serving is not started again and again
+    // a process that hands its sockets over instead of serving is not started again and again
     let life = life.then(Event::Spawned(8)).then(Event::HandedOver);
     assert_eq!(life.state, State::OnDemand);
 }
