@@ -30,8 +30,8 @@ pub fn main() -> ExitCode {
     }
 }
 
-/// The command line for clap: the verbs, and the flags of a server for the help only. The option table reads the flags
-/// of a server, because their order relative to ini files matters and clap does not keep the order.
+/// The commands for clap: the verbs with their flags. The flags of a server are here only for the help. The option
+/// table parses them, because clap does not keep their order relative to ini files.
 fn command() -> Command {
     with_help(base_command())
 }
@@ -153,7 +153,7 @@ fn misspelled_verb(word: &str, cwd: &Path) -> Option<&'static str> {
     config::nearest(word, verbs).filter(|_| !is_file)
 }
 
-/// Reports a misspelled flag that clap has taken for the first word of `words`; `None` if the first word is not similar
+/// Reports a misspelled flag that clap has taken for the first word of `words`. `None` if the first word is not similar
 /// to `flag`.
 fn misplaced_flag(verb: &str, flag: &str, words: &[String]) -> Option<ExitCode> {
     let given = words.first()?.split('=').next()?;

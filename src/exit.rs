@@ -1,4 +1,4 @@
-//! Exit statuses. A status that uWSGI has too has the same number.
+//! Exit statuses. The statuses that uWSGI also has are the same numbers.
 
 /// Success, or an orderly stop.
 pub const OK: i32 = 0;

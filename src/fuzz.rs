@@ -44,7 +44,7 @@ pub fn uwsgi_packet(data: &[u8]) {
     let rest = &input[uwsgi::HEADER..];
     let block = &rest[..head.size.min(rest.len())];
     let pairs = variables(block);
-    // an incomplete block has the same complete variables
+    // the block is cut off at `first`; its complete variables must be the same
     let part = variables(&block[..first.min(block.len())]);
     assert!(pairs.starts_with(&part), "{part:?} of {pairs:?}");
 }
@@ -100,7 +100,7 @@ pub fn http_head(data: &[u8]) {
     };
     match (&whole, &parts) {
         (Ok(Parsed::Complete(one)), Ok(Parsed::Complete(other))) => {
-            // the first part may contain the whole head and more
+            // the first part may contain the whole head and further bytes
             assert_eq!(format!("{one:?}"), format!("{other:?}"));
             check_request(one, input, &limits);
         }

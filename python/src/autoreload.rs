@@ -34,7 +34,7 @@ pub fn files(py: Python<'_>, spec: &AppSpec, known: &mut HashSet<String>) -> Vec
 
 fn loaded(py: Python<'_>, watching: &Watching) -> PyResult<Vec<String>> {
     let modules = py.import("sys")?.getattr("modules")?;
-    // copies the dictionary, because another thread may import modules meanwhile
+    // the dictionary is copied, because another thread may import modules meanwhile
     let modules = modules.cast::<PyDict>()?.copy()?;
     let mut files = Vec::new();
     for (name, module) in &modules {

@@ -42,8 +42,8 @@ const INTERPRETER_TIMEOUT: Duration = Duration::from_millis(400);
 /// Minimum interval between two stack dumps, microseconds.
 const STACKS_INTERVAL: u64 = 1_000_000;
 
-/// Python function that formats the stacks of all threads except the calling thread, whose identifier is `own`. It
-/// marks the thread `marked`, whose request has expired.
+/// Python function that formats the stacks of all threads except the calling thread, whose identifier is `own`.
+/// `marked` is the thread whose request has expired; the function marks it.
 const FORMAT_STACKS: &str = r#"
 def stacks(marked, own):
     import sys, threading, traceback
@@ -136,8 +136,7 @@ fn install(py: Python<'_>, worker: &Arc<Worker>) -> PyResult<()> {
     let handler = PyCFunction::new_closure(py, None, None, move |args, _| -> PyResult<()> {
         let py = args.py();
         if IN_HANDLER.load(SeqCst) {
-            // the handler of `harakiri-graceful-signal` is running; the outer call raises the exception after that
-            // handler
+            // the handler of `harakiri-graceful-signal` is still running; the outer call raises the exception after it
             return Ok(());
         }
         if let Some(number) = worker.spec.worker.harakiri_graceful_signal
@@ -193,9 +192,9 @@ fn error(py: Python<'_>) -> PyErr {
     }
 }
 
-/// Answers the client of the request that thread `core` began at `begun` with 504, and starts a thread that interrupts
-/// the application. There is no 504 if another thread has locked the response. Does nothing if the request has ended.
-/// Called by the I/O thread.
+/// Answers an expired request with 504, and starts a thread that interrupts the application. The request is the one
+/// that thread `core` began at `begun`. There is no 504 if another thread has locked the response. Does nothing if the
+/// request has ended. The I/O thread calls this function.
 pub fn expire(worker: &Arc<Worker>, core: u32, begun: u64) {
     let Some(deadline) = worker.deadlines.get(core as usize) else {
         return;
@@ -232,7 +231,7 @@ fn interrupt(worker: &Arc<Worker>, request: Expired) {
         Python::try_attach(|py| {
             let text = writes_stacks.then(|| format_stacks(py, &attached, request.core));
             raise(py, &attached, request);
-            // after the timeout there is no receiver, and the text is dropped
+            // after the timeout nothing receives the text, and the text is dropped
             let _ = sender.send(text);
         });
     });
@@ -278,9 +277,9 @@ fn is_time_for_stacks() -> bool {
             .is_ok()
 }
 
-/// Retires the worker, because native code holds its interpreter: each request that the other threads accept now would
-/// wait for the interpreter, too. Does nothing if the main thread serves a request and has the signal handler, because
-/// the signal may still interrupt the native code.
+/// Retires the worker, because native code holds its interpreter. Each request that other threads accept now would also
+/// wait for the interpreter. Does nothing if the main thread serves a request and has the signal handler, because the
+/// signal may still interrupt the native code.
 fn report_stuck(worker: &Worker, core: u32) {
     let signal_may_help = uses_signal(0) && !worker.deadlines[0].is_serving(0);
     if core != 0 && !signal_may_help {
@@ -309,7 +308,7 @@ fn format_stacks(py: Python<'_>, worker: &Worker, core: u32) -> PyResult<String>
     module.call_method1("stacks", (marked, own))?.extract()
 }
 
-/// Raises `uwsgi.Harakiri` in a thread that gets no signal (`uses_signal`), if the thread still serves `request`. The
+/// Raises `uwsgi.Harakiri` in a thread to which `uses_signal` does not apply, if the thread still serves `request`. The
 /// calling thread must be attached to the interpreter.
 fn raise(py: Python<'_>, worker: &Worker, request: Expired) {
     let deadline = &worker.deadlines[request.core as usize];
@@ -320,6 +319,6 @@ fn raise(py: Python<'_>, worker: &Worker, request: Expired) {
     // SAFETY: the calling thread is attached, so the serving thread cannot leave the request meanwhile; the class is a
     // live exception type.
     unsafe { ffi::PyThreadState_SetAsyncExc(deadline.ident() as _, class.as_ptr()) };
-    // the signal ends a system call, which a pending Python exception cannot do
+    // a pending Python exception cannot end a system call, but a signal can
     worker.engine.signal(request.core, INTERRUPT);
 }

@@ -1,4 +1,4 @@
-//! Loads applications that are no attribute of a module: code in the configuration, PasteDeploy, Pecan.
+//! Loads applications that are not in an importable module: code in the configuration (`eval`), PasteDeploy and Pecan.
 
 use pyo3::prelude::*;
 use pyo3::types::{PyDict, PyModule};
@@ -40,8 +40,8 @@ fn execute<'py>(py: Python<'py>, code: &str) -> PyResult<Bound<'py, PyAny>> {
     Ok(module.into_any())
 }
 
-/// Loads a PasteDeploy application. `uri` is a URI such as `config:/path/to/file.ini`, or the path of such a file. With
-/// `logs`, first configures Python's logging from the file. `what` names the option in messages.
+/// Loads a PasteDeploy application. `uri` is a URI such as `config:/path/to/file.ini`, or the path of such a file. If
+/// `logs` is true, first configures Python's logging from the file. `what` names the option in messages.
 ///
 /// # Errors
 /// Returns a failure if PasteDeploy is not installed or raises an exception, or if the loaded object is no WSGI

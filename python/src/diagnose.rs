@@ -290,10 +290,11 @@ fn candidates(module: &Bound<'_, PyAny>) -> Vec<String> {
     found.into_iter().take(4).map(|(_, name)| name).collect()
 }
 
-/// Rank of a callable instance that has no usual name.
+/// The rank of a callable instance without a usual name.
 const OTHER: usize = USUAL_NAMES.len() + FACTORIES.len();
 
-/// Returns how likely `value` is an application, as a rank: 0 is the likeliest. `None` if `value` is no application.
+/// Returns a rank that says how likely `value` is an application; 0 is the likeliest. `None` if `value` is no
+/// application.
 fn rank(name: &str, value: &Bound<'_, PyAny>, module: Option<&str>) -> Option<usize> {
     if name.starts_with('_') || !value.is_callable() {
         return None;
@@ -332,7 +333,7 @@ fn rank(name: &str, value: &Bound<'_, PyAny>, module: Option<&str>) -> Option<us
 fn is_coroutine_function(object: &Bound<'_, PyAny>) -> PyResult<bool> {
     const CO_COROUTINE: u32 = 0x80;
     let is_async = |object: &Bound<'_, PyAny>| -> PyResult<bool> {
-        // a method also has `__code__`: the code of its function
+        // a method also has `__code__`, the code of its function
         match object.getattr_opt("__code__")? {
             Some(code) => Ok(code.getattr("co_flags")?.extract::<u32>()? & CO_COROUTINE != 0),
             None => Ok(false),

@@ -14,14 +14,14 @@ use ruwsgi::sys::{fork_guard, thread};
 use crate::{deadline, python, stacks};
 
 /// Forks the calling process, and runs CPython's fork hooks for the parent. Returns the child's process id in the
-/// parent, and 0 in the child, where no hook has run.
+/// parent, and 0 in the child. No hook has run in the child yet.
 ///
 /// # Errors
 /// Returns the error of fork(2).
 ///
 /// # Safety
-/// The child calls [`enter_child`] before it uses the interpreter. If the process has several threads, the child calls
-/// async-signal-safe functions only.
+/// The child must call [`enter_child`] before it uses the interpreter. If the process has several threads, the child
+/// may call only async-signal-safe functions.
 pub unsafe fn single(_: Python<'_>) -> io::Result<i32> {
     // SAFETY: the interpreter is attached, and each process calls the matching PyOS_AfterFork function or does not use
     // the interpreter.
@@ -38,7 +38,8 @@ pub unsafe fn single(_: Python<'_>) -> io::Result<i32> {
 /// Runs CPython's fork hooks for the child of [`single`], or for a child of that child.
 ///
 /// # Safety
-/// The calling process was forked by [`single`], itself or through its parent, and has not called this function.
+/// [`single`] must have forked the calling process or its parent. The calling process must not have called this
+/// function before.
 pub unsafe fn enter_child(_: Python<'_>) {
     // SAFETY: `single` has called PyOS_BeforeFork in an ancestor of this process.
     unsafe { ffi::PyOS_AfterFork_Child() };
@@ -93,9 +94,9 @@ pub fn double(py: Python<'_>, begin: impl FnOnce() -> bool) -> io::Result<i32> {
 }
 
 /// Ends the calling process if the application has forked it. Such a process has left the application's code, and must
-/// not go on as a zygote or a worker. As with `os._exit`, no `atexit` function runs, but Python's streams are flushed.
-/// `error` is the exception with which the application's code ended, if any. The exit status is the status of a Python
-/// program that ends with `error`.
+/// not continue as a zygote or a worker. As with `os._exit`, no `atexit` function runs, but Python's streams are
+/// flushed. If `error` is set, it has ended the application's code. The exit status is that of a Python program that
+/// ends with `error`.
 #[inline]
 pub fn end_child(py: Python<'_>, error: Option<&PyErr>) {
     if fork_guard::is_forked() {

@@ -1,5 +1,5 @@
-//! Finds threads, connections and held locks that the application has created in the zygote, because they do not
-//! survive a fork. One warning names them: the resulting errors appear much later, and in other places.
+//! Finds threads, connections and held locks that the application has created in the zygote. They do not survive a
+//! fork, and the resulting errors appear much later and in other places. Therefore one warning names them.
 
 use std::ffi::CString;
 use std::fs;
@@ -60,7 +60,7 @@ fn describe(py: Python<'_>) -> PyResult<Vec<String>> {
 }
 
 /// Describes the stream sockets that are connected to a peer with an address. Listening sockets, socket pairs and
-/// datagram sockets are left out: they are harmless, or belong to ruwsgi.
+/// datagram sockets are left out, because they are harmless or belong to ruwsgi.
 fn connections() -> Vec<String> {
     let entries = fs::read_dir("/proc/self/fd")
         .into_iter()

@@ -1,6 +1,6 @@
 //! The exclusive resources that the import of the application has taken, such as the port of an exporter, or a lock.
-//! Only one process can hold each of them. The workers inherit the descriptors of these resources. A reload may need
-//! the resources to be free, because the next import takes the same ones.
+//! Only one process can hold such a resource. The workers inherit the descriptors of these resources. Before a reload
+//! they may have to be released, because the next import takes the same resources.
 
 use std::sync::OnceLock;
 
@@ -8,7 +8,7 @@ use ruwsgi::sys::exclusive::{self, Exclusive};
 
 static TAKEN: OnceLock<Vec<Exclusive>> = OnceLock::new();
 
-/// Records the exclusive resources of this process and returns their names. Call it once, after the import.
+/// Records the exclusive resources of this process and returns their names. Called once, after the import.
 pub fn record() -> Vec<String> {
     let taken = TAKEN.get_or_init(exclusive::all);
     taken.iter().map(|it| it.name.clone()).collect()

@@ -192,8 +192,9 @@ impl<'py> Loading<'py, '_> {
         }
     }
 
-    /// Returns the dictionary `applications` of the module or, if the module has none or an empty one, of `uwsgi`. It
-    /// maps mount points to callables or to their names. `None` if the configuration names a callable or a file.
+    /// Returns the dictionary `applications`, which maps mount points to callables or to their names. The dictionary is
+    /// in the application's module. If the module has none or an empty one, `uwsgi` may have it. `None` if the
+    /// configuration names a callable or a file.
     fn table(&self, module: &Bound<'py, PyAny>, origin: Origin<'_>) -> Option<Bound<'py, PyDict>> {
         if !matches!(origin, Origin::Module { callable: None, .. }) || self.spec.callable.is_some()
         {
@@ -334,8 +335,7 @@ pub fn import_aliases(py: Python<'_>, spec: &AppSpec) -> Result<(), LoadFailure>
     aliases.try_for_each(|(name, what)| alias(py, name, what))
 }
 
-/// Imports the module `what`, or executes the file `what` if it contains a slash, and makes it known as the module `name`
-/// (`pymodule-alias`).
+/// Makes a module or a file known as the module `name` (`pymodule-alias`). `what` is a file if it contains a slash.
 fn alias(py: Python<'_>, name: &str, what: &str) -> Result<(), LoadFailure> {
     let option = format!("pymodule-alias = {name}={what}");
     let origin = match what.contains('/') {
@@ -352,9 +352,9 @@ fn alias(py: Python<'_>, name: &str, what: &str) -> Result<(), LoadFailure> {
         .map_err(|error| diagnose::raised(py, &option, &error))
 }
 
-/// Executes a file as a module and adds the module to `sys.modules`. Always compiles the source: Python considers a
-/// compiled copy valid if the size and the modification second of the source are unchanged, and a second edit in the
-/// same second may change neither.
+/// Executes a file as a module and adds the module to `sys.modules`. The source is always compiled. Python would use a
+/// compiled copy if the size and the modification second of the source have not changed, and a second edit within one
+/// second may change neither.
 fn execute<'py>(py: Python<'py>, path: &str) -> PyResult<Bound<'py, PyAny>> {
     let name = module_name_of(path);
     let path = py
@@ -369,7 +369,7 @@ fn execute<'py>(py: Python<'py>, path: &str) -> PyResult<Bound<'py, PyAny>> {
     let keywords = PyDict::new(py);
     keywords.set_item("loader", &loader)?;
     let spec = machinery.call_method("spec_from_file_location", (&name, &path), Some(&keywords))?;
-    // compiled here, because the loader's frames would appear in the traceback
+    // the source is compiled here, so that the frames of the loader do not appear in the traceback
     let source = loader.call_method1("get_data", (&path,))?;
     let compile = py.import("builtins")?.getattr("compile")?;
     let code = compile.call1((source, &path, "exec", 0, true))?;
@@ -402,14 +402,14 @@ pub fn prepare(py: Python<'_>, spec: &AppSpec) -> PyResult<()> {
     let sys = py.import("sys")?;
     let path = sys.getattr("path")?.cast_into::<PyList>()?;
     let here = match &spec.chdir2 {
-        // the empty entry means the working directory, which is another one after `chdir2`
+        // the empty entry means the working directory, which `chdir2` changes
         Some(_) => py
             .import("os")?
             .call_method0("getcwd")?
             .extract::<String>()?,
         None => String::new(),
     };
-    // `python -c` has already inserted the empty entry
+    // `python -c` has already inserted the empty entry into `sys.path`
     let is_there = path
         .get_item(0)
         .and_then(|first| first.eq(&here))

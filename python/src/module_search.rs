@@ -19,9 +19,9 @@ pub enum Location {
 }
 
 impl Location {
-    /// Returns the first unreadable directory of `sys.path`, if there is one. Else searches for the top-level module
-    /// outside of `sys.path`: in the three directories above `file` (the file that imports the module), in the parent
-    /// of the working directory, and in the subdirectories of the working directory.
+    /// Returns the first unreadable directory of `sys.path`, if there is one. Otherwise searches for the top-level
+    /// module outside of `sys.path`: in the three directories above `file`, in the parent of the working directory, and
+    /// in the subdirectories of the working directory. `file` is the file that imports the module.
     pub fn of(py: Python<'_>, module: &str, file: Option<&Path>) -> Self {
         let searched = searched_directories(py);
         if let Some(directory) = searched.iter().find(|directory| is_forbidden(directory)) {
@@ -44,8 +44,8 @@ impl Location {
     }
 }
 
-/// Returns the names of at most six modules in an imported package. Empty if `package` is a module and no package;
-/// `None` if `package` is not imported or has no modules.
+/// Returns the names of at most six modules in the imported package `package`. Empty if `package` is a module without
+/// submodules; `None` if `package` is not imported or has no modules.
 pub fn modules_in_package(py: Python<'_>, package: &str) -> Option<Vec<String>> {
     let package = py
         .import("sys")

@@ -1,19 +1,19 @@
 //! The loaded applications, and the selection of the application for a request.
 //!
-//! With `manage-script-name`, the longest mount point that is a prefix of PATH_INFO and ends before a `/` or at the end
-//! selects the application. The mount point is moved from PATH_INFO to SCRIPT_NAME. A SCRIPT_NAME that the web server
-//! sent stays in front of the mount point: it is the prefix that a proxy has removed from PATH_INFO, or with which
-//! PATH_INFO still begins. If no mount point is a prefix of PATH_INFO, and without `manage-script-name`, the mount
-//! point that equals the web server's SCRIPT_NAME selects the application.
+//! With `manage-script-name`, the mount point that PATH_INFO begins with selects the application. The match must end
+//! before a `/` or at the end of PATH_INFO, and the longest match counts. The mount point is moved from PATH_INFO to
+//! SCRIPT_NAME. A SCRIPT_NAME of the web server stays in front of the mount point. It is a prefix that a proxy has
+//! removed from PATH_INFO, or that is still in PATH_INFO. Without `manage-script-name`, or if no mount point matches
+//! PATH_INFO, the mount point that equals the web server's SCRIPT_NAME selects the application.
 //!
 //! A request that matches no mount point goes to the application without a mount point (`module`, `wsgi-file`) or at
 //! `/`. If there is no such application, the first mounted application serves the request, as in uWSGI; with
 //! `no-default-app` the response is 404.
 //!
-//! With `vhost` or `vhost-host` an application may be mounted at a host (`HOST|/point`). Its host's applications are
-//! searched first, by the same rules; a request for another host never reaches them. A request that matches no mount
-//! point may name an application of the configuration by UWSGI_SCRIPT, UWSGI_FILE or UWSGI_MODULE. It selects among the
-//! loaded applications; nothing is loaded for it.
+//! With `vhost` or `vhost-host` an application may be mounted at a host (`HOST|/point`). The applications of the
+//! request's host are searched first, by the same rules. A request for another host never reaches them. A request that
+//! matches no mount point may name an application of the configuration by UWSGI_SCRIPT, UWSGI_FILE or UWSGI_MODULE.
+//! Only loaded applications can be named; nothing is loaded for a request.
 
 use std::sync::atomic::{AtomicU32, Ordering::Relaxed};
 
@@ -45,7 +45,8 @@ struct Table {
 
 /// Applications by host, and by the name that the configuration gives them.
 struct Hosts {
-    /// Whether only the Host header names the host (`vhost-host`), and not SERVER_NAME after it (`vhost`).
+    /// Whether only the Host header names the host (`vhost-host`). With `vhost`, SERVER_NAME names the host if there is
+    /// no Host header.
     by_header: bool,
     /// Hosts in lower case, with their applications.
     tables: Vec<(Vec<u8>, Table)>,
@@ -63,8 +64,8 @@ struct Mount {
 
 struct Root {
     app: Py<PyAny>,
-    /// Whether the application is mounted at `/` (`mount = /=app`). If so, with `manage-script-name`, SCRIPT_NAME is
-    /// only the web server's prefix, which is usually empty, and PATH_INFO is the rest of the path.
+    /// Whether the application is mounted at `/` (`mount = /=app`). With `manage-script-name`, SCRIPT_NAME is then only
+    /// the web server's prefix, which is usually empty, and PATH_INFO is the rest of the path.
     mounted: bool,
 }
 
@@ -73,8 +74,8 @@ struct Root {
 pub struct Choice<'a> {
     /// The WSGI callable.
     pub app: &'a Py<PyAny>,
-    /// `Some(n)`: SCRIPT_NAME becomes the first `n` bytes of PATH_INFO, and PATH_INFO the rest. `None` if both stay as
-    /// the web server sent them.
+    /// With `Some(n)`, SCRIPT_NAME becomes the first `n` bytes of PATH_INFO, and PATH_INFO becomes the rest. With
+    /// `None`, both stay as the web server sent them.
     pub script_name: Option<usize>,
     /// Whether the web server's SCRIPT_NAME stays in front of the first `n` bytes of PATH_INFO.
     pub keeps_prefix: bool,
@@ -125,7 +126,8 @@ impl Apps {
     }
 
     /// Mounts an application at `point`: empty, `/path`, or `HOST|/path` with `vhost`. Returns false if another
-    /// application is mounted there, which stays, or if the instance has no hosts.
+    /// application is already mounted there, or if `point` has a host and the instance has no hosts. An earlier
+    /// application stays.
     pub fn mount(&mut self, point: &str, app: Py<PyAny>) -> bool {
         let Some((host, below)) = point.split_once('|') else {
             return self.table.mount(point, app);
@@ -151,9 +153,9 @@ impl Apps {
         }
     }
 
-    /// Returns the application for a request with this SCRIPT_NAME and PATH_INFO. `None` if no mount point matches and
-    /// there is no default application, if the request names an application that the configuration does not name, or if
-    /// [`Apps::is_empty`].
+    /// Returns the application for a request with this SCRIPT_NAME and PATH_INFO. `None` in these cases: no mount point
+    /// matches and there is no default application; the request names an unknown application; or no application is
+    /// loaded.
     #[inline]
     pub fn choose(
         &self,
@@ -167,7 +169,7 @@ impl Apps {
         }
     }
 
-    /// As [`Apps::choose`], without hosts.
+    /// Returns the application as [`Apps::choose`] does, for an instance without hosts.
     pub fn resolve(&self, script_name: &[u8], path_info: &[u8]) -> Option<Choice<'_>> {
         let manages = self.manage_script_name;
         let mounted = self.table.mounted_for(manages, script_name, path_info);
@@ -260,7 +262,7 @@ impl Table {
         })
     }
 
-    /// The application whose mount point matches. `manages`: `manage-script-name`.
+    /// The application whose mount point matches. `manages` is true with `manage-script-name`.
     #[inline]
     fn mounted_for(
         &self,
@@ -278,7 +280,7 @@ impl Table {
                 return Some(prefix.choose(&mount.app, mount.point.len()));
             }
             if let Some(mount) = mount_for(path_info) {
-                // the mount point itself begins with the web server's SCRIPT_NAME
+                // the web server's SCRIPT_NAME is the beginning of the mount point
                 return Some(Choice {
                     app: &mount.app,
                     script_name: Some(mount.point.len()),
@@ -292,12 +294,12 @@ impl Table {
     }
 }
 
-/// The application that the variables of a request name.
+/// The application that a request names by its variables.
 enum Named<'a> {
-    /// The request names none.
+    /// The request names no application.
     Nothing,
     Known(&'a Py<PyAny>),
-    /// The configuration does not name it.
+    /// The request names an application that the configuration does not name.
     Unknown(Vec<u8>),
 }
 
@@ -336,7 +338,8 @@ impl Hosts {
     }
 }
 
-/// The name of an application without `:application`, the name of the callable that applies without one.
+/// Removes `:application` from the name of an application. `application` is the callable that is used if a name has
+/// none.
 fn without_usual_callable(name: &[u8]) -> &[u8] {
     name.strip_suffix(b":application").unwrap_or(name)
 }
@@ -368,7 +371,7 @@ struct Prefix<'a> {
     rest: &'a [u8],
     /// Length of the prefix in PATH_INFO, bytes; 0 if PATH_INFO does not begin with the prefix.
     len: usize,
-    /// Whether PATH_INFO does not begin with the prefix, because the web server has removed it.
+    /// Whether PATH_INFO does not begin with the prefix. The web server has then removed the prefix.
     removed: bool,
 }
 

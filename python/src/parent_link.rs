@@ -1,4 +1,5 @@
-//! The worker's socket to its master: commands come in, reports go out. End of file means that the master is gone.
+//! The worker's socket to its master. Commands of the master arrive on it, and reports to the master are sent on it.
+//! End of file means that the master is gone.
 
 use std::os::fd::{AsFd, AsRawFd, RawFd};
 use std::sync::Arc;
@@ -74,8 +75,8 @@ impl Control for ParentLink {
         true
     }
 
-    /// Tells the master why the worker leaves by itself, if it does. The worker retires before it sends the message, so
-    /// it accepts no more connections when the master receives the message.
+    /// Tells the master why the worker leaves, if the worker leaves on its own. The worker retires before it sends the
+    /// message. When the master receives the message, the worker accepts no more connections.
     fn woken(&mut self, engine: &Engine) {
         let reasons = &self.worker.exit_reasons;
         if reasons.memory.swap(false, SeqCst) {

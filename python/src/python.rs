@@ -1,4 +1,4 @@
-//! Calls that concern the interpreter as a whole.
+//! Functions that concern the interpreter as a whole.
 
 use pyo3::prelude::*;
 use ruwsgi::ipc::AppSpec;
@@ -26,8 +26,9 @@ pub fn log_version(py: Python<'_>) {
     tracing::info!("Python {version} at {path}");
 }
 
-/// Formats a traceback as Python prints it. For an error outside of the application's lines (a wrong return value, a
-/// syntax error), the result also begins with the usual first line, because tools search the log for this line.
+/// Formats a traceback as Python prints it. An error outside of the application's lines (a wrong return value, a syntax
+/// error) has no stack. The result then also begins with the usual first line, because tools search the log for this
+/// line.
 pub fn traceback(py: Python<'_>, error: &PyErr) -> String {
     const FIRST: &str = "Traceback (most recent call last):\n";
     let format = || -> PyResult<String> {
@@ -69,8 +70,8 @@ pub fn freeze(py: Python<'_>) -> PyResult<()> {
 }
 
 /// Ends the interpreter as `multiprocessing` does in its children: waits for the application's threads, calls its
-/// `atexit` functions, and flushes its streams. `Py_Finalize` is not called: it would take tens of milliseconds to free
-/// memory that the kernel frees at once, and would interrupt daemon threads.
+/// `atexit` functions, and flushes its streams. `Py_Finalize` is not called, because it would interrupt daemon threads,
+/// and would take tens of milliseconds to free memory that the kernel frees at once.
 pub fn shutdown_interpreter(py: Python<'_>) {
     let steps: [(&str, &str); 2] = [("threading", "_shutdown"), ("atexit", "_run_exitfuncs")];
     let imported = |name: &str| {
@@ -83,7 +84,7 @@ pub fn shutdown_interpreter(py: Python<'_>) {
         tracing::debug!("the threads for which the exit waits are not reported: {error}");
     }
     for (module, function) in steps {
-        // a module that the application has not imported needs no end
+        // if the application has not imported the module, there is nothing to end
         let Ok(module) = imported(module) else {
             continue;
         };

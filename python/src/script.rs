@@ -12,7 +12,7 @@ use ruwsgi::ipc::AppSpec;
 use crate::api::uwsgi_module;
 use crate::{diagnose, fork, load, python};
 
-/// Runs the script of `pyrun` with the settings in the file of this descriptor. Returns the exit status.
+/// Runs the script of `pyrun`. The descriptor `settings` is a file with the settings. Returns the exit status.
 pub fn main(py: Python<'_>, settings: i32) -> i32 {
     // SAFETY: the master has opened this descriptor for this process, and nothing else here uses it.
     let settings = File::from(unsafe { OwnedFd::from_raw_fd(settings) });
@@ -46,8 +46,8 @@ fn named(py: Python<'_>, path: &str, arguments: &[String]) -> PyResult<()> {
     py.import("sys")?.setattr("argv", PyList::new(py, words)?)
 }
 
-/// The exit status of a program that has ended, with this exception if there is one. Prints the traceback of an
-/// exception other than SystemExit.
+/// The exit status of a program that has ended, with `error` if the program has raised an exception. Prints the
+/// traceback of an exception other than SystemExit.
 pub fn status_of(py: Python<'_>, error: Option<PyErr>) -> i32 {
     let Some(error) = error else {
         return ruwsgi::exit::OK;
@@ -110,7 +110,7 @@ fn main_module(py: Python<'_>) -> PyResult<Bound<'_, PyDict>> {
     Ok(py.import("__main__")?.dict())
 }
 
-/// Ends a process that the program has forked and that has left the program's code.
+/// Ends this process if the program has forked it. Such a process has left the program's code.
 fn ended(py: Python<'_>, result: PyResult<()>) -> PyResult<()> {
     fork::end_child(py, result.as_ref().err());
     python::flush(py);

@@ -1,5 +1,6 @@
-//! The stacks of all threads, in a memory file that the master reads after the worker's death. Python's `faulthandler`
-//! writes them there on a crash, and on a signal when a request has expired (`harakiri`).
+//! The stacks of all threads, in a memory file. The master reads the file after the worker's death. Python's
+//! `faulthandler` writes the stacks to the file when the worker crashes, and on a signal when a request has expired
+//! (`harakiri`).
 
 use std::fs::File;
 use std::io::{self, Read, Seek, SeekFrom, Write};
@@ -29,7 +30,7 @@ pub fn prepare(py: Python<'_>) -> PyResult<()> {
     let file = stream::memory_file("ruwsgi-stacks")?;
     stream::append_only(&file)?;
     let fd = file.as_raw_fd();
-    // the file is not set yet: a process becomes a worker only once
+    // `set` cannot fail, because a process becomes a worker only once
     let _ = FILE.set(Mutex::new(file));
     let faulthandler = py.import("faulthandler")?;
     if !faulthandler.call_method0("is_enabled")?.is_truthy()? {
@@ -39,8 +40,8 @@ pub fn prepare(py: Python<'_>) -> PyResult<()> {
     Ok(())
 }
 
-/// Disables `faulthandler` if [`prepare`] has enabled it. Runs in a child that the application has forked: a crash of
-/// the child is not a crash of the worker.
+/// Disables `faulthandler` if [`prepare`] has enabled it. Called in a child that the application has forked, because a
+/// crash of the child is not a crash of the worker.
 pub fn forget(py: Python<'_>) {
     if ENABLED.swap(false, Relaxed)
         && let Ok(faulthandler) = py.import("faulthandler")
@@ -50,7 +51,7 @@ pub fn forget(py: Python<'_>) {
     }
 }
 
-/// Removes the handler that [`write_on_signal`] has installed. Runs in a child that the application has forked.
+/// Removes the handler that [`write_on_signal`] has installed. Called in a child that the application has forked.
 pub fn forget_signal(py: Python<'_>, signal: i32) {
     if let Ok(faulthandler) = py.import("faulthandler") {
         // after a failure the handler stays installed
@@ -93,7 +94,7 @@ pub fn with_descriptor<T>(run: impl FnOnce(Option<BorrowedFd<'_>>) -> T) -> T {
 /// Replaces the content of the memory file by `text`, the formatted stacks.
 pub fn keep(text: &str) {
     if let Some(mut file) = file() {
-        // on failure the master's report lacks the stacks; the log has them already
+        // on failure the master's report has no stacks, but the log has them already
         let _ = file
             .set_len(0)
             .and_then(|()| file.write_all(text.as_bytes()));

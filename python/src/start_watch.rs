@@ -1,7 +1,7 @@
 //! Logs the Python stack of a process that does not finish its start, when the master sends it a signal.
 //!
-//! `faulthandler` writes the stack to the log, even while native code runs. This takes only signal handlers, between
-//! [`install`] and [`remove`], and no thread.
+//! `faulthandler` writes the stack to the log, even while native code runs. This needs no thread, only signal handlers
+//! between [`install`] and [`remove`].
 
 use std::sync::atomic::{AtomicBool, AtomicUsize, Ordering::SeqCst};
 
@@ -30,13 +30,15 @@ unsafe extern "C" {
 /// Returns the Python exception of a failed call into the interpreter.
 pub fn install(py: Python<'_>) -> PyResult<()> {
     let (step, stack) = (step_signal(), stack_signal());
-    // on removal, faulthandler restores the disposition that it finds here: a late signal must not end the process
+    // faulthandler will restore the disposition that is set here; a discarded signal that arrives late does not end the
+    // process
     thread::discard(step);
     thread::discard(stack);
     let advanced = PyCFunction::new_closure(py, None, None, |_, _| ADVANCED.store(true, SeqCst))?;
     let signal = py.import("_signal")?;
     signal.call_method1("signal", (step, advanced))?;
-    // the kernel restarts a system call in which the application waits, instead of returning EINTR
+    // after the signal, the kernel restarts a system call in which the application waits; the call does not fail with
+    // EINTR
     signal.call_method1("siginterrupt", (step, false))?;
     let options = PyDict::new(py);
     options.set_item("file", 2)?;

@@ -39,7 +39,8 @@ pub fn run(py: Python<'_>, worker: &Worker, apps: &Apps, core: u32, errors: &Py<
     }
 }
 
-/// Logs why thread `core` cannot serve, and asks the worker to exit: a worker that lacks a thread is replaced.
+/// Logs why thread `core` cannot serve, and asks the worker to exit. The master replaces the worker, because it lacks a
+/// thread.
 fn give_up(worker: &Worker, core: u32, reason: &str) {
     tracing::error!(
         "worker {}: thread {core} cannot serve, so the worker exits: {reason}",
@@ -71,7 +72,7 @@ impl Unlock for WsgiThread<'_, '_> {
 impl Application for WsgiThread<'_, '_> {
     fn call(&mut self, request: &mut Request, _response: &SharedResponse) {
         let (py, worker) = (self.py, self.worker);
-        // a panic ends only its request; `_response` is unused, because the responder has the response already
+        // a panic ends only its request; `_response` is not used, because the responder already has the response
         let served = catch_unwind(AssertUnwindSafe(|| {
             self.server.serve(py, worker, self.apps, request);
         }));

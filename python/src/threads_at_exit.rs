@@ -1,4 +1,5 @@
-//! Logs the application's threads for which the exit of a process waits: the threads that are no daemon threads.
+//! Logs the threads of the application for which the exit of a process waits. The exit waits for threads that are no
+//! daemon threads.
 
 use std::ffi::CString;
 use std::time::Duration;
@@ -28,7 +29,7 @@ pub fn watch(py: Python<'_>) -> PyResult<()> {
         return Ok(());
     }
     let describe = module.getattr("describe")?.unbind();
-    // nobody joins this thread: the exit ends the process, and the thread with it
+    // nothing joins this thread, because the exit of the process ends it
     let watcher = move || {
         std::thread::sleep(PATIENCE);
         let described = Python::try_attach(|py| describe.call0(py)?.extract::<Vec<String>>(py));

@@ -25,8 +25,8 @@ const CLIENT_TIMEOUT: Duration = Duration::from_secs(5);
 /// Pause after a failed accept(2), for example because the process has too many descriptors.
 const PAUSE: Duration = Duration::from_millis(200);
 
-/// Python function that formats the stacks of all threads except the calling thread, whose identifier is `own`. Leaves
-/// out frames of the file `<string>`, which belong to the code that has started the worker.
+/// Python function that formats the stacks of all threads except the calling thread, whose identifier is `own`. Frames
+/// of the file `<string>` are left out, because they belong to the code that has started the worker.
 const STACKS: &str = r#"
 def stacks(slot, own):
     import sys, threading, traceback
@@ -55,7 +55,7 @@ pub struct Tracebacker {
 impl Drop for Tracebacker {
     fn drop(&mut self) {
         if identity(&self.path).is_ok_and(|file| file == self.file) {
-            // a failure leaves a file that the next worker replaces
+            // if the file cannot be removed, the next worker replaces it
             let _ = std::fs::remove_file(&self.path);
         }
     }
@@ -87,7 +87,7 @@ pub fn start(worker: &Arc<Worker>) -> Option<Tracebacker> {
 }
 
 fn open(worker: &Arc<Worker>, path: &Path) -> io::Result<(u64, u64)> {
-    // removes the socket of an earlier worker
+    // a socket at the path belongs to an earlier worker and is removed
     if std::fs::symlink_metadata(path).is_ok_and(|it| it.file_type().is_socket()) {
         std::fs::remove_file(path)?;
     }
@@ -114,7 +114,7 @@ fn serve(worker: &Arc<Worker>, listener: &PrivateFd) {
         };
         let mut client = UnixStream::from(client);
         let text = stacks(worker.id, &waiting);
-        // an error is ignored: the client is gone or reads nothing
+        // an error means that the client is gone or does not read, and is ignored
         let _ = client
             .set_nonblocking(false)
             .and_then(|()| client.set_write_timeout(Some(CLIENT_TIMEOUT)))
@@ -134,7 +134,7 @@ fn stacks(slot: u32, waiting: &Arc<AtomicBool>) -> String {
     let format = move || {
         let text = Python::try_attach(|py| format_stacks(py, slot));
         done.store(false, SeqCst);
-        // after the timeout there is no receiver, and the text is dropped
+        // after the timeout nothing receives the text, and the text is dropped
         let _ = sender.send(text);
     };
     let builder = std::thread::Builder::new();

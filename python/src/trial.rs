@@ -1,4 +1,4 @@
-//! Imports the application for a trial before a reload with `lazy-apps`, so that code that cannot be loaded is noticed
+//! Imports the application for a trial before a reload with `lazy-apps`. If the code cannot be loaded, the reload fails
 //! before an old worker leaves.
 
 use std::io;
@@ -12,9 +12,8 @@ use ruwsgi::sys::{packet, process, thread};
 use crate::api::master;
 use crate::{fork, load, python};
 
-/// Beginnings of the last line of a traceback whose cause may be an old worker that has the port or the lock that the
-/// import takes. The trial ignores such failures: the workers are replaced one after the other, so the import may
-/// succeed later.
+/// Beginnings of the last line of a traceback whose cause may be a port or a lock that an old worker holds. The trial
+/// ignores such failures. The workers are replaced one after the other, so the import may succeed later.
 const CONFLICTS: [&str; 2] = ["OSError: [Errno 98]", "BlockingIOError:"];
 
 /// Imports the application in a child process and waits until the child exits. If the trial itself cannot be carried
@@ -62,7 +61,7 @@ fn import_in_child(py: Python<'_>, spec: &AppSpec) -> io::Result<Option<FromZygo
             unsafe { fork::enter_child(py) };
             drop(ours);
             master::use_none();
-            // after a failure the child may outlive the zygote, until its import ends
+            // after a failure, the child may run until its import ends, even if the zygote exits before
             let _ = thread::die_with_parent();
             let answer = match load::load(py, spec) {
                 Ok(_) => FromZygote::Loaded,

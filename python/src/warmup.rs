@@ -53,7 +53,7 @@ fn request_path(
     let locals = PyDict::new(py);
     let started = PyList::empty(py);
     locals.set_item("started", &started)?;
-    // start_response and write (PEP 3333) for a response that is discarded
+    // the callables `start_response` and `write` (PEP 3333), whose response is discarded
     let start_response = py.eval(
         c"lambda status, headers, exc_info=None, *, _started=started: (_started.append(status), lambda data: None)[1]",
         Some(&locals),

@@ -36,7 +36,7 @@ pub struct Worker {
     pub deadlines: Vec<ThreadDeadline>,
     /// The environs of the serving threads' requests.
     pub environs: Vec<CurrentEnviron>,
-    /// Reasons for which the worker exits by itself.
+    /// Reasons for the worker to exit on its own.
     pub exit_reasons: ExitReasons,
     /// The socket to the master.
     link: PrivateFd,
@@ -44,14 +44,15 @@ pub struct Worker {
     pub started: Instant,
 }
 
-/// Reasons for which a worker exits by itself. The I/O thread reports them to the master.
+/// Reasons for a worker to exit on its own. The I/O thread reports them to the master.
 #[derive(Default)]
 pub struct ExitReasons {
     /// The application has called `sys.exit` or raised an exception of `reload-on-exception`, or a thread cannot serve.
     pub requested: AtomicBool,
     /// The worker has reached `reload-on-rss`.
     pub memory: AtomicBool,
-    /// Number of a thread with an expired request that cannot be interrupted, or 0 for none. (Thread 0 gets a signal.)
+    /// The number of a thread whose expired request cannot be interrupted; 0 means none. (Thread 0 is interrupted by a
+    /// signal.)
     pub stuck_thread: AtomicU32,
 }
 
@@ -139,7 +140,7 @@ fn set_budgets(spec: &AppSpec) {
     budget::FILES.set_limit(options.limit_spool.unwrap_or(default));
 }
 
-/// Default of `post-buffering`: request bodies of more bytes are spooled to a file.
+/// The default of `post-buffering`: a longer request body goes to a file.
 const POST_BUFFERING: u64 = 1 << 20;
 
 /// The engine's settings.
@@ -182,7 +183,7 @@ fn header_rules(spec: &AppSpec) -> Option<Arc<HeaderRules>> {
 }
 
 /// Returns the timeout for clients that the I/O thread waits for. `given` is the configured timeout, where 0 means
-/// none. Without `given` the timeout is `default` seconds, or `socket` (`socket-timeout`) if that is longer.
+/// none. If `given` is `None`, the timeout is `default` seconds, or `socket` (`socket-timeout`) if that is longer.
 fn patience(given: Option<Duration>, default: u64, socket: Duration) -> Duration {
     match given {
         Some(Duration::ZERO) => Duration::from_secs(u32::MAX.into()),

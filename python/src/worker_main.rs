@@ -122,7 +122,7 @@ fn serve(py: Python<'_>, worker: &Arc<Worker>, apps: &Arc<Apps>, errors: &Py<PyA
         finish_application(py, worker);
     }
     drop(tracebacker);
-    // this wait holds the GIL, so that no code of the application runs meanwhile
+    // this thread keeps the GIL while it waits, so that no code of the application runs
     if io_thread.join().is_err() {
         tracing::error!("worker {id}: its I/O thread panicked; this is a bug in ruwsgi");
     }
@@ -174,7 +174,7 @@ fn prepare(py: Python<'_>, worker: &Arc<Worker>) {
     count_for_application(&worker.engine);
     signals::become_worker(worker);
     let link = worker.clone();
-    // `set` fails in a process that the application has forked from a worker
+    // in a process that the application has forked from a worker, the function is already set and `set` fails
     let _ = uwsgi_module::ALARM.set(Box::new(move |name, message| {
         link.send(&FromWorker::Alarm { name, message });
     }));
@@ -194,14 +194,14 @@ fn prepare(py: Python<'_>, worker: &Arc<Worker>) {
     }
 }
 
-/// Sets the counters that `uwsgi.total_requests()` and `uwsgi.request_id()` return.
+/// Sets the counters whose values `uwsgi.total_requests()` and `uwsgi.request_id()` return.
 fn count_for_application(engine: &Arc<Engine>) {
     let (total, own) = (engine.clone(), engine.clone());
     let counters = uwsgi_module::Counters {
         total: Box::new(move || total.total_requests()),
         own: Box::new(move || own.requests()),
     };
-    // `set` fails in a process that the application has forked from a worker, where the counters are set already
+    // in a process that the application has forked from a worker, the counters are already set and `set` fails
     let _ = uwsgi_module::COUNTERS.set(counters);
 }
 
@@ -214,7 +214,7 @@ fn start_threads(
     errors: &Py<PyAny>,
 ) -> PyResult<Vec<Py<PyAny>>> {
     if worker.spec.worker.threads < 2 {
-        // `threading` is not imported, because its import would cost a small application memory
+        // `threading` is not imported here, because the import would cost a small application memory
         return Ok(Vec::new());
     }
     let threading = py.import("threading")?;
@@ -241,7 +241,7 @@ fn start_threads(
         })
         .collect();
     if let Some(usual) = usual {
-        // threads that the application starts keep the usual stack size
+        // the stack size is restored, so that threads of the application have the usual size
         threading.call_method1("stack_size", (usual,))?;
     }
     threads

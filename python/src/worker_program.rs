@@ -1,7 +1,8 @@
 //! A worker that runs a Python program instead of serving requests (`python-worker-override`, `pyshell`).
 //!
-//! The program has the interpreter's main thread. A thread without Python reads the messages of the master. When the
-//! worker has to exit, the program gets SIGTERM, which raises SystemExit unless the program has its own handler.
+//! The program has the interpreter's main thread. A thread that runs no Python code reads the messages from the master.
+//! When the worker has to exit, the program gets SIGTERM, which raises SystemExit unless the program has its own
+//! handler.
 
 use std::io::IsTerminal;
 use std::os::fd::{AsFd, IntoRawFd};
@@ -52,7 +53,7 @@ pub fn run(py: Python<'_>, start: WorkerStart, program: &WorkerProgram) -> i32 {
         }
     };
     let status = script::status_of(py, ran.err());
-    // fails if the master is gone
+    // an error means that the master is gone
     let _ = send(FromWorker::Retiring);
     run_hook(py, id, "atexit", uwsgi_module::call_atexit(py));
     python::shutdown_interpreter(py);
@@ -93,7 +94,7 @@ fn is_to_serve(link: &PrivateFd) -> bool {
     }
 }
 
-/// Starts the thread that reads the messages of the master.
+/// Starts the thread that reads the messages from the master.
 fn listen_to_master(link: &Arc<PrivateFd>, mercy: Duration) -> std::io::Result<()> {
     let link = link.clone();
     let body = move || {
@@ -103,7 +104,7 @@ fn listen_to_master(link: &Arc<PrivateFd>, mercy: Duration) -> std::io::Result<(
                 Ok(Some((ToWorker::Log, fds))) => stdio::write_output_to_first(fds),
                 Ok(Some((ToWorker::Release, _))) => {
                     import_resources::release();
-                    // fails if the master is gone, which the next receive shows
+                    // an error means that the master is gone, which the next receive reports
                     let _ = ipc::send(link.as_fd(), &FromWorker::Released, &[]);
                 }
                 Ok(Some(_)) => {}

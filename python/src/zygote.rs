@@ -1,7 +1,7 @@
 //! The zygote: the process that imports the application once, and then only forks workers.
 //!
 //! The zygote runs on the main thread of `python -c` and blocks in one place: the channel to the master. End of file on
-//! the channel means that the master has retired the zygote, or is gone; the zygote then exits.
+//! the channel means that the master has retired the zygote or has exited. The zygote then exits.
 
 use std::collections::HashSet;
 use std::io;
@@ -86,7 +86,7 @@ fn serve_forks(py: Python<'_>, mut channel: PrivateFd) -> io::Result<i32> {
         let mut inherited = Some(channel);
         let forked = fork::double(py, || {
             master::use_worker(&link);
-            // this closes the worker's copy of the channel, so that the master notices when the zygote closes its end
+            // this closes the worker's copy of the zygote's channel, so that the channel ends when the zygote exits
             inherited = None;
             begin(&link, &kind)
         });
@@ -104,7 +104,7 @@ fn serve_forks(py: Python<'_>, mut channel: PrivateFd) -> io::Result<i32> {
     }
 }
 
-/// The program that the next worker with this id runs instead of serving requests. `shell_has_run`: whether a worker
+/// The program that the next worker with this id runs instead of serving requests. `shell_has_run` is true if a worker
 /// with the id 1 was forked before.
 fn program_of(spec: &AppSpec, worker_id: u32, shell_has_run: &mut bool) -> Option<WorkerProgram> {
     let is_first = worker_id == 1 && !std::mem::replace(shell_has_run, true);
@@ -158,7 +158,7 @@ fn load_apps(py: Python<'_>, channel: &PrivateFd, spec: &AppSpec) -> io::Result<
     python::set_title(spec, "zygote");
     python::log_version(py);
     let prepared = prepare(py, spec);
-    // the master gets the files also after a failure, because one of them may have to be corrected
+    // after a failure the master gets the files too, because a user may correct one of them
     for files in autoreload::files(py, spec, &mut HashSet::new()) {
         ipc::send(channel.as_fd(), &FromZygote::Files(files), &[])?;
     }
@@ -298,7 +298,7 @@ fn begin(link: &PrivateFd, kind: &Kind) -> bool {
             Ok(Some((ToWorker::Log, fds))) => ruwsgi::sys::stdio::write_output_to_first(fds),
             Ok(Some((ToWorker::Release, _))) => {
                 import_resources::release();
-                // an error means that the master is gone, which the next receive shows
+                // an error means that the master is gone, which the next receive reports
                 let _ = ipc::send(link.as_fd(), &FromWorker::Released, &[]);
             }
             Ok(Some(_)) => {}

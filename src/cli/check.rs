@@ -126,11 +126,12 @@ struct Emperor {
     policy: SocketPolicy,
 }
 
-/// Which vassals get a socket from their emperor, because it starts them on demand.
+/// The vassals that get a socket from their emperor, because the emperor starts them on demand.
 enum SocketPolicy {
-    /// Those with an address file beside their own file: the extension of these files, such as `.socket`.
+    /// The vassals that have an address file beside their configuration file. The text is the extension of the address
+    /// files, such as `.socket`.
     ByFile(String),
-    /// All of them, or a program decides (`emperor-on-demand-directory`, `emperor-on-demand-exec`).
+    /// All vassals. Also used if a program decides (`emperor-on-demand-directory`, `emperor-on-demand-exec`).
     All,
 }
 
@@ -162,7 +163,7 @@ impl Emperor {
     }
 
     /// # Errors
-    /// A sentence if a source cannot be read, or if there is none.
+    /// A sentence, if a source cannot be read or the emperor has no source.
     fn vassals(&self, cwd: &Path) -> Result<Vec<ListedVassal>, String> {
         if self.sources.is_empty() {
             return Err(
@@ -198,7 +199,7 @@ struct Item<'a> {
     /// The file that contains the finding; `None` for a finding in the environment or on the command line.
     file: Option<&'a str>,
     line: Option<u32>,
-    /// `environment` or `command line` for a finding in one of these; `None` for a finding in a file.
+    /// `environment` or `command line`, if the finding is there; `None` for a finding in a file.
     source: Option<&'static str>,
     message: &'a str,
     hint: Option<&'a str>,

@@ -9,11 +9,11 @@ use std::process::Command;
 use crate::config::{self, Invocation};
 use crate::sys::environment;
 
-/// The environment variable that marks a process which runs the fallback.
+/// The environment variable that marks a process with the fallback configuration.
 const FALLBACK_VARIABLE: &str = "RUWSGI_FALLBACK";
 
-/// Whether this process can fall back: it does not run the fallback yet. Removes the variable from the environment, so
-/// this function must be called once, before threads exist.
+/// Whether this process can fall back. A process with the fallback configuration cannot. Removes the variable from the
+/// environment, so this function must be called once only, before other threads exist.
 pub(super) fn can_fall_back() -> bool {
     environment::take(FALLBACK_VARIABLE).is_none()
 }

@@ -66,8 +66,8 @@ pub(super) fn run(
     }
 }
 
-/// Prints the converted files, or writes them to a directory: each under its name, or the only one under this name. An
-/// existing file is not replaced.
+/// Prints the converted files, or writes them to a directory under their names. If there is only one file, it has the
+/// given name. An existing file is not replaced.
 fn write(files: &[Migrated], into: Option<(&str, &str)>) -> ExitCode {
     let Some((directory, only)) = into else {
         let texts: Vec<&str> = files.iter().map(|file| file.text.as_str()).collect();

@@ -5,7 +5,7 @@ use std::process::ExitCode;
 
 use crate::config::Finding;
 
-/// Writes to standard output. A closed pipe counts as success: the reader needs no more output.
+/// Writes to standard output. A closed pipe counts as success, because its reader needs no more output.
 pub(super) fn say(text: &str) -> ExitCode {
     let mut out = std::io::stdout().lock();
     match out.write_all(text.as_bytes()).and_then(|()| out.flush()) {
@@ -17,7 +17,7 @@ pub(super) fn say(text: &str) -> ExitCode {
 
 /// Writes a message to standard error; returns the exit status of a failure.
 pub(super) fn print_error(text: &str) -> ExitCode {
-    // without a usable standard error the message is lost
+    // if standard error cannot be written to, the message is lost
     let _ = writeln!(std::io::stderr().lock(), "ruwsgi: {text}");
     ExitCode::FAILURE
 }

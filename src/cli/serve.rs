@@ -54,7 +54,7 @@ pub(super) fn serve(invocation: Invocation, vassal: &VassalEnvironment) -> ExitC
         let status = crate::master::run_script(&config, &invocation);
         return ExitCode::from(u8::try_from(status).unwrap_or(1));
     }
-    // the emperor restarts a vassal that fails, so a vassal does not fall back by itself
+    // a vassal does not use its fallback, because the emperor restarts a vassal that fails
     let fallback = config
         .fallback()
         .filter(|_| !second && !emperor.is_vassal());

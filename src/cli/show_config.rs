@@ -6,8 +6,8 @@ use crate::config::{self, Invocation};
 
 use super::output::{print_errors, say};
 
-/// Prints the options that are set. With `origin`, also prints where each is set, and the defaults of the other
-/// options.
+/// Prints the options that are set. With `origin`, also prints the place where each option is set, and the defaults of
+/// the other options.
 pub(super) fn run(invocation: &Invocation, arguments: &[String], origin: bool) -> ExitCode {
     let argv = std::iter::once("ruwsgi".to_owned())
         .chain(arguments.iter().cloned())

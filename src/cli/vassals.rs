@@ -101,7 +101,7 @@ pub(super) fn is_verb(verb: &str) -> bool {
     VERBS.iter().any(|(known, ..)| *known == verb)
 }
 
-/// Sends the request to the control socket, and prints the response. Waits for the response.
+/// Sends the request to the control socket, waits for the response and prints it.
 pub(super) fn run(verb: &str, arguments: &ArgMatches) -> ExitCode {
     let text = |name: &str| {
         arguments
@@ -155,8 +155,8 @@ pub(super) fn run_start_hook(vassal: &VassalEnvironment) -> Result<(), String> {
     }
 }
 
-/// Summarizes the errors of a configuration in one sentence for the emperor: the first error and the number of the
-/// others.
+/// Describes the errors of a configuration in one sentence for the emperor: the first error, and the number of further
+/// errors.
 pub(super) fn sentence(findings: &[Finding]) -> String {
     let mut errors = findings.iter().filter(|it| it.severity == Severity::Error);
     let first = errors.next().map(ToString::to_string).unwrap_or_default();

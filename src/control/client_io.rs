@@ -60,7 +60,8 @@ pub(super) fn exchange(path: &Path, request: &Request) -> io::Result<Answer> {
 
 /// Refuses a server that runs neither as root nor as the owner of its socket. Such a server may imitate another server.
 ///
-/// # Errors Returns `InvalidData` with a sentence for such a server; otherwise the errors of stat(2) and getsockopt(2).
+/// # Errors
+/// Returns `InvalidData` with a sentence for such a server; otherwise the errors of stat(2) and getsockopt(2).
 pub(super) fn check_server(stream: &UnixStream, path: &Path) -> io::Result<()> {
     let peer = socket::peer_user(stream.as_fd())?;
     let owner = std::fs::metadata(path)?.uid();

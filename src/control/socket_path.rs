@@ -40,7 +40,8 @@ fn only_directory() -> Option<PathBuf> {
 /// directory if `base` is `None`. An instance of another user gets a subdirectory that this user owns. Otherwise the
 /// instance could not remove its socket. Creates the directories.
 ///
-/// # Errors Returns a sentence if a directory cannot be created or is not safe.
+/// # Errors
+/// Returns a sentence if a directory cannot be created or is not safe.
 pub(crate) fn for_instance(base: Option<PathBuf>, uid: u32) -> Result<PathBuf, String> {
     let base = only_directory().or(base);
     let base = base.or_else(|| directories().into_iter().next());

@@ -35,7 +35,8 @@ pub(super) struct Cgroups {
 impl Cgroups {
     /// Takes over the cgroup that the emperor runs in, if the configuration sets limits.
     ///
-    /// # Errors Fails if the emperor is not allowed to change the cgroup.
+    /// # Errors
+    /// Fails if the emperor is not allowed to change the cgroup.
     pub(super) fn prepare(config: &Config, sources: &[Source]) -> Result<Option<Self>> {
         let Some(limits) = cgroup_limits(config) else {
             return Ok(None);
@@ -72,7 +73,8 @@ impl Cgroups {
     /// CPU limit is set later, because the emperor waits for the exec of the vassal's program, and old processes in the
     /// cgroup could use all of its CPU time.
     ///
-    /// # Errors Returns the errors of mkdir(2) and of writes to the kernel's files.
+    /// # Errors
+    /// Returns the errors of mkdir(2) and of writes to the kernel's files.
     pub(super) fn create(&self, definition: &Definition) -> std::io::Result<Group> {
         let group = self.subtree.child(&name(&definition.path, self.by_name))?;
         let limits = Limits {
@@ -93,7 +95,8 @@ impl Cgroups {
 
     /// Applies the limits that a vassal requests. A limit of the emperor stays if it is tighter.
     ///
-    /// # Errors Returns a sentence about the limit that cannot be set.
+    /// # Errors
+    /// Returns a sentence about the limit that cannot be set.
     pub(super) fn narrow(&self, group: &Group, requested: Limits) -> Result<(), String> {
         self.set(group, self.limits.narrowed(requested))
     }

@@ -44,7 +44,8 @@ const STARTS_PER_CPU: usize = 4;
 
 /// Makes this process an emperor.
 ///
-/// # Errors Fails if a step fails, or if the configuration has an option that an emperor does not support.
+/// # Errors
+/// Fails if a step fails, or if the configuration has an option that an emperor does not support.
 pub(super) fn start(
     config: &Config,
     invocation: &Invocation,

@@ -1,9 +1,9 @@
-//! Where a serving thread waits for its next complete request.
+//! The acceptor of a serving thread: the place where the thread waits for its next complete request.
 //!
-//! With a single uwsgi listener the thread waits in accept4(2): a request costs four system calls (accept4, recv, send
-//! and close). With several listeners, or with HTTP connections, which stay open, the threads share an epoll. In both
-//! cases a connection whose client does not send its request at once goes to the I/O thread. The complete request comes
-//! back through the dispatch queue.
+//! With a single uwsgi listener the thread waits in accept4(2), and a request costs four system calls (accept4, recv,
+//! send and close). With several listeners, or with HTTP connections, which stay open, the threads share an epoll. In
+//! both cases the I/O thread gets a connection whose client does not send its request at once. The complete request
+//! comes back through the dispatch queue.
 
 use std::io;
 use std::os::fd::RawFd;
@@ -26,15 +26,15 @@ use crate::sys::stream;
 
 /// Maximum bytes of one request that a serving thread reads. The I/O thread reads the rest of a longer request.
 const BUDGET: usize = 2 << 20;
-/// Maximum total time that a serving thread waits for the rest of a request. Only this worker can serve a request that
-/// has gone to the I/O thread, so a short wait avoids the detour.
+/// Maximum total time that a serving thread waits for the rest of a request. Such a short wait costs less than the way
+/// through the I/O thread and back.
 const GRACE: Duration = Duration::from_millis(10);
 
 /// What a serving thread does next.
 pub enum Next {
-    /// A complete request, in [`Acceptor::reader`].
+    /// A complete request is in [`Acceptor::reader`].
     Request(Connection),
-    /// The application has to be called without a request.
+    /// The application must be called without a request.
     Called,
     /// A signal has ended the wait, or the wait has timed out while the engine leaves.
     Interrupted,
@@ -52,7 +52,7 @@ pub struct Acceptor<'e> {
     scratch: Vec<u8>,
     /// Tokens of epoll events that are not handled yet.
     events: Vec<u64>,
-    /// A connection whose next request has arrived, at least in part, while the last one was served.
+    /// A connection on which bytes of the next request arrived while the last request was served.
     pipelined: Option<Connection>,
     /// Whether the last request was a pipelined request or came from the dispatch queue. A connection in the epoll is
     /// then served before another such request, so that no client starves.
@@ -123,16 +123,15 @@ impl<'e> Acceptor<'e> {
         }
     }
 
-    /// Parses the next request of a connection, as far as it has arrived.
+    /// Parses the bytes of the next request that have arrived on a connection.
     fn resume(&mut self, connection: &Connection) -> Step {
         self.reader.restart_pipelined(connection.protocol);
         let limits = &self.engine.settings.limits;
         self.reader.resume(connection, limits)
     }
 
-    /// Handles one event of the epoll, without waiting for one. This keeps a client that sends one request after the
-    /// other from delaying all other clients. If there is an event, a complete pipelined request goes to the dispatch
-    /// queue.
+    /// Handles one event of the epoll, without waiting. If there is an event, a complete pipelined request first goes
+    /// to the dispatch queue, so that a client with many pipelined requests does not delay all other clients.
     fn serve_epoll(&mut self) -> Option<Next> {
         let epoll = self.engine.listeners.epoll.as_ref()?;
         if self.engine.phase() != Phase::Serving {
@@ -210,8 +209,8 @@ impl<'e> Acceptor<'e> {
         }
     }
 
-    /// Waits at most 1 s for a connection at a listener that is non-blocking. The listener is shared with another
-    /// generation, which uses an epoll and has made the listener non-blocking.
+    /// Waits at most 1 s for a connection at a listener that is non-blocking. A generation that uses an epoll shares
+    /// the listener, and has made it non-blocking.
     fn wait_for_nonblocking(&self, listener: RawFd) {
         if self.enter_wait(Phase::Serving) {
             stream::wait_readable(listener, 1000);
@@ -237,9 +236,9 @@ impl<'e> Acceptor<'e> {
         self.handle(token)
     }
 
-    /// Fetches events of the epoll into `events`, the last one first, because events are popped from the end.
+    /// Fetches events of the epoll into `events`. The first event comes last, because events are popped from the end.
     fn fetch_events(&mut self, epoll: &Epoll, timeout_ms: i32) -> io::Result<()> {
-        // an event that one of several threads has fetched is invisible to the others
+        // if one of several threads fetches an event, the other threads do not see the event
         let most = if self.engine.threads.len() == 1 {
             64
         } else {
@@ -327,7 +326,7 @@ impl<'e> Acceptor<'e> {
         None
     }
 
-    /// Keeps an HTTP connection, whose response is sent, for its next request.
+    /// Keeps an HTTP connection for its next request, after its response is sent.
     pub fn keep(&mut self, connection: Connection) {
         if self.reader.has_pipelined() {
             self.pipelined = Some(connection);
@@ -337,8 +336,9 @@ impl<'e> Acceptor<'e> {
     }
 
     /// Handles an error of accept4(2) or epoll_wait(2). Errors of a single connection are ignored. If descriptors or
-    /// memory are short, asks the I/O thread to close a waiting connection. If none can be closed, and after any other
-    /// error, logs the reason and pauses 0.1 s: most errors pass, and no thread may spin.
+    /// memory are short, asks the I/O thread to close a waiting connection. If no connection can be closed, and after
+    /// any other error, logs the reason and pauses 0.1 s. Most errors pass, and without the pause the thread would
+    /// spin.
     #[cold]
     fn accept_failed(&self, error: &io::Error) -> Option<Next> {
         let crowding = &self.engine.crowding;

@@ -1,4 +1,4 @@
-//! The signals of the application in an engine: its serving threads run the handlers between requests.
+//! The signals of the application in an engine. Serving threads run the signal handlers between requests.
 
 use std::sync::atomic::Ordering::SeqCst;
 

@@ -79,7 +79,7 @@ impl ApplicationHeaders {
             self.status.push(b' ');
             self.status.extend_from_slice(phrase.as_bytes());
         }
-        // after an informational response (1xx) a client would wait for another one
+        // an informational response (1xx) is refused, because the client would wait for another response after it
         if !response::status_is_valid(&self.status) || self.status.starts_with(b"1") {
             self.status.clear();
             return Err("must be three digits, a space and a phrase without control characters");
@@ -87,7 +87,8 @@ impl ApplicationHeaders {
         Ok(())
     }
 
-    /// Adds a header after checking it. Over HTTP `Connection: close` is obeyed, and no Connection header is sent.
+    /// Adds a header after checking it. Over HTTP the engine obeys `Connection: close`, and sends no Connection header
+    /// of the application.
     ///
     /// # Errors
     /// What is wrong with the header. In a message the text follows the name of the header.
@@ -112,7 +113,7 @@ impl ApplicationHeaders {
                 return Err("is the server's: the body is framed here");
             }
             10 if self.protocol == Protocol::Http && name.eq_ignore_ascii_case(b"connection") => {
-                // Connection is a hop-by-hop header: the server obeys it and does not send it
+                // Connection is a hop-by-hop header, so the server obeys the header and does not send it
                 if value.eq_ignore_ascii_case(b"close") {
                     self.closes = true;
                 }

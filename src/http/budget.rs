@@ -9,7 +9,7 @@ pub static MEMORY: Budget = Budget::new(128 << 20);
 /// Bytes of waiting requests and responses in temporary files (`limit-spool`).
 pub static FILES: Budget = Budget::new(2 << 30);
 
-/// A limited number of bytes. Each holder has a [`Share`] of it.
+/// A limited number of bytes. Each holder takes its bytes as a [`Share`] of the budget.
 pub struct Budget {
     used: AtomicU64,
     limit: AtomicU64,
@@ -17,7 +17,7 @@ pub struct Budget {
     holders: AtomicUsize,
     /// Whether a holder needs room that other holders occupy.
     short: AtomicBool,
-    /// The interval of log lines about the limit.
+    /// The interval between log lines about the limit.
     log: Interval,
 }
 
@@ -43,25 +43,26 @@ impl Budget {
         self.limit.load(Relaxed)
     }
 
-    /// Maximum bytes of a single holder: half of the limit, because a holder gets at most as much as it leaves free.
+    /// Maximum bytes of a single holder. It is half of the limit, because a holder must leave as many bytes free as it
+    /// holds.
     pub fn largest_share(&self) -> u64 {
         self.limit() / 2
     }
 
-    /// Records that a holder of `own` bytes was refused more bytes. If `own` is at most a quarter of the limit, the I/O
-    /// thread closes connections that hold room. A larger holder has to wait.
+    /// Records that a holder of `own` bytes got no more bytes. If `own` is at most a quarter of the limit, the I/O
+    /// thread closes other connections that hold bytes of the budget. A larger holder has to wait.
     pub fn refused(&self, own: u64) {
         if own <= self.limit() / 4 {
             self.request_room();
         }
     }
 
-    /// Asks the I/O thread to close connections that hold room in this budget.
+    /// Asks the I/O thread to close connections that hold bytes of this budget.
     pub fn request_room(&self) {
         self.short.store(true, Relaxed);
     }
 
-    /// Whether a holder has asked for room since the last call.
+    /// Whether a holder has needed room since the last call.
     pub fn take_short(&self) -> bool {
         self.short.load(Relaxed) && self.short.swap(false, Relaxed)
     }
@@ -87,8 +88,8 @@ impl Budget {
         self.used.load(Relaxed) > self.limit() / parts
     }
 
-    /// Whether a holder of `own` bytes may take `more` bytes. A holder gets at most as much as it leaves free, so that
-    /// there is always room for another holder.
+    /// Whether a holder of `own` bytes may take `more` bytes. A holder must leave as many bytes free as it holds, so
+    /// that there is always room for another holder.
     pub fn admits(&self, own: u64, more: u64) -> bool {
         let used = self.used.load(Relaxed);
         own.saturating_add(more) <= self.limit().saturating_sub(used.saturating_add(more))

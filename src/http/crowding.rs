@@ -1,8 +1,8 @@
 //! Decides which waiting connections are closed when there are too many, and writes the log line about them.
 //!
 //! Clients that do not finish their requests could use up a worker's descriptors. Beyond a limit the I/O thread closes
-//! waiting connections, so that a new connection is always accepted. The kind that loses least is closed first, and
-//! within a kind the oldest connection.
+//! waiting connections, so that a new connection is always accepted. Connections whose clients lose least are closed
+//! first. Among equal connections the oldest is closed first.
 
 use std::cmp::Reverse;
 use std::sync::atomic::{AtomicBool, AtomicUsize, Ordering::Relaxed, Ordering::SeqCst};
@@ -72,21 +72,21 @@ pub struct Candidate {
 }
 
 impl Candidate {
-    /// Whether the connection is new, so that its bytes may arrive at any moment.
+    /// Whether the connection is new. The bytes of a new connection may arrive at any moment.
     fn is_young(&self) -> bool {
         self.age_us < YOUNG && !matches!(self.wait, Wait::Close | Wait::Next)
     }
 
-    /// The sort key of the order of closing. New connections come last, so that a new client is served whatever the
-    /// others wait for.
+    /// The sort key that determines which connections are closed first. New connections come last, so that a new client
+    /// is served even if many others wait.
     fn order(&self) -> (bool, Option<Wait>, Reverse<u64>) {
         let young = self.is_young();
         (young, (!young).then_some(self.wait), Reverse(self.age_us))
     }
 }
 
-/// Chooses `count` connections to close. The kind that loses least comes first, and within a kind the oldest
-/// connection.
+/// Chooses `count` connections to close. Connections whose clients lose least come first, and among equal connections
+/// the oldest.
 pub fn choose(mut candidates: Vec<Candidate>, count: usize) -> Vec<Candidate> {
     candidates.sort_unstable_by_key(Candidate::order);
     candidates.truncate(count);
@@ -94,8 +94,8 @@ pub fn choose(mut candidates: Vec<Candidate>, count: usize) -> Vec<Candidate> {
 }
 
 /// Number of connections to close if `waiting` connections wait and at most `limit` may wait. `lacking` means that a
-/// thread has found no free descriptor. The number is 1/64 of all connections higher than necessary, because each
-/// choice examines all of them.
+/// thread has found no free descriptor. Each choice examines all connections. Therefore the number is higher than
+/// necessary, by 1/64 of all connections.
 pub fn surplus(waiting: usize, limit: usize, lacking: bool) -> usize {
     let excess = waiting.saturating_sub(limit);
     if excess == 0 && !lacking {
@@ -105,8 +105,8 @@ pub fn surplus(waiting: usize, limit: usize, lacking: bool) -> usize {
 }
 
 /// The limit on waiting connections in a process that may open `descriptors` descriptors. If `configured` is 0, the
-/// limit is three quarters of `descriptors`, at most 10000. Otherwise the limit is `configured`, but it leaves the
-/// worker the descriptors that the worker itself needs.
+/// limit is three quarters of `descriptors`, at most 10000. Otherwise the limit is `configured`, but at most the number
+/// of descriptors that the worker itself does not need.
 pub fn limit(configured: u32, descriptors: u64) -> usize {
     const MOST: u64 = 10_000;
     /// Descriptors that the worker itself needs.
@@ -122,14 +122,14 @@ pub fn limit(configured: u32, descriptors: u64) -> usize {
 pub struct Crowding {
     /// Maximum number of waiting connections.
     pub limit: usize,
-    /// Number of connections in the I/O thread and the dispatch queue, and of temporary files, which need descriptors,
-    /// too.
+    /// Number of connections in the I/O thread and the dispatch queue. Includes temporary files, because each needs a
+    /// descriptor too.
     pending: AtomicUsize,
     /// Whether a thread has found no free descriptor, and the I/O thread has not seen this yet.
     lacking: AtomicBool,
     /// Whether the I/O thread has found no waiting connection to close.
     hopeless: AtomicBool,
-    /// The interval of log lines about connections that could not be accepted.
+    /// The interval between log lines about connections that could not be accepted.
     log: Interval,
 }
 

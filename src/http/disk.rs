@@ -1,7 +1,7 @@
-//! The free space that temporary files leave to other programs.
+//! The free space that the temporary files of requests and responses leave to other programs.
 //!
-//! `limit-spool` limits the files of a worker; several workers and instances share one file system. The file system is
-//! therefore asked for its free space after every [`STEP`] bytes.
+//! `limit-spool` limits the files of one worker, but several workers and instances share a file system. Therefore the
+//! free space of the file system is read after every [`STEP`] bytes.
 
 use std::fs::File;
 use std::sync::atomic::{AtomicU64, Ordering::Relaxed};
@@ -10,9 +10,9 @@ use nix::sys::statvfs::fstatvfs;
 
 /// Bytes that are written between two reads of the file system's free space.
 const STEP: u64 = 8 << 20;
-/// Maximum number of free bytes that are left to other programs.
+/// Maximum number of bytes that are left free for other programs.
 const RESERVE: u64 = 1 << 30;
-/// The part of the file system that is left to other programs, if it is less than [`RESERVE`]: one twentieth.
+/// The divisor for small file systems: one twentieth of the file system is left free, if that is less than [`RESERVE`].
 const PART: u64 = 20;
 
 /// The file system of the directory for temporary files.
@@ -21,7 +21,7 @@ pub static DISK: Disk = Disk {
     written: AtomicU64::new(0),
 };
 
-/// The room of a file system, as seen by this process.
+/// The room for temporary files in a file system, as this process knows it.
 pub struct Disk {
     /// Bytes that may be written: the room that was read last, less the bytes written since.
     room: AtomicU64,
@@ -30,8 +30,8 @@ pub struct Disk {
 }
 
 impl Disk {
-    /// Whether `file`, of which `own` bytes are written, may grow by `more` bytes. A file gets at most as much as it
-    /// leaves free, so that there is always room for another file.
+    /// Whether `file`, which has `own` bytes, may grow by `more` bytes. A file must leave as many bytes free as it has,
+    /// so that there is always room for another file.
     pub fn admits(&self, file: &File, own: u64, more: u64) -> bool {
         let needed = own.saturating_add(more).saturating_add(more);
         if self.written.load(Relaxed) > STEP || self.room.load(Relaxed) < needed {
@@ -80,7 +80,7 @@ mod tests {
         assert_eq!(room(100 * MIB, 4 * MIB), 0);
         // never more than 1 GiB
         assert_eq!(room(1 << 40, 3 << 30), 2 << 30);
-        // a file system without a size
+        // the file system reports no size
         assert_eq!(room(0, 0), u64::MAX);
     }
 }

@@ -113,11 +113,11 @@ impl Dispatch {
         work
     }
 
-    /// Waits until the engine is not in `phase` any more or a request is complete, at most 0.1 s.
+    /// Waits at most 0.1 s, until the engine leaves `phase` or a request is complete.
     pub fn wait_for_change(&self, phase: Phase) {
         let ready = self.lock();
         if ready.is_empty() && self.phase() == phase {
-            // the last pending connection may end without a notification, hence the timeout
+            // the end of the last pending connection causes no notification, so the wait has a timeout
             let _ = self.changed.wait_timeout(ready, Duration::from_millis(100));
         }
     }

@@ -25,11 +25,12 @@ use crate::sys::clock::monotonic_micros;
 use crate::sys::epoll::Interest;
 use crate::sys::stream;
 
-/// Maximum number of remembered messages that are logged only once. The number is limited because clients choose the
-/// text of some of these messages.
+/// Maximum number of messages that are remembered, because each is logged only once. Clients choose the text of some of
+/// these messages, so their number must be limited.
 const WARNINGS: usize = 300;
-/// Timeout of idle HTTP connections of a retiring engine. A client that sends its next request in this time gets the
-/// response, with `Connection: close`. The worker's replacement waits for the worker's exit, so the time is short.
+/// Timeout of idle HTTP connections of a retiring engine. A client that sends its next request within this time gets a
+/// response with `Connection: close`. The time is short, because the successor of the worker waits for the worker's
+/// exit.
 const IDLE_GRACE: Duration = Duration::from_millis(100);
 
 /// A connection engine: accepts connections, reads their requests, and sends the responses.
@@ -52,7 +53,7 @@ pub struct Engine {
     /// The state of each serving thread, by its number.
     pub(super) threads: Vec<ThreadState>,
     keep_alive: Mutex<KeepAlive>,
-    /// Keys of the messages that were logged and are logged only once.
+    /// Keys of the messages that are logged only once and were logged already.
     warned: Mutex<HashSet<String>>,
 }
 
@@ -168,8 +169,8 @@ impl Engine {
         self.inbox.wakeup.fd()
     }
 
-    /// Writes request lines directly to the log from now on. Must be called when the master is gone, which has written
-    /// them until then.
+    /// Writes request lines directly to the log from now on. Must be called after the exit of the master, which has
+    /// written them until then.
     pub fn take_over_lines(&self) {
         if let Some(lines) = &self.scoreboard.lines {
             lines.take_over();
@@ -194,16 +195,16 @@ impl Engine {
     ///
     /// The kernel announces a connection to one of the processes that wait for the listener in an epoll
     /// (EPOLLEXCLUSIVE). That process may find that it must leave before it has accepted the connection. The other
-    /// processes would then sleep until the next connection arrives. A thread in accept4(2) has no such problem: it
-    /// always returns with the connection for which it was woken. A worker that leaves by itself has none either: its
-    /// replacement finds the waiting connection.
+    /// processes would then sleep until the next connection arrives. The problem does not exist for a thread in
+    /// accept4(2), which always returns with the connection for which it was woken. Nor does it exist for a worker that
+    /// leaves on its own, because its successor finds the waiting connection.
     pub fn accept_announced(&self) {
         if self.listeners.epoll.is_none() {
             return;
         }
         for index in 0..self.listeners.count() {
             for _ in &self.threads {
-                // a failure is reported by the processes that go on accepting
+                // the processes that still accept connections report the failure
                 let Some(Ok(connection)) = self.listeners.accept(index) else {
                     break;
                 };
@@ -233,13 +234,13 @@ impl Engine {
         let deadline_us = now_us + micros(timeout);
         let (fd, old_token) = (connection.raw_fd(), connection.token);
         let several_threads = self.threads.len() > 1;
-        // if several threads share the epoll, only one of them may see the event
+        // if several threads share the epoll, the event is reported only once, so that only one thread handles it
         let interest = if several_threads {
             Interest::ReadOnce
         } else {
             Interest::Read
         };
-        // the lock is held until the event is armed, because the event may occur at once
+        // the event may occur as soon as it is armed, so the lock is held until the connection is stored
         let mut keep_alive = self.keep_alive();
         let token = keep_alive.put(connection, now_us, deadline_us);
         let armed = match old_token {
@@ -269,8 +270,8 @@ impl Engine {
         self.keep_alive().take(usize::try_from(token).ok()?)
     }
 
-    /// Removes a connection from the epoll before it is closed or given to the I/O thread. Closing alone does not
-    /// remove it if the application has forked and its child holds the socket, too.
+    /// Removes a connection from the epoll before it is closed or given to the I/O thread. The close alone would not
+    /// remove the connection if a child of the application also holds the socket.
     #[inline]
     pub fn unwatch(&self, mut connection: Connection) -> Connection {
         if let (Some(token), Some(epoll)) = (connection.token.take(), &self.listeners.epoll) {
@@ -317,7 +318,7 @@ impl Engine {
             }
         }
         if !refusal.response.is_empty() {
-            // the response is short enough for the buffer of any socket; a client that is gone needs no response
+            // the response fits into the buffer of any socket; if the client is gone, it needs no response
             let _ = stream::send(connection.raw_fd(), &[io::IoSlice::new(&refusal.response)]);
         }
     }
@@ -335,8 +336,8 @@ impl Engine {
         }
     }
 
-    /// Whether the message with this key, which is logged only once, has to be logged now: the key is new, and fewer
-    /// than `WARNINGS` messages were logged.
+    /// Whether a message that is logged only once must be logged now. This is so if its key is new, and fewer than
+    /// `WARNINGS` messages were logged.
     fn is_first(&self, key: String) -> bool {
         let mut warned = self.warned.lock().unwrap_or_else(PoisonError::into_inner);
         warned.len() < WARNINGS && warned.insert(key)

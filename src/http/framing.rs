@@ -1,4 +1,4 @@
-//! The marking of the end of a response body.
+//! Defines how the end of a response body is marked.
 
 /// How the end of a response body is marked on the wire (RFC 9112, 6).
 #[derive(Clone, Copy, Default, PartialEq, Eq, Debug)]
@@ -10,13 +10,13 @@ pub enum Framing {
     Length(u64),
     /// By chunks.
     Chunked,
-    /// The response has no body (HEAD, 101, 204, 205, 304). What the application returns is discarded.
+    /// The response has no body (HEAD, 101, 204, 205, 304). The application's body is discarded.
     Bodiless,
 }
 
 impl Framing {
-    /// Returns the number of bytes to send of a block of `len` bytes, and subtracts it from the missing bytes. Bytes
-    /// beyond Content-Length are not sent.
+    /// Returns how many bytes of a block of `len` bytes are to be sent, and subtracts them from the missing bytes.
+    /// Bytes beyond Content-Length are not sent.
     #[inline]
     pub fn admit(&mut self, len: usize) -> usize {
         match self {

@@ -43,7 +43,7 @@ impl HeaderRules {
         collected: &[(String, String)],
         pulled: &[(String, String)],
     ) -> Self {
-        // the rules for `pulled` come first: like uWSGI, a pulled header is not collected again
+        // the rules for `pulled` come first, because a pulled header is not collected again, as in uWSGI
         for (pairs, removes) in [(pulled, true), (collected, false)] {
             self.collected
                 .extend(pairs.iter().map(|(header, variable)| Collected {

@@ -38,8 +38,8 @@ pub fn fill(
     push_headers(request, head, configured);
 }
 
-/// Adds SERVER_NAME and SERVER_PORT. Over TCP the name comes from the Host header, else from the address that the
-/// client connected to, and the port from that address. Otherwise both come from the Host header.
+/// Adds SERVER_NAME and SERVER_PORT. Over TCP, the name comes from the Host header, or from the local address if there
+/// is no Host header. The port comes from the local address. On a Unix socket, both come from the Host header.
 fn push_server(request: &mut Request, host: Option<&[u8]>, connection: &Connection) {
     let mut text = [0u8; 8];
     match connection.local {
@@ -91,8 +91,8 @@ fn push_headers(request: &mut Request, head: &http::Request<'_>, configured: &[(
         request.push(&name, value);
     }
     if repeated {
-        // the result is ignored: only variables without the prefix HTTP_ can conflict, Content-Length occurs once, and
-        // a conflict about Content-Type is the client's mistake
+        // the result is not needed: Content-Length occurs only once, and different values of Content-Type are the
+        // client's mistake
         request.merge_repeated();
     }
 }

@@ -1,5 +1,5 @@
-//! The I/O thread: reads the requests of slow clients, sends the responses that clients are slow to take, closes idle
-//! connections, and lets the engine's owner receive its commands. It never runs application code.
+//! The I/O thread. It reads the requests of slow clients, sends responses to clients that are slow to take them, and
+//! closes idle connections. It also receives the commands of the engine's owner. It never runs application code.
 
 mod endings;
 mod relief;
@@ -37,14 +37,14 @@ const WAKEUP: u64 = u64::MAX - 1;
 /// Interval between two checks of deadlines.
 const SWEEP: Duration = Duration::from_millis(250);
 /// Time in which a client must complete its request head after the engine has retired. It is short, because the
-/// worker's replacement waits for the worker's exit.
+/// successor of the worker waits for the worker's exit.
 const HEAD_GRACE: Duration = Duration::from_secs(1);
-/// Maximum bytes read from one client before the other clients get their turn.
+/// Maximum bytes read from one client before another client is served.
 const TURN: usize = 1 << 20;
 /// Stack of the thread, bytes.
 const STACK: usize = 256 << 10;
 
-/// The owner of an engine, as the I/O thread calls it.
+/// The owner of an engine. The I/O thread calls these methods.
 pub trait Control: Send + 'static {
     /// The descriptor that becomes readable when there is a command.
     fn descriptor(&self) -> RawFd;
@@ -78,10 +78,10 @@ pub struct IoThread<C> {
     next_sweep: Instant,
     /// Whether the owner is gone.
     orphaned: bool,
-    /// The last phase in which connections have been dropped because the engine leaves.
+    /// The last phase for which the connections that a leaving engine does not wait for were closed.
     dropped_in: Phase,
     leaving_since: Option<Instant>,
-    /// Counts the connections that were closed to make room for others and that no log line has mentioned yet.
+    /// The connections that were closed to make room and that the log does not mention yet, as counts.
     dropped: Dropped,
 }
 
@@ -153,7 +153,7 @@ impl<C: Control> IoThread<C> {
             self.sweep();
             self.interrupt_threads();
             if self.engine.is_leaving() {
-                // the master does not kill a worker that still has connections
+                // a worker that still has connections is not killed by the master
                 self.engine.scoreboard.set_pending(self.count);
             }
         }
@@ -215,8 +215,8 @@ impl<C: Control> IoThread<C> {
         }
     }
 
-    /// Whether a thread must be interrupted again: a signal has no effect if it arrives just before the system call
-    /// begins.
+    /// Whether a thread must be interrupted again. This is needed because a signal has no effect if it arrives just
+    /// before the system call begins.
     fn must_interrupt_again(&self) -> bool {
         let engine = &self.engine;
         let has_reason = engine.dispatch.ready_count() > 0
@@ -227,8 +227,8 @@ impl<C: Control> IoThread<C> {
     // ── pending connections ──
 
     /// Closes the connections for which a leaving engine does not wait. A retiring engine closes connections with an
-    /// incomplete request head after [`HEAD_GRACE`]. A stopping engine closes them at once, and the held connections,
-    /// too. Lingering connections stay for a moment, so that their clients do not lose the response.
+    /// incomplete request head after [`HEAD_GRACE`]. A stopping engine closes them at once, and also the held
+    /// connections. Lingering connections stay for a moment, so that their clients do not lose the response.
     fn drop_heads_if_leaving(&mut self) {
         let phase = self.engine.phase();
         if phase <= self.dropped_in {
@@ -288,7 +288,8 @@ impl<C: Control> IoThread<C> {
         Some(entry)
     }
 
-    /// Updates the number of incomplete requests for a connection that is about to be closed.
+    /// Subtracts a connection that is about to be closed from the number of incomplete requests, if its request is
+    /// incomplete.
     fn forget(&self, pending: &Pending) {
         if matches!(pending, Pending::Reading(_)) {
             self.engine.inbox.end_reading();

@@ -5,7 +5,7 @@ use super::crowding::{Candidate, Place, Wait};
 
 enum Slot {
     Free,
-    /// The connection of the slot is being served, and is not stored here.
+    /// The connection of the slot is being served. It is not stored in the slot meanwhile.
     Busy,
     /// The connection waits for its next request. The wait began at `since_us` and ends at `deadline_us` (monotonic
     /// clock).
@@ -75,7 +75,7 @@ impl KeepAlive {
         }
     }
 
-    /// The idle connections, as candidates for closing. A connection without a request so far counts as an unfinished
+    /// The idle connections, as candidates for closing. A connection that has had no request counts as an incomplete
     /// head.
     pub fn candidates(&self, now_us: u64) -> Vec<Candidate> {
         let candidate = |(token, slot): (usize, &Slot)| match slot {
@@ -101,7 +101,7 @@ impl KeepAlive {
             .collect()
     }
 
-    /// Moves the deadlines of idle connections that are later than `limit_us` to `limit_us`.
+    /// Shortens the deadlines of idle connections that are later than `limit_us` to `limit_us`.
     pub fn limit_deadlines(&mut self, limit_us: u64) {
         for slot in &mut self.slots {
             if let Slot::Idle { deadline_us, .. } = slot {

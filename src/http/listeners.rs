@@ -37,7 +37,7 @@ pub struct Listeners {
     open: Mutex<Vec<PrivateFd>>,
     ports: Vec<Port>,
     /// The epoll in which the serving threads wait for listeners and idle connections. `None` with a single uwsgi
-    /// listener: the threads block in accept4(2), which saves system calls.
+    /// listener: the threads then wait in accept4(2), which needs fewer system calls.
     pub epoll: Option<Epoll>,
 }
 
@@ -140,8 +140,7 @@ impl Listeners {
 fn watch(listeners: &[PrivateFd]) -> io::Result<Epoll> {
     let epoll = Epoll::new()?;
     for (index, listener) in listeners.iter().enumerate() {
-        // one connection may wake several threads; a thread that comes too late must not wait in accept4(2) for the
-        // next connection
+        // one connection may wake several threads; the threads that come too late must not block in accept4(2)
         socket::set_nonblocking(listener, true)?;
         epoll.add(
             listener.as_raw_fd(),

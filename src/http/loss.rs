@@ -14,7 +14,7 @@ pub enum Loss {
     Blocked,
     /// The client took no bytes of the write queue for `client-send-timeout`.
     Stalled,
-    /// A file ended before its announced length, or could not be read.
+    /// A file ended before its announced length, or a read of the file failed.
     FileEnded,
     /// The worker had too many waiting connections, or their bytes took too much memory or room in files.
     Crowded,
@@ -23,7 +23,8 @@ pub enum Loss {
 }
 
 impl Loss {
-    /// The loss after an error of a system call that sends from memory; `None` if the socket's buffer is only full.
+    /// The loss that follows from an error of a system call that sends from memory. `None` if only the socket's buffer
+    /// is full.
     pub fn of_client(error: &io::Error) -> Option<Self> {
         (error.kind() != io::ErrorKind::WouldBlock).then_some(Self::ClientGone)
     }
@@ -34,8 +35,8 @@ impl Loss {
         self != Self::Replaced
     }
 
-    /// The reason as text for the log, with the option that sets the timeout. `None` if no log line is due: the client
-    /// has left, which is no event of the server, or another log line reports the loss.
+    /// The reason as text for the log, with the option that sets the timeout. `None` if no log line is due. A client
+    /// that leaves is no event for the log, and for other reasons another line reports the loss.
     pub fn reason(self, timeouts: &Timeouts) -> Option<String> {
         let silent = |timeout: Duration, option: &str| {
             let seconds = timeout.as_secs_f64();

@@ -1,4 +1,4 @@
-//! Connections that wait for their client in the I/O thread, and the inbox that hands them to this thread.
+//! Connections whose client the I/O thread waits for, and the inbox through which this thread gets them.
 
 use std::io;
 use std::sync::atomic::{AtomicBool, AtomicUsize, Ordering::SeqCst};
@@ -13,28 +13,28 @@ use crate::sys::epoll::Interest;
 use crate::sys::stream;
 use crate::sys::wakeup::Wakeup;
 
-/// Bytes of one recv(2) of input that is discarded.
+/// Maximum number of bytes that one recv(2) reads in order to discard them.
 const DISCARD: usize = 64 << 10;
 
-/// A connection for which the I/O thread waits, and no serving thread.
+/// A connection whose client the I/O thread waits for. No serving thread is occupied meanwhile.
 pub enum Pending {
     /// The request is incomplete.
     Reading(Box<Incoming>),
     /// The response is not sent completely.
     Writing(Box<Outgoing>),
-    /// The request is answered, and the socket is shut down for writing. Further input is discarded: closing the
-    /// connection at once would reset it, and the client might lose the response (RFC 9112, 9.6).
+    /// The request is answered, and the socket is shut down for writing. Further input is read and discarded. Closing
+    /// the connection at once would reset it, and the client might lose the response (RFC 9112, 9.6).
     Lingering(Draining),
     /// The response is incomplete, and closing the connection would look like the end of the body. The connection stays
     /// open until the client gives up.
     Held(Draining),
 }
 
-/// A request that is being read, or that waits for a serving thread.
+/// A request that is incomplete or that waits for a serving thread.
 pub struct Incoming {
     /// The connection.
     pub connection: Connection,
-    /// The request, as far as it has been read.
+    /// The request, as read so far.
     pub reader: RequestReader,
     /// The reader's share of the memory budget.
     share: Share,
@@ -125,9 +125,9 @@ impl Pending {
     /// Ends a connection whose response the server has cut, so that the client does not take the response for complete.
     /// Returns the connection if it must be held open.
     ///
-    /// A TCP connection is reset. The kernel resets a Unix socket only if it is closed with unread bytes of the peer,
-    /// and the peer has sent none. Without a reset the client takes a body that `ends_by_close` for complete. Such a
-    /// connection is held open until the timeout of the web server, which then reports an error.
+    /// A TCP connection is reset. A Unix socket cannot be reset here, because the kernel does that only if unread bytes
+    /// of the peer are left. Without a reset, and with `ends_by_close`, the client would take the body for complete.
+    /// Such a connection is held open until the timeout of the web server, which then reports an error.
     pub fn cut(connection: Connection, ends_by_close: bool) -> Option<Self> {
         if ends_by_close && stream::is_unix(connection.raw_fd()) {
             return Some(Self::Held(Draining::new(connection)));
@@ -226,8 +226,8 @@ impl Inbox {
         self.lock().is_empty()
     }
 
-    /// Announces that the I/O thread is about to wait without a timeout. Then asks `must_tick` whether there are
-    /// deadlines to watch, and returns the answer. If the answer is true, the announcement is withdrawn.
+    /// Announces that the I/O thread is about to wait without a timeout. Then calls `must_tick`, which tells whether
+    /// there are deadlines to watch, and returns its result. If the result is true, the announcement is withdrawn.
     pub fn prepare_sleep(&self, must_tick: impl FnOnce() -> bool) -> bool {
         self.sleeps.store(true, SeqCst);
         let must = must_tick();

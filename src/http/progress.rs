@@ -8,7 +8,7 @@ use crate::sys::stream;
 /// The last time that a client has taken bytes of its response.
 ///
 /// A socket reports room for more bytes only when a part of its buffer is free. With a slow reader this takes minutes.
-/// Before a timeout the number of bytes in the socket's buffer is therefore compared, too.
+/// Therefore the number of bytes in the socket's buffer is also compared before a timeout.
 pub struct Progress {
     last: Instant,
     /// Unsent bytes in the socket's buffer at the time `last`.
@@ -24,8 +24,8 @@ impl Progress {
         }
     }
 
-    /// Time left until the client has taken no bytes for `timeout`. The timeout begins again if there are fewer unsent
-    /// bytes in the socket's buffer than before.
+    /// Time left until the client has taken no bytes for `timeout`. The timeout restarts if the socket's buffer has
+    /// fewer unsent bytes than before.
     pub fn left(&mut self, fd: RawFd, timeout: Duration) -> Duration {
         let left = timeout.saturating_sub(self.last.elapsed());
         if !left.is_zero() {

@@ -11,7 +11,7 @@ use crate::log::request_log::{Outcome, RequestLog, Served};
 use crate::sys::clock::monotonic_micros;
 use crate::sys::stream;
 
-/// The facts that the log line of a request shows besides the request itself.
+/// The facts, in addition to the request, that the log line of a request shows.
 #[derive(Clone, Copy)]
 pub struct Facts {
     app: i32,
@@ -44,7 +44,7 @@ impl Facts {
         }
     }
 
-    /// Corrects the sizes of an incomplete response of which `delivered` bytes have arrived.
+    /// Corrects the sizes of an incomplete response, of which only `delivered` bytes have arrived.
     pub fn limit_to(&mut self, delivered: u64) {
         self.sizes.limit_to(delivered);
     }
@@ -93,7 +93,7 @@ impl Facts {
 pub struct Record {
     /// The request, without its body.
     pub request: Request,
-    /// The facts that the log line shows besides the request.
+    /// The facts, in addition to the request, that the log line shows.
     pub facts: Facts,
     /// When the request began, microseconds of the monotonic clock.
     begun_us: u64,
@@ -116,8 +116,8 @@ impl Record {
     }
 }
 
-/// Returns how many of the `sent` bytes of a response have arrived at the client's system, as far as the kernel knows.
-/// For a Unix socket the result is `sent`, because the kernel does not say how many bytes the peer has read.
+/// Returns how many of the `sent` bytes of a response have arrived at the client's system. The kernel knows this number
+/// for TCP. For a Unix socket the result is `sent`.
 pub fn delivered(connection: &Connection, sent: u64) -> u64 {
     let fd = connection.raw_fd();
     if stream::is_unix(fd) {

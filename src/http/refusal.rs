@@ -10,8 +10,8 @@ use crate::protocol::uwsgi::{self, Foreign};
 use crate::protocol::{http, response};
 use crate::sys::stream;
 
-/// Sends status 503 to a client whose request will not be read to its end. Ignores errors: whether the client gets the
-/// response is up to the network.
+/// Sends status 503 to a client whose request will not be read to its end. Errors are ignored, because nothing can be
+/// done for a client that does not get the response.
 pub fn send_overloaded(fd: RawFd) {
     let page = response::error_page(503, "The server has too many unfinished requests.", true);
     let _ = stream::send(fd, &[IoSlice::new(&page)]);

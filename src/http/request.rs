@@ -15,7 +15,7 @@ impl Span {
     /// The span of `len` bytes from `start`.
     #[inline]
     pub fn new(start: usize, len: usize) -> Self {
-        // both numbers fit into the fields, because a block of variables has at most 64 KiB
+        // a block of variables has at most 64 KiB, so both numbers fit into the fields
         Self {
             start: start as u32,
             len: len as u32,
@@ -59,7 +59,8 @@ struct Known {
     content_length: Option<Span>,
 }
 
-/// Variables with which uWSGI lets a client choose code, files or process state. A request with one of them is refused.
+/// Variables with which uWSGI lets a client choose code, files or process state. A request with such a variable is
+/// refused.
 const FORBIDDEN: [&[u8]; 13] = [
     b"UWSGI_APPID",
     b"UWSGI_CACHE_GET",
@@ -76,8 +77,8 @@ const FORBIDDEN: [&[u8]; 13] = [
     b"UWSGI_PARAFILE",
 ];
 
-/// The variables of [`FORBIDDEN`] that a request may have with `vhost`. They are compared with the applications of the
-/// configuration; those about the working directory and the virtual environment have no effect.
+/// The variables of [`FORBIDDEN`] that a request may have with `vhost`. Most of them are compared with the applications
+/// of the configuration. The variables for the working directory and the virtual environment have no effect.
 const WITH_VHOST: [&[u8]; 7] = [
     b"UWSGI_CALLABLE",
     b"UWSGI_CHDIR",
@@ -93,7 +94,7 @@ const WITH_VHOST: [&[u8]; 7] = [
 pub struct Request {
     /// The bytes that the spans refer to. For the uwsgi protocol this is the packet as received.
     ///
-    /// A `Vec` and not `BytesMut`: the buffer stays with its thread, is never split, and `recv` appends to it.
+    /// The type is `Vec` and not `BytesMut`, because the buffer stays with its thread and is never split.
     pub text: Vec<u8>,
     /// Names and values of the variables, in the order of arrival.
     pub vars: Vec<(Span, Span)>,
@@ -214,8 +215,8 @@ impl Request {
         found.map(|(_, value)| value.of(&self.text))
     }
 
-    /// Adds the variables of a uwsgi block, which has `len` bytes and begins at `start` in the text. `names_application`:
-    /// the variables with which a web server names an application are accepted.
+    /// Adds the variables of a uwsgi block, which has `len` bytes and begins at `start` in the text. If
+    /// `names_application` is true, the block may have the variables with which a web server names an application.
     ///
     /// # Errors
     /// The block is malformed, contains a forbidden variable, or has two different values of CONTENT_LENGTH.
@@ -291,7 +292,7 @@ impl Request {
         let value_span = Span::new(self.text.len(), value.len());
         self.text.extend_from_slice(value);
         self.block_len += key.len() + value.len() + 4;
-        // `note` refuses nothing here: the names are the server's own or begin with HTTP_, so none of them is forbidden
+        // `note` refuses no variable here, because the names are the server's own or begin with HTTP_
         let _ = note(&mut self.known, &self.text, key, value_span);
         self.vars.push((key_span, value_span));
     }

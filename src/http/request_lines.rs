@@ -1,8 +1,8 @@
 //! The way of a request line from the engine to the log.
 //!
-//! If the log is a file, a line goes to the worker's ring in shared memory, and the master writes the lines of the rings
-//! to the file ([`LineRings`]): a request costs no write(2), and a killed worker loses no line. Otherwise the engine
-//! writes each line itself.
+//! If the log is a file, a line goes to the worker's ring in shared memory, and the master writes the lines of the
+//! rings to the file ([`LineRings`]). A request then costs no write(2), and no line is lost when a worker is killed.
+//! Otherwise the engine writes each line itself.
 
 use std::sync::{Mutex, MutexGuard, PoisonError};
 
@@ -21,12 +21,12 @@ pub struct RequestLines {
     state: Mutex<Reader>,
 }
 
-/// The reader of the ring.
+/// The process that reads the ring.
 #[derive(Clone, Copy, PartialEq, Eq)]
 enum Reader {
     /// The master writes the lines to the log.
     Master,
-    /// The master is gone. The ring is empty, and the engine writes lines itself.
+    /// The master has exited. The ring is empty, and the engine writes its lines itself.
     Nobody,
 }
 
@@ -41,9 +41,9 @@ impl RequestLines {
         }
     }
 
-    /// Gives a line, with its line feed, to the log. `thread` is the row of the calling thread, if the line is that of
-    /// its current request. A full ring does not delay the request: the line is then written at once, before the lines
-    /// in the ring.
+    /// Gives a line, with its line feed, to the log. `thread` is the row of the calling thread, if the line belongs to
+    /// the thread's current request. If the ring is full, the line is written at once, before the lines in the ring, so
+    /// that the request is not delayed.
     pub fn append(&self, thread: Option<&ThreadRow>, line: &[u8]) {
         let state = self.lock();
         let appended = match *state {

@@ -15,7 +15,7 @@ use crate::protocol::http;
 
 /// The result of a read.
 pub enum Step {
-    /// The request is incomplete. All input that has arrived is read, or the budget is used up.
+    /// The request is incomplete. All bytes that have arrived are read, or the budget is used up.
     More,
     /// The request is complete.
     Complete,
@@ -28,7 +28,7 @@ pub enum Step {
 /// The part of the request that is being read.
 pub(super) enum Stage {
     Head,
-    /// A body of known length, of which `left` bytes are missing.
+    /// The body has a known length; `left` bytes are missing.
     Body {
         spool: Spool,
         left: u64,
@@ -41,7 +41,7 @@ pub(super) enum Stage {
 
 /// A request that is being read.
 pub struct RequestReader {
-    /// The request, as far as it has been read.
+    /// The request, as read so far.
     pub request: Request,
     /// Whether the client expects the HTTP connection to stay open for another request.
     pub keep_alive: bool,
@@ -111,7 +111,7 @@ impl RequestReader {
         }
     }
 
-    /// Whether the body goes to a file and its arrival will therefore take a while.
+    /// Whether the body goes to a file. Its arrival will then take a while.
     pub fn is_large(&self) -> bool {
         match &self.stage {
             Stage::Head => false,
@@ -125,7 +125,7 @@ impl RequestReader {
         !self.raw.is_empty()
     }
 
-    /// Bytes of memory that the reader holds, without those of the body.
+    /// Bytes of memory that the reader uses, without the bytes of the body.
     pub fn buffered(&self) -> usize {
         self.request.text.capacity()
             + self.raw.capacity()

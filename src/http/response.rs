@@ -20,8 +20,8 @@ use crate::sys::wakeup::Wakeup;
 
 mod direct;
 
-/// A last block of at most this size is copied behind the head. The application's object can then be freed before the
-/// block is sent.
+/// A last block of at most this size is copied behind the head, so that the application's object can be freed before
+/// the block is sent.
 const COPIED_LAST: usize = 16 << 10;
 /// Any other block of at most this size is copied, because one send(2) is cheaper than a sendmsg(2) of two parts.
 const COPIED: usize = 1 << 10;
@@ -36,9 +36,9 @@ enum State {
     Open,
     /// The head is sent, or is about to be sent.
     Committed,
-    /// Nothing follows: the body has ended.
+    /// The body has ended, and the response is complete.
     Complete,
-    /// Nothing follows: the body stays incomplete. The connection is reset, so that the client notices.
+    /// The body is incomplete, and nothing follows. The connection is reset, so that the client notices.
     Cut,
 }
 
@@ -89,13 +89,13 @@ pub struct Response {
     persistence: Persistence,
     framing: Framing,
     writer: ResponseWriter,
-    /// Number of bytes that the application has given beyond its Content-Length.
+    /// Number of bytes beyond Content-Length that the application has given.
     surplus: u64,
     /// The application's status and headers.
     pub head: ApplicationHeaders,
     /// The sizes of this response, for the scoreboard and the log.
     pub sent: Sizes,
-    /// Number of the application that responds, for the log; -1 if no application is found.
+    /// Number of the application that responds, for the log; -1 if there is none.
     pub app: i32,
     /// Changes to the headers of every response.
     rules: Option<Arc<HeaderRules>>,
@@ -202,7 +202,7 @@ impl Response {
         keep_alive && !self.is_cut() && !self.is_broken()
     }
 
-    /// Number of body bytes that are missing to reach Content-Length; `None` without Content-Length.
+    /// Number of body bytes that are missing according to Content-Length; `None` without Content-Length.
     pub fn missing(&self) -> Option<u64> {
         match (self.is_committed(), self.framing) {
             (false, _) => self.head.content_length,
@@ -211,8 +211,8 @@ impl Response {
         }
     }
 
-    /// Returns a log message if the body differs from its Content-Length. `failed` means that the application has
-    /// failed and that the log says so already; a body that is too short then gives no message.
+    /// Returns a log message if the body differs from its Content-Length. If `failed` is true, the log already reports
+    /// that the application has failed, so a body that is too short gives no message.
     pub fn length_mismatch(&self, failed: bool) -> Option<String> {
         if self.surplus > 0 {
             return Some(format!(
@@ -261,7 +261,8 @@ impl Response {
             rules.apply(&mut self.head, &mut self.collected);
         }
         if self.head.code() == 205 {
-            // without Content-Length a client would expect chunks, or the end of the connection (RFC 9110, 15.3.6)
+            // without Content-Length a client would expect chunks, or wait for the end of the connection (RFC 9110,
+            // 15.3.6)
             self.head.append(b"Content-Length", b"0");
         }
         self.framing = match self.head.content_length {
@@ -304,7 +305,7 @@ impl Response {
         self.sent.blocks += 1;
         let bytes = block.bytes();
         if bytes.is_empty() {
-            // PEP 3333: an empty block does not send the head
+            // PEP 3333: an empty block must not send the head
             return if last {
                 self.writer.result()
             } else {
@@ -333,7 +334,7 @@ impl Response {
         }
     }
 
-    /// Counts a block of `len` bytes. Returns the number of bytes to send, which is at most what Content-Length allows.
+    /// Counts a block of `len` bytes. Returns how many of its bytes Content-Length allows to send.
     #[inline]
     fn admit(&mut self, len: usize) -> usize {
         let take = self.framing.admit(len);
@@ -360,7 +361,7 @@ impl Response {
         if !self.is_committed() {
             self.commit();
         }
-        // if the application's Content-Length is shorter than the file, only that many bytes are sent
+        // at most Content-Length bytes are sent, even if the file is longer
         let len = usize::try_from(len).unwrap_or(usize::MAX);
         let take = self.framing.admit(len) as u64;
         if take == 0 {
@@ -371,7 +372,7 @@ impl Response {
         self.writer.send_file(lock, file, offset, offset + take)
     }
 
-    /// Sends the buffer and the queue as far as the client takes them, without waiting. The caller holds no interpreter
+    /// Sends the buffer and the queue until the client takes no more, without waiting. The caller holds no interpreter
     /// lock.
     #[inline]
     pub fn flush_nonblocking(&mut self) -> Flow {
@@ -397,8 +398,8 @@ impl Response {
         };
     }
 
-    /// Ends a response that the application has left unfinished, so that the client does not take the next response on
-    /// the connection for the rest of this one. If the head is not committed, the client gets status 500.
+    /// Ends a response that the application has left incomplete. Otherwise the client would take the next response on
+    /// the connection for the rest of this response. If the head is not committed, the client gets status 500.
     pub fn give_up(&mut self) {
         if self.is_committed() {
             self.abort();
@@ -407,7 +408,7 @@ impl Response {
         }
     }
 
-    /// Replaces a response that is not committed by one with this status and one line of text.
+    /// Replaces a response that is not committed. The new response has this status and one line of text.
     pub fn fail(&mut self, status: u16, text: &str) {
         self.persistence = Persistence::Close;
         // the status and the header are valid

@@ -13,14 +13,13 @@ use super::write_queue::{Block, Flow, WriteQueue};
 use crate::sys::stream::{self, Peer};
 use crate::sys::wakeup::Wakeup;
 
-/// The error of a write whose client is gone or whose response is cut off: the rest of the response cannot be sent.
+/// The error of a write after the client has gone or the response was cut off. The rest of the response cannot be sent.
 #[derive(Clone, Copy, PartialEq, Eq, Debug, thiserror::Error)]
 #[error("the client is gone")]
 pub struct PeerGone;
 
-/// Time after which a client that has ended its sending direction counts as gone, if it gets no bytes. A client may end
-/// its sending direction after the request and still read the response. The kernel shows the same state for a client
-/// that has closed its TCP connection.
+/// A client that has ended its sending direction counts as gone if it takes no bytes for this time. Such a client may
+/// still read the response, but the kernel shows the same state for a client that has closed its TCP connection.
 const ENDED: Duration = Duration::from_secs(1);
 
 /// Interval between two attempts to store bytes in a file, while other connections occupy the room for files.
@@ -31,8 +30,7 @@ const STORAGE_RETRY: Duration = Duration::from_millis(10);
 pub struct ResponseWriter {
     fd: RawFd,
     timeout: Duration,
-    /// Bytes that are about to be sent. The type is `Vec` because the buffer is filled and sent again and again, and
-    /// never given away.
+    /// Bytes that are about to be sent. The type is `Vec`, because the buffer is reused and never given away.
     pub buffer: Vec<u8>,
     /// Bytes that the client has not taken.
     queue: WriteQueue,
@@ -52,8 +50,8 @@ impl ResponseWriter {
         self.io_thread = Some(io_thread);
     }
 
-    /// Prepares for a response on this socket. `timeout` limits the time in which a client takes no bytes while its
-    /// queue is full.
+    /// Prepares for a response on this socket. If the queue is full and the client takes no bytes for `timeout`, the
+    /// response is given up.
     #[inline]
     pub fn restart(&mut self, fd: RawFd, timeout: Duration) {
         self.fd = fd;
@@ -94,7 +92,8 @@ impl ResponseWriter {
         self.loss.get_or_insert(loss);
     }
 
-    /// Checks whether the client has left. Call it when no bytes have to be sent: a failing send would show the same.
+    /// Checks whether the client has left. It is meant for times when no bytes have to be sent, because a send fails in
+    /// this case anyway.
     ///
     /// # Errors
     /// The client is gone.
@@ -117,7 +116,7 @@ impl ResponseWriter {
         stream::shut_down_writing(self.fd);
     }
 
-    /// `Ok` unless the rest of the response cannot be sent.
+    /// Returns an error if the rest of the response cannot be sent.
     #[inline]
     pub fn result(&self) -> Result<(), PeerGone> {
         if self.loss.is_some() {
@@ -127,8 +126,9 @@ impl ResponseWriter {
         }
     }
 
-    /// Sends the buffer, `take` bytes of a block without copying them, and `tail`. Queues what the client does not
-    /// take, and waits while the queue is full. The `last` block of a response stays in memory, whatever its size.
+    /// Sends the buffer, the first `take` bytes of a block without copying them, and `tail`. Queues the bytes that the
+    /// client does not take, and waits while the queue is full. The `last` block of a response stays in memory,
+    /// whatever its size.
     pub fn send_with<B: Block + ?Sized>(
         &mut self,
         lock: &impl Unlock,
@@ -176,7 +176,7 @@ impl ResponseWriter {
         }
     }
 
-    /// Queues the bytes `offset..end` of a file behind the buffer. Sends both as far as the client takes them.
+    /// Queues the bytes `offset..end` of a file behind the buffer. Sends both until the client takes no more.
     pub fn send_file(
         &mut self,
         lock: &impl Unlock,
@@ -193,14 +193,14 @@ impl ResponseWriter {
         self.result()
     }
 
-    /// Sends the buffer. Queues what the client does not take, and waits while the queue is full.
+    /// Sends the buffer. Queues the bytes that the client does not take, and waits while the queue is full.
     pub fn flush(&mut self, lock: &impl Unlock) -> Result<(), PeerGone> {
         lock.unlocked(|| self.flush_nonblocking());
         self.wait_for_room(lock)
     }
 
-    /// Sends the buffer and the queue as far as the client takes them, and queues the rest of the buffer. Does not
-    /// wait. The caller holds no interpreter lock.
+    /// Sends the buffer and the queue until the client takes no more, and queues the rest of the buffer. Does not wait.
+    /// The caller holds no interpreter lock.
     #[inline]
     pub fn flush_nonblocking(&mut self) -> Flow {
         if let Some(loss) = self.loss {

@@ -1,4 +1,4 @@
-//! The engine's counters: the rows of its worker on the scoreboard.
+//! The counters of an engine: the worker's rows on the scoreboard.
 
 use std::sync::atomic::{AtomicU64, Ordering::Relaxed, Ordering::SeqCst};
 
@@ -16,7 +16,7 @@ pub struct ScoreboardRows {
     pub board: Scoreboard,
     /// The worker's row, from 1.
     pub row: u32,
-    /// The worker's id, from 1, which log lines show.
+    /// The worker's id, from 1. Log lines show it.
     pub worker_id: u32,
     /// The worker's ring of request lines; `None` if the engine writes each line itself.
     pub lines: Option<RequestLines>,
@@ -74,8 +74,8 @@ impl ScoreboardRows {
         duration
     }
 
-    /// Records that the thread has no request. If a worker is killed before this call, the log line of its request is
-    /// missing, and the master writes it.
+    /// Records that the thread has no request. If the worker is killed before this call, the master writes the missing
+    /// log line of the request.
     #[inline]
     pub fn idle(&self, thread: u32) {
         if let Some(row) = self.thread(thread) {
@@ -83,9 +83,9 @@ impl ScoreboardRows {
         }
     }
 
-    /// Gives a request line, with its line feed, to the log. `thread` is the number of the calling thread if the line is
-    /// that of its current request. If the worker is killed afterwards, the line is not lost, and the master does not
-    /// write another one for the request.
+    /// Gives a request line, with its line feed, to the log. `thread` is the number of the calling thread, if the line
+    /// belongs to the thread's current request. If the worker is killed afterwards, the line is not lost, and the
+    /// master does not write it a second time.
     #[inline]
     pub fn log(&self, thread: Option<u32>, line: &[u8]) {
         match &self.lines {

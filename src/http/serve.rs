@@ -153,9 +153,9 @@ impl Thread<'_> {
         }
     }
 
-    /// Whether the client has sent, or may send, more than the request. Closing the connection at once could then cost
-    /// the client the response. On a uwsgi connection only bytes after the request count, because the web server sends
-    /// one request and no more.
+    /// Whether the client has sent, or may send, more than the request. If the connection were then closed at once, the
+    /// client could lose the response. On a uwsgi connection only bytes that have arrived count, because the web server
+    /// sends only one request.
     #[inline]
     fn may_send_more(&self, connection: &Connection) -> bool {
         let reader = &self.acceptor.reader;
@@ -165,8 +165,8 @@ impl Thread<'_> {
         }
     }
 
-    /// Handles a response that the client has not taken completely: its rest goes to the I/O thread, or its connection
-    /// ends. Returns the connection for the I/O thread, or `None` if the connection is closed.
+    /// Handles a response that the client has not taken completely. The rest goes to the I/O thread, or the connection
+    /// ends. Returns the connection for the I/O thread; `None` if the connection is closed.
     #[cold]
     fn unfinished(
         &mut self,
@@ -218,8 +218,8 @@ impl Thread<'_> {
         }
     }
 
-    /// Locks a response to which another thread of the application still writes. If that thread waits for the client
-    /// too long, resets the connection, which ends the wait. The lock is polled, because a `Mutex` has no lock with a
+    /// Locks a response to which another thread of the application still writes. If that thread waits too long for the
+    /// client, resets the connection, which ends the wait. The lock is polled, because a `Mutex` has no lock with a
     /// timeout.
     #[cold]
     fn take_back<'r>(

@@ -11,7 +11,7 @@ use crate::log::request_log::RequestLogSettings;
 pub struct Settings {
     /// Number of serving threads.
     pub threads: u32,
-    /// How requests are read.
+    /// The limits on requests.
     pub limits: Limits,
     /// Timeouts of clients.
     pub timeouts: Timeouts,

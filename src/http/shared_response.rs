@@ -4,7 +4,7 @@ use std::sync::{Mutex, MutexGuard, PoisonError, TryLockError};
 
 use super::response::Response;
 
-/// The response of a serving thread. Its lock is held during system calls, so that locking it may take long.
+/// The response of a serving thread. The lock is held during system calls, so it may take long to get the lock.
 #[derive(Default)]
 pub struct SharedResponse(Mutex<Response>);
 

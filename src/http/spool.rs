@@ -1,4 +1,4 @@
-//! Request bodies on their way to the application: in memory while they are small, then in an unnamed file.
+//! Request bodies that are being received. A small body is in memory, a larger body in an unnamed file.
 
 use std::fs::File;
 use std::io::{self, Write};
@@ -19,7 +19,7 @@ pub enum Body {
         /// The body's share of the memory budget.
         share: Share,
     },
-    /// A body in a file: the first `len` bytes of the file. The file's own position has no meaning.
+    /// A body in a file: the first `len` bytes of the file. The position of the descriptor has no meaning.
     File {
         /// The file; nothing writes to it any more.
         file: File,
@@ -34,9 +34,9 @@ pub enum Body {
 pub enum SpoolError {
     /// The body is longer than half of `limit-spool`, the maximum for one body.
     TooLarge,
-    /// Other bodies and responses occupy the room (`limit-spool`).
+    /// Other bodies and responses use the space (`limit-spool`).
     Full,
-    /// The body would take more than half of the free space of the disk, without the part for other programs.
+    /// The body would take more than half of the free space of the disk that is not left to other programs.
     DiskShort,
     /// The file cannot be created or written. The usual reason is a full disk.
     Io(io::Error),
@@ -48,7 +48,7 @@ impl From<io::Error> for SpoolError {
     }
 }
 
-/// Maximum threshold of a spool, in bytes, while more than a quarter of the memory budget is used.
+/// Maximum size of a body in memory, in bytes, while more than a quarter of the memory budget is used.
 const SMALL: u64 = 64 << 10;
 
 /// A request body that is being received.

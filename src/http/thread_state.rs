@@ -40,8 +40,8 @@ impl ThreadState {
         self.ended.load(SeqCst)
     }
 
-    /// Announces a system call that [`ThreadState::signal`] may end. Then asks `go` whether to wait, and returns the
-    /// answer. If the answer is false, the announcement is withdrawn.
+    /// Announces a system call that [`ThreadState::signal`] may end. Then calls `go`, which tells whether to wait, and
+    /// returns its result. If the result is false, the announcement is withdrawn.
     #[inline]
     pub fn enter_wait(&self, go: impl FnOnce() -> bool) -> bool {
         self.waiting.store(true, SeqCst);

@@ -1,4 +1,4 @@
-//! Releasing an interpreter's lock around system calls.
+//! Releases an interpreter's lock around system calls.
 
 /// Releases the lock of an interpreter while the engine waits or writes.
 ///

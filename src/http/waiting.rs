@@ -18,7 +18,7 @@ const LINGER_STOPPING: Duration = Duration::from_secs(1);
 /// Timeout of a connection that is held open until the web server gives up. The timeout is longer than the web server's
 /// read timeouts, which are minutes.
 const HOLD: Duration = Duration::from_secs(3600);
-/// Timeout of a held connection while the engine leaves. It is longer than the default read timeout of nginx.
+/// Timeout of a held connection while the engine leaves. The timeout is longer than the default read timeout of nginx.
 const HOLD_LEAVING: Duration = Duration::from_secs(65);
 
 /// A connection in the I/O thread.
@@ -36,7 +36,7 @@ pub struct Waiting {
 /// What a client has left undone when its time is over.
 #[derive(Clone, Copy, PartialEq, Eq, Debug)]
 pub enum Expired {
-    /// The client has sent no byte of a request, or the server expected no bytes.
+    /// The client has sent no byte of a request, or the server did not expect bytes.
     Idle,
     /// The client has not completed its request head in time.
     Head,
@@ -80,7 +80,7 @@ impl Waiting {
         matches!(&self.pending, Pending::Lingering(it) | Pending::Held(it) if it.discarded > LINGER_BYTES)
     }
 
-    /// Returns what the client has left undone if its time is over. `None` if the I/O thread goes on waiting.
+    /// Returns what the client has left undone, if its time is over. `None` if the I/O thread continues to wait.
     pub fn expired(&mut self, now: Instant, timeouts: &Timeouts, phase: Phase) -> Option<Expired> {
         let total = self.age(now);
         let silence = now.saturating_duration_since(self.active);

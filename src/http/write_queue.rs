@@ -1,7 +1,7 @@
 //! Response bytes that the client has not taken yet.
 //!
-//! The bytes wait in memory and then in a file, so that no serving thread waits for a slow reader. The I/O thread sends
-//! them.
+//! The bytes wait in memory and then in a file. The I/O thread sends them, so no serving thread waits for a slow
+//! reader.
 
 use std::collections::VecDeque;
 use std::fs::File;
@@ -20,17 +20,17 @@ use crate::sys::stream;
 const MEMORY: u64 = 1 << 20;
 /// Maximum bytes of a response in files. Beyond this limit the application has to wait for the client.
 const FILE: u64 = 1 << 30;
-/// Maximum bytes of one sendfile(2). The limit gives the other clients of the I/O thread their turn while a client
-/// reads a large file fast.
+/// Maximum bytes of one sendfile(2). With this limit, a client that reads a large file fast does not delay the other
+/// clients of the I/O thread.
 const SENDFILE: u64 = 4 << 20;
-/// A block of fewer bytes is copied, because this costs less than keeping a reference to the application's object.
+/// A block of fewer bytes is copied, because a copy costs less than a reference to the application's object.
 const COPIED: usize = 4096;
 
 /// Whether waiting bytes can be stored in a file.
 #[derive(Clone, Copy, PartialEq, Eq)]
 enum Storage {
     Works,
-    /// Other connections occupy the room or the descriptors. The I/O thread closes some of these connections.
+    /// Other connections use the room or the descriptors. The I/O thread closes some of these connections.
     Crowded,
     /// The disk is full, or has failed.
     Fails,
@@ -75,7 +75,7 @@ pub enum Flow {
 }
 
 impl Flow {
-    /// The result after an error of a system call that sends from memory.
+    /// The result that follows from an error of a system call that sends from memory.
     pub fn after(error: &io::Error) -> Self {
         Loss::of_client(error).map_or(Self::Blocked, Self::Broken)
     }
@@ -86,7 +86,8 @@ pub trait Block {
     /// The bytes of the block.
     fn bytes(&self) -> &[u8];
 
-    /// The same bytes, which stay valid until the client has taken them. The default is a copy.
+    /// Returns the same bytes in a form that stays valid until the client has taken them. By default, the bytes are
+    /// copied.
     fn share(&self) -> Bytes {
         Bytes::copy_from_slice(self.bytes())
     }
@@ -254,16 +255,16 @@ impl WriteQueue {
         Ok(())
     }
 
-    /// Whether `len` more bytes go to a file: this response or all responses use much memory, or the bytes before are
-    /// in a file. (A few bytes in memory between two blocks would cost a second file.)
+    /// Whether the next `len` bytes go to a file. They do if this response or all responses use much memory, or if the
+    /// bytes before them are in a file. In the latter case, bytes in memory would split the file in two.
     fn goes_to_file(&self, len: usize) -> bool {
         matches!(self.chunks.back(), Some(Chunk::Spool { .. }))
             || self.in_memory.bytes() + len as u64 > MEMORY
             || budget::MEMORY.is_beyond(2)
     }
 
-    /// Makes the application wait for its client, because `error` prevents storing bytes in a file. Asks the I/O thread
-    /// for room if other connections occupy it.
+    /// Makes the application wait for its client, because bytes cannot be stored in a file. Asks the I/O thread for
+    /// room if other connections use the room.
     #[cold]
     fn wait_instead(&mut self, shortage: &Shortage) {
         self.storage = match shortage {
@@ -285,7 +286,7 @@ impl WriteQueue {
         }
     }
 
-    /// Sends the queue as far as the client takes it, without waiting.
+    /// Sends the queue until the client takes no more, without waiting.
     pub fn flush(&mut self, fd: RawFd) -> Flow {
         loop {
             let sent = &mut self.sent;
@@ -348,7 +349,7 @@ fn send_file(fd: RawFd, file: &File, offset: &mut u64, end: u64, sent: &mut u64)
     while *offset < end {
         let count = (end - *offset).min(SENDFILE);
         match stream::sendfile(fd, file.as_raw_fd(), offset, count) {
-            // the file has been truncated: the announced length cannot be sent any more
+            // the file has been truncated, so the announced length cannot be sent
             Ok(0) => return Flow::Broken(Loss::FileEnded),
             Ok(count) => *sent += count as u64,
             Err(error) => return after_sendfile(&error),
@@ -357,7 +358,7 @@ fn send_file(fd: RawFd, file: &File, offset: &mut u64, end: u64, sent: &mut u64)
     Flow::Done
 }
 
-/// The result after an error of sendfile(2), which may come from the file or from the client.
+/// The result that follows from an error of sendfile(2). The file or the client may have caused the error.
 fn after_sendfile(error: &io::Error) -> Flow {
     match error.kind() {
         io::ErrorKind::WouldBlock => Flow::Blocked,

@@ -115,7 +115,8 @@ impl AppSpec {
 
     /// Reads the settings from the beginning of a file. The position of the descriptor has no effect.
     ///
-    /// # Errors Those of read(2); `InvalidData` if the file does not contain settings.
+    /// # Errors
+    /// Those of read(2); `InvalidData` if the file does not contain settings.
     pub fn read(mut file: &File) -> io::Result<Self> {
         let mut text = Vec::new();
         file.seek(io::SeekFrom::Start(0))?;

@@ -89,8 +89,8 @@ impl Template {
         (Self(parts), unknown)
     }
 
-    /// Returns the template filled with an event and the time `now`. `put` appends (and escapes, for JSON) the event
-    /// and the formatted time.
+    /// Returns the template filled with an event and the time `now`. `put` appends the event and the formatted time.
+    /// For JSON, `put` also escapes them.
     fn fill(&self, event: &[u8], now: SystemTime, put: fn(&mut Vec<u8>, &[u8])) -> Vec<u8> {
         let since = now.duration_since(UNIX_EPOCH).unwrap_or_default();
         let mut out = Vec::with_capacity(event.len() + 128);

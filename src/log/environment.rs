@@ -15,8 +15,8 @@ pub(super) struct Environment {
     pub(super) max_level: LevelFilter,
     /// `JOURNAL_STREAM`: device and inode of the stream that leads to the systemd journal; see systemd.exec(5).
     journal: Option<(u64, u64)>,
-    /// The value of [`VASSAL_NAME`] and a space; empty in a process of no vassal. It precedes the process name in log
-    /// lines, because vassals share the emperor's log.
+    /// The value of [`VASSAL_NAME`] and a space; empty in a process of no vassal. The text precedes the process name in
+    /// log lines, because vassals share the emperor's log.
     pub(super) vassal: String,
 }
 

@@ -1,9 +1,9 @@
-//! Escaping: text in a log line can neither end the line, nor imitate another line, nor control a terminal.
+//! Escapes text for the log, so that the text cannot end a line, imitate another line, or control a terminal.
 
 use std::fmt::{self, Write};
 
-/// Escapes bytes from a client: control bytes, quotes, backslashes and bytes outside ASCII become `\xNN`, so that they
-/// can end neither a line nor a quoted field.
+/// Escapes bytes from a client: control bytes, quotes, backslashes and bytes outside ASCII become `\xNN`, so the text
+/// cannot end a line or a quoted field.
 pub fn escape(bytes: &[u8]) -> Escaped<'_> {
     Escaped(bytes)
 }

@@ -29,7 +29,7 @@ pub(super) fn name() -> String {
     }
 }
 
-/// Begins a record of the JSON log about this process; the caller adds the text (`body`).
+/// Begins a record of the JSON log for a line of this process. The caller adds the text (`body`).
 pub(super) fn own_record(level: Level) -> Object {
     let mut record = Object::record(level, Scope::Server);
     record.number("process.pid", std::process::id());
@@ -73,8 +73,8 @@ impl Head {
         }
     }
 
-    /// Appends the start of a continuation line of the same event: two spaces. The journal needs the priority on each
-    /// line.
+    /// Appends the beginning of a further line of the same event: two spaces. For the journal, also appends the
+    /// priority, which each line needs.
     pub(super) fn push_continuation(&self, out: &mut String) {
         if self.time.is_none() {
             let _ = write!(out, "<{}>", journal::priority(self.level));

@@ -25,8 +25,8 @@ impl Interval {
         }
     }
 
-    /// If a line is due, returns the number of lines that were left out since the last written line. A line is due at
-    /// once for the first call, then once in ten seconds. On `None` the caller leaves its line out.
+    /// If a line is due, returns the number of lines that were left out since the last written line. If the result is
+    /// `None`, the caller must not write its line. The first line is due at once, later lines once in ten seconds.
     pub fn due(&self) -> Option<u64> {
         self.due_at(monotonic_micros())
     }

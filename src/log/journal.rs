@@ -1,8 +1,8 @@
-//! Entries of the systemd journal with fields, in its native protocol (systemd's JOURNAL_NATIVE_PROTOCOL): one datagram per
-//! entry.
+//! Entries of the systemd journal with fields, in its native protocol (systemd's JOURNAL_NATIVE_PROTOCOL): one datagram
+//! per entry.
 //!
-//! Where descriptor 2 is a stream of the journal (JOURNAL_STREAM), events and request lines become such entries. If the
-//! socket of the journal cannot take one, the line goes to the stream.
+//! If descriptor 2 is a stream of the journal (JOURNAL_STREAM), events and request lines become such entries. If the
+//! socket of the journal does not accept an entry, the line goes to the stream.
 
 use std::fmt::Display;
 use std::sync::OnceLock;

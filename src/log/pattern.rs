@@ -1,5 +1,5 @@
-//! Regular expressions in option values. The syntax is close to that of PCRE, which uWSGI uses, with look-around and
-//! back-references; the number of backtracking steps that these need is limited.
+//! Regular expressions in option values. The syntax is close to that of PCRE, which uWSGI uses. Look-around and
+//! back-references are supported, but the number of backtracking steps is limited.
 
 use std::fmt;
 

@@ -42,7 +42,7 @@ pub fn block(level: Level, heading: &str, text: &str) {
     sinks::write(Source::Server, out.as_bytes());
 }
 
-/// A heading and the lines below it, as the message of a journal entry.
+/// A heading and the lines below the heading, as the message of a journal entry.
 fn entry_text(heading: &str, text: &str) -> String {
     let mut out = String::with_capacity(heading.len() + text.len() + 64);
     push_printable(&mut out, heading);
@@ -53,7 +53,7 @@ fn entry_text(heading: &str, text: &str) -> String {
     out
 }
 
-/// The name of alarms and their commands in the log.
+/// The name that alarms and their commands have in the log.
 pub const ALARM: &str = "alarm";
 
 /// Logs the message of an alarm, at level warning. The line itself raises no alarm (`log-alarm`).

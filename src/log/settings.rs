@@ -10,8 +10,8 @@ use super::pattern::Pattern;
 /// A destination of lines: the engine of a `logger` option with its arguments.
 #[derive(Debug, Clone, PartialEq, Eq)]
 pub enum Engine {
-    /// `stdio`: the default destination, which is the file of `logto` or `daemonize`, otherwise descriptor 2 as it was
-    /// before the log thread started.
+    /// `stdio`: the default destination. It is the file of `logto` or `daemonize`, or the descriptor 2 that the process
+    /// had before the log thread started.
     Stdio,
     /// `fd:N`: an inherited descriptor.
     Descriptor(i32),
@@ -81,13 +81,14 @@ pub struct Route {
 /// A rule of `log-alarm` or `not-log-alarm`.
 #[derive(Debug, Clone, PartialEq)]
 pub struct AlarmRule {
-    /// The names of the alarms that a matching line raises; empty if a matching line raises no alarm of later rules.
+    /// The names of the alarms that a matching line raises. Empty for `not-log-alarm`: a matching line then raises no
+    /// alarm of later rules.
     pub alarms: Vec<String>,
     /// The regular expression that selects the lines.
     pub pattern: Pattern,
 }
 
-/// The loggers, routes and encoders for one kind of lines: those of server and application, or request lines.
+/// The loggers, routes and encoders for one kind of lines: request lines, or all other lines.
 #[derive(Debug, Clone, PartialEq, Default)]
 pub struct Flow {
     /// The loggers (`logger`, or `req-logger` for requests).

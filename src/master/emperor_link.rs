@@ -150,7 +150,8 @@ impl EmperorLink {
     /// Passes the listening sockets to the emperor. May wait until the channel has room. If `waits` is true, this
     /// process exits, and the emperor starts another process when a client connects.
     ///
-    /// # Errors `NotConnected` without an emperor, otherwise the errors of sendmsg(2).
+    /// # Errors
+    /// `NotConnected` without an emperor, otherwise the errors of sendmsg(2).
     pub(super) fn hand_over(
         &self,
         kept: Vec<HandedOverSocket>,

@@ -75,7 +75,8 @@ pub(super) struct Plan {
 impl Plan {
     /// Makes the plan for a configuration. The caller must have changed to the directory of the application before.
     ///
-    /// # Errors When the interpreter cannot be found, or the current directory does not exist any more.
+    /// # Errors
+    /// When the interpreter cannot be found, or the current directory does not exist any more.
     pub(super) fn new(
         config: &Config,
         reloads: u32,

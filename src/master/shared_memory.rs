@@ -29,7 +29,8 @@ impl SharedMemory {
     /// Creates the memory that the configuration defines. Takes each part from `before` whose definition has not
     /// changed.
     ///
-    /// # Errors When memory cannot be created, or the file of a cache cannot be used.
+    /// # Errors
+    /// When memory cannot be created, or the file of a cache cannot be used.
     pub(super) fn new(config: &Config, before: &Self) -> Result<Self> {
         let mut caches = Vec::new();
         for definition in config.caches() {

@@ -230,7 +230,8 @@ fn limit_processes(config: &Config) {
 /// `flock-wait2`). `detached` is true after this process has become a daemon; the options are then `flock2` and
 /// `flock-wait2`.
 ///
-/// # Errors When a file cannot be opened, or another process holds the lock of a `flock` or `flock2` file.
+/// # Errors
+/// When a file cannot be opened, or another process holds the lock of a `flock` or `flock2` file.
 fn lock_files(config: &Config, detached: bool) -> Result<Vec<FileLock>> {
     let (at_once, waiting) = match detached {
         false => (

@@ -1,4 +1,4 @@
-//! Binding the configured sockets, and keeping the sockets that are bound already.
+//! Binds the configured sockets, and keeps the sockets that are already bound.
 
 use std::io;
 use std::os::fd::{AsFd, AsRawFd};
@@ -99,7 +99,7 @@ fn keep(
         socket.own_file(),
         options.permissions != SocketPermissions::default(),
     ) {
-        // this fails if the process has given up root, which is no reason to stop serving
+        // this fails if the process is no longer root; the socket then keeps its permissions, and the instance serves
         if let Err(error) = options.permissions.apply_to(path, id) {
             tracing::warn!("unix socket {name} keeps its permissions: {error}");
         }

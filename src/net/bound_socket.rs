@@ -1,4 +1,4 @@
-//! A listening socket of this instance, and how a configured address is matched to it.
+//! A listening socket of this instance, and the comparison of a socket with a configured address.
 
 use std::os::fd::{AsFd, BorrowedFd, OwnedFd, RawFd};
 use std::path::Path;
@@ -68,7 +68,8 @@ impl BoundSocket {
         match (configured, &self.endpoint) {
             (Endpoint::Descriptor(configured), _) => *configured == number,
             (Endpoint::Tcp(a), Endpoint::Tcp(b)) => {
-                // all interfaces are [::] in a socket of systemd, 0.0.0.0 in the configuration (`:port`)
+                // for all interfaces, a socket of systemd has the address [::], and the configuration (`:port`) has
+                // 0.0.0.0
                 let both_any = a.ip().is_unspecified() && b.ip().is_unspecified();
                 a == b || (both_any && a.port() == b.port())
             }
@@ -81,7 +82,7 @@ impl BoundSocket {
     pub(super) fn is_reachable(&self) -> bool {
         match (self.own_file(), &self.endpoint, self.origin) {
             (Some((path, id)), ..) => FileId::of(path).is_ok_and(|found| found == id),
-            // the socket's file is unknown, so the file at the path may be another one
+            // the file of this socket is unknown, so the file at the path may belong to another socket
             (None, Endpoint::Unix(_), Origin::OnDemand(None)) => false,
             (None, ..) => true,
         }
@@ -94,7 +95,8 @@ fn are_same_file(a: &Path, b: &Path) -> bool {
     a.is_ok_and(|a| b.is_ok_and(|b| a == b))
 }
 
-/// Builds the description of a socket for the workers. A TCP address has the port that the kernel chose for port 0.
+/// Builds the description of a socket for the workers. If TCP port 0 is configured, the description has the port that
+/// the kernel has chosen.
 pub(super) fn describe(fd: BorrowedFd, endpoint: &Endpoint, protocol: Protocol) -> Listener {
     match socket::local_address(fd) {
         Ok(LocalAddress::Tcp(address)) => Listener {

@@ -13,16 +13,16 @@ use crate::sys::socket::{self, LocalAddress};
 use super::error::BindError;
 use super::listen_options::ListenOptions;
 
-/// The address of a socket, by which a reload recognises the socket. Displays as text for the log.
+/// The address of a socket. A reload recognises the socket by it. Displays as text for the log.
 #[derive(Debug, Clone, PartialEq, Eq)]
 pub(super) enum Endpoint {
     /// A Unix socket at this absolute path.
     Unix(PathBuf),
     /// A Unix socket with this name in the abstract namespace, without the leading NUL.
     Abstract(Vec<u8>),
-    /// A TCP socket at this address. The port is as configured: 0 stays 0, also after the kernel has chosen a port.
+    /// A TCP socket at this address. The port is as configured. Port 0 stays 0 after the kernel has chosen a port.
     Tcp(SocketAddr),
-    /// An inherited socket, known by the number of its descriptor only.
+    /// An inherited socket that is known only by the number of its descriptor.
     Descriptor(RawFd),
 }
 
@@ -99,7 +99,7 @@ pub(super) fn resolve(address: &Address) -> Result<Endpoint, BindError> {
 }
 
 /// Whether `address` is `[::]:port` and `0.0.0.0:port` is configured too. The socket of `[::]` must then be limited to
-/// IPv6 (`IPV6_V6ONLY`), or the second bind would fail.
+/// IPv6 (`IPV6_V6ONLY`), because otherwise the second bind would fail.
 pub(super) fn has_v4_twin(address: SocketAddr, endpoints: &[(Endpoint, Protocol)]) -> bool {
     let twin = Endpoint::Tcp((Ipv4Addr::UNSPECIFIED, address.port()).into());
     address.is_ipv6()

@@ -1,4 +1,4 @@
-//! Why an instance cannot listen, or a socket cannot be bound.
+//! The errors of the functions that listen at an address or bind a socket.
 
 use std::io;
 use std::os::fd::RawFd;
@@ -39,7 +39,7 @@ pub(crate) enum PlaceError {
     /// A process already listens on a socket at the path.
     #[error("another instance serves on it; stop that one first, or choose another path")]
     Live,
-    /// A file that is not the expected socket is at the path. It is left alone.
+    /// The file at the path is not the expected socket. The file is left alone.
     #[error("{0} is in the way, which is left alone; remove it, or choose another path")]
     NotASocket(&'static str),
     /// The directory is missing.
@@ -53,7 +53,8 @@ pub(crate) enum PlaceError {
         /// The effective user.
         user: String,
     },
-    /// At the path is a socket to which this process may not connect, so it cannot find out whether the socket is live.
+    /// The path has a socket to which this process may not connect. Therefore it cannot find out whether a process
+    /// listens there.
     #[error(
         "cannot test whether the existing socket is in use: user {0} may not connect to it; remove it if it is not in use"
     )]

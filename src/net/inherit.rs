@@ -1,4 +1,4 @@
-//! Taking over the listening sockets that this process inherits.
+//! Takes over the listening sockets that this process inherits.
 
 use std::os::fd::{AsFd, RawFd};
 use std::rc::Rc;
@@ -17,7 +17,7 @@ use super::listen_options::ListenOptions;
 /// that systemd passed (`LISTEN_FDS`), the descriptors that the configuration names as `fd://`, and descriptor 0 if it
 /// listens (unless `skip-zero`). Removes systemd's variables from the environment.
 ///
-/// To be called once, while the process has one thread and before it opens any other descriptor.
+/// Must be called once only, while the process has one thread and before it opens any other descriptor.
 ///
 /// # Errors
 /// [`BindError::Descriptor`] for a descriptor that is no listening stream socket, [`BindError::Owner`] for an unknown

@@ -11,8 +11,7 @@ use super::socket_permissions::SocketPermissions;
 pub(super) struct ListenOptions {
     /// The addresses to bind, with the protocol of each.
     pub(super) addresses: Vec<(Address, Protocol)>,
-    /// The protocol of inherited sockets that are not configured, and of the address that the emperor gives the
-    /// instance.
+    /// The protocol of inherited sockets that are not configured, and of the address that comes from the emperor.
     pub(super) protocol: Protocol,
     /// Whether descriptor 0 is left alone even if it is a listening socket (`skip-zero`).
     pub(super) skips_zero: bool,
@@ -72,8 +71,8 @@ impl ListenOptions {
         self
     }
 
-    /// The backlog to use: the option `listen`, limited to net.core.somaxconn, or net.core.somaxconn without that
-    /// option. Logs a warning if it limits the option.
+    /// The backlog to use: the option `listen`, but at most net.core.somaxconn. Without the option, the backlog is
+    /// net.core.somaxconn. Logs a warning if the option is too high.
     pub(super) fn backlog(&self) -> u32 {
         let limit = socket::somaxconn();
         match self.backlog {

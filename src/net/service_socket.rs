@@ -28,8 +28,8 @@ pub(crate) struct ServiceSocket {
 }
 
 impl ServiceSocket {
-    /// Listens at `address` without blocking. A Unix socket gets the mode and the owner of the instance's other sockets
-    /// (`chmod-socket`, `chown-socket`, `uid`).
+    /// Listens at `address` without blocking. A Unix socket gets the same mode and owner as the instance's other
+    /// sockets (`chmod-socket`, `chown-socket`, `uid`).
     ///
     /// # Errors
     /// When the address cannot be resolved or bound.
@@ -58,7 +58,7 @@ impl ServiceSocket {
         };
         set_nonblocking(&fd, true).map_err(failed)?;
         let endpoint = match socket::local_address(fd.as_fd()) {
-            // the port that the kernel has chosen for port 0
+            // if port 0 was configured, this address has the port that the kernel has chosen
             Ok(LocalAddress::Tcp(address)) => Endpoint::Tcp(address),
             _ => endpoint,
         };
@@ -87,7 +87,7 @@ impl ServiceSocket {
     /// path is left alone.
     pub(crate) fn remove(&self) {
         if let (Some(path), Some(id), true) = (self.path(), self.file, self.vacuum) {
-            // the next instance replaces a file that cannot be removed
+            // if the file cannot be removed, the next instance replaces it
             let _ = unix_socket::remove(path, id);
         }
     }

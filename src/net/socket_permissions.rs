@@ -1,5 +1,4 @@
-//! Mode and owner of Unix socket files (`chmod-socket`, `chown-socket`): reading the options, and applying them to a
-//! file.
+//! The mode and the owner of Unix socket files (`chmod-socket`, `chown-socket`): reads the options and applies them.
 
 use std::fs::Permissions;
 use std::io;
@@ -46,8 +45,8 @@ impl SocketPermissions {
     /// Sets mode and owner of the socket file at `path`, and checks that the file at the path is still the file `id`.
     ///
     /// # Errors
-    /// [`PlaceError::Access`]; [`PlaceError::NotASocket`] if another file is at the path. If that is a socket too, its
-    /// mode and owner are set before this is noticed.
+    /// [`PlaceError::Access`]; [`PlaceError::NotASocket`] if another file is at the path. If the other file is a socket
+    /// too, this function notices it only after it has set the file's mode and owner.
     pub(super) fn apply_to(self, path: &Path, id: FileId) -> Result<(), PlaceError> {
         match self.apply(path)? == id {
             true => Ok(()),
@@ -55,8 +54,8 @@ impl SocketPermissions {
         }
     }
 
-    /// Sets owner and mode of the socket file at `path`, and returns the file. Works through a descriptor of the file,
-    /// because in a directory of another user the name may become a link to another file meanwhile.
+    /// Sets owner and mode of the socket file at `path`, and returns the file. Uses a descriptor of the file, because
+    /// another user who owns the directory may replace the name by a link to another file.
     pub(super) fn apply(self, path: &Path) -> Result<FileId, PlaceError> {
         let flags = OFlag::O_PATH | OFlag::O_NOFOLLOW | OFlag::O_CLOEXEC;
         let file = open(path, flags, Mode::empty()).map_err(io::Error::from)?;
@@ -64,7 +63,7 @@ impl SocketPermissions {
         if stat.st_mode & SFlag::S_IFMT.bits() != SFlag::S_IFSOCK.bits() {
             return Err(PlaceError::NotASocket("another file"));
         }
-        // a file that already has the right owner keeps it, because the kernel could refuse the change
+        // if the file already has the right owner, no change is made, because the kernel could refuse it
         let has_owner = self.uid.is_none_or(|uid| uid == stat.st_uid)
             && self.gid.is_none_or(|gid| gid == stat.st_gid);
         if !has_owner {
@@ -86,8 +85,8 @@ impl SocketPermissions {
     }
 }
 
-/// The user and group id for Unix socket files: those of `chown-socket`, otherwise those to which the instance changes
-/// (`uid`, `gid`).
+/// The user and group id for Unix socket files: `chown-socket`, or otherwise `uid` and `gid`, to which the instance
+/// changes.
 fn owner(config: &Config) -> Result<(Option<u32>, Option<u32>), BindError> {
     if let Some(owner) = config.chown_socket() {
         let find_user = |name: &str| user::find_user_of("chown-socket", name);
@@ -101,8 +100,8 @@ fn owner(config: &Config) -> Result<(Option<u32>, Option<u32>), BindError> {
         gid.map(|name| user::find_group_of("gid", name)).transpose()
     };
     if !user::is_root() {
-        // a `uid` of another user is refused later, when privileges are dropped; a `gid` is used if this process is a
-        // member
+        // if `uid` is another user, the drop of privileges refuses it later; `gid` is used if this process is a member
+        // of the group
         let gid = configured_gid()?;
         return Ok((None, gid.filter(|gid| user::is_member(*gid))));
     }

@@ -95,7 +95,7 @@ fn a_reload_keeps_what_stays_adds_what_is_new_and_drops_the_rest() {
     vacuum_dropped(&before, &after);
     assert!(!goes.exists() && stays.exists() && comes.exists());
     drop(before);
-    // the files are still known after several reloads
+    // after several reloads the sockets still know their files
     let again = bind_configured(
         &options(&[
             Address::Unix(stays.clone()),

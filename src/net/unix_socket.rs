@@ -1,5 +1,5 @@
-//! Binding a listening Unix socket to a path. A live socket is never replaced, a symbolic link at the path is never
-//! followed, and while a stale socket is replaced the path always exists.
+//! Binds a listening Unix socket to a path. A live socket is never replaced. A symbolic link at the path is never
+//! followed. While a stale socket is replaced, the path always exists.
 
 use std::ffi::OsString;
 use std::io;
@@ -24,9 +24,9 @@ use super::socket_permissions::SocketPermissions;
 
 /// Binds a listening socket to the absolute `path`. Sets mode and owner before clients can connect.
 ///
-/// A stale socket file is replaced by an exchange of two names (renameat2(2)). If the exchanged file is not the one
+/// A stale socket file is replaced by an exchange of two names (renameat2(2)). If the exchanged file is not the file
 /// that was found stale, the exchange is undone. A lock on the directory makes processes that start at the same time
-/// take turns; the function waits for it up to two seconds.
+/// take turns. The function waits up to two seconds for the lock.
 ///
 /// # Errors
 /// [`PlaceError`].
@@ -48,7 +48,8 @@ pub(crate) fn place(
         Probe::Stale(stale) => {
             let temporary = target.temporary_name();
             if let Ok(Probe::Stale(_)) = probe_unix(&target.short_path(&temporary)?) {
-                // an earlier process with the same pid was killed before it had renamed or removed this file
+                // an earlier process with the same pid may have left the file, because it was killed before it renamed
+                // or removed the file
                 let _ = unlink(&target.short_path(&temporary)?);
             }
             let made = target.listen_at(&temporary, permissions, backlog)?;
@@ -118,7 +119,7 @@ pub(crate) fn remove(path: &Path, id: FileId) -> io::Result<Removal> {
     Ok(Removal::Removed)
 }
 
-/// The path at which a socket is bound: the directory, also as an open descriptor, and a name in it.
+/// The path at which a socket is bound: the directory with its open descriptor, and a name in the directory.
 struct Target {
     directory: PathBuf,
     handle: OwnedFd,
@@ -143,9 +144,9 @@ impl Target {
         }
     }
 
-    /// Locks the directory against other processes that bind a socket in it, and waits up to [`LOCK_TIMEOUT`]. Returns
-    /// `None` after the timeout, and the caller goes on without the lock: any user who can read the directory can hold
-    /// the lock.
+    /// Locks the directory against other processes that bind a socket in it, and waits up to [`LOCK_TIMEOUT`]. Any user
+    /// who can read the directory can hold the lock. Therefore the result is `None` after the timeout, and the caller
+    /// continues without the lock.
     fn lock_directory(&self) -> Option<Flock<OwnedFd>> {
         let flags = OFlag::O_RDONLY | OFlag::O_DIRECTORY | OFlag::O_CLOEXEC;
         let mut directory = open(&self.directory, flags, Mode::empty()).ok()?;
@@ -224,7 +225,7 @@ impl Target {
                     other => other.map_err(|e| self.explain(e.into())),
                 }
             }
-            // the file system does not support the exchange: rename over the stale file
+            // the file system does not support the exchange, so the new file is renamed over the stale file
             Err(Errno::EINVAL | Errno::ENOSYS) if FileId::of(&old)? == stale => {
                 Ok(std::fs::rename(&new, &old)?)
             }
@@ -235,7 +236,7 @@ impl Target {
 
     fn explain(&self, error: io::Error) -> PlaceError {
         match error.raw_os_error() {
-            // the path was absent when this function examined it, so another process has bound a socket there since
+            // this function found no file at the path, so another process has bound a socket there meanwhile
             Some(libc::EADDRINUSE) => PlaceError::Live,
             Some(libc::EACCES | libc::EPERM | libc::EROFS) => PlaceError::NotWritable {
                 directory: self.directory.clone(),

@@ -1,4 +1,4 @@
-//! Removing the files of Unix sockets: after a failed bind, and at a reload or exit (`vacuum`).
+//! Removes the files of Unix sockets: after a failed bind, and at a reload or exit (`vacuum`).
 
 use std::path::Path;
 use std::rc::Rc;
@@ -8,14 +8,15 @@ use crate::sys::socket::FileId;
 
 use super::bound_socket::BoundSocket;
 
-/// Removes the socket files that a failed attempt to bind has created: those of `made` that are not in `held`.
+/// Removes the socket files that a failed attempt to bind has created: the files of the sockets in `made` that are not
+/// in `held`.
 pub(super) fn remove_made(made: &[Rc<BoundSocket>], held: &[Rc<BoundSocket>]) {
     for (path, id) in files_not_among(made, held) {
         let _ = unix_socket::remove(path, id);
     }
 }
 
-/// The files of the Unix sockets in `these`, except those of sockets in `those`.
+/// The files of the Unix sockets in `these`, except files that a socket in `those` also has.
 fn files_not_among<'a>(
     these: &'a [Rc<BoundSocket>],
     those: &[Rc<BoundSocket>],
@@ -35,7 +36,7 @@ fn files_not_among<'a>(
 /// at the path, the path is left alone. The result is logged.
 pub(crate) fn vacuum_dropped(before: &[Rc<BoundSocket>], now: &[Rc<BoundSocket>]) {
     for (path, id) in files_not_among(before, now) {
-        // the path was bound again, because its former file was missing
+        // the former file was missing, so a new socket was bound at the path
         let is_there =
             |socket: &Rc<BoundSocket>| socket.own_file().is_some_and(|(other, _)| other == path);
         if now.iter().any(is_there) {

@@ -34,7 +34,8 @@ pub(crate) struct NotFound(String);
 /// an earlier answer of a shim. If it still applies, the shim is not run again. Running a shim may take up to ten
 /// seconds.
 ///
-/// # Errors [`NotFound`] when there is no interpreter, or none that this process may execute.
+/// # Errors
+/// [`NotFound`] when there is no interpreter, or none that this process may execute.
 pub(crate) fn find(
     home: Option<&Path>,
     python: Option<&str>,

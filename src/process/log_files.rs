@@ -31,7 +31,8 @@ pub(crate) fn redirect(config: &Config, path: Option<&str>) -> Result<()> {
 /// Sets the owner and the permissions of the log file that `daemonize` has made the output of this process. Empties the
 /// file if `log-truncate` is set.
 ///
-/// # Errors When the owner or permissions cannot be set, or the file cannot be truncated.
+/// # Errors
+/// When the owner or permissions cannot be set, or the file cannot be truncated.
 pub(crate) fn prepare(config: &Config) -> Result<()> {
     let ownership = ownership(config)?;
     if ownership != Ownership::default() || config.log_truncate() {

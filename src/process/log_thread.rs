@@ -12,7 +12,8 @@ use super::log_files;
 /// Starts the log thread, if an option needs it. `file` is the log file of this process, if it has one. Returns whether
 /// the log lines go to loggers.
 ///
-/// # Errors When a logger cannot be opened, or the owner of log files is unknown.
+/// # Errors
+/// When a logger cannot be opened, or the owner of log files is unknown.
 pub(crate) fn start(config: &Config, file: Option<&Path>) -> Result<bool> {
     if is_needed(config) {
         start_with(settings(config, file)?)?;
@@ -24,7 +25,8 @@ pub(crate) fn start(config: &Config, file: Option<&Path>) -> Result<bool> {
 /// rotated. Vassals write to this file, and the emperor cannot make them open it again, so the thread must write for
 /// them.
 ///
-/// # Errors When a logger cannot be opened, or the owner of log files is unknown.
+/// # Errors
+/// When a logger cannot be opened, or the owner of log files is unknown.
 pub(crate) fn start_for_emperor(config: &Config, file: Option<&Path>) -> Result<()> {
     let rotates = file.is_some()
         && (log_files::max_size(config).is_some() || !config.touch_logrotate().is_empty());

@@ -39,7 +39,8 @@ pub(crate) enum PidfileError {
 /// This process may be root, and another user may be able to write to the directory. Therefore a symbolic link is not
 /// followed, and only a regular file with one hard link is written.
 ///
-/// # Errors [`PidfileError::NotPlain`], [`PidfileError::File`].
+/// # Errors
+/// [`PidfileError::NotPlain`], [`PidfileError::File`].
 pub(crate) fn write(path: &Path, pid: Pid) -> Result<(), PidfileError> {
     let failed = |reason| PidfileError::File {
         verb: "write",

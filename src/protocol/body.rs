@@ -28,7 +28,7 @@ const FORBIDDEN_TRAILERS: [&[u8]; 3] = [b"transfer-encoding", b"content-length",
 /// Length of the longest of [`FORBIDDEN_TRAILERS`].
 const LONGEST_FORBIDDEN: usize = 17;
 
-/// The maximum size of a chunk in bytes: the largest offset in a file. The sum of two sizes does not overflow.
+/// The maximum size of a chunk in bytes. It is the largest offset in a file, so the sum of two sizes does not overflow.
 const MAX_SIZE: u64 = i64::MAX as u64;
 
 /// Appends the head of a chunk of `len` bytes. The data and [`CHUNK_END`] must follow.
@@ -81,7 +81,7 @@ pub struct ChunkDecoder {
     trailers: usize,
     /// The first bytes of the name of the trailer field that is being read, in lower case.
     name: [u8; LONGEST_FORBIDDEN],
-    /// Length of this name, which may be longer than `name`.
+    /// Length of this name. The name may be longer than the field `name`.
     name_len: usize,
 }
 
@@ -224,7 +224,7 @@ impl ChunkDecoder {
         }
     }
 
-    /// The state after a byte of framing.
+    /// The state that follows a byte of framing.
     fn step(&mut self, byte: u8) -> Result<State, Refusal> {
         match self.state {
             State::Size => self.size(byte),

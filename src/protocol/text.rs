@@ -84,7 +84,8 @@ pub(super) fn trim(mut bytes: &[u8]) -> &[u8] {
     bytes
 }
 
-/// The value of a decimal number. `None` for an empty text, for anything but digits, and above 2^63 - 1.
+/// The value of a decimal number. `None` for an empty text, for a text with other characters than digits, and for a
+/// number above 2^63 - 1.
 #[inline]
 pub(super) fn decimal(digits: &[u8]) -> Option<u64> {
     if digits.is_empty() {

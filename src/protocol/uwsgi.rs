@@ -46,8 +46,8 @@ pub enum Foreign {
 /// The other protocol to which the first bytes of a connection belong. `None` for a uwsgi packet, and for fewer than
 /// four bytes.
 ///
-/// Call this function before [`Head::parse`]. It never matches a packet that is served: the first letters of HTTP
-/// methods are the modifiers 67 to 84, a TLS record is modifier 22, and only the modifiers 0, 30 and 100 are served.
+/// Call this function before [`Head::parse`]. A packet that is served never looks like another protocol: its modifier
+/// is 0, 30 or 100. The first byte of an HTTP request is 67 to 84, and that of a TLS record is 22.
 #[inline]
 pub fn looks_like(bytes: &[u8]) -> Option<Foreign> {
     match bytes.first_chunk::<HEADER>()? {

@@ -1,9 +1,9 @@
 //! A cache in memory that the processes of an instance share (`cache2`).
 //!
-//! Readers take no lock: they read, and repeat the read if a version counter has changed meanwhile. Writers take one
-//! robust lock. A process can be killed at any instruction: each change becomes visible by one store, and the next
-//! owner of the lock puts everything else in order (`recovery`). The memory is sized for a full cache, but the kernel
-//! provides its pages when they are first used.
+//! Readers take no lock. They repeat a read if a version counter has changed meanwhile. Writers take one robust lock. A
+//! process can be killed at any instruction. Therefore each change becomes visible by one store, and the next owner of
+//! the lock repairs everything else (`recovery`). The memory is sized for a full cache, but the kernel provides its
+//! pages when they are first used.
 
 mod chunks;
 pub mod definition;
@@ -36,20 +36,20 @@ const MAGIC: u64 = 0x7275_7773_6763_0001;
 /// Number of attempts to read without the lock.
 const READ_ATTEMPTS: u32 = 100;
 
-/// Number of slots that one turn of a sweep looks at while it holds the lock.
+/// Number of slots that a sweep examines each time that it holds the lock.
 const SWEPT_AT_ONCE: u32 = 1024;
 
-/// How long the master waits for the lock.
+/// Maximum time that the master waits for the lock.
 const MASTER_WAITS: Duration = Duration::from_millis(20);
 
 /// When an item expires.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub enum Lifetime {
-    /// Never.
+    /// The item never expires.
     Unlimited,
-    /// After this time.
+    /// The item expires after this time.
     Seconds(u64),
-    /// At once: the item is not stored, and an existing item of the key is removed.
+    /// The item expires at once: it is not stored, and an existing item of the key is removed.
     Over,
 }
 
@@ -66,11 +66,11 @@ pub enum Math {
     Divide,
 }
 
-/// A mapped cache.
+/// A cache that is mapped into this process.
 pub struct Cache {
     definition: CacheDefinition,
     memory: Memory,
-    /// The memfd, in the process that has created the cache.
+    /// The descriptor of the memfd, in the process that has created the cache.
     fd: Option<OwnedFd>,
 }
 
@@ -123,7 +123,7 @@ impl Cache {
         &self.definition
     }
 
-    /// Whether a change would wait for another process.
+    /// Whether another process holds the lock, so that a change would wait.
     #[inline]
     pub fn is_busy(&self) -> bool {
         self.memory.header().is_some_and(|it| it.lock.is_taken())
@@ -174,7 +174,7 @@ impl Cache {
         self.read(key, |_, _| Some(())).is_some()
     }
 
-    /// Reads the item of a key. `copy` may get a chain that changes at the same time; its result is then dropped.
+    /// Reads the item of a key. If a writer changes the chain at the same time, the result of `copy` is dropped.
     fn read<T>(&self, key: &[u8], copy: impl Fn(u32, &ItemHead) -> Option<T>) -> Option<T> {
         let (hash, now) = (self.hash(key), now());
         if self.definition.when_full != WhenFull::RemoveOldest {
@@ -196,7 +196,7 @@ impl Cache {
         copy(found.first, &found.head)
     }
 
-    /// Finds the chain of a key without the lock. The result is valid if the stripe still has the version.
+    /// Finds the chain of a key without the lock. The result is valid if the version of the stripe has not changed.
     fn find(
         &self,
         key: &[u8],
@@ -213,7 +213,7 @@ impl Cache {
                 && let Some(head) = ItemHead::read(&self.memory, first)
                 && item::has_key(&self.memory, first, &head, key)
             {
-                // the size of a value that is being written must not be believed
+                // the version is checked first, because the size is not reliable while a value is being written
                 let valid = stripe.is_still(version)
                     && head.value <= self.definition.max_value()
                     && !head.is_expired(now);
@@ -227,7 +227,7 @@ impl Cache {
         None
     }
 
-    /// Stores a value for a key that has none.
+    /// Stores a value for a key that has no value.
     ///
     /// # Errors
     /// Why the item was not stored.
@@ -235,7 +235,7 @@ impl Cache {
         self.put(key, value, lifetime, false)
     }
 
-    /// Stores a value. It replaces an existing value of the key.
+    /// Stores a value. An existing value of the key is replaced.
     ///
     /// # Errors
     /// Why the item was not stored.
@@ -320,8 +320,8 @@ impl Cache {
         }
     }
 
-    /// Calculates with the number of a key, which is 8 bytes. A key without a value gets the result of the calculation
-    /// with `math_initial`; only then `lifetime` matters.
+    /// Calculates with the number of a key, a value of 8 bytes. If the key has no value, the calculation starts from
+    /// `math_initial`, and the new item gets `lifetime`.
     ///
     /// # Errors
     /// Why the number was not changed.
@@ -356,7 +356,7 @@ impl Cache {
         self.stored(&writer, item)
     }
 
-    /// Returns the number of a key. `None` if there is no value, or a value of another size than 8 bytes.
+    /// Returns the number of a key. `None` if the key has no value, or a value whose size is not 8 bytes.
     pub fn number(&self, key: &[u8]) -> Option<i64> {
         let value = self.read(key, |first, head| {
             (head.value == 8).then(|| item::value(&self.memory, first, head))?
@@ -392,7 +392,8 @@ impl Cache {
             .then_some((first, head))
     }
 
-    /// Removes expired items. Gives up if another process holds the lock for long. For the master, which must not wait.
+    /// Removes expired items. Returns early if another process holds the lock for long, because the master, which calls
+    /// this function, must not wait.
     pub fn sweep(&self) {
         if self.definition.expiry != Expiry::Swept {
             return;
@@ -405,7 +406,7 @@ impl Cache {
         }
     }
 
-    /// When the next item expires, if any expires.
+    /// The time at which the next item expires; `None` if no item expires.
     pub fn next_expiry(&self) -> Option<SystemTime> {
         let due = self.memory.header()?.next_expiry.load(Relaxed);
         UNIX_EPOCH.checked_add(Duration::from_millis(Some(due).filter(|due| *due != 0)?))

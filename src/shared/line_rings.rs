@@ -67,7 +67,7 @@ impl LineRings {
         let flags = MFdFlags::MFD_CLOEXEC | MFdFlags::MFD_ALLOW_SEALING;
         let fd = memfd_create(c"ruwsgi-request-log", flags)?;
         nix::unistd::ftruncate(&fd, size(count as usize) as i64)?;
-        // the application could shorten the file through the inherited descriptor, and SIGBUS would kill the master
+        // without the seals the application could shorten the file, and SIGBUS would kill the master
         let seals = SealFlag::F_SEAL_SHRINK | SealFlag::F_SEAL_GROW | SealFlag::F_SEAL_SEAL;
         fcntl(&fd, FcntlArg::F_ADD_SEALS(seals))?;
         let rings = Self::map(fd, count as usize)?;
@@ -164,7 +164,8 @@ impl LineRings {
         }
         let new_end = end.wrapping_add(line.len() as u64);
         before(new_end);
-        // SeqCst: the load of `awaited` must not pass this store, or both sides would sleep
+        // SeqCst: the store must come before the load of `awaited`, or the reader and the writer could both miss the
+        // line
         positions.end.store(new_end, SeqCst);
         let awaited = &self.header().awaited;
         let becomes_half_full = used <= SIZE / 2 && used + line.len() > SIZE / 2;
@@ -176,7 +177,8 @@ impl LineRings {
     }
 
     /// Passes the unread lines of the ring `row` to `write`, and then frees their space. Returns the number of bytes.
-    /// The master calls this function; if the master is gone, the worker of the row calls it. `buffer` is overwritten.
+    /// The master calls this function. After the exit of the master, the worker of the row calls it. `buffer` is
+    /// overwritten.
     pub fn read(&self, row: u32, buffer: &mut Vec<u8>, write: impl FnOnce(&[u8])) -> usize {
         let Some((positions, bytes)) = self.ring(row) else {
             return 0;
@@ -204,7 +206,7 @@ impl LineRings {
         used
     }
 
-    /// Whether the reader has been told, or will be told, of the line that ends at `end` in the ring `row`.
+    /// Whether the line that ends at `end` was appended to the ring `row`, so that the reader gets it.
     pub fn contains(&self, row: u32, end: u64) -> bool {
         self.ring(row)
             .is_some_and(|(positions, _)| positions.end.load(SeqCst) >= end)
@@ -231,7 +233,8 @@ fn size(count: usize) -> usize {
     size_of::<Header>() + count * RING
 }
 
-/// The number of bytes between two positions; at most [`SIZE`], also if the application has changed the positions.
+/// The number of bytes between two positions. The result is at most [`SIZE`], even if the application has changed the
+/// positions.
 fn used(begin: u64, end: u64) -> usize {
     end.wrapping_sub(begin).min(SIZE as u64) as usize
 }

@@ -9,7 +9,8 @@ use std::sync::atomic::{AtomicU32, AtomicU64};
 use nix::fcntl::{FcntlArg, SealFlag, fcntl};
 use nix::sys::memfd::{MFdFlags, memfd_create};
 
-/// Memory of zeros that processes share, as atomic words. All accesses are checked against its size.
+/// Memory that several processes share, as atomic words that are zero at first. Each access is checked against its
+/// size.
 pub(super) struct Mapping {
     memory: NonNull<u8>,
     len: usize,
@@ -41,7 +42,7 @@ impl Mapping {
         let fd = memfd_create(name, flags)?;
         let size = i64::try_from(len).map_err(|_| io::ErrorKind::InvalidInput)?;
         nix::unistd::ftruncate(&fd, size)?;
-        // a process that shortened the file would kill all others by SIGBUS
+        // without the seals a process could shorten the file, and SIGBUS would kill all others
         let seals = SealFlag::F_SEAL_SHRINK | SealFlag::F_SEAL_GROW | SealFlag::F_SEAL_SEAL;
         fcntl(&fd, FcntlArg::F_ADD_SEALS(seals))?;
         Ok((Self::map(fd.as_fd(), len)?, fd))
@@ -78,13 +79,15 @@ impl Mapping {
         Ok(Self { memory, len })
     }
 
-    /// The value of type `T` at `offset`; `None` if it exceeds the mapping, or the offset is not aligned.
+    /// The value of type `T` at `offset`; `None` if the value does not fit into the mapping, or the offset is not
+    /// aligned.
     #[inline]
     pub(super) fn at<T: Atomics>(&self, offset: usize) -> Option<&T> {
         self.slice(offset, 1)?.first()
     }
 
-    /// The `count` values of type `T` from `offset`; `None` if they exceed the mapping, or the offset is not aligned.
+    /// The `count` values of type `T` from `offset` on; `None` if they do not fit into the mapping, or the offset is
+    /// not aligned.
     #[inline]
     pub(super) fn slice<T: Atomics>(&self, offset: usize, count: usize) -> Option<&[T]> {
         let end = count.checked_mul(size_of::<T>())?.checked_add(offset)?;

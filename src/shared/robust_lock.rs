@@ -1,8 +1,8 @@
-//! A lock in shared memory that no dead process holds.
+//! A lock in shared memory that does not stay locked when its owner dies.
 //!
-//! The lock is one word: the mark of the owner, and a bit that tells whether somebody waits. A waiter that gets no
-//! answer for some milliseconds looks whether the owner still runs; if not, it takes the lock and learns that the owner
-//! has died, so that it can put the protected data in order.
+//! The lock is one word: the mark of the owner, and a bit that is set while a process may wait. A process that has
+//! waited some milliseconds checks whether the owner still runs. If the owner has died, the waiting process takes the
+//! lock and learns that it must repair the protected data.
 
 use std::sync::atomic::{
     AtomicU32,
@@ -13,14 +13,14 @@ use std::time::{Duration, Instant};
 use crate::sys::futex;
 use crate::sys::process_mark::{BITS, ProcessMark};
 
-/// The bit of the word that is set while somebody may wait.
+/// The bit of the word that is set while a process may wait.
 const WAITED_FOR: u32 = 1 << BITS;
 
-/// First and longest interval between two checks of the owner.
+/// The first interval between two checks of the owner, and the longest one.
 const FIRST_CHECK: Duration = Duration::from_millis(5);
 const LONGEST_CHECK: Duration = Duration::from_millis(200);
 
-/// Number of attempts before a waiter sleeps.
+/// Number of attempts that a process makes before it sleeps.
 const SPINS: u32 = 100;
 
 /// How a lock was taken.
@@ -78,7 +78,7 @@ impl RobustLock {
         loop {
             let word = self.word.load(Relaxed);
             let Some(owner) = ProcessMark::from_bits(word & !WAITED_FOR) else {
-                // others may wait too, so the bit stays set
+                // the bit stays set, because other processes may wait too
                 match self.word.compare_exchange(word, own, Acquire, Relaxed) {
                     Ok(_) => return Some(Taken::Released),
                     Err(_) => continue,
@@ -127,7 +127,7 @@ impl RobustLock {
         }
     }
 
-    /// Whether the lock seems to be taken.
+    /// Whether the lock was taken at the time of the call.
     #[inline]
     pub fn is_taken(&self) -> bool {
         self.word.load(Relaxed) != 0

@@ -1,4 +1,5 @@
-//! The calls of the handlers of signals: a process takes a signal from the scoreboard and marks its thread as busy.
+//! Starts and ends the handlers of signals: a process takes a waiting signal from the scoreboard and marks its thread
+//! as busy.
 
 use std::sync::atomic::{Ordering::Relaxed, Ordering::SeqCst};
 
@@ -20,12 +21,12 @@ pub struct ThreadPlace {
 pub struct RunningSignal {
     /// The signal.
     pub number: u8,
-    /// The time at which the handler began, in microseconds of the monotonic clock. If a request waits for the signal,
-    /// the time is the start of the request.
+    /// The time at which the handler began, in microseconds of the monotonic clock. With `in_request`, it is the start
+    /// of the request.
     pub since: u64,
     /// Whether a request waits for the signal (`uwsgi.signal_wait`).
     in_request: bool,
-    /// The signal in the thread's row before this handler began, which the end of the handler restores.
+    /// The signal that was in the thread's row before this handler began. The row gets it back when the handler ends.
     outer: u32,
 }
 
@@ -43,7 +44,8 @@ impl Scoreboard {
         let all = self.signals(0).filter(|_| shared);
         for signals in own.into_iter().chain(all) {
             for number in signals.numbers().filter(|number| handles(*number)) {
-                // the signal counts as running before it stops waiting, so that the master never misses it
+                // the row of the thread gets the signal before the signal stops waiting, so that the master never
+                // misses it
                 let outer = thread.signal.swap(u32::from(number) + 1, SeqCst);
                 if !signals.take(number) {
                     thread.signal.store(outer, SeqCst);

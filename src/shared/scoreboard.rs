@@ -1,9 +1,9 @@
 //! The scoreboard: the state of each worker and thread, in memory that the workers share with the master.
 //!
 //! One memfd per generation holds a header, one [`WorkerRow`] per worker, one [`ThreadRow`] per thread, and one
-//! [`SignalRow`] per worker and one for all workers. Except for the last kind, a row has one writer (its worker or
-//! thread) and any number of readers. A request costs a few relaxed stores and no system
-//! call. From the rows the master finds requests that exceed a deadline and workers that exceed a limit.
+//! [`SignalRow`] per worker and one for all workers. Worker rows and thread rows have one writer each (the worker or
+//! thread) and any number of readers. A request costs a few relaxed stores and no system call. From the rows the master
+//! finds requests that exceed a deadline and workers that exceed a limit.
 
 use std::io;
 use std::os::fd::{AsFd, AsRawFd, BorrowedFd, OwnedFd};
@@ -43,8 +43,7 @@ pub struct WorkerRow {
     pub sent: AtomicU64,
     /// Number of responses of the I/O thread that did not reach their clients completely.
     pub write_errors: AtomicU64,
-    /// Number of connections of an exiting worker that have data to send or read and are not handled by a request
-    /// thread.
+    /// Number of connections that an exiting worker still sends to or reads from, without those of its request threads.
     pub pending_connections: AtomicU32,
     /// Number of signals of the application whose handlers the worker has run.
     pub signals: AtomicU64,
@@ -71,23 +70,24 @@ pub struct ThreadRow {
     pub exceptions: AtomicU64,
     /// Number of response bytes sent by the thread, including the response heads.
     pub sent: AtomicU64,
-    /// Total duration of the thread's requests, microseconds, without that of static files.
+    /// Total duration of the thread's requests, microseconds. Requests for static files do not count.
     pub running_us: AtomicU64,
-    /// Moving average of the duration of the thread's requests, microseconds: each request has half the weight.
+    /// Moving average of the duration of the thread's requests, microseconds. A new request counts as much as all
+    /// earlier ones.
     pub average_us: AtomicU64,
     /// Start of the current request, in microseconds of the monotonic clock; 0 if the thread serves no request.
     pub busy_since: AtomicU64,
     /// Number of responses of the thread that did not reach their clients completely.
     pub write_errors: AtomicU64,
-    /// The thread's number of the request whose line was appended to the ring last, and the position at which the line
-    /// ends. See [`ThreadRow::mark_line`].
+    /// The request whose line was last appended to the ring, as its number in this thread, and the position at which
+    /// the line ends. See [`ThreadRow::mark_line`].
     lined_request: AtomicU64,
     line_end: AtomicU64,
     /// Number of variables of the current request.
     pub vars: AtomicU32,
     /// Size of the variables of the current request, bytes.
     pub block: AtomicU32,
-    /// The signal of the application whose handler the thread runs, plus 1; 0 if it runs none.
+    /// The signal of the application whose handler the thread runs, plus 1; 0 if the thread runs no handler.
     pub signal: AtomicU32,
     /// The deadline that the application has set for the current request (`uwsgi.set_user_harakiri`), in microseconds
     /// of the monotonic clock; 0 for none.
@@ -114,7 +114,8 @@ impl ThreadRow {
     #[inline]
     pub fn mark_line(&self, end: u64) {
         self.line_end.store(end, Release);
-        // stored last: after a kill between the two stores the line counts as missing, as it is
+        // this field is stored last: if the worker is killed between the two stores, the line counts as missing, which
+        // is correct
         self.lined_request
             .store(self.requests.load(Relaxed), Release);
     }
@@ -174,8 +175,8 @@ impl Scoreboard {
         let flags = MFdFlags::MFD_CLOEXEC | MFdFlags::MFD_ALLOW_SEALING;
         let fd = memfd_create(c"ruwsgi-scoreboard", flags)?;
         nix::unistd::ftruncate(&fd, size(processes as usize, threads as usize) as i64)?;
-        // the application could shorten the file through the inherited descriptor, and SIGBUS would kill every process
-        // that reads the mapping beyond its end
+        // without the seals the application could shorten the file, and SIGBUS would kill every process that reads
+        // beyond its end
         let seals = SealFlag::F_SEAL_SHRINK | SealFlag::F_SEAL_GROW | SealFlag::F_SEAL_SEAL;
         fcntl(&fd, FcntlArg::F_ADD_SEALS(seals))?;
         let board = Self::map(fd, processes as usize, threads as usize)?;
@@ -382,7 +383,8 @@ fn size(processes: usize, threads: usize) -> usize {
     signals_at(processes, threads) + (processes + 1) * size_of::<SignalRow>()
 }
 
-/// The offset of the signal rows. They begin on a page of their own, which is allocated when the first signal is raised.
+/// The offset of the signal rows. They begin on a separate page, which the kernel allocates when the first signal is
+/// raised.
 fn signals_at(processes: usize, threads: usize) -> usize {
     let rows = size_of::<Header>()
         + processes * size_of::<WorkerRow>()

@@ -1,12 +1,13 @@
-//! The signals of the application that wait for their handlers. A row of counters belongs to each worker, and one to
-//! all workers together. The master adds to the counters; the worker that runs a handler takes from them.
+//! The signals of the application that wait for their handlers. Each worker has a row of counters, and one row is for
+//! signals that any worker may handle. The master adds to the counters. A worker subtracts from a counter when it runs
+//! the handler.
 
 use std::sync::atomic::{AtomicU16, Ordering::SeqCst};
 
 /// Number of signals.
 pub const SIGNALS: usize = 256;
 /// The beginning of the note of a thread that runs the handler of a signal. A space and the number of the signal
-/// follow; the note names no client.
+/// follow. There is no client to name.
 pub const NOTE: &str = "the handler of signal";
 
 /// For each signal, the number of times that it waits to be handled.
@@ -25,7 +26,7 @@ impl SignalRow {
             .is_ok()
     }
 
-    /// Takes one waiting signal with this number; false if none waits.
+    /// Takes one waiting signal with this number; false if no such signal waits.
     pub fn take(&self, number: u8) -> bool {
         let rest = |waiting: u16| waiting.checked_sub(1);
         self.waiting[number as usize]

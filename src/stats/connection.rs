@@ -11,7 +11,7 @@ use tokio::time::timeout;
 
 /// Maximum size of a send buffer, bytes.
 const MAX_SEND_BUFFER: usize = 8 << 20;
-/// Maximum time from the end of the answer to the end of the client.
+/// Maximum time that the observer waits, after the end of the response, for the client to close.
 const LINGER: Duration = Duration::from_secs(1);
 /// Maximum number of bytes that are read from a client.
 const MAX_REQUEST: usize = 16 << 10;
@@ -28,7 +28,7 @@ pub(super) trait Stream: AsyncRead + AsyncWrite + AsFd + Unpin + Send {}
 impl<T: AsyncRead + AsyncWrite + AsFd + Unpin + Send> Stream for T {}
 
 impl Listener {
-    /// Takes a non-blocking listening socket. Must be called in a runtime.
+    /// Takes over a non-blocking listening socket. Must be called inside of the runtime.
     pub(super) fn new(fd: OwnedFd, is_tcp: bool) -> io::Result<Self> {
         Ok(match is_tcp {
             true => Self::Tcp(TcpListener::from_std(fd.into())?),
@@ -44,14 +44,14 @@ impl Listener {
     }
 }
 
-/// Sends the page to a client that sends nothing.
+/// Sends the page to a client at once, because the client sends no request.
 pub(super) async fn send(stream: &mut dyn Stream, page: &[u8]) -> io::Result<()> {
     enlarge_send_buffer(&*stream, page.len());
     stream.write_all(page).await?;
     finish(stream).await
 }
 
-/// Waits for a request, of which nothing is interpreted, and sends the page as an HTTP/1.0 response.
+/// Waits for a request, and sends the page as an HTTP/1.0 response. The content of the request has no effect.
 pub(super) async fn send_http(stream: &mut dyn Stream, page: &[u8]) -> io::Result<()> {
     let head = "HTTP/1.0 200 OK\r\nConnection: close\r\nAccess-Control-Allow-Origin: *\r\nContent-Type: application/json\r\n\r\n";
     let response = [head.as_bytes(), page].concat();
@@ -85,14 +85,13 @@ async fn finish(stream: &mut dyn Stream) -> io::Result<()> {
             }
         }
     };
-    // a client that does not close is disconnected
+    // after the timeout the connection is closed
     let _ = timeout(LINGER, rest).await;
     Ok(())
 }
 
-/// Enlarges the send buffer, so that the page is sent by one write as far as the kernel permits. Some readers call
-/// recv(2) once.
+/// Enlarges the send buffer, so that one write can send the whole page. Some readers call recv(2) only once.
 fn enlarge_send_buffer(stream: &dyn Stream, size: usize) {
-    // without the larger buffer the page is sent in several writes
+    // if the buffer cannot be enlarged, several writes send the page
     let _ = setsockopt(&stream.as_fd(), sockopt::SndBuf, &size.min(MAX_SEND_BUFFER));
 }

@@ -1,4 +1,4 @@
-//! The counters of workers by worker id: read from scoreboards, and kept after the end of a generation.
+//! The counters of workers by worker id. They are read from scoreboards, and kept after the end of a generation.
 
 use std::sync::atomic::Ordering::Relaxed;
 
@@ -6,7 +6,7 @@ use crate::shared::scoreboard::{Scoreboard, ThreadRow};
 
 use super::generation::{GenerationView, WorkerTally};
 
-/// The counters of a thread, or of all threads with its number.
+/// The counters of a thread, or the sums over all threads with one number.
 #[derive(Clone, Copy, Debug, Default)]
 pub(crate) struct CoreCounters {
     pub(crate) requests: u64,
@@ -17,12 +17,12 @@ pub(crate) struct CoreCounters {
     pub(crate) write_errors: u64,
 }
 
-/// The counters of all workers with one id. They never decrease. Additions wrap, because the application can write any
-/// value to the scoreboard.
+/// The counters of all workers with one id. They never decrease. Additions wrap around, because the application can
+/// write any value to the scoreboard.
 #[derive(Clone, Debug, Default)]
 pub(crate) struct WorkerCounters {
     pub(crate) cores: Vec<CoreCounters>,
-    /// Bytes sent, and responses that broke off, in the I/O thread.
+    /// Bytes that the I/O thread has sent, and incomplete responses of the I/O thread.
     pub(crate) io_sent: u64,
     pub(crate) io_write_errors: u64,
     pub(crate) refused: u64,
@@ -104,21 +104,21 @@ impl WorkerCounters {
     }
 }
 
-/// The counters of the generations that are gone, by worker id.
+/// The counters of the generations whose processes have all exited, by worker id.
 #[derive(Clone, Debug, Default)]
 pub(crate) struct RetiredWorkers {
     workers: Vec<WorkerCounters>,
 }
 
 impl RetiredWorkers {
-    /// Adds the counters of a generation of which no process is left.
+    /// Adds the counters of a generation whose processes have all exited.
     pub(crate) fn add(&mut self, generation: &GenerationView) {
         for (worker_id, counters) in (1..).zip(of_generation(generation)) {
             self.at(worker_id).add(&counters);
         }
     }
 
-    /// The counters of all workers with this id: those that are gone, and those of `generations`.
+    /// The counters of all workers with this id: workers of ended generations, and workers of `generations`.
     pub(super) fn with(
         &self,
         generations: &[GenerationView],
@@ -140,7 +140,7 @@ impl RetiredWorkers {
     }
 }
 
-/// The counters of a generation, by worker id; the first entry is that of worker 1.
+/// The counters of a generation, by worker id; the first entry is for worker 1.
 fn of_generation(generation: &GenerationView) -> Vec<WorkerCounters> {
     let mut workers = vec![WorkerCounters::default(); generation.tallies.len()];
     for (worker, tally) in workers.iter_mut().zip(&generation.tallies) {

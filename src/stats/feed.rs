@@ -1,4 +1,4 @@
-//! Snapshots of a supervisor's state for the observer, taken when the observer asks.
+//! Passes snapshots of a supervisor's state to the observer. A snapshot is taken when the observer asks for it.
 
 use std::io;
 use std::os::fd::{AsFd, BorrowedFd};
@@ -54,23 +54,23 @@ impl<T> Feed<T> {
         let before = std::mem::replace(&mut last.snapshot, snapshot);
         last.number += 1;
         drop(last);
-        // dropped here and not under the lock, because the drop can unmap a scoreboard
+        // the old snapshot is dropped after the lock is released, because the drop may unmap a scoreboard
         drop(before);
         self.published.notify_waiters();
     }
 
-    /// The number of the last snapshot. A snapshot with a higher number is newer than this call.
+    /// The number of the last snapshot. Any later snapshot has a higher number.
     pub(super) fn number(&self) -> u64 {
         self.lock().number
     }
 
-    /// Asks for a snapshot, and returns the first one with a higher number than `known`, and its number. Returns the
+    /// Asks for a snapshot, and returns the first snapshot with a number above `known`, with its number. Returns the
     /// last snapshot if the supervisor does not answer in time.
     pub(super) async fn newer_than(&self, known: u64) -> (u64, Arc<T>) {
         self.request.wake();
         let wait = async {
             loop {
-                // the waiter is registered before the number is read, so that no publication is missed
+                // the waiter is registered first and the number is read then, so that no snapshot is missed
                 let mut published = std::pin::pin!(self.published.notified());
                 published.as_mut().enable();
                 if self.number() > known {

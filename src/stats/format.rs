@@ -1,12 +1,12 @@
-//! The options of the text of the statistics.
+//! The options for the text of the statistics.
 
 /// How the statistics are written.
 #[derive(Clone, Copy, Debug, Default)]
 pub(crate) struct Format {
-    /// The answer is an HTTP response (`stats-http`).
+    /// Whether the answer is an HTTP response (`stats-http`).
     pub(crate) http: bool,
-    /// Without line breaks (`stats-minified`).
+    /// Whether the text has no line breaks (`stats-minified`).
     pub(crate) minified: bool,
-    /// With the threads of each worker (not `stats-no-cores`).
+    /// Whether the text has the threads of each worker. `stats-no-cores` leaves them out.
     pub(crate) cores: bool,
 }

@@ -1,4 +1,4 @@
-//! A generation in a snapshot: its scoreboard, its slots, and what the master has counted.
+//! A generation in a snapshot: its scoreboard, its slots, and the counts that the master keeps.
 
 use std::sync::Arc;
 
@@ -10,7 +10,7 @@ pub(crate) struct GenerationView {
     pub(crate) board: Arc<Scoreboard>,
     /// The slots that have had a worker.
     pub(crate) slots: Vec<SlotView>,
-    /// What the master has counted, by worker id; the first entry is that of worker 1.
+    /// The counts that the master keeps for each worker id; the first entry is for worker 1.
     pub(crate) tallies: Vec<WorkerTally>,
     /// Duration of the longest start of a zygote or worker, seconds.
     pub(crate) startup_seconds: u64,
@@ -22,7 +22,7 @@ pub(crate) struct SlotView {
     /// The row of the scoreboard.
     pub(crate) row: u32,
     pub(crate) worker_id: u32,
-    /// The process that has the worker id; `None` without a process, and for a process that waits for the id.
+    /// The process that has the worker id. `None` if the slot has no process, or if its process waits for the id.
     pub(crate) holder: Option<Holder>,
 }
 
@@ -33,7 +33,7 @@ pub(crate) struct Holder {
     pub(crate) stage: Stage,
 }
 
-/// The stage of a worker's life. Of two processes with one id, the one with the greater stage is shown.
+/// The stage of a worker's life. If two processes have one id, the statistics show the process with the later stage.
 #[derive(Clone, Copy, Debug, PartialEq, Eq, PartialOrd, Ord)]
 pub(crate) enum Stage {
     Leaving,
@@ -41,14 +41,14 @@ pub(crate) enum Stage {
     Serving,
 }
 
-/// What the master has counted of the workers with one id.
+/// The counts that the master keeps for the workers with one id.
 #[derive(Clone, Copy, Debug, Default)]
 pub(crate) struct WorkerTally {
     /// Number of processes that have had the id.
     pub(crate) spawns: u64,
     /// Number of requests that have exceeded their deadline (`harakiri`).
     pub(crate) harakiri: u64,
-    /// When the last process got the id, in seconds since 1970; 0: never.
+    /// The time at which the last process got the id, in seconds since 1970; 0 means never.
     pub(crate) last_spawn: u64,
 }
 

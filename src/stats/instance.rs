@@ -12,9 +12,10 @@ use super::json::int;
 use super::snapshot::{CronView, DaemonView, InstanceSnapshot, SocketView};
 use super::worker::{InFlight, WorkerReading, read_workers};
 
-/// Number of threads per worker above which the threads that have served no request are left out.
+/// If a worker has more threads than this number, the threads that have served no request are left out.
 const MANY_CORES: u32 = 64;
-/// The locks of a uWSGI without caches and spoolers. Readers expect them; ruwsgi has no such locks.
+/// The names of the locks of a uWSGI without caches and spoolers. Readers of the statistics expect them, although
+/// ruwsgi has no such locks.
 const LOCKS: [&str; 8] = [
     "user 0", "signal", "filemon", "timer", "rbtimer", "cron", "rpc", "snmp",
 ];
@@ -37,7 +38,7 @@ pub(super) struct InstanceStats {
     workers: Vec<WorkerStats>,
     #[serde(skip_serializing_if = "Vec::is_empty")]
     crons: Vec<CronStats>,
-    /// The number of the newest generation: 1 plus the number of reloads. Not a field of uWSGI.
+    /// The number of the newest generation: 1 plus the number of reloads. uWSGI has no such field.
     generation: u32,
 }
 
@@ -80,7 +81,7 @@ struct WorkerStats {
     apps: Vec<AppStats>,
     #[serde(skip_serializing_if = "Option::is_none")]
     cores: Option<Vec<CoreStats>>,
-    /// Number of requests in flight. Not a field of uWSGI.
+    /// Number of requests in flight. uWSGI has no such field.
     in_flight: usize,
 }
 
@@ -105,11 +106,11 @@ struct CoreStats {
     write_errors: i64,
     read_errors: i64,
     in_request: u8,
-    /// Some variables of the request as `NAME=value`, and an empty text as in uWSGI. Only method, URI and address of
-    /// the client, so that no cookie and no password leaves the process.
+    /// Some variables of the request as `NAME=value`, and an empty text as in uWSGI. Only the method, the URI and the
+    /// address of the client are shown, so that no cookie and no password leaves the process.
     vars: Vec<String>,
     req_info: RequestInfo,
-    /// Milliseconds since the request began. Not a field of uWSGI.
+    /// Milliseconds since the request began. uWSGI has no such field.
     #[serde(skip_serializing_if = "Option::is_none")]
     age_ms: Option<i64>,
 }
@@ -164,7 +165,7 @@ impl InstanceStats {
     }
 }
 
-/// The working directory of this process; empty if it is gone.
+/// The working directory of this process; empty if the directory does not exist any more.
 pub(super) fn current_directory() -> String {
     std::env::current_dir().map_or_else(|_| String::new(), |path| path.display().to_string())
 }

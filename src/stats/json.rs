@@ -1,22 +1,22 @@
-//! JSON as the readers of uWSGI's statistics need it: ASCII only, because some decode the bytes piece by piece, and one
-//! line per worker, because some limit the number of lines.
+//! Writes JSON for the readers of uWSGI's statistics. The text is ASCII, because some readers decode the bytes piece by
+//! piece. Each worker has one line, because some readers limit the number of lines.
 
 use std::io::{self, Write};
 
 use serde::Serialize;
 use serde_json::ser::{Formatter, Serializer};
 
-/// Serializes a value. With `lines`, each field of the object and each item of its lists starts a line.
+/// Serializes a value. If `lines` is true, each field of the object and each item of its lists begins on a new line.
 pub(super) fn to_vec(value: &impl Serialize, lines: bool) -> Vec<u8> {
     let mut bytes = Vec::new();
     let mut serializer = Serializer::with_formatter(&mut bytes, Ascii { lines, depth: 0 });
-    // writing to memory does not fail, and the values are plain structs
+    // a write to memory does not fail, and the values are plain structs
     let _ = value.serialize(&mut serializer);
     bytes.push(b'\n');
     bytes
 }
 
-/// A number as an integer that fits into a signed one of 64 bits.
+/// Converts a number to a signed integer of 64 bits. A number above the maximum becomes the maximum.
 pub(super) fn int(number: u64) -> i64 {
     i64::try_from(number).unwrap_or(i64::MAX)
 }

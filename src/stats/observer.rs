@@ -22,9 +22,9 @@ const MAX_CLIENTS: usize = 32;
 const CLIENT_TIME: Duration = Duration::from_secs(10);
 /// Maximum time until a client of `stats-http` has sent its request.
 const REQUEST_TIME: Duration = Duration::from_secs(4);
-/// Time after a failed accept(2), for example because all descriptors are in use.
+/// Pause after a failed accept(2). The usual cause is that all descriptors are in use.
 const PAUSE: Duration = Duration::from_millis(200);
-/// The thread's nice value: requests come before statistics.
+/// The thread's nice value. It makes requests more important than statistics.
 const NICE: i32 = 5;
 /// Size of the thread's stack, bytes.
 const STACK: usize = 512 << 10;
@@ -63,7 +63,7 @@ pub(crate) fn start(subject: &Subject, endpoints: Vec<Endpoint>) -> io::Result<(
 }
 
 fn run(runtime: &Runtime) {
-    // in Linux a nice value belongs to a thread; without it the statistics compete with the requests
+    // in Linux each thread has a nice value; on failure the thread competes with the requests
     let _ = process::set_priority(NICE);
     runtime.block_on(pending::<()>());
 }
@@ -80,7 +80,7 @@ async fn serve(listener: Listener, page: Arc<Page>) {
         };
         let page = Arc::clone(&page);
         tokio::spawn(async move {
-            // a client that disconnects or reads nothing gets no complete answer
+            // a client that disconnects or does not read gets no complete answer
             let _ = timeout(CLIENT_TIME, answer(&mut *stream, &page)).await;
             drop(slot);
         });

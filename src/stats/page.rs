@@ -1,4 +1,4 @@
-//! The statistics as bytes for a client. Clients that connect at the same time share them.
+//! The statistics as bytes for clients. Clients that connect at the same time get the same bytes.
 
 use std::sync::Arc;
 
@@ -39,7 +39,7 @@ impl Page {
         self.format.http
     }
 
-    /// The page of a snapshot that is taken after this call.
+    /// The page of a snapshot that is not older than this call.
     pub(super) async fn current(&self) -> Arc<[u8]> {
         let known = match &self.subject {
             Subject::Instance(feed) => feed.number(),

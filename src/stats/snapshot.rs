@@ -5,13 +5,13 @@ use std::sync::Arc;
 use super::counters::RetiredWorkers;
 use super::generation::GenerationView;
 
-/// A snapshot of an instance. The counters of the workers are not part of it: the observer reads them from the
+/// A snapshot of an instance. The counters of the workers are not in it, because the observer reads them from the
 /// scoreboards.
 #[derive(Default)]
 pub(crate) struct InstanceSnapshot {
     /// The generations with processes, oldest first.
     pub(crate) generations: Vec<GenerationView>,
-    /// The counters of the generations that are gone.
+    /// The counters of the generations whose processes have all exited.
     pub(crate) retired: Arc<RetiredWorkers>,
     /// Maximum number of workers (`processes`). The worker ids are 1 to this number.
     pub(crate) processes: u32,
@@ -30,7 +30,7 @@ pub(crate) struct InstanceSnapshot {
 pub(crate) struct SocketView {
     pub(crate) name: String,
     pub(crate) protocol: &'static str,
-    /// Number of connections in the accept queue, and its limit.
+    /// Number of connections in the accept queue, and the maximum of this number.
     pub(crate) queue: u32,
     pub(crate) limit: u32,
     /// Number of connections that the kernel has dropped because the queue was full.
@@ -63,6 +63,6 @@ pub(crate) struct CronView {
     pub(crate) week: i32,
     pub(crate) command: String,
     pub(crate) is_unique: bool,
-    /// The process id and the start of the run that runs now, in seconds since 1970.
+    /// The process id of the current run, and the time at which the run began, in seconds since 1970.
     pub(crate) run: Option<(i32, u64)>,
 }

@@ -100,7 +100,8 @@ fn read_worker(
     reading
 }
 
-/// The process that has a worker id, with its generation and its row. The newer generation is preferred.
+/// The process that has a worker id, with its generation and its row. If two processes have the id, the process of the
+/// newer generation is returned.
 fn holder_of(snapshot: &InstanceSnapshot, id: u32) -> Option<(&GenerationView, u32, Holder)> {
     let slots = snapshot.generations.iter().flat_map(|generation| {
         let slots = generation.slots.iter().filter(move |it| it.worker_id == id);

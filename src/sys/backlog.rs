@@ -56,7 +56,8 @@ pub fn queue(listener: BorrowedFd<'_>) -> io::Result<Queue> {
 /// Reads the number of connections that the kernel has dropped because the accept queue was full (`SO_MEMINFO`, see
 /// socket(7)). Always 0 for a Unix socket, because its clients wait when the queue is full.
 ///
-/// # Errors Those of getsockopt(2).
+/// # Errors
+/// Those of getsockopt(2).
 pub fn drops(listener: BorrowedFd<'_>) -> io::Result<u32> {
     let mut values = [0u32; MEMINFO_VALUES];
     let mut len = size_of_val(&values) as libc::socklen_t;

@@ -149,7 +149,8 @@ pub fn bounding() -> Capabilities {
 /// If the child becomes another user, it keeps its permitted set during the change. If the child stays root, only
 /// `granted` remains in its bounding set, so that exec does not restore other capabilities.
 ///
-/// # Errors Those of prctl(2): lowering the bounding set needs `CAP_SETPCAP`.
+/// # Errors
+/// Those of prctl(2): lowering the bounding set needs `CAP_SETPCAP`.
 pub(super) fn prepare(granted: Capabilities, stays_root: bool) -> io::Result<()> {
     if !stays_root {
         nix::sys::prctl::set_keepcaps(true)?;

@@ -28,7 +28,8 @@ pub enum DaemonError {
 ///
 /// To be called only while the process has one thread.
 ///
-/// # Errors [`DaemonError`].
+/// # Errors
+/// [`DaemonError`].
 pub fn daemonize(log: &Path) -> Result<(), DaemonError> {
     let log = open(log)?;
     if let Role::Parent = leave()? {
@@ -42,7 +43,8 @@ pub fn daemonize(log: &Path) -> Result<(), DaemonError> {
 /// until the daemon reports the result of its start through [`Parent`]. It exits with 0 when the daemon serves,
 /// otherwise with the status of the failure.
 ///
-/// # Errors [`DaemonError`].
+/// # Errors
+/// [`DaemonError`].
 pub fn detach_later(log: &Path) -> Result<Parent, DaemonError> {
     let path = log;
     let log = open(path)?;
@@ -66,8 +68,8 @@ pub struct Parent {
 impl Parent {
     /// Reports that the daemon serves: the parent exits with 0.
     ///
-    /// # Errors `BrokenPipe` when the parent has ended. A user has then stopped the parent, and meant to stop the
-    /// daemon.
+    /// # Errors
+    /// `BrokenPipe` when the parent has ended. A user has then stopped the parent, and meant to stop the daemon.
     pub fn ready(mut self) -> io::Result<()> {
         self.pipe.write_all(&[0])
     }

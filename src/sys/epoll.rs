@@ -88,7 +88,8 @@ impl Epoll {
     /// Waits for events, at most `timeout_ms` milliseconds; a negative value means no timeout. Replaces the contents of
     /// `tokens` by the tokens of the events, at most `limit` and at most 64. A signal ends the wait without events.
     ///
-    /// # Errors Those of epoll_wait(2), except `EINTR`.
+    /// # Errors
+    /// Those of epoll_wait(2), except `EINTR`.
     pub fn wait(&self, tokens: &mut Vec<u64>, limit: usize, timeout_ms: i32) -> io::Result<()> {
         let mut events = [EpollEvent::empty(); MAX_EVENTS];
         tokens.clear();

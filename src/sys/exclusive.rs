@@ -90,7 +90,8 @@ impl Exclusive {
     /// then free if no other process holds it. The number stays open, because its owner in this process may still use
     /// or close it. Does nothing if the owner has closed the descriptor.
     ///
-    /// # Errors Those of open(2), socketpair(2) and dup3(2).
+    /// # Errors
+    /// Those of open(2), socketpair(2) and dup3(2).
     pub fn release(&self) -> io::Result<()> {
         let fd = self.fd;
         let is_same = descriptor::borrow(&fd)

@@ -13,7 +13,8 @@ use super::user::Identity;
 /// that user may not reach. Applies to the calling thread only. When the file system user id changes, the kernel also
 /// drops the thread's capabilities over files.
 ///
-/// # Errors Those of `work`, and those of setgroups(2).
+/// # Errors
+/// Those of `work`, and those of setgroups(2).
 pub fn with_identity<T>(
     identity: Option<&Identity>,
     work: impl FnOnce() -> io::Result<T>,

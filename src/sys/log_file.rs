@@ -75,7 +75,7 @@ pub enum Backup {
     Dated,
     /// This path. An existing file there is overwritten.
     Named(PathBuf),
-    /// `FILE.1`. Before, `FILE.1` is renamed to `FILE.2`, and so on up to this number; the oldest file is overwritten.
+    /// `FILE.1`. An existing `FILE.1` becomes `FILE.2`, and so on up to this number. The oldest file is overwritten.
     Numbered(u32),
 }
 
@@ -89,7 +89,7 @@ impl Backup {
             Self::Named(name) => name.clone(),
             Self::Dated => unused(path, seconds),
             Self::Numbered(count) => {
-                // the oldest files are renamed first; the oldest file is overwritten
+                // from the oldest file to the newest; the oldest file is overwritten
                 for number in (1..*count).rev() {
                     let from = suffixed(path, &number.to_string());
                     match rename(&from, &suffixed(path, &(number + 1).to_string())) {

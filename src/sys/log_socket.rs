@@ -10,7 +10,8 @@ use nix::sys::socket::{
 };
 use nix::sys::time::TimeVal;
 
-/// Maximum bytes of a packet that root can send; for other users `net.core.wmem_max` (about 400 KiB) is the limit.
+/// Maximum size of a packet in bytes, for a process of root. For other users the limit is `net.core.wmem_max` (about
+/// 400 KiB).
 pub const MAX_PACKET: usize = 1 << 20;
 
 /// Maximum time that a write waits while the buffer is full, seconds. The reader never waits for a disk or a peer, so

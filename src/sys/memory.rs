@@ -1,4 +1,4 @@
-//! Memory usage of processes (proc_pid_statm(5), proc_pid_smaps(5), getrusage(2)), and releasing code pages
+//! Reads the memory usage of processes (proc_pid_statm(5), proc_pid_smaps(5), getrusage(2)), and releases code pages
 //! (madvise(2)).
 
 use std::ffi::c_void;
@@ -40,17 +40,17 @@ pub fn own_peak() -> u64 {
     getrusage(UsageWho::RUSAGE_SELF).map_or(0, |usage| usage.max_rss().unsigned_abs() * 1024)
 }
 
-/// The resident memory of a process in KiB, where a page shared by n processes counts as 1/n (PSS); `None` if it cannot
-/// be read.
+/// The resident memory of a process in KiB (PSS); `None` if it cannot be read. A page that n processes share counts as
+/// 1/n.
 pub fn proportional_kib(pid: i32) -> Option<u64> {
     let text = fs::read_to_string(format!("/proc/{pid}/smaps_rollup")).ok()?;
     let line = text.lines().find_map(|line| line.strip_prefix("Pss:"))?;
     line.split_whitespace().next()?.parse().ok()
 }
 
-/// Removes the pages of this program's code and constants from the resident set (madvise(2), `MADV_DONTNEED`). Code
-/// that runs only at start, such as the parsers of the command line and the configuration, then does not stay resident.
-/// The kernel maps a page again when it is used. No effect without /proc.
+/// Removes the pages of this program's code and constants from the resident set (madvise(2), `MADV_DONTNEED`). After
+/// the start, code that only the start needs, such as the parsers of the configuration, then takes no memory. The
+/// kernel maps a page again when it is used. No effect without /proc.
 pub fn release_code() {
     let Ok(program) = fs::read_link("/proc/self/exe") else {
         return;

@@ -28,7 +28,7 @@ impl Notify {
     /// Connects to the socket that `NOTIFY_SOCKET` names. Removes that variable and the variables of the watchdog from
     /// the environment, so that no child sends notifications for this process.
     ///
-    /// To be called while the process has one thread, and before chroot(2).
+    /// Must be called while the process has one thread, and before chroot(2).
     pub(crate) fn from_environment() -> Self {
         let to = environment::take("NOTIFY_SOCKET").and_then(|name| match connect(&name) {
             Ok(to) => Some(to),
@@ -54,7 +54,7 @@ impl Notify {
         self.send(&format!("STATUS={}\n", one_line(status)));
     }
 
-    /// Reports that a reload begins. [`Notify::ready`] reports its end, also when the reload has failed.
+    /// Reports that a reload begins. [`Notify::ready`] reports the end of the reload, even if the reload has failed.
     pub(crate) fn reloading(&self) {
         self.send(&format!(
             "RELOADING=1\nMONOTONIC_USEC={}\n",
@@ -89,7 +89,7 @@ impl Notify {
         };
         let mut sent = socket.send(message.as_bytes());
         if sent.is_err() && socket.connect_addr(address).is_ok() {
-            // a service manager that has restarted itself has a new socket at the address: send again
+            // after a restart the service manager has a new socket at the same address, so the message is sent again
             sent = socket.send(message.as_bytes());
         }
         if let Err(e) = sent {

@@ -1,4 +1,5 @@
-//! Counters of the kernel's OOM killer, to tell whether a child that got SIGKILL was killed for lack of memory.
+//! Reads the counters of the kernel's OOM killer. The counters show whether a child that got SIGKILL was killed for
+//! lack of memory.
 
 use std::fs;
 
@@ -52,8 +53,8 @@ impl OomKills {
 }
 
 /// The files that may hold the counter of this process's cgroup. `groups` is the text of /proc/self/cgroup. For each
-/// cgroup the list also has the file at the root of the mount. In a container /proc may show the cgroup's path on the
-/// host, while the container's cgroup is mounted at the root.
+/// cgroup the list also has the file at the root of the mount, because in a container /proc may show the path on the
+/// host while the container's cgroup is mounted at the root.
 fn files(groups: &str) -> Vec<String> {
     let mut files = Vec::new();
     for line in groups.lines() {

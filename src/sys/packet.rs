@@ -69,10 +69,10 @@ pub fn send(fd: BorrowedFd, bytes: &[u8], fds: &[BorrowedFd]) -> io::Result<()> 
     send_with(fd, bytes, fds, MsgFlags::empty())
 }
 
-/// As [`send`], without waiting.
+/// Sends one packet as [`send`] does, but without waiting.
 ///
 /// # Errors
-/// As [`send`]; `WouldBlock` when the send buffer has no room.
+/// The errors of [`send`]; `WouldBlock` when the send buffer has no room.
 pub fn send_now(fd: BorrowedFd, bytes: &[u8], fds: &[BorrowedFd]) -> io::Result<()> {
     send_with(fd, bytes, fds, MsgFlags::MSG_DONTWAIT)
 }
@@ -96,14 +96,13 @@ fn send_with(fd: BorrowedFd, bytes: &[u8], fds: &[BorrowedFd], flags: MsgFlags) 
 }
 
 /// Receives one packet; on a blocking descriptor, waits until a packet arrives. Replaces the contents of `buf` by the
-/// packet's bytes, and those of `fds` by its descriptors (close-on-exec).
+/// bytes of the packet, and the contents of `fds` by its descriptors (close-on-exec).
 ///
-/// Returns the size of the packet. Returns 0 when the other end is closed and all packets that it sent before were
-/// received.
+/// Returns the size of the packet. Returns 0 when the other end is closed and all its packets were received.
 ///
 /// # Errors
-/// Those of recvmsg(2). `EMFILE` when this process has too many open descriptors and some of the packet's were lost;
-/// the descriptors that arrived are in `fds`.
+/// Those of recvmsg(2). `EMFILE` when this process has too many open descriptors, and some descriptors of the packet
+/// were lost; the other descriptors of the packet are in `fds`.
 pub fn recv(fd: BorrowedFd, buf: &mut Vec<u8>, fds: &mut Vec<OwnedFd>) -> io::Result<usize> {
     buf.clear();
     fds.clear();
@@ -122,7 +121,8 @@ pub fn recv(fd: BorrowedFd, buf: &mut Vec<u8>, fds: &mut Vec<OwnedFd>) -> io::Re
     });
     let (size, flags) = received.inspect_err(|_| buf.clear())?;
     buf.truncate(size);
-    // nix's RecvMsg::cmsgs is not used: if some descriptors were lost it returns none, and the others would stay open
+    // nix's RecvMsg::cmsgs is not used: if some descriptors were lost it returns no descriptor, and the received ones
+    // would stay open
     for number in control.descriptors() {
         // SAFETY: recvmsg has just opened this descriptor, nothing else owns it, and each number is read once.
         fds.push(unsafe { descriptor::own(number) });
@@ -141,8 +141,8 @@ fn peek_size(fd: BorrowedFd) -> io::Result<usize> {
 }
 
 /// Repeats `receive` while it fails with `EINTR` or `ECONNRESET`. `ECONNRESET` means that the other end was closed
-/// before it had read all packets of this process. The kernel reports it once, before the packets that the other end
-/// has sent.
+/// before it had read all packets of this process. The kernel reports this error once, before it delivers the packets
+/// of the other end.
 fn retried<T>(mut receive: impl FnMut() -> nix::Result<T>) -> io::Result<T> {
     loop {
         match receive() {
@@ -236,7 +236,8 @@ mod tests {
 
     #[test]
     fn descriptors_that_arrive_before_the_limit_are_kept_when_others_are_lost() {
-        // the limit of descriptors is this process's: see `child_with_few_descriptors`
+        // the test runs in a child process, because the limit of descriptors applies to the whole process: see
+        // `child_with_few_descriptors`
         let output = std::process::Command::new(std::env::current_exe().unwrap())
             .args(["--exact", "--nocapture", "--test-threads=1"])
             .arg("sys::packet::tests::child_with_few_descriptors")
@@ -248,7 +249,7 @@ mod tests {
 
     const FEW: &str = "RUWSGI_TEST_FEW_DESCRIPTORS";
 
-    /// Runs in a process of its own.
+    /// Runs in a separate process.
     #[test]
     fn child_with_few_descriptors() {
         use nix::sys::resource::{Resource, getrlimit, setrlimit};

@@ -18,7 +18,7 @@ pub fn reason(path: &Path, error: &io::Error) -> String {
         }
         io::ErrorKind::NotADirectory => "a part of the path is not a directory".to_owned(),
         io::ErrorKind::IsADirectory => "it is a directory".to_owned(),
-        // also errors that this program has created, which carry their own text
+        // this includes errors that this program has created with their own text
         _ => error.to_string(),
     }
 }

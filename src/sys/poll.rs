@@ -1,4 +1,4 @@
-//! Waiting for a few descriptors: poll(2).
+//! Waits for events of a few descriptors: poll(2).
 
 use std::io;
 use std::os::fd::BorrowedFd;
@@ -25,7 +25,7 @@ impl Interest {
     }
 }
 
-/// Waits until one of `fds` is readable or at its end, or until `timeout` has passed. Returns the indices of the ready
+/// Waits until one of `fds` is readable or at its end, or until `timeout` has passed. Returns the indexes of the ready
 /// descriptors; see [`wait_for`].
 ///
 /// # Errors
@@ -35,10 +35,10 @@ pub fn wait(fds: &[BorrowedFd<'_>], timeout: Option<Duration>) -> io::Result<Vec
     wait_for(&fds, timeout)
 }
 
-/// Waits until one of `fds` is ready for its interest, or until `timeout` has passed; `None` is no timeout.
+/// Waits until one of `fds` is ready for its interest, or until `timeout` has passed. `None` means no timeout.
 ///
-/// Returns the indices of the ready descriptors. The timeout is rounded up to milliseconds, so that the caller's
-/// deadline has passed after a timeout. A signal ends the wait early; the returned list is then empty.
+/// Returns the indexes of the ready descriptors. The timeout is rounded up to milliseconds, so the wait never ends
+/// before the caller's deadline. A signal ends the wait early; the returned list is then empty.
 ///
 /// # Errors
 /// Those of poll(2).
@@ -67,8 +67,8 @@ pub fn readable(fd: BorrowedFd<'_>) -> bool {
     wait(&[fd], Some(Duration::ZERO)).is_ok_and(|ready| !ready.is_empty())
 }
 
-/// Waits until `fd` can be written to, at most for `timeout`; returns whether it can. Also true if `fd` has an error:
-/// the next write reports that.
+/// Waits until `fd` can be written to, at most for `timeout`; returns whether it can. The result is also true if `fd`
+/// has an error, because the next write reports the error.
 pub fn writable(fd: BorrowedFd<'_>, timeout: Duration) -> bool {
     let mut polled = [PollFd::new(fd, PollFlags::POLLOUT)];
     poll(&mut polled, in_milliseconds(Some(timeout))).is_ok_and(|ready| ready > 0)

@@ -1,8 +1,8 @@
 //! Descriptors that forked children do not keep.
 //!
-//! `FD_CLOEXEC` closes a descriptor at execve(2). A child of fork(2) that does not call exec keeps the descriptor: if
-//! it is a connection, the client waits for the end of its response until the child ends. [`super::fork_guard`] closes
-//! the descriptors of this module in the child.
+//! `FD_CLOEXEC` closes a descriptor at execve(2). A child of fork(2) that does not call exec keeps the descriptor. If
+//! the descriptor is a connection, the client then waits for the end of its response until the child ends.
+//! [`super::fork_guard`] closes the descriptors of this module in the child.
 
 use std::os::fd::{AsFd, AsRawFd, BorrowedFd, OwnedFd, RawFd};
 use std::sync::atomic::{AtomicU64, AtomicUsize, Ordering::Relaxed, Ordering::SeqCst};
@@ -14,7 +14,7 @@ const BITS: usize = u64::BITS as usize;
 /// The set of open private descriptors, one bit for each number. The kernel allocates only the pages in which a bit was
 /// set.
 static SET: [AtomicU64; WORDS] = [const { AtomicU64::new(0) }; WORDS];
-/// One more than the index of the last word that was ever used.
+/// Number of words at the start of [`SET`] that were ever used.
 static USED: AtomicUsize = AtomicUsize::new(0);
 
 /// Membership of a descriptor in the set.
@@ -49,7 +49,7 @@ impl Drop for Membership {
 /// A descriptor that children forked by the application do not inherit.
 #[derive(Debug)]
 pub struct PrivateFd {
-    // fields are dropped in their order: the membership before the descriptor is closed
+    // fields are dropped in their order: the membership must be dropped before the descriptor is closed
     _membership: Membership,
     fd: OwnedFd,
 }

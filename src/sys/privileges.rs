@@ -1,4 +1,4 @@
-//! Changing irrevocably from root to another user, and limiting capabilities.
+//! Changes irrevocably from root to another user, and limits capabilities.
 
 use std::fmt;
 
@@ -48,10 +48,11 @@ impl fmt::Display for Dropped {
     }
 }
 
-/// The requested identity of a process; users and groups by name or number.
+/// The requested identity of a process. Users and groups are given by name or number.
 ///
 /// `uid` implies the user's primary group and supplementary groups. `gid` replaces the primary group. `add_gids` are
-/// added to the supplementary groups; with `no_initgroups`, or without `uid`, they are the only ones.
+/// added to the supplementary groups. With `no_initgroups`, or without `uid`, the process has only the supplementary
+/// groups in `add_gids`.
 #[derive(Debug, Clone, Copy, Default)]
 pub struct Privileges<'a> {
     /// The user.
@@ -108,7 +109,7 @@ impl Privileges<'_> {
 /// Changes irrevocably to the requested user, groups and capabilities. An empty request changes nothing. A process that
 /// is not root must have the requested user and groups already; only its capabilities change.
 ///
-/// To be called only while the process has one thread. The kernel clears the parent-death signal at the change.
+/// Must be called while the process has one thread. The kernel clears the parent-death signal at the change.
 ///
 /// # Errors
 /// [`DropError`]. Every error is fatal, because a part of the change may have been made.
@@ -208,7 +209,7 @@ impl Target {
         self.verify(user.uid)
     }
 
-    /// Drops every capability but `kept`, and makes only `caps` effective.
+    /// Drops every capability that is not in `kept`, and makes only `caps` effective.
     fn limit_to(&self, kept: Capabilities) -> Result<(), DropError> {
         let sets = Sets {
             permitted: kept,
@@ -218,7 +219,7 @@ impl Target {
         done.map_err(|e| kernel_text("setting capabilities", &e))
     }
 
-    /// Adds `caps` to the ambient set, so that execve(2) keeps them also for a program that does not run as root.
+    /// Adds `caps` to the ambient set, so that programs keep them at execve(2) even if they do not run as root.
     fn pass_on(&self) -> Result<(), DropError> {
         let own = Sets::own();
         let done = own.and_then(|own| {
@@ -259,7 +260,8 @@ impl Target {
         Ok(())
     }
 
-    /// Checks that this process, which is not root, has the requested user and groups already, and drops capabilities.
+    /// Checks that this process already has the requested user and groups, and drops capabilities. This process is not
+    /// root.
     fn check_already_there(&self) -> Result<(), DropError> {
         let me = Uid::effective().as_raw();
         let refuse = |wanted: String| Err(DropError::NotRoot { wanted, uid: me });

@@ -1,4 +1,4 @@
-//! Processes by their ids: sending signals, reaping children, and setting attributes that children inherit.
+//! Handles processes by their ids: sends signals, reaps children, and sets attributes that children inherit.
 
 use std::fmt;
 use std::io;
@@ -45,12 +45,12 @@ impl fmt::Display for Pid {
     }
 }
 
-/// How a process ended.
+/// How a process has ended.
 #[derive(Clone, Copy, PartialEq, Eq, Debug)]
 pub enum Exit {
-    /// It exited with this status.
+    /// The process has exited with this status.
     Status(i32),
-    /// This signal killed it.
+    /// This signal has killed the process.
     Signal(i32),
 }
 
@@ -89,7 +89,7 @@ pub fn children() -> Vec<Pid> {
     pids
 }
 
-/// Sends the signal with this number, also a real-time signal, to one process. (nix knows no real-time signals.)
+/// Sends the signal with this number to one process. The signal may be a real-time signal, which nix does not know.
 ///
 /// # Errors
 /// Those of kill(2).
@@ -99,19 +99,19 @@ pub fn signal_number(pid: Pid, number: i32) -> io::Result<()> {
     Ok(())
 }
 
-/// Sends SIGKILL to one process. No error if there is no such process any more.
+/// Sends SIGKILL to one process. It is no error if the process does not exist any more.
 ///
 /// # Errors
-/// Those of kill(2) but `ESRCH`.
+/// Those of kill(2), except `ESRCH`.
 pub fn kill_hard(pid: Pid) -> io::Result<()> {
     ignore_no_such_process(kill(pid.raw(), Signal::SIGKILL))
 }
 
-/// Sends a signal to all processes of the group whose id is `leader`. The leader itself may have ended. No error if the
-/// group has no process left.
+/// Sends a signal to all processes of the group whose id is `leader`. The leader itself may have ended. It is no error
+/// if the group has no process left.
 ///
 /// # Errors
-/// Those of killpg(3) but `ESRCH`.
+/// Those of killpg(3), except `ESRCH`.
 pub fn signal_group(leader: Pid, signal: Signal) -> io::Result<()> {
     ignore_no_such_process(killpg(leader.raw(), signal))
 }
@@ -130,7 +130,7 @@ pub fn group_lives(leader: Pid) -> bool {
 
 /// Whether there is a process with this id that has not ended.
 pub fn lives(pid: Pid) -> bool {
-    // kill decides first, because /proc may hide the processes of other users
+    // /proc may hide the processes of other users, so the result of kill(2) comes first
     let exists = kill(pid.raw(), None) != Err(Errno::ESRCH);
     exists && Stat::of(pid.0).is_none_or(|stat| !stat.has_ended())
 }

@@ -1,7 +1,8 @@
-//! A process as a number of 31 bits, by which another process finds out whether it still runs.
+//! `ProcessMark`: a number of 31 bits that stands for a process. Other processes use it to find out whether the process
+//! still runs.
 //!
-//! The number holds the process id and a part of the start time, so that a new process with the id of a dead one is not
-//! mistaken for it.
+//! The number has the process id and a part of the start time, so that a new process with the same id is not mistaken
+//! for the process.
 
 use std::sync::Once;
 use std::sync::atomic::{AtomicU32, Ordering::Relaxed};
@@ -64,7 +65,7 @@ impl ProcessMark {
         (self.0 & ((1 << PID_BITS) - 1)).cast_signed()
     }
 
-    /// Whether the process runs. A zombie does not. Without /proc, a process with the same id counts as the same.
+    /// Whether the process still runs. A zombie does not run. Without /proc, any process with the same id counts.
     pub fn is_alive(self) -> bool {
         if self == Self::own() {
             return true;

@@ -19,7 +19,7 @@ pub enum Program {
     File {
         /// The device and inode, which identify the file even after it was removed.
         id: FileId,
-        /// The path of the file; for a removed file, its path before the removal.
+        /// The path of the file. If the file was removed, this is its path before the removal.
         path: PathBuf,
     },
     /// The kernel does not show the file, because the process has changed its user and this process has no
@@ -74,7 +74,7 @@ pub fn user_of(pid: Pid) -> io::Result<u32> {
         .ok_or_else(|| io::ErrorKind::InvalidData.into())
 }
 
-/// Whether a process has installed a handler for a signal. Also `false` when /proc/PID/status cannot be read.
+/// Whether a process has installed a handler for a signal. The result is `false` if /proc/PID/status cannot be read.
 pub fn handles(pid: Pid, signal: i32) -> bool {
     let status = std::fs::read_to_string(format!("/proc/{pid}/status")).unwrap_or_default();
     let caught = status.lines().find_map(|line| line.strip_prefix("SigCgt:"));

@@ -9,8 +9,8 @@ use std::sync::atomic::{AtomicU64, Ordering::Relaxed};
 
 use nix::sys::resource::{Resource, getrlimit, setrlimit};
 
-/// Maximum limit that [`raise_descriptors`] sets. Some container managers set a hard limit of a billion, and some
-/// programs close every possible descriptor, which would then take very long.
+/// Maximum limit that [`raise_descriptors`] sets. Some container managers set a hard limit of a billion. Programs that
+/// close every possible descriptor would then take very long.
 const MOST: u64 = 1 << 20;
 
 /// The soft limit of descriptors before [`raise_descriptors`]; 0 if it was not raised.

@@ -1,4 +1,4 @@
-//! Receiving signals through a descriptor: signalfd(2).
+//! Receives signals through a descriptor: signalfd(2).
 
 use std::io;
 use std::os::fd::{AsFd, BorrowedFd};

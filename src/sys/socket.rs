@@ -1,4 +1,4 @@
-//! Stream sockets: creating listening sockets, and examining sockets, addresses and socket files.
+//! Creates listening sockets, and examines sockets, addresses and socket files.
 
 use std::io;
 use std::net::SocketAddr;
@@ -24,7 +24,7 @@ pub const MAX_UNIX_PATH: usize = 107;
 pub struct TcpSettings {
     /// `SO_REUSEPORT`: whether other processes may listen on the same port.
     pub reuse_port: bool,
-    /// `IP_FREEBIND`: whether the address may be missing on all interfaces.
+    /// `IP_FREEBIND`: whether the socket may be bound to an address that no interface has.
     pub freebind: bool,
     /// `SO_KEEPALIVE`: whether the kernel tests idle connections.
     pub keepalive: bool,
@@ -118,7 +118,8 @@ pub fn somaxconn() -> u32 {
     text.trim().parse().unwrap_or(4096)
 }
 
-/// Whether a descriptor is a listening stream socket. Uses getsockopt(2) only: fstat(2) could block on a FUSE file.
+/// Whether a descriptor is a listening stream socket. Uses getsockopt(2) only, because fstat(2) could block on a FUSE
+/// file.
 pub fn listens(fd: BorrowedFd) -> bool {
     let is_stream = getsockopt(&fd, sockopt::SockType) == Ok(SockType::Stream);
     is_stream && getsockopt(&fd, sockopt::AcceptConn) == Ok(true)
@@ -167,17 +168,17 @@ pub fn stream_peer(fd: RawFd) -> Option<String> {
 /// The state of the file at the path of a Unix socket.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 pub enum Probe {
-    /// A socket on which a process listens.
+    /// The file is a socket on which a process listens.
     Live,
-    /// A socket file on which no process listens.
+    /// The file is a socket on which no process listens.
     Stale(FileId),
-    /// Another kind of file, with its description.
+    /// The file is of another kind, with this description.
     NotASocket(&'static str),
-    /// No file.
+    /// There is no file.
     Absent,
 }
 
-/// Device and inode, which identify a file independently of its name.
+/// The device and the inode. Together they identify a file independently of its name.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 pub struct FileId {
     /// The device.
@@ -297,7 +298,7 @@ mod tests {
         let id = FileId::of(&path).unwrap();
         drop(listener);
         while probe_unix(&path).unwrap() == Probe::Live {
-            // a child that another test has just forked may still hold it
+            // another test may have forked a child that still holds the socket for a moment
             std::thread::yield_now();
         }
         assert_eq!(probe_unix(&path).unwrap(), Probe::Stale(id));

@@ -1,4 +1,4 @@
-//! Spawning children: fork, set up the child, exec.
+//! Spawns children: fork, set-up of the child, exec.
 
 use std::io;
 use std::os::fd::{AsRawFd, BorrowedFd, RawFd};
@@ -54,10 +54,11 @@ pub struct LeaderSetup<'a> {
     pub inherited: Vec<BorrowedFd<'a>>,
     /// The user to which the child changes irrevocably; needs root.
     pub identity: Option<&'a Identity>,
-    /// The capabilities of the child; all others are dropped. This process must have them in its permitted set. `None`
-    /// if the kernel derives the capabilities from the user.
+    /// The capabilities of the child; all others are dropped. This process must have them in its permitted set. With
+    /// `None`, the kernel derives the capabilities from the user.
     pub capabilities: Option<Capabilities>,
-    /// Signal that the child gets when the thread that spawned it dies. `None` if the child outlives this process.
+    /// The signal that the kernel sends to the child when the thread that spawned it dies. With `None`, the child
+    /// outlives this process.
     pub parent_death_signal: Option<Signal>,
     /// Whether the child also leads a new session, so that it has no controlling terminal.
     pub new_session: bool,
@@ -124,13 +125,13 @@ impl Leader {
 
     /// Sets up the child between fork and exec. Async-signal-safe.
     fn set_up(&self) -> io::Result<()> {
-        // allowed by the rights of the parent, which has opened the file
+        // the parent has opened the file, so the rights of the parent apply
         if let Some(processes) = &self.cgroup {
             cgroup::enter(borrow(processes)?)?;
         }
         default_signals()?;
         close_others(&self.inherited)?;
-        // outside the terminal's process group Ctrl-C does not reach the child: the parent gets the SIGINT and stops
+        // outside of the terminal's process group the child gets no SIGINT from Ctrl-C; the parent gets it and stops
         // its children in order
         if self.new_session {
             unistd::setsid()?;
@@ -139,7 +140,7 @@ impl Leader {
         }
         rlimit::restore_descriptors()?;
         self.become_user()?;
-        // set after the change of the user, because the kernel clears the signal at that change
+        // the kernel clears this signal when the user changes, so it is set after the change
         match self.parent_death_signal {
             Some(signal) => die_with(self.parent, signal),
             None => Ok(()),
@@ -151,8 +152,8 @@ impl Leader {
             capability::prepare(granted, self.is_root)?;
         }
         if let Some((uid, gid, groups)) = &self.identity {
-            // before the change of the user: the keyring counts against the parent's quota, as the new user may have
-            // none left
+            // a keyring counts against the quota of its user; before the change of the user this is the parent's quota,
+            // because the new user may have none left
             keyring::leave();
             unistd::setgroups(groups)?;
             unistd::setresgid(*gid, *gid, *gid)?;
@@ -248,7 +249,7 @@ mod tests {
         let seen = fs::read_to_string(output.path()).unwrap();
         let seen: Vec<i32> = seen.lines().map(|line| line.parse().unwrap()).collect();
         assert!(seen.contains(&kept.as_raw_fd()));
-        // 0, 1, 2, the kept one, and the one by which ls reads the directory
+        // 0, 1, 2, the inherited descriptor, and the descriptor by which `ls` reads the directory
         assert_eq!(seen.len(), 5, "{seen:?}");
     }
 

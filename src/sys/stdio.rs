@@ -14,14 +14,14 @@ use nix::unistd;
 
 use super::{poll, trusted_path};
 
-/// The kind of descriptor 2: `UNKNOWN` until it is examined, `FILE` for a file or terminal, `PIPE` for a pipe or
-/// socket, whose reader may be slow.
+/// The kind of descriptor 2: `UNKNOWN` before the first check, `FILE` for a file or terminal, `PIPE` for a pipe or
+/// socket. The reader of a pipe may be slow.
 static KIND: AtomicU8 = AtomicU8::new(UNKNOWN);
 const UNKNOWN: u8 = 0;
 const FILE: u8 = 1;
 const PIPE: u8 = 2;
 
-/// Number of writes to a pipe, or of lines for a file, that were dropped since the last successful write.
+/// Number of dropped writes (for a pipe) or dropped lines (for a file) since the last successful write.
 static DROPPED: AtomicU64 = AtomicU64::new(0);
 /// Whether the file ends within a line, because its last write was incomplete.
 static TORN: AtomicBool = AtomicBool::new(false);
@@ -33,8 +33,8 @@ const PIPE_TIMEOUT: Duration = Duration::from_millis(100);
 /// Writes to descriptor 2: to a file in one write(2), to a pipe in pieces of `PIPE_BUF` bytes, which the kernel writes
 /// atomically. Waits up to 100 ms while the pipe is full.
 ///
-/// A full disk, a full pipe, or a pipe without a reader must not block or end a server. So bytes that cannot be written
-/// are dropped, and their number is logged once bytes can be written again.
+/// A full disk, a full pipe, or a pipe without a reader must not block or end a server. Therefore bytes that cannot be
+/// written are dropped. Their number is logged when bytes can be written again.
 pub fn write_stderr(bytes: &[u8]) {
     if !is_pipe() {
         return write_to_file(bytes, |rest| unistd::write(io::stderr(), rest));
@@ -187,8 +187,8 @@ pub fn write_output_to(log: impl AsFd) -> io::Result<()> {
     Ok(())
 }
 
-/// Calls [`write_output_to`] with the first of the descriptors that came with a message; the others are closed. Does
-/// nothing if there is none. A failure is logged.
+/// Calls [`write_output_to`] with the first descriptor of `logs`, and closes the others. Does nothing if `logs` is
+/// empty. A failure is logged.
 pub fn write_output_to_first(logs: Vec<OwnedFd>) {
     if let Some(log) = logs.into_iter().next()
         && let Err(error) = write_output_to(log)
@@ -236,7 +236,7 @@ mod tests {
             });
         };
         write(&mut space, b"one\n");
-        // the last two lines do not fit into the space
+        // the space is too small for the last two lines
         write(&mut space, b"two\nthree\nfour\n");
         write(&mut space, b"five\n");
         space = 1000;

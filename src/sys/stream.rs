@@ -1,7 +1,7 @@
 //! System calls on connections, one for each function: accept, receive, send, sendfile, poll.
 //!
-//! Connections are non-blocking, so these functions return `WouldBlock` instead of waiting. Only [`accept`] and
-//! [`accept_from`] on a blocking listener wait, and the functions whose names start with `wait`. The accept functions
+//! Connections are non-blocking, so these functions return `WouldBlock` instead of waiting. The functions that wait are
+//! those whose names start with `wait`, and [`accept`] and [`accept_from`] on a blocking listener. The accept functions
 //! return `Interrupted` after a signal, because their caller may have to stop. Functions that send or receive repeat
 //! the call after a signal.
 
@@ -26,7 +26,7 @@ use super::descriptor::{self, borrow};
 /// Flags of an accepted connection.
 const ACCEPTED: SockFlag = SockFlag::SOCK_NONBLOCK.union(SockFlag::SOCK_CLOEXEC);
 
-/// Flags of each send: `EPIPE` in place of SIGPIPE, `EAGAIN` in place of a wait.
+/// Flags of each send. A closed peer causes `EPIPE` without SIGPIPE, and a full buffer causes `EAGAIN`.
 const SENT: MsgFlags = MsgFlags::MSG_NOSIGNAL.union(MsgFlags::MSG_DONTWAIT);
 
 /// Maximum number of bytes that sendfile(2) transfers in one call.
@@ -45,17 +45,18 @@ fn retried<T>(mut call: impl FnMut() -> nix::Result<T>) -> io::Result<T> {
 /// Accepts a connection, and makes it non-blocking and close-on-exec. Does not return the peer's address.
 ///
 /// # Errors
-/// Those of accept4(2), also `Interrupted`.
+/// Those of accept4(2), including `Interrupted`.
 pub fn accept(listener: RawFd) -> io::Result<OwnedFd> {
     let fd = socket::accept4(listener, ACCEPTED)?;
     // SAFETY: accept4 has just returned this descriptor, and nothing else owns it.
     Ok(unsafe { descriptor::own(fd) })
 }
 
-/// As [`accept`], but also returns the peer's address; `None` if it is no IP address.
+/// Accepts a connection as [`accept`] does, and also returns the peer's address. The address is `None` if it is no IP
+/// address.
 ///
 /// # Errors
-/// Those of accept4(2), also `Interrupted`.
+/// Those of accept4(2), including `Interrupted`.
 pub fn accept_from(listener: RawFd) -> io::Result<(OwnedFd, Option<SocketAddr>)> {
     let mut storage = MaybeUninit::<libc::sockaddr_storage>::uninit();
     let mut len = size_of::<libc::sockaddr_storage>() as libc::socklen_t;
@@ -92,7 +93,7 @@ pub fn local_address(fd: BorrowedFd<'_>) -> Option<SocketAddr> {
     ip_address(&address)
 }
 
-/// Maximum room that is reserved in a buffer before a recv(2), bytes.
+/// Maximum free space that is reserved in a buffer before a recv(2), bytes.
 const RECV_ROOM: usize = 64 << 10;
 
 /// Appends to `buffer` the bytes that have arrived, at most `limit`. Returns the number of bytes; 0 is the end of the
@@ -105,7 +106,7 @@ pub fn recv_into(fd: RawFd, buffer: &mut Vec<u8>, limit: usize) -> io::Result<us
     recv_append(fd, buffer, limit)
 }
 
-/// As [`recv_into`], for a [`BytesMut`], from whose front bytes can be removed without moving the others.
+/// Receives bytes as [`recv_into`] does. The front of a [`BytesMut`] can be removed without moving the other bytes.
 ///
 /// # Errors
 /// Those of recv(2): `WouldBlock` when nothing has arrived.
@@ -137,7 +138,7 @@ fn recv_append(fd: RawFd, buffer: &mut impl BufMut, limit: usize) -> io::Result<
 /// SIGPIPE).
 pub fn send(fd: RawFd, parts: &[IoSlice<'_>]) -> io::Result<usize> {
     retried(|| match parts {
-        // most responses have one part, and send(2) has less to copy and check than sendmsg(2)
+        // most responses have one part; send(2) copies and checks less than sendmsg(2)
         [one] => socket::send(fd, one, SENT),
         _ => socket::sendmsg::<()>(fd, parts, &[], SENT, None),
     })
@@ -159,8 +160,8 @@ pub fn sendfile(socket: RawFd, file: RawFd, offset: &mut u64, count: u64) -> io:
     Ok(sent)
 }
 
-/// Number of bytes in the send queue of a socket: over TCP those that the peer has not acknowledged, over a Unix socket
-/// those that the peer has not read, with the kernel's overhead. 0 on error.
+/// Number of bytes in the send queue of a socket; 0 on error. Over TCP, these are the bytes that the peer has not
+/// acknowledged. On a Unix socket, they are the bytes that the peer has not read, plus the kernel's overhead.
 pub fn unsent(fd: RawFd) -> usize {
     let mut bytes: libc::c_int = 0;
     // SAFETY: TIOCOUTQ writes one int. (nix has no function for it.)
@@ -186,12 +187,12 @@ pub fn is_unix(fd: RawFd) -> bool {
 
 /// Ends the sending direction of a connection; the peer's bytes can still be read.
 pub fn shut_down_writing(fd: RawFd) {
-    // ignored: shutdown fails only when the peer is gone already
+    // shutdown fails only if the peer is already gone
     let _ = socket::shutdown(fd, Shutdown::Write);
 }
 
-/// Makes the close of a TCP connection send a reset, so that the peer does not take a truncated response for a complete
-/// one. No effect on Unix sockets.
+/// Makes the kernel reset a TCP connection when it is closed. The peer then does not take a truncated response for a
+/// complete response. No effect on Unix sockets.
 pub fn reset_on_close(fd: RawFd) {
     let linger = libc::linger {
         l_onoff: 1,
@@ -213,7 +214,7 @@ pub fn reset(fd: RawFd) {
     // SAFETY: the address is `len` bytes long. (nix has no address of the family AF_UNSPEC.)
     let disconnected = unsafe { libc::connect(fd, &raw const unspecified, len) };
     if disconnected != 0 {
-        // ignored: shutdown fails only when the peer is gone already
+        // shutdown fails only if the peer is already gone
         let _ = socket::shutdown(fd, Shutdown::Both);
     }
 }
@@ -225,12 +226,13 @@ pub fn send_at_once(fd: RawFd) {
     }
 }
 
-/// The state of a connection's peer, as far as the kernel knows it without sending anything.
+/// The state of a connection's peer. The kernel knows it without sending anything.
 #[derive(Clone, Copy, PartialEq, Eq, Debug)]
 pub enum Peer {
     /// The peer may send more.
     Present,
-    /// The peer sends no more. It may still read: over TCP, a closed socket cannot be told from a half-closed one.
+    /// The peer sends no more, and may still read. Over TCP, the kernel cannot distinguish a closed socket from a
+    /// half-closed one.
     Ended,
     /// The peer neither sends nor reads.
     Gone,
@@ -266,7 +268,7 @@ pub fn wait_readable(fd: RawFd, timeout_ms: i32) -> bool {
     wait(fd, PollFlags::POLLIN, timeout_ms)
 }
 
-/// Waits for `events`. A negative timeout is no timeout. A signal ends the wait with false, so that the caller can
+/// Waits for `events`. A negative timeout means no timeout. After a signal the result is false, so that the caller can
 /// check whether to continue.
 fn wait(fd: RawFd, events: PollFlags, timeout_ms: i32) -> bool {
     let timeout = PollTimeout::try_from(timeout_ms).unwrap_or(PollTimeout::NONE);

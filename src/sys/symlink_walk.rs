@@ -1,4 +1,4 @@
-//! Resolving a path step by step, to learn who owns the symbolic links on it: path_resolution(7).
+//! Resolves a path step by step, to learn who owns the symbolic links on the path: path_resolution(7).
 
 use std::collections::VecDeque;
 use std::io;
@@ -17,15 +17,15 @@ const MAX_LINKS: usize = 40;
 pub struct Walk {
     /// The file to which the path leads.
     pub file: FileStat,
-    /// The owners (uid) of all symbolic links on the path, in the order in which they were followed. Includes links in
-    /// place of directories.
+    /// The owners (uid) of all symbolic links on the path, in the order in which they were followed. This includes
+    /// links to directories.
     pub link_owners: Vec<u32>,
 }
 
 /// Resolves an absolute path, and returns its file and the owners of the links on it.
 ///
-/// Each step starts at the open descriptor of the link or directory that the previous step examined. So if a link is
-/// exchanged meanwhile, the file and the owners both belong to the old path, or both to the new one.
+/// Each step starts at the open descriptor of the link or directory that the previous step examined. If a link is
+/// replaced meanwhile, the result is consistent: the file and the owners belong to the same path, old or new.
 ///
 /// # Errors
 /// Those of openat(2); `ELOOP` for too many links.
@@ -49,7 +49,8 @@ pub fn follow(path: &Path) -> io::Result<Walk> {
         }
         link_owners.push(file.st_uid);
         let target = readlinkat(&next, "")?;
-        // a link in /proc that the kernel resolves itself may lead to a file without a path, such as a pipe
+        // the kernel itself resolves some links in /proc, and such a link may lead to a file without a path, such as a
+        // pipe
         if link_owners.len() > MAX_LINKS || target.as_bytes().is_empty() {
             return Err(Errno::ELOOP.into());
         }

@@ -31,7 +31,7 @@ impl Settings {
     /// Restores the settings. A child with a line editor changes them, and leaves them changed if it is killed.
     pub fn restore(&self) {
         let input = io::stdin();
-        // in the background tcsetattr would stop this process (SIGTTOU)
+        // if this process is in the background, tcsetattr would stop it (SIGTTOU)
         if owns(input.as_fd()) {
             // an error means that the terminal is gone
             let _ = tcsetattr(&input, SetArg::TCSANOW, &self.0);

@@ -50,8 +50,8 @@ pub fn trim_heap() {
 
 /// Grows this process's descriptor table to `count` entries. No effect if the limit of descriptors is lower.
 ///
-/// To be called while the process has one thread. In a process with several threads, each growth waits for an RCU grace
-/// period of the kernel, which takes some milliseconds.
+/// Must be called while the process has one thread. In a process with several threads, each growth waits for an RCU
+/// grace period of the kernel, which takes some milliseconds.
 pub fn reserve_descriptors(count: i32) {
     // this fails if the limit of descriptors is lower
     if let Ok(high) = fcntl(io::stdin(), FcntlArg::F_DUPFD_CLOEXEC(count - 1)) {
@@ -105,15 +105,15 @@ pub fn take_recorded() -> bool {
     RECORDED.swap(false, SeqCst)
 }
 
-/// Installs a handler that does nothing, without `SA_RESTART`: the signal interrupts the system call in which the
-/// receiving thread waits, and has no other effect.
+/// Installs a handler that does nothing, without `SA_RESTART`. The signal then only interrupts the system call in which
+/// the receiving thread waits.
 pub fn interrupt_by(number: i32) {
     // SAFETY: the handler does nothing.
     unsafe { handle(number, interrupt as *const () as libc::sighandler_t, 0) };
 }
 
-/// Discards a signal by a handler that does nothing. Programs that this process executes get the default disposition;
-/// an ignored signal would stay ignored there.
+/// Discards a signal by a handler that does nothing. An ignored signal would stay ignored in the programs that this
+/// process executes; with a handler they get the default disposition.
 pub fn discard(number: i32) {
     // SAFETY: the handler does nothing.
     unsafe {
@@ -132,7 +132,7 @@ pub fn handles(number: i32) -> bool {
 }
 
 /// Restores the dispositions that the functions of this file have replaced. A disposition that the program has set
-/// since is left alone. Async-signal-safe.
+/// later is left alone. Async-signal-safe.
 pub(super) fn restore_dispositions() {
     for (number, replaced) in REPLACED.iter().enumerate() {
         let number = number as i32;
@@ -179,8 +179,8 @@ pub fn first_realtime_signal() -> i32 {
     libc::SIGRTMIN()
 }
 
-/// Sets the disposition of a signal, and saves the disposition that it replaces. The handler runs on the alternate
-/// stack if there is one, and blocks no further signals.
+/// Sets the disposition of a signal, and saves the replaced disposition. The handler runs on the alternate stack if
+/// there is one, and blocks no further signals.
 ///
 /// # Safety
 /// `handler` must be SIG_IGN or an async-signal-safe function.
@@ -199,7 +199,7 @@ unsafe fn handle(number: i32, handler: libc::sighandler_t, flags: i32) {
     if let Some(replaced) = replaced
         && result == 0
     {
-        // `set` keeps its first value: the disposition before the first call of this function
+        // only the first call sets the value, which is the disposition of the program
         let _ = replaced.set(old);
     }
 }
@@ -232,8 +232,7 @@ pub unsafe fn fork() -> io::Result<i32> {
 
 /// Waits until a child has ended, reaps it, and discards its status.
 pub fn wait_for(pid: i32) {
-    // other errors end the wait: there is no such child, or it was killed by a real-time signal, which nix does not
-    // know
+    // after another error there is no such child, or a real-time signal has killed it, which nix cannot report
     while waitpid(Pid::from_raw(pid), None) == Err(Errno::EINTR) {}
 }
 

@@ -10,7 +10,7 @@ const MAX_NAME: usize = 15;
 /// Sets the short name of this process (`PR_SET_NAME`), and overwrites its argument strings with the title. The title
 /// is truncated to the length of the argument strings. Without /proc only the short name is set.
 ///
-/// To be called only when no code reads the argument strings any more.
+/// Must be called only when no code reads the argument strings any more.
 pub fn set_title(title: &str) {
     let name: Vec<u8> = title
         .bytes()

@@ -1,4 +1,4 @@
-//! Opening files as root at paths where another user may have created a link: only root's symbolic links are followed.
+//! Opens files as root at paths where another user may have created a link. Only root's symbolic links are followed.
 //!
 //! A process that is not root opens the path as usual.
 
@@ -35,7 +35,7 @@ pub fn open(path: &Path, flags: OFlag, mode: Mode) -> io::Result<File> {
     let place = Place::find(path, !flags.contains(OFlag::O_NOFOLLOW))?;
     let flags = match place.is_kernels {
         true => flags,
-        // the name was no link when it was examined; if another user has created a link there since, the open fails
+        // the name was no link when it was examined; if another user has put a link there meanwhile, the open fails
         false => flags | OFlag::O_NOFOLLOW,
     };
     let file = openat(&place.directory, place.name.as_os_str(), flags, mode)?;
@@ -79,7 +79,7 @@ pub fn unlink(path: &Path) -> io::Result<()> {
 struct Place {
     directory: OwnedFd,
     name: OsString,
-    /// Whether the name is a link in /proc that the kernel resolves itself, to an open file.
+    /// Whether the name is a link in /proc that the kernel itself resolves to an open file.
     is_kernels: bool,
 }
 

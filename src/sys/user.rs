@@ -1,4 +1,4 @@
-//! Users and groups: looking them up by name and number, and the identity and rights of this process.
+//! Looks up users and groups by name and number, and reads the identity and the rights of this process.
 
 use std::ffi::CString;
 use std::fmt;
@@ -122,7 +122,7 @@ pub fn find_group(text: &str) -> Result<u32, DropError> {
     }
 }
 
-/// As [`find_user`], for the value of an option. The text of [`DropError::NoUser`] names the option.
+/// Finds a user as [`find_user`] does, for the value of an option. The text of [`DropError::NoUser`] names the option.
 ///
 /// # Errors
 /// Those of [`find_user`].
@@ -133,7 +133,8 @@ pub fn find_user_of(option: &str, text: &str) -> Result<UserId, DropError> {
     })
 }
 
-/// As [`find_group`], for the value of an option. The text of [`DropError::NoGroup`] names the option.
+/// Finds a group as [`find_group`] does, for the value of an option. The text of [`DropError::NoGroup`] names the
+/// option.
 ///
 /// # Errors
 /// Those of [`find_group`].

@@ -1,4 +1,4 @@
-//! Waking a thread that waits in [`super::epoll`]: eventfd(2).
+//! Wakes a thread that waits in [`super::epoll`]: eventfd(2).
 
 use std::io;
 use std::os::fd::{AsFd, AsRawFd, BorrowedFd, RawFd};
@@ -12,7 +12,7 @@ use super::private_fd::Membership;
 /// forks do not inherit the descriptor.
 #[derive(Debug)]
 pub struct Wakeup {
-    // this field is dropped before the descriptor is closed
+    // this field must be dropped before the descriptor is closed
     _membership: Membership,
     counter: EventFd,
 }
@@ -54,13 +54,14 @@ impl AsFd for Wakeup {
     }
 }
 
-/// As [`Wakeup::wake`], for the inherited descriptor of another process's counter.
+/// Adds one to the counter of another process, as [`Wakeup::wake`] does. `fd` is an inherited descriptor of this
+/// counter.
 pub fn wake_fd(fd: &impl AsFd) {
     let _ = nix::unistd::write(fd, &1u64.to_ne_bytes());
 }
 
-/// As [`Wakeup::wake`], for a counter of which only the descriptor's number is known. Async-signal-safe: calls write(2)
-/// only.
+/// Adds one to a counter, as [`Wakeup::wake`] does. `fd` is the number of its descriptor. Async-signal-safe: calls
+/// write(2) only.
 pub fn wake(fd: RawFd) {
     if let Ok(fd) = borrow(&fd) {
         let _ = nix::unistd::write(fd, &1u64.to_ne_bytes());

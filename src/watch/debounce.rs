@@ -1,4 +1,5 @@
-//! Debouncing: waiting until a series of changes of a file is over, so that the steps of an editor count as one change.
+//! Joins the changes of a file that follow each other within a short time, so that the steps of an editor count as one
+//! change.
 
 use std::collections::HashMap;
 use std::hash::Hash;
@@ -9,14 +10,14 @@ use super::watcher::ChangeKind;
 /// The waiting times of a [`Debounce`].
 #[derive(Debug, Clone, Copy)]
 pub struct Timing {
-    /// Time after a complete change in which no further change may occur, before the key is due.
+    /// Time without a further change after a complete change. Then the key is due.
     pub quiet: Duration,
-    /// Time in which the writer has to close the file, before the key is due.
+    /// Time that a writer has to close the file. Then the key is due.
     pub writing: Duration,
-    /// Time in which a removed file may reappear, before the key is due. Some editors delete a file before they write
-    /// it.
+    /// Time in which a removed file may reappear. Then the key is due. Some editors remove a file before they write it
+    /// again.
     pub removed: Duration,
-    /// Maximum total time from the first change, for a file that keeps changing.
+    /// Maximum time from the first change until the key is due, for a file that changes all the time.
     pub longest: Duration,
 }
 

@@ -1,4 +1,4 @@
-//! Watching directories and symbolic links: maps the kernel's events to the paths of the changed files.
+//! Watches directories and symbolic links, and maps the kernel's events to the paths of the changed files.
 
 use std::collections::HashMap;
 use std::ffi::OsString;
@@ -12,8 +12,8 @@ use super::watcher::{ChangeKind, Event, Scope, WatchDescriptor, Watcher};
 /// A change of a watched directory or link.
 #[derive(Debug, PartialEq, Eq)]
 pub enum Change {
-    /// The file at this path in a watched directory has changed, or the file to which the followed link at this path
-    /// leads.
+    /// The file at this path has changed. The path is in a watched directory, or it is a followed link that leads to
+    /// the file.
     File(PathBuf, ChangeKind),
     /// The watched directory itself has changed. With [`ChangeKind::WatchEnded`] it was removed, renamed or unmounted;
     /// otherwise its attributes have changed.
@@ -34,10 +34,10 @@ pub struct FileWatch {
 /// The directories and links that share one watch of the kernel.
 #[derive(Debug, Default)]
 struct Uses {
-    /// The paths under which the watched file is a watched directory.
+    /// The paths by which the watched file was given as a directory to watch.
     directories: Vec<PathBuf>,
-    /// The followed links, each with the name in this directory that is part of its resolution. The name is `None` if
-    /// the watched file is the link's target.
+    /// The followed links. Each has the name in this directory through which the link is resolved, or `None` if the
+    /// watched file is the target of the link.
     links: Vec<(Option<OsString>, PathBuf)>,
 }
 
@@ -54,7 +54,8 @@ impl FileWatch {
         })
     }
 
-    /// Starts to watch a directory. To be called again when the directory may have been created or replaced.
+    /// Starts to watch a directory. The caller must repeat the call when the directory may have been created or
+    /// replaced.
     ///
     /// # Errors
     /// Those of inotify_add_watch(2).
@@ -82,18 +83,18 @@ impl FileWatch {
     }
 
     /// Follows the link at `path`: watches every name on the way from the link to its file, and the file itself.
-    /// Replaces the watches of an earlier call for the same link. To be called again after each change, which may have
-    /// replaced any of the links, directories and files.
+    /// Replaces the watches of an earlier call for the same link. The caller must repeat the call after each change,
+    /// because a change may replace any of the links, directories and files.
     ///
     /// # Errors
-    /// The first error of inotify_add_watch(2); the remaining names are watched all the same. `ENOENT` is ignored: a
-    /// missing file is noticed when its name is created in the watched directory.
+    /// The first error of inotify_add_watch(2); the remaining names are watched all the same. `ENOENT` is ignored,
+    /// because the watch of the directory reports when a missing file is created.
     pub fn follow_link(&mut self, path: &Path) -> io::Result<()> {
         let names = names_on_path(path).into_iter();
         let mut places: Vec<(PathBuf, Scope, Option<OsString>)> = names
             .map(|(directory, name)| (directory, Scope::Names, Some(name)))
             .collect();
-        // the watches of names do not report writes to the file, so the file gets its own watch
+        // a watch of a name does not report writes to the file, so the file gets its own watch
         places.push((path.to_owned(), Scope::File, None));
         let mut watches = Vec::new();
         let mut result = Ok(());
@@ -143,7 +144,7 @@ impl FileWatch {
         }
     }
 
-    /// Reads the changes that have arrived, without waiting. To be called when the descriptor is readable.
+    /// Reads the changes that have arrived, without waiting. Call this when the descriptor is readable.
     ///
     /// # Errors
     /// Those of read(2).
@@ -187,7 +188,7 @@ impl Uses {
         let links = self.links.iter();
         let links = links.filter(move |(of, _)| of.is_none() || of.as_deref() == name);
         let links = links.map(move |(_, link)| {
-            // a changed name may now lead to another file, whose writer is unknown: it counts as complete
+            // the name may now lead to another file; its writer is unknown, so the change counts as complete
             let kind = match kind {
                 ChangeKind::Writing if name.is_none() => ChangeKind::Writing,
                 _ => ChangeKind::Complete,

@@ -1,4 +1,5 @@
-//! Watching files: by events of the kernel (inotify(7)), by comparing stat(2) at intervals, and debouncing the changes.
+//! Watches files, by events of the kernel (inotify(7)) or by comparing stat(2) at intervals, and joins changes that
+//! follow each other.
 
 mod debounce;
 mod file_watch;

@@ -1,7 +1,7 @@
-//! Watching files by comparing their state (stat(2)) at intervals, for `touch-*`, `hook-touch` and `py-autoreload`.
+//! Watches files for `touch-*`, `hook-touch` and `py-autoreload`: compares their state (stat(2)) at intervals.
 //!
-//! inotify(7) is not used here: uWSGI's options compare modification times too, and the comparison also works for files
-//! on network file systems and bind mounts, whose changes the kernel does not report.
+//! inotify(7) is not used here. uWSGI's options compare modification times too. The comparison also works on network
+//! file systems and bind mounts, where the kernel does not report changes.
 
 use std::collections::BTreeMap;
 use std::fs;
@@ -12,7 +12,7 @@ use std::time::{Duration, Instant, SystemTime};
 /// The default interval between two comparisons.
 const INTERVAL: Duration = Duration::from_millis(500);
 
-/// Maximum number of watched files up to which [`PollWatch::add`] adds files. An application has thousands of files.
+/// Maximum number of files that [`PollWatch::add`] watches. An application has thousands of files.
 const MAX_FILES: usize = 20_000;
 
 /// The inode of a file and its modification time, in seconds and nanoseconds; `None` if stat(2) finds no file.
@@ -55,7 +55,8 @@ impl PollWatch {
         for path in paths.map(PathBuf::from) {
             if self.files.len() < MAX_FILES && !self.files.contains_key(&path) {
                 let modified = fs::metadata(&path).and_then(|it| it.modified()).ok();
-                // a modification time in the future is ignored: the file would count as changed after every reload
+                // a file with a modification time in the future is ignored, because it would count as changed after
+                // every reload
                 let is_newer = modified.is_some_and(|it| it > since && it <= SystemTime::now());
                 let known = if is_newer { None } else { state(&path) };
                 self.files.insert(path, known);

@@ -2,8 +2,8 @@
 //!
 //! The crate `notify` is not used, for three reasons; docs/dependencies.md has the figures. Its versions 8.2 and 9.0-rc
 //! lose the watch of a file that is replaced while another process still holds the old file open. Its event mask is the
-//! same for all paths, so each write (and in 8.2 each open) beside a linked vassal file would wake the emperor. It
-//! needs a thread with three descriptors.
+//! same for all paths, so each write (and in 8.2 each open) beside a linked vassal file would wake the emperor. The
+//! crate needs a thread with three descriptors.
 
 use std::ffi::OsString;
 use std::io;
@@ -36,7 +36,8 @@ impl Scope {
         let content =
             AddWatchFlags::IN_MODIFY | AddWatchFlags::IN_CLOSE_WRITE | AddWatchFlags::IN_ATTRIB;
         let own = AddWatchFlags::IN_DELETE_SELF | AddWatchFlags::IN_MOVE_SELF;
-        // the flag adds events to those that an earlier call has requested for the same file, instead of replacing them
+        // with this flag the events are added to the events of an earlier call for the same file, and do not replace
+        // them
         let add = AddWatchFlags::from_bits_retain(libc::IN_MASK_ADD);
         own | add
             | match self {

@@ -1,4 +1,4 @@
-//! Arguments of the functions of the module `uwsgi`: text may be str (UTF-8) or bytes.
+//! Converts arguments of the functions of the module `uwsgi`. Text may be str (UTF-8) or bytes.
 
 use pyo3::exceptions::PyTypeError;
 use pyo3::prelude::*;

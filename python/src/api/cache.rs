@@ -43,7 +43,7 @@ pub(super) fn add(uwsgi: &Bound<'_, PyModule>) -> PyResult<()> {
 
 type Name<'a, 'py> = Option<&'a Bound<'py, PyAny>>;
 
-/// Finds a cache by its name; without a name, the first one. `None` if there is no such cache.
+/// Finds a cache by its name. Without a name, returns the first cache. `None` if there is no such cache.
 fn find(name: Name<'_, '_>) -> PyResult<Option<&'static Cache>> {
     let Some(memory) = shared_memory::get() else {
         return Ok(None);
@@ -64,7 +64,8 @@ fn find(name: Name<'_, '_>) -> PyResult<Option<&'static Cache>> {
     Ok(cache)
 }
 
-/// Converts the argument `expires`: 0 is never, and a negative number is at once.
+/// Converts the argument `expires`. 0 means that the item never expires; a negative number means that it expires at
+/// once.
 fn lifetime(expires: Option<&Bound<'_, PyAny>>) -> PyResult<Lifetime> {
     let Some(expires) = expires else {
         return Ok(Lifetime::Unlimited);
@@ -122,7 +123,7 @@ fn cache_set<'py>(
     store(py, (key, value), expires, cache, Cache::add)
 }
 
-/// Stores a value, also if the key has one. Returns True, or None if the value was not stored.
+/// Stores a value. An existing value of the key is replaced. Returns True, or None if the value was not stored.
 #[pyfunction]
 #[pyo3(signature = (key, value, expires=None, cache=None, /))]
 fn cache_update<'py>(
@@ -153,7 +154,7 @@ fn store<'py>(
     Ok(success(cache, result))
 }
 
-/// Removes the value of a key. Returns True, or None if there was none.
+/// Removes the value of a key. Returns True, or None if the key has no value.
 #[pyfunction]
 #[pyo3(signature = (key, cache=None, /))]
 fn cache_del<'py>(
@@ -168,7 +169,7 @@ fn cache_del<'py>(
     Ok(may_wait(py, cache.is_busy(), || cache.remove(key)).then_some(true))
 }
 
-/// Returns True if the key has a value, or None.
+/// Returns True if the key has a value, otherwise None.
 #[pyfunction]
 #[pyo3(signature = (key, cache=None, /))]
 fn cache_exists<'py>(
@@ -263,7 +264,7 @@ fn cache_div<'py>(
     calculate(py, key, (Math::Divide, n), expires, cache)
 }
 
-/// Returns the number of a key; 0 if it has none.
+/// Returns the number of a key; 0 if the key has no number.
 #[pyfunction]
 #[pyo3(signature = (key, cache=None, /))]
 fn cache_num<'py>(py: Python<'py>, key: &Bound<'py, PyAny>, cache: Name<'_, 'py>) -> PyResult<i64> {

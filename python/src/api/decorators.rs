@@ -1,5 +1,5 @@
-//! The module `uwsgidecorators`. It is created only when the application imports it, because it imports `threading` and
-//! `functools`, which would cost every process memory.
+//! The module `uwsgidecorators`. It imports `threading` and `functools`, which cost memory. Therefore the module is
+//! created only when the application imports it.
 
 use pyo3::prelude::*;
 use pyo3::types::{PyDict, PyList};

@@ -1,4 +1,4 @@
-//! The messages of the module `uwsgi` to the master.
+//! Sends messages of the module `uwsgi` to the master.
 
 use std::os::fd::{AsRawFd, BorrowedFd, RawFd};
 use std::sync::atomic::{AtomicI32, AtomicU8, Ordering::SeqCst};
@@ -11,25 +11,26 @@ use ruwsgi::sys::private_fd::PrivateFd;
 
 /// The descriptor of this process's channel to the master; -1 without one.
 static CHANNEL: AtomicI32 = AtomicI32::new(-1);
-/// The messages that this process sends: [`NONE`], [`ZYGOTE`] or [`WORKER`].
+/// Which messages this process may send: [`NONE`], [`ZYGOTE`] or [`WORKER`].
 static SENDER: AtomicU8 = AtomicU8::new(NONE);
 
 const NONE: u8 = 0;
 const ZYGOTE: u8 = 1;
 const WORKER: u8 = 2;
 
-/// Records that this process is the zygote, and its channel. The channel stays open until the process exits, or becomes
-/// a worker.
+/// Records that this process is the zygote, and records the channel to the master. The channel stays open until the
+/// process exits or becomes a worker.
 pub fn use_zygote(channel: &PrivateFd) {
     set(channel.as_raw_fd(), ZYGOTE);
 }
 
-/// Records that this process is a worker, and its link to the master. The link stays open until the process exits.
+/// Records that this process is a worker, and records the link to the master. The link stays open until the process
+/// exits.
 pub fn use_worker(link: &PrivateFd) {
     set(link.as_raw_fd(), WORKER);
 }
 
-/// Records that this process sends no messages: it imports the application for a trial.
+/// Records that this process sends no messages, because it only imports the application for a trial.
 pub fn use_none() {
     set(-1, NONE);
 }
@@ -45,7 +46,7 @@ pub fn is_zygote() -> bool {
     SENDER.load(SeqCst) == ZYGOTE
 }
 
-/// Sends a request that concerns a signal. A process that imports the application for a trial sends nothing.
+/// Sends a request about a signal to the master. A process that imports the application for a trial sends nothing.
 ///
 /// # Errors
 /// RuntimeError in a process that the application has forked; OSError if the message cannot be sent.

@@ -25,7 +25,7 @@ pub fn open(spec: &SharedMemorySpec, mut fds: impl Iterator<Item = OwnedFd>) -> 
         let fd = fds.next().ok_or(io::ErrorKind::InvalidData)?;
         caches.push(Cache::open(fd.as_fd(), definition.clone())?);
     }
-    // this is called once
+    // `set` cannot fail, because this function is called once
     let _ = MEMORY.set(SharedMemory { caches });
     Ok(())
 }

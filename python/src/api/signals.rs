@@ -18,13 +18,13 @@ use crate::{fork, python};
 
 /// The handlers of this process, by the numbers of their signals. A worker inherits the handlers of the zygote.
 static HANDLERS: PyOnceLock<Py<PyDict>> = PyOnceLock::new();
-/// The numbers of timers, cron entries and watched files that this process and its zygote have added.
+/// The number of timers, cron entries and watched files that this process has added or inherited from its zygote.
 static ADDED: Mutex<Added> = Mutex::new(Added {
     timers: 0,
     crons: 0,
     watches: 0,
 });
-/// The worker that this process is.
+/// The worker that runs in this process; not set in the zygote.
 static WORKER: OnceLock<Arc<Worker>> = OnceLock::new();
 /// Wakes the threads that wait for a signal (`uwsgi.signal_wait`). The number counts the wake-ups.
 static ARRIVED: (Mutex<u64>, Condvar) = (Mutex::new(0), Condvar::new());
@@ -40,7 +40,7 @@ thread_local! {
     static RECEIVED: std::cell::Cell<u8> = const { std::cell::Cell::new(0) };
 }
 
-/// Numbers of triggers.
+/// The number of triggers of each kind.
 struct Added {
     timers: usize,
     crons: usize,
@@ -68,9 +68,9 @@ pub fn install(uwsgi: &Bound<'_, PyModule>) -> PyResult<()> {
     Ok(())
 }
 
-/// Records the worker that this process is.
+/// Records the worker that runs in this process.
 pub fn become_worker(worker: &Arc<Worker>) {
-    // `set` fails in a process that the application has forked, which receives no signals
+    // in a process that the application has forked, `set` fails; such a process receives no signals
     let _ = WORKER.set(worker.clone());
 }
 
@@ -188,12 +188,12 @@ fn report(py: Python<'_>, worker: &Worker, signal: &RunningSignal, error: &PyErr
     );
 }
 
-/// The number of a signal; like uWSGI, only the lowest eight bits count.
+/// Converts the number of a signal. As in uWSGI, only the lowest eight bits are used.
 fn number(number: i64) -> u8 {
     number.to_le_bytes()[0]
 }
 
-/// Registers the function that handles a signal, and the processes that run this function.
+/// Registers a function as the handler of a signal, and the processes that run the handler.
 #[pyfunction]
 #[pyo3(signature = (signum, target, function, /, *_rest))]
 fn register_signal(
@@ -264,13 +264,13 @@ fn signal_wait<'py>(py: Python<'py>, signum: Option<i64>) -> PyResult<Bound<'py,
 /// Waits until the count of arrivals is higher than `seen`, at most for [`CHECK`].
 fn wait_after(seen: u64) {
     let count = ARRIVED.0.lock().unwrap_or_else(PoisonError::into_inner);
-    // the result does not matter, because the caller checks the counters of the signals
+    // the result is not needed, because the caller checks the counters of the signals
     let _ = ARRIVED
         .1
         .wait_timeout_while(count, CHECK, |count| *count == seen);
 }
 
-/// Runs the handler of a waiting signal inside of `signal_wait`, and returns its number.
+/// Runs the handler of a waiting signal inside of `signal_wait`, and returns the number of the signal.
 fn run_in_wait(py: Python<'_>, worker: &Worker, core: u32) -> PyResult<Option<u8>> {
     let handlers = handlers(py);
     let engine = &worker.engine;
@@ -280,7 +280,7 @@ fn run_in_wait(py: Python<'_>, worker: &Worker, core: u32) -> PyResult<Option<u8
     let called = call_handler(handlers, signal.number);
     engine.end_signal(core, &signal);
     if let Err(error) = called {
-        // `uwsgi.Harakiri` belongs to the request that waits
+        // `uwsgi.Harakiri` is raised for the waiting request, not for the handler
         if crate::deadline::is_harakiri(py, &error) {
             return Err(error);
         }

@@ -14,8 +14,8 @@ use ruwsgi::ipc::AppSpec;
 /// `uwsgi.ruwsgi_version`, as bytes: the version of ruwsgi.
 const VERSION: &str = env!("CARGO_PKG_VERSION");
 
-/// `uwsgi.version`, as bytes: the release of uWSGI whose interface this module has. Libraries refuse older releases
-/// because of faults that this module does not have.
+/// `uwsgi.version`, as bytes: the release of uWSGI whose interface this module has. Some libraries refuse older
+/// releases, because older releases of uWSGI have faults. This module does not have these faults.
 pub const UWSGI_VERSION: &str = "2.0.31";
 
 /// `uwsgi.worker_id()`: the id of this worker, 0 in the zygote. Set after each fork.
@@ -25,18 +25,18 @@ pub static WORKER: AtomicU32 = AtomicU32::new(0);
 pub static MASTER_PID: AtomicI32 = AtomicI32::new(0);
 
 /// `uwsgi.masterpid()`. In a worker it is the master's process id. In a zygote that imports the application it is the
-/// process id of the zygote: in uWSGI the master imports the application, and applications compare `uwsgi.masterpid()`
-/// with `os.getpid()` to do something once, such as to start an exporter.
+/// zygote's own process id. In uWSGI the master imports the application, and applications compare `uwsgi.masterpid()`
+/// with `os.getpid()` to do something only once, such as the start of an exporter.
 static SHOWN_MASTER_PID: AtomicI32 = AtomicI32::new(0);
 
 /// The counters of `uwsgi.total_requests()` and `uwsgi.request_id()`. Both functions return 0 until the counters are
-/// set. The counters are called with the GIL held, so they must not block.
+/// set. The GIL is held while the counters are called, so they must not block.
 pub static COUNTERS: OnceLock<Counters> = OnceLock::new();
 
 /// Sends the name and the message of `uwsgi.alarm()` to the master. `None` outside of workers.
 pub static ALARM: OnceLock<Box<dyn Fn(String, String) + Send + Sync>> = OnceLock::new();
 
-/// Maximum bytes of the name and of the message of an alarm; the rest is cut off.
+/// Maximum length of the name and of the message of an alarm, bytes. Longer texts are cut off.
 const MAX_ALARM: usize = 8192;
 
 /// Functions that count requests.
@@ -47,8 +47,8 @@ pub struct Counters {
     pub own: Box<dyn Fn() -> u64 + Send + Sync>,
 }
 
-/// Adds `uwsgi` to `sys.modules` and a finder for `uwsgidecorators`, before the application is imported. `is_a_reload`
-/// is false only in the instance's first generation.
+/// Adds `uwsgi` to `sys.modules`, and installs a finder for `uwsgidecorators`. Called before the application is
+/// imported. `is_a_reload` is false only in the instance's first generation.
 ///
 /// # Errors
 /// Returns the Python exception of a failed call into the interpreter, above all `MemoryError`.
@@ -179,7 +179,7 @@ fn options<'py>(py: Python<'py>, spec: &AppSpec) -> PyResult<Bound<'py, PyDict>>
     Ok(opt)
 }
 
-/// The worker's number, from 1; 0 outside of workers.
+/// The worker's id, from 1; 0 outside of workers.
 #[pyfunction]
 fn worker_id() -> u32 {
     WORKER.load(Ordering::Relaxed)
@@ -217,7 +217,7 @@ fn setprocname(name: &str) {
     ruwsgi::sys::title::set_title(name);
 }
 
-/// Does nothing: a worker is ready when its program starts (`python-worker-override`).
+/// Does nothing, because a worker counts as ready when its program starts (`python-worker-override`).
 #[pyfunction]
 fn accepting() {}
 
@@ -235,7 +235,7 @@ fn alarm(py: Python<'_>, name: &str, message: &Bound<'_, PyAny>) -> PyResult<()>
     };
     let cut = |text: &str| ruwsgi::log::clipped(text, MAX_ALARM).to_owned();
     let (name, message) = (cut(name), cut(&message));
-    // the master reads its messages at once, but it may be stopped
+    // the master usually reads its messages at once, but it may be stopped, so the GIL is released
     py.detach(|| send(name, message));
     Ok(())
 }

@@ -1,4 +1,4 @@
-//! The callables of a request, which the next request uses again unless the application keeps one of them.
+//! The callables of a request. The next request uses them again unless the application has kept one of them.
 
 use std::sync::Arc;
 
@@ -35,8 +35,8 @@ impl Callables {
         })
     }
 
-    /// Ends the request. If the application still refers to one of the callables, both raise an exception from now on.
-    /// A weak reference counts, too.
+    /// Ends the request. If the application still has a reference to one of the callables, both raise an exception from
+    /// now on. A weak reference counts too.
     #[inline]
     pub(super) fn end_request(&self, _py: Python<'_>) {
         // SAFETY: the thread is attached to the interpreter, and both objects are live.
@@ -46,7 +46,7 @@ impl Callables {
                 ffi::Py_REFCNT(self.responder.as_ptr()),
             )
         };
-        // `start_response` refers to the responder, which has no weak references
+        // `start_response` has a reference to the responder; nothing can have a weak reference to the responder
         if references != (1, 2) || self.is_weakly_referenced() {
             self.responder.get().end();
         }

@@ -1,8 +1,8 @@
 //! The environ dictionary (PEP 3333): a copy of a template plus the request's variables.
 //!
-//! A web server sends nearly the same variables in the same order with each request. So each thread caches the
-//! variables of its last request with their Python strings. If the bytes of a variable are equal in the next request,
-//! its strings are used again.
+//! A web server sends nearly the same variables in the same order with each request. Therefore each thread caches the
+//! variables of its last request with their Python strings. If the next request has a variable with the same bytes, its
+//! strings are used again.
 
 use std::collections::{HashMap, HashSet};
 
@@ -23,7 +23,7 @@ const MAX_NAMES: usize = 512;
 const MAX_NAME_LEN: usize = 64;
 /// Maximum number of variables per thread whose repetition is logged.
 const WARNINGS: usize = 50;
-/// Maximum length of a request's variables that are cached, bytes in total.
+/// Maximum length of the variables of a request that are cached, bytes in total.
 const BLOCK: usize = 8192;
 
 /// The variables of the last request: their bytes, and their Python strings.
@@ -52,7 +52,7 @@ struct Keys {
     path_info: Py<PyString>,
 }
 
-/// SCRIPT_NAME and PATH_INFO of the environ, where they differ from those that the web server sent.
+/// SCRIPT_NAME and PATH_INFO of the environ, if they differ from those of the web server.
 #[derive(Clone, Copy)]
 pub struct Split<'a> {
     /// SCRIPT_NAME of the environ.
@@ -130,7 +130,7 @@ impl Environs {
         Ok(dict)
     }
 
-    /// Whether a variable occurs more than once in the request: `dict` then has fewer entries than the template and the
+    /// Whether a variable occurs more than once in the request. `dict` then has fewer entries than the template and the
     /// request together.
     fn has_repeated(&self, dict: &Bound<'_, PyDict>, request: &Request) -> bool {
         let template = self.template.bind(dict.py()).len();
@@ -141,14 +141,14 @@ impl Environs {
     fn filled<'py>(&mut self, py: Python<'py>, request: &Request) -> PyResult<Bound<'py, PyDict>> {
         let dict = self.template.bind(py).copy()?;
         if let Err(error) = self.set_vars(&dict, request) {
-            // the cached strings may no longer match the cached bytes
+            // the failed call may have cached bytes without their strings, so the cache is emptied
             self.last = Last::default();
             return Err(error);
         }
         Ok(dict)
     }
 
-    /// Does the same as `filled`, with repeated variables merged. Logs a repeated variable with different values once.
+    /// Does the same as `filled`, but merges repeated variables. Logs once if a repeated variable has different values.
     fn merged<'py>(&mut self, py: Python<'py>, request: &Request) -> PyResult<Bound<'py, PyDict>> {
         let (request, conflicts) = request.merged();
         for name in conflicts {
@@ -166,8 +166,8 @@ impl Environs {
         let same = common_prefix(text, &self.last.text);
         let whole = same == text.len() && self.last.vars == *vars;
         for (at, var) in vars.iter().enumerate() {
-            // whether name and value are equal to the cached strings at this index: same position in the common prefix,
-            // or equal bytes
+            // whether the name and the value equal the cached strings at this index: they are in the common prefix, or
+            // their bytes are equal
             let known = match self.last.vars.get(at) {
                 Some(last) if var == last && var.0.end().max(var.1.end()) <= same => (true, true),
                 Some((name, value)) => {

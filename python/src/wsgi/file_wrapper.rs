@@ -11,7 +11,7 @@ pub struct FileWrapper {
     /// The file-like object.
     #[pyo3(get)]
     filelike: Py<PyAny>,
-    /// Bytes that are read at once where the kernel cannot send the file.
+    /// Number of bytes that are read at a time, if the kernel cannot send the file.
     #[pyo3(get)]
     blksize: usize,
 }
@@ -64,7 +64,7 @@ impl FileWrapper {
     pub fn range(&self, py: Python<'_>) -> Option<FileRange> {
         let filelike = self.filelike.bind(py);
         let attempt = || -> PyResult<Option<FileRange>> {
-            // a text file yields str, which must fail like any other block that is not bytes
+            // a text file yields str, which must fail as any other block that is not bytes
             if filelike.hasattr("encoding")? {
                 return Ok(None);
             }
@@ -86,7 +86,7 @@ impl FileWrapper {
                 file,
             }))
         };
-        // an object without a descriptor or a position is read like any other iterable
+        // an object without a descriptor or a position is read as any other iterable
         attempt().ok().flatten()
     }
 }

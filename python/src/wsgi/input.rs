@@ -26,11 +26,12 @@ const WINDOW: u64 = 64 * 1024;
 /// The file-like object. Threads may share it; each call sees one consistent position.
 #[pyclass(name = "Input", module = "_ruwsgi")]
 pub struct Input {
-    // Locked only where the GIL is neither released nor acquired. Otherwise a thread could hold this lock while it
-    // waits for the GIL, and block a thread that holds the GIL while it waits for this lock.
+    // This lock is held only while the GIL is neither released nor acquired. Otherwise a thread could hold this lock
+    // and wait for the GIL, while another thread holds the GIL and waits for this lock.
     state: Mutex<State>,
-    /// Serialises the reads of a spooled body: each read moves the position. `None` for a body in memory. Threads wait
-    /// for this lock without the GIL, so a thread may hold the lock while it releases and acquires the GIL.
+    /// Serialises the reads of a spooled body, because each read moves the position. `None` for a body in memory.
+    /// Threads wait for this lock without the GIL, so a thread may hold the lock while it releases and acquires the
+    /// GIL.
     turn: Option<Mutex<()>>,
 }
 
@@ -185,7 +186,7 @@ impl Input {
     }
 
     /// Reads a window of the spooled file that begins at `start`; the window is empty at the end of the file. Takes the
-    /// cached window to use its memory again. The caller puts the result back.
+    /// memory of the cached window for the result. The caller stores the result as the cached window.
     fn slide(&self, py: Python<'_>, start: u64) -> PyResult<Window> {
         let (mut window, range) = {
             let mut state = self.open()?;
@@ -385,8 +386,8 @@ impl Input {
         self.open().map(|_| ())
     }
 
-    /// Always raises `io.UnsupportedOperation`: a descriptor would have a position of its own, and code that takes it, as
-    /// `os.fdopen` and `subprocess` do, would close it or read from the wrong place.
+    /// Always raises `io.UnsupportedOperation`. A descriptor would have a separate position. Code that takes the
+    /// descriptor, such as `os.fdopen` and `subprocess`, would close it or read from the wrong position.
     fn fileno(&self, py: Python<'_>) -> PyResult<RawFd> {
         drop(self.open()?);
         let unsupported = py.import("io")?.getattr("UnsupportedOperation")?;

@@ -28,7 +28,7 @@ const AFTER_CALL: u32 = 1000;
 /// Maximum number of attempts to lock the response while another thread writes to it, one attempt per millisecond.
 const DURING_CALL: u32 = 10_000;
 
-/// The two callables that an application sees of its response.
+/// The object behind the two callables by which an application responds.
 #[pyclass(frozen, module = "_ruwsgi")]
 pub struct Responder {
     response: Arc<SharedResponse>,
@@ -61,7 +61,7 @@ impl Responder {
     fn open(&self, py: Python<'_>, function: &str) -> PyResult<MutexGuard<'_, Response>> {
         if !self.is_over() {
             let response = self.response(py)?;
-            // the request may have ended during the wait for the lock
+            // the request may have ended while this thread waited for the lock
             if response.is_open() && !self.is_over() {
                 return Ok(response);
             }
@@ -184,8 +184,8 @@ impl Responder {
         exc_info: Option<&Bound<'py, PyAny>>,
     ) -> PyResult<Bound<'py, PyAny>> {
         let mut response = slf.get().open(slf.py(), "start_response")?;
-        // no Python code runs while the response is locked: Python code may take long, or wait for another thread that
-        // writes
+        // Python code may take long, or wait for another thread that writes, so no Python code runs while the response
+        // is locked
         match exc_info {
             Some(info) if response.is_committed() => {
                 drop(response);
@@ -218,7 +218,7 @@ impl Responder {
     }
 }
 
-/// The error for a block that is not `bytes`.
+/// Creates the error for a block that is not `bytes`.
 pub fn wrong_block(block: &Bound<'_, PyAny>) -> PyErr {
     let kind = block
         .get_type()
@@ -267,8 +267,8 @@ impl From<PyErr> for Mistake<'_> {
 }
 
 impl Mistake<'_> {
-    /// Converts the mistake to an exception. May run Python code of the application, which the text of a value may
-    /// need. So the response must not be locked.
+    /// Converts the mistake to an exception. The response must not be locked, because the text of a value may need
+    /// Python code of the application.
     #[cold]
     fn into_error(self) -> PyErr {
         match self {

@@ -101,7 +101,7 @@ impl Server {
             ruwsgi::log::escape(request.method()),
             ruwsgi::log::escape(request.uri()),
         );
-        // if the response cannot be locked, the engine gives it up
+        // if the response cannot be locked, the engine ends it
         if let Ok(mut response) = self.callables.responder.get().response_after_call(py)
             && !response.is_complete()
         {
@@ -158,7 +158,7 @@ impl Server {
         let result = call(py, choice.app, &environ, &self.callables.start_response)?;
         fork::end_child(py, None);
         let sent = self.send(py, &result);
-        // PEP 3333 requires close() in any case; a failure of close() must not hide an earlier failure
+        // PEP 3333 requires a call of close() in any case; a failure of close() must not hide an earlier failure
         let closed = close(&result);
         sent?;
         Ok(closed.err())
@@ -262,8 +262,8 @@ impl Server {
         }
     }
 
-    /// Completes the response or, after a failure, replaces it by an error response or cuts it off. Returns whether the
-    /// application has failed.
+    /// Completes the response. After a failure, replaces the response by an error response, or cuts it off. Returns
+    /// whether the application has failed.
     fn conclude(
         &self,
         py: Python<'_>,
@@ -272,7 +272,7 @@ impl Server {
         result: Result<Option<PyErr>, Failure>,
     ) -> bool {
         let Ok(mut response) = self.callables.responder.get().response_after_call(py) else {
-            // the response is locked, because a thread of the application still writes; the engine ends the response
+            // a thread of the application still writes and has locked the response, so the engine ends the response
             if let Err(Failure::Raised(error)) = &result {
                 report(py, worker, request, error);
             }
@@ -325,7 +325,7 @@ fn end_child(py: Python<'_>, result: &Result<Option<PyErr>, Failure>) {
     fork::end_child(py, error);
 }
 
-/// Returns PATH_INFO. With modifier 30, the SCRIPT_NAME with which PATH_INFO begins is removed.
+/// Returns PATH_INFO. With modifier 30, SCRIPT_NAME is removed from the beginning of PATH_INFO.
 fn path_info<'a>(request: &'a Request, script_name: &[u8]) -> &'a [u8] {
     let path = request.path_info();
     if request.modifier1 != 30 {

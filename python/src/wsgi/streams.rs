@@ -1,5 +1,5 @@
-//! The streams to the log: `sys.stdout`, `sys.stderr` and `wsgi.errors`. A failed write, because the log is full or
-//! gone, fails no request. Closing `wsgi.errors` has no effect.
+//! The streams to the log: `sys.stdout`, `sys.stderr` and `wsgi.errors`. If a write fails because the log is full or
+//! gone, the request continues. Closing `wsgi.errors` has no effect.
 
 use pyo3::prelude::*;
 use pyo3::types::PyDict;

@@ -23,8 +23,8 @@ const POLL_INTERVAL: Duration = Duration::from_millis(5);
 /// Runs a command by `/bin/sh -c`, waits for its exit and returns its output. The command inherits the standard error
 /// of ruwsgi.
 ///
-/// # Errors When the command cannot be run, exceeds the timeout or the maximum output, or exits with a status other
-/// than 0.
+/// # Errors
+/// When the command cannot be run, exceeds the timeout or the maximum output, or exits with a status other than 0.
 pub(crate) fn output(command: &str, cwd: &Path) -> Result<Vec<u8>, Fault> {
     within(TIMEOUT, command, cwd)
 }

@@ -31,7 +31,7 @@ impl<C: Control> IoThread<C> {
         }
         match (outgoing.then, loss) {
             (_, Some(Loss::ClientGone)) => {}
-            // after `Crowded` the connection is closed: holding it open would free no room for other connections
+            // a `Crowded` connection is closed, because holding it open would free no room
             (_, Some(Loss::Crowded)) | (Then::Cut, None) => {
                 stream::reset_on_close(connection.raw_fd());
             }

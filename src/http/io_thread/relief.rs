@@ -11,12 +11,12 @@ use crate::http::refusal;
 use crate::sys::clock::monotonic_micros;
 
 impl<C: Control> IoThread<C> {
-    /// Closes waiting connections beyond the limit, and when a thread lacks a descriptor, memory is short or a file
-    /// lacks room. Logs how many were closed.
+    /// Closes waiting connections if there are more than the limit, if a thread lacks a descriptor, if memory is short,
+    /// or if a file lacks room. Logs how many were closed.
     pub(super) fn relieve(&mut self) {
         let engine = self.engine.clone();
         let crowding = &engine.crowding;
-        // each temporary file needs a descriptor, too
+        // each temporary file needs a descriptor too
         let pending = self.count + engine.dispatch.ready_count() + FILES.holders();
         crowding.set_pending(pending);
         let lacking = crowding.take_lacking();
@@ -48,7 +48,8 @@ impl<C: Control> IoThread<C> {
         let now = Instant::now();
         let mut candidates = self.candidates(now);
         let mut chosen = Vec::new();
-        // one lock for the choice and the closing, so that a chosen slot does not get another connection in between
+        // the lock is held for the choice and the closing, so that a chosen slot does not get another connection in
+        // between
         self.engine.close_some_idle(|idle| {
             candidates.extend(idle);
             candidates.retain(&eligible);
@@ -107,7 +108,7 @@ fn holds_memory(candidate: &Candidate) -> bool {
     holds && matches!(candidate.place, Place::Entry(_))
 }
 
-/// Whether the connection has a temporary file, whose room is free after the connection is closed.
+/// Whether the connection has a temporary file. The close of the connection frees the room of the file.
 fn has_file(pending: &Pending) -> bool {
     match pending {
         Pending::Reading(incoming) => incoming.reader.is_large(),
@@ -122,7 +123,7 @@ fn wait_of(pending: &Pending) -> Wait {
         Pending::Reading(_) => Wait::Head,
         Pending::Writing(_) => Wait::Response,
         Pending::Lingering(_) => Wait::Close,
-        // closing the connection could make the part of the response that was sent look complete
+        // if the connection were closed, the sent part of the response could look complete
         Pending::Held(_) => Wait::Response,
     }
 }

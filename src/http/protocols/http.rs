@@ -1,4 +1,4 @@
-//! Reading the requests of HTTP connections: a head, then a body of known length or in chunks.
+//! Reads the requests of HTTP connections: a head, then a body of known length or in chunks.
 
 use std::io;
 
@@ -69,7 +69,7 @@ impl RequestReader {
     fn send_continue(&mut self, connection: &Connection) {
         if std::mem::take(&mut self.continue_due) && self.raw.is_empty() {
             let line = [io::IoSlice::new(b"HTTP/1.1 100 Continue\r\n\r\n")];
-            // on failure the client sends its body after a timeout
+            // if the client does not get the line, it sends its body after a timeout
             let _ = stream::send(connection.raw_fd(), &line);
         }
     }

@@ -1,4 +1,4 @@
-//! Reading the requests of uwsgi connections: one packet, then a body of CONTENT_LENGTH bytes.
+//! Reads the requests of uwsgi connections: one packet, then a body of CONTENT_LENGTH bytes.
 
 use crate::http::refusal::Refusal;
 use crate::http::request::BlockError;

@@ -35,7 +35,7 @@ use crate::shared::scoreboard::Scoreboard;
 const PATIENCE: Duration = Duration::from_secs(20);
 const LARGE: usize = 12 << 20;
 
-/// What the tests see of the application.
+/// The facts about the application's calls that the tests check.
 #[derive(Default)]
 struct Seen {
     calls: AtomicUsize,
@@ -123,7 +123,7 @@ impl Application for TestApplication {
 fn answer(response: &mut Response, body: &[u8]) {
     response.head.start(b"200 OK").unwrap();
     response.set_length(body.len() as u64);
-    // the client may be gone, or the response cut off
+    // the write fails if the client is gone or the response is cut off, which some tests cause
     let _ = response.write(&NoLock, body, true);
     response.finish();
 }
@@ -185,7 +185,7 @@ struct Server {
     _directory: tempfile::TempDir,
 }
 
-/// Which listeners a server has.
+/// The kinds of listeners of a server.
 #[derive(PartialEq)]
 enum Sockets {
     Uwsgi,
@@ -342,7 +342,7 @@ fn to_end(mut client: impl Read) -> String {
     String::from_utf8(text).unwrap()
 }
 
-/// Reads one HTTP response with a Content-Length; its body.
+/// Reads one HTTP response with a Content-Length, and returns its body.
 fn http_response(client: &mut impl Read) -> String {
     let mut text = Vec::new();
     let mut byte = [0];

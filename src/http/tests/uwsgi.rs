@@ -26,7 +26,7 @@ fn the_lock_is_released_once_per_request() {
     for _ in 0..10 {
         server.get("/hello", b"");
     }
-    // the last one waits for the eleventh request
+    // the thread waits for the eleventh request
     wait_until("the thread waits", || {
         server.seen.unlocks.load(SeqCst) == 11
     });

@@ -1,4 +1,4 @@
-//! The values of `access-log-format` that have no equivalent in `log-format`.
+//! The fields of `access-log-format` that have no equivalent in `log-format`.
 
 use std::io::{self, Write};
 use std::time::{Duration, UNIX_EPOCH};

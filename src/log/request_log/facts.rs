@@ -2,8 +2,8 @@
 
 use super::outcome::Outcome;
 
-/// The variables of a request, as the request log reads them. For an absent variable a method returns `None` or, if its
-/// type is not an `Option`, an empty value.
+/// The variables of a request, as the request log reads them. If a variable is absent, its method returns `None` or an
+/// empty value.
 pub trait LoggedRequest {
     /// The variable REQUEST_METHOD.
     fn method(&self) -> &[u8];
@@ -37,7 +37,7 @@ pub struct Served<'a> {
     pub worker_requests: u64,
     /// Requests served by the instance.
     pub total_requests: u64,
-    /// The address of the TCP peer, used where the request has no REMOTE_ADDR.
+    /// The address of the TCP peer. It is used if the request has no REMOTE_ADDR.
     pub remote_addr: &'a [u8],
     /// The status, the sizes and the duration.
     pub outcome: Outcome,

@@ -42,7 +42,7 @@ impl RequestLog {
         })
     }
 
-    /// Whether the settings select a request with this outcome.
+    /// Whether the settings select a request with this outcome for the log.
     pub fn selects(&self, outcome: &Outcome) -> bool {
         self.settings.selection.selects(outcome)
     }

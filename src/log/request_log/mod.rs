@@ -1,5 +1,5 @@
-//! The request log: one line per request. The format is that of `log-format` or `access-log-format`; without these
-//! options, uWSGI's default format.
+//! The request log: one line per request. `log-format` or `access-log-format` sets the format. Without these options,
+//! the format is uWSGI's default.
 
 mod access;
 mod access_field;

@@ -82,7 +82,7 @@ fn level(status: u16) -> Level {
     }
 }
 
-/// Returns the reason why the request ended early; empty if it did not.
+/// Returns the reason why the request ended early; empty if it ended normally.
 fn error(remark: &str, broken: bool) -> &[u8] {
     match remark.trim() {
         "" if broken => b"client disconnected",

@@ -23,7 +23,7 @@ static IS_OPEN: AtomicBool = AtomicBool::new(false);
 static DROPPED: AtomicU64 = AtomicU64::new(0);
 
 thread_local! {
-    /// Whether this thread is the log thread, the reader of the channel. The log thread must not wait when it sends,
+    /// Whether this thread is the log thread, the reader of the channel. The log thread must not wait for the channel,
     /// because it would wait for itself.
     static IS_READER: Cell<bool> = const { Cell::new(false) };
 }
@@ -55,8 +55,8 @@ fn is_open() -> bool {
     IS_OPEN.load(Relaxed)
 }
 
-/// Sends lines to the log thread. Waits at most one second while the socket is full; then drops and counts the lines.
-/// Returns false if the caller must write the lines to descriptor 2 itself.
+/// Sends lines to the log thread. Waits at most one second while the socket is full, and then drops and counts the
+/// lines. Returns false if the caller must write the lines to descriptor 2.
 #[inline]
 pub(super) fn send(source: Source, lines: &[u8]) -> bool {
     is_open() && send_to_thread(source, lines)
@@ -67,7 +67,7 @@ fn send_to_thread(source: Source, lines: &[u8]) -> bool {
     let Some(channel) = CHANNEL.get() else {
         return false;
     };
-    // the descriptor is closed in a process that the application has forked
+    // a process that the application has forked has no open channel
     if fork_guard::is_forked() {
         return false;
     }
@@ -92,8 +92,8 @@ fn send_to_thread(source: Source, lines: &[u8]) -> bool {
     true
 }
 
-/// Whether the error means that the log thread has ended. In most processes descriptor 2 leads to the log thread too,
-/// so the line is lost there.
+/// Whether the error means that the log thread has ended. In most processes descriptor 2 also leads to the log thread,
+/// so the line is lost.
 fn is_end(error: &io::Error) -> bool {
     matches!(
         error.kind(),

@@ -45,7 +45,7 @@ impl Datagrams {
     /// Those of send(2); `WouldBlock` if the peer's receive queue is full.
     pub(in crate::log) fn send(&self, bytes: &[u8]) -> io::Result<()> {
         match self {
-            // the kernel reports the error of an earlier datagram by failing this send, so a second try can succeed
+            // the kernel may report the error of an earlier datagram here, so the send is repeated once
             Self::Udp(socket) => socket.send(bytes).or_else(|_| socket.send(bytes)),
             Self::Unix(socket, path) => socket.send_to(bytes, path),
         }

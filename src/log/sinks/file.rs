@@ -9,7 +9,8 @@ use crate::sys::log_file::{Backup, Ownership};
 
 use super::sink::{Drops, Sink};
 
-/// Size of the buffer, in bytes. A full buffer is written to the file at once, any other at the next flush.
+/// Size of the buffer in bytes. A full buffer is written to the file at once. Otherwise the next flush writes the
+/// buffer.
 const BUFFER: usize = 64 << 10;
 /// Delay between a failed rotation and the next attempt.
 const RETRY: Duration = Duration::from_secs(10);
@@ -92,7 +93,7 @@ impl FileSink {
         }
         self.torn = match rest.len() {
             0 => false,
-            // nothing was written, so the file still ends as before
+            // nothing was written, so the end of the file has not changed
             left if left == bytes.len() => self.torn,
             _ => true,
         };

@@ -1,7 +1,7 @@
-//! The destinations of log lines: one file per kind of sink.
+//! The destinations of log lines. Each kind of sink has a file.
 //!
-//! All lines of a process pass through [`write`]: events, blocks, relayed output and request lines. [`write`] sends
-//! them to the log thread of the master (`channel`) if the thread runs, otherwise to descriptor 2 (`stderr`). The other
+//! All lines of a process pass through [`write`]: events, blocks, relayed output and request lines. If the log thread
+//! of the master runs, [`write`] sends them to this thread (`channel`), otherwise to descriptor 2 (`stderr`). The other
 //! files implement the sinks of the log thread; see `super::thread`.
 
 pub(super) mod channel;
@@ -19,8 +19,8 @@ pub(super) mod syslog;
 
 pub(super) use source::Source;
 
-/// Writes complete lines, each with its line feed, to the log thread or to descriptor 2. May wait up to a second if the
-/// reader of the log is slow; then the lines are dropped and counted.
+/// Writes complete lines, each with its line feed, to the log thread or to descriptor 2. If the reader of the log is
+/// slow, waits up to a second, and then drops and counts the lines.
 #[inline]
 pub(super) fn write(source: Source, lines: &[u8]) {
     if !channel::send(source, lines) {

@@ -24,7 +24,7 @@ pub(super) struct PipeSink {
     /// The descriptor for the command's standard output and error.
     output: OwnedFd,
     input: StreamSink,
-    /// The shell that runs the command, the leader of a process group.
+    /// The process id of the shell that runs the command. The shell leads a process group.
     leader: Pid,
     started: Instant,
 }

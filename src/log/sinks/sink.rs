@@ -9,7 +9,7 @@ pub(in crate::log) trait Sink: Send {
     /// Writes one event: a line, or the lines of one write. The sink may buffer the event until [`Sink::flush`].
     fn write(&mut self, event: &[u8]);
 
-    /// Writes buffered bytes as far as possible without waiting.
+    /// Writes buffered bytes until the peer accepts no more. Does not wait.
     fn flush(&mut self) {}
 
     /// Returns the descriptor that must become writable before [`Sink::flush`] can write more; `None` if nothing is

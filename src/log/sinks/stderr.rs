@@ -2,8 +2,8 @@
 
 use crate::sys::stdio;
 
-/// Writes lines to descriptor 2: in one write(2), or in pieces if descriptor 2 is a pipe. Waits a limited time while a
-/// pipe is full, then drops the lines; see [`stdio::write_stderr`].
+/// Writes lines to descriptor 2, in one write(2). If descriptor 2 is a pipe, writes in pieces, waits a limited time
+/// while the pipe is full, and then drops the lines; see [`stdio::write_stderr`].
 #[inline]
 pub(super) fn write(lines: &[u8]) {
     stdio::write_stderr(lines);

@@ -1,5 +1,5 @@
-//! `stdio`, `fd` and the input of `pipe`: a descriptor whose reader may be slow. Bytes that the reader has not accepted
-//! wait in a bounded buffer.
+//! `stdio`, `fd` and the input of `pipe`: a descriptor whose reader may be slow. A bounded buffer holds the bytes that
+//! the reader has not accepted.
 
 use std::collections::VecDeque;
 use std::io;
@@ -21,7 +21,7 @@ pub(super) struct StreamSink {
     waiting: VecDeque<u8>,
     /// Whether the descriptor is a stream of the systemd journal, so that each line begins with a priority.
     is_journal: bool,
-    /// Whether a write has failed, usually because the reader is gone. No further write is tried then.
+    /// Whether a write has failed, usually because the reader is gone. After a failure, no write is tried again.
     pub(super) is_broken: bool,
     drops: Drops,
 }
@@ -67,8 +67,8 @@ impl Sink for StreamSink {
         }
     }
 
-    /// Writes in pieces of at most `PIPE_BUF` bytes. When poll(2) reports a pipe as writable, a write of this size does
-    /// not wait.
+    /// Writes in pieces of at most `PIPE_BUF` bytes. If poll(2) reports that a pipe is writable, a write of this size
+    /// does not wait.
     fn flush(&mut self) {
         while !self.waiting.is_empty() && !self.is_broken {
             if !poll::writable(self.fd.as_fd(), Duration::ZERO) {

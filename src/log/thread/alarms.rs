@@ -1,4 +1,5 @@
-//! The alarms that lines of the log raise (`log-alarm`): the log thread finds the lines, the master raises the alarms.
+//! The alarms that lines of the log raise (`log-alarm`). The log thread finds the lines, and the master raises the
+//! alarms.
 
 use std::collections::VecDeque;
 use std::io;
@@ -9,7 +10,7 @@ use crate::log::escape::clipped;
 use crate::log::settings::AlarmRule;
 use crate::sys::wakeup::Wakeup;
 
-/// Maximum number of alarms that wait for the master; more are dropped.
+/// Maximum number of alarms that wait for the master. Further alarms are dropped.
 const MAX_WAITING: usize = 32;
 /// Maximum bytes of a line that becomes the message of an alarm.
 const MAX_MESSAGE: usize = 8192;
@@ -74,7 +75,7 @@ impl AsFd for AlarmQueue {
     }
 }
 
-/// The names of the alarms that a line raises. A match of a rule without alarms ends the search.
+/// The names of the alarms that a line raises. The search ends at a matching rule without alarms.
 fn raised(rules: &[AlarmRule], line: &str) -> Vec<String> {
     let matching = rules.iter().filter(|rule| rule.pattern.matches(line));
     let mut names: Vec<String> = Vec::new();

@@ -1,13 +1,13 @@
-//! Splits the output of the application into events. An event is the text of one write, if it ends with a line feed. A
-//! line written in several parts is one event. A traceback is one event too, although the interpreter writes its lines
-//! one by one.
+//! Splits the output of the application into events. The text of one write is an event if it ends with a line feed. A
+//! line written in several parts is one event. A traceback is also one event, although the interpreter writes its lines
+//! separately.
 
 use std::time::{Duration, Instant};
 
 /// Maximum bytes of an unfinished event. A longer event is passed on at once, which splits its text.
 const MAX_EVENT: usize = 256 << 10;
-/// Maximum number of unfinished events (one per process). Beyond this number, the event with the oldest last write is
-/// passed on.
+/// Maximum number of unfinished events (one per process). If there are more, the event whose last write is the oldest
+/// is passed on.
 const MAX_PENDING: usize = 256;
 /// Time that an unfinished event waits for the next write of its process.
 const PATIENCE: Duration = Duration::from_millis(200);
@@ -49,7 +49,7 @@ enum State {
 type Emit<'a> = &'a mut dyn FnMut(i32, &[u8]);
 
 impl Events {
-    /// Adds the text of one write of the process `pid`. Calls `emit` for each event that the write finishes.
+    /// Adds the text of one write of the process `pid`. Calls `emit` for each event that is complete then.
     pub(super) fn push(&mut self, pid: i32, written: &[u8], now: Instant, emit: Emit<'_>) {
         if written.is_empty() {
             return;
@@ -94,7 +94,8 @@ impl Pending {
     }
 }
 
-/// Adds a write to the unfinished event `before` of its process. Returns the event that is unfinished after the write.
+/// Adds the text of a write to `before`, the unfinished event of its process. Returns the event that is unfinished
+/// after the write.
 fn step(
     before: Option<Pending>,
     pid: i32,
@@ -135,7 +136,7 @@ fn begins_chain(text: &[u8]) -> bool {
     CHAINS.iter().any(|chain| text.starts_with(chain))
 }
 
-/// Passes the text on if it is a finished event; otherwise holds it back.
+/// Passes the text on if the text is a complete event; otherwise holds it back.
 fn classify(text: Vec<u8>, pid: i32, since: Instant, emit: Emit<'_>) -> Option<Pending> {
     match state(&text) {
         Some(state) => held_back(text, state, pid, since, emit),
@@ -178,8 +179,8 @@ fn state(text: &[u8]) -> Option<State> {
     if is_in_traceback(complete) {
         return Some(State::Traceback);
     }
-    // the interpreter has written a text that begins with the title; a traceback within a log message of the
-    // application is complete
+    // the text begins with the title, so the interpreter has written it; a traceback inside of a log message is already
+    // complete
     text.starts_with(TRACEBACK).then_some(State::Raised)
 }
 

@@ -46,9 +46,9 @@ use pipeline::Pipeline;
 const BATCH: usize = 256;
 /// Maximum time that the end of the thread waits for sinks with a slow reader.
 const LAST_WAIT: Duration = Duration::from_secs(1);
-/// Time for which the output socket is not polled after the application has shut it down.
+/// Time for which the output socket is not polled after the application has shut the socket down.
 const PAUSE: Duration = Duration::from_millis(50);
-/// Maximum number of panics of the thread. The thread ends at the last of them.
+/// Maximum number of panics of the thread. The last panic ends the thread.
 const MAX_PANICS: usize = 10;
 
 /// A command of the master to the log thread.
@@ -121,7 +121,7 @@ pub(crate) fn start(settings: LogThreadSettings) -> io::Result<()> {
     Ok(())
 }
 
-/// Whether the log thread was started and not finished.
+/// Whether the log thread runs.
 pub(crate) fn is_running() -> bool {
     HANDLE
         .lock()
@@ -145,8 +145,8 @@ pub(crate) fn rotate() {
     command(Command::Rotate);
 }
 
-/// Returns a descriptor for the output of processes that outlive the master: a duplicate of descriptor 2, as it was
-/// before the log thread started if the thread runs.
+/// Returns a descriptor for the output of processes that outlive the master. It is a duplicate of descriptor 2. If the
+/// log thread runs, it is a duplicate of the descriptor 2 that the process had before the thread started.
 ///
 /// # Errors
 /// Those of fcntl(2).
@@ -165,10 +165,10 @@ pub(crate) fn finish() {
     process_channel::close();
     if handle.commands.send(Command::Finish).is_ok() {
         handle.wakeup.wake();
-        // the panic hook has logged a panic of the thread
+        // the result is not needed, because the panic hook has logged a panic of the thread
         let _ = handle.thread.join();
     }
-    // after a failure descriptor 2 stays the socket without a reader; there is nowhere to report it
+    // after a failure descriptor 2 leads to a socket without a reader, so the failure cannot be reported
     let _ = stdio::write_output_to(&handle.original);
 }
 
@@ -197,7 +197,7 @@ struct Reader {
 fn run(mut reader: Reader) {
     process_channel::become_reader();
     for _ in 0..MAX_PANICS {
-        // an event that causes a panic is lost; the thread continues with the next event
+        // if an event causes a panic, the event is lost and the thread continues with the next event
         if catch_unwind(AssertUnwindSafe(|| reader.serve())).is_ok() {
             return;
         }
@@ -251,8 +251,8 @@ impl Reader {
     /// Reads at most [`BATCH`] packets from each socket and passes them to the pipeline; returns false if there were
     /// none.
     ///
-    /// Output that the application writes during a request precedes the request's line in the log. Therefore the
-    /// records are read before the output, but distributed after it.
+    /// In the log, the output of the application during a request must precede the request's line. Therefore the
+    /// records are read before the output, and distributed after it.
     fn read(&mut self) -> bool {
         let mut records = Vec::new();
         while records.len() < BATCH
@@ -267,7 +267,7 @@ impl Reader {
                 break;
             };
             let now = Instant::now();
-            // size 0 without a process id is the end of the stream; an empty packet has a process id
+            // at the end of the stream, the size is 0 and there is no process id; an empty packet has a process id
             if size == 0 && pid == 0 {
                 self.ignored_until = Some(now + PAUSE);
                 break;
@@ -287,7 +287,7 @@ impl Reader {
         count > 0
     }
 
-    /// Writes the last lines to sinks with a slow reader; waits at most [`LAST_WAIT`].
+    /// Writes the last lines to sinks with a slow reader, for at most [`LAST_WAIT`].
     fn end(&mut self) {
         let until = Instant::now() + LAST_WAIT;
         loop {

@@ -1,4 +1,4 @@
-//! The path of an event to the sinks: filters, routes, encoders.
+//! The pipeline: the way of an event through filters, routes and encoders to the sinks.
 
 use std::io;
 use std::os::fd::{BorrowedFd, OwnedFd};
@@ -63,7 +63,7 @@ impl Pipeline {
     ) -> io::Result<Self> {
         let mut opened = Opened::default();
         let lines = opened.branch(&settings.lines, &[], settings, original)?;
-        // as in uWSGI, log-req-route may name a logger that is defined by `logger`
+        // as in uWSGI, `log-req-route` may name a logger of the option `logger`
         let others = &settings.lines.loggers;
         let requests = opened.branch(&settings.requests, others, settings, original)?;
         let default = opened.sink(&Engine::Stdio, settings, original)?;
@@ -90,8 +90,8 @@ impl Pipeline {
         }
     }
 
-    /// Distributes a report about a failing sink. The default sink gets the report too, because the failing sink may be
-    /// the only one that the loggers use.
+    /// Distributes a report about a failing sink. The default sink also gets the report, because the loggers may have
+    /// no other sink than the failing one.
     fn report(&mut self, text: &[u8]) {
         self.line(text);
         let is_default = |target: &Target| target.sink == self.default;
@@ -118,7 +118,8 @@ impl Pipeline {
         self.pass(text);
     }
 
-    /// Applies `log-filter` and `log-drain` to an event, and distributes it to the loggers of server and application.
+    /// Applies `log-filter` and `log-drain` to an event, and distributes the event to the loggers for lines of the
+    /// server and the application.
     fn pass(&mut self, text: &[u8]) {
         if passes(&self.filters, &self.drains, text) {
             distribute(&mut self.sinks, &self.lines, text);
@@ -189,7 +190,7 @@ impl Opened {
         })
     }
 
-    /// Returns the index of the sink of an engine; opens the sink if none has the same engine or file.
+    /// Returns the index of the sink of an engine. Opens the sink if no open sink has the same engine or file.
     fn sink(
         &mut self,
         engine: &Engine,
@@ -288,7 +289,7 @@ fn put(sinks: &mut [Box<dyn Sink>], target: &Target, text: &[u8]) {
     sink.write(&event);
 }
 
-/// Returns the encoders that apply to loggers named `name`: those of that name and those for all loggers.
+/// Returns the encoders for loggers named `name`: the encoders with this name, and the encoders for all loggers.
 fn encoders(flow: &Flow, name: Option<&str>) -> Vec<Encoder> {
     let own = flow.encoders.iter();
     let own = own.filter(|it| it.logger.is_none() || it.logger.as_deref() == name);

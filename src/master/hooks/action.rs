@@ -37,7 +37,8 @@ pub(super) fn describe(action: &Action) -> String {
 /// Performs an action that completes at once. Relative paths start at `directory`. `cd` and `putenv` change the
 /// master's own directory and environment. Does nothing for an action that the runner performs itself.
 ///
-/// # Errors If a system call fails, or the user or group of `chown` does not exist.
+/// # Errors
+/// If a system call fails, or the user or group of `chown` does not exist.
 pub(super) fn perform(action: &Action, directory: &Path) -> io::Result<()> {
     let at = |path: &str| directory.join(path);
     match action {

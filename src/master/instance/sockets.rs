@@ -42,7 +42,8 @@ impl Instance {
     /// them. Returns whether the sockets were sent. If so, the process exits, and the emperor starts the instance at
     /// the first connection. Logs a warning if `on-demand` is set without an emperor.
     ///
-    /// # Errors When the instance has no sockets, or they cannot be sent to the emperor.
+    /// # Errors
+    /// When the instance has no sockets, or they cannot be sent to the emperor.
     pub(in crate::master) fn hand_over_if_on_demand(&mut self) -> Result<bool> {
         if self.config.on_demand() && !self.resources.emperor.is_vassal() {
             tracing::warn!("on-demand has no effect: only an emperor can wait for connections");

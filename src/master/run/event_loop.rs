@@ -40,7 +40,8 @@ const SOURCES: &[&dyn EventSource] = &[
 impl Master {
     /// Runs the instance until it stops, and returns the exit status. `first` is the plan of the first generation.
     ///
-    /// # Errors When a system call fails that the master needs.
+    /// # Errors
+    /// When a system call fails that the master needs.
     pub(in crate::master) fn run(&mut self, first: Plan) -> io::Result<i32> {
         let now = Instant::now();
         // the watch starts before the load of the application, so no change of a file is missed

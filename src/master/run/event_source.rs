@@ -26,7 +26,8 @@ pub(super) trait EventSource {
 
     /// Handles the descriptors of this source that became ready. `tokens` identifies them.
     ///
-    /// # Errors When the master cannot continue. The master then exits.
+    /// # Errors
+    /// When the master cannot continue. The master then exits.
     fn ready(&self, _master: &mut Master, _tokens: &[Token], _now: Instant) -> io::Result<()> {
         Ok(())
     }

@@ -5,8 +5,8 @@ use super::*;
 use std::os::unix::fs::{MetadataExt, symlink};
 use std::os::unix::net::UnixStream;
 
-/// Creates a socket file at `path` on which no process listens. Programs that other tests start may hold the socket for
-/// a moment longer.
+/// Creates a socket file at `path` on which no process listens. A program that another test has started may hold the
+/// socket for a moment longer.
 fn put_stale(path: &Path) -> FileId {
     let (_, id) = put(path).unwrap();
     while probe_unix(path).unwrap() != Probe::Stale(id) {

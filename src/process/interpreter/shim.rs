@@ -124,7 +124,8 @@ fn selects_version(directory: &Path) -> bool {
 /// Runs a script to learn the path of its interpreter. The script runs in `directory`, or in the working directory if
 /// `directory` is `None`. Waits up to `timeout`.
 ///
-/// # Errors Why the script names no interpreter, as a predicate that follows the script's path in a sentence.
+/// # Errors
+/// Why the script names no interpreter, as a predicate that follows the script's path in a sentence.
 fn ask(script: &Path, directory: Option<&Path>, timeout: Duration) -> Result<PathBuf, String> {
     let mut command = Command::new(script);
     if let Some(directory) = directory {

@@ -13,7 +13,8 @@ const NAMES: [&str; 2] = ["python", "python3"];
 /// Finds the interpreter of a virtualenv. Returns the path of the link in its `bin`, not the link's target, because
 /// Python recognises the virtualenv by this path.
 ///
-/// # Errors A sentence with the reason and the remedy.
+/// # Errors
+/// A sentence with the reason and the remedy.
 pub(super) fn find(home: &Path) -> Result<PathBuf, String> {
     let option = format!("home = {}", home.display());
     match fs::metadata(home) {

@@ -48,7 +48,8 @@ impl Fields {
         self.count
     }
 
-    /// Checks and records the line that begins at `at` in the buffer; `line` has neither CRLF nor control characters.
+    /// Checks and records a header line. The line begins at `at` in the buffer, and has neither CRLF nor control
+    /// characters.
     pub(super) fn add(&mut self, line: &[u8], at: usize) -> Result<(), Refusal> {
         self.count += 1;
         if let [b' ' | b'\t', ..] = line {
@@ -75,8 +76,8 @@ impl Fields {
                 if self.host.replace((start, start + value.len())).is_some() {
                     return Err(MANY_HOSTS);
                 }
-                // an empty Host is for targets without an authority (RFC 9112, 3.2), and every target with the scheme
-                // http has an authority
+                // an empty Host is allowed only for targets without an authority (RFC 9112, 3.2); every target with the
+                // scheme http has an authority
                 if !target::authority_is_valid(value) {
                     return Err(BAD_HOST);
                 }
@@ -145,7 +146,7 @@ impl Fields {
         let header = self.host.and_then(|(start, end)| buf.get(start..end));
         match (header, authority) {
             (None, _) if version == Version::Http11 => Err(NO_HOST),
-            // a proxy may have routed by one of the two values, while the application reads the other
+            // if the two values differ, a proxy may have routed by one value while the application reads the other
             (Some(header), Some(authority)) if !header.eq_ignore_ascii_case(authority) => {
                 Err(OTHER_HOST)
             }

@@ -31,8 +31,8 @@ pub struct Request<'a> {
     pub method: &'a [u8],
     /// The request target as received: REQUEST_URI.
     pub target: &'a [u8],
-    /// PATH_INFO: the path, in which first the `.` and `..` segments are resolved and then percent-encoding is decoded
-    /// once. It begins with a slash, or is empty for a request to the server as a whole (`OPTIONS *`).
+    /// PATH_INFO: the path after the `.` and `..` segments are resolved and the percent-encoding is decoded once. The
+    /// path begins with a slash. It is empty for a request to the server as a whole (`OPTIONS *`).
     pub path: Cow<'a, [u8]>,
     /// The bytes after the first `?`, as received: QUERY_STRING.
     pub query: &'a [u8],

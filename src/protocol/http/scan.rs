@@ -53,7 +53,7 @@ pub struct Scan {
     /// Start of the header lines.
     block: usize,
     fields: Fields,
-    /// The refusal, which every later call returns, too.
+    /// The refusal. Every later call returns the same refusal.
     refused: Option<Refusal>,
 }
 
@@ -72,7 +72,7 @@ impl Scan {
             return Err(refusal);
         }
         if self.scanned > buf.len() {
-            // the buffer is another one than in the last call, so the scan starts again
+            // the buffer is not the buffer of the last call, so the scan starts again
             *self = Scan::default();
         }
         let head = buf.get(..limits.head).unwrap_or(buf);
@@ -133,7 +133,7 @@ impl Scan {
         Ok(())
     }
 
-    /// The refusal of a head that exceeds the limit. It depends on the part of the head that is too long.
+    /// The refusal of a head that exceeds the limit. The status depends on the part of the head that is too long.
     fn too_large(&self, head: &[u8]) -> Refusal {
         if self.request.is_some() {
             return LARGE_HEAD;

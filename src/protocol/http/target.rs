@@ -24,10 +24,10 @@ pub(super) struct Target<'a> {
     pub(super) authority: Option<&'a [u8]>,
 }
 
-/// Splits a target, which contains neither spaces nor control characters, into its parts.
+/// Splits a target into its parts. The target contains neither spaces nor control characters.
 ///
-/// Other characters that a URL should encode (`|`, `{`, bytes above ASCII) are accepted unencoded, because browsers
-/// send them in queries, and they delimit nothing.
+/// Other characters that a URL should encode (`|`, `{`, bytes above ASCII) are accepted unencoded. Browsers send them
+/// in queries, and they delimit nothing.
 pub(super) fn resolve<'a>(method: &[u8], target: &'a [u8]) -> Result<Target<'a>, Refusal> {
     if method == b"CONNECT" {
         return Err(CONNECT);
@@ -92,8 +92,8 @@ fn split_query(target: &[u8]) -> (&[u8], &[u8]) {
 
 /// Whether `authority` is a host with an optional port: a name, an IPv4 address or an IPv6 address in brackets.
 ///
-/// User information is refused. A comma is refused although the grammar allows it in a name: it is a sign of two joined
-/// Host headers.
+/// User information is refused. A comma is refused although the grammar allows it in a name, because it is a sign of
+/// two joined Host headers.
 pub(super) fn authority_is_valid(authority: &[u8]) -> bool {
     let (host_is_valid, rest) = if let [b'[', rest @ ..] = authority {
         let mut parts = rest.splitn(2, |&byte| byte == b']');
@@ -141,7 +141,8 @@ fn path(raw: &[u8]) -> Result<Cow<'_, [u8]>, Refusal> {
     if !encoded && !dotted {
         return Ok(Cow::Borrowed(raw));
     }
-    // dots are resolved first, since an encoded slash or dot is part of its segment and not a separator or a `..`
+    // an encoded slash or dot is part of its segment, so the segments `.` and `..` are resolved before the path is
+    // decoded
     let resolved = if dotted {
         resolve_dots(raw)
     } else {

@@ -66,8 +66,8 @@ fn whole(bytes: &[u8]) -> Outcome {
     once(bytes, &LIMITS, &mut Scan::default())
 }
 
-/// The first result that is not partial. The bytes arrive up to each offset of `cuts`, one after the other, and then
-/// completely.
+/// Passes the bytes up to each offset of `cuts` to the parser, one after the other, and then all bytes. Returns the
+/// first result that is not partial.
 fn cut(bytes: &[u8], cuts: impl IntoIterator<Item = usize>, limits: &Limits) -> Outcome {
     let mut scan = Scan::default();
     for end in cuts.into_iter().chain([bytes.len()]) {
@@ -209,7 +209,7 @@ fn each_byte_of_a_head_is_scanned_once() {
     let mut scan = Scan::default();
     for _ in 0..5000 {
         assert_eq!(once(&bytes, &LIMITS, &mut scan), Ok(None));
-        // a NUL among the scanned bytes would be refused if they were scanned again
+        // the scanned bytes are replaced by NUL, which would be refused if the parser scanned them again
         bytes.fill(0);
         bytes.push(b'y');
     }

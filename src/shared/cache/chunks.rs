@@ -1,11 +1,12 @@
-//! The allocation of chunks and slots. Only the owner of the lock calls these functions. A process that dies between
-//! two of them loses chunks and slots until `recovery` finds them again.
+//! The allocation of chunks and slots. Only the owner of the lock calls these functions. If a process dies between two
+//! calls, some chunks and slots are lost until `recovery` finds them.
 
 use std::sync::atomic::{AtomicU32, Ordering::Relaxed};
 
 use super::memory::{Header, Memory, index};
 
-/// Takes `count` unused chunks, and returns the first of their chain. `None` if there are not enough.
+/// Takes `count` unused chunks, and returns the first chunk of their chain. `None` if there are not enough unused
+/// chunks.
 pub(super) fn take(memory: &Memory, header: &Header, count: u64) -> Option<u32> {
     let chunks = memory.layout.chunks;
     let never_used = chunks.saturating_sub(header.chunks_used.load(Relaxed));
@@ -30,10 +31,10 @@ pub(super) fn take(memory: &Memory, header: &Header, count: u64) -> Option<u32> 
     index(first)
 }
 
-/// Returns the chunks of a chain.
+/// Makes the chunks of a chain unused.
 pub(super) fn give_back(memory: &Memory, header: &Header, first: u32) {
     let mut next = first + 1;
-    // the memory can hold a cycle only if a process of the application has written it
+    // the number of steps is limited, because a process of the application may have written a cycle into the memory
     for _ in 0..memory.layout.chunks {
         let Some(chunk) = index(next) else { return };
         let Some(link) = memory.link(chunk) else {
@@ -60,7 +61,7 @@ pub(super) fn take_slot(memory: &Memory, header: &Header) -> Option<u32> {
     }
 }
 
-/// Returns a slot that holds no item.
+/// Makes a slot that holds no item unused.
 pub(super) fn give_back_slot(memory: &Memory, header: &Header, slot: u32) {
     if let Some(it) = memory.slot(slot) {
         it.next.store(header.free_slot.load(Relaxed), Relaxed);
@@ -76,7 +77,7 @@ fn bump(used: &AtomicU32, all: u32) -> Option<u32> {
     })
 }
 
-/// Subtracts 1, but not from 0.
+/// Subtracts 1 from a counter; a counter of 0 stays 0.
 pub(super) fn count_down(counter: &AtomicU32) {
     counter.store(counter.load(Relaxed).saturating_sub(1), Relaxed);
 }

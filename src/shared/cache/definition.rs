@@ -2,7 +2,7 @@
 
 use serde::{Deserialize, Serialize};
 
-/// Size of a chunk of an item's memory, bytes.
+/// Size of a chunk, bytes. The memory of an item consists of chunks.
 pub(super) const CHUNK: usize = 256;
 
 /// Number of words of a chunk.
@@ -21,7 +21,7 @@ pub struct CacheDefinition {
     pub name: String,
     /// Maximum number of items.
     pub items: u32,
-    /// Size of a block, bytes: the maximum size of a value, unless values may span blocks.
+    /// Size of a block, bytes. It is the maximum size of a value, unless a value may span several blocks.
     pub block_size: u64,
     /// Number of blocks.
     pub blocks: u32,
@@ -35,9 +35,9 @@ pub struct CacheDefinition {
     pub hash: String,
     /// The value from which `cache_inc` and similar functions start.
     pub math_initial: i64,
-    /// What happens with an item that does not fit.
+    /// What happens if a new item does not fit.
     pub when_full: WhenFull,
-    /// Whether a failure because the cache is full is logged.
+    /// Whether it is logged that an item was refused because the cache was full.
     pub logs_full: bool,
     /// When expired items are removed.
     pub expiry: Expiry,
@@ -45,10 +45,10 @@ pub struct CacheDefinition {
     pub store: Option<Store>,
 }
 
-/// What happens with an item that does not fit.
+/// What happens if a new item does not fit.
 #[derive(Serialize, Deserialize, Debug, Clone, Copy, PartialEq, Eq)]
 pub enum WhenFull {
-    /// The item is refused.
+    /// The new item is refused.
     Refuse,
     /// The items that were not used for the longest time are removed (`purge_lru`).
     RemoveOldest,
@@ -56,12 +56,12 @@ pub enum WhenFull {
     Clear,
 }
 
-/// When expired items are removed from memory. They are invisible from the time of their expiry in any case.
+/// When expired items are removed from memory. An expired item cannot be read, even if it is still in memory.
 #[derive(Serialize, Deserialize, Debug, Clone, Copy, PartialEq, Eq)]
 pub enum Expiry {
     /// Periodically, and when the cache is written to.
     Swept,
-    /// Only when they are read or the cache is written to (`lazy_expire`).
+    /// Only when an expired item is read, or the cache is written to (`lazy_expire`).
     Lazy,
     /// Items do not expire (`no_expire`).
     Never,
@@ -79,7 +79,7 @@ pub struct Store {
 }
 
 impl CacheDefinition {
-    /// The cache of this name and number of items with the defaults of all other settings.
+    /// Creates the definition of a cache with this name and number of items. All other settings have their defaults.
     pub fn new(name: impl Into<String>, items: u32) -> Self {
         Self {
             name: name.into(),
@@ -157,7 +157,7 @@ impl Layout {
             true => {
                 let blocks = definition.block_size.div_ceil(CHUNK as u64);
                 let values = blocks.checked_mul(definition.blocks.into())?;
-                // the value of each item may end in a chunk that it does not fill
+                // the last chunk of each item may be partly unused
                 items
                     .checked_mul(chunks_of(key, 0) + 1)?
                     .checked_add(values)?

@@ -1,7 +1,7 @@
 //! The memory of one item: a chain of chunks that holds a head, the key and the value.
 //!
-//! Readers may see a chain while the owner of the lock reuses its chunks. They then read a mixture, notice by the
-//! version of the stripe, and repeat.
+//! A reader may read a chain while the owner of the lock reuses its chunks. The reader then gets a mixture of two
+//! items, detects this by the version of the stripe, and repeats the read.
 
 use std::sync::atomic::{AtomicU64, Ordering::Relaxed};
 
@@ -12,7 +12,7 @@ use super::memory::{Memory, index};
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub(super) struct ItemHead {
     pub(super) hash: u64,
-    /// Time of the expiry, milliseconds since 1970; 0 for never.
+    /// Time at which the item expires, milliseconds since 1970; 0 means never.
     pub(super) expires: u64,
     pub(super) value: u64,
     pub(super) key: u64,
@@ -43,8 +43,8 @@ impl ItemHead {
     }
 }
 
-/// Calls `visit` with the words from number `from` on, in pieces, until it returns false. `None` if the chain is
-/// shorter, or `visit` has returned false.
+/// Calls `visit` with the words from number `from` on, in pieces, until `visit` returns false. `None` if the chain ends
+/// before, or `visit` has returned false.
 #[inline]
 fn visit(
     memory: &Memory,

@@ -1,5 +1,5 @@
-//! The tables in the memory of a cache. Every number that is read from the memory is checked when it is used, because
-//! each process of the application can write anything there.
+//! The tables in the memory of a cache. Every number from the memory is checked before its use, because each process of
+//! the application can write anything into the memory.
 
 use std::sync::atomic::{
     AtomicU32, AtomicU64,
@@ -11,7 +11,7 @@ use super::definition::{CHUNK, CHUNK_WORDS, Layout, SLOT};
 use crate::shared::mapping::{Atomics, Mapping};
 use crate::shared::robust_lock::RobustLock;
 
-/// The header of a cache's memory. Except for `lock`, its fields are written by the owner of the lock only.
+/// The header of a cache's memory. Only the owner of the lock writes its fields; `lock` is the exception.
 #[repr(C, align(128))]
 pub(super) struct Header {
     pub(super) magic: AtomicU64,
@@ -35,7 +35,7 @@ pub(super) struct Header {
     pub(super) newest: AtomicU32,
     /// The slot at which the next search for expired items begins.
     pub(super) cursor: AtomicU32,
-    /// Number of uses, by which the order of the slots is found again.
+    /// Number of uses of items. It gives each use a number, from which `recovery` computes the order of the slots.
     pub(super) uses: AtomicU64,
     /// No item expires before this time, milliseconds since 1970.
     pub(super) next_expiry: AtomicU64,
@@ -52,7 +52,7 @@ pub(super) struct Header {
 // SAFETY: atomics, and a RobustLock, which is one atomic.
 unsafe impl Atomics for Header {}
 
-/// The counters of a part of the buckets.
+/// The version and the counters of a part of the buckets.
 #[repr(C, align(64))]
 pub(super) struct Stripe {
     /// Odd while the owner of the lock changes a bucket of this stripe, or a process has died there.
@@ -84,7 +84,7 @@ unsafe impl Atomics for Slot {}
 
 const _: () = assert!(size_of::<Slot>() == SLOT && size_of::<Header>() <= 4096);
 
-/// The number behind a stored "plus 1" number; `None` for 0.
+/// Converts a stored number, which is an index plus 1, to the index; `None` for 0.
 #[inline]
 pub(super) fn index(stored: u32) -> Option<u32> {
     stored.checked_sub(1)
@@ -133,7 +133,7 @@ impl Memory {
             .at(self.layout.slot_table + slot as usize * SLOT)
     }
 
-    /// The chunk that follows a chunk of an item, or in the list of unused chunks, plus 1.
+    /// The link of a chunk: the next chunk of the item or of the list of unused chunks, plus 1.
     #[inline]
     pub(super) fn link(&self, chunk: u32) -> Option<&AtomicU32> {
         if chunk >= self.layout.chunks {
@@ -166,7 +166,7 @@ impl Memory {
     }
 }
 
-/// A change of a stripe's buckets. Readers of the stripe repeat their read until it has ended.
+/// A change of a stripe's buckets. Readers of the stripe repeat their reads until the change has ended.
 pub(super) struct Change<'a>(&'a Stripe);
 
 impl<'a> Change<'a> {
@@ -174,7 +174,7 @@ impl<'a> Change<'a> {
     pub(super) fn begin(stripe: &'a Stripe) -> Self {
         let version = stripe.version.load(Relaxed);
         stripe.version.store(version | 1, Relaxed);
-        // the version must be odd before any other store is visible
+        // the odd version must be visible before any other store of the change
         fence(Release);
         Self(stripe)
     }
@@ -196,8 +196,8 @@ impl Stripe {
         (version & 1 == 0).then_some(version)
     }
 
-    /// Whether no bucket of the stripe was changed since `version` was read, so that everything read since then is
-    /// consistent.
+    /// Whether no bucket of the stripe has changed since `version` was read. All data that was read since then is
+    /// consistent if so.
     #[inline]
     pub(super) fn is_still(&self, version: u64) -> bool {
         fence(Acquire);

@@ -4,7 +4,7 @@ use std::sync::atomic::{AtomicU32, Ordering::Relaxed};
 
 use super::memory::{Header, Memory, index};
 
-/// Adds a slot as the most recently used one.
+/// Adds a slot at the end of the list, as the most recently used slot.
 pub(super) fn add(memory: &Memory, header: &Header, slot: u32) {
     let Some(it) = memory.slot(slot) else { return };
     let uses = header.uses.load(Relaxed).wrapping_add(1);

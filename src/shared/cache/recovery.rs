@@ -1,8 +1,8 @@
-//! Puts the tables in order after a process has died while it held the lock.
+//! Repairs the tables after a process has died while it held the lock.
 //!
-//! The truth is in the heads of the slots and the chains behind them: an item exists if the head of a slot names a
-//! complete chain. Each change of an item is one store of such a head, so it has happened completely or not at all.
-//! Everything else (buckets, lists, counters) is computed anew.
+//! An item exists if the head of a slot refers to a complete chain. Each change of an item is one store of such a head,
+//! so the change has happened completely or not at all. Everything else (buckets, lists, counters) is computed from the
+//! slots and their chains.
 
 use std::sync::atomic::Ordering::Relaxed;
 
@@ -12,7 +12,7 @@ use super::item::{self, ItemHead};
 use super::memory::{Change, Header, Memory, hash, index};
 use super::recency;
 
-/// Computes the tables anew. Readers wait meanwhile.
+/// Computes the tables from the slots and their chains. Readers wait meanwhile.
 pub(super) fn rebuild(memory: &Memory, header: &Header, definition: &CacheDefinition) {
     let changes: Vec<_> = memory
         .stripes()
@@ -36,7 +36,7 @@ pub(super) fn rebuild(memory: &Memory, header: &Header, definition: &CacheDefini
     ] {
         word.store(0, Relaxed);
     }
-    // in the past: the next search finds the earliest expiry
+    // this time is in the past, so the next search looks at all items and finds the earliest expiry
     header.next_expiry.store(1, Relaxed);
     header.cursor.store(0, Relaxed);
     let used = header.chunks_used.load(Relaxed).min(memory.layout.chunks);
@@ -118,8 +118,8 @@ impl Seen {
             .is_some_and(|bits| bits & (1 << (chunk % 64)) != 0)
     }
 
-    /// Marks the chunks of a chain. Returns false, and marks none, if the chain has not exactly `count` chunks, or
-    /// contains a chunk of another chain.
+    /// Marks the chunks of a chain. Returns false, and marks no chunk, if the chain has more or fewer than `count`
+    /// chunks, or contains a chunk of another chain.
     fn add_chain(&mut self, memory: &Memory, first: u32, count: u64) -> bool {
         let mut added = Vec::new();
         let mut next = first + 1;

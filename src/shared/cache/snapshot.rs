@@ -1,4 +1,4 @@
-//! The items of a cache as a file (`store`).
+//! Saves the items of a cache to a file, and loads them from the file (`store`).
 
 use std::fs::{self, File};
 use std::io::{self, BufReader, BufWriter, Read, Write};
@@ -10,16 +10,16 @@ use super::item;
 use super::writer::NewItem;
 use super::{Cache, now};
 
-/// The first bytes of a file, with the version of the format.
+/// The first bytes of a file: a name and the version of the format.
 const MAGIC: &[u8; 16] = b"ruwsgi cache 1\n\0";
 
-/// The key size of the record at the end of a file.
+/// The number in place of a key size that marks the end of a file.
 const END: u64 = u64::MAX;
 
-/// Number of slots that are copied while the lock is held.
+/// Number of slots that are copied each time that the lock is held.
 const AT_ONCE: u32 = 64;
 
-/// How long a copy waits for the lock.
+/// Maximum time that a copy waits for the lock.
 const WAIT: Duration = Duration::from_secs(2);
 
 /// Why a file could not be loaded.
@@ -41,8 +41,8 @@ impl From<io::Error> for LoadError {
 }
 
 impl Cache {
-    /// Writes the items to a file, which is replaced when it is complete. If no file can be created in its directory,
-    /// the file itself is written.
+    /// Writes the items to a new file, which replaces the file at `path` when it is complete. If no file can be created
+    /// in the directory, the file at `path` is overwritten.
     ///
     /// # Errors
     /// The failed operation on a file; `TimedOut` if a process of the application holds the lock.
@@ -55,7 +55,7 @@ impl Cache {
                     .write_items(file)
                     .and_then(|()| fs::rename(&part, path));
                 if written.is_err() {
-                    // the error of the write is the one to report
+                    // the failed write is reported, not a failure of the removal
                     let _ = fs::remove_file(&part);
                 }
                 written
@@ -111,7 +111,7 @@ impl Cache {
         Ok(Some(end))
     }
 
-    /// Adds the items of a file that have not expired, as far as they fit.
+    /// Adds the items of a file that have not expired, until the cache is full.
     ///
     /// # Errors
     /// [`LoadError`]; the items before the error are loaded.
@@ -157,7 +157,7 @@ fn number(file: &mut impl Read) -> Result<u64, LoadError> {
 }
 
 fn bytes(file: &mut impl Read, size: u64) -> Result<Vec<u8>, LoadError> {
-    // the size is not believed: the buffer grows with what the file has
+    // the size in the file may be wrong, so the buffer grows only with the bytes that the file has
     let mut bytes = Vec::new();
     let read = file.by_ref().take(size).read_to_end(&mut bytes)?;
     match read as u64 == size {

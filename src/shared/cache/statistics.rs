@@ -26,11 +26,11 @@ pub struct CacheStatistics {
     pub items: u32,
     /// Number of reads that found an item.
     pub hits: u64,
-    /// Number of reads that found none.
+    /// Number of reads that found no item.
     pub misses: u64,
     /// Number of items that were refused because the cache was full.
     pub full: u64,
-    /// Time of the last change, seconds since 1970; 0 for none.
+    /// Time of the last change, seconds since 1970; 0 if there was no change.
     pub last_modified_at: u64,
 }
 

@@ -83,7 +83,7 @@ fn the_least_recently_used_item_makes_room() {
     for key in [b"a", b"b", b"c"] {
         cache.set(key, b"x", ALWAYS).unwrap();
     }
-    // the order of the reads is the order of the removals
+    // the items are removed in the order in which they were read
     for key in [b"c", b"a", b"b"] {
         cache.get(key).unwrap();
     }
@@ -143,7 +143,7 @@ fn recovery_restores_all_items_and_the_order_of_their_use() {
     cache.get(&[1]).unwrap();
     assert!(cache.remove(&[9]));
     let header = cache.memory.header().unwrap();
-    // what a process that dies in the middle can leave
+    // the state that a process can leave when it dies in the middle of a change
     let lost = chunks::take(&cache.memory, header, 20).unwrap();
     chunks::take_slot(&cache.memory, header).unwrap();
     header.items.store(3, Relaxed);

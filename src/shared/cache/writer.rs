@@ -1,4 +1,4 @@
-//! Changes of a cache by the owner of its lock.
+//! Changes the items of a cache. Only the owner of the lock has a `Writer`.
 
 use std::sync::atomic::Ordering::{Relaxed, Release};
 
@@ -9,7 +9,7 @@ use super::memory::{Change, Header, Memory, Slot, index};
 use super::{recency, recovery};
 use crate::shared::robust_lock::Taken;
 
-/// Number of slots that a change searches for expired items.
+/// Number of slots in which each change looks for expired items.
 const SWEPT_BY_A_CHANGE: u32 = 64;
 
 /// Why an item was not stored.
@@ -17,7 +17,7 @@ const SWEPT_BY_A_CHANGE: u32 = 64;
 pub enum Refused {
     /// The key or the value is empty or too large.
     Size,
-    /// The key exists.
+    /// The key already has a value.
     Exists,
     /// The value is not a number.
     NotANumber,
@@ -33,7 +33,7 @@ pub(super) struct NewItem<'a> {
     pub(super) key: &'a [u8],
     pub(super) value: &'a [u8],
     pub(super) hash: u64,
-    /// Milliseconds since 1970; 0 for never.
+    /// Time at which the item expires, milliseconds since 1970; 0 means never.
     pub(super) expires: u64,
 }
 
@@ -42,7 +42,7 @@ pub(super) struct Writer<'a> {
     pub(super) memory: &'a Memory,
     pub(super) header: &'a Header,
     pub(super) definition: &'a CacheDefinition,
-    /// Milliseconds since 1970.
+    /// The current time, milliseconds since 1970.
     pub(super) now: u64,
 }
 
@@ -62,7 +62,7 @@ pub(super) struct Found<'a> {
 }
 
 impl<'a> Writer<'a> {
-    /// Becomes the owner's view of a cache whose lock this thread has taken.
+    /// Creates a writer for a cache whose lock this thread has taken.
     pub(super) fn new(
         memory: &'a Memory,
         header: &'a Header,
@@ -81,7 +81,7 @@ impl<'a> Writer<'a> {
         }
     }
 
-    /// Finds the item of a key, also if it has expired.
+    /// Finds the item of a key, even if the item has expired.
     pub(super) fn find(&self, key: &[u8], hash: u64) -> Option<Found<'a>> {
         let mut next = self
             .memory
@@ -183,7 +183,7 @@ impl<'a> Writer<'a> {
         let blocks = self.blocks_without(found) + self.blocks_of(item.value);
         if let Some(stripe) = self.memory.stripe(self.memory.bucket_of(item.hash)) {
             let change = Change::begin(stripe);
-            // the one store that replaces the item
+            // this single store replaces the item
             found.it.head.store(chain + 1, Release);
             drop(change);
         }
@@ -201,7 +201,7 @@ impl<'a> Writer<'a> {
         it.hash.store(item.hash, Relaxed);
         it.next.store(bucket.load(Relaxed), Relaxed);
         let change = Change::begin(self.memory.stripe(number)?);
-        // the one store that creates the item
+        // this single store creates the item
         it.head.store(chain + 1, Release);
         bucket.store(slot + 1, Relaxed);
         drop(change);
@@ -224,7 +224,7 @@ impl<'a> Writer<'a> {
             return;
         };
         let change = Change::begin(stripe);
-        // the one store that removes the item
+        // this single store removes the item
         found.it.head.store(0, Release);
         let next = found.it.next.load(Relaxed);
         found
@@ -250,7 +250,7 @@ impl<'a> Writer<'a> {
         Some(())
     }
 
-    /// Removes items until another one fits, as the definition says.
+    /// Removes items until `item` fits, as [`WhenFull`](super::definition::WhenFull) of the definition demands.
     fn make_room(&self, item: &NewItem<'_>) -> Result<(), Refused> {
         if self.fits(item) {
             return Ok(());
@@ -309,8 +309,8 @@ impl<'a> Writer<'a> {
         self.changed();
     }
 
-    /// Removes the expired items among the next `slots` slots, if an item can have expired. Returns whether the search
-    /// has come to the end.
+    /// Removes the expired items among the next `slots` slots, unless no item can have expired. Returns whether the
+    /// search has reached the last slot.
     pub(super) fn sweep(&self, slots: u32) -> bool {
         let header = self.header;
         let due = header.next_expiry.load(Relaxed);
@@ -368,7 +368,7 @@ impl<'a> Writer<'a> {
         header.modified.store(self.now / 1000, Relaxed);
     }
 
-    /// Searches a few slots for expired items.
+    /// Looks for expired items in a few slots.
     pub(super) fn sweep_a_little(&self) {
         self.sweep(SWEPT_BY_A_CHANGE);
     }

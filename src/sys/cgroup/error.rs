@@ -1,4 +1,4 @@
-//! Why a cgroup cannot be managed.
+//! The errors of the cgroup functions.
 
 use std::io;
 use std::path::{Path, PathBuf};

@@ -14,7 +14,7 @@ pub(super) const PROCESSES: &str = "cgroup.procs";
 pub(super) const CONTROLLERS: &str = "cgroup.controllers";
 /// The file that lists the controllers that a cgroup has enabled for its children.
 pub(super) const ENABLED: &str = "cgroup.subtree_control";
-/// The files of a delegated cgroup that must belong to the user it is delegated to, beside the directory.
+/// The files of a delegated cgroup that must belong to the user who manages it, in addition to the directory.
 pub(super) const DELEGATED: [&str; 3] = [PROCESSES, ENABLED, "cgroup.threads"];
 
 /// Moves this process into a cgroup. `processes` is the cgroup's `cgroup.procs`, open for writing. Async-signal-safe.
@@ -34,8 +34,8 @@ pub(super) fn make(directory: &Path) -> io::Result<()> {
     }
 }
 
-/// Writes `text` to a file of a cgroup, in one write(2). The file is opened with `O_NONBLOCK`: where the kernel
-/// supports it, a memory limit below the present usage does not make this process wait until memory is reclaimed.
+/// Writes `text` to a file of a cgroup, in one write(2). The file is opened with `O_NONBLOCK`. If the kernel supports
+/// this, a memory limit below the present usage does not make this process wait until memory is reclaimed.
 pub(super) fn write(path: &Path, text: &str) -> io::Result<()> {
     let mut options = fs::File::options();
     let mut file = options

@@ -5,7 +5,7 @@ use serde::{Deserialize, Serialize};
 /// The text that means "no limit" in the kernel's files.
 const NO_LIMIT: &str = "max";
 
-/// The limits of a cgroup. A field of `None` is no limit.
+/// The limits of a cgroup. A field of `None` means no limit.
 #[derive(Serialize, Deserialize, Debug, Clone, Copy, PartialEq, Eq, Default)]
 pub(crate) struct Limits {
     /// `memory.max`, bytes.
@@ -23,7 +23,7 @@ pub(crate) struct CpuQuota {
     pub(crate) period: u64,
 }
 
-/// One limit in the form in which it is written to a file of the cgroup.
+/// One limit, as the text that is written to a file of the cgroup.
 #[derive(Debug, Clone, PartialEq, Eq)]
 pub(crate) struct Setting {
     /// The configuration's option that sets the limit.
@@ -71,7 +71,7 @@ impl Limits {
         }
     }
 
-    /// For each kind of limit, the wider one of `self` and `other`; no limit if either has none.
+    /// For each kind of limit, the wider one of `self` and `other`. If either has no limit, the result has no limit.
     pub(crate) fn widened(self, other: Self) -> Self {
         let wider = |one: Option<u64>, other: Option<u64>| Some(one?.max(other?));
         let cpu = |one: Option<CpuQuota>, other: Option<CpuQuota>| {

@@ -11,7 +11,7 @@ use nix::unistd::{AccessFlags, access};
 use super::error::CgroupError;
 use super::files::{DELEGATED, PROCESSES, words};
 
-/// Finds the directory of this process's cgroup.
+/// Finds the directory of the cgroup that this process is in.
 ///
 /// # Errors
 /// [`CgroupError::Missing`] when cgroup v2 is not mounted, or when no mount shows this process's cgroup.
@@ -89,7 +89,7 @@ fn below(path: &Path, root: &Path, point: &Path) -> Option<PathBuf> {
 /// # Errors
 /// [`CgroupError`]: the first failed check.
 pub(super) fn check_manageable(directory: &Path, alone: Option<u32>) -> Result<(), CgroupError> {
-    // every cgroup but the root has the file `cgroup.type`
+    // only the root cgroup lacks the file `cgroup.type`
     if !directory.join("cgroup.type").exists() {
         return Err(CgroupError::Root);
     }

@@ -11,8 +11,8 @@ use super::place;
 
 /// A cgroup whose children this process manages.
 ///
-/// If the value is dropped and no child is left but the one that [`Subtree::take`] created for this process, the
-/// process moves back into the cgroup, its own child is removed, and the controllers are disabled.
+/// When the value is dropped, and only the child of this process itself is left, the process moves back into the
+/// cgroup, removes this child, and disables the controllers.
 #[derive(Debug)]
 pub(crate) struct Subtree {
     directory: PathBuf,
@@ -24,13 +24,13 @@ pub(crate) struct Subtree {
 
 impl Subtree {
     /// Takes over `here`, the cgroup of this process, and moves this process into the child `name` of `here`. If `here`
-    /// is itself a child of this name, and its parent can be managed, the parent is taken over and this process does
-    /// not move.
+    /// is itself a child of this name, and its parent can be managed, this function takes over the parent and does not
+    /// move the process.
     ///
-    /// The children get all `needed` controllers, and those of the `useful` controllers that are available.
+    /// The children get all `needed` controllers, and the `useful` controllers that are available.
     ///
     /// # Errors
-    /// [`CgroupError`]; the cgroup is unchanged then.
+    /// [`CgroupError`]. After an error the cgroup is unchanged.
     pub(crate) fn take(
         here: &Path,
         name: &str,
@@ -115,8 +115,8 @@ impl Subtree {
         &self.directory
     }
 
-    /// Makes the user that this process changes to the owner of the cgroup and of this process's own child, so that the
-    /// process can manage them as that user.
+    /// Gives the cgroup, and this process's own child, to the user to which this process changes. The process can then
+    /// manage them as that user.
     ///
     /// # Errors
     /// Those of chown(2).

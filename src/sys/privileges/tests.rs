@@ -1,4 +1,4 @@
-//! Privileges are dropped in separate processes, since they cannot be regained.
+//! The tests drop privileges in separate processes, because a process cannot regain its privileges.
 #![allow(clippy::unwrap_used)]
 
 use caps::Capability;
@@ -8,7 +8,7 @@ use std::process::Command;
 
 const ARGUMENTS: &str = "RUWSGI_TEST_DROP";
 
-/// Runs in a separate process (see `dropped`), since privileges cannot be regained.
+/// Runs in a separate process (see `dropped`), because a process cannot regain its privileges.
 #[test]
 fn child_that_drops_privileges() {
     let Ok(arguments) = std::env::var(ARGUMENTS) else {
