@@ -8,6 +8,11 @@ use crate::config::ini;
 use crate::protocol::body::ChunkDecoder;
 use crate::protocol::http::{self, Limits, Parsed, Scan};
 use crate::protocol::{response, uwsgi};
+use crate::static_files::conditional::{self, Conditions, Plan, Validators};
+use crate::static_files::entity_tag::{self, Comparison};
+use crate::static_files::relative::Relative;
+use crate::static_files::time::Modified;
+use crate::static_files::{accept_encoding, redirect};
 
 /// Number of bytes before the input itself: the offset at which the input is split (16 bits, little endian), and a
 /// limit.
@@ -208,4 +213,49 @@ fn lines(input: &[u8]) -> Vec<&[u8]> {
     assert!(numbers.iter().copied().eq(1..=lines.len() as u32));
     assert!(lines.iter().all(|line| !line.contains(&b'\n')));
     lines
+}
+
+/// Reads the path and the headers of a request for a static file. The first part of the input is the path, the second
+/// one is the value of every header, and the limit is the size of the file.
+///
+/// # Panics
+/// Panics if a property does not hold.
+pub fn static_file(data: &[u8]) {
+    let Some((first, size, input)) = split(data) else {
+        return;
+    };
+    let (path, header) = input.split_at(first);
+    if let Some(relative) = Relative::of(path) {
+        for segment in relative.as_bytes().split(|&byte| byte == b'/') {
+            assert!(segment != b".." && !segment.is_empty() && !segment.contains(&0));
+        }
+    }
+    let location = redirect::location(b"", path, header);
+    assert!(location.starts_with(b"/") && !location.starts_with(b"//"));
+    assert!(location.iter().all(|byte| matches!(byte, b'!'..=b'~')));
+    assert!(accept_encoding::accepted(header).count() <= 3);
+    let strong = entity_tag::matches(header, "\"a\"", Comparison::Strong);
+    assert!(!strong || entity_tag::matches(header, "\"a\"", Comparison::Weak));
+    check_plan(header, u64::from(size));
+}
+
+/// Checks that the plan for a request with these headers has only bytes of the file.
+fn check_plan(header: &[u8], size: u64) {
+    let conditions = Conditions {
+        if_unmodified_since: Some(header),
+        if_modified_since: Some(header),
+        range: Some(header),
+        ..Conditions::default()
+    };
+    let validators = Validators {
+        tag: Some("\"a\""),
+        modified: Modified::usable((1_000_000_000, 0)),
+    };
+    let parts = match conditional::plan(&conditions, validators, size, true) {
+        Plan::Part(part) => vec![part],
+        Plan::Parts(parts) => parts,
+        _ => return,
+    };
+    let total: u64 = parts.iter().map(|part| part.end - part.start).sum();
+    assert!(parts.iter().all(|part| part.end <= size) && total <= size);
 }

@@ -17,6 +17,7 @@ mod net;
 mod process;
 pub mod protocol;
 pub mod shared;
+pub mod static_files;
 mod stats;
 pub mod sys;
 mod watch;

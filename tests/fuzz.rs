@@ -143,6 +143,19 @@ fn bodies() -> Vec<Vec<u8>> {
     bodies.map(|body| body.as_bytes().to_vec()).to_vec()
 }
 
+fn file_requests() -> Vec<Vec<u8>> {
+    let requests = [
+        "/static/css/../a.css",
+        "/../../etc/passwd",
+        "bytes=0-4, 6-, -2,99999999999999999999-",
+        "W/\"a\", \"b\", \"a\", *",
+        "gzip;q=0.5, br, *;q=0.001, identity;q=0",
+        "Sun, 06 Nov 1994 08:49:37 GMT",
+        "Sunday, 06-Nov-94 08:49:37 GMT",
+    ];
+    requests.map(|request| request.as_bytes().to_vec()).to_vec()
+}
+
 proptest! {
     #[test]
     fn arbitrary_bytes_break_no_reader(data in vec(any::<u8>(), 0..300)) {
@@ -150,6 +163,7 @@ proptest! {
         fuzz::http_head(&data);
         fuzz::chunked_body(&data);
         fuzz::ini(&data);
+        fuzz::static_file(&data);
     }
 
     #[test]
@@ -166,6 +180,13 @@ proptest! {
     #[test]
     fn a_mutated_chunked_body_breaks_no_property(input in mutated(bodies())) {
         split_everywhere(fuzz::chunked_body, 0, &input);
+    }
+
+    #[test]
+    fn a_mutated_request_for_a_file_breaks_no_property(
+        input in mutated(file_requests()), size in any::<u8>()
+    ) {
+        split_everywhere(fuzz::static_file, size, &input);
     }
 
     #[test]

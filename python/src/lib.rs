@@ -25,6 +25,7 @@ mod python;
 mod script;
 mod stacks;
 mod start_watch;
+mod static_files;
 mod thread;
 mod thread_deadline;
 mod threads_at_exit;

@@ -15,6 +15,7 @@ use ruwsgi::http::listeners::Listener;
 use ruwsgi::http::request_lines::RequestLines;
 use ruwsgi::http::scoreboard_rows::ScoreboardRows;
 use ruwsgi::http::settings::{Limits, Settings, Timeouts};
+use ruwsgi::http::write_queue;
 use ruwsgi::ipc::{self, AppSpec, FromWorker, WorkerProgram};
 use ruwsgi::shared::line_rings::LineRings;
 use ruwsgi::shared::scoreboard::Scoreboard;
@@ -102,6 +103,9 @@ impl Worker {
             name: listener.name.clone(),
         });
         set_budgets(&spec);
+        if spec.worker.disable_sendfile {
+            write_queue::disable_sendfile();
+        }
         let engine = Engine::new(
             settings(&spec),
             listeners.collect(),
@@ -168,6 +172,7 @@ fn settings(spec: &AppSpec) -> Settings {
             keep_alive: options.http_keepalive,
         },
         header_rules: header_rules(spec),
+        static_files: crate::static_files::settings(spec),
         request_log: spec.serving.request_log.clone(),
     }
 }

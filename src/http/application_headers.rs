@@ -139,6 +139,12 @@ impl ApplicationHeaders {
         Ok(())
     }
 
+    /// Adds a Content-Length to a head that has none. A response to HEAD has it too.
+    pub fn set_length(&mut self, length: u64) {
+        self.content_length = Some(length);
+        self.append(b"Content-Length", length.to_string().as_bytes());
+    }
+
     /// Removes the headers for which `keep`, called with name and value, returns false.
     pub fn retain(&mut self, mut keep: impl FnMut(&[u8], &[u8]) -> bool) {
         let lines = std::mem::take(&mut self.lines);

@@ -4,7 +4,7 @@ use std::collections::HashSet;
 use std::io;
 use std::os::fd::RawFd;
 use std::sync::atomic::Ordering::SeqCst;
-use std::sync::{Arc, Mutex, MutexGuard, PoisonError};
+use std::sync::{Arc, Mutex, MutexGuard, OnceLock, PoisonError};
 use std::time::Duration;
 
 use super::connection::Connection;
@@ -21,6 +21,7 @@ use super::scoreboard_rows::ScoreboardRows;
 use super::settings::Settings;
 use super::shared_response::SharedResponse;
 use super::thread_state::ThreadState;
+use crate::static_files::files::StaticFiles;
 use crate::sys::clock::monotonic_micros;
 use crate::sys::epoll::Interest;
 use crate::sys::stream;
@@ -53,6 +54,7 @@ pub struct Engine {
     /// The state of each serving thread, by its number.
     pub(super) threads: Vec<ThreadState>,
     keep_alive: Mutex<KeepAlive>,
+    static_files: OnceLock<Option<StaticFiles>>,
     /// Keys of the messages that are logged only once and were logged already.
     warned: Mutex<HashSet<String>>,
 }
@@ -86,8 +88,20 @@ impl Engine {
             dispatch: Dispatch::new(phase),
             inbox,
             keep_alive: Mutex::default(),
+            static_files: OnceLock::new(),
             warned: Mutex::default(),
         })
+    }
+
+    /// The static files; `None` if none are configured. Relative paths are relative to the working directory of the
+    /// first call, which comes after the application is loaded.
+    pub(super) fn static_files(&self) -> Option<&StaticFiles> {
+        let files = self.static_files.get_or_init(|| {
+            let settings = self.settings.static_files.as_ref()?;
+            let base = std::env::current_dir().unwrap_or_else(|_| "/".into());
+            Some(StaticFiles::new(settings, &base))
+        });
+        files.as_ref()
     }
 
     // ── phases ──

@@ -17,7 +17,7 @@
 //!
 //! Where new code belongs: a limit or a timeout in [`settings`]; the time for which the I/O thread waits for a client
 //! in `waiting`; the reason why a response is cut, and its log line, in [`loss`]; a variable of HTTP requests in
-//! `http_environ`; the refusal of a request, and its log line, in `protocols` and [`refusal`]; a header that the server
+//! `http_environ`; the refusal of a request, and its log line, in `protocols` and [`refusal`]; a request that a static file answers in `static_response`; a header that the server
 //! adds in [`response_headers`]; a header that the configuration adds in [`header_rules`]; another protocol in
 //! `protocols`; a number on the scoreboard in [`scoreboard_rows`].
 
@@ -57,6 +57,7 @@ pub mod serve;
 pub mod settings;
 pub mod shared_response;
 pub mod spool;
+mod static_response;
 pub mod thread_state;
 pub mod unlock;
 mod waiting;

@@ -1,6 +1,5 @@
 //! A response: its head, its body and their framing on the wire.
 
-use std::fs::File;
 use std::os::fd::RawFd;
 use std::sync::Arc;
 use std::time::Duration;
@@ -19,6 +18,7 @@ use crate::protocol::body::{CHUNK_END, LAST_CHUNK, chunk_head};
 use crate::sys::wakeup::Wakeup;
 
 mod direct;
+mod file_body;
 
 /// A last block of at most this size is copied behind the head, so that the application's object can be freed before
 /// the block is sent.
@@ -51,7 +51,7 @@ pub struct Sizes {
     pub body: u64,
     /// Number of blocks of the body that the application has given.
     pub blocks: u32,
-    /// Whether the body is a file that sendfile(2) sends.
+    /// Whether the body is a file.
     pub sendfile: bool,
 }
 
@@ -343,33 +343,6 @@ impl Response {
         }
         self.sent.body += take as u64;
         take
-    }
-
-    /// Sends `len` bytes of a file from `offset` as the whole body.
-    ///
-    /// # Errors
-    /// The client is gone.
-    pub fn write_file(
-        &mut self,
-        lock: &impl Unlock,
-        file: File,
-        offset: u64,
-        len: u64,
-    ) -> Result<(), PeerGone> {
-        self.sent.blocks += 1;
-        self.set_length(len);
-        if !self.is_committed() {
-            self.commit();
-        }
-        // at most Content-Length bytes are sent, even if the file is longer
-        let len = usize::try_from(len).unwrap_or(usize::MAX);
-        let take = self.framing.admit(len) as u64;
-        if take == 0 {
-            return self.writer.flush(lock);
-        }
-        self.sent.body += take;
-        self.sent.sendfile = true;
-        self.writer.send_file(lock, file, offset, offset + take)
     }
 
     /// Sends the buffer and the queue until the client takes no more, without waiting. The caller holds no interpreter

@@ -180,7 +180,7 @@ impl ResponseWriter {
     pub fn send_file(
         &mut self,
         lock: &impl Unlock,
-        file: File,
+        file: &Arc<File>,
         offset: u64,
         end: u64,
     ) -> Result<(), PeerGone> {
@@ -188,7 +188,7 @@ impl ResponseWriter {
             self.queue.push(&self.buffer);
             self.buffer.clear();
         }
-        self.queue.push_file(file, offset, end);
+        self.queue.push_file(file.clone(), offset, end);
         lock.unlocked(|| self.flush_nonblocking());
         self.result()
     }

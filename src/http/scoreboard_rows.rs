@@ -10,6 +10,15 @@ use crate::log::request_log;
 use crate::shared::scoreboard::{NOTE, Scoreboard, ThreadRow, WorkerRow};
 use crate::sys::clock::monotonic_micros;
 
+/// What has answered a request.
+#[derive(Clone, Copy, PartialEq, Eq, Debug)]
+pub enum Answerer {
+    /// The application.
+    Application,
+    /// A static file.
+    StaticFile,
+}
+
 /// The rows of one worker. Each thread writes only its own row.
 pub struct ScoreboardRows {
     /// The scoreboard of the generation.
@@ -56,17 +65,22 @@ impl ScoreboardRows {
     }
 
     /// Counts the request that the thread has finished. Call [`ScoreboardRows::idle`] after the request's log line is
-    /// written. Returns the request's duration in microseconds.
+    /// written. Returns the request's duration in microseconds. The duration of a static file is not counted.
     #[inline]
-    pub fn finish(&self, thread: u32, response: &Response) -> u64 {
+    pub fn finish(&self, thread: u32, response: &Response, answerer: Answerer) -> u64 {
         let Some(row) = self.thread(thread) else {
             return 0;
         };
         let begun = row.busy_since.load(Relaxed);
         let duration = monotonic_micros().saturating_sub(begun);
-        add(&row.running_us, duration);
-        let average = row.average_us.load(Relaxed).wrapping_add(duration) / 2;
-        row.average_us.store(average, Relaxed);
+        match answerer {
+            Answerer::Application => {
+                add(&row.running_us, duration);
+                let average = row.average_us.load(Relaxed).wrapping_add(duration) / 2;
+                row.average_us.store(average, Relaxed);
+            }
+            Answerer::StaticFile => add(&row.static_requests, 1),
+        }
         add(&row.sent, response.bytes_sent());
         if response.loss().is_some_and(Loss::is_write_error) {
             add(&row.write_errors, 1);

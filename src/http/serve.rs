@@ -11,16 +11,22 @@ use super::loss::Loss;
 use super::pending::{Outgoing, Pending, Then};
 use super::record::{Facts, Record, delivered};
 use super::response::{Opening, Response};
+use super::scoreboard_rows::Answerer;
 use super::shared_response::SharedResponse;
+use super::static_response;
 use super::write_queue::Flow;
 use crate::ipc::Protocol;
 use crate::log::request_log::RequestLog;
+use crate::static_files::files::StaticFiles;
 use crate::sys::process::Pid;
 use crate::sys::stream;
 
 /// Number of attempts, one millisecond apart, to lock a response to which another thread writes. After the last attempt
 /// the connection is reset. The lock is polled, because a `Mutex` has no lock with a timeout.
 const ATTEMPTS: u32 = 100;
+
+/// Number of requests for static files after which the application can run its signal handlers.
+const FILES_BETWEEN_SIGNALS: u32 = 100;
 
 /// The state of a serving thread.
 struct Thread<'e> {
@@ -30,6 +36,7 @@ struct Thread<'e> {
     acceptor: Acceptor<'e>,
     response: &'e SharedResponse,
     log: Option<RequestLog>,
+    static_files: Option<&'e StaticFiles>,
 }
 
 impl Engine {
@@ -44,6 +51,7 @@ impl Engine {
             acceptor,
             response: &self.threads[number as usize].response,
             log: RequestLog::new(&self.settings.request_log, Pid::own()),
+            static_files: self.static_files(),
         };
         thread.run(application);
         self.leave(number);
@@ -55,19 +63,8 @@ impl Thread<'_> {
         let mut answered = None;
         loop {
             let is_called_after = application.is_called_after();
-            let next = application.unlocked(|| {
-                if let Some(connection) = answered.take() {
-                    self.finish(connection);
-                    if is_called_after {
-                        return Next::Called;
-                    }
-                }
-                let next = self.acceptor.next_request();
-                if let Next::Request(connection) = &next {
-                    self.open(connection);
-                }
-                next
-            });
+            let next = application
+                .unlocked(|| self.next_for_application(answered.take(), is_called_after));
             match next {
                 Next::Request(connection) => {
                     application.call(&mut self.acceptor.reader.request, self.response);
@@ -78,6 +75,41 @@ impl Thread<'_> {
                 Next::Retired => return,
             }
         }
+    }
+
+    /// Ends the last request of the application, and waits for its next one. Answers the requests for static files that
+    /// come before it. With `is_called_after`, returns [`Next::Called`] after the end of a request.
+    #[inline]
+    fn next_for_application(
+        &mut self,
+        answered: Option<Connection>,
+        is_called_after: bool,
+    ) -> Next {
+        if let Some(connection) = answered {
+            self.finish(connection, Answerer::Application);
+            if is_called_after {
+                return Next::Called;
+            }
+        }
+        for _ in 0..FILES_BETWEEN_SIGNALS {
+            let next = self.acceptor.next_request();
+            let Next::Request(connection) = next else {
+                return next;
+            };
+            self.open(&connection);
+            match self.static_files {
+                Some(files) if self.answer_with_file(files) => {
+                    self.finish(connection, Answerer::StaticFile);
+                }
+                _ => return Next::Request(connection),
+            }
+        }
+        Next::Interrupted
+    }
+
+    fn answer_with_file(&self, files: &StaticFiles) -> bool {
+        let request = &self.acceptor.reader.request;
+        static_response::answer(files, request, self.response)
     }
 
     /// Begins the response. From now on the I/O thread may respond in place of the application, at the request's
@@ -98,7 +130,7 @@ impl Thread<'_> {
     /// Sends the rest of the response, logs the request, and keeps or closes the connection, or hands it to the I/O
     /// thread.
     #[inline]
-    fn finish(&mut self, mut connection: Connection) {
+    fn finish(&mut self, mut connection: Connection, answerer: Answerer) {
         let shared = self.response;
         let mut response = match shared.try_lock() {
             Some(response) => response,
@@ -112,7 +144,10 @@ impl Thread<'_> {
             response.give_up();
         }
         let flow = response.flush_nonblocking();
-        let micros = self.engine.scoreboard.finish(self.number, &response);
+        let micros = self
+            .engine
+            .scoreboard
+            .finish(self.number, &response, answerer);
         connection.served += 1;
         if self.log.is_some() {
             self.acceptor.reader.request.prepend(&response.collected);

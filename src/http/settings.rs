@@ -5,6 +5,7 @@ use std::time::Duration;
 
 use super::header_rules::HeaderRules;
 use crate::log::request_log::RequestLogSettings;
+use crate::static_files;
 
 /// Settings of a connection engine.
 #[derive(Debug, Clone)]
@@ -17,6 +18,8 @@ pub struct Settings {
     pub timeouts: Timeouts,
     /// Changes to the headers of every response.
     pub header_rules: Option<Arc<HeaderRules>>,
+    /// The static files; `None` if none are configured.
+    pub static_files: Option<Arc<static_files::settings::Settings>>,
     /// Selects the requests that are logged, and sets the format of their lines.
     pub request_log: RequestLogSettings,
 }

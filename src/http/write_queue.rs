@@ -7,6 +7,8 @@ use std::collections::VecDeque;
 use std::fs::File;
 use std::io::{self, IoSlice, Write};
 use std::os::fd::{AsRawFd, RawFd};
+use std::sync::Arc;
+use std::sync::atomic::{AtomicBool, Ordering::Relaxed};
 
 use bytes::{Buf, Bytes, BytesMut};
 use nix::errno::Errno;
@@ -23,6 +25,14 @@ const FILE: u64 = 1 << 30;
 /// Maximum bytes of one sendfile(2). With this limit, a client that reads a large file fast does not delay the other
 /// clients of the I/O thread.
 const SENDFILE: u64 = 4 << 20;
+/// Whether files are read and sent, in place of sendfile(2).
+static READ_FILES: AtomicBool = AtomicBool::new(false);
+
+/// Makes this process read files and send what it has read (`disable-sendfile`).
+pub fn disable_sendfile() {
+    READ_FILES.store(true, Relaxed);
+}
+
 /// A block of fewer bytes is copied, because a copy costs less than a reference to the application's object.
 const COPIED: usize = 4096;
 
@@ -52,9 +62,9 @@ enum Chunk {
     Copied(BytesMut),
     /// Bytes of an object of the application, which are not copied.
     Shared(Bytes),
-    /// A file of the application, whose bytes `offset..end` are to be sent. The file uses a descriptor, but no room.
+    /// A file of the application, or a static file, whose bytes `offset..end` are to be sent. The file uses a descriptor, but no room.
     File {
-        file: File,
+        file: Arc<File>,
         offset: u64,
         end: u64,
         _descriptor: Share,
@@ -216,7 +226,7 @@ impl WriteQueue {
     }
 
     /// Queues the bytes `offset..end` of a file, and counts the file's descriptor.
-    pub fn push_file(&mut self, file: File, offset: u64, end: u64) {
+    pub fn push_file(&mut self, file: Arc<File>, offset: u64, end: u64) {
         let mut descriptor = Share::of(&budget::FILES);
         descriptor.set(1);
         self.chunks.push_back(Chunk::File {
@@ -290,6 +300,7 @@ impl WriteQueue {
     pub fn flush(&mut self, fd: RawFd) -> Flow {
         loop {
             let sent = &mut self.sent;
+            let more = self.chunks.len() > 1;
             let flow = match self.chunks.front_mut() {
                 None => {
                     self.in_memory.set(0);
@@ -297,14 +308,12 @@ impl WriteQueue {
                     self.storage = Storage::Works;
                     return Flow::Done;
                 }
-                Some(Chunk::Copied(bytes)) => send_bytes(fd, bytes, sent),
-                Some(Chunk::Shared(bytes)) => send_bytes(fd, bytes, sent),
-                Some(
-                    Chunk::File {
-                        file, offset, end, ..
-                    }
-                    | Chunk::Spool { file, offset, end },
-                ) => send_file(fd, file, offset, *end, sent),
+                Some(Chunk::Copied(bytes)) => send_bytes(fd, bytes, sent, more),
+                Some(Chunk::Shared(bytes)) => send_bytes(fd, bytes, sent, more),
+                Some(Chunk::File {
+                    file, offset, end, ..
+                }) => send_file(fd, file, offset, *end, sent),
+                Some(Chunk::Spool { file, offset, end }) => send_file(fd, file, offset, *end, sent),
             };
             match flow {
                 Flow::Done => drop(self.chunks.pop_front()),
@@ -332,9 +341,14 @@ fn is_out_of_descriptors(error: &io::Error) -> bool {
     )
 }
 
-fn send_bytes(fd: RawFd, bytes: &mut impl Buf, sent: &mut u64) -> Flow {
+/// Sends bytes. With `more`, the kernel does not send a small segment, because other bytes follow at once.
+fn send_bytes(fd: RawFd, bytes: &mut impl Buf, sent: &mut u64, more: bool) -> Flow {
     while bytes.has_remaining() {
-        match stream::send(fd, &[IoSlice::new(bytes.chunk())]) {
+        let result = match more {
+            true => stream::send_more(fd, bytes.chunk()),
+            false => stream::send(fd, &[IoSlice::new(bytes.chunk())]),
+        };
+        match result {
             Ok(count) => {
                 bytes.advance(count);
                 *sent += count as u64;
@@ -348,7 +362,19 @@ fn send_bytes(fd: RawFd, bytes: &mut impl Buf, sent: &mut u64) -> Flow {
 fn send_file(fd: RawFd, file: &File, offset: &mut u64, end: u64, sent: &mut u64) -> Flow {
     while *offset < end {
         let count = (end - *offset).min(SENDFILE);
-        match stream::sendfile(fd, file.as_raw_fd(), offset, count) {
+        let result = if READ_FILES.load(Relaxed) {
+            Err(Errno::EINVAL.into())
+        } else {
+            stream::sendfile(fd, file.as_raw_fd(), offset, count)
+        };
+        let result = match result {
+            // the file system has no sendfile
+            Err(error) if error.raw_os_error() == Some(Errno::EINVAL as i32) => {
+                stream::send_by_reading(fd, file, offset, count)
+            }
+            other => other,
+        };
+        match result {
             // the file has been truncated, so the announced length cannot be sent
             Ok(0) => return Flow::Broken(Loss::FileEnded),
             Ok(count) => *sent += count as u64,

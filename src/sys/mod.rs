@@ -4,6 +4,7 @@
 
 pub mod affinity;
 pub mod backlog;
+pub mod beneath;
 pub mod capability;
 pub(crate) mod cgroup;
 pub mod clock;

@@ -10,6 +10,7 @@ use std::io::{self, IoSlice};
 use std::mem::MaybeUninit;
 use std::net::{IpAddr, SocketAddr};
 use std::os::fd::{AsRawFd, BorrowedFd, OwnedFd, RawFd};
+use std::os::unix::fs::FileExt;
 
 use bytes::{BufMut, BytesMut};
 use nix::errno::Errno;
@@ -28,6 +29,9 @@ const ACCEPTED: SockFlag = SockFlag::SOCK_NONBLOCK.union(SockFlag::SOCK_CLOEXEC)
 
 /// Flags of each send. A closed peer causes `EPIPE` without SIGPIPE, and a full buffer causes `EAGAIN`.
 const SENT: MsgFlags = MsgFlags::MSG_NOSIGNAL.union(MsgFlags::MSG_DONTWAIT);
+
+/// `MSG_MORE`, which nix does not know: more bytes follow at once.
+const MORE: MsgFlags = MsgFlags::from_bits_retain(libc::MSG_MORE);
 
 /// Maximum number of bytes that sendfile(2) transfers in one call.
 const MAX_SENDFILE: usize = 0x7fff_f000;
@@ -158,6 +162,66 @@ pub fn sendfile(socket: RawFd, file: RawFd, offset: &mut u64, count: u64) -> io:
     let sent = retried(|| sendfile64(socket, file, Some(&mut position), count))?;
     *offset += sent as u64;
     Ok(sent)
+}
+
+/// As [`send`], for bytes that are followed by others at once. The kernel does not send a small segment for them.
+///
+/// # Errors
+/// Those of send(2), as of [`send`].
+pub fn send_more(fd: RawFd, bytes: &[u8]) -> io::Result<usize> {
+    retried(|| socket::send(fd, bytes, SENT.union(MORE)))
+}
+
+/// Size of the buffer of [`send_by_reading`], bytes.
+const READ_BUFFER: usize = 32 << 10;
+
+/// As [`sendfile`], for files that sendfile(2) cannot send: reads a part of the file and sends it.
+///
+/// # Errors
+/// Those of pread(2) and send(2): `WouldBlock` when the socket accepts nothing now.
+pub fn send_by_reading(
+    socket: RawFd,
+    file: &File,
+    offset: &mut u64,
+    count: u64,
+) -> io::Result<usize> {
+    let mut buffer = [0; READ_BUFFER];
+    let count = usize::try_from(count).unwrap_or(READ_BUFFER);
+    let len = file.read_at(&mut buffer[..count.min(READ_BUFFER)], *offset)?;
+    if len == 0 {
+        return Ok(0);
+    }
+    let sent = send(socket, &[IoSlice::new(&buffer[..len])])?;
+    *offset += sent as u64;
+    Ok(sent)
+}
+
+/// Appends `len` bytes of a file from `offset` to `buffer`. False if the file has fewer bytes or cannot be read.
+pub fn read_at(file: &File, buffer: &mut Vec<u8>, offset: u64, len: usize) -> bool {
+    buffer.reserve(len);
+    let (mut position, mut left) = (offset, len);
+    while left > 0 {
+        let Ok(at) = i64::try_from(position) else {
+            return false;
+        };
+        let spare = buffer.spare_capacity_mut();
+        let room = spare.len().min(left);
+        let read = retried(|| {
+            // SAFETY: the buffer owns at least `room` bytes of spare capacity. (nix and std read only into initialised
+            // memory, which would cost a memset for each call.)
+            Errno::result(unsafe {
+                libc::pread(file.as_raw_fd(), spare.as_mut_ptr().cast(), room, at)
+            })
+        });
+        let Ok(read @ 1..) = read.map(isize::unsigned_abs) else {
+            return false;
+        };
+        // SAFETY: the kernel has initialised `read` bytes of the spare capacity.
+        unsafe { buffer.set_len(buffer.len() + read) };
+        position += read as u64;
+        left -= read;
+    }
+    true
 }
 
 /// Number of bytes in the send queue of a socket; 0 on error. Over TCP, these are the bytes that the peer has not
@@ -381,10 +445,19 @@ mod tests {
         assert_eq!(sendfile(fd, file.as_raw_fd(), &mut offset, 100).unwrap(), 6);
         assert_eq!(offset, 11);
         assert_eq!(sendfile(fd, file.as_raw_fd(), &mut offset, 100).unwrap(), 0);
+        assert_eq!(send_more(fd, b", ").unwrap(), 2);
+        offset = 7;
+        assert_eq!(send_by_reading(fd, &file, &mut offset, 2).unwrap(), 2);
+        assert_eq!(offset, 9);
+        offset = 11;
+        assert_eq!(send_by_reading(fd, &file, &mut offset, 2).unwrap(), 0);
+        let mut read = b"0".to_vec();
+        assert!(read_at(&file, &mut read, 7, 4) && !read_at(&file, &mut read, 9, 3));
+        assert_eq!(&read[..5], b"0file");
         shut_down_writing(fd);
         let mut text = String::new();
         receiver.read_to_string(&mut text).unwrap();
-        assert_eq!(text, "one two three a file");
+        assert_eq!(text, "one two three a file, fi");
         drop(receiver);
         let error = send(fd, &parts).unwrap_err();
         assert_eq!(error.kind(), io::ErrorKind::BrokenPipe);

@@ -68,6 +68,7 @@ mod skipped_vassals;
 mod slow_clients;
 mod slow_starts;
 mod small_options;
+mod static_files;
 mod stats;
 mod stats_counters;
 mod stubs;

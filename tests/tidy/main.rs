@@ -117,7 +117,7 @@ const LAYERS: &[&[&str]] = &[
     &["src/exit", "src/sys"],
     &["src/protocol"],
     &["src/log", "src/shared"],
-    &["src/config"],
+    &["src/config", "src/static_files"],
     &["src/ipc"],
     &["src/http"],
     &["src/net", "src/process", "src/watch"],
@@ -135,6 +135,7 @@ const FOR_PYTHON: &[&str] = &[
     "src/log",
     "src/protocol",
     "src/shared",
+    "src/static_files",
     "src/sys",
 ];
 

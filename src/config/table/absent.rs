@@ -111,17 +111,6 @@ pub(crate) static ABSENT: &[Row] = &[
         "response-route-remote-addr", "response-route-user-agent", "response-route-remote-user", "response-route-referer",
         "response-route-label", "response-route-if", "response-route-if-not", "response-route-run",
     ], Value, "internal routing is not supported: use nginx"),
-    Row::absent(&[
-        "check-static", "static-check", "static-map", "static-map2", "static-skip-ext", "static-index", "static-safe",
-        "static-cache-paths", "static-cache-paths-name", "mimefile", "mime-file", "static-expires-type",
-        "static-expires-type-mtime", "static-expires", "static-expires-mtime", "static-expires-uri",
-        "static-expires-uri-mtime", "static-expires-path-info", "static-expires-path-info-mtime", "static-gzip",
-        "static-gzip-dir", "static-gzip-prefix", "static-gzip-ext", "static-gzip-suffix", "file-serve-mode",
-        "fileserve-mode",
-    ], Value, "static files are not supported: use nginx"),
-    Row::absent(&[
-        "check-static-docroot", "static-gzip-all", "honour-range", "disable-sendfile",
-    ], Nothing, "static files are not supported: use nginx"),
     Row::absent(&["enable-proxy-protocol"], Nothing, "the PROXY protocol is not supported: use nginx"),
     Row::absent(&[
         "forkptyrouter", "forkpty-router", "forkptyurouter", "forkpty-urouter", "zeromq", "zmq", "zeromq-socket",

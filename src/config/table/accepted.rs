@@ -191,7 +191,12 @@ pub(crate) static ACCEPTED: &[Row] = &[
     Row::accepted(
         &["offload-threads", "offload-thread"],
         Value,
-        "the kernel sends files, and bodies are buffered without a thread",
+        "the I/O thread of each worker sends files and bodies to slow clients",
+    ),
+    Row::accepted(
+        &["static-cache-paths", "static-cache-paths-name"],
+        Value,
+        "the kernel resolves the path of a static file in one system call",
     ),
     Row::accepted(
         &["http-processes", "http-workers"],

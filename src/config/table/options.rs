@@ -36,6 +36,9 @@ use crate::config::values::logging::{
 use crate::config::values::mule::{FarmText, MuleText};
 use crate::config::values::schedule::{Cron, Cron2, CurlCron, UniqueCron};
 use crate::config::values::setting::{Many, Maybe, One, Setting};
+use crate::config::values::static_files::{
+    ExpiryOfNames, ExpiryOfTypes, Expression, FileServeMode, StaticMap,
+};
 
 use super::absent::ABSENT;
 use super::accepted::ACCEPTED;
@@ -207,6 +210,56 @@ options! {
             "Request variable of every HTTP request: NAME=VALUE. A client cannot set it.";
         http_keepalive "http-keepalive" worker(Duration): One<Keepalive> = "5",
             "Timeout of an idle HTTP connection; 0 closes it after each response, 1 or no value means 5.";
+    }
+    "Static files" {
+        static_map "static-map" worker(Vec<(String, String)>): Many<StaticMap>,
+            "Directory whose files are served below a prefix of PATH_INFO, or the file for that path: /static=/srv/site/static.";
+        static_map2 "static-map2" worker(Vec<(String, String)>): Many<StaticMap>,
+            "As static-map, but the prefix stays in the path below the directory: /static=/srv/site serves /srv/site/static.";
+        check_static "check-static" ["static-check"] worker(Vec<String>): Many<Path>,
+            "Directory in which the file of every PATH_INFO is looked for before the application is called.";
+        check_static_docroot "check-static-docroot" worker(bool): One<Switch>,
+            "Looks for files in DOCUMENT_ROOT of the web server.";
+        static_index "static-index" worker(Vec<String>): Many<Text>,
+            "Name of the file that is served for a directory, such as index.html. A path without its final slash is redirected.";
+        static_skip_ext "static-skip-ext" worker(Vec<String>): Many<Text>,
+            "End of the names of files that are never served, such as .php.";
+        static_safe "static-safe" worker(Vec<String>): Many<Path>,
+            "Directory outside those of static files to which symbolic links in them may lead.";
+        static_expires "static-expires" worker(Vec<(String, u32)>): Many<ExpiryOfNames>,
+            "Expression for the real path of a file, and the seconds for which clients may keep it: \\.css$ 3600.";
+        static_expires_mtime "static-expires-mtime" worker(Vec<(String, u32)>): Many<ExpiryOfNames>,
+            "As static-expires, with the seconds counted from the modification of the file.";
+        static_expires_type "static-expires-type" worker(Vec<(String, u32)>): Many<ExpiryOfTypes>,
+            "Media type of files, and the seconds for which clients may keep them: text/css=3600.";
+        static_expires_type_mtime "static-expires-type-mtime" worker(Vec<(String, u32)>): Many<ExpiryOfTypes>,
+            "As static-expires-type, with the seconds counted from the modification of the file.";
+        static_expires_uri "static-expires-uri" worker(Vec<(String, u32)>): Many<ExpiryOfNames>,
+            "Expression for REQUEST_URI, and the seconds for which clients may keep the file.";
+        static_expires_uri_mtime "static-expires-uri-mtime" worker(Vec<(String, u32)>): Many<ExpiryOfNames>,
+            "As static-expires-uri, with the seconds counted from the modification of the file.";
+        static_expires_path_info "static-expires-path-info" worker(Vec<(String, u32)>): Many<ExpiryOfNames>,
+            "Expression for PATH_INFO, and the seconds for which clients may keep the file.";
+        static_expires_path_info_mtime "static-expires-path-info-mtime" worker(Vec<(String, u32)>): Many<ExpiryOfNames>,
+            "As static-expires-path-info, with the seconds counted from the modification of the file.";
+        static_immutable "static-immutable" worker(bool): One<Switch>,
+            "Lets clients keep files with a hash in their name for a year without asking again: app.55e7cbb9ba48.css.";
+        static_gzip_all "static-gzip-all" worker(bool): One<Switch>,
+            "Serves FILE.br, FILE.zst or FILE.gz in place of FILE to clients that accept the encoding.";
+        static_gzip_dir "static-gzip-dir" ["static-gzip-prefix"] worker(Vec<String>): Many<Path>,
+            "As static-gzip-all, for files whose real path begins with this.";
+        static_gzip_ext "static-gzip-ext" ["static-gzip-suffix"] worker(Vec<String>): Many<Text>,
+            "As static-gzip-all, for files whose name ends with this.";
+        static_gzip "static-gzip" worker(Vec<String>): Many<Expression>,
+            "As static-gzip-all, for files whose real path matches this expression.";
+        mimefile "mimefile" ["mime-file"] worker(Vec<String>): Many<Path>,
+            "File with media types, in place of /etc/mime.types.";
+        file_serve_mode "file-serve-mode" ["fileserve-mode"] worker(Option<String>): Maybe<FileServeMode>,
+            "Lets the web server in front send the files: nginx (X-Accel-Redirect) or x-sendfile.";
+        honour_range "honour-range" worker(bool): One<OptionalSwitch> = "true",
+            "Answers requests for parts of static files.";
+        disable_sendfile "disable-sendfile" worker(bool): One<Switch>,
+            "Reads files and sends what was read, in place of sendfile(2).";
     }
     "Processes" {
         processes "processes" ["workers"] -'p' worker(u32): One<Workers> = "1",

@@ -19,4 +19,5 @@ mod number;
 pub(crate) mod schedule;
 pub(crate) mod setting;
 mod signal;
+pub(crate) mod static_files;
 pub(crate) mod text;

@@ -2,6 +2,7 @@
 
 use std::fs::File;
 use std::os::fd::RawFd;
+use std::sync::Arc;
 
 use super::{Response, State};
 use crate::http::framing::Framing;
@@ -54,7 +55,7 @@ impl Response {
         self.sent.body += take as u64;
         self.sent.sendfile = true;
         let end = offset + take as u64;
-        self.writer.send_file(lock, file, offset, end)?;
+        self.writer.send_file(lock, &Arc::new(file), offset, end)?;
         if is_chunk {
             self.writer.buffer.extend_from_slice(CHUNK_END);
         }

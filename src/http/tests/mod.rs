@@ -306,6 +306,7 @@ fn settings(threads: u32) -> Settings {
             keep_alive: PATIENCE,
         },
         header_rules: None,
+        static_files: None,
         request_log: RequestLogSettings::default(),
     }
 }
