@@ -14,8 +14,8 @@ use crate::static_files::relative::Relative;
 use crate::static_files::time::Modified;
 use crate::static_files::{accept_encoding, redirect};
 
-/// Number of bytes before the input itself: the offset at which the input is split (16 bits, little endian), and a
-/// limit.
+/// Number of bytes before the input itself. They hold the offset at which the input is split (16 bits, little endian),
+/// and a limit.
 pub const PREFIX: usize = 3;
 
 /// Splits `data` into the length of the first part, a limit, and the input; `None` if `data` is too short.

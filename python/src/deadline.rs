@@ -116,8 +116,9 @@ pub fn prepare(py: Python<'_>, worker: &Arc<Worker>) -> PyResult<()> {
     }
 }
 
-/// Installs the signal handlers of this file for a deadline that the application sets for a request of the thread
-/// `core`. Without them, which only the main thread can install, the deadline cannot end a system call of the request.
+/// Installs the signal handlers of this file, because the application has set a deadline for a request of the thread
+/// `core`. Only the main thread can install them. Without the handlers, the deadline cannot end a system call of the
+/// request.
 pub fn prepare_late(py: Python<'_>, worker: &Arc<Worker>, core: u32) {
     if core == 0
         && !INSTALLED.load(SeqCst)

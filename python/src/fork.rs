@@ -26,7 +26,7 @@ pub unsafe fn single(_: Python<'_>) -> io::Result<i32> {
     // SAFETY: the interpreter is attached, and each process calls the matching PyOS_AfterFork function or does not use
     // the interpreter.
     unsafe { ffi::PyOS_BeforeFork() };
-    // SAFETY: the caller's contract.
+    // SAFETY: the caller guarantees the conditions of the section `Safety` above.
     let result = fork_guard::exempt(|| unsafe { thread::fork() });
     if !matches!(result, Ok(0)) {
         // SAFETY: PyOS_BeforeFork was called above; this is the parent.

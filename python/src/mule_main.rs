@@ -1,4 +1,4 @@
-//! The life of a mule: a process without requests, which handles messages and signals, or runs a program.
+//! The life of a mule: a process that serves no requests. It handles messages and signals, or runs a program.
 
 use std::os::fd::AsFd;
 use std::sync::Arc;
@@ -124,7 +124,7 @@ fn log_exception(py: Python<'_>, id: u32, what: &str, error: &PyErr) {
     );
 }
 
-/// Makes SIGTERM raise SystemExit, unless the application has a handler for it.
+/// Makes SIGTERM raise SystemExit, unless the application has its own handler for SIGTERM.
 fn stop_by_signal(py: Python<'_>) -> PyResult<()> {
     if thread::handles(libc::SIGTERM) {
         return Ok(());
@@ -137,8 +137,8 @@ fn stop_by_signal(py: Python<'_>) -> PyResult<()> {
     Ok(())
 }
 
-/// Follows the master's commands until the mule has to stop. A mule with a program gets SIGTERM then; another one stops
-/// after its message. Without a master the process ends after `mercy`.
+/// Performs the master's commands until the mule must stop. A mule with a program then gets SIGTERM. A mule without a
+/// program stops after its current message. If the master is gone, the process ends after `mercy`.
 fn follow(link: &PrivateFd, main_thread: i32, has_program: bool, mercy: Duration) {
     let mut is_orphan = false;
     loop {
@@ -186,7 +186,7 @@ fn serve(
     }
 }
 
-/// Runs the program of a mule: a file as `__main__`, or a function `module:function`.
+/// Runs the program of a mule: a Python file as `__main__`, or a function given as `module:function`.
 fn run_program(py: Python<'_>, program: &str) -> PyResult<()> {
     if let Some((module, function)) = program.split_once(':') {
         return py.import(module)?.getattr(function)?.call0().map(drop);

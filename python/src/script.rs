@@ -69,7 +69,7 @@ pub fn status_of(py: Python<'_>, error: Option<PyErr>) -> i32 {
 /// Executes a file as `__main__`.
 ///
 /// # Errors
-/// The exception that the program raises, or that of an unreadable file.
+/// The exception that the program raises, or the exception for an unreadable file.
 pub fn execute_file(py: Python<'_>, path: &str) -> PyResult<()> {
     let main = main_module(py)?;
     main.set_item("__file__", path)?;

@@ -58,7 +58,7 @@ struct WsgiThread<'py, 'w> {
     server: Server,
     /// The number of the thread.
     core: u32,
-    /// Whether the hook of the application has to be called after the request (`uwsgi.after_req_hook`).
+    /// Whether `uwsgi.after_req_hook` must be called after the request.
     hook_is_due: bool,
 }
 

@@ -35,7 +35,7 @@ pub struct Worker {
     pub engine: Arc<Engine>,
     /// Deadlines of the serving threads' requests.
     pub deadlines: Vec<ThreadDeadline>,
-    /// The environs of the serving threads' requests.
+    /// The environs of the serving threads' current requests.
     pub environs: Vec<CurrentEnviron>,
     /// Reasons for the worker to exit on its own.
     pub exit_reasons: ExitReasons,

@@ -13,8 +13,8 @@ use crate::sys::path_error;
 
 use super::output::{print_error, print_errors, say};
 
-/// Prints the ini files for a configuration of the format `from`, or writes them to the directory `into`. A configuration of gunicorn is a file or a command
-/// line. `nginx FILE` prints nginx's server block instead.
+/// Prints the ini files for a configuration of the format `from`, or writes them to the directory `into`. A
+/// configuration of gunicorn is a file or a command line. `nginx FILE` prints nginx's server block instead.
 pub(super) fn run(
     invocation: &Invocation,
     from: Option<&str>,

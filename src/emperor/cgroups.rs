@@ -178,7 +178,7 @@ pub(super) fn usage(group: &Group) -> Option<String> {
     (!parts.is_empty()).then(|| parts.join(", "))
 }
 
-/// The user id and group id to which an emperor that runs as root changes; `None` if it keeps its user.
+/// The user id and group id to which an emperor changes that runs as root; `None` if the emperor keeps its user.
 fn configured_user(config: &Config) -> Result<Option<(u32, u32)>> {
     if !user::is_root() || (config.uid().is_none() && config.gid().is_none()) {
         return Ok(None);

@@ -9,7 +9,7 @@ use crate::config::Config;
 pub(super) struct FileRules {
     /// Whether symbolic links are ignored (`emperor-nofollow`).
     pub(super) nofollow: bool,
-    /// Extensions of vassals' files, in addition to those of configuration files (`emperor-extra-extension`).
+    /// Extensions of vassals' files, in addition to the extensions of configuration files (`emperor-extra-extension`).
     pub(super) extensions: Vec<String>,
     /// Whether a vassal runs as the owner of its file (`emperor-tyrant`).
     pub(super) tyrant: bool,

@@ -232,7 +232,7 @@ fn split_section<'a>(text: &'a str, cwd: &Path) -> (&'a str, Option<&'a str>) {
     }
 }
 
-/// Whether a file with this name defines a vassal. Hidden files and the temporary files of editors define none.
+/// Whether a file with this name defines a vassal. Hidden files and the temporary files of editors define no vassal.
 fn is_vassal(name: &str, rules: &FileRules) -> bool {
     let has_extension =
         |extension: &String| name.len() > extension.len() && name.ends_with(extension.as_str());

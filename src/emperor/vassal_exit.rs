@@ -13,7 +13,7 @@ use super::vassal::{Event, ExitReason, Process, State, Vassal};
 /// Maximum messages read from an exited vassal; a descendant may still hold the channel and send more.
 const MAX_LAST_MESSAGES: usize = 64;
 
-/// What a process was doing when it exited.
+/// The activity of a process at the time of its exit.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 enum Phase {
     Starting,

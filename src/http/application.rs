@@ -17,7 +17,7 @@ pub trait Application: Unlock {
     /// takes the lock and responds in place of the application.
     fn call(&mut self, request: &mut Request, response: &SharedResponse);
 
-    /// Whether [`Application::called`] has to be called after the response to the last request is sent.
+    /// Whether the engine must call [`Application::called`] after it has sent the response to the last request.
     #[inline]
     fn is_called_after(&self) -> bool {
         false

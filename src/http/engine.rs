@@ -148,8 +148,6 @@ impl Engine {
         self.scoreboard.board.total_requests()
     }
 
-    // ── serving threads, by their numbers from 0 ──
-
     /// The response of a thread to its current request.
     ///
     /// # Panics
@@ -229,8 +227,6 @@ impl Engine {
             }
         }
     }
-
-    // ── connections ──
 
     /// Keeps an HTTP connection in the epoll until its next request arrives or its timeout ends.
     pub fn keep(&self, connection: Connection) {

@@ -190,8 +190,6 @@ impl<C: Control> IoThread<C> {
         }
     }
 
-    // ── serving threads ──
-
     /// Interrupts waiting serving threads: one for each complete request, or all of them when the engine leaves. An
     /// engine that leaves also closes its listeners, once no thread waits in accept4(2).
     fn interrupt_threads(&mut self) {
@@ -223,8 +221,6 @@ impl<C: Control> IoThread<C> {
             || (engine.is_leaving() && engine.listeners.epoll.is_none());
         has_reason && engine.threads.iter().any(|thread| thread.is_waiting())
     }
-
-    // ── pending connections ──
 
     /// Closes the connections for which a leaving engine does not wait. A retiring engine closes connections with an
     /// incomplete request head after [`HEAD_GRACE`]. A stopping engine closes them at once, and also the held
@@ -377,8 +373,6 @@ impl<C: Control> IoThread<C> {
         let step = reader.resume(&connection, &self.engine.settings.limits);
         self.conclude_reading(Box::new(Incoming::new(connection, reader)), step);
     }
-
-    // ── deadlines ──
 
     fn sweep(&mut self) {
         let now = Instant::now();

@@ -5,8 +5,8 @@ use std::io;
 use crate::exit;
 use crate::sys::thread;
 
-/// Ends the process after a system call has failed with `error` because its descriptor is closed, or belongs to another
-/// file. The process can neither serve nor hear its master. The master replaces it.
+/// Ends the process, because a system call has failed with `error`: its descriptor is closed, or belongs to another
+/// file. The process can neither serve nor receive messages of its master. The master replaces the process.
 #[cold]
 pub(super) fn end_process(error: &io::Error) -> ! {
     tracing::error!(

@@ -231,8 +231,6 @@ impl Response {
         }
     }
 
-    // ── head ──
-
     /// Sets Content-Length to `length`, for a body whose length is known in advance. Has no effect if the application
     /// has set Content-Length, or if the response has no body.
     #[inline]
@@ -287,8 +285,6 @@ impl Response {
         out.extend_from_slice(b"\r\n");
         self.sent.head = (self.writer.buffer.len() - begin) as u64;
     }
-
-    // ── body ──
 
     /// Adds a block to the body and sends it. Waits for the client while the queue is full. With `last` the body ends
     /// with this block, and a small block stays in the buffer until [`Response::flush_nonblocking`].
@@ -351,8 +347,6 @@ impl Response {
     pub fn flush_nonblocking(&mut self) -> Flow {
         self.writer.flush_nonblocking()
     }
-
-    // ── end ──
 
     /// Completes the response: the application has given its whole body. If the body is shorter than its
     /// Content-Length, the connection will be reset.

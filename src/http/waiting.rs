@@ -75,7 +75,7 @@ impl Waiting {
         now.saturating_duration_since(self.since)
     }
 
-    /// Whether the client has sent more bytes after its response than the I/O thread discards.
+    /// Whether the client has sent more bytes after its response than the maximum that is discarded.
     pub fn has_sent_too_much(&self) -> bool {
         matches!(&self.pending, Pending::Lingering(it) | Pending::Held(it) if it.discarded > LINGER_BYTES)
     }

@@ -1,10 +1,10 @@
-//! The rows of all workers of a generation, as the application sees them (`uwsgi.workers`).
+//! The rows of all workers of a generation, for the application (`uwsgi.workers`).
 
 use std::sync::atomic::Ordering::Relaxed;
 
 use super::engine::Engine;
 
-/// What the scoreboard knows of one worker.
+/// The facts about one worker in the scoreboard.
 pub struct WorkerFacts {
     /// The worker's id, from 1.
     pub id: u32,
@@ -14,13 +14,13 @@ pub struct WorkerFacts {
     pub requests: u64,
     /// Number of requests in which the application failed.
     pub exceptions: u64,
-    /// Number of signals handled.
+    /// Number of signals that the worker has handled.
     pub signals: u64,
     /// Number of response bytes sent.
     pub sent: u64,
     /// Total duration of the requests, microseconds.
     pub running_us: u64,
-    /// When the worker began, seconds since 1970.
+    /// The time at which the worker began, seconds since 1970.
     pub started: u64,
     /// The signal whose handler a thread runs.
     signal: Option<u8>,
@@ -29,7 +29,7 @@ pub struct WorkerFacts {
 }
 
 impl WorkerFacts {
-    /// The state in uWSGI's words.
+    /// The state in the words of uWSGI.
     pub fn status(&self) -> String {
         match self.signal {
             Some(signal) => format!("sig{signal}"),
@@ -40,7 +40,7 @@ impl WorkerFacts {
 }
 
 impl Engine {
-    /// The running workers of this worker's generation.
+    /// The running workers of the generation that this worker belongs to.
     pub fn workers(&self) -> Vec<WorkerFacts> {
         let board = &self.scoreboard.board;
         let rows = 1..=board.processes();

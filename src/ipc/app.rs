@@ -80,7 +80,7 @@ pub struct AppSpec {
     pub warmup: Vec<String>,
     /// Every configured option, for `uwsgi.opt`.
     pub options: Vec<(String, Vec<String>)>,
-    /// The programs of the mules, in the order of their ids; empty for a mule that handles messages and signals.
+    /// The programs of the mules, in the order of the mules' ids. An empty text stands for a mule without a program.
     pub mules: Vec<String>,
     /// The farms.
     pub farms: Vec<Farm>,
@@ -177,7 +177,7 @@ pub struct Farm {
 }
 
 impl AppSpec {
-    /// Number of rows of the scoreboard: those of the workers, then one for each mule.
+    /// Number of rows of the scoreboard: a row for each worker slot, then a row for each mule.
     pub fn all_rows(&self) -> u32 {
         self.serving.rows + self.mules.len() as u32
     }

@@ -227,7 +227,7 @@ pub(crate) struct Generation {
 pub(crate) struct Mule {
     pub(crate) id: u32,
     pub(crate) pid: Option<i32>,
-    /// The state in the words of worker states.
+    /// The state, in the same words as the state of a worker.
     pub(crate) state: String,
     /// Number of messages and signals that the mule has handled.
     pub(crate) handled: u64,

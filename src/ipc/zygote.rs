@@ -34,7 +34,7 @@ pub enum ToZygote {
         /// The mule's row of the scoreboard.
         row: u32,
     },
-    /// The descriptors of the queues of mules, in one or several messages after [`ToZygote::Load`].
+    /// The descriptors of the mules' queues. One or several such messages follow [`ToZygote::Load`].
     Queues,
     /// Redirect standard output and error to another file. The message carries the file's descriptor.
     Log,

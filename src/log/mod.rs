@@ -5,9 +5,10 @@
 //! <4>master: message key=value            (if descriptor 2 is a stream of the systemd journal without its socket)
 //! ```
 //!
-//! The time is local, as in nginx's log. The journal adds the time and the process id. It gets entries with fields by its
-//! socket (`journal`); on the stream it reads the priority from the number in angle brackets. Text in an event cannot break or forge a line: it is escaped. `RUWSGI_LOG` (`error`,
-//! `warn`, `info`, `debug` or `trace`) sets the level; the default is `info`.
+//! The time is local, as in nginx's log. The journal adds the time and the process id. Through its socket, the journal
+//! gets entries with fields (`journal`). On the stream, it reads the priority from the number in angle brackets. Text
+//! in an event is escaped, so it cannot break or forge a line. `RUWSGI_LOG` (`error`, `warn`, `info`, `debug` or
+//! `trace`) sets the level; the default is `info`.
 //!
 //! Events pass through tracing-subscriber's registry to the layer that formats them (`layer`). [`request_log`] does not
 //! use tracing, because it writes a line for each request. All lines end in `sinks`, which writes them to descriptor 2

@@ -42,7 +42,7 @@ pub(super) struct Death {
 /// Maximum number of bytes of stacks in a record.
 const MAX_STACKS: u64 = 64 << 10;
 
-/// Reads the stacks that a worker has written; `None` if it wrote none.
+/// Reads the stacks that a worker has written; `None` if the worker has written none.
 pub(super) fn stacks(mut file: File) -> Option<String> {
     file.seek(SeekFrom::Start(0)).ok()?;
     let mut text = Vec::new();

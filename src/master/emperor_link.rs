@@ -27,7 +27,7 @@ pub(crate) struct EmperorLink {
     outlives_emperor: bool,
     /// Whether the instance runs in a cgroup that the emperor limits.
     in_cgroup: bool,
-    /// The time at which the next heartbeat is due; `None` before the first heartbeat and without heartbeats.
+    /// The time at which the next heartbeat is due; `None` before the first heartbeat, and if no heartbeats are sent.
     next_beat: Option<Instant>,
     /// Whether the instance logs to a log of its own, not to the emperor's log.
     pub(super) has_own_log: bool,

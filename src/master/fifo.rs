@@ -11,7 +11,7 @@ use super::signals::ReloadMode;
 /// A command that is written to the FIFO as one byte.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub(super) enum FifoCommand {
-    /// Read the FIFO with this index from now on, instead of the current one.
+    /// Read the FIFO with this index from now on, instead of the current FIFO.
     SwitchFifo(usize),
     Reload(ReloadMode),
     /// Finish the requests in flight and stop.
@@ -37,7 +37,7 @@ pub(super) enum FifoCommand {
     Ignored,
 }
 
-/// Returns the command for a byte. The letters are those of uWSGI.
+/// Returns the command for a byte. The letters are the same as in uWSGI.
 pub(super) fn command(byte: u8) -> FifoCommand {
     match byte {
         b'0'..=b'9' => FifoCommand::SwitchFifo(usize::from(byte - b'0')),
@@ -84,8 +84,8 @@ impl Fifos {
         Ok(Some(Self { paths, open }))
     }
 
-    /// Creates the FIFO with this index, reads it instead of the current one, and removes the file of the current one.
-    /// Returns the path of the new FIFO.
+    /// Creates the FIFO with this index, reads it instead of the current FIFO, and removes the file of the current
+    /// FIFO. Returns the path of the new FIFO.
     ///
     /// # Errors
     /// A log message, if no FIFO has this index or the FIFO cannot be created. The current FIFO stays in use.

@@ -1,9 +1,9 @@
-//! The order in which the workers of a new generation replace those of the old one: a pure function of the number of
-//! serving workers and the time.
+//! The order in which the workers of a new generation replace the workers of the old generation: a pure function of the
+//! number of serving workers and the time.
 //!
 //! A worker id passes to the new generation when the new worker with the previous id serves. Normally, only one worker
 //! is missing at a time. If an old worker takes longer than [`PATIENCE`] to finish its requests, the next id passes
-//! too. At most half of the workers may be missing.
+//! earlier. At most half of the workers may be missing.
 
 use std::time::{Duration, Instant};
 

@@ -192,8 +192,8 @@ impl Instance {
     }
 
     /// Prepares a reload: reads the configuration again, changes to its directory, and binds its sockets. Opens the
-    /// extension module again. The running generation is not affected, but its cgroup limits are widened to those of
-    /// the new configuration.
+    /// extension module again. The running generation is not affected, but its cgroup limits are widened to include the
+    /// limits of the new configuration.
     pub(super) fn renew(&mut self) -> Result<()> {
         let mut invocation = self.invocation.clone();
         invocation.reloading = true;
@@ -329,8 +329,8 @@ impl Instance {
         self.resources.notify.ready(&serving(generation));
     }
 
-    /// Ends a reload when only the new generation accepts connections. Sets the cgroup limits to those of the new
-    /// configuration, and reports to the emperor.
+    /// Ends a reload when only the new generation accepts connections. Sets the cgroup limits of the new configuration,
+    /// and reports to the emperor.
     pub(super) fn handed_over(&mut self) {
         cgroup_limits::apply(&self.config, &self.resources.emperor);
         self.resources.emperor.reloaded();

@@ -1,4 +1,4 @@
-//! The settings of mules: the options, resolved.
+//! The settings of mules, from the options.
 
 use std::time::Duration;
 
@@ -26,7 +26,7 @@ impl MuleSettings {
     }
 }
 
-/// The programs of the mules, in the order of the options; a mule without a program has an empty one.
+/// The programs of the mules, in the order of the options. A mule without a program has an empty text.
 pub(super) fn programs(config: &Config) -> Vec<String> {
     let (mut given, mut programs) = (config.mule().iter(), Vec::new());
     let count = config.mules().unwrap_or(0) as usize;
@@ -47,7 +47,7 @@ pub(super) fn programs(config: &Config) -> Vec<String> {
     programs
 }
 
-/// The farms. Ids of mules that do not exist have no effect, and a warning.
+/// The farms. If an option names the id of a mule that does not exist, the id is left out with a warning.
 pub(super) fn farms(config: &Config, mules: usize) -> Vec<Farm> {
     let farms = config.farm().iter().map(|(name, ids)| {
         for id in ids.iter().filter(|id| **id as usize > mules) {

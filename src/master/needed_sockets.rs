@@ -7,7 +7,7 @@ use anyhow::{Result, bail};
 use crate::config::Config;
 use crate::net::BoundSocket;
 
-/// Returns an error if an instance without a socket needs one. An instance that runs only services or cron commands
+/// Returns an error if the instance needs a socket and has none. An instance that runs only services or cron commands
 /// needs no socket. Logs a warning if such an instance has an application, because the application is not served.
 pub(super) fn check_sockets(config: &Config, sockets: &[Rc<BoundSocket>]) -> Result<()> {
     if !sockets.is_empty() {

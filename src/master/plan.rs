@@ -43,7 +43,8 @@ pub(super) struct Plan {
     pub(super) optimize: u32,
     /// Whether the interpreter imports the module `site`. `no-site` prevents the import.
     pub(super) has_site: bool,
-    /// Whether the generation has a zygote. A service-only instance has none: no socket, no application, no import.
+    /// Whether the generation has a zygote. A generation without a socket, an application and an import only has
+    /// services, and needs no zygote.
     pub(super) needs_zygote: bool,
     /// Limit of the address space of the zygote and its workers, in bytes (`limit-as`).
     pub(super) address_space: Option<u64>,
@@ -64,7 +65,7 @@ pub(super) struct Plan {
     pub(super) hooks_after_load: bool,
     pub(super) scale: Scale,
     pub(super) mules: MuleSettings,
-    /// What raises signals of the application by the configuration.
+    /// The triggers from options that raise signals of the application, each with the number of its signal.
     pub(super) signals: Vec<(u8, Trigger)>,
     /// The listening sockets, in the order of `app.listeners`. The previous generation may have the same sockets.
     pub(super) sockets: Vec<Rc<BoundSocket>>,

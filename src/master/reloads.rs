@@ -54,7 +54,7 @@ pub(super) enum ImportAttempt {
 }
 
 impl Reloads {
-    /// Requests a reload; a brutal request outranks a graceful one.
+    /// Requests a reload. A brutal request replaces a graceful request.
     pub(super) fn request(&mut self, mode: ReloadMode) {
         self.requested = self.requested.max(Some(mode));
     }
@@ -79,7 +79,7 @@ impl Reloads {
         matches!(self.stage, ReloadStage::Loading(_))
     }
 
-    /// The mode of the reload whose generation is being prepared; graceful if there is none.
+    /// The mode of the reload whose generation is being prepared; graceful if no generation is being prepared.
     pub(super) fn mode(&self) -> ReloadMode {
         match self.stage {
             ReloadStage::Loading(mode) => mode,

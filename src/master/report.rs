@@ -82,7 +82,7 @@ pub(super) struct RequestInFlight {
 
 impl RequestInFlight {
     /// Splits the note into the request line (method and URI) and the client's address. The address is empty if the
-    /// note has none.
+    /// note has no address.
     pub(super) fn parts(&self) -> (&[u8], &[u8]) {
         match self.note.iter().rposition(|byte| *byte == b' ') {
             Some(at) => (&self.note[..at], &self.note[at + 1..]),
@@ -90,7 +90,8 @@ impl RequestInFlight {
         }
     }
 
-    /// What the client gets when the request is aborted; empty for the handler of a signal, which has no client.
+    /// The consequence for the client if the request is aborted, as text. Empty for the handler of a signal, which has
+    /// no client.
     fn effect_of_abort(&self) -> &'static str {
         match self.note.starts_with(signal_rows::NOTE.as_bytes()) {
             true => "",

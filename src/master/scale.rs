@@ -60,7 +60,7 @@ pub(super) struct Busyness {
     /// the cycle.
     pub(super) backlog_alert: u32,
     pub(super) backlog_step: u32,
-    /// Consecutive cycles with a busyness below `min` after which such an additional worker is retired.
+    /// The same as `multiplier`, for a worker that was started because connections waited.
     pub(super) backlog_multiplier: u32,
     /// Consecutive seconds with waiting connections after which `backlog_step` workers are started too; 0: never.
     pub(super) backlog_nonzero: u32,

@@ -143,8 +143,8 @@ impl SlotState {
         }
     }
 
-    /// The time at which the next [`Event::Tick`] is due; `None` if no tick is due. `can_fork`: whether a zygote can
-    /// fork.
+    /// The time at which the next [`Event::Tick`] is due; `None` if no tick is due. `can_fork` tells whether a zygote
+    /// can fork.
     pub(super) fn deadline(&self, can_fork: bool) -> Option<Instant> {
         match *self {
             Self::Empty { due, .. } => can_fork.then_some(due),

@@ -1,5 +1,5 @@
-//! Reports in the log that a process has not finished its start. The times follow from a pure function of state and
-//! time.
+//! Reports in the log that a process has not finished its start. The time of each report follows from a pure function of
+//! the state and the current time.
 //!
 //! ```text
 //!           due           0.5 s

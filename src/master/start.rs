@@ -253,7 +253,7 @@ fn lock_files(config: &Config, detached: bool) -> Result<Vec<FileLock>> {
     Ok(locks)
 }
 
-/// Creates and opens the first FIFO of `master-fifo`. Returns `None` if none is configured.
+/// Creates and opens the first FIFO of `master-fifo`. Returns `None` if no FIFO is configured.
 fn open_fifos(config: &Config) -> Result<Option<Fifos>> {
     let Some(first) = config.master_fifo().first() else {
         return Ok(None);

@@ -49,8 +49,8 @@ impl WatchedPath {
         }
     }
 
-    /// Whether a change concerns this path. False for files that Python, its tools and editors write beside the sources
-    /// of a watched directory.
+    /// Whether a change concerns this path. False for a file that Python, its tools or editors write beside the source
+    /// files of a watched directory.
     pub(super) fn is_source_changed_by(&self, change: &Change) -> bool {
         let is_by_product = match (change, &self.file) {
             (Change::File(path, _), None) => path.file_name().is_none_or(is_by_product),

@@ -108,8 +108,8 @@ impl WorkerSlot {
         matches!(self.state, SlotState::Serving { .. })
     }
 
-    /// The time at which the slot must be checked again; `None` if no time is set. `can_fork`: whether a zygote can
-    /// fork.
+    /// The time at which the slot must be checked again; `None` if no time is set. `can_fork` tells whether a zygote
+    /// can fork.
     pub(super) fn deadline(&self, can_fork: bool) -> Option<Instant> {
         match (&self.state, self.gate) {
             (SlotState::Parked { .. }, Gate::ClosedUntil(time)) => Some(time),
@@ -133,8 +133,8 @@ impl WorkerSlot {
         self.gate
     }
 
-    /// Returns the slot's process as holder of its worker id. Returns `None` without a process, for a parked process,
-    /// and for a process that runs no application code any more.
+    /// Returns the slot's process as the holder of its worker id. Returns `None` if the slot has no process, if the
+    /// process is parked, or if it runs no application code any more.
     pub(super) fn id_holder(&self) -> Option<IdHolder> {
         let worker = match &self.state {
             SlotState::Parked { .. } => None,

@@ -154,7 +154,7 @@ pub(crate) fn is_trusted(path: &Path, record: &Record) -> bool {
 /// pidfile was written for another process.
 const CLOCK_SLACK: Duration = Duration::from_secs(60);
 
-/// Whether the process `pid` has started later than its pidfile was written. The pidfile was then written for another
+/// Whether the process `pid` has started later than the pidfile was written. The pidfile was then written for another
 /// process, and a warning is logged.
 ///
 /// The result is false if the command line of the process contains `word`, because the machine's clock may have been

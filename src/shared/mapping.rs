@@ -18,7 +18,7 @@ pub(super) struct Mapping {
 
 // SAFETY: the mapping is only read and written through atomics, and lives as long as the value.
 unsafe impl Send for Mapping {}
-// SAFETY: as above.
+// SAFETY: the mapping is only read and written through atomics, and lives as long as the value.
 unsafe impl Sync for Mapping {}
 
 /// Types that consist of atomics of at most 8 bytes only, so that every content of the shared memory is a valid value.

@@ -127,7 +127,7 @@ impl RobustLock {
         }
     }
 
-    /// Whether the lock was taken at the time of the call.
+    /// Whether a process holds the lock now.
     #[inline]
     pub fn is_taken(&self) -> bool {
         self.word.load(Relaxed) != 0

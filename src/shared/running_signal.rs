@@ -87,7 +87,7 @@ impl Scoreboard {
         }
     }
 
-    /// Marks the thread of `place` as busy with a message to a mule.
+    /// Marks the thread of `place`, in a mule, as busy with a message.
     pub fn begin_message(&self, place: ThreadPlace) {
         if let Some(thread) = self.thread(place.row, place.thread) {
             thread.note(b"the handler of a message ");

@@ -55,7 +55,7 @@ pub struct WorkerRow {
     signals_before: AtomicU64,
     /// The worker's id; 0 before its start.
     pub id: AtomicU32,
-    /// When the worker began, seconds since 1970.
+    /// The time at which the worker began, seconds since 1970.
     pub started: AtomicU64,
 }
 
@@ -90,7 +90,7 @@ pub struct ThreadRow {
     /// The signal of the application whose handler the thread runs, plus 1; 0 if the thread runs no handler.
     pub signal: AtomicU32,
     /// The deadline that the application has set for the current request (`uwsgi.set_user_harakiri`), in microseconds
-    /// of the monotonic clock; 0 for none.
+    /// of the monotonic clock; 0 if there is no such deadline.
     pub deadline: AtomicU64,
     note_len: AtomicU64,
     note: [AtomicU64; NOTE / 8],
@@ -271,7 +271,7 @@ impl Scoreboard {
             let offset = size_of::<Header>()
                 + self.processes * size_of::<WorkerRow>()
                 + (index * self.threads + thread as usize) * size_of::<ThreadRow>();
-            // SAFETY: as in `worker`.
+            // SAFETY: the row is within the mapping and aligned, as explained in `worker`.
             unsafe { &*self.memory.as_ptr().add(offset).cast::<ThreadRow>() }
         })
     }

@@ -1,4 +1,4 @@
-//! What the master and the emperor report of themselves to tools: the statistics server.
+//! The statistics server, through which the master and the emperor report their state to tools.
 //!
 //! The *observer* is a thread of the master or the emperor. It answers the tools, so that no client can delay the
 //! supervision. It is started only if an option needs it.

@@ -1,4 +1,4 @@
-//! Whether the peer of a socket is connected.
+//! Tells whether the peer of a socket is connected.
 
 use std::os::fd::RawFd;
 

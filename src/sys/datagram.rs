@@ -1,4 +1,4 @@
-//! Messages on a socket that keeps their boundaries: send(2) and recv(2) that never wait.
+//! Sends and receives messages on a socket that keeps their boundaries. The functions never wait.
 
 use std::io;
 use std::os::fd::{AsRawFd, BorrowedFd};
@@ -20,7 +20,7 @@ pub fn send_now(fd: BorrowedFd<'_>, message: &[u8]) -> io::Result<()> {
     Ok(())
 }
 
-/// Receives one message of at most `limit` bytes; a longer one is cut. `None` if none waits.
+/// Receives one message of at most `limit` bytes. A longer message is cut off. `None` if no message waits.
 ///
 /// # Errors
 /// Those of recv(2).

@@ -60,7 +60,7 @@ pub(super) fn take_over(fd: RawFd) -> io::Result<OwnedFd> {
 /// # Safety
 /// `fd` must be open, and nothing else may own it.
 pub(super) unsafe fn own(fd: RawFd) -> OwnedFd {
-    // SAFETY: the caller's contract.
+    // SAFETY: the caller guarantees the conditions of the section `Safety` above.
     unsafe { OwnedFd::from_raw_fd(fd) }
 }
 

@@ -223,7 +223,7 @@ pub fn without_signals<T>(start: impl FnOnce() -> T) -> T {
 /// # Safety
 /// The process must have one thread, or the child must call async-signal-safe functions only.
 pub unsafe fn fork() -> io::Result<i32> {
-    // SAFETY: the caller's contract.
+    // SAFETY: the caller guarantees the conditions of the section `Safety` above.
     match unsafe { unistd::fork() }? {
         unistd::ForkResult::Parent { child } => Ok(child.as_raw()),
         unistd::ForkResult::Child => Ok(0),

@@ -20,7 +20,7 @@ use super::user;
 /// Maximum symbolic links in a path, as in the kernel.
 const MAX_LINKS: usize = 40;
 
-/// Opens a file. With `O_NOFOLLOW` the path must not end in a symbolic link, not even in one of root.
+/// Opens a file. With `O_NOFOLLOW` the path must not end in a symbolic link, even if root owns the link.
 ///
 /// A process of root refuses a path with a symbolic link of another user on it. It also refuses a pipe of another user,
 /// and a file with several hard links in a directory to which another user can write.

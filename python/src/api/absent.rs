@@ -1,6 +1,6 @@
-//! Functions of uWSGI's module that are not available, each with the way out.
+//! Attributes of uWSGI's module `uwsgi` that ruwsgi does not have, each with an alternative.
 
-/// The way out for an absent attribute of the module `uwsgi`; `None` if there is none to name.
+/// Returns the alternative to an absent attribute of the module `uwsgi`; `None` if there is none.
 pub fn way_out(name: &str) -> Option<&'static str> {
     let beginnings: [(&str, &str); 8] = [
         ("queue_", "use Redis, or multiprocessing"),

@@ -1,4 +1,4 @@
-//! The functions of the module `uwsgi` that tell about the process and the instance.
+//! Functions of the module `uwsgi` that return facts about the process and the instance.
 
 use std::time::{SystemTime, UNIX_EPOCH};
 
@@ -40,30 +40,30 @@ fn memory_of(pid: i32) -> (u64, u64) {
     (memory.resident, memory.address_space)
 }
 
-/// 0: the size of the log is not known to a worker.
+/// Always 0, because a worker does not know the size of the log.
 #[pyfunction]
 fn logsize() -> u64 {
     0
 }
 
-/// Microseconds since 1970.
+/// The current time in microseconds since 1970.
 #[pyfunction]
 fn micros() -> u64 {
     let since = SystemTime::now().duration_since(UNIX_EPOCH);
     since.map_or(0, |since| since.as_micros() as u64)
 }
 
-/// Has no effect: the master knows when a worker accepts connections.
+/// Does nothing, because the master knows when a worker accepts connections.
 #[pyfunction]
 fn accepting() {}
 
-/// True: application code runs only in a process that is ready.
+/// Always true, because application code runs only in a process that is ready.
 #[pyfunction]
 fn ready() -> bool {
     true
 }
 
-/// The workers of this generation, each as a dictionary.
+/// The workers of this generation. Each item is a dictionary.
 #[pyfunction]
 fn workers(py: Python<'_>) -> PyResult<Bound<'_, PyTuple>> {
     let Some(worker) = signals::worker() else {
@@ -111,7 +111,8 @@ fn app(py: Python<'_>, requests: u64, exceptions: u64) -> PyResult<Bound<'_, PyD
     Ok(app)
 }
 
-/// The variables of a file that holds a packet of the uwsgi protocol; `None` if it holds none.
+/// Reads the variables of a file that contains a packet of the uwsgi protocol. `None` if the file contains no such
+/// packet.
 #[pyfunction]
 fn parsefile(py: Python<'_>, path: std::path::PathBuf) -> PyResult<Option<Bound<'_, PyDict>>> {
     const MOST: u64 = HEADER as u64 + u16::MAX as u64;

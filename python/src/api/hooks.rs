@@ -1,4 +1,4 @@
-//! The hook that the application sets by `uwsgi.after_req_hook`: it is called after each request.
+//! The hook `uwsgi.after_req_hook`, which the application can set. It is called after each request.
 
 use std::sync::atomic::{AtomicBool, Ordering::Relaxed};
 
@@ -8,7 +8,7 @@ use pyo3::types::{PyDict, PyModule};
 /// Whether the application has set the hook.
 static IS_SET: AtomicBool = AtomicBool::new(false);
 
-/// Python code that calls `set_hook` when an attribute of the module is set.
+/// Python code of a module type that calls `set_hook` when an attribute of the module is set.
 const WATCHED: &str = r#"
 class WatchedModule(type(module)):
     __slots__ = ()
@@ -25,7 +25,7 @@ fn set_hook(is_set: bool) {
     IS_SET.store(is_set, Relaxed);
 }
 
-/// Makes the module notice that the application sets the hook, so that a request does not have to look it up.
+/// Makes the module `uwsgi` record when the application sets the hook. A request then need not look the hook up.
 ///
 /// # Errors
 /// Returns the Python exception of a failed call into the interpreter.

@@ -1,4 +1,4 @@
-//! Messages between the processes of the instance and its mules, for the module `uwsgi`.
+//! Messages to and from mules, for the module `uwsgi`.
 
 use std::io;
 use std::os::fd::{AsFd, BorrowedFd, OwnedFd};
@@ -16,9 +16,9 @@ use ruwsgi::sys::{datagram, poll};
 
 use super::signals;
 
-/// The queues of the instance's mules. Without mules they are not set.
+/// The queues of the instance's mules; not set in an instance without mules.
 static QUEUES: OnceLock<Queues> = OnceLock::new();
-/// The id of the mule that this process is; 0 in other processes.
+/// The mule id of this process; 0 in a process that is no mule.
 static MULE: AtomicU32 = AtomicU32::new(0);
 /// Wakes this mule when a signal has arrived or the mule has to stop.
 static WAKEUP: OnceLock<Arc<Wakeup>> = OnceLock::new();
@@ -34,11 +34,11 @@ struct Queue {
     writer: PrivateFd,
 }
 
-/// All queues.
+/// The queues of an instance.
 struct Queues {
     /// The queues of single mules, in the order of their ids.
     mules: Vec<Queue>,
-    /// The queue from which any mule takes messages.
+    /// The queue of messages for any mule.
     shared: Queue,
     farms: Vec<(Farm, Queue)>,
     /// Maximum size of a message, bytes.
@@ -53,8 +53,8 @@ pub fn queue_descriptors(spec: &AppSpec) -> usize {
     }
 }
 
-/// Keeps the descriptors of the queues: reader and writer of each mule's queue, of the shared queue, and of each farm's
-/// queue.
+/// Stores the descriptors of the queues. The order is: each mule's queue, the shared queue, each farm's queue. Each
+/// queue has two descriptors: first the reading end, then the writing end.
 pub fn keep_queues(spec: &AppSpec, descriptors: Vec<OwnedFd>) -> io::Result<()> {
     let mut descriptors = descriptors.into_iter().map(PrivateFd::from);
     let mut next = || -> io::Result<Queue> {
@@ -73,15 +73,15 @@ pub fn keep_queues(spec: &AppSpec, descriptors: Vec<OwnedFd>) -> io::Result<()> 
         farms: farms.collect::<io::Result<Vec<_>>>()?,
         limit: spec.worker.mule_msg_size as usize,
     };
-    // a zygote gets its queues once
+    // `set` cannot fail, because a zygote gets its queues only once
     let _ = QUEUES.set(queues);
     Ok(())
 }
 
-/// Records that this process is the mule `id`. `wakeup` wakes it.
+/// Records that this process is the mule `id`. `wakeup` wakes the mule when it waits.
 pub fn become_mule(id: u32, wakeup: &Arc<Wakeup>) {
     MULE.store(id, Relaxed);
-    // a process becomes a mule once
+    // `set` cannot fail, because a process becomes a mule only once
     let _ = WAKEUP.set(wakeup.clone());
 }
 
@@ -103,7 +103,7 @@ pub fn wake() {
     }
 }
 
-/// The id of the mule that this process is; 0 in other processes.
+/// The mule id of this process; 0 in a process that is no mule.
 pub fn id() -> u32 {
     MULE.load(Relaxed)
 }
@@ -127,7 +127,7 @@ pub fn install(uwsgi: &Bound<'_, PyModule>) -> PyResult<()> {
     Ok(())
 }
 
-/// The id of the mule that this process is, from 1; 0 in other processes.
+/// The mule id of this process, from 1; 0 in a process that is no mule.
 #[pyfunction]
 fn mule_id() -> u32 {
     id()
@@ -140,7 +140,7 @@ fn bytes(message: &Bound<'_, PyAny>) -> PyResult<Vec<u8>> {
     }
 }
 
-/// The queues of a process that the application has not forked.
+/// Returns the queues. Fails in a process that the application has forked.
 fn queues() -> PyResult<&'static Queues> {
     if ruwsgi::sys::fork_guard::is_forked() {
         return Err(PyRuntimeError::new_err(
@@ -152,8 +152,8 @@ fn queues() -> PyResult<&'static Queues> {
         .ok_or_else(|| PyValueError::new_err("no mule configured"))
 }
 
-/// Sends a message to any mule, to the mule with an id, or to one mule of a farm. False if it cannot be sent: the queue
-/// is full, there is no such mule, or the message is longer than mule-msg-size.
+/// Sends a message to any mule, to the mule with an id, or to one mule of a farm. Returns False if the message is not
+/// sent: the queue is full, there is no such mule, or the message is longer than `mule-msg-size`.
 #[pyfunction]
 #[pyo3(signature = (message, target=None, /))]
 fn mule_msg(message: &Bound<'_, PyAny>, target: Option<&Bound<'_, PyAny>>) -> PyResult<bool> {
@@ -233,7 +233,7 @@ fn farm_msg(name: &str, message: &Bound<'_, PyAny>) -> PyResult<()> {
     Ok(())
 }
 
-/// True if this mule is in a farm (in the one with this name), else `None`.
+/// Returns True if this mule is in a farm, otherwise `None`. With a name, only the farm with this name counts.
 #[pyfunction]
 #[pyo3(signature = (name=None, /))]
 fn in_farm(name: Option<&str>) -> Option<bool> {
@@ -244,7 +244,8 @@ fn in_farm(name: Option<&str>) -> Option<bool> {
     is_in.then_some(true)
 }
 
-/// Waits for a message to this mule. Handlers of signals run meanwhile. Empty after `timeout` seconds.
+/// Waits for a message to this mule. Handlers of signals run during the wait. The result is empty after `timeout`
+/// seconds.
 #[pyfunction]
 #[pyo3(signature = (signals=true, farms=true, buffer_size=65536, timeout=-1.0))]
 fn mule_get_msg(
@@ -300,7 +301,7 @@ pub fn next_message(py: Python<'_>) -> PyResult<Option<Vec<u8>>> {
     receive(py, &queues, true, None)
 }
 
-/// Receives a message; `None` at the time `until`.
+/// Receives a message. Returns `None` if no message has come before the time `until`.
 fn receive(
     py: Python<'_>,
     queues: &[&Queue],
@@ -333,7 +334,7 @@ fn receive(
             let fds = queues.iter().map(|queue| queue.reader.as_fd());
             let fds: Vec<_> = fds.chain(wakeup).collect();
             let wait = left.map_or(CHECK, |left| left.min(CHECK));
-            // an error or a timeout leads to another look at the queues
+            // the result is not needed, because the loop looks at the queues again
             let _ = poll::wait(&fds, Some(wait));
         });
         if let Some(wakeup) = wakeup {

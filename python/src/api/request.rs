@@ -1,4 +1,4 @@
-//! The functions of the module `uwsgi` that concern the request which the calling thread serves.
+//! Functions of the module `uwsgi` that concern the current request of the calling thread.
 
 use std::fs::File;
 use std::os::fd::{BorrowedFd, OwnedFd, RawFd};
@@ -76,14 +76,14 @@ impl Current {
         }
     }
 
-    /// The environ of the request.
+    /// The environ of this request.
     fn environ<'py>(&self, py: Python<'py>) -> PyResult<Bound<'py, PyDict>> {
         let environ = self.worker.environs[self.core as usize].get(py);
         environ.ok_or_else(|| PyRuntimeError::new_err("the request has ended"))
     }
 }
 
-/// The environ of the request that the calling thread serves (`uwsgi.env`).
+/// The environ of the calling thread's current request (`uwsgi.env`).
 ///
 /// # Errors
 /// RuntimeError outside of a request.
@@ -97,13 +97,13 @@ fn connection_fd() -> PyResult<RawFd> {
     Current::of("connection_fd")?.respond(|response| response.descriptor())
 }
 
-/// Whether the peer of a connected socket has not closed it.
+/// Whether a socket is connected, and its peer has not closed the connection.
 #[pyfunction]
 fn is_connected(fd: RawFd) -> bool {
     connected::is_connected(fd)
 }
 
-/// Completes the response and closes the connection. The function that calls this goes on.
+/// Completes the response and closes the connection. The application continues to run.
 #[pyfunction]
 fn disconnect(py: Python<'_>) -> PyResult<()> {
     let current = Current::of("disconnect")?;
@@ -123,7 +123,7 @@ fn chunked_read(py: Python<'_>, timeout: i64) -> PyResult<Bound<'_, PyAny>> {
     }
 }
 
-/// The same as `chunked_read`.
+/// Does the same as `chunked_read`.
 #[pyfunction]
 fn chunked_read_nb(py: Python<'_>) -> PyResult<Bound<'_, PyAny>> {
     chunked_read(py, 0)
@@ -159,7 +159,7 @@ fn sendfile(
                 "sendfile was called after the end of the response",
             ));
         }
-        // `write_file` is for a whole body; more may follow here, so no length is announced
+        // `write_file` sends a whole body; here more may follow, so no length is announced
         response
             .append_file(&Gil(py), file, pos, len)
             .map_err(|PeerGone| PyBrokenPipeError::new_err("write error: the client is gone"))
@@ -186,7 +186,7 @@ fn open(file: &Bound<'_, PyAny>) -> PyResult<File> {
     Ok(File::from(copy))
 }
 
-/// Sets a deadline for the request, in seconds from now; 0 removes it.
+/// Sets a deadline for the request, in seconds from now. 0 removes the deadline.
 #[pyfunction]
 fn set_user_harakiri(py: Python<'_>, seconds: u64) -> PyResult<()> {
     let current = Current::of("set_user_harakiri")?;
@@ -241,14 +241,14 @@ fn set(current: &Current, name: Vec<u8>, value: Vec<u8>) -> PyResult<()> {
     }
 }
 
-/// Sets a variable that the request log shows: `%(name)` in log-format.
+/// Sets a variable for the request log. `log-format` shows it by `%(NAME)`.
 #[pyfunction]
 fn set_logvar(name: &Bound<'_, PyAny>, value: &Bound<'_, PyAny>) -> PyResult<()> {
     let current = Current::of("set_logvar")?;
     set(&current, log_variable(&bytes(name)?), bytes(value)?)
 }
 
-/// The value that `set_logvar` has set, as bytes; `None` if it has set none.
+/// The value that `set_logvar` has set, as bytes; `None` if no value was set.
 #[pyfunction]
 fn get_logvar<'py>(
     py: Python<'py>,
@@ -263,7 +263,7 @@ fn get_logvar<'py>(
     })
 }
 
-/// Sets a variable of the request, for the request log: `%(var.NAME)` in log-format.
+/// Sets a variable of the request for the request log. `log-format` shows it by `%(var.NAME)`.
 #[pyfunction]
 fn add_var(name: &Bound<'_, PyAny>, value: &Bound<'_, PyAny>) -> PyResult<bool> {
     let current = Current::of("add_var")?;

@@ -1,12 +1,12 @@
-//! Named functions of the module `uwsgi`: `register_rpc`, `rpc`, `call` and `rpc_list`. They are called in the calling
-//! process.
+//! Named functions of the module `uwsgi`: `register_rpc`, `rpc`, `call` and `rpc_list`. A named function runs in the
+//! process that calls it.
 
 use pyo3::exceptions::PyValueError;
 use pyo3::prelude::*;
 use pyo3::sync::PyOnceLock;
 use pyo3::types::{PyBytes, PyDict, PyModule, PyTuple};
 
-/// The functions, by their names.
+/// The named functions, by their names.
 static FUNCTIONS: PyOnceLock<Py<PyDict>> = PyOnceLock::new();
 
 /// Adds the functions of this file to the module `uwsgi`.
@@ -31,7 +31,7 @@ fn functions(py: Python<'_>) -> &Bound<'_, PyDict> {
         .bind(py)
 }
 
-/// A name or an argument as bytes.
+/// Converts a name or an argument to bytes.
 fn bytes<'py>(value: &Bound<'py, PyAny>) -> PyResult<Bound<'py, PyBytes>> {
     match value.cast::<PyBytes>() {
         Ok(bytes) => Ok(bytes.clone()),
@@ -42,7 +42,7 @@ fn bytes<'py>(value: &Bound<'py, PyAny>) -> PyResult<Bound<'py, PyBytes>> {
     }
 }
 
-/// Gives a name to a function.
+/// Registers a function under a name.
 #[pyfunction]
 #[pyo3(signature = (name, function, argc=0, /))]
 fn register_rpc(name: &Bound<'_, PyAny>, function: Py<PyAny>, argc: u8) -> PyResult<bool> {

@@ -1,4 +1,5 @@
-//! The functions of the module `uwsgi` that wait: for descriptors and for time. A thread waits without the interpreter.
+//! Functions of the module `uwsgi` that wait for descriptors or for a time. A waiting thread does not hold the
+//! interpreter.
 
 use std::cell::{Cell, RefCell};
 use std::os::fd::{BorrowedFd, RawFd};
@@ -20,12 +21,12 @@ const CHECK: Duration = Duration::from_millis(200);
 struct Registered {
     fd: RawFd,
     interest: Interest,
-    /// When the wait for the descriptor ends; `None` without a timeout.
+    /// The time at which the wait for the descriptor ends; `None` without a timeout.
     until: Option<Instant>,
 }
 
 thread_local! {
-    /// The descriptors for which the thread waits next.
+    /// The descriptors that the next wait of this thread is for.
     static REGISTERED: RefCell<Vec<Registered>> = const { RefCell::new(Vec::new()) };
     /// The descriptor that was ready at the end of the last wait, or -1.
     static READY: Cell<RawFd> = const { Cell::new(-1) };
@@ -67,8 +68,8 @@ fn register(fd: RawFd, interest: Interest, timeout: f64) -> PyResult<()> {
     })
 }
 
-/// Registers a descriptor: the next `suspend` or `ready_fd` waits until it can be read, at most `timeout` seconds; 0
-/// means no limit.
+/// Registers a descriptor. The next `suspend` or `ready_fd` waits until the descriptor can be read, at most `timeout`
+/// seconds; 0 means no limit.
 #[pyfunction]
 #[pyo3(signature = (fd, timeout=0.0, /))]
 fn wait_fd_read(py: Python<'_>, fd: RawFd, timeout: f64) -> PyResult<Bound<'_, PyBytes>> {
@@ -76,7 +77,7 @@ fn wait_fd_read(py: Python<'_>, fd: RawFd, timeout: f64) -> PyResult<Bound<'_, P
     Ok(PyBytes::new(py, b""))
 }
 
-/// Registers a descriptor: the next `suspend` or `ready_fd` waits until it can be written.
+/// Registers a descriptor. The next `suspend` or `ready_fd` waits until the descriptor can be written to.
 #[pyfunction]
 #[pyo3(signature = (fd, timeout=0.0, /))]
 fn wait_fd_write(py: Python<'_>, fd: RawFd, timeout: f64) -> PyResult<Bound<'_, PyBytes>> {
@@ -84,7 +85,7 @@ fn wait_fd_write(py: Python<'_>, fd: RawFd, timeout: f64) -> PyResult<Bound<'_, 
     Ok(PyBytes::new(py, b""))
 }
 
-/// Waits for the registered descriptors, and forgets them. Without registered descriptors it lets other threads run.
+/// Waits for the registered descriptors, and forgets them. If no descriptor is registered, only lets other threads run.
 #[pyfunction]
 fn suspend(py: Python<'_>) -> PyResult<bool> {
     let registered = REGISTERED.take();
@@ -118,13 +119,14 @@ fn suspend(py: Python<'_>) -> PyResult<bool> {
     }
 }
 
-/// The same as `suspend`.
+/// Does the same as `suspend`.
 #[pyfunction]
 fn green_schedule(py: Python<'_>) -> PyResult<bool> {
     suspend(py)
 }
 
-/// The descriptor that has ended the last wait; -1 if it was a timeout. Waits first if descriptors are registered.
+/// The descriptor that has ended the last wait; -1 if the wait has timed out. If descriptors are registered, waits for
+/// them first.
 #[pyfunction]
 fn ready_fd(py: Python<'_>) -> PyResult<RawFd> {
     if REGISTERED.with_borrow(|registered| !registered.is_empty()) {

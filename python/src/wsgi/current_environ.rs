@@ -1,4 +1,4 @@
-//! The environ of the request that a serving thread works on, for the functions of the module `uwsgi`.
+//! The environ of a serving thread's current request, for the functions of the module `uwsgi`.
 
 use std::sync::atomic::{AtomicPtr, Ordering::Relaxed};
 
@@ -12,18 +12,18 @@ pub struct CurrentEnviron {
     object: AtomicPtr<ffi::PyObject>,
 }
 
-/// Sets the environ until it is dropped.
+/// The environ is available until this value is dropped.
 pub struct Lent<'a>(&'a CurrentEnviron);
 
 impl CurrentEnviron {
-    /// Lends the environ of a request until the result is dropped.
+    /// Makes the environ of a request available until the result is dropped.
     #[inline]
     pub fn lend<'a>(&'a self, environ: &'a Bound<'_, PyDict>) -> Lent<'a> {
         self.object.store(environ.as_ptr(), Relaxed);
         Lent(self)
     }
 
-    /// The environ; `None` outside of a request. To be called by the serving thread.
+    /// Returns the environ; `None` outside of a request. Only the serving thread may call this.
     pub fn get<'py>(&self, py: Python<'py>) -> Option<Bound<'py, PyDict>> {
         let object = self.object.load(Relaxed);
         // SAFETY: the pointer is null, or `Lent` borrows the object, which therefore is live.

@@ -61,7 +61,7 @@ fn a_configuration_file_of_gunicorn_becomes_a_vassal() {
     );
 }
 
-/// The converted text; several files one after the other.
+/// The converted text. If there are several files, their texts follow each other.
 fn migrate(origin: Origin, text: &str) -> String {
     let files = super::migrate(origin, "/srv/gunicorn.conf.py", text);
     files

@@ -1,8 +1,9 @@
 //! The option table: one row defines the key, the flag, the environment variable, the help and the documentation.
 //!
-//! The row of a served option generates a private field of [`Config`] and its getter, so the compiler warns of an option
-//! that no code reads. The mark `worker(TYPE)` also generates a public field of [`WorkerOptions`], which is
-//! sent to each worker: an option for request handling takes its row here, and the code in the worker that reads the field.
+//! The row of a served option generates a private field of [`Config`] and its getter, so the compiler warns of an
+//! option that no code reads. The mark `worker(TYPE)` also generates a public field of [`WorkerOptions`], which is sent
+//! to each worker. An option for the handling of requests therefore needs only its row here, and code in the worker
+//! that reads the field.
 //!
 //! Options that are accepted without effect are in `accepted.rs` and `ignored.rs`, unsupported options in `absent.rs`.
 

@@ -4,7 +4,7 @@ use crate::config::finding::{Fault, shortened};
 
 use super::setting::{Parsed, Takes, Value};
 
-/// The type of `mule`: a program, or nothing for a mule that only handles messages and signals.
+/// The type of `mule`: a program. Without a program, the mule only handles messages and signals.
 pub(crate) struct MuleText;
 
 impl Value for MuleText {

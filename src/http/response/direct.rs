@@ -1,4 +1,4 @@
-//! Parts of a response that the application sends by itself: files, and an early end.
+//! Two ways in which the application itself ends or extends a response: it sends a file, or ends the response early.
 
 use std::fs::File;
 use std::os::fd::RawFd;
@@ -14,7 +14,7 @@ use crate::http::write_queue::Flow;
 use crate::protocol::body::{CHUNK_END, LAST_CHUNK, chunk_head};
 use crate::sys::stream;
 
-/// Maximum time for which an early end waits for a client that takes no bytes, milliseconds.
+/// If the application ends a response early, maximum time to wait for a client that takes no bytes, milliseconds.
 const PATIENCE_MS: i32 = 10_000;
 
 impl Response {
@@ -62,8 +62,8 @@ impl Response {
         self.writer.flush(lock)
     }
 
-    /// Ends the response while the application goes on: sends the bytes that are left, and tells the client that no
-    /// more follow. What the application still gives is discarded.
+    /// Ends the response while the application continues. Sends the bytes that are left, and tells the client that no
+    /// more follow. Later blocks of the application are discarded.
     pub fn disconnect(&mut self, lock: &impl Unlock) {
         if !self.is_open() || self.is_broken() {
             return;

@@ -88,10 +88,10 @@ fields! {
     Errors "ioerr", "sum of werr and rerr";
 }
 
-/// The beginning of the name of the request variable in which a variable of the request log is stored.
+/// Prefix of the request variables that hold the variables of `uwsgi.set_logvar`.
 const LOG_VARIABLE: &str = "ruwsgi.log.";
 
-/// Returns the name of the request variable in which a variable of the request log (`uwsgi.set_logvar`) is stored.
+/// Returns the name of the request variable that holds the value of `uwsgi.set_logvar` for `name`.
 pub fn log_variable(name: &[u8]) -> Vec<u8> {
     [LOG_VARIABLE.as_bytes(), name].concat()
 }
@@ -101,8 +101,8 @@ pub fn header_variable(header: &str) -> String {
     format!("ruwsgi.response.{}", header.to_ascii_lowercase())
 }
 
-/// Parses a `log-format` value. The second item lists the names that are no fields: the log shows the variables of these
-/// names that the application sets.
+/// Parses a `log-format` value. The second item lists the names that are no fields. For such a name, the log shows the
+/// variable that the application has set.
 pub fn parse_format(text: &str) -> (Vec<Piece>, Vec<&str>) {
     let (mut pieces, mut unknown) = (Vec::new(), Vec::new());
     let mut plain = String::new();

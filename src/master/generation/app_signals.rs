@@ -77,13 +77,13 @@ impl Generation {
         self.signals_of_row(row_of(slot))
     }
 
-    /// Number of signals that the process with a scoreboard row has handled; for a mule also the messages.
+    /// Number of signals that the process with a scoreboard row has handled. For a mule, messages count too.
     pub(super) fn signals_of_row(&self, row: u32) -> u64 {
         self.scoreboard.worker_signals(row)
     }
 
-    /// Handles a request of a mule. A signal for which a mule registers a handler is handled by mules only if the
-    /// application registers it at import, too.
+    /// Handles a request that a mule has sent. If a mule registers a handler for a signal, the mules handle this signal
+    /// only if the import of the application has registered the signal too.
     pub(super) fn handle_mule_request(&mut self, mule: usize, request: SignalRequest) {
         match self.signals.apply(request, false) {
             Effect::Registered(number) => tracing::warn!(
@@ -96,8 +96,9 @@ impl Generation {
         }
     }
 
-    /// Raises a signal in the mules that `target` names. A tick (`is_tick`) skips a mule that has not finished the
-    /// previous one. Returns the number of mules that skip it; `None` if there is no such mule.
+    /// Raises a signal in the mules that `target` names. If a trigger has raised the signal (`is_tick`), a mule that
+    /// has not yet handled the previous signal is skipped. Returns the number of skipped mules; `None` if `target`
+    /// names no mule.
     pub(in crate::master) fn raise_in_mules(
         &mut self,
         number: u8,
@@ -147,7 +148,8 @@ impl Generation {
         Some(skipped)
     }
 
-    /// The row of the mule that handles a signal for any of these mules: the next free one.
+    /// Chooses the mule that handles a signal, from the mules in `rows`: the next free mule after `last`. Returns its
+    /// row.
     fn free_mule(&self, rows: impl Iterator<Item = u32>, last: &mut u32) -> Vec<u32> {
         let is_busy = |row: u32| {
             let thread = self.scoreboard.thread(row, 0);

@@ -37,8 +37,8 @@ impl Generation {
         }
     }
 
-    /// Whether no process of this generation holds ports or locks of the import. A worker whose channel is closed holds
-    /// none, because it has exited or is about to.
+    /// Whether no process of this generation holds ports or locks of the import. If the channel of a worker is closed,
+    /// the worker has exited or is about to exit, so it counts as holding none.
     pub(in crate::master) fn has_released(&self) -> bool {
         let is_free = self.zygote.pid().is_none();
         let mut records = self.slots.iter().filter_map(|slot| slot.record.as_ref());

@@ -1,4 +1,5 @@
-//! The mules of a generation: processes without requests. Their life cycle is that of worker slots (`slot.rs`).
+//! The mules of a generation: processes that serve no requests. A mule has the same states as a worker slot
+//! (`slot.rs`).
 
 use std::collections::BTreeSet;
 use std::io;
@@ -28,9 +29,10 @@ const HARAKIRI_CHECK: Duration = Duration::from_millis(500);
 #[derive(Default)]
 pub(super) struct Mules {
     slots: Vec<MuleSlot>,
-    /// Reader and writer of each queue: of each mule, of all mules, and of each farm. Empty before the first zygote.
+    /// The reading and the writing end of each queue: each mule's queue, the queue of all mules, and each farm's queue.
+    /// Empty before the first zygote.
     queues: Vec<(OwnedFd, OwnedFd)>,
-    /// Whether the mules are started. True once the generation serves.
+    /// Whether the mules are started. The value is true from the time at which the generation serves.
     wanted: bool,
     next_check: Option<Instant>,
 }
@@ -83,7 +85,7 @@ impl Mules {
 }
 
 impl Generation {
-    /// The scoreboard row of a mule. The rows of mules follow those of the worker slots.
+    /// The scoreboard row of a mule. The rows of mules follow the rows of worker slots.
     pub(super) fn mule_row(&self, mule: usize) -> u32 {
         (self.slots.len() + mule) as u32 + 1
     }
@@ -94,7 +96,7 @@ impl Generation {
         (mule < self.mules.slots.len()).then_some(mule)
     }
 
-    /// Sends the queues to a new zygote, and creates them first if there are none.
+    /// Sends the queues to a new zygote. The first call creates the queues.
     pub(super) fn send_queues(&mut self, channel: BorrowedFd<'_>) -> io::Result<()> {
         let app = &self.plan.app;
         if app.mules.is_empty() {
@@ -114,13 +116,13 @@ impl Generation {
         Ok(())
     }
 
-    /// When the mules are started: at once, when the generation has begun to serve.
+    /// The time from which the mules can be started; `None` if they are started, or if the generation does not serve.
     pub(super) fn mules_due(&self) -> Option<Instant> {
         let waits = !self.mules.wanted && !self.mules.slots.is_empty();
         (waits && self.role == GenerationRole::Current).then_some(self.begun)
     }
 
-    /// The ids of the mules that have a process which has got its id.
+    /// The ids of the mules whose process has its id.
     pub(in crate::master) fn mule_ids(&self) -> impl Iterator<Item = u32> {
         let slots = (1..).zip(&self.mules.slots);
         slots.filter_map(|(id, it)| match it.state {
@@ -129,7 +131,7 @@ impl Generation {
         })
     }
 
-    /// Handles the expired deadlines of the mules. `taken` are the ids of the mules of other generations.
+    /// Handles the expired deadlines of the mules. `taken` are the ids that mules of other generations have.
     pub(in crate::master) fn tick_mules(&mut self, taken: &BTreeSet<u32>, now: Instant) {
         if self.role == GenerationRole::Current && !self.mules.wanted {
             self.mules.wanted = true;
@@ -150,7 +152,7 @@ impl Generation {
         self.check_mules(now);
     }
 
-    /// Kills each mule that handles a message or a signal for longer than `mule-harakiri`.
+    /// Kills each mule that has handled one message or signal for longer than `mule-harakiri`.
     fn check_mules(&mut self, now: Instant) {
         let Some(limit) = self.plan.mules.harakiri else {
             return;
@@ -244,8 +246,8 @@ impl Generation {
     /// Sends a message to a mule, without waiting. Without an open channel the message is dropped.
     pub(super) fn send_to_mule(&self, mule: usize, message: ToWorker) {
         if let Some(leash) = &self.mules.slots[mule].leash {
-            // an error means that the mule has exited, or does not read its messages: then it is killed if it does not
-            // exit in time
+            // an error means that the mule has exited or does not read its messages; a mule that does not exit in time
+            // is killed
             let _ = ipc::send_now(leash.as_fd(), &message, &[]);
         }
     }
@@ -274,7 +276,7 @@ impl Generation {
         }
     }
 
-    /// Handles the exit of a child. Returns false if it is no mule of this generation.
+    /// Handles the exit of a child. Returns false if the child is no mule of this generation.
     pub(super) fn handle_mule_exit(&mut self, end: End, now: Instant) -> bool {
         let mut slots = self.mules.slots.iter();
         let is_it = |it: &MuleSlot| it.state.worker().is_some_and(|it| it.pid == end.pid);
@@ -296,7 +298,7 @@ impl Generation {
         true
     }
 
-    /// Ends the mules: each stops after its message, and is killed after `mule-reload-mercy`.
+    /// Ends the mules. Each mule stops after its current message, and is killed after `mule-reload-mercy`.
     pub(super) fn dismiss_mules(&mut self, message: ToWorker, now: Instant) {
         let deadline = now + self.plan.mules.mercy;
         for mule in 0..self.mules.slots.len() {
@@ -311,7 +313,7 @@ impl Generation {
         }
     }
 
-    /// Replaces the mules: each stops after its message, and another one follows.
+    /// Replaces the mules. Each mule stops after its current message, and another mule with its id follows.
     pub(in crate::master) fn reload_mules(&mut self, now: Instant) {
         let deadline = now + self.plan.mules.mercy;
         for mule in 0..self.mules.slots.len() {

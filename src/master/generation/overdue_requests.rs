@@ -103,7 +103,7 @@ impl Generation {
     }
 
     /// The time limit that the application has set for the request of a thread, in microseconds from the start of the
-    /// request; `None` if it has set none.
+    /// request; `None` if the application has set no limit.
     fn own_limit(&self, slot: usize, thread: usize, busy_since: u64) -> Option<u64> {
         let row = self.scoreboard.thread(row_of(slot), thread as u32)?;
         let deadline = row.deadline.load(Relaxed);

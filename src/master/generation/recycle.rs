@@ -15,8 +15,8 @@ use crate::sys::process::Pid;
 use super::Generation;
 
 impl Generation {
-    /// Checks each serving worker against the limits (`max-requests`, `reload-on-rss` and similar options), and
-    /// replaces or kills a worker that has reached one. Schedules the next check.
+    /// Checks each serving worker against the limits (`max-requests`, `reload-on-rss` and similar options). Replaces or
+    /// kills a worker that has reached a limit. Schedules the next check.
     pub(super) fn check_limits(&mut self, now: Instant) {
         if self.role == GenerationRole::Old || !self.plan.limits.any() {
             return;

@@ -6,7 +6,7 @@ use super::survey::Survey;
 use crate::log::{Engine, Logger};
 
 impl Survey<'_> {
-    /// Checks that the directories of logs, pidfiles, locks and pipes exist, and that `chdir2` does.
+    /// Checks that `chdir2` exists, and that the directories of logs, pidfiles, locks and pipes exist.
     pub(super) fn created_files(&mut self) {
         let config = self.config;
         if config.chroot().is_some() {
@@ -27,7 +27,7 @@ impl Survey<'_> {
     /// The files that the start creates, each with its option.
     fn files_of_the_start(&self) -> Vec<(&'static str, PathBuf)> {
         let config = self.config;
-        // opened before the change to `chdir`
+        // these files are opened before the change to `chdir`
         let early = [
             ("logto", config.logto()),
             ("daemonize", config.daemonize()),
@@ -72,8 +72,8 @@ impl Survey<'_> {
         early.chain(late).chain(locks).chain(logged).collect()
     }
 
-    /// Checks that the directory of a file exists. A command of the start may create it, and systemd creates directories
-    /// below /run; then its absence is a warning.
+    /// Checks that the directory of a file exists. A missing directory is only a warning if a command of the start may
+    /// create it, or if it is below /run, where systemd creates directories.
     fn parent_of(&mut self, option: &str, path: &Path) {
         let directory = path.parent().unwrap_or(Path::new("/"));
         if directory.is_dir() {
@@ -137,7 +137,7 @@ impl Survey<'_> {
     }
 }
 
-/// The file of a logger that writes to one.
+/// The file of a logger; `None` if the logger does not write to a file.
 fn file_of(logger: &Logger) -> Option<&Path> {
     match &logger.engine {
         Engine::File(file) => Some(&file.path),

@@ -79,7 +79,7 @@ impl Survey<'_> {
         }
     }
 
-    /// Checks that the users and groups exist that options name.
+    /// Checks that the users and groups in the options exist.
     pub(crate) fn accounts(&mut self) {
         let (users, groups) = self.named_accounts();
         for (option, user) in users {
@@ -96,7 +96,7 @@ impl Survey<'_> {
         }
     }
 
-    /// The users and the groups that options name.
+    /// The users and the groups in the options.
     fn named_accounts(&self) -> (Accounts, Accounts) {
         let config = self.config;
         let mut users = Accounts::new();
