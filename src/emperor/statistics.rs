@@ -11,7 +11,7 @@ use nix::unistd::Gid;
 use crate::config::Config;
 use crate::net::ServiceSocket;
 use crate::stats::{
-    self, BackoffStats, EmperorStats, Endpoint, Feed, Format, Subject, VassalStats,
+    self, BackoffStats, Content, EmperorStats, Endpoint, Feed, Format, Subject, VassalStats,
 };
 use crate::sys::process::Pid;
 use crate::sys::user;
@@ -71,7 +71,7 @@ impl Statistics {
             let endpoint = Endpoint {
                 listener: self.socket.duplicate()?,
                 is_tcp: self.socket.is_tcp(),
-                format: self.format,
+                content: Content::Statistics(self.format),
             };
             stats::start(&Subject::Emperor(Arc::clone(&feed)), vec![endpoint])?;
             Ok(feed)

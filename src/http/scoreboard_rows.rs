@@ -81,6 +81,9 @@ impl ScoreboardRows {
             }
             Answerer::StaticFile => add(&row.static_requests, 1),
         }
+        if let Some(measurements) = self.board.measurements(self.row, thread) {
+            measurements.count(duration, response.head.code());
+        }
         add(&row.sent, response.bytes_sent());
         if response.loss().is_some_and(Loss::is_write_error) {
             add(&row.write_errors, 1);

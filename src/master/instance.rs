@@ -263,6 +263,7 @@ impl Instance {
             ("pidfile", now.pidfile() != next.pidfile()),
             ("master-fifo", now.master_fifo() != next.master_fifo()),
             ("stats", now.stats() != next.stats()),
+            ("prometheus", now.prometheus() != next.prometheus()),
             (
                 "control-socket",
                 now.control_socket() != next.control_socket(),

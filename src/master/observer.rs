@@ -1,20 +1,21 @@
-//! The observer of the instance: the thread that serves the statistics (`stats`). Also the data that the master keeps
-//! for this thread.
+//! The observer of the instance: the thread that serves the statistics (`stats`) and the metrics (`prometheus`). Also
+//! the data that the master keeps for this thread.
 
 use std::io;
 use std::sync::Arc;
 
 use anyhow::{Context, Result};
 
-use crate::config::Config;
+use crate::config::{Address, Config};
 use crate::net::ServiceSocket;
 use crate::stats::{
-    self, Endpoint, Feed, Format, GenerationView, InstanceSnapshot, RetiredWorkers, Subject,
+    self, Content, Endpoint, Feed, Format, GenerationView, InstanceSnapshot, RetiredWorkers,
+    Subject,
 };
 
 /// The sockets of the observer, and its feed of snapshots.
 pub(super) struct Observer {
-    sockets: Vec<ServiceSocket>,
+    sockets: Vec<(ServiceSocket, Content)>,
     feed: Option<Arc<Feed<InstanceSnapshot>>>,
     /// The counters of the generations whose processes have all exited.
     retired: Arc<RetiredWorkers>,
@@ -27,11 +28,21 @@ impl Observer {
     /// When an address cannot be bound.
     pub(super) fn bind(config: &Config) -> Result<Option<Self>> {
         let mut sockets = Vec::new();
+        let format = Format {
+            http: config.stats_http(),
+            minified: config.stats_minified(),
+            cores: !config.stats_no_cores(),
+        };
         for address in config.stats() {
-            let socket = ServiceSocket::bind(address, config);
-            let socket = socket.with_context(|| format!("stats = {address}"))?;
+            let socket = bind("stats", address, config)?;
             tracing::info!("the statistics are at {socket} (stats)");
-            sockets.push(socket);
+            sockets.push((socket, Content::Statistics(format)));
+        }
+        for address in config.prometheus() {
+            let socket = bind("prometheus", address, config)?;
+            tracing::info!("the metrics are at {socket} (prometheus)");
+            let uri = socket.to_string();
+            sockets.push((socket, Content::Metrics(uri)));
         }
         Ok((!sockets.is_empty()).then(|| Self {
             sockets,
@@ -46,21 +57,16 @@ impl Observer {
     /// When the thread or its descriptors cannot be created.
     pub(super) fn start(&mut self, config: &Config) -> Result<()> {
         self.try_start(config)
-            .context("the thread for the statistics (stats) cannot be started")
+            .context("the thread for the statistics (stats, prometheus) cannot be started")
     }
 
     fn try_start(&mut self, config: &Config) -> io::Result<()> {
-        let format = Format {
-            http: config.stats_http(),
-            minified: config.stats_minified(),
-            cores: !config.stats_no_cores(),
-        };
         let mut endpoints = Vec::new();
-        for socket in &self.sockets {
+        for (socket, content) in &self.sockets {
             endpoints.push(Endpoint {
                 listener: socket.duplicate()?,
                 is_tcp: socket.is_tcp(),
-                format,
+                content: content.clone(),
             });
         }
         let feed = Feed::new(InstanceSnapshot {
@@ -90,6 +96,10 @@ impl Observer {
 
     /// Removes the files of Unix sockets (`vacuum`).
     pub(super) fn remove_files(&self) {
-        self.sockets.iter().for_each(ServiceSocket::remove);
+        self.sockets.iter().for_each(|(socket, _)| socket.remove());
     }
+}
+
+fn bind(option: &str, address: &Address, config: &Config) -> Result<ServiceSocket> {
+    ServiceSocket::bind(address, config).with_context(|| format!("{option} = {address}"))
 }

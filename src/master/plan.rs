@@ -61,6 +61,8 @@ pub(super) struct Plan {
     /// `harakiri-queue-threshold`.
     pub(super) harakiri_queue_threshold: Option<u32>,
     pub(super) limits: Limits,
+    /// Whether requests are counted by duration and status (`prometheus`).
+    pub(super) measures_requests: bool,
     /// Whether `post-app` hooks run after the application is loaded. The generation serves when they have ended.
     pub(super) hooks_after_load: bool,
     pub(super) scale: Scale,
@@ -112,6 +114,7 @@ impl Plan {
                 .unwrap_or(HARAKIRI_GRACE),
             harakiri_queue_threshold: config.harakiri_queue_threshold(),
             limits: limits(config),
+            measures_requests: !config.prometheus().is_empty(),
             hooks_after_load: !hooks::Phase::PostApp.is_empty(config),
             mules: MuleSettings::new(config),
             signals: app_signals::configured(config),

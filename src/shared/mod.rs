@@ -3,6 +3,7 @@
 pub mod cache;
 pub mod line_rings;
 mod mapping;
+pub mod measurements;
 pub mod robust_lock;
 pub mod running_signal;
 pub mod scoreboard;

@@ -15,6 +15,7 @@ use std::sync::atomic::{
 use nix::fcntl::{FcntlArg, SealFlag, fcntl};
 use nix::sys::memfd::{MFdFlags, memfd_create};
 
+use super::measurements::MeasurementRow;
 use super::signal_rows::SignalRow;
 
 const MAGIC: u64 = 0x7275_7773_6769_0001;
@@ -28,6 +29,8 @@ struct Header {
     magic: AtomicU64,
     processes: AtomicU32,
     threads: AtomicU32,
+    /// Whether the threads count the distribution of their requests; 0 or 1.
+    measures: AtomicU32,
 }
 
 /// The row of a worker: its process id and counters. The counters of a row, and of its thread rows, never decrease: the
@@ -276,6 +279,27 @@ impl Scoreboard {
         })
     }
 
+    /// Makes the threads of workers that are forked later count the distribution of their requests.
+    pub fn enable_measurements(&self) {
+        self.header().measures.store(1, Relaxed);
+    }
+
+    /// Returns the distribution of a thread's requests; `None` if it is not counted, or if a number is out of range.
+    #[inline]
+    pub fn measurements(&self, row: u32, thread: u32) -> Option<&MeasurementRow> {
+        if self.header().measures.load(Relaxed) == 0 {
+            return None;
+        }
+        let index = (row as usize).checked_sub(1)?;
+        (index < self.processes && (thread as usize) < self.threads).then(|| {
+            let offset = measurements_at(self.processes, self.threads)
+                + (index * self.threads + thread as usize) * size_of::<MeasurementRow>();
+            // SAFETY: within the mapping (see `size`), and aligned, because the rows begin on a page and their size is a
+            // multiple of 128.
+            unsafe { &*self.memory.as_ptr().add(offset).cast::<MeasurementRow>() }
+        })
+    }
+
     /// Returns the signals that wait for the worker of row `row` (from 1), or for any worker if `row` is 0; `None` if
     /// the number is out of range.
     pub fn signals(&self, row: u32) -> Option<&SignalRow> {
@@ -380,7 +404,14 @@ impl Drop for Scoreboard {
 }
 
 fn size(processes: usize, threads: usize) -> usize {
-    signals_at(processes, threads) + (processes + 1) * size_of::<SignalRow>()
+    measurements_at(processes, threads) + processes * threads * size_of::<MeasurementRow>()
+}
+
+/// The offset of the distributions. They begin on a page of their own, which is allocated when the first request is
+/// counted.
+fn measurements_at(processes: usize, threads: usize) -> usize {
+    let signals = (processes + 1) * size_of::<SignalRow>();
+    (signals_at(processes, threads) + signals).next_multiple_of(PAGE)
 }
 
 /// The offset of the signal rows. They begin on a separate page, which the kernel allocates when the first signal is

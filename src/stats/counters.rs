@@ -2,6 +2,7 @@
 
 use std::sync::atomic::Ordering::Relaxed;
 
+use crate::shared::measurements::Measurements;
 use crate::shared::scoreboard::{Scoreboard, ThreadRow};
 
 use super::generation::{GenerationView, WorkerTally};
@@ -29,6 +30,8 @@ pub(crate) struct WorkerCounters {
     /// Number of signals of the application whose handlers have run.
     pub(crate) signals: u64,
     pub(crate) tally: WorkerTally,
+    /// The distribution of the requests; zero if it is not counted.
+    pub(crate) measurements: Measurements,
 }
 
 impl CoreCounters {
@@ -85,6 +88,7 @@ impl WorkerCounters {
         self.refused = self.refused.wrapping_add(other.refused);
         self.signals = self.signals.wrapping_add(other.signals);
         self.tally.add(&other.tally);
+        self.measurements.add(&other.measurements);
     }
 
     fn add_row(&mut self, board: &Scoreboard, row: u32) {
@@ -92,6 +96,9 @@ impl WorkerCounters {
             if let Some(counters) = board.thread(row, thread) {
                 let counters = CoreCounters::of(counters);
                 self.core(thread as usize).add(&counters);
+            }
+            if let Some(measurements) = board.measurements(row, thread) {
+                measurements.add_to(&mut self.measurements);
             }
         }
         if let Some(worker) = board.worker(row) {

@@ -1,5 +1,14 @@
 //! The options for the text of the statistics.
 
+/// What an endpoint serves.
+#[derive(Clone, Debug)]
+pub(crate) enum Content {
+    /// The statistics as JSON.
+    Statistics(Format),
+    /// Metrics for Prometheus. The text is the value of the label `stats_uri`, which uwsgi_exporter's metrics have.
+    Metrics(String),
+}
+
 /// How the statistics are written.
 #[derive(Clone, Copy, Debug, Default)]
 pub(crate) struct Format {

@@ -1,4 +1,4 @@
-//! The statistics server, through which the master and the emperor report their state to tools.
+//! The statistics server and the metrics, through which the master and the emperor report their state to tools.
 //!
 //! The *observer* is a thread of the master or the emperor. It answers the tools, so that no client can delay the
 //! supervision. It is started only if an option needs it.
@@ -20,6 +20,8 @@ mod format;
 mod generation;
 mod instance;
 mod json;
+mod metrics;
+mod metrics_http;
 mod observer;
 mod page;
 mod snapshot;
@@ -28,7 +30,7 @@ mod worker;
 pub(crate) use counters::RetiredWorkers;
 pub(crate) use emperor::{BackoffStats, EmperorStats, VassalStats};
 pub(crate) use feed::Feed;
-pub(crate) use format::Format;
+pub(crate) use format::{Content, Format};
 pub(crate) use generation::{GenerationView, Holder, SlotView, Stage, WorkerTally};
 pub(crate) use observer::{Endpoint, start};
 pub(crate) use page::Subject;

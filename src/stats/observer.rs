@@ -13,7 +13,8 @@ use tokio::time::{sleep, timeout};
 use crate::sys::{process, thread};
 
 use super::connection::{self, Listener, Stream};
-use super::format::Format;
+use super::format::Content;
+use super::metrics_http;
 use super::page::{Page, Subject};
 
 /// Maximum clients of a socket at the same time; further clients wait in the listen queue.
@@ -33,7 +34,7 @@ const STACK: usize = 512 << 10;
 pub(crate) struct Endpoint {
     pub(crate) listener: OwnedFd,
     pub(crate) is_tcp: bool,
-    pub(crate) format: Format,
+    pub(crate) content: Content,
 }
 
 /// Starts the thread, which serves the statistics of `subject` until the process exits.
@@ -46,7 +47,7 @@ pub(crate) fn start(subject: &Subject, endpoints: Vec<Endpoint>) -> io::Result<(
         .enable_time()
         .build()?;
     for endpoint in endpoints {
-        let page = Page::new(subject.clone(), endpoint.format);
+        let page = Page::new(subject.clone(), endpoint.content);
         let listener = {
             let _inside = runtime.enter();
             Listener::new(endpoint.listener, endpoint.is_tcp)?
@@ -81,14 +82,22 @@ async fn serve(listener: Listener, page: Arc<Page>) {
         let page = Arc::clone(&page);
         tokio::spawn(async move {
             // a client that disconnects or does not read gets no complete answer
-            let _ = timeout(CLIENT_TIME, answer(&mut *stream, &page)).await;
+            let _ = match page.content() {
+                Content::Statistics(format) => {
+                    let http = format.http;
+                    timeout(CLIENT_TIME, answer(&mut *stream, &page, http)).await
+                }
+                Content::Metrics(_) => {
+                    timeout(CLIENT_TIME, metrics_http::serve(stream, page)).await
+                }
+            };
             drop(slot);
         });
     }
 }
 
-async fn answer(stream: &mut dyn Stream, page: &Page) -> io::Result<()> {
-    if !page.is_http() {
+async fn answer(stream: &mut dyn Stream, page: &Page, http: bool) -> io::Result<()> {
+    if !http {
         let bytes = page.current().await;
         return connection::send(stream, &bytes).await;
     }

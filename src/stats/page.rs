@@ -1,14 +1,16 @@
 //! The statistics as bytes for clients. Clients that connect at the same time get the same bytes.
 
 use std::sync::Arc;
+use std::time::Instant;
 
 use tokio::sync::Mutex;
 
 use super::emperor::EmperorStats;
 use super::feed::Feed;
-use super::format::Format;
+use super::format::Content;
 use super::instance::InstanceStats;
 use super::json;
+use super::metrics;
 use super::snapshot::InstanceSnapshot;
 
 /// The process whose statistics are served.
@@ -18,53 +20,78 @@ pub(crate) enum Subject {
     Emperor(Arc<Feed<EmperorStats>>),
 }
 
-/// The statistics page of a process.
+/// A page about a process.
 pub(super) struct Page {
     subject: Subject,
-    format: Format,
-    /// The last page, and the number of its snapshot.
-    last: Mutex<(u64, Arc<[u8]>)>,
+    content: Content,
+    last: Mutex<Rendered>,
+}
+
+/// The last page.
+struct Rendered {
+    /// The number of its snapshot, and the time at which the snapshot was asked for.
+    number: u64,
+    asked: Option<Instant>,
+    bytes: Arc<[u8]>,
 }
 
 impl Page {
-    pub(super) fn new(subject: Subject, format: Format) -> Self {
+    pub(super) fn new(subject: Subject, content: Content) -> Self {
         Self {
             subject,
-            format,
-            last: Mutex::new((0, Arc::default())),
+            content,
+            last: Mutex::new(Rendered {
+                number: 0,
+                asked: None,
+                bytes: Arc::default(),
+            }),
         }
     }
 
-    pub(super) fn is_http(&self) -> bool {
-        self.format.http
+    pub(super) fn content(&self) -> &Content {
+        &self.content
     }
 
-    /// The page of a snapshot that is not older than this call.
+    /// The page of a snapshot that was taken or asked for after this call.
     pub(super) async fn current(&self) -> Arc<[u8]> {
+        let begun = Instant::now();
         let known = match &self.subject {
             Subject::Instance(feed) => feed.number(),
             Subject::Emperor(feed) => feed.number(),
         };
         let mut last = self.last.lock().await;
-        if last.0 > known {
-            return Arc::clone(&last.1);
+        if last.number > known || last.asked.is_some_and(|asked| asked >= begun) {
+            return Arc::clone(&last.bytes);
         }
-        let (number, page) = match &self.subject {
+        let asked = Some(Instant::now());
+        let (number, bytes) = match &self.subject {
             Subject::Instance(feed) => {
                 let (number, snapshot) = feed.newer_than(known).await;
                 (number, self.instance(&snapshot))
             }
             Subject::Emperor(feed) => {
                 let (number, stats) = feed.newer_than(known).await;
-                (number, json::to_vec(&*stats, !self.format.minified))
+                (number, json::to_vec(&*stats, self.has_lines()))
             }
         };
-        *last = (number, page.into());
-        Arc::clone(&last.1)
+        *last = Rendered {
+            number,
+            asked,
+            bytes: bytes.into(),
+        };
+        Arc::clone(&last.bytes)
+    }
+
+    fn has_lines(&self) -> bool {
+        !matches!(&self.content, Content::Statistics(format) if format.minified)
     }
 
     fn instance(&self, snapshot: &InstanceSnapshot) -> Vec<u8> {
-        let stats = InstanceStats::new(snapshot, self.format);
-        json::to_vec(&stats, !self.format.minified)
+        match &self.content {
+            Content::Statistics(format) => {
+                json::to_vec(&InstanceStats::new(snapshot, *format), self.has_lines())
+            }
+            Content::Metrics(uri) => metrics::text(snapshot, uri),
+        }
     }
 }

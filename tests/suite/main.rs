@@ -53,6 +53,7 @@ mod on_demand;
 mod packets;
 mod privileges;
 mod processes;
+mod prometheus;
 mod python_programs;
 mod refusals;
 mod reloads;

@@ -601,6 +601,8 @@ options! {
     "Statistics" {
         stats "stats" ["stats-server"]: Many<ListenAddress>,
             "Address at which the instance serves its statistics as uWSGI's JSON; may be given several times. docs/statistics.md lists the tools that read it.";
+        prometheus "prometheus": Many<ListenAddress>,
+            "Address at which the instance serves metrics for Prometheus, as text or OpenMetrics; not an option of uWSGI. Requests are then counted by duration and status.";
         stats_http "stats-http": One<Switch>,
             "Serves the statistics (stats) as an HTTP response.";
         stats_minified "stats-minified" ["stats-min"]: One<Switch>,

@@ -115,6 +115,9 @@ impl Generation {
         let wanted = wanted.min(processes);
         let board = Scoreboard::create(plan.app.all_rows(), plan.app.worker.threads)?;
         let scoreboard = Arc::new(board);
+        if plan.measures_requests {
+            scoreboard.enable_measurements();
+        }
         let tallies = vec![WorkerTally::default(); processes as usize];
         let lines = match LineCollector::is_useful(&plan.app.serving.request_log) {
             true => Some(LineCollector::new(rows)?),
