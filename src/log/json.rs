@@ -29,9 +29,18 @@ pub(super) enum Scope {
     Output,
 }
 
+/// Maximum bytes of the text and of the stack trace of a record that a process sends to the log thread. The sum of all
+/// maxima is below the size at which a record is cut, because a cut object is no JSON.
+const MAX_TEXT: usize = 40 << 10;
+/// Maximum bytes of each other string of such a record.
+const MAX_FIELD: usize = 8 << 10;
+
 /// A JSON object under construction.
 pub(super) struct Object {
     out: Vec<u8>,
+    /// Whether long strings are cut. The log thread itself makes the records of the application's output; they may have
+    /// any size.
+    is_limited: bool,
 }
 
 impl Object {
@@ -39,6 +48,7 @@ impl Object {
     pub(super) fn record(level: Level, scope: Scope) -> Self {
         let mut object = Self {
             out: Vec::with_capacity(512),
+            is_limited: true,
         };
         let (text, number) = severity(level);
         object.out.push(b'{');
@@ -60,7 +70,12 @@ impl Object {
     pub(super) fn text(&mut self, key: &str, value: &[u8]) {
         self.key(key);
         self.out.push(b'"');
-        push_escaped(&mut self.out, value);
+        let limit = match key {
+            _ if !self.is_limited => usize::MAX,
+            "body" | "exception.stacktrace" => MAX_TEXT,
+            _ => MAX_FIELD,
+        };
+        push_beginning(&mut self.out, value, limit);
         self.out.push(b'"');
     }
 
@@ -112,6 +127,7 @@ pub(super) fn output(pid: i32, event: &[u8]) -> Vec<u8> {
     let traceback = contains(text, b"Traceback (most recent call last):");
     let level = if traceback { Level::ERROR } else { Level::INFO };
     let mut object = Object::record(level, Scope::Output);
+    object.is_limited = false;
     object.text("body", text);
     object.number("process.pid", pid);
     if traceback {
@@ -154,6 +170,35 @@ pub(super) fn push_escaped(out: &mut Vec<u8>, bytes: &[u8]) {
     }
 }
 
+/// Appends bytes as the content of a JSON string, like [`push_escaped`]; leaves out what exceeds `limit` bytes.
+fn push_beginning(out: &mut Vec<u8>, bytes: &[u8], limit: usize) {
+    /// Maximum bytes of the escape of one byte.
+    const MAX_ESCAPE: usize = 6;
+    if bytes.len() <= limit / MAX_ESCAPE {
+        return push_escaped(out, bytes);
+    }
+    let end = out.len().saturating_add(limit);
+    for chunk in bytes.utf8_chunks() {
+        let valid = chunk.valid();
+        for (start, c) in valid.char_indices() {
+            if out.len() + MAX_ESCAPE > end {
+                return;
+            }
+            let bytes = valid.as_bytes().get(start..start + c.len_utf8());
+            bytes
+                .unwrap_or_default()
+                .iter()
+                .for_each(|byte| push_byte(out, *byte));
+        }
+        if out.len() + MAX_ESCAPE > end {
+            return;
+        }
+        if !chunk.invalid().is_empty() {
+            out.extend_from_slice("\u{fffd}".as_bytes());
+        }
+    }
+}
+
 /// Appends one byte of valid UTF-8, escaped if JSON requires it.
 fn push_byte(out: &mut Vec<u8>, byte: u8) {
     match byte {
@@ -173,8 +218,7 @@ fn push_byte(out: &mut Vec<u8>, byte: u8) {
 
 #[cfg(test)]
 #[allow(clippy::unwrap_used)]
-mod tests {
-    use proptest::prelude::*;
+pub(super) mod tests {
     use serde_json::Value;
 
     use super::*;
@@ -189,16 +233,49 @@ mod tests {
         assert_eq!(record["process.pid"], 7);
     }
 
-    proptest! {
-        #![proptest_config(ProptestConfig::with_cases(
-            std::env::var("KIT_BIG").map_or(256, |_| 1_000_000)
-        ))]
-
-        #[test]
-        fn output_is_one_valid_object_per_line(text in prop::collection::vec(any::<u8>(), 0..100)) {
-            let line = output(1, &text);
-            prop_assert!(serde_json::from_slice::<Value>(&line).unwrap().is_object());
-            prop_assert_eq!(line.iter().filter(|byte| **byte == b'\n').count(), 1);
+    #[test]
+    fn long_texts_of_a_record_are_cut_and_the_record_is_valid() {
+        for text in [&b"\x01"[..], b"\xff", "\u{e9}".as_bytes(), b"\"a"] {
+            let text = text.repeat(100_000);
+            let mut object = Object::record(Level::INFO, Scope::Request);
+            object.text("body", &text);
+            object.text("url.path", &text);
+            let line = object.line();
+            let record: Value = serde_json::from_slice(&line).unwrap();
+            assert!(line.len() < MAX_TEXT + MAX_FIELD + 300, "{}", line.len());
+            assert!(record["body"].as_str().unwrap().len() > MAX_TEXT / 7);
+            let output: Value = serde_json::from_slice(&output(1, &text)).unwrap();
+            assert!(output["body"].as_str().unwrap().len() >= 100_000);
         }
+    }
+
+    /// Calls `check` for 256 random texts; for 1,000,000 with `KIT_BIG`.
+    pub(in crate::log) fn for_random_texts(mut check: impl FnMut(&[u8])) {
+        let count = std::env::var("KIT_BIG").map_or(256, |_| 1_000_000);
+        let mut state = 7_u64;
+        let mut text = Vec::new();
+        for _ in 0..count {
+            text.clear();
+            let mut next = || {
+                state ^= state << 13;
+                state ^= state >> 7;
+                state ^= state << 17;
+                state
+            };
+            let words = next() % 13;
+            for _ in 0..words {
+                text.extend_from_slice(&next().to_le_bytes());
+            }
+            check(&text);
+        }
+    }
+
+    #[test]
+    fn output_is_one_valid_object_per_line() {
+        for_random_texts(|text| {
+            let line = output(1, text);
+            assert!(serde_json::from_slice::<Value>(&line).unwrap().is_object());
+            assert_eq!(line.iter().filter(|byte| **byte == b'\n').count(), 1);
+        });
     }
 }

@@ -2,21 +2,18 @@
 
 use std::io::{self, IoSlice, IoSliceMut};
 use std::os::fd::{AsRawFd, BorrowedFd, OwnedFd};
+use std::time::Duration;
 
 use nix::errno::Errno;
 use nix::sys::socket::{
     self, AddressFamily, ControlMessageOwned, MsgFlags, SockFlag, SockType, UnixCredentials,
     setsockopt, sockopt,
 };
-use nix::sys::time::TimeVal;
+use nix::sys::time::{TimeVal, TimeValLike};
 
 /// Maximum size of a packet in bytes, for a process of root. For other users the limit is `net.core.wmem_max` (about
 /// 400 KiB).
 pub const MAX_PACKET: usize = 1 << 20;
-
-/// Maximum time that a write waits while the buffer is full, seconds. The reader never waits for a disk or a peer, so
-/// a longer wait means that the reader hangs.
-const SEND_TIMEOUT: i64 = 1;
 
 /// Whether the socket preserves the boundaries between writes.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
@@ -27,11 +24,12 @@ pub enum Boundaries {
     Lost,
 }
 
-/// Creates a connected pair, close-on-exec. Returns the reading end and the writing end.
+/// Creates a connected pair, close-on-exec. Returns the reading end and the writing end. A write waits at most
+/// `timeout` while the buffer is full.
 ///
 /// # Errors
 /// Those of socketpair(2) and setsockopt(2).
-pub fn pair(boundaries: Boundaries) -> io::Result<(OwnedFd, OwnedFd)> {
+pub fn pair(boundaries: Boundaries, timeout: Duration) -> io::Result<(OwnedFd, OwnedFd)> {
     let kind = match boundaries {
         Boundaries::Kept => SockType::SeqPacket,
         Boundaries::Lost => SockType::Stream,
@@ -45,8 +43,12 @@ pub fn pair(boundaries: Boundaries) -> io::Result<(OwnedFd, OwnedFd)> {
         // without CAP_NET_ADMIN the kernel limits the size
         setsockopt(&writer, sockopt::SndBuf, &size)?;
     }
-    let timeout = TimeVal::new(SEND_TIMEOUT, 0);
-    setsockopt(&writer, sockopt::SendTimeout, &timeout)?;
+    let micros = i64::try_from(timeout.as_micros()).unwrap_or(i64::MAX);
+    setsockopt(
+        &writer,
+        sockopt::SendTimeout,
+        &TimeVal::microseconds(micros),
+    )?;
     Ok((reader, writer))
 }
 
@@ -120,7 +122,7 @@ mod tests {
 
     #[test]
     fn each_write_is_a_packet_with_the_id_of_its_process() {
-        let (reader, writer) = pair(Boundaries::Kept).unwrap();
+        let (reader, writer) = pair(Boundaries::Kept, Duration::from_secs(1)).unwrap();
         send(writer.as_fd(), [b"a", b"bc"], Patience::Waits).unwrap();
         let mut writer = File::from(writer);
         writer.write_all(b"one\ntwo\n").unwrap();
@@ -132,7 +134,7 @@ mod tests {
 
     #[test]
     fn a_full_buffer_is_reported_and_not_waited_for() {
-        let (_reader, writer) = pair(Boundaries::Kept).unwrap();
+        let (_reader, writer) = pair(Boundaries::Kept, Duration::from_secs(1)).unwrap();
         let line = vec![b'x'; 10_000];
         let error = loop {
             if let Err(error) = send(writer.as_fd(), [b"r", &line], Patience::None) {

@@ -77,6 +77,23 @@ fn every_line_is_a_json_object() {
 }
 
 #[test]
+fn a_record_of_the_largest_request_is_a_json_object() {
+    if differs("log-json writes every line as a JSON object; access-log-format is gunicorn's.") {
+        return;
+    }
+    let site = Site::with("logging");
+    let server = json_server(&site);
+    for text in ["\u{1}", "\u{e9}", "\"a"] {
+        let uri = format!("/{}", text.repeat(60_000 / text.len()));
+        let request = get("/").var("REQUEST_URI", uri);
+        server.send(&request).expect_text("ok\n");
+    }
+    server.get("/after").expect_text("ok\n");
+    server.wait_for_log("\"url.path\":\"/after\"");
+    assert_eq!(records(&server, "ruwsgi.request").len(), 4);
+}
+
+#[test]
 fn a_traceback_is_one_json_record() {
     if differs("log-json writes every line as a JSON object; access-log-format is gunicorn's.") {
         return;

@@ -616,3 +616,25 @@ fn the_journal_gets_entries_with_fields() {
     server.wait_for_log("GET /later");
     assert!(received("GET /later").is_none());
 }
+
+#[test]
+fn a_line_that_is_cut_ends_with_a_line_feed() {
+    if differs("A line of more than 128 KiB is cut if the log has a thread.") {
+        return;
+    }
+    let site = Site::with("logging");
+    let server = site
+        .server()
+        .set("logger", format!("file:{}", site.at("main.log")))
+        .logging_to("main.log")
+        .set("log-format", "line %(uri)")
+        .start();
+    let uri = format!("/{}", "\u{1}".repeat(60_000));
+    server
+        .send(&get("/").var("REQUEST_URI", uri))
+        .expect_text("ok\n");
+    server.get("/after").expect_text("ok\n");
+    server.wait_for_log("line /after");
+    let lines = server.log_lines("line /");
+    assert_eq!((lines.len(), lines[0].len()), (2, (128 << 10) - 1));
+}

@@ -43,6 +43,7 @@ mod limits;
 mod load;
 mod loading;
 mod log_alarms;
+mod log_bytes;
 mod log_json;
 mod log_rotation;
 mod loggers;

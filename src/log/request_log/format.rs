@@ -51,7 +51,7 @@ fields! {
     Method "method", "REQUEST_METHOD";
     User "user", "REMOTE_USER";
     Addr "addr", "REMOTE_ADDR";
-    Host "host", "HTTP_HOST";
+    Host "host", "HTTP_HOST, without it SERVER_NAME";
     Proto "proto", "SERVER_PROTOCOL";
     UserAgent "uagent", "HTTP_USER_AGENT";
     Referer "referer", "HTTP_REFERER";

@@ -18,7 +18,7 @@ use super::format::{Field, Piece, header_variable};
 use super::outcome::Outcome;
 use super::record::{entry, record};
 use super::settings::RequestLogSettings;
-use super::values::{bytes, now, variable};
+use super::values::{bytes, host, now, variable};
 
 /// Formats request lines. Keeps the line buffer and the last formatted date to reuse them.
 pub struct RequestLog {
@@ -88,8 +88,7 @@ impl RequestLog {
     ) -> io::Result<()> {
         let outcome = &served.outcome;
         if self.settings.host {
-            let host = request.variable(b"HTTP_HOST").unwrap_or_default();
-            write!(line, "{} ", escape(host))?;
+            write!(line, "{} ", escape(host(request)))?;
         }
         if self.settings.memory {
             let memory = self.memory();
@@ -184,7 +183,7 @@ impl RequestLog {
             Field::Method => bytes(line, request.method()),
             Field::User => bytes(line, request.remote_user()),
             Field::Addr => bytes(line, self.client(request, served)),
-            Field::Host => variable(line, request, b"HTTP_HOST"),
+            Field::Host => bytes(line, host(request)),
             Field::Proto => bytes(line, request.protocol()),
             Field::UserAgent => variable(line, request, b"HTTP_USER_AGENT"),
             Field::Referer => variable(line, request, b"HTTP_REFERER"),

@@ -55,8 +55,8 @@ fn is_open() -> bool {
     IS_OPEN.load(Relaxed)
 }
 
-/// Sends lines to the log thread. Waits at most one second while the socket is full, and then drops and counts the
-/// lines. Returns false if the caller must write the lines to descriptor 2.
+/// Sends lines to the log thread. Waits at most 100 ms while the socket is full; then drops and counts the lines.
+/// Returns false if the caller must write the lines to descriptor 2.
 #[inline]
 pub(super) fn send(source: Source, lines: &[u8]) -> bool {
     is_open() && send_to_thread(source, lines)
@@ -80,7 +80,8 @@ fn send_to_thread(source: Source, lines: &[u8]) -> bool {
         true => Source::Thread,
         false => source,
     };
-    let lines = lines.get(..MAX_RECORD).unwrap_or(lines);
+    let cut = cut(lines);
+    let lines = cut.as_deref().unwrap_or(lines);
     match log_socket::send(channel.as_fd(), [&[mark(source)], lines], patience) {
         Ok(()) if dropped > 0 => report_dropped(channel.as_fd()),
         Ok(()) => {}
@@ -90,6 +91,14 @@ fn send_to_thread(source: Source, lines: &[u8]) -> bool {
         }
     }
     true
+}
+
+/// Returns the beginning of lines that are longer than [`MAX_RECORD`], ended by a line feed; `None` if they are not.
+fn cut(lines: &[u8]) -> Option<Vec<u8>> {
+    let mut beginning = lines.get(..MAX_RECORD)?.to_vec();
+    beginning.pop();
+    beginning.push(b'\n');
+    (lines.len() > MAX_RECORD).then_some(beginning)
 }
 
 /// Whether the error means that the log thread has ended. In most processes descriptor 2 also leads to the log thread,

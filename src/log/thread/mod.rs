@@ -13,7 +13,7 @@
 //!
 //! The thread never blocks on a sink. A sink that cannot write at once buffers events up to a limit; then it drops
 //! events, counts them and reports the count. Therefore a full disk, a stopped reader or a dead syslog daemon slows no
-//! request. A writer waits only for the thread itself: while the socket is full, for at most one second. The socket
+//! request. A writer waits only for the thread itself: while the socket is full, for at most 100 ms. The socket
 //! fills when the thread gets less CPU time than the writers; the wait prevents the loss of lines under load.
 //!
 //! Only the thread writes to a log file and rotates it, so no line is lost or duplicated. Output that a worker wrote
@@ -42,6 +42,12 @@ pub(crate) use alarms::{AlarmQueue, LineAlarm};
 use events::Events;
 use pipeline::Pipeline;
 
+/// Maximum time that a process waits for the thread to accept one of its lines. After a dropped line it does not wait
+/// until a line is accepted.
+const RECORD_TIMEOUT: Duration = Duration::from_millis(100);
+/// Maximum time that the application's write to its standard output or error waits for the thread. The write then fails
+/// in the application, so the time is longer.
+const OUTPUT_TIMEOUT: Duration = Duration::from_secs(1);
 /// Maximum packets read from each socket before the sinks are flushed.
 const BATCH: usize = 256;
 /// Maximum time that the end of the thread waits for sinks with a slow reader.
@@ -91,8 +97,8 @@ pub(crate) fn start(settings: LogThreadSettings) -> io::Result<()> {
         false => Some(Arc::new(AlarmQueue::new(settings.alarms.clone())?)),
     };
     let pipeline = Pipeline::open(&settings, &original, alarms.clone())?;
-    let (output, output_writer) = log_socket::pair(boundaries)?;
-    let (records, records_writer) = log_socket::pair(Boundaries::Kept)?;
+    let (output, output_writer) = log_socket::pair(boundaries, OUTPUT_TIMEOUT)?;
+    let (records, records_writer) = log_socket::pair(Boundaries::Kept, RECORD_TIMEOUT)?;
     let wakeup = OwnedWakeup::new(Wakeup::new()?);
     let (commands, receiver) = channel();
     let reader = Reader {
