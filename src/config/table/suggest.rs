@@ -202,7 +202,7 @@ mod tests {
         for name in ["pony", "foot", "size", "port"] {
             assert_eq!(suggest(name), None, "{name}");
         }
-        for (typo, meant) in [("vnev", "venv"), ("chmd", "chmod"), ("mdule", "module")] {
+        for (typo, meant) in [("vnev", "venv"), ("chmd", "chmod"), ("modle", "module")] {
             assert_eq!(first(typo), Some(meant), "{typo}");
         }
     }
