@@ -215,8 +215,8 @@ fn lines(input: &[u8]) -> Vec<&[u8]> {
     lines
 }
 
-/// Reads the path and the headers of a request for a static file. The first part of the input is the path, the second
-/// one is the value of every header, and the limit is the size of the file.
+/// Reads the path and the headers of a request for a static file. The first part of the input is the path. The second
+/// part is the value of every header. The limit is the size of the file.
 ///
 /// # Panics
 /// Panics if a property does not hold.
@@ -239,7 +239,7 @@ pub fn static_file(data: &[u8]) {
     check_plan(header, u64::from(size));
 }
 
-/// Checks that the plan for a request with these headers has only bytes of the file.
+/// Checks that the plan for a request with these headers has no bytes outside of the file.
 fn check_plan(header: &[u8], size: u64) {
     let conditions = Conditions {
         if_unmodified_since: Some(header),

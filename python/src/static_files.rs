@@ -1,4 +1,4 @@
-//! The settings of static files, from the options of the configuration.
+//! Reads the settings of static files from the options of the configuration.
 
 use std::path::PathBuf;
 use std::sync::Arc;
@@ -8,7 +8,7 @@ use ruwsgi::static_files::settings::{
     CompressedSettings, ExpirySettings, Rules, ServeMode, Settings,
 };
 
-/// The settings of static files; `None` if none are configured.
+/// The settings of static files; `None` if no option defines a static file.
 pub fn settings(spec: &AppSpec) -> Option<Arc<Settings>> {
     let options = &spec.worker;
     let settings = Settings {

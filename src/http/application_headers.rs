@@ -139,7 +139,7 @@ impl ApplicationHeaders {
         Ok(())
     }
 
-    /// Adds a Content-Length to a head that has none. A response to HEAD has it too.
+    /// Adds Content-Length to a head that has no Content-Length. A response to HEAD has this header too.
     pub fn set_length(&mut self, length: u64) {
         self.content_length = Some(length);
         self.append(b"Content-Length", length.to_string().as_bytes());

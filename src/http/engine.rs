@@ -93,8 +93,8 @@ impl Engine {
         })
     }
 
-    /// The static files; `None` if none are configured. Relative paths are relative to the working directory of the
-    /// first call, which comes after the application is loaded.
+    /// The static files; `None` if no static files are configured. Relative paths start at the working directory at the
+    /// first call, which happens after the application is loaded.
     pub(super) fn static_files(&self) -> Option<&StaticFiles> {
         let files = self.static_files.get_or_init(|| {
             let settings = self.settings.static_files.as_ref()?;
@@ -103,8 +103,6 @@ impl Engine {
         });
         files.as_ref()
     }
-
-    // ── phases ──
 
     /// The current phase.
     #[inline]

@@ -10,7 +10,7 @@ use crate::log::request_log;
 use crate::shared::scoreboard::{NOTE, Scoreboard, ThreadRow, WorkerRow};
 use crate::sys::clock::monotonic_micros;
 
-/// What has answered a request.
+/// The part of the server that has answered a request.
 #[derive(Clone, Copy, PartialEq, Eq, Debug)]
 pub enum Answerer {
     /// The application.
@@ -65,7 +65,8 @@ impl ScoreboardRows {
     }
 
     /// Counts the request that the thread has finished. Call [`ScoreboardRows::idle`] after the request's log line is
-    /// written. Returns the request's duration in microseconds. The duration of a static file is not counted.
+    /// written. Returns the request's duration in microseconds. The duration of a request for a static file is not
+    /// counted.
     #[inline]
     pub fn finish(&self, thread: u32, response: &Response, answerer: Answerer) -> u64 {
         let Some(row) = self.thread(thread) else {

@@ -25,7 +25,8 @@ use crate::sys::stream;
 /// the connection is reset. The lock is polled, because a `Mutex` has no lock with a timeout.
 const ATTEMPTS: u32 = 100;
 
-/// Number of requests for static files after which the application can run its signal handlers.
+/// Number of consecutive requests for static files after which the application gets a chance to run its signal
+/// handlers.
 const FILES_BETWEEN_SIGNALS: u32 = 100;
 
 /// The state of a serving thread.
@@ -77,8 +78,9 @@ impl Thread<'_> {
         }
     }
 
-    /// Ends the last request of the application, and waits for its next one. Answers the requests for static files that
-    /// come before it. With `is_called_after`, returns [`Next::Called`] after the end of a request.
+    /// Ends the last request of the application, and waits for the next request that the application must answer.
+    /// Meanwhile, answers requests for static files. If `is_called_after` is true, returns [`Next::Called`] after the
+    /// end of a request.
     #[inline]
     fn next_for_application(
         &mut self,

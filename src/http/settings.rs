@@ -18,7 +18,7 @@ pub struct Settings {
     pub timeouts: Timeouts,
     /// Changes to the headers of every response.
     pub header_rules: Option<Arc<HeaderRules>>,
-    /// The static files; `None` if none are configured.
+    /// The settings of static files; `None` if no static files are configured.
     pub static_files: Option<Arc<static_files::settings::Settings>>,
     /// Selects the requests that are logged, and sets the format of their lines.
     pub request_log: RequestLogSettings,

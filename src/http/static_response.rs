@@ -1,4 +1,4 @@
-//! Answers requests with static files, in place of the application.
+//! Answers requests with static files. The application does not get these requests.
 
 use super::application_headers::ApplicationHeaders;
 use super::request::Request;
@@ -13,8 +13,8 @@ use crate::static_files::redirect;
 use crate::static_files::settings::ServeMode;
 use crate::static_files::time::{http_date, now};
 
-/// Completes the response with the file of the request. False if there is none: the response is unchanged, and the
-/// application has to answer.
+/// Completes the response with the file of the request. Returns false if there is no such file. The response is then
+/// unchanged, and the application must answer.
 pub fn answer(files: &StaticFiles, request: &Request, response: &SharedResponse) -> bool {
     let is_head = match request.method() {
         b"GET" => false,
@@ -31,7 +31,7 @@ pub fn answer(files: &StaticFiles, request: &Request, response: &SharedResponse)
             .flatten(),
         accept_encoding: request.variable(b"HTTP_ACCEPT_ENCODING"),
     };
-    // the response is not locked meanwhile, because a file system may be slow
+    // a file system may be slow, so the response is not locked during the search
     match files.find(&wanted, now) {
         None => false,
         Some(Found::Directory) => {
@@ -45,7 +45,7 @@ pub fn answer(files: &StaticFiles, request: &Request, response: &SharedResponse)
     }
 }
 
-/// Redirects to the path of a directory with its final slash.
+/// Redirects to the path of a directory with a slash at its end.
 fn redirect(request: &Request, response: &mut Response) {
     let query = request.uri().splitn(2, |&byte| byte == b'?').nth(1);
     let location = redirect::location(
@@ -149,7 +149,7 @@ fn append_content(
     pieces
 }
 
-/// Begins a head. The status is valid.
+/// Begins a head. The caller passes only valid statuses.
 fn begin(head: &mut ApplicationHeaders, status: u16) {
     let _ = head.start(status.to_string().as_bytes());
 }
@@ -187,7 +187,7 @@ fn append_validators(
     }
 }
 
-/// The conditions of a request.
+/// The headers of a request that make the response conditional.
 fn conditions(request: &Request) -> Conditions<'_> {
     let mut conditions = Conditions::default();
     for (name, value) in &request.vars {

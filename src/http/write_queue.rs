@@ -25,10 +25,10 @@ const FILE: u64 = 1 << 30;
 /// Maximum bytes of one sendfile(2). With this limit, a client that reads a large file fast does not delay the other
 /// clients of the I/O thread.
 const SENDFILE: u64 = 4 << 20;
-/// Whether files are read and sent, in place of sendfile(2).
+/// Whether this process reads files and sends the bytes, instead of using sendfile(2).
 static READ_FILES: AtomicBool = AtomicBool::new(false);
 
-/// Makes this process read files and send what it has read (`disable-sendfile`).
+/// Makes this process read files and send the bytes, instead of using sendfile(2) (`disable-sendfile`).
 pub fn disable_sendfile() {
     READ_FILES.store(true, Relaxed);
 }
@@ -62,7 +62,8 @@ enum Chunk {
     Copied(BytesMut),
     /// Bytes of an object of the application, which are not copied.
     Shared(Bytes),
-    /// A file of the application, or a static file, whose bytes `offset..end` are to be sent. The file uses a descriptor, but no room.
+    /// A file of the application, or a static file. The bytes `offset..end` are to be sent. The file uses a descriptor,
+    /// but no room for temporary files.
     File {
         file: Arc<File>,
         offset: u64,
@@ -341,7 +342,7 @@ fn is_out_of_descriptors(error: &io::Error) -> bool {
     )
 }
 
-/// Sends bytes. With `more`, the kernel does not send a small segment, because other bytes follow at once.
+/// Sends bytes. If `more` is true, other bytes follow at once, and the kernel delays a small segment.
 fn send_bytes(fd: RawFd, bytes: &mut impl Buf, sent: &mut u64, more: bool) -> Flow {
     while bytes.has_remaining() {
         let result = match more {
@@ -368,7 +369,7 @@ fn send_file(fd: RawFd, file: &File, offset: &mut u64, end: u64, sent: &mut u64)
             stream::sendfile(fd, file.as_raw_fd(), offset, count)
         };
         let result = match result {
-            // the file system has no sendfile
+            // the file system does not support sendfile(2)
             Err(error) if error.raw_os_error() == Some(Errno::EINVAL as i32) => {
                 stream::send_by_reading(fd, file, offset, count)
             }

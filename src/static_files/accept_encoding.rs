@@ -1,4 +1,4 @@
-//! The Accept-Encoding header: which compressed variants the client takes (RFC 9110, 12.5.3).
+//! Reads the Accept-Encoding header: the compressed variants that the client accepts (RFC 9110, 12.5.3).
 
 /// A content coding of a compressed variant.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
@@ -24,7 +24,7 @@ impl Coding {
         }
     }
 
-    /// The end of the variant's file name.
+    /// The suffix that the variant's file name has.
     pub fn suffix(self) -> &'static [u8] {
         match self {
             Self::Brotli => b".br",
@@ -34,8 +34,8 @@ impl Coding {
     }
 }
 
-/// Reads the header. Returns the codings that the client takes, the preferred one first. A coding that the client likes
-/// less than the uncompressed file is not among them.
+/// Reads the header. Returns the codings that the client accepts, the preferred coding first. A coding is left out if
+/// the client prefers the uncompressed file.
 pub fn accepted(header: &[u8]) -> impl Iterator<Item = Coding> {
     let mut weights = [None; ALL.len()];
     let (mut any, mut identity) = (None, None);
@@ -57,7 +57,7 @@ pub fn accepted(header: &[u8]) -> impl Iterator<Item = Coding> {
         let weight = weight.or(any).unwrap_or(0);
         *entry = (weight, (weight >= lowest).then_some(coding));
     }
-    // the sort is stable, so the server's order decides between equal weights
+    // the sort is stable, so codings of equal weight keep the order of the server
     ranked.sort_by_key(|(weight, _)| std::cmp::Reverse(*weight));
     ranked.into_iter().filter_map(|(_, coding)| coding)
 }
@@ -67,7 +67,7 @@ fn has_name(coding: Coding, name: &[u8]) -> bool {
     old_name || name.eq_ignore_ascii_case(coding.name().as_bytes())
 }
 
-/// The weight among the parameters of a coding, in thousandths. Without a weight it is 1000; an invalid weight is 0.
+/// The weight in the parameters of a coding, in thousandths. A missing weight is 1000; an invalid weight is 0.
 fn weight<'a>(parameters: impl Iterator<Item = &'a [u8]>) -> u16 {
     for parameter in parameters {
         let parameter = parameter.trim_ascii();

@@ -1,4 +1,4 @@
-//! The conditions of a request: what is sent of a file (RFC 9110, 13 and 14).
+//! Decides by the conditions of a request what is sent of a file (RFC 9110, 13 and 14).
 
 use std::ops::Range;
 
@@ -9,21 +9,21 @@ use super::time::{self, Modified};
 /// The headers of a request that make its response depend on the state of the file.
 #[derive(Debug, Clone, Copy, Default)]
 pub struct Conditions<'a> {
-    /// If-Match.
+    /// The value of If-Match.
     pub if_match: Option<&'a [u8]>,
-    /// If-None-Match.
+    /// The value of If-None-Match.
     pub if_none_match: Option<&'a [u8]>,
-    /// If-Modified-Since.
+    /// The value of If-Modified-Since.
     pub if_modified_since: Option<&'a [u8]>,
-    /// If-Unmodified-Since.
+    /// The value of If-Unmodified-Since.
     pub if_unmodified_since: Option<&'a [u8]>,
-    /// Range.
+    /// The value of Range.
     pub range: Option<&'a [u8]>,
-    /// If-Range.
+    /// The value of If-Range.
     pub if_range: Option<&'a [u8]>,
 }
 
-/// The state of a file by which clients validate their copies.
+/// The facts about a file by which clients check their copies of the file.
 #[derive(Debug, Clone, Copy)]
 pub struct Validators<'a> {
     /// The strong entity tag.
@@ -32,7 +32,7 @@ pub struct Validators<'a> {
     pub modified: Option<Modified>,
 }
 
-/// What is sent of a file.
+/// The part of a file that is sent, with the status of the response.
 #[derive(Debug, Clone, PartialEq, Eq)]
 pub enum Plan {
     /// The whole file (200).
@@ -41,16 +41,16 @@ pub enum Plan {
     Part(Range<u64>),
     /// Several parts of the file (206, multipart/byteranges).
     Parts(Vec<Range<u64>>),
-    /// Nothing: the client's copy is current (304).
+    /// No part, because the client's copy is current (304).
     NotModified,
-    /// Nothing: the file is not in the state that the client expects (412).
+    /// No part, because the file is not in the state that the client expects (412).
     PreconditionFailed,
-    /// Nothing: the client requests bytes that the file does not have (416).
+    /// No part, because the client requests bytes that the file does not have (416).
     Unsatisfiable,
 }
 
-/// Decides what is sent of a file of `size` bytes, in the order of RFC 9110, 13.2.2. `takes_ranges` is false for HEAD,
-/// for which ranges have no meaning, and if ranges are switched off.
+/// Decides what is sent of a file of `size` bytes. The conditions are checked in the order of RFC 9110, 13.2.2.
+/// `takes_ranges` is false if ranges are switched off, and for HEAD, where ranges have no meaning.
 pub fn plan(
     conditions: &Conditions<'_>,
     validators: Validators<'_>,
@@ -76,7 +76,8 @@ pub fn plan(
     }
 }
 
-/// If-Match, or else If-Unmodified-Since.
+/// Whether the file is in the state that the client expects: checks If-Match, or If-Unmodified-Since if there is no
+/// If-Match.
 fn expectations_hold(conditions: &Conditions<'_>, validators: Validators<'_>) -> bool {
     if let Some(list) = conditions.if_match {
         let tag = validators.tag.unwrap_or_default();
@@ -91,7 +92,7 @@ fn expectations_hold(conditions: &Conditions<'_>, validators: Validators<'_>) ->
     }
 }
 
-/// If-None-Match, or else If-Modified-Since: whether the client's copy is that of the present file.
+/// Whether the client's copy is current: checks If-None-Match, or If-Modified-Since if there is no If-None-Match.
 fn is_current(conditions: &Conditions<'_>, validators: Validators<'_>) -> bool {
     if let Some(list) = conditions.if_none_match {
         let tag = validators.tag.unwrap_or_default();
@@ -104,7 +105,7 @@ fn is_current(conditions: &Conditions<'_>, validators: Validators<'_>) -> bool {
     }
 }
 
-/// If-Range: whether the client's parts are those of the present file.
+/// Whether the parts that the client already has are parts of the present file: checks If-Range.
 fn range_applies(conditions: &Conditions<'_>, validators: Validators<'_>) -> bool {
     let Some(condition) = conditions.if_range else {
         return true;

@@ -1,10 +1,10 @@
-//! Entity tags: making them, and reading the lists of If-Match and If-None-Match (RFC 9110, 8.8.3 and 13.1).
+//! Makes entity tags, and reads the lists in If-Match and If-None-Match (RFC 9110, 8.8.3 and 13.1).
 
 use super::accept_encoding::Coding;
 use super::time::Modified;
 
-/// The strong entity tag of a file. Different contents, and different encodings of the same content, have different
-/// tags. Servers with copies of a file that keep its modification time have the same tag for it.
+/// The strong entity tag of a file. Different contents have different tags, and so have different encodings of one
+/// content. If several servers have copies of a file with the same modification time, their tags are the same.
 pub fn of(size: u64, modified: Modified, coding: Option<Coding>) -> String {
     let suffix = match coding {
         None => "",
@@ -25,8 +25,8 @@ pub enum Comparison {
     Weak,
 }
 
-/// Whether the header, a list of entity tags or `*`, matches the strong tag `own` of an existing file. A list is read up
-/// to its first mistake.
+/// Whether a header matches the strong tag `own` of an existing file. The header is a list of entity tags, or `*`. A
+/// list is read up to its first error.
 pub fn matches(header: &[u8], own: &str, comparison: Comparison) -> bool {
     let mut rest = header.trim_ascii();
     if rest == b"*" {
@@ -49,7 +49,7 @@ pub fn matches(header: &[u8], own: &str, comparison: Comparison) -> bool {
     }
 }
 
-/// Length of the quoted tag, with its quotes, at the beginning of `text`.
+/// Length of the quoted tag at the beginning of `text`, including its quotes.
 fn quoted_len(text: &[u8]) -> Option<usize> {
     let inner = text.strip_prefix(b"\"")?;
     let end = inner.iter().position(|&byte| byte == b'"')?;

@@ -1,24 +1,24 @@
-//! How long clients may keep a file (`static-expires` and its variants, `static-immutable`).
+//! Determines how long clients may keep a file (`static-expires` and its variants, `static-immutable`).
 
 use super::hashed_name;
 use super::settings::{ExpirySettings, Rules};
 use super::time::Modified;
 use crate::log::Pattern;
 
-/// Seconds for which a file that never changes is kept: one year.
+/// Time for which a client is told to keep a file that never changes, seconds: one year.
 const YEAR: u64 = 31_536_000;
 
-/// How long clients may keep a file.
+/// The time for which clients may keep a file.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 pub enum Expiry {
-    /// Until this time, seconds since 1970.
+    /// Clients may keep the file until this time, seconds since 1970.
     At(u64),
-    /// As long as they like, because the file never changes.
+    /// The file never changes, so clients may keep it without limit.
     Never,
 }
 
 impl Expiry {
-    /// The time of the Expires header, and the value of Cache-Control.
+    /// The time for the Expires header, and the value for Cache-Control.
     pub fn headers(self, now: u64) -> (u64, String) {
         match self {
             Self::At(time) => (time, format!("max-age={}", time.saturating_sub(now))),
@@ -30,7 +30,7 @@ impl Expiry {
     }
 }
 
-/// The names of a file, one for each kind of rule.
+/// The texts of a file to which the rules are applied, one for each kind of rule.
 #[derive(Debug, Clone, Copy)]
 pub struct Names<'a> {
     /// The media type.
@@ -45,7 +45,7 @@ pub struct Names<'a> {
     pub uri: &'a [u8],
 }
 
-/// The compiled rules.
+/// The rules for the expiry of files, with compiled expressions.
 pub struct ExpiryRules {
     media_type: Rules,
     file: Compiled,
@@ -54,7 +54,7 @@ pub struct ExpiryRules {
     immutable: bool,
 }
 
-/// The compiled rules of one kind.
+/// The rules of one kind, with compiled expressions.
 struct Compiled {
     after_request: Vec<(Pattern, u32)>,
     after_modification: Vec<(Pattern, u32)>,
@@ -64,7 +64,7 @@ impl Compiled {
     fn new(rules: &Rules) -> Self {
         let compile = |rules: &[(String, u32)]| {
             let rules = rules.iter();
-            // the configuration has checked the expressions
+            // the check of the configuration has compiled the expressions before, so this does not fail
             rules
                 .filter_map(|(text, seconds)| Some((Pattern::new(text).ok()?, *seconds)))
                 .collect()
@@ -94,7 +94,7 @@ impl Compiled {
 }
 
 impl ExpiryRules {
-    /// Compiles the rules.
+    /// Compiles the expressions of the rules.
     pub fn new(settings: &ExpirySettings, immutable: bool) -> Self {
         Self {
             media_type: settings.media_type.clone(),
@@ -105,13 +105,13 @@ impl ExpiryRules {
         }
     }
 
-    /// Whether a rule is about the absolute path of the file.
+    /// Whether any rule applies to the absolute path of the file.
     pub fn reads_path(&self) -> bool {
         !self.file.is_empty()
     }
 
-    /// How long clients may keep a file. The kinds of rules are tried in the order in which uWSGI adds its headers, and
-    /// the first matching rule decides.
+    /// Determines how long clients may keep a file. The kinds of rules are tried in the order in which uWSGI adds its
+    /// headers. The first matching rule decides.
     pub fn find(&self, names: Names<'_>, now: u64, modified: Option<Modified>) -> Option<Expiry> {
         if self.immutable && hashed_name::has_hash(names.name) {
             return Some(Expiry::Never);

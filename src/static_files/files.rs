@@ -1,4 +1,4 @@
-//! Finding the file of a request.
+//! Finds the file that a request asks for.
 
 use std::fs::File;
 use std::os::unix::ffi::OsStrExt;
@@ -28,31 +28,31 @@ pub struct StaticFiles {
     variants: Variants,
     expiry: ExpiryRules,
     media_types: MediaTypes,
-    /// Who sends the files.
+    /// Whether this server or the web server in front sends the files.
     pub serve_mode: ServeMode,
     /// Whether a client can request a part of a file.
     pub ranges: bool,
     notices: Notices,
 }
 
-/// The parts of a request that decide which file is sent.
+/// The parts of a request that determine which file is sent.
 #[derive(Debug, Clone, Copy, Default)]
 pub struct Wanted<'a> {
-    /// PATH_INFO.
+    /// The variable PATH_INFO.
     pub path_info: &'a [u8],
-    /// REQUEST_URI.
+    /// The variable REQUEST_URI.
     pub uri: &'a [u8],
-    /// DOCUMENT_ROOT.
+    /// The variable DOCUMENT_ROOT.
     pub document_root: Option<&'a [u8]>,
-    /// Accept-Encoding.
+    /// The value of the header Accept-Encoding.
     pub accept_encoding: Option<&'a [u8]>,
 }
 
-/// What answers a request.
+/// The answer to a request.
 pub enum Found<'f> {
-    /// A file.
+    /// The response is this file.
     File(Served<'f>),
-    /// A directory with an index, whose path lacks the final slash.
+    /// The response redirects to a directory with an index file, because the path of the request lacks the final slash.
     Directory,
 }
 
@@ -60,39 +60,39 @@ pub enum Found<'f> {
 pub struct Served<'f> {
     /// The file.
     pub file: File,
-    /// Its size in bytes.
+    /// The size of the file in bytes.
     pub size: u64,
-    /// When it was modified, if that tells anything.
+    /// The modification time of the file; `None` if it cannot be used to check copies.
     pub modified: Option<Modified>,
-    /// Its media type, that of the uncompressed file for a compressed variant.
+    /// The media type. A compressed variant has the media type of the uncompressed file.
     pub media_type: Option<&'f str>,
-    /// How it is compressed.
+    /// The compression of the file; `None` if the file is not compressed.
     pub coding: Option<Coding>,
     /// Whether the response depends on Accept-Encoding.
     pub varies: bool,
-    /// How long clients may keep it.
+    /// The time for which clients may keep the file.
     pub expiry: Option<Expiry>,
-    /// Its absolute path, if the web server in front sends it.
+    /// The absolute path of the file; `None` unless the web server in front sends the file.
     pub path: Option<Vec<u8>>,
 }
 
-/// An open file, and where it was found.
+/// An open file, and the place where it was found.
 struct Hit {
     place: Arc<Place>,
     opened: Opened,
-    /// The name of the index file that was found in a directory.
+    /// The name of the index file, if the request asks for a directory.
     index: Option<Vec<u8>>,
 }
 
 /// The result of a search in one directory.
 enum Search {
     Hit(Hit),
-    /// A directory with an index was requested without its final slash.
+    /// The request asks for a directory with an index file, and its path lacks the final slash.
     Directory,
 }
 
 impl StaticFiles {
-    /// Prepares the settings. Relative paths are relative to `base`. Reads the files with media types, and opens no
+    /// Prepares the search for files. Relative paths start at `base`. Reads the files with media types, and opens no
     /// directory.
     pub fn new(settings: &Settings, base: &Path) -> Self {
         let absolute = |path: &std::path::PathBuf| {
@@ -119,12 +119,12 @@ impl StaticFiles {
         }
     }
 
-    /// Whether DOCUMENT_ROOT of a request matters.
+    /// Whether the result depends on DOCUMENT_ROOT of a request.
     pub fn reads_document_root(&self) -> bool {
         self.sources.reads_document_root()
     }
 
-    /// Finds the file of a request at the time `now`, seconds since 1970. `None` if the application has to answer.
+    /// Finds the file of a request at the time `now`, seconds since 1970. `None` if the application must answer.
     pub fn find(&self, wanted: &Wanted<'_>, now: u64) -> Option<Found<'_>> {
         let path = self.without_mount(wanted.path_info);
         if self.is_skipped(path) {
@@ -147,7 +147,8 @@ impl StaticFiles {
         self.skip.iter().any(|end| name.ends_with(end))
     }
 
-    /// Searches one root. If nothing is found, and the root has been replaced meanwhile, searches the new one.
+    /// Searches a file in one root. If no file is found, and the root has been replaced meanwhile, searches the new
+    /// root.
     fn search(&self, root: &Root, below: &[u8]) -> Option<Search> {
         let path = Relative::of(below)?;
         if path.names_directory() && self.index.is_empty() {

@@ -1,15 +1,15 @@
-//! Recognising file names that contain a hash of the content, as asset builders write them.
+//! Recognises file names that contain a hash of the content. Tools that build assets write such names.
 
 /// Minimum and maximum length of a hash.
 const LENGTHS: std::ops::RangeInclusive<usize> = 8..=64;
 
-/// Whether the name has the form `NAME.HASH.EXT` or `NAME-HASH.EXT`, where the hash has at least eight lower-case
-/// hexadecimal digits, among them a letter and a decimal digit. A date such as `20260131` is no hash. Names whose hash
-/// has other characters are not recognised, because they cannot be told from words.
+/// Whether the name has the form `NAME.HASH.EXT` or `NAME-HASH.EXT`. The hash must have at least eight lower-case
+/// hexadecimal digits, with at least one letter and one decimal digit. Therefore a date such as `20260131` is no hash.
+/// Hashes with other characters are not recognised, because they look like words.
 pub fn has_hash(name: &[u8]) -> bool {
     let base = name.rsplit(|&byte| byte == b'/').next().unwrap_or(name);
     let mut words = base.split(|byte| matches!(byte, b'.' | b'-'));
-    // a hash is neither the beginning of the name nor its extension
+    // the hash cannot be the first word of the name, nor its extension
     if words.next().is_none_or(<[u8]>::is_empty) {
         return false;
     }

@@ -1,20 +1,21 @@
-//! Media types by the extension of a file name, from files in the format of /etc/mime.types.
+//! Finds the media type of a file by the extension of its name. The types come from files in the format of
+//! /etc/mime.types.
 
 use std::path::{Path, PathBuf};
 
 /// The types of common files, for systems without /etc/mime.types.
 const BUILT_IN: &str = include_str!("media_types.txt");
-/// The system's file.
+/// The file with the media types of the system.
 const SYSTEM: &str = "/etc/mime.types";
-/// Maximum size of a file with media types.
+/// Maximum size of a file with media types, bytes.
 const MAX_SIZE: u64 = 4 << 20;
 
 /// A table of media types.
 #[derive(Default)]
 pub struct MediaTypes {
-    /// The extensions and types, one after the other.
+    /// The text with all extensions and types.
     text: String,
-    /// Positions of an extension and its type in the text, sorted by extension.
+    /// The positions of each extension and its type in the text, sorted by extension.
     rows: Vec<Row>,
 }
 
@@ -25,8 +26,8 @@ struct Row {
 }
 
 impl MediaTypes {
-    /// Reads the files of the configuration, or else that of the system. An extension that no file has gets its type
-    /// from a built-in table. A file that cannot be read is reported by `report`.
+    /// Reads the files of the configuration, or the file of the system if no file is configured. An extension that is
+    /// in no file gets its type from a built-in table. Calls `report` for a file that cannot be read.
     pub fn load(files: &[PathBuf], report: impl Fn(&Path, &std::io::Error)) -> Self {
         let mut types = Self::default();
         if files.is_empty()
@@ -45,7 +46,7 @@ impl MediaTypes {
         types
     }
 
-    /// The type of a file name, by the part after its last dot. Upper and lower case are not distinguished.
+    /// The media type for a file name, by the part after its last dot. Upper and lower case are equal.
     pub fn of(&self, name: &[u8]) -> Option<&str> {
         let base = name.rsplit(|&byte| byte == b'/').next()?;
         let dot = base.iter().rposition(|&byte| byte == b'.')?;
@@ -67,7 +68,7 @@ impl MediaTypes {
         self.text.get(start..start + len as usize).unwrap_or("")
     }
 
-    /// Adds the lines `TYPE EXTENSION ...` of a text. An extension that has a type already keeps it.
+    /// Adds the lines `TYPE EXTENSION ...` of a text. An extension that already has a type keeps this type.
     fn add(&mut self, text: &str) {
         for line in text.lines() {
             let line = line.split('#').next().unwrap_or_default();
@@ -99,10 +100,10 @@ impl MediaTypes {
         Some(place)
     }
 
-    /// Sorts the rows, and removes those of an extension that has an earlier row.
+    /// Sorts the rows. If an extension has several rows, keeps only the first.
     fn finish(&mut self) {
         let mut rows = std::mem::take(&mut self.rows);
-        // the sort is stable: of equal extensions the first one stays in front
+        // the sort is stable, so the first row of an extension stays in front
         rows.sort_by(|a, b| self.text(a.extension).cmp(self.text(b.extension)));
         rows.dedup_by(|later, first| self.text(later.extension) == self.text(first.extension));
         rows.shrink_to_fit();

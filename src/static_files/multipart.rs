@@ -6,7 +6,7 @@ use std::ops::Range;
 /// A piece of a response body.
 #[derive(Debug, Clone, PartialEq, Eq)]
 pub enum Piece {
-    /// These bytes.
+    /// Bytes in memory.
     Text(Vec<u8>),
     /// A part of the file.
     File(Range<u64>),
@@ -21,7 +21,7 @@ impl Piece {
     }
 }
 
-/// A body of several parts.
+/// A response body of several parts of a file.
 #[derive(Debug, Clone, PartialEq, Eq)]
 pub struct Multipart {
     /// The value of Content-Type.
@@ -31,7 +31,7 @@ pub struct Multipart {
 }
 
 impl Multipart {
-    /// Frames parts of a file of `size` bytes.
+    /// Creates the body for `parts` of a file of `size` bytes.
     pub fn new(parts: &[Range<u64>], size: u64, media_type: Option<&str>) -> Self {
         let boundary = boundary();
         let mut pieces = Vec::with_capacity(parts.len() * 2 + 1);
@@ -51,7 +51,7 @@ impl Multipart {
         }
     }
 
-    /// The length of the body.
+    /// The length of the body, bytes.
     pub fn length(&self) -> u64 {
         self.pieces.iter().map(Piece::len).sum()
     }
@@ -62,9 +62,9 @@ pub fn content_range(part: &Range<u64>, size: u64) -> String {
     format!("bytes {}-{}/{size}", part.start, part.end - 1)
 }
 
-/// A line that no file contains: nobody who writes a file can predict it.
+/// A random boundary line. The author of a file cannot predict it, so no file contains it.
 fn boundary() -> String {
-    // every RandomState has other keys
+    // each RandomState has different keys
     let number = || RandomState::new().build_hasher().finish();
     format!("{:016x}{:016x}", number(), number())
 }

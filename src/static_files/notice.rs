@@ -1,11 +1,11 @@
-//! Log lines that clients can cause, at most one per second.
+//! Log lines that a client can cause. At most one line per second is logged.
 
 use std::sync::atomic::{AtomicU64, Ordering::Relaxed};
 
 use crate::log::escape;
 use crate::sys::clock::monotonic_micros;
 
-/// When the next line may be logged, microseconds of the monotonic clock.
+/// The time at which the next line may be logged, microseconds of the monotonic clock.
 #[derive(Default)]
 pub struct Notices {
     next_us: AtomicU64,

@@ -1,26 +1,25 @@
-//! The Range header: which parts of a file are requested (RFC 9110, 14).
+//! Reads the Range header: the requested parts of a file (RFC 9110, 14).
 
 use std::ops::Range;
 
-/// Maximum number of parts. A request for more gets the whole file.
+/// Maximum number of parts. If a request asks for more parts, the whole file is sent.
 pub const MAX_PARTS: usize = 16;
 
-/// What a Range header requests of a file.
+/// The part of a file that a Range header requests.
 #[derive(Debug, Clone, PartialEq, Eq)]
 pub enum Requested {
-    /// The whole file: the header is invalid, in another unit than bytes, or requests too much.
+    /// The whole file. The header is invalid, has another unit than bytes, or requests too many or too large parts.
     Whole,
-    /// These parts, of which there is at least one. No part is empty, and all of them together are no larger than the
-    /// file.
+    /// These parts. There is at least one part, and no part is empty. Together they are not larger than the file.
     Parts(Vec<Range<u64>>),
-    /// Only parts that the file does not have.
+    /// No bytes, because the file has none of the requested parts.
     Nothing,
 }
 
 /// Reads a Range header for a file of `size` bytes.
 ///
-/// Every range of an empty file is ignored: some clients add a Range header to all requests to limit the size of the
-/// response.
+/// For an empty file, the header is ignored, because some clients add a Range header to all requests to limit the size
+/// of the response.
 pub fn requested(header: &[u8], size: u64) -> Requested {
     let Some(list) = after_unit(header) else {
         return Requested::Whole;
@@ -52,7 +51,7 @@ pub fn requested(header: &[u8], size: u64) -> Requested {
     Requested::Parts(parts)
 }
 
-/// The list of ranges after `bytes=`.
+/// Returns the list of ranges that follows `bytes=`; `None` if the header has another form.
 fn after_unit(header: &[u8]) -> Option<&[u8]> {
     let (unit, rest) = header.trim_ascii().split_at_checked(6)?;
     unit.eq_ignore_ascii_case(b"bytes=").then_some(rest)
@@ -60,9 +59,9 @@ fn after_unit(header: &[u8]) -> Option<&[u8]> {
 
 /// One range of the list.
 enum Spec {
-    /// From the first byte to the last one, if that is given.
+    /// The bytes from this position on. The second number is the last byte; `None` means the end of the file.
     From(u64, Option<u64>),
-    /// The last bytes of the file.
+    /// The last bytes of the file; the number is their count.
     Suffix(u64),
 }
 
@@ -81,7 +80,7 @@ impl Spec {
         (first <= last).then_some(Self::From(first, Some(last)))
     }
 
-    /// The bytes of a file of `size` bytes, if it has any of them.
+    /// The range of bytes in a file of `size` bytes; `None` if the file has none of these bytes.
     fn of(&self, size: u64) -> Option<Range<u64>> {
         let part = match *self {
             Self::Suffix(len) => size.saturating_sub(len)..size,
@@ -93,7 +92,7 @@ impl Spec {
     }
 }
 
-/// A decimal number; one that is too large becomes the largest.
+/// Parses a decimal number. A number that is too large becomes the maximum.
 fn number(digits: &[u8]) -> Option<u64> {
     if digits.is_empty() || !digits.iter().all(u8::is_ascii_digit) {
         return None;

@@ -1,8 +1,9 @@
-//! The address of a directory, to which a request without the final slash is redirected.
+//! The redirect to the path of a directory, for a request whose path lacks the final slash.
 
 /// The value of Location for the directory at SCRIPT_NAME + PATH_INFO: the path with a final slash, and the query.
 ///
-/// The path is encoded anew, and begins with exactly one slash. A client would take `//host/` for another host.
+/// The path is percent-encoded again, and begins with exactly one slash, because a client would take `//host/` for
+/// another host.
 pub fn location(script_name: &[u8], path_info: &[u8], query: &[u8]) -> Vec<u8> {
     let path = [script_name, path_info].concat();
     let start = path.iter().position(|&byte| byte != b'/');

@@ -1,6 +1,6 @@
-//! The path of a request below a directory.
+//! A path of a request, relative to a directory.
 
-/// Maximum length of a path: PATH_MAX of Linux.
+/// Maximum length of a path in bytes: PATH_MAX of Linux without the final NUL.
 const MAX_LEN: usize = 4095;
 
 /// A path relative to a directory, without empty segments, `.` and `..`.
@@ -11,8 +11,8 @@ pub struct Relative {
 }
 
 impl Relative {
-    /// Resolves the segments of a decoded path as in a URL (RFC 3986, 5.2.4). `None` if the path climbs above its
-    /// start, contains a null byte, or is too long: no file has such a path.
+    /// Resolves the segments of a decoded path as in a URL (RFC 3986, 5.2.4). `None` if the path leads above its start,
+    /// contains a NUL byte, or is too long. No file has such a path.
     pub fn of(path: &[u8]) -> Option<Self> {
         if path.len() > MAX_LEN || path.contains(&0) {
             return None;
@@ -43,7 +43,7 @@ impl Relative {
         })
     }
 
-    /// The path, for a call that is relative to the directory.
+    /// The bytes of the path.
     pub fn as_bytes(&self) -> &[u8] {
         if self.bytes.is_empty() {
             b"."
@@ -52,17 +52,17 @@ impl Relative {
         }
     }
 
-    /// Whether the path is that of the directory itself.
+    /// Whether the path is empty, so that it means the directory itself.
     pub fn is_root(&self) -> bool {
         self.bytes.is_empty()
     }
 
-    /// Whether the path ends with a slash, so that it can only be that of a directory.
+    /// Whether the path ends with a slash. Only a directory can have such a path.
     pub fn names_directory(&self) -> bool {
         self.names_directory
     }
 
-    /// The path of a file in this directory. `name` is a name of the configuration.
+    /// The path of the file `name` in the directory that this path means. The configuration defines `name`.
     #[must_use]
     pub fn join(&self, name: &[u8]) -> Self {
         let mut bytes = self.bytes.clone();
@@ -77,7 +77,8 @@ impl Relative {
     }
 }
 
-/// The rest of `path` after `prefix`, if the prefix ends at the end of the path, at a slash of the path, or with a slash.
+/// Returns the rest of `path` after `prefix`. The prefix must end with a slash, before a slash of the path, or at the
+/// end of the path; otherwise the result is `None`.
 pub fn rest_after<'p>(path: &'p [u8], prefix: &[u8]) -> Option<&'p [u8]> {
     let rest = path.strip_prefix(prefix)?;
     let at_boundary = rest.is_empty() || rest.starts_with(b"/") || prefix.ends_with(b"/");

@@ -1,4 +1,4 @@
-//! A directory or a file of the configuration, and opening what is below it.
+//! A directory or a file of the configuration. Opens the files below it.
 
 use std::borrow::Cow;
 use std::fs::File;
@@ -16,25 +16,26 @@ use crate::sys::beneath::{self, Attributes, Kind, Links, Refused};
 use crate::sys::clock::monotonic_micros;
 use crate::sys::private_fd::PrivateFd;
 
-/// Time for which an open directory is used without a check that its path still leads to it, microseconds.
+/// Time for which an open directory is used without a check of its path, microseconds. The check finds out whether the
+/// path still leads to this directory.
 const FRESH_US: u64 = 1_000_000;
-/// The same time for a request whose file is not found in it.
+/// The same time for a request whose file is not in the directory.
 const FRESH_FOR_MISS_US: u64 = 50_000;
 
-/// A directory or a file of the configuration. It may be missing, and may be replaced at any time.
+/// A directory or a file of the configuration. It may be missing, and it may be replaced at any time.
 pub struct Root {
     path: PathBuf,
     open: Mutex<Option<Arc<Place>>>,
 }
 
-/// An open root.
+/// The open directory or file of a root.
 pub struct Place {
     fd: PrivateFd,
     kind: Kind,
     identity: (u64, u64),
     /// The path of the root without symbolic links.
     real: Vec<u8>,
-    /// When the path was last known to lead to this place.
+    /// The time at which the path was last known to lead to this place, microseconds of the monotonic clock.
     checked_us: AtomicU64,
 }
 
@@ -42,25 +43,25 @@ pub struct Place {
 pub struct Opened {
     /// The file.
     pub file: File,
-    /// Its attributes.
+    /// The attributes of the file.
     pub attributes: Attributes,
     name: Name,
 }
 
-/// How the path of an open file is known.
+/// The path of an open file, in one of two forms.
 enum Name {
-    /// The path below the root; no part of it is a symbolic link.
+    /// The path relative to the root. No part of it is a symbolic link.
     Below(Vec<u8>),
-    /// The absolute path after symbolic links.
+    /// The absolute path, with all symbolic links resolved.
     Real(Vec<u8>),
 }
 
-/// Why there is no file.
+/// Why no file was opened.
 #[derive(Debug)]
 pub enum Absent {
     /// The root has no such file.
     Missing,
-    /// The path leads to this file outside the root and the permitted directories.
+    /// The path leads to this file, which is outside of the root and of the permitted directories.
     Outside(Vec<u8>),
     /// The file cannot be opened.
     Failed(io::Error),
@@ -76,7 +77,7 @@ impl Opened {
         }
     }
 
-    /// A path of the file that ends with its real name.
+    /// A path of the file that ends with the file's real name.
     pub fn name(&self) -> &[u8] {
         match &self.name {
             Name::Below(path) | Name::Real(path) => path,
@@ -85,7 +86,7 @@ impl Opened {
 }
 
 impl Root {
-    /// A root at an absolute path. Opens nothing.
+    /// Creates a root for an absolute path. Opens nothing.
     pub fn new(path: PathBuf) -> Self {
         Self {
             path,
@@ -93,18 +94,19 @@ impl Root {
         }
     }
 
-    /// The configured path, absolute.
+    /// The absolute path in the configuration.
     #[cfg(test)]
     pub fn path(&self) -> &std::path::Path {
         &self.path
     }
 
-    /// The open root; `None` if there is no file at its path.
+    /// The open directory or file of the root; `None` if its path has no file.
     pub fn place(&self) -> Option<Arc<Place>> {
         self.checked(FRESH_US)
     }
 
-    /// Looks again where the path leads, after a file was not found in `place`. The new place, if it is another one.
+    /// Checks again where the path leads, after a file was not found in `place`. Returns the new place; `None` if the
+    /// path still leads to `place`, or leads to no file.
     pub fn moved(&self, place: &Arc<Place>) -> Option<Arc<Place>> {
         let now = self.checked(FRESH_FOR_MISS_US)?;
         (!Arc::ptr_eq(&now, place)).then_some(now)
@@ -134,7 +136,7 @@ impl Root {
         Ok(Place {
             kind: attributes.kind,
             identity: attributes.identity,
-            // without /proc the configured path has to do
+            // if /proc is not mounted, the configured path is used
             real: real.unwrap_or_else(|_| self.path.as_os_str().as_bytes().to_vec()),
             checked_us: AtomicU64::new(now),
             fd: fd.into(),
@@ -160,9 +162,9 @@ impl Place {
         &self.real
     }
 
-    /// Opens the file at a relative path. The kernel opens only what is beneath the directory. A path with links that
-    /// lead out of it, or with absolute links, is resolved without this limit, and its end is compared with the
-    /// permitted directories before it is read.
+    /// Opens the file at a relative path. The kernel opens only files beneath the directory. If the path has links that
+    /// lead out of the directory, or absolute links, it is resolved without this limit. The result must then be in a
+    /// permitted directory, which is checked before the file is read.
     fn open(&self, path: &[u8], safe: &[Vec<u8>]) -> Result<Opened, Absent> {
         match beneath::open_beneath(self.fd.as_fd(), path, Links::Refused) {
             Ok(file) => return opened(file, Name::Below(path.to_vec())),
@@ -187,7 +189,7 @@ impl Place {
         if !is_permitted {
             return Err(Absent::Outside(real));
         }
-        // of a FIFO or a device nothing is read, so it is not opened
+        // a FIFO or a device is not opened, because nothing is read from it
         if beneath::attributes(end.as_fd()).map_err(absent)?.kind == Kind::Other {
             return Err(Absent::Missing);
         }
@@ -195,7 +197,7 @@ impl Place {
         opened(file, Name::Real(real))
     }
 
-    /// Opens the file beside an open file whose name is that of the open file with `suffix`.
+    /// Opens a file in the directory of an open file. Its name is the name of the open file with `suffix` appended.
     pub fn open_beside(
         &self,
         opened: &Opened,
@@ -206,7 +208,8 @@ impl Place {
             Name::Below(path) if self.kind == Kind::Directory => {
                 self.open(&[path, suffix].concat(), safe)
             }
-            // openat(2) ignores the directory for an absolute path, and openat2(2) refuses such a path
+            // an absolute path needs this way: openat(2) would ignore the directory, and openat2(2) would refuse the
+            // path
             _ => self.open_checked(&[&opened.real_path(self), suffix].concat(), safe),
         }
     }
@@ -221,10 +224,10 @@ fn opened(file: File, name: Name) -> Result<Opened, Absent> {
     })
 }
 
-/// Why a call that opens a file has failed.
+/// Converts the error of a call that opens a file.
 fn absent(error: io::Error) -> Absent {
     match error.raw_os_error().map(Errno::from_raw) {
-        // ENXIO: a socket; EINVAL: a path that no file can have
+        // ENXIO means that the file is a socket, EINVAL that no file can have this path
         Some(
             Errno::ENOENT
             | Errno::ENOTDIR
@@ -237,7 +240,7 @@ fn absent(error: io::Error) -> Absent {
     }
 }
 
-/// Whether the absolute path is the directory or below it.
+/// Whether the absolute path is the directory, or is below the directory.
 fn is_below(path: &[u8], directory: &[u8]) -> bool {
     let directory = directory.strip_suffix(b"/").unwrap_or(directory);
     path.strip_prefix(directory)

@@ -1,25 +1,25 @@
-//! The settings of static files, as the options give them.
+//! The settings of static files, as given by the options.
 
 use std::path::PathBuf;
 
 /// The settings of static files.
 #[derive(Debug, Clone, Default, PartialEq)]
 pub struct Settings {
-    /// `check-static`: directories to which the whole path of a request is relative.
+    /// `check-static`: directories in which the whole path of a request is searched.
     pub check: Vec<PathBuf>,
-    /// `static-map`: prefixes of paths, and the files or directories for the rest of the path.
+    /// `static-map`: each prefix of paths has a file, or a directory in which the rest of the path is searched.
     pub map: Vec<(Vec<u8>, PathBuf)>,
-    /// `static-map2`: prefixes of paths, and the directories for the whole path.
+    /// `static-map2`: each prefix of paths has a directory in which the whole path is searched.
     pub map2: Vec<(Vec<u8>, PathBuf)>,
-    /// `check-static-docroot`: whether DOCUMENT_ROOT of the web server is one more directory.
+    /// `check-static-docroot`: whether DOCUMENT_ROOT, which the web server sends, is searched too.
     pub document_root: bool,
     /// Mount points of applications, which `manage-script-name` removes from the path.
     pub mounts: Vec<Vec<u8>>,
     /// `static-index`: names of the files that are served in place of their directory.
     pub index: Vec<Vec<u8>>,
-    /// `static-skip-ext`: ends of names that are never served.
+    /// `static-skip-ext`: endings of file names that are never served.
     pub skip: Vec<Vec<u8>>,
-    /// `static-safe`: paths to which symbolic links may lead.
+    /// `static-safe`: directories and files to which symbolic links may lead.
     pub safe: Vec<PathBuf>,
     /// `static-expires` and its variants.
     pub expiry: ExpirySettings,
@@ -29,59 +29,59 @@ pub struct Settings {
     pub immutable: bool,
     /// `mimefile`: files with media types, in place of /etc/mime.types.
     pub media_types: Vec<PathBuf>,
-    /// `file-serve-mode`: who sends the file.
+    /// `file-serve-mode`: whether this server or the web server in front sends a file.
     pub serve_mode: ServeMode,
     /// `honour-range`: whether a client can request a part of a file.
     pub ranges: bool,
 }
 
-/// Who sends a file.
+/// The server that sends a file.
 #[derive(Debug, Clone, Copy, Default, PartialEq, Eq)]
 pub enum ServeMode {
-    /// The server.
+    /// This server sends the file.
     #[default]
     Own,
-    /// The web server in front, to which the path is given in this header.
+    /// The web server in front sends the file. It gets the path of the file in this response header.
     Header(&'static str),
 }
 
-/// Rules for the expiry of responses: what is matched, and the seconds.
+/// The rules for the expiry of responses. Each rule has a text to match and a number of seconds.
 #[derive(Debug, Clone, Default, PartialEq)]
 pub struct ExpirySettings {
-    /// `static-expires-type`: a media type.
+    /// `static-expires-type`: the text is a media type.
     pub media_type: Rules,
-    /// `static-expires`: an expression for the file's path.
+    /// `static-expires`: the text is an expression for the file's path.
     pub file: Rules,
-    /// `static-expires-path-info`: an expression for the path of the request.
+    /// `static-expires-path-info`: the text is an expression for PATH_INFO.
     pub path_info: Rules,
-    /// `static-expires-uri`: an expression for REQUEST_URI.
+    /// `static-expires-uri`: the text is an expression for REQUEST_URI.
     pub uri: Rules,
 }
 
 /// The rules of one kind.
 #[derive(Debug, Clone, Default, PartialEq)]
 pub struct Rules {
-    /// Seconds after the request.
+    /// Rules whose seconds count from the request.
     pub after_request: Vec<(String, u32)>,
-    /// Seconds after the modification of the file (the variants with `-mtime`).
+    /// Rules whose seconds count from the modification of the file (the variants with `-mtime`).
     pub after_modification: Vec<(String, u32)>,
 }
 
-/// Which files may be replaced by a compressed variant.
+/// Selects the files in place of which a compressed variant may be sent.
 #[derive(Debug, Clone, Default, PartialEq)]
 pub struct CompressedSettings {
-    /// `static-gzip-all`: every file.
+    /// `static-gzip-all`: whether all files are selected.
     pub all: bool,
-    /// `static-gzip-dir`: files whose path begins with one of these.
+    /// `static-gzip-dir`: a file is selected if its path begins with one of these texts.
     pub directories: Vec<PathBuf>,
-    /// `static-gzip-ext`: files whose path ends with one of these.
+    /// `static-gzip-ext`: a file is selected if its path ends with one of these texts.
     pub ends: Vec<Vec<u8>>,
-    /// `static-gzip`: files whose path matches one of these expressions.
+    /// `static-gzip`: a file is selected if its path matches one of these expressions.
     pub expressions: Vec<String>,
 }
 
 impl Settings {
-    /// Whether no file can be served.
+    /// Whether no option defines a place of static files.
     pub fn is_empty(&self) -> bool {
         self.check.is_empty() && self.map.is_empty() && self.map2.is_empty() && !self.document_root
     }

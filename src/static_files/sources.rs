@@ -1,4 +1,4 @@
-//! Which of the configured directories can have the file of a request.
+//! Determines which of the configured directories may have the file of a request.
 
 use std::os::unix::ffi::OsStrExt;
 use std::path::{Path, PathBuf};
@@ -7,11 +7,11 @@ use super::relative::rest_after;
 use super::root::Root;
 use super::settings::Settings;
 
-/// A directory or a file, and the requests for which it is searched.
+/// A directory or a file, and the prefix of the requests for which it is searched.
 struct Source {
-    /// The beginning of the paths of these requests; empty for all requests.
+    /// The prefix of the paths of these requests; empty for all requests.
     prefix: Vec<u8>,
-    /// Whether the prefix is no part of the path below the directory.
+    /// Whether the prefix is removed from the path before the search.
     strips: bool,
     root: Root,
 }
@@ -19,7 +19,7 @@ struct Source {
 /// The configured directories, in the order in which they are searched.
 pub struct Sources {
     list: Vec<Source>,
-    /// Whether DOCUMENT_ROOT is the last one.
+    /// Whether DOCUMENT_ROOT is searched after the configured directories.
     document_root: bool,
     /// The working directory, to which the configured paths are relative.
     base: PathBuf,
@@ -46,12 +46,13 @@ impl Sources {
         }
     }
 
-    /// Whether DOCUMENT_ROOT of a request matters.
+    /// Whether the search depends on DOCUMENT_ROOT of a request.
     pub fn reads_document_root(&self) -> bool {
         self.document_root
     }
 
-    /// Calls `search` with each directory that can have the file of `path`, and the path below it, until one has it.
+    /// Calls `search` with each directory that may have the file of `path`, and with the path below this directory.
+    /// Ends when `search` has found a file.
     pub fn find<T>(
         &self,
         path: &[u8],

@@ -1,4 +1,4 @@
-//! Times of files and their text form in headers.
+//! The modification times of files, and dates in headers.
 
 use std::time::{Duration, SystemTime, UNIX_EPOCH};
 
@@ -15,8 +15,8 @@ pub struct Modified {
 }
 
 impl Modified {
-    /// A modification time that can be used to validate a copy of the file. `None` for the seconds 0 and 1, which
-    /// builders of reproducible images give to all files, and for times that a header cannot express.
+    /// A modification time by which clients can check their copies of the file. `None` for the seconds 0 and 1, because
+    /// builders of reproducible images give them to all files. Also `None` for times that a header cannot express.
     pub fn usable((seconds, nanos): (i64, u32)) -> Option<Self> {
         if !(2..END).contains(&seconds) {
             return None;
@@ -28,14 +28,14 @@ impl Modified {
     }
 }
 
-/// The text of a time in a header (RFC 9110, 5.6.7). A time that the text cannot express becomes the last one that it
-/// can.
+/// The text of a time in a header (RFC 9110, 5.6.7). A time after the last time that the text can express becomes this
+/// last time.
 pub fn http_date(seconds: u64) -> String {
     let last = END.unsigned_abs() - 1;
     httpdate::fmt_http_date(UNIX_EPOCH + Duration::from_secs(seconds.min(last)))
 }
 
-/// Reads a date of a header, in any of the three formats of RFC 9110. Seconds since 1970.
+/// Parses a date of a header, in any of the three formats of RFC 9110. Returns seconds since 1970.
 pub fn parse_http_date(text: &[u8]) -> Option<u64> {
     let text = std::str::from_utf8(text).ok()?;
     let time = httpdate::parse_http_date(text.trim()).ok()?;

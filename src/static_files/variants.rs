@@ -1,4 +1,4 @@
-//! Compressed variants of files: `app.css.br`, `app.css.zst` and `app.css.gz` beside `app.css`.
+//! Finds compressed variants of a file: `app.css.br`, `app.css.zst` and `app.css.gz` beside `app.css`.
 
 use std::os::unix::ffi::OsStrExt;
 use std::path::{Path, PathBuf};
@@ -9,7 +9,7 @@ use super::settings::CompressedSettings;
 use crate::log::Pattern;
 use crate::sys::beneath::Kind;
 
-/// Which files may be replaced by a compressed variant.
+/// Selects the files in place of which a compressed variant may be sent.
 pub struct Variants {
     all: bool,
     directories: Vec<Vec<u8>>,
@@ -18,7 +18,7 @@ pub struct Variants {
 }
 
 impl Variants {
-    /// Compiles the settings. Relative paths are relative to `base`.
+    /// Compiles the settings. Relative paths start at `base`.
     pub fn new(settings: &CompressedSettings, base: &Path) -> Self {
         let absolute = |path: &PathBuf| base.join(path).as_os_str().as_bytes().to_vec();
         let expressions = settings.expressions.iter();
@@ -26,14 +26,14 @@ impl Variants {
             all: settings.all,
             directories: settings.directories.iter().map(absolute).collect(),
             ends: settings.ends.clone(),
-            // the configuration has checked the expressions
+            // the check of the configuration has compiled the expressions before, so this does not fail
             expressions: expressions
                 .filter_map(|text| Pattern::new(text).ok())
                 .collect(),
         }
     }
 
-    /// Whether a file may be replaced by a variant.
+    /// Whether a compressed variant may be sent in place of a file.
     pub fn apply_to(&self, opened: &Opened, place: &Place) -> bool {
         if self.all || self.ends.iter().any(|end| opened.name().ends_with(end)) {
             return true;
@@ -50,7 +50,7 @@ impl Variants {
     }
 }
 
-/// Opens the variant that the client prefers among those that exist.
+/// Opens the existing variant that the client prefers; `None` if there is none.
 pub fn open(
     opened: &Opened,
     place: &Place,

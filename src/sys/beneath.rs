@@ -1,4 +1,4 @@
-//! Opening files beneath a directory, so that no path leads out of it: openat2(2).
+//! Opens files beneath a directory. No path can lead out of the directory: openat2(2).
 
 use std::ffi::OsStr;
 use std::fs::File;
@@ -12,7 +12,8 @@ use nix::errno::Errno;
 use nix::fcntl::{OFlag, OpenHow, ResolveFlag, open, openat, openat2, readlink};
 use nix::sys::stat::{FileStat, Mode, SFlag, fstat, stat};
 
-/// Flags for reading: a FIFO or a device does not make open(2) wait, and a terminal does not become the controlling one.
+/// Flags for reading. With them, open(2) does not wait for a FIFO or a device, and a terminal does not become the
+/// controlling terminal.
 const READ: OFlag = OFlag::O_RDONLY
     .union(OFlag::O_CLOEXEC)
     .union(OFlag::O_NONBLOCK)
@@ -20,7 +21,7 @@ const READ: OFlag = OFlag::O_RDONLY
 /// Flags for a descriptor that only marks a place in the file system.
 const PLACE: OFlag = OFlag::O_PATH.union(OFlag::O_CLOEXEC);
 
-/// Maximum number of calls of openat2(2), which gives up when a file is renamed anywhere during the call.
+/// Maximum number of calls of openat2(2). A call fails when any file is renamed during the call.
 const ATTEMPTS: u32 = 8;
 
 /// Whether the kernel, or a filter of system calls, has refused openat2(2).
@@ -90,7 +91,7 @@ impl Attributes {
 }
 
 /// Opens the file at `path`, relative to `directory`, for reading. The kernel refuses every path that leads out of the
-/// directory, also when files are renamed meanwhile.
+/// directory, even if files are renamed meanwhile.
 ///
 /// # Errors
 /// See [`Refused`].
@@ -108,7 +109,7 @@ pub fn open_beneath(directory: BorrowedFd<'_>, path: &[u8], links: Links) -> Res
             Ok(fd) => return Ok(fd.into()),
             Err(Errno::EAGAIN | Errno::EINTR) => {}
             Err(Errno::ELOOP | Errno::EXDEV) => return Err(Refused::Link),
-            // a filter of system calls that does not know openat2 refuses it with EPERM
+            // EPERM comes from a filter of system calls that does not know openat2
             Err(Errno::ENOSYS | Errno::EPERM) => {
                 UNSUPPORTED.store(true, Relaxed);
                 return Err(Refused::Unsupported);
@@ -119,8 +120,8 @@ pub fn open_beneath(directory: BorrowedFd<'_>, path: &[u8], links: Links) -> Res
     Err(Refused::Link)
 }
 
-/// Opens a place in the file system, of which nothing can be read: a directory for [`open_beneath`], or a file for
-/// [`real_path`] and [`reopen`]. Follows symbolic links, wherever they lead.
+/// Opens a place in the file system: a directory for [`open_beneath`], or a file for [`real_path`] and [`reopen`].
+/// Nothing can be read from the descriptor. Follows symbolic links, wherever they lead.
 ///
 /// # Errors
 /// Those of open(2).
@@ -128,7 +129,7 @@ pub fn open_place(path: &Path) -> io::Result<OwnedFd> {
     Ok(open(path, PLACE, Mode::empty())?)
 }
 
-/// As [`open_place`], for a path that is relative to a directory.
+/// Opens a place as [`open_place`] does, for a path that is relative to a directory.
 ///
 /// # Errors
 /// Those of open(2).
@@ -144,7 +145,7 @@ pub fn open_file(path: &Path) -> io::Result<File> {
     Ok(open(path, READ, Mode::empty())?.into())
 }
 
-/// The path of an open file, without symbolic links, as the kernel knows it at the moment.
+/// The present path of an open file, without symbolic links.
 ///
 /// # Errors
 /// Those of readlink(2), for example because /proc is not mounted.
@@ -153,7 +154,8 @@ pub fn real_path(fd: BorrowedFd<'_>) -> io::Result<Vec<u8>> {
     Ok(path.into_vec())
 }
 
-/// Opens the file behind a descriptor of [`open_place`] for reading. It is the same file, whatever its path leads to now.
+/// Opens the file behind a descriptor of [`open_place`] for reading. The result is the same file, even if the path now
+/// leads to another file.
 ///
 /// # Errors
 /// Those of open(2), for example because /proc is not mounted.
@@ -173,7 +175,7 @@ pub fn attributes(fd: BorrowedFd<'_>) -> io::Result<Attributes> {
     Ok(Attributes::of(&fstat(fd)?))
 }
 
-/// The attributes of the file at a path, whose symbolic links are followed.
+/// The attributes of the file at a path. Symbolic links are followed.
 ///
 /// # Errors
 /// Those of stat(2).
@@ -211,7 +213,7 @@ mod tests {
         let open = |path: &str, links| open_beneath(place.as_fd(), path.as_bytes(), links);
         match open("a/file", Links::Refused) {
             Ok(file) => assert_eq!(text(file), "inside"),
-            // a sandbox without openat2
+            // the test cannot run in a sandbox that has no openat2
             Err(Refused::Unsupported) => return,
             Err(error) => panic!("{error:?}"),
         }

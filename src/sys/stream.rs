@@ -30,7 +30,7 @@ const ACCEPTED: SockFlag = SockFlag::SOCK_NONBLOCK.union(SockFlag::SOCK_CLOEXEC)
 /// Flags of each send. A closed peer causes `EPIPE` without SIGPIPE, and a full buffer causes `EAGAIN`.
 const SENT: MsgFlags = MsgFlags::MSG_NOSIGNAL.union(MsgFlags::MSG_DONTWAIT);
 
-/// `MSG_MORE`, which nix does not know: more bytes follow at once.
+/// `MSG_MORE`, which nix does not know. It tells the kernel that more bytes follow at once.
 const MORE: MsgFlags = MsgFlags::from_bits_retain(libc::MSG_MORE);
 
 /// Maximum number of bytes that sendfile(2) transfers in one call.
@@ -164,10 +164,10 @@ pub fn sendfile(socket: RawFd, file: RawFd, offset: &mut u64, count: u64) -> io:
     Ok(sent)
 }
 
-/// As [`send`], for bytes that are followed by others at once. The kernel does not send a small segment for them.
+/// Sends bytes as [`send`] does. More bytes follow at once, so the kernel delays a small segment.
 ///
 /// # Errors
-/// Those of send(2), as of [`send`].
+/// The errors of [`send`].
 pub fn send_more(fd: RawFd, bytes: &[u8]) -> io::Result<usize> {
     retried(|| socket::send(fd, bytes, SENT.union(MORE)))
 }
@@ -175,7 +175,8 @@ pub fn send_more(fd: RawFd, bytes: &[u8]) -> io::Result<usize> {
 /// Size of the buffer of [`send_by_reading`], bytes.
 const READ_BUFFER: usize = 32 << 10;
 
-/// As [`sendfile`], for files that sendfile(2) cannot send: reads a part of the file and sends it.
+/// Sends a part of a file as [`sendfile`] does, for files that sendfile(2) cannot send. Reads the part and sends the
+/// bytes.
 ///
 /// # Errors
 /// Those of pread(2) and send(2): `WouldBlock` when the socket accepts nothing now.

@@ -7,7 +7,7 @@ use super::number;
 use super::setting::{Parsed, Value};
 use super::text::{non_empty, without_comment};
 
-/// Declares a type whose values readers borrow.
+/// Declares an option type whose getter returns a reference to the value.
 macro_rules! borrowed {
     ($(#[$doc:meta])* $name:ident: $stored:ty, $arg:literal, $parse:expr) => {
         $(#[$doc])*
@@ -30,11 +30,11 @@ macro_rules! borrowed {
 }
 
 borrowed!(
-    /// A prefix of paths, and the directory or file for them: `/PREFIX=PATH`.
+    /// A prefix of paths, and the directory or file that serves these paths: `/PREFIX=PATH`.
     StaticMap: (String, String), "/PREFIX=PATH", static_map
 );
 borrowed!(
-    /// A regular expression, as its text.
+    /// A regular expression. The value is its text.
     Expression: String, "REGEX", expression
 );
 borrowed!(
@@ -46,7 +46,7 @@ borrowed!(
     ExpiryOfTypes: (String, u32), "TYPE=SECONDS", expiry_of_types
 );
 
-/// The header with which the web server in front is told to send a file.
+/// The response header that tells the web server in front to send a file.
 pub(crate) struct FileServeMode;
 
 impl Value for FileServeMode {

@@ -1,4 +1,4 @@
-//! Response bodies from files.
+//! Sends files as response bodies.
 
 use std::fs::File;
 use std::ops::Range;
@@ -13,8 +13,8 @@ use crate::protocol::body::{CHUNK_END, chunk_head};
 use crate::static_files::multipart::Piece;
 use crate::sys::stream;
 
-/// A part of a file of up to this many bytes is read into the buffer and leaves with the head in one send(2). For a
-/// larger one sendfile(2) costs less than the copy.
+/// Maximum size of a part of a file that is read into the buffer, so that one send(2) sends the part with the head. For
+/// a larger part, sendfile(2) costs less than the copy.
 const READ: u64 = 32 << 10;
 
 impl Response {
@@ -46,8 +46,9 @@ impl Response {
         sent
     }
 
-    /// Completes the response with pieces of a static file as the whole body. The head is set, and its Content-Length
-    /// is that of all pieces. The last bytes stay in the buffer until [`Response::flush_nonblocking`].
+    /// Completes the response with pieces of a static file as the whole body. The caller has set the head, and its
+    /// Content-Length is the length of all pieces together. The last bytes stay in the buffer until
+    /// [`Response::flush_nonblocking`].
     pub fn finish_with_file(&mut self, file: File, pieces: &[Piece]) {
         self.sent.blocks += 1;
         self.commit();
@@ -79,7 +80,7 @@ impl Response {
             return;
         }
         if take > READ {
-            // an error is kept in the writer
+            // the result is not needed, because the writer keeps the error
             let _ = self
                 .writer
                 .send_file(&NoLock, file, part.start, part.start + take);
