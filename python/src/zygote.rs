@@ -205,14 +205,14 @@ fn receive_setup(channel: &PrivateFd) -> io::Result<Option<Setup>> {
     }
     let count = spec.listeners.len();
     let listeners: Vec<_> = fds.by_ref().take(count).map(PrivateFd::from).collect();
-    shared_memory::open(&spec.shared_memory, fds.by_ref())?;
+    let board = Scoreboard::open(board, spec.all_rows(), spec.worker.threads)?;
+    shared_memory::open(&spec.shared_memory, &board, fds.by_ref())?;
     if let Some(channel) = fds.next() {
         ruwsgi::log::open_channel(channel);
     }
     if listeners.len() != spec.listeners.len() {
         return Err(io::ErrorKind::InvalidData.into());
     }
-    let board = Scoreboard::open(board, spec.all_rows(), spec.worker.threads)?;
     Ok(Some(Setup {
         spec: *spec,
         board,

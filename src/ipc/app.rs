@@ -8,6 +8,7 @@ use serde::{Deserialize, Serialize};
 use crate::config::WorkerOptions;
 use crate::log::request_log::RequestLogSettings;
 use crate::shared::cache::CacheDefinition;
+use crate::shared::queue::QueueDefinition;
 use crate::sys::stream;
 
 /// The protocol of a listening socket.
@@ -141,6 +142,12 @@ pub enum WorkerProgram {
 pub struct SharedMemorySpec {
     /// The caches. The first cache is the default of the functions of `uwsgi`.
     pub caches: Vec<CacheDefinition>,
+    /// Number of locks; `None`: lock 0 is in the scoreboard, and there is no descriptor.
+    pub locks: Option<u32>,
+    /// The queue.
+    pub queue: Option<QueueDefinition>,
+    /// The sizes of the shared areas, bytes.
+    pub areas: Vec<u64>,
 }
 
 /// Which source files of the application workers report to the master.

@@ -1,4 +1,5 @@
-//! The memory that the processes of an instance share, in addition to the scoreboard: caches.
+//! The memory that the processes of an instance share, in addition to the scoreboard: caches, locks, the queue, and
+//! shared areas.
 //!
 //! This memory outlives the generations. A reload keeps each part whose definition has not changed.
 
@@ -14,7 +15,10 @@ use anyhow::{Context, Result, bail};
 
 use crate::config::Config;
 use crate::ipc::SharedMemorySpec;
+use crate::shared::area::SharedArea;
 use crate::shared::cache::{Cache, CacheDefinition, CacheStatistics, Expiry, LoadError, Store};
+use crate::shared::locks::Locks;
+use crate::shared::queue::{Queue, QueueDefinition};
 
 /// The default interval between two writes of a cache's file.
 const SAVE_INTERVAL: Duration = Duration::from_secs(60);
@@ -23,6 +27,9 @@ const SAVE_INTERVAL: Duration = Duration::from_secs(60);
 #[derive(Clone, Default)]
 pub(super) struct SharedMemory {
     caches: Vec<Arc<Cache>>,
+    locks: Option<Arc<Locks>>,
+    queue: Option<Arc<Queue>>,
+    areas: Vec<Arc<SharedArea>>,
 }
 
 impl SharedMemory {
@@ -50,7 +57,12 @@ impl SharedMemory {
             };
             caches.push(cache);
         }
-        Ok(Self { caches })
+        Ok(Self {
+            caches,
+            locks: locks(config, before)?,
+            queue: queue(config, before)?,
+            areas: areas(config, before)?,
+        })
     }
 
     /// The description of the memory for the processes of a generation, in the order of its descriptors.
@@ -61,12 +73,19 @@ impl SharedMemory {
                 .iter()
                 .map(|it| it.definition().clone())
                 .collect(),
+            locks: self.locks.as_ref().map(|locks| locks.count()),
+            queue: self.queue.as_ref().map(|queue| queue.definition()),
+            areas: self.areas.iter().map(|area| area.size()).collect(),
         }
     }
 
     /// The descriptors of the memory.
     pub(super) fn fds(&self) -> impl Iterator<Item = BorrowedFd<'_>> {
-        self.caches.iter().filter_map(|it| it.fd())
+        let caches = self.caches.iter().filter_map(|it| it.fd());
+        let locks = self.locks.iter().filter_map(|it| it.fd());
+        let queue = self.queue.iter().filter_map(|it| it.fd());
+        let areas = self.areas.iter().filter_map(|it| it.fd());
+        caches.chain(locks).chain(queue).chain(areas)
     }
 
     /// The state of the caches, for statistics.
@@ -74,6 +93,50 @@ impl SharedMemory {
     pub(super) fn cache_statistics(&self) -> Vec<CacheStatistics> {
         self.caches.iter().map(|it| it.statistics()).collect()
     }
+}
+
+/// Returns the locks 0 to `locks`, if they are configured.
+fn locks(config: &Config, before: &SharedMemory) -> Result<Option<Arc<Locks>>> {
+    let Some(last) = config.locks() else {
+        return Ok(None);
+    };
+    let count = last.saturating_add(1);
+    if let Some(known) = before.locks.as_ref().filter(|it| it.count() == count) {
+        return Ok(Some(Arc::clone(known)));
+    }
+    let locks = Locks::create(count).context("the memory of the locks cannot be created")?;
+    Ok(Some(Arc::new(locks)))
+}
+
+fn queue(config: &Config, before: &SharedMemory) -> Result<Option<Arc<Queue>>> {
+    let Some(slots) = config.queue().filter(|slots| *slots > 0) else {
+        return Ok(None);
+    };
+    let definition = QueueDefinition {
+        slots,
+        block_size: config.queue_blocksize(),
+    };
+    let known = before.queue.as_ref();
+    if let Some(known) = known.filter(|it| it.definition() == definition) {
+        return Ok(Some(Arc::clone(known)));
+    }
+    let queue = Queue::create(definition).context("the memory of the queue cannot be created")?;
+    Ok(Some(Arc::new(queue)))
+}
+
+/// Returns the shared areas. An area is known by its position in the configuration and its size.
+fn areas(config: &Config, before: &SharedMemory) -> Result<Vec<Arc<SharedArea>>> {
+    let sizes = config.sharedarea().iter().enumerate();
+    let areas = sizes.map(|(position, size)| {
+        let known = before.areas.get(position).filter(|it| it.size() == *size);
+        match known {
+            Some(known) => Ok(Arc::clone(known)),
+            None => Ok(Arc::new(SharedArea::create(*size).with_context(|| {
+                format!("the memory of the shared area {position} cannot be created")
+            })?)),
+        }
+    });
+    areas.collect()
 }
 
 fn create(definition: CacheDefinition) -> Result<Cache> {

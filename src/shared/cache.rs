@@ -5,6 +5,7 @@
 //! the lock repairs everything else (`recovery`). The memory is sized for a full cache, but the kernel provides its
 //! pages when they are first used.
 
+mod changes;
 mod chunks;
 pub mod definition;
 mod item;

@@ -12,6 +12,8 @@ use std::sync::atomic::{
     AtomicI32, AtomicU32, AtomicU64, Ordering::Relaxed, Ordering::Release, Ordering::SeqCst,
 };
 
+use super::locks::Locks;
+use super::robust_lock::RobustLock;
 use nix::fcntl::{FcntlArg, SealFlag, fcntl};
 use nix::sys::memfd::{MFdFlags, memfd_create};
 
@@ -31,6 +33,7 @@ struct Header {
     threads: AtomicU32,
     /// Whether the threads count the distribution of their requests; 0 or 1.
     measures: AtomicU32,
+    user_lock: RobustLock,
 }
 
 /// The row of a worker: its process id and counters. The counters of a row, and of its thread rows, never decrease: the
@@ -237,6 +240,14 @@ impl Scoreboard {
     /// Returns the descriptor of the memfd, which the master sends to the zygote.
     pub fn fd(&self) -> BorrowedFd<'_> {
         self.fd.as_fd()
+    }
+
+    /// Maps lock 0 of the application, which exists without the option `locks`.
+    ///
+    /// # Errors
+    /// Those of mmap(2).
+    pub fn user_lock(&self) -> io::Result<Locks> {
+        Locks::one_in(self.fd(), self.len, std::mem::offset_of!(Header, user_lock))
     }
 
     /// Returns the number of worker rows.

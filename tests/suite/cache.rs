@@ -7,7 +7,7 @@ use nix::sys::signal::Signal;
 use crate::kit::*;
 
 /// Evaluates an expression in the application, and returns the repr of the result.
-fn eval(server: &Server, expression: &str) -> String {
+pub fn eval(server: &Server, expression: &str) -> String {
     let query: String = expression
         .bytes()
         .map(|byte| format!("%{byte:02X}"))
@@ -17,7 +17,7 @@ fn eval(server: &Server, expression: &str) -> String {
 
 /// Fails unless each expression has this result.
 #[track_caller]
-fn check(server: &Server, expected: &[(&str, &str)]) {
+pub fn check(server: &Server, expected: &[(&str, &str)]) {
     for (expression, result) in expected {
         assert_eq!(eval(server, expression), *result, "{expression}");
     }

@@ -64,6 +64,7 @@ mod request_log;
 mod responses;
 mod scale;
 mod serve;
+mod shared_memory;
 mod signals;
 mod signals_api;
 mod skipped_vassals;

@@ -215,5 +215,5 @@ fn unsupported_functions_raise_a_clear_error() {
     site.server()
         .start()
         .get("/")
-        .expect_text("uwsgi.queue_get is not available in ruwsgi: use Redis, or multiprocessing");
+        .expect_text("uwsgi.queue_get is not available in ruwsgi: set queue = SLOTS");
 }

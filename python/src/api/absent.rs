@@ -3,8 +3,8 @@
 /// Returns the alternative to an absent attribute of the module `uwsgi`; `None` if there is none.
 pub fn way_out(name: &str) -> Option<&'static str> {
     let beginnings: [(&str, &str); 8] = [
-        ("queue_", "use Redis, or multiprocessing"),
-        ("sharedarea_", "use multiprocessing.shared_memory"),
+        ("queue_", "set queue = SLOTS"),
+        ("sharedarea_", "set sharedarea = PAGES"),
         ("spool", "use a task queue such as Celery, Dramatiq or RQ"),
         (
             "websocket_",
@@ -18,10 +18,7 @@ pub fn way_out(name: &str) -> Option<&'static str> {
             "elect a leader with a lock in the database or in Redis",
         ),
     ];
-    let names: [(&str, &str); 9] = [
-        ("lock", "use fcntl.flock on a file"),
-        ("unlock", "use fcntl.flock on a file"),
-        ("is_locked", "use fcntl.flock on a file"),
+    let names: [(&str, &str); 6] = [
         (
             "send_to_spooler",
             "use a task queue such as Celery, Dramatiq or RQ",

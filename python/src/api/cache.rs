@@ -35,6 +35,8 @@ pub(super) fn add(uwsgi: &Bound<'_, PyModule>) -> PyResult<()> {
         wrap_pyfunction!(cache_div, uwsgi)?,
         wrap_pyfunction!(cache_num, uwsgi)?,
         wrap_pyfunction!(cache_keys, uwsgi)?,
+        wrap_pyfunction!(_cache_add, uwsgi)?,
+        wrap_pyfunction!(_cache_touch, uwsgi)?,
     ] {
         uwsgi.add_function(function)?;
     }
@@ -283,4 +285,38 @@ fn cache_keys<'py>(py: Python<'py>, cache: Name<'_, 'py>) -> PyResult<Bound<'py,
         find(cache)?.ok_or_else(|| PyValueError::new_err("no local uWSGI cache available"))?;
     let keys = py.detach(|| cache.keys());
     PyList::new(py, keys.iter().map(|key| PyBytes::new(py, key)))
+}
+
+/// Adds to the number of a key. Returns the sum, or None if the key has no number. For `ruwsgi.django`.
+#[pyfunction]
+#[pyo3(signature = (key, n, cache=None, /))]
+fn _cache_add<'py>(
+    py: Python<'py>,
+    key: &Bound<'py, PyAny>,
+    n: i64,
+    cache: Name<'_, 'py>,
+) -> PyResult<Option<i64>> {
+    let key = bytes(key)?;
+    let Some(cache) = find(cache)? else {
+        return Ok(None);
+    };
+    Ok(may_wait(py, cache.is_busy(), || {
+        cache.add_to_number(key, n)
+    }))
+}
+
+/// Sets a new expiry of a value. Returns True, or None if there is no value. For `ruwsgi.django`.
+#[pyfunction]
+#[pyo3(signature = (key, expires=None, cache=None, /))]
+fn _cache_touch<'py>(
+    py: Python<'py>,
+    key: &Bound<'py, PyAny>,
+    expires: Option<&Bound<'py, PyAny>>,
+    cache: Name<'_, 'py>,
+) -> PyResult<Option<bool>> {
+    let (key, lifetime) = (bytes(key)?, lifetime(expires)?);
+    let Some(cache) = find(cache)? else {
+        return Ok(None);
+    };
+    Ok(may_wait(py, cache.is_busy(), || cache.extend(key, lifetime)).then_some(true))
 }

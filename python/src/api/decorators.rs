@@ -1,19 +1,34 @@
-//! The module `uwsgidecorators`. It imports `threading` and `functools`, which cost memory. Therefore the module is
-//! created only when the application imports it.
+//! The modules `uwsgidecorators`, `ruwsgi` and `ruwsgi.django`. They import modules that cost memory. Therefore they are
+//! created only when the application imports them.
 
 use pyo3::prelude::*;
 use pyo3::types::{PyDict, PyList};
 
-/// The module's name.
-const NAME: &str = "uwsgidecorators";
+/// The modules: name, file name in tracebacks, and source.
+const MODULES: [(&str, &str, &str); 3] = [
+    (
+        "uwsgidecorators",
+        "<ruwsgi>/uwsgidecorators.py",
+        include_str!("uwsgidecorators.py"),
+    ),
+    (PACKAGE, "<ruwsgi>/ruwsgi/__init__.py", ""),
+    (
+        "ruwsgi.django",
+        "<ruwsgi>/ruwsgi/django.py",
+        include_str!("ruwsgi_django.py"),
+    ),
+];
 
-/// The module's file name in tracebacks.
-const ORIGIN: &str = "<ruwsgi>/uwsgidecorators.py";
+/// The module that contains other modules.
+const PACKAGE: &str = "ruwsgi";
 
-/// The module's source.
-const CODE: &str = include_str!("uwsgidecorators.py");
+/// The file name and the source of a module.
+fn find(name: &str) -> Option<(&'static str, &'static str)> {
+    let module = MODULES.iter().find(|(known, ..)| *known == name);
+    module.map(|(_, origin, code)| (*origin, *code))
+}
 
-/// A finder and loader of the module (PEP 451).
+/// A finder and loader of the modules (PEP 451).
 #[pyclass(frozen, module = "_ruwsgi")]
 struct Decorators;
 
@@ -27,14 +42,15 @@ impl Decorators {
         target: Option<&Bound<'py, PyAny>>,
     ) -> PyResult<Option<Bound<'py, PyAny>>> {
         let _ = (path, target);
-        if name != NAME {
+        let Some((file, _)) = find(name) else {
             return Ok(None);
-        }
+        };
         let py = slf.py();
-        let origin = PyDict::new(py);
-        origin.set_item("origin", ORIGIN)?;
+        let facts = PyDict::new(py);
+        facts.set_item("origin", file)?;
+        facts.set_item("is_package", name == PACKAGE)?;
         let spec = py.import("_frozen_importlib")?.getattr("ModuleSpec")?;
-        spec.call((NAME, slf), Some(&origin)).map(Some)
+        spec.call((name, slf), Some(&facts)).map(Some)
     }
 
     /// Returns `None`, so that importlib creates the module.
@@ -43,15 +59,19 @@ impl Decorators {
     }
 
     fn exec_module(&self, module: &Bound<'_, PyAny>) -> PyResult<()> {
+        let name: String = module.getattr("__name__")?.extract()?;
+        let Some((origin, code)) = find(&name) else {
+            return Ok(());
+        };
         let builtins = module.py().import("builtins")?;
-        let code = builtins.call_method1("compile", (CODE, ORIGIN, "exec"))?;
+        let code = builtins.call_method1("compile", (code, origin, "exec"))?;
         builtins.call_method1("exec", (code, module.getattr("__dict__")?))?;
         Ok(())
     }
 }
 
-/// Makes `import uwsgidecorators` find this module before any other module of that name, because uWSGI's module does
-/// not work with ruwsgi.
+/// Makes `import` find these modules before others of the same names, because uWSGI's `uwsgidecorators` does not work
+/// with ruwsgi.
 ///
 /// # Errors
 /// Returns the Python exception of a failed call into the interpreter, above all `MemoryError`.

@@ -5,11 +5,18 @@ use std::os::fd::{AsFd, OwnedFd};
 use std::sync::OnceLock;
 
 use ruwsgi::ipc::SharedMemorySpec;
+use ruwsgi::shared::area::SharedArea;
 use ruwsgi::shared::cache::Cache;
+use ruwsgi::shared::locks::Locks;
+use ruwsgi::shared::queue::Queue;
+use ruwsgi::shared::scoreboard::Scoreboard;
 
 /// The mapped memory.
 pub(super) struct SharedMemory {
     pub(super) caches: Vec<Cache>,
+    pub(super) locks: Locks,
+    pub(super) queue: Option<Queue>,
+    pub(super) areas: Vec<SharedArea>,
 }
 
 static MEMORY: OnceLock<SharedMemory> = OnceLock::new();
@@ -19,14 +26,35 @@ static MEMORY: OnceLock<SharedMemory> = OnceLock::new();
 ///
 /// # Errors
 /// `InvalidData` if a descriptor is missing or of another kind; those of mmap(2).
-pub fn open(spec: &SharedMemorySpec, mut fds: impl Iterator<Item = OwnedFd>) -> io::Result<()> {
+pub fn open(
+    spec: &SharedMemorySpec,
+    board: &Scoreboard,
+    mut fds: impl Iterator<Item = OwnedFd>,
+) -> io::Result<()> {
+    let mut next = || fds.next().ok_or(io::ErrorKind::InvalidData);
     let mut caches = Vec::new();
     for definition in &spec.caches {
-        let fd = fds.next().ok_or(io::ErrorKind::InvalidData)?;
-        caches.push(Cache::open(fd.as_fd(), definition.clone())?);
+        caches.push(Cache::open(next()?.as_fd(), definition.clone())?);
+    }
+    let locks = match spec.locks {
+        Some(count) => Locks::open(next()?.as_fd(), count)?,
+        None => board.user_lock()?,
+    };
+    let queue = match spec.queue {
+        Some(definition) => Some(Queue::open(next()?.as_fd(), definition)?),
+        None => None,
+    };
+    let mut areas = Vec::new();
+    for size in &spec.areas {
+        areas.push(SharedArea::open(next()?.as_fd(), *size)?);
     }
     // `set` cannot fail, because this function is called once
-    let _ = MEMORY.set(SharedMemory { caches });
+    let _ = MEMORY.set(SharedMemory {
+        caches,
+        locks,
+        queue,
+        areas,
+    });
     Ok(())
 }
 

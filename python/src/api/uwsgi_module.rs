@@ -82,6 +82,9 @@ pub fn install(py: Python<'_>, spec: &AppSpec, is_a_reload: bool) -> PyResult<()
     super::signals::install(&uwsgi)?;
     super::cache::add(&uwsgi)?;
     super::mules::install(&uwsgi)?;
+    super::locks::add(&uwsgi)?;
+    super::queue::add(&uwsgi)?;
+    super::sharedarea::add(&uwsgi)?;
     super::request::install(&uwsgi)?;
     super::waiting::install(&uwsgi)?;
     super::rpc::install(&uwsgi)?;

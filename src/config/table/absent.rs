@@ -40,8 +40,8 @@ pub(crate) static ABSENT: &[Row] = &[
         "emperor-use-clone",
     ], Value, "namespaces for vassals are not supported: confine all vassals by the systemd unit of the emperor, or one instance by ruwsgi@.service"),
     Row::absent(&[
-        "locks", "add-cache-item", "load-file-in-cache",
-        "load-file-in-cache-gzip", "queue", "queue-blocksize", "queue-store", "queue-store-sync",
+        "add-cache-item", "load-file-in-cache",
+        "load-file-in-cache-gzip", "queue-store", "queue-store-sync",
         "spooler-external", "spooler-chdir", "spooler-processes", "spooler-max-tasks", "spooler-frequency", "spooler-freq",
         "signal",
         "rpc-max", "py-sharedarea", "webdav-lock-cache", "spooler-import", "spooler-py-import", "spooler-pyimport",
@@ -53,7 +53,6 @@ pub(crate) static ABSENT: &[Row] = &[
     ], Nothing, "use a separate task queue or cache, for example Celery or Redis"),
     Row::absent(&["cache-udp-server", "cache-udp-node", "cache-sync"], Value,
         "caches are shared within one instance only: use Redis or memcached between hosts"),
-    Row::absent(&["sharedarea"], Value, "use a separate task queue or cache, for example Celery or Redis").short('A'),
     Row::absent(&["spooler"], Value, "use a separate task queue or cache, for example Celery or Redis").short('Q'),
     Row::absent(&["check-cache"], Maybe, "use a separate task queue or cache, for example Celery or Redis"),
     Row::absent(&[

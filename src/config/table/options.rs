@@ -16,6 +16,7 @@ use serde::{Deserialize, Serialize};
 use crate::config::finding::{Fault, Finding, Place};
 use crate::config::values::alarm::NamedAlarm;
 use crate::config::values::app_signal::{FileText, TimerText};
+use crate::config::values::area::AreaText;
 use crate::config::values::cache::CacheText;
 use crate::config::values::companion::{Attached, Controlling, Keyed, Smart, Smart2};
 use crate::config::values::envdir::Directories;
@@ -753,6 +754,14 @@ options! {
             "Items of the option cache do not expire.";
         cache_expire_freq "cache-expire-freq": One<Seconds> = "3",
             "Interval in which the memory of expired items is released.";
+        locks "locks": Maybe<Number>,
+            "Number of locks for uwsgi.lock besides lock 0. Without it lock 0 is not shared between the old and the new workers of a reload.";
+        queue "queue": Maybe<Number>,
+            "Number of slots of the queue for uwsgi.queue_push and similar functions.";
+        queue_blocksize "queue-blocksize": One<Number> = "8192",
+            "Maximum size of an item in the queue, bytes.";
+        sharedarea "sharedarea" -'A': Many<AreaText>,
+            "Memory for uwsgi.sharedarea_read and similar functions: a number of pages of 4096 bytes, or pages=NUMBER or size=BYTES.";
     }
     "Emperor" {
         emperor "emperor": Many<Text>,

@@ -4,6 +4,7 @@ pub(crate) mod accounts;
 pub(crate) mod address;
 pub(crate) mod alarm;
 pub(crate) mod app_signal;
+pub(crate) mod area;
 pub(crate) mod cache;
 pub(crate) mod choice;
 pub(crate) mod companion;
