@@ -365,7 +365,7 @@ fn warn_unknown(name: &[u8]) {
     }
 }
 
-/// PATH_INFO, split after the web server's SCRIPT_NAME (the prefix) if PATH_INFO begins with it.
+/// PATH_INFO in two parts: the web server's SCRIPT_NAME (the prefix), if PATH_INFO begins with it, and the rest.
 struct Prefix<'a> {
     /// PATH_INFO without the prefix.
     rest: &'a [u8],

@@ -45,7 +45,7 @@ const STARTS_PER_CPU: usize = 4;
 /// Makes this process an emperor.
 ///
 /// # Errors
-/// Fails if a step fails, or if the configuration has an option that an emperor does not support.
+/// Fails if a step of the start fails, or if the configuration has an option that an emperor does not support.
 pub(super) fn start(
     config: &Config,
     invocation: &Invocation,

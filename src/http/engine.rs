@@ -174,7 +174,7 @@ impl Engine {
         }
     }
 
-    /// The descriptor that wakes the I/O thread when a byte is written to it, for a signal handler.
+    /// The descriptor for a signal handler. A write to it wakes the I/O thread.
     pub fn wakeup_descriptor(&self) -> RawFd {
         self.inbox.wakeup.fd()
     }

@@ -14,7 +14,7 @@ impl Request {
     }
 
     /// Leaves each variable in the request only once, at its first position. The values of a repeated header (`HTTP_*`)
-    /// are joined with a comma (RFC 9110, 5.3), and those of cookies with a semicolon (RFC 9113, 8.2.3). Any other
+    /// are joined with a comma (RFC 9110, 5.3), and the values of cookies with a semicolon (RFC 9113, 8.2.3). Any other
     /// repeated variable keeps its first value. Returns the names of the variables of this kind that had different
     /// values.
     ///

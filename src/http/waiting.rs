@@ -8,7 +8,7 @@ use super::progress::Progress;
 use super::settings::Timeouts;
 
 /// Limits on a lingering client, which may still be sending after its response: maximum silence, maximum total time,
-/// and maximum bytes that are read and discarded. The times are those of nginx (`lingering_timeout`, `lingering_time`).
+/// and maximum bytes that are read and discarded. nginx has the same times (`lingering_timeout`, `lingering_time`).
 /// nginx has no limit in bytes.
 const LINGER_SILENCE: Duration = Duration::from_secs(5);
 const LINGER_TIME: Duration = Duration::from_secs(30);

@@ -151,7 +151,8 @@ impl WriteQueue {
         self.chunks.is_empty()
     }
 
-    /// Bytes of the response that were sent: those from the queue, and those given to [`WriteQueue::count`].
+    /// Bytes of the response that were sent: the bytes of the queue, and the bytes that were counted by
+    /// [`WriteQueue::count`].
     #[inline]
     pub fn sent(&self) -> u64 {
         self.sent
@@ -243,7 +244,7 @@ impl WriteQueue {
         self.in_files.bytes() > 0
     }
 
-    /// Appends a copy of `bytes` to the temporary file at the end of the queue, or to a new one.
+    /// Appends a copy of `bytes` to the temporary file at the end of the queue, or to a new temporary file.
     fn spool(&mut self, bytes: &[u8]) -> Result<(), Shortage> {
         let (own, len) = (self.in_files.bytes(), bytes.len() as u64);
         if !budget::FILES.admits(own, len) {

@@ -29,17 +29,18 @@ pub(super) enum Scope {
     Output,
 }
 
-/// Maximum bytes of the text and of the stack trace of a record that a process sends to the log thread. The sum of all
-/// maxima is below the size at which a record is cut, because a cut object is no JSON.
+/// Maximum length of the text and of the stack trace in a record that a process sends to the log thread, bytes. The sum
+/// of all maximum lengths is below the size at which the channel cuts a record. A record that was cut would not be
+/// valid JSON.
 const MAX_TEXT: usize = 40 << 10;
-/// Maximum bytes of each other string of such a record.
+/// Maximum length of each other string in such a record, bytes.
 const MAX_FIELD: usize = 8 << 10;
 
 /// A JSON object under construction.
 pub(super) struct Object {
     out: Vec<u8>,
-    /// Whether long strings are cut. The log thread itself makes the records of the application's output; they may have
-    /// any size.
+    /// Whether long strings are cut off. They are not cut off in records of the application's output, which the log
+    /// thread makes itself.
     is_limited: bool,
 }
 
@@ -170,9 +171,9 @@ pub(super) fn push_escaped(out: &mut Vec<u8>, bytes: &[u8]) {
     }
 }
 
-/// Appends bytes as the content of a JSON string, like [`push_escaped`]; leaves out what exceeds `limit` bytes.
+/// Appends bytes as the content of a JSON string, as [`push_escaped`] does. Leaves out the bytes that exceed `limit`.
 fn push_beginning(out: &mut Vec<u8>, bytes: &[u8], limit: usize) {
-    /// Maximum bytes of the escape of one byte.
+    /// Maximum length of the escaped form of one byte, bytes.
     const MAX_ESCAPE: usize = 6;
     if bytes.len() <= limit / MAX_ESCAPE {
         return push_escaped(out, bytes);

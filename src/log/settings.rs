@@ -60,7 +60,7 @@ pub struct SyslogEngine {
     pub priority: u8,
 }
 
-/// A logger: an engine, and the name by which routes and encoders refer to it.
+/// A logger: an engine, and the name that routes and encoders use for it.
 #[derive(Debug, Clone, PartialEq, Eq)]
 pub struct Logger {
     /// The name by which routes select the logger. `None` if the logger receives the lines that match no route.

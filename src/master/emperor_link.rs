@@ -233,7 +233,7 @@ impl EmperorLink {
         self.send(&FromVassal::Idle);
     }
 
-    /// Sends a heartbeat if one is due; the first one is due at once. With an `interval` of `None` or zero no
+    /// Sends a heartbeat if a heartbeat is due; the first heartbeat is due at once. If `interval` is `None` or zero, no
     /// heartbeats are sent.
     pub(super) fn beat(&mut self, interval: Option<Duration>, now: Instant) {
         let is_connected = matches!(self.channel, Channel::Connected(_));

@@ -1,7 +1,7 @@
 //! The timeout of a zygote's answers to fork requests: a pure function of the requests, the answers and the time.
 //!
-//! A zygote has one thread. If a function of the application does not return in it (`os.register_at_fork`), the zygote
-//! forks no more workers, and all slots stay empty.
+//! A zygote has one thread. If a function that the application has registered (`os.register_at_fork`) does not return,
+//! the zygote forks no more workers, and all slots stay empty.
 
 use std::time::{Duration, Instant};
 

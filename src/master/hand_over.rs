@@ -15,7 +15,7 @@ const PATIENCE: Duration = Duration::from_millis(250);
 pub(super) struct HandOver {
     /// The new generation has the worker ids 1 to `given`.
     given: u32,
-    /// The time at which the new generation got its last worker id; `None` before the first one.
+    /// The time at which the new generation got its last worker id; `None` if it has none yet.
     last: Option<Instant>,
 }
 

@@ -1,4 +1,4 @@
-//! The role of a generation, and how the master responds to a failed start in it.
+//! The role of a generation, and the master's response to a failed start in a generation with this role.
 
 /// Consecutive failed starts of a worker after which a reload abandons the new generation.
 const MAX_FAILED_STARTS: u32 = 3;

@@ -3,8 +3,8 @@
 use crate::config::{Config, Limit};
 use crate::sys::cgroup::{CpuQuota, Limits};
 
-/// The limits that a configuration sets; `None` if it has none of the options `cgroup-memory-max`, `cgroup-cpu-max` and
-/// `cgroup-pids-max`.
+/// The limits that a configuration sets. `None` if the options `cgroup-memory-max`, `cgroup-cpu-max` and
+/// `cgroup-pids-max` are all absent.
 pub(crate) fn cgroup_limits(config: &Config) -> Option<Limits> {
     let memory = config.cgroup_memory_max();
     let cpu = config.cgroup_cpu_max();

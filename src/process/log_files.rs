@@ -45,7 +45,7 @@ pub(crate) fn prepare(config: &Config) -> Result<()> {
     Ok(())
 }
 
-/// Empties the file if `log-truncate` is set and the file is a regular one.
+/// Empties the file if `log-truncate` is set and the file is a regular file.
 fn truncate(config: &Config, file: File) -> io::Result<File> {
     if config.log_truncate() && file.metadata()?.is_file() {
         file.set_len(0)?;

@@ -133,7 +133,8 @@ fn with_rotation(logger: &Logger, config: &Config) -> Logger {
     logger
 }
 
-/// Whether two configurations need different log threads: the settings differ, or only one of them needs a log thread.
+/// Whether two configurations need different log threads. They do if the settings differ, or if only one configuration
+/// needs a log thread.
 pub(crate) fn differs(one: &Config, other: &Config) -> bool {
     let settings = |config| settings(config, None).ok();
     is_needed(one) != is_needed(other) || (is_needed(one) && settings(one) != settings(other))

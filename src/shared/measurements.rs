@@ -1,19 +1,19 @@
-//! The distribution of a thread's requests: a histogram of their duration, and their status classes. Counted only if
-//! metrics are served.
+//! The distribution of a thread's requests: a histogram of their durations, and a counter for each status class. The
+//! requests are counted only if metrics are served.
 
 use std::sync::atomic::{AtomicU64, Ordering::Relaxed};
 
-/// The upper bounds of the histogram's buckets, microseconds. A last bucket has no bound.
+/// The upper bounds of the histogram's buckets, microseconds. One more bucket has no bound.
 pub const BOUNDS_US: [u64; 14] = [
     1_000, 2_500, 5_000, 10_000, 25_000, 50_000, 100_000, 250_000, 500_000, 1_000_000, 2_500_000,
     5_000_000, 10_000_000, 30_000_000,
 ];
 /// Number of buckets of the histogram.
 pub const BUCKETS: usize = BOUNDS_US.len() + 1;
-/// Number of status classes: those from 1xx to 5xx.
+/// Number of status classes, from 1xx to 5xx.
 pub const CLASSES: usize = 5;
 
-/// The distribution of a thread's requests. Only the thread writes it.
+/// The distribution of a thread's requests. Only this thread writes the row.
 #[repr(C, align(128))]
 pub struct MeasurementRow {
     buckets: [AtomicU64; BUCKETS],
@@ -22,8 +22,8 @@ pub struct MeasurementRow {
     classes: [AtomicU64; CLASSES],
 }
 
-/// The sum of the distributions of several threads. Additions wrap, because the application can write any value to the
-/// scoreboard.
+/// The sum of the distributions of several threads. Additions wrap around, because the application can write any value
+/// to the scoreboard.
 #[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]
 pub struct Measurements {
     /// Number of requests in each bucket.
@@ -35,7 +35,7 @@ pub struct Measurements {
 }
 
 impl MeasurementRow {
-    /// Counts a request of this duration whose response has this status.
+    /// Counts a request with this duration and this response status.
     #[inline]
     pub fn count(&self, micros: u64, status: u16) {
         let bucket = BOUNDS_US.partition_point(|bound| *bound < micros);

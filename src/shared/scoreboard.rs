@@ -31,7 +31,7 @@ struct Header {
     magic: AtomicU64,
     processes: AtomicU32,
     threads: AtomicU32,
-    /// Whether the threads count the distribution of their requests; 0 or 1.
+    /// Whether the threads count the distribution of their requests: 1 if they do, otherwise 0.
     measures: AtomicU32,
     user_lock: RobustLock,
 }
@@ -290,12 +290,13 @@ impl Scoreboard {
         })
     }
 
-    /// Makes the threads of workers that are forked later count the distribution of their requests.
+    /// Lets the threads count the distribution of their requests. This applies to workers that are forked later.
     pub fn enable_measurements(&self) {
         self.header().measures.store(1, Relaxed);
     }
 
-    /// Returns the distribution of a thread's requests; `None` if it is not counted, or if a number is out of range.
+    /// Returns the distribution of a thread's requests; `None` if the threads do not count it, or if a number is out of
+    /// range.
     #[inline]
     pub fn measurements(&self, row: u32, thread: u32) -> Option<&MeasurementRow> {
         if self.header().measures.load(Relaxed) == 0 {
@@ -418,7 +419,7 @@ fn size(processes: usize, threads: usize) -> usize {
     measurements_at(processes, threads) + processes * threads * size_of::<MeasurementRow>()
 }
 
-/// The offset of the distributions. They begin on a page of their own, which is allocated when the first request is
+/// The offset of the distributions. They begin on a separate page, which the kernel allocates when the first request is
 /// counted.
 fn measurements_at(processes: usize, threads: usize) -> usize {
     let signals = (processes + 1) * size_of::<SignalRow>();

@@ -1,11 +1,12 @@
 //! The options for the text of the statistics.
 
-/// What an endpoint serves.
+/// The content that an endpoint serves.
 #[derive(Clone, Debug)]
 pub(crate) enum Content {
     /// The statistics as JSON.
     Statistics(Format),
-    /// Metrics for Prometheus. The text is the value of the label `stats_uri`, which uwsgi_exporter's metrics have.
+    /// The metrics for Prometheus. The text is the value of the label `stats_uri`, which the metrics of uwsgi_exporter
+    /// also have.
     Metrics(String),
 }
 

@@ -1,4 +1,5 @@
-//! The metrics of an instance for Prometheus: the names of uwsgi_exporter, and names of ours that begin with `ruwsgi_`.
+//! The metrics of an instance for Prometheus. Some have the names of uwsgi_exporter. The names of the others begin with
+//! `ruwsgi_`.
 
 use prometheus::TextEncoder;
 use prometheus::proto::{
@@ -30,11 +31,12 @@ pub(super) fn text(snapshot: &InstanceSnapshot, uri: &str) -> Vec<u8> {
     families.cores(&workers, snapshot.threads);
     families.apps(&workers, snapshot);
     let text = TextEncoder::new().encode_to_string(&families.all);
-    // an error is a family without samples or with an invalid name
+    // an error would mean a family without samples or with an invalid name, which does not occur
     text.unwrap_or_default().into_bytes()
 }
 
-/// Converts the text format to OpenMetrics: the name of the family of a counter has no suffix, and the text has an end.
+/// Converts the text format to OpenMetrics. The name of a counter's family has no suffix there, and the text ends with
+/// a line `# EOF`.
 pub(super) fn open_metrics(text: &str) -> String {
     let mut converted = String::with_capacity(text.len() + 16);
     for line in text.lines() {

@@ -23,7 +23,7 @@ use super::page::Page;
 /// Maximum size of a request head, bytes.
 const MAX_HEAD: usize = 16 << 10;
 
-/// Answers one request of a client.
+/// Reads one request of a client and answers it.
 pub(super) async fn serve(stream: Box<dyn Stream>, page: Arc<Page>) -> io::Result<()> {
     let service = service_fn(|request| answer(request, Arc::clone(&page)));
     let connection = http1::Builder::new()
@@ -75,7 +75,7 @@ fn with_type(status: StatusCode, kind: &'static str, body: Bytes) -> Response<Fu
     response
 }
 
-/// A stream of tokio as hyper uses it.
+/// Adapts a stream of tokio to the interface of hyper.
 struct HyperStream(Box<dyn Stream>);
 
 impl Read for HyperStream {

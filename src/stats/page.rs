@@ -20,16 +20,16 @@ pub(crate) enum Subject {
     Emperor(Arc<Feed<EmperorStats>>),
 }
 
-/// A page about a process.
+/// The page with the statistics or the metrics of a process.
 pub(super) struct Page {
     subject: Subject,
     content: Content,
     last: Mutex<Rendered>,
 }
 
-/// The last page.
+/// The page that was written last.
 struct Rendered {
-    /// The number of its snapshot, and the time at which the snapshot was asked for.
+    /// The number of the page's snapshot, and the time at which the snapshot was requested.
     number: u64,
     asked: Option<Instant>,
     bytes: Arc<[u8]>,
@@ -52,7 +52,7 @@ impl Page {
         &self.content
     }
 
-    /// The page of a snapshot that was taken or asked for after this call.
+    /// The page of a snapshot that is not older than this call.
     pub(super) async fn current(&self) -> Arc<[u8]> {
         let begun = Instant::now();
         let known = match &self.subject {

@@ -39,7 +39,7 @@ impl OomKills {
         }
     }
 
-    /// The scope of the kills between this reading and a later one.
+    /// Returns the scope of the OOM kills between this reading and a later reading.
     pub fn until(self, later: Self) -> OomScope {
         let rose = |before: Option<u64>, after: Option<u64>| Some(after? > before?);
         let machine = rose(self.machine, later.machine);

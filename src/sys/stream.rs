@@ -1,9 +1,9 @@
 //! System calls on connections, one for each function: accept, receive, send, sendfile, poll.
 //!
-//! Connections are non-blocking, so these functions return `WouldBlock` instead of waiting. The functions that wait are
-//! those whose names start with `wait`, and [`accept`] and [`accept_from`] on a blocking listener. The accept functions
-//! return `Interrupted` after a signal, because their caller may have to stop. Functions that send or receive repeat
-//! the call after a signal.
+//! Connections are non-blocking, so these functions return `WouldBlock` instead of waiting. Only these functions wait:
+//! functions whose names start with `wait`, and [`accept`] and [`accept_from`] on a blocking listener. The accept
+//! functions return `Interrupted` after a signal, because their caller may have to stop. Functions that send or receive
+//! repeat the call after a signal.
 
 use std::fs::File;
 use std::io::{self, IoSlice};

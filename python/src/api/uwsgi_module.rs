@@ -33,7 +33,7 @@ static SHOWN_MASTER_PID: AtomicI32 = AtomicI32::new(0);
 /// set. The GIL is held while the counters are called, so they must not block.
 pub static COUNTERS: OnceLock<Counters> = OnceLock::new();
 
-/// Sends the name and the message of `uwsgi.alarm()` to the master. `None` outside of workers.
+/// Sends the name and the message of `uwsgi.alarm()` to the master. Not set outside of workers.
 pub static ALARM: OnceLock<Box<dyn Fn(String, String) + Send + Sync>> = OnceLock::new();
 
 /// Maximum length of the name and of the message of an alarm, bytes. Longer texts are cut off.

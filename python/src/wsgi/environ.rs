@@ -52,7 +52,7 @@ struct Keys {
     path_info: Py<PyString>,
 }
 
-/// SCRIPT_NAME and PATH_INFO of the environ, if they differ from those of the web server.
+/// SCRIPT_NAME and PATH_INFO of the environ, if they differ from the values that the web server has sent.
 #[derive(Clone, Copy)]
 pub struct Split<'a> {
     /// SCRIPT_NAME of the environ.

@@ -10,8 +10,8 @@ use crate::config::table::row::{Row, State};
 use crate::config::table::suggest::{self, Suggestion};
 use crate::config::values::text::{before_comment, has_free_text};
 
-/// Options without effect that stay in the converted file. Libraries look for some of them in `uwsgi.opt`. uWSGI needs
-/// the others.
+/// Options without effect that stay in the converted file, because libraries look for them in `uwsgi.opt`, or because
+/// uWSGI needs them.
 const READ_BY_LIBRARIES: &[&str] = &[
     "master",
     "enable-threads",

@@ -1,6 +1,6 @@
 //! Options of uWSGI that are not supported: each is an error at the start. The message names the alternative.
 //!
-//! To support one of them, add its row to `options.rs` and remove its name here.
+//! To support such an option, add its row to `options.rs` and remove its name here.
 
 use crate::config::values::setting::Takes::{Maybe, Nothing, Value};
 

@@ -1,4 +1,4 @@
-//! The option table: one row per option, and what the rows generate.
+//! The option table, with one row per option, and everything that is generated from the rows.
 
 mod absent;
 mod accepted;

@@ -51,7 +51,7 @@ pub(crate) enum State {
 /// An option: names, value, state and documentation.
 #[derive(Debug, Clone, Copy)]
 pub(crate) struct Row {
-    /// The names; the first is the canonical one.
+    /// The names; the first name is the canonical name.
     pub(crate) names: &'static [&'static str],
     /// The short flag.
     pub(crate) short: Option<char>,

@@ -25,7 +25,8 @@ pub(super) fn variable(
     bytes(line, request.variable(name).unwrap_or_default())
 }
 
-/// Returns the host that the client named; without a Host header the variable SERVER_NAME. Empty if both are absent.
+/// Returns the host that the client has named in the Host header. Without this header, returns the variable
+/// SERVER_NAME. Empty if both are absent.
 pub(super) fn host(request: &impl LoggedRequest) -> &[u8] {
     let host = request.variable(b"HTTP_HOST");
     host.or_else(|| request.variable(b"SERVER_NAME"))

@@ -55,7 +55,7 @@ fn is_open() -> bool {
     IS_OPEN.load(Relaxed)
 }
 
-/// Sends lines to the log thread. Waits at most 100 ms while the socket is full; then drops and counts the lines.
+/// Sends lines to the log thread. Waits at most 100 ms while the socket is full, and then drops and counts the lines.
 /// Returns false if the caller must write the lines to descriptor 2.
 #[inline]
 pub(super) fn send(source: Source, lines: &[u8]) -> bool {
@@ -93,7 +93,8 @@ fn send_to_thread(source: Source, lines: &[u8]) -> bool {
     true
 }
 
-/// Returns the beginning of lines that are longer than [`MAX_RECORD`], ended by a line feed; `None` if they are not.
+/// Returns the beginning of `lines`, with a line feed at the end, if they are longer than [`MAX_RECORD`]; otherwise
+/// `None`.
 fn cut(lines: &[u8]) -> Option<Vec<u8>> {
     let mut beginning = lines.get(..MAX_RECORD)?.to_vec();
     beginning.pop();

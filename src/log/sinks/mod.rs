@@ -19,8 +19,8 @@ pub(super) mod syslog;
 
 pub(super) use source::Source;
 
-/// Writes complete lines, each with its line feed, to the log thread or to descriptor 2. Waits at most 100 ms if
-/// the reader of the log is slow; then the lines are dropped and counted.
+/// Writes complete lines, each with its line feed, to the log thread or to descriptor 2. If the reader of the log is
+/// slow, waits at most 100 ms, and then drops and counts the lines.
 #[inline]
 pub(super) fn write(source: Source, lines: &[u8]) {
     if !channel::send(source, lines) {

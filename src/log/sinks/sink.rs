@@ -38,7 +38,7 @@ pub(super) struct Drops {
 }
 
 impl Drops {
-    /// Counts one event that `sink` has dropped for `reason`. Logs an error for the first one.
+    /// Counts one event that `sink` has dropped for `reason`. Logs an error for the first dropped event.
     pub(super) fn add(&mut self, sink: &str, reason: impl std::fmt::Display) {
         self.count += 1;
         if self.count == 1 {

@@ -42,11 +42,11 @@ pub(crate) use alarms::{AlarmQueue, LineAlarm};
 use events::Events;
 use pipeline::Pipeline;
 
-/// Maximum time that a process waits for the thread to accept one of its lines. After a dropped line it does not wait
-/// until a line is accepted.
+/// Maximum time that a process of ruwsgi waits for the thread to accept its lines. After lines were dropped, the
+/// process does not wait again until the thread has accepted lines.
 const RECORD_TIMEOUT: Duration = Duration::from_millis(100);
-/// Maximum time that the application's write to its standard output or error waits for the thread. The write then fails
-/// in the application, so the time is longer.
+/// Maximum time that a write of the application to its standard output or error waits for the thread. After this time
+/// the write fails in the application. Therefore this time is longer than [`RECORD_TIMEOUT`].
 const OUTPUT_TIMEOUT: Duration = Duration::from_secs(1);
 /// Maximum packets read from each socket before the sinks are flushed.
 const BATCH: usize = 256;

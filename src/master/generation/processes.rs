@@ -262,7 +262,7 @@ impl Generation {
         self.scoreboard.total_requests()
     }
 
-    /// Number of requests of the current process in a slot, or of the last one if the slot is empty.
+    /// Number of requests of the process in a slot. If the slot is empty, the number of its last process.
     pub(super) fn requests_of(&self, slot: usize) -> u64 {
         self.scoreboard.worker_requests(row_of(slot))
     }

@@ -70,7 +70,8 @@ impl Generation {
         Some(usage)
     }
 
-    /// Replaces a worker, unless another one is being replaced. The next check of the limits tries again.
+    /// Replaces a worker, unless another worker is being replaced. In that case the next check of the limits tries
+    /// again.
     fn recycle(&mut self, slot: usize, reason: RecycleReason, now: Instant) {
         if self.can_replace() && !self.is_replacing() {
             self.supersede(slot, reason, now);

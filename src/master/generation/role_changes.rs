@@ -128,7 +128,7 @@ impl Generation {
         }
     }
 
-    /// Makes this generation the current one. Every held worker starts to accept connections.
+    /// Makes this generation the current generation. Every held worker starts to accept connections.
     pub(in crate::master) fn take_over(&mut self, now: Instant) {
         self.role = GenerationRole::Current;
         self.share = Share::All;

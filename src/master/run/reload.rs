@@ -1,4 +1,5 @@
-//! Event sources: reloads. A new generation is prepared while the current one serves, and takes over when it is ready.
+//! Event sources: reloads. A new generation is prepared while the current generation serves, and takes over when it is
+//! ready.
 
 use std::time::{Duration, Instant};
 
@@ -147,7 +148,8 @@ impl Master {
         }
     }
 
-    /// Replaces the workers of the current generation by those of the new one, one worker id after the other.
+    /// Replaces the workers of the current generation by the workers of the new generation, one worker id after the
+    /// other.
     fn take_over(&mut self, now: Instant) {
         let is_next = |generation: &Generation| generation.role == GenerationRole::TakingOver;
         let Some(next) = self.generations.iter().position(is_next) else {
@@ -173,8 +175,8 @@ impl Master {
         }
     }
 
-    /// Makes the new generation the current one, when all its workers serve. Adopts its configuration, daemons and
-    /// watched files. Dismisses the old generation, or kills it in a brutal reload.
+    /// Makes the new generation the current generation, when all its workers serve. Adopts its configuration, daemons
+    /// and watched files. Dismisses the old generation, or kills it in a brutal reload.
     fn finish_reload(&mut self, next: usize, mode: ReloadMode, now: Instant) {
         self.generations[next].take_over(now);
         if matches!(self.phase, Phase::Paused { .. }) {

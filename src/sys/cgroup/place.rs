@@ -1,4 +1,4 @@
-//! The cgroup of this process, and whether this process may create child cgroups in it.
+//! Finds the cgroup of this process, and checks whether this process may create child cgroups in this cgroup.
 
 use std::ffi::{CString, OsStr};
 use std::fs;

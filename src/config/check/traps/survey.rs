@@ -78,7 +78,7 @@ impl Survey<'_> {
     }
 }
 
-/// Converts an absolute path inside of the chroot directory `root` to the path outside of it.
+/// Converts an absolute path inside of the chroot directory `root` to the path as seen from outside.
 fn inside(root: &Path, path: &Path) -> PathBuf {
     root.join(path.strip_prefix("/").unwrap_or(path))
 }
