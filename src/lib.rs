@@ -16,6 +16,7 @@ mod master;
 mod net;
 mod process;
 pub mod protocol;
+pub mod routing;
 pub mod shared;
 pub mod static_files;
 mod stats;

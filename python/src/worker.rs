@@ -17,6 +17,7 @@ use ruwsgi::http::scoreboard_rows::ScoreboardRows;
 use ruwsgi::http::settings::{Limits, Settings, Timeouts};
 use ruwsgi::http::write_queue;
 use ruwsgi::ipc::{self, AppSpec, FromWorker, WorkerProgram};
+use ruwsgi::routing::{Router, Rule};
 use ruwsgi::shared::line_rings::LineRings;
 use ruwsgi::shared::scoreboard::Scoreboard;
 use ruwsgi::sys::private_fd::PrivateFd;
@@ -173,8 +174,15 @@ fn settings(spec: &AppSpec) -> Settings {
         },
         header_rules: header_rules(spec),
         static_files: crate::static_files::settings(spec),
+        routes: router(&spec.routing.request),
+        final_routes: router(&spec.routing.last),
         request_log: spec.serving.request_log.clone(),
     }
+}
+
+/// The rules of route options; `None` if there are none.
+fn router(rules: &[Rule]) -> Option<Arc<Router>> {
+    (!rules.is_empty()).then(|| Arc::new(Router::new(rules)))
 }
 
 /// The changes to response headers; `None` if none are configured.

@@ -35,6 +35,15 @@ impl HeaderRules {
         }
     }
 
+    /// Rules that add the headers `added`, which are valid, and remove the headers with a name in `removed`.
+    pub fn of_bytes(added: Vec<(Vec<u8>, Vec<u8>)>, removed: Vec<Vec<u8>>) -> Self {
+        Self {
+            added,
+            removed,
+            collected: Vec::new(),
+        }
+    }
+
     /// Adds rules that copy response headers to request variables, given as (header, variable). The headers in `pulled`
     /// are also removed from the response.
     #[must_use]

@@ -52,6 +52,7 @@ pub mod request_reader;
 pub mod response;
 pub mod response_headers;
 pub mod response_writer;
+mod routing;
 pub mod scoreboard_rows;
 pub mod serve;
 pub mod settings;

@@ -23,6 +23,8 @@ pub struct Facts {
     /// Number of requests that the worker had begun when this request was answered.
     worker_requests: u64,
     peer: Option<SocketAddr>,
+    /// Whether the request gets no line, because of a route with the action `donotlog`.
+    is_unlogged: bool,
 }
 
 impl Facts {
@@ -41,7 +43,13 @@ impl Facts {
             core,
             worker_requests: scoreboard.requests(),
             peer,
+            is_unlogged: false,
         }
+    }
+
+    /// Whether the request gets no line.
+    pub fn set_unlogged(&mut self, is_unlogged: bool) {
+        self.is_unlogged = is_unlogged;
     }
 
     /// Corrects the sizes of an incomplete response, of which only `delivered` bytes have arrived.
@@ -67,7 +75,7 @@ impl Facts {
             sendfile: self.sizes.sendfile,
             broken: loss.is_some_and(Loss::is_write_error),
         };
-        if !log.selects(&outcome) {
+        if self.is_unlogged || !log.selects(&outcome) {
             return;
         }
         let peer = self.peer.map(|peer| peer.ip().to_string());

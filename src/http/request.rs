@@ -59,6 +59,26 @@ struct Known {
     content_length: Option<Span>,
 }
 
+impl Known {
+    /// The field of the variable `key`; `None` if the server does not read the variable.
+    #[inline]
+    fn field(&mut self, key: &[u8]) -> Option<&mut Option<Span>> {
+        Some(match key {
+            b"REQUEST_METHOD" => &mut self.method,
+            b"REQUEST_URI" => &mut self.uri,
+            b"SERVER_PROTOCOL" => &mut self.protocol,
+            b"REMOTE_ADDR" => &mut self.remote_addr,
+            b"REMOTE_USER" => &mut self.remote_user,
+            b"PATH_INFO" => &mut self.path_info,
+            b"SCRIPT_NAME" => &mut self.script_name,
+            b"HTTPS" => &mut self.https,
+            b"CONTENT_LENGTH" => &mut self.content_length,
+            b"UWSGI_SCHEME" => &mut self.scheme,
+            _ => return None,
+        })
+    }
+}
+
 /// Variables with which uWSGI lets a client choose code, files or process state. A request with such a variable is
 /// refused.
 const FORBIDDEN: [&[u8]; 13] = [
@@ -284,6 +304,17 @@ impl Request {
         }
     }
 
+    /// Sets a variable of the server's own choice, in place of all variables of this name.
+    pub fn set(&mut self, key: &[u8], value: &[u8]) {
+        let text = &self.text;
+        self.vars.retain(|(name, _)| name.of(text) != key);
+        // the new value is the first one of its name
+        if let Some(known) = self.known.field(key) {
+            *known = None;
+        }
+        self.push(key, value);
+    }
+
     /// Appends a variable that was not received in a uwsgi block.
     #[inline]
     pub fn push(&mut self, key: &[u8], value: &[u8]) {
@@ -310,30 +341,24 @@ fn is_dropped(header: &[u8]) -> bool {
 /// `value` is a span of `text`. Refuses a forbidden variable, and a second value of CONTENT_LENGTH.
 #[inline]
 fn note(known: &mut Known, text: &[u8], key: &[u8], value: Span) -> Result<(), BlockError> {
-    let field = match key {
-        b"REQUEST_METHOD" => &mut known.method,
-        b"REQUEST_URI" => &mut known.uri,
-        b"SERVER_PROTOCOL" => &mut known.protocol,
-        b"REMOTE_ADDR" => &mut known.remote_addr,
-        b"REMOTE_USER" => &mut known.remote_user,
-        b"PATH_INFO" => &mut known.path_info,
-        b"SCRIPT_NAME" => &mut known.script_name,
-        b"HTTPS" => &mut known.https,
-        b"CONTENT_LENGTH" => &mut known.content_length,
-        b"UWSGI_SCHEME" => &mut known.scheme,
-        _ if key.starts_with(b"UWSGI_") => {
-            return match FORBIDDEN.iter().find(|name| **name == key) {
-                Some(name) => Err(BlockError::Forbidden(name)),
-                None => Ok(()),
-            };
-        }
-        _ => return Ok(()),
+    let Some(field) = known.field(key) else {
+        return match key.starts_with(b"UWSGI_") {
+            true => refuse_forbidden(key),
+            false => Ok(()),
+        };
     };
     let first = *field.get_or_insert(value);
     if first != value && key == b"CONTENT_LENGTH" && first.of(text) != value.of(text) {
         return Err(BlockError::TwoLengths);
     }
     Ok(())
+}
+
+fn refuse_forbidden(key: &[u8]) -> Result<(), BlockError> {
+    match FORBIDDEN.iter().find(|name| **name == key) {
+        Some(name) => Err(BlockError::Forbidden(name)),
+        None => Ok(()),
+    }
 }
 
 impl LoggedRequest for Request {

@@ -99,6 +99,8 @@ pub struct Response {
     pub app: i32,
     /// Changes to the headers of every response.
     rules: Option<Arc<HeaderRules>>,
+    /// Changes to the headers of this response by a route: headers to add, and names of headers to remove.
+    route_changes: Option<Box<HeaderRules>>,
     /// Request variables that the header rules have set.
     pub collected: Vec<(Vec<u8>, Vec<u8>)>,
 }
@@ -133,6 +135,7 @@ impl Response {
         self.sent = Sizes::default();
         self.app = -1;
         self.collected.clear();
+        self.route_changes = None;
         self.head.restart(self.protocol);
     }
 
@@ -231,6 +234,14 @@ impl Response {
         }
     }
 
+    /// Changes the headers of this response, besides the changes that apply to every response. Does nothing if both
+    /// lists are empty.
+    pub fn change_headers(&mut self, added: Vec<(Vec<u8>, Vec<u8>)>, removed: Vec<Vec<u8>>) {
+        if !added.is_empty() || !removed.is_empty() {
+            self.route_changes = Some(Box::new(HeaderRules::of_bytes(added, removed)));
+        }
+    }
+
     /// Sets Content-Length to `length`, for a body whose length is known in advance. Has no effect if the application
     /// has set Content-Length, or if the response has no body.
     #[inline]
@@ -257,6 +268,9 @@ impl Response {
         self.state = State::Committed;
         if let Some(rules) = &self.rules {
             rules.apply(&mut self.head, &mut self.collected);
+        }
+        if let Some(changes) = &self.route_changes {
+            changes.apply(&mut self.head, &mut self.collected);
         }
         if self.head.code() == 205 {
             // without Content-Length a client would expect chunks, or wait for the end of the connection (RFC 9110,
@@ -339,6 +353,15 @@ impl Response {
         }
         self.sent.body += take as u64;
         take
+    }
+
+    /// Completes a response of the server with a status and headers, and this body.
+    pub fn finish_with(&mut self, body: &[u8]) {
+        self.set_length(body.len() as u64);
+        self.commit();
+        let take = self.admit(body.len());
+        self.writer.buffer.extend_from_slice(&body[..take]);
+        self.finish();
     }
 
     /// Sends the buffer and the queue until the client takes no more, without waiting. The caller holds no interpreter

@@ -17,6 +17,8 @@ pub enum Answerer {
     Application,
     /// A static file.
     StaticFile,
+    /// A rule of `route`.
+    Route,
 }
 
 /// The rows of one worker. Each thread writes only its own row.
@@ -81,6 +83,7 @@ impl ScoreboardRows {
                 row.average_us.store(average, Relaxed);
             }
             Answerer::StaticFile => add(&row.static_requests, 1),
+            Answerer::Route => add(&row.routed_requests, 1),
         }
         if let Some(measurements) = self.board.measurements(self.row, thread) {
             measurements.count(duration, response.head.code());

@@ -11,6 +11,7 @@ use super::loss::Loss;
 use super::pending::{Outgoing, Pending, Then};
 use super::record::{Facts, Record, delivered};
 use super::response::{Opening, Response};
+use super::routing;
 use super::scoreboard_rows::Answerer;
 use super::shared_response::SharedResponse;
 use super::static_response;
@@ -25,9 +26,9 @@ use crate::sys::stream;
 /// the connection is reset. The lock is polled, because a `Mutex` has no lock with a timeout.
 const ATTEMPTS: u32 = 100;
 
-/// Number of consecutive requests for static files after which the application gets a chance to run its signal
-/// handlers.
-const FILES_BETWEEN_SIGNALS: u32 = 100;
+/// Number of consecutive requests answered without the application after which the application gets a chance to run
+/// its signal handlers.
+const ANSWERS_BETWEEN_SIGNALS: u32 = 100;
 
 /// The state of a serving thread.
 struct Thread<'e> {
@@ -38,6 +39,8 @@ struct Thread<'e> {
     response: &'e SharedResponse,
     log: Option<RequestLog>,
     static_files: Option<&'e StaticFiles>,
+    /// Whether a route has decided that the current request gets no line in the request log.
+    is_unlogged: bool,
 }
 
 impl Engine {
@@ -53,6 +56,7 @@ impl Engine {
             response: &self.threads[number as usize].response,
             log: RequestLog::new(&self.settings.request_log, Pid::own()),
             static_files: self.static_files(),
+            is_unlogged: false,
         };
         thread.run(application);
         self.leave(number);
@@ -79,8 +83,8 @@ impl Thread<'_> {
     }
 
     /// Ends the last request of the application, and waits for the next request that the application must answer.
-    /// Meanwhile, answers requests for static files. If `is_called_after` is true, returns [`Next::Called`] after the
-    /// end of a request.
+    /// Meanwhile, answers requests by routes and with static files. If `is_called_after` is true, returns
+    /// [`Next::Called`] after the end of a request.
     #[inline]
     fn next_for_application(
         &mut self,
@@ -93,20 +97,47 @@ impl Thread<'_> {
                 return Next::Called;
             }
         }
-        for _ in 0..FILES_BETWEEN_SIGNALS {
+        for _ in 0..ANSWERS_BETWEEN_SIGNALS {
             let next = self.acceptor.next_request();
             let Next::Request(connection) = next else {
                 return next;
             };
             self.open(&connection);
-            match self.static_files {
-                Some(files) if self.answer_with_file(files) => {
-                    self.finish(connection, Answerer::StaticFile);
-                }
-                _ => return Next::Request(connection),
+            match self.answer_without_application() {
+                Some(answerer) => self.finish(connection, answerer),
+                None => return Next::Request(connection),
             }
         }
         Next::Interrupted
+    }
+
+    /// Answers a request by a route or with a static file. `None` if the application has to answer it.
+    #[inline]
+    fn answer_without_application(&mut self) -> Option<Answerer> {
+        if let Some(router) = &self.engine.settings.routes {
+            let request = &mut self.acceptor.reader.request;
+            let routed = routing::before(self.engine, router, request, self.response);
+            self.is_unlogged = routed.is_unlogged;
+            if routed.is_answered {
+                return Some(Answerer::Route);
+            }
+        }
+        let files = self.static_files?;
+        self.answer_with_file(files).then_some(Answerer::StaticFile)
+    }
+
+    /// The facts for the log line of the current request. Runs the rules of `final-route`.
+    #[inline]
+    fn facts(&self, response: &Response, connection: &Connection) -> Facts {
+        let engine = self.engine;
+        let mut facts = Facts::new(response, &engine.scoreboard, self.number, connection.peer);
+        let mut is_unlogged = self.is_unlogged;
+        if let Some(router) = &engine.settings.final_routes {
+            let request = &self.acceptor.reader.request;
+            is_unlogged |= routing::after(engine, router, request, response.head.code());
+        }
+        facts.set_unlogged(is_unlogged);
+        facts
     }
 
     fn answer_with_file(&self, files: &StaticFiles) -> bool {
@@ -164,15 +195,18 @@ impl Thread<'_> {
             }
             return;
         }
-        if let Some(log) = &mut self.log {
-            let scoreboard = &self.engine.scoreboard;
-            let facts = Facts::new(&response, scoreboard, self.number, connection.peer);
-            facts.log(
-                (log, Some(self.number)),
-                scoreboard,
-                &self.acceptor.reader.request,
-                (micros, None),
-            );
+        if self.log.is_some() || self.engine.settings.final_routes.is_some() {
+            let facts = self.facts(&response, &connection);
+            if let Some(log) = &mut self.log {
+                let request = &self.acceptor.reader.request;
+                let scoreboard = &self.engine.scoreboard;
+                facts.log(
+                    (log, Some(self.number)),
+                    scoreboard,
+                    request,
+                    (micros, None),
+                );
+            }
         }
         self.engine.scoreboard.idle(self.number);
         let (keep, cut) = (response.keeps_alive(), response.is_cut());
@@ -213,7 +247,7 @@ impl Thread<'_> {
         micros: u64,
     ) -> Option<Pending> {
         let engine = self.engine;
-        let mut facts = Facts::new(response, &engine.scoreboard, self.number, connection.peer);
+        let mut facts = self.facts(response, &connection);
         let ends_by_close = response.ends_by_close();
         let request = std::mem::take(&mut self.acceptor.reader.request);
         let then = if response.is_cut() {

@@ -5,6 +5,7 @@ use std::time::Duration;
 
 use super::header_rules::HeaderRules;
 use crate::log::request_log::RequestLogSettings;
+use crate::routing::Router;
 use crate::static_files;
 
 /// Settings of a connection engine.
@@ -20,6 +21,10 @@ pub struct Settings {
     pub header_rules: Option<Arc<HeaderRules>>,
     /// The settings of static files; `None` if no static files are configured.
     pub static_files: Option<Arc<static_files::settings::Settings>>,
+    /// The rules that run before a request is answered; `None` if there are none.
+    pub routes: Option<Arc<Router>>,
+    /// The rules that run after a request is answered; `None` if there are none.
+    pub final_routes: Option<Arc<Router>>,
     /// Selects the requests that are logged, and sets the format of their lines.
     pub request_log: RequestLogSettings,
 }

@@ -7,6 +7,7 @@ use serde::{Deserialize, Serialize};
 
 use crate::config::WorkerOptions;
 use crate::log::request_log::RequestLogSettings;
+use crate::routing::RoutingSettings;
 use crate::shared::cache::CacheDefinition;
 use crate::shared::queue::QueueDefinition;
 use crate::sys::stream;
@@ -94,6 +95,8 @@ pub struct AppSpec {
     pub watching: Option<Watching>,
     /// The options that workers use exactly as configured.
     pub worker: WorkerOptions,
+    /// The rules of `route` and its variants.
+    pub routing: RoutingSettings,
     /// The settings that the master derives from several options.
     pub serving: Serving,
 }

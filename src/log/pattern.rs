@@ -30,6 +30,17 @@ impl Pattern {
     }
 }
 
+impl Pattern {
+    /// The groups of the first match; 0 is the whole match, and a group that does not take part is empty. `None` if the
+    /// expression does not match, or exceeds the maximum number of steps.
+    pub fn groups(&self, text: &str) -> Option<Vec<String>> {
+        let captures = self.0.captures(text).ok().flatten()?;
+        let groups = captures.iter();
+        let texts = groups.map(|group| group.map_or_else(String::new, |it| it.as_str().to_owned()));
+        Some(texts.collect())
+    }
+}
+
 impl fmt::Debug for Pattern {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
         write!(f, "Pattern({})", self.0.as_str())

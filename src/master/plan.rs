@@ -230,6 +230,7 @@ fn app(config: &Config, is_a_reload: bool, sockets: &[Rc<BoundSocket>]) -> AppSp
         watching: watching(config),
         shared_memory: SharedMemorySpec::default(),
         worker: config.worker_options(),
+        routing: config.routes(),
         serving: serving(config),
     }
 }

@@ -72,6 +72,8 @@ pub struct ThreadRow {
     pub requests: AtomicU64,
     /// Number of requests that were answered with a static file. `requests` includes these requests.
     pub static_requests: AtomicU64,
+    /// Number of requests that a route has answered. The requests above include them.
+    pub routed_requests: AtomicU64,
     /// Number of requests in which the application raised an exception.
     pub exceptions: AtomicU64,
     /// Number of response bytes sent by the thread, including the response heads.

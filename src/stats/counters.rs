@@ -12,6 +12,7 @@ use super::generation::{GenerationView, WorkerTally};
 pub(crate) struct CoreCounters {
     pub(crate) requests: u64,
     pub(crate) static_requests: u64,
+    pub(crate) routed_requests: u64,
     pub(crate) exceptions: u64,
     pub(crate) sent: u64,
     pub(crate) running_us: u64,
@@ -39,6 +40,7 @@ impl CoreCounters {
         Self {
             requests: row.requests.load(Relaxed),
             static_requests: row.static_requests.load(Relaxed),
+            routed_requests: row.routed_requests.load(Relaxed),
             exceptions: row.exceptions.load(Relaxed),
             sent: row.sent.load(Relaxed),
             running_us: row.running_us.load(Relaxed),
@@ -50,6 +52,7 @@ impl CoreCounters {
         for (sum, more) in [
             (&mut self.requests, other.requests),
             (&mut self.static_requests, other.static_requests),
+            (&mut self.routed_requests, other.routed_requests),
             (&mut self.exceptions, other.exceptions),
             (&mut self.sent, other.sent),
             (&mut self.running_us, other.running_us),

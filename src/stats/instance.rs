@@ -278,7 +278,7 @@ fn core(id: u32, counters: &CoreCounters, request: Option<&InFlight>, now_us: u6
         id,
         requests: int(counters.requests),
         static_requests: int(counters.static_requests),
-        routed_requests: 0,
+        routed_requests: int(counters.routed_requests),
         offloaded_requests: 0,
         write_errors: int(counters.write_errors),
         read_errors: 0,

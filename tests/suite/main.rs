@@ -62,6 +62,7 @@ mod request_api;
 mod request_lines;
 mod request_log;
 mod responses;
+mod routing;
 mod scale;
 mod serve;
 mod shared_memory;

@@ -12,26 +12,7 @@ pub(crate) fn find(config: &Config, entries: &[Entry]) -> Vec<Finding> {
         let place = place(entries, option);
         found.push(Finding::error(place, Fault::new(what).hint(hint)));
     };
-    let needs_vhost = !config.vhost() && !config.vhost_host();
-    let with_host = config.mount().iter().find(|(point, _)| point.contains('|'));
-    if let Some((point, _)) = with_host.filter(|_| needs_vhost) {
-        error(
-            "mount",
-            format!("the mount point {} begins with a host", shortened(point)),
-            "set vhost = true, or begin the mount point with a slash".to_owned(),
-        );
-    }
-    let foreign = config
-        .http_to()
-        .iter()
-        .find(|to| !config.socket().contains(to));
-    if let Some(address) = foreign {
-        error(
-            "http-to",
-            format!("http-to = {address} is no socket of this instance"),
-            "remove it, because the workers serve http themselves; to reach another server, use nginx".to_owned(),
-        );
-    }
+    find_dangling(config, &mut error);
     let max_workers = config.processes();
     let min_workers = config.cheaper().unwrap_or_default();
     if min_workers == 0 {
@@ -94,6 +75,37 @@ fn cache_conflict(config: &Config, entries: &[Entry]) -> Option<Finding> {
         what,
         "give each cache its own name and its own store",
     ))
+}
+
+/// Finds names that lead nowhere. `error` gets the option, the conflict and the advice.
+fn find_dangling(config: &Config, error: &mut impl FnMut(&str, String, String)) {
+    if let Some(label) = config.unknown_route_label() {
+        error(
+            "route",
+            format!("goto:{label} leads nowhere: no route-label has this name"),
+            format!("write route-label = {label} before the rule to continue with"),
+        );
+    }
+    let needs_vhost = !config.vhost() && !config.vhost_host();
+    let with_host = config.mount().iter().find(|(point, _)| point.contains('|'));
+    if let Some((point, _)) = with_host.filter(|_| needs_vhost) {
+        error(
+            "mount",
+            format!("the mount point {} begins with a host", shortened(point)),
+            "set vhost = true, or begin the mount point with a slash".to_owned(),
+        );
+    }
+    let foreign = config
+        .http_to()
+        .iter()
+        .find(|to| !config.socket().contains(to));
+    if let Some(address) = foreign {
+        error(
+            "http-to",
+            format!("http-to = {address} is no socket of this instance"),
+            "remove it, because the workers serve http themselves; to reach another server, use nginx".to_owned(),
+        );
+    }
 }
 
 /// The place where an option was given last.

@@ -10,5 +10,6 @@ mod ignored;
 pub(crate) mod options;
 pub(crate) mod permitted;
 pub(crate) mod plugins;
+mod routes;
 pub(crate) mod row;
 pub(crate) mod suggest;

@@ -36,6 +36,10 @@ use crate::config::values::logging::{
     EncoderText, FileMode, FileOwnerText, LoggerText, Regex, RouteText, SocketText, SyslogText,
 };
 use crate::config::values::mule::{FarmText, MuleText};
+use crate::config::values::routing::{
+    ActionRule, AddressRule, AgentRule, HostRule, IfRule, LabelRule, PathRule, QueryRule,
+    RefererRule, StatusRule, UnlessRule, UriRule, UserRule,
+};
 use crate::config::values::schedule::{Cron, Cron2, CurlCron, UniqueCron};
 use crate::config::values::setting::{Many, Maybe, One, Setting};
 use crate::config::values::static_files::{
@@ -262,6 +266,58 @@ options! {
             "Answers requests for parts of static files.";
         disable_sendfile "disable-sendfile" worker(bool): One<Switch>,
             "Reads files and sends what was read, in place of sendfile(2).";
+    }
+    "Routes" {
+        route "route": Many<PathRule>,
+            "Rule for requests whose path (PATH_INFO) matches a regular expression: REGEX ACTION:ARGUMENTS (docs/routing.md). Rules run in the order of the configuration, before static files and the application.";
+        route_host "route-host": Many<HostRule>,
+            "As route, for the header Host.";
+        route_uri "route-uri": Many<UriRule>,
+            "As route, for REQUEST_URI.";
+        route_qs "route-qs": Many<QueryRule>,
+            "As route, for the query string.";
+        route_remote_addr "route-remote-addr": Many<AddressRule>,
+            "As route, for the address of the client.";
+        route_remote_user "route-remote-user": Many<UserRule>,
+            "As route, for the user name (REMOTE_USER).";
+        route_user_agent "route-user-agent": Many<AgentRule>,
+            "As route, for the header User-Agent.";
+        route_referer "route-referer": Many<RefererRule>,
+            "As route, for the header Referer.";
+        route_if "route-if": Many<IfRule>,
+            "Rule with a condition: CONDITION:ARGUMENTS ACTION:ARGUMENTS, for example equal:${HTTP_HOST};example.org break:403 Forbidden.";
+        route_if_not "route-if-not": Many<UnlessRule>,
+            "As route-if, if the condition is false.";
+        route_run "route-run": Many<ActionRule>,
+            "Rule for every request: ACTION:ARGUMENTS.";
+        route_label "route-label": Many<LabelRule>,
+            "A name to which the action goto leads.";
+        final_route "final-route": Many<PathRule>,
+            "As route, after the request is answered; for the actions log and donotlog.";
+        final_route_status "final-route-status": Many<StatusRule>,
+            "As final-route, for the status of the response.";
+        final_route_host "final-route-host": Many<HostRule>,
+            "As final-route, for the header Host.";
+        final_route_uri "final-route-uri": Many<UriRule>,
+            "As final-route, for REQUEST_URI.";
+        final_route_qs "final-route-qs": Many<QueryRule>,
+            "As final-route, for the query string.";
+        final_route_remote_addr "final-route-remote-addr": Many<AddressRule>,
+            "As final-route, for the address of the client.";
+        final_route_remote_user "final-route-remote-user": Many<UserRule>,
+            "As final-route, for the user name (REMOTE_USER).";
+        final_route_user_agent "final-route-user-agent": Many<AgentRule>,
+            "As final-route, for the header User-Agent.";
+        final_route_referer "final-route-referer": Many<RefererRule>,
+            "As final-route, for the header Referer.";
+        final_route_if "final-route-if": Many<IfRule>,
+            "As route-if, after the request is answered.";
+        final_route_if_not "final-route-if-not": Many<UnlessRule>,
+            "As route-if-not, after the request is answered.";
+        final_route_run "final-route-run": Many<ActionRule>,
+            "As route-run, after the request is answered.";
+        final_route_label "final-route-label": Many<LabelRule>,
+            "A name to which the action goto of a final route leads.";
     }
     "Processes" {
         processes "processes" ["workers"] -'p' worker(u32): One<Workers> = "1",

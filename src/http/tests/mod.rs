@@ -307,6 +307,8 @@ fn settings(threads: u32) -> Settings {
         },
         header_rules: None,
         static_files: None,
+        routes: None,
+        final_routes: None,
         request_log: RequestLogSettings::default(),
     }
 }
