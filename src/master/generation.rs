@@ -6,6 +6,7 @@
 mod app_signals;
 mod import;
 mod messages;
+mod mule_processes;
 mod mules;
 mod overdue_requests;
 mod placement;

@@ -27,25 +27,25 @@ pub(super) struct LineCollector {
 }
 
 impl LineCollector {
-    /// Whether the master should collect the request lines: requests are logged, and descriptor 2 is a file. A terminal
-    /// or a pipe may have a slow reader that would delay the master, so each worker writes its lines to it directly.
-    pub(super) fn is_useful(settings: &RequestLogSettings) -> bool {
-        settings.selection.selects_any()
-            && !log::thread::is_running()
-            && stdio::stderr_size().is_some()
-    }
-
-    /// Creates `count` empty rings, and waits for the first line.
+    /// Creates `count` empty rings, and waits for the first line. `None` if the lines of these settings are not collected:
+    /// no request is logged, or descriptor 2 is no file. A worker itself writes the line for a terminal or a pipe, because
+    /// a slow reader would delay the master.
     ///
     /// # Errors
     /// Those of [`LineRings::create`] and eventfd(2).
-    pub(super) fn new(count: u32) -> io::Result<Self> {
-        Ok(Self {
+    pub(super) fn for_log(settings: &RequestLogSettings, count: u32) -> io::Result<Option<Self>> {
+        let is_useful = settings.selection.selects_any()
+            && !log::thread::is_running()
+            && stdio::stderr_size().is_some();
+        if !is_useful {
+            return Ok(None);
+        }
+        Ok(Some(Self {
             rings: LineRings::create(count)?,
             wakeup: Wakeup::new()?,
             due: None,
             buffer: Vec::new(),
-        })
+        }))
     }
 
     /// The descriptors that a worker needs: the rings, and the eventfd that wakes the master.

@@ -103,7 +103,7 @@ impl Generation {
     /// start with.
     ///
     /// # Errors
-    /// Those of [`Scoreboard::create`] and [`LineCollector::new`].
+    /// Those of [`Scoreboard::create`] and [`LineCollector::for_log`].
     pub(in crate::master) fn new(
         number: u32,
         role: GenerationRole,
@@ -119,10 +119,7 @@ impl Generation {
             scoreboard.enable_measurements();
         }
         let tallies = vec![WorkerTally::default(); processes as usize];
-        let lines = match LineCollector::is_useful(&plan.app.serving.request_log) {
-            true => Some(LineCollector::new(rows)?),
-            false => None,
-        };
+        let lines = LineCollector::for_log(&plan.app.serving.request_log, rows)?;
         let slots = (0..rows)
             .map(|index| WorkerSlot::new(index % processes + 1, SlotState::Vacant))
             .collect();
@@ -131,10 +128,7 @@ impl Generation {
             role,
             begun: now,
             begun_at: SystemTime::now(),
-            zygote: match plan.needs_zygote {
-                true => Zygote::new(now),
-                false => Zygote::Gone,
-            },
+            zygote: first_zygote(&plan, now),
             channel: None,
             slots,
             scoreboard,
@@ -423,6 +417,14 @@ impl Generation {
     /// Schedules a check of the workers at `when`, unless an earlier check is scheduled.
     pub(super) fn check_by(&mut self, when: Instant) {
         self.next_check = Some(self.next_check.map_or(when, |known| known.min(when)));
+    }
+}
+
+/// The state of the zygote of a new generation: gone if the plan needs none.
+fn first_zygote(plan: &Plan, now: Instant) -> Zygote {
+    match plan.needs_zygote {
+        true => Zygote::new(now),
+        false => Zygote::Gone,
     }
 }
 
