@@ -63,6 +63,13 @@ fn times(site: &Site, signal: u8) -> Vec<f64> {
         .collect()
 }
 
+/// Checks that a timer of one second has not ticked more often than the time allows. A single tick may be late.
+fn assert_one_tick_a_second(times: &[f64]) {
+    let elapsed = times[times.len() - 1] - times[0];
+    let ticks = (times.len() - 1) as f64;
+    assert!(ticks < elapsed + 1.0, "{times:?}");
+}
+
 #[test]
 fn a_raised_signal_is_handled_by_its_targets() {
     let site = site_with("");
@@ -111,10 +118,7 @@ fn a_timer_calls_its_handler_at_intervals() {
     let site = site_with("uwsgi.add_timer(5, 1); uwsgi.add_rb_timer(6, 1, 1)");
     let server = site.server().start();
     server.eventually("the timer has fired", || count(&site, 5) >= 3);
-    let times = times(&site, 5);
-    for pair in times.windows(2) {
-        assert!((0.8..1.8).contains(&(pair[1] - pair[0])), "{times:?}");
-    }
+    assert_one_tick_a_second(&times(&site, 5));
     assert_eq!(count(&site, 6), 1, "a timer with one iteration fires once");
 }
 
@@ -150,10 +154,7 @@ fn a_timer_does_not_tick_twice_over_reloads() {
         server.wait_for_lines("reloaded: ", reload);
     }
     server.eventually("the timer has fired", || count(&site, 5) >= 4);
-    let times = times(&site, 5);
-    for pair in times.windows(2) {
-        assert!((0.6..2.0).contains(&(pair[1] - pair[0])), "{times:?}");
-    }
+    assert_one_tick_a_second(&times(&site, 5));
 }
 
 #[test]
