@@ -56,8 +56,10 @@ fn the_lock_of_a_killed_worker_is_free_within_a_second() {
     let holder: i32 = eval(&server, "uwsgi.lock(1) or os.getpid()")
         .parse()
         .unwrap();
-    server::send(holder, Signal::SIGKILL);
     let begun = Instant::now();
+    server::send(holder, Signal::SIGKILL);
+    // a request could still reach the dying worker
+    server.eventually("the worker has gone", || !proc::is_running(holder));
     check(
         &server,
         &[("uwsgi.lock(1)", "None"), ("uwsgi.is_locked(1)", "True")],
