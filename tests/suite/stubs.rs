@@ -59,7 +59,8 @@ fn the_stubs_list_what_the_modules_have() {
              public = lambda names: [name for name in names if not name.startswith('_')]\n    \
              return [' '.join(public(dir(uwsgi)) + ['env', '|'] + uwsgidecorators.__all__).encode()]\n",
     );
-    let text = site.server().start().get("/").text();
+    let server = site.server().set("queue", 10).set("sharedarea", 1).start();
+    let text = server.get("/").text();
     let (uwsgi, decorators) = text.split_once(" | ").unwrap();
     let found = |text: &str| text.split(' ').map(str::to_owned).collect::<BTreeSet<_>>();
     // the application sets the hooks
