@@ -405,11 +405,7 @@ const FAMILIES: &[Case] = &[
 const WAITING: &[(&str, &str)] = &[
     ("graphs.ini", "carbon"),
     ("greenlets.ini", "gevent"),
-    ("mount-below-prefix.ini", "routes"),
-    ("openstack-identity.ini", "routes"),
-    ("openstack-inventory.ini", "routes"),
     ("pushed.ini", "metrics, carbon"),
-    ("routed.ini", "routes"),
     ("spooler.ini", "spooler"),
 ];
 
