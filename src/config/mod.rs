@@ -29,6 +29,7 @@ pub(crate) use values::companion::Companion;
 pub(crate) use values::hook::{Action, SignalFunction, WaitTarget};
 pub(crate) use values::limit::Limit;
 pub(crate) use values::logging::FileOwner;
+pub(crate) use values::pusher::{PushProtocol, Pusher};
 pub(crate) use values::schedule::{Schedule, Task};
 
 use check::{traps, validate};

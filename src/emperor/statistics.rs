@@ -11,7 +11,8 @@ use nix::unistd::Gid;
 use crate::config::Config;
 use crate::net::ServiceSocket;
 use crate::stats::{
-    self, BackoffStats, Content, EmperorStats, Endpoint, Feed, Format, Subject, VassalStats,
+    self, BackoffStats, Content, EmperorStats, Endpoint, Feed, Format, Pushing, Subject,
+    VassalStats,
 };
 use crate::sys::process::Pid;
 use crate::sys::user;
@@ -73,7 +74,11 @@ impl Statistics {
                 is_tcp: self.socket.is_tcp(),
                 content: Content::Statistics(self.format),
             };
-            stats::start(&Subject::Emperor(Arc::clone(&feed)), vec![endpoint])?;
+            stats::start(
+                &Subject::Emperor(Arc::clone(&feed)),
+                vec![endpoint],
+                Pushing::default(),
+            )?;
             Ok(feed)
         });
         let started = started.context("the thread for emperor-stats cannot be started");

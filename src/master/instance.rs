@@ -263,6 +263,7 @@ impl Instance {
             ("pidfile", now.pidfile() != next.pidfile()),
             ("master-fifo", now.master_fifo() != next.master_fifo()),
             ("stats", now.stats() != next.stats()),
+            ("stats-push", now.stats_push() != next.stats_push()),
             ("prometheus", now.prometheus() != next.prometheus()),
             (
                 "control-socket",

@@ -9,8 +9,8 @@ use anyhow::{Context, Result};
 use crate::config::{Address, Config};
 use crate::net::ServiceSocket;
 use crate::stats::{
-    self, Content, Endpoint, Feed, Format, GenerationView, InstanceSnapshot, RetiredWorkers,
-    Subject,
+    self, Content, Endpoint, Feed, Format, GenerationView, InstanceSnapshot, Pushing,
+    RetiredWorkers, Subject,
 };
 
 /// The sockets of the observer, and its feed of snapshots.
@@ -44,7 +44,8 @@ impl Observer {
             let uri = socket.to_string();
             sockets.push((socket, Content::Metrics(uri)));
         }
-        Ok((!sockets.is_empty()).then(|| Self {
+        let is_needed = !sockets.is_empty() || !config.stats_push().is_empty();
+        Ok(is_needed.then(|| Self {
             sockets,
             feed: None,
             retired: Arc::default(),
@@ -56,8 +57,9 @@ impl Observer {
     /// # Errors
     /// When the thread or its descriptors cannot be created.
     pub(super) fn start(&mut self, config: &Config) -> Result<()> {
-        self.try_start(config)
-            .context("the thread for the statistics (stats, prometheus) cannot be started")
+        self.try_start(config).context(
+            "the thread for the statistics (stats, prometheus, stats-push) cannot be started",
+        )
     }
 
     fn try_start(&mut self, config: &Config) -> io::Result<()> {
@@ -74,7 +76,11 @@ impl Observer {
             threads: config.threads(),
             ..InstanceSnapshot::default()
         })?;
-        stats::start(&Subject::Instance(Arc::clone(&feed)), endpoints)?;
+        let pushing = Pushing {
+            pushers: config.stats_push().to_vec(),
+            interval: config.stats_pusher_default_freq(),
+        };
+        stats::start(&Subject::Instance(Arc::clone(&feed)), endpoints, pushing)?;
         self.feed = Some(feed);
         Ok(())
     }

@@ -10,12 +10,14 @@ use tokio::runtime::{Builder, Runtime};
 use tokio::sync::Semaphore;
 use tokio::time::{sleep, timeout};
 
+use crate::config::Pusher;
 use crate::sys::{process, thread};
 
 use super::connection::{self, Listener, Stream};
 use super::format::Content;
 use super::metrics_http;
 use super::page::{Page, Subject};
+use super::pusher;
 
 /// Maximum clients of a socket at the same time; further clients wait in the listen queue.
 const MAX_CLIENTS: usize = 32;
@@ -37,11 +39,22 @@ pub(crate) struct Endpoint {
     pub(crate) content: Content,
 }
 
+/// The destinations to which the observer sends statistics, and the interval.
+#[derive(Default)]
+pub(crate) struct Pushing {
+    pub(crate) pushers: Vec<Pusher>,
+    pub(crate) interval: Duration,
+}
+
 /// Starts the thread, which serves the statistics of `subject` until the process exits.
 ///
 /// # Errors
 /// Those of epoll_create1(2), of adding a socket to it, and of creating the thread.
-pub(crate) fn start(subject: &Subject, endpoints: Vec<Endpoint>) -> io::Result<()> {
+pub(crate) fn start(
+    subject: &Subject,
+    endpoints: Vec<Endpoint>,
+    pushing: Pushing,
+) -> io::Result<()> {
     let runtime = Builder::new_current_thread()
         .enable_io()
         .enable_time()
@@ -53,6 +66,11 @@ pub(crate) fn start(subject: &Subject, endpoints: Vec<Endpoint>) -> io::Result<(
             Listener::new(endpoint.listener, endpoint.is_tcp)?
         };
         runtime.spawn(serve(listener, Arc::new(page)));
+    }
+    if let Subject::Instance(feed) = subject {
+        for pusher in pushing.pushers {
+            runtime.spawn(pusher::run(pusher, Arc::clone(feed), pushing.interval));
+        }
     }
     thread::without_signals(|| {
         std::thread::Builder::new()

@@ -75,6 +75,7 @@ mod small_options;
 mod static_files;
 mod stats;
 mod stats_counters;
+mod stats_push;
 mod stubs;
 mod systemd;
 mod terminal;

@@ -88,9 +88,6 @@ pub(crate) static ABSENT: &[Row] = &[
         "carbon-root", "carbon-hostname-dots", "carbon-idle-avg", "rrdtool", "rrdtool-freq", "rrdtool-lib",
     ], Value, "metrics and alarms are not supported; remove this option"),
     Row::absent(&[
-        "stats-push", "stats-pusher-default-freq", "stats-pushers-default-freq",
-    ], Value, "statistics are not sent to other programs; let them read stats"),
-    Row::absent(&[
         "ssl-verbose", "ssl-enable3", "ssl-enable-sslv3", "ssl-enable-tlsv1", "ssl-option", "https-export-cert",
     ], Nothing, "TLS is not supported: use nginx for TLS"),
     Row::absent(&["ssl-verify-depth", "ssl-sessions-use-cache", "ssl-session-use-cache"], Maybe, "TLS is not supported: use nginx for TLS"),

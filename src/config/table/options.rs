@@ -36,6 +36,7 @@ use crate::config::values::logging::{
     EncoderText, FileMode, FileOwnerText, LoggerText, Regex, RouteText, SocketText, SyslogText,
 };
 use crate::config::values::mule::{FarmText, MuleText};
+use crate::config::values::pusher::PusherText;
 use crate::config::values::routing::{
     ActionRule, AddressRule, AgentRule, HostRule, IfRule, LabelRule, PathRule, QueryRule,
     RefererRule, StatusRule, UnlessRule, UriRule, UserRule,
@@ -660,6 +661,10 @@ options! {
             "Address at which the instance serves its statistics as uWSGI's JSON; may be given several times. docs/statistics.md lists the tools that read it.";
         prometheus "prometheus": Many<ListenAddress>,
             "Address at which the instance serves metrics for Prometheus, as text or OpenMetrics; not an option of uWSGI. Requests are then counted by duration and status.";
+        stats_push "stats-push": Many<PusherText>,
+            "Sends the statistics to another program: statsd:HOST:PORT[,PREFIX], dogstatsd:..., socket:..., zabbix:HOST[:PORT][,PREFIX] or file:path=PATH[,freq=S]. docs/statistics.md describes the formats.";
+        stats_pusher_default_freq "stats-pusher-default-freq" ["stats-pushers-default-freq"]: One<Seconds> = "3",
+            "Interval at which the statistics are sent (stats-push).";
         stats_http "stats-http": One<Switch>,
             "Serves the statistics (stats) as an HTTP response.";
         stats_minified "stats-minified" ["stats-min"]: One<Switch>,

@@ -17,6 +17,7 @@ pub(crate) mod limit;
 pub(crate) mod logging;
 pub(crate) mod mule;
 mod number;
+pub(crate) mod pusher;
 pub(crate) mod routing;
 pub(crate) mod schedule;
 pub(crate) mod setting;
