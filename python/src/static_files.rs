@@ -62,14 +62,16 @@ fn expiry(spec: &AppSpec) -> ExpirySettings {
     }
 }
 
-/// The mount points that `manage-script-name` moves from PATH_INFO to SCRIPT_NAME.
-fn mounts(spec: &AppSpec) -> Vec<Vec<u8>> {
+/// The mount points that `manage-script-name` moves from PATH_INFO to SCRIPT_NAME, the longest first.
+pub fn mounts(spec: &AppSpec) -> Vec<Vec<u8>> {
     if !spec.manage_script_name {
         return Vec::new();
     }
     let points = spec.mounts.iter().map(|(point, _)| point.as_bytes());
     let points = points.filter(|point| !point.is_empty() && *point != b"/");
-    points.map(<[u8]>::to_vec).collect()
+    let mut points: Vec<_> = points.map(<[u8]>::to_vec).collect();
+    points.sort_by_key(|point| std::cmp::Reverse(point.len()));
+    points
 }
 
 fn maps(options: &[(String, String)]) -> Vec<(Vec<u8>, PathBuf)> {

@@ -174,6 +174,7 @@ fn settings(spec: &AppSpec) -> Settings {
         },
         header_rules: header_rules(spec),
         static_files: crate::static_files::settings(spec),
+        mount_points: crate::static_files::mounts(spec),
         routes: router(&spec.routing.request),
         final_routes: router(&spec.routing.last),
         request_log: spec.serving.request_log.clone(),

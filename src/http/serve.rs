@@ -19,6 +19,7 @@ use super::write_queue::Flow;
 use crate::ipc::Protocol;
 use crate::log::request_log::RequestLog;
 use crate::static_files::files::StaticFiles;
+use crate::static_files::relative::is_plain;
 use crate::sys::process::Pid;
 use crate::sys::stream;
 
@@ -123,6 +124,11 @@ impl Thread<'_> {
             }
         }
         let files = self.static_files?;
+        // the rules have judged the path as it is written, and another spelling could lead to a file that they protect
+        let has_rules = self.engine.settings.routes.is_some();
+        if has_rules && !is_plain(self.acceptor.reader.request.path_info()) {
+            return None;
+        }
         self.answer_with_file(files).then_some(Answerer::StaticFile)
     }
 

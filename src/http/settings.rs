@@ -21,6 +21,8 @@ pub struct Settings {
     pub header_rules: Option<Arc<HeaderRules>>,
     /// The settings of static files; `None` if no static files are configured.
     pub static_files: Option<Arc<static_files::settings::Settings>>,
+    /// The mount points that `manage-script-name` moves from PATH_INFO to SCRIPT_NAME. The rules below see the result.
+    pub mount_points: Vec<Vec<u8>>,
     /// The rules that run before a request is answered; `None` if there are none.
     pub routes: Option<Arc<Router>>,
     /// The rules that run after a request is answered; `None` if there are none.

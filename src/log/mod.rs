@@ -40,7 +40,7 @@ pub use head::rename;
 pub use interval::Interval;
 pub use json::use_json;
 use layer::LineLayer;
-pub use pattern::Pattern;
+pub use pattern::{Pattern, TooManySteps};
 pub use record::{ALARM, alarm, block, relay};
 pub use settings::{
     AlarmRule, Engine, FileEngine, Flow, LogThreadSettings, Logger, Route, SyslogEngine,

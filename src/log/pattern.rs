@@ -31,15 +31,27 @@ impl Pattern {
 }
 
 impl Pattern {
-    /// The groups of the first match; 0 is the whole match, and a group that does not take part is empty. `None` if the
-    /// expression does not match, or exceeds the maximum number of steps.
-    pub fn groups(&self, text: &str) -> Option<Vec<String>> {
-        let captures = self.0.captures(text).ok().flatten()?;
-        let groups = captures.iter();
-        let texts = groups.map(|group| group.map_or_else(String::new, |it| it.as_str().to_owned()));
-        Some(texts.collect())
+    /// The groups of the first match; 0 is the whole match, and a group that does not take part is empty. `Ok(None)` if
+    /// the expression does not match. As in PCRE, `$` also matches before a final line feed.
+    ///
+    /// # Errors
+    /// The match exceeds the maximum number of steps.
+    pub fn groups(&self, text: &str) -> Result<Option<Vec<String>>, TooManySteps> {
+        let text = text.strip_suffix('\n').unwrap_or(text);
+        let captures = self.0.captures(text).map_err(|_| TooManySteps)?;
+        let texts = captures.map(|captures| {
+            let groups = captures.iter();
+            groups
+                .map(|group| group.map_or_else(String::new, |it| it.as_str().to_owned()))
+                .collect()
+        });
+        Ok(texts)
     }
 }
+
+/// A match exceeds the maximum number of steps, so that its result is unknown.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub struct TooManySteps;
 
 impl fmt::Debug for Pattern {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {

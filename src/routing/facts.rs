@@ -1,6 +1,8 @@
 //! The facts about a request that templates and conditions refer to.
 
-use crate::log::Pattern;
+use std::cell::Cell;
+
+use crate::log::{Pattern, TooManySteps};
 
 /// The variables of a request.
 pub trait Variables {
@@ -11,9 +13,11 @@ pub trait Variables {
 /// What templates and conditions refer to.
 pub struct Facts<'a> {
     request: &'a dyn Variables,
-    /// Variables that the rules have set; the last of a name counts.
+    /// Variables that the rules have set, one of each name.
     set: Vec<(Vec<u8>, Vec<u8>)>,
     groups: Vec<Vec<u8>>,
+    /// Number of bytes that templates have produced.
+    produced: Cell<usize>,
     /// Seconds since 1970.
     pub(super) now: u64,
     pub(super) worker_id: u32,
@@ -29,6 +33,7 @@ impl<'a> Facts<'a> {
             request,
             set: Vec::new(),
             groups: Vec::new(),
+            produced: Cell::new(0),
             now,
             worker_id,
             status,
@@ -37,7 +42,7 @@ impl<'a> Facts<'a> {
 
     /// The value of a request variable; empty if it is absent.
     pub(super) fn variable(&self, name: &[u8]) -> &[u8] {
-        let set = self.set.iter().rev().find(|(key, _)| key == name);
+        let set = self.set.iter().find(|(key, _)| key == name);
         let value = set.map(|(_, value)| value.as_slice());
         value
             .or_else(|| self.request.value(name))
@@ -53,22 +58,51 @@ impl<'a> Facts<'a> {
 
     /// Sets a request variable.
     pub(super) fn set(&mut self, name: &[u8], value: Vec<u8>) {
-        self.set.push((name.to_vec(), value));
+        match self.set.iter_mut().find(|(key, _)| key == name) {
+            Some((_, old)) => *old = value,
+            None => self.set.push((name.to_vec(), value)),
+        }
     }
 
     /// Compares a text with a regular expression, and keeps the groups of a match.
-    pub(super) fn matches(&mut self, pattern: &Pattern, text: &[u8]) -> bool {
-        match pattern.groups(&String::from_utf8_lossy(text)) {
-            Some(groups) => {
-                self.groups = groups.into_iter().map(String::into_bytes).collect();
-                true
+    ///
+    /// # Errors
+    /// The match exceeds the maximum number of steps.
+    pub(super) fn matches(&mut self, pattern: &Pattern, text: &[u8]) -> Result<bool, TooManySteps> {
+        let groups = match std::str::from_utf8(text) {
+            Ok(text) => {
+                let groups = pattern.groups(text)?;
+                groups.map(|groups| groups.into_iter().map(String::into_bytes).collect())
             }
-            None => false,
-        }
+            // each byte is compared as the character with its number, so that the groups keep the bytes
+            Err(_) => {
+                let text: String = text.iter().map(|byte| char::from(*byte)).collect();
+                let groups = pattern.groups(&text)?;
+                groups.map(|groups| groups.iter().map(|group| latin1(group)).collect())
+            }
+        };
+        let is_match = groups.is_some();
+        self.groups = groups.unwrap_or_else(|| std::mem::take(&mut self.groups));
+        Ok(is_match)
+    }
+
+    /// Counts the bytes that a template has produced.
+    pub(super) fn count(&self, bytes: usize) {
+        self.produced.set(self.produced.get().saturating_add(bytes));
+    }
+
+    /// Number of bytes that templates have produced.
+    pub(super) fn produced(&self) -> usize {
+        self.produced.get()
     }
 
     /// The variables that the rules have set, in this order.
     pub(super) fn into_set(self) -> Vec<(Vec<u8>, Vec<u8>)> {
         self.set
     }
+}
+
+/// The bytes of a text whose characters are U+0000 to U+00FF.
+fn latin1(text: &str) -> Vec<u8> {
+    text.chars().map(|it| it as u32 as u8).collect()
 }

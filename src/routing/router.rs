@@ -2,15 +2,18 @@
 
 use std::collections::HashMap;
 
-use crate::log::Pattern;
+use crate::log::{Pattern, TooManySteps};
 
 use super::condition::Condition;
 use super::facts::Facts;
 use super::rule::{Action, Rule, When};
 use super::template::http_date;
 
-/// Maximum number of rules that a request passes. Only rules with a `goto` to an earlier label need more.
-const MAX_STEPS: usize = 10_000;
+/// Maximum number of rules that a request passes beyond each rule once. Rules with a `goto` to an earlier label need
+/// some.
+const MAX_REPEATED: usize = 1_000;
+/// Maximum number of bytes that the templates of the rules produce for a request.
+const MAX_BYTES: usize = 1 << 20;
 /// Seconds up to which the argument of `expires` is counted from now: ten years.
 const RELATIVE: u64 = 10 * 365 * 24 * 3600;
 
@@ -93,12 +96,20 @@ impl Router {
     pub fn run(&self, mut facts: Facts<'_>) -> Outcome {
         let mut outcome = Outcome::default();
         let mut at = 0;
-        for _ in 0..MAX_STEPS {
-            let Some((rule, pattern)) = self.rules.get(at) else {
+        let mut steps = self.rules.len() + MAX_REPEATED;
+        while let Some((rule, pattern)) = self.rules.get(at) {
+            at += 1;
+            // a request that the rules cannot judge must not pass them
+            let Ok(applies) = applies(rule, pattern.as_ref(), &mut facts) else {
+                outcome.ending = unjudged("a regular expression takes too many steps");
                 break;
             };
-            at += 1;
-            if !applies(rule, pattern.as_ref(), &mut facts) {
+            if steps == 0 || facts.produced() > MAX_BYTES {
+                outcome.ending = unjudged("the rules do not end");
+                break;
+            }
+            steps -= 1;
+            if !applies {
                 continue;
             }
             match perform(&rule.action, &mut facts, &mut outcome) {
@@ -128,8 +139,12 @@ fn pattern_of(rule: &Rule) -> Option<Pattern> {
     Pattern::new(text).ok()
 }
 
-fn applies(rule: &Rule, pattern: Option<&Pattern>, facts: &mut Facts<'_>) -> bool {
-    match &rule.when {
+fn applies(
+    rule: &Rule,
+    pattern: Option<&Pattern>,
+    facts: &mut Facts<'_>,
+) -> Result<bool, TooManySteps> {
+    Ok(match &rule.when {
         When::Always => true,
         When::Label(_) => false,
         When::Matches { subject, .. } => {
@@ -137,14 +152,31 @@ fn applies(rule: &Rule, pattern: Option<&Pattern>, facts: &mut Facts<'_>) -> boo
                 Some(name) => facts.variable(name).to_vec(),
                 None => facts.status.to_string().into_bytes(),
             };
-            pattern.is_some_and(|pattern| facts.matches(pattern, &text))
+            match pattern {
+                Some(pattern) => facts.matches(pattern, &text)?,
+                None => false,
+            }
         }
-        When::If { condition, negated } => holds(condition, pattern, facts) != *negated,
-    }
+        When::If { condition, negated } => holds(condition, pattern, facts)? != *negated,
+    })
 }
 
-fn holds(condition: &Condition, pattern: Option<&Pattern>, facts: &mut Facts<'_>) -> bool {
-    match condition {
+/// The answer to a request that the rules cannot judge.
+fn unjudged(why: &str) -> Ending {
+    tracing::warn!("route: a request gets status 500: {why}");
+    Ending::Answer(Answer {
+        status: b"500 Internal Server Error".to_vec(),
+        header: None,
+        body: b"Internal Server Error".to_vec(),
+    })
+}
+
+fn holds(
+    condition: &Condition,
+    pattern: Option<&Pattern>,
+    facts: &mut Facts<'_>,
+) -> Result<bool, TooManySteps> {
+    Ok(match condition {
         Condition::Equal(a, b) => a.expand(facts) == b.expand(facts),
         Condition::StartsWith(a, b) => a.expand(facts).starts_with(&b.expand(facts)),
         Condition::EndsWith(a, b) => a.expand(facts).ends_with(&b.expand(facts)),
@@ -154,13 +186,16 @@ fn holds(condition: &Condition, pattern: Option<&Pattern>, facts: &mut Facts<'_>
         }
         Condition::Matches(text, _) => {
             let text = text.expand(facts);
-            pattern.is_some_and(|pattern| facts.matches(pattern, &text))
+            match pattern {
+                Some(pattern) => facts.matches(pattern, &text)?,
+                None => false,
+            }
         }
         Condition::Empty(text) => text.expand(facts).is_empty(),
         Condition::Path(path, kind) => kind.is_at(&path.expand(facts)),
         Condition::In(address, network) => network.contains(&address.expand(facts)),
         Condition::Order(a, order, b) => order.holds(&a.expand(facts), &b.expand(facts)),
-    }
+    })
 }
 
 fn perform(action: &Action, facts: &mut Facts<'_>, outcome: &mut Outcome) -> Next {
@@ -392,8 +427,13 @@ mod tests {
         ];
         assert_eq!(logged(&lines, "/a"), ["2"]);
         assert_eq!(logged(&lines, "/b"), ["1", "2"]);
-        let outcome = run(&["label = top", "run = goto:top"], "/");
-        assert_eq!(outcome.ending, Ending::Application);
+        for endless in ["goto:top", "addvar:X=${X}${X}x"] {
+            let lines = ["label = top", &format!("run = {endless}"), "run = goto:top"];
+            let Ending::Answer(answer) = run(&lines, "/").ending else {
+                panic!("{endless} lets the request pass");
+            };
+            assert!(answer.status.starts_with(b"500"));
+        }
     }
 
     #[test]
@@ -410,6 +450,30 @@ mod tests {
             [(b"PATH_INFO".to_vec(), b"/x".to_vec())]
         );
         assert_eq!(set(&["run = fixpathinfo:"], "/other"), []);
+    }
+
+    #[test]
+    fn an_expression_that_takes_too_many_steps_lets_no_request_pass() {
+        let lines = ["path = ^(?:(?=a)a|a)*c$ break:403 No"];
+        let path: &'static str = "a".repeat(100).leak();
+        let Ending::Answer(answer) = run(&lines, path).ending else {
+            panic!("the request passes");
+        };
+        assert!(answer.status.starts_with(b"500"));
+    }
+
+    #[test]
+    fn a_final_line_feed_and_odd_bytes_escape_no_rule() {
+        assert_eq!(logged(&["path = ^/admin/$ log:x"], "/admin/\n"), ["x"]);
+        struct Path;
+        impl Variables for Path {
+            fn value(&self, _: &[u8]) -> Option<&[u8]> {
+                Some(b"/a/\xff\xc3\xa9")
+            }
+        }
+        let router = Router::new(&rules(&["path = ^/a/(.*) rewrite:/b/$1"]));
+        let set = router.run(Facts::new(&Path, 0, 1, 0)).variables;
+        assert_eq!(set, [(b"PATH_INFO".to_vec(), b"/b/\xff\xc3\xa9".to_vec())]);
     }
 
     #[test]

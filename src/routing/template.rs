@@ -77,6 +77,7 @@ impl Template {
         for piece in &self.0 {
             piece.append(facts, &mut text);
         }
+        facts.count(text.len());
         text
     }
 }

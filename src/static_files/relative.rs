@@ -3,6 +3,16 @@
 /// Maximum length of a path in bytes: PATH_MAX of Linux without the final NUL.
 const MAX_LEN: usize = 4095;
 
+/// Whether a path has neither `.` nor `..` nor an empty segment between its first and its last slash, so that it has no
+/// other spelling.
+pub fn is_plain(path: &[u8]) -> bool {
+    let path = path.strip_prefix(b"/").unwrap_or(path);
+    let mut segments = path.rsplit(|&byte| byte == b'/');
+    let is_dots = |segment: &[u8]| matches!(segment, b"." | b"..");
+    let last = segments.next().unwrap_or_default();
+    !is_dots(last) && segments.all(|segment| !segment.is_empty() && !is_dots(segment))
+}
+
 /// A path relative to a directory, without empty segments, `.` and `..`.
 #[derive(Debug, Clone, PartialEq, Eq)]
 pub struct Relative {
@@ -96,6 +106,16 @@ mod tests {
         let relative = Relative::of(path.as_bytes())?;
         let text = String::from_utf8(relative.bytes.clone()).unwrap();
         Some((text, relative.names_directory()))
+    }
+
+    #[test]
+    fn a_path_with_dots_or_empty_segments_is_not_plain() {
+        for path in ["", "/", "/a", "/a/", "/a/b.c/..d"] {
+            assert!(is_plain(path.as_bytes()), "{path}");
+        }
+        for path in ["//", "//a", "/a//b", "/./a", "/a/.", "/a/../b", "/.."] {
+            assert!(!is_plain(path.as_bytes()), "{path}");
+        }
     }
 
     #[test]

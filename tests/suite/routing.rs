@@ -139,6 +139,43 @@ fn a_rule_demands_a_password() {
 }
 
 #[test]
+fn no_other_spelling_of_a_path_leads_around_a_rule() {
+    if under_uwsgi() {
+        return;
+    }
+    let site = Site::with("environ");
+    site.write("www/private/f.txt", "secret");
+    site.write("www/public.txt", "public");
+    let server = site
+        .server()
+        .set("check-static", site.at("www"))
+        .set("mount", "/app=app.py")
+        .set("manage-script-name", "true")
+        .set("route", "^/private basicauth:Realm,foo:bar")
+        .set("route", "^/admin/$ basicauth:Realm,foo:bar")
+        .start();
+    server.get("/public.txt").expect_text("public");
+    for path in [
+        "/private/f.txt",
+        "/app/private/f.txt",
+        "/admin/",
+        "/app/admin/",
+        "/admin/\n",
+    ] {
+        server.send(&get("/").var("PATH_INFO", path)).expect(401);
+    }
+    for path in ["//private/f.txt", "/./private/f.txt", "/x/../private/f.txt"] {
+        let answer = server.send(&get("/").var("PATH_INFO", path));
+        assert!(!answer.text().contains("secret"), "{path}");
+    }
+    let seen = server.get("/app/other").expect(200).json();
+    assert_eq!(
+        (&seen["SCRIPT_NAME"], &seen["PATH_INFO"]),
+        (&"/app".into(), &"/other".into())
+    );
+}
+
+#[test]
 fn rules_choose_what_is_logged() {
     let Some(server) = start(&[
         ("route", "^/quiet donotlog:"),

@@ -307,6 +307,7 @@ fn settings(threads: u32) -> Settings {
         },
         header_rules: None,
         static_files: None,
+        mount_points: Vec::new(),
         routes: None,
         final_routes: None,
         request_log: RequestLogSettings::default(),

@@ -25,6 +25,9 @@ const MAX_UNKNOWN_EXITS: usize = 256;
 /// Maximum number of alarms of the application that wait for the master. Further alarms are dropped.
 const MAX_ALARMS: usize = 32;
 
+/// Maximum number of messages that are read from the channel of a process that has exited.
+const MAX_LAST_MESSAGES: usize = 1000;
+
 impl Generation {
     /// Reads and handles one message from the worker with this scoreboard row, or from the zygote if `row` is 0. The
     /// process's channel must be readable.
@@ -214,11 +217,11 @@ impl Generation {
 
     fn handle_zygote_exit(&mut self, pid: Pid, exit: Exit, now: Instant) {
         // the zygote's last messages are read first: they may report forked workers, or the reason of its exit
-        while self
-            .channel
-            .as_ref()
-            .is_some_and(|channel| poll::readable(channel.as_fd()))
-        {
+        for _ in 0..MAX_LAST_MESSAGES {
+            let channel = self.channel.as_ref();
+            if !channel.is_some_and(|channel| poll::readable(channel.as_fd())) {
+                break;
+            }
             self.read_zygote(now);
         }
         self.channel = None;
@@ -276,14 +279,17 @@ impl Generation {
     }
 
     fn handle_worker_exit(&mut self, slot: usize, end: End, now: Instant) {
-        while self.slots[slot]
-            .leash()
-            .is_some_and(|leash| poll::readable(leash.as_fd()))
-        {
+        // a process that the application has forked may hold the channel open and go on sending
+        for _ in 0..MAX_LAST_MESSAGES {
+            let leash = self.slots[slot].leash();
+            if !leash.is_some_and(|leash| poll::readable(leash.as_fd())) {
+                break;
+            }
             self.read_worker(slot, now);
         }
         if let Some(lines) = &mut self.lines {
-            lines.write_out();
+            // the worker may have been killed before it could wake the collector
+            lines.woken(now);
         }
         let requests = self.requests_of(slot);
         let lost = self.requests_in_flight(slot);
