@@ -216,7 +216,7 @@ impl Cache {
             {
                 // the version is checked first, because the size is not reliable while a value is being written
                 let valid = stripe.is_still(version)
-                    && head.value <= self.definition.max_value()
+                    && head.fits(&self.definition)
                     && !head.is_expired(now);
                 return valid.then_some((first, head));
             }
@@ -377,20 +377,13 @@ impl Cache {
             .load(Relaxed)
             .min(self.memory.layout.items)
         {
-            if let Some((first, head)) = self.item_of(slot)
+            if let Some((first, head)) = writer.item_of(slot)
                 && !head.is_expired(writer.now)
             {
                 keys.extend(item::key(&self.memory, first, &head));
             }
         }
         keys
-    }
-
-    fn item_of(&self, slot: u32) -> Option<(u32, ItemHead)> {
-        let first = index(self.memory.slot(slot)?.head.load(Relaxed))?;
-        let head = ItemHead::read(&self.memory, first)?;
-        (head.key <= self.definition.key_size.into() && head.value <= self.definition.max_value())
-            .then_some((first, head))
     }
 
     /// Removes expired items. Returns early if another process holds the lock for long, because the master, which calls

@@ -76,6 +76,11 @@ impl RobustLock {
         let own = ProcessMark::own().bits() | WAITED_FOR;
         let mut interval = FIRST_CHECK;
         loop {
+            // the word can change all the time, so each repetition checks the end
+            let left = end.map(|end| end.saturating_duration_since(Instant::now()));
+            if left.is_some_and(|left| left.is_zero()) {
+                return None;
+            }
             let word = self.word.load(Relaxed);
             let Some(owner) = ProcessMark::from_bits(word & !WAITED_FOR) else {
                 // the bit stays set, because other processes may wait too
@@ -93,7 +98,8 @@ impl RobustLock {
             {
                 continue;
             }
-            if !futex::wait(&self.word, waited_for, interval) {
+            let longest = left.map_or(interval, |left| left.min(interval));
+            if !futex::wait(&self.word, waited_for, longest) {
                 continue;
             }
             interval = LONGEST_CHECK.min(interval * 2);
@@ -104,9 +110,6 @@ impl RobustLock {
                     .is_ok()
             {
                 return Some(Taken::Abandoned);
-            }
-            if end.is_some_and(|end| Instant::now() >= end) {
-                return None;
             }
         }
     }
@@ -192,5 +195,27 @@ mod tests {
         assert_eq!(lock.lock(), Taken::Released);
         assert_eq!(lock.lock_within(Duration::from_millis(20)), None);
         lock.unlock();
+    }
+
+    #[test]
+    fn a_wait_with_a_timeout_ends_although_the_word_changes_all_the_time() {
+        let lock = RobustLock::default();
+        let done = AtomicU32::new(0);
+        let own = ProcessMark::own().bits();
+        lock.word.store(own, Relaxed);
+        std::thread::scope(|scope| {
+            // another process that wakes the waiting process again and again, for at most 3 seconds
+            scope.spawn(|| {
+                let begun = Instant::now();
+                while done.load(Relaxed) == 0 && begun.elapsed() < Duration::from_secs(3) {
+                    lock.word.store(own, Relaxed);
+                    futex::wake(&lock.word, 1);
+                }
+            });
+            let begun = Instant::now();
+            assert_eq!(lock.lock_within(Duration::from_millis(20)), None);
+            assert!(begun.elapsed() < Duration::from_secs(1));
+            done.store(1, Relaxed);
+        });
     }
 }

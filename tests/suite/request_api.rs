@@ -150,10 +150,18 @@ fn a_thread_waits_for_descriptors_and_time() {
          found = [uwsgi.suspend(), uwsgi.ready_fd()]\n\
          theirs.send(b'x')\n\
          uwsgi.wait_fd_read(ours.fileno(), 60); uwsgi.wait_fd_write(theirs.fileno())\n\
-         found += [uwsgi.ready_fd() in (ours.fileno(), theirs.fileno()), uwsgi.async_sleep(0.01), uwsgi.suspend()]",
+         found += [uwsgi.ready_fd() in (ours.fileno(), theirs.fileno()), uwsgi.async_sleep(0.01), uwsgi.suspend()]\n\
+         found += [uwsgi.async_sleep(-1), uwsgi.async_sleep(float('nan'))]\n\
+         for seconds in (1e19, 1e30, float('inf')):\n    \
+             try:\n        \
+                 uwsgi.async_sleep(seconds)\n    \
+             except OverflowError:\n        \
+                 found.append('too long')",
     );
     let server = site.server().start();
-    server.get("/").expect_text("[True, -1, True, b'', True]");
+    server
+        .get("/")
+        .expect_text("[True, -1, True, b'', True, b'', b'', 'too long', 'too long', 'too long']");
 }
 
 #[test]

@@ -5,7 +5,7 @@ use std::cell::{Cell, RefCell};
 use std::os::fd::{BorrowedFd, RawFd};
 use std::time::{Duration, Instant};
 
-use pyo3::exceptions::PyOSError;
+use pyo3::exceptions::{PyOSError, PyOverflowError};
 use pyo3::prelude::*;
 use pyo3::types::{PyBytes, PyModule};
 use ruwsgi::sys::poll::{self, Interest};
@@ -135,11 +135,15 @@ fn ready_fd(py: Python<'_>) -> PyResult<RawFd> {
     Ok(READY.get())
 }
 
-/// Sleeps. Returns `b""`, so that a generator can yield the result.
+/// Sleeps. Returns `b""`, so that a generator can yield the result. Raises `OverflowError` if the clock cannot hold the
+/// time at which the sleep ends.
 #[pyfunction]
 fn async_sleep(py: Python<'_>, seconds: f64) -> PyResult<Bound<'_, PyBytes>> {
-    let time = Duration::try_from_secs_f64(seconds).unwrap_or_default();
-    let until = Instant::now() + time;
+    // a negative time, and one that is not a number, are 0
+    let until = Duration::try_from_secs_f64(seconds.max(0.0))
+        .ok()
+        .and_then(|time| Instant::now().checked_add(time))
+        .ok_or_else(|| PyOverflowError::new_err("the time to sleep is too long"))?;
     loop {
         let left = until.saturating_duration_since(Instant::now());
         if left.is_zero() {

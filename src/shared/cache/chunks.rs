@@ -31,11 +31,11 @@ pub(super) fn take(memory: &Memory, header: &Header, count: u64) -> Option<u32> 
     index(first)
 }
 
-/// Makes the chunks of a chain unused.
-pub(super) fn give_back(memory: &Memory, header: &Header, first: u32) {
+/// Makes the `count` chunks of a chain unused. The number of steps is limited by `count`, because a process of the
+/// application may have written a cycle into the memory.
+pub(super) fn give_back(memory: &Memory, header: &Header, first: u32, count: u64) {
     let mut next = first + 1;
-    // the number of steps is limited, because a process of the application may have written a cycle into the memory
-    for _ in 0..memory.layout.chunks {
+    for _ in 0..count.min(memory.layout.chunks.into()) {
         let Some(chunk) = index(next) else { return };
         let Some(link) = memory.link(chunk) else {
             return;

@@ -5,7 +5,7 @@
 
 use std::sync::atomic::{AtomicU64, Ordering::Relaxed};
 
-use super::definition::{CHUNK_WORDS, HEAD_WORDS};
+use super::definition::{CHUNK_WORDS, CacheDefinition, HEAD_WORDS};
 use super::memory::{Memory, index};
 
 /// The head of an item.
@@ -32,6 +32,14 @@ impl ItemHead {
         }
     }
 
+    /// Whether an item can have these sizes. The application can write any sizes into the memory, so nothing is
+    /// allocated or searched by sizes that do not fit.
+    #[inline]
+    pub(super) fn fits(&self, definition: &CacheDefinition) -> bool {
+        (1..=u64::from(definition.key_size)).contains(&self.key)
+            && (1..=definition.max_value()).contains(&self.value)
+    }
+
     #[inline]
     pub(super) fn is_expired(&self, now: u64) -> bool {
         self.expires != 0 && self.expires <= now
@@ -44,7 +52,7 @@ impl ItemHead {
 }
 
 /// Calls `visit` with the words from number `from` on, in pieces, until `visit` returns false. `None` if the chain ends
-/// before, or `visit` has returned false.
+/// before, or `visit` has returned false. The chain may contain a cycle, so the number of steps is limited.
 #[inline]
 fn visit(
     memory: &Memory,
@@ -53,7 +61,10 @@ fn visit(
     mut visit: impl FnMut(&[AtomicU64]) -> bool,
 ) -> Option<()> {
     let (mut chunk, mut skip, mut left) = (first, from, count);
-    while left > 0 {
+    for _ in 0..memory.layout.chunks {
+        if left == 0 {
+            break;
+        }
         let words = memory.chunk(chunk)?;
         if skip < CHUNK_WORDS {
             let piece = words.get(skip..CHUNK_WORDS.min(skip + left))?;
@@ -67,7 +78,7 @@ fn visit(
             chunk = index(memory.link(chunk)?.load(Relaxed))?;
         }
     }
-    Some(())
+    (left == 0).then_some(())
 }
 
 /// Whether the item has this key.

@@ -63,7 +63,7 @@ pub(super) fn rebuild(memory: &Memory, header: &Header, definition: &CacheDefini
     for chunk in (0..used).rev().filter(|chunk| !seen.contains(*chunk)) {
         if let Some(link) = memory.link(chunk) {
             link.store(0, Relaxed);
-            chunks::give_back(memory, header, chunk);
+            chunks::give_back(memory, header, chunk, 1);
         }
     }
     drop(changes);
@@ -78,7 +78,8 @@ fn link(memory: &Memory, header: &Header, slot: u32, blocks: u32) {
     it.next.store(bucket.load(Relaxed), Relaxed);
     bucket.store(slot + 1, Relaxed);
     recency::add(memory, header, slot);
-    header.items.store(header.items.load(Relaxed) + 1, Relaxed);
+    let items = header.items.load(Relaxed).saturating_add(1);
+    header.items.store(items, Relaxed);
     let sum = header.blocks.load(Relaxed).saturating_add(blocks);
     header.blocks.store(sum, Relaxed);
 }
@@ -95,11 +96,7 @@ fn check(
     let it = memory.slot(slot)?;
     let first = index(it.head.load(Relaxed))?;
     let head = ItemHead::read(memory, first)?;
-    let fits = head.key > 0
-        && head.key <= definition.key_size.into()
-        && head.value > 0
-        && head.value <= definition.max_value();
-    if !fits || !seen.add_chain(memory, first, chunks_of(head.key, head.value)) {
+    if !head.fits(definition) || !seen.add_chain(memory, first, chunks_of(head.key, head.value)) {
         return None;
     }
     let key = item::key(memory, first, &head)?;

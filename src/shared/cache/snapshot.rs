@@ -92,7 +92,7 @@ impl Cache {
         }
         let end = begin.saturating_add(AT_ONCE).min(used);
         for slot in begin..end {
-            let Some((first, head)) = self.item_of(slot) else {
+            let Some((first, head)) = writer.item_of(slot) else {
                 continue;
             };
             if head.is_expired(writer.now) {

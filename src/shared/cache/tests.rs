@@ -215,6 +215,8 @@ fn every_content_of_the_memory_is_survived() {
             );
         }
         let _ = cache.keys();
+        cache.memory.header().unwrap().next_expiry.store(1, Relaxed);
+        cache.sweep();
         if round % 3 == 0 {
             recovery::rebuild(&cache.memory, cache.memory.header().unwrap(), &definition);
         }
@@ -222,6 +224,105 @@ fn every_content_of_the_memory_is_survived() {
     cache.clear();
     cache.set(b"a", b"b", ALWAYS).unwrap();
     assert_eq!(cache.get(b"a").unwrap(), b"b");
+}
+
+/// The slot of a key, and the first chunk of its item.
+fn place_of(cache: &Cache, key: &[u8]) -> (u32, u32) {
+    let writer = cache.writer(now()).unwrap();
+    let found = writer.find(key, cache.hash(key)).unwrap();
+    (found.slot, found.first)
+}
+
+/// Overwrites the expiry and the sizes of an item, and makes the next sweep look at all items.
+fn scribble(cache: &Cache, first: u32, [expires, value, key]: [u64; 3]) {
+    let words = &cache.memory.chunk(first).unwrap()[1..4];
+    for (word, number) in words.iter().zip([expires, value, key]) {
+        word.store(number, Relaxed);
+    }
+    let header = cache.memory.header().unwrap();
+    header.next_expiry.store(1, Relaxed);
+}
+
+#[test]
+fn sizes_that_no_item_can_have_remove_the_item_when_the_master_sweeps() {
+    for [value, key] in [
+        [1, 1 << 62],
+        [1, u64::MAX],
+        [1, 2049],
+        [1, 0],
+        [1 << 62, 1],
+        [u64::MAX, u64::MAX],
+        [65_537, 1],
+    ] {
+        let cache = cache(CacheDefinition::new("c", 10));
+        cache.set(b"a", b"x", ALWAYS).unwrap();
+        cache.set(b"b", b"y", ALWAYS).unwrap();
+        let (slot, first) = place_of(&cache, b"a");
+        scribble(&cache, first, [1, value, key]);
+        cache.sweep();
+        assert_eq!(cache.memory.slot(slot).unwrap().head.load(Relaxed), 0);
+        assert_eq!(cache.get(b"a"), None);
+        assert_eq!(cache.get(b"b").unwrap(), b"y");
+        assert_eq!(cache.statistics().items, 1);
+        cache.set(b"a", b"z", ALWAYS).unwrap();
+        assert_eq!(cache.get(b"a").unwrap(), b"z");
+    }
+}
+
+#[test]
+fn a_change_uses_no_size_that_no_item_can_have() {
+    let mut definition = CacheDefinition::new("c", 10);
+    // this cache is read with the lock, by `find_valid`
+    definition.when_full = WhenFull::RemoveOldest;
+    for change in [
+        |cache: &Cache| assert_eq!(cache.get(b"a"), None),
+        |cache: &Cache| assert!(!cache.extend(b"a", ALWAYS)),
+        |cache: &Cache| assert!(!cache.remove(b"a")),
+        |cache: &Cache| cache.set(b"a", b"z", ALWAYS).unwrap(),
+    ] {
+        let cache = cache(definition.clone());
+        cache.set(b"a", b"x", ALWAYS).unwrap();
+        let (slot, first) = place_of(&cache, b"a");
+        scribble(&cache, first, [0, 1 << 62, 1]);
+        cache.memory.header().unwrap().next_expiry.store(0, Relaxed);
+        change(&cache);
+        assert_eq!(cache.memory.slot(slot).unwrap().head.load(Relaxed), 0);
+    }
+}
+
+#[test]
+fn a_cyclic_chain_ends_every_walk() {
+    let cache = cache(CacheDefinition::new("c", 10));
+    for key in [b"a", b"b"] {
+        cache.set(key, &[1; 1000], ALWAYS).unwrap();
+    }
+    // the chunks of one item and the bucket of the other item become cycles
+    let (_, first) = place_of(&cache, b"a");
+    cache.memory.link(first).unwrap().store(first + 1, Relaxed);
+    scribble(&cache, first, [0, 65_536, 1]);
+    assert_eq!(cache.get(b"a").unwrap().len(), 65_536);
+    scribble(&cache, first, [1, 65_536, 2048]);
+    let (slot, other) = place_of(&cache, b"b");
+    let it = cache.memory.slot(slot).unwrap();
+    it.next.store(slot + 1, Relaxed);
+    it.hash.store(it.hash.load(Relaxed) + 65_536, Relaxed);
+    scribble(&cache, other, [1, 1000, 1]);
+    // the first sweep repairs the tables, and the second one removes the other item
+    cache.sweep();
+    cache.sweep();
+    assert_eq!((cache.get(b"a"), cache.get(b"b")), (None, None));
+    assert_eq!(cache.statistics().items, 0);
+    assert_eq!(item::key(&cache.memory, first, &endless()), None);
+}
+
+/// A head whose key is longer than the memory.
+fn endless() -> item::ItemHead {
+    item::ItemHead {
+        hash: 0,
+        expires: 0,
+        value: 1,
+        key: 1 << 24,
+    }
 }
 
 #[test]

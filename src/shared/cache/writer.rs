@@ -1,5 +1,6 @@
 //! Changes the items of a cache. Only the owner of the lock has a `Writer`.
 
+use std::cell::Cell;
 use std::sync::atomic::Ordering::{Relaxed, Release};
 
 use super::chunks;
@@ -44,10 +45,15 @@ pub(super) struct Writer<'a> {
     pub(super) definition: &'a CacheDefinition,
     /// The current time, milliseconds since 1970.
     pub(super) now: u64,
+    /// Whether an item was dropped because the application has overwritten it. The tables still count it.
+    damaged: Cell<bool>,
 }
 
 impl Drop for Writer<'_> {
     fn drop(&mut self) {
+        if self.damaged.get() {
+            recovery::rebuild(self.memory, self.header, self.definition);
+        }
         self.header.lock.unlock();
     }
 }
@@ -78,7 +84,25 @@ impl<'a> Writer<'a> {
             header,
             definition,
             now,
+            damaged: Cell::new(false),
         }
+    }
+
+    /// The first chunk and the head of the item of a slot. If the application has overwritten the head with sizes that no
+    /// item can have, the item is dropped: the head is not used for anything, and `recovery` frees the chunks.
+    pub(super) fn item_of(&self, slot: u32) -> Option<(u32, ItemHead)> {
+        let it = self.memory.slot(slot)?;
+        let first = index(it.head.load(Relaxed))?;
+        let head = ItemHead::read(self.memory, first).filter(|head| head.fits(self.definition));
+        if head.is_none() {
+            self.drop_damaged(it);
+        }
+        Some((first, head?))
+    }
+
+    fn drop_damaged(&self, it: &Slot) {
+        it.head.store(0, Release);
+        self.damaged.set(true);
     }
 
     /// Finds the item of a key, even if the item has expired.
@@ -91,9 +115,8 @@ impl<'a> Writer<'a> {
         for _ in 0..self.memory.layout.items {
             let slot = index(next)?;
             let it = self.memory.slot(slot)?;
-            let first = index(it.head.load(Relaxed));
-            if let Some(first) = first.filter(|_| it.hash.load(Relaxed) == hash)
-                && let Some(head) = ItemHead::read(self.memory, first)
+            if it.hash.load(Relaxed) == hash
+                && let Some((first, head)) = self.item_of(slot)
                 && item::has_key(self.memory, first, &head, key)
             {
                 return Some(Found {
@@ -188,7 +211,7 @@ impl<'a> Writer<'a> {
             drop(change);
         }
         self.header.blocks.store(blocks as u32, Relaxed);
-        chunks::give_back(self.memory, self.header, found.first);
+        self.give_back(found);
         self.touch(found);
         self.changed();
     }
@@ -236,18 +259,29 @@ impl<'a> Writer<'a> {
         self.header.blocks.store(blocks as u32, Relaxed);
         chunks::count_down(&self.header.items);
         recency::remove(self.memory, self.header, found.slot);
-        chunks::give_back(self.memory, self.header, found.first);
+        self.give_back(found);
         chunks::give_back_slot(self.memory, self.header, found.slot);
         self.changed();
     }
 
+    fn give_back(&self, found: &Found<'_>) {
+        let count = chunks_of(found.head.key, found.head.value);
+        chunks::give_back(self.memory, self.header, found.first, count);
+    }
+
+    /// Removes the item of a slot. `None` if the memory is damaged, so that the item is not found in its bucket; the item
+    /// is dropped in this case too.
     fn remove_slot(&self, slot: u32) -> Option<()> {
-        let first = index(self.memory.slot(slot)?.head.load(Relaxed))?;
-        let head = ItemHead::read(self.memory, first)?;
-        let key = item::key(self.memory, first, &head)?;
-        let found = self.find(&key, self.memory.slot(slot)?.hash.load(Relaxed))?;
-        self.remove(&found);
-        Some(())
+        let it = self.memory.slot(slot)?;
+        let (first, head) = self.item_of(slot)?;
+        let found = item::key(self.memory, first, &head)
+            .and_then(|key| self.find(&key, it.hash.load(Relaxed)))
+            .filter(|found| found.slot == slot);
+        match &found {
+            Some(found) => self.remove(found),
+            None => self.drop_damaged(it),
+        }
+        found.map(|_| ())
     }
 
     /// Removes items until `item` fits, as [`WhenFull`](super::definition::WhenFull) of the definition demands.
@@ -256,7 +290,11 @@ impl<'a> Writer<'a> {
             return Ok(());
         }
         self.sweep(u32::MAX);
-        while !self.fits(item) {
+        // each step removes at least one item, unless the memory is damaged
+        for _ in 0..=self.memory.layout.items {
+            if self.fits(item) {
+                return Ok(());
+            }
             match self.definition.when_full {
                 WhenFull::Refuse => {
                     let full = &self.header.full;
@@ -273,7 +311,7 @@ impl<'a> Writer<'a> {
                 WhenFull::Clear => self.clear(),
             }
         }
-        Ok(())
+        Err(Refused::Damaged)
     }
 
     fn fits(&self, item: &NewItem<'_>) -> bool {
@@ -339,6 +377,10 @@ impl<'a> Writer<'a> {
                     header.seen_expiry.store(expires, Relaxed);
                 }
             }
+            if self.damaged.get() {
+                // the next search begins after the repair, because each search in a damaged bucket can take long
+                return true;
+            }
         }
         let done = end >= used;
         header.cursor.store(if done { 0 } else { end }, Relaxed);
@@ -351,12 +393,7 @@ impl<'a> Writer<'a> {
     }
 
     fn expiry_of(&self, slot: u32) -> u64 {
-        let first = self
-            .memory
-            .slot(slot)
-            .and_then(|it| index(it.head.load(Relaxed)));
-        let head = first.and_then(|first| ItemHead::read(self.memory, first));
-        head.map_or(0, |head| head.expires)
+        self.item_of(slot).map_or(0, |(_, head)| head.expires)
     }
 
     /// Counts a change.
