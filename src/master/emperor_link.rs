@@ -129,7 +129,7 @@ impl EmperorLink {
         self.next_beat = None;
     }
 
-    /// Reports that a reload was aborted.
+    /// Reports that a reload failed.
     pub(super) fn reload_failed(&self, failure: &LoadFailure) {
         self.send(&FromVassal::ReloadFailed(failure.clone()));
     }

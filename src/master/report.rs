@@ -229,7 +229,7 @@ pub(super) fn import_repeated(lacking: &[&str], failure: Option<&LoadFailure>, p
     );
 }
 
-/// Logs that a reload could not start.
+/// Logs that a reload was refused before it began.
 pub(super) fn reload_refused(reason: &anyhow::Error) {
     let heading = "reload failed, the running configuration stays in use";
     let reason = format!("{reason:#}");

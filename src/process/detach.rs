@@ -9,8 +9,9 @@ use crate::sys::daemon;
 
 use super::log_files;
 
-/// Makes this process a daemon, if `daemonize` or `daemonize2` is configured. Returns in the daemon only. With
-/// `daemonize2` the process that was started waits for the daemon's report, through the returned [`daemon::Parent`].
+/// Makes this process a daemon if `daemonize` or `daemonize2` is configured; otherwise does nothing and returns `None`.
+/// If a daemon is made, this function returns in the daemon only. With `daemonize2` the original process waits until the
+/// daemon reports the result of its start through the returned [`daemon::Parent`].
 ///
 /// # Errors
 /// Those of [`daemon::daemonize`] and [`log_files::prepare`].

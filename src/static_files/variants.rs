@@ -33,7 +33,7 @@ impl Variants {
         }
     }
 
-    /// Whether a compressed variant may be sent in place of a file.
+    /// Whether a compressed variant may be sent in place of the file `opened`.
     pub fn apply_to(&self, opened: &Opened, place: &Place) -> bool {
         if self.all || self.ends.iter().any(|end| opened.name().ends_with(end)) {
             return true;

@@ -21,7 +21,7 @@ pub enum DaemonError {
     Kernel(#[from] io::Error),
 }
 
-/// Makes this process a daemon. Returns in the daemon only; the process that was started exits with 0.
+/// Makes this process a daemon. Returns in the daemon only; the original process exits with 0.
 ///
 /// The daemon has no terminal and leads no session. Its input is `/dev/null`. Its output is appended to `log`, which is
 /// created with mode 0640 if it does not exist. The umask and the working directory do not change.
@@ -58,7 +58,7 @@ pub fn detach_later(log: &Path) -> Result<Parent, DaemonError> {
     Ok(Parent { pipe: write })
 }
 
-/// The daemon's connection to the process that was started. That process waits for a report. If no report comes,
+/// The daemon's connection to the original process, which waits for a report. If no report comes,
 /// because the value is dropped or the daemon dies, the waiting process exits with 1.
 #[derive(Debug)]
 pub struct Parent {

@@ -12,7 +12,8 @@ use nix::sys::stat;
 use super::socket::{LocalAddress, local_address};
 use super::{descriptor, private_fd};
 
-/// A descriptor that excludes other processes from an address or a file.
+/// The descriptor of a bound socket or of a file lock. While it is open, no other process can bind the address or take
+/// the lock.
 #[derive(Debug, Clone, PartialEq, Eq)]
 pub struct Exclusive {
     fd: RawFd,

@@ -289,7 +289,7 @@ fn run_in_wait(py: Python<'_>, worker: &Worker, core: u32) -> PyResult<Option<u8
     Ok(Some(signal.number))
 }
 
-/// The number of the signal that `signal_wait` has received last.
+/// The number of the signal that `signal_wait` received most recently in this thread; 0 if it received none.
 #[pyfunction]
 fn signal_received() -> u8 {
     RECEIVED.get()

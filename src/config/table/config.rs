@@ -16,7 +16,7 @@ impl Config {
         &self.warnings
     }
 
-    /// The options as given, in order, after expansion: name, value and place.
+    /// The given options in their order: the name, the value after its placeholders are replaced, and the place.
     pub(crate) fn entries(&self) -> &[(String, String, Option<Place>)] {
         &self.entries
     }

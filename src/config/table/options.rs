@@ -61,7 +61,7 @@ macro_rules! options {
         /// The checked configuration of one instance.
         #[derive(Debug, Clone)]
         pub(crate) struct Config {
-            /// The options as given, in order, after expansion: name, value and place.
+            /// The given options in their order: the name, the value after its placeholders are replaced, and the place.
             pub(crate) entries: Vec<(String, String, Option<Place>)>,
             /// See [`Config::name`].
             pub(crate) name: String,

@@ -11,8 +11,8 @@ use crate::http::refusal;
 use crate::sys::clock::monotonic_micros;
 
 impl<C: Control> IoThread<C> {
-    /// Closes waiting connections if there are more than the limit, if a thread lacks a descriptor, if memory is short,
-    /// or if a file lacks room. Logs how many were closed.
+    /// Closes connections that wait for their client: if there are more than `limit-connections`, if a thread has found
+    /// no free descriptor, or if their data exceeds `limit-buffers` or `limit-spool`. Logs how many were closed.
     pub(super) fn relieve(&mut self) {
         let engine = self.engine.clone();
         let crowding = &engine.crowding;
