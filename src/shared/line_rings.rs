@@ -5,14 +5,12 @@
 //! line becomes visible to the reader with one store, after its bytes are copied.
 
 use std::io;
-use std::os::fd::{AsFd, AsRawFd, BorrowedFd, OwnedFd};
-use std::ptr::NonNull;
+use std::os::fd::{AsFd, BorrowedFd, OwnedFd};
 use std::sync::atomic::{
     AtomicU32, AtomicU64, Ordering::Acquire, Ordering::Relaxed, Ordering::Release, Ordering::SeqCst,
 };
 
-use nix::fcntl::{FcntlArg, SealFlag, fcntl};
-use nix::sys::memfd::{MFdFlags, memfd_create};
+use super::mapping::Mapping;
 
 /// Size of a ring, bytes. The kernel allocates a page of it when a line is written there.
 const SIZE: usize = 64 << 10;
@@ -45,18 +43,10 @@ pub enum Appended {
 
 /// The mapped rings of one generation.
 pub struct LineRings {
-    memory: NonNull<u8>,
-    len: usize,
+    mapping: Mapping,
     fd: OwnedFd,
     count: usize,
 }
-
-// SAFETY: the mapping lives as long as the value. Positions are atomics. The bytes of a ring are copied by `append`
-// and `read` only, each in the region that the positions assign to it.
-unsafe impl Send for LineRings {}
-// SAFETY: the mapping lives as long as the value. `append` has one caller at a time per ring, and so has `read`; see
-// their documentation.
-unsafe impl Sync for LineRings {}
 
 impl LineRings {
     /// Creates `count` rings. The size of the memfd is sealed.
@@ -64,13 +54,12 @@ impl LineRings {
     /// # Errors
     /// Those of memfd_create(2), ftruncate(2), fcntl(2) and mmap(2).
     pub fn create(count: u32) -> io::Result<Self> {
-        let flags = MFdFlags::MFD_CLOEXEC | MFdFlags::MFD_ALLOW_SEALING;
-        let fd = memfd_create(c"ruwsgi-request-log", flags)?;
-        nix::unistd::ftruncate(&fd, size(count as usize) as i64)?;
-        // without the seals the application could shorten the file, and SIGBUS would kill the master
-        let seals = SealFlag::F_SEAL_SHRINK | SealFlag::F_SEAL_GROW | SealFlag::F_SEAL_SEAL;
-        fcntl(&fd, FcntlArg::F_ADD_SEALS(seals))?;
-        let rings = Self::map(fd, count as usize)?;
+        let (mapping, fd) = Mapping::create(c"ruwsgi-request-log", size(count as usize))?;
+        let rings = Self {
+            mapping,
+            fd,
+            count: count as usize,
+        };
         rings.header().awaited.store(1, SeqCst);
         Ok(rings)
     }
@@ -80,35 +69,10 @@ impl LineRings {
     /// # Errors
     /// `InvalidData` if the file has another size; those of fstat(2) and mmap(2).
     pub fn open(fd: OwnedFd, count: u32) -> io::Result<Self> {
-        let length = nix::sys::stat::fstat(&fd)?.st_size;
-        if usize::try_from(length).ok() != Some(size(count as usize)) {
-            return Err(io::ErrorKind::InvalidData.into());
-        }
-        Self::map(fd, count as usize)
-    }
-
-    fn map(fd: OwnedFd, count: usize) -> io::Result<Self> {
-        let len = size(count);
-        // SAFETY: a new shared mapping of a file that we own and have sized; null lets the kernel choose the place.
-        let memory = unsafe {
-            libc::mmap(
-                std::ptr::null_mut(),
-                len,
-                libc::PROT_READ | libc::PROT_WRITE,
-                libc::MAP_SHARED,
-                fd.as_raw_fd(),
-                0,
-            )
-        };
-        if memory == libc::MAP_FAILED {
-            return Err(io::Error::last_os_error());
-        }
-        let memory = NonNull::new(memory.cast()).ok_or(io::ErrorKind::OutOfMemory)?;
         Ok(Self {
-            memory,
-            len,
+            mapping: Mapping::open(fd.as_fd(), size(count as usize))?,
             fd,
-            count,
+            count: count as usize,
         })
     }
 
@@ -125,7 +89,7 @@ impl LineRings {
     fn header(&self) -> &Header {
         // SAFETY: the mapping begins with a `Header` (see `size`) and is page aligned, and zero is a valid value of its
         // atomics.
-        unsafe { &*self.memory.as_ptr().cast::<Header>() }
+        unsafe { &*self.mapping.address().as_ptr().cast::<Header>() }
     }
 
     /// Returns the positions and the bytes of the ring `row`, from 1; `None` if the number is out of range.
@@ -136,7 +100,7 @@ impl LineRings {
             // SAFETY: the ring is within the mapping (see `size`), and is aligned because all parts are multiples of
             // 128 bytes.
             unsafe {
-                let ring = self.memory.as_ptr().add(offset);
+                let ring = self.mapping.address().as_ptr().add(offset);
                 (&*ring.cast::<Positions>(), ring.add(size_of::<Positions>()))
             }
         })
@@ -216,13 +180,6 @@ impl LineRings {
     /// rings once more afterwards.
     pub fn await_lines(&self) {
         self.header().awaited.store(1, SeqCst);
-    }
-}
-
-impl Drop for LineRings {
-    fn drop(&mut self) {
-        // SAFETY: this value owns the mapping, and no reference into the mapping outlives `self`.
-        unsafe { libc::munmap(self.memory.as_ptr().cast(), self.len) };
     }
 }
 

@@ -79,6 +79,12 @@ impl Mapping {
         Ok(Self { memory, len })
     }
 
+    /// The address of the first byte, for owners that compute their own positions within the size.
+    #[inline]
+    pub(super) fn address(&self) -> NonNull<u8> {
+        self.memory
+    }
+
     /// The value of type `T` at `offset`; `None` if the value does not fit into the mapping, or the offset is not
     /// aligned.
     #[inline]

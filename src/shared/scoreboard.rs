@@ -6,18 +6,15 @@
 //! finds requests that exceed a deadline and workers that exceed a limit.
 
 use std::io;
-use std::os::fd::{AsFd, AsRawFd, BorrowedFd, OwnedFd};
-use std::ptr::NonNull;
+use std::os::fd::{AsFd, BorrowedFd, OwnedFd};
 use std::sync::atomic::{
     AtomicI32, AtomicU32, AtomicU64, Ordering::Relaxed, Ordering::Release, Ordering::SeqCst,
 };
 
 use super::locks::Locks;
-use super::robust_lock::RobustLock;
-use nix::fcntl::{FcntlArg, SealFlag, fcntl};
-use nix::sys::memfd::{MFdFlags, memfd_create};
-
+use super::mapping::Mapping;
 use super::measurements::MeasurementRow;
+use super::robust_lock::RobustLock;
 use super::signal_rows::SignalRow;
 
 const MAGIC: u64 = 0x7275_7773_6769_0001;
@@ -161,17 +158,11 @@ impl ThreadRow {
 
 /// The mapped scoreboard of one generation.
 pub struct Scoreboard {
-    memory: NonNull<u8>,
-    len: usize,
+    mapping: Mapping,
     fd: OwnedFd,
     processes: usize,
     threads: usize,
 }
-
-// SAFETY: the mapping holds atomics only and lives as long as the value.
-unsafe impl Send for Scoreboard {}
-// SAFETY: the mapping holds atomics only, and every access goes through `&Atomic*`.
-unsafe impl Sync for Scoreboard {}
 
 impl Scoreboard {
     /// Creates a scoreboard with `processes` worker rows and `threads` thread rows for each. The size of its memfd is
@@ -180,14 +171,14 @@ impl Scoreboard {
     /// # Errors
     /// Those of memfd_create(2), ftruncate(2), fcntl(2) and mmap(2).
     pub fn create(processes: u32, threads: u32) -> io::Result<Self> {
-        let flags = MFdFlags::MFD_CLOEXEC | MFdFlags::MFD_ALLOW_SEALING;
-        let fd = memfd_create(c"ruwsgi-scoreboard", flags)?;
-        nix::unistd::ftruncate(&fd, size(processes as usize, threads as usize) as i64)?;
-        // without the seals the application could shorten the file, and SIGBUS would kill every process that reads
-        // beyond its end
-        let seals = SealFlag::F_SEAL_SHRINK | SealFlag::F_SEAL_GROW | SealFlag::F_SEAL_SEAL;
-        fcntl(&fd, FcntlArg::F_ADD_SEALS(seals))?;
-        let board = Self::map(fd, processes as usize, threads as usize)?;
+        let (rows, columns) = (processes as usize, threads as usize);
+        let (mapping, fd) = Mapping::create(c"ruwsgi-scoreboard", size(rows, columns))?;
+        let board = Self {
+            mapping,
+            fd,
+            processes: rows,
+            threads: columns,
+        };
         let header = board.header();
         header.processes.store(processes, Relaxed);
         header.threads.store(threads, Relaxed);
@@ -202,41 +193,16 @@ impl Scoreboard {
     /// `InvalidData` if the file is not a scoreboard of this size; those of fstat(2) and mmap(2).
     pub fn open(fd: OwnedFd, processes: u32, threads: u32) -> io::Result<Self> {
         let (processes, threads) = (processes as usize, threads as usize);
-        let length = nix::sys::stat::fstat(&fd)?.st_size;
-        if usize::try_from(length).ok() != Some(size(processes, threads)) {
-            return Err(io::ErrorKind::InvalidData.into());
-        }
-        let board = Self::map(fd, processes, threads)?;
+        let board = Self {
+            mapping: Mapping::open(fd.as_fd(), size(processes, threads))?,
+            fd,
+            processes,
+            threads,
+        };
         if board.header().magic.load(Relaxed) != MAGIC {
             return Err(io::ErrorKind::InvalidData.into());
         }
         Ok(board)
-    }
-
-    fn map(fd: OwnedFd, processes: usize, threads: usize) -> io::Result<Self> {
-        let len = size(processes, threads);
-        // SAFETY: a new shared mapping of a file that we own and have sized; null lets the kernel choose the place.
-        let memory = unsafe {
-            libc::mmap(
-                std::ptr::null_mut(),
-                len,
-                libc::PROT_READ | libc::PROT_WRITE,
-                libc::MAP_SHARED,
-                fd.as_raw_fd(),
-                0,
-            )
-        };
-        if memory == libc::MAP_FAILED {
-            return Err(io::Error::last_os_error());
-        }
-        let memory = NonNull::new(memory.cast()).ok_or(io::ErrorKind::OutOfMemory)?;
-        Ok(Self {
-            memory,
-            len,
-            fd,
-            processes,
-            threads,
-        })
     }
 
     /// Returns the descriptor of the memfd, which the master sends to the zygote.
@@ -249,7 +215,8 @@ impl Scoreboard {
     /// # Errors
     /// Those of mmap(2).
     pub fn user_lock(&self) -> io::Result<Locks> {
-        Locks::one_in(self.fd(), self.len, std::mem::offset_of!(Header, user_lock))
+        let size = size(self.processes, self.threads);
+        Locks::one_in(self.fd(), size, std::mem::offset_of!(Header, user_lock))
     }
 
     /// Returns the number of worker rows.
@@ -265,7 +232,7 @@ impl Scoreboard {
     fn header(&self) -> &Header {
         // SAFETY: the mapping begins with a `Header` (see `size`) and is page aligned, and zero is a valid value of its
         // atomics.
-        unsafe { &*self.memory.as_ptr().cast::<Header>() }
+        unsafe { &*self.mapping.address().as_ptr().cast::<Header>() }
     }
 
     /// Returns the worker row with the number `row`, from 1; `None` if the number is out of range.
@@ -275,7 +242,14 @@ impl Scoreboard {
             let offset = size_of::<Header>() + index * size_of::<WorkerRow>();
             // SAFETY: the row is within the mapping (see `size`), and is aligned because all parts are multiples of 128
             // bytes.
-            unsafe { &*self.memory.as_ptr().add(offset).cast::<WorkerRow>() }
+            unsafe {
+                &*self
+                    .mapping
+                    .address()
+                    .as_ptr()
+                    .add(offset)
+                    .cast::<WorkerRow>()
+            }
         })
     }
 
@@ -288,7 +262,14 @@ impl Scoreboard {
                 + self.processes * size_of::<WorkerRow>()
                 + (index * self.threads + thread as usize) * size_of::<ThreadRow>();
             // SAFETY: the row is within the mapping and aligned, as explained in `worker`.
-            unsafe { &*self.memory.as_ptr().add(offset).cast::<ThreadRow>() }
+            unsafe {
+                &*self
+                    .mapping
+                    .address()
+                    .as_ptr()
+                    .add(offset)
+                    .cast::<ThreadRow>()
+            }
         })
     }
 
@@ -310,7 +291,14 @@ impl Scoreboard {
                 + (index * self.threads + thread as usize) * size_of::<MeasurementRow>();
             // SAFETY: within the mapping (see `size`), and aligned, because the rows begin on a page and their size is a
             // multiple of 128.
-            unsafe { &*self.memory.as_ptr().add(offset).cast::<MeasurementRow>() }
+            unsafe {
+                &*self
+                    .mapping
+                    .address()
+                    .as_ptr()
+                    .add(offset)
+                    .cast::<MeasurementRow>()
+            }
         })
     }
 
@@ -321,7 +309,14 @@ impl Scoreboard {
         (index <= self.processes).then(|| {
             let offset = signals_at(self.processes, self.threads) + index * size_of::<SignalRow>();
             // SAFETY: within the mapping (`size`), and aligned by `signals_at`; zero is valid for atomics.
-            unsafe { &*self.memory.as_ptr().add(offset).cast::<SignalRow>() }
+            unsafe {
+                &*self
+                    .mapping
+                    .address()
+                    .as_ptr()
+                    .add(offset)
+                    .cast::<SignalRow>()
+            }
         })
     }
 
@@ -407,13 +402,6 @@ impl Scoreboard {
             signals.clear();
         }
         self.threads_of(row).for_each(ThreadRow::end_request);
-    }
-}
-
-impl Drop for Scoreboard {
-    fn drop(&mut self) {
-        // SAFETY: this value owns the mapping, and no reference into the mapping outlives `self`.
-        unsafe { libc::munmap(self.memory.as_ptr().cast(), self.len) };
     }
 }
 

@@ -100,11 +100,9 @@ impl StaticFiles {
             let real = path.canonicalize().unwrap_or(path);
             real.as_os_str().as_bytes().to_vec()
         };
-        let mut mounts = settings.mounts.clone();
-        mounts.sort_by_key(|mount| std::cmp::Reverse(mount.len()));
         Self {
             sources: Sources::new(settings, base),
-            mounts,
+            mounts: settings.mounts.clone(),
             index: settings.index.clone(),
             skip: settings.skip.clone(),
             safe: settings.safe.iter().map(absolute).collect(),

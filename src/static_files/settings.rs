@@ -13,7 +13,7 @@ pub struct Settings {
     pub map2: Vec<(Vec<u8>, PathBuf)>,
     /// `check-static-docroot`: whether DOCUMENT_ROOT, which the web server sends, is searched too.
     pub document_root: bool,
-    /// Mount points of applications, which `manage-script-name` removes from the path.
+    /// Mount points of applications, which `manage-script-name` removes from the path, the longest first.
     pub mounts: Vec<Vec<u8>>,
     /// `static-index`: names of the files that are served in place of their directory.
     pub index: Vec<Vec<u8>>,

@@ -64,7 +64,7 @@ pub fn wake_fd(fd: &impl AsFd) {
 /// write(2) only.
 pub fn wake(fd: RawFd) {
     if let Ok(fd) = borrow(&fd) {
-        let _ = nix::unistd::write(fd, &1u64.to_ne_bytes());
+        wake_fd(&fd);
     }
 }
 
